@@ -1,0 +1,267 @@
+"""The bare tensor and the one place where ops become part of a graph.
+
+:class:`TensorBase` holds an array and its place in the graph. :func:`apply` runs an op and records
+it; :func:`apply_inplace` runs it over its first operand. The public :class:`Tensor`, with all its
+methods, is in ``autograd/tensor.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tilegrad.autograd.graph import Node, SavedOutput, Vjp
+from tilegrad.autograd.mode import state
+from tilegrad.engine.array import Array, Layout
+from tilegrad.engine.ops import elementwise as ops
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+
+class TensorBase:
+    """An array and its place in the graph.
+
+    Slots: ``_array``; ``_tracked`` (requires_grad); ``_node`` and ``_index``, the output of the
+    graph this is, None for a leaf; ``grad``; ``_base``, the tensor this is a view of, with the
+    ``_epoch`` of the base's history it belongs to; hooks.
+    """
+
+    __slots__ = (
+        "__dict__", "__weakref__", "_array", "_base", "_epoch", "_hooks", "_index", "_node",
+        "_post_hooks", "_tracked", "grad",
+    )  # fmt: skip
+
+    _array: Array
+    _base: Tensor | None
+    _epoch: int
+    _hooks: list[Callable[..., Any]] | None
+    _index: int
+    _node: Node | None
+    _post_hooks: list[Callable[..., Any]] | None
+    _tracked: bool
+    grad: Tensor | None
+
+
+_class: type[Any] = TensorBase
+_make = object.__new__
+
+
+def set_tensor_class(kind: type[Any]) -> None:
+    """Make :func:`wrap` produce ``kind``: the public class names itself here."""
+    global _class
+    _class = kind
+
+
+def wrap(array: Array) -> Tensor:
+    """A leaf over ``array`` that requires no gradient."""
+    made = _make(_class)
+    made._array = array
+    made._tracked = False
+    made._node = made.grad = made._base = made._hooks = made._post_hooks = None
+    made._index = made._epoch = 0
+    return made  # type: ignore[no-any-return]
+
+
+def zeros_of(kind: Layout) -> Tensor:
+    """A constant of zeros, shaped like ``kind``."""
+    return wrap(ops.full(kind.shape, 0, kind.dtype, kind.device))
+
+
+def ones_of(kind: Layout) -> Tensor:
+    """A constant of ones, shaped like ``kind``."""
+    return wrap(ops.full(kind.shape, 1, kind.dtype, kind.device))
+
+
+class Rule:
+    """How one op is differentiated.
+
+    Args:
+        op: the engine's op.
+        vjp: ``vjp(node, *gradients)`` -> one gradient or None per input, in differentiable tensor
+            functions; ``node.unpack()`` gives what ``saves`` names, ``node.meta`` the metadata.
+        saves: inputs by position, outputs as ``-1 - position``.
+    """
+
+    __slots__ = ("op", "saves", "vjp")
+
+    def __init__(self, op: Callable[..., Any], vjp: Vjp | None, saves: tuple[int, ...] = ()):
+        self.op = op
+        self.vjp = vjp
+        self.saves = saves
+
+    @property
+    def name(self) -> str:
+        """The op's name."""
+        return getattr(self.op, "name", getattr(self.op, "__name__", "?"))
+
+    def __call__(self, *tensors: Tensor, params: tuple[Any, ...] = (), **metadata: Any) -> Any:
+        """Run the op on ``tensors`` and record it."""
+        out = self.op(*[t._array for t in tensors], params=params, **metadata)
+        single = out.__class__ is Array
+        results = (wrap(out),) if single else tuple([wrap(o) for o in out])
+        if state.grad and self.vjp is not None and needs_graph(tensors):
+            meta = metadata
+            if params:
+                meta = {**metadata, "params": params}
+            record(self.name, self.vjp, tensors, results, self.saves, meta)
+        return results[0] if single else results
+
+
+def needs_graph(tensors: tuple[Tensor, ...]) -> bool:
+    """Whether any input asks for a gradient (bringing stale views up to date first)."""
+    needed = False
+    for t in tensors:
+        if t._base is not None:
+            refresh(t)
+        if t._tracked:
+            needed = True
+    return needed
+
+
+def record(
+    name: str,
+    vjp: Vjp,
+    inputs: tuple[Tensor, ...],
+    results: tuple[Tensor, ...],
+    saves: tuple[int, ...],
+    meta: Any,
+) -> Node:
+    """Make ``results`` outputs of a new node over ``inputs``."""
+    node = Node(name, vjp, inputs, tuple([r._array.layout for r in results]), meta)
+    if saves:
+        node.save(
+            *[
+                inputs[s] if s >= 0 else SavedOutput(results[-1 - s]._array, -1 - s)
+                for s in saves
+            ]
+        )
+    for index, result in enumerate(results):
+        if result._array.layout.dtype.is_floating_point:
+            result._tracked = True
+            result._node = node
+            result._index = index
+    return node
+
+
+# -------------------------------------------------------------------------- views and in-place
+
+
+def apply_view(
+    name: str, vjp: Vjp, tensor: Tensor, array: Array, meta: Any, tracks: bool = True
+) -> Tensor:
+    """A tensor over ``array``, which shares the memory of ``tensor``."""
+    if tensor._base is not None:
+        refresh(tensor)
+    result = wrap(array)
+    if tracks:
+        base = tensor._base if tensor._base is not None else tensor
+        result._base = base
+        result._epoch = base._epoch
+        if state.grad and tensor._tracked:
+            record(name, vjp, (tensor,), (result,), (), meta)
+    return result
+
+
+def refresh(view: Tensor) -> None:
+    """If the base got a new history since, make ``view`` a view of the base as it is now."""
+    base = view._base
+    if base is None or view._epoch == base._epoch:
+        return
+    view._epoch = base._epoch
+    if base._tracked:
+        from tilegrad.autograd.rules.view import as_strided_vjp
+
+        layout = view._array.layout
+        meta = (layout.shape, layout.strides, view._array.offset - base._array.offset)
+        record("as_strided", as_strided_vjp, (base,), (view,), (), meta)
+
+
+def check_inplace(name: str, target: Tensor) -> None:
+    """Refuse to write over ``target`` where that would break the graph.
+
+    Raises:
+        RuntimeError: it is a leaf that requires a gradient, or a view of one, or expanded memory.
+    """
+    if target._base is not None:
+        refresh(target)
+    if state.grad:
+        owner = target if target._base is None else target._base
+        if target._tracked and target._node is None:
+            raise RuntimeError(
+                f"{name}: a leaf Variable that requires grad is being used in an in-place operation."
+            )
+        if target._base is not None and owner._tracked and owner._node is None:
+            raise RuntimeError(
+                f"{name}: a view of a leaf Variable that requires grad is being used in an "
+                f"in-place operation."
+            )
+    layout = target._array.layout
+    if layout.numel and any(
+        s == 0 and n > 1 for n, s in zip(layout.shape, layout.strides, strict=True)
+    ):
+        raise RuntimeError(
+            f"{name}: unsupported operation: more than one element of the written-to tensor refers "
+            f"to a single memory location. Please clone() the tensor before performing the operation."
+        )
+
+
+def rebase(target: Tensor, node: Node, index: int = 0) -> None:
+    """``target`` was overwritten by output ``index`` of ``node``: give it, and the tensor whose
+    memory it shows, the new history.
+    """
+    base = target._base
+    if base is None:
+        target._tracked = True
+        target._node = node
+        target._index = index
+        target._epoch += 1
+        return
+    target._tracked = True
+    target._node = node
+    target._index = index
+    from tilegrad.autograd.rules.view import copy_slices_vjp
+
+    layout = target._array.layout
+    meta = (layout.shape, layout.strides, target._array.offset - base._array.offset)
+    whole = Node("copy_slices", copy_slices_vjp, (base, target), (base._array.layout,), meta)
+    base._tracked = True
+    base._node = whole
+    base._index = 0
+    base._epoch += 1
+    target._epoch = base._epoch
+
+
+def apply_inplace(
+    op: ops.Elementwise,
+    vjp: Vjp | None,
+    target: Tensor,
+    others: tuple[Tensor, ...],
+    saves: tuple[int, ...],
+    params: tuple[Any, ...] = (),
+    meta: Any = None,
+) -> Tensor:
+    """``target = op(target, *others)`` in place; the new value's history replaces the old."""
+    check_inplace(op.name + "_", target)
+    inputs = (target, *others)
+    recording = state.grad and vjp is not None and needs_graph(inputs)
+    node = None
+    if recording:
+        assert vjp is not None
+        node = Node(op.name + "_", vjp, inputs, (target._array.layout,), meta)
+        if saves:
+            node.save(*[inputs[s] if s >= 0 else None for s in saves])
+    op.into(target._array, *[t._array for t in inputs], params=params)
+    if node is not None:
+        if any(s < 0 for s in saves):
+            fixed = [SavedOutput(target._array, 0) if s < 0 else inputs[s] for s in saves]
+            versions = node.versions
+            node.save(*fixed)
+            node.versions = tuple(
+                new if s < 0 else old
+                for s, old, new in zip(saves, versions, node.versions, strict=True)
+            )
+        rebase(target, node)
+    return target
+
+

@@ -1,0 +1,439 @@
+"""The graph: nodes, what they save, and the backward pass over them.
+
+A rule says how to differentiate one op. Its VJP is written with differentiable tensor functions,
+so that gradients of gradients need nothing more; without ``create_graph`` it runs unrecorded.
+Broadcasting and dtype promotion are undone here, after every rule, so that no rule thinks of them.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tilegrad.autograd.mode import _Switch, state
+from tilegrad.engine.array import Array, Layout
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+# (node, *gradients of the outputs) -> gradients of the inputs, None where there is none
+Vjp = Callable[..., "tuple[Tensor | None, ...]"]
+
+_sequence = itertools.count()
+
+
+class SavedOutput:
+    """An output that its own node keeps: the array alone, for a tensor would be a cycle."""
+
+    __slots__ = ("array", "index")
+
+    def __init__(self, array: Array, index: int):
+        self.array = array
+        self.index = index
+
+
+class Node:
+    """One recorded op.
+
+    Attributes:
+        name: of the op.
+        vjp: see :data:`Vjp`.
+        edges: per input, ``(node, output index)``, ``(leaf tensor, 0)`` or None.
+        saved: tensors (inputs) and :class:`SavedOutput`, with the versions they had.
+        meta: scalars and metadata that the VJP reads.
+        inputs: layouts of the inputs; outputs: layouts of the outputs.
+    """
+
+    __slots__ = (
+        "__weakref__", "edges", "hooks", "inputs", "meta", "name", "outputs", "pre_hooks",
+        "released", "saved", "sequence", "trace", "versions", "vjp",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        name: str,
+        vjp: Vjp,
+        inputs: Sequence[Tensor],
+        outputs: tuple[Layout, ...],
+        meta: Any = None,
+    ):
+        self.name = name
+        self.vjp = vjp
+        self.edges = [_edge(t) if t._tracked else None for t in inputs]
+        self.inputs = [t._array.layout for t in inputs]
+        self.outputs = outputs
+        self.meta = meta
+        self.saved: tuple[Any, ...] = ()
+        self.versions: tuple[int, ...] = ()
+        self.sequence = next(_sequence)
+        self.hooks: list[Any] | None = None
+        self.pre_hooks: list[Any] | None = None
+        self.released = False
+        self.trace = traceback.extract_stack()[:-2] if state.anomaly else None
+
+    def save(self, *values: Any) -> None:
+        """Keep tensors (or :class:`SavedOutput`) for the VJP, with their versions."""
+        self.saved = values
+        self.versions = tuple(
+            [v.array.storage.version if v.__class__ is SavedOutput else _version(v) for v in values]
+        )
+
+    def unpack(self) -> list[Any]:
+        """The saved tensors, in order.
+
+        Raises:
+            RuntimeError: one was overwritten since, or the graph was freed.
+        """
+        if self.released:
+            raise RuntimeError(
+                f"{self.name}: Trying to backward through the graph a second time (or directly "
+                f"access saved tensors after they have already been freed). Saved intermediate "
+                f"values of the graph are freed when you call .backward() or autograd.grad(). "
+                f"Specify retain_graph=True if you need to backward through the graph a second time"
+            )
+        result: list[Any] = []
+        for value, version in zip(self.saved, self.versions, strict=True):
+            if value is None:
+                result.append(None)
+                continue
+            array = value.array if value.__class__ is SavedOutput else value._array
+            if array.storage.version != version:
+                raise RuntimeError(
+                    f"{self.name}: one of the variables needed for gradient computation has been "
+                    f"modified by an inplace operation: [{array.layout.describe()}] is at version "
+                    f"{array.storage.version}; expected version {version} instead"
+                )
+            result.append(
+                _rebuild(self, value) if value.__class__ is SavedOutput else value
+            )
+        return result
+
+    def release(self) -> None:
+        """Drop saved tensors; a second backward through here is an error."""
+        self.saved = self.versions = ()
+        self.released = True
+
+    @property
+    def next_functions(self) -> tuple[tuple[Any, int], ...]:
+        """PyTorch's view of the edges."""
+        return tuple((None, 0) if e is None else e for e in self.edges)
+
+    def register_hook(self, hook: Callable[..., Any]) -> Any:
+        """Call ``hook(grad_inputs, grad_outputs)`` after this node's VJP; it may replace them."""
+        if self.hooks is None:
+            self.hooks = []
+        return RemovableHandle(self.hooks, hook)
+
+    def register_prehook(self, hook: Callable[..., Any]) -> Any:
+        """Call ``hook(grad_outputs)`` before this node's VJP; it may replace them."""
+        if self.pre_hooks is None:
+            self.pre_hooks = []
+        return RemovableHandle(self.pre_hooks, hook)
+
+    def __repr__(self) -> str:
+        return f"<{self.name.title().replace('_', '')}Backward0 object at {id(self):#x}>"
+
+
+class RemovableHandle:
+    """Takes a hook back with :meth:`remove`."""
+
+    __slots__ = ("hook", "hooks", "id")
+
+    _ids = itertools.count()
+
+    def __init__(self, hooks: Any, hook: Any):
+        self.hooks = hooks
+        self.hook = hook
+        self.id = next(RemovableHandle._ids)
+        hooks.append(hook)
+
+    def remove(self) -> None:
+        """Never call the hook again."""
+        if self.hook in self.hooks:
+            self.hooks.remove(self.hook)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.remove()
+
+
+def _version(tensor: Any) -> int:
+    return -1 if tensor is None else tensor._array.storage.version
+
+
+def _edge(tensor: Tensor) -> tuple[Any, int]:
+    node = tensor._node
+    return (tensor, 0) if node is None else (node, tensor._index)
+
+
+def _rebuild(node: Node, value: SavedOutput) -> Tensor:
+    from tilegrad.autograd.base import wrap
+
+    tensor = wrap(value.array)
+    tensor._tracked = True
+    tensor._node = node
+    tensor._index = value.index
+    return tensor
+
+
+# ------------------------------------------------------------------------------------ backward
+
+
+class _Pass:
+    """One backward pass: gradients on their way, and what to do with them."""
+
+    def __init__(self, inputs: Sequence[Tensor] | None, retain: bool, create: bool):
+        self.retain = retain
+        self.create = create
+        self.wanted: dict[Any, int] | None = None  # (id of node or leaf, index) -> place in result
+        self.captured: list[Tensor | None] = []
+        if inputs is not None:
+            self.captured = [None] * len(inputs)
+            self.wanted = {}
+            for place, tensor in enumerate(inputs):
+                target, index = _edge(tensor)
+                self.wanted.setdefault((id(target), index), place)
+        self.buffers: dict[Node, list[Tensor | None]] = {}
+        self.owned: set[int] = set()  # ids of buffered sums that nobody else sees
+        self.delivered: set[int] = set()  # ids of storages that some .grad already uses
+
+    def run(self, roots: list[tuple[Any, int]], grads: list[Tensor]) -> None:
+        for grad in grads:
+            self.delivered.add(id(grad._array.storage))
+        pending = _count_dependencies([t for t, _ in roots if isinstance(t, Node)])
+        for (target, index), grad in zip(roots, grads, strict=True):
+            self.deliver(target, index, grad)
+        ready = [(-n.sequence, n) for n in self.buffers if not pending.get(n, 0)]
+        heapq.heapify(ready)
+        with _Switch(self.create):
+            while ready:
+                _, node = heapq.heappop(ready)
+                gradients = self.evaluate(node, self.buffers.pop(node))
+                for edge, grad in zip(node.edges, gradients, strict=True):
+                    if edge is None:
+                        continue
+                    target, index = edge
+                    if grad is not None:
+                        self.deliver(target, index, grad)
+                    if isinstance(target, Node):
+                        pending[target] -= 1
+                        if not pending[target] and target in self.buffers:
+                            heapq.heappush(ready, (-target.sequence, target))
+                        elif not pending[target]:
+                            self._skip(target, pending, ready)
+
+    def _skip(self, node: Node, pending: dict[Node, int], ready: list[Any]) -> None:
+        """No gradient reached ``node``: its inputs must not wait for it."""
+        stack = [node]
+        while stack:
+            for edge in stack.pop().edges:
+                if edge is None or not isinstance(edge[0], Node):
+                    continue
+                target = edge[0]
+                pending[target] -= 1
+                if not pending[target]:
+                    if target in self.buffers:
+                        heapq.heappush(ready, (-target.sequence, target))
+                    else:
+                        stack.append(target)
+
+    def deliver(self, target: Any, index: int, grad: Tensor) -> None:
+        """Add ``grad`` to what flows into one output of a node, or into a leaf."""
+        if not isinstance(target, Node):
+            self._accumulate(target, grad)
+            return
+        held = self.buffers.get(target)
+        if held is None:
+            held = self.buffers[target] = [None] * len(target.outputs)
+        before = held[index]
+        if before is None:
+            held[index] = grad
+        else:
+            held[index] = self._add(before, grad)
+
+    def _add(self, before: Tensor, grad: Tensor) -> Tensor:
+        if not self.create and id(before) in self.owned:
+            return before.add_(grad)
+        total = before + grad
+        self.owned.add(id(total))
+        return total
+
+    def _accumulate(self, leaf: Tensor, grad: Tensor) -> None:
+        for hook in list(leaf._hooks or ()):
+            grad = _replaced(hook(grad), grad)
+        if self.wanted is not None:
+            place = self.wanted.get((id(leaf), 0))
+            if place is not None:
+                before = self.captured[place]
+                self.captured[place] = grad if before is None else before + grad
+            return
+        if leaf.grad is None:
+            leaf.grad = self._own(grad)
+        elif self.create:
+            leaf.grad = leaf.grad + grad
+        else:
+            leaf.grad.add_(grad)
+        for hook in list(leaf._post_hooks or ()):
+            hook(leaf)
+
+    def _own(self, grad: Tensor) -> Tensor:
+        """``grad`` for keeps: no other gradient shares its memory."""
+        storage = id(grad._array.storage)
+        if storage in self.delivered or not grad._array.layout.contiguous:
+            grad = grad.clone() if self.create else grad.detach().clone()
+            storage = id(grad._array.storage)
+        elif not self.create:
+            grad = grad.detach()
+        self.delivered.add(storage)
+        return grad
+
+    def evaluate(self, node: Node, gradients: list[Tensor | None]) -> Sequence[Tensor | None]:
+        """Run hooks and the VJP of ``node``; undo broadcasting and promotion."""
+        from tilegrad.autograd.base import zeros_of
+
+        self.owned.difference_update(id(g) for g in gradients)
+        if node.pre_hooks:
+            for hook in list(node.pre_hooks):
+                changed = hook(tuple(gradients))
+                if changed is not None:
+                    gradients = list(changed) if isinstance(changed, (tuple, list)) else [changed]
+        if self.wanted is not None:
+            for index, grad in enumerate(gradients):
+                place = self.wanted.get((id(node), index))
+                if place is not None and grad is not None:
+                    self.captured[place] = grad
+        full = [zeros_of(o) if g is None else g for g, o in zip(gradients, node.outputs, strict=True)]
+        try:
+            results = node.vjp(node, *full)
+        except RuntimeError as error:
+            if node.trace is not None:
+                raise RuntimeError(f"{error}\n{_forward_line(node)}") from None
+            raise
+        if not self.retain:
+            node.release()
+        if len(results) != len(node.edges):
+            raise RuntimeError(
+                f"{node.name}: the backward must return one gradient per input; "
+                f"got {len(results)} for {len(node.edges)} inputs"
+            )
+        results = [
+            None if g is None or e is None else _fit(g, kind)
+            for g, e, kind in zip(results, node.edges, node.inputs, strict=True)
+        ]
+        if state.anomaly:
+            _refuse_nan(node, results)
+        for hook in list(node.hooks or ()):
+            changed = hook(tuple(results), tuple(full))
+            if changed is not None:
+                results = list(changed) if isinstance(changed, (tuple, list)) else [changed]
+        return results
+
+
+def _replaced(changed: Any, grad: Tensor) -> Tensor:
+    return grad if changed is None else changed
+
+
+def _fit(grad: Tensor, kind: Layout) -> Tensor:
+    """``grad`` in the input's shape and dtype."""
+    have = grad._array.layout
+    if have.shape != kind.shape:
+        grad = grad.sum_to_size(kind.shape)
+    if have.dtype is not kind.dtype:
+        grad = grad.to(kind.dtype)
+    return grad
+
+
+def _count_dependencies(roots: list[Node]) -> dict[Node, int]:
+    """How many reachable edges lead to each reachable node."""
+    counts: dict[Node, int] = {}
+    seen: set[Node] = set(roots)
+    stack = list(seen)
+    while stack:
+        for edge in stack.pop().edges:
+            if edge is not None and isinstance(edge[0], Node):
+                target = edge[0]
+                counts[target] = counts.get(target, 0) + 1
+                if target not in seen:
+                    seen.add(target)
+                    stack.append(target)
+    return counts
+
+
+def _forward_line(node: Node) -> str:
+    lines = "".join(traceback.format_list(node.trace or []))
+    return f"{node.name}: the forward call that made this node was\n{lines}"
+
+
+def _refuse_nan(node: Node, results: Sequence[Tensor | None]) -> None:
+    for index, grad in enumerate(results):
+        if grad is not None and bool(grad.detach().isnan().any().item()):
+            raise RuntimeError(
+                f"Function '{node.name}Backward0' returned nan values in its {index}th output.\n"
+                + _forward_line(node)
+            )
+
+
+def backward(
+    tensors: Sequence[Tensor],
+    grads: Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Sequence[Tensor] | None = None,
+    allow_unused: bool = True,
+) -> list[Tensor | None]:
+    """Run the backward pass from ``tensors``; gather gradients of ``inputs`` or of all leaves.
+
+    Raises:
+        RuntimeError: a root does not require a gradient, is not a scalar and has none given, or an
+            input is not part of the graph.
+    """
+    starts = _root_gradients(tensors, grads, create_graph)
+    retain = create_graph if retain_graph is None else retain_graph
+    run = _Pass(inputs, retain, create_graph)
+    run.run([_edge(t) for t in tensors], starts)
+    if inputs is not None and not allow_unused and any(g is None for g in run.captured):
+        raise RuntimeError(
+            "grad: One of the differentiated Tensors appears to not have been used in the graph. "
+            "Set allow_unused=True if this is the desired behavior."
+        )
+    return run.captured
+
+
+def _root_gradients(
+    tensors: Sequence[Tensor], grads: Sequence[Tensor | None] | None, create: bool
+) -> list[Tensor]:
+    from tilegrad.autograd.base import ones_of, refresh
+
+    starts = []
+    given = list(grads) if grads is not None else [None] * len(tensors)
+    if len(given) != len(tensors):
+        raise RuntimeError(
+            f"backward: needs one gradient per tensor; got {len(given)} for {len(tensors)}"
+        )
+    for tensor, grad in zip(tensors, given, strict=True):
+        if tensor._base is not None:
+            refresh(tensor)
+        if not tensor._tracked:
+            raise RuntimeError(
+                "backward: element 0 of tensors does not require grad and does not have a grad_fn"
+            )
+        kind = tensor._array.layout
+        if grad is None:
+            if kind.numel != 1:
+                raise RuntimeError(
+                    f"backward: grad can be implicitly created only for scalar outputs; "
+                    f"got {kind.describe()}"
+                )
+            grad = ones_of(kind)
+        elif grad._array.layout.shape != kind.shape:
+            raise RuntimeError(
+                f"backward: Mismatch in shape: grad_output has a shape of {grad.shape} and output "
+                f"has a shape of {tensor.shape}"
+            )
+        starts.append(grad)
+    return starts

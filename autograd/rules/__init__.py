@@ -1,0 +1,1 @@
+"""Differentiation rules and the functions that use them, per family of ops."""

@@ -1,0 +1,376 @@
+"""New tensors, PyTorch's names and arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilegrad.autograd.base import TensorBase, wrap
+from tilegrad.engine import array as arrays
+from tilegrad.engine import dtype as dt
+from tilegrad.engine.array import Array
+from tilegrad.engine.device import CPU, Device
+from tilegrad.engine.device import device as as_device
+from tilegrad.engine.ops import create as ops
+from tilegrad.engine.ops import elementwise
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+Number = float | int | bool
+
+
+def _made(op: str, array: Array, requires_grad: bool) -> Tensor:
+    result = wrap(array)
+    if requires_grad:
+        if not array.dtype.is_floating_point:
+            raise RuntimeError(
+                f"{op}: Only Tensors of floating point dtype can require gradients; "
+                f"got {array.dtype.name}"
+            )
+        result._tracked = True
+    return result
+
+
+def _dtype(value: Any) -> dt.DType:
+    return dt.get_default_dtype() if value is None else dt.dtype(value)
+
+
+# ------------------------------------------------------------------------------------ from data
+
+
+def tensor(
+    data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A new leaf with a copy of ``data``: a number, nested sequences, a NumPy array or a tensor.
+
+    Without ``dtype``, Python floats become the default dtype, ints int64, bools bool; NumPy values
+    and tensors keep theirs.
+
+    Raises:
+        ValueError: nested sequences of unequal length.
+        TypeError, RuntimeError: ``data`` holds something that is no number.
+    """
+    where = as_device(device)
+    kind = None if dtype is None else dt.dtype(dtype)
+    if isinstance(data, TensorBase):
+        array = data._array
+        copied = elementwise.clone(array) if kind in (None, array.dtype) else None
+        array = elementwise.cast(array, kind) if copied is None else copied  # type: ignore[arg-type]
+    elif type(data) in (bool, int, float) and kind is None and -(2**63) <= data < 2**63:
+        array = elementwise.full((), data, dt.of_scalar(data), where)
+    else:
+        array = ops.from_host(_without_tensors(data), kind, where)
+    return _made("tensor", array, requires_grad)
+
+
+def _without_tensors(data: Any) -> Any:
+    """``data`` with NumPy arrays in place of tensors."""
+    if isinstance(data, TensorBase):
+        return arrays.to_numpy(data._array)
+    if isinstance(data, (list, tuple)) and any(
+        isinstance(item, (list, tuple, TensorBase)) for item in data
+    ):
+        return [_without_tensors(item) for item in data]
+    if not isinstance(data, (list, tuple, np.ndarray)) and hasattr(data, "__array__"):
+        return np.asarray(data)
+    return data
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """``data`` as a tensor, without a copy where dtype and memory allow; a tensor stays itself."""
+    if isinstance(data, TensorBase):
+        return data.to(dtype) if dtype is not None else data  # type: ignore[attr-defined, no-any-return]
+    kind = None if dtype is None else dt.dtype(dtype)
+    if isinstance(data, np.ndarray) and as_device(device) is CPU:
+        if kind in (None, dt.BY_NUMPY.get(data.dtype)) and all(s >= 0 for s in data.strides):
+            return from_numpy(data)
+    return tensor(data, dtype=kind, device=device)
+
+
+def asarray(
+    obj: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    copy: bool | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """``obj`` as a tensor; ``copy=True`` always copies, ``copy=False`` never.
+
+    Raises:
+        ValueError: ``copy=False``, but a copy is needed.
+    """
+    made = tensor(obj, dtype=dtype, device=device) if copy else as_tensor(obj, dtype, device)
+    if copy is False and not _shares(obj, made):
+        raise ValueError("asarray: can't alias arbitrary sequence or cast without a copy")
+    if requires_grad:
+        made.requires_grad_()
+    return made
+
+
+def _shares(obj: Any, made: Tensor) -> bool:
+    if obj is made:
+        return True
+    return isinstance(obj, np.ndarray) and np.shares_memory(obj, arrays.to_numpy(made._array))
+
+
+def from_numpy(ndarray: np.ndarray) -> Tensor:
+    """A tensor over the memory of ``ndarray``; writes to one show in the other.
+
+    Raises:
+        TypeError: no array, or one of an unsupported dtype.
+        ValueError: negative strides.
+    """
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"from_numpy: expected np.ndarray; got {type(ndarray).__name__}")
+    return wrap(arrays.from_numpy(ndarray))
+
+
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A tensor over the memory of any object with ``__dlpack__``."""
+    if isinstance(ext_tensor, TensorBase):
+        return wrap(ext_tensor._array)
+    return from_numpy(np.from_dlpack(ext_tensor))
+
+
+# ------------------------------------------------------------------------------------- constants
+
+
+def empty(
+    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Undefined contents."""
+    made = arrays.empty(ops.check_sizes("empty", size), _dtype(dtype), as_device(device))
+    return _made("empty", made, requires_grad)
+
+
+def empty_strided(
+    size: Sequence[int],
+    stride: Sequence[int],
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Undefined contents, with the given strides in elements."""
+    shape, strides = ops.check_sizes("empty_strided", size), tuple(stride)
+    if len(shape) != len(strides) or any(s < 0 for s in strides):
+        raise RuntimeError(
+            f"empty_strided: strides must be non-negative, one per size; got {shape} and {strides}"
+        )
+    reach = sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+    made = arrays.empty((reach + 1 if all(shape) else 0,), _dtype(dtype), as_device(device))
+    return _made("empty_strided", made.view(shape, strides), requires_grad)
+
+
+def zeros(
+    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Zeros."""
+    return _full("zeros", size, 0, _dtype(dtype), device, requires_grad)
+
+
+def ones(
+    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Ones."""
+    return _full("ones", size, 1, _dtype(dtype), device, requires_grad)
+
+
+def full(
+    size: Sequence[int],
+    fill_value: Number | Tensor,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """``fill_value`` everywhere; without ``dtype`` its type decides (bool, int64, default float)."""
+    if isinstance(fill_value, TensorBase):
+        dtype = fill_value._array.dtype if dtype is None else dtype
+        fill_value = fill_value.item()  # type: ignore[attr-defined]
+    kind = dt.of_scalar(fill_value) if dtype is None else dt.dtype(dtype)
+    return _full("full", (size,), fill_value, kind, device, requires_grad)  # type: ignore[arg-type]
+
+
+def _full(
+    op: str, size: Any, value: Number, kind: dt.DType, device: Any, requires_grad: bool
+) -> Tensor:
+    shape = ops.check_sizes(op, size)
+    made = elementwise.full(shape, _holdable(op, value, kind), kind, as_device(device))
+    return _made(op, made, requires_grad)
+
+
+def _holdable(op: str, value: Number, kind: dt.DType) -> Number:
+    if not kind.is_floating_point and kind is not dt.bool_:
+        limits = dt.iinfo(kind)
+        lowest = limits.min if kind.is_signed else -limits.max
+        if not lowest <= value <= limits.max:
+            raise RuntimeError(
+                f"{op}: value cannot be converted to type {kind.name} without overflow; got {value}"
+            )
+    return value
+
+
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """(n, m) with ones on the diagonal, zeros elsewhere."""
+    m = n if m is None else m
+    if n < 0 or m < 0:
+        raise RuntimeError(f"eye: n and m must be greater or equal to 0; got {n} and {m}")
+    return _made("eye", ops.eye(n, m, _dtype(dtype), as_device(device)), requires_grad)
+
+
+# ------------------------------------------------------------------------------------- sequences
+
+
+def arange(
+    start: Any = 0,
+    end: Any = None,
+    step: Any = 1,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """``start, start + step, …`` below ``end``; ``arange(end)`` starts at 0.
+
+    Each element is ``start + i * step``, computed in float64 and rounded once, or in int64. All
+    ints make int64, else the default float.
+
+    Raises:
+        RuntimeError: the step is zero or leads away from ``end``.
+    """
+    if end is None:
+        start, end = 0, start
+    start, end, step = _number(start), _number(end), _number(step)
+    if dtype is not None:
+        kind = dt.dtype(dtype)
+    else:
+        exact = all(isinstance(v, int) for v in (start, end, step))
+        kind = dt.int64 if exact else dt.get_default_dtype()
+    made = ops.arange(start, end, step, kind, as_device(device))
+    return _made("arange", made, requires_grad)
+
+
+def _number(value: Any) -> Number:
+    item = value.item() if hasattr(value, "item") else value
+    return int(item) if isinstance(item, bool) else item  # type: ignore[no-any-return]
+
+
+def linspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """``steps`` evenly spaced values from ``start`` to ``end``, symmetric from both ends."""
+    kind, where = _dtype(dtype), as_device(device)
+    made = ops.linspace(_number(start), _number(end), steps, kind, where)
+    return _made("linspace", made, requires_grad)
+
+
+def logspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    base: float = 10.0,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """``base`` to the power of ``linspace(start, end, steps)``, computed in float64."""
+    kind, where = _dtype(dtype), as_device(device)
+    exponents = ops.linspace(_number(start), _number(end), steps, dt.float64, where)
+    powers = elementwise.OPS["pow"](elementwise.scalar(float(base), dt.float64, where), exponents)
+    return _made("logspace", elementwise.cast(powers, kind), requires_grad)
+
+
+# ------------------------------------------------------------------------------- like an existing
+
+
+def _like(op: str, x: Tensor, dtype: Any, device: Any) -> Array:
+    kind = x._array.layout
+    wanted = kind.dtype if dtype is None else dt.dtype(dtype)
+    where: Device = kind.device if device is None else as_device(device)
+    return arrays.empty_layout(ops.like(kind, wanted, where))
+
+
+def empty_like(
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Undefined contents, in the shape, dtype and order of dimensions of ``input``."""
+    return _made("empty_like", _like("empty_like", input, dtype, device), requires_grad)
+
+
+def full_like(
+    input: Tensor,
+    fill_value: Number,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """``fill_value`` everywhere, in the shape, dtype and order of dimensions of ``input``."""
+    made = _like("full_like", input, dtype, device)
+    made = elementwise.fill(made, _holdable("full_like", fill_value, made.dtype))
+    return _made("full_like", made, requires_grad)
+
+
+def zeros_like(
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Zeros, in the shape, dtype and order of dimensions of ``input``."""
+    return full_like(input, 0, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+def ones_like(
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Ones, in the shape, dtype and order of dimensions of ``input``."""
+    return full_like(input, 1, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+def new_empty(self: Tensor, *size: Any, dtype: Any = None, **options: Any) -> Tensor:
+    """Undefined contents, of this tensor's dtype unless given."""
+    return empty(*size, **_options(self, dtype, options))
+
+
+def new_zeros(self: Tensor, *size: Any, dtype: Any = None, **options: Any) -> Tensor:
+    """Zeros, of this tensor's dtype unless given."""
+    return zeros(*size, **_options(self, dtype, options))
+
+
+def new_ones(self: Tensor, *size: Any, dtype: Any = None, **options: Any) -> Tensor:
+    """Ones, of this tensor's dtype unless given."""
+    return ones(*size, **_options(self, dtype, options))
+
+
+def new_full(
+    self: Tensor, size: Sequence[int], fill_value: Number, *, dtype: Any = None, **options: Any
+) -> Tensor:
+    """``fill_value`` everywhere, of this tensor's dtype unless given."""
+    return full(size, fill_value, **_options(self, dtype, options))
+
+
+def new_tensor(self: Tensor, data: Any, *, dtype: Any = None, **options: Any) -> Tensor:
+    """A copy of ``data``, of this tensor's dtype unless given."""
+    return tensor(data, **_options(self, dtype, options))
+
+
+def _options(x: Tensor, dtype: Any, options: dict[str, Any]) -> dict[str, Any]:
+    kind = x._array.layout
+    return {"dtype": kind.dtype if dtype is None else dtype, "device": kind.device, **options}

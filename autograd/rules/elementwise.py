@@ -1,0 +1,267 @@
+"""Elementwise functions: run a formula, record it, and differentiate it by its derivative formula.
+
+The backward of a formula with respect to one operand is a formula too (:func:`derivative`), so one
+fused kernel runs per operand, and gradients of any order follow.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from tilegrad.autograd.base import TensorBase, apply_inplace, needs_graph, record, wrap
+from tilegrad.autograd.graph import Node, Vjp
+from tilegrad.autograd.mode import state
+from tilegrad.engine import dtype as dt
+from tilegrad.engine.array import Array, Layout
+from tilegrad.engine.array import layout as make_layout
+from tilegrad.engine.memory import allocate
+from tilegrad.engine.ops.elementwise import OPS, Elementwise, scalar
+from tilegrad.kernels.formulas.formula import Formula
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+Scalar = float | int | bool
+
+
+class Backward:
+    """The gradient of a formula with respect to one operand, as an op of its own.
+
+    Attributes:
+        op: the fused formula ``g * d formula / d operand``.
+        reads: the operands it reads, as positions: 0.. the inputs, -1 the output, None for ``g``.
+        params: positions of the forward's params that it reads.
+    """
+
+    __slots__ = ("op", "params", "reads")
+
+    def __init__(self, op: Elementwise, reads: tuple[int | None, ...], params: tuple[int, ...]):
+        self.op = op
+        self.reads = reads
+        self.params = params
+
+
+@lru_cache(maxsize=None)
+def derivative(op: Elementwise, position: int) -> Backward:
+    """The backward op of ``op`` for operand ``position``, worked out on first use."""
+    from tilegrad.kernels.formulas.derive import backward
+
+    row = op.formula
+    names = row.names
+    function = backward(row.function, names[position])
+    used = Formula("?", function).names
+    operands, params = names[: row.arity], names[row.arity :]
+    reads: tuple[int | None, ...] = (  # the incoming gradient comes first
+        None,
+        *(operands.index(n) if n in operands else -1 for n in used[1:] if n not in params),
+    )
+    read_params = tuple(params.index(n) for n in used if n in params)
+    made = Formula(
+        f"{row.name}_backward", function, kind="gradient", params=len(read_params)
+    )
+    return Backward(Elementwise(made), reads, read_params)
+
+
+@lru_cache(maxsize=None)
+def _saves(op: Elementwise, needed: tuple[bool, ...]) -> tuple[int, ...]:
+    """What the backward of these operands reads."""
+    found: set[int] = set()
+    for position, wanted in enumerate(needed):
+        if wanted:
+            found.update(r for r in derivative(op, position).reads if r is not None)
+    return tuple(sorted(found, reverse=True))
+
+
+def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    op, saves, params = node.meta
+    saved = dict(zip(saves, node.unpack(), strict=True))
+    kind = grad._array.layout.dtype
+    result: list[Tensor | None] = []
+    for position, edge in enumerate(node.edges):
+        if edge is None:
+            result.append(None)
+            continue
+        how = derivative(op, position)
+        operands = [grad if r is None else _matching(saved[r], kind) for r in how.reads]
+        result.append(apply(how.op, *operands, params=tuple([params[p] for p in how.params])))
+    return tuple(result)
+
+
+def _matching(value: Tensor, kind: dt.DType) -> Tensor:
+    """A saved operand as the forward saw it: promoted, unless it is a condition."""
+    have = value._array.layout.dtype
+    return value if have is kind or have is dt.bool_ else value.to(kind)
+
+
+def apply(op: Elementwise, *tensors: Tensor, params: tuple[Any, ...] = ()) -> Tensor:
+    """``op`` on tensors, recorded."""
+    out = wrap(op(*[t._array for t in tensors], params=params))
+    if state.grad and op.formula.differentiable and needs_graph(tensors):
+        if out._array.layout.dtype.is_floating_point:
+            _record(op, tensors, out, params)
+    return out
+
+
+def _record(
+    op: Elementwise, tensors: tuple[Tensor, ...], out: Tensor, params: tuple[Any, ...]
+) -> None:
+    vjp, saves, meta = _recipe(op, tensors, params)
+    record(op.name, vjp, tensors, (out,), saves, meta)
+
+
+def _recipe(
+    op: Elementwise, tensors: tuple[Tensor, ...], params: tuple[Any, ...]
+) -> tuple[Vjp, tuple[int, ...], Any]:
+    """(vjp, what it saves, its metadata) of this call."""
+    simple = _LINEAR.get(op.name)
+    if simple is not None:
+        return simple, (), None
+    if op is _MUL:
+        saves = tuple([1 - p for p in (1, 0) if tensors[p]._tracked])
+        return _mul_vjp, saves, saves
+    saves = _saves(op, tuple([t._tracked for t in tensors]))
+    return _vjp, saves, (op, saves, params)
+
+
+# ------------------------------------------------- rules that need no derivative formula at all
+
+
+def _identity_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return (grad,)
+
+
+def _add_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return grad, grad
+
+
+def _sub_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return grad, None if node.edges[1] is None else neg(grad)
+
+
+def _neg_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return (neg(grad),)
+
+
+def _mul_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    saved = dict(zip(node.meta, node.unpack(), strict=True))
+    left, right = node.edges
+    return (
+        None if left is None else binary(_MUL, grad, saved[1]),
+        None if right is None else binary(_MUL, grad, saved[0]),
+    )
+
+
+_LINEAR: dict[str, Vjp] = {
+    "copy": _identity_vjp, "add": _add_vjp, "sub": _sub_vjp, "neg": _neg_vjp,
+}  # fmt: skip
+
+_ADD, _SUB, _MUL, _DIV, _NEG = (OPS[n] for n in ("add", "sub", "mul", "div", "neg"))
+
+
+# ------------------------------------------------------------------------------------- operands
+
+
+def operand(value: Any, like: Tensor, op: str) -> Tensor:
+    """A tensor for the second operand of ``op``: itself, or a Python number as a constant.
+
+    Raises:
+        TypeError: it is neither a tensor nor a number.
+    """
+    if isinstance(value, TensorBase):
+        return value  # type: ignore[return-value]
+    layout = like._array.layout
+    if isinstance(value, (bool, int, float)):
+        kind = dt.result_type(
+            (layout.dtype, 2 if layout.ndim else 1), (dt.of_scalar(value), 0)
+        )
+        if isinstance(value, int) and not kind.is_floating_point:
+            value = _wrapped(value, kind)
+        return wrap(scalar(value, kind, layout.device))
+    return _foreign(value, like, op)
+
+
+def _wrapped(value: int, kind: dt.DType) -> int:
+    bits = 8 * kind.itemsize
+    if kind is dt.bool_ or -(1 << (bits - 1)) <= value < (1 << bits):
+        return value
+    raise RuntimeError(f"value cannot be converted to type {kind.name} without overflow")
+
+
+def _foreign(value: Any, like: Tensor, op: str) -> Tensor:
+    """NumPy scalars count as Python numbers; anything else is refused."""
+    item = getattr(value, "item", None)
+    if item is not None and getattr(value, "ndim", None) == 0:
+        return operand(item(), like, op)
+    raise TypeError(
+        f"{op}: operands must be tensors or numbers; got Tensor and {type(value).__name__}"
+    )
+
+
+def unary(op: Elementwise, x: Tensor, params: tuple[Any, ...] = ()) -> Tensor:
+    """``op(x)``, recorded."""
+    return apply(op, x, params=params)
+
+
+def binary(op: Elementwise, x: Any, y: Any) -> Tensor:
+    """``op(x, y)``, recorded; one of the two may be a number."""
+    if not isinstance(y, TensorBase):
+        y = operand(y, x, op.name)
+    elif not isinstance(x, TensorBase):
+        x = operand(x, y, op.name)  # type: ignore[arg-type]
+    out = wrap(op(x._array, y._array))
+    if state.grad and (
+        x._tracked or y._tracked or x._base is not None or y._base is not None
+    ):
+        if op.formula.differentiable and needs_graph((x, y)):  # type: ignore[arg-type]
+            if out._array.layout.dtype.is_floating_point:
+                _record(op, (x, y), out, ())  # type: ignore[arg-type]
+    return out
+
+
+def binary_inplace(op: Elementwise, x: Tensor, y: Any, params: tuple[Any, ...] = ()) -> Tensor:
+    """``x = op(x, y)`` in place, recorded."""
+    return inplace(op, x, operand(y, x, op.name + "_"), params=params)
+
+
+def inplace(op: Elementwise, x: Tensor, *others: Tensor, params: tuple[Any, ...] = ()) -> Tensor:
+    """``x = op(x, *others)`` in place, recorded."""
+    tensors = (x, *others)
+    if state.grad and op.formula.differentiable and needs_graph(tensors):
+        vjp, saves, meta = _recipe(op, tensors, params)
+        return apply_inplace(op, vjp, x, others, saves, params, meta)
+    return apply_inplace(op, None, x, others, (), params)
+
+
+def neg(x: Tensor) -> Tensor:
+    """-x"""
+    return apply(_NEG, x)
+
+
+def contiguous(x: Tensor) -> Tensor:
+    """``x`` itself if it is row-major, else a row-major copy, recorded."""
+    layout = x._array.layout
+    if layout.contiguous:
+        return x
+    return copy_to_layout(x, make_layout(layout.shape, layout.dtype, layout.device))
+
+
+def copy_to_layout(x: Tensor, kind: Layout) -> Tensor:
+    """A copy of ``x`` in new memory with the shape and strides of ``kind``."""
+    reach = sum((n - 1) * s for n, s in zip(kind.shape, kind.strides, strict=True))
+    storage = allocate(max(reach + 1, 0) * kind.itemsize)
+    target = Array(kind, storage, storage.address)
+    out = wrap(OPS["copy"].into(target, x._array))
+    if state.grad and needs_graph((x,)):
+        record("clone", _identity_vjp, (x,), (out,), (), None)
+    return out
+
+
+def to_dtype(x: Tensor, kind: dt.DType) -> Tensor:
+    """``x`` in another dtype, recorded; itself if it has it already."""
+    if x._array.layout.dtype is kind:
+        return x
+    out = wrap(OPS["copy"](x._array, dtype=kind))
+    if state.grad and kind.is_floating_point and needs_graph((x,)):
+        record("to_copy", _identity_vjp, (x,), (out,), (), None)
+    return out

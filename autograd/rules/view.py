@@ -1,0 +1,245 @@
+"""Views: functions that show a tensor's memory in another shape, and how gradients flow back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tilegrad.autograd.base import apply_view, wrap, zeros_of
+from tilegrad.autograd.graph import Node
+from tilegrad.engine.array import layout as make_layout
+from tilegrad.engine.ops import elementwise as elementwise_ops
+from tilegrad.engine.ops import view as ops
+from tilegrad.engine.shape import Shape, infer_size, normalize_dim, view_strides
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+
+def _apply(op: ops.View, vjp: Any, x: Tensor, meta: Any = None, **how: Any) -> Tensor:
+    return apply_view(op.name, vjp, x, op(x._array, **how), meta)
+
+
+def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
+    """``x`` with two dimensions swapped; shares its memory."""
+    return _apply(ops.transpose, _transpose_vjp, x, (dim0, dim1), dim0=dim0, dim1=dim1)
+
+
+def _transpose_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return (transpose(grad, *node.meta),)
+
+
+def permute(x: Tensor, dims: Sequence[int]) -> Tensor:
+    """``x`` with its dimensions in the order ``dims``; shares its memory."""
+    dims = tuple(dims)
+    return _apply(ops.permute, _permute_vjp, x, dims, dims=dims)
+
+
+def _permute_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    ndim = len(node.meta)
+    inverse = [0] * ndim
+    for position, dim in enumerate(node.meta):
+        inverse[dim % ndim] = position
+    return (permute(grad, inverse),)
+
+
+def expand(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """``x`` with size-1 dimensions repeated to ``shape`` (-1 keeps a size); shares its memory."""
+    return _apply(ops.expand, _broadcast_vjp, x, shape=tuple(shape))
+
+
+def _broadcast_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return (grad,)  # the graph sums it back to the input's shape
+
+
+def view(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """The same memory in another shape.
+
+    Raises:
+        RuntimeError: the sizes do not fit, or the strides would need a copy.
+    """
+    return _apply(ops.view, _reshape_vjp, x, shape=tuple(shape))
+
+
+def _reshape_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return (reshape(grad, node.inputs[0].shape),)
+
+
+def reshape(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """``x`` in another shape, as a view where its strides allow, else as a copy."""
+    layout = x._array.layout
+    target = infer_size("reshape", tuple(shape), layout.numel)
+    if view_strides(layout.shape, layout.strides, target) is None:
+        from tilegrad.autograd.rules.elementwise import contiguous
+
+        x = contiguous(x)
+    return view(x, target)
+
+
+def squeeze(x: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
+    """``x`` without its size-1 dimensions, or without those of ``dim``."""
+    dims = None if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
+    return _apply(ops.squeeze, _reshape_vjp, x, dims=dims)
+
+
+def unsqueeze(x: Tensor, dim: int) -> Tensor:
+    """``x`` with a dimension of size 1 put in at ``dim``."""
+    return _apply(ops.unsqueeze, _reshape_vjp, x, dim=dim)
+
+
+def select(x: Tensor, dim: int, index: int) -> Tensor:
+    """The slice ``index`` of dimension ``dim``, without that dimension."""
+    how = {"dim": dim, "index": int(index)}
+    return _apply(ops.select, _region_vjp, x, (ops.select, how), **how)
+
+
+def slice_(
+    x: Tensor, dim: int, start: int | None = None, stop: int | None = None, step: int = 1
+) -> Tensor:
+    """``x[start:stop:step]`` along ``dim``."""
+    how = {"dim": dim, "start": start, "stop": stop, "step": step}
+    return _apply(ops.slice_, _region_vjp, x, (ops.slice_, how), **how)
+
+
+def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
+    """``length`` slices of dimension ``dim`` from ``start`` on.
+
+    Raises:
+        RuntimeError: they do not lie within the dimension.
+    """
+    size = x._array.layout.shape[normalize_dim("narrow", dim, x._array.layout.ndim)]
+    begin = start + size if start < 0 else start
+    if length < 0 or not 0 <= begin <= size or begin + length > size:
+        raise RuntimeError(
+            f"narrow: start ({start}) + length ({length}) exceeds dimension size ({size})"
+        )
+    return slice_(x, dim, begin, begin + length)
+
+
+def diagonal(x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """The diagonal of two dimensions, as the last dimension."""
+    how = {"offset": offset, "dim1": dim1, "dim2": dim2}
+    return _apply(ops.diagonal, _region_vjp, x, (ops.diagonal, how), **how)
+
+
+def unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """Windows of ``size`` every ``step`` along ``dimension``, as a new last dimension."""
+    how = {"dimension": dimension, "size": size, "step": step}
+    return _apply(ops.unfold, _overlapping_vjp, x, (ops.unfold, how), **how)
+
+
+def as_strided(
+    x: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
+) -> Tensor:
+    """The storage of ``x`` through any sizes and strides (in elements).
+
+    Raises:
+        RuntimeError: an element would lie outside the storage.
+    """
+    array = x._array
+    start = array.offset if storage_offset is None else storage_offset
+    shape, strides = tuple(size), tuple(stride)
+    reach = start + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+    within = array.storage.nbytes // array.layout.itemsize
+    if all(shape) and (start < 0 or reach >= within):
+        raise RuntimeError(
+            f"as_strided: setStorage: sizes {list(shape)}, strides {list(strides)} and storage "
+            f"offset {start} are out of bounds for storage of {within} elements"
+        )
+    meta = (shape, strides, start - array.offset)
+    how = {"size": shape, "stride": strides, "offset": start - array.offset}
+    return _apply(ops.as_strided, as_strided_vjp, x, meta, **how)
+
+
+# ------------------------------------------------------------------------- gradients of regions
+
+
+
+
+def _region_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    op, how = node.meta
+    return (embed(grad, node.inputs[0].shape, op, how),)
+
+
+def embed(grad: Tensor, shape: Shape, op: ops.View, how: dict[str, Any]) -> Tensor:
+    """Zeros of ``shape`` whose region ``op(…, **how)``, without overlaps, holds ``grad``."""
+    from tilegrad.autograd.base import needs_graph, record
+    from tilegrad.autograd.mode import state
+
+    source = grad._array.layout
+    whole = zeros_of(make_layout(shape, source.dtype, source.device))
+    elementwise_ops.copy.into(op(whole._array, **how), grad._array)
+    whole = wrap(whole._array)
+    if state.grad and needs_graph((grad,)):
+        record("embed", _embed_vjp, (grad,), (whole,), (), (op, how))
+    return whole
+
+
+def _embed_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    op, how = node.meta
+    vjp = _overlapping_vjp if op is ops.unfold else _region_vjp
+    return (_apply(op, vjp, grad, (op, how), **how),)
+
+
+def _overlapping_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """Windows may share elements: add the windows up, one offset within the window at a time."""
+    _, how = node.meta
+    shape = node.inputs[0].shape
+    if not shape:
+        return (reshape(grad, ()),)
+    axis = normalize_dim("unfold", how["dimension"], len(shape))
+    total: Tensor | None = None
+    for offset in range(how["size"]):
+        part = select(grad, -1, offset)
+        region = {
+            "dim": axis,
+            "start": offset,
+            "stop": offset + (part.shape[axis] - 1) * how["step"] + 1,
+            "step": how["step"],
+        }
+        piece = embed(part, shape, ops.slice_, region)
+        total = piece if total is None else total + piece
+    if total is None:
+        return (zeros_of(node.inputs[0]),)
+    return (total,)
+
+
+def as_strided_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """Gradient of a region given by strides within the input's own memory."""
+    shape, strides, offset = node.meta
+    return (_gather_back(grad, node.inputs[0], shape, strides, offset),)
+
+
+def _gather_back(
+    grad: Tensor, kind: Any, shape: Shape, strides: Shape, offset: int
+) -> Tensor:
+    """Put ``grad`` at the elements of an input of layout ``kind`` that the region shows."""
+    from tilegrad.autograd.rules.index import index_add_flat, strided_indices
+
+    positions = strided_indices(shape, strides, offset, kind)
+    return index_add_flat(grad, positions, kind)
+
+
+def copy_slices_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """The base kept its old value outside the region, and took the view's inside it."""
+    shape, strides, offset = node.meta
+    base = node.inputs[0]
+    how = {"size": shape, "stride": strides, "offset": offset}
+    dense = grad
+    if grad._array.layout.strides != base.strides:
+        dense = _laid_out_like(grad, base)
+    inside = _apply(ops.as_strided, as_strided_vjp, dense, (shape, strides, offset), **how)
+    outside: Tensor | None = None
+    if node.edges[0] is not None:
+        mask = wrap(elementwise_ops.full(base.shape, 1, grad.dtype, base.device))
+        hole = _laid_out_like(mask, base)
+        elementwise_ops.OPS["fill"].into(ops.as_strided(hole._array, **how), params=(0.0,))
+        outside = dense * wrap(hole._array)
+    return outside, inside
+
+
+def _laid_out_like(x: Tensor, kind: Any) -> Tensor:
+    """``x`` copied into memory with the strides of ``kind``."""
+    from tilegrad.autograd.rules.elementwise import copy_to_layout
+
+    return copy_to_layout(x, kind)

@@ -1,0 +1,514 @@
+"""The public tensor: PyTorch's methods, one line each, by family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from tilegrad.autograd import base, formatting
+from tilegrad.autograd import graph as graphs
+from tilegrad.autograd.base import TensorBase, refresh, wrap
+from tilegrad.autograd.rules import creation, elementwise, pointwise, view
+from tilegrad.engine import array as arrays
+from tilegrad.engine.device import Device
+from tilegrad.engine.device import device as as_device
+from tilegrad.engine.dtype import DType
+from tilegrad.engine.dtype import dtype as as_dtype
+
+
+class Tensor(TensorBase):
+    """A multi-dimensional array of one dtype on one device, which may record its history.
+
+    Made by :func:`tilegrad.tensor`, :func:`tilegrad.zeros` and their kin, never called directly.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
+        raise TypeError(f"{cls.__name__}: use tilegrad.tensor(data) to make a tensor")
+
+    # ---------------------------------------------------------------------------- properties
+
+    @property
+    def shape(self) -> Size:
+        """Sizes of the dimensions."""
+        return Size(self._array.layout.shape)
+
+    @property
+    def dtype(self) -> DType:
+        """Element type."""
+        return self._array.layout.dtype
+
+    @property
+    def device(self) -> Device:
+        """Where the memory is."""
+        return self._array.layout.device
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return self._array.layout.ndim
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to this tensor."""
+        if self._base is not None:
+            refresh(self)
+        return self._tracked
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    @property
+    def grad_fn(self) -> graphs.Node | None:
+        """The node that made this tensor; None for a leaf."""
+        if self._base is not None:
+            refresh(self)
+        return self._node
+
+    @property
+    def is_leaf(self) -> bool:
+        """True for tensors that no recorded op made."""
+        return self.grad_fn is None
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory, out of the graph, without counting writes."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        self._array = value._array
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802 - PyTorch's name
+        """The dimensions in reverse order."""
+        return view.permute(self, range(self.ndim - 1, -1, -1))
+
+    @property
+    def mT(self) -> Tensor:  # noqa: N802 - PyTorch's name
+        """The last two dimensions swapped."""
+        return view.transpose(self, -2, -1)
+
+    @property
+    def _version(self) -> int:
+        return self._array.storage.version
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return self._array.layout.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self._array.layout.nbytes
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or one size of it."""
+        return self.shape if dim is None else self.shape[dim]
+
+    def dim(self) -> int:
+        """Number of dimensions."""
+        return self._array.layout.ndim
+
+    def numel(self) -> int:
+        """Number of elements."""
+        return self._array.layout.numel
+
+    nelement = numel
+    ndimension = dim
+
+    def element_size(self) -> int:
+        """Bytes of one element."""
+        return self._array.layout.itemsize
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Strides in elements, or one of them."""
+        strides = self._array.layout.strides
+        return strides if dim is None else strides[dim]
+
+    def storage_offset(self) -> int:
+        """Elements before the first one in the storage."""
+        return self._array.offset
+
+    def data_ptr(self) -> int:
+        """Address of the first element."""
+        return self._array.address
+
+    def is_contiguous(self) -> bool:
+        """Whether the memory is row-major without gaps."""
+        return self._array.layout.contiguous
+
+    def is_floating_point(self) -> bool:
+        """Whether the dtype is a floating-point one."""
+        return self.dtype.is_floating_point
+
+    # ------------------------------------------------------------------------------ autograd
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Any = None,
+    ) -> None:
+        """Add d self / d leaf to ``.grad`` of every leaf that requires it."""
+        from tilegrad.autograd.functional import backward
+
+        backward(self, gradient, retain_graph, create_graph, inputs)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Ask for a gradient of this leaf, or stop asking.
+
+        Raises:
+            RuntimeError: not a leaf, or not floating point.
+        """
+        if requires_grad and not self.dtype.is_floating_point:
+            raise RuntimeError(
+                f"requires_grad_: only Tensors of floating point dtype can require gradients; "
+                f"got {self.dtype.name}"
+            )
+        if self._node is not None and not requires_grad:
+            raise RuntimeError("requires_grad_: you can only change requires_grad flags of leaf variables.")
+        self._tracked = requires_grad
+        return self
+
+    def detach(self) -> Tensor:
+        """The same memory, out of the graph."""
+        return wrap(self._array)
+
+    def detach_(self) -> Tensor:
+        """Leave the graph."""
+        self._node = None
+        self._tracked = False
+        self._base = None
+        return self
+
+    def retain_grad(self) -> None:
+        """Keep ``.grad`` of this non-leaf too."""
+        if not self.requires_grad:
+            raise RuntimeError("retain_grad: can't retain_grad on Tensor that has requires_grad=False")
+        if self._node is None:
+            return
+        from tilegrad.autograd.hooks import retain
+
+        retain(self)
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> graphs.RemovableHandle:
+        """Call ``hook(grad)`` when this tensor's gradient is known; it may return another."""
+        from tilegrad.autograd.hooks import register
+
+        return register(self, hook)
+
+    # ------------------------------------------------------------------------------- to Python
+
+    def item(self) -> Any:
+        """The one element as a Python number.
+
+        Raises:
+            RuntimeError: there is not exactly one.
+        """
+        if self._array.layout.numel != 1:
+            raise RuntimeError(
+                f"item: a Tensor with {self.numel()} elements cannot be converted to Scalar"
+            )
+        return arrays.to_numpy(self._array).item()
+
+    def tolist(self) -> Any:
+        """Nested lists of Python numbers."""
+        return arrays.to_numpy(self._array).tolist()
+
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """A NumPy array over the same memory.
+
+        Raises:
+            RuntimeError: the tensor requires a gradient and ``force`` is not set.
+        """
+        if self.requires_grad and not force:
+            raise RuntimeError(
+                "numpy: Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+            )
+        return arrays.to_numpy(self._array)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        result = self.numpy()
+        if dtype is not None and result.dtype != dtype:
+            return result.astype(dtype)
+        return result.copy() if copy else result
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.numpy().__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
+    def __repr__(self) -> str:
+        return formatting.tensor_repr(self)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if self.ndim == 0 and spec else repr(self)
+
+    def __bool__(self) -> bool:
+        if self._array.layout.numel != 1:
+            raise RuntimeError(
+                f"bool: Boolean value of Tensor with {self.numel() or 'no'} values is ambiguous"
+            )
+        return bool(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.is_floating_point or self.numel() != 1:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.item())
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("len() of a 0-d tensor")
+        return self._array.layout.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.ndim == 0:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter([view.select(self, 0, i) for i in range(len(self))])
+
+    __hash__ = object.__hash__
+
+    # ------------------------------------------------------------------------------ conversion
+
+    def to(self, *args: Any, **kwargs: Any) -> Tensor:
+        """``to(dtype)``, ``to(device)``, ``to(device, dtype)`` or ``to(other)``; ``copy=True``
+        copies always. Returns ``self`` if nothing changes.
+        """
+        kind, where = kwargs.get("dtype"), kwargs.get("device")
+        for value in args:
+            if isinstance(value, Tensor):
+                kind, where = value.dtype, value.device
+            elif isinstance(value, DType):
+                kind = value
+            elif isinstance(value, (str, Device)):
+                where = value
+            elif not isinstance(value, bool):
+                kind = as_dtype(value)
+        if where is not None:
+            as_device(where)
+        result = elementwise.to_dtype(self, self.dtype if kind is None else as_dtype(kind))
+        return pointwise.clone(self) if result is self and kwargs.get("copy") else result
+
+    def cpu(self) -> Tensor:
+        """On the CPU."""
+        return self.to("cpu")
+
+    def cuda(self, device: Any = None, non_blocking: bool = False) -> Tensor:
+        """On an NVIDIA GPU."""
+        return self.to(as_device("cuda" if device is None else device))
+
+    def type_as(self, other: Tensor) -> Tensor:
+        """In the dtype and on the device of ``other``."""
+        return self.to(other)
+
+    def contiguous(self) -> Tensor:
+        """Row-major: itself, or a copy."""
+        return elementwise.contiguous(self)
+
+    # ------------------------------------------------------------------------------ creation
+
+    new_empty = creation.new_empty
+    new_full = creation.new_full
+    new_ones = creation.new_ones
+    new_tensor = creation.new_tensor
+    new_zeros = creation.new_zeros
+
+    # ------------------------------------------------------------------------------ elementwise
+
+    abs, abs_ = pointwise.abs, pointwise.abs_
+    absolute, absolute_ = pointwise.abs, pointwise.abs_
+    add, add_ = pointwise.add, pointwise.add_
+    addcdiv, addcdiv_ = pointwise.addcdiv, pointwise.addcdiv_
+    addcmul, addcmul_ = pointwise.addcmul, pointwise.addcmul_
+    allclose = pointwise.allclose
+    bitwise_and, bitwise_and_ = pointwise.bitwise_and, pointwise.bitwise_and_
+    bitwise_not = pointwise.bitwise_not
+    bitwise_or, bitwise_or_ = pointwise.bitwise_or, pointwise.bitwise_or_
+    bitwise_xor, bitwise_xor_ = pointwise.bitwise_xor, pointwise.bitwise_xor_
+    bitwise_left_shift = pointwise.bitwise_left_shift
+    bitwise_right_shift = pointwise.bitwise_right_shift
+    ceil, ceil_ = pointwise.ceil, pointwise.ceil_
+    clamp, clamp_ = pointwise.clamp, pointwise.clamp_
+    clip, clip_ = pointwise.clamp, pointwise.clamp_
+    clamp_max, clamp_min = pointwise.clamp_max, pointwise.clamp_min
+    clone, copy_ = pointwise.clone, pointwise.copy_
+    cos, cos_ = pointwise.cos, pointwise.cos_
+    deg2rad, rad2deg = pointwise.deg2rad, pointwise.rad2deg
+    div, div_ = pointwise.div, pointwise.div_
+    divide, divide_ = pointwise.div, pointwise.div_
+    true_divide = pointwise.true_divide
+    eq, ne = pointwise.eq, pointwise.ne
+    equal = pointwise.equal
+    erf, erf_ = pointwise.erf, pointwise.erf_
+    exp, exp_ = pointwise.exp, pointwise.exp_
+    exp2, exp2_ = pointwise.exp2, pointwise.exp2_
+    expm1, expm1_ = pointwise.expm1, pointwise.expm1_
+    fill_, zero_ = pointwise.fill_, pointwise.zero_
+    floor, floor_ = pointwise.floor, pointwise.floor_
+    floor_divide, floor_divide_ = pointwise.floor_divide, pointwise.floor_divide_
+    fmod = pointwise.fmod
+    frac = pointwise.frac
+    isclose = pointwise.isclose
+    isfinite, isinf, isnan = pointwise.isfinite, pointwise.isinf, pointwise.isnan
+    lerp, lerp_ = pointwise.lerp, pointwise.lerp_
+    log, log_ = pointwise.log, pointwise.log_
+    log10, log10_ = pointwise.log10, pointwise.log10_
+    log1p, log1p_ = pointwise.log1p, pointwise.log1p_
+    log2, log2_ = pointwise.log2, pointwise.log2_
+    logical_and, logical_or = pointwise.logical_and, pointwise.logical_or
+    logical_not, logical_xor = pointwise.logical_not, pointwise.logical_xor
+    logit = pointwise.logit
+    lt, le, gt, ge = pointwise.lt, pointwise.le, pointwise.gt, pointwise.ge
+    maximum, minimum = pointwise.maximum, pointwise.minimum
+    mul, mul_ = pointwise.mul, pointwise.mul_
+    multiply, multiply_ = pointwise.mul, pointwise.mul_
+    neg, neg_ = pointwise.neg, pointwise.neg_
+    negative, positive = pointwise.neg, pointwise.positive
+    pow, pow_ = pointwise.pow, pointwise.pow_
+    reciprocal, reciprocal_ = pointwise.reciprocal, pointwise.reciprocal_
+    relu, relu_ = pointwise.relu, pointwise.relu_
+    remainder, remainder_ = pointwise.remainder, pointwise.remainder_
+    round, round_ = pointwise.round, pointwise.round_
+    rsqrt, rsqrt_ = pointwise.rsqrt, pointwise.rsqrt_
+    sigmoid, sigmoid_ = pointwise.sigmoid, pointwise.sigmoid_
+    sign, sgn = pointwise.sign, pointwise.sgn
+    sin, sin_ = pointwise.sin, pointwise.sin_
+    sqrt, sqrt_ = pointwise.sqrt, pointwise.sqrt_
+    square = pointwise.square
+    sub, sub_ = pointwise.sub, pointwise.sub_
+    subtract, subtract_ = pointwise.sub, pointwise.sub_
+    tanh, tanh_ = pointwise.tanh, pointwise.tanh_
+    trunc, trunc_, fix = pointwise.trunc, pointwise.trunc_, pointwise.fix
+
+    def __add__(self, other: Any) -> Tensor:
+        return elementwise.binary(_ADD, self, other)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return elementwise.binary(_SUB, self, other)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return elementwise.binary(_MUL, self, other)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return elementwise.binary(_DIV, self, other)
+
+    __radd__, __rmul__ = __add__, __mul__
+    __rsub__ = pointwise.rsub
+    __neg__, __pos__, __abs__ = pointwise.neg, pointwise.positive, pointwise.abs
+    __invert__ = pointwise.bitwise_not
+    __pow__ = pointwise.pow
+    __floordiv__, __mod__ = pointwise.floor_divide, pointwise.remainder
+    __and__, __rand__ = pointwise.bitwise_and, pointwise.bitwise_and
+    __or__, __ror__ = pointwise.bitwise_or, pointwise.bitwise_or
+    __xor__, __rxor__ = pointwise.bitwise_xor, pointwise.bitwise_xor
+    __lshift__, __rshift__ = pointwise.bitwise_left_shift, pointwise.bitwise_right_shift
+    __iadd__, __isub__, __imul__ = pointwise.add_, pointwise.sub_, pointwise.mul_
+    __itruediv__, __ifloordiv__ = pointwise.div_, pointwise.floor_divide_
+    __imod__, __ipow__ = pointwise.remainder_, pointwise.pow_
+    __iand__, __ior__ = pointwise.bitwise_and_, pointwise.bitwise_or_
+    __ixor__ = pointwise.bitwise_xor_
+    __lt__, __le__, __gt__, __ge__ = pointwise.lt, pointwise.le, pointwise.gt, pointwise.ge
+
+    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+        return pointwise.eq(self, other) if _comparable(other) else NotImplemented
+
+    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+        return pointwise.ne(self, other) if _comparable(other) else NotImplemented
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return pointwise.div(elementwise.operand(other, self, "div"), self)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return pointwise.pow(other, self)
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return pointwise.floor_divide(elementwise.operand(other, self, "floor_divide"), self)
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return pointwise.remainder(elementwise.operand(other, self, "remainder"), self)
+
+    # ------------------------------------------------------------------------------------- views
+
+    transpose = swapaxes = swapdims = view.transpose
+    squeeze = view.squeeze
+    unsqueeze = view.unsqueeze
+    select = view.select
+    narrow = view.narrow
+    diagonal = view.diagonal
+    unfold = view.unfold
+    as_strided = view.as_strided
+
+    def view(self, *shape: Any) -> Tensor:
+        """The same memory in another shape."""
+        return view.view(self, _sizes(shape))
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """Another shape, as a view where possible."""
+        return view.reshape(self, _sizes(shape))
+
+    def permute(self, *dims: Any) -> Tensor:
+        """The dimensions in another order."""
+        return view.permute(self, _sizes(dims))
+
+    def expand(self, *sizes: Any) -> Tensor:
+        """Size-1 dimensions repeated, without a copy."""
+        return view.expand(self, _sizes(sizes))
+
+    def t(self) -> Tensor:
+        """The transpose of a matrix."""
+        if self.ndim > 2:
+            raise RuntimeError(f"t: expects a tensor with <= 2 dimensions; got {self.ndim}")
+        return view.transpose(self, 0, 1) if self.ndim == 2 else self
+
+    # -------------------------------------------------------------------------------- reductions
+    # ------------------------------------------------------------------------------------ matmul
+    # ----------------------------------------------------------------------------- softmax, norms
+    # --------------------------------------------------------------- indexing, joining, sorting
+    # ------------------------------------------------------------------------------------ random
+
+
+def _comparable(other: object) -> bool:
+    return isinstance(other, (TensorBase, int, float, np.generic))
+
+
+def _sizes(given: tuple[Any, ...]) -> tuple[int, ...]:
+    """Sizes given one by one or as one sequence."""
+    if len(given) == 1 and not isinstance(given[0], int):
+        first = given[0]
+        given = tuple(first) if isinstance(first, (tuple, list, range)) else given
+    return tuple(int(s) for s in given)
+
+
+class Size(tuple):  # type: ignore[type-arg]
+    """A shape: a tuple of ints that can count elements."""
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        """Product of the sizes."""
+        count = 1
+        for size in self:
+            count *= size
+        return count
+
+    def __repr__(self) -> str:
+        return f"tilegrad.Size({list(self)})"
+
+
+_ADD, _SUB, _MUL, _DIV = (pointwise.OPS[n] for n in ("add", "sub", "mul", "div"))
+
+base.set_tensor_class(Tensor)

@@ -1,0 +1,183 @@
+"""Arrays: memory with a layout. No gradients, no arithmetic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tilegrad.engine.device import CPU, Device
+from tilegrad.engine.dtype import BY_NUMPY, DType
+from tilegrad.engine.memory import Storage, allocate
+
+
+class Layout:
+    """Shape, strides (in elements), dtype and device. Interned: equal layouts are one object,
+    so that ops can look their plans up by identity.
+    """
+
+    __slots__ = (
+        "contiguous", "device", "dtype", "itemsize", "nbytes", "ndim", "numel", "shape", "strides",
+    )  # fmt: skip
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: DType
+    device: Device
+    ndim: int
+    numel: int
+    itemsize: int
+    nbytes: int
+    contiguous: bool
+
+    def __repr__(self) -> str:
+        return f"Layout({self.shape}, {self.strides}, {self.dtype.name}, {self.device})"
+
+    def describe(self) -> str:
+        """For error messages: shape, dtype and, off the CPU, the device."""
+        where = "" if self.device is CPU else f" on {self.device}"
+        return f"{self.shape} {self.dtype.name}{where}"
+
+
+_layouts: dict[tuple[Any, ...], Layout] = {}
+_LAYOUT_LIMIT = 100_000
+
+
+def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Row-major strides, in elements, of ``shape``."""
+    strides = [1] * len(shape)
+    step = 1
+    for axis in range(len(shape) - 1, -1, -1):
+        strides[axis] = step
+        step *= max(shape[axis], 1)
+    return tuple(strides)
+
+
+def is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Row-major with no gaps, ignoring dimensions of size 1 (and anything, if empty)."""
+    step = 1
+    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if size == 0:
+            return True
+        if size != 1:
+            if stride != step:
+                return False
+            step *= size
+    return True
+
+
+def layout(
+    shape: tuple[int, ...],
+    dtype: DType,
+    device: Device = CPU,
+    strides: tuple[int, ...] | None = None,
+) -> Layout:
+    """The interned layout; row-major unless ``strides`` are given."""
+    key = (shape, strides, dtype, device)
+    found = _layouts.get(key)
+    if found is not None:
+        return found
+    if strides is None:
+        strides = contiguous_strides(shape)
+    full = (shape, strides, dtype, device)
+    made = _layouts.get(full)
+    if made is None:
+        made = Layout()
+        made.shape, made.strides, made.dtype, made.device = full
+        made.ndim = len(shape)
+        numel = 1
+        for size in shape:
+            numel *= size
+        made.numel = numel
+        made.itemsize = dtype.itemsize
+        made.nbytes = numel * dtype.itemsize
+        made.contiguous = is_contiguous(shape, strides)
+        if len(_layouts) > _LAYOUT_LIMIT:
+            _layouts.clear()  # later equal layouts are new objects: plans are made again, no more
+        _layouts[full] = made
+    _layouts[key] = made
+    return made
+
+
+class Array:
+    """``layout`` over ``storage``, beginning at byte ``address``."""
+
+    __slots__ = ("address", "layout", "storage")
+
+    def __init__(self, layout: Layout, storage: Storage, address: int):
+        self.layout = layout
+        self.storage = storage
+        self.address = address
+
+    shape = property(lambda self: self.layout.shape)
+    dtype = property(lambda self: self.layout.dtype)
+    device = property(lambda self: self.layout.device)
+
+    @property
+    def offset(self) -> int:
+        """Elements between the start of the storage and this array's first element."""
+        return (self.address - self.storage.address) // self.layout.itemsize
+
+    def view(self, shape: tuple[int, ...], strides: tuple[int, ...], offset: int = 0) -> Array:
+        """The same memory through another shape; ``offset`` in elements from this array's start."""
+        old = self.layout
+        made = layout(shape, old.dtype, old.device, strides)
+        return Array(made, self.storage, self.address + offset * old.itemsize)
+
+    def __repr__(self) -> str:
+        return f"Array({self.layout!r})"
+
+
+def empty(shape: tuple[int, ...], dtype: DType, device: Device = CPU) -> Array:
+    """A row-major array of undefined contents."""
+    return empty_layout(layout(shape, dtype, device))
+
+
+def empty_layout(made: Layout) -> Array:
+    """A row-major array of this (row-major) layout, contents undefined."""
+    storage = allocate(made.nbytes)
+    return Array(made, storage, storage.address)
+
+
+class _Exporter:
+    """Lets NumPy borrow an array's memory and keep its storage alive."""
+
+    def __init__(self, array: Array):
+        kind = array.layout
+        self.storage = array.storage
+        self.__array_interface__ = {
+            "version": 3,
+            "typestr": kind.dtype.numpy.str,
+            "shape": kind.shape,
+            "strides": tuple(s * kind.itemsize for s in kind.strides),
+            "data": (array.address, False),
+        }
+
+
+def to_numpy(array: Array) -> np.ndarray:
+    """A NumPy array over the same memory."""
+    return np.asarray(_Exporter(array))
+
+
+def from_numpy(source: np.ndarray) -> Array:
+    """An array over the same memory as ``source``.
+
+    Raises:
+        TypeError: the dtype is not supported, or the bytes are swapped.
+        ValueError: a stride is negative or not a multiple of the item size.
+    """
+    kind = BY_NUMPY.get(source.dtype)
+    if kind is None:
+        names = ", ".join(d.name for d in BY_NUMPY.values())
+        raise TypeError(f"from_numpy: dtype must be one of {names}; got {source.dtype}")
+    strides = []
+    for stride in source.strides:
+        if stride < 0 or stride % kind.itemsize:
+            raise ValueError(
+                f"from_numpy: strides must be non-negative multiples of the item size "
+                f"{kind.itemsize}; got {source.strides} bytes (take a copy first)"
+            )
+        strides.append(stride // kind.itemsize)
+    address = source.__array_interface__["data"][0]
+    storage = Storage(address, source.nbytes, None, base=source)
+    return Array(layout(source.shape, kind, CPU, tuple(strides)), storage, address)

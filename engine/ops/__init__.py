@@ -1,0 +1,1 @@
+"""Ops: per family, check the operands, infer the result, choose the kernel."""

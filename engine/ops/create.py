@@ -1,0 +1,206 @@
+"""New arrays: uninitialised, constant, arithmetic sequences, and copies of host data."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tilegrad.engine import dtype as dt
+from tilegrad.engine.array import Array, Layout, empty, layout, to_numpy
+from tilegrad.engine.device import Device
+from tilegrad.engine.dispatch import Op, Plan, kernel
+from tilegrad.engine.dtype import DType
+from tilegrad.engine.ops.elementwise import full
+from tilegrad.engine.ops.view import diagonal
+from tilegrad.engine.ops import elementwise
+from tilegrad.engine.shape import Shape, permutation_of
+
+# ------------------------------------------------------------------------------------- sequences
+
+
+def _arange_plan(*, size: int, dtype: DType, exact: bool, device: Device) -> Plan:
+    launch = kernel("create", device).arange(dtype.name, exact, size)
+    return Plan((layout((size,), dtype, device),), launch)
+
+
+def _linspace_plan(*, size: int, dtype: DType, device: Device) -> Plan:
+    launch = kernel("create", device).linspace(dtype.name, size)
+    return Plan((layout((size,), dtype, device),), launch)
+
+
+_arange = Op("arange", _arange_plan)
+_linspace = Op("linspace", _linspace_plan)
+
+
+def arange(start: float, end: float, step: float, dtype: DType, device: Device) -> Array:
+    """``start + i * step`` below (for negative steps: above) ``end``.
+
+    Raises:
+        RuntimeError: the range is not finite, the step is zero, or it leads away from ``end``.
+    """
+    if not all(math.isfinite(v) for v in (start, end, step)):
+        raise RuntimeError(f"arange: unsupported range: {start} -> {end}, step {step}")
+    if step == 0:
+        raise RuntimeError("arange: step must be nonzero; got 0")
+    if (end - start) * step < 0:
+        raise RuntimeError(
+            f"arange: upper bound and lower bound inconsistent with step sign; "
+            f"got {start} -> {end}, step {step}"
+        )
+    if all(isinstance(v, int) for v in (start, end, step)):
+        size = -((start - end) // step)
+    else:
+        size = math.ceil((end - start) / step)
+    exact = not dtype.is_floating_point
+    kind = int if exact else float
+    params = (kind(start), kind(end), kind(step))
+    made: Array = _arange(
+        params=params, size=int(size), dtype=dtype, exact=exact, device=device
+    )
+    return made
+
+
+def linspace(start: float, end: float, steps: int, dtype: DType, device: Device) -> Array:
+    """``steps`` evenly spaced values from ``start`` to ``end``, both included."""
+    if steps < 0:
+        raise RuntimeError(f"linspace: number of steps must be non-negative; got {steps}")
+    step = (end - start) / (steps - 1) if steps > 1 else 0.0
+    if steps == 1:
+        end = start
+    params = (float(start), float(end), float(step))
+    made: Array = _linspace(params=params, size=steps, dtype=dtype, device=device)
+    return made
+
+
+def eye(n: int, m: int, dtype: DType, device: Device) -> Array:
+    """Ones on the diagonal of an (n, m) array of zeros."""
+    made = full((n, m), 0, dtype, device)
+    elementwise.fill(diagonal(made, offset=0, dim1=0, dim2=1), 1)
+    return made
+
+
+def like(x: Layout, dtype: DType, device: Device) -> Layout:
+    """The layout of a new array shaped as ``x``: in its order of dimensions if it has no gaps."""
+    if not x.contiguous and permutation_of(x.shape, x.strides) is not None:
+        return layout(x.shape, dtype, device, x.strides)
+    return layout(x.shape, dtype, device)
+
+
+# ------------------------------------------------------------------------------------- host data
+
+
+def from_host(data: Any, dtype: DType | None, device: Device) -> Array:
+    """Nested sequences of numbers, or a NumPy array, copied to a new row-major array.
+
+    Raises:
+        ValueError: sequences of unequal length.
+        TypeError, RuntimeError: something that is no number.
+        RuntimeError: a value that ``dtype`` cannot hold.
+    """
+    source = data if isinstance(data, np.ndarray) else _stored(data, dtype)
+    if source.dtype in dt.BY_NUMPY:
+        kind = dt.BY_NUMPY[source.dtype]
+    elif source.dtype.newbyteorder("=") in dt.BY_NUMPY:
+        kind = dt.BY_NUMPY[source.dtype.newbyteorder("=")]
+    elif dtype is not None and source.dtype.kind in "biuf":
+        kind = dtype
+    else:
+        names = ", ".join(d.name for d in dt.ALL)
+        raise TypeError(f"tensor: dtype must be one of {names}; got {source.dtype}")
+    made = empty(source.shape, kind, device)
+    to_numpy(made)[...] = source
+    return elementwise.cast(made, kind if dtype is None else dtype)
+
+
+def _stored(data: Any, dtype: DType | None) -> np.ndarray:
+    found: set[Any] = set()
+    _leaf_kinds(data, found)
+    kind = infer(found) if dtype is None else dtype
+    try:
+        return np.array(data, kind.numpy)
+    except OverflowError:
+        raise RuntimeError(
+            f"tensor: value cannot be converted to type {kind.name} without overflow"
+        ) from None
+    except ValueError as error:
+        _check_rectangular(data)
+        raise RuntimeError(f"tensor: value cannot be converted to type {kind.name}: {error}") from None
+
+
+def infer(kinds: set[Any]) -> DType:
+    """The dtype of numbers of these Python types and dtypes: bool, int64, the default float, or
+    what numbers that carry a dtype ask for.
+    """
+    scalars = [dt.dtype(k) for k in kinds if k in (bool, int, float)]
+    typed = [k for k in kinds if isinstance(k, DType)]
+    if not scalars and not typed:
+        return dt.get_default_dtype()
+    made = (scalars + typed)[0]
+    for kind in scalars + typed:
+        made = dt.promote_types(made, kind)
+    return made
+
+
+_PYTHON = frozenset((bool, int, float))
+_NESTED = (list, tuple, range)
+
+
+def _leaf_kinds(data: Any, found: set[Any]) -> None:
+    """Add the types of all numbers in ``data``; for NumPy's, their dtype."""
+    if isinstance(data, _NESTED):
+        kinds = set(map(type, data))
+        if kinds <= _PYTHON:
+            found |= kinds
+        else:
+            for item in data:
+                _leaf_kinds(item, found)
+    elif type(data) in _PYTHON:
+        found.add(type(data))
+    elif isinstance(data, (np.generic, np.ndarray)):
+        found.add(dt.dtype(data.dtype))
+    elif isinstance(data, str):
+        raise TypeError("tensor: invalid data type 'str'; expected numbers")
+    else:
+        raise RuntimeError(f"tensor: Could not infer dtype of {type(data).__name__}")
+
+
+def _check_rectangular(data: Any, dim: int = 0) -> tuple[int, ...]:
+    """The shape of nested sequences.
+
+    Raises:
+        ValueError: two at the same depth differ in length.
+        TypeError: a sequence and a number stand side by side.
+    """
+    if not isinstance(data, (*_NESTED, np.ndarray)):
+        return ()
+    shape: tuple[int, ...] | None = None
+    for item in data:
+        inner = _check_rectangular(item, dim + 1)
+        if shape is not None and inner != shape:
+            if not shape or not inner:
+                raise TypeError(f"tensor: a number is not a sequence; got both at dim {dim + 1}")
+            raise ValueError(
+                f"tensor: expected sequence of shape {shape} at dim {dim + 1}; got {inner}"
+            )
+        shape = inner
+    return (len(data), *(shape or ()))
+
+
+def check_sizes(op: str, size: Any) -> Shape:
+    """Sizes given one by one or as one sequence.
+
+    Raises:
+        TypeError: one is not an integer.
+        RuntimeError: one is negative.
+    """
+    if len(size) == 1 and isinstance(size[0], (tuple, list)):
+        size = size[0]
+    try:
+        shape = tuple([s.__index__() for s in size])
+    except (AttributeError, TypeError):
+        raise TypeError(f"{op}: argument 'size' must be ints or a tuple of ints; got {size}") from None
+    if any(s < 0 for s in shape):
+        raise RuntimeError(f"{op}: Trying to create tensor with negative dimension; got {shape}")
+    return shape

@@ -1,0 +1,270 @@
+"""Elementwise ops: every row of the formula tables as an op on arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tilegrad.engine import dtype as dt
+from tilegrad.engine.array import Array, Layout, contiguous_strides, empty_layout, layout
+from tilegrad.engine.dispatch import Op, Plan, _modes, kernel, same_device
+from tilegrad.engine.dtype import DType
+from tilegrad.engine.shape import (
+    Shape,
+    broadcast_shapes,
+    broadcast_strides,
+    merge_dims,
+    permutation_of,
+)
+from tilegrad.kernels.formulas.formula import Formula
+
+
+class Elementwise(Op):
+    """An op made of one formula. ``op(*arrays, params=(…))``; ``op.into(out, *arrays)`` writes."""
+
+    __slots__ = ("casts", "formula")
+
+    def __init__(self, formula: Formula):
+        super().__init__(formula.name, self.plan)
+        self.formula = formula
+        self.casts: dict[Any, tuple[DType, ...]] = {}
+
+    def run(
+        self, arrays: tuple[Array, ...], params: tuple[Any, ...], metadata: dict[str, Any]
+    ) -> Any:
+        key: Any = tuple([a.layout for a in arrays])
+        if metadata:
+            key = (key, tuple(metadata.items()))
+        plan = self.plans.get(key)
+        if plan is None:
+            plan = self._plan_or_cast(key, arrays, params, metadata)
+            if not isinstance(plan, Plan):
+                return plan
+        result = empty_layout(plan.outs[0])
+        if params:
+            plan.launch(*[a.address for a in arrays], result.address, *params)
+        else:
+            plan.launch(*[a.address for a in arrays], result.address)
+        return result
+
+    def _plan_or_cast(
+        self,
+        key: Any,
+        arrays: tuple[Array, ...],
+        params: tuple[Any, ...],
+        metadata: dict[str, Any],
+    ) -> Any:
+        """The plan; or, where operands need a cast first, the result."""
+        wanted = self.casts.get(key)
+        if wanted is None:
+            layouts = [a.layout for a in arrays]
+            same_device(self.name, layouts)
+            wanted = self.operand_dtypes(layouts)
+            if all(w is a.dtype for w, a in zip(wanted, layouts, strict=True)):
+                return self._make_plan(key, arrays, metadata)
+            self.casts[key] = wanted
+        ready = tuple(cast(a, w) for a, w in zip(arrays, wanted, strict=True))
+        return self.run(ready, params, metadata)
+
+    def operand_dtypes(self, layouts: list[Layout]) -> tuple[DType, ...]:
+        """The dtype each operand is cast to before the formula sees it.
+
+        Raises:
+            TypeError or RuntimeError: as PyTorch's type rules have it.
+        """
+        kind = self.formula.kind
+        if kind in ("cast", "fill"):
+            return tuple(x.dtype for x in layouts)
+        free = layouts[1:] if kind == "where" else layouts
+        common = dt.result_type(*((x.dtype, 2 if x.ndim else 1) for x in free))
+        if kind == "float" and not common.is_floating_point:
+            common = dt.get_default_dtype()
+        if common.name in self.formula.excludes or (
+            kind == "integer" and common.is_floating_point
+        ):
+            raise RuntimeError(
+                f'"{self.name}" not implemented for \'{common.name}\'; '
+                f"got {' and '.join(x.describe() for x in layouts)}"
+            )
+        return ((dt.bool_,) if kind == "where" else ()) + (common,) * len(free)
+
+    def result_dtype(self, operand: DType, **metadata: Any) -> DType:
+        """The output's dtype, given that of the (last) cast operand."""
+        if self.formula.kind == "compare":
+            return dt.bool_
+        return metadata.get("dtype", operand)
+
+    def plan(self, *layouts: Layout, **metadata: Any) -> Plan:
+        """Broadcast, lay the output out like the first full-sized operand, choose the loop."""
+        shape = broadcast_shapes(self.name, *(x.shape for x in layouts))
+        made = self.result_dtype(layouts[-1].dtype, **metadata)
+        out = layout(shape, made, layouts[0].device, _output_strides(shape, layouts))
+        return Plan((out,), self._launch(layouts, out))
+
+    def _launch(self, layouts: tuple[Layout, ...], out: Layout) -> Any:
+        order = permutation_of(out.shape, out.strides) or tuple(range(out.ndim))
+        strides = [broadcast_strides(x.shape, x.strides, out.shape) for x in layouts]
+        strides.append(out.strides)
+        sizes, steps = merge_dims(
+            tuple(out.shape[a] for a in order), [tuple(s[a] for a in order) for s in strides]
+        )
+        names = tuple(x.dtype.name for x in (*layouts, out))
+        family = kernel("elementwise", out.device)
+        return family.elementwise(self.formula.function, names, sizes, steps, self.formula.params)
+
+    def into(self, out: Array, *arrays: Array, params: tuple[Any, ...] = ()) -> Array:
+        """Write the result over ``out`` and count the write.
+
+        Raises:
+            RuntimeError: the result's shape or dtype does not fit ``out``.
+        """
+        if _modes:
+            return self._into_through_modes(out, arrays, params)
+        key = (out.layout, tuple([a.layout for a in arrays]))
+        plan = self.plans.get(key)
+        if plan is None:
+            plan = self._plan_into(key, out, arrays, params)
+            if plan is None:
+                return out
+        for position, source in enumerate(arrays):
+            if source.storage is out.storage and _may_clobber(source, out):
+                fixed = (*arrays[:position], clone(source), *arrays[position + 1 :])
+                return self.into(out, *fixed, params=params)
+        plan.launch(*[a.address for a in arrays], out.address, *params)
+        out.storage.version += 1
+        return out
+
+    def _into_through_modes(
+        self, out: Array, arrays: tuple[Array, ...], params: tuple[Any, ...]
+    ) -> Array:
+        mode = _modes.pop()
+        try:
+            result: Array = mode(self, arrays, params, {"out": out})
+            return result
+        finally:
+            _modes.append(mode)
+
+    def _plan_into(
+        self, key: Any, out: Array, arrays: tuple[Array, ...], params: tuple[Any, ...]
+    ) -> Plan | None:
+        layouts = [a.layout for a in arrays]
+        same_device(self.name, [out.layout, *layouts])
+        wanted = self.operand_dtypes(layouts)
+        shape = broadcast_shapes(self.name, *(x.shape for x in layouts))
+        if broadcast_shapes(self.name, shape, out.layout.shape) != out.layout.shape:
+            raise RuntimeError(
+                f"{self.name}_: output with shape {list(out.layout.shape)} doesn't match the "
+                f"broadcast shape {list(shape)}"
+            )
+        free = self.formula.kind in ("cast", "fill")
+        made = out.dtype if free else self.result_dtype(wanted[-1])
+        if not dt.can_cast(made, out.dtype):
+            raise RuntimeError(
+                f"{self.name}_: result type {made.name} can't be cast to the desired output type "
+                f"{out.dtype.name}"
+            )
+        if any(w is not x.dtype for w, x in zip(wanted, layouts, strict=True)) or (
+            made is not out.dtype
+        ):
+            ready = [cast(a, w) for a, w in zip(arrays, wanted, strict=True)]
+            if made is out.dtype:
+                self.into(out, *ready, params=params)
+            else:
+                copy.into(out, self(*ready, params=params))
+            return None
+        plan = self.plans[key] = Plan((out.layout,), self._launch(tuple(layouts), out.layout))
+        return plan
+
+
+def _output_strides(shape: Shape, layouts: tuple[Layout, ...]) -> Shape:
+    """Strides of a new output: in the order of the first full-sized, gapless operand."""
+    for x in layouts:
+        if x.shape == shape:
+            if x.contiguous:
+                break
+            order = permutation_of(x.shape, x.strides)
+            if order is not None:
+                return x.strides
+    return contiguous_strides(shape)
+
+
+def _may_clobber(source: Array, out: Array) -> bool:
+    """Whether writing ``out`` element by element could change ``source`` before it is read."""
+    if source.address == out.address and source.layout.strides == out.layout.strides:
+        return source.layout.shape != out.layout.shape
+    low, high = _extent(source)
+    first, last = _extent(out)
+    return low < last and first < high
+
+
+def _extent(array: Array) -> tuple[int, int]:
+    """First and one-past-last byte that the array touches."""
+    kind = array.layout
+    if kind.numel == 0:
+        return 0, 0
+    reach = sum((n - 1) * s for n, s in zip(kind.shape, kind.strides, strict=True))
+    return array.address, array.address + (reach + 1) * kind.itemsize
+
+
+def _load() -> dict[str, Elementwise]:
+    from tilegrad.kernels.formulas import TABLES
+
+    return {row.name: Elementwise(row) for rows in TABLES for row in rows.values()}
+
+
+OPS: dict[str, Elementwise] = _load()
+copy = OPS["copy"]
+
+
+def cast(x: Array, dtype: DType) -> Array:
+    """``x`` in another dtype; itself if it already has it."""
+    if x.layout.dtype is dtype:
+        return x
+    result: Array = copy(x, dtype=dtype)
+    return result
+
+
+def clone(x: Array) -> Array:
+    """A copy with memory of its own, in the same order of dimensions."""
+    result: Array = copy(x)
+    return result
+
+
+def contiguous(x: Array) -> Array:
+    """``x`` if it is row-major, else a row-major copy."""
+    if x.layout.contiguous:
+        return x
+    return copy.into(empty_layout(layout(x.layout.shape, x.layout.dtype, x.layout.device)), x)
+
+
+_scalars: dict[Any, Array] = {}
+
+
+def scalar(value: float, dtype: DType, device: Any) -> Array:
+    """A zero-dimensional array holding ``value``; made once per value, never written to."""
+    key = (value, value.__class__, dtype, device, str(value) if value == 0 else "")
+    found = _scalars.get(key)
+    if found is None:
+        if len(_scalars) > 4096:
+            _scalars.clear()
+        found = _scalars[key] = full((), value, dtype, device)
+    return found
+
+
+def full(shape: Shape, value: float, dtype: DType, device: Any) -> Array:
+    """A new row-major array filled with ``value``."""
+    return fill(empty_layout(layout(shape, dtype, device)), value)
+
+
+def fill(x: Array, value: float) -> Array:
+    """Write ``value`` to every element of ``x``."""
+    if x.dtype.is_floating_point:
+        value = float(value)
+    else:
+        value = int(bool(value)) if x.dtype is dt.bool_ else _wrap(int(value), x.dtype)
+    return OPS["fill"].into(x, params=(value,))
+
+
+def _wrap(value: int, dtype: DType) -> int:
+    bits = 8 * dtype.itemsize
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if dtype.is_signed and value >> (bits - 1) else value

@@ -1,0 +1,199 @@
+"""View ops: the same memory through another shape. Nothing is computed or copied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tilegrad.engine.array import Array, Layout, layout
+from tilegrad.engine.dispatch import Op, Plan
+from tilegrad.engine.shape import (
+    Shape,
+    infer_size,
+    normalize_dim,
+    view_strides,
+)
+
+Geometry = tuple[Shape, Shape, int]  # shape, strides, offset in elements
+
+
+class View(Op):
+    """An op whose result shares its operand's memory. ``geometry(layout, **metadata)`` says how."""
+
+    __slots__ = ("geometry", "made")
+
+    def __init__(self, name: str, geometry: Callable[..., Geometry]):
+        super().__init__(name, _no_plan)
+        self.geometry = geometry
+        self.made: dict[Any, tuple[Layout, int]] = {}
+
+    def run(
+        self, arrays: tuple[Array, ...], params: tuple[Any, ...], metadata: dict[str, Any]
+    ) -> Array:
+        (x,) = arrays
+        key = (x.layout, tuple(metadata.items()))
+        found = self.made.get(key)
+        if found is None:
+            shape, strides, offset = self.geometry(x.layout, **metadata)
+            if len(self.made) > 20_000:
+                self.made.clear()
+            made = layout(shape, x.layout.dtype, x.layout.device, strides)
+            found = self.made[key] = (made, offset * x.layout.itemsize)
+        return Array(found[0], x.storage, x.address + found[1])
+
+
+def _no_plan(*layouts: Layout, **metadata: Any) -> Plan:
+    raise AssertionError("views launch nothing")
+
+
+def _transpose(x: Layout, dim0: int, dim1: int) -> Geometry:
+    a, b = normalize_dim("transpose", dim0, x.ndim), normalize_dim("transpose", dim1, x.ndim)
+    shape, strides = list(x.shape), list(x.strides)
+    if x.ndim:
+        shape[a], shape[b] = shape[b], shape[a]
+        strides[a], strides[b] = strides[b], strides[a]
+    return tuple(shape), tuple(strides), 0
+
+
+def _permute(x: Layout, dims: Shape) -> Geometry:
+    order = [normalize_dim("permute", d, x.ndim) for d in dims]
+    if sorted(order) != list(range(x.ndim)):
+        raise RuntimeError(
+            f"permute: dims must name each of the {x.ndim} dimensions once; got {tuple(dims)}"
+        )
+    return tuple(x.shape[d] for d in order), tuple(x.strides[d] for d in order), 0
+
+
+def _expand(x: Layout, shape: Shape) -> Geometry:
+    lead = len(shape) - x.ndim
+    if lead < 0:
+        raise RuntimeError(
+            f"expand: the number of sizes provided ({len(shape)}) must be greater or equal to the "
+            f"number of dimensions in the tensor ({x.ndim}); got {x.describe()} and {shape}"
+        )
+    sizes, strides = [], []
+    for axis, size in enumerate(shape):
+        have = x.shape[axis - lead] if axis >= lead else None
+        if size == -1 and have is not None:
+            size = have
+        if size < 0 or (have not in (None, 1, size)):
+            raise RuntimeError(
+                f"expand: the expanded size ({size}) must match the existing size ({have}) at "
+                f"non-singleton dimension {axis}; got {x.describe()} and {shape}"
+            )
+        sizes.append(size)
+        strides.append(0 if have is None or (have == 1 and size != 1) else x.strides[axis - lead])
+    return tuple(sizes), tuple(strides), 0
+
+
+def _view(x: Layout, shape: Shape) -> Geometry:
+    target = infer_size("view", shape, x.numel)
+    strides = view_strides(x.shape, x.strides, target)
+    if strides is None:
+        raise RuntimeError(
+            "view: view size is not compatible with input tensor's size and stride (at least one "
+            "dimension spans across two contiguous subspaces). Use .reshape(...) instead; "
+            f"got {x.describe()} with strides {x.strides} and shape {target}"
+        )
+    return target, strides, 0
+
+
+def _squeeze(x: Layout, dims: Shape | None) -> Geometry:
+    names = range(x.ndim) if dims is None else [normalize_dim("squeeze", d, x.ndim) for d in dims]
+    kept = [a for a in range(x.ndim) if not (a in names and x.shape[a] == 1)]
+    return tuple(x.shape[a] for a in kept), tuple(x.strides[a] for a in kept), 0
+
+
+def _unsqueeze(x: Layout, dim: int) -> Geometry:
+    axis = normalize_dim("unsqueeze", dim, x.ndim + 1)
+    step = x.shape[axis] * x.strides[axis] if axis < x.ndim else 1
+    return (
+        (*x.shape[:axis], 1, *x.shape[axis:]),
+        (*x.strides[:axis], step, *x.strides[axis:]),
+        0,
+    )
+
+
+def _select(x: Layout, dim: int, index: int) -> Geometry:
+    if x.ndim == 0:
+        raise IndexError("select: cannot be applied to a 0-dim tensor")
+    axis = normalize_dim("select", dim, x.ndim)
+    size = x.shape[axis]
+    if not -size <= index < size:
+        raise IndexError(
+            f"select: index {index} is out of bounds for dimension {axis} with size {size}"
+        )
+    at = index + size if index < 0 else index
+    return (
+        (*x.shape[:axis], *x.shape[axis + 1 :]),
+        (*x.strides[:axis], *x.strides[axis + 1 :]),
+        at * x.strides[axis],
+    )
+
+
+def _slice(x: Layout, dim: int, start: int | None, stop: int | None, step: int) -> Geometry:
+    axis = normalize_dim("slice", dim, x.ndim)
+    if step <= 0:
+        raise ValueError(f"slice: step must be greater than zero; got {step}")
+    begin, end, _ = slice(start, stop, step).indices(x.shape[axis])
+    size = max(0, -(-(end - begin) // step))
+    return (
+        (*x.shape[:axis], size, *x.shape[axis + 1 :]),
+        (*x.strides[:axis], x.strides[axis] * step, *x.strides[axis + 1 :]),
+        begin * x.strides[axis] if size else 0,
+    )
+
+
+def _as_strided(x: Layout, size: Shape, stride: Shape, offset: int) -> Geometry:
+    if len(size) != len(stride) or any(s < 0 for s in (*size, *stride)):
+        raise RuntimeError(
+            f"as_strided: sizes and strides must be non-negative and of equal length; "
+            f"got {size} and {stride}"
+        )
+    return tuple(size), tuple(stride), offset
+
+
+def _diagonal(x: Layout, offset: int, dim1: int, dim2: int) -> Geometry:
+    a, b = normalize_dim("diagonal", dim1, x.ndim), normalize_dim("diagonal", dim2, x.ndim)
+    if a == b:
+        raise RuntimeError(f"diagonal: dimensions cannot be identical; got {dim1}, {dim2}")
+    row, column = max(-offset, 0), max(offset, 0)
+    size = max(0, min(x.shape[a] - row, x.shape[b] - column))
+    kept = [d for d in range(x.ndim) if d not in (a, b)]
+    start = row * x.strides[a] + column * x.strides[b] if size else 0
+    return (
+        (*(x.shape[d] for d in kept), size),
+        (*(x.strides[d] for d in kept), x.strides[a] + x.strides[b]),
+        start,
+    )
+
+
+def _unfold(x: Layout, dimension: int, size: int, step: int) -> Geometry:
+    axis = normalize_dim("unfold", dimension, x.ndim)
+    length = x.shape[axis] if x.ndim else 1
+    if not 0 <= size <= length or step <= 0:
+        raise RuntimeError(
+            f"unfold: maximum size for tensor at dimension {axis} is {length} but size is {size}, "
+            f"and step must be positive; got step {step}"
+        )
+    if x.ndim == 0:
+        return (size,), (1,), 0
+    count = (length - size) // step + 1
+    return (
+        (*x.shape[:axis], count, *x.shape[axis + 1 :], size),
+        (*x.strides[:axis], x.strides[axis] * step, *x.strides[axis + 1 :], x.strides[axis]),
+        0,
+    )
+
+
+transpose = View("transpose", _transpose)
+permute = View("permute", _permute)
+expand = View("expand", _expand)
+view = View("view", _view)
+squeeze = View("squeeze", _squeeze)
+unsqueeze = View("unsqueeze", _unsqueeze)
+select = View("select", _select)
+slice_ = View("slice", _slice)
+as_strided = View("as_strided", _as_strided)
+diagonal = View("diagonal", _diagonal)
+unfold = View("unfold", _unfold)

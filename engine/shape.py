@@ -1,0 +1,186 @@
+"""Shape rules: broadcasting, dimension arguments, merging of dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Shape = tuple[int, ...]
+
+
+def broadcast_shapes(op: str, *shapes: Shape) -> Shape:
+    """The common shape that all of ``shapes`` broadcast to.
+
+    Raises:
+        RuntimeError: two sizes differ and neither is 1.
+    """
+    if len(shapes) == 2 and shapes[0] == shapes[1]:
+        return shapes[0]
+    ndim = max((len(s) for s in shapes), default=0)
+    result = [1] * ndim
+    for shape in shapes:
+        lead = ndim - len(shape)
+        for axis, size in enumerate(shape):
+            held = result[lead + axis]
+            if held == 1:
+                result[lead + axis] = size
+            elif size not in (1, held):
+                raise RuntimeError(
+                    f"{op}: sizes must be equal or 1 at each dimension, aligned at the last; "
+                    f"got {' and '.join(map(str, shapes))}"
+                )
+    return tuple(result)
+
+
+def broadcast_strides(shape: Shape, strides: Shape, target: Shape) -> Shape:
+    """Strides that walk an array of ``shape`` as if it had the shape ``target``."""
+    lead = len(target) - len(shape)
+    return (0,) * lead + tuple(
+        0 if size == 1 and target[lead + axis] != 1 else strides[axis]
+        for axis, size in enumerate(shape)
+    )
+
+
+def normalize_dim(op: str, dim: int, ndim: int) -> int:
+    """``dim`` counted from the front.
+
+    Raises:
+        IndexError: ``dim`` is out of range (a zero-dimensional array counts as one dimension).
+    """
+    bound = max(ndim, 1)
+    if not isinstance(dim, int) or isinstance(dim, bool):
+        dim = _as_index(op, dim)
+    if not -bound <= dim < bound:
+        raise IndexError(
+            f"{op}: Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], "
+            f"but got {dim})"
+        )
+    return dim + bound if dim < 0 else dim
+
+
+def _as_index(op: str, value: object) -> int:
+    try:
+        return value.__index__()  # type: ignore[attr-defined, no-any-return]
+    except AttributeError:
+        raise TypeError(f"{op}: dim must be an int; got {type(value).__name__}") from None
+
+
+def normalize_dims(op: str, dim: int | Sequence[int] | None, ndim: int) -> Shape:
+    """Sorted dimensions, all of them for ``None`` or an empty sequence.
+
+    Raises:
+        RuntimeError: a dimension appears twice.
+    """
+    if dim is None:
+        return tuple(range(ndim))
+    if isinstance(dim, (tuple, list)):
+        if not dim:
+            return tuple(range(ndim))
+        dims = sorted(normalize_dim(op, d, ndim) for d in dim)
+    else:
+        dims = [normalize_dim(op, dim, ndim)]  # type: ignore[arg-type]
+    if len(set(dims)) != len(dims):
+        raise RuntimeError(f"{op}: each dimension may appear once; got dim={dim}")
+    return tuple(dims) if ndim else ()
+
+
+def reduced_shape(shape: Shape, dims: Shape, keepdim: bool) -> Shape:
+    """``shape`` with ``dims`` reduced to 1, or dropped."""
+    if keepdim:
+        return tuple(1 if a in dims else s for a, s in enumerate(shape))
+    return tuple(s for a, s in enumerate(shape) if a not in dims)
+
+
+def merge_dims(shape: Shape, strides: Sequence[Shape]) -> tuple[Shape, tuple[Shape, ...]]:
+    """Fewest dimensions that walk the operands in the same order: size-1 dimensions dropped,
+    neighbours joined where every operand's strides allow. At least one dimension remains.
+    """
+    sizes: list[int] = []
+    steps: list[list[int]] = [[] for _ in strides]
+    for axis in range(len(shape)):
+        size = shape[axis]
+        if size == 1:
+            continue
+        if sizes and all(s[-1] == o[axis] * size for s, o in zip(steps, strides, strict=True)):
+            sizes[-1] *= size
+            for s, o in zip(steps, strides, strict=True):
+                s[-1] = o[axis]
+        else:
+            sizes.append(size)
+            for s, o in zip(steps, strides, strict=True):
+                s.append(o[axis])
+    if not sizes:
+        return (1,), tuple((1,) for _ in strides)
+    return tuple(sizes), tuple(tuple(s) for s in steps)
+
+
+def numel(shape: Shape) -> int:
+    """Number of elements."""
+    count = 1
+    for size in shape:
+        count *= size
+    return count
+
+
+def permutation_of(shape: Shape, strides: Shape) -> Shape | None:
+    """The order of dimensions, largest stride first, if this is a gapless permutation."""
+    order = sorted(range(len(shape)), key=lambda a: (-strides[a], a))
+    step = 1
+    for axis in reversed(order):
+        if shape[axis] != 1:
+            if strides[axis] != step:
+                return None
+            step *= shape[axis]
+    return tuple(order)
+
+
+def infer_size(op: str, shape: Sequence[int], count: int) -> Shape:
+    """``shape`` with its one -1 filled in so that it holds ``count`` elements.
+
+    Raises:
+        RuntimeError: no size fits.
+    """
+    known, unknown = 1, None
+    for axis, size in enumerate(shape):
+        if size == -1:
+            if unknown is not None:
+                raise RuntimeError(f"{op}: only one dimension can be inferred; got {tuple(shape)}")
+            unknown = axis
+        elif size < 0:
+            raise RuntimeError(f"{op}: invalid shape dimension {size}; got {tuple(shape)}")
+        else:
+            known *= size
+    result = list(shape)
+    if unknown is not None:
+        if known == 0 or count % known:
+            raise RuntimeError(
+                f"{op}: shape '{list(shape)}' is invalid for input of size {count}"
+                + (" because the unspecified dimension could be any value" if known == 0 else "")
+            )
+        result[unknown] = count // known
+    elif known != count:
+        raise RuntimeError(f"{op}: shape '{list(shape)}' is invalid for input of size {count}")
+    return tuple(result)
+
+
+def view_strides(shape: Shape, strides: Shape, target: Shape) -> Shape | None:
+    """Strides that show the same memory in the shape ``target``, or None if a copy is needed."""
+    if numel(shape) == 0:
+        step, result = 1, []
+        for size in reversed(target):
+            result.append(step)
+            step *= max(size, 1)
+        return tuple(reversed(result))
+    sizes, (steps,) = merge_dims(shape, (strides,))
+    result = []
+    axis = len(sizes) - 1
+    left, step = sizes[axis], steps[axis]
+    for size in reversed(target):
+        while left == 1 and size != 1 and axis > 0:
+            axis -= 1
+            left, step = sizes[axis], steps[axis]
+        if left % size:
+            return None
+        result.append(step)
+        step *= size
+        left //= size
+    return tuple(reversed(result))

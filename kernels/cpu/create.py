@@ -1,0 +1,63 @@
+"""Arithmetic sequences, for ``arange`` and ``linspace``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tilegrad.kernels.cpu.jit import get_num_threads, kernel
+from tilegrad.kernels.cpu.memory import pointer
+
+CHUNK = 1 << 14  # elements a task handles at least; fewer in all: no threads
+TASKS = 64
+
+
+@kernel
+def ramp(dtype: str, letter: str):  # type: ignore[no-untyped-def]
+    """Count up by ``step`` from ``start`` for the first ``half`` elements, down from ``end`` after.
+
+    Arguments: output address, start, end, step (of type ``letter``, ``d`` rounds each element once,
+    ``i`` is exact), half, number of elements, elements per task.
+    """
+    T = np.dtype(dtype).type
+    S = np.float64 if letter == "d" else np.int64
+
+    def ramp_body(task, a0, start, end, step, half, total, chunk):  # type: ignore[no-untyped-def]
+        out = pointer(a0, T)
+        first = task * chunk
+        last = min(total, first + chunk)
+        for i in range(first, min(last, half)):
+            out[i] = T(start + S(i) * step)
+        for i in range(max(first, half), last):
+            out[i] = T(end - S(total - 1 - i) * step)
+
+    return ramp_body, "i" + letter * 3 + "iii"
+
+
+def _launcher(dtype: str, letter: str, total: int, half: int) -> Callable[..., None]:
+    if total == 0:
+        return lambda *args: None
+    function = ramp.build(dtype, letter)
+    chunk = max(CHUNK, -(-total // TASKS))
+    tasks = -(-total // chunk)
+
+    def launch(out: int, start: float, end: float, step: float) -> None:
+        threads = get_num_threads() if tasks > 1 else 0
+        function(out, start, end, step, half, total, chunk, tasks, threads)
+
+    return launch
+
+
+def arange(dtype: str, exact: bool, total: int) -> Callable[..., None]:
+    """A launch ``(out, start, end, step)`` of ``start + i * step``; ``end`` is not read.
+
+    ``exact`` takes integer start and step; else they are floats, and each element is computed in
+    float64 and rounded (for integers: truncated) once.
+    """
+    return _launcher(dtype, "i" if exact else "d", total, total)
+
+
+def linspace(dtype: str, total: int) -> Callable[..., None]:
+    """A launch ``(out, start, end, step)``: the first half counts from start, the rest to end."""
+    return _launcher(dtype, "d", total, total // 2)

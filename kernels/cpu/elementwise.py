@@ -1,0 +1,142 @@
+"""Elementwise loops: one formula over broadcast, strided operands.
+
+The engine hands over operands whose dimensions are already merged as far as their strides allow.
+The innermost dimension gets a loop whose strides are compile-time facts where they matter
+(``c``: consecutive, ``s``: one value for the whole row, ``v``: any stride), so that LLVM vectorises
+it; outer dimensions are walked through a table of sizes and strides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tilegrad.kernels.cpu.jit import get_num_threads, kernel
+from tilegrad.kernels.cpu.memory import pointer, read, write
+from tilegrad.kernels.function import DeviceFunction, function_from_source
+
+CHUNK = 1 << 14  # elements a task handles at least; fewer in all: no threads
+TASKS = 64
+
+# the loop nest of one task; {…} are filled per number of operands and access pattern
+_BODY = """
+def map_rows_body(task, {addresses}, {params}table, total, chunk):
+    sizes = pointer(table, int64)
+{pointers}
+    outer, inner = sizes[0], sizes[1]
+    position = task * chunk
+    end = min(total, position + chunk)
+    row = position // inner
+    column = position - row * inner
+    while position < end:
+        rest = row
+{origins}
+        for axis in range(outer - 1, -1, -1):
+            above = rest // sizes[2 + axis]
+            index = rest - above * sizes[2 + axis]
+            rest = above
+{steps}
+        count = min(inner - column, end - position)
+{hoisted}
+        for i in range(count):
+            write(out, o{last}{out_step}, formula({values}))
+        position += count
+        row += 1
+        column = 0
+"""
+
+
+@kernel
+def map_rows(  # type: ignore[no-untyped-def]
+    formula: DeviceFunction, dtypes: tuple[str, ...], pattern: str, params: int
+):
+    """``out = formula(x, …, *params)``; ``dtypes`` and ``pattern`` name the output last.
+
+    Arguments: the operands' addresses, the params, the table (see :func:`_table`), the number of
+    elements and the elements per task.
+    """
+    last = len(dtypes) - 1
+    kinds = {f"T{k}": np.dtype(d).type for k, d in enumerate(dtypes)}
+    letter = "d" if np.dtype(dtypes[0]).kind == "f" else "i"
+    step = {"c": " + i", "v": " + i * s{k}", "s": ""}
+    values = [
+        f"v{k}" if pattern[k] == "s" else f"read(x{k}, o{k}{step[pattern[k]].format(k=k)})"
+        for k in range(last)
+    ]
+    values += [f"T0(p{k})" for k in range(params)]
+    indent = {"pointers": 4, "origins": 8, "steps": 12, "hoisted": 8}
+    lines: dict[str, list[str]] = {name: [] for name in indent}
+    for k in range(last + 1):
+        name = "out" if k == last else f"x{k}"
+        lines["pointers"].append(f"{name} = pointer(a{k}, T{k})")
+        lines["pointers"].append(f"s{k} = sizes[2 + sizes[0] + {k} * (sizes[0] + 1) + sizes[0]]")
+        lines["origins"].append(f"o{k} = column * s{k}")
+        lines["steps"].append(f"o{k} += index * sizes[2 + outer + {k} * (outer + 1) + axis]")
+        if k < last and pattern[k] == "s":
+            lines["hoisted"].append(f"v{k} = read(x{k}, o{k})")
+    source = _BODY.format(
+        addresses=", ".join(f"a{k}" for k in range(last + 1)),
+        params="".join(f"p{k}, " for k in range(params)),
+        last=last,
+        out_step=step[pattern[last]].format(k=last),
+        values=", ".join(values),
+        **{name: "\n".join(" " * indent[name] + line for line in lines[name]) for name in indent},
+    )
+    scope = {"formula": formula, "pointer": pointer, "read": read, "write": write}
+    body = function_from_source(source, "map_rows_body", {**scope, **kinds, "int64": np.int64})
+    return body, "i" * (last + 1) + letter * params + "iii"
+
+
+def _table(sizes: tuple[int, ...], strides: tuple[tuple[int, ...], ...]) -> np.ndarray:
+    """[outer dims, inner size, outer sizes…, then per operand its strides, innermost last]."""
+    flat = [len(sizes) - 1, sizes[-1], *sizes[:-1]]
+    for operand in strides:
+        flat += operand
+    return np.array(flat, np.int64)
+
+
+def _pattern(strides: tuple[tuple[int, ...], ...]) -> str:
+    letters = ["c" if s[-1] == 1 else "s" if s[-1] == 0 else "v" for s in strides]
+    if letters[-1] == "s":  # an output row of one element
+        letters[-1] = "v"
+    return "".join(letters)
+
+
+def elementwise(
+    formula: DeviceFunction,
+    dtypes: tuple[str, ...],
+    sizes: tuple[int, ...],
+    strides: tuple[tuple[int, ...], ...],
+    params: int = 0,
+) -> Callable[..., None]:
+    """A launch ``(*inputs, output, *params)`` of ``formula`` over operands of common ``sizes``.
+
+    Args:
+        formula: scalar function of the inputs, then of ``params`` scalars.
+        dtypes: of the inputs, then of the output.
+        sizes: merged dimensions, outermost first, at least one.
+        strides: per operand, in elements; 0 repeats a value.
+    """
+    total = 1
+    for size in sizes:
+        total *= size
+    if total == 0:
+        return lambda *args: None
+    function = map_rows.build(formula, dtypes, _pattern(strides), params)
+    table = _table(sizes, strides)
+    where = table.ctypes.data
+    chunk = max(CHUNK, -(-total // TASKS))
+    tasks = -(-total // chunk)
+    if tasks > 1:
+
+        def launch(*args: float) -> None:
+            function(*args, where, total, chunk, tasks, get_num_threads())
+
+    else:
+
+        def launch(*args: float) -> None:
+            function(*args, where, total, chunk, 1, 0)
+
+    launch.table = table  # type: ignore[attr-defined] - the address must outlive the launch
+    return launch

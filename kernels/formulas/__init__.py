@@ -1,0 +1,5 @@
+"""Scalar formulas, each written once for every device, with their derivatives beside them."""
+
+from tilegrad.kernels.formulas import activation, arithmetic, elementary, loss
+
+TABLES = (arithmetic.TABLE, elementary.TABLE, activation.TABLE, loss.TABLE)

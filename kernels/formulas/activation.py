@@ -1,0 +1,212 @@
+"""Activation formulas. At kinks their derivatives follow PyTorch."""
+
+from __future__ import annotations
+
+import math
+
+from tilegrad.kernels.formulas.derive import declare
+from tilegrad.kernels.formulas.formula import Formula, table
+from tilegrad.kernels.formulas.special import erf
+from tilegrad.kernels.formulas.transcendental import exp, expm1, sigmoid, softplus_grad, tanh
+from tilegrad.kernels.formulas.transcendental import softplus as log1p_exp
+from tilegrad.kernels.function import inline
+
+_SQRT_HALF = math.sqrt(0.5)
+_GELU_SLOPE = math.sqrt(2 / math.pi)
+# fixed point (mean 0, variance 1) of self-normalising networks: Klambauer et al. 2017, appendix A
+SELU_ALPHA = 1.6732632423543772848170429916717
+SELU_SCALE = 1.0507009873554804934193349852946
+
+
+@inline
+def relu(x):  # type: ignore[no-untyped-def]
+    """max(x, 0); NaN stays NaN."""
+    T = type(x)
+    return T(0) if x < T(0) else x
+
+
+@inline
+def relu_grad(out):  # type: ignore[no-untyped-def]
+    """1 where the output is positive, else 0."""
+    T = type(out)
+    return T(0) if out <= T(0) else T(1)
+
+
+@inline
+def leaky_relu(x, slope):  # type: ignore[no-untyped-def]
+    """x, times ``slope`` below 0."""
+    T = type(x)
+    return x if x > T(0) else slope * x
+
+
+@inline
+def prelu(x, w):  # type: ignore[no-untyped-def]
+    """x, times the learned w below 0 (He et al. 2015)."""
+    T = type(x)
+    return x if x > T(0) else w * x
+
+
+@inline
+def elu(x, alpha):  # type: ignore[no-untyped-def]
+    """x, or alpha (e^x - 1) below 0 (Clevert et al. 2016)."""
+    T = type(x)
+    below = alpha * expm1(x)
+    return x if x > T(0) else below
+
+
+@inline
+def celu(x, alpha):  # type: ignore[no-untyped-def]
+    """x, or alpha (e^(x / alpha) - 1) below 0: an ELU whose slope is continuous (Barron 2017)."""
+    T = type(x)
+    below = alpha * expm1(x / alpha)
+    return x if x > T(0) else below
+
+
+@inline
+def selu(x):  # type: ignore[no-untyped-def]
+    """The scaled ELU that keeps mean 0 and variance 1 (Klambauer et al. 2017)."""
+    T = type(x)
+    below = T(SELU_ALPHA * SELU_SCALE) * expm1(x)
+    return T(SELU_SCALE) * x if x > T(0) else below
+
+
+@inline
+def gelu(x):  # type: ignore[no-untyped-def]
+    """x times the normal distribution function of x (Hendrycks & Gimpel 2016)."""
+    T = type(x)
+    return x * (T(0.5) + T(0.5) * erf(x * T(_SQRT_HALF)))
+
+
+@inline
+def gelu_tanh(x):  # type: ignore[no-untyped-def]
+    """GELU with the distribution function approximated by tanh (Hendrycks & Gimpel 2016)."""
+    T = type(x)
+    inner = T(_GELU_SLOPE) * (x + T(0.044715) * (x * x * x))
+    return T(0.5) * x * (T(1) + tanh(inner))
+
+
+@inline
+def silu(x):  # type: ignore[no-untyped-def]
+    """x sigmoid(x)."""
+    return x * sigmoid(x)
+
+
+@inline
+def mish(x):  # type: ignore[no-untyped-def]
+    """x tanh(log(1 + e^x)), as x n / (n + 2) with n = e^x (e^x + 2) (Misra 2020).
+
+    The ratio rounds to 1 from x = 20 on.
+    """
+    T = type(x)
+    e = exp(x if x < T(20) else T(20))
+    n = e * (e + T(2))
+    return x * (n / (n + T(2)))
+
+
+@inline
+def softplus(x, beta, threshold):  # type: ignore[no-untyped-def]
+    """log(1 + e^(beta x)) / beta; x itself where beta x exceeds ``threshold``."""
+    z = x * beta
+    smooth = log1p_exp(z) / beta
+    return x if z > threshold else smooth
+
+
+@inline
+def logsigmoid(x):  # type: ignore[no-untyped-def]
+    """log(sigmoid(x)) = -log(1 + e^-x)."""
+    return -log1p_exp(-x)
+
+
+@inline
+def softsign(x):  # type: ignore[no-untyped-def]
+    """x / (1 + |x|)"""
+    T = type(x)
+    return x / (T(1) + abs(x))
+
+
+@inline
+def tanhshrink(x):  # type: ignore[no-untyped-def]
+    """x - tanh(x)"""
+    return x - tanh(x)
+
+
+@inline
+def hardtanh(x, low, high):  # type: ignore[no-untyped-def]
+    """x limited to [low, high]; NaN stays NaN."""
+    return low if x <= low else (high if x >= high else x)
+
+
+@inline
+def hardsigmoid(x):  # type: ignore[no-untyped-def]
+    """x / 6 + 1/2 limited to [0, 1]."""
+    T = type(x)
+    return T(0) if x <= T(-3) else (T(1) if x >= T(3) else (x + T(3)) / T(6))
+
+
+@inline
+def hardswish(x):  # type: ignore[no-untyped-def]
+    """x hardsigmoid(x) (Howard et al. 2019)."""
+    T = type(x)
+    return T(0) if x <= T(-3) else (x if x >= T(3) else x * (x + T(3)) / T(6))
+
+
+@inline
+def softshrink(x, width):  # type: ignore[no-untyped-def]
+    """x moved towards 0 by ``width``, at most to 0."""
+    T = type(x)
+    return x - width if x > width else (x + width if x < -width else x * T(0))
+
+
+@inline
+def hardshrink(x, width):  # type: ignore[no-untyped-def]
+    """x, or 0 where |x| <= width."""
+    T = type(x)
+    return T(0) if -width <= x and x <= width else x
+
+
+@inline
+def threshold(x, limit, value):  # type: ignore[no-untyped-def]
+    """x, or ``value`` where x <= limit."""
+    return value if x <= limit else x
+
+
+@inline
+def gate(x, y):  # type: ignore[no-untyped-def]
+    """x sigmoid(y): the gated linear unit of Dauphin et al. 2017."""
+    return x * sigmoid(y)
+
+
+declare(relu, x=relu_grad)
+declare(log1p_exp, x=softplus_grad)
+
+_PLAIN = ("bool",)
+
+TABLE = table(
+    Formula("relu", relu, kind="same", excludes=_PLAIN, kinks=(0.0,)),
+    Formula("leaky_relu", leaky_relu, params=1, kinks=(0.0,), samples=(0.1,)),
+    Formula("prelu", prelu, kinks=(0.0,), domain=((-3.0, 3.0), (0.1, 0.4))),
+    Formula("elu", elu, params=1, kinks=(0.0,), samples=(0.7,)),
+    Formula("celu", celu, params=1, kinks=(0.0,), samples=(0.7,)),
+    Formula("selu", selu, kinks=(0.0,)),
+    Formula("gelu", gelu),
+    Formula("gelu_tanh", gelu_tanh),
+    Formula("silu", silu),
+    Formula("mish", mish),
+    Formula("softplus", softplus, params=2, kinks=(1.0,), samples=(2.0, 2.0)),
+    Formula("logsigmoid", logsigmoid),
+    Formula("softsign", softsign),
+    Formula("tanhshrink", tanhshrink),
+    Formula(
+        "hardtanh", hardtanh, kind="same", excludes=_PLAIN, params=2,
+        kinks=(-1.0, 1.5), samples=(-1.0, 1.5),
+    ),
+    Formula("hardsigmoid", hardsigmoid, domain=((-5.0, 5.0),), kinks=(-3.0, 3.0)),
+    Formula("hardswish", hardswish, domain=((-5.0, 5.0),), kinks=(-3.0, 3.0)),
+    Formula("softshrink", softshrink, params=1, kinks=(-0.5, 0.5), samples=(0.5,)),
+    Formula("hardshrink", hardshrink, params=1, kinks=(-0.5, 0.5), samples=(0.5,)),
+    Formula(
+        "threshold", threshold, kind="same", excludes=_PLAIN, params=2,
+        kinks=(0.5,), samples=(0.5, -1.0),
+    ),
+    Formula("gate", gate, domain=((-3.0, 3.0), (-3.0, 3.0))),
+)  # fmt: skip

@@ -1,0 +1,370 @@
+"""Arithmetic, comparison, logic and bit formulas."""
+
+from __future__ import annotations
+
+from tilegrad.kernels.formulas.formula import Formula, table
+from tilegrad.kernels.formulas.primitives import floor, trunc
+from tilegrad.kernels.function import inline
+
+INTEGERS = ("uint8", "int8", "int16", "int32", "int64")
+BOOL = ("bool",)
+
+
+@inline
+def copy(x):  # type: ignore[no-untyped-def]
+    """x"""
+    return x
+
+
+@inline
+def fill(value):  # type: ignore[no-untyped-def]
+    """value"""
+    return value
+
+
+@inline
+def neg(x):  # type: ignore[no-untyped-def]
+    """-x"""
+    return -x
+
+
+@inline
+def absolute(x):  # type: ignore[no-untyped-def]
+    """|x|"""
+    return abs(x)
+
+
+@inline
+def sign(x):  # type: ignore[no-untyped-def]
+    """-1, 0 or 1; NaN stays NaN."""
+    T = type(x)
+    return T(1) if x > T(0) else (T(-1) if x < T(0) else x)
+
+
+@inline
+def square(x):  # type: ignore[no-untyped-def]
+    """x^2"""
+    return x * x
+
+
+@inline
+def reciprocal(x):  # type: ignore[no-untyped-def]
+    """1 / x"""
+    T = type(x)
+    return T(1) / x
+
+
+@inline
+def add(x, y):  # type: ignore[no-untyped-def]
+    """x + y"""
+    return x + y
+
+
+@inline
+def add_scaled(x, y, alpha):  # type: ignore[no-untyped-def]
+    """x + alpha y"""
+    return x + alpha * y
+
+
+@inline
+def sub(x, y):  # type: ignore[no-untyped-def]
+    """x - y"""
+    return x - y
+
+
+@inline
+def mul(x, y):  # type: ignore[no-untyped-def]
+    """x y"""
+    return x * y
+
+
+@inline
+def div(x, y):  # type: ignore[no-untyped-def]
+    """x / y"""
+    return x / y
+
+
+@inline
+def div_trunc(x, y):  # type: ignore[no-untyped-def]
+    """x / y rounded towards zero."""
+    return trunc(x / y)
+
+
+@inline
+def floor_divide(x, y):  # type: ignore[no-untyped-def]
+    """x / y rounded down, from the remainder so that it is exact, as Python's ``//``."""
+    T = type(x)
+    rest = x - trunc(x / y) * y
+    quotient = (x - rest) / y
+    down = quotient - T(1) if rest != T(0) and (rest < T(0)) != (y < T(0)) else quotient
+    near = floor(down)
+    near = near + T(1) if down - near > T(0.5) else near
+    return near if down != T(0) else down
+
+
+@inline
+def floor_divide_int(x, y):  # type: ignore[no-untyped-def]
+    """x / y rounded down, for integers."""
+    return x // y
+
+
+@inline
+def remainder_int(x, y):  # type: ignore[no-untyped-def]
+    """x - y floor(x / y), for integers."""
+    return x % y
+
+
+@inline
+def trunc_divide_int(x, y):  # type: ignore[no-untyped-def]
+    """x / y rounded towards zero, for integers."""
+    T = type(x)
+    quotient = x // y
+    return quotient + T(1) if quotient < T(0) and quotient * y != x else quotient
+
+
+@inline
+def fmod_int(x, y):  # type: ignore[no-untyped-def]
+    """The remainder with the sign of x, for integers."""
+    T = type(x)
+    rest = x % y
+    return rest - y if rest != T(0) and (rest < T(0)) != (x < T(0)) else rest
+
+
+@inline
+def pow_int(x, y):  # type: ignore[no-untyped-def]
+    """x^y by squaring, for integers with y >= 0 (else 0, or +-1 for x = +-1)."""
+    T = type(x)
+    result, base, rest = T(1), x, y
+    while rest > T(0):
+        if rest & T(1):
+            result = T(result * base)
+        base = T(base * base)
+        rest = T(rest >> T(1))
+    odd = T(-1) if y & T(1) else T(1)
+    unit = T(1) if x == T(1) else (odd if x == T(-1) else T(0))
+    return result if y >= T(0) else unit
+
+
+@inline
+def maximum(x, y):  # type: ignore[no-untyped-def]
+    """The larger; NaN if either is."""
+    return x if x > y or x != x else y
+
+
+@inline
+def minimum(x, y):  # type: ignore[no-untyped-def]
+    """The smaller; NaN if either is."""
+    return x if x < y or x != x else y
+
+
+@inline
+def clamp(x, low, high):  # type: ignore[no-untyped-def]
+    """x limited to [low, high]; NaN stays NaN."""
+    above = low if x < low else x
+    return high if above > high else above
+
+
+@inline
+def clamp_min(x, low):  # type: ignore[no-untyped-def]
+    """x, but at least low."""
+    return low if x < low else x
+
+
+@inline
+def clamp_max(x, high):  # type: ignore[no-untyped-def]
+    """x, but at most high."""
+    return high if x > high else x
+
+
+@inline
+def where(c, x, y):  # type: ignore[no-untyped-def]
+    """x where c holds, else y."""
+    return x if c else y
+
+
+@inline
+def lerp(x, y, w):  # type: ignore[no-untyped-def]
+    """x + w (y - x), from the nearer end."""
+    T = type(x)
+    return x + w * (y - x) if abs(w) < T(0.5) else y - (y - x) * (T(1) - w)
+
+
+@inline
+def addcmul(x, y, z, value):  # type: ignore[no-untyped-def]
+    """x + value y z"""
+    return x + value * y * z
+
+
+@inline
+def addcdiv(x, y, z, value):  # type: ignore[no-untyped-def]
+    """x + value y / z"""
+    return x + value * (y / z)
+
+
+@inline
+def eq(x, y):  # type: ignore[no-untyped-def]
+    """x = y"""
+    return x == y
+
+
+@inline
+def ne(x, y):  # type: ignore[no-untyped-def]
+    """x != y"""
+    return x != y
+
+
+@inline
+def lt(x, y):  # type: ignore[no-untyped-def]
+    """x < y"""
+    return x < y
+
+
+@inline
+def le(x, y):  # type: ignore[no-untyped-def]
+    """x <= y"""
+    return x <= y
+
+
+@inline
+def gt(x, y):  # type: ignore[no-untyped-def]
+    """x > y"""
+    return x > y
+
+
+@inline
+def ge(x, y):  # type: ignore[no-untyped-def]
+    """x >= y"""
+    return x >= y
+
+
+@inline
+def logical_not(x):  # type: ignore[no-untyped-def]
+    """x is zero"""
+    return not x
+
+
+@inline
+def logical_and(x, y):  # type: ignore[no-untyped-def]
+    """both nonzero"""
+    return bool(x) & bool(y)
+
+
+@inline
+def logical_or(x, y):  # type: ignore[no-untyped-def]
+    """either nonzero"""
+    return bool(x) | bool(y)
+
+
+@inline
+def logical_xor(x, y):  # type: ignore[no-untyped-def]
+    """one nonzero, not both"""
+    return bool(x) != bool(y)
+
+
+@inline
+def isnan(x):  # type: ignore[no-untyped-def]
+    """x is NaN"""
+    return x != x
+
+
+@inline
+def isinf(x):  # type: ignore[no-untyped-def]
+    """x is infinite"""
+    return x == x and x - x != x - x
+
+
+@inline
+def isfinite(x):  # type: ignore[no-untyped-def]
+    """x is neither infinite nor NaN"""
+    return x - x == x - x
+
+
+@inline
+def bitwise_and(x, y):  # type: ignore[no-untyped-def]
+    """x & y"""
+    return x & y
+
+
+@inline
+def bitwise_or(x, y):  # type: ignore[no-untyped-def]
+    """x | y"""
+    return x | y
+
+
+@inline
+def bitwise_xor(x, y):  # type: ignore[no-untyped-def]
+    """x ^ y"""
+    return x ^ y
+
+
+@inline
+def bitwise_not(x):  # type: ignore[no-untyped-def]
+    """~x"""
+    return ~x
+
+
+@inline
+def left_shift(x, y):  # type: ignore[no-untyped-def]
+    """x << y"""
+    return x << y
+
+
+@inline
+def right_shift(x, y):  # type: ignore[no-untyped-def]
+    """x >> y, keeping the sign"""
+    return x >> y
+
+
+_APART = ((-3.0, 3.0), (0.5, 3.0))
+
+TABLE = table(
+    Formula("copy", copy, kind="cast"),
+    Formula("fill", fill, kind="fill", params=1, differentiable=False),
+    Formula("neg", neg, kind="same", excludes=BOOL),
+    Formula("abs", absolute, kind="same", excludes=BOOL, kinks=(0.0,)),
+    Formula("sign", sign, kind="same", kinks=(0.0,)),
+    Formula("square", square, kind="same", excludes=BOOL),
+    Formula("reciprocal", reciprocal, domain=((0.3, 3.0),)),
+    Formula("add", add, kind="same"),
+    Formula("add_scaled", add_scaled, kind="same", params=1, samples=(2.0,)),
+    Formula("sub", sub, kind="same", excludes=BOOL),
+    Formula("mul", mul, kind="same"),
+    Formula("div", div, domain=_APART),
+    Formula("div_trunc", div_trunc, differentiable=False, domain=_APART),
+    Formula("floor_divide", floor_divide, differentiable=False, domain=_APART),
+    Formula("floor_divide_int", floor_divide_int, kind="integer", excludes=BOOL),
+    Formula("remainder_int", remainder_int, kind="integer", excludes=BOOL),
+    Formula("trunc_divide_int", trunc_divide_int, kind="integer", excludes=BOOL),
+    Formula("fmod_int", fmod_int, kind="integer", excludes=BOOL),
+    Formula("pow_int", pow_int, kind="integer", excludes=BOOL),
+    Formula("maximum", maximum, kind="same"),
+    Formula("minimum", minimum, kind="same"),
+    Formula("clamp", clamp, kind="same", params=2, kinks=(-1.0, 1.5), samples=(-1.0, 1.5)),
+    Formula("clamp_min", clamp_min, kind="same", params=1, kinks=(-1.0,), samples=(-1.0,)),
+    Formula("clamp_max", clamp_max, kind="same", params=1, kinks=(1.0,), samples=(1.0,)),
+    Formula("where", where, kind="where"),
+    Formula("lerp", lerp, domain=((-3.0, 3.0), (-3.0, 3.0), (0.1, 0.4))),
+    Formula("addcmul", addcmul, kind="same", params=1, samples=(0.5,)),
+    Formula(
+        "addcdiv", addcdiv, params=1, samples=(0.5,), domain=((-3.0, 3.0), (-3.0, 3.0), (0.5, 3.0))
+    ),
+    Formula("eq", eq, kind="compare", differentiable=False),
+    Formula("ne", ne, kind="compare", differentiable=False),
+    Formula("lt", lt, kind="compare", differentiable=False),
+    Formula("le", le, kind="compare", differentiable=False),
+    Formula("gt", gt, kind="compare", differentiable=False),
+    Formula("ge", ge, kind="compare", differentiable=False),
+    Formula("logical_not", logical_not, kind="compare", differentiable=False),
+    Formula("logical_and", logical_and, kind="compare", differentiable=False),
+    Formula("logical_or", logical_or, kind="compare", differentiable=False),
+    Formula("logical_xor", logical_xor, kind="compare", differentiable=False),
+    Formula("isnan", isnan, kind="compare", differentiable=False),
+    Formula("isinf", isinf, kind="compare", differentiable=False),
+    Formula("isfinite", isfinite, kind="compare", differentiable=False),
+    Formula("bitwise_and", bitwise_and, kind="integer", differentiable=False),
+    Formula("bitwise_or", bitwise_or, kind="integer", differentiable=False),
+    Formula("bitwise_xor", bitwise_xor, kind="integer", differentiable=False),
+    Formula("bitwise_not", bitwise_not, kind="integer", differentiable=False),
+    Formula("left_shift", left_shift, kind="integer", excludes=BOOL, differentiable=False),
+    Formula("right_shift", right_shift, kind="integer", excludes=BOOL, differentiable=False),
+)

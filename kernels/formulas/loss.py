@@ -1,0 +1,105 @@
+"""Loss formulas: the loss of one element x against its target y, before any reduction."""
+
+from __future__ import annotations
+
+from tilegrad.kernels.formulas.derive import declare
+from tilegrad.kernels.formulas.formula import Formula, table
+from tilegrad.kernels.formulas.transcendental import exp, log, log1p, softplus
+from tilegrad.kernels.function import inline
+
+
+@inline
+def mse(x, y):  # type: ignore[no-untyped-def]
+    """(x - y)^2"""
+    d = x - y
+    return d * d
+
+
+@inline
+def l1(x, y):  # type: ignore[no-untyped-def]
+    """|x - y|"""
+    return abs(x - y)
+
+
+@inline
+def smooth_l1(x, y, beta):  # type: ignore[no-untyped-def]
+    """(x - y)^2 / (2 beta) where |x - y| < beta, else |x - y| - beta / 2 (Girshick 2015)."""
+    T = type(x)
+    d = x - y
+    size = abs(d)
+    return T(0.5) * d * d / beta if size < beta else size - T(0.5) * beta
+
+
+@inline
+def huber(x, y, delta):  # type: ignore[no-untyped-def]
+    """(x - y)^2 / 2 where |x - y| <= delta, else delta (|x - y| - delta / 2) (Huber 1964)."""
+    T = type(x)
+    d = x - y
+    size = abs(d)
+    return T(0.5) * d * d if size <= delta else delta * (size - T(0.5) * delta)
+
+
+@inline
+def bce(x, y):  # type: ignore[no-untyped-def]
+    """-y log(x) - (1 - y) log(1 - x), with logarithms of at least -100."""
+    T = type(x)
+    hit, miss = log(x), log1p(-x)
+    hit = T(-100) if hit < T(-100) else hit
+    miss = T(-100) if miss < T(-100) else miss
+    return (y - T(1)) * miss - y * hit
+
+
+@inline
+def bce_grad_x(x, y):  # type: ignore[no-untyped-def]
+    """(x - y) / (x (1 - x)), with a denominator of at least 1e-12."""
+    T = type(x)
+    spread = (T(1) - x) * x
+    return (x - y) / (T(1e-12) if spread < T(1e-12) else spread)
+
+
+@inline
+def bce_logits(x, y):  # type: ignore[no-untyped-def]
+    """-y log(sigmoid(x)) - (1 - y) log(sigmoid(-x))"""
+    T = type(x)
+    return (T(1) - y) * x + softplus(-x)
+
+
+@inline
+def bce_logits_weighted(x, y, w):  # type: ignore[no-untyped-def]
+    """-w y log(sigmoid(x)) - (1 - y) log(sigmoid(-x))"""
+    T = type(x)
+    return (T(1) - y) * x + ((w - T(1)) * y + T(1)) * softplus(-x)
+
+
+@inline
+def divergence(x, y):  # type: ignore[no-untyped-def]
+    """y (log(y) - x) for a log-probability x; 0 where y is 0."""
+    T = type(x)
+    own = T(0) if y == T(0) else y * log(y)
+    return own - y * x
+
+
+@inline
+def divergence_log(x, y):  # type: ignore[no-untyped-def]
+    """e^y (y - x) for log-probabilities x and y."""
+    return exp(y) * (y - x)
+
+
+declare(bce, x=bce_grad_x)
+
+_PAIR = ((-3.0, 3.0), (-3.0, 3.0))
+_UNIT = (0.1, 0.9)
+
+TABLE = table(
+    Formula("mse", mse, kind="same", excludes=("bool",), domain=_PAIR),
+    Formula("l1", l1, kind="same", excludes=("bool",), domain=((1.0, 3.0), (-3.0, 0.9))),
+    Formula("smooth_l1", smooth_l1, params=1, domain=((0.1, 0.9), (-0.8, 0.0)), samples=(2.0,)),
+    Formula("huber", huber, params=1, domain=((2.0, 3.0), (-3.0, 0.5)), samples=(1.2,)),
+    Formula("bce", bce, domain=(_UNIT, _UNIT)),
+    Formula("bce_logits", bce_logits, domain=((-3.0, 3.0), _UNIT)),
+    Formula(
+        "bce_logits_weighted", bce_logits_weighted, domain=((-3.0, 3.0), _UNIT, (0.5, 2.0))
+    ),
+    Formula("divergence", divergence, domain=((-3.0, 0.0), _UNIT)),
+    Formula("divergence_log", divergence_log, domain=((-3.0, 0.0), (-3.0, 0.0))),
+)

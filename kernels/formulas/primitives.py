@@ -1,0 +1,378 @@
+"""The operations that scalar formulas are built of, for float32 and float64.
+
+Each is a few compiler instructions without a branch or a call, so a loop over a formula made of
+them is vectorised, and gives the same bits at every vector width. Integer steps stay inside the
+intrinsics, at the width of the floating type: numba's own integer arithmetic is always 64 bits
+wide, which would halve the lanes of a float32 loop.
+
+Called from plain Python they take and return NumPy scalars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from tilegrad.kernels.function import Intrinsic, inline, intrinsic
+
+# -------------------------------------------------------------------------- single instructions
+
+
+def _declare(module: Any, name: str, kind: Any, count: int) -> Any:
+    """LLVM's intrinsic ``name`` over ``count`` values of type ``kind``, declared in ``module``."""
+    from llvmlite import ir
+
+    name = f"llvm.{name}." + {"float": "f32", "double": "f64"}[str(kind)]
+    known = module.globals.get(name)
+    return known or ir.Function(module, ir.FunctionType(kind, [kind] * count), name)
+
+
+def _llvm(name: str, count: int, meaning: Callable[..., Any], summary: str) -> Intrinsic:
+    """An LLVM intrinsic over ``count`` floats of one type."""
+
+    def of(typing, a, b=None, c=None):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            return builder.call(_declare(builder.module, name, args[0].type, count), args)
+
+        return a(*[a] * count), codegen
+
+    emitters = {
+        1: lambda typing, x: of(typing, x),
+        2: lambda typing, x, y: of(typing, x, y),
+        3: lambda typing, x, y, z: of(typing, x, y, z),
+    }
+    emitter = emitters[count]
+    emitter.__name__ = emitter.__qualname__ = name
+    emitter.__doc__ = summary
+    emitter.__module__ = __name__
+    mark = Intrinsic(emitter)
+    mark.in_python(meaning)
+    return mark
+
+
+def _exact_fma(x: Any, y: Any, z: Any) -> Any:
+    """``x * y + z`` rounded once, on NumPy scalars."""
+    plain = x * y + z
+    if not np.isfinite(plain) or plain == 0:
+        if not (np.isfinite(x) and np.isfinite(y) and np.isfinite(z)):
+            return plain
+    exact = Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z))
+    if exact == 0:
+        return plain
+    return _rounded(exact, type(x))
+
+
+def _rounded(value: Fraction, kind: Any) -> Any:
+    """The floating number of type ``kind`` nearest to ``value``, ties to even."""
+    digits, least = (24, -149) if kind is np.float32 else (53, -1074)
+    size = abs(value)
+    exponent = size.numerator.bit_length() - size.denominator.bit_length() - digits
+    if size >= Fraction(2) ** (exponent + digits):
+        exponent += 1
+    exponent = max(exponent, least)
+    whole = round(size / Fraction(2) ** exponent)  # Python rounds a Fraction's ties to even
+    return kind(np.copysign(np.ldexp(float(whole), exponent), 1 if value > 0 else -1))
+
+
+fma = _llvm("fma", 3, _exact_fma, "``x * y + z``, rounded once.")
+rint = _llvm("rint", 1, np.rint, "The nearest integer, ties to even.")
+floor = _llvm("floor", 1, np.floor, "The greatest integer not above x.")
+ceil = _llvm("ceil", 1, np.ceil, "The least integer not below x.")
+trunc = _llvm("trunc", 1, np.trunc, "The integer part.")
+sqrt = _llvm("sqrt", 1, np.sqrt, "The square root, correctly rounded.")
+fabs = _llvm("fabs", 1, np.fabs, "The absolute value: clears the sign bit, a NaN's too.")
+copysign = _llvm("copysign", 2, np.copysign, "x with the sign of y.")
+
+
+@intrinsic
+def select(typing, condition, a, b):  # type: ignore[no-untyped-def]
+    """``a if condition else b`` with both sides computed: never a branch. a and b: one type."""
+    if a != b:
+        raise TypeError(f"select: both values must have one type; got {a} and {b}")
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return builder.select(*args)
+
+    return a(condition, a, b), codegen
+
+
+@select.in_python
+def _(condition: Any, a: Any, b: Any) -> Any:
+    return a if condition else b
+
+
+# ---------------------------------------------------------------------------- constants, types
+
+
+@intrinsic
+def cast(typing, value, like):  # type: ignore[no-untyped-def]
+    """``value`` as a number of the type of ``like``; a literal becomes a constant of that type."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return context.cast(builder, args[0], sig.args[0], like)
+
+    return like(value, like), codegen
+
+
+@cast.in_python
+def _(value: Any, like: Any) -> Any:
+    return type(like)(value)
+
+
+@intrinsic
+def const(typing, x, pair):  # type: ignore[no-untyped-def]
+    """The constant for the type of x: ``pair[0]`` where it is float32, else ``pair[1]``."""
+    chosen = 0 if str(x) == "float32" else 1
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        value = builder.extract_value(args[1], chosen)
+        return context.cast(builder, value, sig.args[1][chosen], x)
+
+    return x(x, pair), codegen
+
+
+@const.in_python
+def _(x: Any, pair: Any) -> Any:
+    return type(x)(pair[0] if type(x) is np.float32 else pair[1])
+
+
+@intrinsic
+def polynomial(typing, x, tables):  # type: ignore[no-untyped-def]
+    """``c[0] + c[1] x + c[2] x^2 + …`` by Horner's rule in fused steps.
+
+    ``tables``: the coefficients for float32 and those for float64, as constant tuples.
+    """
+    chosen = 0 if str(x) == "float32" else 1
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        kind = args[0].type
+        multiply_add = _declare(builder.module, "fma", kind, 3)
+        table, types = builder.extract_value(args[1], chosen), sig.args[1][chosen]
+        coefficients = [
+            context.cast(builder, builder.extract_value(table, k), types[k], x)
+            for k in range(len(types))
+        ]
+        total = coefficients.pop()
+        while coefficients:
+            total = builder.call(multiply_add, [total, args[0], coefficients.pop()])
+        return total
+
+    return x(x, tables), codegen
+
+
+@polynomial.in_python
+def _(x: Any, tables: Any) -> Any:
+    coefficients = [type(x)(c) for c in tables[0 if type(x) is np.float32 else 1]]
+    total = coefficients.pop()
+    while coefficients:
+        total = _exact_fma(total, x, coefficients.pop())
+    return total
+
+
+def parts(digits: str, dtype: Any, count: int) -> tuple[float, ...]:
+    """``count`` numbers of ``dtype`` whose sum is the decimal ``digits``, largest first.
+
+    Each carries the bits that the ones before it left over.
+    """
+    rest, found = Fraction(digits), []
+    for _ in range(count):
+        found.append(float(dtype(float(rest))))
+        rest -= Fraction(found[-1])
+    return tuple(found)
+
+
+# ------------------------------------------------------------------------------ bits and scale
+
+
+def _layout(kind: Any) -> tuple[int, int, int]:
+    """(bits, mantissa bits, exponent bias) of a floating type, by its name."""
+    return (32, 23, 127) if str(kind) == "float32" else (64, 52, 1023)
+
+
+_INTEGER: dict[Any, Any] = {np.float32: np.int32, np.float64: np.int64}
+_FLOAT: dict[Any, Any] = {np.int32: np.float32, np.int64: np.float64}
+
+
+@intrinsic
+def bits(typing, x):  # type: ignore[no-untyped-def]
+    """The bits of a float as the signed integer of its width."""
+    from numba import types
+
+    kind = types.int32 if x == types.float32 else types.int64
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return builder.bitcast(args[0], context.get_value_type(kind))
+
+    return kind(x), codegen
+
+
+@bits.in_python
+def _(x: Any) -> Any:
+    return x.view(_INTEGER[type(x)])
+
+
+@intrinsic
+def from_bits(typing, i):  # type: ignore[no-untyped-def]
+    """The float whose bits are the int32 or int64 ``i``."""
+    from numba import types
+
+    kind = types.float32 if i == types.int32 else types.float64
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return builder.bitcast(args[0], context.get_value_type(kind))
+
+    return kind(i), codegen
+
+
+@from_bits.in_python
+def _(i: Any) -> Any:
+    return i.view(_FLOAT[type(i)])
+
+
+@intrinsic
+def power2(typing, n):  # type: ignore[no-untyped-def]
+    """2^n for an integer-valued float n with a normal result.
+
+    Adding 1.5 * 2^(mantissa bits) leaves n in the low bits, whose shift makes the exponent: no
+    conversion, which AVX2 lacks for 64 bits.
+    """
+    width, mantissa, bias = _layout(n)
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        from llvmlite import ir
+
+        kind, whole = args[0].type, ir.IntType(width)
+        shifted = builder.fadd(args[0], ir.Constant(kind, 1.5 * 2.0**mantissa))
+        low = builder.shl(builder.bitcast(shifted, whole), ir.Constant(whole, mantissa))
+        return builder.bitcast(builder.add(low, ir.Constant(whole, bias << mantissa)), kind)
+
+    return n(n), codegen
+
+
+@power2.in_python
+def _(n: Any) -> Any:
+    return np.ldexp(type(n)(1), int(n)) if np.isfinite(n) else n
+
+
+@inline
+def scale2(x, n):  # type: ignore[no-untyped-def]
+    """``x * 2**n`` for an integer-valued n within twice the exponent range, rounded once.
+
+    Two factors, so that 2^n may leave the range while the result does not, or is denormal. The
+    first product is exact for x in [0.5, 2].
+    """
+    half = rint(n * cast(0.5, n))
+    return x * power2(half) * power2(n - half)
+
+
+@intrinsic
+def turn_quarters(typing, n, s, c):  # type: ignore[no-untyped-def]
+    """``(s, c, -s, -c)[n mod 4]``: the sine, n quarter turns on, of an angle with sine s, cosine c.
+
+    n: an integer-valued float below 2^(mantissa bits - 1).
+    """
+    width, mantissa, _ = _layout(n)
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        from llvmlite import ir
+
+        kind, whole = args[0].type, ir.IntType(width)
+        count = builder.fadd(args[0], ir.Constant(kind, 1.5 * 2.0**mantissa))
+        count = builder.bitcast(count, whole)
+        sign = builder.shl(builder.lshr(count, ir.Constant(whole, 1)), ir.Constant(whole, width - 1))
+        odd = builder.trunc(count, ir.IntType(1))
+        value = builder.bitcast(builder.select(odd, args[2], args[1]), whole)
+        return builder.bitcast(builder.xor(value, sign), kind)
+
+    return n(n, s, c), codegen
+
+
+@turn_quarters.in_python
+def _(n: Any, s: Any, c: Any) -> Any:
+    return (s, c, -s, -c)[int(n) % 4 if np.isfinite(n) else 0]
+
+
+@intrinsic
+def _split(typing, x, pivot):  # type: ignore[no-untyped-def]
+    width, mantissa, bias = _layout(x)
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        from llvmlite import ir
+
+        value, whole = args[0], ir.IntType(width)
+        kind = value.type
+        top = ir.Constant(whole, bias << mantissa)
+        offset = builder.sub(top, builder.bitcast(args[1], whole))
+        integer = builder.bitcast(value, whole)
+        biased = builder.lshr(builder.add(integer, offset), ir.Constant(whole, mantissa))
+        back = builder.shl(biased, ir.Constant(whole, mantissa))
+        part = builder.bitcast(builder.add(builder.sub(integer, back), top), kind)
+        shift = 1.5 * 2.0**mantissa
+        magic = ir.Constant(whole, int(np.array(shift, _NUMPY[width]).view(f"i{width // 8}")))
+        exponent = builder.fsub(
+            builder.bitcast(builder.add(biased, magic), kind), ir.Constant(kind, shift + bias)
+        )
+        return context.make_tuple(builder, sig.return_type, [part, exponent])
+
+    from numba import types
+
+    return types.UniTuple(x, 2)(x, x), codegen
+
+
+_NUMPY = {32: np.float32, 64: np.float64}
+
+
+@_split.in_python
+def _(x: Any, pivot: Any) -> Any:
+    kind = type(x)
+    if not np.isfinite(x) or x <= 0:
+        return kind(1), kind(0)
+    part, exponent = np.frexp(x)
+    while part >= 2 * pivot:
+        part, exponent = part / kind(2), exponent + 1
+    while part < pivot:
+        part, exponent = part * kind(2), exponent - 1
+    return kind(part), kind(exponent)
+
+
+@inline
+def split(x, pivot):  # type: ignore[no-untyped-def]
+    """(m, e) with ``x == m * 2**e``, m in [pivot, 2 pivot), both floats of x's type.
+
+    ``pivot`` in [0.5, 1]. Denormal x are handled; zero, negative, infinite and NaN x give
+    anything.
+    """
+    tiny = x < const(x, (2.0**-126, 2.0**-1022))
+    digits = const(x, (24.0, 53.0))
+    part, exponent = _split(select(tiny, x * const(x, (2.0**24, 2.0**53)), x), cast(pivot, x))
+    return part, exponent - select(tiny, digits, digits - digits)
+
+
+# ----------------------------------------------------------------------------- comparisons
+
+
+@inline
+def isnan(x):  # type: ignore[no-untyped-def]
+    """Whether x is not a number."""
+    return x != x
+
+
+@inline
+def maximum(x, y):  # type: ignore[no-untyped-def]
+    """The larger; NaN if either is NaN (IEEE 754-2019 maximum, but for the order of zeros)."""
+    return select(x > y, x, select(x == x, y, x))
+
+
+@inline
+def minimum(x, y):  # type: ignore[no-untyped-def]
+    """The smaller; NaN if either is NaN."""
+    return select(x < y, x, select(x == x, y, x))
+
+
+@inline
+def clamp(x, low, high):  # type: ignore[no-untyped-def]
+    """x kept within constants ``low <= high``; NaN stays NaN."""
+    return select(x < low, low, select(x > high, high, x))

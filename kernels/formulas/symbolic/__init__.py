@@ -1,0 +1,1 @@
+"""Formulas as syntax trees: reading and writing their source, tangents, tidying."""

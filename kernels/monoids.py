@@ -1,0 +1,200 @@
+"""Reductions as monoids: how an element enters, how two totals combine, how the result comes out.
+
+A reduction over a set of numbers is ``finish(combine(lift(x0), lift(x1), …), count, p)`` where
+``combine`` is associative with the identity ``start``. Each is written once, as scalar functions
+for every device. ``lift(x, c)`` gets a second number per output, the ``c`` of a centred reduction
+(such as the mean, for a variance), else zero. ``p`` is a parameter of the call.
+
+``combine`` and the lifts marked ``lanes`` use only operators and ``select``, so a vector of lanes
+may stand for each number.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tilegrad.kernels.formulas.primitives import select
+from tilegrad.kernels.formulas.transcendental import exp
+from tilegrad.kernels.function import DeviceFunction, inline
+
+
+@inline
+def add(a, b):  # type: ignore[no-untyped-def]
+    """a + b"""
+    return a + b
+
+
+@inline
+def multiply(a, b):  # type: ignore[no-untyped-def]
+    """a b"""
+    return a * b
+
+
+@inline
+def larger(a, b):  # type: ignore[no-untyped-def]
+    """max(a, b); NaN if either is NaN."""
+    return select(a == a, select(a > b, a, b), a)
+
+
+@inline
+def smaller(a, b):  # type: ignore[no-untyped-def]
+    """min(a, b); NaN if either is NaN."""
+    return select(a == a, select(a < b, a, b), a)
+
+
+@inline
+def either(a, b):  # type: ignore[no-untyped-def]
+    """a or b, as bits."""
+    return a | b
+
+
+@inline
+def both(a, b):  # type: ignore[no-untyped-def]
+    """a and b, as bits."""
+    return a & b
+
+
+@inline
+def itself(x, c):  # type: ignore[no-untyped-def]
+    """x"""
+    return x
+
+
+@inline
+def truth(x, c):  # type: ignore[no-untyped-def]
+    """1 where x is not zero (NaN is not), else 0."""
+    return np.uint8(1) if x != c else np.uint8(0)
+
+
+@inline
+def magnitude(x, c):  # type: ignore[no-untyped-def]
+    """|x|, exactly; ``c`` is zero."""
+    return select(x < c, c - x, x)
+
+
+@inline
+def squared(x, c):  # type: ignore[no-untyped-def]
+    """(x - c)^2"""
+    d = x - c
+    return d * d
+
+
+@inline
+def number(x, c):  # type: ignore[no-untyped-def]
+    """x, or ``c`` in place of NaN."""
+    return select(x == x, x, c)
+
+
+@inline
+def exponential(x, c):  # type: ignore[no-untyped-def]
+    """e^(x - c)"""
+    return exp(x - c)
+
+
+@inline
+def total(a, count, p):  # type: ignore[no-untyped-def]
+    """What was combined."""
+    return a
+
+
+@inline
+def average(a, count, p):  # type: ignore[no-untyped-def]
+    """a / count"""
+    return a / count
+
+
+@inline
+def corrected(a, count, p):  # type: ignore[no-untyped-def]
+    """a / max(count - p, 0): Bessel's correction for p = 1."""
+    return a / max(count - p, 0.0)
+
+
+@inline
+def corrected_root(a, count, p):  # type: ignore[no-untyped-def]
+    """The square root of a / max(count - p, 0)."""
+    return math.sqrt(a / max(count - p, 0.0))
+
+
+@inline
+def root(a, count, p):  # type: ignore[no-untyped-def]
+    """The square root."""
+    return math.sqrt(a)
+
+
+@dataclass(frozen=True)
+class Monoid:
+    """One reduction.
+
+    Attributes:
+        name: key in :data:`MONOIDS`.
+        lift: ``lift(x, c)``, what an element contributes.
+        combine: associative, commutative.
+        start: the identity: "0", "1", "low" or "high" (the ends of the dtype's range).
+        finish: ``finish(total, count, p)``.
+        centred: whether ``c`` is an operand.
+        lanes: whether ``lift`` may be given vectors.
+        accumulate: dtype of totals: "wide" (float64, int64), "same" as the input, or "uint8".
+    """
+
+    name: str
+    lift: DeviceFunction
+    combine: DeviceFunction
+    start: str = "0"
+    finish: DeviceFunction = total
+    centred: bool = False
+    lanes: bool = True
+    accumulate: str = "wide"
+
+    def block_dtype(self, dtype: str) -> str:
+        """Dtype in which short runs of an input of ``dtype`` are combined."""
+        if self.accumulate == "uint8":
+            return "uint8"
+        if self.accumulate == "same" or np.dtype(dtype).kind == "f":
+            return dtype
+        return "int64"
+
+    def total_dtype(self, dtype: str) -> str:
+        """Dtype in which the results of short runs are combined."""
+        block = self.block_dtype(dtype)
+        return "float64" if self.accumulate == "wide" and block == "float32" else block
+
+    def identity(self, dtype: str) -> Any:
+        """The identity as a NumPy scalar of ``dtype``."""
+        kind = np.dtype(dtype)
+        if self.start in ("0", "1"):
+            return kind.type(int(self.start))
+        if kind.kind == "b":
+            return kind.type(self.start == "high")
+        if kind.kind == "f":
+            return kind.type(math.inf if self.start == "high" else -math.inf)
+        limits = np.iinfo(kind)
+        return kind.type(limits.max if self.start == "high" else limits.min)
+
+
+def _table(*rows: Monoid) -> dict[str, Monoid]:
+    return {row.name: row for row in rows}
+
+
+MONOIDS = _table(
+    Monoid("sum", itself, add),
+    Monoid("mean", itself, add, finish=average),
+    Monoid("prod", itself, multiply, "1"),
+    Monoid("amax", itself, larger, "low", accumulate="same"),
+    Monoid("amin", itself, smaller, "high", accumulate="same"),
+    Monoid("any", truth, either, "0", lanes=False, accumulate="uint8"),
+    Monoid("all", truth, both, "1", lanes=False, accumulate="uint8"),
+    Monoid("count_nonzero", truth, add, lanes=False),
+    Monoid("nansum", number, add),
+    Monoid("norm0", truth, add, lanes=False),
+    Monoid("norm1", magnitude, add),
+    Monoid("norm2", squared, add, finish=root),
+    Monoid("norm_inf", magnitude, larger, "0", accumulate="same"),
+    Monoid("norm_low", magnitude, smaller, "high", accumulate="same"),
+    Monoid("var", squared, add, finish=corrected, centred=True),
+    Monoid("std", squared, add, finish=corrected_root, centred=True),
+    Monoid("sum_exp", exponential, add, centred=True, lanes=False),
+)

@@ -1,0 +1,29 @@
+"""Fixtures and the one table of tolerances."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+# relative, absolute: what a chain of a few correctly rounded operations may lose
+TOLERANCES = {
+    "float32": (2e-5, 2e-5),
+    "float64": (1e-10, 1e-10),
+}
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    """Random numbers that are the same for a test's name on every run."""
+    return np.random.default_rng([ord(c) for c in request.node.name])
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request: pytest.FixtureRequest):
+    """Run the test with one thread and with two."""
+    import tilegrad
+
+    before = tilegrad.get_num_threads()
+    tilegrad.set_num_threads(request.param)
+    yield request.param
+    tilegrad.set_num_threads(before)

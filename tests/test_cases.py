@@ -1,0 +1,163 @@
+"""Every row of the table of ops: values, dtypes, strides, special values, gradients to order two.
+
+PyTorch runs the same call in float64 and is the reference for values and gradients; in the dtype
+under test it is the reference for the result's dtype and shape.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import tilegrad
+from tests.cases.case import FLOATS, Case
+from tests.conftest import TOLERANCES
+
+
+def _load() -> list[Case]:
+    folder = Path(__file__).parent / "cases"
+    stems = sorted(p.stem for p in folder.glob("*.py") if p.stem != "case")
+    return [c for s in stems for c in importlib.import_module(f"tests.cases.{s}").CASES]
+
+
+CASES = _load()
+
+
+def _ids(rows: list[Any]) -> list[str]:
+    return ["-".join(r.name if isinstance(r, Case) else str(r) for r in row) for row in rows]
+
+
+def _outputs(result: Any) -> list[Any]:
+    return [result] if hasattr(result, "dtype") else list(result)
+
+
+def _promote(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
+
+
+def _check(have: Any, want: Any, dtype: str, case: Case) -> None:
+    rtol, atol = TOLERANCES.get(dtype, (0, 0))
+    got = have.detach().numpy()
+    ref = want.detach().numpy()
+    assert got.shape == ref.shape
+    np.testing.assert_allclose(
+        got.astype(ref.dtype),
+        ref,
+        rtol=rtol * case.tolerance,
+        atol=atol * case.tolerance,
+        equal_nan=True,
+    )
+
+
+def _strided(array: np.ndarray) -> np.ndarray:
+    """The same values, every second element of memory, dimensions stored in reverse order."""
+    if array.ndim == 0:
+        return array
+    wide = np.zeros(tuple(2 * n for n in array.shape[::-1]), array.dtype)
+    view = wide.transpose()[tuple(slice(None, None, 2) for _ in array.shape)]
+    view[...] = array
+    return view
+
+
+def _run(case: Case, arrays: list[np.ndarray], dtype: str) -> None:
+    results = _outputs(case.call(tilegrad, *(tilegrad.from_numpy(a) for a in arrays)))
+    exact = _outputs(case.call(torch, *(torch.from_numpy(_promote(a)) for a in arrays)))
+    same = _outputs(case.call(torch, *(torch.from_numpy(a) for a in arrays)))
+    assert len(results) == len(exact)
+    for have, want, kind in zip(results, exact, same, strict=True):
+        assert str(have.dtype).split(".")[1] == str(kind.dtype).split(".")[1]
+        name = have.dtype.name
+        _check(have, want if name in TOLERANCES else kind, name, case)
+
+
+_FORWARD = [(c, d) for c in CASES for d in c.dtypes]
+
+
+@pytest.mark.parametrize("case, dtype", _FORWARD, ids=_ids(_FORWARD))
+def test_forward(case: Case, dtype: str, rng: np.random.Generator) -> None:
+    _run(case, [a.make(rng, dtype) for a in case.args], dtype)
+
+
+_STRIDED = [(c, c.dtypes[0]) for c in CASES if c.strided]
+
+
+@pytest.mark.parametrize("case, dtype", _STRIDED, ids=_ids(_STRIDED))
+def test_strided(case: Case, dtype: str, rng: np.random.Generator) -> None:
+    _run(case, [_strided(a.make(rng, dtype)) for a in case.args], dtype)
+
+
+_SPECIAL = [(c, d) for c in CASES if c.special for d in c.dtypes if d in FLOATS]
+_VALUES = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-40, -1e-310, 1.0, -1.0)
+
+
+@pytest.mark.parametrize("case, dtype", _SPECIAL, ids=_ids(_SPECIAL))
+def test_special_values(case: Case, dtype: str, rng: np.random.Generator) -> None:
+    arrays = []
+    for arg in case.args:
+        array = arg.make(rng, dtype)
+        if array.dtype.kind == "f" and array.size:
+            array = np.resize(array, (array.size + 2 * len(_VALUES),))
+            where = rng.permutation(array.size)[: 2 * len(_VALUES)]
+            array[where] = np.resize(np.array(_VALUES, dtype), where.shape)
+            array = array[: array.size]
+        arrays.append(array)
+    size = min((a.size for a in arrays if a.ndim), default=1)
+    arrays = [a[:size] if a.ndim == 1 else a for a in arrays]
+    _run(case, arrays, dtype)
+
+
+_GRADIENT = [(c,) for c in CASES if "float64" in c.dtypes and c.gradient_positions()]
+
+
+def _leaves(case: Case, rng: np.random.Generator, dtype: str) -> tuple[list[Any], list[np.ndarray]]:
+    arrays = [a.make(rng, dtype) for a in case.args]
+    tensors = [tilegrad.from_numpy(a.copy()) for a in arrays]
+    for position in case.gradient_positions():
+        tensors[position].requires_grad_()
+    return tensors, arrays
+
+
+@pytest.mark.parametrize("case", [c for (c,) in _GRADIENT], ids=_ids(_GRADIENT))
+def test_gradient(case: Case, rng: np.random.Generator) -> None:
+    """First-order gradients in float32 and float64 against PyTorch's."""
+    for dtype in (d for d in case.dtypes if d in FLOATS):
+        tensors, arrays = _leaves(case, rng, dtype)
+        theirs = [torch.from_numpy(_promote(a.copy())) for a in arrays]
+        for position in case.gradient_positions():
+            theirs[position].requires_grad_()
+        outputs = [o for o in _outputs(case.call(tilegrad, *tensors)) if o.requires_grad]
+        wanted = [o for o in _outputs(case.call(torch, *theirs)) if o.requires_grad]
+        assert len(outputs) == len(wanted)
+        seeds = [rng.standard_normal(tuple(o.shape)).astype(o.dtype.name) for o in outputs]
+        tilegrad.autograd.backward(outputs, [tilegrad.from_numpy(np.asarray(s)) for s in seeds])
+        torch.autograd.backward(wanted, [torch.from_numpy(_promote(np.asarray(s))) for s in seeds])
+        for position in case.gradient_positions():
+            have, want = tensors[position].grad, theirs[position].grad
+            if want is None:
+                assert have is None or not have.numpy().any()
+                continue
+            assert have is not None and have.dtype.name == dtype
+            _check(have, want, dtype, case)
+
+
+@pytest.mark.parametrize("case", [c for (c,) in _GRADIENT], ids=_ids(_GRADIENT))
+def test_gradcheck(case: Case, rng: np.random.Generator) -> None:
+    tensors, _ = _leaves(case, rng, "float64")
+    assert tilegrad.autograd.gradcheck(lambda *t: case.call(tilegrad, *t), tensors)
+
+
+_SECOND = [(c,) for (c,) in _GRADIENT if c.second_order]
+
+
+@pytest.mark.parametrize("case", [c for (c,) in _SECOND], ids=_ids(_SECOND))
+def test_gradgradcheck(case: Case, rng: np.random.Generator) -> None:
+    tensors, _ = _leaves(case, rng, "float64")
+    outputs = _outputs(case.call(tilegrad, *tensors))
+    if not any(o.requires_grad for o in outputs):
+        pytest.fail("no output requires a gradient: mark the row differentiable=()")
+    assert tilegrad.autograd.gradgradcheck(lambda *t: case.call(tilegrad, *t), tensors)
