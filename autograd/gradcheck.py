@@ -50,7 +50,7 @@ def _analytic(output: Tensor, inputs: Sequence[Tensor]) -> list[np.ndarray]:
     for row in range(size):
         seed = np.zeros(output.shape)
         seed.ravel()[row] = 1.0
-        start = wrap(from_numpy(np.ascontiguousarray(seed, output.dtype.numpy)))
+        start = wrap(from_numpy(seed.astype(output.dtype.numpy)))
         found = grad(output, inputs, start, retain_graph=True, allow_unused=True)
         for matrix, value in zip(result, found, strict=True):
             if value is not None:

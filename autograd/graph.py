@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.mode import _Switch, state
+from tilegrad.autograd.mode import _Switch, anomalies, state
 from tilegrad.engine.array import Array, Layout
 
 if TYPE_CHECKING:
@@ -47,6 +47,12 @@ class Node:
         inputs: layouts of the inputs; outputs: layouts of the outputs.
     """
 
+    saved: tuple[Any, ...]
+    versions: tuple[int, ...]
+    hooks: list[Any] | None
+    pre_hooks: list[Any] | None
+    trace: traceback.StackSummary | None
+
     __slots__ = (
         "__weakref__", "edges", "hooks", "inputs", "meta", "name", "outputs", "pre_hooks",
         "released", "saved", "sequence", "trace", "versions", "vjp",
@@ -62,17 +68,24 @@ class Node:
     ):
         self.name = name
         self.vjp = vjp
-        self.edges = [_edge(t) if t._tracked else None for t in inputs]
-        self.inputs = [t._array.layout for t in inputs]
+        edges: list[tuple[Any, int] | None] = []
+        layouts = []
+        for t in inputs:
+            if t._tracked:
+                edges.append((t, 0) if t._node is None else (t._node, t._index))
+            else:
+                edges.append(None)
+            layouts.append(t._array.layout)
+        self.edges = edges
+        self.inputs = layouts
         self.outputs = outputs
         self.meta = meta
-        self.saved: tuple[Any, ...] = ()
-        self.versions: tuple[int, ...] = ()
+        self.saved = self.versions = ()
         self.sequence = next(_sequence)
-        self.hooks: list[Any] | None = None
-        self.pre_hooks: list[Any] | None = None
+        self.hooks = self.pre_hooks = self.trace = None
         self.released = False
-        self.trace = traceback.extract_stack()[:-2] if state.anomaly else None
+        if anomalies.active and state.anomaly:
+            self.trace = traceback.extract_stack()[:-2]
 
     def save(self, *values: Any) -> None:
         """Keep tensors (or :class:`SavedOutput`) for the VJP, with their versions."""

@@ -20,6 +20,15 @@ class _State(threading.local):
 state = _State()
 
 
+class _Anomalies:
+    """How many threads may be in anomaly mode: a cheap question before the thread's own flag."""
+
+    active = 0
+
+
+anomalies = _Anomalies()
+
+
 class _Switch:
     """Context manager and decorator that sets the gradient mode."""
 
@@ -110,22 +119,22 @@ def is_inference_mode_enabled() -> bool:
 
 class set_detect_anomaly:  # noqa: N801 - PyTorch's name
     """Anomaly mode: remember the forward line of every node, and stop the backward pass at the
-    first NaN, naming that line.
+    first NaN, naming that line. A statement, or a context manager.
     """
 
     def __init__(self, mode: bool = True, check_nan: bool = True) -> None:
         self.before = state.anomaly
-        state.anomaly = mode
-        del check_nan
+        self.check_nan = check_nan
+        _set_anomaly(mode)
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, *args: object) -> None:
-        state.anomaly = self.before
+        _set_anomaly(self.before)
 
 
-class detect_anomaly(set_detect_anomaly):  # noqa: N801 - PyTorch's name
+class detect_anomaly:  # noqa: N801 - PyTorch's name
     """``with detect_anomaly():`` runs the block in anomaly mode."""
 
     def __init__(self, check_nan: bool = True) -> None:
@@ -134,7 +143,15 @@ class detect_anomaly(set_detect_anomaly):  # noqa: N801 - PyTorch's name
 
     def __enter__(self) -> None:
         self.before = state.anomaly
-        state.anomaly = True
+        _set_anomaly(True)
+
+    def __exit__(self, *args: object) -> None:
+        _set_anomaly(self.before)
+
+
+def _set_anomaly(mode: bool) -> None:
+    anomalies.active += int(mode) - int(state.anomaly)
+    state.anomaly = mode
 
 
 def is_anomaly_enabled() -> bool:

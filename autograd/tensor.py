@@ -10,7 +10,24 @@ import numpy as np
 from tilegrad.autograd import base, formatting
 from tilegrad.autograd import graph as graphs
 from tilegrad.autograd.base import TensorBase, refresh, wrap
-from tilegrad.autograd.rules import creation, elementwise, pointwise, view
+from tilegrad.autograd.rules import matmul as products
+from tilegrad.autograd.rules import sort as sorting
+from tilegrad.autograd.rules import scatter as scattering
+from tilegrad.autograd.rules import (
+    creation,
+    elementwise,
+    extrema,
+    index,
+    indexing,
+    masked,
+    moments,
+    movement,
+    pointwise,
+    rearrange,
+    reduce,
+    scan,
+    view,
+)
 from tilegrad.engine import array as arrays
 from tilegrad.engine.device import Device
 from tilegrad.engine.device import device as as_device
@@ -311,6 +328,19 @@ class Tensor(TensorBase):
         """On an NVIDIA GPU."""
         return self.to(as_device("cuda" if device is None else device))
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if not self.is_leaf:
+            raise RuntimeError(
+                "deepcopy: Only Tensors created explicitly by the user (graph leaves) support the "
+                "deepcopy protocol at the moment"
+            )
+        found: Tensor | None = memo.get(id(self))
+        if found is None:
+            found = memo[id(self)] = self.detach().clone()
+            found._tracked = self._tracked
+            found.grad = None if self.grad is None else self.grad.detach().clone()
+        return found
+
     def type_as(self, other: Tensor) -> Tensor:
         """In the dtype and on the device of ``other``."""
         return self.to(other)
@@ -429,6 +459,9 @@ class Tensor(TensorBase):
     def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
         return pointwise.ne(self, other) if _comparable(other) else NotImplemented
 
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return products.matmul(other, self)
+
     def __rtruediv__(self, other: Any) -> Tensor:
         return pointwise.div(elementwise.operand(other, self, "div"), self)
 
@@ -475,9 +508,116 @@ class Tensor(TensorBase):
         return view.transpose(self, 0, 1) if self.ndim == 2 else self
 
     # -------------------------------------------------------------------------------- reductions
+
+    sum = reduce.sum
+    sum_to_size = reduce.sum_to_size
+    mean = reduce.mean
+    prod = reduce.prod
+    nansum = reduce.nansum
+    nanmean = reduce.nanmean
+    any = reduce.any
+    all = reduce.all
+    count_nonzero = reduce.count_nonzero
+    max = extrema.max
+    min = extrema.min
+    amax = extrema.amax
+    amin = extrema.amin
+    aminmax = extrema.aminmax
+    argmax = extrema.argmax
+    argmin = extrema.argmin
+    var = moments.var
+    std = moments.std
+    norm = moments.norm
+    logsumexp = moments.logsumexp
+    cumsum = scan.cumsum
+    cumprod = scan.cumprod
+    cummax = scan.cummax
+    cummin = scan.cummin
+    logcumsumexp = scan.logcumsumexp
+
     # ------------------------------------------------------------------------------------ matmul
+
+    matmul = __matmul__ = products.matmul
+    mm, bmm, mv = products.mm, products.bmm, products.mv
+    dot, outer = products.dot, products.outer
+    addmm, addmv, baddbmm = products.addmm, products.addmv, products.baddbmm
+
     # ----------------------------------------------------------------------------- softmax, norms
     # --------------------------------------------------------------- indexing, joining, sorting
+
+    __getitem__ = indexing.getitem
+    __setitem__ = indexing.setitem
+    index_put = index.index_put
+    index_put_ = index.index_put_
+    index_select = index.index_select
+    index_add = index.index_add
+    index_add_ = index.index_add_
+    index_copy = index.index_copy
+    index_copy_ = index.index_copy_
+    index_fill = index.index_fill
+    index_fill_ = index.index_fill_
+    take = index.take
+    take_along_dim = scattering.take_along_dim
+    gather = scattering.gather
+    scatter = scattering.scatter
+    scatter_ = scattering.scatter_
+    scatter_add = scattering.scatter_add
+    scatter_add_ = scattering.scatter_add_
+    scatter_reduce = scattering.scatter_reduce
+    scatter_reduce_ = scattering.scatter_reduce_
+    masked_fill = masked.masked_fill
+    masked_fill_ = masked.masked_fill_
+    masked_select = masked.masked_select
+    masked_scatter = masked.masked_scatter
+    masked_scatter_ = masked.masked_scatter_
+    nonzero = masked.nonzero
+    argwhere = masked.argwhere
+    tril = masked.tril
+    tril_ = masked.tril_
+    triu = masked.triu
+    triu_ = masked.triu_
+    diag = masked.diag
+    diag_embed = masked.diag_embed
+    trace = masked.trace
+
+    def where(self, condition: Tensor, other: Any) -> Tensor:
+        """This tensor where ``condition`` holds, else ``other``."""
+        result: Tensor = masked.where(condition, self, other)
+        return result
+
+    broadcast_to = rearrange.broadcast_to
+    chunk = rearrange.chunk
+    flatten = rearrange.flatten
+
+    def flip(self, *dims: Any) -> Tensor:
+        """The order of elements along ``dims`` reversed."""
+        return movement.flip(self, _sizes(dims))
+
+    fliplr = movement.fliplr
+    flipud = movement.flipud
+    movedim = moveaxis = rearrange.movedim
+    argsort = sorting.argsort
+    kthvalue = sorting.kthvalue
+    median = sorting.median
+    mode = sorting.mode
+    msort = sorting.msort
+    nanmedian = sorting.nanmedian
+    ravel = rearrange.ravel
+    repeat = movement.repeat
+    repeat_interleave = movement.repeat_interleave
+    roll = movement.roll
+    rot90 = movement.rot90
+    split = rearrange.split
+    hsplit = rearrange.hsplit
+    vsplit = rearrange.vsplit
+    dsplit = rearrange.dsplit
+    tensor_split = rearrange.tensor_split
+    sort = sorting.sort
+    tile = movement.tile
+    topk = sorting.topk
+    unbind = rearrange.unbind
+    unflatten = rearrange.unflatten
+
     # ------------------------------------------------------------------------------------ random
 
 

@@ -41,10 +41,10 @@ class Storage:
 
 
 class _Counts:
-    __slots__ = ("allocated", "allocations", "peak", "reserved", "reserved_peak", "segments")
+    __slots__ = ("allocated", "peak", "reserved", "reserved_peak", "segments")
 
     def __init__(self) -> None:
-        self.allocated = self.allocations = self.peak = self.segments = 0
+        self.allocated = self.peak = self.segments = 0
         self.reserved = self.reserved_peak = 0
 
 
@@ -81,11 +81,9 @@ def allocate(nbytes: int) -> Storage:
         address = pool.pop()
     except IndexError:
         address = _grow(size, pool)
-    counts = _counts
-    counts.allocations += 1
-    allocated = counts.allocated = counts.allocated + size
-    if allocated > counts.peak:
-        counts.peak = allocated
+    _counts.allocated = allocated = _counts.allocated + size
+    if allocated > _counts.peak:
+        _counts.peak = allocated
     return Storage(address, size, pool)
 
 
@@ -162,7 +160,7 @@ def memory_stats() -> dict[str, int]:
     """Allocator statistics of the CPU, in bytes and counts.
 
     ``allocated_bytes`` are in live arrays, ``reserved_bytes`` were taken from the system,
-    ``cached_bytes`` is their difference, ``allocations`` counts requests since the start.
+    ``cached_bytes`` is their difference, ``segments`` counts pieces taken from the system.
     """
     counts = _counts
     return {
@@ -172,7 +170,6 @@ def memory_stats() -> dict[str, int]:
         "peak_reserved_bytes": counts.reserved_peak,
         "cached_bytes": counts.reserved - counts.allocated,
         "segments": counts.segments,
-        "allocations": counts.allocations,
     }
 
 

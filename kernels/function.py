@@ -18,7 +18,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-_IMPORT = re.compile(r"^\s*(?:from|import)\s+(tilegrad\.kernels[\w.]*)(?:\s+import\s+(.+))?", re.M)
+_IMPORT = re.compile(
+    r"^\s*(?:from|import)\s+(tilegrad\.kernels[\w.]*)(?:\s+import\s+(\([^)]*\)|.+))?", re.M
+)
 
 
 class DeviceFunction:
@@ -31,6 +33,7 @@ class DeviceFunction:
         self.function = function
         self.source = source
         self.compiled: dict[str, Any] = {}
+        self.near: tuple[DeviceFunction, DeviceFunction] | None = None  # see mostly
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
         self.__module__ = function.__module__
@@ -46,8 +49,25 @@ class DeviceFunction:
         """Names this function and everything its source depends on."""
         if self.source is not None:
             text = hashlib.sha256(self.source.encode()).hexdigest()[:16]
-            return f"{self.__module__}.{self.__name__}:{text}"
-        return f"{self.__module__}.{self.__name__}:{source_digest(self.__module__)}"
+        else:
+            text = source_digest(self.__module__)
+        bound = ",".join(_stable(value) for value in _bound_values(self.function))
+        return f"{self.__module__}.{self.function.__qualname__}:{text}({bound})"
+
+
+def _bound_values(function: Callable[..., Any]) -> list[Any]:
+    """What a function made inside another one holds besides its source."""
+    cells = getattr(function, "__closure__", None) or ()
+    return [*(cell.cell_contents for cell in cells), *(function.__defaults__ or ())]
+
+
+def _stable(value: Any) -> str:
+    """A text that is the same in every process for equal values, and differs for others."""
+    if isinstance(value, (DeviceFunction, Intrinsic)):
+        return value.key if isinstance(value, DeviceFunction) else value.__name__
+    if isinstance(value, (int, float, str, bool, type, type(None))):
+        return repr(value)
+    return f"{type(value).__name__}@{id(value)}"  # unknown: compile again rather than go stale
 
 
 class Intrinsic:
@@ -108,6 +128,22 @@ def by_type(**cases: DeviceFunction) -> Callable[[Callable[..., Any]], TypedFunc
 
     def decorate(stem: Callable[..., Any]) -> TypedFunction:
         return TypedFunction(stem, cases)
+
+    return decorate
+
+
+def mostly(
+    near: DeviceFunction, when: DeviceFunction
+) -> Callable[[DeviceFunction], DeviceFunction]:
+    """Decorate a formula that has a cheaper twin for common arguments: ``formula.near``.
+
+    Where ``when(*args)`` holds, ``near(*args)`` has the bits of the formula. A loop may test a
+    block of elements and run ``near`` on all of it, which stays free of the formula's rare branch.
+    """
+
+    def decorate(function: DeviceFunction) -> DeviceFunction:
+        function.near = (near, when)
+        return function
 
     return decorate
 

@@ -102,21 +102,15 @@ def total(a, count, p):  # type: ignore[no-untyped-def]
 
 
 @inline
-def average(a, count, p):  # type: ignore[no-untyped-def]
-    """a / count"""
-    return a / count
+def quotient(a, count, p):  # type: ignore[no-untyped-def]
+    """a / p: a sum for p = 1, a mean for p = count."""
+    return a / p
 
 
 @inline
 def corrected(a, count, p):  # type: ignore[no-untyped-def]
     """a / max(count - p, 0): Bessel's correction for p = 1."""
     return a / max(count - p, 0.0)
-
-
-@inline
-def corrected_root(a, count, p):  # type: ignore[no-untyped-def]
-    """The square root of a / max(count - p, 0)."""
-    return math.sqrt(a / max(count - p, 0.0))
 
 
 @inline
@@ -137,7 +131,7 @@ class Monoid:
         finish: ``finish(total, count, p)``.
         centred: whether ``c`` is an operand.
         lanes: whether ``lift`` may be given vectors.
-        accumulate: dtype of totals: "wide" (float64, int64), "same" as the input, or "uint8".
+        accumulate: dtype of totals: "wide" (float64 or int64), "same" as the input, or its name.
     """
 
     name: str
@@ -151,8 +145,8 @@ class Monoid:
 
     def block_dtype(self, dtype: str) -> str:
         """Dtype in which short runs of an input of ``dtype`` are combined."""
-        if self.accumulate == "uint8":
-            return "uint8"
+        if self.accumulate not in ("wide", "same"):
+            return self.accumulate
         if self.accumulate == "same" or np.dtype(dtype).kind == "f":
             return dtype
         return "int64"
@@ -161,6 +155,10 @@ class Monoid:
         """Dtype in which the results of short runs are combined."""
         block = self.block_dtype(dtype)
         return "float64" if self.accumulate == "wide" and block == "float32" else block
+
+    def finishing(self, dtype: str) -> DeviceFunction:
+        """``finish`` for totals of ``dtype``; integers come out as they are."""
+        return self.finish if np.dtype(dtype).kind == "f" else total
 
     def identity(self, dtype: str) -> Any:
         """The identity as a NumPy scalar of ``dtype``."""
@@ -180,21 +178,15 @@ def _table(*rows: Monoid) -> dict[str, Monoid]:
 
 
 MONOIDS = _table(
-    Monoid("sum", itself, add),
-    Monoid("mean", itself, add, finish=average),
+    Monoid("sum", itself, add, finish=quotient),
+    Monoid("nansum", number, add),
     Monoid("prod", itself, multiply, "1"),
     Monoid("amax", itself, larger, "low", accumulate="same"),
     Monoid("amin", itself, smaller, "high", accumulate="same"),
     Monoid("any", truth, either, "0", lanes=False, accumulate="uint8"),
     Monoid("all", truth, both, "1", lanes=False, accumulate="uint8"),
-    Monoid("count_nonzero", truth, add, lanes=False),
-    Monoid("nansum", number, add),
-    Monoid("norm0", truth, add, lanes=False),
     Monoid("norm1", magnitude, add),
     Monoid("norm2", squared, add, finish=root),
-    Monoid("norm_inf", magnitude, larger, "0", accumulate="same"),
-    Monoid("norm_low", magnitude, smaller, "high", accumulate="same"),
     Monoid("var", squared, add, finish=corrected, centred=True),
-    Monoid("std", squared, add, finish=corrected_root, centred=True),
     Monoid("sum_exp", exponential, add, centred=True, lanes=False),
 )

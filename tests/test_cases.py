@@ -64,7 +64,8 @@ def _strided(array: np.ndarray) -> np.ndarray:
     return view
 
 
-def _run(case: Case, arrays: list[np.ndarray], dtype: str) -> None:
+def _run(case: Case, arrays: list[np.ndarray], exactly: bool = True) -> None:
+    """Values against float64, unless the dtype's own range is the point (``exactly=False``)."""
     results = _outputs(case.call(tilegrad, *(tilegrad.from_numpy(a) for a in arrays)))
     exact = _outputs(case.call(torch, *(torch.from_numpy(_promote(a)) for a in arrays)))
     same = _outputs(case.call(torch, *(torch.from_numpy(a) for a in arrays)))
@@ -72,7 +73,7 @@ def _run(case: Case, arrays: list[np.ndarray], dtype: str) -> None:
     for have, want, kind in zip(results, exact, same, strict=True):
         assert str(have.dtype).split(".")[1] == str(kind.dtype).split(".")[1]
         name = have.dtype.name
-        _check(have, want if name in TOLERANCES else kind, name, case)
+        _check(have, want if name in TOLERANCES and exactly else kind, name, case)
 
 
 _FORWARD = [(c, d) for c in CASES for d in c.dtypes]
@@ -80,7 +81,7 @@ _FORWARD = [(c, d) for c in CASES for d in c.dtypes]
 
 @pytest.mark.parametrize("case, dtype", _FORWARD, ids=_ids(_FORWARD))
 def test_forward(case: Case, dtype: str, rng: np.random.Generator) -> None:
-    _run(case, [a.make(rng, dtype) for a in case.args], dtype)
+    _run(case, [a.make(rng, dtype) for a in case.args])
 
 
 _STRIDED = [(c, c.dtypes[0]) for c in CASES if c.strided]
@@ -88,7 +89,7 @@ _STRIDED = [(c, c.dtypes[0]) for c in CASES if c.strided]
 
 @pytest.mark.parametrize("case, dtype", _STRIDED, ids=_ids(_STRIDED))
 def test_strided(case: Case, dtype: str, rng: np.random.Generator) -> None:
-    _run(case, [_strided(a.make(rng, dtype)) for a in case.args], dtype)
+    _run(case, [_strided(a.make(rng, dtype)) for a in case.args])
 
 
 _SPECIAL = [(c, d) for c in CASES if c.special for d in c.dtypes if d in FLOATS]
@@ -100,15 +101,11 @@ def test_special_values(case: Case, dtype: str, rng: np.random.Generator) -> Non
     arrays = []
     for arg in case.args:
         array = arg.make(rng, dtype)
-        if array.dtype.kind == "f" and array.size:
-            array = np.resize(array, (array.size + 2 * len(_VALUES),))
+        if array.dtype.kind == "f":
             where = rng.permutation(array.size)[: 2 * len(_VALUES)]
-            array[where] = np.resize(np.array(_VALUES, dtype), where.shape)
-            array = array[: array.size]
+            array.flat[where] = np.resize(np.array(_VALUES, dtype), where.shape)
         arrays.append(array)
-    size = min((a.size for a in arrays if a.ndim), default=1)
-    arrays = [a[:size] if a.ndim == 1 else a for a in arrays]
-    _run(case, arrays, dtype)
+    _run(case, arrays, exactly=False)
 
 
 _GRADIENT = [(c,) for c in CASES if "float64" in c.dtypes and c.gradient_positions()]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import TensorBase, apply_inplace, needs_graph, record, wrap
-from tilegrad.autograd.graph import Node, Vjp
+from tilegrad.autograd.base import TensorBase, apply_inplace, needs_graph, record, refresh, wrap
+from tilegrad.autograd.graph import Node, SavedOutput, Vjp
 from tilegrad.autograd.mode import state
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, Layout
@@ -97,31 +97,49 @@ def _matching(value: Tensor, kind: dt.DType) -> Tensor:
 def apply(op: Elementwise, *tensors: Tensor, params: tuple[Any, ...] = ()) -> Tensor:
     """``op`` on tensors, recorded."""
     out = wrap(op(*[t._array for t in tensors], params=params))
-    if state.grad and op.formula.differentiable and needs_graph(tensors):
-        if out._array.layout.dtype.is_floating_point:
-            _record(op, tensors, out, params)
+    if state.grad:
+        for t in tensors:
+            if t._tracked or t._base is not None:
+                _track(op, tensors, out, params)
+                break
     return out
 
 
-def _record(
+_recipes: dict[tuple[Elementwise, tuple[bool, ...]], tuple[Vjp, tuple[int, ...]]] = {}
+
+
+def _track(
     op: Elementwise, tensors: tuple[Tensor, ...], out: Tensor, params: tuple[Any, ...]
 ) -> None:
-    vjp, saves, meta = _recipe(op, tensors, params)
-    record(op.name, vjp, tensors, (out,), saves, meta)
+    """Make ``out`` the output of a new node, if gradients flow through this call at all."""
+    layout = out._array.layout
+    if not op.differentiable or not layout.dtype.is_floating_point:
+        return
+    for t in tensors:
+        if t._base is not None:
+            refresh(t)
+    needed = tuple([t._tracked for t in tensors])
+    recipe = _recipes.get((op, needed))
+    if recipe is None:
+        if True not in needed:
+            return
+        recipe = _recipes[(op, needed)] = _recipe(op, needed)
+    vjp, saves = recipe
+    node = Node(op.name, vjp, tensors, (layout,), (op, saves, params) if saves else None)
+    if saves:
+        node.save(*[tensors[s] if s >= 0 else SavedOutput(out._array, 0) for s in saves])
+    out._tracked = True
+    out._node = node
 
 
-def _recipe(
-    op: Elementwise, tensors: tuple[Tensor, ...], params: tuple[Any, ...]
-) -> tuple[Vjp, tuple[int, ...], Any]:
-    """(vjp, what it saves, its metadata) of this call."""
+def _recipe(op: Elementwise, needed: tuple[bool, ...]) -> tuple[Vjp, tuple[int, ...]]:
+    """(vjp, what it saves) where these operands need a gradient."""
     simple = _LINEAR.get(op.name)
     if simple is not None:
-        return simple, (), None
+        return simple, ()
     if op is _MUL:
-        saves = tuple([1 - p for p in (1, 0) if tensors[p]._tracked])
-        return _mul_vjp, saves, saves
-    saves = _saves(op, tuple([t._tracked for t in tensors]))
-    return _vjp, saves, (op, saves, params)
+        return _mul_vjp, tuple([1 - p for p in (1, 0) if needed[p]])
+    return _vjp, _saves(op, needed)
 
 
 # ------------------------------------------------- rules that need no derivative formula at all
@@ -144,7 +162,7 @@ def _neg_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def _mul_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    saved = dict(zip(node.meta, node.unpack(), strict=True))
+    saved = dict(zip(node.meta[1], node.unpack(), strict=True))
     left, right = node.edges
     return (
         None if left is None else binary(_MUL, grad, saved[1]),
@@ -198,9 +216,12 @@ def _foreign(value: Any, like: Tensor, op: str) -> Tensor:
     )
 
 
-def unary(op: Elementwise, x: Tensor, params: tuple[Any, ...] = ()) -> Tensor:
+def unary(op: Elementwise, x: Tensor) -> Tensor:
     """``op(x)``, recorded."""
-    return apply(op, x, params=params)
+    out = wrap(op.single(x._array))
+    if (x._tracked or x._base is not None) and state.grad:
+        _track(op, (x,), out, ())
+    return out
 
 
 def binary(op: Elementwise, x: Any, y: Any) -> Tensor:
@@ -209,27 +230,20 @@ def binary(op: Elementwise, x: Any, y: Any) -> Tensor:
         y = operand(y, x, op.name)
     elif not isinstance(x, TensorBase):
         x = operand(x, y, op.name)  # type: ignore[arg-type]
-    out = wrap(op(x._array, y._array))
-    if state.grad and (
+    out = wrap(op.pair(x._array, y._array))
+    if (
         x._tracked or y._tracked or x._base is not None or y._base is not None
-    ):
-        if op.formula.differentiable and needs_graph((x, y)):  # type: ignore[arg-type]
-            if out._array.layout.dtype.is_floating_point:
-                _record(op, (x, y), out, ())  # type: ignore[arg-type]
+    ) and state.grad:
+        _track(op, (x, y), out, ())  # type: ignore[arg-type]
     return out
-
-
-def binary_inplace(op: Elementwise, x: Tensor, y: Any, params: tuple[Any, ...] = ()) -> Tensor:
-    """``x = op(x, y)`` in place, recorded."""
-    return inplace(op, x, operand(y, x, op.name + "_"), params=params)
 
 
 def inplace(op: Elementwise, x: Tensor, *others: Tensor, params: tuple[Any, ...] = ()) -> Tensor:
     """``x = op(x, *others)`` in place, recorded."""
     tensors = (x, *others)
-    if state.grad and op.formula.differentiable and needs_graph(tensors):
-        vjp, saves, meta = _recipe(op, tensors, params)
-        return apply_inplace(op, vjp, x, others, saves, params, meta)
+    if state.grad and op.differentiable and needs_graph(tensors):
+        vjp, saves = _recipe(op, tuple([t._tracked for t in tensors]))
+        return apply_inplace(op, vjp, x, others, saves, params, (op, saves, params))
     return apply_inplace(op, None, x, others, (), params)
 
 

@@ -8,6 +8,7 @@ from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, Layout, contiguous_strides, empty_layout, layout
 from tilegrad.engine.dispatch import Op, Plan, _modes, kernel, same_device
 from tilegrad.engine.dtype import DType
+from tilegrad.engine.memory import allocate
 from tilegrad.engine.shape import (
     Shape,
     broadcast_shapes,
@@ -18,14 +19,18 @@ from tilegrad.engine.shape import (
 from tilegrad.kernels.formulas.formula import Formula
 
 
+_make: Any = object.__new__
+
+
 class Elementwise(Op):
     """An op made of one formula. ``op(*arrays, params=(…))``; ``op.into(out, *arrays)`` writes."""
 
-    __slots__ = ("casts", "formula")
+    __slots__ = ("casts", "differentiable", "formula")
 
     def __init__(self, formula: Formula):
         super().__init__(formula.name, self.plan)
         self.formula = formula
+        self.differentiable = formula.differentiable
         self.casts: dict[Any, tuple[DType, ...]] = {}
 
     def run(
@@ -45,6 +50,32 @@ class Elementwise(Op):
         else:
             plan.launch(*[a.address for a in arrays], result.address)
         return result
+
+    def single(self, x: Array) -> Array:
+        """``op(x)`` by the shortest way."""
+        plan = self.plans.get((x.layout,))
+        if plan is None or _modes:
+            return self(x)  # type: ignore[no-any-return]
+        storage = allocate(plan.nbytes)
+        out = _make(Array)
+        out.layout = plan.out
+        out.storage = storage
+        out.address = address = storage.address
+        plan.launch(x.address, address)
+        return out
+
+    def pair(self, x: Array, y: Array) -> Array:
+        """``op(x, y)`` by the shortest way."""
+        plan = self.plans.get((x.layout, y.layout))
+        if plan is None or _modes:
+            return self(x, y)  # type: ignore[no-any-return]
+        storage = allocate(plan.nbytes)
+        out = _make(Array)
+        out.layout = plan.out
+        out.storage = storage
+        out.address = address = storage.address
+        plan.launch(x.address, y.address, address)
+        return out
 
     def _plan_or_cast(
         self,

@@ -6,13 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from tilegrad.engine.array import Array, Layout, layout
-from tilegrad.engine.dispatch import Op, Plan
+from tilegrad.engine.dispatch import Op, Plan, _modes
 from tilegrad.engine.shape import (
     Shape,
     infer_size,
     normalize_dim,
     view_strides,
 )
+
+_make: Any = object.__new__
 
 Geometry = tuple[Shape, Shape, int]  # shape, strides, offset in elements
 
@@ -27,19 +29,30 @@ class View(Op):
         self.geometry = geometry
         self.made: dict[Any, tuple[Layout, int]] = {}
 
+    def __call__(self, *arrays: Array, params: tuple[Any, ...] = (), **metadata: Any) -> Array:
+        if _modes:
+            return super().__call__(*arrays, params=params, **metadata)  # type: ignore[no-any-return]
+        (x,) = arrays
+        found = self.made.get((x.layout, *metadata.values()))
+        if found is None:
+            return self.run(arrays, params, metadata)
+        view = _make(Array)
+        view.layout, step = found
+        view.storage = x.storage
+        view.address = x.address + step
+        return view
+
     def run(
         self, arrays: tuple[Array, ...], params: tuple[Any, ...], metadata: dict[str, Any]
     ) -> Array:
         (x,) = arrays
-        key = (x.layout, tuple(metadata.items()))
-        found = self.made.get(key)
-        if found is None:
-            shape, strides, offset = self.geometry(x.layout, **metadata)
-            if len(self.made) > 20_000:
-                self.made.clear()
-            made = layout(shape, x.layout.dtype, x.layout.device, strides)
-            found = self.made[key] = (made, offset * x.layout.itemsize)
-        return Array(found[0], x.storage, x.address + found[1])
+        shape, strides, offset = self.geometry(x.layout, **metadata)
+        if len(self.made) > 20_000:
+            self.made.clear()
+        made = layout(shape, x.layout.dtype, x.layout.device, strides)
+        step = offset * x.layout.itemsize
+        self.made[(x.layout, *metadata.values())] = (made, step)
+        return Array(made, x.storage, x.address + step)
 
 
 def _no_plan(*layouts: Layout, **metadata: Any) -> Plan:

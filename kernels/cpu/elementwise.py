@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cpu.jit import get_num_threads, kernel
+from tilegrad.kernels.cpu.jit import bind, get_num_threads, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write
 from tilegrad.kernels.function import DeviceFunction, function_from_source
 
@@ -128,15 +128,10 @@ def elementwise(
     where = table.ctypes.data
     chunk = max(CHUNK, -(-total // TASKS))
     tasks = -(-total // chunk)
-    if tasks > 1:
+    if tasks == 1 and not params:
+        return bind(function, where, total, chunk, 1, 0, keep=table)
 
-        def launch(*args: float) -> None:
-            function(*args, where, total, chunk, tasks, get_num_threads())
+    def launch(*args: float, keep: np.ndarray = table) -> None:
+        function(*args, where, total, chunk, tasks, get_num_threads() if tasks > 1 else 0)
 
-    else:
-
-        def launch(*args: float) -> None:
-            function(*args, where, total, chunk, 1, 0)
-
-    launch.table = table  # type: ignore[attr-defined] - the address must outlive the launch
     return launch

@@ -74,10 +74,11 @@ def local(dtype: str, count: int) -> Intrinsic:
         from numba import types
         from numba.core import cgutils
 
-        kind = types.CPointer(numba.from_dtype(np.dtype(dtype)))
+        scalar = numba.from_dtype(np.dtype(dtype))
+        kind = types.CPointer(scalar)
 
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            element = context.get_value_type(kind).pointee
+            element = context.get_data_type(scalar)
             where = cgutils.alloca_once(builder, element, size=count)
             where.align = 64
             return where

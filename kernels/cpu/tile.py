@@ -14,9 +14,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tilegrad.kernels.cpu import jit
-from tilegrad.kernels.cpu.vector import (
+from tilegrad.kernels.cpu.emit import (
+    emit_loop,
     fma_value,
-    full_vector,
+    fold_lanes,
     head_value,
     llvm_vector,
     load_value,
@@ -24,19 +25,16 @@ from tilegrad.kernels.cpu.vector import (
     store_value,
     transposed,
 )
+from tilegrad.kernels.cpu.vector import full_vector
 from tilegrad.kernels.function import Intrinsic, intrinsic
 
-VECTORS = 2  # vectors in a row of the widest tile
 
+def heights() -> tuple[int, ...]:
+    """Rows of the tiles to use, largest first: any number of rows is a sum of them.
 
-def heights(across: bool = False) -> tuple[int, ...]:
-    """Rows of the tiles in use, largest first: any number of rows is a sum of them.
-
-    The largest fills the register file, 28 of 32 registers with AVX-512 and 12 of 16 otherwise,
-    less a row of ``y`` and one number of ``x``; ``across`` needs most of it for a block of ``y``.
+    The largest, with two vectors in a row, fills the register file: 28 of 32 registers with AVX-512
+    and 12 of 16 otherwise, less a row of ``y`` and one number of ``x``.
     """
-    if across:
-        return (4, 1)
     return (14, 8, 4, 2, 1) if jit.simd_bits() == 512 else (6, 4, 2, 1)
 
 
@@ -62,12 +60,12 @@ class _Form(NamedTuple):
 
     kind: Any  # the LLVM vector type
     vectors: int
-    packed: bool
+    tiles: tuple[int, ...]
     across: bool
 
 
 @lru_cache(maxsize=None)
-def strip(vectors: int, packed: bool = False, across: bool = False) -> Intrinsic:
+def strip(vectors: int, tiles: tuple[int, ...], across: bool = False) -> Intrinsic:
     """The intrinsic for a strip of ``vectors`` vectors of columns and any number of rows::
 
         strip(x, x_row, x_step, y, y_step, out, out_row, seed, seed_row, rows, depth, tail)
@@ -78,8 +76,10 @@ def strip(vectors: int, packed: bool = False, across: bool = False) -> Intrinsic
     of elements: ``x[i, k]`` is at ``i * x_row + k * x_step``, ``y[k, j]`` at ``k * y_step + j``,
     and ``out`` and ``seed`` have adjacent columns too. A null ``seed`` stands for zeros.
 
-    With ``packed``, ``x`` holds the tiles one after the other, each ``depth`` by ``height``. With
-    ``across``, ``y[k, j]`` is at ``k + j * y_step``: blocks of it are transposed in registers.
+    ``tiles`` are the heights of the tiles to use, largest first, 1 at the end; with none of them the
+    strip is left out.
+    With ``across``, ``y[k, j]`` is at ``k + j * y_step``: square blocks of it are transposed in
+    registers, and ``vectors`` is 1.
     """
 
     def emitter(
@@ -91,7 +91,7 @@ def strip(vectors: int, packed: bool = False, across: bool = False) -> Intrinsic
 
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
             kind = llvm_vector(full_vector(sig.args[0].dtype))
-            _emit_strip(builder, _Form(kind, vectors, packed, across), _Operands(*args))
+            _emit_strip(builder, _Form(kind, vectors, tiles, across), _Operands(*args))
             return context.get_dummy_value()
 
         return types.void(x, n, n, y, n, out, n, seed, n, n, n, n), codegen
@@ -105,16 +105,16 @@ def _emit_strip(builder: Any, form: _Form, given: _Operands) -> None:
     size = given.rows.type
     seedless = builder.icmp_unsigned("==", builder.ptrtoint(given.seed, size), size(0))
     state = [given.x, given.out, given.seed, given.rows]
-    for height in heights(form.across):
+    for height in form.tiles:
         state = _emit_tiles(builder, form, given, height, seedless, state)
 
 
 def _emit_tiles(
     builder: Any, form: _Form, given: _Operands, height: int, seedless: Any, state: list[Any]
 ) -> list[Any]:
-    """Tiles of ``height`` rows while there are as many; ``state`` is ``[x, out, seed, rows left]``."""
+    """Tiles of ``height`` rows while as many are left; ``state`` is ``[x, out, seed, rows]``."""
     count = given.rows.type(height)
-    strides = (given.depth if form.packed else given.x_row, given.out_row, given.seed_row)
+    strides = (given.x_row, given.out_row, given.seed_row)
     steps = [builder.mul(count, stride) for stride in strides]
 
     def more(state: list[Any]) -> Any:
@@ -137,9 +137,7 @@ def _sums(builder: Any, form: _Form, given: _Operands, height: int) -> list[Any]
 
     kind, size = form.kind, given.rows.type
     masks = _masks(builder, form, given)
-    x_step = size(height) if form.packed else given.x_step
-    x_row = size(1) if form.packed else given.x_row
-    offsets = [builder.mul(x_row, size(row)) for row in range(height)]
+    offsets = [builder.mul(given.x_row, size(row)) for row in range(height)]
 
     def step(carried: list[Any]) -> list[Any]:
         x, y, left, *sums = carried
@@ -151,7 +149,7 @@ def _sums(builder: Any, form: _Form, given: _Operands, height: int) -> list[Any]
             factor = splat_value(builder, builder.load(builder.gep(x, [offset])), kind.count)
             for v, values in enumerate(line):
                 new.append(fma_value(builder, factor, values, sums[row * form.vectors + v]))
-        x, y = builder.gep(x, [x_step]), builder.gep(y, [given.y_step])
+        x, y = builder.gep(x, [given.x_step]), builder.gep(y, [given.y_step])
         return [x, y, builder.sub(left, size(1)), *new]
 
     zeros = [ir.Constant(kind, None)] * (height * form.vectors)
@@ -160,52 +158,48 @@ def _sums(builder: Any, form: _Form, given: _Operands, height: int) -> list[Any]
 
 
 def _sums_across(builder: Any, form: _Form, given: _Operands, height: int) -> list[Any]:
-    """The sums of one tile from columns of ``y`` that run along memory, a square block at a time."""
+    """The sums of one tile where columns of ``y`` run along memory, a square block at a time."""
     from llvmlite import ir
 
     kind, size = form.kind, given.rows.type
     W = kind.count
-    last = builder.sub(builder.add(given.tail, size((form.vectors - 1) * W)), size(1))
+    last = builder.sub(given.tail, size(1))
     offsets = []
-    for j in range(form.vectors * W):  # columns beyond the last stand on it: read, never written
+    for j in range(W):  # columns beyond the last stand on it: read, never written
         column = builder.select(builder.icmp_signed("<", size(j), last), size(j), last)
         offsets.append(builder.mul(column, given.y_step))
 
-    def block(x: Any, y: Any, sums: list[Any], count: Any) -> list[Any]:
-        """Adds ``count`` products, all lanes' worth where it is None."""
-        sums, mask = list(sums), None if count is None else head_value(builder, count, W)
-        for v in range(form.vectors):
-            columns = [builder.gep(y, [offset]) for offset in offsets[v * W : (v + 1) * W]]
-            square = [load_value(builder, column, kind, mask) for column in columns]
-            for k, line in enumerate(transposed(builder, square)):
-                inside = None if count is None else builder.icmp_signed("<", size(k), count)
-                place = size(k) if inside is None else builder.select(inside, size(k), size(0))
-                for row in range(height):
-                    at = builder.add(
-                        builder.mul(given.x_row, size(row)), builder.mul(given.x_step, place)
-                    )
-                    factor = splat_value(builder, builder.load(builder.gep(x, [at])), W)
-                    old = sums[row * form.vectors + v]
-                    new = fma_value(builder, factor, line, old)
-                    new = new if inside is None else builder.select(inside, new, old)
-                    sums[row * form.vectors + v] = new
-        return sums
-
     def step(carried: list[Any]) -> list[Any]:
         x, y, left, *sums = carried
-        sums = block(x, y, sums, None)
+        square = [load_value(builder, builder.gep(y, [offset]), kind) for offset in offsets]
+        lines = transposed(builder, square)
+        for k, line in enumerate(lines):
+            sums = add(builder.gep(x, [builder.mul(given.x_step, size(k))]), line, sums)
         x, y = builder.gep(x, [builder.mul(given.x_step, size(W))]), builder.gep(y, [size(W)])
         return [x, y, builder.sub(left, size(W)), *sums]
 
-    def rest(carried: list[Any]) -> list[Any]:
+    def single(carried: list[Any]) -> list[Any]:
         x, y, left, *sums = carried
-        return [x, y, size(0), *block(x, y, sums, left)]
+        line = ir.Constant(kind, ir.Undefined)
+        for lane, offset in enumerate(offsets):
+            value = builder.load(builder.gep(y, [offset]))
+            line = builder.insert_element(line, value, ir.IntType(32)(lane))
+        sums = add(x, line, sums)
+        x, y = builder.gep(x, [given.x_step]), builder.gep(y, [size(1)])
+        return [x, y, builder.sub(left, size(1)), *sums]
 
-    zeros = [ir.Constant(kind, None)] * (height * form.vectors)
-    start = [given.x, given.y, given.depth, *zeros]
+    def add(x: Any, line: Any, sums: list[Any]) -> list[Any]:
+        new = []
+        for row, old in enumerate(sums):
+            at = builder.gep(x, [builder.mul(given.x_row, size(row))])
+            factor = splat_value(builder, builder.load(at), W)
+            new.append(fma_value(builder, factor, line, old))
+        return new
+
+    start = [given.x, given.y, given.depth, *[ir.Constant(kind, None)] * height]
     full = lambda carried: builder.icmp_signed(">=", carried[2], size(W))  # noqa: E731
     some = lambda carried: builder.icmp_signed(">", carried[2], size(0))  # noqa: E731
-    return emit_loop(builder, emit_loop(builder, start, full, step), some, rest)[3:]
+    return emit_loop(builder, emit_loop(builder, start, full, step), some, single)[3:]
 
 
 def _masks(builder: Any, form: _Form, given: _Operands) -> list[Any]:
@@ -235,25 +229,79 @@ def _emit_results(
                     store_value(builder, value, place(given.out, given.out_row, number), mask)
 
 
-def emit_loop(builder: Any, start: list[Any], more: Any, body: Any) -> list[Any]:
-    """``while more(values): values = body(values)`` with the values carried in registers."""
-    before = builder.block
-    inside = builder.append_basic_block("loop")
-    after = builder.append_basic_block("loop.end")
-    builder.cbranch(more(start), inside, after)
-    builder.position_at_end(inside)
-    carried = [builder.phi(value.type) for value in start]
-    following = body(carried)
-    last = builder.block
-    builder.cbranch(more(following), inside, after)
-    for phi, first, value in zip(carried, start, following):
-        phi.add_incoming(first, before)
-        phi.add_incoming(value, last)
-    builder.position_at_end(after)
-    result = []
-    for first, value in zip(start, following):
-        phi = builder.phi(value.type)
-        phi.add_incoming(first, before)
-        phi.add_incoming(value, last)
-        result.append(phi)
-    return result
+@lru_cache(maxsize=None)
+def dots(tiles: tuple[int, ...]) -> Intrinsic:
+    """The intrinsic for dot products of rows with one vector, both along memory::
+
+        dots(x, x_row, y, out, rows, depth)
+
+    adds ``sum over k < depth of x[i, k] * y[k]`` to ``out[i]`` for ``i < rows``, ``x[i, k]`` at
+    ``i * x_row + k``. Lane ``l`` adds up the products of ``k = l`` modulo twice the lanes, and the
+    lanes are added by halves: an order that depends on ``depth`` only.
+    """
+
+    def emitter(typing, x, x_row, y, out, rows, depth):  # type: ignore[no-untyped-def]
+        from numba import types
+
+        n = types.intp
+
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            x, x_row, y, out, rows, depth = args
+            kind, state = llvm_vector(full_vector(sig.args[0].dtype)), [x, out, rows]
+            for height in tiles:
+                state = _emit_dots(builder, kind, height, state, x_row, y, depth)
+            return context.get_dummy_value()
+
+        return types.void(x, n, y, out, n, n), codegen
+
+    emitter.__name__ = "dots"
+    return intrinsic(emitter)
+
+
+def _emit_dots(
+    builder: Any, kind: Any, height: int, state: list[Any], x_row: Any, y: Any, depth: Any
+) -> list[Any]:
+    """Dot products of ``height`` rows at a time; ``state`` is ``[x, out, rows left]``."""
+    from llvmlite import ir
+
+    size, W = depth.type, kind.count
+    offsets = [builder.mul(x_row, size(row)) for row in range(height)]
+    zeros = [ir.Constant(kind, None)] * (2 * height)
+
+    def add(x: Any, k: Any, sums: list[Any], mask: Any = None) -> list[Any]:
+        other = load_value(builder, builder.gep(y, [k]), kind, mask)
+        at = [builder.gep(x, [builder.add(offset, k)]) for offset in offsets]
+        lines = [load_value(builder, place, kind, mask) for place in at]
+        return [fma_value(builder, line, other, s) for line, s in zip(lines, sums)]
+
+    def tile(state: list[Any]) -> list[Any]:
+        x, out, left = state
+
+        def step(carried: list[Any]) -> list[Any]:
+            k, *sums = carried
+            even = add(x, k, sums[:height])
+            odd = add(x, builder.add(k, size(W)), sums[height:])
+            return [builder.add(k, size(2 * W)), *even, *odd]
+
+        def rest(carried: list[Any]) -> list[Any]:
+            k, *sums = carried
+            new = add(x, k, sums[:height], head_value(builder, builder.sub(depth, k), W))
+            return [builder.add(k, size(W)), *sums[height:], *new]
+
+        def within(reach: int) -> Any:
+            last = builder.sub(depth, size(reach))
+            return lambda carried: builder.icmp_signed("<=", carried[0], last)
+
+        _, *sums = emit_loop(builder, [size(0), *zeros], within(2 * W), step)
+        whole = builder.sub(depth, builder.srem(depth, size(2 * W)))
+        _, *sums = emit_loop(builder, [whole, *sums], within(1), rest)
+        for row, (a, b) in enumerate(zip(sums[:height], sums[height:])):
+            total = fold_lanes(builder, builder.fadd(a, b), lambda b, x, y: b.fadd(x, y))
+            at = builder.gep(out, [size(row)])
+            builder.store(builder.fadd(builder.load(at), total), at)
+        x = builder.gep(x, [builder.mul(x_row, size(height))])
+        return [x, builder.gep(out, [size(height)]), builder.sub(left, size(height))]
+
+    return emit_loop(
+        builder, state, lambda state: builder.icmp_signed(">=", state[2], size(height)), tile
+    )

@@ -15,9 +15,6 @@ comparisons work between vectors of one type; a scalar operand is written ``spla
 
 Nothing here imports numba until a kernel is compiled: the vector type and its operators are
 registered when the first of these functions is met by the compiler.
-
-The functions below the line "IR helpers" are for other modules' emitters: they take and give LLVM
-values.
 """
 
 from __future__ import annotations
@@ -29,17 +26,25 @@ from typing import Any
 import numpy as np
 
 from tilegrad.kernels.cpu import jit
+from tilegrad.kernels.cpu.emit import (
+    call_llvm,
+    fma_value,
+    fold_lanes,
+    head_value,
+    is_float,
+    llvm_vector,
+    load_value,
+    splat_value,
+    store_value,
+    suffix,
+    transposed,
+)
 from tilegrad.kernels.function import Intrinsic, intrinsic
 
 
 def lanes(dtype: Any) -> int:
     """Elements of ``dtype`` (a name or a NumPy type) in one vector register."""
     return jit.simd_bits() // (8 * np.dtype(dtype).itemsize)
-
-
-def has_fma() -> bool:
-    """Whether the target multiplies and adds in one instruction, with one rounding."""
-    return "+fma" in jit.target()[1].split(",")
 
 
 # ------------------------------------------------------------------------------------- the type
@@ -415,137 +420,3 @@ def transpose(typing, p, i, stride, rows, q, j, q_stride):  # type: ignore[no-un
 
     n = types.intp
     return types.void(p, n, n, n, q, n, n), codegen
-
-
-# ------------------------------------------------------------------------------------ IR helpers
-
-
-def llvm_vector(vector: Any) -> Any:
-    """The LLVM type of a vector type."""
-    from llvmlite import ir
-    from numba import types
-
-    if isinstance(vector.elem, types.Float):
-        elem = ir.FloatType() if vector.elem.bitwidth == 32 else ir.DoubleType()
-    else:
-        elem = ir.IntType(1 if vector.elem == types.boolean else vector.elem.bitwidth)
-    return ir.VectorType(elem, vector.count)
-
-
-def is_float(value: Any) -> bool:
-    """Whether an LLVM value, scalar or vector, is of floats."""
-    from llvmlite import ir
-
-    kind = getattr(value.type, "element", value.type)
-    return isinstance(kind, (ir.FloatType, ir.DoubleType))
-
-
-def suffix(kind: Any) -> str:
-    """How LLVM spells a scalar or vector type in the names of its intrinsics: ``v16f32``."""
-    count = getattr(kind, "count", None)
-    if count is not None:
-        return f"v{count}{suffix(kind.element)}"
-    return {"float": "f32", "double": "f64"}.get(str(kind), str(kind))
-
-
-def call_llvm(builder: Any, name: str, result: Any, arguments: Any) -> Any:
-    """Call an LLVM intrinsic by its full name."""
-    from llvmlite import ir
-    from numba.core import cgutils
-
-    kind = ir.FunctionType(result, [argument.type for argument in arguments])
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
-
-
-def fma_value(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    """``a * b + c``; without the instruction a call of libm per lane would cost a hundredfold."""
-    name = "llvm.fma" if has_fma() else "llvm.fmuladd"
-    return call_llvm(builder, f"{name}.{suffix(a.type)}", a.type, [a, b, c])
-
-
-def splat_value(builder: Any, scalar: Any, count: int) -> Any:
-    """A vector with ``scalar`` in each of ``count`` lanes."""
-    from llvmlite import ir
-
-    kind, word = ir.VectorType(scalar.type, count), ir.IntType(32)
-    none = ir.Constant(kind, ir.Undefined)
-    first = builder.insert_element(none, scalar, word(0))
-    return builder.shuffle_vector(first, none, ir.Constant(ir.VectorType(word, count), [0] * count))
-
-
-def head_value(builder: Any, number: Any, count: int) -> Any:
-    """The mask of the first ``number`` (an int64 value) of ``count`` lanes."""
-    from llvmlite import ir
-
-    word = ir.IntType(32)
-    order = ir.Constant(ir.VectorType(word, count), list(range(count)))
-    return builder.icmp_signed("<", order, splat_value(builder, builder.trunc(number, word), count))
-
-
-def load_value(builder: Any, at: Any, kind: Any, mask: Any = None, otherwise: Any = None) -> Any:
-    """A vector of LLVM type ``kind`` from the element pointer ``at``, aligned as one element."""
-    from llvmlite import ir
-
-    at = builder.bitcast(at, kind.as_pointer())
-    size = _bytes(kind.element)
-    if mask is None:
-        return builder.load(at, align=size)
-    if otherwise is None:
-        otherwise = ir.Constant(kind, None)
-    arguments = [at, ir.IntType(32)(size), mask, otherwise]
-    return call_llvm(builder, f"llvm.masked.load.{suffix(kind)}.p0", kind, arguments)
-
-
-def store_value(builder: Any, vector: Any, at: Any, mask: Any = None) -> None:
-    """Write a vector to the element pointer ``at``, aligned as one element."""
-    from llvmlite import ir
-
-    kind = vector.type
-    at = builder.bitcast(at, kind.as_pointer())
-    size = _bytes(kind.element)
-    if mask is None:
-        builder.store(vector, at, align=size)
-    else:
-        arguments = [vector, at, ir.IntType(32)(size), mask]
-        call_llvm(builder, f"llvm.masked.store.{suffix(kind)}.p0", ir.VoidType(), arguments)
-
-
-def _bytes(kind: Any) -> int:
-    return int({"float": 4, "double": 8}.get(str(kind)) or kind.width // 8)
-
-
-def shuffle_value(builder: Any, a: Any, b: Any, order: list[int]) -> Any:
-    """Lanes ``order`` of the concatenation of ``a`` and ``b``."""
-    from llvmlite import ir
-
-    kind = ir.VectorType(ir.IntType(32), len(order))
-    return builder.shuffle_vector(a, b, ir.Constant(kind, order))
-
-
-def fold_lanes(builder: Any, vector: Any, combine: Any) -> Any:
-    """The lanes folded into one scalar by halves: the order does not depend on the compiler."""
-    from llvmlite import ir
-
-    count = vector.type.count
-    while count > 1:
-        count //= 2
-        low = shuffle_value(builder, vector, vector, list(range(count)))
-        high = shuffle_value(builder, vector, vector, list(range(count, 2 * count)))
-        vector = combine(builder, low, high)
-    return builder.extract_element(vector, ir.IntType(32)(0))
-
-
-def transposed(builder: Any, block: list[Any]) -> list[Any]:
-    """The columns of a square block of row vectors: log2(lanes) rounds of pairwise exchanges."""
-    block, count = list(block), len(block)
-    bit = 1
-    while bit < count:  # exchange bit `bit` of the row number with that of the lane number
-        low = [lane if not lane & bit else (lane ^ bit) + count for lane in range(count)]
-        high = [lane | bit if not lane & bit else lane + count for lane in range(count)]
-        for row in range(count):
-            if not row & bit:
-                a, b = block[row], block[row | bit]
-                block[row] = shuffle_value(builder, a, b, low)
-                block[row | bit] = shuffle_value(builder, a, b, high)
-        bit *= 2
-    return block

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from tilegrad.kernels.formulas.derive import declare
 from tilegrad.kernels.formulas.formula import Formula, table
 from tilegrad.kernels.formulas.primitives import floor, trunc
+from tilegrad.kernels.formulas.symbolic.rules import (
+    maximum_grad_x,
+    maximum_grad_y,
+    minimum_grad_x,
+    minimum_grad_y,
+)
 from tilegrad.kernels.function import inline
 
 INTEGERS = ("uint8", "int8", "int16", "int32", "int64")
@@ -36,9 +43,9 @@ def absolute(x):  # type: ignore[no-untyped-def]
 
 @inline
 def sign(x):  # type: ignore[no-untyped-def]
-    """-1, 0 or 1; NaN stays NaN."""
+    """-1, 0 or 1; 0 for NaN."""
     T = type(x)
-    return T(1) if x > T(0) else (T(-1) if x < T(0) else x)
+    return T(1) if x > T(0) else (T(-1) if x < T(0) else T(0))
 
 
 @inline
@@ -314,6 +321,10 @@ def right_shift(x, y):  # type: ignore[no-untyped-def]
     """x >> y, keeping the sign"""
     return x >> y
 
+
+declare(sign, x=0)
+declare(maximum, x=maximum_grad_x, y=maximum_grad_y)
+declare(minimum, x=minimum_grad_x, y=minimum_grad_y)
 
 _APART = ((-3.0, 3.0), (0.5, 3.0))
 

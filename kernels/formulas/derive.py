@@ -194,8 +194,10 @@ def _by_type(function: TypedFunction, wrt: str) -> TypedFunction:
 
 
 def _backward(function: DeviceFunction, wrt: str) -> DeviceFunction:
-    row = declared(function)
-    if row is not None and wrt in row:
+    row = declared(function) or {}
+    if wrt not in row and isinstance(function, TypedFunction):
+        row = {wrt: differentiate(function, wrt)}
+    if wrt in row:
         formula = _declared_body(function, row[wrt])
     else:
         formula = read(differentiate(function, wrt))
@@ -207,9 +209,10 @@ def _backward(function: DeviceFunction, wrt: str) -> DeviceFunction:
         if isinstance(node, ast.Return) and node.value is not None:
             node.value = _scaled(node.value, g, casts)
     body = tidy(body, set(), formula.parameters)
-    for node in [n for s in body if _is_cast(s) for n in walk(s)]:
-        known = isinstance(node, ast.Name) and node.id in formula.parameters
-        if known and loaded(*body).count(node.id) == 1:
+    for node in walk(*filter(_is_cast, body)):
+        if not isinstance(node, ast.Name) or node.id not in formula.parameters:
+            continue
+        if loaded(*body).count(node.id) == 1:
             node.id = g  # it was read for its type alone, which is g's as well
     reads = [p for p in formula.parameters if p in loaded(*body)]
     title = f"{function.__name__}_backward_{wrt}"
@@ -243,9 +246,7 @@ def _is_cast(s: ast.stmt) -> bool:
 def _scaled(value: ast.expr, g: str, casts: set[str]) -> ast.expr:
     """``g * value``, with g taken into the branches of a conditional expression."""
     if isinstance(value, ast.IfExp):
-        return ast.IfExp(
-            value.test, _scaled(value.body, g, casts), _scaled(value.orelse, g, casts)
-        )
+        return ast.IfExp(value.test, _scaled(value.body, g, casts), _scaled(value.orelse, g, casts))
     text = ast.unparse(value)
     for cast in casts:
         if text == f"{cast}(0)":

@@ -1,8 +1,10 @@
-"""The error function and the gamma function's family: scalar formulas for float32 and float64."""
+"""The error function, its complement and its inverse: scalar formulas for float32 and float64."""
 
 from __future__ import annotations
 
 import math
+
+import numpy as np
 
 from tilegrad.kernels.formulas.primitives import (
     cast,
@@ -12,10 +14,21 @@ from tilegrad.kernels.formulas.primitives import (
     fabs,
     fma,
     polynomial,
+    rint,
+    scale2,
     select,
+    sqrt,
 )
-from tilegrad.kernels.formulas.transcendental import exp, exp_within
-from tilegrad.kernels.function import inline
+from tilegrad.kernels.formulas.transcendental import (
+    EXPM1,
+    LN2_HIGH,
+    LN2_LOW,
+    LOG2E_HIGH,
+    exp,
+    exp_within,
+    log,
+)
+from tilegrad.kernels.function import by_type, inline
 
 # erf(sqrt z) / sqrt z - 1 on 0 <= z <= 1
 _ERF_NEAR = (
@@ -80,6 +93,70 @@ _ERF_FAR = (
         2.2500471103075752e-14,
     ),
 )
+# e^(a^2) erfc(a) (1 + 2 a) on 0.4 <= a <= 10.5 in t = (a - 2) / (a + 2), for float32 results, and
+# on 0.4 <= a <= 28 in t = (a - 4) / (a + 4) (Shepherd and Laframboise, Math. Comp. 36, 1981)
+_ERFCX_SHORT = (
+    1.2769783815111198,
+    -0.092763804711039,
+    -0.16603039366218794,
+    0.16405029900928383,
+    -0.05422004145680022,
+    -0.00802160478309688,
+    0.008722484895416162,
+    0.0012063136835393107,
+    -0.0014540019562076058,
+    -0.00029995355572522055,
+    0.00019840517112719385,
+)
+_ERFCX_LONG = (
+    1.2329951186255526,
+    -0.1396211168405625,
+    0.015379652102619514,
+    0.06809705425468857,
+    -0.10103906603628743,
+    0.09373283499852515,
+    -0.06633036581269622,
+    0.03716751553403852,
+    -0.016197734050969657,
+    0.005031970015441384,
+    -0.0007577733448486535,
+    -0.0001992569431503828,
+    0.00015062196413270174,
+    -2.4398153482108596e-05,
+    -1.1222983052304887e-05,
+    5.70674737402391e-06,
+    2.958474264954874e-07,
+    -8.199062690482564e-07,
+    7.19212262318907e-08,
+    1.0360100420984228e-07,
+    -1.5881429584286834e-08,
+    -9.77819846270774e-09,
+    1.181037193914001e-09,
+)
+# erfinv(x) / x to 2^-19: in w - 2.5 for w = -log(1 - x^2) <= 5, and in sqrt(w) - 4 up to 6.1
+# (the form of Giles, "Approximating the erfinv function", 2012)
+_ERFINV_MIDDLE = (
+    1.50140941,
+    0.246640727,
+    -0.00417770771,
+    -0.00125370757,
+    0.000218602159,
+    -4.39676296e-06,
+    -3.52885286e-06,
+    3.43725475e-07,
+    2.85343287e-08,
+)
+_ERFINV_TAIL = (
+    3.83978152,
+    1.00951099,
+    0.00129290181,
+    -0.00094208552,
+    0.000256296596,
+    -2.76982373e-05,
+    9.05105117e-05,
+    -7.89155602e-05,
+    1.7823837e-05,
+)
 
 
 @inline
@@ -100,3 +177,99 @@ def erf(x):  # type: ignore[no-untyped-def]
 def erf_grad(x):  # type: ignore[no-untyped-def]
     """d erf(x) / dx = 2 / sqrt(pi) e^(-x^2)."""
     return cast(2 / math.sqrt(math.pi), x) * exp(-(x * x))
+
+
+@inline
+def _exp_pair(high, low):  # type: ignore[no-untyped-def]
+    """(y, y_low, n) with ``e^(high + low) == (y + y_low) * 2**n``."""
+    one = cast(1.0, high)
+    n = rint(high * const(high, LOG2E_HIGH))
+    first = fma(n, -const(high, LN2_HIGH), high)
+    second = fma(n, -const(high, LN2_LOW), low)
+    r = first + second
+    r_low = second - (r - first)
+    curve = r * r * polynomial(r, EXPM1)
+    tail = r + curve
+    tail_low = (curve - (tail - r)) + r_low
+    y = one + tail
+    return y, (tail - (y - one)) + tail_low, n
+
+
+@inline
+def _erfc_double(x):  # type: ignore[no-untyped-def]
+    """1 - erf(x) below 0.5, else e^(-a^2) times a smooth factor, a = |x|."""
+    one, two, four = np.float64(1), np.float64(2), np.float64(4)
+    near = one - fma(x, polynomial(x * x, _ERF_NEAR), x)
+    a = clamp(fabs(x), np.float64(0.5), np.float64(28))
+    t = (a - four) / (a + four)
+    factor = polynomial(t, (_ERFCX_LONG, _ERFCX_LONG))
+    below = fma(two, a, one)
+    below_low = one - (below - two * a)
+    inverse = one / below
+    ratio = factor * inverse
+    ratio_low = fma(-ratio, below_low, fma(-ratio, below, factor)) * inverse
+    square = a * a
+    y, y_low, n = _exp_pair(-square, -fma(a, a, -square))
+    far = scale2(fma(y, ratio, fma(y_low, ratio, y * ratio_low)), n)
+    far = select(x < np.float64(0), two - far, far)
+    return select(fabs(x) < np.float64(0.5), near, far)
+
+
+@inline
+def _erfc_single(x):  # type: ignore[no-untyped-def]
+    """As for float64, which it is computed in, with fewer terms."""
+    one, two = np.float64(1), np.float64(2)
+    wide = np.float64(x)
+    near = one - fma(wide, polynomial(wide * wide, (_ERF_NEAR[0], _ERF_NEAR[0])), wide)
+    a = clamp(fabs(wide), np.float64(0.5), np.float64(10.5))
+    t = (a - two) / (a + two)
+    far = exp_within(-(a * a)) * polynomial(t, (_ERFCX_SHORT, _ERFCX_SHORT)) / fma(two, a, one)
+    far = select(wide < np.float64(0), two - far, far)
+    return np.float32(select(fabs(wide) < np.float64(0.5), near, far))
+
+
+@by_type(float32=_erfc_single, float64=_erfc_double)
+def erfc(x):  # type: ignore[no-untyped-def]
+    """1 - erf(x), accurate where it is small."""
+
+
+@inline
+def erfc_grad(x):  # type: ignore[no-untyped-def]
+    """d erfc(x) / dx = -2 / sqrt(pi) e^(-x^2)."""
+    return cast(-2 / math.sqrt(math.pi), x) * exp(-(x * x))
+
+
+@inline
+def _erfinv_double(x):  # type: ignore[no-untyped-def]
+    """A polynomial guess, then a Taylor step of third order from erf or, above 1/2, erfc."""
+    one, half = np.float64(1), np.float64(0.5)
+    a = fabs(x)
+    w = -log((one - a) * (one + a))
+    middle = polynomial(w - np.float64(2.5), (_ERFINV_MIDDLE, _ERFINV_MIDDLE))
+    tail = polynomial(sqrt(w) - np.float64(4), (_ERFINV_TAIL, _ERFINV_TAIL))
+    guess = a * select(w < np.float64(5), middle, tail)
+    small = a < half
+    excess = select(small, erf(guess) - a, (one - a) - erfc(guess))
+    slope = np.float64(math.sqrt(math.pi) / 2) * exp_within(guess * guess)
+    # erf's inverse has the derivatives d, 2 z d^2, (8 z^2 + 2) d^3, where erf's is 1 / d
+    step = -excess * slope
+    third = fma(np.float64(4 / 3) * guess, guess, np.float64(1 / 3))
+    result = fma(step, fma(step, fma(step, third, guess), one), guess)
+    result = select(a == one, np.float64(math.inf), select(a == np.float64(0), a, result))
+    return select(a <= one, copysign(result, x), np.float64(math.nan))
+
+
+@inline
+def _erfinv_single(x):  # type: ignore[no-untyped-def]
+    return np.float32(_erfinv_double(np.float64(x)))
+
+
+@by_type(float32=_erfinv_single, float64=_erfinv_double)
+def erfinv(x):  # type: ignore[no-untyped-def]
+    """The inverse of erf, of |x| <= 1."""
+
+
+@inline
+def erfinv_grad(out):  # type: ignore[no-untyped-def]
+    """d erfinv(x) / dx = sqrt(pi) / 2 e^(erfinv(x)^2)."""
+    return cast(math.sqrt(math.pi) / 2, out) * exp(out * out)

@@ -45,7 +45,7 @@ LOG10_2_HIGH = (math.ldexp(round(math.ldexp(float(_LOG10_2), 14)), -14),) * 2
 LOG10_2_LOW = (float(_LOG10_2) - LOG10_2_HIGH[0],) * 2
 
 # (e^r - 1 - r) / r^2 on |r| <= ln(2) / 2, minimax in the relative error of e^r - 1
-_EXPM1 = (
+EXPM1 = (
     (0.5, 0.166666359, 0.0416665114, 0.00834151171, 0.00139305426, 0.000150440232),
     (
         0.5,
@@ -62,7 +62,7 @@ _EXPM1 = (
     ),
 )
 # for float32 also minimax in the relative error of e^r, which asks for one term less
-_EXP = ((0.5, 0.166664883, 0.0416655503, 0.00837228447, 0.00140360417), _EXPM1[1])
+_EXP = ((0.5, 0.166664883, 0.0416655503, 0.00837228447, 0.00140360417), EXPM1[1])
 # logarithms take the mantissa from [_PIVOT, 2 _PIVOT)
 _PIVOT = (2 / 3, math.sqrt(0.5))
 # (log(1 + f) - f + f^2 / 2) / f^3 on |f| <= 1/3
@@ -119,7 +119,7 @@ def _reduce_exp(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _exp_parts(x):  # type: ignore[no-untyped-def]
+def exp_parts(x):  # type: ignore[no-untyped-def]
     """(y, n) with ``e^x == y * 2**n``, y in [0.7, 1.42]."""
     n, r = _reduce_exp(x)
     return cast(1.0, x) + fma(r * r, polynomial(r, _EXP), r), n
@@ -128,14 +128,14 @@ def _exp_parts(x):  # type: ignore[no-untyped-def]
 @inline
 def exp(x):  # type: ignore[no-untyped-def]
     """e^x."""
-    y, n = _exp_parts(clamp(x, const(x, (-104.0, -746.0)), const(x, (89.0, 710.0))))
+    y, n = exp_parts(clamp(x, const(x, (-104.0, -746.0)), const(x, (89.0, 710.0))))
     return scale2(y, n)
 
 
 @inline
 def half_exp(x):  # type: ignore[no-untyped-def]
     """e^x / 2, which overflows later than e^x."""
-    y, n = _exp_parts(clamp(x, const(x, (-104.0, -746.0)), const(x, (90.0, 711.0))))
+    y, n = exp_parts(clamp(x, const(x, (-104.0, -746.0)), const(x, (90.0, 711.0))))
     return scale2(y, n - cast(1.0, x))
 
 
@@ -143,14 +143,14 @@ def half_exp(x):  # type: ignore[no-untyped-def]
 def exp_decay(x):  # type: ignore[no-untyped-def]
     """e^x of x <= 0, in fewer steps; to the bit that of :func:`exp`."""
     least = const(x, (-104.0, -746.0))
-    y, n = _exp_parts(select(x < least, least, x))
+    y, n = exp_parts(select(x < least, least, x))
     return y * power2(n + const(x, (24.0, 54.0))) * const(x, (2.0**-24, 2.0**-54))
 
 
 @inline
 def exp_within(x):  # type: ignore[no-untyped-def]
     """e^x where it is a normal number below the largest power of 2, in the fewest steps."""
-    y, n = _exp_parts(x)
+    y, n = exp_parts(x)
     return y * power2(n)
 
 
@@ -183,7 +183,7 @@ def expm1(x):  # type: ignore[no-untyped-def]
     one = cast(1.0, x)
     kept = clamp(x, const(x, (-20.0, -40.0)), const(x, (89.0, 710.0)))
     n, r = _reduce_exp(kept)
-    rest = r * r * polynomial(r, _EXPM1)
+    rest = r * r * polynomial(r, EXPM1)
     # half of 2^n (r + rest) + 2^n - 1, since 2^n alone may overflow; the sum in two parts
     power = power2(n - one)
     base = power - cast(0.5, x)

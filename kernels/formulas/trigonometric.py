@@ -1,4 +1,4 @@
-"""Trigonometric functions and their inverses: scalar formulas for float32 and float64.
+"""Trigonometric functions: scalar formulas for float32 and float64.
 
 float32 is free of branches and calls over the whole range. float64 calls the C library from
 |x| = 2^30 on.
@@ -14,6 +14,7 @@ import numpy as np
 from tilegrad.kernels.formulas.primitives import (
     cast,
     const,
+    copysign,
     fabs,
     fma,
     parts,
@@ -22,10 +23,10 @@ from tilegrad.kernels.formulas.primitives import (
     select,
     turn_quarters,
 )
-from tilegrad.kernels.function import by_type, inline, intrinsic
+from tilegrad.kernels.function import by_type, inline, intrinsic, mostly
 
 _HALF_PI = "1.57079632679489661923132169163975144209858469968755291048747229615391"
-_PART_1, _PART_2, _PART_3 = zip(parts(_HALF_PI, np.float32, 3), parts(_HALF_PI, np.float64, 3))
+HALF_PI_1, HALF_PI_2, HALF_PI_3 = zip(parts(_HALF_PI, np.float32, 3), parts(_HALF_PI, np.float64, 3))
 
 # (sin(sqrt z) / sqrt z - 1) / z and (cos(sqrt z) - 1 + z / 2) / z^2 on 0 <= z <= (pi / 4)^2
 _SIN = (
@@ -49,6 +50,10 @@ _COS = (
         2.0875704966407412e-09,
         -1.1358723977288086e-11,
     ),
+)
+# (cos(t) - sin(t) / t) / t^2 as a series in z = t^2
+_SINC_GRAD = tuple(
+    (-1) ** (k + 1) * (2 * k + 2) / math.factorial(2 * k + 3) for k in range(8)
 )
 
 # ------------------------------------------------------------------------------ range reduction
@@ -123,9 +128,9 @@ def _(x: Any) -> Any:
 def _reduce_near(x):  # type: ignore[no-untyped-def]
     """(r, low, n): ``x == n pi / 2 + r + low``, |r| <= pi / 4, for x that are not large."""
     n = rint(x * cast(2 / math.pi, x))
-    first = fma(n, -const(x, _PART_1), x)  # exact, because so much cancels
-    r = fma(n, -const(x, _PART_2), first)
-    return r, n * -const(x, _PART_3), n
+    first = fma(n, -const(x, HALF_PI_1), x)  # exact, because so much cancels
+    r = fma(n, -const(x, HALF_PI_2), first)
+    return r, n * -const(x, HALF_PI_3), n
 
 
 @inline
@@ -172,6 +177,20 @@ def _cos_single(x):  # type: ignore[no-untyped-def]
 
 
 @inline
+def sin_near(x):  # type: ignore[no-untyped-def]
+    """:func:`sin`, to the bit, of x that are not large."""
+    r, low, n = _reduce_near(x)
+    return select(x == cast(0.0, x), x, turn_quarters(n, _sine(r, low), _cosine(r, low)))
+
+
+@inline
+def cos_near(x):  # type: ignore[no-untyped-def]
+    """:func:`cos`, to the bit, of x that are not large."""
+    r, low, n = _reduce_near(x)
+    return turn_quarters(n + cast(1.0, x), _sine(r, low), _cosine(r, low))
+
+
+@inline
 def _sin_double(x):  # type: ignore[no-untyped-def]
     return sin_near(x) if fabs(x) < np.float64(_LARGE_DOUBLE) else math.sin(x)
 
@@ -182,19 +201,65 @@ def _cos_double(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def sin_near(x):  # type: ignore[no-untyped-def]
-    """:func:`sin`, to the bit, of x that are not large."""
-    r, low, n = _reduce_near(x)
-    return turn_quarters(n, _sine(r, low), _cosine(r, low))
+def _tan_single(x):  # type: ignore[no-untyped-def]
+    """sin / cos in double precision, whose reduction is then exact enough for the quotient."""
+    a = np.float64(fabs(x))
+    n = rint(a * np.float64(2 / math.pi))
+    r = fma(n, -np.float64(HALF_PI_1[1]), a)
+    r = fma(n, -np.float64(HALF_PI_2[1]), r)
+    far, quarters = _reduce_large(x)
+    large = (a >= np.float64(_LARGE_SINGLE)) & (a < np.float64(math.inf))
+    r, n = select(large, far, r), select(large, quarters, n)
+    z = r * r
+    s = fma(r * z, polynomial(z, (_SIN[0], _SIN[0])), r)
+    c = fma(z * z, polynomial(z, (_COS[0], _COS[0])), fma(z, np.float64(-0.5), np.float64(1)))
+    result = turn_quarters(n, s, c) / turn_quarters(n + np.float64(1), s, c)
+    return copysign(np.float32(1), x) * np.float32(result)
 
 
 @inline
-def cos_near(x):  # type: ignore[no-untyped-def]
-    """:func:`cos`, to the bit, of x that are not large."""
-    r, low, n = _reduce_near(x)
-    return turn_quarters(n + cast(1.0, x), _sine(r, low), _cosine(r, low))
+def tan_near(x):  # type: ignore[no-untyped-def]
+    """:func:`tan`, to the bit, of float64 x that are not large.
+
+    sin / cos, each as a sum of two floats.
+    """
+    one, half = np.float64(1), np.float64(0.5)
+    n = rint(x * np.float64(2 / math.pi))
+    first = fma(n, -np.float64(HALF_PI_1[1]), x)
+    product = n * np.float64(HALF_PI_2[1])
+    r = first - product
+    back = r - first
+    low = (first - (r - back)) - (product + back)
+    low -= fma(n, np.float64(HALF_PI_2[1]), -product) + n * np.float64(HALF_PI_3[1])
+    z = r * r
+    rest = fma(r * z, polynomial(z, _SIN), low)
+    s = r + rest
+    s_low = rest - (s - r)
+    near = fma(-half, z, one)
+    lost = fma(-half, z, one - near) - half * fma(r, r, -z)
+    rest = fma(z * z, polynomial(z, _COS), lost) - r * low
+    c = near + rest
+    c_low = rest - (c - near)
+    above, above_low = turn_quarters(n, s, c), turn_quarters(n, s_low, c_low)
+    below, below_low = turn_quarters(n + one, s, c), turn_quarters(n + one, s_low, c_low)
+    inverse = one / below
+    result = above * inverse
+    missing = fma(-result, below, above) + fma(-result, below_low, above_low)
+    return select(x == np.float64(0), x, fma(missing, inverse, result))
 
 
+@inline
+def _tan_double(x):  # type: ignore[no-untyped-def]
+    return tan_near(x) if fabs(x) < np.float64(_LARGE_DOUBLE) else math.tan(x)
+
+
+@inline
+def is_near(x):  # type: ignore[no-untyped-def]
+    """Whether :func:`sin_near` and :func:`cos_near` serve x."""
+    return fabs(x) < const(x, (_LARGE_SINGLE, _LARGE_DOUBLE))
+
+
+@mostly(sin_near, is_near)
 @by_type(float32=_sin_single, float64=_sin_double)
 def sin(x):  # type: ignore[no-untyped-def]
     """The sine."""
@@ -206,6 +271,7 @@ def sin_grad(x):  # type: ignore[no-untyped-def]
     return cos(x)
 
 
+@mostly(cos_near, is_near)
 @by_type(float32=_cos_single, float64=_cos_double)
 def cos(x):  # type: ignore[no-untyped-def]
     """The cosine."""
@@ -215,3 +281,63 @@ def cos(x):  # type: ignore[no-untyped-def]
 def cos_grad(x):  # type: ignore[no-untyped-def]
     """d cos(x) / dx = -sin(x)."""
     return -sin(x)
+
+
+@by_type(float32=_tan_single, float64=_tan_double)
+def tan(x):  # type: ignore[no-untyped-def]
+    """The tangent."""
+
+
+@inline
+def tan_grad(out):  # type: ignore[no-untyped-def]
+    """d tan(x) / dx = 1 + tan(x)^2."""
+    return fma(out, out, cast(1.0, out))
+
+
+@inline
+def _times_pi(x):  # type: ignore[no-untyped-def]
+    """(high, low) with the sum ``pi x``."""
+    pi, pi_low = const(x, HALF_PI_1) * cast(2.0, x), const(x, HALF_PI_2) * cast(2.0, x)
+    high = x * pi
+    return high, fma(x, pi, -high) + x * pi_low
+
+
+@inline
+def _turn_pi(x, quarters):  # type: ignore[no-untyped-def]
+    """sin(pi x + quarters pi / 2); the multiples of 1 / 2 leave x, exactly, before pi comes in."""
+    x -= cast(2.0, x) * rint(x * cast(0.5, x))
+    n = rint(x + x)
+    r, low = _times_pi(fma(n, cast(-0.5, x), x))
+    return turn_quarters(n + quarters, _sine(r, low), _cosine(r, low))
+
+
+@inline
+def sin_pi(x):  # type: ignore[no-untyped-def]
+    """sin(pi x), 0 at the integers."""
+    return _turn_pi(x, cast(0.0, x))
+
+
+@inline
+def cos_pi(x):  # type: ignore[no-untyped-def]
+    """cos(pi x), 0 halfway between the integers."""
+    return _turn_pi(x, cast(1.0, x))
+
+
+@inline
+def sinc(x):  # type: ignore[no-untyped-def]
+    """sin(pi x) / (pi x), 1 at 0; its series near 0."""
+    one = cast(1.0, x)
+    below, below_low = _times_pi(x)
+    result = sin_pi(x) / below
+    result = fma(-result, below_low / below, result)
+    z = below * below
+    near = fma(z, fma(z, cast(1 / 120, x), cast(-1 / 6, x)), one)
+    return select(fabs(x) < cast(1e-3, x), near, result)
+
+
+@inline
+def sinc_grad(x):  # type: ignore[no-untyped-def]
+    """d sinc(x) / dx = (cos(pi x) - sinc(x)) / x; its series near 0."""
+    t = x * cast(math.pi, x)
+    near = polynomial(t * t, (_SINC_GRAD, _SINC_GRAD)) * (t * cast(math.pi, x))
+    return select(fabs(x) < cast(0.25, x), near, (cos_pi(x) - sinc(x)) / x)

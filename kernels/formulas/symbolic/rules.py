@@ -270,7 +270,8 @@ def minimum_grad_y(x, y):  # type: ignore[no-untyped-def]
 
 # --------------------------------------------------------------------------------------- tables
 
-_UNARY: dict[str, DeviceFunction | int] = {  # by math's names
+_Row = dict[str, DeviceFunction | int]
+_UNARY: _Row = {  # by math's names
     "exp": exp_grad, "exp2": exp2_grad, "expm1": expm1_grad, "log": log_grad, "log1p": log1p_grad,
     "log2": log2_grad, "log10": log10_grad, "sqrt": sqrt_grad, "sin": sin_grad, "cos": cos_grad,
     "tan": tan_grad, "asin": asin_grad, "acos": acos_grad, "atan": atan_grad, "sinh": sinh_grad,
@@ -278,13 +279,13 @@ _UNARY: dict[str, DeviceFunction | int] = {  # by math's names
     "atanh": atanh_grad, "erf": erf_grad, "erfc": erfc_grad, "fabs": abs_grad, "floor": 0,
     "ceil": 0, "trunc": 0, "isnan": 0, "isinf": 0, "isfinite": 0,
 }  # fmt: skip
-_HYPOT = {"x": hypot_grad_x, "y": hypot_grad_y}
-_MAXIMUM = {"x": maximum_grad_x, "y": maximum_grad_y}
-_MINIMUM = {"x": minimum_grad_x, "y": minimum_grad_y}
-_COPYSIGN = {"x": copysign_grad_x, "y": 0}
-_POWER = {"x": power_grad_x, "y": power_grad_y}
+_HYPOT: _Row = {"x": hypot_grad_x, "y": hypot_grad_y}
+_MAXIMUM: _Row = {"x": maximum_grad_x, "y": maximum_grad_y}
+_MINIMUM: _Row = {"x": minimum_grad_x, "y": minimum_grad_y}
+_COPYSIGN: _Row = {"x": copysign_grad_x, "y": 0}
+_POWER: _Row = {"x": power_grad_x, "y": power_grad_y}
 
-ROWS: dict[Any, dict[str, DeviceFunction | int]] = {
+ROWS: dict[Any, _Row] = {
     **{getattr(math, name): {"x": grad} for name, grad in _UNARY.items()},
     **{getattr(np, name): {"x": grad} for name, grad in _UNARY.items() if hasattr(np, name)},
     math.atan2: {"y": atan2_grad_y, "x": atan2_grad_x},

@@ -95,6 +95,7 @@ def tidy(body: list[ast.stmt], generated: set[str], parameters: list[str]) -> li
     while text != before:
         before = text
         body = ast.parse(text).body  # a fresh tree: generated code shares nodes
+        body = [_SameBranches().visit(s) for s in body]
         body, _ = _prune(body, set(), set(), set())
         body = _collapse(body, generated)
         _merge_copies(body, body, generated, set(parameters))
@@ -206,6 +207,14 @@ def _merge_copies(
             for node in walk(*whole):
                 if isinstance(node, ast.Name) and node.id == a:
                     node.id = targets[0]
+
+
+class _SameBranches(ast.NodeTransformer):
+    """``a if c else a`` is a."""
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
+        self.generic_visit(node)
+        return node.body if ast.unparse(node.body) == ast.unparse(node.orelse) else node
 
 
 class _Substitute(ast.NodeTransformer):

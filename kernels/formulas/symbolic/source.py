@@ -17,7 +17,6 @@ from tilegrad.kernels.function import (
     source_digest,
 )
 
-
 _REJECTED = {
     ast.NamedExpr: "an assignment inside an expression",
     ast.Lambda: "a lambda",
@@ -161,7 +160,7 @@ def write(definition: Definition, summary: str) -> DeviceFunction:
     the function.
     """
     body = [ast.fix_missing_locations(s) for s in definition.body]
-    names, own = set(loaded(*body)), definition.name
+    names, own = {*loaded(*body), *stored(*body), *definition.parameters}, definition.name
     scope = {n: definition.namespace[n] for n in sorted(names & set(definition.namespace))}
     if own in scope:  # a callee that bears the name of this function
         other = next(n for n in (own + "_" * k for k in range(1, 99)) if n not in names)

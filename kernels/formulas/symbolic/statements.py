@@ -18,6 +18,7 @@ from tilegrad.kernels.formulas.symbolic.simplify import ZERO, assign, name, tidy
 from tilegrad.kernels.formulas.symbolic.source import Definition, stored
 from tilegrad.kernels.function import DeviceFunction
 
+
 def derivative(
     formula: Definition,
     wrt: str,

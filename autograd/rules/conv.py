@@ -1,0 +1,245 @@
+"""Convolutions and transposed convolutions, PyTorch's names and arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tilegrad.autograd.base import Rule
+from tilegrad.autograd.graph import Node
+from tilegrad.autograd.rules.elementwise import binary
+from tilegrad.autograd.rules.pointwise import OPS
+from tilegrad.autograd.rules.view import permute, squeeze, unsqueeze, view
+from tilegrad.engine.ops import conv as ops
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+Sizes = int | Sequence[int]
+
+_GEOMETRY = ("stride", "before", "dilation", "groups")
+
+
+def _geometry(node: Node) -> dict[str, Any]:
+    return {name: node.meta[name] for name in _GEOMETRY}
+
+
+def _conv_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, weight = node.unpack()
+    how = _geometry(node)
+    by_x = by_weight = None
+    if node.edges[0] is not None:
+        by_x = _conv_input(grad, weight, size=node.inputs[0].shape[2:], **how)
+    if node.edges[1] is not None:
+        by_weight = _conv_weight(x, grad, kernel_size=node.inputs[1].shape[2:], **how)
+    if len(node.edges) == 2:
+        return by_x, by_weight
+    if node.edges[2] is None:
+        return by_x, by_weight, None
+    channels_last = (0, *range(2, grad.ndim), 1)  # the graph sums the leading dimensions
+    return by_x, by_weight, permute(grad, channels_last)
+
+
+def _input_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    y, weight = node.unpack()
+    how = _geometry(node)
+    by_y = by_weight = None
+    if node.edges[0] is not None:
+        by_y = _conv(grad, weight, out=node.inputs[0].shape[2:], **how)
+    if node.edges[1] is not None:
+        by_weight = _conv_weight(grad, y, kernel_size=node.inputs[1].shape[2:], **how)
+    return by_y, by_weight
+
+
+def _weight_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, y = node.unpack()
+    how = _geometry(node)
+    by_x = by_y = None
+    if node.edges[0] is not None:
+        by_x = _conv_input(y, grad, size=node.inputs[0].shape[2:], **how)
+    if node.edges[1] is not None:
+        by_y = _conv(x, grad, out=node.inputs[1].shape[2:], **how)
+    return by_x, by_y
+
+
+_conv = Rule(ops.conv, _conv_vjp, (0, 1))
+_conv_input = Rule(ops.conv_input, _input_vjp, (0, 1))
+_conv_weight = Rule(ops.conv_weight, _weight_vjp, (0, 1))
+
+
+# ------------------------------------------------------------------------------------ functions
+
+
+def _batched(op: str, input: Tensor, dims: int) -> tuple[Tensor, bool]:
+    """``input`` with a batch dimension, and whether it had none.
+
+    Raises:
+        RuntimeError: the number of dimensions is neither ``dims + 1`` nor ``dims + 2``.
+    """
+    if input.ndim == dims + 2:
+        return input, False
+    if input.ndim == dims + 1:
+        return unsqueeze(input, 0), True
+    raise RuntimeError(
+        f"{op}: Expected {dims + 1}D (unbatched) or {dims + 2}D (batched) input to {op}, but got "
+        f"input of size: {list(input.shape)}"
+    )
+
+
+def _check_bias(op: str, bias: Tensor | None, channels: int) -> None:
+    if bias is not None and tuple(bias.shape) != (channels,):
+        raise RuntimeError(
+            f"{op}: expected bias to be 1-dimensional with {channels} elements; "
+            f"got {bias._array.layout.describe()}"
+        )
+
+
+def _forward(
+    dims: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sizes,
+    padding: Sizes | str,
+    dilation: Sizes,
+    groups: int,
+) -> Tensor:
+    op = f"conv{dims}d"
+    x, single = _batched(op, input, dims)
+    how = ops.resolve(
+        op, x._array.layout, weight._array.layout, stride, padding, dilation, groups
+    )
+    _check_bias(op, bias, weight.shape[0])
+    given = (x, weight) if bias is None else (x, weight, bias)
+    out: Tensor = _conv(*given, **how)
+    return squeeze(out, 0) if single else out
+
+
+def _transposed(
+    dims: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sizes,
+    padding: Sizes,
+    output_padding: Sizes,
+    groups: int,
+    dilation: Sizes,
+) -> Tensor:
+    op = f"conv_transpose{dims}d"
+    y, single = _batched(op, input, dims)
+    how = ops.resolve_transpose(
+        op, y._array.layout, weight._array.layout, stride, padding, output_padding, dilation, groups
+    )
+    channels = weight.shape[1] * groups
+    _check_bias(op, bias, channels)
+    out: Tensor = _conv_input(y, weight, **how)
+    if bias is not None:
+        out = binary(OPS["add"], out, view(bias, (channels,) + (1,) * dims))
+    return squeeze(out, 0) if single else out
+
+
+def conv1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Sizes | str = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation of (N, C, L) or (C, L) with ``weight`` (K, C / groups, kernel).
+
+    .. math:: y_{nkl} = b_k + \\sum_{c,t} w_{kct} \\, x_{n, c, l s + t d - p}
+
+    Args:
+        input: float32 or float64. weight: the same dtype. bias: (K,) or None.
+        stride, dilation: positive. padding: zeros on both sides, "valid" (none) or "same".
+    Returns:
+        (N, K, L') with L' = (L + 2 padding - dilation (kernel - 1) - 1) // stride + 1.
+    Raises:
+        RuntimeError: shapes that do not go together.
+    Gradient: input, weight and bias, of any order; saves input and weight.
+    """
+    return _forward(1, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Sizes | str = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+) -> Tensor:
+    """:func:`conv1d` over two dimensions: (N, C, H, W) or (C, H, W), weight (K, C / groups, R, S)."""
+    return _forward(2, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Sizes | str = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+) -> Tensor:
+    """:func:`conv1d` over three dimensions: (N, C, D, H, W), weight (K, C / groups, Q, R, S)."""
+    return _forward(3, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv_transpose1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+) -> Tensor:
+    """The adjoint of :func:`conv1d` in its input: (N, K, L) with ``weight`` (K, C / groups, kernel).
+
+    Returns:
+        (N, C, L') with L' = (L - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1.
+    Raises:
+        RuntimeError: shapes that do not go together.
+    Gradient: input, weight and bias, of any order; saves input and weight.
+    """
+    return _transposed(
+        1, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
+
+
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+) -> Tensor:
+    """:func:`conv_transpose1d` over two dimensions."""
+    return _transposed(
+        2, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
+
+
+def conv_transpose3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+) -> Tensor:
+    """:func:`conv_transpose1d` over three dimensions."""
+    return _transposed(
+        3, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )

@@ -1,0 +1,137 @@
+"""Largest and smallest elements and where they are, with gradients."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from typing import TYPE_CHECKING, Any
+
+from tilegrad.autograd.base import TensorBase, needs_graph, record, wrap, zeros_of
+from tilegrad.autograd.graph import Node
+from tilegrad.autograd.mode import state
+from tilegrad.autograd.rules import pointwise, view
+from tilegrad.autograd.rules.reduce import Dims, only, reduction, sum, with_dims
+from tilegrad.engine.ops import reduce as ops
+from tilegrad.engine.shape import normalize_dim, normalize_dims
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+max_result = namedtuple("max", "values indices")
+min_result = namedtuple("min", "values indices")
+aminmax_result = namedtuple("aminmax", "min max")
+
+
+def _even_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """All elements that equal the extreme share its gradient evenly."""
+    x, out = node.unpack()
+    dims, keepdim = node.meta
+    shape = node.inputs[0].shape
+    ties = pointwise.eq(x.detach(), with_dims(out.detach(), shape, dims, keepdim))
+    share = with_dims(grad, shape, dims, keepdim) / sum(ties, dims, True)
+    return (only(ties, share),)
+
+
+def amax(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
+    """The largest element over ``dim`` (all dimensions for ``()``); NaN if there is one.
+
+    Gradient: of ``input``, shared evenly by equal elements; input and result are saved.
+    """
+    dims = normalize_dims("amax", dim, input.ndim)
+    return reduction("amax", input, dims, keepdim, _even_vjp, (0, -1))
+
+
+def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
+    """The smallest element over ``dim`` (all dimensions for ``()``); NaN if there is one.
+
+    Gradient: of ``input``, shared evenly by equal elements; input and result are saved.
+    """
+    dims = normalize_dims("amin", dim, input.ndim)
+    return reduction("amin", input, dims, keepdim, _even_vjp, (0, -1))
+
+
+def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
+    """``(min, max)`` over ``dim``, or over all elements."""
+    return aminmax_result(amin(input, dim, keepdim), amax(input, dim, keepdim))
+
+
+def _first_vjp(node: Node, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    """The gradient goes to the element that was chosen."""
+    from tilegrad.autograd.rules.scatter import scatter_add
+
+    dim, keepdim, where = node.meta
+    shape = node.inputs[0].shape
+    if not shape:
+        return (grad,)
+    grad, where = (with_dims(t, shape, (dim,), keepdim) for t in (grad, where))
+    return (scatter_add(zeros_of(node.inputs[0]), dim, where, grad),)
+
+
+def _extreme(name: str, x: Tensor, dim: int, keepdim: bool) -> tuple[Tensor, Tensor]:
+    axis = normalize_dim(name[1:], dim, x.ndim)
+    values, where = (wrap(a) for a in ops.extreme(name, x._array, axis, keepdim))
+    if state.grad and needs_graph((x,)):
+        record(name[1:], _first_vjp, (x,), (values, where), (), (axis, keepdim, where))
+    return values, where
+
+
+def max(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+    """``max(input)``: the largest element. ``max(input, dim)``: values and indices of the largest
+    over ``dim``, the first of equal ones. ``max(input, other)``: the elementwise maximum.
+
+    Gradient: of ``input``; shared evenly by equal elements without ``dim``, else to the one chosen.
+
+    Raises:
+        IndexError, RuntimeError: there are no elements to choose from.
+    """
+    if isinstance(dim, TensorBase) or other is not None:
+        return pointwise.maximum(input, dim if other is None else other)
+    if dim is None:
+        return amax(input)
+    return max_result(*_extreme("amax", input, dim, keepdim))
+
+
+def min(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+    """``min(input)``: the smallest element. ``min(input, dim)``: values and indices of the smallest
+    over ``dim``, the first of equal ones. ``min(input, other)``: the elementwise minimum.
+
+    Gradient: of ``input``; shared evenly by equal elements without ``dim``, else to the one chosen.
+
+    Raises:
+        IndexError, RuntimeError: there are no elements to choose from.
+    """
+    if isinstance(dim, TensorBase) or other is not None:
+        return pointwise.minimum(input, dim if other is None else other)
+    if dim is None:
+        return amin(input)
+    return min_result(*_extreme("amin", input, dim, keepdim))
+
+
+def _position(name: str, input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    if dim is not None:
+        return _extreme(name, input.detach(), dim, keepdim)[1]
+    flat = view.reshape(input.detach(), (-1,))
+    if not flat.numel():
+        raise IndexError(
+            f"arg{name[1:]}: Expected reduction dim to be specified for input.numel() == 0. Specify "
+            f"the reduction dim with the 'dim' argument; got {input._array.layout.describe()}"
+        )
+    where = _extreme(name, flat, 0, False)[1]
+    return view.view(where, [1] * input.ndim) if keepdim else where
+
+
+def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """int64 position of the first largest element over ``dim``, or in the flattened input.
+
+    Raises:
+        IndexError: there are no elements to choose from.
+    """
+    return _position("amax", input, dim, keepdim)
+
+
+def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """int64 position of the first smallest element over ``dim``, or in the flattened input.
+
+    Raises:
+        IndexError: there are no elements to choose from.
+    """
+    return _position("amin", input, dim, keepdim)

@@ -1,0 +1,427 @@
+"""Reading and writing through integer indices, and how gradients pass.
+
+Reading one way is undone by adding the other way: ``index_select`` by ``index_add``, ``x[i, j]``
+by an accumulating ``index_put``, and back; so gradients of any order follow. Values that meet at
+one place are combined in index order, whatever the number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tilegrad.autograd.base import (
+    TensorBase,
+    check_inplace,
+    needs_graph,
+    rebase,
+    record,
+    wrap,
+    zeros_of,
+)
+from tilegrad.autograd.graph import Node, Vjp
+from tilegrad.autograd.mode import state
+from tilegrad.autograd.rules import view
+from tilegrad.engine import dtype as dt
+from tilegrad.engine.array import Array, Layout
+from tilegrad.engine.array import layout as make_layout
+from tilegrad.engine.ops import index as ops
+from tilegrad.engine.ops.elementwise import full
+from tilegrad.engine.shape import Shape, normalize_dim, numel
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+Scalar = float | int | bool
+
+
+def dim_of(op: str, dim: int, x: Tensor) -> int:
+    return normalize_dim(op, dim, x._array.layout.ndim)
+
+
+def index_of(op: str, index: Tensor) -> Tensor:
+    array = ops.as_index(op, index._array)
+    return index if array is index._array else wrap(array)
+
+
+def read(
+    name: str, out: Array, vjp: Vjp, inputs: tuple[Tensor, ...], saves: tuple[int, ...], meta: Any
+) -> Tensor:
+    """Record a reading op that has run."""
+    result = wrap(out)
+    if state.grad and needs_graph(inputs):
+        record(name, vjp, inputs, (result,), saves, meta)
+    return result
+
+
+def write(
+    name: str, run: Callable[..., Array], vjp: Vjp, inputs: tuple[Tensor, ...],
+    saves: tuple[int, ...], meta: Any, inplace: bool,
+) -> Tensor:  # fmt: skip
+    """``run(inplace)`` overwrites parts of ``inputs[0]``, or of a copy; record it."""
+    target = inputs[0]
+    if not inplace:
+        return read(name, run(False), vjp, inputs, saves, meta)
+    check_inplace(name + "_", target)
+    kind = target._array.layout
+    node = None
+    if state.grad and kind.dtype.is_floating_point and needs_graph(inputs):
+        node = Node(name + "_", vjp, inputs, (kind,), meta)
+        node.save(*[inputs[s] for s in saves])
+    run(True)
+    if node is not None:
+        rebase(target, node)
+    return target
+
+
+def zeros(shape: Shape, like: Tensor) -> Tensor:
+    """A constant of zeros with the dtype and device of ``like``."""
+    kind = like._array.layout
+    return zeros_of(make_layout(tuple(shape), kind.dtype, kind.device))
+
+
+def constant(value: Scalar, like: Tensor) -> Tensor:
+    return wrap(full((), value, like.dtype, like.device))
+
+
+def require_same_dtype(op: str, x: Tensor, source: Tensor) -> None:
+    if x.dtype is not source.dtype:
+        raise RuntimeError(
+            f"{op}: Expected self.dtype to be equal to src.dtype; "
+            f"got {x.dtype.name} and {source.dtype.name}"
+        )
+
+
+# -------------------------------------------------------------- x[i, j]: index_get, index_put
+
+
+def index_get(input: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
+    """``input[indices]``: int64 tensors that broadcast together; None keeps a dimension.
+
+    Gradient: of ``input``; equal indices add up.
+    """
+    dims = tuple(d for d, i in enumerate(indices) if i is not None)
+    given = tuple(i for i in indices if i is not None)
+    out = ops.index_get(input._array, tuple(None if i is None else i._array for i in indices))
+    saves = tuple(range(1, len(given) + 1))
+    return read("index", out, _index_vjp, (input, *given), saves, dims)
+
+
+def _placed(dims: Shape, indices: Sequence[Tensor]) -> list[Tensor | None]:
+    result: list[Tensor | None] = [None] * (dims[-1] + 1)
+    for dim, given in zip(dims, indices, strict=True):
+        result[dim] = given
+    return result
+
+
+def _index_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    indices = node.unpack()
+    whole = zeros(node.inputs[0].shape, grad)
+    g = _put(whole, _placed(node.meta, indices), grad, True, False)
+    return (g, *[None] * len(indices))
+
+
+def _put(
+    x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool, inplace: bool
+) -> Tensor:
+    dims = tuple(d for d, i in enumerate(indices) if i is not None)
+    given = tuple(i for i in indices if i is not None)
+    arrays = tuple(None if i is None else i._array for i in indices)
+
+    def run(inplace: bool) -> Array:
+        return ops.index_put(x._array, arrays, values._array, accumulate, inplace)
+
+    saves = tuple(range(2, len(given) + 2))
+    meta = (dims, accumulate)
+    return write("index_put", run, _put_vjp, (x, values, *given), saves, meta, inplace)
+
+
+def _put_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    dims, accumulate = node.meta
+    given = node.unpack()
+    indices = _placed(dims, given)
+    g, g_values = None, None
+    if node.edges[0] is not None:
+        g = grad if accumulate else _put(grad, indices, constant(0, grad), False, False)
+    if node.edges[1] is not None:
+        g_values = index_get(grad, indices)
+    return (g, g_values, *[None] * len(given))
+
+
+def _put_checked(
+    input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool, inplace: bool
+) -> Tensor:
+    from tilegrad.autograd.rules.indexing import prepare
+
+    if values.dtype is not input.dtype:
+        raise RuntimeError(
+            f"index_put: Index put requires the source and destination dtypes match; got "
+            f"{input.dtype.name} for the destination and {values.dtype.name} for the source"
+        )
+    return _put(input, prepare(input, indices), values, accumulate, inplace)
+
+
+def index_put(
+    input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False
+) -> Tensor:
+    """A copy of ``input`` with ``values``, broadcast, written (or added) at ``input[indices]``.
+
+    Gradient: of ``input`` and ``values``.
+    """
+    return _put_checked(input, indices, values, accumulate, False)
+
+
+def index_put_(
+    input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False
+) -> Tensor:
+    """:func:`index_put` in place."""
+    return _put_checked(input, indices, values, accumulate, True)
+
+
+def at_least_1d(x: Tensor) -> Tensor:
+    return view.reshape(x, (1,)) if x._array.layout.ndim == 0 else x
+
+
+# --------------------------------------------------------------------- whole slices by index
+
+
+def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
+    """The slices ``index`` (one dimension, or none) of dimension ``dim``.
+
+    Gradient: of ``input``; equal indices add up.
+    """
+    dim = dim_of("index_select", dim, input)
+    index = index_of("index_select", index)
+    if index._array.layout.ndim > 1:
+        raise IndexError(
+            f"index_select: Index is supposed to be a vector; got {index._array.layout.describe()}"
+        )
+    if input._array.layout.ndim == 0:
+        return view.reshape(index_select(at_least_1d(input), 0, index), ())
+    return _select(input, at_least_1d(index), dim, "index_select")
+
+
+def _select(x: Tensor, index: Tensor, dim: int, name: str) -> Tensor:
+    """``x`` with dimension ``dim`` replaced by the dimensions of ``index``."""
+    out = ops.take(name, x._array, index._array, dim)
+    return read(name, out, _select_vjp, (x, index), (1,), dim)
+
+
+def _select_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    (at,) = node.unpack()
+    whole = zeros(node.inputs[0].shape, grad)
+    return _slices("index_add", whole, at, grad, node.meta, "sum", _index_add_vjp, False), None
+
+
+def _slices(
+    name: str, x: Tensor, index: Tensor, source: Tensor, dim: int, combine: str, vjp: Vjp,
+    inplace: bool, negative: bool = False,
+) -> Tensor:  # fmt: skip
+    arrays = index._array, source._array
+
+    def run(inplace: bool) -> Array:
+        return ops.put(name, x._array, *arrays, dim, combine, inplace, negative)
+
+    return write(name, run, vjp, (x, index, source), (1,), dim, inplace)
+
+
+def _index_add_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    (at,) = node.unpack()
+    wanted = node.edges[2] is not None
+    return grad, None, _select(grad, at, node.meta, "index_select") if wanted else None
+
+
+def _index_copy_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    (at,) = node.unpack()
+    wanted = node.edges
+    return (
+        None if wanted[0] is None else index_fill(grad, node.meta, at, 0),
+        None,
+        None if wanted[2] is None else index_get(grad, [*[None] * node.meta, at]),
+    )
+
+
+def _slice_operands(
+    name: str, x: Tensor, dim: int, index: Tensor, source: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Operands of at least one dimension, checked to fit."""
+    index = index_of(name, index)
+    require_same_dtype(name, x, source)
+    if index._array.layout.ndim > 1:
+        raise IndexError(f"{name}: Index should have dimension 1 or 0; got {index.ndim}")
+    x, index, source = at_least_1d(x), at_least_1d(index), at_least_1d(source)
+    have, want = source.shape, (*x.shape[:dim], *index.shape, *x.shape[dim + 1 :])
+    if tuple(have) != want:
+        raise RuntimeError(
+            f"{name}: source must have the shape of self with {index.numel()} slices along dim "
+            f"{dim}, {list(want)}; got {list(have)}"
+        )
+    return x, index, source
+
+
+def _write_slices(
+    name: str, x: Tensor, dim: int, index: Tensor, source: Tensor, combine: str, vjp: Vjp,
+    inplace: bool,
+) -> Tensor:  # fmt: skip
+    dim = dim_of(name, dim, x)
+    ready = _slice_operands(name, x, dim, index, source)
+    out = _slices(name, *ready, dim, combine, vjp, inplace)
+    return x if inplace else view.reshape(out, x.shape) if x.ndim == 0 else out
+
+
+def index_add(
+    input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Scalar = 1
+) -> Tensor:
+    """A copy of ``input`` with ``alpha`` times slice i of ``source`` added to slice ``index[i]``.
+
+    Gradient: of ``input`` and ``source``.
+    """
+    source = source if alpha == 1 else source * alpha
+    return _write_slices("index_add", input, dim, index, source, "sum", _index_add_vjp, False)
+
+
+def index_add_(
+    input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Scalar = 1
+) -> Tensor:
+    """:func:`index_add` in place."""
+    source = source if alpha == 1 else source * alpha
+    return _write_slices("index_add", input, dim, index, source, "sum", _index_add_vjp, True)
+
+
+def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    """A copy of ``input`` with slice i of ``source`` in place of slice ``index[i]``.
+
+    Gradient: of ``input`` and ``source``.
+    """
+    return _write_slices("index_copy", input, dim, index, source, "set", _index_copy_vjp, False)
+
+
+def index_copy_(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    """:func:`index_copy` in place."""
+    return _write_slices("index_copy", input, dim, index, source, "set", _index_copy_vjp, True)
+
+
+def _fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Scalar, inplace: bool) -> Tensor:
+    dim = dim_of("index_fill", dim, input)
+    index = at_least_1d(index_of("index_fill", index))
+    if not isinstance(value, TensorBase):
+        value = constant(value, input)
+    elif value._array.layout.ndim:
+        raise RuntimeError(
+            f"index_fill: only supports a 0-dimensional value tensor; got {value.ndim} dimensions"
+        )
+    else:
+        value = value.to(input.dtype)
+    out = _slices(
+        "index_fill", at_least_1d(input), index, value, dim, "set", _index_copy_vjp, inplace, True
+    )
+    return input if inplace else view.reshape(out, input.shape) if input.ndim == 0 else out
+
+
+def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Scalar) -> Tensor:
+    """A copy of ``input`` with ``value`` in the slices ``index`` of dimension ``dim``.
+
+    Gradient: of ``input`` and a tensor ``value``.
+    """
+    return _fill(input, dim, index, value, False)
+
+
+def index_fill_(input: Tensor, dim: int, index: Tensor, value: Tensor | Scalar) -> Tensor:
+    """:func:`index_fill` in place."""
+    return _fill(input, dim, index, value, True)
+
+
+# ------------------------------------------------------------------------------ take, embedding
+
+
+def take(input: Tensor, index: Tensor) -> Tensor:
+    """Elements of ``input``, read as one row-major row, in the shape of ``index``.
+
+    Gradient: of ``input``; equal indices add up.
+    """
+    return index_get(view.reshape(input, (-1,)), [index_of("take", index)])
+
+
+def embedding(
+    input: Tensor, weight: Tensor, padding_idx: int | None = None, max_norm: float | None = None,
+    norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False,
+) -> Tensor:  # fmt: skip
+    """Rows of ``weight`` (V, D): the result has the shape of ``input``, then D.
+
+    Args:
+        input: int64 or int32 row numbers.
+        padding_idx: a row that gets no gradient.
+        max_norm: first rescale, in place, the rows read whose ``norm_type`` norm is larger.
+        scale_grad_by_freq: divide the gradient of a row by how often it was read.
+        sparse: accepted for compatibility; gradients are dense.
+
+    Gradient: of ``weight``; rows read several times add up, in the order of ``input``.
+    """
+    if weight.ndim != 2:
+        kind = weight._array.layout.describe()
+        raise RuntimeError(f"embedding: 'weight' must be 2-D; got {kind}")
+    rows = weight.shape[0]
+    if padding_idx is not None:
+        if not -rows <= padding_idx < rows:
+            raise ValueError(
+                f"embedding: Padding_idx must be within num_embeddings; got {padding_idx}"
+            )
+        padding_idx %= rows
+    input = index_of("embedding", input)
+    if max_norm is not None:
+        _renormalise(weight, input, max_norm, norm_type)
+    out = ops.take("embedding", weight._array, input._array, 0)
+    meta = (padding_idx, scale_grad_by_freq)
+    return read("embedding", out, _embedding_vjp, (weight, input), (1,), meta)
+
+
+def _renormalise(weight: Tensor, index: Tensor, max_norm: float, p: float) -> None:
+    from tilegrad.autograd.rules.masked import where
+
+    flat = view.reshape(index, (-1,))
+    old = weight.detach()
+    rows = index_select(old, 0, flat)
+    norms = rows.norm(p, dim=1, keepdim=True)
+    scale = where(norms > max_norm, max_norm / (norms + 1e-7), 1.0)
+    index_copy_(old, 0, flat, rows * scale)
+
+
+def _embedding_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    (at,) = node.unpack()
+    padding, by_frequency = node.meta
+    shape = node.inputs[0].shape
+    if by_frequency:
+        flat = view.reshape(at, (-1,))
+        ones = wrap(full(flat.shape, 1, grad.dtype, grad.device))
+        counts = index_add(zeros(shape[:1], grad), 0, flat, ones)
+        grad = grad / view.unsqueeze(_select(counts, at, 0, "index_select"), -1)
+    whole = _slices(
+        "embedding_backward", zeros(shape, grad), at, grad, 0, "sum", _index_add_vjp, False
+    )
+    if padding is not None:
+        whole = index_fill(whole, 0, wrap(full((1,), padding, dt.int64, grad.device)), 0)
+    return whole, None
+
+
+# ------------------------------------------------------------- gradients of regions of memory
+
+
+def strided_indices(shape: Shape, strides: Shape, offset: int, base: Layout) -> Tensor:
+    """int64 positions in memory, counted from the first element of ``base``, of a region."""
+    like = full((), 0, dt.int64, base.device)
+    return wrap(ops.strided_offsets(like, tuple(shape), tuple(strides), offset))
+
+
+def index_add_flat(grad: Tensor, positions: Tensor, base: Layout) -> Tensor:
+    """Zeros in the layout ``base`` with ``grad`` added at ``positions`` of its memory.
+
+    Gradient: of ``grad``.
+    """
+    reach = sum((n - 1) * s for n, s in zip(base.shape, base.strides, strict=True)) + 1
+    reach = reach if numel(base.shape) else 0
+    memory = index_add(
+        zeros((reach,), grad), 0, view.reshape(positions, (-1,)), view.reshape(grad, (-1,))
+    )
+    if base.contiguous:
+        return view.reshape(memory, base.shape)
+    return view.as_strided(memory, base.shape, base.strides, 0)

@@ -1,0 +1,328 @@
+"""``x[key]`` and ``x[key] = value``, with PyTorch's rules.
+
+Integers, slices, None and Ellipsis make a view, in one step. Integer arrays, which broadcast
+together, and boolean masks, which stand for the coordinates where they hold, then gather from that
+view. Where arrays are not neighbours in it, their common dimensions come first.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilegrad.autograd.base import TensorBase, apply_view, wrap
+from tilegrad.autograd.rules import index as rules
+from tilegrad.autograd.rules import view as views
+from tilegrad.engine import dtype as dt
+from tilegrad.engine.array import Layout, from_numpy
+from tilegrad.engine.ops import masked as masked_ops
+from tilegrad.engine.ops.elementwise import full
+from tilegrad.engine.ops.view import Geometry, View
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+Part = int | tuple[int | None, int | None, int] | None  # index, slice, new dimension
+
+_ALL: Part = (None, None, 1)
+
+
+def _region(x: Layout, parts: tuple[Part, ...]) -> Geometry:
+    """Shape, strides and offset of ``x[parts]``; dimensions without a part are kept."""
+    shape: list[int] = []
+    strides: list[int] = []
+    offset = axis = 0
+    for part in parts:
+        if part is None:
+            shape.append(1)
+            strides.append(1)
+            continue
+        size, stride = x.shape[axis], x.strides[axis]
+        if part.__class__ is int:
+            if not -size <= part < size:  # type: ignore[operator]
+                raise IndexError(
+                    f"index {part} is out of bounds for dimension {axis} with size {size}"
+                )
+            offset += (part % size) * stride  # type: ignore[operator]
+        else:
+            start, stop, step = slice(*part).indices(size)  # type: ignore[misc]
+            length = max(0, -(-(stop - start) // step))
+            shape.append(length)
+            strides.append(stride * step)
+            offset += start * stride if length else 0
+        axis += 1
+    return (*shape, *x.shape[axis:]), (*strides, *x.strides[axis:]), offset
+
+
+region = View("getitem", _region)
+
+
+def _view(x: Tensor, parts: tuple[Part, ...]) -> Tensor:
+    how = {"parts": parts}
+    array = region(x._array, **how)
+    return apply_view("getitem", views._region_vjp, x, array, (region, how))
+
+
+# ----------------------------------------------------------------------------------- reading a key
+
+
+def _bound(value: Any) -> int | None:
+    return None if value is None else operator.index(value)
+
+
+def _slice_part(key: slice) -> Part:
+    step = 1 if key.step is None else operator.index(key.step)
+    if step <= 0:
+        raise ValueError(f"step must be greater than zero; got {key}")
+    return (_bound(key.start), _bound(key.stop), step)
+
+
+def _as_tensor(key: Any) -> Tensor:
+    """A list, range or NumPy array as an index tensor."""
+    if isinstance(key, np.ndarray):
+        array = key
+    else:
+        array = np.asarray(_numbers(key))
+        if array.size == 0:
+            array = array.astype(np.int64)
+    if array.dtype.kind == "f":
+        raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
+    if array.dtype.kind not in "iub":
+        raise _invalid(key)
+    return wrap(from_numpy(np.array(array, order="C")))
+
+
+def _numbers(key: Any) -> Any:
+    if isinstance(key, TensorBase):
+        return key.tolist()  # type: ignore[attr-defined]
+    if isinstance(key, (list, tuple, range)):
+        return [_numbers(k) for k in key]
+    return key
+
+
+def _invalid(key: Any) -> IndexError:
+    return IndexError(
+        "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
+        f"indices (got {type(key).__name__})"
+    )
+
+
+def _normal(key: Any) -> Any:
+    """One item of a key as int, slice, None, Ellipsis, bool or tensor."""
+    if key is None or key is Ellipsis or isinstance(key, (int, slice)):
+        return key
+    if isinstance(key, TensorBase):
+        kind = key._array.layout
+        if kind.dtype not in (dt.bool_, dt.int64, dt.int32):
+            raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
+        if kind.ndim == 0:  # a number
+            return key.item()  # type: ignore[attr-defined]
+        return key
+    if isinstance(key, np.bool_):
+        return bool(key)
+    if isinstance(key, (list, tuple, range)) or (isinstance(key, np.ndarray) and key.ndim):
+        return _normal(_as_tensor(key))
+    try:
+        return operator.index(key)
+    except TypeError:
+        raise _invalid(key) from None
+
+
+def _consumed(key: Any) -> int:
+    """Dimensions of the indexed tensor that one item stands for."""
+    if key is None or key is Ellipsis or isinstance(key, bool):
+        return 0
+    if isinstance(key, TensorBase) and key._array.layout.dtype is dt.bool_:
+        return key._array.layout.ndim
+    return 1
+
+
+def _split(x: Tensor, key: Any) -> tuple[list[Part], list[Tensor | None]]:
+    """(parts of the view, per dimension of the view its index or mask)."""
+    items = [_normal(k) for k in (key if isinstance(key, tuple) else (key,))]
+    ndim = x._array.layout.ndim
+    used = sum(map(_consumed, items))
+    if used > ndim:
+        if ndim == 0:
+            raise IndexError(
+                "invalid index of a 0-dim tensor. Use `tensor.item()` to convert a 0-dim tensor to "
+                "a number"
+            )
+        raise IndexError(f"too many indices for tensor of dimension {ndim}")
+    parts: list[Part] = []
+    arrays: list[Tensor | None] = []
+    left = ndim - used  # what the first Ellipsis stands for
+    for item in items:
+        if isinstance(item, TensorBase):
+            parts += [_ALL] * _consumed(item)
+            arrays += [item] + [None] * (_consumed(item) - 1)  # type: ignore[list-item]
+        elif item is Ellipsis:
+            parts += [_ALL] * left
+            arrays += [None] * left
+            left = 0
+        elif item is None:
+            parts.append(None)
+            arrays.append(None)
+        elif isinstance(item, bool):
+            parts.append(None)
+            arrays.append(_truth_index(item, x))
+        elif isinstance(item, int):
+            parts.append(item)
+        else:
+            parts.append(_slice_part(item))
+            arrays.append(None)
+    return parts, arrays
+
+
+def _truth_index(value: bool, x: Tensor) -> Tensor:
+    """True: the one element of a new dimension; False: none of it."""
+    return wrap(full((1,) if value else (0,), 0, dt.int64, x.device))
+
+
+def _coordinates(x: Tensor, arrays: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """Masks replaced by the coordinates where they hold, int32 by int64."""
+    result: list[Tensor | None] = []
+    position = 0
+    while position < len(arrays):
+        given = arrays[position]
+        if given is None or given._array.layout.dtype is not dt.bool_:
+            result.append(None if given is None else rules.index_of("index", given))
+            position += 1
+            continue
+        _check_mask(x, given, position)
+        found = masked_ops.nonzero(given._array)
+        for axis in range(found.shape[0]):
+            result.append(wrap(found.view(found.shape[1:], (1,), axis * found.shape[1])))
+        position += found.shape[0]
+    return result
+
+
+def _check_mask(x: Tensor, mask: Tensor, position: int) -> None:
+    have = x.shape[position : position + mask.ndim]
+    if tuple(mask.shape) != tuple(have):
+        axis = next(a for a, n in enumerate(mask.shape) if a >= len(have) or n != have[a])
+        raise IndexError(
+            f"The shape of the mask {list(mask.shape)} at index {axis} does not match the shape of "
+            f"the indexed tensor {list(x.shape)} at index {position + axis}"
+        )
+
+
+def _resolve(x: Tensor, key: Any, always: bool) -> tuple[Tensor, list[Tensor | None] | None]:
+    """(the view of ``x``, its index arrays or None). ``always``: a view even if it shows all."""
+    parts, arrays = _split(x, key)
+    while parts and parts[-1] == _ALL:
+        parts.pop()
+    indexed = any(a is not None for a in arrays)
+    if any(p != _ALL for p in parts) or (always and not indexed):
+        x = _view(x, tuple(parts))
+    return x, arrays if indexed else None
+
+
+def prepare(x: Tensor, indices: Sequence[Any]) -> list[Tensor | None]:
+    """The indices of ``index_put`` as one int64 tensor, or None, per dimension of ``x``.
+
+    Raises:
+        IndexError: there are more than dimensions, or one is no index.
+    """
+    arrays: list[Tensor | None] = []
+    for given in indices:
+        if given is None:
+            arrays.append(None)
+            continue
+        if isinstance(given, TensorBase) and given._array.layout.dtype is not dt.bool_:
+            arrays.append(rules.index_of("index_put", given))  # type: ignore[arg-type]
+            continue
+        given = given if isinstance(given, TensorBase) else _as_tensor(given)
+        arrays += [given] + [None] * (max(given._array.layout.ndim, 1) - 1)  # type: ignore[list-item]
+    if len(arrays) > x._array.layout.ndim:
+        raise IndexError(f"too many indices for tensor of dimension {x._array.layout.ndim}")
+    return _coordinates(x, arrays)
+
+
+# ----------------------------------------------------------------------------- __getitem__, __setitem__
+
+
+def getitem(x: Tensor, key: Any) -> Tensor:
+    """``x[key]``: a view for integers, slices, None and Ellipsis; a copy for arrays and masks.
+
+    Raises:
+        IndexError: an index is out of bounds, or there are too many, or no index at all.
+        ValueError: the step of a slice is not positive.
+    """
+    shown, arrays = _resolve(x, key, True)
+    if arrays is None:
+        return shown
+    mask = _whole_mask(shown, arrays)
+    if mask is not None:
+        from tilegrad.autograd.rules.masked import masked_select
+
+        return masked_select(shown, mask)
+    return rules.index_get(shown, _coordinates(shown, arrays))
+
+
+def _whole_mask(x: Tensor, arrays: Sequence[Tensor | None]) -> Tensor | None:
+    """The mask, if there is one of the shape of ``x`` and nothing else."""
+    first = arrays[0]
+    if first is None or first._array.layout.dtype is not dt.bool_:
+        return None
+    return first if first._array.layout.shape == x._array.layout.shape else None
+
+
+def setitem(x: Tensor, key: Any, value: Any) -> None:
+    """``x[key] = value``, broadcast and cast.
+
+    Gradient: of ``x`` outside the region, and of a tensor ``value``.
+
+    Raises:
+        TypeError: ``value`` is neither a tensor nor a number.
+    """
+    from tilegrad.autograd.rules.pointwise import copy_, fill_
+
+    shown, arrays = _resolve(x, key, False)
+    value = _value(x, value)
+    if arrays is not None:
+        _write_arrays(shown, arrays, value)
+    elif not isinstance(value, TensorBase):
+        fill_(shown, value)
+    else:
+        array = value._array
+        if array.address != shown._array.address or array.layout is not shown._array.layout:
+            copy_(shown, _fitted(value, shown.ndim))  # type: ignore[arg-type]
+
+
+def _value(x: Tensor, value: Any) -> Tensor | float:
+    if isinstance(value, (TensorBase, bool, int, float)):
+        return value  # type: ignore[return-value]
+    if isinstance(value, np.generic):
+        return value.item()  # type: ignore[no-any-return]
+    raise TypeError(f"can't assign a {type(value).__name__} to a {x.dtype.name} tensor")
+
+
+def _fitted(value: Tensor, ndim: int) -> Tensor:
+    """``value`` without leading sizes of 1 beyond ``ndim``."""
+    shape = tuple(value.shape)
+    while len(shape) > ndim and shape[0] == 1:
+        shape = shape[1:]
+    return value if len(shape) == value.ndim else views.reshape(value, shape)
+
+
+def _write_arrays(x: Tensor, arrays: Sequence[Tensor | None], value: Tensor | float) -> None:
+    from tilegrad.autograd.rules.masked import masked_fill_
+
+    given = [a for a in arrays if a is not None]
+    single = not isinstance(value, TensorBase) or value.numel() == 1
+    if single and len(given) == 1 and given[0]._array.layout.dtype is dt.bool_:
+        position = next(p for p, a in enumerate(arrays) if a is not None)
+        _check_mask(x, given[0], position)
+        behind = x.ndim - position - given[0].ndim
+        mask = views.reshape(given[0], (*given[0].shape, *(1,) * behind))
+        masked_fill_(x, mask, views.reshape(value, ()) if isinstance(value, TensorBase) else value)
+        return
+    indices = _coordinates(x, arrays)
+    tensor = rules.constant(value, x) if not isinstance(value, TensorBase) else value.to(x.dtype)  # type: ignore[attr-defined]
+    common = max(i.ndim for i in indices if i is not None)
+    result = common + x.ndim - sum(i is not None for i in indices)
+    rules._put(x, indices, _fitted(tensor, result), False, True)

@@ -1,0 +1,266 @@
+"""Functions of masks and of index positions: where, nonzero, masked_*, triangles, diagonals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tilegrad.autograd.base import TensorBase, needs_graph, record, wrap
+from tilegrad.autograd.graph import Node
+from tilegrad.autograd.mode import state
+from tilegrad.autograd.rules import view
+from tilegrad.autograd.rules.elementwise import apply
+from tilegrad.autograd.rules.index import Scalar, write, zeros
+from tilegrad.engine import dtype as dt
+from tilegrad.engine.array import Array
+from tilegrad.engine.ops import masked as ops
+from tilegrad.engine.ops.elementwise import OPS, scalar
+from tilegrad.engine.shape import broadcast_shapes, normalize_dim
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+
+def _require_mask(op: str, mask: Tensor) -> None:
+    if mask._array.layout.dtype is not dt.bool_:
+        raise RuntimeError(f"{op}: only supports boolean masks; got {mask.dtype.name}")
+
+
+def _same_shape(op: str, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Both expanded to their common shape."""
+    shape = broadcast_shapes(op, tuple(x.shape), tuple(mask.shape))
+    x = x if tuple(x.shape) == shape else view.expand(x, shape)
+    return x, mask if tuple(mask.shape) == shape else view.expand(mask, shape)
+
+
+# ---------------------------------------------------------------------------------------- where
+
+
+def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
+    """``input`` where ``condition`` holds, else ``other``, broadcast and promoted; with the
+    condition alone, ``nonzero(condition, as_tuple=True)``.
+
+    Gradient: of ``input`` and ``other``.
+    """
+    if input is None and other is None:
+        return nonzero(condition, as_tuple=True)
+    if condition._array.layout.dtype is not dt.bool_:
+        raise RuntimeError(
+            f"where: expected condition to be a boolean tensor; got {condition.dtype.name}"
+        )
+    x, y = _where_operands(condition, input, other)
+    return apply(OPS["where"], condition, x, y)
+
+
+def _where_operands(condition: Tensor, x: Any, y: Any) -> tuple[Tensor, Tensor]:
+    """Python numbers as constants that do not decide the dtype beside a tensor."""
+    ranks = [
+        (v.dtype, 2 if v.ndim else 1) if isinstance(v, TensorBase) else (dt.of_scalar(v), 0)  # type: ignore[attr-defined]
+        for v in (x, y)
+    ]
+    kind = dt.result_type(*ranks)
+
+    def ready(v: Any) -> Tensor:
+        if isinstance(v, TensorBase):
+            return v if v.dtype is kind else v.to(kind)  # type: ignore[attr-defined, return-value]
+        if not isinstance(v, (bool, int, float)):
+            raise TypeError(f"where: operands must be tensors or numbers; got {type(v).__name__}")
+        return wrap(scalar(v, kind, condition.device))
+
+    return ready(x), ready(y)
+
+
+def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
+    """int64 coordinates (count, ndim) of the elements that are not zero, in row-major order.
+
+    ``as_tuple`` returns one vector per dimension instead (a zero-dimensional input counts as one).
+    """
+    if as_tuple and input.ndim == 0:
+        input = view.reshape(input, (1,))
+    found = wrap(ops.nonzero(input._array))
+    if as_tuple:
+        return tuple(view.select(found, 0, d) for d in range(input.ndim))
+    return view.transpose(found, 0, 1)
+
+
+def argwhere(input: Tensor) -> Tensor:
+    """``nonzero(input)``."""
+    result: Tensor = nonzero(input)
+    return result
+
+
+# ------------------------------------------------------------------------------- masked_fill, …
+
+
+def _fill_value(input: Tensor, value: Tensor | Scalar) -> Tensor:
+    if not isinstance(value, TensorBase):
+        return wrap(scalar(value, input.dtype, input.device))
+    if value._array.layout.ndim:
+        raise RuntimeError(
+            f"masked_fill: only supports a 0-dimensional value tensor; got {value.ndim} dimensions"
+        )
+    return value.to(input.dtype)
+
+
+def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Scalar) -> Tensor:
+    """``value`` where ``mask`` holds, ``input`` elsewhere.
+
+    Gradient: of ``input`` and a tensor ``value``.
+    """
+    _require_mask("masked_fill", mask)
+    return apply(OPS["where"], mask, _fill_value(input, value), input)
+
+
+def masked_fill_(input: Tensor, mask: Tensor, value: Tensor | Scalar) -> Tensor:
+    """:func:`masked_fill` in place."""
+    _require_mask("masked_fill_", mask)
+    value = _fill_value(input, value)
+    operands = mask._array, value._array, input._array
+
+    def run(inplace: bool) -> Array:
+        return OPS["where"].into(input._array, *operands)
+
+    return write("masked_fill", run, _fill_vjp, (input, mask, value), (1,), None, True)
+
+
+def _fill_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    (mask,) = node.unpack()
+    g_value = None if node.edges[2] is None else where(mask, grad, 0)
+    return masked_fill(grad, mask, 0), None, g_value
+
+
+def masked_select(input: Tensor, mask: Tensor) -> Tensor:
+    """The elements of ``input``, one dimension, where ``mask`` holds; both are broadcast.
+
+    Gradient: of ``input``.
+    """
+    _require_mask("masked_select", mask)
+    input, mask = _same_shape("masked_select", input, mask)
+    out = wrap(ops.masked_select(input._array, mask._array))
+    if state.grad and needs_graph((input,)):
+        record("masked_select", _select_vjp, (input, mask), (out,), (1,), None)
+    return out
+
+
+def _select_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    (mask,) = node.unpack()
+    return masked_scatter(zeros(node.inputs[0].shape, grad), mask, grad), None
+
+
+def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """``input`` with the elements of ``source``, in order, where ``mask`` holds; the first two are
+    broadcast.
+
+    Gradient: of ``input`` and ``source``.
+    """
+    _require_mask("masked_scatter", mask)
+    if input.dtype is not source.dtype:
+        raise RuntimeError(
+            f"masked_scatter: expected self and source to have same dtypes; got "
+            f"{input.dtype.name} and {source.dtype.name}"
+        )
+    input, mask = _same_shape("masked_scatter", input, mask)
+    out = wrap(ops.masked_scatter(input._array, mask._array, source._array))
+    inputs = (input, mask, source)
+    if state.grad and needs_graph(inputs):
+        record("masked_scatter", _scatter_vjp, inputs, (out,), (1,), None)
+    return out
+
+
+def _scatter_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    (mask,) = node.unpack()
+    g_source = None
+    if node.edges[2] is not None:
+        kind = node.inputs[2]
+        taken = masked_select(grad, mask)
+        flat = zeros((kind.numel,), grad)
+        flat = view.embed(taken, flat.shape, view.ops.slice_, _first(taken.numel()))
+        g_source = view.reshape(flat, kind.shape)
+    return masked_fill(grad, mask, 0), None, g_source
+
+
+def _first(count: int) -> dict[str, Any]:
+    return {"dim": 0, "start": 0, "stop": count, "step": 1}
+
+
+def masked_scatter_(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """:func:`masked_scatter` in place."""
+    return input.copy_(masked_scatter(input, mask, source))
+
+
+# --------------------------------------------------------------------- triangles and diagonals
+
+
+def _triangle(input: Tensor, diagonal: int, lower: bool) -> Tensor:
+    out = wrap(ops.triangle(input._array, int(diagonal), lower))
+    if state.grad and needs_graph((input,)):
+        name = "tril" if lower else "triu"
+        record(name, _triangle_vjp, (input,), (out,), (), (diagonal, lower))
+    return out
+
+
+def _triangle_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return (_triangle(grad, *node.meta),)
+
+
+def tril(input: Tensor, diagonal: int = 0) -> Tensor:
+    """Each matrix on and below the ``diagonal``-th diagonal, zero above.
+
+    Gradient: of ``input``.
+    """
+    return _triangle(input, diagonal, True)
+
+
+def triu(input: Tensor, diagonal: int = 0) -> Tensor:
+    """Each matrix on and above the ``diagonal``-th diagonal, zero below.
+
+    Gradient: of ``input``.
+    """
+    return _triangle(input, diagonal, False)
+
+
+def tril_(input: Tensor, diagonal: int = 0) -> Tensor:
+    """:func:`tril` in place."""
+    return input.copy_(tril(input, diagonal))
+
+
+def triu_(input: Tensor, diagonal: int = 0) -> Tensor:
+    """:func:`triu` in place."""
+    return input.copy_(triu(input, diagonal))
+
+
+def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """Zeros with the last dimension of ``input`` on the diagonal of two new ones.
+
+    Gradient: of ``input``.
+    """
+    ndim = input.ndim + 1
+    a, b = normalize_dim("diag_embed", dim1, ndim), normalize_dim("diag_embed", dim2, ndim)
+    if a == b:
+        raise RuntimeError(f"diag_embed: dimensions cannot be identical; got {dim1}, {dim2}")
+    size = input.shape[-1] + abs(offset)
+    rest = iter(input.shape[:-1])
+    shape = tuple(size if d in (a, b) else next(rest) for d in range(ndim))
+    how = {"offset": offset, "dim1": a, "dim2": b}
+    return view.embed(input, shape, view.ops.diagonal, how)
+
+
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """A vector as the diagonal of a matrix, or the diagonal of a matrix as a vector.
+
+    Gradient: of ``input``.
+    """
+    if input.ndim == 1:
+        return diag_embed(input, diagonal)
+    if input.ndim != 2:
+        raise RuntimeError(f"diag: Supports 1D or 2D tensors; got {input._array.layout.describe()}")
+    return view.diagonal(input, diagonal).clone()
+
+
+def trace(input: Tensor) -> Tensor:
+    """The sum of the diagonal of a matrix.
+
+    Gradient: of ``input``.
+    """
+    if input.ndim != 2:
+        raise RuntimeError(f"trace: expected a matrix; got {input._array.layout.describe()}")
+    return view.diagonal(input).sum()

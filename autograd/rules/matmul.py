@@ -1,0 +1,166 @@
+"""Matrix products, PyTorch's names and arguments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tilegrad.autograd.base import Rule
+from tilegrad.autograd.graph import Node
+from tilegrad.autograd.rules.elementwise import Scalar
+from tilegrad.autograd.rules.view import reshape, transpose, unsqueeze
+from tilegrad.engine.ops import matmul as ops
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+
+def _matmul_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, y = node.unpack()
+    left, right = node.edges[0] is not None, node.edges[1] is not None
+    return (
+        _left_gradient(grad, x, y) if left else None,
+        _right_gradient(grad, x, y) if right else None,
+    )
+
+
+def _left_gradient(grad: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """grad @ y^T, for any number of dimensions."""
+    if y.ndim == 1:
+        return unsqueeze(grad, -1) * y if x.ndim > 1 else grad * y
+    if x.ndim == 1:
+        return matmul(y, unsqueeze(grad, -1)).squeeze(-1)
+    if y.ndim == 2 and x.ndim > 2:
+        return matmul(grad, transpose(y, 0, 1))
+    return matmul(grad, transpose(y, -2, -1))
+
+
+def _right_gradient(grad: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """x^T @ grad, for any number of dimensions."""
+    if x.ndim == 1:
+        return unsqueeze(x, -1) * unsqueeze(grad, -2) if y.ndim > 1 else grad * x
+    if y.ndim == 1:
+        return matmul(transpose(x, -2, -1), unsqueeze(grad, -1)).squeeze(-1)
+    if y.ndim == 2 and x.ndim > 2:  # one product over all rows of the batch
+        rows = reshape(x, (-1, x._array.layout.shape[-1]))
+        return matmul(transpose(rows, 0, 1), reshape(grad, (-1, grad._array.layout.shape[-1])))
+    return matmul(transpose(x, -2, -1), grad)
+
+
+_matmul = Rule(ops.matmul, _matmul_vjp, saves=(0, 1))
+
+
+def _linear_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, y = node.unpack()
+    left, right, bias = (e is not None for e in node.edges)
+    return (
+        _left_gradient(grad, x, y) if left else None,
+        _right_gradient(grad, x, y) if right else None,
+        grad if bias else None,  # the graph sums it over the rows
+    )
+
+
+_linear = Rule(ops.matmul, _linear_vjp, saves=(0, 1))
+
+
+def matmul(input: Tensor, other: Tensor) -> Tensor:
+    """Matrix product; batch dimensions broadcast, vectors count as a row or a column.
+
+    Args:
+        input: (..., M, K) or (K,); other: (..., K, N) or (K,); the same dtype.
+
+    Returns:
+        (..., M, N), without the dimension a vector stood for.
+
+    Raises:
+        RuntimeError: the inner sizes or the dtypes differ.
+
+    Gradient: both; saves both.
+    """
+    return _matmul(input, other)  # type: ignore[no-any-return]
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``input @ weight.T + bias``.
+
+    Args:
+        input: (..., in_features); weight: (out_features, in_features) or (in_features,);
+        bias: (out_features,).
+    """
+    if bias is None or weight.ndim == 1:
+        out = matmul(input, weight.t())
+        return out if bias is None else out + bias
+    return _linear(input, transpose(weight, 0, 1), bias)  # type: ignore[no-any-return]
+
+
+def _dims(op: str, input: Tensor, first: int, other: Tensor, second: int) -> None:
+    if input.ndim != first or other.ndim != second:
+        raise RuntimeError(
+            f"{op}: expected a {first}-D and a {second}-D tensor; "
+            f"got {tuple(input.shape)} and {tuple(other.shape)}"
+        )
+
+
+def mm(input: Tensor, mat2: Tensor) -> Tensor:
+    """Product of two matrices."""
+    _dims("mm", input, 2, mat2, 2)
+    return matmul(input, mat2)
+
+
+def bmm(input: Tensor, mat2: Tensor) -> Tensor:
+    """Products of two batches of matrices, without broadcasting."""
+    _dims("bmm", input, 3, mat2, 3)
+    if input.shape[0] != mat2.shape[0]:
+        raise RuntimeError(
+            f"bmm: Expected size for first two dimensions of batch2 tensor to be equal; "
+            f"got {tuple(input.shape)} and {tuple(mat2.shape)}"
+        )
+    return matmul(input, mat2)
+
+
+def mv(input: Tensor, vec: Tensor) -> Tensor:
+    """Product of a matrix and a vector."""
+    _dims("mv", input, 2, vec, 1)
+    return matmul(input, vec)
+
+
+def dot(input: Tensor, tensor: Tensor) -> Tensor:
+    """Inner product of two vectors."""
+    _dims("dot", input, 1, tensor, 1)
+    return matmul(input, tensor)
+
+
+def outer(input: Tensor, vec2: Tensor) -> Tensor:
+    """Outer product of two vectors."""
+    _dims("outer", input, 1, vec2, 1)
+    return unsqueeze(input, 1) * vec2
+
+
+def addmm(
+    input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Scalar = 1, alpha: Scalar = 1
+) -> Tensor:
+    """``beta * input + alpha * mat1 @ mat2``."""
+    _dims("addmm", mat1, 2, mat2, 2)
+    return _scaled(input, matmul(mat1, mat2), beta, alpha)
+
+
+def addmv(
+    input: Tensor, mat: Tensor, vec: Tensor, *, beta: Scalar = 1, alpha: Scalar = 1
+) -> Tensor:
+    """``beta * input + alpha * mat @ vec``."""
+    _dims("addmv", mat, 2, vec, 1)
+    return _scaled(input, matmul(mat, vec), beta, alpha)
+
+
+def baddbmm(
+    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Scalar = 1, alpha: Scalar = 1
+) -> Tensor:
+    """``beta * input + alpha * batch1 @ batch2``."""
+    return _scaled(input, bmm(batch1, batch2), beta, alpha)
+
+
+def _scaled(input: Tensor, product: Tensor, beta: Scalar, alpha: Scalar) -> Tensor:
+    if alpha != 1:
+        product = product * alpha
+    if beta == 0:
+        return product
+    return product + (input if beta == 1 else input * beta)

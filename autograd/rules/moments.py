@@ -1,0 +1,252 @@
+"""Variances, norms and logsumexp, with their gradients."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from tilegrad.autograd.base import zeros_of
+from tilegrad.autograd.graph import Node, Vjp
+from tilegrad.autograd.rules import pointwise
+from tilegrad.autograd.rules.elementwise import to_dtype
+from tilegrad.autograd.rules.reduce import (
+    Dims,
+    mean,
+    only,
+    recorded,
+    reduction,
+    sum,
+    with_dims,
+)
+from tilegrad.engine.dtype import DType, bool_, get_default_dtype
+from tilegrad.engine.dtype import dtype as as_dtype
+from tilegrad.engine.ops import reduce as ops
+from tilegrad.engine.ops.elementwise import OPS, cast
+from tilegrad.engine.shape import normalize_dims
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+
+# ------------------------------------------------------------------------------------- variances
+
+
+def _var_slope(node: Node, grad: Tensor, x: Tensor) -> Tensor:
+    """d var / d x = 2 (x - mean) / (count - correction), times ``grad``."""
+    dims, keepdim, correction = node.meta
+    shape = node.inputs[0].shape
+    count = node.inputs[0].numel // max(grad.numel(), 1)
+    free = count - correction
+    scale = 2.0 / free if free > 0 else math.inf if free == 0 else math.nan
+    return with_dims(grad, shape, dims, keepdim) * scale * (x - mean(x, dims, True))
+
+
+def _var_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    (x,) = node.unpack()
+    return (_var_slope(node, grad, x),)
+
+
+def _std_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, out = node.unpack()
+    apart = pointwise.ne(out.detach(), 0)
+    return (_var_slope(node, only(apart, grad / (out * 2.0)), x),)
+
+
+def _spread_about_mean(
+    name: str, input: Tensor, dim: Any, unbiased: Any, keepdim: bool, correction: Any
+) -> tuple[Tensor, tuple[int, ...]]:
+    if isinstance(dim, bool):  # PyTorch's var(input, unbiased)
+        dim, unbiased = None, dim
+    if correction is None:
+        correction = 1 if unbiased is None or unbiased else 0
+    if not input.dtype.is_floating_point:
+        raise RuntimeError(
+            f"{name}: std and var only support floating point and complex dtypes; "
+            f"got {input._array.layout.describe()}"
+        )
+    dims = normalize_dims(name, dim, input.ndim)
+    center = ops.mean(input._array, dims, keepdim)
+    out = ops.reduce("var", input._array, dims, keepdim, center, float(correction))
+    meta = (dims, keepdim, correction)
+    if name == "var":
+        return recorded(name, _var_vjp, input, out, (0,), meta), dims
+    return recorded(name, _std_vjp, input, OPS["sqrt"](out), (0, -1), meta), dims
+
+
+def var(
+    input: Tensor,
+    dim: Dims | bool = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Tensor:
+    """The variance over ``dim``, the sum of squared deviations over ``count - correction`` (1).
+
+    Gradient: of ``input``, which is saved.
+
+    Raises:
+        RuntimeError: the dtype is not floating point.
+    """
+    return _spread_about_mean("var", input, dim, unbiased, keepdim, correction)[0]
+
+
+def std(
+    input: Tensor,
+    dim: Dims | bool = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Tensor:
+    """The standard deviation over ``dim``: the square root of :func:`var`.
+
+    Gradient: of ``input``; input and result are saved; zero where the result is.
+
+    Raises:
+        RuntimeError: the dtype is not floating point.
+    """
+    return _spread_about_mean("std", input, dim, unbiased, keepdim, correction)[0]
+
+
+def var_mean(
+    input: Tensor,
+    dim: Dims | bool = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """``(var, mean)`` over ``dim``."""
+    made, dims = _spread_about_mean("var", input, dim, unbiased, keepdim, correction)
+    return made, mean(input, dims, keepdim)
+
+
+def std_mean(
+    input: Tensor,
+    dim: Dims | bool = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """``(std, mean)`` over ``dim``."""
+    made, dims = _spread_about_mean("std", input, dim, unbiased, keepdim, correction)
+    return made, mean(input, dims, keepdim)
+
+
+# ----------------------------------------------------------------------------------------- norms
+
+
+def _norm1_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    (x,) = node.unpack()
+    dims, keepdim = node.meta
+    return (pointwise.sign(x.detach()) * with_dims(grad, node.inputs[0].shape, dims, keepdim),)
+
+
+def _norm2_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, out = node.unpack()
+    dims, keepdim = node.meta
+    share = only(pointwise.ne(out.detach(), 0), grad / out)
+    return (x * with_dims(share, node.inputs[0].shape, dims, keepdim),)
+
+
+def _norm_end_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """The elements of extreme magnitude share the gradient evenly."""
+    x, out = node.unpack()
+    dims, keepdim = node.meta
+    shape = node.inputs[0].shape
+    size, end = pointwise.abs(x.detach()), with_dims(out.detach(), shape, dims, keepdim)
+    ties = pointwise.eq(size, end)
+    share = with_dims(grad, shape, dims, keepdim) / sum(ties, dims, True)
+    return (only(ties, share) * pointwise.sign(x.detach()),)
+
+
+_NORMS: dict[float, tuple[str, Vjp, tuple[int, ...]]] = {
+    1.0: ("norm1", _norm1_vjp, (0,)),
+    2.0: ("norm2", _norm2_vjp, (0, -1)),
+}
+
+
+def norm(
+    input: Tensor,
+    p: float | str | None = "fro",
+    dim: Dims = None,
+    keepdim: bool = False,
+    *,
+    dtype: DType | None = None,
+) -> Tensor:
+    """The p-norm ``(sum |x|^p)^(1/p)`` over ``dim`` (all dimensions for None); ``"fro"`` is 2,
+    0 counts what is not zero, ``inf`` and ``-inf`` give the largest and smallest magnitude.
+
+    Gradient: of ``input``; input and result are saved.
+
+    Raises:
+        RuntimeError: the dtype is not floating point.
+    """
+    if dtype is not None:
+        input = to_dtype(input, as_dtype(dtype))
+    if not input.dtype.is_floating_point:
+        raise RuntimeError(
+            f"norm: Expected a floating point tensor; got {input._array.layout.describe()}"
+        )
+    if isinstance(p, str) and p != "fro":
+        raise RuntimeError(f'norm: p must be a number or "fro"; got {p!r}')
+    order = 2.0 if p is None or isinstance(p, str) else float(p)
+    dims = normalize_dims("norm", dim, input.ndim)
+    if order == 0:
+        count = ops.reduce("sum", cast(input._array, bool_), dims, keepdim)
+        return recorded("norm0", _norm0_vjp, input, cast(count, input.dtype), (), None)
+    if math.isinf(order):
+        size = OPS["abs"](input._array)
+        out = ops.reduce("amax" if order > 0 else "amin", size, dims, keepdim)
+        return recorded("norm_inf", _norm_end_vjp, input, out, (0, -1), (dims, keepdim))
+    if order not in _NORMS:
+        return _general_norm(input, order, dims, keepdim)
+    name, vjp, saves = _NORMS[order]
+    return reduction(name, input, dims, keepdim, vjp, saves)
+
+
+def _norm0_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return (zeros_of(node.inputs[0]),)
+
+
+def _general_norm(x: Tensor, p: float, dims: tuple[int, ...], keepdim: bool) -> Tensor:
+    plain = x.detach()
+    powers = sum(pointwise.pow(pointwise.abs(plain), p), dims, keepdim)
+    out = pointwise.pow(powers, 1.0 / p)
+    return recorded("norm", _norm_vjp, x, out._array, (0, -1), (dims, keepdim, p))
+
+
+def _norm_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """sign(x) (|x| / norm)^(p - 1), with 0 at x = 0."""
+    x, out = node.unpack()
+    dims, keepdim, p = node.meta
+    shape = node.inputs[0].shape
+    grad, out = (with_dims(t, shape, dims, keepdim) for t in (grad, out))
+    share = only(pointwise.ne(out.detach(), 0), grad / pointwise.pow(out, p - 1.0))
+    slope = pointwise.sign(x.detach()) * pointwise.pow(pointwise.abs(x), p - 1.0)
+    return (only(pointwise.ne(x.detach(), 0), slope) * share,)
+
+
+# ------------------------------------------------------------------------------------- logsumexp
+
+
+def _logsumexp_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, out = node.unpack()
+    dims, keepdim = node.meta
+    shape = node.inputs[0].shape
+    grad, out = (with_dims(t, shape, dims, keepdim) for t in (grad, out))
+    return (grad * pointwise.exp(x - out),)
+
+
+def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
+    """``log(sum(exp(x)))`` over ``dim``, by the largest element so that nothing overflows.
+
+    Gradient: of ``input``; input and result are saved.
+    """
+    if not input.dtype.is_floating_point:
+        input = to_dtype(input, get_default_dtype())
+    dims = normalize_dims("logsumexp", dim, input.ndim)
+    out = ops.logsumexp(input._array, dims, keepdim)
+    return recorded("logsumexp", _logsumexp_vjp, input, out, (0, -1), (dims, keepdim))

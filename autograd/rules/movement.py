@@ -1,0 +1,322 @@
+"""Joining, flipping, rolling, padding and repeating: the elements move, nothing is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tilegrad.autograd.base import Rule, TensorBase, zeros_of
+from tilegrad.autograd.graph import Node
+from tilegrad.autograd.rules import view as views
+from tilegrad.autograd.rules.pointwise import clone
+from tilegrad.engine.ops import movement as ops
+from tilegrad.engine.shape import Shape, normalize_dim
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+Result = tuple["Tensor | None", ...]
+
+
+# ---------------------------------------------------------------------------------------- joining
+
+
+def _cat_vjp(node: Node, grad: Tensor) -> Result:
+    layout = grad._array.layout
+    axis = normalize_dim("cat", node.meta["dim"], layout.ndim)
+    gradients: list[Tensor | None] = []
+    at = 0
+    for edge, kind in zip(node.edges, node.inputs, strict=True):
+        if kind.shape == (0,):  # ignored by the forward
+            gradients.append(zeros_of(kind))
+            continue
+        size = kind.shape[axis]
+        gradients.append(None if edge is None else views.narrow(grad, axis, at, size))
+        at += size
+    return tuple(gradients)
+
+
+def _stack_vjp(node: Node, grad: Tensor) -> Result:
+    dim = node.meta["dim"]
+    return tuple(
+        None if edge is None else views.select(grad, dim, index)
+        for index, edge in enumerate(node.edges)
+    )
+
+
+_cat = Rule(ops.cat, _cat_vjp)
+_stack = Rule(ops.stack, _stack_vjp)
+
+
+def _tensors(op: str, tensors: Any) -> tuple[Tensor, ...]:
+    if isinstance(tensors, TensorBase):
+        raise TypeError(f"{op}: tensors must be a tuple of Tensors; got Tensor")
+    result = tuple(tensors)
+    for place, item in enumerate(result):
+        if not isinstance(item, TensorBase):
+            raise TypeError(
+                f"{op}: expected Tensor as element {place} in argument 0; got {type(item).__name__}"
+            )
+    return result
+
+
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """The tensors one after the other along ``dim``, in their common dtype.
+
+    Raises:
+        RuntimeError: sizes differ in another dimension, or nothing is given.
+    """
+    made: Tensor = _cat(*_tensors("cat", tensors), dim=dim)
+    return made
+
+
+concat = concatenate = cat
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """The tensors, all of one shape, along a new dimension ``dim``.
+
+    Raises:
+        RuntimeError: shapes differ, or nothing is given.
+    """
+    made: Tensor = _stack(*_tensors("stack", tensors), dim=dim)
+    return made
+
+
+# --------------------------------------------------------------------------------- flip and roll
+
+
+def _flip_vjp(node: Node, grad: Tensor) -> Result:
+    return (_flip(grad, dims=node.meta["dims"]),)
+
+
+def _roll_vjp(node: Node, grad: Tensor) -> Result:
+    shifts, dims = node.meta["shifts"], node.meta["dims"]
+    return (_roll(grad, shifts=tuple([-s for s in shifts]), dims=dims),)
+
+
+_flip = Rule(ops.flip, _flip_vjp)
+_roll = Rule(ops.roll, _roll_vjp)
+
+
+def flip(input: Tensor, dims: int | Sequence[int]) -> Tensor:
+    """A copy with the order of elements along ``dims`` reversed."""
+    made: Tensor = _flip(input, dims=(dims,) if isinstance(dims, int) else tuple(dims))
+    return made
+
+
+def fliplr(input: Tensor) -> Tensor:
+    """Columns in reverse order."""
+    if input.ndim < 2:
+        raise RuntimeError(f"fliplr: Input must be >= 2-d; got {input.ndim}-d")
+    return flip(input, (1,))
+
+
+def flipud(input: Tensor) -> Tensor:
+    """Rows in reverse order."""
+    if input.ndim < 1:
+        raise RuntimeError("flipud: Input must be >= 1-d; got 0-d")
+    return flip(input, (0,))
+
+
+def roll(
+    input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None
+) -> Tensor:
+    """Elements moved on by ``shifts`` along ``dims``, those that fall off coming back in front.
+
+    Without ``dims`` the tensor is rolled as if it were flat.
+
+    Raises:
+        RuntimeError: there is not one shift per dimension.
+    """
+    by = (shifts,) if isinstance(shifts, int) else tuple(shifts)
+    along = () if dims is None else (dims,) if isinstance(dims, int) else tuple(dims)
+    if not along and len(by) == 1:
+        flat = views.reshape(input, (-1,))
+        return views.view(_roll(flat, shifts=by, dims=(0,)), input.shape)
+    if len(by) != len(along):
+        raise RuntimeError(
+            f"roll: shifts and dimensions must align; got shifts {len(by)}, dims {len(along)}"
+        )
+    made: Tensor = _roll(input, shifts=by, dims=along)
+    return made
+
+
+def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
+    """A copy turned ``k`` times by 90 degrees, from the first of ``dims`` towards the second."""
+    if len(dims) != 2 or dims[0] % max(input.ndim, 1) == dims[1] % max(input.ndim, 1):
+        raise RuntimeError(f"rot90: expected two different rotation dims; got {tuple(dims)}")
+    turns = k % 4
+    if turns == 0:
+        return clone(input)
+    if turns == 2:
+        return flip(input, dims)
+    return views.transpose(flip(input, (dims[1] if turns == 1 else dims[0],)), *dims)
+
+
+# ---------------------------------------------------------------------------------------- padding
+
+
+def _pad(*arrays: Any, params: tuple[Any, ...] = (), **how: Any) -> Any:
+    return ops.pad(*arrays, **how)
+
+
+def _pad_vjp(node: Node, grad: Tensor) -> Result:
+    if node.meta["mode"] == "constant":
+        back = tuple([(-before, -after) for before, after in node.meta["pairs"]])
+        return (_pad_rule(grad, pairs=back, mode="constant", value=0),)
+    for axis, (before, after) in enumerate(node.meta["pairs"]):
+        if before or after:
+            size = node.inputs[0].shape[axis]
+            grad = _fold(grad, axis, size, before, after, node.meta["mode"])
+    return (grad,)
+
+
+def _fold(grad: Tensor, axis: int, size: int, before: int, after: int, mode: str) -> Tensor:
+    """Add the gradients of the borders to the elements they were copied from."""
+    total = views.narrow(grad, axis, before, size)
+    borders = ((0, before, True), (before + size, after, False))
+    for begin, length, leading in borders:
+        if not length:
+            continue
+        part = views.narrow(grad, axis, begin, length)
+        if mode == "replicate":
+            part = part.sum(axis, keepdim=True)  # type: ignore[attr-defined]
+            place = 0 if leading else size - 1
+        elif mode == "reflect":
+            part = flip(part, (axis,))
+            place = 1 if leading else size - 1 - length
+        else:
+            place = size - length if leading else 0
+        total = total + _along(part, axis, place, size)  # type: ignore[operator]
+    return total
+
+
+def _along(part: Tensor, axis: int, place: int, size: int) -> Tensor:
+    """``part`` within zeros of ``size`` along ``axis``, from ``place`` on."""
+    rest = size - place - part.shape[axis]
+    pairs = tuple([(place, rest) if a == axis else (0, 0) for a in range(part.ndim)])
+    made: Tensor = _pad_rule(part, pairs=pairs, mode="constant", value=0)
+    return made
+
+
+_pad.__name__ = "pad"
+_pad_rule = Rule(_pad, _pad_vjp)
+
+
+def pad(
+    input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
+) -> Tensor:
+    """``input`` with elements put before and after it in its last dimensions.
+
+    Args:
+        pad: (before, after) of the last dimension, then of the one before it, …; negative numbers
+            cut elements off.
+        mode: ``constant``, ``reflect`` (mirrored, the edge not repeated), ``replicate`` (the edge
+            repeated) or ``circular``.
+        value: of constant padding, 0 unless given.
+
+    Raises:
+        RuntimeError: ``pad`` does not fit the dimensions, or a border is wider than its source.
+        NotImplementedError: unknown mode.
+    """
+    if len(pad) % 2 or len(pad) // 2 > input.ndim:
+        raise RuntimeError(
+            f"pad: Padding length must be divisible by 2 and at most twice the number of "
+            f"dimensions of the input ({input.ndim}); got {tuple(pad)}"
+        )
+    if mode not in ("constant", "reflect", "replicate", "circular"):
+        raise NotImplementedError(f"pad: Unrecognised padding mode {mode}")
+    if mode != "constant" and value:
+        raise ValueError(f'pad: Padding mode "{mode}" doesn\'t take in value argument')
+    pairs = [(0, 0)] * input.ndim
+    for place in range(len(pad) // 2):
+        pairs[-1 - place] = (int(pad[2 * place]), int(pad[2 * place + 1]))
+    if mode != "constant":
+        for axis, (before, after) in enumerate(pairs):
+            if before < 0 or after < 0:
+                cut = max(-before, 0)
+                kept = input.shape[axis] - cut - max(-after, 0)
+                input = views.narrow(input, axis, cut, kept)
+        pairs = [(max(before, 0), max(after, 0)) for before, after in pairs]
+    made: Tensor = _pad_rule(input, pairs=tuple(pairs), mode=mode, value=value or 0)
+    return made
+
+
+# -------------------------------------------------------------------------------------- repeating
+
+
+def _expanded(x: Tensor, apart: Shape, wide: Shape, shape: Shape) -> Tensor:
+    """A copy of ``x``, seen in the shape ``apart``, expanded to ``wide``, then merged."""
+    result = views.reshape(views.expand(views.view(x, apart), wide), shape)
+    return clone(result) if result._array.storage is x._array.storage else result
+
+
+def repeat(input: Tensor, *sizes: Any) -> Tensor:
+    """The whole tensor ``sizes[d]`` times along each dimension; new dimensions go in front.
+
+    Raises:
+        RuntimeError: fewer sizes than dimensions.
+    """
+    times = tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes
+    lead = len(times) - input.ndim
+    if lead < 0 or any(t < 0 for t in times):
+        raise RuntimeError(
+            f"repeat: Number of dimensions of repeat dims can not be smaller than number of "
+            f"dimensions of tensor; got {tuple(times)} for {tuple(input.shape)}"
+        )
+    old = (1,) * lead + tuple(input.shape)
+    apart = tuple([n for size in old for n in (1, size)])
+    wide = tuple([n for pair in zip(times, old, strict=True) for n in pair])
+    return _expanded(input, apart, wide, tuple([t * n for t, n in zip(times, old, strict=True)]))
+
+
+def tile(input: Tensor, *dims: Any) -> Tensor:
+    """As :func:`repeat`, with missing leading repeats taken as 1."""
+    times = tuple(dims[0]) if len(dims) == 1 and not isinstance(dims[0], int) else dims
+    return repeat(input, (1,) * (input.ndim - len(times)) + times)
+
+
+def repeat_interleave(
+    input: Tensor,
+    repeats: int | Tensor,
+    dim: int | None = None,
+    *,
+    output_size: int | None = None,
+) -> Tensor:
+    """Each element ``repeats`` times in a row along ``dim``, or of the flat tensor without it.
+
+    Args:
+        repeats: one number, or an integer tensor with one per element of ``dim``.
+    """
+    if dim is None:
+        input, dim = views.reshape(input, (-1,)), 0
+    axis = normalize_dim("repeat_interleave", dim, input.ndim)
+    if isinstance(repeats, TensorBase) and repeats._array.layout.numel == 1:
+        repeats = int(repeats.item())  # type: ignore[attr-defined]
+    if isinstance(repeats, TensorBase):
+        return _select_repeated(input, repeats, axis, output_size)  # type: ignore[arg-type]
+    count = int(repeats)
+    if count < 0:
+        raise RuntimeError(f"repeat_interleave: repeats has to be non-negative; got {count}")
+    shape = tuple(input.shape) or (1,)
+    before, after = shape[: axis + 1], shape[axis + 1 :]
+    merged = (*shape[:axis], shape[axis] * count, *after)
+    return _expanded(input, (*before, 1, *after), (*before, count, *after), merged)
+
+
+def _select_repeated(input: Tensor, repeats: Tensor, axis: int, total: int | None) -> Tensor:
+    from tilegrad.autograd.base import wrap
+    from tilegrad.autograd.rules.index import index_select
+
+    if repeats._array.dtype.is_floating_point or repeats.ndim != 1:
+        raise RuntimeError(
+            f"repeat_interleave: repeats must be an int or a 1-D integer tensor; "
+            f"got {repeats._array.layout.describe()}"
+        )
+    if repeats.shape[0] != input.shape[axis]:
+        raise RuntimeError(
+            f"repeat_interleave: repeats must have the same size as input along dim; "
+            f"got {repeats.shape[0]} for {input.shape[axis]}"
+        )
+    return index_select(input, axis, wrap(ops.repeated_indices(repeats._array, total)))

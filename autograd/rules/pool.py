@@ -1,0 +1,294 @@
+"""Pools, PyTorch's names and arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tilegrad.autograd.base import Rule, needs_graph
+from tilegrad.autograd.graph import Node
+from tilegrad.autograd.mode import state
+from tilegrad.autograd.rules.view import squeeze, unsqueeze
+from tilegrad.engine.ops import pool as ops
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+Sizes = int | Sequence[int]
+
+
+def _max_vjp(node: Node, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+    (index,) = node.unpack()
+    return (_put(grad, index, size=node.inputs[0].shape[2:]),)
+
+
+def _put_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    (index,) = node.unpack()
+    return _take(grad, index), None
+
+
+def _take_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    (index,) = node.unpack()
+    return _put(grad, index, size=node.inputs[0].shape[2:]), None
+
+
+def _mean_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return (_mean_input(grad, size=node.inputs[0].shape[2:], **node.meta),)
+
+
+def _mean_input_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return (_mean(grad, **{k: v for k, v in node.meta.items() if k != "size"}),)
+
+
+_max = Rule(ops.max_pool, _max_vjp, (-2,))
+_max_values = Rule(ops.max_pool, None)
+_put = Rule(ops.pool_put, _put_vjp, (1,))
+_take = Rule(ops.pool_take, _take_vjp, (1,))
+_mean = Rule(ops.avg_pool, _mean_vjp)
+_mean_input = Rule(ops.avg_pool_input, _mean_input_vjp)
+
+
+# ------------------------------------------------------------------------------------ functions
+
+
+def _apply(op: str, input: Tensor, dims: int, run: Callable[[Tensor], Any]) -> Any:
+    """``run`` on the batched input; a missing batch dimension is added and taken off again.
+
+    Raises:
+        RuntimeError: the number of dimensions is neither ``dims + 1`` nor ``dims + 2``, or a size
+            other than the batch's is 0.
+    """
+    if input.ndim not in (dims + 1, dims + 2) or 0 in input.shape[input.ndim - dims - 1 :]:
+        raise RuntimeError(
+            f"{op}: Expected {dims + 1}D or {dims + 2}D (batch mode) tensor with optional 0 dim "
+            f"batch size for input, but got: {list(input.shape)}"
+        )
+    if input.ndim == dims + 2:
+        return run(input)
+    out = run(unsqueeze(input, 0))
+    return tuple([squeeze(o, 0) for o in out]) if isinstance(out, tuple) else squeeze(out, 0)
+
+
+def _max_pool(
+    dims: int,
+    input: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None,
+    padding: Sizes,
+    dilation: Sizes,
+    ceil_mode: bool,
+    return_indices: bool,
+) -> Any:
+    op = f"max_pool{dims}d"
+
+    def run(x: Tensor) -> Any:
+        how = ops.resolve(
+            op, x._array.layout.shape[2:], kernel_size, stride, padding, dilation, ceil_mode
+        )
+        return _maxima(x, return_indices, how)
+
+    return _apply(op, input, dims, run)
+
+
+def _maxima(x: Tensor, return_indices: bool, how: dict[str, Any]) -> Any:
+    """The values, and the indices if asked for; they are computed only where somebody needs them."""
+    if not return_indices and not (state.grad and needs_graph((x,))):
+        return _max_values(x, indexed=False, **how)
+    values, indices = _max(x, indexed=True, **how)
+    return (values, indices) if return_indices else values
+
+
+def _avg_pool(
+    dims: int,
+    input: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None,
+    padding: Sizes,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None = None,
+) -> Tensor:
+    op = f"avg_pool{dims}d"
+    if divisor_override == 0:
+        raise RuntimeError(f"{op}: divisor must be not zero")
+
+    def run(x: Tensor) -> Any:
+        size = x._array.layout.shape[2:]
+        how = ops.resolve(op, size, kernel_size, stride, padding, 1, ceil_mode)
+        return _mean(x, include_pad=count_include_pad, divisor=divisor_override, **how)
+
+    return _apply(op, input, dims, run)  # type: ignore[no-any-return]
+
+
+def _adaptive_size(op: str, x: Tensor, dims: int, output_size: Any) -> tuple[int, ...]:
+    """The sizes asked for, None standing for the input's."""
+    given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * dims
+    if len(given) != dims:
+        raise RuntimeError(f"{op}: output_size must be one int or {dims} ints; got {output_size}")
+    sizes = x._array.layout.shape[2:]
+    out = tuple(n if g is None else int(g) for g, n in zip(given, sizes, strict=True))
+    if any(n < 0 for n in out):
+        raise RuntimeError(
+            f"{op}: elements of output_size must be greater than or equal to 0; got {output_size}"
+        )
+    return out
+
+
+def _adaptive_avg(dims: int, input: Tensor, output_size: Any) -> Tensor:
+    op = f"adaptive_avg_pool{dims}d"
+
+    def run(x: Tensor) -> Any:
+        return _mean(x, adaptive=True, out=_adaptive_size(op, x, dims, output_size))
+
+    return _apply(op, input, dims, run)  # type: ignore[no-any-return]
+
+
+def _adaptive_max(dims: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
+    op = f"adaptive_max_pool{dims}d"
+
+    def run(x: Tensor) -> Any:
+        out = _adaptive_size(op, x, dims, output_size)
+        return _maxima(x, return_indices, {"adaptive": True, "out": out})
+
+    return _apply(op, input, dims, run)
+
+
+def max_pool1d(
+    input: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The largest element of each window of (N, C, L) or (C, L).
+
+    Args:
+        input: float32 or float64. stride: ``kernel_size`` if None. padding: of minus infinity.
+        ceil_mode: a last, partial window counts too.
+        return_indices: also return where in the plane each was (int64); the first among equals.
+    Returns:
+        (N, C, L') with L' = (L + 2 padding - dilation (kernel_size - 1) - 1) / stride + 1, rounded.
+    Raises:
+        RuntimeError: sizes out of range.
+    Gradient: flows to the element that was taken; saves the indices.
+    """
+    return _max_pool(
+        1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
+    )
+
+
+def max_pool2d(
+    input: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """:func:`max_pool1d` over two dimensions: (N, C, H, W) or (C, H, W)."""
+    return _max_pool(
+        2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
+    )
+
+
+def max_pool3d(
+    input: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """:func:`max_pool1d` over three dimensions: (N, C, D, H, W) or (C, D, H, W)."""
+    return _max_pool(
+        3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
+    )
+
+
+def avg_pool1d(
+    input: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """The mean of each window of (N, C, L) or (C, L).
+
+    Args:
+        input: float32 or float64. stride: ``kernel_size`` if None. padding: of zeros.
+        ceil_mode: a last, partial window counts too.
+        count_include_pad: whether padding counts in the mean's divisor.
+    Returns:
+        (N, C, L') with L' = (L + 2 padding - kernel_size) / stride + 1, rounded.
+    Raises:
+        RuntimeError: sizes out of range.
+    Gradient: the adjoint; saves nothing.
+    """
+    return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad)
+
+
+def avg_pool2d(
+    input: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """:func:`avg_pool1d` over two dimensions; ``divisor_override`` replaces the divisor."""
+    return _avg_pool(
+        2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+    )
+
+
+def avg_pool3d(
+    input: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """:func:`avg_pool1d` over three dimensions; ``divisor_override`` replaces the divisor."""
+    return _avg_pool(
+        3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+    )
+
+
+def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
+    """The mean of each of ``output_size`` windows that cover (N, C, L) or (C, L) evenly.
+
+    Window ``o`` runs from floor(o L / output_size) to ceil((o + 1) L / output_size).
+
+    Raises:
+        RuntimeError: sizes out of range.
+    Gradient: the adjoint; saves nothing.
+    """
+    return _adaptive_avg(1, input, output_size)
+
+
+def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
+    """:func:`adaptive_avg_pool1d` over two dimensions; None keeps a size."""
+    return _adaptive_avg(2, input, output_size)
+
+
+def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
+    """:func:`adaptive_avg_pool1d` over three dimensions; None keeps a size."""
+    return _adaptive_avg(3, input, output_size)
+
+
+def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """The largest element of the windows of :func:`adaptive_avg_pool1d`."""
+    return _adaptive_max(1, input, output_size, return_indices)
+
+
+def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """The largest element of the windows of :func:`adaptive_avg_pool2d`."""
+    return _adaptive_max(2, input, output_size, return_indices)

@@ -1,0 +1,227 @@
+"""Sums, products and truth over dimensions, with their gradients."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tilegrad.autograd.base import needs_graph, record, wrap
+from tilegrad.autograd.graph import Node, Vjp
+from tilegrad.autograd.mode import state
+from tilegrad.autograd.rules import pointwise, view
+from tilegrad.autograd.rules.elementwise import apply, to_dtype
+from tilegrad.engine.array import Array
+from tilegrad.engine.dtype import DType, bool_, uint8
+from tilegrad.engine.dtype import dtype as as_dtype
+from tilegrad.engine.ops import reduce as ops
+from tilegrad.engine.ops.elementwise import OPS, cast, scalar
+from tilegrad.engine.shape import Shape, normalize_dims, reduced_shape
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+Dims = int | Sequence[int] | None
+
+
+def reduction(
+    name: str,
+    x: Tensor,
+    dims: Shape,
+    keepdim: bool,
+    vjp: Vjp | None = None,
+    saves: tuple[int, ...] = (),
+) -> Tensor:
+    """Run a reduction and record it; the node's meta is ``(dims, keepdim)``."""
+    return recorded(name, vjp, x, ops.reduce(name, x._array, dims, keepdim), saves, (dims, keepdim))
+
+
+def recorded(
+    name: str, vjp: Vjp | None, x: Tensor, array: Array, saves: tuple[int, ...], meta: Any
+) -> Tensor:
+    """The tensor over ``array``, recorded as what ``name`` made of ``x``."""
+    out = wrap(array)
+    if state.grad and vjp is not None and needs_graph((x,)):
+        record(name, vjp, (x,), (out,), saves, meta)
+    return out
+
+
+def _spread(node: Node, grad: Tensor) -> Tensor:
+    """``grad`` (or anything shaped as the result) as a view that broadcasts over the input."""
+    dims, keepdim = node.meta
+    return with_dims(grad, node.inputs[0].shape, dims, keepdim)
+
+
+def with_dims(value: Tensor, shape: Shape, dims: Shape, keepdim: bool) -> Tensor:
+    """A reduction's result with its reduced dimensions back, of size 1."""
+    return value if keepdim else view.view(value, reduced_shape(shape, dims, True))
+
+
+def only(mask: Tensor, value: Tensor) -> Tensor:
+    """``value`` where the mask is set, zero elsewhere (also where ``value`` is not finite)."""
+    zero = wrap(scalar(0.0, value.dtype, value.device))
+    return apply(OPS["where"], mask, value, zero)
+
+
+def _sum_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return (view.expand(_spread(node, grad), node.inputs[0].shape),)
+
+
+def sum(
+    input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
+    """The sum over ``dim`` (all dimensions for None); integers and bool give int64.
+
+    Gradient: of ``input``.
+    """
+    if dtype is not None:
+        input = to_dtype(input, as_dtype(dtype))
+        if not input.dtype.is_floating_point:
+            return to_dtype(sum(input, dim, keepdim), as_dtype(dtype))
+    dims = normalize_dims("sum", dim, input.ndim)
+    return reduction("sum", input, dims, keepdim, _sum_vjp)
+
+
+def sum_to_size(input: Tensor, *size: Any) -> Tensor:
+    """``input`` summed over the dimensions along which ``size`` broadcasts to its shape.
+
+    Raises:
+        RuntimeError: ``size`` does not broadcast to the shape of ``input``.
+    """
+    shape: Shape = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
+    have = input._array.layout.shape
+    lead = len(have) - len(shape)
+    if lead < 0 or builtins.any(
+        s not in (1, h) for s, h in zip(shape, have[max(lead, 0) :], strict=True)
+    ):
+        raise RuntimeError(f"sum_to_size: size {shape} is not expandable to size {have}")
+    if have == shape:
+        return input
+    dims = tuple(a for a, h in enumerate(have) if a < lead or (shape[a - lead] == 1 and h != 1))
+    kept = reduction("sum", input, dims, True, _sum_vjp) if dims else input
+    return view.view(kept, shape) if lead else kept
+
+
+def _mean_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    count = node.inputs[0].numel // builtins.max(grad.numel(), 1)
+    return (view.expand(_spread(node, grad) * (1.0 / count), node.inputs[0].shape),)
+
+
+def mean(
+    input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
+    """The mean over ``dim`` (all dimensions for None) of a floating-point tensor.
+
+    Gradient: of ``input``.
+
+    Raises:
+        RuntimeError: the dtype is not floating point.
+    """
+    if dtype is not None:
+        input = to_dtype(input, as_dtype(dtype))
+    if not input.dtype.is_floating_point:
+        raise RuntimeError(
+            f"mean: could not infer output dtype. Input dtype must be either a floating point or "
+            f"complex dtype. Got: {input.dtype.name}"
+        )
+    dims = normalize_dims("mean", dim, input.ndim)
+    out = ops.mean(input._array, dims, keepdim)
+    return recorded("mean", _mean_vjp, input, out, (), (dims, keepdim))
+
+
+def nansum(
+    input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
+    """The sum over ``dim``, NaN counting as zero.
+
+    Gradient: of ``input``, which is saved; zero at NaN.
+    """
+    if dtype is not None:
+        input = to_dtype(input, as_dtype(dtype))
+    if not input.dtype.is_floating_point:
+        return sum(input, dim, keepdim)
+    dims = normalize_dims("nansum", dim, input.ndim)
+    return reduction("nansum", input, dims, keepdim, _nansum_vjp, (0,))
+
+
+def _nansum_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    (x,) = node.unpack()
+    number = pointwise.eq(x.detach(), x.detach())
+    return (only(number, _spread(node, grad)),)
+
+
+def nanmean(
+    input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
+    """The mean over ``dim`` of what is not NaN.
+
+    Gradient: of ``input``; zero at NaN.
+    """
+    count = sum(pointwise.eq(input.detach(), input.detach()), dim, keepdim)
+    return nansum(input, dim, keepdim, dtype=dtype) / count
+
+
+# -------------------------------------------------------------------------------------- products
+
+
+def prod(
+    input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
+    """The product over ``dim`` (all dimensions for None); integers and bool give int64.
+
+    Gradient: of ``input``; input and result are saved.
+    """
+    if dtype is not None:
+        input = to_dtype(input, as_dtype(dtype))
+        if not input.dtype.is_floating_point:
+            return to_dtype(prod(input, dim, keepdim), as_dtype(dtype))
+    dims = normalize_dims("prod", dim, input.ndim)
+    return reduction("prod", input, dims, keepdim, _prod_vjp, (0, -1))
+
+
+def _prod_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """``product / x``, or where a zero makes that impossible the product of the other elements."""
+    x, out = node.unpack()
+    dims, keepdim = node.meta
+    shape = node.inputs[0].shape
+    grad, out = (with_dims(t, shape, dims, keepdim) for t in (grad, out))
+    if bool(all(x.detach()).item()):
+        return (grad * out / x,)
+    return (grad * _product_of_others(x, dims),)
+
+
+def _product_of_others(x: Tensor, dims: Shape) -> Tensor:
+    """For every element the product of all others over ``dims``."""
+    from tilegrad.autograd.rules.scan import exclusive_product
+
+    keep = [a for a in range(x.ndim) if a not in dims]
+    order = [*keep, *dims]
+    last = view.permute(x, order)
+    flat = view.reshape(last, [*(x.shape[a] for a in keep), -1])
+    others = exclusive_product(flat, False) * exclusive_product(flat, True)
+    back = view.view(others, [x.shape[a] for a in order])
+    return view.permute(back, [order.index(a) for a in range(x.ndim)])
+
+
+# ----------------------------------------------------------------------------------------- truth
+
+
+def any(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """Whether some element over ``dim`` is not zero; uint8 stays uint8, as in PyTorch."""
+    return _truth("any", input, dim, keepdim)
+
+
+def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """Whether every element over ``dim`` is not zero; uint8 stays uint8, as in PyTorch."""
+    return _truth("all", input, dim, keepdim)
+
+
+def _truth(name: str, x: Tensor, dim: Dims, keepdim: bool) -> Tensor:
+    out = reduction(name, x, normalize_dims(name, dim, x.ndim), keepdim)
+    return to_dtype(out, uint8) if x.dtype is uint8 else out
+
+
+def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
+    """How many elements over ``dim`` are not zero, as int64."""
+    dims = normalize_dims("count_nonzero", dim, input.ndim)
+    return wrap(ops.reduce("sum", cast(input._array, bool_), dims))

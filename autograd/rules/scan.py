@@ -1,0 +1,196 @@
+"""Cumulative functions along one dimension, with their gradients."""
+
+from __future__ import annotations
+
+import math
+from collections import namedtuple
+from typing import TYPE_CHECKING, Any
+
+from tilegrad.autograd.base import needs_graph, record, wrap, zeros_of
+from tilegrad.autograd.graph import Node
+from tilegrad.autograd.mode import state
+from tilegrad.autograd.rules import pointwise, view
+from tilegrad.autograd.rules.elementwise import apply, to_dtype
+from tilegrad.autograd.rules.reduce import all, recorded
+from tilegrad.engine.dtype import DType
+from tilegrad.engine.dtype import dtype as as_dtype
+from tilegrad.engine.ops import scan as ops
+from tilegrad.engine.ops.elementwise import OPS, scalar
+from tilegrad.engine.shape import normalize_dim
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+cummax_result = namedtuple("cummax", "values indices")
+cummin_result = namedtuple("cummin", "values indices")
+
+
+def _sum_from(x: Tensor, dim: int, reverse: bool) -> Tensor:
+    """The cumulative sum in either direction; each is the other's gradient."""
+    out = ops.scan("cumsum", x._array, dim, reverse)
+    return recorded("cumsum", _cumsum_vjp, x, out, (), (dim, reverse))
+
+
+def _cumsum_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    dim, reverse = node.meta
+    return (_sum_from(grad, dim, not reverse),)
+
+
+def _operand(name: str, input: Tensor, dim: int, dtype: DType | None) -> tuple[Tensor, int]:
+    return to_dtype(input, as_dtype(dtype)) if dtype is not None else input, normalize_dim(
+        name, dim, input.ndim
+    )
+
+
+def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
+    """Sums of the elements up to each one along ``dim``; integers and bool give int64.
+
+    Gradient: of ``input``: the cumulative sum from the end.
+    """
+    x, axis = _operand("cumsum", input, dim, dtype)
+    return _as_asked(_sum_from(x, axis, False), dtype)
+
+
+def _as_asked(result: Tensor, dtype: DType | None) -> Tensor:
+    return result if dtype is None else to_dtype(result, as_dtype(dtype))
+
+
+def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
+    """Products of the elements up to each one along ``dim``; integers and bool give int64.
+
+    Gradient: of ``input``; input and result are saved.
+    """
+    x, axis = _operand("cumprod", input, dim, dtype)
+    return _as_asked(_product(x, axis), dtype)
+
+
+def _product(x: Tensor, dim: int) -> Tensor:
+    return recorded("cumprod", _cumprod_vjp, x, ops.scan("cumprod", x._array, dim), (0, -1), dim)
+
+
+def _cumprod_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """``sum over k >= i of g_k out_k / x_i``; where a zero forbids that, without the division."""
+    x, out = node.unpack()
+    dim = node.meta
+    if bool(all(x.detach()).item()):
+        return (_sum_from(grad * out, dim, True) / x,)
+    return (_cumprod_slope(x, grad, dim),)
+
+
+def _cumprod_slope(x: Tensor, grad: Tensor, dim: int) -> Tensor:
+    """Element i gets (product before i) * sum over k >= i of g_k * (product of i+1 … k).
+
+    The sum obeys s_i = g_i + x_(i+1) s_(i+1), so one pass from the end finds it.
+    """
+    from tilegrad.autograd.rules.movement import stack
+
+    if x.ndim == 0:
+        return grad
+    size = x.shape[dim]
+    tails: list[Tensor] = []
+    for i in range(size - 1, -1, -1):
+        here = view.select(grad, dim, i)
+        tails.append(here if not tails else here + view.select(x, dim, i + 1) * tails[-1])
+    return exclusive_product(x, False, dim) * stack(tails[::-1], dim)
+
+
+def exclusive_product(x: Tensor, reverse: bool, dim: int = -1) -> Tensor:
+    """For every element the product of those before it (after it, with ``reverse``)."""
+    axis = normalize_dim("cumprod", dim, x.ndim)
+    out = ops.scan("cumprod", x._array, axis, reverse, True)
+    return recorded("exclusive_product", _exclusive_vjp, x, out, (0,), (axis, reverse))
+
+
+def _exclusive_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """As for cumprod, where output k stands for the product of the elements before it:
+    s_i = g_(i+1) + x_(i+1) s_(i+1), and nothing follows the last element.
+    """
+    from tilegrad.autograd.rules.movement import stack
+
+    (x,) = node.unpack()
+    dim, reverse = node.meta
+    size = x.shape[dim]
+    order = range(size) if reverse else range(size - 1, -1, -1)
+    slopes: dict[int, Tensor] = {}
+    after: int | None = None
+    for i in order:
+        if after is None:
+            slopes[i] = view.select(grad, dim, i) * 0.0
+        else:
+            slopes[i] = view.select(grad, dim, after) + view.select(x, dim, after) * slopes[after]
+        after = i
+    sums = stack([slopes[i] for i in range(size)], dim)
+    return (exclusive_product(x, reverse, dim) * sums,)
+
+
+def logcumsumexp(input: Tensor, dim: int) -> Tensor:
+    """``log(cumsum(exp(x)))`` along ``dim``, without overflow.
+
+    Gradient: of ``input``; input and result are saved.
+    """
+    axis = normalize_dim("logcumsumexp", dim, input.ndim)
+    if not input.dtype.is_floating_point:
+        raise RuntimeError(
+            f"logcumsumexp: not implemented for '{input.dtype.name}'; floating point is needed"
+        )
+    return _log_sum(input, axis, False)
+
+
+def _log_sum(x: Tensor, dim: int, reverse: bool) -> Tensor:
+    out = ops.scan("logcumsumexp", x._array, dim, reverse)
+    return recorded("logcumsumexp", _logcumsumexp_vjp, x, out, (0, -1), (dim, reverse))
+
+
+def _logcumsumexp_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """``sum over k >= i of g_k e^(x_i - out_k)``, its positive and negative terms summed apart in
+    logarithms.
+    """
+    x, out = node.unpack()
+    dim, reverse = node.meta
+    total: Tensor | None = None
+    out = _where(pointwise.ne(out.detach(), -math.inf), out, 0.0)
+    for sign in (1.0, -1.0):
+        size = grad * sign
+        some = pointwise.gt(size.detach(), 0.0)
+        part = _where(some, pointwise.log(_where(some, size, 1.0)) - out, -math.inf)
+        slope = pointwise.exp(_log_sum(part, dim, not reverse) + x) * sign
+        total = slope if total is None else total + slope
+    return (total,)
+
+
+def _where(mask: Tensor, value: Tensor, other: float) -> Tensor:
+    return apply(OPS["where"], mask, value, wrap(scalar(other, value.dtype, value.device)))
+
+
+def _running(name: str, input: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    axis = normalize_dim(name, dim, input.ndim)
+    values, where = (wrap(a) for a in ops.extreme(name == "cummax", input._array, axis))
+    if state.grad and needs_graph((input,)):
+        record(name, _running_vjp, (input,), (values, where), (), (axis, where))
+    return values, where
+
+
+def _running_vjp(node: Node, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    """Every element gets the gradients of the results that came from it."""
+    from tilegrad.autograd.rules.scatter import scatter_add
+
+    dim, where = node.meta
+    if not node.inputs[0].shape:
+        return (grad,)
+    return (scatter_add(zeros_of(node.inputs[0]), dim, where, grad),)
+
+
+def cummax(input: Tensor, dim: int) -> Any:
+    """Values and int64 positions of the largest element so far along ``dim``; the latest of equals.
+
+    Gradient: of ``input``, to the elements chosen.
+    """
+    return cummax_result(*_running("cummax", input, dim))
+
+
+def cummin(input: Tensor, dim: int) -> Any:
+    """Values and int64 positions of the smallest element so far along ``dim``; the latest of equals.
+
+    Gradient: of ``input``, to the elements chosen.
+    """
+    return cummin_result(*_running("cummin", input, dim))

@@ -1,0 +1,294 @@
+"""gather, scatter and their kin: one index per element, along one dimension.
+
+``gather`` is undone by ``scatter_add`` and back, so gradients of any order follow. Values that meet
+at one place are combined in index order, whatever the number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tilegrad.autograd.base import TensorBase
+from tilegrad.autograd.graph import Node, Vjp
+from tilegrad.autograd.rules import view
+from tilegrad.autograd.rules.index import (
+    Scalar,
+    at_least_1d,
+    constant,
+    dim_of,
+    index_of,
+    read,
+    require_same_dtype,
+    write,
+    zeros,
+)
+from tilegrad.engine import dtype as dt
+from tilegrad.engine.array import Array
+from tilegrad.engine.ops import index as ops
+from tilegrad.engine.shape import broadcast_shapes
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+
+def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
+    """``out[i, j, …] = input[index[i, j, …], j, …]`` for ``dim`` 0, and so on.
+
+    Args:
+        index: int64 or int32, the rank of ``input``, no larger than it beside ``dim``.
+        sparse_grad: accepted for compatibility; gradients are dense.
+
+    Gradient: of ``input``; equal indices add up.
+    """
+    dim = dim_of("gather", dim, input)
+    index = index_of("gather", index)
+    if input._array.layout.ndim == 0 or index._array.layout.ndim == 0:
+        return view.reshape(gather(at_least_1d(input), dim, at_least_1d(index)), index.shape)
+    out = ops.gather(input._array, index._array, dim)
+    return read("gather", out, _gather_vjp, (input, index), (1,), dim)
+
+
+def _gather_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    (at,) = node.unpack()
+    return scatter_add(zeros(node.inputs[0].shape, grad), node.meta, at, grad), None
+
+
+def scatter_combine(
+    name: str, x: Tensor, dim: int, index: Tensor, source: Tensor, combine: str, vjp: Vjp,
+    inplace: bool,
+) -> Tensor:  # fmt: skip
+    """Combine ``source`` into ``x``, or a copy, at ``index`` along ``dim``; see :func:`scatter`."""
+    dim = dim_of(name, dim, x)
+    index = index_of(name, index)
+    require_same_dtype(name, x, source)
+    if x._array.layout.ndim == 0:
+        flat = scatter_combine(
+            name, at_least_1d(x), dim, at_least_1d(index), at_least_1d(source), combine, vjp,
+            inplace,
+        )  # fmt: skip
+        return x if inplace else view.reshape(flat, ())
+    source = _cropped(at_least_1d(source), index)
+    arrays = index._array, source._array
+
+    def run(inplace: bool) -> Array:
+        return ops.scatter(name, x._array, *arrays, dim, combine, inplace)
+
+    return write(name, run, vjp, (x, index, source), (1,), dim, inplace)
+
+
+def _cropped(source: Tensor, index: Tensor) -> Tensor:
+    """The part of ``source`` that has an index."""
+    if source._array.layout.ndim == index._array.layout.ndim:
+        for dim, (n, m) in enumerate(zip(index.shape, source.shape, strict=True)):
+            if n < m:
+                source = view.slice_(source, dim, 0, n)
+    return source
+
+
+def _scatter_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    (at,) = node.unpack()
+    wanted = node.edges
+    return (
+        None if wanted[0] is None else scatter(grad, node.meta, at, 0),
+        None,
+        None if wanted[2] is None else gather(grad, node.meta, at),
+    )
+
+
+def _scatter_add_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    (at,) = node.unpack()
+    return grad, None, None if node.edges[2] is None else gather(grad, node.meta, at)
+
+
+def _scatter(
+    name: str, input: Tensor, dim: int, index: Tensor, src: Any, value: Scalar | None,
+    reduce: str | None, inplace: bool,
+) -> Tensor:  # fmt: skip
+    given = src if value is None else value
+    if not isinstance(given, TensorBase):
+        if given is None:
+            raise TypeError(f"{name}: needs src or value; got neither")
+        given = view.expand(constant(given, input), at_least_1d(index).shape)
+    if reduce is not None:
+        if reduce not in ("add", "multiply"):
+            raise RuntimeError(f"{name}: reduce must be 'add' or 'multiply'; got {reduce!r}")
+        how = {"add": "sum", "multiply": "prod"}[reduce]
+        return reduced(name, input, dim, index, given, how, True, inplace)  # type: ignore[arg-type]
+    return scatter_combine(name, input, dim, index, given, "set", _scatter_vjp, inplace)  # type: ignore[arg-type]
+
+
+def scatter(
+    input: Tensor, dim: int, index: Tensor, src: Tensor | Scalar | None = None, *,
+    value: Scalar | None = None, reduce: str | None = None,
+) -> Tensor:  # fmt: skip
+    """A copy of ``input`` with ``out[index[i, j, …], j, …] = src[i, j, …]`` for ``dim`` 0.
+
+    Of values that meet at one place the last stays, or with ``reduce`` ``"add"`` or ``"multiply"``
+    they are combined with the one there.
+
+    Args:
+        index: int64 or int32, no larger than ``src``, nor than ``input`` beside ``dim``.
+        src: a tensor of ``input``'s dtype, or a number (also as ``value``).
+
+    Gradient: of ``input`` and ``src``.
+    """
+    return _scatter("scatter", input, dim, index, src, value, reduce, False)
+
+
+def scatter_(
+    input: Tensor, dim: int, index: Tensor, src: Tensor | Scalar | None = None, *,
+    value: Scalar | None = None, reduce: str | None = None,
+) -> Tensor:  # fmt: skip
+    """:func:`scatter` in place."""
+    return _scatter("scatter", input, dim, index, src, value, reduce, True)
+
+
+def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """A copy of ``input`` with ``out[index[i, j, …], j, …] += src[i, j, …]`` for ``dim`` 0.
+
+    Gradient: of ``input`` and ``src``.
+    """
+    return scatter_combine("scatter_add", input, dim, index, src, "sum", _scatter_add_vjp, False)
+
+
+def scatter_add_(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """:func:`scatter_add` in place."""
+    return scatter_combine("scatter_add", input, dim, index, src, "sum", _scatter_add_vjp, True)
+
+
+def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
+    """:func:`gather` with both operands broadcast beside ``dim``; flattened if it is None.
+
+    Gradient: of ``input``.
+    """
+    indices = index_of("take_along_dim", indices)
+    if dim is None:
+        return gather(view.reshape(input, (-1,)), 0, view.reshape(indices, (-1,)))
+    axis = dim_of("take_along_dim", dim, input)
+    if input.ndim != indices.ndim:
+        raise RuntimeError(
+            f"take_along_dim: input and indices should have the same number of dimensions; "
+            f"got {input.ndim} and {indices.ndim}"
+        )
+    own, other = list(input.shape), list(indices.shape)
+    own[axis] = other[axis] = 1
+    common = list(broadcast_shapes("take_along_dim", tuple(own), tuple(other)))
+    own[:], other[:] = common, common
+    own[axis], other[axis] = input.shape[axis], indices.shape[axis]
+    return gather(view.expand(input, own), axis, view.expand(indices, other))
+
+
+# -------------------------------------------------------------------------------- scatter_reduce
+
+_EMPTY = {"sum": 0.0, "mean": 0.0, "prod": 1.0, "amax": float("-inf"), "amin": float("inf")}
+
+
+def _start_value(reduce: str, kind: dt.DType) -> Scalar:
+    """What combines with any value to that value."""
+    if reduce in ("amax", "amin") and not kind.is_floating_point:
+        if kind is dt.bool_:
+            return reduce == "amin"
+        limits = dt.iinfo(kind)
+        return limits.min if reduce == "amax" else limits.max
+    return _EMPTY[reduce]
+
+
+def reduced(
+    name: str, x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, include_self: bool,
+    inplace: bool,
+) -> Tensor:  # fmt: skip
+    """:func:`scatter_reduce`, or with ``inplace`` over ``x`` itself."""
+    if reduce not in _EMPTY:
+        raise RuntimeError(f"{name}: reduce must be one of {list(_EMPTY)}; got {reduce!r}")
+    if inplace:
+        return x.copy_(reduced(name, x.clone(), dim, index, src, reduce, include_self, False))
+    require_same_dtype(name, x, src)
+    if not include_self:
+        x = scatter(x, dim, index, _start_value(reduce, x.dtype))
+    if reduce == "mean":
+        return _mean(name, x, dim, index, src, include_self)
+    if reduce == "sum":
+        return scatter_add(x, dim, index, src)
+    vjp = _prod_vjp if reduce == "prod" else _extreme_vjp
+    return _combine_saving(name, x, dim, index, src, reduce, vjp)
+
+
+def _mean(
+    name: str, x: Tensor, dim: int, index: Tensor, src: Tensor, include_self: bool
+) -> Tensor:
+    one, none = constant(1, x), constant(int(include_self), x)
+    counts = scatter_add(
+        view.expand(none, x.shape).clone(), dim, index, view.expand(one, src.shape)
+    )
+    counts = counts.clamp_min(1)
+    total = scatter_add(x, dim, index, src)
+    if x.dtype.is_floating_point:
+        return total / counts
+    return total.floor_divide(counts)
+
+
+def _combine_saving(
+    name: str, x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, vjp: Vjp
+) -> Tensor:
+    """Products and extremes: the gradient reads both operands, the index and the result."""
+    dim = dim_of(name, dim, x)
+    index = index_of(name, index)
+    if x._array.layout.ndim == 0:
+        flat = (at_least_1d(t) for t in (x, index, src))
+        x1, index, src = flat
+        return view.reshape(_combine_saving(name, x1, 0, index, src, reduce, vjp), ())
+    src = _cropped(at_least_1d(src), index)
+    out = ops.scatter(name, x._array, index._array, src._array, dim, reduce)
+    return read(name, out, vjp, (x, index, src), (0, 1, 2, -1), (dim, reduce))
+
+
+def _prod_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """A source's share is the product of the others: result / source, or, for the only zero that
+    meets a place, the product with 1 in its stead.
+    """
+    x, index, src, out = node.unpack()
+    dim, _ = node.meta
+    g, g_src = None, None
+    if node.edges[0] is not None:
+        one = view.expand(constant(1, x), x.shape)
+        g = grad * scatter_reduce(one, dim, index, src, "prod")
+    if node.edges[2] is not None:
+        zero = src.eq(0)
+        count = scatter_add(zeros(x.shape, x), dim, index, zero.to(x.dtype))
+        alone = zero.logical_and(gather(count, dim, index).eq(1))
+        others = scatter_reduce(x, dim, index, src.masked_fill(alone, 1), "prod")
+        usual = gather(grad * out, dim, index) / src.masked_fill(zero, 1)
+        g_src = gather(grad * others, dim, index).where(alone, usual)
+    return g, None, g_src
+
+
+def _extreme_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """All values equal to the extreme share the gradient evenly."""
+    x, index, src, out = node.unpack()
+    dim, _ = node.meta
+    out = out.detach()
+    own = x.eq(out).to(grad.dtype)
+    theirs = src.eq(gather(out, dim, index)).to(grad.dtype)
+    share = grad / scatter_add(own, dim, index, theirs).clamp_min(1)
+    return own * share, None, theirs * gather(share, dim, index)
+
+
+def scatter_reduce(
+    input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """A copy of ``input`` where ``src[i, j, …]`` is combined into ``out[index[i, j, …], j, …]``.
+
+    Args:
+        reduce: ``"sum"``, ``"prod"``, ``"mean"``, ``"amax"`` or ``"amin"``.
+        include_self: whether the value of ``input`` takes part where a source arrives.
+
+    Gradient: of ``input`` and ``src``; of equal extremes each gets the same share.
+    """
+    return reduced("scatter_reduce", input, dim, index, src, reduce, include_self, False)
+
+
+def scatter_reduce_(
+    input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """:func:`scatter_reduce` in place."""
+    return reduced("scatter_reduce", input, dim, index, src, reduce, include_self, True)

@@ -1,0 +1,224 @@
+"""Sorting, selection and searching; gradients go back to the places that values came from."""
+
+from __future__ import annotations
+
+import math
+from collections import namedtuple
+from typing import TYPE_CHECKING, Any
+
+from tilegrad.autograd.base import TensorBase, needs_graph, record, wrap, zeros_of
+from tilegrad.autograd.graph import Node
+from tilegrad.autograd.mode import state
+from tilegrad.autograd.rules import view
+from tilegrad.engine import dtype as dt
+from tilegrad.engine.array import Array
+from tilegrad.engine.ops import sort as ops
+from tilegrad.engine.ops.elementwise import cast, full, scalar
+from tilegrad.engine.shape import normalize_dim
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+sort_result = namedtuple("sort", "values indices")
+topk_result = namedtuple("topk", "values indices")
+kthvalue_result = namedtuple("kthvalue", "values indices")
+median_result = namedtuple("median", "values indices")
+nanmedian_result = namedtuple("nanmedian", "values indices")
+mode_result = namedtuple("mode", "values indices")
+
+
+def _chosen_vjp(node: Node, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    from tilegrad.autograd.rules.scatter import scatter_add
+
+    dim, places = node.meta
+    return (scatter_add(zeros_of(node.inputs[0]), dim, places, grad),)
+
+
+def _recorded(name: str, x: Tensor, dim: int, pair: ops.Pair) -> tuple[Tensor, Tensor]:
+    values, places = wrap(pair[0]), wrap(pair[1])
+    if state.grad and needs_graph((x,)):
+        record(name, _chosen_vjp, (x,), (values, places), (), (dim, places))
+    return values, places
+
+
+def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
+    """``(values, indices)`` in order along ``dim``. NaN counts as the largest value.
+
+    Args:
+        stable: accepted for compatibility; equal elements always keep their order.
+
+    Gradient: of ``input``, by the indices.
+    """
+    axis = normalize_dim("sort", dim, input.ndim)
+    pair = ops.sort(input._array, axis, descending)
+    return sort_result(*_recorded("sort", input, axis, pair))
+
+
+def argsort(
+    input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False
+) -> Tensor:
+    """int64 indices that sort ``input`` along ``dim``; see :func:`sort`."""
+    return wrap(ops.sort(input._array, dim, descending)[1])
+
+
+def msort(input: Tensor) -> Tensor:
+    """The values sorted along the first dimension."""
+    values: Tensor = sort(input, 0)[0]
+    return values
+
+
+def topk(
+    input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
+) -> Any:
+    """``(values, indices)`` of the ``k`` largest or smallest elements along ``dim``, in order.
+
+    Of equal elements the first are taken.
+
+    Args:
+        sorted: accepted for compatibility; results are always in order.
+
+    Gradient: of ``input``, by the indices.
+
+    Raises:
+        RuntimeError: there are fewer than ``k``.
+    """
+    axis = normalize_dim("topk", dim, input.ndim)
+    pair = ops.topk(input._array, k, axis, largest)
+    return topk_result(*_recorded("topk", input, axis, pair))
+
+
+# --------------------------------------------------------------------------- one of a dimension
+
+
+def _picked(name: str, x: Tensor, dim: int, keepdim: bool, pair: ops.Pair) -> tuple[Tensor, Tensor]:
+    values, places = _recorded(name, x, dim, pair)
+    if keepdim or x.ndim == 0:
+        return values, places
+    return view.squeeze(values, dim), view.squeeze(places, dim)
+
+
+def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
+    """``(values, indices)`` of the ``k``-th smallest element along ``dim``, counted from 1.
+
+    Gradient: of ``input``, by the indices.
+
+    Raises:
+        IndexError: the dimension is empty.
+        RuntimeError: there is no k-th element.
+    """
+    axis = normalize_dim("kthvalue", dim, input.ndim)
+    pair = ops.pick("kthvalue", input._array, axis, k)
+    return kthvalue_result(*_picked("kthvalue", input, axis, keepdim, pair))
+
+
+def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The median, of two the lower; NaN if there is one. With ``dim``: ``(values, indices)``.
+
+    Gradient: of ``input``; by the indices, or without ``dim`` shared evenly by equal elements.
+
+    Raises:
+        IndexError: the dimension is empty.
+    """
+    if dim is None:
+        return _overall("median", input)
+    axis = normalize_dim("median", dim, input.ndim)
+    pair = ops.pick("median", input._array, axis)
+    return median_result(*_picked("median", input, axis, keepdim, pair))
+
+
+def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+    """As :func:`median`, of the elements that are not NaN."""
+    if dim is None:
+        return _overall("nanmedian", input)
+    axis = normalize_dim("nanmedian", dim, input.ndim)
+    pair = ops.pick("nanmedian", input._array, axis)
+    return nanmedian_result(*_picked("nanmedian", input, axis, keepdim, pair))
+
+
+def _overall(name: str, x: Tensor) -> Tensor:
+    kind = x._array.layout
+    if kind.numel == 0:
+        worst = math.nan if kind.dtype.is_floating_point else dt.iinfo(kind.dtype).min
+        return wrap(full((), worst, kind.dtype, kind.device))
+    flat = view.reshape(x.detach(), (-1,))
+    made = view.view(wrap(ops.pick(name, flat._array, 0)[0]), ())
+    result = wrap(made._array)
+    if state.grad and needs_graph((x,)):
+        record(name, _shared_vjp, (x,), (result,), (0, -1), None)
+    return result
+
+
+def _shared_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """All elements that equal the result share its gradient evenly."""
+    from tilegrad.autograd.rules import pointwise
+
+    x, out = (t.detach() for t in node.unpack())
+    same = pointwise.eq(x, out) if out == out else pointwise.isnan(x)  # noqa: PLR0124 - NaN
+    share = same.to(grad.dtype)
+    return (share * (grad / share.sum()),)
+
+
+def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
+    """``(values, indices)`` of the most frequent element along ``dim``: of several the smallest,
+    and the last place where it stands.
+
+    Gradient: of ``input``, by the indices.
+    """
+    axis = normalize_dim("mode", dim, input.ndim)
+    pair = ops.mode(input._array, axis)
+    return mode_result(*_picked("mode", input, axis, keepdim, pair))
+
+
+# -------------------------------------------------------------------------------------- searching
+
+
+def searchsorted(
+    sorted_sequence: Tensor,
+    input: Tensor | float,
+    *,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    sorter: Tensor | None = None,
+) -> Tensor:
+    """Where each value of ``input`` would go into its ascending row, before equal elements or,
+    with ``right``, behind them.
+
+    Args:
+        sorted_sequence: (N,), or (…, N) with the leading sizes of ``input``.
+        sorter: indices that sort an unsorted ``sorted_sequence``.
+
+    Returns:
+        int64 (int32 with ``out_int32``), the shape of ``input``.
+
+    Raises:
+        RuntimeError: the shapes do not fit, or ``side`` contradicts ``right``.
+    """
+    if side not in (None, "left", "right"):
+        raise RuntimeError(f"searchsorted: side can only be 'left' or 'right'; got {side!r}")
+    if side == "left" and right:
+        raise RuntimeError("searchsorted: side and right can't be set to opposites")
+    if sorter is not None:
+        from tilegrad.autograd.rules.scatter import gather
+
+        sorted_sequence = gather(sorted_sequence.detach(), -1, sorter)
+    behind = right or side == "right"
+    return _searched("searchsorted", sorted_sequence._array, input, behind, out_int32)
+
+
+def bucketize(
+    input: Tensor | float, boundaries: Tensor, *, out_int32: bool = False, right: bool = False
+) -> Tensor:
+    """The bucket of each value between ascending ``boundaries``, (N,); see :func:`searchsorted`."""
+    if boundaries.ndim != 1:
+        raise RuntimeError(f"bucketize: boundaries must be 1 dimension; got {boundaries.ndim}")
+    return _searched("bucketize", boundaries._array, input, right, out_int32)
+
+
+def _searched(op: str, borders: Array, values: Any, right: bool, out_int32: bool) -> Tensor:
+    if isinstance(values, TensorBase):
+        sought = values._array
+    else:
+        sought = scalar(values, dt.of_scalar(values), borders.device)
+    found = ops.searchsorted(op, borders, sought, right)
+    return wrap(cast(found, dt.int32) if out_int32 else found)

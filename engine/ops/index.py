@@ -1,0 +1,379 @@
+"""Index ops: read or write an array through integer indices.
+
+Indices are int64 arrays. Reading checks them on the way and returns a flag; writing checks them
+first, so that a wrong index leaves the target as it was.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+from tilegrad.engine import dtype as dt
+from tilegrad.engine.array import Array, Layout, layout, to_numpy
+from tilegrad.engine.dispatch import Op, Plan, kernel
+from tilegrad.engine.ops import view
+from tilegrad.engine.ops.elementwise import cast, clone, contiguous
+from tilegrad.engine.shape import Shape, merge_dims, normalize_dim
+
+Indices = tuple[Array | None, ...]
+
+_ANYWHERE = 1 << 62  # the "size" that checked offsets are compared with
+
+
+class Writer(Op):
+    """An op that overwrites parts of its first operand: of a copy, or with ``inplace`` of itself.
+
+    The planner's launch takes ``(target, *others)``.
+    """
+
+    __slots__ = ()
+
+    def run(
+        self, arrays: tuple[Array, ...], params: tuple[Any, ...], metadata: dict[str, Any]
+    ) -> Array:
+        how = dict(metadata)
+        inplace = how.pop("inplace", False)
+        target = arrays[0] if inplace else clone(arrays[0])
+        others = [clone(a) if a.storage is target.storage else a for a in arrays[1:]]
+        key = (target.layout, tuple([a.layout for a in others]), tuple(how.items()))
+        plan = self.plans.get(key)
+        if plan is None:
+            plan = self._make_plan(key, (target, *others), how)
+        plan.launch(target.address, *[a.address for a in others], *params)
+        if inplace:
+            target.storage.version += 1
+        return target
+
+
+# ------------------------------------------------------------------------------ checking indices
+
+
+def _plan_outside(index: Layout, low: int, high: int) -> Plan:
+    family = kernel("index", index.device)
+    found = layout((family.tasks_for(index.numel)[0],), dt.int64, index.device)
+    return Plan((found,), family.outside(index.numel, low, high))
+
+
+first_outside = Op("first_outside", _plan_outside)
+
+
+def as_index(op: str, index: Array) -> Array:
+    """``index`` as int64.
+
+    Raises:
+        RuntimeError: it is not an integer array.
+    """
+    if index.dtype is dt.int64:
+        return index
+    if index.dtype is not dt.int32:
+        raise RuntimeError(f"{op}: Expected dtype int64 or int32 for index; got {index.dtype.name}")
+    return cast(index, dt.int64)
+
+
+def check_index(op: str, index: Array, dim: int, size: int, negative: bool = False) -> None:
+    """Refuse indices outside ``[0, size)``, or ``[-size, size)`` where ``negative``.
+
+    Raises:
+        IndexError: naming the first such index.
+    """
+    if index.layout.numel == 0:
+        return
+    index = contiguous(index)
+    found = first_outside(index, low=-size if negative else 0, high=size)
+    for position in to_numpy(found).tolist():
+        if position >= 0:
+            value = ctypes.c_int64.from_address(index.address + 8 * position).value
+            raise IndexError(
+                f"{op}: index {value} is out of bounds for dimension {dim} with size {size}"
+            )
+
+
+# -------------------------------------------------------------------------------------- reading
+
+
+def _plan_read(
+    x: Layout, out: Layout, x_strides: Shape, j_strides: Shape, step: int, size: int, wrap: int
+) -> Plan:
+    flag = layout((), dt.int64, x.device)
+    sizes, strides = merge_dims(out.shape, (x_strides, j_strides, out.strides))
+    launch = kernel("index", x.device).gather(
+        x.itemsize, sizes, strides[0], strides[1], step, size, wrap
+    )
+    return Plan((out, flag), launch)
+
+
+def _plan_take(x: Layout, index: Layout, dims: Shape, at: int, negative: bool) -> Plan:
+    rest = [d for d in range(x.ndim) if d not in dims]
+    front, back = rest[:at], rest[at:]
+    shape = (*(x.shape[d] for d in front), *index.shape, *(x.shape[d] for d in back))
+    x_strides = (*(x.strides[d] for d in front), *(0,) * index.ndim, *(x.strides[d] for d in back))
+    j_strides = (*(0,) * len(front), *index.strides, *(0,) * len(back))
+    out = layout(shape, x.dtype, x.device)
+    if len(dims) > 1:  # the index holds offsets
+        return _plan_read(x, out, x_strides, j_strides, 1, _ANYWHERE, 0)
+    size = x.shape[dims[0]]
+    wrap = size if negative else 0
+    return _plan_read(x, out, x_strides, j_strides, x.strides[dims[0]], size, wrap)
+
+
+take_rows = Op("take_rows", _plan_take)
+
+
+def _plan_gather(x: Layout, index: Layout, dim: int) -> Plan:
+    x_strides = tuple(0 if d == dim else s for d, s in enumerate(x.strides))
+    out = layout(index.shape, x.dtype, x.device)
+    return _plan_read(x, out, x_strides, index.strides, x.strides[dim], x.shape[dim], 0)
+
+
+gather_elements = Op("gather_elements", _plan_gather)
+
+
+def _checked(
+    result: tuple[Array, Array], op: str, index: Array, dim: int, size: int, negative: bool
+) -> Array:
+    out, flag = result
+    if ctypes.c_int64.from_address(flag.address).value:
+        check_index(op, index, dim, size, negative)
+    return out
+
+
+def take(op: str, x: Array, index: Array, dim: int, negative: bool = False) -> Array:
+    """``x[…, index, …]`` with the whole ``index`` standing for dimension ``dim`` of ``x``.
+
+    Raises:
+        IndexError: an index is out of bounds.
+    """
+    size = x.shape[dim]
+    if size == 0 or x.layout.numel == 0:
+        check_index(op, index, dim, size, negative)
+    found = take_rows(x, index, dims=(dim,), at=dim, negative=negative)
+    return _checked(found, op, index, dim, size, negative)
+
+
+def gather(x: Array, index: Array, dim: int) -> Array:
+    """``out[i, j, …] = x[index[i, j, …], j, …]`` for ``dim`` 0, and so on.
+
+    Raises:
+        RuntimeError: the index has another rank, or is larger than ``x`` beside ``dim``.
+        IndexError: an index is out of bounds.
+    """
+    _check_fit("gather", index.layout, x.layout, dim)
+    if x.layout.numel == 0:
+        check_index("gather", index, dim, x.shape[dim])
+    found = gather_elements(x, index, dim=dim)
+    return _checked(found, "gather", index, dim, x.shape[dim], False)
+
+
+def _check_fit(op: str, index: Layout, x: Layout, dim: int) -> None:
+    if index.ndim != x.ndim:
+        raise RuntimeError(
+            f"{op}: Index tensor must have the same number of dimensions as input tensor; "
+            f"got index {index.shape} and input {x.shape}"
+        )
+    if any(n > m for d, (n, m) in enumerate(zip(index.shape, x.shape, strict=True)) if d != dim):
+        raise RuntimeError(
+            f"{op}: Size does not match: index may be larger than self only at dimension {dim}; "
+            f"got index {index.shape} and self {x.shape}"
+        )
+
+
+# -------------------------------------------------------------------------------------- writing
+
+
+def _plan_put(
+    x: Layout, index: Layout, source: Layout, dims: Shape, at: int, negative: bool, combine: str
+) -> Plan:
+    rest = [d for d in range(x.ndim) if d not in dims]
+    beside = [d for d in range(source.ndim) if not at <= d < at + index.ndim]
+    sizes, strides = merge_dims(
+        tuple(x.shape[d] for d in rest),
+        (
+            tuple(x.strides[d] for d in rest),
+            (0,) * len(rest),
+            tuple(source.strides[d] for d in beside),
+        ),
+    )
+    _, ((j_step,), (v_step,)) = merge_dims(
+        index.shape, (index.strides, source.strides[at : at + index.ndim])
+    )
+    single = len(dims) == 1
+    launch = kernel("index", x.device).scatter(
+        x.dtype.name, combine, sizes, strides, index.numel, (j_step, v_step),
+        x.strides[dims[0]] if single else 1, x.shape[dims[0]] if single and negative else 0,
+    )  # fmt: skip
+    return Plan((x,), launch)
+
+
+put_rows = Writer("put_rows", _plan_put)
+
+
+def put(
+    op: str, x: Array, index: Array, source: Array, dim: int, combine: str = "set",
+    inplace: bool = False, negative: bool = False,
+) -> Array:  # fmt: skip
+    """Combine ``source`` with ``x[…, index, …]``, ``index`` standing for ``dim``, in index order.
+
+    ``source`` broadcasts to the shape that :func:`take` would return; its dtype is that of ``x``.
+
+    Raises:
+        IndexError: an index is out of bounds; nothing was written.
+    """
+    check_index(op, index, dim, x.shape[dim], negative)
+    return _put(x, index, source, (dim,), dim, combine, inplace, negative)
+
+
+def _put(
+    x: Array, index: Array, source: Array, dims: Shape, at: int, combine: str, inplace: bool,
+    negative: bool,
+) -> Array:  # fmt: skip
+    index = contiguous(index)
+    rest = [n for d, n in enumerate(x.shape) if d not in dims]
+    source = view.expand(source, shape=(*rest[:at], *index.shape, *rest[at:]))
+    block = source.layout.strides[at : at + index.layout.ndim]
+    if len(merge_dims(index.shape, (index.layout.strides, block))[0]) > 1:
+        source = contiguous(source)
+    result: Array = put_rows(
+        x, index, source, dims=dims, at=at, negative=negative, combine=combine, inplace=inplace
+    )
+    return result
+
+
+def _plan_scatter(x: Layout, index: Layout, source: Layout, dim: int, combine: str) -> Plan:
+    def beside(values: Shape) -> Shape:
+        return (*values[:dim], *values[dim + 1 :])
+
+    sizes, strides = merge_dims(
+        beside(index.shape), (beside(x.strides), beside(index.strides), beside(source.strides))
+    )
+    launch = kernel("index", x.device).scatter(
+        x.dtype.name, combine, sizes, strides, index.shape[dim],
+        (index.strides[dim], source.strides[dim]), x.strides[dim], 0,
+    )  # fmt: skip
+    return Plan((x,), launch)
+
+
+scatter_elements = Writer("scatter_elements", _plan_scatter)
+
+
+def scatter(
+    op: str, x: Array, index: Array, source: Array, dim: int, combine: str = "set",
+    inplace: bool = False,
+) -> Array:  # fmt: skip
+    """Combine ``source[i, j, …]`` with ``x[index[i, j, …], j, …]`` for ``dim`` 0, in index order.
+
+    Raises:
+        RuntimeError: ranks differ, or the index is larger than ``source``, or than ``x`` beside
+            ``dim``.
+        IndexError: an index is out of bounds; nothing was written.
+    """
+    _check_fit(op, index.layout, x.layout, dim)
+    if source.layout.ndim != index.layout.ndim or any(
+        n > m for n, m in zip(index.shape, source.shape, strict=True)
+    ):
+        raise RuntimeError(
+            f"{op}: Expected index {list(index.shape)} to be no larger than src "
+            f"{list(source.shape)} in any dimension"
+        )
+    check_index(op, index, dim, x.shape[dim])
+    result: Array = scatter_elements(
+        x, index, source, dim=dim, combine=combine, inplace=inplace
+    )
+    return result
+
+
+# --------------------------------------------------------------------- several indices at once
+
+
+def _plan_linear(*indices: Layout, steps: Shape, wraps: Shape) -> Plan:
+    out = layout(indices[0].shape, dt.int64, indices[0].device)
+    return Plan((out,), kernel("index", out.device).linear_index(out.numel, steps, wraps))
+
+
+linear_index = Op("linear_index", _plan_linear)
+
+
+def _joined(
+    op: str, x: Layout, indices: Indices
+) -> tuple[Shape, int, Array]:
+    """(indexed dims, where their result goes, one index): of several, offsets into ``x``."""
+    dims = tuple(d for d, i in enumerate(indices) if i is not None)
+    given = [i for i in indices if i is not None]
+    at = dims[0] if dims[-1] - dims[0] == len(dims) - 1 else 0
+    if len(dims) == 1:
+        return dims, at, given[0]
+    shape = _common_shape(op, [i.shape for i in given])
+    ready = []
+    for dim, index in zip(dims, given, strict=True):
+        check_index(op, index, dim, x.shape[dim], negative=True)
+        ready.append(contiguous(view.expand(index, shape=shape)))
+    steps = tuple(x.strides[d] for d in dims)
+    wraps = tuple(x.shape[d] for d in dims)
+    return dims, at, linear_index(*ready, steps=steps, wraps=wraps)
+
+
+def _common_shape(op: str, shapes: list[Shape]) -> Shape:
+    ndim = max(map(len, shapes))
+    result = [1] * ndim
+    for shape in shapes:
+        for axis, size in enumerate(shape, ndim - len(shape)):
+            if size != 1 and result[axis] not in (1, size):
+                raise IndexError(
+                    f"{op}: shape mismatch: indexing tensors could not be broadcast together with "
+                    f"shapes {', '.join(str(list(s)) for s in shapes)}"
+                )
+            result[axis] = size if size != 1 else result[axis]
+    return tuple(result)
+
+
+def index_get(x: Array, indices: Indices) -> Array:
+    """``x[indices]``: int64 arrays that broadcast together; None keeps a dimension.
+
+    The common shape of the indices stands where they do, or in front if they are not neighbours.
+
+    Raises:
+        IndexError: an index is out of bounds, or they do not broadcast.
+    """
+    dims, at, index = _joined("index", x.layout, indices)
+    if len(dims) == 1:
+        return take("index", x, index, dims[0], negative=True)
+    out: Array = take_rows(x, index, dims=dims, at=at, negative=False)[0]
+    return out
+
+
+def index_put(
+    x: Array, indices: Indices, values: Array, accumulate: bool = False, inplace: bool = False
+) -> Array:
+    """Write or add ``values``, broadcast, at ``x[indices]``, in row-major order of the indices.
+
+    Raises:
+        IndexError: an index is out of bounds, or they do not broadcast; nothing was written.
+    """
+    combine = "sum" if accumulate else "set"
+    dims, at, index = _joined("index_put", x.layout, indices)
+    if len(dims) == 1:
+        return put("index_put", x, index, values, dims[0], combine, inplace, negative=True)
+    return _put(x, index, values, dims, at, combine, inplace, negative=False)
+
+
+# ------------------------------------------------------------------------------------- positions
+
+
+def _plan_offsets(device: Any, shape: Shape, strides: Shape, start: int) -> Plan:
+    out = layout(shape, dt.int64, device)
+    sizes, (steps,) = merge_dims(shape, (strides,))
+    return Plan((out,), kernel("index", device).strided_offsets(sizes, steps, start))
+
+
+_offsets = Op("strided_offsets", lambda like, **how: _plan_offsets(like.device, **how))
+
+
+def strided_offsets(like: Array, shape: Shape, strides: Shape, start: int) -> Array:
+    """int64 offsets ``start + i · strides`` of the positions ``i`` of ``shape``."""
+    result: Array = _offsets(like, shape=shape, strides=strides, start=start)
+    return result
+
+
+def dim_of(op: str, dim: int, x: Array) -> int:
+    """``dim`` counted from the front; see :func:`normalize_dim`."""
+    return normalize_dim(op, dim, x.layout.ndim)

@@ -1,0 +1,67 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+from tilegrad.engine.array import Layout, layout
+from tilegrad.engine.dispatch import Op, Plan, kernel
+from tilegrad.engine.shape import Shape, broadcast_shapes, broadcast_strides
+
+
+def _check(x: Layout, y: Layout) -> None:
+    got = f"got x {x.describe()} and y {y.describe()}"
+    if x.ndim == 0 or y.ndim == 0:
+        raise RuntimeError(f"matmul: both arguments need to be at least 1D; {got}")
+    if x.dtype is not y.dtype:
+        raise RuntimeError(
+            f"matmul: expected m1 and m2 to have the same dtype, but got: {x.dtype.name} != "
+            f"{y.dtype.name}"
+        )
+    if x.dtype.name == "bool":
+        raise RuntimeError(f'matmul: "addmm_impl_cpu_" not implemented for \'bool\'; {got}')
+    if x.shape[-1] != y.shape[-2 if y.ndim > 1 else -1]:
+        raise RuntimeError(
+            f"matmul: x.shape[-1] must equal y.shape[{-2 if y.ndim > 1 else -1}]; {got}"
+        )
+
+
+def _plan(x: Layout, y: Layout, bias: Layout | None = None) -> Plan:
+    """Any number of dimensions: vectors count as a row or a column, batches broadcast."""
+    _check(x, y)
+    x_shape, x_strides = (x.shape, x.strides) if x.ndim > 1 else ((1, *x.shape), (0, *x.strides))
+    y_shape, y_strides = (y.shape, y.strides) if y.ndim > 1 else ((*y.shape, 1), (*y.strides, 0))
+    M, K, N = x_shape[-2], x_shape[-1], y_shape[-1]
+    batch = broadcast_shapes("matmul", x_shape[:-2], y_shape[:-2])
+    shape: Shape = batch
+    if x.ndim > 1:
+        shape = (*shape, M)
+    if y.ndim > 1:
+        shape = (*shape, N)
+    out = layout(shape, x.dtype, x.device)
+    lead = len(batch)
+    full = layout((*batch, M, N), x.dtype, x.device).strides
+    launch, scratch = kernel("matmul", x.device).matmul(
+        x.dtype.name,
+        M,
+        N,
+        K,
+        batch,
+        broadcast_strides(x_shape[:-2], x_strides[:-2], batch) + x_strides[-2:],
+        broadcast_strides(y_shape[:-2], y_strides[:-2], batch) + y_strides[-2:],
+        full[:lead] + (N, 1),
+    )
+    if bias is None:
+        return Plan((out,), launch, scratch)
+    if bias.shape != (N,) or bias.dtype is not x.dtype or not bias.contiguous:
+        raise RuntimeError(
+            f"linear: bias must have shape ({N},) and dtype {x.dtype.name}; got {bias.describe()}"
+        )
+
+    def with_bias(x: int, y: int, bias: int, out: int, scratch: int = 0) -> None:
+        launch(x, y, out, scratch, bias)
+
+    return Plan((out,), with_bias, scratch)
+
+
+matmul = Op("matmul", _plan)
+
+

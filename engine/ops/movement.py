@@ -1,0 +1,362 @@
+"""Ops that only move elements: joining, flipping, rolling, padding.
+
+The planner of each says which boxes of the result come from which boxes of the operands; the
+device copies box by box. A box of the source may be walked backwards or with stride 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from tilegrad.engine import dtype as dt
+from tilegrad.engine.array import Array, Layout, layout, to_numpy
+from tilegrad.engine.dispatch import Op, Plan, kernel
+from tilegrad.engine.dtype import DType
+from tilegrad.engine.ops.elementwise import OPS, cast, contiguous
+from tilegrad.engine.shape import Shape, merge_dims, normalize_dim, normalize_dims
+
+
+class Box(NamedTuple):
+    """``sizes`` elements, from element ``start`` of operand ``operand`` by ``strides`` to element
+    ``target`` of the output.
+    """
+
+    sizes: Shape
+    start: int
+    strides: Shape
+    target: int
+    operand: int = 0
+
+
+def _plan(out: Layout, boxes: list[Box]) -> Plan:
+    """Copy every box into ``out``."""
+    family = kernel("movement", out.device)
+    width = out.itemsize
+    moves = []
+    for box in boxes:
+        if 0 in box.sizes:
+            continue
+        sizes, strides = merge_dims(box.sizes, (box.strides, out.strides))
+        move = family.copy(width, sizes, *strides)
+        moves.append((box.operand, box.start * width, box.target * width, move))
+    if len(moves) == 1 and moves[0][:3] == (0, 0, 0):
+        return Plan((out,), moves[0][3])
+
+    def launch(*addresses: int) -> None:
+        result = addresses[-1]
+        for operand, start, target, move in moves:
+            move(addresses[operand] + start, result + target)
+
+    return Plan((out,), launch)
+
+
+def _offset(index: Shape, strides: Shape) -> int:
+    return sum(i * s for i, s in zip(index, strides, strict=True))
+
+
+# ------------------------------------------------------------------------------------- row-major
+
+
+def _dense_plan(x: Layout) -> Plan:
+    out = layout(x.shape, x.dtype, x.device)
+    return _plan(out, [Box(x.shape, 0, x.strides, 0)])
+
+
+_dense = Op("dense", _dense_plan)
+
+
+def dense(x: Array) -> Array:
+    """``x`` if it is row-major, else a row-major copy, transposed in tiles."""
+    if x.layout.contiguous:
+        return x
+    result: Array = _dense(x)
+    return result
+
+
+# ---------------------------------------------------------------------------------------- joining
+
+
+def common_dtype(op: str, arrays: tuple[Array, ...]) -> DType:
+    """The dtype that all operands are cast to."""
+    if not arrays:
+        raise RuntimeError(f"{op}: expected a non-empty list of Tensors; got none")
+    first = arrays[0].layout.dtype
+    if all(a.layout.dtype is first for a in arrays):
+        return first
+    return dt.result_type(*((a.layout.dtype, 2 if a.layout.ndim else 1) for a in arrays))
+
+
+def _cat_plan(*layouts: Layout, dim: int) -> Plan:
+    used = [(k, x) for k, x in enumerate(layouts) if x.shape != (0,)]
+    for k, x in enumerate(layouts):
+        if x.ndim == 0:
+            raise RuntimeError(f"cat: zero-dimensional tensor (at position {k}) cannot be concatenated")
+    if not used:
+        normalize_dim("cat", dim, 1)
+        return Plan((layouts[0],), lambda *args: None)
+    model = used[0][1]
+    axis = normalize_dim("cat", dim, model.ndim)
+    length = 0
+    for k, x in used:
+        if (x.ndim, x.shape[:axis], x.shape[axis + 1 :]) != (
+            model.ndim, model.shape[:axis], model.shape[axis + 1 :],
+        ):  # fmt: skip
+            raise RuntimeError(
+                f"cat: Sizes of tensors must match except in dimension {axis}; got {model.shape} "
+                f"and, at position {k}, {x.shape}"
+            )
+        length += x.shape[axis]
+    shape = (*model.shape[:axis], length, *model.shape[axis + 1 :])
+    out = layout(shape, model.dtype, model.device)
+    boxes, at = [], 0
+    for k, x in used:
+        boxes.append(Box(x.shape, 0, x.strides, at * out.strides[axis], k))
+        at += x.shape[axis]
+    return _plan(out, boxes)
+
+
+def _stack_plan(*layouts: Layout, dim: int) -> Plan:
+    model = layouts[0]
+    axis = normalize_dim("stack", dim, model.ndim + 1)
+    for k, x in enumerate(layouts):
+        if x.shape != model.shape:
+            raise RuntimeError(
+                f"stack: stack expects each tensor to be equal size; got {model.shape} at entry 0 "
+                f"and {x.shape} at entry {k}"
+            )
+    shape = (*model.shape[:axis], len(layouts), *model.shape[axis:])
+    out = layout(shape, model.dtype, model.device)
+    boxes = [
+        Box(
+            (*x.shape[:axis], 1, *x.shape[axis:]),
+            0,
+            (*x.strides[:axis], 0, *x.strides[axis:]),
+            k * out.strides[axis],
+            k,
+        )
+        for k, x in enumerate(layouts)
+    ]
+    return _plan(out, boxes)
+
+
+_cat = Op("cat", _cat_plan)
+_stack = Op("stack", _stack_plan)
+
+
+def cat(*arrays: Array, params: tuple[Any, ...] = (), dim: int) -> Array:
+    """The arrays, in their common dtype, one after the other along ``dim``.
+
+    Raises:
+        RuntimeError: sizes differ elsewhere, or an array has no dimensions.
+    """
+    kind = common_dtype("cat", arrays)
+    result: Array = _cat(*[cast(a, kind) for a in arrays], dim=dim)
+    return result
+
+
+def stack(*arrays: Array, params: tuple[Any, ...] = (), dim: int) -> Array:
+    """The arrays, in their common dtype, along a new dimension ``dim``.
+
+    Raises:
+        RuntimeError: shapes differ.
+    """
+    kind = common_dtype("stack", arrays)
+    result: Array = _stack(*[cast(a, kind) for a in arrays], dim=dim)
+    return result
+
+
+# -------------------------------------------------------------------------------- flip and roll
+
+
+def _flip_plan(x: Layout, dims: Shape) -> Plan:
+    start, strides = 0, list(x.strides)
+    for axis in normalize_dims("flip", dims, x.ndim) if dims else ():
+        start += max(x.shape[axis] - 1, 0) * x.strides[axis]
+        strides[axis] = -x.strides[axis]
+    out = layout(x.shape, x.dtype, x.device)
+    return _plan(out, [Box(x.shape, start, tuple(strides), 0)])
+
+
+def _roll_plan(x: Layout, shifts: Shape, dims: Shape) -> Plan:
+    shift = [0] * x.ndim
+    for by, dim in zip(shifts, dims, strict=True):
+        axis = normalize_dim("roll", dim, x.ndim)
+        if x.ndim and x.shape[axis]:
+            shift[axis] = (shift[axis] + by) % x.shape[axis]
+    out = layout(x.shape, x.dtype, x.device)
+    runs = [
+        [Run(s, 0, n - s), Run(0, n - s, s)] if s else [Run(0, 0, n)]
+        for n, s in zip(x.shape, shift, strict=True)
+    ]
+    return _plan(out, list(_boxes(x, out, runs)))
+
+
+class Run(NamedTuple):
+    """Along one dimension: ``size`` elements to ``target``… from ``start``, ``start + step``, …"""
+
+    target: int
+    start: int
+    size: int
+    step: int = 1
+
+
+def _boxes(x: Layout, out: Layout, runs: list[list[Run]]) -> Iterator[Box]:
+    """All combinations of one run per dimension."""
+    chosen: list[tuple[Run, ...]] = [()]
+    for options in runs:
+        chosen = [(*taken, run) for taken in chosen for run in options if run.size]
+    for combination in chosen:
+        yield Box(
+            tuple(r.size for r in combination),
+            _offset(tuple(r.start for r in combination), x.strides),
+            tuple(r.step * s for r, s in zip(combination, x.strides, strict=True)),
+            _offset(tuple(r.target for r in combination), out.strides),
+        )
+
+
+flip = Op("flip", _flip_plan)
+roll = Op("roll", _roll_plan)
+
+
+# ---------------------------------------------------------------------------------------- padding
+
+Pairs = tuple[tuple[int, int], ...]  # per dimension, elements before and after; negative crops
+
+
+def _padded(x: Layout, pairs: Pairs) -> Layout:
+    shape = tuple(n + before + after for n, (before, after) in zip(x.shape, pairs, strict=True))
+    if any(n < 0 for n in shape):
+        raise RuntimeError(f"pad: the result has a negative size; got {x.describe()} padded to {shape}")
+    return layout(shape, x.dtype, x.device)
+
+
+def _constant_plan(x: Layout, pairs: Pairs) -> Plan:
+    """Copy the interior, then fill a slab before and after it, dimension by dimension."""
+    out = _padded(x, pairs)
+    runs, slabs = [], []
+    inside: list[tuple[int, int]] = []  # the interior's range in each dimension of out
+    for n, (before, after) in zip(x.shape, pairs, strict=True):
+        low, size = max(-before, 0), n + min(before, 0) + min(after, 0)
+        runs.append([Run(max(before, 0), low, size)])
+        inside.append((max(before, 0), max(before, 0) + size))
+    for axis, (begin, end) in enumerate(inside):
+        for low, high in ((0, begin), (end, out.shape[axis])):
+            ranges = [*inside[:axis], (low, high), *((0, n) for n in out.shape[axis + 1 :])]
+            slabs.append(ranges)
+    interior = _plan(out, list(_boxes(x, out, runs))).launch
+    fills = [f for f in (_fill(out, ranges) for ranges in slabs) if f is not None]
+
+    def launch(source: int, target: int, value: float) -> None:
+        interior(source, target)
+        for offset, fill in fills:
+            fill(target + offset, value)
+
+    return Plan((out,), launch)
+
+
+def _fill(
+    out: Layout, ranges: list[tuple[int, int]]
+) -> tuple[int, Callable[..., None]] | None:
+    """(byte offset, launch) that fills a box of ``out``; None for an empty box."""
+    sizes = tuple(high - low for low, high in ranges)
+    if any(n <= 0 for n in sizes):
+        return None
+    merged, strides = merge_dims(sizes, (out.strides,))
+    formula = OPS["fill"].formula.function
+    family = kernel("elementwise", out.device)
+    launch = family.elementwise(formula, (out.dtype.name,), merged, strides, 1)
+    return _offset(tuple(low for low, _ in ranges), out.strides) * out.itemsize, launch
+
+
+def _reflect(n: int, before: int, after: int) -> list[Run]:
+    if before >= n or after >= n:
+        raise RuntimeError(
+            f"pad: Padding size should be less than the corresponding input dimension; "
+            f"got ({before}, {after}) for size {n}"
+        )
+    return [Run(0, before, before, -1), Run(before + n, n - 2, after, -1)]
+
+
+def _replicate(n: int, before: int, after: int) -> list[Run]:
+    if n == 0:
+        raise RuntimeError("pad: replicate needs at least one element to repeat; got size 0")
+    return [Run(0, 0, before, 0), Run(before + n, n - 1, after, 0)]
+
+
+def _circular(n: int, before: int, after: int) -> list[Run]:
+    if before > n or after > n:
+        raise RuntimeError(
+            f"pad: Padding value causes wrapping around more than once; "
+            f"got ({before}, {after}) for size {n}"
+        )
+    return [Run(0, n - before, before), Run(before + n, 0, after)]
+
+
+_BORDERS: dict[str, Callable[[int, int, int], list[Run]]] = {
+    "reflect": _reflect, "replicate": _replicate, "circular": _circular,
+}  # fmt: skip
+
+
+def _border_plan(x: Layout, pairs: Pairs, mode: str) -> Plan:
+    out = _padded(x, pairs)
+    runs = []
+    for n, (before, after) in zip(x.shape, pairs, strict=True):
+        interior = [Run(before, 0, n)]
+        runs.append(interior + (_BORDERS[mode](n, before, after) if before or after else []))
+    return _plan(out, list(_boxes(x, out, runs)))
+
+
+pad_constant = Op("pad", _constant_plan)  # params: the value
+pad_border = Op("pad", _border_plan)
+
+
+def pad(x: Array, pairs: Pairs, mode: str, value: float) -> Array:
+    """``x`` with elements added per dimension before and after (cut off, where negative).
+
+    Args:
+        mode: ``constant`` (``value``), ``reflect`` (mirrored, the edge not repeated),
+            ``replicate`` (the edge repeated) or ``circular``.
+    """
+    if mode != "constant":
+        made: Array = pad_border(x, pairs=pairs, mode=mode)
+        return made
+    number = float(value) if x.dtype.is_floating_point else int(value)
+    made = pad_constant(x, params=(number,), pairs=pairs)
+    return made
+
+
+def _repeated_plan(counts: Layout, room: int) -> Plan:
+    launch = kernel("movement", counts.device).repeated_indices(
+        counts.dtype.name, counts.numel, room
+    )
+    outs = (layout((room,), dt.int64, counts.device), layout((1,), dt.int64, counts.device))
+    return Plan(outs, launch)
+
+
+_repeated = Op("repeated_indices", _repeated_plan)
+
+
+def repeated_indices(counts: Array, total: int | None = None) -> Array:
+    """Index i ``counts[i]`` times, for every i in order: int64.
+
+    Args:
+        counts: (N,) integers.
+        total: their sum, if known: saves a pass.
+
+    Raises:
+        RuntimeError: a count is negative, or the sum is not ``total``.
+    """
+    counts = contiguous(counts)
+    out, status = _repeated(counts, room=0 if total is None else total)
+    found = int(to_numpy(status)[0])
+    if found < 0:
+        raise RuntimeError("repeat_interleave: repeats can not be negative")
+    if total is None and found:
+        out, status = _repeated(counts, room=found)
+    elif total not in (None, found):
+        raise RuntimeError(
+            f"repeat_interleave: output_size must be the sum of repeats; got {total} and {found}"
+        )
+    result: Array = out
+    return result

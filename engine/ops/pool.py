@@ -1,0 +1,209 @@
+"""Pools over windows, and their adjoints, as ops on arrays.
+
+``x`` is (N, C, \\*size) with one to three spatial sizes. ``max_pool`` gives values and the places
+they came from; ``pool_put`` and ``pool_take`` move gradients there and back. ``avg_pool`` is linear:
+``avg_pool_input`` is its adjoint.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from tilegrad.engine import dtype as dt
+from tilegrad.engine.array import Layout, layout
+from tilegrad.engine.dispatch import Op, Plan, kernel
+from tilegrad.engine.ops.conv import ContiguousOp, nothing, per_dimension
+from tilegrad.engine.shape import Shape
+from tilegrad.kernels.window import Table
+
+
+def resolve(
+    op: str,
+    size: Shape,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None,
+    padding: int | Sequence[int],
+    dilation: int | Sequence[int],
+    ceil_mode: bool,
+) -> dict[str, Any]:
+    """The metadata of a pool with these arguments over the spatial sizes ``size``.
+
+    Raises:
+        RuntimeError: sizes out of range, or no output at all.
+    """
+    count = len(size)
+    window = per_dimension(op, "kernel_size", kernel_size, count)
+    steps = window
+    if stride is not None and stride != () and stride != []:
+        steps = per_dimension(op, "stride", stride, count)
+    before = per_dimension(op, "padding", padding, count)
+    spread = per_dimension(op, "dilation", dilation, count)
+    if any(k <= 0 for k in window):
+        raise RuntimeError(f"{op}: kernel size should be greater than zero, but got {window}")
+    if any(s <= 0 for s in steps):
+        raise RuntimeError(f"{op}: stride should be greater than zero, but got {steps}")
+    if any(d <= 0 for d in spread):
+        raise RuntimeError(f"{op}: dilation should be greater than zero, but got {spread}")
+    reach = [d * (k - 1) + 1 for d, k in zip(spread, window, strict=True)]
+    if any(p < 0 or p > r // 2 for p, r in zip(before, reach, strict=True)):
+        raise RuntimeError(
+            f"{op}: pad should be at least 0 and at most half of effective kernel size, but got "
+            f"pad={before}, kernel_size={window} and dilation={spread}"
+        )
+    out = []
+    for axis in range(count):
+        room = size[axis] + 2 * before[axis] - reach[axis]
+        made = (room + (steps[axis] - 1 if ceil_mode else 0)) // steps[axis] + 1
+        if ceil_mode and (made - 1) * steps[axis] >= size[axis] + before[axis]:
+            made -= 1  # the last window would begin in the padding
+        out.append(made)
+    if any(n < 1 for n in out) or 0 in size:
+        raise RuntimeError(
+            f"{op}: Given input size: {size}. Calculated output size: {tuple(out)}. "
+            f"Output size is too small"
+        )
+    return {
+        "kernel_size": window, "stride": steps, "padding": before, "dilation": spread,
+        "out": tuple(out),
+    }  # fmt: skip
+
+
+def _spatial(x: Layout, name: str) -> tuple[int, tuple[int, int, int]]:
+    """(planes, sizes of the plane in three dimensions)."""
+    if x.dtype.name not in ("float32", "float64"):
+        raise RuntimeError(f'"{name}" not implemented for \'{x.dtype.name}\'')
+    size = x.shape[2:]
+    return x.shape[0] * x.shape[1], (1,) * (3 - len(size)) + size  # type: ignore[return-value]
+
+
+_WHOLE: Table = ((0,), (1,), (1,))  # of a dimension that is not there
+
+
+def _adaptive(size: int, out: int) -> Table:
+    """Windows that tile ``size`` inputs as evenly as ``out`` outputs can."""
+    firsts = tuple(o * size // out for o in range(out))
+    ends = tuple(-(-(o + 1) * size // out) for o in range(out))
+    return firsts, ends, tuple(e - f for f, e in zip(firsts, ends, strict=True))
+
+
+def _maxima(size: int, axis: int, how: dict[str, Any]) -> Table:
+    k, s, p, d, out = (
+        how[n][axis] for n in ("kernel_size", "stride", "padding", "dilation", "out")
+    )
+    firsts, ends = [], []
+    for o in range(out):
+        first = o * s - p
+        ends.append(min(first + (k - 1) * d + 1, size))
+        firsts.append(first + max(0, -(first // d)) * d)
+    return tuple(firsts), tuple(ends)
+
+
+def _means(size: int, axis: int, how: dict[str, Any], include_pad: bool) -> Table:
+    k, s, p, out = (how[n][axis] for n in ("kernel_size", "stride", "padding", "out"))
+    firsts, ends, divisors = [], [], []
+    for o in range(out):
+        first = o * s - p
+        padded_end = min(first + k, size + p)
+        end = min(padded_end, size)
+        divisors.append(padded_end - first if include_pad else end - max(first, 0))
+        firsts.append(max(first, 0))
+        ends.append(end)
+    return tuple(firsts), tuple(ends), tuple(divisors)
+
+
+def _plan_max(
+    x: Layout, *, indexed: bool, adaptive: bool = False, **how: Any
+) -> Plan:
+    planes, size = _spatial(x, "max_pool")
+    lead = 3 - (x.ndim - 2)
+    if adaptive:
+        tables = [_adaptive(n, o)[:2] for n, o in zip(size[lead:], how["out"], strict=True)]
+        step = (1, 1, 1)
+    else:
+        tables = [_maxima(n, axis, how) for axis, n in enumerate(size[lead:])]
+        step = (1,) * lead + how["dilation"]
+    shape = (*x.shape[:2], *how["out"])
+    outs: tuple[Layout, ...] = (layout(shape, x.dtype, x.device),)
+    if indexed:
+        outs = (*outs, layout(shape, dt.int64, x.device))
+    if outs[0].numel == 0:
+        return Plan(outs, nothing)
+    family = kernel("pool", x.device)
+    full = [_WHOLE[:2]] * lead + tables
+    return Plan(outs, family.max_pool(x.dtype.name, planes, size, step, full, indexed))
+
+
+def _plan_take(x: Layout, index: Layout) -> Plan:
+    planes, _ = _spatial(x, "pool_take")
+    made = layout(index.shape, x.dtype, x.device)
+    inputs, outputs = math.prod(x.shape[2:]), math.prod(index.shape[2:])
+    if made.numel == 0:
+        return Plan((made,), nothing)
+    family = kernel("pool", x.device)
+    return Plan((made,), family.pool_take(x.dtype.name, planes, inputs, outputs))
+
+
+def _plan_put(y: Layout, index: Layout, *, size: Shape) -> Plan:
+    planes, _ = _spatial(y, "pool_put")
+    made = layout((*y.shape[:2], *size), y.dtype, y.device)
+    inputs, outputs = math.prod(size), math.prod(y.shape[2:])
+    if made.numel == 0:
+        return Plan((made,), nothing)
+    family = kernel("pool", y.device)
+    return Plan((made,), family.pool_put(y.dtype.name, planes, inputs, outputs))
+
+
+def _mean_tables(
+    size: Shape, adaptive: bool, include_pad: bool, divisor: int | None, how: dict[str, Any]
+) -> list[Table]:
+    if adaptive:
+        tables = [_adaptive(n, o) for n, o in zip(size, how["out"], strict=True)]
+    else:
+        tables = [_means(n, axis, how, include_pad) for axis, n in enumerate(size)]
+    if divisor is not None:
+        tables = [(f, e, (1,) * len(f)) for f, e, _ in tables]
+        tables[0] = (*tables[0][:2], (divisor,) * len(tables[0][0]))
+    return [_WHOLE] * (3 - len(size)) + tables
+
+
+def _plan_mean(
+    x: Layout,
+    *,
+    adaptive: bool = False,
+    include_pad: bool = True,
+    divisor: int | None = None,
+    **how: Any,
+) -> Plan:
+    planes, size = _spatial(x, "avg_pool")
+    made = layout((*x.shape[:2], *how["out"]), x.dtype, x.device)
+    if made.numel == 0:
+        return Plan((made,), nothing)
+    tables = _mean_tables(x.shape[2:], adaptive, include_pad, divisor, how)
+    return Plan((made,), kernel("pool", x.device).avg_pool(x.dtype.name, planes, size, tables))
+
+
+def _plan_mean_input(
+    y: Layout,
+    *,
+    size: Shape,
+    adaptive: bool = False,
+    include_pad: bool = True,
+    divisor: int | None = None,
+    **how: Any,
+) -> Plan:
+    made = layout((*y.shape[:2], *size), y.dtype, y.device)
+    planes, full = _spatial(made, "avg_pool_input")
+    if made.numel == 0:
+        return Plan((made,), nothing)
+    tables = _mean_tables(size, adaptive, include_pad, divisor, how)
+    family = kernel("pool", y.device)
+    return Plan((made,), family.avg_pool_input(y.dtype.name, planes, full, tables))
+
+
+max_pool: Op = ContiguousOp("max_pool", _plan_max)
+pool_take: Op = ContiguousOp("pool_take", _plan_take)
+pool_put: Op = ContiguousOp("pool_put", _plan_put)
+avg_pool: Op = ContiguousOp("avg_pool", _plan_mean)
+avg_pool_input: Op = ContiguousOp("avg_pool_input", _plan_mean_input)

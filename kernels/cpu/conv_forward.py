@@ -1,0 +1,340 @@
+"""Convolution over a padded copy: the output, and the gradient of the input.
+
+A *pass* is a list of jobs over one frame. The output of a convolution is one job. The gradient of
+the input of a convolution of stride ``s`` is a job for each residue of the input's position modulo
+``s``: each is a convolution of stride 1 with those taps that reach it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+
+from tilegrad.kernels.cpu.conv_frame import FRAME, PITCH, ROWS, Frame, copier, shared_zeros, taps
+from tilegrad.kernels.cpu.conv_tile import WIDTH, correlate, heights
+from tilegrad.kernels.cpu.jit import kernel
+from tilegrad.kernels.cpu.memory import local, pointer
+from tilegrad.kernels.cpu.vector import broadcast, head, lanes, load, store_masked
+from tilegrad.kernels.function import DeviceFunction, inline
+from tilegrad.kernels.window import Triple, Window
+
+ROW_BLOCK = 64  # output channels done together, while their sums are in the first-level cache
+INNER = 256  # at most this many products are summed in registers
+FRAME_BYTES = 1 << 18  # of a padded copy, so that it stays in the second-level cache
+TASKS = 32
+UNITS = 8  # pieces of work at least, if there is enough of it
+WORK = 1 << 21  # multiply-adds worth splitting
+
+# Places in the plan: the pass, then the frame, then the jobs.
+GROUPS, INPUTS, OUTPUTS, X_CHANNEL, Y_CHANNEL, BLOCK_ROWS, BLOCKS, ROW_BLOCKS, ROW_STEP = range(9)
+JOBS, UNIT_COUNT, PER_TASK, FRAME_ELEMENTS = range(9, 13)
+FRAME_AT = 13
+JOBS_AT = FRAME_AT + FRAME
+# Places in a job; offsets are addresses.
+DEPTH, INNER_DEPTH, WEIGHT, OFFSETS, COUNT, FIRST, STEPS = 0, 1, 2, 3, 4, 7, 8
+JOB = 11
+
+
+class Job(NamedTuple):
+    """One convolution of stride 1 over the frame.
+
+    Attributes:
+        count: outputs per dimension. first, steps: where output 0 goes, and how far the next.
+        reaches: per tap in use, what it lies after the frame's first input.
+        taps: their numbers.
+    """
+
+    count: Triple
+    first: int
+    steps: Triple
+    reaches: list[tuple[int, ...]]
+    taps: list[int]
+
+
+class Pass(NamedTuple):
+    """Jobs over one input; all sizes are of a group."""
+
+    dtype: str
+    batch: int
+    groups: int
+    inputs: int
+    outputs: int
+    size: Triple
+    stride: Triple
+    before: Triple
+    out: Triple
+    jobs: list[Job]
+
+
+def forward_pass(
+    dtype: str, batch: int, groups: int, inputs: int, outputs: int, window: Window
+) -> Pass:
+    """From ``x`` to ``y``."""
+    _, H, W = window.out
+    reaches: list[tuple[int, ...]] = list(taps(window.kernel, window.dilation))
+    job = Job(window.out, 0, (H * W, W, 1), reaches, list(range(len(reaches))))
+    return Pass(
+        dtype, batch, groups, inputs, outputs, window.size, window.stride, window.before,
+        window.out, [job],
+    )  # fmt: skip
+
+
+def backward_pass(
+    dtype: str, batch: int, groups: int, inputs: int, outputs: int, window: Window
+) -> Pass:
+    """From ``y`` to ``x``: its "inputs" are the ``outputs`` channels of ``y``."""
+    H, W = window.size[1:]
+    steps = (window.stride[0] * H * W, window.stride[1] * W, window.stride[2])
+    found = []
+    for phase in product(*(range(s) for s in window.stride)):
+        # input i = q * stride + phase - before, for q from begin on
+        begin = [-(-(b - f) // s) for b, f, s in zip(window.before, phase, window.stride)]
+        end = [
+            (n - 1 + b - f) // s + 1
+            for n, b, f, s in zip(window.size, window.before, phase, window.stride)
+        ]
+        count = tuple(max(0, e - b) for b, e in zip(begin, end))
+        if 0 in count:
+            continue
+        at = [q * s + f - b for q, s, f, b in zip(begin, window.stride, phase, window.before)]
+        used, reaches = [], []
+        for number, tap in enumerate(taps(window.kernel, window.dilation)):
+            if all(t % s == f for t, s, f in zip(tap, window.stride, phase)):
+                used.append(number)
+                reaches.append(
+                    tuple(q - (t - f) // s for q, t, f, s in zip(begin, tap, phase, window.stride))
+                )
+        found.append((count, (at[0] * H + at[1]) * W + at[2], reaches, used))
+    lowest = [min([0, *(r[a] for j in found for r in j[2])]) for a in range(3)]
+    jobs = [
+        Job(count, first, steps, [tuple(r - n for r, n in zip(reach, lowest)) for reach in rs], ts)
+        for count, first, rs, ts in found
+    ]
+    before = tuple(-n for n in lowest)
+    return Pass(
+        dtype, batch, groups, outputs, inputs, window.out, (1, 1, 1), before, window.size, jobs
+    )  # type: ignore[arg-type]
+
+
+# ----------------------------------------------------------------------------------- the kernels
+
+
+@kernel
+def convolve(dtype: str) -> tuple[Callable[..., None], str]:
+    """A pass in units of: an item and group, a block of rows of pixels, a job, a block of channels.
+
+    A task does several units in turn and copies the input where it is not yet in its frame.
+    """
+    T = np.dtype(dtype).type
+    size, W = np.dtype(dtype).itemsize, lanes(dtype)
+    fill, finish = copier(dtype), _finisher(dtype)
+    wide, pair, narrow = (correlate(v) for v in (3, 2, 1))
+    make_sums = local(dtype, ROW_BLOCK * WIDTH * W + W)
+
+    def body(task, x_, weight_, bias_, y_, frames, plan):  # type: ignore[no-untyped-def]
+        p = pointer(plan, np.int64)
+        f = pointer(plan + 8 * FRAME_AT, np.int64)
+        sums = make_sums()
+        groups, inputs, outputs = p[GROUPS], p[INPUTS], p[OUTPUTS]
+        pitch = f[PITCH]
+        frame = frames + size * task * p[FRAME_ELEMENTS]
+        copied = -1
+        for unit in range(task * p[PER_TASK], min(p[UNIT_COUNT], (task + 1) * p[PER_TASK])):
+            part = unit // p[ROW_BLOCKS] // p[JOBS]
+            item, h0 = part // p[BLOCKS], part % p[BLOCKS] * p[BLOCK_ROWS]
+            if part != copied:
+                x = pointer(x_ + size * item * inputs * p[X_CHANNEL], T)
+                fill(x, p[X_CHANNEL], pointer(frame, T), f, inputs, h0)
+                copied = part
+            j = pointer(plan + 8 * (JOBS_AT + JOB * (unit // p[ROW_BLOCKS] % p[JOBS])), np.int64)
+            h1 = min(h0 + p[BLOCK_ROWS], j[COUNT + 1])
+            if h1 <= h0:
+                continue
+            group, row = item % groups, unit % p[ROW_BLOCKS] * p[ROW_STEP]
+            rows, depth = min(p[ROW_STEP], outputs - row), j[DEPTH]
+            tiles = weight_ + size * (j[WEIGHT] + (group * outputs + row) * depth)
+            bias = pointer(bias_ + size * (group * outputs + row) if bias_ != 0 else 0, T)
+            y = pointer(y_ + size * ((item * outputs + row) * p[Y_CHANNEL] + j[FIRST]), T)
+            pixels = (h1 - h0 - 1) * pitch + j[COUNT + 2]
+            for d in range(j[COUNT]):
+                at = 0
+                while at < pixels:
+                    left = (pixels - at + W - 1) // W
+                    vectors = 3 if left == 3 or left > 4 else min(left, 2)
+                    base = pointer(frame + size * (d * f[ROWS] * pitch + at), T)
+                    for k in range(0, max(1, depth), j[INNER_DEPTH]):
+                        some = min(j[INNER_DEPTH], depth - k)
+                        a = pointer(tiles + size * k * rows, T)
+                        offsets = pointer(j[OFFSETS] + 8 * k, np.int64)
+                        fresh = 1 if k == 0 else 0
+                        if vectors == 3:
+                            wide(a, base, offsets, some, rows, sums, fresh)
+                        elif vectors == 2:
+                            pair(a, base, offsets, some, rows, sums, fresh)
+                        else:
+                            narrow(a, base, offsets, some, rows, sums, fresh)
+                    count = min(vectors * W, pixels - at)
+                    start = d * j[STEPS] + h0 * j[STEPS + 1]
+                    finish(sums, rows, at, count, pitch, j, bias_ != 0, bias, y, start, p[Y_CHANNEL])
+                    at += vectors * W
+
+    return body, "iiiiii"
+
+
+def _finisher(dtype: str) -> DeviceFunction:
+    """Adds the bias to a tile's sums and writes them, leaving out what lies between the rows."""
+    T = np.dtype(dtype).type
+    W, wide = lanes(dtype), WIDTH * lanes(dtype)
+
+    def finish(sums, rows, at, count, pitch, j, biased, bias, y, start, y_row):  # type: ignore[no-untyped-def]
+        i, r, col, width, step = 0, at // pitch, at % pitch, j[COUNT + 2], j[STEPS + 2]
+        while i < count:
+            run = min(width - col, count - i)
+            to = start + r * j[STEPS + 1] + col * step
+            if step == 1:
+                for c in range(0, run, W):
+                    inside = head(T, run - c)
+                    for k in range(rows):
+                        value = load(sums, k * wide + i + c)
+                        if biased:
+                            value = value + broadcast(bias, k)
+                        store_masked(y, k * y_row + to + c, value, inside)
+            else:
+                for k in range(rows):
+                    for c in range(run):
+                        value = sums[k * wide + i + c]
+                        if biased:
+                            value += bias[k]
+                        y[k * y_row + to + c * step] = value
+            i += max(0, run) + pitch - max(width, col)
+            r += 1
+            col = 0
+
+    return inline(finish)
+
+
+@kernel
+def pack_weight(dtype: str) -> tuple[Callable[..., None], str]:
+    """Lay the weights of a job out in tiles, one block of channels of one group a task.
+
+    ``offsets[k]`` is where channel 0 has its weight for product ``k``; channels are ``row`` apart.
+    """
+    T = np.dtype(dtype).type
+    size = np.dtype(dtype).itemsize
+    sizes = heights()
+
+    def body(task, weight_, tiles_, offsets_, rows, row_step, row, group, depth, inner):  # type: ignore[no-untyped-def]
+        blocks = (rows + row_step - 1) // row_step
+        first = task % blocks * row_step
+        count = min(row_step, rows - first)
+        w = pointer(weight_ + size * (task // blocks * group + first * row), T)
+        tiles = pointer(tiles_ + size * (task // blocks * rows + first) * depth, T)
+        offsets = pointer(offsets_, np.int64)
+        to = 0
+        for k in range(0, depth, inner):
+            end = min(depth, k + inner)
+            i = 0
+            for height in sizes:
+                while i + height <= count:
+                    for n in range(k, end):
+                        at = i * row + offsets[n]
+                        for r in range(height):
+                            tiles[to] = w[at + r * row]
+                            to += 1
+                    i += height
+
+    return body, "iiiiiiiii"
+
+
+# ---------------------------------------------------------------------------------- the planning
+
+
+def inner_block(depth: int) -> int:
+    """How many products are summed in registers; depends on their number only."""
+    return max(1, -(-depth // max(1, -(-depth // INNER))))
+
+
+def plan_frame(work: Pass) -> tuple[Frame, int]:
+    """The frame of a pass, and the rows of pixels of a block."""
+    counts = [max(job.count[axis] for job in work.jobs) for axis in range(3)]
+    ends = [0, 0, 0]
+    for job, axis in product(work.jobs, range(3)):
+        far = max([0, *(r[axis] // work.stride[axis] for r in job.reaches)])
+        ends[axis] = max(ends[axis], far + job.count[axis])
+    shared = shared_zeros(work.size[2], work.stride[2], work.before[2], ends[2])
+    shared = min(shared, ends[2] - counts[2])
+    phases = work.stride[0] * work.stride[1] * work.stride[2]
+    row = work.inputs * phases * ends[0] * (ends[2] - shared) * np.dtype(work.dtype).itemsize
+    extra = ends[1] - counts[1]
+    block = min(counts[1], max(4, FRAME_BYTES // row - extra))
+    if work_of(work) > WORK:
+        pieces = work.batch * work.groups * len(work.jobs) * -(-work.outputs // ROW_BLOCK)
+        while pieces * -(-counts[1] // block) < UNITS and block > 4:
+            block = -(-block // 2)
+    block = -(-counts[1] // -(-counts[1] // block))
+    W = lanes(work.dtype)
+    extent = (ends[0], block + extra, ends[2])
+    slack = W * max(1, -(-shared // W))
+    return Frame(
+        work.size, work.stride, work.before, extent, shared, block + extra, 1, slack, slack
+    ), block
+
+
+def work_of(work: Pass) -> int:
+    """Multiply-adds of a pass."""
+    pixels = sum(len(j.taps) * j.count[0] * j.count[1] * j.count[2] for j in work.jobs)
+    return work.batch * work.groups * work.inputs * work.outputs * pixels
+
+
+class Pack(NamedTuple):
+    """How the weights of a job are packed: at which byte, by which table, how deep."""
+
+    at: int
+    offsets: int
+    depth: int
+    inner: int
+
+
+def make_plan(
+    work: Pass, frame: Frame, block: int, column: int
+) -> tuple[np.ndarray, list[np.ndarray], list[Pack]]:
+    """The plan of a pass, the tables it points to and how to pack the weights of each job.
+
+    ``column`` is how many elements lie between the weights of two inputs.
+    """
+    W = lanes(work.dtype)
+    row_step = min(ROW_BLOCK, work.outputs)
+    blocks = -(-max(job.count[1] for job in work.jobs) // block)
+    pieces = work.batch * work.groups * blocks * len(work.jobs)
+    if work_of(work) > WORK:
+        while row_step > 8 and pieces * -(-work.outputs // row_step) < UNITS:
+            row_step = -(-row_step // 16) * 8
+    row_blocks = -(-work.outputs // row_step)
+    units = pieces * row_blocks
+    per_task = -(-units // TASKS)
+    together = row_blocks * len(work.jobs)  # units that share a frame
+    if work.batch * work.groups * blocks >= UNITS:
+        per_task = -(-per_task // together) * together
+    elements = -(-(work.inputs * frame.channel + 4 * W) // 16) * 16
+    channels = [frame.size[0] * frame.size[1] * frame.size[2], work.out[0] * work.out[1] * work.out[2]]
+    head = [
+        work.groups, work.inputs, work.outputs, *channels, block, blocks, row_blocks, row_step,
+        len(work.jobs), units, per_task, elements, *frame.plan(),
+    ]  # fmt: skip
+    tables, packs, jobs = [], [], []
+    at = 0
+    for job in work.jobs:
+        where = [frame.offset(reach) for reach in job.reaches]
+        inputs = np.repeat(np.arange(work.inputs, dtype=np.int64), len(where))
+        offsets = inputs * frame.channel + np.tile(np.array(where, np.int64), work.inputs)
+        weights = inputs * column + np.tile(np.array(job.taps, np.int64), work.inputs)
+        depth = len(offsets)
+        inner = inner_block(depth)
+        tables += [offsets, weights]
+        packs.append(Pack(at * np.dtype(work.dtype).itemsize, weights.ctypes.data, depth, inner))
+        jobs += [depth, inner, at, offsets.ctypes.data, *job.count, job.first, *job.steps]
+        at += depth * work.groups * work.outputs
+    return np.array(head + jobs, np.int64), tables, packs

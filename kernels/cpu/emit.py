@@ -1,0 +1,171 @@
+"""LLVM IR for vectors: what the emitters of intrinsics are made of.
+
+Functions take an LLVM builder and LLVM values, and give values. Pointers point to elements and need
+no more than an element's alignment; counts and offsets are int64 values.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tilegrad.kernels.cpu import jit
+
+
+def has_fma() -> bool:
+    """Whether the target multiplies and adds in one instruction, with one rounding."""
+    return "+fma" in jit.target()[1].split(",")
+
+
+def llvm_vector(vector: Any) -> Any:
+    """The LLVM type of a vector type."""
+    from llvmlite import ir
+    from numba import types
+
+    if isinstance(vector.elem, types.Float):
+        elem = ir.FloatType() if vector.elem.bitwidth == 32 else ir.DoubleType()
+    else:
+        elem = ir.IntType(1 if vector.elem == types.boolean else vector.elem.bitwidth)
+    return ir.VectorType(elem, vector.count)
+
+
+def is_float(value: Any) -> bool:
+    """Whether an LLVM value, scalar or vector, is of floats."""
+    from llvmlite import ir
+
+    kind = getattr(value.type, "element", value.type)
+    return isinstance(kind, (ir.FloatType, ir.DoubleType))
+
+
+def suffix(kind: Any) -> str:
+    """How LLVM spells a scalar or vector type in the names of its intrinsics: ``v16f32``."""
+    count = getattr(kind, "count", None)
+    if count is not None:
+        return f"v{count}{suffix(kind.element)}"
+    return {"float": "f32", "double": "f64"}.get(str(kind), str(kind))
+
+
+def call_llvm(builder: Any, name: str, result: Any, arguments: Any) -> Any:
+    """Call an LLVM intrinsic by its full name."""
+    from llvmlite import ir
+    from numba.core import cgutils
+
+    kind = ir.FunctionType(result, [argument.type for argument in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+
+
+def fma_value(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """``a * b + c``; without the instruction a call of libm per lane would cost a hundredfold."""
+    name = "llvm.fma" if has_fma() else "llvm.fmuladd"
+    return call_llvm(builder, f"{name}.{suffix(a.type)}", a.type, [a, b, c])
+
+
+def splat_value(builder: Any, scalar: Any, count: int) -> Any:
+    """A vector with ``scalar`` in each of ``count`` lanes."""
+    from llvmlite import ir
+
+    kind, word = ir.VectorType(scalar.type, count), ir.IntType(32)
+    none = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(none, scalar, word(0))
+    return builder.shuffle_vector(first, none, ir.Constant(ir.VectorType(word, count), [0] * count))
+
+
+def head_value(builder: Any, number: Any, count: int) -> Any:
+    """The mask of the first ``number`` (an int64 value) of ``count`` lanes."""
+    from llvmlite import ir
+
+    word = ir.IntType(32)
+    order = ir.Constant(ir.VectorType(word, count), list(range(count)))
+    return builder.icmp_signed("<", order, splat_value(builder, builder.trunc(number, word), count))
+
+
+def load_value(builder: Any, at: Any, kind: Any, mask: Any = None, otherwise: Any = None) -> Any:
+    """A vector of LLVM type ``kind`` from the element pointer ``at``, aligned as one element."""
+    from llvmlite import ir
+
+    at = builder.bitcast(at, kind.as_pointer())
+    size = _bytes(kind.element)
+    if mask is None:
+        return builder.load(at, align=size)
+    if otherwise is None:
+        otherwise = ir.Constant(kind, None)
+    arguments = [at, ir.IntType(32)(size), mask, otherwise]
+    return call_llvm(builder, f"llvm.masked.load.{suffix(kind)}.p0", kind, arguments)
+
+
+def store_value(builder: Any, vector: Any, at: Any, mask: Any = None) -> None:
+    """Write a vector to the element pointer ``at``, aligned as one element."""
+    from llvmlite import ir
+
+    kind = vector.type
+    at = builder.bitcast(at, kind.as_pointer())
+    size = _bytes(kind.element)
+    if mask is None:
+        builder.store(vector, at, align=size)
+    else:
+        arguments = [vector, at, ir.IntType(32)(size), mask]
+        call_llvm(builder, f"llvm.masked.store.{suffix(kind)}.p0", ir.VoidType(), arguments)
+
+
+def _bytes(kind: Any) -> int:
+    return int({"float": 4, "double": 8}.get(str(kind)) or kind.width // 8)
+
+
+def shuffle_value(builder: Any, a: Any, b: Any, order: list[int]) -> Any:
+    """Lanes ``order`` of the concatenation of ``a`` and ``b``."""
+    from llvmlite import ir
+
+    kind = ir.VectorType(ir.IntType(32), len(order))
+    return builder.shuffle_vector(a, b, ir.Constant(kind, order))
+
+
+def fold_lanes(builder: Any, vector: Any, combine: Any) -> Any:
+    """The lanes folded into one scalar by halves: the order does not depend on the compiler."""
+    from llvmlite import ir
+
+    count = vector.type.count
+    while count > 1:
+        count //= 2
+        low = shuffle_value(builder, vector, vector, list(range(count)))
+        high = shuffle_value(builder, vector, vector, list(range(count, 2 * count)))
+        vector = combine(builder, low, high)
+    return builder.extract_element(vector, ir.IntType(32)(0))
+
+
+def transposed(builder: Any, block: list[Any]) -> list[Any]:
+    """The columns of a square block of row vectors: log2(lanes) rounds of pairwise exchanges."""
+    block, count = list(block), len(block)
+    bit = 1
+    while bit < count:  # exchange bit `bit` of the row number with that of the lane number
+        low = [lane if not lane & bit else (lane ^ bit) + count for lane in range(count)]
+        high = [lane | bit if not lane & bit else lane + count for lane in range(count)]
+        for row in range(count):
+            if not row & bit:
+                a, b = block[row], block[row | bit]
+                block[row] = shuffle_value(builder, a, b, low)
+                block[row | bit] = shuffle_value(builder, a, b, high)
+        bit *= 2
+    return block
+
+
+def emit_loop(builder: Any, start: list[Any], more: Any, body: Any) -> list[Any]:
+    """``while more(values): values = body(values)`` with the values carried in registers."""
+    before = builder.block
+    inside = builder.append_basic_block("loop")
+    after = builder.append_basic_block("loop.end")
+    builder.cbranch(more(start), inside, after)
+    builder.position_at_end(inside)
+    carried = [builder.phi(value.type) for value in start]
+    following = body(carried)
+    last = builder.block
+    builder.cbranch(more(following), inside, after)
+    for phi, first, value in zip(carried, start, following):
+        phi.add_incoming(first, before)
+        phi.add_incoming(value, last)
+    builder.position_at_end(after)
+    result = []
+    for first, value in zip(start, following):
+        phi = builder.phi(value.type)
+        phi.add_incoming(first, before)
+        phi.add_incoming(value, last)
+        result.append(phi)
+    return result

@@ -1,0 +1,428 @@
+"""Loops that read or write through an index: gather, scatter, and the check of the index.
+
+An index is int64. Its element ``j`` stands for the offset ``j * step`` (negative ``j`` counts from
+``wrap``) beside the offset that the strides of the other dimensions give. ``index_select``,
+``gather``, ``embedding`` and ``x[i, j]`` are one reading loop, told apart by strides; their writing
+counterparts are one writing loop. Movement knows only the width of an element, so all dtypes of a
+width share a kernel.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+
+import numpy as np
+
+from tilegrad.kernels.cpu.jit import get_num_threads, kernel
+from tilegrad.kernels.cpu.memory import pointer, read, write
+from tilegrad.kernels.function import DeviceFunction, inline
+
+CHUNK = 1 << 14  # elements a task handles at least; fewer in all: no threads
+TASKS = 64
+COLUMNS = 16  # a row is split between tasks at multiples of this many elements
+
+Sizes = tuple[int, ...]
+
+
+@inline
+def walk(table, plane, strides):  # type: ignore[no-untyped-def]
+    """Offset of outer position ``plane``: ``table`` is [dims, middle, inner, sizes…, strides…],
+    and the operand's strides begin at ``strides``.
+    """
+    rest = plane
+    offset = 0
+    for axis in range(table[0] - 1, -1, -1):
+        above = rest // table[3 + axis]
+        offset += (rest - above * table[3 + axis]) * table[strides + axis]
+        rest = above
+    return offset
+
+
+def _walk_table(sizes: Sizes, *strides: Sizes) -> np.ndarray:
+    """The table of :func:`walk`: the last two sizes are the middle and the inner loop."""
+    flat = [len(sizes) - 2, *sizes[-2:], *sizes[:-2]]
+    for operand in strides:
+        flat += operand
+    return np.array(flat, np.int64)
+
+
+def _two_dims(sizes: Sizes, strides: tuple[Sizes, ...]) -> tuple[Sizes, tuple[Sizes, ...]]:
+    """At least two dimensions, by a leading 1."""
+    if len(sizes) >= 2:
+        return sizes, strides
+    return (1, *sizes), tuple((0, *s) for s in strides)
+
+
+def tasks_for(total: int) -> tuple[int, int]:
+    """(tasks, elements per task) of a loop over ``total`` elements; depends on ``total`` only."""
+    chunk = max(CHUNK, -(-total // TASKS))
+    return -(-total // chunk), chunk
+
+
+# ------------------------------------------------------------------------------------- reading
+
+
+@kernel
+def gather_rows(width: int, mode: str):  # type: ignore[no-untyped-def]
+    """``out[p] = x[origin(p) + step * index[…]]`` over the output's elements ``p``, row-major.
+
+    ``mode`` describes the inner dimension: ``row``: one index, consecutive elements; ``each``:
+    consecutive indices; ``any``: any strides. An index outside ``[-wrap, size)`` reads the first
+    element instead, and sets ``flag``.
+    """
+    T = np.dtype(f"u{width}").type
+    row, each = mode == "row", mode == "each"
+
+    def gather_rows_body(task, a0, a1, a2, a3, a4, total, chunk, step, size, wrap):  # type: ignore[no-untyped-def]
+        x, index, out = pointer(a0, T), pointer(a1, np.int64), pointer(a2, T)
+        flag, table = pointer(a3, np.int64), pointer(a4, np.int64)
+        dims, middle, inner = table[0], table[1], table[2]
+        xs = 3 + dims
+        js = xs + dims + 2
+        x_step, j_step = table[xs + dims + 1], table[js + dims + 1]
+        position = task * chunk
+        end = min(total, position + chunk)
+        line = position // inner
+        column = position - line * inner
+        plane = line // middle
+        line -= plane * middle
+        bad = 0
+        while position < end:
+            x_plane, j_plane = walk(table, plane, xs), walk(table, plane, js)
+            while line < middle and position < end:
+                x_at = x_plane + line * table[xs + dims] + column * x_step
+                j_at = j_plane + line * table[js + dims] + column * j_step
+                count = min(inner - column, end - position)
+                if row:
+                    j = index[j_at]
+                    j += wrap if j < 0 else 0
+                    out_of = (j < 0) | (j >= size)
+                    bad |= out_of
+                    x_at += 0 if out_of else j * step
+                    for k in range(count):
+                        write(out, position + k, read(x, x_at + k))
+                else:
+                    for k in range(count):
+                        j = read(index, j_at + k) if each else read(index, j_at + k * j_step)
+                        j += wrap if j < 0 else 0
+                        out_of = (j < 0) | (j >= size)
+                        bad |= out_of
+                        j = 0 if out_of else j
+                        write(out, position + k, read(x, x_at + k * x_step + j * step))
+                position += count
+                column = 0
+                line += 1
+            line = 0
+            plane += 1
+        if bad:
+            flag[0] = 1
+
+    return gather_rows_body, "iiiiiiiiii"
+
+
+def _widened(
+    itemsize: int, sizes: Sizes, x_strides: Sizes, step: int
+) -> tuple[int, Sizes, Sizes, int]:
+    """The same rows in elements of 8 bytes, where everything divides."""
+    factor = 8 // itemsize
+    if sizes[-1] % factor or step % factor or any(s % factor for s in x_strides[:-1]):
+        return itemsize, sizes, x_strides, step
+    return (
+        8,
+        (*sizes[:-1], sizes[-1] // factor),
+        (*(s // factor for s in x_strides[:-1]), 1),
+        step // factor,
+    )
+
+
+def gather(
+    itemsize: int, sizes: Sizes, x_strides: Sizes, index_strides: Sizes, step: int, size: int,
+    wrap: int,
+) -> Callable[..., None]:  # fmt: skip
+    """A launch ``(x, index, out, flag)`` that reads through an index into row-major ``out``.
+
+    Args:
+        itemsize: bytes of an element of ``x`` and ``out``.
+        sizes: the output's dimensions, merged.
+        x_strides, index_strides: in elements, per dimension of the output.
+        step: elements between neighbours along the indexed dimension of ``x``.
+        size: of that dimension, at least 1; indices must lie in ``[-wrap, size)``.
+
+    The launch sets the int64 at ``flag`` to 1 if one does not, and ``out`` is then unusable, else
+    to 0.
+    """
+    sizes, (x_strides, index_strides) = _two_dims(sizes, (x_strides, index_strides))
+    mode = "each" if index_strides[-1] == 1 else "any"
+    if index_strides[-1] == 0 and x_strides[-1] == 1:
+        mode = "row"
+        itemsize, sizes, x_strides, step = _widened(itemsize, sizes, x_strides, step)
+    total = 1
+    for n in sizes:
+        total *= n
+    function = gather_rows.build(itemsize, mode)
+    table = _walk_table(sizes, x_strides, index_strides)
+    where = table.ctypes.data
+    tasks, chunk = tasks_for(total)
+
+    def launch(x: int, index: int, out: int, flag: int) -> None:
+        ctypes.c_int64.from_address(flag).value = 0
+        threads = get_num_threads() if tasks > 1 else 0
+        function(x, index, out, flag, where, total, chunk, step, size, wrap, tasks, threads)
+
+    launch.table = table  # type: ignore[attr-defined] - the address must outlive the launch
+    return launch
+
+
+# ------------------------------------------------------------------------------------- writing
+
+
+@inline
+def put(old, new):  # type: ignore[no-untyped-def]
+    """The new value."""
+    return new
+
+
+@inline
+def plus(old, new):  # type: ignore[no-untyped-def]
+    """The sum."""
+    return old + new
+
+
+@inline
+def times(old, new):  # type: ignore[no-untyped-def]
+    """The product."""
+    return old * new
+
+
+@inline
+def larger(old, new):  # type: ignore[no-untyped-def]
+    """The larger; NaN if either is."""
+    return new if new > old or new != new else old
+
+
+@inline
+def smaller(old, new):  # type: ignore[no-untyped-def]
+    """The smaller; NaN if either is."""
+    return new if new < old or new != new else old
+
+
+COMBINE = {"set": put, "sum": plus, "prod": times, "amax": larger, "amin": smaller}
+
+
+@kernel
+def scatter_rows(dtype: str, combine: DeviceFunction, mode: str):  # type: ignore[no-untyped-def]
+    """``out[…] = combine(out[…], source[…])`` at ``origin + step * index[…]``, in index order.
+
+    Loops: outer positions, then the middle dimension, then the inner one, or the task's share of
+    it. Different outer positions, and different shares, write different elements. ``mode`` is
+    ``row`` if the inner dimension has one index and consecutive elements, else ``any``.
+    The indices must be in bounds.
+    """
+    T = np.dtype(dtype).type
+    row = mode == "row"
+
+    def scatter_rows_body(task, a0, a1, a2, a3, planes, share, columns, step, wrap):  # type: ignore[no-untyped-def]
+        out, index, source = pointer(a0, T), pointer(a1, np.int64), pointer(a2, T)
+        table = pointer(a3, np.int64)
+        dims, middle, inner = table[0], table[1], table[2]
+        os = 3 + dims
+        js = os + dims + 2
+        vs = js + dims + 2
+        o_step, j_step, v_step = table[os + dims + 1], table[js + dims + 1], table[vs + dims + 1]
+        shares = (inner + columns - 1) // columns
+        first = task // shares
+        start = (task - first * shares) * columns
+        count = min(columns, inner - start)
+        first *= share
+        for plane in range(first, min(planes, first + share)):
+            o_plane = walk(table, plane, os) + start * o_step
+            j_plane = walk(table, plane, js) + start * j_step
+            v_plane = walk(table, plane, vs) + start * v_step
+            for line in range(middle):
+                o_at = o_plane + line * table[os + dims]
+                j_at = j_plane + line * table[js + dims]
+                v_at = v_plane + line * table[vs + dims]
+                if row:
+                    j = read(index, j_at)
+                    o_at += (j + wrap if j < 0 else j) * step
+                    for k in range(count):
+                        value = combine(out[o_at + k], read(source, v_at + k))
+                        write(out, o_at + k, value)
+                else:
+                    for k in range(count):
+                        j = read(index, j_at + k * j_step)
+                        at = o_at + k * o_step + (j + wrap if j < 0 else j) * step
+                        write(out, at, combine(out[at], read(source, v_at + k * v_step)))
+
+    return scatter_rows_body, "iiiiiiiii"
+
+
+def scatter(
+    dtype: str, combine: str, sizes: Sizes, strides: tuple[Sizes, Sizes, Sizes],
+    length: int, length_strides: tuple[int, int], step: int, wrap: int,
+) -> Callable[..., None]:  # fmt: skip
+    """A launch ``(out, index, source)`` that writes through an index.
+
+    Args:
+        dtype: of ``out`` and ``source``.
+        combine: how a value meets the one in place: a key of :data:`COMBINE`.
+        sizes, strides: merged dimensions whose positions write different elements, and the strides
+            in elements of ``out``, index and source there.
+        length, length_strides: of the dimension along which indices may repeat, for index and
+            source; values that meet are combined in its order.
+        step: elements between neighbours along the indexed dimension of ``out``.
+        wrap: added to negative indices.
+    """
+    total = length
+    for n in sizes:
+        total *= n
+    if total == 0:
+        return lambda *addresses: None
+    dtype, combine = _storage_form(dtype, combine)
+    (*outer, columns), o, j, v = sizes, *strides
+    lines_last = columns == 1 or step < o[-1]
+    if lines_last:  # neighbours along the index are nearest in memory: make them the inner loop
+        sizes, columns = (*sizes, 1, length), length
+        o, j, v = (*o, 0, 0), (*j, 0, length_strides[0]), (*v, 0, length_strides[1])
+    else:
+        sizes = (*outer, length, columns)
+        o = (*o[:-1], 0, o[-1])
+        j, v = (*j[:-1], length_strides[0], j[-1]), (*v[:-1], length_strides[1], v[-1])
+        columns = _column_share(total, columns, outer)
+    planes = 1
+    for n in sizes[:-2]:
+        planes *= n
+    table = _walk_table(sizes, o, j, v)
+    where = table.ctypes.data
+    mode = "row" if not lines_last and (j[-1], o[-1], v[-1]) == (0, 1, 1) else "any"
+    function = scatter_rows.build(dtype, COMBINE[combine], mode)
+    share = max(1, planes * CHUNK // total, -(-planes // TASKS))
+    tasks = -(-planes // share) * -(-sizes[-1] // columns)
+
+    def launch(out: int, index: int, source: int) -> None:
+        threads = get_num_threads() if tasks > 1 else 0
+        function(out, index, source, where, planes, share, columns, step, wrap, tasks, threads)
+
+    launch.table = table  # type: ignore[attr-defined] - the address must outlive the launch
+    return launch
+
+
+def _storage_form(dtype: str, combine: str) -> tuple[str, str]:
+    """Plain writing needs the width only; sums and products of truths are or and and."""
+    if combine == "set":
+        return f"u{np.dtype(dtype).itemsize}", "set"
+    if dtype == "bool":
+        return "u1", {"sum": "amax", "prod": "amin"}.get(combine, combine)
+    return dtype, combine
+
+
+def _column_share(total: int, columns: int, outer: list[int]) -> int:
+    """Columns per task: all of them if the work is small or the outer positions are many."""
+    planes = 1
+    for n in outer:
+        planes *= n
+    wanted = min(-(-total // CHUNK), -(-16 // planes))
+    return max(COLUMNS, -(-columns // max(1, wanted) // COLUMNS) * COLUMNS)
+
+
+# ------------------------------------------------------------------------------- the index itself
+
+
+@kernel
+def first_outside():  # type: ignore[no-untyped-def]
+    """``found[task]``: the position of the task's first index outside ``[low, high)``, or -1."""
+
+    def first_outside_body(task, a0, a1, total, chunk, low, high):  # type: ignore[no-untyped-def]
+        index, found = pointer(a0, np.int64), pointer(a1, np.int64)
+        first = task * chunk
+        last = min(total, first + chunk)
+        bad = 0
+        for i in range(first, last):
+            j = read(index, i)
+            bad |= (j < low) | (j >= high)
+        where = -1
+        if bad:
+            where = first
+            while index[where] >= low and index[where] < high:
+                where += 1
+        found[task] = where
+
+    return first_outside_body, "iiiiii"
+
+
+def outside(total: int, low: int, high: int) -> Callable[..., None]:
+    """A launch ``(index, found)`` over ``total`` consecutive indices: for each of the
+    ``tasks_for(total)[0]`` parts the first position that is not in ``[low, high)``, or -1.
+    """
+    function = first_outside.build()
+    tasks, chunk = tasks_for(total)
+
+    def launch(index: int, found: int) -> None:
+        threads = get_num_threads() if tasks > 1 else 0
+        function(index, found, total, chunk, low, high, tasks, threads)
+
+    return launch
+
+
+@kernel
+def add_index():  # type: ignore[no-untyped-def]
+    """``out = (0 if first else out) + step * index``, negative indices counted from ``wrap``."""
+
+    def add_index_body(task, a0, a1, total, chunk, step, wrap, first):  # type: ignore[no-untyped-def]
+        index, out = pointer(a0, np.int64), pointer(a1, np.int64)
+        begin = task * chunk
+        for i in range(begin, min(total, begin + chunk)):
+            j = read(index, i)
+            j = (j + wrap if j < 0 else j) * step
+            write(out, i, j if first else read(out, i) + j)
+
+    return add_index_body, "iiiiiii"
+
+
+def linear_index(total: int, steps: Sizes, wraps: Sizes) -> Callable[..., None]:
+    """A launch ``(index, …, out)``: offsets from one row-major index per indexed dimension."""
+    if total == 0:
+        return lambda *addresses: None
+    function = add_index.build()
+    tasks, chunk = tasks_for(total)
+
+    def launch(*addresses: int) -> None:
+        threads = get_num_threads() if tasks > 1 else 0
+        *indices, out = addresses
+        for k, index in enumerate(indices):
+            function(index, out, total, chunk, steps[k], wraps[k], k == 0, tasks, threads)
+
+    return launch
+
+
+@kernel
+def count_offsets():  # type: ignore[no-untyped-def]
+    """``out[p] = start + the offset that strides give position p``, row-major."""
+
+    def count_offsets_body(task, a0, a1, total, chunk, start):  # type: ignore[no-untyped-def]
+        out, table = pointer(a0, np.int64), pointer(a1, np.int64)
+        begin = task * chunk
+        for i in range(begin, min(total, begin + chunk)):
+            out[i] = start + walk(table, i, 3 + table[0])
+
+    return count_offsets_body, "iiiii"
+
+
+def strided_offsets(sizes: Sizes, strides: Sizes, start: int) -> Callable[[int], None]:
+    """A launch ``(out,)``: the offset of every element of a strided region, row-major."""
+    total = 1
+    for n in sizes:
+        total *= n
+    if total == 0:
+        return lambda out: None
+    function = count_offsets.build()
+    table = _walk_table((*sizes, 1, 1), strides)
+    where = table.ctypes.data
+    tasks, chunk = tasks_for(total)
+
+    def launch(out: int) -> None:
+        function(out, where, total, chunk, start, tasks, get_num_threads() if tasks > 1 else 0)
+
+    launch.table = table  # type: ignore[attr-defined] - the address must outlive the launch
+    return launch

@@ -1,0 +1,466 @@
+"""Reductions of strided arrays over any of their dimensions.
+
+Three loop nests cover all layouts. ``rows``: every output takes runs of elements along the reduced
+dimension with the smallest stride. ``columns``: adjacent outputs have adjacent inputs, and a row of
+totals is kept while rows of the input are added. ``combine``: the second stage, where the elements
+of one output were split over several tasks.
+
+Short runs are combined in the input's precision by many independent partial totals, and their
+results in double precision, so that rounding errors hardly grow with the number of elements. The
+split depends on sizes and strides only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tilegrad.kernels.cpu.jit import get_num_threads, kernel
+from tilegrad.kernels.cpu.memory import local, pointer, read, write
+from tilegrad.kernels.cpu.vector import (
+    fold_lanes,
+    head,
+    hmax,
+    hmin,
+    hsum,
+    lanes,
+    load,
+    load_masked,
+    select,
+    splat,
+)
+from tilegrad.kernels.function import inline, intrinsic
+from tilegrad.kernels.monoids import MONOIDS, add, larger, multiply, smaller
+
+Sizes = tuple[int, ...]
+
+GRAIN = 1 << 15  # elements a task handles at least; fewer in all: no threads
+TASKS = 64
+BLOCK = 4096  # elements combined in the input's precision, in 4 vectors of partial totals
+COLUMNS = 256  # totals a column task keeps
+NARROW = 8  # fewer adjacent outputs than this are not worth a column task
+
+
+@intrinsic
+def hproduct(typing, vector):  # type: ignore[no-untyped-def]
+    """The product of the lanes: halves are multiplied until one is left."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return fold_lanes(builder, args[0], lambda b, x, y: b.fmul(x, y))
+
+    return vector.elem(vector), codegen
+
+
+_ACROSS = {add: hsum, larger: hmax, smaller: hmin, multiply: hproduct}
+
+
+@inline
+def offset(index, ndim, sizes, strides):  # type: ignore[no-untyped-def]
+    """Elements between the first element and number ``index`` of a strided block."""
+    total = 0
+    for axis in range(ndim - 1, -1, -1):
+        above = index // sizes[axis]
+        total += (index - above * sizes[axis]) * strides[axis]
+        index = above
+    return total
+
+
+@kernel
+def rows(name: str, dtype: str, out_dtype: str, way: str):  # type: ignore[no-untyped-def]
+    """Reduce runs of ``n`` elements with stride ``s``.
+
+    A unit is one of ``chunks`` pieces, ``chunk`` elements long, of one output. The way is ``lanes``
+    (vectors straight from memory, s = 1), ``buffer`` (lifted elements go through a buffer first) or
+    ``plain`` (integers, where the compiler may reorder).
+
+    Table: kept dims, outer reduced dims, their sizes and strides, as :func:`_table` lays them out.
+    """
+    monoid = MONOIDS[name]
+    lift, combine, centred = monoid.lift, monoid.combine, monoid.centred
+    block_dtype, total_dtype = monoid.block_dtype(dtype), monoid.total_dtype(dtype)
+    finish = monoid.finishing(total_dtype)
+    T, A = np.dtype(dtype).type, np.dtype(block_dtype).type
+    D, O = np.dtype(total_dtype).type, np.dtype(out_dtype).type
+    start, first = monoid.identity(total_dtype), monoid.identity(block_dtype)
+    signature = "iiiiiiiiiiid"
+
+    if way == "plain":
+
+        @inline
+        def run(x, at, count, s, c, into):  # type: ignore[no-untyped-def]
+            a = into
+            for i in range(count):
+                a = A(combine(a, A(lift(read(x, at + i * s), c))))
+            return a
+
+    else:
+        run = _float_run(name, dtype, way)
+
+    def body(task, x, center, out, table, units, per, R, chunk, n, s, chunks, p):  # type: ignore[no-untyped-def]
+        t = pointer(table, np.int64)
+        kept, outer = t[0], t[1]
+        source, targets = pointer(x, T), pointer(out, O)
+        centers, partial = pointer(center, O), pointer(out, D)
+        k_sizes, k_strides = pointer(table + 16, np.int64), pointer(table + 16 + 8 * kept, np.int64)
+        r_sizes = pointer(table + 16 + 16 * kept, np.int64)
+        r_strides = pointer(table + 16 + 16 * kept + 8 * outer, np.int64)
+        for unit in range(task * per, min(units, (task + 1) * per)):
+            o = unit // chunks
+            r = (unit - o * chunks) * chunk
+            end = min(R, r + chunk)
+            c = T(read(centers, o)) if centred else T(0)
+            base = offset(o, kept, k_sizes, k_strides)
+            total = start
+            while r < end:
+                row = r // n
+                column = r - row * n
+                count = min(n - column, end - r)
+                at = base + column * s + offset(row, outer, r_sizes, r_strides)
+                total = D(combine(total, D(run(source, at, count, s, c, first))))
+                r += count
+            if chunks == 1:
+                write(targets, o, O(finish(total, R, p)))
+            else:
+                partial[unit] = total
+
+    return body, signature
+
+
+def _float_run(name: str, dtype: str, way: str) -> Any:
+    """``run(x, at, count, s, c, identity)``: a run of floats combined in four vectors of lanes."""
+    monoid = MONOIDS[name]
+    lift, combine = monoid.lift, monoid.combine
+    across = _ACROSS[combine]
+    T = np.dtype(dtype).type
+    total_dtype = monoid.total_dtype(dtype)
+    D, start = np.dtype(total_dtype).type, monoid.identity(total_dtype)
+    W = lanes(dtype)
+    block = BLOCK if way == "lanes" else 512
+    buffer = local(dtype, 512)
+
+    @inline
+    def keep(v, c):  # type: ignore[no-untyped-def]
+        return v
+
+    taken = lift if way == "lanes" else keep
+
+    @inline
+    def fold(x, at, count, c, first):  # type: ignore[no-untyped-def]
+        none, center = splat(first), splat(c)
+        a0, a1, a2, a3 = none, none, none, none
+        i = at
+        end = at + count
+        while i + 4 * W <= end:
+            a0 = combine(a0, taken(load(x, i), center))
+            a1 = combine(a1, taken(load(x, i + W), center))
+            a2 = combine(a2, taken(load(x, i + 2 * W), center))
+            a3 = combine(a3, taken(load(x, i + 3 * W), center))
+            i += 4 * W
+        while i + W <= end:
+            a0 = combine(a0, taken(load(x, i), center))
+            i += W
+        if i < end:
+            mask = head(T, end - i)
+            rest = taken(load_masked(x, i, mask, none), center)
+            a1 = combine(a1, select(mask, rest, none))
+        return across(combine(combine(a0, a1), combine(a2, a3)))
+
+    @inline
+    def run(x, at, count, s, c, first):  # type: ignore[no-untyped-def]
+        total = start
+        i = 0
+        while i < count:
+            size = min(block, count - i)
+            if way == "lanes":
+                total = D(combine(total, D(fold(x, at + i, size, c, first))))
+            else:
+                held = buffer()
+                for j in range(size):
+                    write(held, j, T(lift(read(x, at + (i + j) * s), c)))
+                total = D(combine(total, D(fold(held, 0, size, c, first))))
+            i += size
+        return total
+
+    return run
+
+
+@kernel
+def columns(name: str, dtype: str, out_dtype: str):  # type: ignore[no-untyped-def]
+    """Reduce over rows of adjacent elements, up to ``COLUMNS`` of them in a unit.
+
+    Eight rows are combined before they are added to the totals. A unit is one of ``chunks`` pieces,
+    ``chunk`` rows long, of a block of columns; ``n`` rows have the stride ``s``.
+    """
+    monoid = MONOIDS[name]
+    lift, combine, centred = monoid.lift, monoid.combine, monoid.centred
+    block_dtype, total_dtype = monoid.block_dtype(dtype), monoid.total_dtype(dtype)
+    finish = monoid.finishing(total_dtype)
+    T, A = np.dtype(dtype).type, np.dtype(block_dtype).type
+    D, O = np.dtype(total_dtype).type, np.dtype(out_dtype).type
+    start = monoid.identity(total_dtype)
+    totals, center_row = local(total_dtype, COLUMNS), local(dtype if centred else "float64", COLUMNS)
+    block = COLUMNS
+
+    @inline
+    def at_center(c, j):  # type: ignore[no-untyped-def]
+        return T(c[j]) if centred else T(0)
+
+    @inline
+    def pair(x, i, s, c):  # type: ignore[no-untyped-def]
+        return A(combine(A(lift(read(x, i), c)), A(lift(read(x, i + s), c))))
+
+    @inline
+    def four(x, i, s, c):  # type: ignore[no-untyped-def]
+        return A(combine(pair(x, i, s, c), pair(x, i + 2 * s, s, c)))
+
+    def body(task, x, center, out, table, units, per, R, chunk, n, s, chunks, width, p):  # type: ignore[no-untyped-def]
+        t = pointer(table, np.int64)
+        kept, outer = t[0], t[1]
+        source, targets = pointer(x, T), pointer(out, O)
+        centers, partial = pointer(center, O), pointer(out, D)
+        k_sizes, k_strides = pointer(table + 16, np.int64), pointer(table + 16 + 8 * kept, np.int64)
+        r_sizes = pointer(table + 16 + 16 * kept, np.int64)
+        r_strides = pointer(table + 16 + 16 * kept + 8 * outer, np.int64)
+        held, c = totals(), center_row()
+        blocks = (width + block - 1) // block
+        outputs = units // (chunks * blocks) * width
+        for unit in range(task * per, min(units, (task + 1) * per)):
+            piece = unit % chunks
+            strip = unit // chunks
+            o = strip // blocks
+            column = (strip - o * blocks) * block
+            size = min(block, width - column)
+            first = o * width + column
+            for j in range(size):
+                held[j] = start
+                if centred:
+                    c[j] = read(centers, first + j)
+            base = offset(o, kept, k_sizes, k_strides) + column
+            r = piece * chunk
+            end = min(R, r + chunk)
+            while r < end:
+                row = r // n
+                count = min(n - (r - row * n), end - r)
+                at = base + (r - row * n) * s + offset(row, outer, r_sizes, r_strides)
+                for i in range(0, count - 7, 8):
+                    q = at + i * s
+                    for j in range(size):
+                        v = A(combine(four(source, q + j, s, at_center(c, j)), four(source, q + 4 * s + j, s, at_center(c, j))))
+                        write(held, j, D(combine(held[j], D(v))))
+                for i in range(count - count % 8, count):
+                    q = at + i * s
+                    for j in range(size):
+                        v = A(lift(read(source, q + j), at_center(c, j)))
+                        write(held, j, D(combine(held[j], D(v))))
+                r += count
+            if chunks == 1:
+                for j in range(size):
+                    write(targets, first + j, O(finish(held[j], R, p)))
+            else:
+                for j in range(size):
+                    partial[piece * outputs + first + j] = held[j]
+
+    return body, "iiiiiiiiiiiid"
+
+
+@kernel
+def combine_parts(name: str, dtype: str, out_dtype: str):  # type: ignore[no-untyped-def]
+    """Combine ``chunks`` totals of each output, in order; part k of output o is at
+    ``o * o_step + k * k_step``.
+    """
+    monoid = MONOIDS[name]
+    combine, total_dtype = monoid.combine, monoid.total_dtype(dtype)
+    finish = monoid.finishing(total_dtype)
+    D, O = np.dtype(total_dtype).type, np.dtype(out_dtype).type
+    start = monoid.identity(total_dtype)
+
+    def body(task, parts, out, outputs, chunks, o_step, k_step, count, p):  # type: ignore[no-untyped-def]
+        source, targets = pointer(parts, D), pointer(out, O)
+        for o in range(outputs):
+            total = start
+            for k in range(chunks):
+                total = D(combine(total, source[o * o_step + k * k_step]))
+            write(targets, o, O(finish(total, count, p)))
+
+    return body, "iiiiiiid"
+
+
+
+@kernel
+def locate_rows(dtype: str):  # type: ignore[no-untyped-def]
+    """Position of the first element of each run of ``n`` that equals ``values`` or is NaN."""
+    T = np.dtype(dtype).type
+
+    @inline
+    def fits(x, m):  # type: ignore[no-untyped-def]
+        return (x == m) | (x != x)
+
+    def body(task, x, values, out, table, units, per, n, s):  # type: ignore[no-untyped-def]
+        kept = pointer(table, np.int64)[0]
+        sizes, strides = pointer(table + 16, np.int64), pointer(table + 16 + 8 * kept, np.int64)
+        source, wanted, targets = pointer(x, T), pointer(values, T), pointer(out, np.int64)
+        for o in range(task * per, min(units, (task + 1) * per)):
+            at = offset(o, kept, sizes, strides)
+            m = wanted[o]
+            i = 0
+            found = 0
+            while found == 0 and i + 64 <= n:  # a block without a branch, so that it is vectorised
+                for j in range(64):
+                    found += fits(source[at + (i + j) * s], m)
+                i += 64
+            if found:
+                i -= 64
+            while i < n - 1 and not fits(source[at + i * s], m):
+                i += 1
+            targets[o] = i
+
+    return body, "iiiiiiii"
+
+
+@kernel
+def locate_columns(dtype: str):  # type: ignore[no-untyped-def]
+    """As :func:`locate_rows` for adjacent outputs: the rows are read from the last to the first."""
+    T = np.dtype(dtype).type
+    block = COLUMNS
+
+    def body(task, x, values, out, table, units, per, n, s, width):  # type: ignore[no-untyped-def]
+        kept = pointer(table, np.int64)[0]
+        sizes, strides = pointer(table + 16, np.int64), pointer(table + 16 + 8 * kept, np.int64)
+        source, wanted, targets = pointer(x, T), pointer(values, T), pointer(out, np.int64)
+        blocks = (width + block - 1) // block
+        for unit in range(task * per, min(units, (task + 1) * per)):
+            o = unit // blocks
+            column = (unit - o * blocks) * block
+            size = min(block, width - column)
+            first = o * width + column
+            at = offset(o, kept, sizes, strides) + column
+            for i in range(n - 1, -1, -1):
+                for j in range(size):
+                    v = read(source, at + i * s + j)
+                    if (v == read(wanted, first + j)) | (v != v):
+                        write(targets, first + j, i)
+
+    return body, "iiiiiiiii"
+
+
+# ------------------------------------------------------------------------------------- launching
+
+
+class _Split:
+    """How the elements are shared out: ``chunks`` pieces per output, ``per`` units a task."""
+
+    def __init__(self, outputs: int, R: int, strips: int, step: int, width: int):
+        total = outputs * R
+        self.chunks = 1
+        self.chunk = max(R, 1)
+        if strips < 16 and total >= 2 * GRAIN:
+            pieces = min(-(-32 // strips), total // GRAIN, max(1, R // step))
+            self.chunk = -(-R // (pieces * step)) * step
+            self.chunks = -(-R // self.chunk)
+        self.units = strips * self.chunks
+        work = max(1, min(self.chunk, R) * width)
+        self.per = max(1, -(-GRAIN // work), -(-self.units // (2 * TASKS)))
+        self.tasks = -(-self.units // self.per)
+
+
+def reduce(
+    name: str, dtype: str, out_dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[Sizes, Sizes]
+) -> tuple[Callable[..., None], int]:
+    """A launch ``(x, [center], out, [scratch], p)`` and the bytes of scratch it needs.
+
+    Args:
+        name: of the monoid; a centred one has the operand ``center``, shaped as the output.
+        dtype, out_dtype: of ``x``; of ``out`` and ``center``, which are row-major.
+        kept: sizes and strides of the merged dimensions of ``x`` that remain, in order.
+        reduced: sizes and strides of those that go, largest stride first.
+    """
+    outputs, R = int(np.prod(kept[0])), int(np.prod(reduced[0]))
+    if outputs == 0:
+        return lambda *args: None, 0
+    monoid = MONOIDS[name]
+    n, s = reduced[0][-1], reduced[1][-1]
+    by_columns = kept[1][-1] == 1 and kept[0][-1] >= NARROW
+    if by_columns:
+        width = kept[0][-1]
+        blocks = -(-width // COLUMNS)
+        split = _Split(outputs, R, outputs // width * blocks, 32, min(width, COLUMNS))
+        function = columns.build(name, dtype, out_dtype)
+        table = _table((kept[0][:-1], kept[1][:-1]), reduced)
+        shape: tuple[int, ...] = (R, split.chunk, n, s, split.chunks, width)
+        o_step, k_step = 1, outputs
+    else:
+        split = _Split(outputs, R, outputs, BLOCK, 1)
+        floats = monoid.block_dtype(dtype) == dtype and np.dtype(dtype).kind == "f"
+        way = "plain" if not floats else "lanes" if s == 1 and monoid.lanes else "buffer"
+        function = rows.build(name, dtype, out_dtype, way)
+        table = _table(kept, reduced)
+        shape = (R, split.chunk, n, s, split.chunks)
+        o_step, k_step = split.chunks, 1
+    call = (table.ctypes.data, split.units, split.per, *shape)
+    tasks, threads = split.tasks, (get_num_threads if split.tasks > 1 else _serial)
+
+    def whole(x: int, center: int, out: int, p: float) -> None:
+        function(x, center, out, *call, p, tasks, threads())
+
+    if split.chunks > 1:
+        second = combine_parts.build(name, dtype, out_dtype)
+        sizes = (outputs, split.chunks, o_step, k_step, R)
+
+        def in_parts(x: int, center: int, out: int, parts: int, p: float) -> None:
+            function(x, center, parts, *call, p, tasks, threads())
+            second(parts, out, *sizes, p, 1, 0)
+
+    run = in_parts if split.chunks > 1 else whole
+    launch = run if monoid.centred else lambda x, *rest: run(x, 0, *rest)
+    launch.table = table  # type: ignore[attr-defined] - the address must outlive the launch
+    parts_bytes = outputs * split.chunks * np.dtype(monoid.total_dtype(dtype)).itemsize
+    return launch, parts_bytes if split.chunks > 1 else 0
+
+
+def _serial() -> int:
+    return 0
+
+
+def _table(kept: tuple[Sizes, Sizes], reduced: tuple[Sizes, Sizes]) -> np.ndarray:
+    """[kept dims, outer reduced dims, kept sizes…, kept strides…, outer reduced sizes…, strides…]."""
+    outer = (reduced[0][:-1], reduced[1][:-1])
+    flat = [len(kept[0]), len(outer[0]), *kept[0], *kept[1], *outer[0], *outer[1]]
+    return np.array(flat, np.int64)
+
+
+def locate(
+    dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[int, int]
+) -> Callable[[int, int, int], None]:
+    """A launch ``(x, values, out)``: where each of ``values`` (shaped as ``out``, an extreme of its
+    elements) comes first along the reduced dimension; NaN comes before all else.
+
+    Args:
+        dtype: of ``x`` and ``values``; ``out`` is int64; ``values`` and ``out`` are row-major.
+        kept: sizes and strides of the merged dimensions of ``x`` that remain, in order.
+        reduced: size and stride of the one that goes.
+    """
+    outputs, (n, s) = int(np.prod(kept[0])), reduced
+    if outputs == 0:
+        return lambda *args: None
+    if kept[1][-1] == 1 and kept[0][-1] >= NARROW:
+        width = kept[0][-1]
+        function = locate_columns.build(dtype)
+        table = _table((kept[0][:-1], kept[1][:-1]), ((), ()))
+        shape: tuple[int, ...] = (n, s, width)
+        units = outputs // width * -(-width // COLUMNS)
+        per = max(1, GRAIN // (n * min(width, COLUMNS)))
+    else:
+        function = locate_rows.build(dtype)
+        table, shape = _table(kept, ((), ())), (n, s)
+        units, per = outputs, max(1, GRAIN // n)
+    call = (table.ctypes.data, units, per, *shape)
+    tasks = -(-units // per)
+    threads = get_num_threads if tasks > 1 else _serial
+
+    def launch(x: int, values: int, out: int) -> None:
+        function(x, values, out, *call, tasks, threads())
+
+    launch.table = table  # type: ignore[attr-defined] - the address must outlive the launch
+    return launch

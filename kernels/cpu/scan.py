@@ -1,0 +1,203 @@
+"""Scans along one dimension: every element becomes the combination of those up to it.
+
+``rows`` walks one line after the other; ``columns`` takes adjacent lines together, with a row of
+running totals. Totals of float32 are kept in double precision, so the order of walking is the only
+order there is: results depend on the input alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tilegrad.kernels.cpu.jit import get_num_threads, kernel
+from tilegrad.kernels.cpu.memory import local, pointer, read, write
+from tilegrad.kernels.cpu.reduce import offset
+from tilegrad.kernels.formulas.primitives import cast, select
+from tilegrad.kernels.formulas.transcendental import exp, log1p
+from tilegrad.kernels.function import inline
+from tilegrad.kernels.monoids import add, multiply
+
+Sizes = tuple[int, ...]
+
+GRAIN = 1 << 14  # elements a task handles at least; fewer in all: no threads
+TASKS = 64
+COLUMNS = 256  # running totals a column task keeps
+
+
+@inline
+def add_logs(a, b):  # type: ignore[no-untyped-def]
+    """log(e^a + e^b) = max(a, b) + log1p(e^-|a - b|)."""
+    top, low = select(a > b, a, b), select(a > b, b, a)
+    sum_ = top + log1p(exp(low - top))
+    sum_ = select(top == low, top + cast(0.6931471805599453, a), sum_)  # also both infinite
+    return select(a == a, select(b == b, sum_, b), a)
+
+
+_COMBINE = {"cumsum": (add, 0), "cumprod": (multiply, 1), "logcumsumexp": (add_logs, -np.inf)}
+
+
+@kernel
+def rows(name: str, dtype: str, exclusive: bool):  # type: ignore[no-untyped-def]
+    """``n`` elements a line, one line a unit; ``first`` and ``step`` tell where to start and go."""
+    combine, start = _COMBINE[name]
+    T = np.dtype(dtype).type
+    D = np.float64 if np.dtype(dtype).kind == "f" else np.int64
+    zero = D(start)
+
+    def body(task, x, out, table, units, per, inner, n, s, first, step):  # type: ignore[no-untyped-def]
+        t = pointer(table, np.int64)
+        before, after = t[0], t[1]
+        b = table + 16
+        a = b + 16 * before
+        source, target = pointer(x, T), pointer(out, T)
+        for unit in range(task * per, min(units, (task + 1) * per)):
+            o = unit // inner
+            i = unit - o * inner
+            at = offset(o, before, pointer(b, np.int64), pointer(b + 8 * before, np.int64))
+            at += offset(i, after, pointer(a, np.int64), pointer(a + 8 * after, np.int64))
+            to = o * n * inner + i
+            total = zero
+            k = first
+            for _ in range(n):
+                if exclusive:
+                    target[to + k * inner] = T(total)
+                total = combine(total, D(source[at + k * s]))
+                if not exclusive:
+                    target[to + k * inner] = T(total)
+                k += step
+
+    return body, "iiiiiiiiii"
+
+
+@kernel
+def columns(name: str, dtype: str, exclusive: bool):  # type: ignore[no-untyped-def]
+    """``width`` adjacent lines, up to ``COLUMNS`` of them a unit; arguments as for :func:`rows`."""
+    combine, start = _COMBINE[name]
+    T = np.dtype(dtype).type
+    wide = "float64" if np.dtype(dtype).kind == "f" else "int64"
+    D = np.dtype(wide).type
+    zero, block = D(start), COLUMNS
+    totals = local(wide, COLUMNS)
+
+    def body(task, x, out, table, units, per, width, n, s, first, step):  # type: ignore[no-untyped-def]
+        before = pointer(table, np.int64)[0]
+        sizes, strides = pointer(table + 16, np.int64), pointer(table + 16 + 8 * before, np.int64)
+        source, target = pointer(x, T), pointer(out, T)
+        held = totals()
+        blocks = (width + block - 1) // block
+        for unit in range(task * per, min(units, (task + 1) * per)):
+            o = unit // blocks
+            column = (unit - o * blocks) * block
+            size = min(block, width - column)
+            at = offset(o, before, sizes, strides) + column
+            to = o * n * width + column
+            for j in range(size):
+                held[j] = zero
+            k = first
+            for _ in range(n):
+                for j in range(size):
+                    total = combine(held[j], D(read(source, at + k * s + j)))
+                    write(target, to + k * width + j, T(held[j] if exclusive else total))
+                    held[j] = total
+                k += step
+
+    return body, "iiiiiiiiii"
+
+
+@kernel
+def extreme_rows(largest: bool, dtype: str):  # type: ignore[no-untyped-def]
+    """Running extreme and its position, the latest of equal ones; NaN stays once it is met."""
+    T = np.dtype(dtype).type
+
+    def body(task, x, out, where, table, units, per, inner, n, s):  # type: ignore[no-untyped-def]
+        t = pointer(table, np.int64)
+        before, after = t[0], t[1]
+        b = table + 16
+        a = b + 16 * before
+        source, target, places = pointer(x, T), pointer(out, T), pointer(where, np.int64)
+        for unit in range(task * per, min(units, (task + 1) * per)):
+            o = unit // inner
+            i = unit - o * inner
+            at = offset(o, before, pointer(b, np.int64), pointer(b + 8 * before, np.int64))
+            at += offset(i, after, pointer(a, np.int64), pointer(a + 8 * after, np.int64))
+            to = o * n * inner + i
+            best, place = source[at], 0
+            for k in range(n):
+                v = source[at + k * s]
+                if v != v or (best == best and (v >= best if largest else v <= best)):
+                    best, place = v, k
+                target[to + k * inner] = best
+                places[to + k * inner] = place
+
+    return body, "iiiiiiiii"
+
+
+def _tables(before: tuple[Sizes, Sizes], after: tuple[Sizes, Sizes]) -> np.ndarray:
+    """[dims before, dims after, their sizes…, strides…]."""
+    flat = [len(before[0]), len(after[0]), *before[0], *before[1], *after[0], *after[1]]
+    return np.array(flat, np.int64)
+
+
+def scan(
+    name: str,
+    dtype: str,
+    before: tuple[Sizes, Sizes],
+    line: tuple[int, int],
+    after: tuple[Sizes, Sizes],
+    reverse: bool = False,
+    exclusive: bool = False,
+) -> Callable[[int, int], None]:
+    """A launch ``(x, out)`` for "cumsum", "cumprod" or "logcumsumexp" along one dimension.
+
+    Args:
+        dtype: of ``x`` and ``out``; ``out`` is row-major.
+        before, after: sizes and strides of the merged dimensions of ``x`` on either side.
+        line: size and stride of the dimension itself.
+        reverse: from its end to its beginning.
+        exclusive: leave out the element itself.
+    """
+    outer, inner, (n, s) = int(np.prod(before[0])), int(np.prod(after[0])), line
+    if outer * inner * n == 0:
+        return lambda x, out: None
+    table = _tables(before, after)
+    if len(after[0]) == 1 and after[1][0] == 1 and inner >= 8:
+        function = columns.build(name, dtype, exclusive)
+        units, work = outer * -(-inner // COLUMNS), n * min(inner, COLUMNS)
+    else:
+        function = rows.build(name, dtype, exclusive)
+        units, work = outer * inner, n
+    per = max(1, GRAIN // work, -(-units // TASKS))
+    first, step = (n - 1, -1) if reverse else (0, 1)
+    call = (table.ctypes.data, units, per, inner, n, s, first, step, -(-units // per))
+
+    def launch(x: int, out: int) -> None:
+        function(x, out, *call, get_num_threads() if call[-1] > 1 else 0)
+
+    launch.table = table  # type: ignore[attr-defined] - the address must outlive the launch
+    return launch
+
+
+def scan_extreme(
+    largest: bool,
+    dtype: str,
+    before: tuple[Sizes, Sizes],
+    line: tuple[int, int],
+    after: tuple[Sizes, Sizes],
+) -> Callable[[int, int, int], None]:
+    """A launch ``(x, values, positions)`` of the running maximum or minimum; see :func:`scan`."""
+    outer, inner, (n, s) = int(np.prod(before[0])), int(np.prod(after[0])), line
+    if outer * inner * n == 0:
+        return lambda x, values, positions: None
+    table = _tables(before, after)
+    function = extreme_rows.build(largest, dtype)
+    units = outer * inner
+    per = max(1, GRAIN // n, -(-units // TASKS))
+    call = (table.ctypes.data, units, per, inner, n, s, -(-units // per))
+
+    def launch(x: int, values: int, positions: int) -> None:
+        function(x, values, positions, *call, get_num_threads() if call[-1] > 1 else 0)
+
+    launch.table = table  # type: ignore[attr-defined] - the address must outlive the launch
+    return launch

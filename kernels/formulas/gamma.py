@@ -1,0 +1,153 @@
+"""The gamma function's family: scalar formulas for float32 and float64."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tilegrad.kernels.formulas.primitives import cast, parts, polynomial, rint, select
+from tilegrad.kernels.formulas.transcendental import log
+from tilegrad.kernels.formulas.trigonometric import sin_pi, tan_near
+from tilegrad.kernels.function import by_type, inline, intrinsic
+
+# digamma's positive zero, and digamma(x) / (x - zero) on 1 <= x <= 2 in x - 1.5
+_ZERO, _ZERO_LOW = parts("1.4616321449683623412626595423257213284681962040064", np.float64, 2)
+_DIGAMMA = (
+    0.951055876031833,
+    -0.4236274212814606,
+    0.24054248424077398,
+    -0.14840492305389,
+    0.09498872445497283,
+    -0.061922133274699545,
+    0.0407608338108002,
+    -0.026975796691158734,
+    0.017907252481709407,
+    -0.011908219420989765,
+    0.00792694401304124,
+    -0.005279946238921453,
+    0.0035190121811106718,
+    -0.0023454209283937663,
+    0.0015565991111043177,
+    -0.0010368413024045293,
+    0.0007234379656786286,
+    -0.00048473334280827373,
+    0.00022702294346068835,
+    -0.00014697156853535532,
+    0.0002598534696426386,
+    -0.00017656828537699945,
+)
+_BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510)
+_BERNOULLI += (43867 / 798, -174611 / 330)
+# log(x) - 1 / (2 x) - digamma(x), and trigamma(x) - 1 / x - 1 / (2 x^2), as series in 1 / x^2
+_DIGAMMA_FAR = (0.0, *(b / (2 * k + 2) for k, b in enumerate(_BERNOULLI)))
+_TRIGAMMA_FAR = (0.0, *_BERNOULLI)
+_FAR = 8
+
+
+@intrinsic
+def _lgamma(typing, x):  # type: ignore[no-untyped-def]
+    """The C library's lgamma, of a float64."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        from llvmlite import ir
+
+        double, module = ir.DoubleType(), builder.module
+        known = module.globals.get("lgamma")
+        function = known or ir.Function(module, ir.FunctionType(double, [double]), "lgamma")
+        return builder.call(function, args)
+
+    return x(x), codegen
+
+
+@_lgamma.in_python
+def _(x: Any) -> Any:
+    if np.isnan(x):
+        return x
+    if np.isinf(x) or (x <= 0 and x == np.floor(x)):
+        return np.float64(math.inf)
+    return np.float64(math.lgamma(x))
+
+
+@inline
+def lgamma(x):  # type: ignore[no-untyped-def]
+    """log |gamma(x)|, from the C library in double precision."""
+    return cast(_lgamma(np.float64(x)), x)
+
+
+@inline
+def lgamma_grad(x):  # type: ignore[no-untyped-def]
+    """d lgamma(x) / dx = digamma(x)."""
+    return digamma(x)
+
+
+@inline
+def _digamma_double(x):  # type: ignore[no-untyped-def]
+    """By the reflection formula to x > 0, by recurrence to [1, 2] or to the series from 8 on."""
+    zero, one, two = np.float64(0), np.float64(1), np.float64(2)
+    negative = x < zero
+    # the fraction of x times pi: what tan sees of pi x
+    reflected = np.float64(math.pi) / tan_near(np.float64(math.pi) * (x - rint(x)))
+    y = select(negative, one - x, x)
+    low = y < one
+    total = select(low, -one / y, zero)
+    y = select(low, y + one, y)
+    far = y >= np.float64(_FAR)
+    for _ in range(_FAR - 2):
+        down = (y > two) & (not far)
+        y = select(down, y - one, y)
+        total += select(down, one / y, zero)
+    near = (y - np.float64(_ZERO)) - np.float64(_ZERO_LOW)
+    near = near * polynomial(y - np.float64(1.5), (_DIGAMMA, _DIGAMMA))
+    inverse = one / y
+    series = polynomial(inverse * inverse, (_DIGAMMA_FAR, _DIGAMMA_FAR))
+    result = total + select(far, log(y) - (np.float64(0.5) * inverse + series), near)
+    result = select(negative, result - reflected, result)
+    result = select(negative & (x == rint(x)), np.float64(math.nan), result)
+    return select(x == zero, -one / x, result)
+
+
+@inline
+def _digamma_single(x):  # type: ignore[no-untyped-def]
+    return np.float32(_digamma_double(np.float64(x)))
+
+
+@by_type(float32=_digamma_single, float64=_digamma_double)
+def digamma(x):  # type: ignore[no-untyped-def]
+    """The derivative of log gamma(x): NaN at the negative integers, -inf at 0 and inf at -0."""
+
+
+@inline
+def digamma_grad(x):  # type: ignore[no-untyped-def]
+    """d digamma(x) / dx = trigamma(x)."""
+    return trigamma(x)
+
+
+@inline
+def _trigamma_double(x):  # type: ignore[no-untyped-def]
+    """By the reflection formula to x > 0, by recurrence to the series from 8 on."""
+    one, half = np.float64(1), np.float64(0.5)
+    negative = x < np.float64(0)
+    sine = sin_pi(x) / np.float64(math.pi)
+    y = select(negative, one - x, x)
+    total = np.float64(0)
+    for _ in range(_FAR):
+        up = y < np.float64(_FAR)
+        total += select(up, one / (y * y), np.float64(0))
+        y = select(up, y + one, y)
+    inverse = one / y
+    square = inverse * inverse
+    series = polynomial(square, (_TRIGAMMA_FAR, _TRIGAMMA_FAR)) * inverse
+    total += inverse + (half * square + series)
+    return select(negative, one / (sine * sine) - total, total)
+
+
+@inline
+def _trigamma_single(x):  # type: ignore[no-untyped-def]
+    return np.float32(_trigamma_double(np.float64(x)))
+
+
+@by_type(float32=_trigamma_single, float64=_trigamma_double)
+def trigamma(x):  # type: ignore[no-untyped-def]
+    """The second derivative of log gamma(x): infinite at 0 and the negative integers."""

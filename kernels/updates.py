@@ -1,0 +1,308 @@
+"""One optimizer step for one element of a parameter, each rule once for every device.
+
+A rule is three scalar functions. ``advance(*scalars, *hypers)`` gives the parameter's scalar state
+(its step count, …) after the step; ``prepare(*scalars, *hypers)`` what all elements of the
+parameter share, in float64, from the advanced scalars; ``update(p, g, *state, *prepared)`` the new
+``p`` and state, in the parameter's dtype. Formulas and the order of operations are PyTorch's.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from tilegrad.kernels.formulas.primitives import fma, sqrt
+from tilegrad.kernels.function import DeviceFunction, inline
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """A rule.
+
+    Attributes:
+        prepare, update, advance: see the module.
+        state: names of the state arrays, shaped like the parameter.
+        scalars: names of the scalar state, one float32 each.
+    """
+
+    prepare: DeviceFunction
+    update: DeviceFunction
+    state: tuple[str, ...] = ()
+    scalars: tuple[str, ...] = ()
+    advance: DeviceFunction | None = None
+
+    @property
+    def hypers(self) -> tuple[str, ...]:
+        """Names of the hyperparameters, in the order the functions take them."""
+        return tuple(inspect.signature(self.prepare.function).parameters)[len(self.scalars) :]
+
+    @property
+    def prepared(self) -> int:
+        """How many values ``prepare`` returns."""
+        names = inspect.signature(self.update.function).parameters
+        return len(names) - 2 - len(self.state)
+
+
+@inline
+def lerp(x, y, w):  # type: ignore[no-untyped-def]
+    """x + w (y - x)"""
+    return fma(w, y - x, x)
+
+
+# ------------------------------------------------------------------------- gradient descent
+
+
+@inline
+def _sgd_prepare(lr, weight_decay, sign):  # type: ignore[no-untyped-def]
+    return -lr, weight_decay, sign
+
+
+@inline
+def sgd(p, g, rate, decay, sign):  # type: ignore[no-untyped-def]
+    """p - lr (g + decay p)"""
+    g = fma(decay, p, sign * g)
+    return (fma(rate, g, p),)
+
+
+@inline
+def _momentum_prepare(lr, weight_decay, sign, momentum, keep, nesterov):  # type: ignore[no-untyped-def]
+    own = 1.0 if nesterov else 0.0
+    return -lr, weight_decay, sign, momentum, keep, own, momentum if nesterov else 1.0
+
+
+@inline
+def sgd_momentum(p, g, b, rate, decay, sign, momentum, keep, own, ahead):  # type: ignore[no-untyped-def]
+    """b = momentum b + keep g; then a step along b, or with Nesterov along g + momentum b.
+
+    Sutskever et al. 2013, in the form without the rate in b.
+    """
+    g = fma(decay, p, sign * g)
+    b = fma(momentum, b, keep * g)
+    return fma(rate, fma(ahead, b, own * g), p), b
+
+
+# ------------------------------------------------------------------------------------- Adam
+
+
+@inline
+def _adam_advance(step, lr, beta1, beta2, eps, coupled, decoupled, sign):  # type: ignore[no-untyped-def]
+    return (step + 1.0,)
+
+
+@inline
+def _adam_prepare(step, lr, beta1, beta2, eps, coupled, decoupled, sign):  # type: ignore[no-untyped-def]
+    first, second = 1.0 - beta1**step, 1.0 - beta2**step
+    rate, scale = -lr / first, 1.0 / math.sqrt(second)
+    return rate, scale, 1.0 - beta1, beta2, 1.0 - beta2, eps, coupled, 1.0 - lr * decoupled, sign
+
+
+@inline
+def adam(p, g, m, v, rate, scale, c1, beta2, c2, eps, coupled, shrink, sign):  # type: ignore[no-untyped-def]
+    """Kingma & Ba 2015; ``shrink`` is the decoupled weight decay of Loshchilov & Hutter 2019."""
+    p = p * shrink
+    g = fma(coupled, p, sign * g)
+    m = lerp(m, g, c1)
+    v = fma(c2 * g, g, v * beta2)
+    return fma(rate, m / fma(sqrt(v), scale, eps), p), m, v
+
+
+@inline
+def adam_amsgrad(p, g, m, v, top, rate, scale, c1, beta2, c2, eps, coupled, shrink, sign):  # type: ignore[no-untyped-def]
+    """Adam with the largest v so far in place of v (Reddi et al. 2018)."""
+    p = p * shrink
+    g = fma(coupled, p, sign * g)
+    m = lerp(m, g, c1)
+    v = fma(c2 * g, g, v * beta2)
+    top = v if v > top else top
+    return fma(rate, m / fma(sqrt(top), scale, eps), p), m, v, top
+
+
+@inline
+def _adamax_prepare(step, lr, beta1, beta2, eps, coupled, decoupled, sign):  # type: ignore[no-untyped-def]
+    return -lr / (1.0 - beta1**step), 1.0 - beta1, beta2, eps, coupled, sign
+
+
+@inline
+def adamax(p, g, m, u, rate, c1, beta2, eps, coupled, sign):  # type: ignore[no-untyped-def]
+    """Adam by the infinity norm (Kingma & Ba 2015, section 7.1)."""
+    g = fma(coupled, p, sign * g)
+    m = lerp(m, g, c1)
+    size, old = abs(g) + eps, u * beta2
+    u = size if size > old else old
+    return fma(rate, m / u, p), m, u
+
+
+@inline
+def _radam_prepare(step, lr, beta1, beta2, eps, coupled, decoupled, sign):  # type: ignore[no-untyped-def]
+    first, power = 1.0 - beta1**step, beta2**step
+    longest = 2.0 / (1.0 - beta2) - 1.0
+    length = longest - 2.0 * step * power / (1.0 - power)
+    ratio = (length - 4.0) * (length - 2.0) * longest
+    ratio /= (longest - 4.0) * (longest - 2.0) * length
+    tame = length > 5.0
+    scale = math.sqrt(ratio * (1.0 - power)) if tame else 0.0
+    plain = 0.0 if tame else 1.0
+    shrink = 1.0 - lr * decoupled
+    return -lr / first, scale, plain, 1.0 - beta1, beta2, 1.0 - beta2, eps, coupled, shrink, sign
+
+
+@inline
+def radam(p, g, m, v, rate, scale, plain, c1, beta2, c2, eps, coupled, shrink, sign):  # type: ignore[no-untyped-def]
+    """Adam with its variance rectified (Liu et al. 2020)."""
+    p = p * shrink
+    g = fma(coupled, p, sign * g)
+    m = lerp(m, g, c1)
+    v = fma(c2 * g, g, v * beta2)
+    return fma(rate * m, plain + scale / (sqrt(v) + eps), p), m, v
+
+
+@inline
+def _nadam_mu(step, beta1, momentum_decay):  # type: ignore[no-untyped-def]
+    return beta1 * (1.0 - 0.5 * 0.96 ** (step * momentum_decay))
+
+
+@inline
+def _nadam_advance(  # type: ignore[no-untyped-def]
+    step, mu_product, lr, beta1, beta2, eps, coupled, decoupled, sign, momentum_decay
+):
+    step = step + 1.0
+    mu = np.float32(_nadam_mu(step, beta1, momentum_decay))  # as PyTorch rounds it
+    return step, mu_product * mu
+
+
+@inline
+def _nadam_prepare(  # type: ignore[no-untyped-def]
+    step, mu_product, lr, beta1, beta2, eps, coupled, decoupled, sign, momentum_decay
+):
+    mu = _nadam_mu(step, beta1, momentum_decay)
+    ahead = _nadam_mu(step + 1.0, beta1, momentum_decay)
+    own = -lr * (1.0 - mu) / (1.0 - mu_product)
+    past = -lr * ahead / (1.0 - mu_product * ahead)
+    scale, shrink = 1.0 / (1.0 - beta2**step), 1.0 - lr * decoupled
+    return own, past, scale, 1.0 - beta1, beta2, 1.0 - beta2, eps, coupled, shrink, sign
+
+
+@inline
+def nadam(p, g, m, v, own, past, scale, c1, beta2, c2, eps, coupled, shrink, sign):  # type: ignore[no-untyped-def]
+    """Adam with Nesterov momentum (Dozat 2016)."""
+    p = p * shrink
+    g = fma(coupled, p, sign * g)
+    m = lerp(m, g, c1)
+    v = fma(c2 * g, g, v * beta2)
+    below = sqrt(v * scale) + eps
+    return fma(past, m / below, fma(own, g / below, p)), m, v
+
+
+# ----------------------------------------------------------------- rates scaled per element
+
+
+@inline
+def _count(step, lr, weight_decay, sign, keep, eps):  # type: ignore[no-untyped-def]
+    return (step + 1.0,)
+
+
+@inline
+def _scaled_prepare(step, lr, weight_decay, sign, keep, eps):  # type: ignore[no-untyped-def]
+    return -lr, weight_decay, sign, keep, 1.0 - keep, eps
+
+
+@inline
+def _count_momentum(step, lr, weight_decay, sign, keep, eps, momentum):  # type: ignore[no-untyped-def]
+    return (step + 1.0,)
+
+
+@inline
+def _momentum_scaled_prepare(step, lr, weight_decay, sign, keep, eps, momentum):  # type: ignore[no-untyped-def]
+    return -lr, weight_decay, sign, keep, 1.0 - keep, eps, momentum
+
+
+@inline
+def rmsprop(p, g, s, rate, decay, sign, keep, rest, eps):  # type: ignore[no-untyped-def]
+    """The gradient over the root of its running mean square (Tieleman & Hinton 2012)."""
+    g = fma(decay, p, sign * g)
+    s = fma(rest * g, g, s * keep)
+    return fma(rate, g / (sqrt(s) + eps), p), s
+
+
+@inline
+def rmsprop_centered(p, g, s, a, rate, decay, sign, keep, rest, eps):  # type: ignore[no-untyped-def]
+    """RMSprop by the running variance (Graves 2013)."""
+    g = fma(decay, p, sign * g)
+    s = fma(rest * g, g, s * keep)
+    a = lerp(a, g, rest)
+    return fma(rate, g / (sqrt(fma(-a, a, s)) + eps), p), s, a
+
+
+@inline
+def rmsprop_momentum(p, g, s, b, rate, decay, sign, keep, rest, eps, momentum):  # type: ignore[no-untyped-def]
+    """RMSprop with momentum."""
+    g = fma(decay, p, sign * g)
+    s = fma(rest * g, g, s * keep)
+    b = fma(momentum, b, g / (sqrt(s) + eps))
+    return fma(rate, b, p), s, b
+
+
+@inline
+def rmsprop_centered_momentum(  # type: ignore[no-untyped-def]
+    p, g, s, a, b, rate, decay, sign, keep, rest, eps, momentum
+):
+    """RMSprop by the running variance with momentum (Graves 2013)."""
+    g = fma(decay, p, sign * g)
+    s = fma(rest * g, g, s * keep)
+    a = lerp(a, g, rest)
+    b = fma(momentum, b, g / (sqrt(fma(-a, a, s)) + eps))
+    return fma(rate, b, p), s, a, b
+
+
+@inline
+def adadelta(p, g, s, d, rate, decay, sign, keep, rest, eps):  # type: ignore[no-untyped-def]
+    """Steps in the units of the parameter (Zeiler 2012)."""
+    g = fma(decay, p, sign * g)
+    s = fma(rest * g, g, s * keep)
+    delta = sqrt(d + eps) / sqrt(s + eps) * g
+    d = fma(rest * delta, delta, d * keep)
+    return fma(rate, delta, p), s, d
+
+
+@inline
+def _adagrad_prepare(step, lr, weight_decay, sign, lr_decay, eps):  # type: ignore[no-untyped-def]
+    return -lr / (1.0 + (step - 1.0) * lr_decay), weight_decay, sign, eps
+
+
+@inline
+def adagrad(p, g, s, rate, decay, sign, eps):  # type: ignore[no-untyped-def]
+    """The gradient over the root of the sum of its squares (Duchi et al. 2011)."""
+    g = fma(decay, p, sign * g)
+    s = fma(g, g, s)
+    return fma(rate, g / (sqrt(s) + eps), p), s
+
+
+_STEP = ("step",)
+_AVERAGES = ("exp_avg", "exp_avg_sq")
+_MEAN, _BUFFER = ("square_avg",), ("momentum_buffer",)
+_CENTERED = ("square_avg", "grad_avg")
+_PLAIN, _MOMENTUM = (_STEP, _count), (_STEP, _count_momentum)
+_ADAM = (_STEP, _adam_advance)
+
+UPDATES = {
+    "sgd": Update(_sgd_prepare, sgd),
+    "sgd_momentum": Update(_momentum_prepare, sgd_momentum, _BUFFER),
+    "adam": Update(_adam_prepare, adam, _AVERAGES, *_ADAM),
+    "adam_amsgrad": Update(_adam_prepare, adam_amsgrad, (*_AVERAGES, "max_exp_avg_sq"), *_ADAM),
+    "adamax": Update(_adamax_prepare, adamax, ("exp_avg", "exp_inf"), *_ADAM),
+    "radam": Update(_radam_prepare, radam, _AVERAGES, *_ADAM),
+    "nadam": Update(_nadam_prepare, nadam, _AVERAGES, ("step", "mu_product"), _nadam_advance),
+    "rmsprop": Update(_scaled_prepare, rmsprop, _MEAN, *_PLAIN),
+    "rmsprop_centered": Update(_scaled_prepare, rmsprop_centered, _CENTERED, *_PLAIN),
+    "rmsprop_momentum": Update(
+        _momentum_scaled_prepare, rmsprop_momentum, _MEAN + _BUFFER, *_MOMENTUM
+    ),
+    "rmsprop_centered_momentum": Update(
+        _momentum_scaled_prepare, rmsprop_centered_momentum, _CENTERED + _BUFFER, *_MOMENTUM
+    ),
+    "adadelta": Update(_scaled_prepare, adadelta, ("square_avg", "acc_delta"), *_PLAIN),
+    "adagrad": Update(_adagrad_prepare, adagrad, ("sum",), *_PLAIN),
+}
