@@ -34,7 +34,7 @@ from tilegrad.engine.dtype import (
 )
 from tilegrad.engine.errors import DeviceError, OutOfMemoryError
 from tilegrad.engine.memory import empty_cache, memory_stats, reset_peak_memory_stats
-from tilegrad.kernels.cpu.jit import get_num_threads, set_num_threads
+from tilegrad.kernels.cpu.threads import get_num_threads, set_num_threads
 
 bool = bool_
 double, float, half = float64, float32, None

@@ -249,9 +249,13 @@ def apply_inplace(
     if recording:
         assert vjp is not None
         node = Node(op.name + "_", vjp, inputs, (target._array.layout,), meta)
+        if 0 in saves:  # the old value goes: keep a copy of it
+            from tilegrad.autograd.rules.elementwise import unary
+
+            inputs = (unary(ops.OPS["copy"], target), *others)
         if saves:
             node.save(*[inputs[s] if s >= 0 else None for s in saves])
-    op.into(target._array, *[t._array for t in inputs], params=params)
+    op.into(target._array, target._array, *[t._array for t in others], params=params)
     if node is not None:
         if any(s < 0 for s in saves):
             fixed = [SavedOutput(target._array, 0) if s < 0 else inputs[s] for s in saves]

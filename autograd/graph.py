@@ -35,6 +35,17 @@ class SavedOutput:
         self.index = index
 
 
+class Extras:
+    """What few nodes have: hooks, and the stack of the forward call in anomaly mode."""
+
+    __slots__ = ("hooks", "pre_hooks", "trace")
+
+    def __init__(self) -> None:
+        self.hooks: list[Any] = []
+        self.pre_hooks: list[Any] = []
+        self.trace: traceback.StackSummary | None = None
+
+
 class Node:
     """One recorded op.
 
@@ -47,16 +58,14 @@ class Node:
         inputs: layouts of the inputs; outputs: layouts of the outputs.
     """
 
-    saved: tuple[Any, ...]
-    versions: tuple[int, ...]
-    hooks: list[Any] | None
-    pre_hooks: list[Any] | None
-    trace: traceback.StackSummary | None
-
     __slots__ = (
-        "__weakref__", "edges", "hooks", "inputs", "meta", "name", "outputs", "pre_hooks",
-        "released", "saved", "sequence", "trace", "versions", "vjp",
+        "__weakref__", "edges", "extras", "inputs", "meta", "name", "outputs", "saved", "sequence",
+        "versions", "vjp",
     )  # fmt: skip
+
+    extras: Extras | None
+    saved: tuple[Any, ...] | None  # None once the graph is freed
+    versions: tuple[int, ...]
 
     def __init__(
         self,
@@ -70,7 +79,7 @@ class Node:
         self.vjp = vjp
         edges: list[tuple[Any, int] | None] = []
         layouts = []
-        for t in inputs:
+        for t in inputs:  # plain loops here: a comprehension is a call, and every op comes by
             if t._tracked:
                 edges.append((t, 0) if t._node is None else (t._node, t._index))
             else:
@@ -82,17 +91,22 @@ class Node:
         self.meta = meta
         self.saved = self.versions = ()
         self.sequence = next(_sequence)
-        self.hooks = self.pre_hooks = self.trace = None
-        self.released = False
+        self.extras = None
         if anomalies.active and state.anomaly:
-            self.trace = traceback.extract_stack()[:-2]
+            self.extras = Extras()
+            self.extras.trace = traceback.extract_stack()[:-2]
 
     def save(self, *values: Any) -> None:
         """Keep tensors (or :class:`SavedOutput`) for the VJP, with their versions."""
         self.saved = values
-        self.versions = tuple(
-            [v.array.storage.version if v.__class__ is SavedOutput else _version(v) for v in values]
-        )
+        versions: tuple[int, ...] = ()
+        for v in values:
+            if v is None:
+                versions += (-1,)
+            else:
+                array = v.array if v.__class__ is SavedOutput else v._array
+                versions += (array.storage.version,)
+        self.versions = versions
 
     def unpack(self) -> list[Any]:
         """The saved tensors, in order.
@@ -100,7 +114,7 @@ class Node:
         Raises:
             RuntimeError: one was overwritten since, or the graph was freed.
         """
-        if self.released:
+        if self.saved is None:
             raise RuntimeError(
                 f"{self.name}: Trying to backward through the graph a second time (or directly "
                 f"access saved tensors after they have already been freed). Saved intermediate "
@@ -126,8 +140,7 @@ class Node:
 
     def release(self) -> None:
         """Drop saved tensors; a second backward through here is an error."""
-        self.saved = self.versions = ()
-        self.released = True
+        self.saved = None
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
@@ -136,15 +149,13 @@ class Node:
 
     def register_hook(self, hook: Callable[..., Any]) -> Any:
         """Call ``hook(grad_inputs, grad_outputs)`` after this node's VJP; it may replace them."""
-        if self.hooks is None:
-            self.hooks = []
-        return RemovableHandle(self.hooks, hook)
+        self.extras = self.extras or Extras()
+        return RemovableHandle(self.extras.hooks, hook)
 
     def register_prehook(self, hook: Callable[..., Any]) -> Any:
         """Call ``hook(grad_outputs)`` before this node's VJP; it may replace them."""
-        if self.pre_hooks is None:
-            self.pre_hooks = []
-        return RemovableHandle(self.pre_hooks, hook)
+        self.extras = self.extras or Extras()
+        return RemovableHandle(self.extras.pre_hooks, hook)
 
     def __repr__(self) -> str:
         return f"<{self.name.title().replace('_', '')}Backward0 object at {id(self):#x}>"
@@ -173,10 +184,6 @@ class RemovableHandle:
 
     def __exit__(self, *args: object) -> None:
         self.remove()
-
-
-def _version(tensor: Any) -> int:
-    return -1 if tensor is None else tensor._array.storage.version
 
 
 def _edge(tensor: Tensor) -> tuple[Any, int]:
@@ -310,8 +317,8 @@ class _Pass:
         from tilegrad.autograd.base import zeros_of
 
         self.owned.difference_update(id(g) for g in gradients)
-        if node.pre_hooks:
-            for hook in list(node.pre_hooks):
+        if node.extras is not None:
+            for hook in list(node.extras.pre_hooks):
                 changed = hook(tuple(gradients))
                 if changed is not None:
                     gradients = list(changed) if isinstance(changed, (tuple, list)) else [changed]
@@ -324,7 +331,7 @@ class _Pass:
         try:
             results = node.vjp(node, *full)
         except RuntimeError as error:
-            if node.trace is not None:
+            if node.extras is not None and node.extras.trace is not None:
                 raise RuntimeError(f"{error}\n{_forward_line(node)}") from None
             raise
         if not self.retain:
@@ -340,7 +347,7 @@ class _Pass:
         ]
         if state.anomaly:
             _refuse_nan(node, results)
-        for hook in list(node.hooks or ()):
+        for hook in list(node.extras.hooks) if node.extras is not None else ():
             changed = hook(tuple(results), tuple(full))
             if changed is not None:
                 results = list(changed) if isinstance(changed, (tuple, list)) else [changed]
@@ -378,7 +385,7 @@ def _count_dependencies(roots: list[Node]) -> dict[Node, int]:
 
 
 def _forward_line(node: Node) -> str:
-    lines = "".join(traceback.format_list(node.trace or []))
+    lines = "".join(traceback.format_list(node.extras.trace or [] if node.extras is not None else []))
     return f"{node.name}: the forward call that made this node was\n{lines}"
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from tilegrad.engine.array import Array, Layout
 from tilegrad.engine.device import Device
 from tilegrad.engine.errors import DeviceError
-from tilegrad.engine.memory import allocate
+from tilegrad.engine.memory import allocate, pool_of
 
 Launch = Callable[..., None]
 
@@ -32,7 +32,7 @@ class Plan:
     bytes of scratch memory, then the call's scalars.
     """
 
-    __slots__ = ("launch", "nbytes", "out", "outs", "scratch")
+    __slots__ = ("launch", "nbytes", "out", "outs", "pool", "scratch", "size")
 
     def __init__(self, outs: tuple[Layout, ...], launch: Launch, scratch: int = 0):
         self.outs = outs
@@ -40,6 +40,7 @@ class Plan:
         self.nbytes = outs[0].nbytes if outs else 0
         self.launch = launch
         self.scratch = scratch
+        self.size, self.pool = pool_of(self.nbytes)
 
 
 Planner = Callable[..., Plan]

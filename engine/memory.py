@@ -87,6 +87,11 @@ def allocate(nbytes: int) -> Storage:
     return Storage(address, size, pool)
 
 
+def pool_of(nbytes: int) -> tuple[int, list[int]]:
+    """(size class, free list) of requests of ``nbytes``, for callers that allocate often."""
+    return _classes.get(nbytes) or _class_of(nbytes)
+
+
 def _class_of(nbytes: int) -> tuple[int, list[int]]:
     size = size_class(nbytes)
     if len(_classes) > 65536:  # a program with endless shapes must not grow this for ever

@@ -117,7 +117,9 @@ class TypedFunction(DeviceFunction):
         try:
             return self.cases[str(dtype)]
         except KeyError:
-            raise TypeError(f"{self.__name__}: no case for {dtype}; got {list(self.cases)}") from None
+            raise TypeError(
+                f"{self.__name__}: no case for {dtype}; got {list(self.cases)}"
+            ) from None
 
 
 def by_type(**cases: DeviceFunction) -> Callable[[Callable[..., Any]], TypedFunction]:

@@ -188,5 +188,5 @@ MONOIDS = _table(
     Monoid("norm1", magnitude, add),
     Monoid("norm2", squared, add, finish=root),
     Monoid("var", squared, add, finish=corrected, centred=True),
-    Monoid("sum_exp", exponential, add, centred=True, lanes=False),
+    Monoid("sum_exp", exponential, add, centred=True),
 )

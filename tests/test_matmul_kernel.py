@@ -26,7 +26,12 @@ def product(x, y, bias=None, onto=None, threads=None):
     shape = (*batch, M, N)
     out = np.full(shape, 77, x.dtype) if onto is None else onto.copy()
     launch, scratch_bytes = matmul(
-        x.dtype.name, M, N, K, batch, *(strides_of(a, len(shape)) for a in (x, y, out)),
+        x.dtype.name,
+        M,
+        N,
+        K,
+        batch,
+        *(strides_of(a, len(shape)) for a in (x, y, out)),
         accumulate=onto is not None,
     )
     scratch = np.full(scratch_bytes + 64, 255, np.uint8)  # NaN wherever it is read unwritten
@@ -35,7 +40,10 @@ def product(x, y, bias=None, onto=None, threads=None):
     jit.set_num_threads(threads or before)
     try:
         launch(
-            x.ctypes.data, y.ctypes.data, out.ctypes.data, scratch.ctypes.data + start,
+            x.ctypes.data,
+            y.ctypes.data,
+            out.ctypes.data,
+            scratch.ctypes.data + start,
             0 if bias is None else bias.ctypes.data,
         )
     finally:
@@ -120,7 +128,9 @@ def test_batches(dtype, layout, x_shape, y_shape):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("M, N, K", [(3, 5, 0), (4, 37, 10), (1, 40, 300), (40, 1, 300), (90, 133, 600)])
+@pytest.mark.parametrize(
+    "M, N, K", [(3, 5, 0), (4, 37, 10), (1, 40, 300), (40, 1, 300), (90, 133, 600)]
+)
 @pytest.mark.parametrize("layout", ["rows", "columns"])
 def test_bias_and_accumulate(dtype, M, N, K, layout):
     x, y = random(dtype, M, K), laid_out(random(dtype, K, N), layout)
@@ -139,7 +149,9 @@ def test_empty(dtype):
 
 @pytest.mark.parametrize("dtype", INTEGERS)
 @pytest.mark.parametrize("layout", ["rows", "columns", "strided"])
-@pytest.mark.parametrize("x_shape, y_shape", [((3, 5), (5, 4)), ((4, 1, 9, 70), (3, 70, 20)), ((150, 160), (160, 170))])
+@pytest.mark.parametrize(
+    "x_shape, y_shape", [((3, 5), (5, 4)), ((4, 1, 9, 70), (3, 70, 20)), ((150, 160), (160, 170))]
+)
 def test_integers_wrap_around(dtype, layout, x_shape, y_shape):
     x, y = laid_out(random(dtype, *x_shape), layout), laid_out(random(dtype, *y_shape), layout)
     assert (product(x, y) == x @ y).all()
@@ -161,7 +173,9 @@ def test_a_row_does_not_depend_on_the_others(dtype, N, K, layout):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("shape", [(300, 310, 320), (4000, 40, 50), (1, 2000, 2000), (2000, 1, 2000)])
+@pytest.mark.parametrize(
+    "shape", [(300, 310, 320), (4000, 40, 50), (1, 2000, 2000), (2000, 1, 2000)]
+)
 @pytest.mark.parametrize("layout", ["rows", "columns"])
 def test_threads_do_not_change_the_result(dtype, shape, layout):
     M, N, K = shape

@@ -105,29 +105,37 @@ def apply(op: Elementwise, *tensors: Tensor, params: tuple[Any, ...] = ()) -> Te
     return out
 
 
-_recipes: dict[tuple[Elementwise, tuple[bool, ...]], tuple[Vjp, tuple[int, ...]]] = {}
-
-
 def _track(
     op: Elementwise, tensors: tuple[Tensor, ...], out: Tensor, params: tuple[Any, ...]
 ) -> None:
-    """Make ``out`` the output of a new node, if gradients flow through this call at all."""
+    """Make ``out`` the output of a new node, if gradients flow through this call at all.
+
+    This runs for every recorded op, so it avoids comprehensions, which are calls.
+    """
     layout = out._array.layout
-    if not op.differentiable or not layout.dtype.is_floating_point:
+    if not (op.differentiable and layout.dtype.is_floating_point):
         return
+    needed, bit = 0, 1
     for t in tensors:
         if t._base is not None:
             refresh(t)
-    needed = tuple([t._tracked for t in tensors])
-    recipe = _recipes.get((op, needed))
+        if t._tracked:
+            needed |= bit
+        bit += bit
+    recipe = op.recipes.get(needed)
     if recipe is None:
-        if True not in needed:
+        if not needed:
             return
-        recipe = _recipes[(op, needed)] = _recipe(op, needed)
+        recipe = op.recipes[needed] = _recipe(op, tuple([t._tracked for t in tensors]))
     vjp, saves = recipe
-    node = Node(op.name, vjp, tensors, (layout,), (op, saves, params) if saves else None)
     if saves:
-        node.save(*[tensors[s] if s >= 0 else SavedOutput(out._array, 0) for s in saves])
+        node = Node(op.name, vjp, tensors, (layout,), (op, saves, params))
+        kept: list[Any] = []
+        for s in saves:
+            kept.append(tensors[s] if s >= 0 else SavedOutput(out._array, 0))
+        node.save(*kept)
+    else:
+        node = Node(op.name, vjp, tensors, (layout,))
     out._tracked = True
     out._node = node
 

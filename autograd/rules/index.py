@@ -408,8 +408,7 @@ def _embedding_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 def strided_indices(shape: Shape, strides: Shape, offset: int, base: Layout) -> Tensor:
     """int64 positions in memory, counted from the first element of ``base``, of a region."""
-    like = full((), 0, dt.int64, base.device)
-    return wrap(ops.strided_offsets(like, tuple(shape), tuple(strides), offset))
+    return wrap(ops.strided_offsets(base.device, tuple(shape), tuple(strides), offset))
 
 
 def index_add_flat(grad: Tensor, positions: Tensor, base: Layout) -> Tensor:

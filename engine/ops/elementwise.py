@@ -8,7 +8,7 @@ from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, Layout, contiguous_strides, empty_layout, layout
 from tilegrad.engine.dispatch import Op, Plan, _modes, kernel, same_device
 from tilegrad.engine.dtype import DType
-from tilegrad.engine.memory import allocate
+from tilegrad.engine.memory import Storage, _counts
 from tilegrad.engine.shape import (
     Shape,
     broadcast_shapes,
@@ -22,15 +22,38 @@ from tilegrad.kernels.formulas.formula import Formula
 _make: Any = object.__new__
 
 
+def _new_array(plan: Plan) -> Array:
+    """The plan's output, allocated: :func:`allocate` and two constructors in one call."""
+    try:
+        address = plan.pool.pop()
+    except IndexError:
+        return empty_layout(plan.outs[0])
+    storage = _make(Storage)
+    storage.address = address
+    storage.pool = plan.pool
+    storage.nbytes = size = plan.size
+    storage.version = 0
+    storage.base = None
+    out = _make(Array)
+    out.layout = plan.out
+    out.storage = storage
+    out.address = address
+    _counts.allocated = allocated = _counts.allocated + size
+    if allocated > _counts.peak:
+        _counts.peak = allocated
+    return out  # type: ignore[no-any-return]
+
+
 class Elementwise(Op):
     """An op made of one formula. ``op(*arrays, params=(…))``; ``op.into(out, *arrays)`` writes."""
 
-    __slots__ = ("casts", "differentiable", "formula")
+    __slots__ = ("casts", "differentiable", "formula", "recipes")
 
     def __init__(self, formula: Formula):
         super().__init__(formula.name, self.plan)
         self.formula = formula
         self.differentiable = formula.differentiable
+        self.recipes: dict[int, Any] = {}  # autograd's notes: which operands need what saved
         self.casts: dict[Any, tuple[DType, ...]] = {}
 
     def run(
@@ -56,12 +79,8 @@ class Elementwise(Op):
         plan = self.plans.get((x.layout,))
         if plan is None or _modes:
             return self(x)  # type: ignore[no-any-return]
-        storage = allocate(plan.nbytes)
-        out = _make(Array)
-        out.layout = plan.out
-        out.storage = storage
-        out.address = address = storage.address
-        plan.launch(x.address, address)
+        out = _new_array(plan)
+        plan.launch(x.address, out.address)
         return out
 
     def pair(self, x: Array, y: Array) -> Array:
@@ -69,12 +88,8 @@ class Elementwise(Op):
         plan = self.plans.get((x.layout, y.layout))
         if plan is None or _modes:
             return self(x, y)  # type: ignore[no-any-return]
-        storage = allocate(plan.nbytes)
-        out = _make(Array)
-        out.layout = plan.out
-        out.storage = storage
-        out.address = address = storage.address
-        plan.launch(x.address, y.address, address)
+        out = _new_array(plan)
+        plan.launch(x.address, y.address, out.address)
         return out
 
     def _plan_or_cast(

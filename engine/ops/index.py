@@ -11,10 +11,11 @@ from typing import Any
 
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, Layout, layout, to_numpy
+from tilegrad.engine.device import Device
 from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.ops import view
 from tilegrad.engine.ops.elementwise import cast, clone, contiguous
-from tilegrad.engine.shape import Shape, merge_dims, normalize_dim
+from tilegrad.engine.shape import Shape, merge_dims
 
 Indices = tuple[Array | None, ...]
 
@@ -350,30 +351,27 @@ def index_put(
         IndexError: an index is out of bounds, or they do not broadcast; nothing was written.
     """
     combine = "sum" if accumulate else "set"
+    if not inplace:  # offsets hold for one set of strides: copy first
+        x = clone(x)
     dims, at, index = _joined("index_put", x.layout, indices)
     if len(dims) == 1:
-        return put("index_put", x, index, values, dims[0], combine, inplace, negative=True)
-    return _put(x, index, values, dims, at, combine, inplace, negative=False)
+        return put("index_put", x, index, values, dims[0], combine, inplace=True, negative=True)
+    return _put(x, index, values, dims, at, combine, inplace=True, negative=False)
 
 
 # ------------------------------------------------------------------------------------- positions
 
 
-def _plan_offsets(device: Any, shape: Shape, strides: Shape, start: int) -> Plan:
+def _plan_offsets(device: Device, shape: Shape, strides: Shape, start: int) -> Plan:
     out = layout(shape, dt.int64, device)
     sizes, (steps,) = merge_dims(shape, (strides,))
     return Plan((out,), kernel("index", device).strided_offsets(sizes, steps, start))
 
 
-_offsets = Op("strided_offsets", lambda like, **how: _plan_offsets(like.device, **how))
+_offsets = Op("strided_offsets", _plan_offsets)
 
 
-def strided_offsets(like: Array, shape: Shape, strides: Shape, start: int) -> Array:
+def strided_offsets(device: Device, shape: Shape, strides: Shape, start: int) -> Array:
     """int64 offsets ``start + i · strides`` of the positions ``i`` of ``shape``."""
-    result: Array = _offsets(like, shape=shape, strides=strides, start=start)
+    result: Array = _offsets(device=device, shape=shape, strides=strides, start=start)
     return result
-
-
-def dim_of(op: str, dim: int, x: Array) -> int:
-    """``dim`` counted from the front; see :func:`normalize_dim`."""
-    return normalize_dim(op, dim, x.layout.ndim)

@@ -27,6 +27,7 @@ FRAME_BYTES = 1 << 18  # of a padded copy, so that it stays in the second-level 
 TASKS = 32
 UNITS = 8  # pieces of work at least, if there is enough of it
 WORK = 1 << 21  # multiply-adds worth splitting
+COPY = 3  # vector operations that copying a vector is worth
 
 # Places in the plan: the pass, then the frame, then the jobs.
 GROUPS, INPUTS, OUTPUTS, X_CHANNEL, Y_CHANNEL, BLOCK_ROWS, BLOCKS, ROW_BLOCKS, ROW_STEP = range(9)
@@ -50,7 +51,7 @@ class Job(NamedTuple):
     count: Triple
     first: int
     steps: Triple
-    reaches: list[tuple[int, ...]]
+    reaches: list[Triple]
     taps: list[int]
 
 
@@ -74,7 +75,7 @@ def forward_pass(
 ) -> Pass:
     """From ``x`` to ``y``."""
     _, H, W = window.out
-    reaches: list[tuple[int, ...]] = list(taps(window.kernel, window.dilation))
+    reaches = taps(window.kernel, window.dilation)
     job = Job(window.out, 0, (H * W, W, 1), reaches, list(range(len(reaches))))
     return Pass(
         dtype, batch, groups, inputs, outputs, window.size, window.stride, window.before,
@@ -159,6 +160,9 @@ def convolve(dtype: str) -> tuple[Callable[..., None], str]:
             bias = pointer(bias_ + size * (group * outputs + row) if bias_ != 0 else 0, T)
             y = pointer(y_ + size * ((item * outputs + row) * p[Y_CHANNEL] + j[FIRST]), T)
             pixels = (h1 - h0 - 1) * pitch + j[COUNT + 2]
+            width = j[COUNT + 2]
+            if width == pitch and j[STEPS + 2] == 1 and j[STEPS + 1] == width:
+                width = pixels  # the rows follow each other in the output too
             for d in range(j[COUNT]):
                 at = 0
                 while at < pixels:
@@ -178,7 +182,7 @@ def convolve(dtype: str) -> tuple[Callable[..., None], str]:
                             narrow(a, base, offsets, some, rows, sums, fresh)
                     count = min(vectors * W, pixels - at)
                     start = d * j[STEPS] + h0 * j[STEPS + 1]
-                    finish(sums, rows, at, count, pitch, j, bias_ != 0, bias, y, start, p[Y_CHANNEL])
+                    finish(sums, rows, at, count, max(width, pitch), width, j, bias_ != 0, bias, y, start, p[Y_CHANNEL])
                     at += vectors * W
 
     return body, "iiiiii"
@@ -189,8 +193,8 @@ def _finisher(dtype: str) -> DeviceFunction:
     T = np.dtype(dtype).type
     W, wide = lanes(dtype), WIDTH * lanes(dtype)
 
-    def finish(sums, rows, at, count, pitch, j, biased, bias, y, start, y_row):  # type: ignore[no-untyped-def]
-        i, r, col, width, step = 0, at // pitch, at % pitch, j[COUNT + 2], j[STEPS + 2]
+    def finish(sums, rows, at, count, pitch, width, j, biased, bias, y, start, y_row):  # type: ignore[no-untyped-def]
+        i, r, col, step = 0, at // pitch, at % pitch, j[STEPS + 2]
         while i < count:
             run = min(width - col, count - i)
             to = start + r * j[STEPS + 1] + col * step
@@ -264,10 +268,16 @@ def plan_frame(work: Pass) -> tuple[Frame, int]:
     for job, axis in product(work.jobs, range(3)):
         far = max([0, *(r[axis] // work.stride[axis] for r in job.reaches)])
         ends[axis] = max(ends[axis], far + job.count[axis])
+    W = lanes(work.dtype)
+    shifts = tuple(sorted({reach[2] for job in work.jobs for reach in job.reaches})) or (0,)
     shared = shared_zeros(work.size[2], work.stride[2], work.before[2], ends[2])
     shared = min(shared, ends[2] - counts[2])
-    phases = work.stride[0] * work.stride[1] * work.stride[2]
-    row = work.inputs * phases * ends[0] * (ends[2] - shared) * np.dtype(work.dtype).itemsize
+    pitch, flat = counts[2], False
+    if work.stride[2] == 1 and _flat_is_faster(work, len(shifts), counts, ends, shared):
+        pitch, shifts, flat = ends[2] - shared, (0,), True
+    zeros = W * max(1, -(-shared // W))
+    copies = len(shifts) * work.stride[0] * work.stride[1]
+    row = work.inputs * copies * ends[0] * pitch * np.dtype(work.dtype).itemsize
     extra = ends[1] - counts[1]
     block = min(counts[1], max(4, FRAME_BYTES // row - extra))
     if work_of(work) > WORK:
@@ -275,12 +285,24 @@ def plan_frame(work: Pass) -> tuple[Frame, int]:
         while pieces * -(-counts[1] // block) < UNITS and block > 4:
             block = -(-block // 2)
     block = -(-counts[1] // -(-counts[1] // block))
-    W = lanes(work.dtype)
-    extent = (ends[0], block + extra, ends[2])
-    slack = W * max(1, -(-shared // W))
     return Frame(
-        work.size, work.stride, work.before, extent, shared, block + extra, 1, slack, slack
-    ), block
+        work.size, work.stride, work.before, shifts, ends[0], block + extra, pitch, 1, zeros,
+        zeros, flat,
+    ), block  # fmt: skip
+
+
+def _flat_is_faster(
+    work: Pass, shifts: int, counts: list[int], ends: list[int], shared: int
+) -> bool:
+    """Compares vector operations: multiply-adds, and those of copying a row."""
+    W = lanes(work.dtype)
+    products = work.outputs * sum(len(job.taps) for job in work.jobs)
+
+    def cost(pitch: int, copies: int) -> int:
+        vectors = -(-((counts[1] - 1) * pitch + counts[2]) // W)
+        return counts[0] * vectors * products + COPY * copies * ends[0] * ends[1] * -(-pitch // W)
+
+    return cost(ends[2] - shared, 1) < cost(counts[2], shifts)
 
 
 def work_of(work: Pass) -> int:
@@ -318,13 +340,14 @@ def make_plan(
     together = row_blocks * len(work.jobs)  # units that share a frame
     if work.batch * work.groups * blocks >= UNITS:
         per_task = -(-per_task // together) * together
-    elements = -(-(work.inputs * frame.channel + 4 * W) // 16) * 16
+    elements = -(-(work.inputs * frame.channel + WIDTH * W) // 16) * 16
+    table = frame.table()
     channels = [frame.size[0] * frame.size[1] * frame.size[2], work.out[0] * work.out[1] * work.out[2]]
     head = [
         work.groups, work.inputs, work.outputs, *channels, block, blocks, row_blocks, row_step,
-        len(work.jobs), units, per_task, elements, *frame.plan(),
+        len(work.jobs), units, per_task, elements, *frame.plan(table),
     ]  # fmt: skip
-    tables, packs, jobs = [], [], []
+    tables, packs, jobs = [table], [], []
     at = 0
     for job in work.jobs:
         where = [frame.offset(reach) for reach in job.reaches]

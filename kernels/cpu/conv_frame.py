@@ -1,9 +1,13 @@
-"""The padded copy of an input in which every tap of a window is one offset.
+"""The copy of an input in which every tap of a window is one offset, whatever the padding and stride.
 
-Input ``i`` of a dimension with stride ``s`` is put at ``q`` of *phase* ``f``, where
-``i + before = q * s + f``. Outputs that follow each other then read inputs that follow each other,
-whatever the stride: output ``o`` meets tap ``t`` at ``o + offset(t)``. The zeros after a row double
-as the zeros before the next.
+A *frame* holds rows of ``pitch`` elements. In a *dense* frame a row is as long as the output's, and
+is kept once for each different tap along it, shifted by that tap: output pixels that follow each
+other, across rows too, read elements that follow each other. In a *flat* frame a row is kept once
+with its padding, and the zeros at its end double as those at the start of the next: less to copy,
+but a few elements between the rows are computed in vain.
+
+In the other two dimensions, input ``i`` of stride ``s`` is put at ``q`` of *phase* ``f``, where
+``i + before = q * s + f``.
 """
 
 from __future__ import annotations
@@ -13,12 +17,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tilegrad.kernels.cpu.memory import pointer
 from tilegrad.kernels.cpu.vector import head, lanes, load_masked, splat, store
 from tilegrad.kernels.function import DeviceFunction, inline
 from tilegrad.kernels.window import Triple
 
 # Places in a frame's part of a plan, an array of int64.
-SIZE, STRIDE, BEFORE, DEPTHS, ROWS, PITCH, LEAD, COLS, PHASE, CHANNEL, ZEROS = (
+SIZE, STRIDE, BEFORE, DEPTHS, ROWS, PITCH, COPIES, TABLE, PHASE, CHANNEL, ZEROS = (
     0, 3, 6, 9, 10, 11, 12, 13, 14, 15, 16,
 )  # fmt: skip
 FRAME = 17
@@ -29,33 +34,30 @@ class Frame(NamedTuple):
 
     Attributes:
         size, stride, before: of the input; see the module.
-        extent: values of ``q`` in use, per dimension; the rows may be a part of the output's.
-        shared: elements at the end of a row that are the first ones of the next.
-        rows: rows in memory of one ``q`` of the first dimension.
-        items: copies, one after the other, that a channel holds of each phase.
-        slack: elements after a phase, at least a vector, that a store may spill to.
-        zeros: how many of them are set to zero, whole vectors.
+        shifts: per copy of a row, which (padded) input comes first.
+        depths, rows, pitch: extent of an item in memory.
+        items: how many of them a channel holds of each phase, one after the other.
+        zeros: elements after the last that are set to zero, whole vectors.
+        slack: elements after the last, ``zeros`` or more.
+        flat: whether there is one copy only, whose rows serve all shifts.
     """
 
     size: Triple
     stride: Triple
     before: Triple
-    extent: Triple
-    shared: int
+    shifts: tuple[int, ...]
+    depths: int
     rows: int
+    pitch: int
     items: int
-    slack: int
     zeros: int
-
-    @property
-    def pitch(self) -> int:
-        """Elements from a row to the next."""
-        return self.extent[2] - self.shared
+    slack: int
+    flat: bool = False
 
     @property
     def item(self) -> int:
-        """Elements from a copy to the next."""
-        return self.extent[0] * self.rows * self.pitch
+        """Elements from an item to the next."""
+        return self.depths * self.rows * self.pitch
 
     @property
     def phase(self) -> int:
@@ -65,31 +67,48 @@ class Frame(NamedTuple):
     @property
     def channel(self) -> int:
         """Elements from a channel to the next."""
-        return self.stride[0] * self.stride[1] * self.stride[2] * self.phase
+        return len(self.shifts) * self.stride[0] * self.stride[1] * self.phase
 
-    def offset(self, reach: tuple[int, ...]) -> int:
+    def offset(self, reach: Triple) -> int:
         """Where output 0 finds what lies ``reach`` inputs after the first (padded) one."""
-        phase = q = 0
-        steps = (self.rows * self.pitch, self.pitch, 1)
-        for r, s, step in zip(reach, self.stride, steps, strict=True):
-            phase = phase * s + r % s
-            q += r // s * step
-        return phase * self.phase + q
+        (d, h, w), (sd, sh, _) = reach, self.stride
+        copy, column = (0, w) if self.flat else (self.shifts.index(w), 0)
+        phase = (copy * sd + d % sd) * sh + h % sh
+        return phase * self.phase + (d // sd * self.rows + h // sh) * self.pitch + column
 
-    def plan(self) -> list[int]:
+    def plan(self, table: np.ndarray) -> list[int]:
         """The frame's part of a plan."""
         return [
-            *self.size, *self.stride, *self.before, self.extent[0], self.rows, self.pitch,
-            min(self.before[2], self.extent[2]), self.extent[2], self.phase, self.channel, self.zeros,
+            *self.size, *self.stride, *self.before, self.depths, self.rows, self.pitch,
+            len(self.shifts), table.ctypes.data, self.phase, self.channel, self.zeros,
         ]  # fmt: skip
+
+    def table(self) -> np.ndarray:
+        """Per copy: the column that is put first, the first and the last valid one as they are put;
+        per phase of the rows: the first valid row and the end.
+        """
+        numbers = []
+        for shift in self.shifts:
+            column = shift - self.before[2]
+            first, last = _valid(self.size[2], self.stride[2], -column)
+            first = min(first, self.pitch)
+            numbers += [column, first, max(first, min(last, self.pitch))]
+        for phase in range(self.stride[1]):
+            numbers += _valid(self.size[1], self.stride[1], self.before[1] - phase)
+        return np.array(numbers, np.int64)
+
+
+def _valid(size: int, stride: int, before: int) -> tuple[int, int]:
+    """The ``q``, first and end, for which ``0 <= q * stride - before < size``; first is >= 0."""
+    first = max(0, -(-before // stride))
+    return first, max(first, (size - 1 + before) // stride + 1)
 
 
 def shared_zeros(size: int, stride: int, before: int, extent: int) -> int:
-    """Elements that are zero at the end of every phase's row and at the start of the next."""
+    """Positions that are zero at the end of every phase and at the start of the next item."""
     shared = extent
     for phase in range(stride):
-        first = max(0, -(-(before - phase) // stride))
-        last = (size - 1 + before - phase) // stride + 1
+        first, last = _valid(size, stride, before - phase)
         shared = min(shared, first, max(0, extent - last))
     return shared
 
@@ -103,11 +122,10 @@ def taps(kernel: Triple, dilation: Triple) -> list[Triple]:
 
 
 def copier(dtype: str) -> DeviceFunction:
-    """``fill(x, x_channel, frame, plan, channels, row, phase_step)``: copy ``channels`` channels.
+    """``fill(x, x_channel, frame, plan, channels, row)``: copy ``channels`` channels of an item.
 
-    ``x`` points to the first channel of an item, whose channels are ``x_channel`` elements apart;
-    ``frame`` to where the item goes in the first channel. ``row`` is the ``q`` of the first row.
-    Every element of the item is written, and the zeros after it.
+    ``x`` points to the first channel, whose channels are ``x_channel`` elements apart; ``frame`` to
+    where the item goes in the first channel. ``row`` is the ``q`` of the first row.
     """
     T = np.dtype(dtype).type
     W = lanes(dtype)
@@ -119,43 +137,61 @@ def copier(dtype: str) -> DeviceFunction:
             store(frame, at + i, nothing)
 
     @inline
-    def copy_row(x, start, width, frame, at, pitch, lead):  # type: ignore[no-untyped-def]
+    def copy_rows(x, start, step, first, last, frame, at, pitch, rows):  # type: ignore[no-untyped-def]
         nothing = splat(T(0))
-        for i in range(0, lead, W):
-            store(frame, at + i, nothing)
-        for i in range(0, pitch - lead, W):
-            values = load_masked(x, start + i, head(T, width - i), nothing)
-            store(frame, at + lead + i, values)
+        # from the right, for what the last store of a row spills over into the next row
+        for i in range((pitch - 1) // W * W, -1, -W):
+            inside = head(T, last - i) & ~head(T, first - i)
+            for r in range(rows):
+                values = load_masked(x, start + i + r * step, inside, nothing)
+                store(frame, at + i + r * pitch, values)
 
     @inline
-    def gather_row(x, start, width, stride, first, frame, at, pitch):  # type: ignore[no-untyped-def]
-        for q in range(pitch):
-            w = q * stride + first
-            frame[at + q] = x[start + w] if w >= 0 and w < width else T(0)
+    def gather_rows(x, start, step, stride, first, last, frame, at, pitch, rows):  # type: ignore[no-untyped-def]
+        for r in range(rows):
+            to, of = at + r * pitch, start + r * step
+            for q in range(first):
+                frame[to + q] = T(0)
+            for q in range(first, last):
+                frame[to + q] = x[of + q * stride]
+            for q in range(last, pitch):
+                frame[to + q] = T(0)
 
     def fill(x, x_channel, frame, p, channels, row):  # type: ignore[no-untyped-def]
         D, H, width = p[SIZE], p[SIZE + 1], p[SIZE + 2]
         sd, sh, sw = p[STRIDE], p[STRIDE + 1], p[STRIDE + 2]
-        rows, pitch, lead = p[ROWS], p[PITCH], p[LEAD]
-        kept = min(width, p[COLS] - lead)
+        rows, pitch, copies = p[ROWS], p[PITCH], p[COPIES]
+        table = pointer(p[TABLE], np.int64)
         for c in range(channels):
-            for phase in range(sd * sh * sw):
-                fd, fh, fw = phase // (sh * sw), phase // sw % sh, phase % sw
-                at = c * p[CHANNEL] + phase * p[PHASE]
-                for q in range(p[DEPTHS]):
-                    d = q * sd + fd - p[BEFORE]
-                    for r in range(row, row + rows):
-                        h = r * sh + fh - p[BEFORE + 1]
-                        if d < 0 or d >= D or h < 0 or h >= H:
-                            clear(frame, at, pitch)
-                        elif sw == 1:
-                            start = c * x_channel + (d * H + h) * width
-                            copy_row(x, start, kept, frame, at, pitch, lead)
-                        else:
-                            start = c * x_channel + (d * H + h) * width
-                            first = fw - p[BEFORE + 2]
-                            gather_row(x, start, width, sw, first, frame, at, pitch)
-                        at += pitch
-                clear(frame, at, p[ZEROS])
+            at = c * p[CHANNEL]
+            for copy in range(copies):
+                column, first, last = table[3 * copy], table[3 * copy + 1], table[3 * copy + 2]
+                for fd in range(sd):
+                    for fh in range(sh):
+                        valid = 3 * copies + 2 * fh
+                        top = min(rows, max(0, table[valid] - row))
+                        end = max(top, min(rows, table[valid + 1] - row))
+                        h = (row + top) * sh + fh - p[BEFORE + 1]
+                        to = at
+                        for q in range(p[DEPTHS]):
+                            d = q * sd + fd - p[BEFORE]
+                            if d < 0 or d >= D:
+                                top, end = rows, rows
+                            start = c * x_channel + (d * H + h) * width + column
+                            clear(frame, to, top * pitch)
+                            if sw == 1:
+                                copy_rows(
+                                    x, start, sh * width, first, last, frame, to + top * pitch,
+                                    pitch, end - top,
+                                )  # fmt: skip
+                            else:
+                                gather_rows(
+                                    x, start, sh * width, sw, first, last, frame,
+                                    to + top * pitch, pitch, end - top,
+                                )  # fmt: skip
+                            clear(frame, to + end * pitch, (rows - end) * pitch)
+                            to += rows * pitch
+                        clear(frame, to, p[ZEROS])
+                        at += p[PHASE]
 
     return inline(fill)

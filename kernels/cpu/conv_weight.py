@@ -148,34 +148,30 @@ def _frames(work: WeightPass) -> tuple[Frame, Frame, int, int]:
         o + (k - 1) * d // s
         for o, k, d, s in zip(out, kernel_size, dilation, stride, strict=True)
     ]
-    spare = [
-        min(shared_zeros(n, s, b, e), e - o)
-        for n, s, b, e, o in zip(size, stride, before, extent, out, strict=True)
-    ]
-    pitch = extent[2] - spare[2]
-    extra = extent[1] - out[1]
+    spare = min(shared_zeros(size[1], stride[1], before[1], extent[1]), extent[1] - out[1])
     room = max(W, RUN_BYTES // np.dtype(work.dtype).itemsize)
-    image = extent[0] * (extent[1] - spare[1]) * pitch
+    height = extent[1] - spare
+    image = extent[0] * height * out[2]
     rows, items = out[1], 1
     if image <= room or out[0] > 1:
         items = max(1, min(work.batch, room // image))
-        height = extent[1] - spare[1]
     else:
-        rows = max(1, room // pitch)
+        rows = max(1, room // out[2])
         rows = -(-out[1] // -(-out[1] // rows))
-        height = rows + extra
-        spare[1] = 0
-    slack = -(-max(1, spare[1] * pitch + spare[2]) // W) * W
-    full = (extent[0], height, extent[2])
-    x = Frame(size, stride, before, full, spare[2], height, items, slack, slack)
+        height, spare = rows + extent[1] - out[1], 0
+    zeros = -(-(spare * out[2] + W) // W) * W
+    shifts = tuple(sorted({t[2] for t in taps(kernel_size, dilation)}))
+    x = Frame(size, stride, before, shifts, extent[0], height, out[2], items, zeros, zeros)
     vectors = -(-x.items * x.item // W) + 1  # in a row of y: if even, it crowds few cache places
-    spare_y = (vectors | 1) * W - x.items * x.item
-    y = Frame(out, (1, 1, 1), (0, 0, 0), (extent[0], height, pitch), 0, height, items, spare_y, W)
+    slack = (vectors | 1) * W - x.items * x.item
+    y = Frame(
+        out, (1, 1, 1), (0, 0, 0), (0,), extent[0], height, out[2], items, W, slack, True
+    )
     return x, y, items, rows
 
 
-def make_plan(work: WeightPass) -> tuple[np.ndarray, np.ndarray]:
-    """The plan of a pass, and the table it points to."""
+def make_plan(work: WeightPass) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The plan of a pass, and the tables it points to."""
     x, y, items, rows = _frames(work)
     window = work.window
     blocks = -(-window.out[1] // rows)
@@ -201,4 +197,6 @@ def make_plan(work: WeightPass) -> tuple[np.ndarray, np.ndarray]:
         padded, offsets.ctypes.data, parts * work.groups * row_blocks, elements, y_elements,
         *window.out,
     ]  # fmt: skip
-    return np.array([*head, *x.plan(), *y.plan()], np.int64), offsets
+    tables = [x.table(), y.table()]
+    frames = [*x.plan(tables[0]), *y.plan(tables[1])]
+    return np.array(head + frames, np.int64), [offsets, *tables]

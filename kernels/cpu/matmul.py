@@ -21,6 +21,7 @@ ACROSS = 32  # rows of x up to which columns of y along memory are transposed on
 SERIAL = 1 << 20  # multiply-adds below which a second thread costs more than it gives
 TASK = 1 << 19  # multiply-adds that are worth a task of their own
 LARGE_TASK = 1 << 25  # multiply-adds of a task where there is no lack of them
+LEAN = 4
 TASKS = 16  # enough tasks to share out evenly
 ALIAS = 4096  # bytes: rows a multiple of this apart compete for the same few places in a cache
 FAR = 3 << 20  # bytes of y from which its rows are better packed: it has left the L2 cache
@@ -201,19 +202,25 @@ def _prepare_floats(problem: _Problem, choice: _Choice) -> tuple[Launch, int]:
     if choice.pack:
         pack, scratch_bytes = _prepare_pack(p, problem)
 
-        def launch(x: int, y: int, out: int, scratch: int = 0, bias: int = 0, keep: Any = p) -> None:
+        def launch(
+            x: int, y: int, out: int, scratch: int = 0, bias: int = 0, keep: Any = p
+        ) -> None:
             threads = 0 if small else jit.get_num_threads()
             pack(y, scratch, threads)
             function(x, scratch, out, bias, address, tasks, threads)
 
     elif choice.swap:
 
-        def launch(x: int, y: int, out: int, scratch: int = 0, bias: int = 0, keep: Any = p) -> None:
+        def launch(
+            x: int, y: int, out: int, scratch: int = 0, bias: int = 0, keep: Any = p
+        ) -> None:
             function(y, x, out, bias, address, tasks, 0 if small else jit.get_num_threads())
 
     else:
 
-        def launch(x: int, y: int, out: int, scratch: int = 0, bias: int = 0, keep: Any = p) -> None:
+        def launch(
+            x: int, y: int, out: int, scratch: int = 0, bias: int = 0, keep: Any = p
+        ) -> None:
             function(x, y, out, bias, address, tasks, 0 if small else jit.get_num_threads())
 
     return launch, scratch_bytes
@@ -248,7 +255,7 @@ def _split(p: np.ndarray, problem: _Problem, panel: int) -> tuple[int, bool]:
     while items * grid_rows * grid_cols < wanted:
         by_rows = M // grid_rows >= 2 * heights()[0]
         by_cols = N // grid_cols >= 2 * panel
-        if by_rows and (not by_cols or M // grid_rows >= N // grid_cols):
+        if by_rows and (not by_cols or LEAN * M // grid_rows >= N // grid_cols):
             grid_rows *= 2
         elif by_cols:
             grid_cols *= 2

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cpu.jit import kernel
-from tilegrad.kernels.cpu.memory import local, pointer
+from tilegrad.kernels.cpu.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.tile import dots, heights, strip
 from tilegrad.kernels.cpu.vector import lanes, load, store, transpose
 from tilegrad.kernels.function import DeviceFunction, inline
@@ -201,22 +201,47 @@ def integers(dtype: str) -> tuple[Callable[..., None], str]:
 
     def body(task, x, y, out, bias, plan):  # type: ignore[no-untyped-def]
         p = pointer(plan, np.int64)
-        item, row = task // p[ROWS], task % p[ROWS]
+        item, row, N, K = task // p[ROWS], task % p[ROWS], p[COLS], p[DEPTH]
+        xk, yk, yn = p[X_STEP], p[Y_STEP], p[Y_COL]
         outer, inner = item // p[INNER_ITEMS], item % p[INNER_ITEMS]
         a = pointer(x + size * (outer * p[X_OUTER] + inner * p[X_INNER] + row * p[X_ROW]), T)
         b = pointer(y + size * (outer * p[Y_OUTER] + inner * p[Y_INNER]), T)
-        o = pointer(
-            out + size * (outer * p[OUT_OUTER] + inner * p[OUT_INNER] + row * p[OUT_ROW]), T
-        )
-        s = pointer(bias, T)
-        if p[ACCUMULATE] == 0:
-            for j in range(p[COLS]):
-                o[j] = s[j] if bias != 0 else T(0)
-        for k in range(p[DEPTH]):
-            factor = a[k * p[X_STEP]]
-            for j in range(p[COLS]):
-                o[j] = T(o[j] + factor * b[k * p[Y_STEP] + j * p[Y_COL]])
+        place = outer * p[OUT_OUTER] + inner * p[OUT_INNER] + row * p[OUT_ROW]
+        o, s = pointer(out + size * place, T), pointer(bias, T)
+        if p[ACCUMULATE] == 0 and bias != 0:
+            for j in range(N):
+                o[j] = s[j]
+        elif p[ACCUMULATE] == 0:
+            _fill(o, 0, N, T(0))
+        if yn == 1:
+            _add_lines(a, xk, b, yk, o, N, K)
+        else:
+            _add_dots(a, xk, b, yk, yn, o, N, K)
 
     return body, "iiiii"
 
 
+@inline
+def _add_lines(x, x_step, y, y_step, out, N, K):  # type: ignore[no-untyped-def]
+    """Rows of ``y`` times numbers of ``x``, four at a time to write the result less often."""
+    for k in range(0, K - 3, 4):
+        a, b, c, d = x[k * x_step], x[(k + 1) * x_step], x[(k + 2) * x_step], x[(k + 3) * x_step]
+        at = k * y_step
+        for j in range(N):
+            first = a * read(y, at + j) + b * read(y, at + y_step + j)
+            second = c * read(y, at + 2 * y_step + j) + d * read(y, at + 3 * y_step + j)
+            write(out, j, out[j] + first + second)
+    for k in range(K - K % 4, K):
+        a, at = x[k * x_step], k * y_step
+        for j in range(N):
+            write(out, j, out[j] + a * read(y, at + j))
+
+
+@inline
+def _add_dots(x, x_step, y, y_step, y_col, out, N, K):  # type: ignore[no-untyped-def]
+    """Dot products with the columns of ``y``."""
+    for j in range(N):
+        total = 0
+        for k in range(K):
+            total += x[k * x_step] * y[j * y_col + k * y_step]
+        out[j] += total

@@ -38,8 +38,19 @@ _DIGAMMA = (
     0.0002598534696426386,
     -0.00017656828537699945,
 )
-_BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510)
-_BERNOULLI += (43867 / 798, -174611 / 330)
+# the Bernoulli numbers B_2, B_4, ...
+_BERNOULLI = (
+    1 / 6,
+    -1 / 30,
+    1 / 42,
+    -1 / 30,
+    5 / 66,
+    -691 / 2730,
+    7 / 6,
+    -3617 / 510,
+    43867 / 798,
+    -174611 / 330,
+)
 # log(x) - 1 / (2 x) - digamma(x), and trigamma(x) - 1 / x - 1 / (2 x^2), as series in 1 / x^2
 _DIGAMMA_FAR = (0.0, *(b / (2 * k + 2) for k, b in enumerate(_BERNOULLI)))
 _TRIGAMMA_FAR = (0.0, *_BERNOULLI)

@@ -5,7 +5,8 @@ them is vectorised, and gives the same bits at every vector width. Integer steps
 intrinsics, at the width of the floating type: numba's own integer arithmetic is always 64 bits
 wide, which would halve the lanes of a float32 loop.
 
-Called from plain Python they take and return NumPy scalars.
+Called from plain Python they take and return NumPy scalars. Those that the exponential needs also
+take the CPU kernels' vectors, every lane a number.
 """
 
 from __future__ import annotations
@@ -25,21 +26,45 @@ def _declare(module: Any, name: str, kind: Any, count: int) -> Any:
     """LLVM's intrinsic ``name`` over ``count`` values of type ``kind``, declared in ``module``."""
     from llvmlite import ir
 
-    name = f"llvm.{name}." + {"float": "f32", "double": "f64"}[str(kind)]
+    width = f"v{kind.count}" if isinstance(kind, ir.VectorType) else ""
+    element = {"float": "f32", "double": "f64"}[str(getattr(kind, "element", kind))]
+    name = f"llvm.{name}.{width}{element}"
     known = module.globals.get(name)
     return known or ir.Function(module, ir.FunctionType(kind, [kind] * count), name)
+
+
+def _constant(kind: Any, number: float) -> Any:
+    """``number`` as a constant of an LLVM type, in every lane of a vector."""
+    from llvmlite import ir
+
+    lanes = isinstance(kind, ir.VectorType)
+    return ir.Constant(kind, [kind.element(number)] * kind.count if lanes else number)
+
+
+def _number(context: Any, builder: Any, value: Any, kind: Any, like: Any) -> Any:
+    """The scalar ``value`` of numba type ``kind`` in the type of ``like``: in all of its lanes."""
+    scalar = context.cast(builder, value, kind, getattr(like, "elem", like))
+    if not hasattr(like, "elem"):
+        return scalar
+    from llvmlite import ir
+
+    kind, word = ir.VectorType(scalar.type, like.count), ir.IntType(32)
+    none = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(none, scalar, word(0))
+    order = ir.Constant(ir.VectorType(word, like.count), [0] * like.count)
+    return builder.shuffle_vector(first, none, order)
 
 
 def _llvm(name: str, count: int, meaning: Callable[..., Any], summary: str) -> Intrinsic:
     """An LLVM intrinsic over ``count`` floats of one type."""
 
-    def of(typing, a, b=None, c=None):  # type: ignore[no-untyped-def]
+    def of(typing: Any, a: Any, *rest: Any) -> Any:
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
             return builder.call(_declare(builder.module, name, args[0].type, count), args)
 
         return a(*[a] * count), codegen
 
-    emitters = {
+    emitters: dict[int, Callable[..., Any]] = {
         1: lambda typing, x: of(typing, x),
         2: lambda typing, x, y: of(typing, x, y),
         3: lambda typing, x, y, z: of(typing, x, y, z),
@@ -112,7 +137,7 @@ def cast(typing, value, like):  # type: ignore[no-untyped-def]
     """``value`` as a number of the type of ``like``; a literal becomes a constant of that type."""
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        return context.cast(builder, args[0], sig.args[0], like)
+        return _number(context, builder, args[0], sig.args[0], like)
 
     return like(value, like), codegen
 
@@ -125,11 +150,11 @@ def _(value: Any, like: Any) -> Any:
 @intrinsic
 def const(typing, x, pair):  # type: ignore[no-untyped-def]
     """The constant for the type of x: ``pair[0]`` where it is float32, else ``pair[1]``."""
-    chosen = 0 if str(x) == "float32" else 1
+    chosen = 0 if str(getattr(x, "elem", x)) == "float32" else 1
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
         value = builder.extract_value(args[1], chosen)
-        return context.cast(builder, value, sig.args[1][chosen], x)
+        return _number(context, builder, value, sig.args[1][chosen], x)
 
     return x(x, pair), codegen
 
@@ -145,14 +170,14 @@ def polynomial(typing, x, tables):  # type: ignore[no-untyped-def]
 
     ``tables``: the coefficients for float32 and those for float64, as constant tuples.
     """
-    chosen = 0 if str(x) == "float32" else 1
+    chosen = 0 if str(getattr(x, "elem", x)) == "float32" else 1
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
         kind = args[0].type
         multiply_add = _declare(builder.module, "fma", kind, 3)
         table, types = builder.extract_value(args[1], chosen), sig.args[1][chosen]
         coefficients = [
-            context.cast(builder, builder.extract_value(table, k), types[k], x)
+            _number(context, builder, builder.extract_value(table, k), types[k], x)
             for k in range(len(types))
         ]
         total = coefficients.pop()
@@ -189,7 +214,7 @@ def parts(digits: str, dtype: Any, count: int) -> tuple[float, ...]:
 
 def _layout(kind: Any) -> tuple[int, int, int]:
     """(bits, mantissa bits, exponent bias) of a floating type, by its name."""
-    return (32, 23, 127) if str(kind) == "float32" else (64, 52, 1023)
+    return (32, 23, 127) if str(getattr(kind, "elem", kind)) == "float32" else (64, 52, 1023)
 
 
 _INTEGER: dict[Any, Any] = {np.float32: np.int32, np.float64: np.int64}
@@ -245,9 +270,11 @@ def power2(typing, n):  # type: ignore[no-untyped-def]
         from llvmlite import ir
 
         kind, whole = args[0].type, ir.IntType(width)
-        shifted = builder.fadd(args[0], ir.Constant(kind, 1.5 * 2.0**mantissa))
-        low = builder.shl(builder.bitcast(shifted, whole), ir.Constant(whole, mantissa))
-        return builder.bitcast(builder.add(low, ir.Constant(whole, bias << mantissa)), kind)
+        if isinstance(kind, ir.VectorType):
+            whole = ir.VectorType(whole, kind.count)
+        shifted = builder.fadd(args[0], _constant(kind, 1.5 * 2.0**mantissa))
+        low = builder.shl(builder.bitcast(shifted, whole), _constant(whole, mantissa))
+        return builder.bitcast(builder.add(low, _constant(whole, bias << mantissa)), kind)
 
     return n(n), codegen
 
@@ -282,7 +309,9 @@ def turn_quarters(typing, n, s, c):  # type: ignore[no-untyped-def]
         kind, whole = args[0].type, ir.IntType(width)
         count = builder.fadd(args[0], ir.Constant(kind, 1.5 * 2.0**mantissa))
         count = builder.bitcast(count, whole)
-        sign = builder.shl(builder.lshr(count, ir.Constant(whole, 1)), ir.Constant(whole, width - 1))
+        sign = builder.shl(
+            builder.lshr(count, ir.Constant(whole, 1)), ir.Constant(whole, width - 1)
+        )
         odd = builder.trunc(count, ir.IntType(1))
         value = builder.bitcast(builder.select(odd, args[2], args[1]), whole)
         return builder.bitcast(builder.xor(value, sign), kind)

@@ -259,7 +259,7 @@ def log_grad(x):  # type: ignore[no-untyped-def]
 def log1p(x):  # type: ignore[no-untyped-def]
     """log(1 + x), accurate near 0."""
     one = cast(1.0, x)
-    m, e = split(one + x, const(x, _PIVOT))
+    _, e = split(one + x, const(x, _PIVOT))
     # (1 + x) 2^-e - 1 rounded once; the quarter keeps 2^-e normal for the largest x
     power, quarter = power2(cast(2.0, x) - e), cast(0.25, x)
     f = fma(x * quarter, power, fma(power, quarter, -one))
@@ -325,8 +325,8 @@ def sigmoid(x):  # type: ignore[no-untyped-def]
     total = one + t
     lost = t - (total - one)
     result = select(x < cast(0.0, x), t, one) / total
-    # what the sum lost, over total, which is between 1 and 2
-    return fma(-result, lost * cast(0.75, x), result)
+    # less what the sum lost, over 1 + t, with 1 / (1 + t) as 1 - t / 2
+    return fma(-result, lost * fma(t, cast(-0.5, x), one), result)
 
 
 @inline

@@ -26,7 +26,9 @@ from tilegrad.kernels.formulas.primitives import (
 from tilegrad.kernels.function import by_type, inline, intrinsic, mostly
 
 _HALF_PI = "1.57079632679489661923132169163975144209858469968755291048747229615391"
-HALF_PI_1, HALF_PI_2, HALF_PI_3 = zip(parts(_HALF_PI, np.float32, 3), parts(_HALF_PI, np.float64, 3))
+HALF_PI_1, HALF_PI_2, HALF_PI_3 = zip(
+    parts(_HALF_PI, np.float32, 3), parts(_HALF_PI, np.float64, 3)
+)
 
 # (sin(sqrt z) / sqrt z - 1) / z and (cos(sqrt z) - 1 + z / 2) / z^2 on 0 <= z <= (pi / 4)^2
 _SIN = (
@@ -52,9 +54,7 @@ _COS = (
     ),
 )
 # (cos(t) - sin(t) / t) / t^2 as a series in z = t^2
-_SINC_GRAD = tuple(
-    (-1) ** (k + 1) * (2 * k + 2) / math.factorial(2 * k + 3) for k in range(8)
-)
+_SINC_GRAD = tuple((-1) ** (k + 1) * (2 * k + 2) / math.factorial(2 * k + 3) for k in range(8))
 
 # ------------------------------------------------------------------------------ range reduction
 
@@ -90,9 +90,7 @@ def _reduce_large(typing, x):  # type: ignore[no-untyped-def]
         # |x| = mantissa * 2^(exponent - 150); the window starts at this bit of 2^-8 / pi
         start = builder.zext(builder.sub(exponent, ir.Constant(i32, 150 - 7)), i64)
         second = builder.icmp_unsigned(">=", start, word(64))
-        a, b, c = (
-            builder.select(second, word(_WORDS[k + 1]), word(_WORDS[k])) for k in range(3)
-        )
+        a, b, c = (builder.select(second, word(_WORDS[k + 1]), word(_WORDS[k])) for k in range(3))
         left = builder.and_(start, word(63))
         right = builder.sub(word(63), left)  # two shifts, since one by 64 would be undefined
 

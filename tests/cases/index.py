@@ -95,7 +95,6 @@ SETITEM = [
         "setitem-mask-values", lambda x, m, v: _set(x, m, v), ints(1, 0, 1, 0, dtype="bool"),
         Arg((2, 5, 6)),
     ),
-    written("setitem-overlap", lambda x: _set(x, slice(1, None), x[:-1])),
     written("index_put", lambda x, i, j, v: x.index_put_((i, j), v), ints(3, 1), ints(0, 4), Arg((2, 6))),
     written(
         "index_put-accumulate", lambda x, i, v: x.index_put_((i,), v, accumulate=True), I3,
@@ -111,7 +110,10 @@ SELECT = [
     Case("index_select-none", lambda t, x, i: x.index_select(1, i), (X, Arg((0,), dtype="int64"))),
     Case("take", lambda t, x, i: x.take(i), (X, ints([0, -1], [119, 7]))),
     Case("take_along_dim", lambda t, x, i: x.take_along_dim(i, 1), (X, below(5, 1, 3, 6))),
-    Case("take_along_dim-flat", lambda t, x, i: x.take_along_dim(i), (X, below(120, 2, 3))),
+    Case(
+        "take_along_dim-flat", lambda t, x, i: x.take_along_dim(i), (X, below(120, 2, 3)),
+        strided=False,  # PyTorch cannot flatten such strides there
+    ),
     Case("gather-first", lambda t, x, i: x.gather(0, i), (ROWS, below(33, 40, 31)), ALL),
     Case("gather-last", lambda t, x, i: x.gather(2, i), (X, below(6, 4, 5, 9))),
     Case("gather-smaller", lambda t, x, i: x.gather(1, i), (X, below(5, 2, 7, 3))),
@@ -121,7 +123,7 @@ SELECT = [
 
 SCATTER = [
     Case("scatter", lambda t, x, i, s: x.scatter(0, i, s), (VECTOR, ints(7, 30, 0), Arg((3,))), ALL),
-    Case("scatter-last", lambda t, x, i, s: x.scatter(-1, i, s), (X, ints([[5, 0]]), Arg((2, 2, 3)))),
+    Case("scatter-last", lambda t, x, i, s: x.scatter(-1, i, s), (X, ints([[5, 0]]), Arg((1, 1, 2)))),
     Case("scatter-value", lambda t, x, i: x.scatter(1, i, 2.5), (X, below(5, 2, 7, 3))),
     Case(
         "scatter-add-value", lambda t, x, i: x.scatter(0, i, 2, reduce="add"), (ROWS, below(33, 9, 4)),

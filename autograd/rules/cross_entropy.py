@@ -1,0 +1,202 @@
+"""Classification losses: negative log-likelihood and cross-entropy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tilegrad.autograd.base import wrap
+from tilegrad.autograd.graph import Node
+from tilegrad.autograd.mode import state
+from tilegrad.autograd.rules import pointwise, view
+from tilegrad.autograd.rules.elementwise import to_dtype
+from tilegrad.autograd.rules.reduce import recorded, sum
+from tilegrad.autograd.rules.softmax import log_softmax, softmax
+from tilegrad.engine import dtype as dt
+from tilegrad.engine.ops import cross_entropy as ops
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+
+def _legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
+    if size_average is not None or reduce is not None:
+        if reduce is False:
+            return "none"
+        return "mean" if size_average is None or size_average else "sum"
+    if reduction not in ops.REDUCTIONS:
+        raise ValueError(f"{reduction} is not a valid value for reduction")
+    return reduction
+
+
+def _check_shapes(name: str, x: Tensor, target: Tensor, weight: Tensor | None) -> None:
+    if not x.dtype.is_floating_point:
+        raise RuntimeError(f"\"{name}\" not implemented for '{x.dtype.name}'")
+    if x.ndim == 0:
+        raise ValueError(f"{name}: Expected 1 or more dimensions; got 0")
+    wanted = () if x.ndim == 1 else (x.shape[0], *x.shape[2:])
+    if tuple(target.shape) != wanted:
+        kind = RuntimeError if x.ndim > 2 or target.ndim != len(wanted) else ValueError
+        raise kind(
+            f"{name}: Expected target size {list(wanted)} for input of shape {tuple(x.shape)}; "
+            f"got {list(target.shape)}"
+        )
+    classes = x.shape[0] if x.ndim == 1 else x.shape[1]
+    if weight is not None and tuple(weight.shape) != (classes,):
+        raise RuntimeError(
+            f"{name}: weight tensor should be defined either for all {classes} classes or no "
+            f"classes; got weight tensor of shape {list(weight.shape)}"
+        )
+
+
+def _loss(
+    name: str, x: Tensor, target: Tensor, weight: Tensor | None, ignored: int, reduction: str
+) -> Tensor:
+    if target.dtype is dt.uint8:
+        target = to_dtype(target, dt.int64)
+    if target.dtype is not dt.int64:
+        raise RuntimeError(
+            f"{name}: expected scalar type Long but found {target.dtype.name} for the target"
+        )
+    weights = None if weight is None else weight._array
+    logits = name == "cross_entropy"
+    out, saved = ops.cross_entropy(x._array, target._array, weights, reduction, ignored, logits)
+    return recorded(name, _loss_vjp, x, out, (0,), (saved, reduction))
+
+
+def _loss_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """One kernel, unless the gradient is to be differentiated again."""
+    (x,) = node.unpack()
+    saved, reduction = node.meta
+    logits = saved.lse is not None
+    if state.grad:
+        return (_composed_slope(x, saved, grad, reduction, logits),)
+    return (wrap(ops.cross_entropy_backward(grad._array, x._array, saved, reduction, logits)),)
+
+
+def _composed_slope(
+    x: Tensor, saved: ops.Saved, grad: Tensor, reduction: str, logits: bool
+) -> Tensor:
+    from tilegrad.autograd.rules.scatter import scatter_add
+
+    scale, classes = wrap(saved.scale), 0 if x.ndim == 1 else 1
+    if saved.weight_sum is not None:
+        scale = scale / wrap(saved.weight_sum)
+    counted = pointwise.ne(wrap(saved.scale), 0)
+    target = to_dtype(counted, dt.int64) * wrap(saved.targets)  # ignored ones point anywhere
+    factor = view.unsqueeze(grad * scale, classes)
+    nothing = view.expand(factor.detach() * 0.0, x.shape)
+    onehot = scatter_add(nothing, classes, view.unsqueeze(target, classes), factor)
+    return softmax(x, classes) * factor - onehot if logits else -onehot
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """``-weight[target] * input[target]`` per sample, summed over samples and for "mean" divided by
+    the sum of their weights. Samples whose target is ``ignore_index`` count as nothing.
+
+    Args:
+        input: log-probabilities (C,), (N, C) or (N, C, d1, …).
+        target: int64 classes (), (N,) or (N, d1, …).
+        weight: (C,) or None.
+
+    Gradient: of ``input``.
+
+    Raises:
+        IndexError: a target is not a class.
+    """
+    reduction = _legacy_reduction(size_average, reduce, reduction)
+    _check_shapes("nll_loss", input, target, weight)
+    return _loss("nll_loss", input, target, weight, ignore_index, reduction)
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """The cross-entropy of the softmax of ``input`` against classes or class probabilities.
+
+    Args:
+        input: logits (C,), (N, C) or (N, C, d1, …).
+        target: int64 classes without the dimension C, or probabilities shaped as ``input``.
+        weight: (C,) or None.
+        label_smoothing: probability that is spread evenly over all classes.
+
+    Gradient: of ``input``, and of probabilities; logits and their logsumexp are saved.
+
+    Raises:
+        IndexError: a target is not a class.
+    """
+    reduction = _legacy_reduction(size_average, reduce, reduction)
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise RuntimeError(
+            f"cross_entropy: label_smoothing must be between 0.0 and 1.0; got {label_smoothing}"
+        )
+    if target.dtype.is_floating_point:
+        return _against_probabilities(input, target, weight, reduction, label_smoothing)
+    _check_shapes("cross_entropy", input, target, weight)
+    classes = 0 if input.ndim == 1 else 1
+    if label_smoothing == 0.0 and input.ndim <= 2:
+        return _loss("cross_entropy", input, target, weight, ignore_index, reduction)
+    logs = log_softmax(input, classes)
+    plain = _loss("nll_loss", logs, target, weight, ignore_index, reduction)
+    if label_smoothing == 0.0:
+        return plain
+    smooth = _smoothing_loss(logs, target, weight, ignore_index, reduction, classes)
+    return plain * (1.0 - label_smoothing) + smooth * (label_smoothing / input.shape[classes])
+
+
+def _smoothing_loss(
+    logs: Tensor, target: Tensor, weight: Tensor | None, ignored: int, reduction: str, classes: int
+) -> Tensor:
+    """The loss against all classes alike, of the samples that count."""
+    from tilegrad.autograd.rules.index import take
+
+    terms = -logs if weight is None else -logs * _along(weight, logs.ndim, classes)
+    counted = pointwise.ne(target, ignored)
+    loss = sum(terms, classes) * to_dtype(counted, logs.dtype)
+    if reduction == "none":
+        return loss
+    if reduction == "sum":
+        return sum(loss)
+    if weight is None:
+        return sum(loss) / sum(counted)
+    safe = target * to_dtype(counted, dt.int64)
+    return sum(loss) / sum(take(weight, safe) * to_dtype(counted, logs.dtype))
+
+
+def _along(weight: Tensor, ndim: int, classes: int) -> Tensor:
+    return view.view(weight, [-1 if a == classes else 1 for a in range(ndim)])
+
+
+def _against_probabilities(
+    input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float
+) -> Tensor:
+    if tuple(input.shape) != tuple(target.shape):
+        raise RuntimeError(
+            f"cross_entropy: probabilities must have the shape of the input; "
+            f"got {tuple(target.shape)} and {tuple(input.shape)}"
+        )
+    classes = 0 if input.ndim == 1 else 1
+    count = input.shape[classes]
+    if smoothing:
+        target = target * (1.0 - smoothing) + smoothing / count
+    terms = log_softmax(input, classes) * target
+    if weight is not None:
+        terms = terms * _along(weight, input.ndim, classes)
+    if reduction == "none":
+        return -sum(terms, classes)
+    total = -sum(terms)
+    return total if reduction == "sum" else total / (input.numel() / count)

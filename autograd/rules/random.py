@@ -1,0 +1,465 @@
+"""Random tensors and dropout, PyTorch's names and arguments; the numbers are tilegrad's own.
+
+They depend on the generator's seed and the calls made since, never on the number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilegrad.autograd.base import Rule, TensorBase, check_inplace, rebase, wrap
+from tilegrad.autograd.graph import Node
+from tilegrad.autograd.mode import state
+from tilegrad.autograd.rules.creation import from_numpy
+from tilegrad.engine import dtype as dt
+from tilegrad.engine.array import Array
+from tilegrad.engine.array import layout as make_layout
+from tilegrad.engine.device import device as as_device
+from tilegrad.engine.ops import elementwise
+from tilegrad.engine.ops import random as ops
+from tilegrad.engine.ops.create import check_sizes, like
+from tilegrad.engine.ops.sort import sort
+from tilegrad.engine.random import Generator, default_generator
+from tilegrad.engine.shape import Shape
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+Params = tuple[Any, Any]
+
+# --------------------------------------------------------------------------------------- the state
+
+
+def manual_seed(seed: int) -> Generator:
+    """Start the default generator anew from ``seed``; returns it."""
+    return default_generator.manual_seed(seed)
+
+
+def seed() -> int:
+    """Start the default generator anew from a seed the system chooses; returns it."""
+    return default_generator.seed()
+
+
+def initial_seed() -> int:
+    """The seed the default generator last started from."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state() -> Tensor:
+    """The state of the default generator: 16 bytes, uint8."""
+    return from_numpy(default_generator.get_state())
+
+
+def set_rng_state(new_state: Any) -> None:
+    """Let the default generator go on from where :func:`get_rng_state` was called."""
+    default_generator.set_state(new_state)
+
+
+# ------------------------------------------------------------------------------------ new tensors
+
+
+def _floating(op: str, dtype: Any) -> dt.DType:
+    kind = dt.get_default_dtype() if dtype is None else dt.dtype(dtype)
+    if not kind.is_floating_point:
+        raise RuntimeError(f"{op}: dtype must be floating point; got {kind.name}")
+    return kind
+
+
+def _new(
+    name: str, shape: Shape, kind: dt.DType, device: Any, params: Params,
+    generator: Generator | None, requires_grad: bool = False,
+) -> Tensor:  # fmt: skip
+    made = wrap(ops.draw(name, shape, kind, as_device(device), params, generator))
+    return made.requires_grad_() if requires_grad else made
+
+
+def rand(
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Uniform over [0, 1): multiples of 2^-24 in float32, of 2^-53 in float64."""
+    shape, kind = check_sizes("rand", size), _floating("rand", dtype)
+    return _new("uniform", shape, kind, device, (0.0, 1.0), generator, requires_grad)
+
+
+def randn(
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Normal with mean 0 and variance 1, by Box and Muller's transform."""
+    shape, kind = check_sizes("randn", size), _floating("randn", dtype)
+    return _new("normal", shape, kind, device, (0.0, 1.0), generator, requires_grad)
+
+
+def randint(
+    low: int,
+    high: Any = None,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Integers from ``low`` on, below ``high``: ``randint(low, high, size)`` or
+    ``randint(high, size)``; int64 unless given.
+
+    Raises:
+        RuntimeError: there are none, or the dtype cannot hold them.
+    """
+    if size is None or isinstance(high, (tuple, list)):
+        low, high, size = 0, low, high if size is None else size
+    kind = dt.int64 if dtype is None else dt.dtype(dtype)
+    params = _range("randint", int(low), int(high), kind)
+    shape = check_sizes("randint", (size,))
+    return _new("integers", shape, kind, device, params, generator, requires_grad)
+
+
+def _range(op: str, low: int, high: int, kind: dt.DType) -> Params:
+    """(first, how many), the count as a signed 64-bit number."""
+    if low >= high:
+        raise RuntimeError(f"{op}: expects 'from' to be less than 'to'; got from={low} >= to={high}")
+    least, most = _limits(kind)
+    if low < least or high - 1 > most:
+        raise RuntimeError(
+            f"{op}: from and to - 1 must lie within the range of {kind.name}; got {low} and {high}"
+        )
+    count = high - low
+    return low, count - (1 << 64) if count >> 63 else count
+
+
+def _limits(kind: dt.DType) -> tuple[int, int]:
+    if kind is dt.bool_:
+        return 0, 1
+    if kind.is_floating_point:
+        return -(1 << 63), (1 << 63) - 1
+    limits = dt.iinfo(kind)
+    return limits.min, limits.max
+
+
+def randperm(
+    n: int,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """The numbers below ``n`` in random order; int64 unless given.
+
+    They are the order of n 64-bit random keys, equal keys by place.
+    """
+    if n < 0:
+        raise RuntimeError(f"randperm: n must be non-negative; got {n}")
+    keys = ops.draw("bits", (n,), dt.int64, as_device(device), (0, 0), generator)
+    order = sort(keys, 0, False)[1]
+    made = wrap(order if dtype is None else elementwise.cast(order, dt.dtype(dtype)))
+    return made.requires_grad_() if requires_grad else made
+
+
+def normal(
+    mean: Tensor | float = 0.0,
+    std: Tensor | float = 1.0,
+    size: Sequence[int] | None = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+) -> Tensor:
+    """Normal with the given mean and standard deviation, numbers (with ``size``) or tensors.
+
+    Raises:
+        RuntimeError: a negative ``std``.
+    """
+    given = [x._array for x in (mean, std) if isinstance(x, TensorBase)]
+    if not isinstance(std, TensorBase) and std < 0:
+        raise RuntimeError(f"normal: expects std >= 0.0, but found std {std}")
+    if not given:
+        shape, kind = check_sizes("normal", (size or (),)), _floating("normal", dtype)
+        return _new("normal", shape, kind, device, (float(mean), float(std)), generator)  # type: ignore[arg-type]
+    from tilegrad.engine.shape import broadcast_shapes
+
+    shape = broadcast_shapes("normal", *(a.layout.shape for a in given))
+    kind = given[0].dtype
+    result = ops.draw("normal", shape, kind, given[0].device, (0.0, 1.0), generator)
+    result = elementwise.OPS["mul"](result, _operand(std, kind))
+    return wrap(elementwise.OPS["add"](result, _operand(mean, kind)))
+
+
+def _operand(value: Any, kind: dt.DType) -> Array:
+    if isinstance(value, TensorBase):
+        return value._array
+    return elementwise.scalar(float(value), kind, as_device("cpu"))
+
+
+def bernoulli(
+    input: Tensor, p: float | None = None, *, generator: Generator | None = None
+) -> Tensor:
+    """0 or 1 in the shape and dtype of ``input``, which holds the probabilities of 1 unless ``p``
+    is given.
+
+    Raises:
+        RuntimeError: a probability outside [0, 1].
+    """
+    kind = input._array.layout
+    if p is not None:
+        params = (ops.threshold(_probability("bernoulli", p)), 0)
+        return _new("bernoulli", kind.shape, kind.dtype, kind.device, params, generator)
+    return wrap(_bernoulli_array(input, generator))
+
+
+def _bernoulli_array(p: Tensor, generator: Generator | None) -> Array:
+    kind = p._array.layout
+    if not kind.dtype.is_floating_point:
+        raise RuntimeError(f"bernoulli: probabilities must be floating point; got {kind.describe()}")
+    if kind.numel:
+        from tilegrad.autograd.rules.extrema import amax, amin
+
+        low, high = amin(p.detach()).item(), amax(p.detach()).item()
+        if not (low >= 0 and high <= 1):
+            raise RuntimeError(f"bernoulli: expects all p in [0, 1]; got {low} to {high}")
+    return ops.bernoulli_of(p._array, generator)
+
+
+def _probability(op: str, p: float) -> float:
+    if not 0 <= p <= 1:
+        raise RuntimeError(f"{op}: expects p to be in [0, 1]; got p={p}")
+    return float(p)
+
+
+# --------------------------------------------------------------------------- like another tensor
+
+
+def _like(
+    name: str, x: Tensor, dtype: Any, device: Any, params: Params, requires_grad: bool
+) -> Tensor:
+    """A draw in the shape and order of dimensions of ``x``."""
+    kind = x._array.layout
+    wanted = kind.dtype if dtype is None else dt.dtype(dtype)
+    if name != "integers" and not wanted.is_floating_point:
+        raise RuntimeError(f"{name}: dtype must be floating point; got {wanted.name}")
+    where = kind.device if device is None else as_device(device)
+    made = ops.draw(name, kind.shape, wanted, where, params, None)
+    model = like(kind, wanted, where)
+    if made.layout is not model:
+        made = elementwise.copy.into(Array(model, _storage(model), 0), made)
+    result = wrap(made)
+    return result.requires_grad_() if requires_grad else result
+
+
+def rand_like(
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """As :func:`rand`, in the shape, dtype and device of ``input``."""
+    return _like("uniform", input, dtype, device, (0.0, 1.0), requires_grad)
+
+
+def randn_like(
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """As :func:`randn`, in the shape, dtype and device of ``input``."""
+    return _like("normal", input, dtype, device, (0.0, 1.0), requires_grad)
+
+
+def randint_like(
+    input: Tensor,
+    low: int,
+    high: int | None = None,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """As :func:`randint`, in the shape, dtype and device of ``input``."""
+    if high is None:
+        low, high = 0, low
+    kind = input._array.dtype if dtype is None else dt.dtype(dtype)
+    params = _range("randint_like", low, high, kind)
+    return _like("integers", input, dtype, device, params, requires_grad)
+
+
+# --------------------------------------------------------------------------------------- in place
+
+
+def _overwrite(op: str, x: Tensor, made: Array) -> Tensor:
+    """Write ``made`` over ``x``, whose old value no gradient reaches any more."""
+    check_inplace(op, x)
+    elementwise.copy.into(x._array, made)
+    if state.grad and x._tracked:
+        rebase(x, Node(op, _no_gradient, (x,), (x._array.layout,)))
+    return x
+
+
+def _no_gradient(node: Node, grad: Tensor) -> tuple[None]:
+    return (None,)
+
+
+def _redraw(op: str, name: str, x: Tensor, params: Params, generator: Generator | None) -> Tensor:
+    kind = x._array.layout
+    if name not in ("integers", "bernoulli") and not kind.dtype.is_floating_point:
+        raise RuntimeError(f"{op}: not implemented for '{kind.dtype.name}'; got {kind.describe()}")
+    return _overwrite(
+        op, x, ops.draw(name, kind.shape, kind.dtype, kind.device, params, generator)
+    )
+
+
+def uniform_(
+    self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None
+) -> Tensor:
+    """Uniform over [a, b).
+
+    Raises:
+        RuntimeError: ``a`` exceeds ``b``.
+    """
+    if not a <= b:
+        raise RuntimeError(f"uniform_: expects to return a [from, to) range; got from={a} > to={b}")
+    return _redraw("uniform_", "uniform", self, (float(a), float(b)), generator)
+
+
+def normal_(
+    self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None
+) -> Tensor:
+    """Normal.
+
+    Raises:
+        RuntimeError: a negative ``std``.
+    """
+    if not std >= 0:
+        raise RuntimeError(f"normal_: expects std >= 0.0, but found std {std}")
+    return _redraw("normal_", "normal", self, (float(mean), float(std)), generator)
+
+
+def exponential_(
+    self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None
+) -> Tensor:
+    """Positive, with density ``lambd * exp(-lambd * x)``.
+
+    Raises:
+        RuntimeError: ``lambd`` is not positive.
+    """
+    if not lambd > 0:
+        raise RuntimeError(f"exponential_: expects lambda > 0.0, but found lambda={lambd}")
+    return _redraw("exponential_", "exponential", self, (float(lambd), 0.0), generator)
+
+
+def bernoulli_(
+    self: Tensor, p: float | Tensor = 0.5, *, generator: Generator | None = None
+) -> Tensor:
+    """1 with probability ``p``, a number or a tensor that broadcasts, else 0."""
+    if not isinstance(p, TensorBase):
+        params = (ops.threshold(_probability("bernoulli_", p)), 0)
+        return _redraw("bernoulli_", "bernoulli", self, params, generator)
+    from tilegrad.autograd.rules.view import expand
+
+    wide = expand(p.detach(), self._array.layout.shape)  # type: ignore[attr-defined]
+    return _overwrite("bernoulli_", self, _bernoulli_array(wide, generator))
+
+
+def random_(
+    self: Tensor,
+    *bounds: int,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Integers: ``random_(low, high)`` from ``low`` on, below ``high``; ``random_(high)`` from 0 on;
+    ``random_()`` all that are not negative and, in floats, exact.
+    """
+    kind = self._array.dtype
+    if bounds:
+        low, high = (0, bounds[0]) if len(bounds) == 1 else bounds
+    elif kind.is_floating_point:
+        low, high = 0, (1 << (24 if kind is dt.float32 else 53)) + 1
+    else:
+        low, high = 0, _limits(kind)[1] + 1
+    params = _range("random_", low, high, kind)
+    return _redraw("random_", "integers", self, params, generator)
+
+
+# ---------------------------------------------------------------------------------------- dropout
+
+
+def _dropout_op(x: Array, params: tuple[int, int, int, float]) -> Array:
+    return ops.dropout(x, params)
+
+
+def _dropout_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return (_dropout(grad, params=node.meta["params"]),)
+
+
+_dropout_op.__name__ = "dropout"
+_dropout = Rule(_dropout_op, _dropout_vjp)
+
+
+def dropout(
+    input: Tensor,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    *,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Zeros with probability ``p``, else ``input / (1 - p)``; ``input`` itself if not ``training``.
+
+    Gradient: of ``input``. Nothing is saved but the place of the random numbers, which are drawn
+    again.
+
+    Raises:
+        ValueError: ``p`` outside [0, 1].
+    """
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"dropout: probability has to be between 0 and 1, but got {p}")
+    if not training or p == 0.0:
+        return input
+    source = default_generator if generator is None else generator
+    place = source.reserve(-(-input._array.layout.numel // 4))
+    scale = 1.0 / (1.0 - p) if p < 1.0 else 0.0
+    made: Tensor = _dropout(input, params=(*place, ops.threshold(p), scale))
+    return input.copy_(made) if inplace else made
+
+
+def feature_dropout(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
+    """As :func:`dropout`, whole channels (everything behind the second dimension) at once."""
+    if not training or p == 0.0:
+        return dropout(input, p, training)
+    kind = input._array.layout
+    shape = kind.shape[:2] + (1,) * (kind.ndim - 2)
+    ones = wrap(elementwise.full(shape, 1, kind.dtype, kind.device))
+    made = input * dropout(ones, p)
+    return input.copy_(made) if inplace else made
+
+
+def dropout1d(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
+    """Whole channels zeroed; (N, C, L) or (C, L)."""
+    return _channels("dropout1d", input, 2, p, training, inplace)
+
+
+def dropout2d(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
+    """Whole channels zeroed; (N, C, H, W) or (C, H, W)."""
+    return _channels("dropout2d", input, 3, p, training, inplace)
+
+
+def _channels(
+    op: str, x: Tensor, unbatched: int, p: float, training: bool, inplace: bool
+) -> Tensor:
+    from tilegrad.autograd.rules.view import squeeze, unsqueeze
+
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"{op}: probability has to be between 0 and 1, but got {p}")
+    if x.ndim != unbatched:
+        return feature_dropout(x, p, training, inplace)
+    made = feature_dropout(unsqueeze(x, 0), p, training, inplace)
+    return squeeze(made, 0)

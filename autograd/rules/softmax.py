@@ -1,0 +1,91 @@
+"""Softmax and log-softmax, with gradients of any order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tilegrad.autograd.base import wrap
+from tilegrad.autograd.graph import Node
+from tilegrad.autograd.mode import state
+from tilegrad.autograd.rules import pointwise
+from tilegrad.autograd.rules.elementwise import to_dtype
+from tilegrad.autograd.rules.reduce import recorded, sum
+from tilegrad.engine.dtype import DType
+from tilegrad.engine.dtype import dtype as as_dtype
+from tilegrad.engine.ops import softmax as ops
+from tilegrad.engine.shape import normalize_dim
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+
+def _softmax_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """y (g - sum(g y)); in one kernel, unless it is to be differentiated again."""
+    (y,) = node.unpack()
+    if state.grad:
+        weighed = grad * y
+        return (weighed - y * sum(weighed, node.meta, True),)
+    return (wrap(ops.softmax_backward(grad._array, y._array, node.meta)),)
+
+
+def _log_softmax_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """g - e^y sum(g); in one kernel, unless it is to be differentiated again."""
+    (y,) = node.unpack()
+    if state.grad:
+        return (grad - pointwise.exp(y) * sum(grad, node.meta, True),)
+    return (wrap(ops.softmax_backward(grad._array, y._array, node.meta, logs=True)),)
+
+
+def _apply(name: str, input: Tensor, dim: Any, dtype: DType | None) -> Tensor:
+    if dtype is not None:
+        input = to_dtype(input, as_dtype(dtype))
+    if not input.dtype.is_floating_point:
+        raise RuntimeError(f"\"{name}\" not implemented for '{input.dtype.name}'")
+    axis = _implicit_dim(input.ndim) if dim is None else normalize_dim(name, dim, input.ndim)
+    logs = name == "log_softmax"
+    out = ops.softmax(input._array, axis, logs)
+    vjp = _log_softmax_vjp if logs else _softmax_vjp
+    return recorded(name, vjp, input, out, (-1,), axis)
+
+
+def _implicit_dim(ndim: int) -> int:
+    """PyTorch's legacy choice where no dimension is given."""
+    return 0 if ndim in (0, 1, 3) else 1
+
+
+def softmax(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None
+) -> Tensor:
+    """``e^x / sum(e^x)`` along ``dim``, by the largest element so that nothing overflows.
+
+    Gradient: of ``input``; the result is saved.
+
+    Raises:
+        RuntimeError: the dtype is not floating point.
+    """
+    return _apply("softmax", input, dim, _dtype(_stacklevel, dtype))
+
+
+def log_softmax(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None
+) -> Tensor:
+    """``x - log(sum(e^x))`` along ``dim``.
+
+    Gradient: of ``input``; the result is saved.
+
+    Raises:
+        RuntimeError: the dtype is not floating point.
+    """
+    return _apply("log_softmax", input, dim, _dtype(_stacklevel, dtype))
+
+
+def softmin(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None
+) -> Tensor:
+    """Softmax of ``-input`` along ``dim``."""
+    return softmax(-input, dim, _stacklevel, dtype)
+
+
+def _dtype(third: Any, dtype: DType | None) -> DType | None:
+    """The dtype, which ``torch.softmax`` takes in third place and its functional twin in fourth."""
+    return third if dtype is None and not isinstance(third, int) else dtype

@@ -1,0 +1,99 @@
+"""Random arrays. Every op takes its seed and its first Philox block as parameters, so that it is a
+function of its arguments; the functions below reserve the blocks from a generator.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tilegrad.engine import dtype as dt
+from tilegrad.engine.array import Array, Layout, layout
+from tilegrad.engine.device import Device
+from tilegrad.engine.dispatch import Op, Plan, kernel
+from tilegrad.engine.dtype import DType
+from tilegrad.engine.ops.movement import dense
+from tilegrad.engine.random import Generator, default_generator
+from tilegrad.engine.shape import Shape, numel
+
+
+def _draw_op(name: str) -> Op:
+    def plan(*, shape: Shape, dtype: DType, device: Device) -> Plan:
+        launch, _ = kernel("random", device).draw(name, dtype.name, numel(shape))
+        return Plan((layout(shape, dtype, device),), launch)
+
+    return Op(name, plan)
+
+
+_DRAWS = {
+    name: _draw_op(name)
+    for name in ("uniform", "normal", "exponential", "bernoulli", "integers", "bits")
+}
+_WORDS = {"bernoulli": 1, "integers": 2, "bits": 2}  # of the others: one for float32, else two
+
+
+def blocks(name: str, dtype: DType, count: int) -> int:
+    """Philox blocks that ``count`` elements take."""
+    words = _WORDS.get(name, 1 if dtype is dt.float32 else 2)
+    return -(-count * words // 4)
+
+
+def draw(
+    name: str,
+    shape: Shape,
+    dtype: DType,
+    device: Device,
+    params: tuple[Any, Any],
+    generator: Generator | None,
+) -> Array:
+    """A new array from a distribution.
+
+    Args:
+        name: ``uniform`` (low, high), ``normal`` (mean, std), ``exponential`` (rate, 0.0),
+            ``bernoulli`` (threshold out of 2^32, 0), ``integers`` (first, how many) or ``bits``.
+        params: the two parameters of the distribution.
+    """
+    source = default_generator if generator is None else generator
+    place = source.reserve(blocks(name, dtype, numel(shape)))
+    made: Array = _DRAWS[name](
+        params=(*place, *params), shape=shape, dtype=dtype, device=device
+    )
+    return made
+
+
+def threshold(p: float) -> int:
+    """The probability ``p`` in units of 2^-32."""
+    return round(p * 4294967296.0)
+
+
+def _bernoulli_plan(p: Layout) -> Plan:
+    launch = kernel("random", p.device).bernoulli_of(p.dtype.name, p.numel)
+    return Plan((layout(p.shape, p.dtype, p.device),), launch)
+
+
+def _dropout_plan(x: Layout) -> Plan:
+    if not x.dtype.is_floating_point:
+        raise RuntimeError(f"dropout: input must be floating point; got {x.describe()}")
+    launch = kernel("random", x.device).dropout(x.dtype.name, x.numel)
+    return Plan((layout(x.shape, x.dtype, x.device),), launch)
+
+
+_bernoulli = Op("bernoulli_of", _bernoulli_plan)
+_dropout = Op("dropout", _dropout_plan)
+
+
+def bernoulli_of(p: Array, generator: Generator | None) -> Array:
+    """1 with the probability that ``p`` holds at each place, else 0; ``p`` float32 or float64."""
+    source = default_generator if generator is None else generator
+    place = source.reserve(-(-p.layout.numel // 4))
+    made: Array = _bernoulli(dense(p), params=(*place, 0, 0.0))
+    return made
+
+
+def dropout(x: Array, params: tuple[int, int, int, float]) -> Array:
+    """``x * scale`` or 0.
+
+    Args:
+        params: seed, first block, threshold out of 2^32 below which a word drops, scale.
+    """
+    made: Array = _dropout(dense(x), params=params)
+    return made

@@ -1,0 +1,88 @@
+"""Generators: who draws which random numbers.
+
+A generator is a seed and an offset. Every draw reserves as many Philox blocks as it needs and
+moves the offset on by that; the numbers follow from (seed, offset, place) alone, so the same calls
+after the same seed give the same numbers on every device and for any number of threads. Draws of n
+elements take ``ceil(n / 4)`` blocks where an element is made of one word (float32, dropout,
+Bernoulli) and ``ceil(n / 2)`` where it is made of two (float64, integers). See
+``tilegrad.kernels.philox``.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+import numpy as np
+
+from tilegrad.engine.device import Device
+from tilegrad.engine.device import device as as_device
+
+
+class Generator:
+    """A source of random numbers with a seed of its own.
+
+    Attributes:
+        device: where its numbers are meant to be used; they do not depend on it.
+    """
+
+    def __init__(self, device: Any = "cpu"):
+        self.device: Device = as_device(device)
+        self._lock = threading.Lock()
+        self.seed()
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start anew from ``seed``.
+
+        Raises:
+            RuntimeError: it lies outside [-2^63, 2^64).
+        """
+        number = int(seed)
+        if not -(1 << 63) <= number < 1 << 64:
+            raise RuntimeError(f"manual_seed: seed must lie within [-2**63, 2**64); got {seed}")
+        with self._lock:
+            self._seed = number & ((1 << 64) - 1)
+            self._offset = 0
+        return self
+
+    def seed(self) -> int:
+        """Start anew from a seed that the system chooses; returns it."""
+        number = int.from_bytes(os.urandom(8), "little")
+        self.manual_seed(number)
+        return number
+
+    def initial_seed(self) -> int:
+        """The seed it last started from."""
+        return self._seed
+
+    def reserve(self, blocks: int) -> tuple[int, int]:
+        """(seed as a signed 64-bit number, first of ``blocks`` blocks nobody else will draw)."""
+        with self._lock:
+            offset = self._offset
+            self._offset = offset + blocks
+            seed = self._seed
+        return seed - (1 << 64) if seed >> 63 else seed, offset
+
+    def get_state(self) -> np.ndarray:
+        """16 bytes, uint8: seed and offset, little-endian."""
+        return np.array([self._seed, self._offset], "<u8").view(np.uint8)
+
+    def set_state(self, new_state: Any) -> None:
+        """Go on from where :meth:`get_state` was taken.
+
+        Raises:
+            TypeError: not uint8.
+            RuntimeError: not 16 bytes.
+        """
+        state = np.asarray(new_state)
+        if state.dtype != np.uint8:
+            raise TypeError(f"set_state: expected a uint8 state; got {state.dtype}")
+        if state.shape != (16,):
+            raise RuntimeError(f"set_state: RNG state must have 16 bytes; got shape {state.shape}")
+        seed, offset = np.ascontiguousarray(state).view("<u8")
+        with self._lock:
+            self._seed, self._offset = int(seed), int(offset)
+
+
+default_generator = Generator()

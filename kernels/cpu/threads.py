@@ -1,0 +1,67 @@
+"""Threads: how many a large kernel may use, and the OpenMP loop that runs its tasks."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.machinery
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any
+
+_keepalive: list[Any] = []
+_threads = 0
+_forked = False
+
+
+def get_num_threads() -> int:
+    """Threads a large kernel may use."""
+    return _threads or _default_threads()
+
+
+def _default_threads() -> int:
+    global _threads
+    text = os.environ.get("TILEGRAD_NUM_THREADS", "")
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    _threads = max(1, int(text)) if text.isdigit() else (available or 1)
+    return _threads
+
+
+def set_num_threads(count: int) -> None:
+    """Use at most ``count`` threads from now on (1 in a forked child, where OpenMP would die)."""
+    global _threads
+    _threads = 1 if _forked else count
+
+
+def _after_fork() -> None:
+    global _forked, _threads
+    _forked, _threads = True, 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def parallel_for_address() -> int:
+    """numba's OpenMP loop ``parallel_for``, from its extension module alone."""
+    spec = importlib.util.find_spec("numba")
+    if spec is None or spec.submodule_search_locations is None:
+        raise ImportError("tilegrad needs numba: pip install numba")
+    folder = Path(spec.submodule_search_locations[0]) / "np" / "ufunc"
+    for layer in ("omppool", "workqueue"):
+        for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+            path = folder / f"{layer}{suffix}"
+            if path.is_file():
+                try:
+                    loader = importlib.machinery.ExtensionFileLoader(layer, str(path))
+                    pool = importlib.util.module_from_spec(
+                        importlib.util.spec_from_loader(layer, loader)  # type: ignore[arg-type]
+                    )
+                    loader.exec_module(pool)
+                except ImportError:  # this layer's runtime (libgomp) is not installed
+                    continue
+                _keepalive.append(pool)
+                launch = ctypes.CFUNCTYPE(None, ctypes.c_int)(pool.launch_threads)
+                launch(os.cpu_count() or 1)
+                return int(pool.parallel_for)
+    raise ImportError(f"numba has no usable threading layer in {folder}")

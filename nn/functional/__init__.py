@@ -1,0 +1,97 @@
+"""The functions behind the layers, PyTorch's names and arguments.
+
+Those with kernels of their own come from :mod:`tilegrad.autograd.rules`; the others are composed
+of them here.
+"""
+
+from tilegrad.autograd.rules.activation import (
+    celu,
+    celu_,
+    elu,
+    elu_,
+    gelu,
+    glu,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    hardtanh_,
+    leaky_relu,
+    leaky_relu_,
+    logsigmoid,
+    mish,
+    prelu,
+    relu,
+    relu6,
+    relu_,
+    selu,
+    selu_,
+    silu,
+    softplus,
+    softshrink,
+    softsign,
+    tanhshrink,
+    threshold,
+    threshold_,
+)
+from tilegrad.autograd.rules.conv import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+)
+from tilegrad.autograd.rules.index import embedding
+from tilegrad.autograd.rules.matmul import linear
+from tilegrad.autograd.rules.movement import pad
+from tilegrad.autograd.rules.norm import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    rms_norm,
+)
+from tilegrad.autograd.rules.pointwise import sigmoid, tanh
+from tilegrad.autograd.rules.pool import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+)
+from tilegrad.autograd.rules.random import dropout
+from tilegrad.autograd.rules.softmax import cross_entropy, log_softmax, nll_loss, softmax
+from tilegrad.nn.functional.attention import scaled_dot_product_attention
+from tilegrad.nn.functional.composed import (
+    bilinear,
+    cosine_similarity,
+    dropout1d,
+    dropout2d,
+    dropout3d,
+    normalize,
+    pairwise_distance,
+    softmin,
+)
+from tilegrad.nn.functional.losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cosine_embedding_loss,
+    gaussian_nll_loss,
+    hinge_embedding_loss,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    margin_ranking_loss,
+    mse_loss,
+    poisson_nll_loss,
+    smooth_l1_loss,
+    soft_margin_loss,
+    triplet_margin_loss,
+)

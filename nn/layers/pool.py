@@ -1,0 +1,208 @@
+"""Pooling layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tilegrad.autograd.tensor import Tensor
+from tilegrad.nn import functional as F  # noqa: N812
+from tilegrad.nn.module import Module
+
+Sizes = int | Sequence[int]
+
+
+class _MaxPool(Module):
+    """The largest element of each window.
+
+    Args:
+        kernel_size, stride (that of the window if not given), padding (with minus infinity),
+        dilation: one number, or one per dimension.
+        return_indices: also return where it was.
+        ceil_mode: let the last window reach over the edge.
+    """
+
+    _function: Callable[..., Any]
+
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Sizes = 0,
+        dilation: Sizes = 1,
+        return_indices: bool = False,
+        ceil_mode: bool = False,
+    ):
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.dilation = dilation
+        self.return_indices = return_indices
+        self.ceil_mode = ceil_mode
+
+    def forward(self, input: Tensor) -> Any:
+        return type(self)._function(
+            input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode,
+            self.return_indices,
+        )  # fmt: skip
+
+    def extra_repr(self) -> str:
+        return (
+            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
+            f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"
+        )
+
+
+class MaxPool1d(_MaxPool):
+    __doc__ = _MaxPool.__doc__
+    _function = staticmethod(F.max_pool1d)
+
+
+class MaxPool2d(_MaxPool):
+    __doc__ = _MaxPool.__doc__
+    _function = staticmethod(F.max_pool2d)
+
+
+class MaxPool3d(_MaxPool):
+    __doc__ = _MaxPool.__doc__
+    _function = staticmethod(F.max_pool3d)
+
+
+class _AvgPool(Module):
+    """The mean of each window.
+
+    Args:
+        kernel_size, stride (that of the window if not given), padding (with zeros): one number,
+        or one per dimension.
+        ceil_mode: let the last window reach over the edge.
+        count_include_pad: whether the padding counts in the mean.
+    """
+
+    _function: Callable[..., Tensor]
+
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Sizes = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ):
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
+
+    def _options(self) -> tuple[Any, ...]:
+        return self.ceil_mode, self.count_include_pad
+
+    def forward(self, input: Tensor) -> Tensor:
+        return type(self)._function(
+            input, self.kernel_size, self.stride, self.padding, *self._options()
+        )
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class AvgPool1d(_AvgPool):
+    __doc__ = _AvgPool.__doc__
+    _function = staticmethod(F.avg_pool1d)
+
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Sizes = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ):
+        super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
+        self.kernel_size, self.stride, self.padding = (
+            (value,) if isinstance(value, int) else tuple(value)
+            for value in (self.kernel_size, self.stride, self.padding)
+        )
+
+
+class AvgPool2d(_AvgPool):
+    __doc__ = f"{_AvgPool.__doc__}\n        divisor_override: what to divide the sum by instead."
+    _function = staticmethod(F.avg_pool2d)
+
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Sizes = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ):
+        super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
+        self.divisor_override = divisor_override
+
+    def _options(self) -> tuple[Any, ...]:
+        return self.ceil_mode, self.count_include_pad, self.divisor_override
+
+
+class AvgPool3d(AvgPool2d):
+    __doc__ = AvgPool2d.__doc__
+    _function = staticmethod(F.avg_pool3d)
+
+
+class _Adaptive(Module):
+    """Pooling with windows that make the output ``output_size``, whatever the input's size.
+
+    Args:
+        output_size: one number, or one per dimension (None keeps the input's).
+    """
+
+    _function: Callable[..., Any]
+
+    def __init__(self, output_size: Any):
+        super().__init__()
+        self.output_size = output_size
+
+    def forward(self, input: Tensor) -> Any:
+        return type(self)._function(input, self.output_size)
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}"
+
+
+class AdaptiveAvgPool1d(_Adaptive):
+    __doc__ = _Adaptive.__doc__
+    _function = staticmethod(F.adaptive_avg_pool1d)
+
+
+class AdaptiveAvgPool2d(_Adaptive):
+    __doc__ = _Adaptive.__doc__
+    _function = staticmethod(F.adaptive_avg_pool2d)
+
+
+class AdaptiveAvgPool3d(_Adaptive):
+    __doc__ = _Adaptive.__doc__
+    _function = staticmethod(F.adaptive_avg_pool3d)
+
+
+class _AdaptiveMax(_Adaptive):
+    __doc__ = _Adaptive.__doc__
+
+    def __init__(self, output_size: Any, return_indices: bool = False):
+        super().__init__(output_size)
+        self.return_indices = return_indices
+
+    def forward(self, input: Tensor) -> Any:
+        return type(self)._function(input, self.output_size, self.return_indices)
+
+
+class AdaptiveMaxPool1d(_AdaptiveMax):
+    __doc__ = _Adaptive.__doc__
+    _function = staticmethod(F.adaptive_max_pool1d)
+
+
+class AdaptiveMaxPool2d(_AdaptiveMax):
+    __doc__ = _Adaptive.__doc__
+    _function = staticmethod(F.adaptive_max_pool2d)
