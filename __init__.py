@@ -33,6 +33,7 @@ from tilegrad.engine.dtype import (
     uint8,
 )
 from tilegrad.engine.errors import DeviceError, OutOfMemoryError
+from tilegrad.engine.random import Generator
 from tilegrad.engine.memory import empty_cache, memory_stats, reset_peak_memory_stats
 from tilegrad.kernels.cpu.threads import get_num_threads, set_num_threads
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.rules import elementwise, pointwise
+from tilegrad.engine.ops.elementwise import OPS
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
-_ADD, _SUB, _MUL, _DIV = (pointwise.OPS[n] for n in ("add", "sub", "mul", "div"))
+_ADD, _SUB, _MUL, _DIV = (OPS[n] for n in ("add", "sub", "mul", "div"))
 
 
 def _comparable(other: object) -> bool:
@@ -24,6 +25,32 @@ class ElementwiseMethods(TensorBase):
     __slots__ = ()
 
     abs, abs_ = pointwise.abs, pointwise.abs_
+    tan, tan_ = pointwise.tan, pointwise.tan_
+    sinc, sinc_ = pointwise.sinc, pointwise.sinc_
+    asin, asin_ = pointwise.asin, pointwise.asin_
+    acos, acos_ = pointwise.acos, pointwise.acos_
+    atan, atan_ = pointwise.atan, pointwise.atan_
+    sinh, sinh_ = pointwise.sinh, pointwise.sinh_
+    cosh, cosh_ = pointwise.cosh, pointwise.cosh_
+    asinh, asinh_ = pointwise.asinh, pointwise.asinh_
+    acosh, acosh_ = pointwise.acosh, pointwise.acosh_
+    atanh, atanh_ = pointwise.atanh, pointwise.atanh_
+    erfc, erfc_ = pointwise.erfc, pointwise.erfc_
+    erfinv, erfinv_ = pointwise.erfinv, pointwise.erfinv_
+    lgamma, lgamma_ = pointwise.lgamma, pointwise.lgamma_
+    digamma, digamma_ = pointwise.digamma, pointwise.digamma_
+    arcsin = pointwise.arcsin
+    arccos = pointwise.arccos
+    arctan = pointwise.arctan
+    arcsinh = pointwise.arcsinh
+    arccosh = pointwise.arccosh
+    arctanh = pointwise.arctanh
+    atan2 = pointwise.atan2
+    arctan2 = pointwise.arctan2
+    hypot = pointwise.hypot
+    logaddexp = pointwise.logaddexp
+    logaddexp2 = pointwise.logaddexp2
+    xlogy = pointwise.xlogy
     absolute, absolute_ = pointwise.abs, pointwise.abs_
     add, add_ = pointwise.add, pointwise.add_
     addcdiv, addcdiv_ = pointwise.addcdiv, pointwise.addcdiv_

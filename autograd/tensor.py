@@ -11,6 +11,7 @@ from tilegrad.autograd import graph as graphs
 from tilegrad.autograd.base import refresh, wrap
 from tilegrad.autograd.operators import ElementwiseMethods
 from tilegrad.autograd.rules import (
+    counting,
     creation,
     elementwise,
     extrema,
@@ -20,8 +21,10 @@ from tilegrad.autograd.rules import (
     moments,
     movement,
     pointwise,
+    random,
     rearrange,
     reduce,
+    sampling,
     scan,
     view,
 )
@@ -471,6 +474,9 @@ class Tensor(ElementwiseMethods):
     diag = masked.diag
     diag_embed = masked.diag_embed
     trace = masked.trace
+    bincount = counting.bincount
+    unique = counting.unique
+    unique_consecutive = counting.unique_consecutive
 
     def where(self, condition: Tensor, other: Any) -> Tensor:
         """This tensor where ``condition`` holds, else ``other``."""
@@ -511,6 +517,14 @@ class Tensor(ElementwiseMethods):
     unflatten = rearrange.unflatten
 
     # ------------------------------------------------------------------------------------ random
+
+    bernoulli = random.bernoulli
+    bernoulli_ = random.bernoulli_
+    exponential_ = random.exponential_
+    multinomial = sampling.multinomial
+    normal_ = random.normal_
+    random_ = random.random_
+    uniform_ = random.uniform_
 
 
 def _sizes(given: tuple[Any, ...]) -> tuple[int, ...]:

@@ -44,7 +44,7 @@ def default_collate(batch: list[Any]) -> Any:
 
 def _tensors(batch: list[Tensor]) -> Tensor:
     first = batch[0]._array.layout
-    if not first.device.type == "cpu" or any(
+    if first.device.type != "cpu" or any(
         t._array.layout.shape != first.shape
         or t._array.layout.dtype is not first.dtype
         or t.requires_grad

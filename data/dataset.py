@@ -93,7 +93,9 @@ class ConcatDataset(Dataset):
             raise ValueError("ConcatDataset: datasets should not be an empty iterable")
         for d in self.datasets:
             if isinstance(d, IterableDataset):
-                raise TypeError("ConcatDataset: does not support IterableDataset (use ChainDataset)")
+                raise TypeError(
+                    "ConcatDataset: does not support IterableDataset (use ChainDataset)"
+                )
         self.cumulative_sizes = list(accumulate(len(d) for d in self.datasets))
 
     def __getitem__(self, index: int) -> Any:
@@ -120,7 +122,9 @@ class ChainDataset(IterableDataset):
     def __iter__(self) -> Iterator[Any]:
         for d in self.datasets:
             if not isinstance(d, IterableDataset):
-                raise TypeError(f"ChainDataset: only supports IterableDataset; got {type(d).__name__}")
+                raise TypeError(
+                    f"ChainDataset: only supports IterableDataset; got {type(d).__name__}"
+                )
             yield from d
 
     def __len__(self) -> int:

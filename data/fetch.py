@@ -138,5 +138,3 @@ class _KeyErrorMessage(str):
 
     def __repr__(self) -> str:
         return str(self)
-
-

@@ -60,7 +60,9 @@ class RandomSampler(Sampler):
         generator: Any = None,
     ):
         if not isinstance(replacement, bool):
-            raise TypeError(f"replacement should be a boolean value, but got replacement={replacement}")
+            raise TypeError(
+                f"replacement should be a boolean value, but got replacement={replacement}"
+            )
         self.data_source = data_source
         self.replacement = replacement
         self._num_samples = num_samples
@@ -138,7 +140,9 @@ class WeightedRandomSampler(Sampler):
                 f"num_samples should be a positive integer value, but got num_samples={num_samples}"
             )
         if not isinstance(replacement, bool):
-            raise ValueError(f"replacement should be a boolean value, but got replacement={replacement}")
+            raise ValueError(
+                f"replacement should be a boolean value, but got replacement={replacement}"
+            )
         self.weights = as_tensor(weights, dtype="float64")
         if self.weights.ndim != 1:
             raise ValueError(
@@ -149,7 +153,7 @@ class WeightedRandomSampler(Sampler):
         self.generator = generator
 
     def __iter__(self) -> Iterator[int]:
-        from tilegrad.autograd.rules.random import multinomial
+        from tilegrad.autograd.rules.sampling import multinomial
 
         drawn = multinomial(
             self.weights,

@@ -22,6 +22,7 @@ from tilegrad.autograd.base import wrap
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.engine import array as arrays
 from tilegrad.engine.memory import ALIGNMENT, size_class
+from tilegrad.engine.random import Generator
 
 _MINIMUM = 1 << 16  # bytes of the smallest segment
 
@@ -98,7 +99,16 @@ def rebuild_tensor(
     plain = wrap(arrays.from_numpy(host))
     if kind is not Tensor:
         made = object.__new__(kind)
-        for name in ("_array", "_node", "grad", "_base", "_hooks", "_post_hooks", "_index", "_epoch"):
+        for name in (
+            "_array",
+            "_node",
+            "grad",
+            "_base",
+            "_hooks",
+            "_post_hooks",
+            "_index",
+            "_epoch",
+        ):
             setattr(made, name, getattr(plain, name))
         plain = made
     plain._tracked = requires_grad
@@ -109,9 +119,20 @@ def rebuild_tensor(
 ForkingPickler.register(Tensor, reduce_tensor)  # for a user's own queues and pipes
 
 
+def rebuild_generator(state: np.ndarray) -> Generator:
+    """A generator that goes on from ``state``."""
+    made = Generator()
+    made.set_state(state)
+    return made
+
+
 class _Pickler(pickle.Pickler):
     def reducer_override(self, value: Any) -> Any:
-        return reduce_tensor(value) if isinstance(value, Tensor) else NotImplemented
+        if isinstance(value, Tensor):
+            return reduce_tensor(value)
+        if isinstance(value, Generator):
+            return rebuild_generator, (value.get_state(),)
+        return NotImplemented
 
 
 class Packed:

@@ -15,7 +15,6 @@ import threading
 from typing import Any
 
 import numpy as np
-
 from tilegrad.engine.device import Device
 from tilegrad.engine.device import device as as_device
 

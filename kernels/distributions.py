@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
 from tilegrad.kernels.formulas.primitives import cast, select, sqrt
 from tilegrad.kernels.formulas.transcendental import log
 from tilegrad.kernels.formulas.trigonometric import cos_pi, sin_pi
@@ -115,20 +114,20 @@ def exponential_double(w0, w1, w2, w3, rate, _):  # type: ignore[no-untyped-def]
     return _exponential_double(w0, w1, rate), _exponential_double(w2, w3, rate)
 
 
-_HALF = np.uint64(32)
+_HALF, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
 @inline
 def _bounded(low, high, base, span):  # type: ignore[no-untyped-def]
-    """``base`` plus an integer below ``span``: the top of a product, or a remainder if too wide.
+    """``base`` plus an integer below ``span``: the upper 64 bits of words times span.
 
-    The bias is at most span / 2^64.
+    Of 2^64 words each integer gets ``2^64 / span``, rounded up or down.
     """
     n = np.uint64(span)
-    if n >> _HALF == np.uint64(0):
-        drawn = (high * n + ((low * n) >> _HALF)) >> _HALF
-    else:
-        drawn = ((high << _HALF) | low) % n
+    n_low, n_high = n & _LOW, n >> _HALF
+    inner, outer = low * n_high, high * n_low
+    carry = ((low * n_low) >> _HALF) + (inner & _LOW) + (outer & _LOW)
+    drawn = high * n_high + (inner >> _HALF) + (outer >> _HALF) + (carry >> _HALF)
     return base + np.int64(drawn)
 
 

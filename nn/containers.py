@@ -344,7 +344,7 @@ class ParameterDict(_Entries):
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of ``key``, or ``default``."""
-        return self[key] if key in self else default
+        return getattr(self, key) if key in self._keys else default
 
     def keys(self) -> Iterable[str]:
         """The names."""

@@ -196,7 +196,9 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     rows, columns = tensor.shape[0], tensor.numel() // tensor.shape[0]
     few, many = min(rows, columns), max(rows, columns)
     with no_grad():
-        basis = normal_(empty(few, many, dtype="float64", device=tensor.device), generator=generator)
+        basis = normal_(
+            empty(few, many, dtype="float64", device=tensor.device), generator=generator
+        )
         for index in range(few):
             vector = basis.select(0, index)
             for _ in range(2 if index else 0):

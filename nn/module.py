@@ -182,7 +182,7 @@ class Module:
     def named_modules(
         self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Module]]:
-        """This module and all below it, with dotted names."""
+        """The module itself and all below it, with dotted names."""
         memo = set() if memo is None else memo
         if self in memo:
             return
@@ -195,7 +195,7 @@ class Module:
                 yield from child.named_modules(memo, below, remove_duplicate)
 
     def modules(self) -> Iterator[Module]:
-        """This module and all below it."""
+        """The module itself and all below it."""
         for _, module in self.named_modules():
             yield module
 

@@ -48,7 +48,9 @@ def save(
     module._save_to_state_dict(destination, prefix, keep_vars)
     for name, child in module._modules.items():
         if child is not None:
-            child.state_dict(destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
+            child.state_dict(
+                destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars
+            )
     for hook in list(module._hooks.state_dict):
         changed = hook(module, destination, prefix, {})
         if changed is not None:
@@ -76,7 +78,9 @@ def load(module: Module, state: Mapping[str, Any], strict: bool, assign: bool) -
                 errors.insert(0, f"{title} key(s) in state_dict: {names}. ")
     if errors:
         lines = "\n\t".join(errors)
-        raise RuntimeError(f"Error(s) in loading state_dict for {type(module).__name__}:\n\t{lines}")
+        raise RuntimeError(
+            f"Error(s) in loading state_dict for {type(module).__name__}:\n\t{lines}"
+        )
     return IncompatibleKeys(missing, unexpected)
 
 

@@ -1,5 +1,8 @@
 """Optimizers and learning-rate schedules, PyTorch's names and arguments."""
 
+if __name__ != "tilegrad.optim":
+    raise ImportError("import this package as tilegrad.optim, not as a top-level 'optim'")
+
 from tilegrad.optim import lr_scheduler
 from tilegrad.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam
 from tilegrad.optim.adaptive import Adadelta, Adagrad, RMSprop

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tilegrad.optim.optimizer import Group, Optimizer, check_options
@@ -128,7 +128,7 @@ class NAdam(_Averaging):
     """
 
     name = "nadam"
-    initial = {"mu_product": 1.0}
+    initial: Mapping[str, float] = {"mu_product": 1.0}
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -31,7 +31,7 @@ class Optimizer:
         defaults: the options of groups that do not say otherwise.
     """
 
-    initial: dict[str, float] = {}  # first values of state that does not begin at 0
+    initial: Mapping[str, float] = {}  # first values of state that does not begin at 0
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
         if isinstance(params, Tensor):

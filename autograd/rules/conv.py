@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tilegrad.autograd.base import Rule
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rules.elementwise import binary
-from tilegrad.autograd.rules.pointwise import OPS
+from tilegrad.engine.ops.elementwise import OPS
 from tilegrad.autograd.rules.view import permute, squeeze, unsqueeze, view
 from tilegrad.engine.ops import conv as ops
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
 from tilegrad.autograd.base import TensorBase, wrap
 from tilegrad.engine import array as arrays
 from tilegrad.engine import dtype as dt
@@ -82,7 +81,7 @@ def _without_tensors(data: Any) -> Any:
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """``data`` as a tensor, without a copy where dtype and memory allow; a tensor stays itself."""
     if isinstance(data, TensorBase):
-        return data.to(dtype) if dtype is not None else data  # type: ignore[attr-defined, no-any-return]
+        return data.to(dtype) if dtype is not None else data  # type: ignore
     kind = None if dtype is None else dt.dtype(dtype)
     if isinstance(data, np.ndarray) and as_device(device) is CPU:
         if kind in (None, dt.BY_NUMPY.get(data.dtype)) and all(s >= 0 for s in data.strides):
@@ -139,9 +138,7 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
 # ------------------------------------------------------------------------------------- constants
 
 
-def empty(
-    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
+def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Undefined contents."""
     made = arrays.empty(ops.check_sizes("empty", size), _dtype(dtype), as_device(device))
     return _made("empty", made, requires_grad)
@@ -166,16 +163,12 @@ def empty_strided(
     return _made("empty_strided", made.view(shape, strides), requires_grad)
 
 
-def zeros(
-    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
+def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros."""
     return _full("zeros", size, 0, _dtype(dtype), device, requires_grad)
 
 
-def ones(
-    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
+def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones."""
     return _full("ones", size, 1, _dtype(dtype), device, requires_grad)
 

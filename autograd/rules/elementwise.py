@@ -135,7 +135,8 @@ def _track(
             kept.append(tensors[s] if s >= 0 else SavedOutput(out._array, 0))
         node.save(*kept)
     else:
-        node = Node(op.name, vjp, tensors, (layout,))
+        meta = (op, saves, params) if vjp is _vjp else None
+        node = Node(op.name, vjp, tensors, (layout,), meta)
     out._tracked = True
     out._node = node
 

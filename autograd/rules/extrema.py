@@ -9,9 +9,9 @@ from tilegrad.autograd.base import TensorBase, needs_graph, record, wrap, zeros_
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise, view
-from tilegrad.autograd.rules.reduce import Dims, only, reduction, sum, with_dims
+from tilegrad.autograd.rules.reduce import Dims, dims_of, only, reduction, sum, with_dims
 from tilegrad.engine.ops import reduce as ops
-from tilegrad.engine.shape import normalize_dim, normalize_dims
+from tilegrad.engine.shape import normalize_dim
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -36,7 +36,7 @@ def amax(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
 
     Gradient: of ``input``, shared evenly by equal elements; input and result are saved.
     """
-    dims = normalize_dims("amax", dim, input.ndim)
+    dims = dims_of("amax", dim, input._array.layout.ndim)
     return reduction("amax", input, dims, keepdim, _even_vjp, (0, -1))
 
 
@@ -45,7 +45,7 @@ def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
 
     Gradient: of ``input``, shared evenly by equal elements; input and result are saved.
     """
-    dims = normalize_dims("amin", dim, input.ndim)
+    dims = dims_of("amin", dim, input._array.layout.ndim)
     return reduction("amin", input, dims, keepdim, _even_vjp, (0, -1))
 
 

@@ -26,7 +26,7 @@ from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, Layout
 from tilegrad.engine.array import layout as make_layout
 from tilegrad.engine.ops import index as ops
-from tilegrad.engine.ops.elementwise import full
+from tilegrad.engine.ops.elementwise import full, scalar
 from tilegrad.engine.shape import Shape, normalize_dim, numel
 
 if TYPE_CHECKING:
@@ -36,10 +36,12 @@ Scalar = float | int | bool
 
 
 def dim_of(op: str, dim: int, x: Tensor) -> int:
+    """``dim`` counted from the front; see :func:`normalize_dim`."""
     return normalize_dim(op, dim, x._array.layout.ndim)
 
 
 def index_of(op: str, index: Tensor) -> Tensor:
+    """``index`` as int64; see :func:`ops.as_index`."""
     array = ops.as_index(op, index._array)
     return index if array is index._array else wrap(array)
 
@@ -54,24 +56,30 @@ def read(
     return result
 
 
+# What a writing function does with its target: write over it; write over a copy; or take over a
+# constant that its caller made for it, with indices that are known to be in bounds.
+IN_PLACE, COPY, FRESH = "in place", "copy", "fresh"
+
+
 def write(
     name: str, run: Callable[..., Array], vjp: Vjp, inputs: tuple[Tensor, ...],
-    saves: tuple[int, ...], meta: Any, inplace: bool,
+    saves: tuple[int, ...], meta: Any, target: str,
 ) -> Tensor:  # fmt: skip
-    """``run(inplace)`` overwrites parts of ``inputs[0]``, or of a copy; record it."""
-    target = inputs[0]
-    if not inplace:
-        return read(name, run(False), vjp, inputs, saves, meta)
-    check_inplace(name + "_", target)
-    kind = target._array.layout
+    """``run(inplace=…, checked=…)`` overwrites parts of ``inputs[0]``, or of a copy; record it."""
+    if target != IN_PLACE:
+        fresh = target == FRESH
+        return read(name, run(inplace=fresh, checked=fresh), vjp, inputs, saves, meta)
+    x = inputs[0]
+    check_inplace(name + "_", x)
+    kind = x._array.layout
     node = None
     if state.grad and kind.dtype.is_floating_point and needs_graph(inputs):
         node = Node(name + "_", vjp, inputs, (kind,), meta)
         node.save(*[inputs[s] for s in saves])
-    run(True)
+    run(inplace=True, checked=False)
     if node is not None:
-        rebase(target, node)
-    return target
+        rebase(x, node)
+    return x
 
 
 def zeros(shape: Shape, like: Tensor) -> Tensor:
@@ -81,10 +89,13 @@ def zeros(shape: Shape, like: Tensor) -> Tensor:
 
 
 def constant(value: Scalar, like: Tensor) -> Tensor:
-    return wrap(full((), value, like.dtype, like.device))
+    """A zero-dimensional constant, not to be written to, of the dtype of ``like``."""
+    kind = like._array.layout
+    return wrap(scalar(value, kind.dtype, kind.device))
 
 
 def require_same_dtype(op: str, x: Tensor, source: Tensor) -> None:
+    """Raise RuntimeError if the dtypes differ."""
     if x.dtype is not source.dtype:
         raise RuntimeError(
             f"{op}: Expected self.dtype to be equal to src.dtype; "
@@ -117,23 +128,24 @@ def _placed(dims: Shape, indices: Sequence[Tensor]) -> list[Tensor | None]:
 def _index_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     indices = node.unpack()
     whole = zeros(node.inputs[0].shape, grad)
-    g = _put(whole, _placed(node.meta, indices), grad, True, False)
+    g = put(whole, _placed(node.meta, indices), grad, True, FRESH)
     return (g, *[None] * len(indices))
 
 
-def _put(
-    x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool, inplace: bool
+def put(
+    x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool, target: str
 ) -> Tensor:
+    """Write or add ``values`` at ``x[indices]``; ``target``: see :func:`write`."""
     dims = tuple(d for d, i in enumerate(indices) if i is not None)
     given = tuple(i for i in indices if i is not None)
     arrays = tuple(None if i is None else i._array for i in indices)
 
-    def run(inplace: bool) -> Array:
-        return ops.index_put(x._array, arrays, values._array, accumulate, inplace)
+    def run(**how: bool) -> Array:
+        return ops.index_put(x._array, arrays, values._array, accumulate, **how)
 
     saves = tuple(range(2, len(given) + 2))
     meta = (dims, accumulate)
-    return write("index_put", run, _put_vjp, (x, values, *given), saves, meta, inplace)
+    return write("index_put", run, _put_vjp, (x, values, *given), saves, meta, target)
 
 
 def _put_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -142,14 +154,14 @@ def _put_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     indices = _placed(dims, given)
     g, g_values = None, None
     if node.edges[0] is not None:
-        g = grad if accumulate else _put(grad, indices, constant(0, grad), False, False)
+        g = grad if accumulate else put(grad, indices, constant(0, grad), False, COPY)
     if node.edges[1] is not None:
         g_values = index_get(grad, indices)
     return (g, g_values, *[None] * len(given))
 
 
 def _put_checked(
-    input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool, inplace: bool
+    input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool, target: str
 ) -> Tensor:
     from tilegrad.autograd.rules.indexing import prepare
 
@@ -158,7 +170,7 @@ def _put_checked(
             f"index_put: Index put requires the source and destination dtypes match; got "
             f"{input.dtype.name} for the destination and {values.dtype.name} for the source"
         )
-    return _put(input, prepare(input, indices), values, accumulate, inplace)
+    return put(input, prepare(input, indices), values, accumulate, target)
 
 
 def index_put(
@@ -168,17 +180,18 @@ def index_put(
 
     Gradient: of ``input`` and ``values``.
     """
-    return _put_checked(input, indices, values, accumulate, False)
+    return _put_checked(input, indices, values, accumulate, COPY)
 
 
 def index_put_(
     input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False
 ) -> Tensor:
     """:func:`index_put` in place."""
-    return _put_checked(input, indices, values, accumulate, True)
+    return _put_checked(input, indices, values, accumulate, IN_PLACE)
 
 
 def at_least_1d(x: Tensor) -> Tensor:
+    """``x``, or a view of one dimension if it has none."""
     return view.reshape(x, (1,)) if x._array.layout.ndim == 0 else x
 
 
@@ -210,19 +223,19 @@ def _select(x: Tensor, index: Tensor, dim: int, name: str) -> Tensor:
 def _select_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     (at,) = node.unpack()
     whole = zeros(node.inputs[0].shape, grad)
-    return _slices("index_add", whole, at, grad, node.meta, "sum", _index_add_vjp, False), None
+    return _slices("index_add", whole, at, grad, node.meta, "sum", _index_add_vjp, FRESH), None
 
 
 def _slices(
     name: str, x: Tensor, index: Tensor, source: Tensor, dim: int, combine: str, vjp: Vjp,
-    inplace: bool, negative: bool = False,
+    target: str, negative: bool = False,
 ) -> Tensor:  # fmt: skip
     arrays = index._array, source._array
 
-    def run(inplace: bool) -> Array:
-        return ops.put(name, x._array, *arrays, dim, combine, inplace, negative)
+    def run(**how: bool) -> Array:
+        return ops.put(name, x._array, *arrays, dim, combine, negative=negative, **how)
 
-    return write(name, run, vjp, (x, index, source), (1,), dim, inplace)
+    return write(name, run, vjp, (x, index, source), (1,), dim, target)
 
 
 def _index_add_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -261,12 +274,12 @@ def _slice_operands(
 
 def _write_slices(
     name: str, x: Tensor, dim: int, index: Tensor, source: Tensor, combine: str, vjp: Vjp,
-    inplace: bool,
+    target: str,
 ) -> Tensor:  # fmt: skip
     dim = dim_of(name, dim, x)
     ready = _slice_operands(name, x, dim, index, source)
-    out = _slices(name, *ready, dim, combine, vjp, inplace)
-    return x if inplace else view.reshape(out, x.shape) if x.ndim == 0 else out
+    out = _slices(name, *ready, dim, combine, vjp, target)
+    return x if target == IN_PLACE else view.reshape(out, x.shape) if x.ndim == 0 else out
 
 
 def index_add(
@@ -277,7 +290,7 @@ def index_add(
     Gradient: of ``input`` and ``source``.
     """
     source = source if alpha == 1 else source * alpha
-    return _write_slices("index_add", input, dim, index, source, "sum", _index_add_vjp, False)
+    return _write_slices("index_add", input, dim, index, source, "sum", _index_add_vjp, COPY)
 
 
 def index_add_(
@@ -285,7 +298,7 @@ def index_add_(
 ) -> Tensor:
     """:func:`index_add` in place."""
     source = source if alpha == 1 else source * alpha
-    return _write_slices("index_add", input, dim, index, source, "sum", _index_add_vjp, True)
+    return _write_slices("index_add", input, dim, index, source, "sum", _index_add_vjp, IN_PLACE)
 
 
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
@@ -293,15 +306,15 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
 
     Gradient: of ``input`` and ``source``.
     """
-    return _write_slices("index_copy", input, dim, index, source, "set", _index_copy_vjp, False)
+    return _write_slices("index_copy", input, dim, index, source, "set", _index_copy_vjp, COPY)
 
 
 def index_copy_(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """:func:`index_copy` in place."""
-    return _write_slices("index_copy", input, dim, index, source, "set", _index_copy_vjp, True)
+    return _write_slices("index_copy", input, dim, index, source, "set", _index_copy_vjp, IN_PLACE)
 
 
-def _fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Scalar, inplace: bool) -> Tensor:
+def _fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Scalar, target: str) -> Tensor:
     dim = dim_of("index_fill", dim, input)
     index = at_least_1d(index_of("index_fill", index))
     if not isinstance(value, TensorBase):
@@ -313,9 +326,9 @@ def _fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Scalar, inplac
     else:
         value = value.to(input.dtype)
     out = _slices(
-        "index_fill", at_least_1d(input), index, value, dim, "set", _index_copy_vjp, inplace, True
+        "index_fill", at_least_1d(input), index, value, dim, "set", _index_copy_vjp, target, True
     )
-    return input if inplace else view.reshape(out, input.shape) if input.ndim == 0 else out
+    return input if target == IN_PLACE else view.reshape(out, input.shape) if input.ndim == 0 else out
 
 
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Scalar) -> Tensor:
@@ -323,12 +336,12 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Scalar) -
 
     Gradient: of ``input`` and a tensor ``value``.
     """
-    return _fill(input, dim, index, value, False)
+    return _fill(input, dim, index, value, COPY)
 
 
 def index_fill_(input: Tensor, dim: int, index: Tensor, value: Tensor | Scalar) -> Tensor:
     """:func:`index_fill` in place."""
-    return _fill(input, dim, index, value, True)
+    return _fill(input, dim, index, value, IN_PLACE)
 
 
 # ------------------------------------------------------------------------------ take, embedding
@@ -396,7 +409,7 @@ def _embedding_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
         counts = index_add(zeros(shape[:1], grad), 0, flat, ones)
         grad = grad / view.unsqueeze(_select(counts, at, 0, "index_select"), -1)
     whole = _slices(
-        "embedding_backward", zeros(shape, grad), at, grad, 0, "sum", _index_add_vjp, False
+        "embedding_backward", zeros(shape, grad), at, grad, 0, "sum", _index_add_vjp, FRESH
     )
     if padding is not None:
         whole = index_fill(whole, 0, wrap(full((1,), padding, dt.int64, grad.device)), 0)

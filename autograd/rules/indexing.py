@@ -242,7 +242,7 @@ def prepare(x: Tensor, indices: Sequence[Any]) -> list[Tensor | None]:
     return _coordinates(x, arrays)
 
 
-# ----------------------------------------------------------------------------- __getitem__, __setitem__
+# ------------------------------------------------------------------------- reading and writing
 
 
 def getitem(x: Tensor, key: Any) -> Tensor:
@@ -252,6 +252,10 @@ def getitem(x: Tensor, key: Any) -> Tensor:
         IndexError: an index is out of bounds, or there are too many, or no index at all.
         ValueError: the step of a slice is not positive.
     """
+    if key.__class__ is int and x._array.layout.ndim:
+        return views.select(x, 0, key)
+    if _is_plain_index(x, key):
+        return rules.index_get(x, (key,))
     shown, arrays = _resolve(x, key, True)
     if arrays is None:
         return shown
@@ -261,6 +265,14 @@ def getitem(x: Tensor, key: Any) -> Tensor:
 
         return masked_select(shown, mask)
     return rules.index_get(shown, _coordinates(shown, arrays))
+
+
+def _is_plain_index(x: Tensor, key: Any) -> bool:
+    """Whether ``key`` is one int64 tensor for the first dimension."""
+    if not isinstance(key, TensorBase) or not x._array.layout.ndim:
+        return False
+    kind = key._array.layout
+    return kind.dtype is dt.int64 and kind.ndim > 0
 
 
 def _whole_mask(x: Tensor, arrays: Sequence[Tensor | None]) -> Tensor | None:
@@ -279,10 +291,13 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     Raises:
         TypeError: ``value`` is neither a tensor nor a number.
     """
-    from tilegrad.autograd.rules.pointwise import copy_, fill_
+    from tilegrad.autograd.rules.assign import copy_, fill_
 
-    shown, arrays = _resolve(x, key, False)
     value = _value(x, value)
+    if _is_plain_index(x, key):
+        _write_at(x, (key,), value)
+        return
+    shown, arrays = _resolve(x, key, False)
     if arrays is not None:
         _write_arrays(shown, arrays, value)
     elif not isinstance(value, TensorBase):
@@ -321,8 +336,13 @@ def _write_arrays(x: Tensor, arrays: Sequence[Tensor | None], value: Tensor | fl
         mask = views.reshape(given[0], (*given[0].shape, *(1,) * behind))
         masked_fill_(x, mask, views.reshape(value, ()) if isinstance(value, TensorBase) else value)
         return
-    indices = _coordinates(x, arrays)
-    tensor = rules.constant(value, x) if not isinstance(value, TensorBase) else value.to(x.dtype)  # type: ignore[attr-defined]
-    common = max(i.ndim for i in indices if i is not None)
-    result = common + x.ndim - sum(i is not None for i in indices)
-    rules._put(x, indices, _fitted(tensor, result), False, True)
+    _write_at(x, _coordinates(x, arrays), value)
+
+
+def _write_at(x: Tensor, indices: Sequence[Tensor | None], value: Tensor | float) -> None:
+    if not isinstance(value, TensorBase):
+        rules.put(x, indices, rules.constant(value, x), False, rules.IN_PLACE)
+        return
+    given = [i.ndim for i in indices if i is not None]
+    value = _fitted(value, max(given) + x.ndim - len(given))  # type: ignore[arg-type]
+    rules.put(x, indices, value.to(x.dtype), False, rules.IN_PLACE)

@@ -9,7 +9,7 @@ from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import view
 from tilegrad.autograd.rules.elementwise import apply
-from tilegrad.autograd.rules.index import Scalar, write, zeros
+from tilegrad.autograd.rules.index import IN_PLACE, Scalar, write, zeros
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array
 from tilegrad.engine.ops import masked as ops
@@ -116,10 +116,10 @@ def masked_fill_(input: Tensor, mask: Tensor, value: Tensor | Scalar) -> Tensor:
     value = _fill_value(input, value)
     operands = mask._array, value._array, input._array
 
-    def run(inplace: bool) -> Array:
+    def run(**how: bool) -> Array:
         return OPS["where"].into(input._array, *operands)
 
-    return write("masked_fill", run, _fill_vjp, (input, mask, value), (1,), None, True)
+    return write("masked_fill", run, _fill_vjp, (input, mask, value), (1,), None, IN_PLACE)
 
 
 def _fill_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:

@@ -11,9 +11,11 @@ from tilegrad.autograd.rules import pointwise
 from tilegrad.autograd.rules.elementwise import to_dtype
 from tilegrad.autograd.rules.reduce import (
     Dims,
+    dims_of,
     mean,
     only,
     recorded,
+    reduced_count,
     reduction,
     sum,
     with_dims,
@@ -22,7 +24,6 @@ from tilegrad.engine.dtype import DType, bool_, get_default_dtype
 from tilegrad.engine.dtype import dtype as as_dtype
 from tilegrad.engine.ops import reduce as ops
 from tilegrad.engine.ops.elementwise import OPS, cast
-from tilegrad.engine.shape import normalize_dims
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -35,8 +36,7 @@ def _var_slope(node: Node, grad: Tensor, x: Tensor) -> Tensor:
     """d var / d x = 2 (x - mean) / (count - correction), times ``grad``."""
     dims, keepdim, correction = node.meta
     shape = node.inputs[0].shape
-    count = node.inputs[0].numel // max(grad.numel(), 1)
-    free = count - correction
+    free = reduced_count(shape, dims) - correction
     scale = 2.0 / free if free > 0 else math.inf if free == 0 else math.nan
     return with_dims(grad, shape, dims, keepdim) * scale * (x - mean(x, dims, True))
 
@@ -64,7 +64,7 @@ def _spread_about_mean(
             f"{name}: std and var only support floating point and complex dtypes; "
             f"got {input._array.layout.describe()}"
         )
-    dims = normalize_dims(name, dim, input.ndim)
+    dims = dims_of(name, dim, input._array.layout.ndim)
     center = ops.mean(input._array, dims, keepdim)
     out = ops.reduce("var", input._array, dims, keepdim, center, float(correction))
     meta = (dims, keepdim, correction)
@@ -193,7 +193,7 @@ def norm(
     if isinstance(p, str) and p != "fro":
         raise RuntimeError(f'norm: p must be a number or "fro"; got {p!r}')
     order = 2.0 if p is None or isinstance(p, str) else float(p)
-    dims = normalize_dims("norm", dim, input.ndim)
+    dims = dims_of("norm", dim, input._array.layout.ndim)
     if order == 0:
         count = ops.reduce("sum", cast(input._array, bool_), dims, keepdim)
         return recorded("norm0", _norm0_vjp, input, cast(count, input.dtype), (), None)
@@ -247,6 +247,6 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """
     if not input.dtype.is_floating_point:
         input = to_dtype(input, get_default_dtype())
-    dims = normalize_dims("logsumexp", dim, input.ndim)
+    dims = dims_of("logsumexp", dim, input._array.layout.ndim)
     out = ops.logsumexp(input._array, dims, keepdim)
     return recorded("logsumexp", _logsumexp_vjp, input, out, (0, -1), (dims, keepdim))

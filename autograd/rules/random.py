@@ -1,4 +1,4 @@
-"""Random tensors and dropout, PyTorch's names and arguments; the numbers are tilegrad's own.
+"""Random tensors, PyTorch's names and arguments; the numbers are tilegrad's own.
 
 They depend on the generator's seed and the calls made since, never on the number of threads.
 """
@@ -8,22 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from tilegrad.autograd.base import Rule, TensorBase, check_inplace, rebase, wrap
+from tilegrad.autograd.base import TensorBase, check_inplace, rebase, wrap
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules.creation import from_numpy
 from tilegrad.engine import dtype as dt
-from tilegrad.engine.array import Array
-from tilegrad.engine.array import layout as make_layout
+from tilegrad.engine.array import Array, empty_layout
 from tilegrad.engine.device import device as as_device
 from tilegrad.engine.ops import elementwise
 from tilegrad.engine.ops import random as ops
 from tilegrad.engine.ops.create import check_sizes, like
 from tilegrad.engine.ops.sort import sort
 from tilegrad.engine.random import Generator, default_generator
-from tilegrad.engine.shape import Shape
+from tilegrad.engine.shape import Shape, broadcast_shapes
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -116,7 +113,7 @@ def randint(
     Raises:
         RuntimeError: there are none, or the dtype cannot hold them.
     """
-    if size is None or isinstance(high, (tuple, list)):
+    if size is None or high is None:
         low, high, size = 0, low, high if size is None else size
     kind = dt.int64 if dtype is None else dt.dtype(dtype)
     params = _range("randint", int(low), int(high), kind)
@@ -127,7 +124,9 @@ def randint(
 def _range(op: str, low: int, high: int, kind: dt.DType) -> Params:
     """(first, how many), the count as a signed 64-bit number."""
     if low >= high:
-        raise RuntimeError(f"{op}: expects 'from' to be less than 'to'; got from={low} >= to={high}")
+        raise RuntimeError(
+            f"{op}: expects 'from' to be less than 'to'; got from={low} >= to={high}"
+        )
     least, most = _limits(kind)
     if low < least or high - 1 > most:
         raise RuntimeError(
@@ -186,8 +185,6 @@ def normal(
     if not given:
         shape, kind = check_sizes("normal", (size or (),)), _floating("normal", dtype)
         return _new("normal", shape, kind, device, (float(mean), float(std)), generator)  # type: ignore[arg-type]
-    from tilegrad.engine.shape import broadcast_shapes
-
     shape = broadcast_shapes("normal", *(a.layout.shape for a in given))
     kind = given[0].dtype
     result = ops.draw("normal", shape, kind, given[0].device, (0.0, 1.0), generator)
@@ -220,7 +217,9 @@ def bernoulli(
 def _bernoulli_array(p: Tensor, generator: Generator | None) -> Array:
     kind = p._array.layout
     if not kind.dtype.is_floating_point:
-        raise RuntimeError(f"bernoulli: probabilities must be floating point; got {kind.describe()}")
+        raise RuntimeError(
+            f"bernoulli: probabilities must be floating point; got {kind.describe()}"
+        )
     if kind.numel:
         from tilegrad.autograd.rules.extrema import amax, amin
 
@@ -251,7 +250,7 @@ def _like(
     made = ops.draw(name, kind.shape, wanted, where, params, None)
     model = like(kind, wanted, where)
     if made.layout is not model:
-        made = elementwise.copy.into(Array(model, _storage(model), 0), made)
+        made = elementwise.copy.into(empty_layout(model), made)
     result = wrap(made)
     return result.requires_grad_() if requires_grad else result
 
@@ -307,9 +306,7 @@ def _redraw(op: str, name: str, x: Tensor, params: Params, generator: Generator 
     kind = x._array.layout
     if name not in ("integers", "bernoulli") and not kind.dtype.is_floating_point:
         raise RuntimeError(f"{op}: not implemented for '{kind.dtype.name}'; got {kind.describe()}")
-    return _overwrite(
-        op, x, ops.draw(name, kind.shape, kind.dtype, kind.device, params, generator)
-    )
+    return _overwrite(op, x, ops.draw(name, kind.shape, kind.dtype, kind.device, params, generator))
 
 
 def uniform_(
@@ -338,9 +335,7 @@ def normal_(
     return _redraw("normal_", "normal", self, (float(mean), float(std)), generator)
 
 
-def exponential_(
-    self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None
-) -> Tensor:
+def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Positive, with density ``lambd * exp(-lambd * x)``.
 
     Raises:
@@ -381,85 +376,3 @@ def random_(
         low, high = 0, _limits(kind)[1] + 1
     params = _range("random_", low, high, kind)
     return _redraw("random_", "integers", self, params, generator)
-
-
-# ---------------------------------------------------------------------------------------- dropout
-
-
-def _dropout_op(x: Array, params: tuple[int, int, int, float]) -> Array:
-    return ops.dropout(x, params)
-
-
-def _dropout_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    return (_dropout(grad, params=node.meta["params"]),)
-
-
-_dropout_op.__name__ = "dropout"
-_dropout = Rule(_dropout_op, _dropout_vjp)
-
-
-def dropout(
-    input: Tensor,
-    p: float = 0.5,
-    training: bool = True,
-    inplace: bool = False,
-    *,
-    generator: Generator | None = None,
-) -> Tensor:
-    """Zeros with probability ``p``, else ``input / (1 - p)``; ``input`` itself if not ``training``.
-
-    Gradient: of ``input``. Nothing is saved but the place of the random numbers, which are drawn
-    again.
-
-    Raises:
-        ValueError: ``p`` outside [0, 1].
-    """
-    if not 0.0 <= p <= 1.0:
-        raise ValueError(f"dropout: probability has to be between 0 and 1, but got {p}")
-    if not training or p == 0.0:
-        return input
-    source = default_generator if generator is None else generator
-    place = source.reserve(-(-input._array.layout.numel // 4))
-    scale = 1.0 / (1.0 - p) if p < 1.0 else 0.0
-    made: Tensor = _dropout(input, params=(*place, ops.threshold(p), scale))
-    return input.copy_(made) if inplace else made
-
-
-def feature_dropout(
-    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> Tensor:
-    """As :func:`dropout`, whole channels (everything behind the second dimension) at once."""
-    if not training or p == 0.0:
-        return dropout(input, p, training)
-    kind = input._array.layout
-    shape = kind.shape[:2] + (1,) * (kind.ndim - 2)
-    ones = wrap(elementwise.full(shape, 1, kind.dtype, kind.device))
-    made = input * dropout(ones, p)
-    return input.copy_(made) if inplace else made
-
-
-def dropout1d(
-    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> Tensor:
-    """Whole channels zeroed; (N, C, L) or (C, L)."""
-    return _channels("dropout1d", input, 2, p, training, inplace)
-
-
-def dropout2d(
-    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> Tensor:
-    """Whole channels zeroed; (N, C, H, W) or (C, H, W)."""
-    return _channels("dropout2d", input, 3, p, training, inplace)
-
-
-def _channels(
-    op: str, x: Tensor, unbatched: int, p: float, training: bool, inplace: bool
-) -> Tensor:
-    from tilegrad.autograd.rules.view import squeeze, unsqueeze
-
-    if not 0.0 <= p <= 1.0:
-        raise ValueError(f"{op}: probability has to be between 0 and 1, but got {p}")
-    if x.ndim != unbatched:
-        return feature_dropout(x, p, training, inplace)
-    made = feature_dropout(unsqueeze(x, 0), p, training, inplace)
-    return squeeze(made, 0)

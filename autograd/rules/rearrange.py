@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import TensorBase
@@ -77,14 +78,16 @@ def tensor_split(
         given = given.tolist()  # type: ignore[attr-defined]
     if isinstance(given, int):
         if given <= 0:
-            raise RuntimeError(f"tensor_split: number of sections must be larger than 0; got {given}")
+            raise RuntimeError(
+                f"tensor_split: number of sections must be larger than 0; got {given}"
+            )
         least, more = divmod(size, given)
         sections = [least + (k < more) for k in range(given)]
         return split(input, sections, axis)
     cuts = [0, *given, size]
     return tuple(
         views.slice_(input, axis, begin, None if end is size else end)
-        for begin, end in zip(cuts[:-1], cuts[1:], strict=True)
+        for begin, end in pairwise(cuts)
     )
 
 
@@ -184,9 +187,7 @@ def column_stack(tensors: Sequence[Tensor]) -> Tensor:
 # -------------------------------------------------------------------------------------- reshaping
 
 
-def movedim(
-    input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]
-) -> Tensor:
+def movedim(input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
     """A view with the dimensions ``source`` at the places ``destination``, the others in order.
 
     Raises:

@@ -16,7 +16,7 @@ from tilegrad.engine.dtype import DType, bool_, uint8
 from tilegrad.engine.dtype import dtype as as_dtype
 from tilegrad.engine.ops import reduce as ops
 from tilegrad.engine.ops.elementwise import OPS, cast, scalar
-from tilegrad.engine.shape import Shape, normalize_dims, reduced_shape
+from tilegrad.engine.shape import Shape, normalize_dims, numel, reduced_shape
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -33,7 +33,22 @@ def reduction(
     saves: tuple[int, ...] = (),
 ) -> Tensor:
     """Run a reduction and record it; the node's meta is ``(dims, keepdim)``."""
-    return recorded(name, vjp, x, ops.reduce(name, x._array, dims, keepdim), saves, (dims, keepdim))
+    out = wrap(ops.reduce(name, x._array, dims, keepdim))
+    if state.grad and vjp is not None and needs_graph((x,)):
+        record(name, vjp, (x,), (out,), saves, (dims, keepdim))
+    return out
+
+
+_ALL = tuple(tuple(range(ndim)) for ndim in range(16))
+
+
+def dims_of(name: str, dim: Dims, ndim: int) -> Shape:
+    """``normalize_dims``, the common cases first."""
+    if dim is None and ndim < 16:
+        return _ALL[ndim]
+    if dim.__class__ is int and -ndim <= dim < ndim:  # type: ignore[operator]
+        return (dim % ndim,)  # type: ignore[operator, return-value]
+    return normalize_dims(name, dim, ndim)
 
 
 def recorded(
@@ -57,6 +72,11 @@ def with_dims(value: Tensor, shape: Shape, dims: Shape, keepdim: bool) -> Tensor
     return value if keepdim else view.view(value, reduced_shape(shape, dims, True))
 
 
+def reduced_count(shape: Shape, dims: Shape) -> int:
+    """Elements that go into each result."""
+    return numel(tuple(shape[a] for a in dims))
+
+
 def only(mask: Tensor, value: Tensor) -> Tensor:
     """``value`` where the mask is set, zero elsewhere (also where ``value`` is not finite)."""
     zero = wrap(scalar(0.0, value.dtype, value.device))
@@ -78,7 +98,7 @@ def sum(
         input = to_dtype(input, as_dtype(dtype))
         if not input.dtype.is_floating_point:
             return to_dtype(sum(input, dim, keepdim), as_dtype(dtype))
-    dims = normalize_dims("sum", dim, input.ndim)
+    dims = dims_of("sum", dim, input._array.layout.ndim)
     return reduction("sum", input, dims, keepdim, _sum_vjp)
 
 
@@ -103,8 +123,8 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
 
 
 def _mean_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    count = node.inputs[0].numel // builtins.max(grad.numel(), 1)
-    return (view.expand(_spread(node, grad) * (1.0 / count), node.inputs[0].shape),)
+    count = reduced_count(node.inputs[0].shape, node.meta[0])
+    return (view.expand(_spread(node, grad) * (1.0 / builtins.max(count, 1)), node.inputs[0].shape),)
 
 
 def mean(
@@ -124,7 +144,7 @@ def mean(
             f"mean: could not infer output dtype. Input dtype must be either a floating point or "
             f"complex dtype. Got: {input.dtype.name}"
         )
-    dims = normalize_dims("mean", dim, input.ndim)
+    dims = dims_of("mean", dim, input._array.layout.ndim)
     out = ops.mean(input._array, dims, keepdim)
     return recorded("mean", _mean_vjp, input, out, (), (dims, keepdim))
 
@@ -140,7 +160,7 @@ def nansum(
         input = to_dtype(input, as_dtype(dtype))
     if not input.dtype.is_floating_point:
         return sum(input, dim, keepdim)
-    dims = normalize_dims("nansum", dim, input.ndim)
+    dims = dims_of("nansum", dim, input._array.layout.ndim)
     return reduction("nansum", input, dims, keepdim, _nansum_vjp, (0,))
 
 
@@ -175,7 +195,7 @@ def prod(
         input = to_dtype(input, as_dtype(dtype))
         if not input.dtype.is_floating_point:
             return to_dtype(prod(input, dim, keepdim), as_dtype(dtype))
-    dims = normalize_dims("prod", dim, input.ndim)
+    dims = dims_of("prod", dim, input._array.layout.ndim)
     return reduction("prod", input, dims, keepdim, _prod_vjp, (0, -1))
 
 
@@ -217,11 +237,11 @@ def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
 
 
 def _truth(name: str, x: Tensor, dim: Dims, keepdim: bool) -> Tensor:
-    out = reduction(name, x, normalize_dims(name, dim, x.ndim), keepdim)
+    out = reduction(name, x, dims_of(name, dim, x._array.layout.ndim), keepdim)
     return to_dtype(out, uint8) if x.dtype is uint8 else out
 
 
 def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
     """How many elements over ``dim`` are not zero, as int64."""
-    dims = normalize_dims("count_nonzero", dim, input.ndim)
+    dims = dims_of("count_nonzero", dim, input._array.layout.ndim)
     return wrap(ops.reduce("sum", cast(input._array, bool_), dims))

@@ -12,6 +12,9 @@ from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.graph import Node, Vjp
 from tilegrad.autograd.rules import view
 from tilegrad.autograd.rules.index import (
+    COPY,
+    FRESH,
+    IN_PLACE,
     Scalar,
     at_least_1d,
     constant,
@@ -50,30 +53,33 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
 
 def _gather_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     (at,) = node.unpack()
-    return scatter_add(zeros(node.inputs[0].shape, grad), node.meta, at, grad), None
+    whole = zeros(node.inputs[0].shape, grad)
+    return scatter_combine(
+        "scatter_add", whole, node.meta, at, grad, "sum", _scatter_add_vjp, FRESH
+    ), None
 
 
 def scatter_combine(
     name: str, x: Tensor, dim: int, index: Tensor, source: Tensor, combine: str, vjp: Vjp,
-    inplace: bool,
+    target: str,
 ) -> Tensor:  # fmt: skip
-    """Combine ``source`` into ``x``, or a copy, at ``index`` along ``dim``; see :func:`scatter`."""
+    """Combine ``source`` into ``x`` at ``index`` along ``dim``; ``target``: see :func:`write`."""
     dim = dim_of(name, dim, x)
     index = index_of(name, index)
     require_same_dtype(name, x, source)
     if x._array.layout.ndim == 0:
         flat = scatter_combine(
             name, at_least_1d(x), dim, at_least_1d(index), at_least_1d(source), combine, vjp,
-            inplace,
+            target,
         )  # fmt: skip
-        return x if inplace else view.reshape(flat, ())
+        return x if target == IN_PLACE else view.reshape(flat, ())
     source = _cropped(at_least_1d(source), index)
     arrays = index._array, source._array
 
-    def run(inplace: bool) -> Array:
-        return ops.scatter(name, x._array, *arrays, dim, combine, inplace)
+    def run(**how: bool) -> Array:
+        return ops.scatter(name, x._array, *arrays, dim, combine, **how)
 
-    return write(name, run, vjp, (x, index, source), (1,), dim, inplace)
+    return write(name, run, vjp, (x, index, source), (1,), dim, target)
 
 
 def _cropped(source: Tensor, index: Tensor) -> Tensor:
@@ -102,7 +108,7 @@ def _scatter_add_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 def _scatter(
     name: str, input: Tensor, dim: int, index: Tensor, src: Any, value: Scalar | None,
-    reduce: str | None, inplace: bool,
+    reduce: str | None, target: str,
 ) -> Tensor:  # fmt: skip
     given = src if value is None else value
     if not isinstance(given, TensorBase):
@@ -113,8 +119,8 @@ def _scatter(
         if reduce not in ("add", "multiply"):
             raise RuntimeError(f"{name}: reduce must be 'add' or 'multiply'; got {reduce!r}")
         how = {"add": "sum", "multiply": "prod"}[reduce]
-        return reduced(name, input, dim, index, given, how, True, inplace)  # type: ignore[arg-type]
-    return scatter_combine(name, input, dim, index, given, "set", _scatter_vjp, inplace)  # type: ignore[arg-type]
+        return reduced(name, input, dim, index, given, how, True, target)  # type: ignore[arg-type]
+    return scatter_combine(name, input, dim, index, given, "set", _scatter_vjp, target)  # type: ignore[arg-type]
 
 
 def scatter(
@@ -132,7 +138,7 @@ def scatter(
 
     Gradient: of ``input`` and ``src``.
     """
-    return _scatter("scatter", input, dim, index, src, value, reduce, False)
+    return _scatter("scatter", input, dim, index, src, value, reduce, COPY)
 
 
 def scatter_(
@@ -140,7 +146,7 @@ def scatter_(
     value: Scalar | None = None, reduce: str | None = None,
 ) -> Tensor:  # fmt: skip
     """:func:`scatter` in place."""
-    return _scatter("scatter", input, dim, index, src, value, reduce, True)
+    return _scatter("scatter", input, dim, index, src, value, reduce, IN_PLACE)
 
 
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
@@ -148,12 +154,12 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 
     Gradient: of ``input`` and ``src``.
     """
-    return scatter_combine("scatter_add", input, dim, index, src, "sum", _scatter_add_vjp, False)
+    return scatter_combine("scatter_add", input, dim, index, src, "sum", _scatter_add_vjp, COPY)
 
 
 def scatter_add_(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """:func:`scatter_add` in place."""
-    return scatter_combine("scatter_add", input, dim, index, src, "sum", _scatter_add_vjp, True)
+    return scatter_combine("scatter_add", input, dim, index, src, "sum", _scatter_add_vjp, IN_PLACE)
 
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
@@ -195,13 +201,13 @@ def _start_value(reduce: str, kind: dt.DType) -> Scalar:
 
 def reduced(
     name: str, x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, include_self: bool,
-    inplace: bool,
+    target: str,
 ) -> Tensor:  # fmt: skip
-    """:func:`scatter_reduce`, or with ``inplace`` over ``x`` itself."""
+    """:func:`scatter_reduce`; ``target``: see :func:`write`."""
     if reduce not in _EMPTY:
         raise RuntimeError(f"{name}: reduce must be one of {list(_EMPTY)}; got {reduce!r}")
-    if inplace:
-        return x.copy_(reduced(name, x.clone(), dim, index, src, reduce, include_self, False))
+    if target == IN_PLACE:
+        return x.copy_(reduced(name, x.clone(), dim, index, src, reduce, include_self, COPY))
     require_same_dtype(name, x, src)
     if not include_self:
         x = scatter(x, dim, index, _start_value(reduce, x.dtype))
@@ -284,11 +290,11 @@ def scatter_reduce(
 
     Gradient: of ``input`` and ``src``; of equal extremes each gets the same share.
     """
-    return reduced("scatter_reduce", input, dim, index, src, reduce, include_self, False)
+    return reduced("scatter_reduce", input, dim, index, src, reduce, include_self, COPY)
 
 
 def scatter_reduce_(
     input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
     """:func:`scatter_reduce` in place."""
-    return reduced("scatter_reduce", input, dim, index, src, reduce, include_self, True)
+    return reduced("scatter_reduce", input, dim, index, src, reduce, include_self, IN_PLACE)

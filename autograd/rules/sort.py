@@ -19,12 +19,12 @@ from tilegrad.engine.shape import normalize_dim
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
-sort_result = namedtuple("sort", "values indices")
-topk_result = namedtuple("topk", "values indices")
-kthvalue_result = namedtuple("kthvalue", "values indices")
-median_result = namedtuple("median", "values indices")
-nanmedian_result = namedtuple("nanmedian", "values indices")
-mode_result = namedtuple("mode", "values indices")
+sort_result = namedtuple("sort_result", "values indices")
+topk_result = namedtuple("topk_result", "values indices")
+kthvalue_result = namedtuple("kthvalue_result", "values indices")
+median_result = namedtuple("median_result", "values indices")
+nanmedian_result = namedtuple("nanmedian_result", "values indices")
+mode_result = namedtuple("mode_result", "values indices")
 
 
 def _chosen_vjp(node: Node, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
@@ -41,7 +41,7 @@ def _recorded(name: str, x: Tensor, dim: int, pair: ops.Pair) -> tuple[Tensor, T
     return values, places
 
 
-def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
+def sort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Any:
     """``(values, indices)`` in order along ``dim``. NaN counts as the largest value.
 
     Args:
@@ -55,7 +55,7 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
 
 
 def argsort(
-    input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False
+    input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False
 ) -> Tensor:
     """int64 indices that sort ``input`` along ``dim``; see :func:`sort`."""
     return wrap(ops.sort(input._array, dim, descending)[1])
@@ -67,9 +67,7 @@ def msort(input: Tensor) -> Tensor:
     return values
 
 
-def topk(
-    input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
-) -> Any:
+def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     """``(values, indices)`` of the ``k`` largest or smallest elements along ``dim``, in order.
 
     Of equal elements the first are taken.
@@ -153,7 +151,7 @@ def _shared_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     from tilegrad.autograd.rules import pointwise
 
     x, out = (t.detach() for t in node.unpack())
-    same = pointwise.eq(x, out) if out == out else pointwise.isnan(x)  # noqa: PLR0124 - NaN
+    same = pointwise.eq(x, out) if out == out else pointwise.isnan(x)
     share = same.to(grad.dtype)
     return (share * (grad / share.sum()),)
 

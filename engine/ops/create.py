@@ -6,15 +6,14 @@ import math
 from typing import Any
 
 import numpy as np
-
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, Layout, empty, layout, to_numpy
 from tilegrad.engine.device import Device
 from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.dtype import DType
+from tilegrad.engine.ops import elementwise
 from tilegrad.engine.ops.elementwise import full
 from tilegrad.engine.ops.view import diagonal
-from tilegrad.engine.ops import elementwise
 from tilegrad.engine.shape import Shape, permutation_of
 
 # ------------------------------------------------------------------------------------- sequences
@@ -56,9 +55,7 @@ def arange(start: float, end: float, step: float, dtype: DType, device: Device) 
     exact = not dtype.is_floating_point
     kind = int if exact else float
     params = (kind(start), kind(end), kind(step))
-    made: Array = _arange(
-        params=params, size=int(size), dtype=dtype, exact=exact, device=device
-    )
+    made: Array = _arange(params=params, size=int(size), dtype=dtype, exact=exact, device=device)
     return made
 
 
@@ -126,7 +123,9 @@ def _stored(data: Any, dtype: DType | None) -> np.ndarray:
         ) from None
     except ValueError as error:
         _check_rectangular(data)
-        raise RuntimeError(f"tensor: value cannot be converted to type {kind.name}: {error}") from None
+        raise RuntimeError(
+            f"tensor: value cannot be converted to type {kind.name}: {error}"
+        ) from None
 
 
 def infer(kinds: set[Any]) -> DType:
@@ -200,7 +199,9 @@ def check_sizes(op: str, size: Any) -> Shape:
     try:
         shape = tuple([s.__index__() for s in size])
     except (AttributeError, TypeError):
-        raise TypeError(f"{op}: argument 'size' must be ints or a tuple of ints; got {size}") from None
+        raise TypeError(
+            f"{op}: argument 'size' must be ints or a tuple of ints; got {size}"
+        ) from None
     if any(s < 0 for s in shape):
         raise RuntimeError(f"{op}: Trying to create tensor with negative dimension; got {shape}")
     return shape

@@ -10,7 +10,7 @@ import ctypes
 from typing import Any
 
 from tilegrad.engine import dtype as dt
-from tilegrad.engine.array import Array, Layout, layout, to_numpy
+from tilegrad.engine.array import Array, Layout, layout
 from tilegrad.engine.device import Device
 from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.ops import view
@@ -33,6 +33,7 @@ class Writer(Op):
     def run(
         self, arrays: tuple[Array, ...], params: tuple[Any, ...], metadata: dict[str, Any]
     ) -> Array:
+        """Write into the target or a copy of it, and return that."""
         how = dict(metadata)
         inplace = how.pop("inplace", False)
         target = arrays[0] if inplace else clone(arrays[0])
@@ -82,7 +83,8 @@ def check_index(op: str, index: Array, dim: int, size: int, negative: bool = Fal
         return
     index = contiguous(index)
     found = first_outside(index, low=-size if negative else 0, high=size)
-    for position in to_numpy(found).tolist():
+    parts = found.layout.numel
+    for position in (ctypes.c_int64 * parts).from_address(found.address):
         if position >= 0:
             value = ctypes.c_int64.from_address(index.address + 8 * position).value
             raise IndexError(
@@ -211,16 +213,18 @@ put_rows = Writer("put_rows", _plan_put)
 
 def put(
     op: str, x: Array, index: Array, source: Array, dim: int, combine: str = "set",
-    inplace: bool = False, negative: bool = False,
+    inplace: bool = False, negative: bool = False, checked: bool = False,
 ) -> Array:  # fmt: skip
     """Combine ``source`` with ``x[…, index, …]``, ``index`` standing for ``dim``, in index order.
 
     ``source`` broadcasts to the shape that :func:`take` would return; its dtype is that of ``x``.
+    ``checked`` says that the index is known to be in bounds.
 
     Raises:
         IndexError: an index is out of bounds; nothing was written.
     """
-    check_index(op, index, dim, x.shape[dim], negative)
+    if not checked:
+        check_index(op, index, dim, x.shape[dim], negative)
     return _put(x, index, source, (dim,), dim, combine, inplace, negative)
 
 
@@ -231,9 +235,12 @@ def _put(
     index = contiguous(index)
     rest = [n for d, n in enumerate(x.shape) if d not in dims]
     source = view.expand(source, shape=(*rest[:at], *index.shape, *rest[at:]))
-    block = source.layout.strides[at : at + index.layout.ndim]
-    if len(merge_dims(index.shape, (index.layout.strides, block))[0]) > 1:
-        source = contiguous(source)
+    if source.layout.numel == 0:
+        return x if inplace else clone(x)
+    if index.layout.ndim > 1:  # source and index must be walked in one loop
+        block = source.layout.strides[at : at + index.layout.ndim]
+        if len(merge_dims(index.shape, (index.layout.strides, block))[0]) > 1:
+            source = contiguous(source)
     result: Array = put_rows(
         x, index, source, dims=dims, at=at, negative=negative, combine=combine, inplace=inplace
     )
@@ -259,9 +266,11 @@ scatter_elements = Writer("scatter_elements", _plan_scatter)
 
 def scatter(
     op: str, x: Array, index: Array, source: Array, dim: int, combine: str = "set",
-    inplace: bool = False,
+    inplace: bool = False, checked: bool = False,
 ) -> Array:  # fmt: skip
     """Combine ``source[i, j, …]`` with ``x[index[i, j, …], j, …]`` for ``dim`` 0, in index order.
+
+    ``checked`` says that the index is known to be in bounds.
 
     Raises:
         RuntimeError: ranks differ, or the index is larger than ``source``, or than ``x`` beside
@@ -276,7 +285,8 @@ def scatter(
             f"{op}: Expected index {list(index.shape)} to be no larger than src "
             f"{list(source.shape)} in any dimension"
         )
-    check_index(op, index, dim, x.shape[dim])
+    if not checked:
+        check_index(op, index, dim, x.shape[dim])
     result: Array = scatter_elements(
         x, index, source, dim=dim, combine=combine, inplace=inplace
     )
@@ -294,9 +304,7 @@ def _plan_linear(*indices: Layout, steps: Shape, wraps: Shape) -> Plan:
 linear_index = Op("linear_index", _plan_linear)
 
 
-def _joined(
-    op: str, x: Layout, indices: Indices
-) -> tuple[Shape, int, Array]:
+def _joined(op: str, x: Layout, indices: Indices, checked: bool) -> tuple[Shape, int, Array]:
     """(indexed dims, where their result goes, one index): of several, offsets into ``x``."""
     dims = tuple(d for d, i in enumerate(indices) if i is not None)
     given = [i for i in indices if i is not None]
@@ -306,7 +314,8 @@ def _joined(
     shape = _common_shape(op, [i.shape for i in given])
     ready = []
     for dim, index in zip(dims, given, strict=True):
-        check_index(op, index, dim, x.shape[dim], negative=True)
+        if not checked:
+            check_index(op, index, dim, x.shape[dim], negative=True)
         ready.append(contiguous(view.expand(index, shape=shape)))
     steps = tuple(x.strides[d] for d in dims)
     wraps = tuple(x.shape[d] for d in dims)
@@ -335,7 +344,7 @@ def index_get(x: Array, indices: Indices) -> Array:
     Raises:
         IndexError: an index is out of bounds, or they do not broadcast.
     """
-    dims, at, index = _joined("index", x.layout, indices)
+    dims, at, index = _joined("index", x.layout, indices, False)
     if len(dims) == 1:
         return take("index", x, index, dims[0], negative=True)
     out: Array = take_rows(x, index, dims=dims, at=at, negative=False)[0]
@@ -343,9 +352,12 @@ def index_get(x: Array, indices: Indices) -> Array:
 
 
 def index_put(
-    x: Array, indices: Indices, values: Array, accumulate: bool = False, inplace: bool = False
-) -> Array:
+    x: Array, indices: Indices, values: Array, accumulate: bool = False, inplace: bool = False,
+    checked: bool = False,
+) -> Array:  # fmt: skip
     """Write or add ``values``, broadcast, at ``x[indices]``, in row-major order of the indices.
+
+    ``checked`` says that the indices are known to be in bounds.
 
     Raises:
         IndexError: an index is out of bounds, or they do not broadcast; nothing was written.
@@ -353,9 +365,9 @@ def index_put(
     combine = "sum" if accumulate else "set"
     if not inplace:  # offsets hold for one set of strides: copy first
         x = clone(x)
-    dims, at, index = _joined("index_put", x.layout, indices)
+    dims, at, index = _joined("index_put", x.layout, indices, checked)
     if len(dims) == 1:
-        return put("index_put", x, index, values, dims[0], combine, inplace=True, negative=True)
+        return put("index_put", x, index, values, dims[0], combine, True, True, checked)
     return _put(x, index, values, dims, at, combine, inplace=True, negative=False)
 
 

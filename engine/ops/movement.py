@@ -29,8 +29,8 @@ class Box(NamedTuple):
     operand: int = 0
 
 
-def _plan(out: Layout, boxes: list[Box]) -> Plan:
-    """Copy every box into ``out``."""
+def _plan(out: Layout, boxes: list[Box], operands: int = 1) -> Plan:
+    """Copy every box of the ``operands`` into ``out``."""
     family = kernel("movement", out.device)
     width = out.itemsize
     moves = []
@@ -40,7 +40,7 @@ def _plan(out: Layout, boxes: list[Box]) -> Plan:
         sizes, strides = merge_dims(box.sizes, (box.strides, out.strides))
         move = family.copy(width, sizes, *strides)
         moves.append((box.operand, box.start * width, box.target * width, move))
-    if len(moves) == 1 and moves[0][:3] == (0, 0, 0):
+    if operands == len(moves) == 1 and moves[0][1:3] == (0, 0):
         return Plan((out,), moves[0][3])
 
     def launch(*addresses: int) -> None:
@@ -91,7 +91,9 @@ def _cat_plan(*layouts: Layout, dim: int) -> Plan:
     used = [(k, x) for k, x in enumerate(layouts) if x.shape != (0,)]
     for k, x in enumerate(layouts):
         if x.ndim == 0:
-            raise RuntimeError(f"cat: zero-dimensional tensor (at position {k}) cannot be concatenated")
+            raise RuntimeError(
+                f"cat: zero-dimensional tensor (at position {k}) cannot be concatenated"
+            )
     if not used:
         normalize_dim("cat", dim, 1)
         return Plan((layouts[0],), lambda *args: None)
@@ -113,7 +115,7 @@ def _cat_plan(*layouts: Layout, dim: int) -> Plan:
     for k, x in used:
         boxes.append(Box(x.shape, 0, x.strides, at * out.strides[axis], k))
         at += x.shape[axis]
-    return _plan(out, boxes)
+    return _plan(out, boxes, len(layouts))
 
 
 def _stack_plan(*layouts: Layout, dim: int) -> Plan:
@@ -137,7 +139,7 @@ def _stack_plan(*layouts: Layout, dim: int) -> Plan:
         )
         for k, x in enumerate(layouts)
     ]
-    return _plan(out, boxes)
+    return _plan(out, boxes, len(layouts))
 
 
 _cat = Op("cat", _cat_plan)
@@ -227,7 +229,9 @@ Pairs = tuple[tuple[int, int], ...]  # per dimension, elements before and after;
 def _padded(x: Layout, pairs: Pairs) -> Layout:
     shape = tuple(n + before + after for n, (before, after) in zip(x.shape, pairs, strict=True))
     if any(n < 0 for n in shape):
-        raise RuntimeError(f"pad: the result has a negative size; got {x.describe()} padded to {shape}")
+        raise RuntimeError(
+            f"pad: the result has a negative size; got {x.describe()} padded to {shape}"
+        )
     return layout(shape, x.dtype, x.device)
 
 
@@ -255,9 +259,7 @@ def _constant_plan(x: Layout, pairs: Pairs) -> Plan:
     return Plan((out,), launch)
 
 
-def _fill(
-    out: Layout, ranges: list[tuple[int, int]]
-) -> tuple[int, Callable[..., None]] | None:
+def _fill(out: Layout, ranges: list[tuple[int, int]]) -> tuple[int, Callable[..., None]] | None:
     """(byte offset, launch) that fills a box of ``out``; None for an empty box."""
     sizes = tuple(high - low for low, high in ranges)
     if any(n <= 0 for n in sizes):

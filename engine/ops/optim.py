@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-
 from tilegrad.engine.array import Array, Layout, empty_layout, layout
 from tilegrad.engine.dispatch import kernel, same_device
 from tilegrad.engine.dtype import float32
 from tilegrad.engine.ops import elementwise
 from tilegrad.engine.shape import permutation_of
 from tilegrad.kernels.updates import UPDATES
-
 
 _SCALAR = layout((), float32)
 

@@ -54,9 +54,7 @@ def draw(
     """
     source = default_generator if generator is None else generator
     place = source.reserve(blocks(name, dtype, numel(shape)))
-    made: Array = _DRAWS[name](
-        params=(*place, *params), shape=shape, dtype=dtype, device=device
-    )
+    made: Array = _DRAWS[name](params=(*place, *params), shape=shape, dtype=dtype, device=device)
     return made
 
 

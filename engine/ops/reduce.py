@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, Layout, contiguous_strides, layout
-from tilegrad.engine.dispatch import Op, Plan, kernel
+from tilegrad.engine.dispatch import Op, Plan, _modes, kernel
 from tilegrad.engine.dtype import DType
+from tilegrad.engine.memory import allocate
 from tilegrad.engine.ops.elementwise import OPS, cast, clone, full, scalar
 from tilegrad.engine.shape import Shape, merge_dims, numel, reduced_shape
 from tilegrad.kernels.monoids import MONOIDS
 
 _NEEDS_ELEMENTS = ("amax", "amin")
+_TRUTH = ("any", "all")
 
 
 def result_dtype(name: str, dtype: DType) -> DType:
     """Dtype of the reduction ``name`` of elements of ``dtype``."""
-    if name in ("any", "all"):
+    if name in _TRUTH:
         return dt.bool_
     if name in _NEEDS_ELEMENTS or dtype.is_floating_point:
         return dtype
@@ -60,7 +63,36 @@ def _empty(name: str, x: Layout, dims: Shape) -> Exception:
     )
 
 
-REDUCTIONS = {name: Op(name, partial(_plan, name)) for name in MONOIDS}
+class Reduction(Op):
+    """An op of one monoid: ``op(x, [center], params=(p,), dims=…, keepdim=…)``.
+
+    Its plans are kept by the layout of ``x`` alone, which settles that of the center.
+    """
+
+    __slots__ = ()
+
+    def run(
+        self, arrays: tuple[Array, ...], params: tuple[Any, ...], metadata: dict[str, Any]
+    ) -> Array:
+        return self.fast(arrays, params[0], metadata["dims"], metadata["keepdim"])
+
+    def fast(self, arrays: tuple[Array, ...], p: float, dims: Shape, keepdim: bool) -> Array:
+        """:meth:`run` without a dictionary."""
+        key = (arrays[0].layout, dims, keepdim)
+        plan = self.plans.get(key)
+        if plan is None:
+            plan = self._make_plan(key, arrays, {"dims": dims, "keepdim": keepdim})
+        storage = allocate(plan.nbytes)
+        made = Array(plan.outs[0], storage, storage.address)
+        if plan.scratch:
+            parts = allocate(plan.scratch)
+            plan.launch(*[a.address for a in arrays], storage.address, parts.address, p)
+        else:
+            plan.launch(*[a.address for a in arrays], storage.address, p)
+        return made
+
+
+REDUCTIONS = {name: Reduction(name, partial(_plan, name)) for name in MONOIDS}
 
 
 def reduce(
@@ -76,7 +108,17 @@ def reduce(
     ``center``: a row-major array shaped as the result, for a centred reduction. ``p``: divides a
     sum; is subtracted from the count in a variance.
     """
-    if name in ("any", "all") and x.layout.dtype is not dt.bool_:
+    if _modes or (x.layout.dtype is dt.bool_) is not (name in _TRUTH):
+        return _reduce_indirectly(name, x, dims, keepdim, center, p)
+    arrays = (x,) if center is None else (x, center)
+    return REDUCTIONS[name].fast(arrays, p, dims, keepdim)
+
+
+def _reduce_indirectly(
+    name: str, x: Array, dims: Shape, keepdim: bool, center: Array | None, p: float
+) -> Array:
+    """Past the modes, and with the casts that bool needs."""
+    if name in _TRUTH:
         x = cast(x, dt.bool_)
     elif x.layout.dtype is dt.bool_ and name in _NEEDS_ELEMENTS:
         return cast(reduce(name, cast(x, dt.uint8), dims, keepdim), dt.bool_)

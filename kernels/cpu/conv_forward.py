@@ -142,14 +142,14 @@ def convolve(dtype: str) -> tuple[Callable[..., None], str]:
         groups, inputs, outputs = p[GROUPS], p[INPUTS], p[OUTPUTS]
         pitch = f[PITCH]
         frame = frames + size * task * p[FRAME_ELEMENTS]
-        copied = -1
+        copied, block = -1, -1
         for unit in range(task * p[PER_TASK], min(p[UNIT_COUNT], (task + 1) * p[PER_TASK])):
             part = unit // p[ROW_BLOCKS] // p[JOBS]
             item, h0 = part // p[BLOCKS], part % p[BLOCKS] * p[BLOCK_ROWS]
             if part != copied:
                 x = pointer(x_ + size * item * inputs * p[X_CHANNEL], T)
-                fill(x, p[X_CHANNEL], pointer(frame, T), f, inputs, h0)
-                copied = part
+                fill(x, p[X_CHANNEL], pointer(frame, T), f, inputs, h0, h0 != block)
+                copied, block = part, h0
             j = pointer(plan + 8 * (JOBS_AT + JOB * (unit // p[ROW_BLOCKS] % p[JOBS])), np.int64)
             h1 = min(h0 + p[BLOCK_ROWS], j[COUNT + 1])
             if h1 <= h0:
@@ -287,7 +287,7 @@ def plan_frame(work: Pass) -> tuple[Frame, int]:
     block = -(-counts[1] // -(-counts[1] // block))
     return Frame(
         work.size, work.stride, work.before, shifts, ends[0], block + extra, pitch, 1, zeros,
-        zeros, flat,
+        zeros + W, flat,
     ), block  # fmt: skip
 
 

@@ -13,13 +13,22 @@ In the other two dimensions, input ``i`` of stride ``s`` is put at ``q`` of *pha
 from __future__ import annotations
 
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from tilegrad.kernels.cpu.emit import (
+    emit_loop,
+    head_value,
+    llvm_vector,
+    load_value,
+    shuffle_value,
+    splat_value,
+    store_value,
+)
 from tilegrad.kernels.cpu.memory import pointer
-from tilegrad.kernels.cpu.vector import head, lanes, load_masked, splat, store
-from tilegrad.kernels.function import DeviceFunction, inline
+from tilegrad.kernels.cpu.vector import full_vector
+from tilegrad.kernels.function import DeviceFunction, inline, intrinsic
 from tilegrad.kernels.window import Triple
 
 # Places in a frame's part of a plan, an array of int64.
@@ -37,8 +46,8 @@ class Frame(NamedTuple):
         shifts: per copy of a row, which (padded) input comes first.
         depths, rows, pitch: extent of an item in memory.
         items: how many of them a channel holds of each phase, one after the other.
-        zeros: elements after the last that are set to zero, whole vectors.
-        slack: elements after the last, ``zeros`` or more.
+        zeros: elements after the last that are set to zero.
+        slack: elements after the last, at least a vector more, that a store may spill to.
         flat: whether there is one copy only, whose rows serve all shifts.
     """
 
@@ -121,43 +130,196 @@ def taps(kernel: Triple, dilation: Triple) -> list[Triple]:
     ]
 
 
+@intrinsic
+def clear(typing, frame, at, count):  # type: ignore[no-untyped-def]
+    """Zeros from ``frame[at]`` on, whole vectors of them: ``count`` or a few more."""
+    from numba import types
+
+    n = types.intp
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        from llvmlite import ir
+
+        frame, at, count = args
+        kind = llvm_vector(full_vector(sig.args[0].dtype))
+        size = count.type
+
+        def body(carried: list[Any]) -> list[Any]:
+            target, left = carried
+            store_value(builder, ir.Constant(kind, None), target)
+            return [
+                builder.gep(target, [size(kind.count)]), builder.sub(left, size(kind.count))
+            ]  # fmt: skip
+
+        more = lambda carried: builder.icmp_signed(">", carried[1], size(0))  # noqa: E731
+        emit_loop(builder, [builder.gep(frame, [at]), count], more, body, rolled=True)
+        return context.get_dummy_value()
+
+    return types.void(frame, n, n), codegen
+
+
+@intrinsic
+def copy_rows(typing, x, start, step, stride, first, last, frame, at, pitch, rows):  # type: ignore[no-untyped-def]
+    """``frame[at + r * pitch + q] = x[start + r * step + q * stride]`` if ``first <= q < last``.
+
+    The other ``q < pitch`` are set to zero, and so may be a few after the last row. The loops stay
+    rolled: their counts are small, and preparing for large ones would cost more than it saves.
+    """
+    from numba import types
+
+    n = types.intp
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        x, start, step, stride, first, last, frame, at, pitch, rows = args
+        kind = llvm_vector(full_vector(sig.args[0].dtype))
+        size = rows.type
+        x, frame = builder.gep(x, [start]), builder.gep(frame, [at])
+        source = _Rows(builder, kind, x, step, stride, first, last)
+        one, two = (builder.icmp_signed("==", stride, size(s)) for s in (1, 2))
+
+        def chunk(carried: list[Any]) -> list[Any]:
+            """One vector of every row, from the right: a row's last may spill into the next row."""
+            (q,) = carried
+            target = builder.gep(frame, [q])
+            with builder.if_else(one) as (near, far):
+                with near:
+                    source.copy(q, target, pitch, rows, source.adjacent)
+                with far, builder.if_else(two) as (pairs, apart):
+                    with pairs:
+                        source.copy(q, target, pitch, rows, source.alternate)
+                    with apart:
+                        source.copy(q, target, pitch, rows, source.apart)
+            return [builder.sub(q, size(kind.count))]
+
+        with builder.if_else(source.is_one_row(pitch)) as (together, singly):
+            with together:
+                source.copy_together(frame, pitch, rows)
+            with singly:
+                more = lambda carried: builder.icmp_signed(">=", carried[0], size(0))  # noqa: E731
+                right = builder.and_(builder.sub(pitch, size(1)), size(-kind.count))
+                emit_loop(builder, [right], more, chunk, rolled=True)
+        return context.get_dummy_value()
+
+    return types.void(x, n, n, n, n, n, frame, n, n, n), codegen
+
+
+class _Rows(NamedTuple):
+    """Emits reads of vectors from rows; see :func:`copy_rows`."""
+
+    builder: Any
+    kind: Any
+    x: Any
+    step: Any
+    stride: Any
+    first: Any
+    last: Any
+
+    def copy(self, q: Any, target: Any, pitch: Any, rows: Any, read: Any) -> None:
+        """The vector at column ``q`` of every row."""
+        builder, size = self.builder, rows.type
+        count = self.kind.count
+        first, last = (builder.sub(end, q) for end in (self.first, self.last))
+        inside = builder.not_(head_value(builder, first, count))
+        inside = builder.and_(inside, head_value(builder, last, count))
+        first = builder.select(builder.icmp_signed(">", first, size(0)), first, size(0))
+        last = builder.select(builder.icmp_signed("<", last, size(count)), last, size(count))
+        source = builder.gep(self.x, [builder.mul(q, self.stride)])
+
+        def body(carried: list[Any]) -> list[Any]:
+            source, target, left = carried
+            store_value(builder, read(source, inside, first, last), target)
+            source, target = builder.gep(source, [self.step]), builder.gep(target, [pitch])
+            return [source, target, builder.sub(left, size(1))]
+
+        more = lambda carried: builder.icmp_signed(">", carried[2], size(0))  # noqa: E731
+        emit_loop(builder, [source, target, rows], more, body, rolled=True)
+
+    def is_one_row(self, pitch: Any) -> Any:
+        """Whether rows follow each other without a gap, and a vector sees the same of each."""
+        builder, size = self.builder, pitch.type
+        near = builder.icmp_signed("==", self.stride, size(1))
+        near = builder.and_(near, builder.icmp_signed("==", self.step, pitch))
+        fits = builder.and_(
+            builder.icmp_signed("<=", pitch, size(self.kind.count)),
+            builder.icmp_signed("==", builder.and_(pitch, builder.sub(pitch, size(1))), size(0)),
+        )
+        return builder.and_(near, builder.or_(fits, self.is_whole(pitch)))
+
+    def is_whole(self, pitch: Any) -> Any:
+        """Whether nothing of a row is left out."""
+        builder = self.builder
+        return builder.and_(
+            builder.icmp_signed("<=", self.first, pitch.type(0)),
+            builder.icmp_signed(">=", self.last, pitch),
+        )
+
+    def copy_together(self, target: Any, pitch: Any, rows: Any) -> None:
+        """All rows at once; see :meth:`is_one_row`."""
+        from llvmlite import ir
+
+        builder, size, count = self.builder, pitch.type, self.kind.count
+        lane = ir.Constant(ir.VectorType(size, count), list(range(count)))
+        column = builder.and_(lane, splat_value(builder, builder.sub(pitch, size(1)), count))
+        inside = builder.icmp_signed(">=", column, splat_value(builder, self.first, count))
+        last = builder.icmp_signed("<", column, splat_value(builder, self.last, count))
+        whole = splat_value(builder, self.is_whole(pitch), count)
+        inside = builder.or_(builder.and_(inside, last), whole)
+
+        def body(carried: list[Any]) -> list[Any]:
+            source, target, left = carried
+            store_value(builder, load_value(builder, source, self.kind, inside), target)
+            moved = [builder.gep(p, [size(count)]) for p in (source, target)]
+            return [*moved, builder.sub(left, size(count))]
+
+        start = [self.x, target, builder.mul(rows, pitch)]
+        more = lambda carried: builder.icmp_signed(">=", carried[2], size(count))  # noqa: E731
+        source, target, left = emit_loop(builder, start, more, body, rolled=True)
+        inside = builder.and_(inside, head_value(builder, left, count))
+        store_value(builder, load_value(builder, source, self.kind, inside), target)
+
+    def adjacent(self, source: Any, inside: Any, first: Any, last: Any) -> Any:
+        """Elements that follow each other."""
+        return load_value(self.builder, source, self.kind, inside)
+
+    def alternate(self, source: Any, inside: Any, first: Any, last: Any) -> Any:
+        """Every other element."""
+        from llvmlite import ir
+
+        builder, count = self.builder, self.kind.count
+        nowhere = ir.Constant(inside.type, None)
+        halves = []
+        for half in range(2):
+            order = [(half * count + e) // 2 if e % 2 == 0 else count for e in range(count)]
+            mask = shuffle_value(builder, inside, nowhere, order)
+            at = builder.gep(source, [self.stride.type(half * count)])
+            halves.append(load_value(builder, at, self.kind, mask))
+        return shuffle_value(builder, *halves, list(range(0, 2 * count, 2)))
+
+    def apart(self, source: Any, inside: Any, first: Any, last: Any) -> Any:
+        """Elements ``stride`` apart, one after the other."""
+        from llvmlite import ir
+
+        builder = self.builder
+
+        def body(carried: list[Any]) -> list[Any]:
+            lane, values = carried
+            at = builder.gep(source, [builder.mul(lane, self.stride)])
+            values = builder.insert_element(values, builder.load(at), lane)
+            return [builder.add(lane, lane.type(1)), values]
+
+        more = lambda carried: builder.icmp_signed("<", carried[0], last)  # noqa: E731
+        start = [first, ir.Constant(self.kind, None)]
+        return emit_loop(builder, start, more, body, rolled=True)[1]
+
+
 def copier(dtype: str) -> DeviceFunction:
-    """``fill(x, x_channel, frame, plan, channels, row)``: copy ``channels`` channels of an item.
+    """``fill(x, x_channel, frame, plan, channels, row, fresh)``: copy ``channels`` channels of an item.
 
     ``x`` points to the first channel, whose channels are ``x_channel`` elements apart; ``frame`` to
     where the item goes in the first channel. ``row`` is the ``q`` of the first row.
     """
-    T = np.dtype(dtype).type
-    W = lanes(dtype)
 
-    @inline
-    def clear(frame, at, count):  # type: ignore[no-untyped-def]
-        nothing = splat(T(0))
-        for i in range(0, count, W):
-            store(frame, at + i, nothing)
-
-    @inline
-    def copy_rows(x, start, step, first, last, frame, at, pitch, rows):  # type: ignore[no-untyped-def]
-        nothing = splat(T(0))
-        # from the right, for what the last store of a row spills over into the next row
-        for i in range((pitch - 1) // W * W, -1, -W):
-            inside = head(T, last - i) & ~head(T, first - i)
-            for r in range(rows):
-                values = load_masked(x, start + i + r * step, inside, nothing)
-                store(frame, at + i + r * pitch, values)
-
-    @inline
-    def gather_rows(x, start, step, stride, first, last, frame, at, pitch, rows):  # type: ignore[no-untyped-def]
-        for r in range(rows):
-            to, of = at + r * pitch, start + r * step
-            for q in range(first):
-                frame[to + q] = T(0)
-            for q in range(first, last):
-                frame[to + q] = x[of + q * stride]
-            for q in range(last, pitch):
-                frame[to + q] = T(0)
-
-    def fill(x, x_channel, frame, p, channels, row):  # type: ignore[no-untyped-def]
+    def fill(x, x_channel, frame, p, channels, row, fresh):  # type: ignore[no-untyped-def]
         D, H, width = p[SIZE], p[SIZE + 1], p[SIZE + 2]
         sd, sh, sw = p[STRIDE], p[STRIDE + 1], p[STRIDE + 2]
         rows, pitch, copies = p[ROWS], p[PITCH], p[COPIES]
@@ -171,27 +333,23 @@ def copier(dtype: str) -> DeviceFunction:
                         valid = 3 * copies + 2 * fh
                         top = min(rows, max(0, table[valid] - row))
                         end = max(top, min(rows, table[valid + 1] - row))
-                        h = (row + top) * sh + fh - p[BEFORE + 1]
-                        to = at
-                        for q in range(p[DEPTHS]):
-                            d = q * sd + fd - p[BEFORE]
+                        start = c * x_channel + column
+                        start += ((row + top) * sh + fh - p[BEFORE + 1]) * width
+                        to, d = at, fd - p[BEFORE]
+                        for _ in range(p[DEPTHS]):
                             if d < 0 or d >= D:
-                                top, end = rows, rows
-                            start = c * x_channel + (d * H + h) * width + column
-                            clear(frame, to, top * pitch)
-                            if sw == 1:
-                                copy_rows(
-                                    x, start, sh * width, first, last, frame, to + top * pitch,
-                                    pitch, end - top,
-                                )  # fmt: skip
+                                if fresh:
+                                    clear(frame, to, rows * pitch + p[ZEROS])
                             else:
-                                gather_rows(
-                                    x, start, sh * width, sw, first, last, frame,
-                                    to + top * pitch, pitch, end - top,
+                                if fresh:
+                                    clear(frame, to, top * pitch)
+                                    clear(frame, to + end * pitch, (rows - end) * pitch + p[ZEROS])
+                                copy_rows(
+                                    x, start + d * H * width, sh * width, sw, first, last,
+                                    frame, to + top * pitch, pitch, end - top,
                                 )  # fmt: skip
-                            clear(frame, to + end * pitch, (rows - end) * pitch)
                             to += rows * pitch
-                        clear(frame, to, p[ZEROS])
+                            d += sd
                         at += p[PHASE]
 
     return inline(fill)

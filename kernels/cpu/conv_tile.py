@@ -9,12 +9,13 @@ pixels themselves, which is the gradient of the weights.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from tilegrad.kernels.cpu import jit
 from tilegrad.kernels.cpu.emit import (
     emit_loop,
     fma_value,
+    head_value,
     llvm_vector,
     load_value,
     shuffle_value,
@@ -130,11 +131,14 @@ def _add_up(
 
 
 @intrinsic
-def correlate_pixels(typing, y, y_row, x, offsets, steps, rows, out, out_column):  # type: ignore[no-untyped-def]
-    """``out[j, i] += sum over p of y[i, p] * x[offsets[j] + p]`` for ``i < rows``, ``j < WIDTH``.
+def correlate_pixels(
+    typing, y, y_row, y_item, x, x_item, offsets, items, pixels, rows, out, out_column
+):  # type: ignore[no-untyped-def]
+    """``out[j, i] += sum over n, p of y[n, i, p] * x[n, offsets[j] + p]`` for ``j < WIDTH``.
 
-    ``p`` runs over ``steps`` vectors of pixels; lanes are summed apart and added up at the end, in
-    pairs. Rows of ``y`` are ``y_row`` elements apart, columns of ``out`` are ``out_column`` apart.
+    ``i`` runs over ``rows``, ``n`` over ``items`` and ``p`` over ``pixels`` that follow each other.
+    Lanes are summed apart and added up at the end, in pairs. What ``x`` holds beyond the last pixel
+    must be finite. The strides are ``y_row``, ``y_item``, ``x_item`` and ``out_column``.
     """
     from numba import types
 
@@ -142,21 +146,35 @@ def correlate_pixels(typing, y, y_row, x, offsets, steps, rows, out, out_column)
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
         kind = llvm_vector(full_vector(sig.args[0].dtype))
-        _emit_pixels(builder, kind, *args)
+        _emit_pixels(builder, kind, _Pixels(*args))
         return context.get_dummy_value()
 
-    return types.void(y, n, x, offsets, n, n, out, n), codegen
+    return types.void(y, n, n, x, n, offsets, n, n, n, out, n), codegen
 
 
-def _emit_pixels(
-    builder: Any, kind: Any, y: Any, y_row: Any, x: Any, offsets: Any, steps: Any, rows: Any,
-    out: Any, out_column: Any,
-) -> None:  # fmt: skip
-    size = rows.type
+class _Pixels(NamedTuple):
+    """LLVM values; see :func:`correlate_pixels`."""
+
+    y: Any
+    y_row: Any
+    y_item: Any
+    x: Any
+    x_item: Any
+    offsets: Any
+    items: Any
+    pixels: Any
+    rows: Any
+    out: Any
+    out_column: Any
+
+
+def _emit_pixels(builder: Any, kind: Any, given: _Pixels) -> None:
+    size = given.rows.type
     columns = [
-        builder.gep(x, [builder.load(builder.gep(offsets, [size(j)]))]) for j in range(WIDTH)
+        builder.gep(given.x, [builder.load(builder.gep(given.offsets, [size(j)]))])
+        for j in range(WIDTH)
     ]
-    state = [y, out, rows]
+    state = [given.y, given.out, given.rows]
     for height in heights():
 
         def more(state: list[Any], height: int = height) -> Any:
@@ -164,38 +182,47 @@ def _emit_pixels(
 
         def body(state: list[Any], height: int = height) -> list[Any]:
             y, out, left = state
-            lines = [builder.gep(y, [builder.mul(y_row, size(i))]) for i in range(height)]
-            made = _pixel_sums(builder, kind, lines, columns, steps)
+            lines = [builder.gep(y, [builder.mul(given.y_row, size(i))]) for i in range(height)]
+            made = _pixel_sums(builder, kind, lines, columns, given)
             for j in range(WIDTH):
-                column = builder.gep(out, [builder.mul(out_column, size(j))])
+                column = builder.gep(out, [builder.mul(given.out_column, size(j))])
                 _add_lanes(builder, made[j::WIDTH], column)
-            y = builder.gep(y, [builder.mul(y_row, size(height))])
+            y = builder.gep(y, [builder.mul(given.y_row, size(height))])
             return [y, builder.gep(out, [size(height)]), builder.sub(left, size(height))]
 
         state = emit_loop(builder, state, more, body)
 
 
 def _pixel_sums(
-    builder: Any, kind: Any, lines: list[Any], columns: list[Any], steps: Any
+    builder: Any, kind: Any, lines: list[Any], columns: list[Any], given: _Pixels
 ) -> list[Any]:
     """The sums over pixels of each of ``lines`` with each of ``columns``, lanes apart."""
     from llvmlite import ir
 
-    size, width = steps.type, len(columns)
+    size, width, W = given.rows.type, len(columns), kind.count
 
     def step(carried: list[Any]) -> list[Any]:
-        at, left, *sums = carried
-        line = [load_value(builder, builder.gep(column, [at]), kind) for column in columns]
+        of_y, of_x, left, *sums = carried
+        inside = head_value(builder, left, W)
+        line = [load_value(builder, builder.gep(column, [of_x]), kind) for column in columns]
         new = []
         for row, y in enumerate(lines):
-            factor = load_value(builder, builder.gep(y, [at]), kind)
+            factor = load_value(builder, builder.gep(y, [of_y]), kind, inside)
             for j, values in enumerate(line):
                 new.append(fma_value(builder, factor, values, sums[row * width + j]))
-        return [builder.add(at, size(kind.count)), builder.sub(left, size(1)), *new]
+        of_y, of_x = (builder.add(at, size(W)) for at in (of_y, of_x))
+        return [of_y, of_x, builder.sub(left, size(W)), *new]
+
+    def item(carried: list[Any]) -> list[Any]:
+        of_y, of_x, left, *sums = carried
+        more = lambda carried: builder.icmp_signed(">", carried[2], size(0))  # noqa: E731
+        sums = emit_loop(builder, [of_y, of_x, given.pixels, *sums], more, step)[3:]
+        of_y, of_x = builder.add(of_y, given.y_item), builder.add(of_x, given.x_item)
+        return [of_y, of_x, builder.sub(left, size(1)), *sums]
 
     zeros = [ir.Constant(kind, None)] * (len(lines) * width)
-    more = lambda carried: builder.icmp_signed(">", carried[1], size(0))  # noqa: E731
-    return emit_loop(builder, [size(0), steps, *zeros], more, step)[2:]
+    more = lambda carried: builder.icmp_signed(">", carried[2], size(0))  # noqa: E731
+    return emit_loop(builder, [size(0), size(0), given.items, *zeros], more, item)[3:]
 
 
 def _add_lanes(builder: Any, vectors: list[Any], out: Any) -> None:

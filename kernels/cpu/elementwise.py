@@ -39,11 +39,27 @@ def map_rows_body(task, {addresses}, {params}table, total, chunk):
 {steps}
         count = min(inner - column, end - position)
 {hoisted}
-        for i in range(count):
-            write(out, o{last}{out_step}, formula({values}))
+{loop}
         position += count
         row += 1
         column = 0
+"""
+
+_LOOP = """
+        for i in range(count):
+            write(out, {target}, formula({values}))
+"""
+# of a formula with a cheaper twin (tilegrad.kernels.function.mostly)
+_MOSTLY_LOOP = """
+        common = True
+        for i in range(count):
+            common &= when({values})
+        if common:
+            for i in range(count):
+                write(out, {target}, near({values}))
+        else:
+            for i in range(count):
+                write(out, {target}, formula({values}))
 """
 
 
@@ -78,12 +94,14 @@ def map_rows(  # type: ignore[no-untyped-def]
     source = _BODY.format(
         addresses=", ".join(f"a{k}" for k in range(last + 1)),
         params="".join(f"p{k}, " for k in range(params)),
-        last=last,
-        out_step=step[pattern[last]].format(k=last),
-        values=", ".join(values),
+        loop=(_MOSTLY_LOOP if formula.near else _LOOP).format(
+            target=f"o{last}" + step[pattern[last]].format(k=last), values=", ".join(values)
+        ),
         **{name: "\n".join(" " * indent[name] + line for line in lines[name]) for name in indent},
     )
     scope = {"formula": formula, "pointer": pointer, "read": read, "write": write}
+    if formula.near:
+        scope["near"], scope["when"] = formula.near
     body = function_from_source(source, "map_rows_body", {**scope, **kinds, "int64": np.int64})
     return body, "i" * (last + 1) + letter * params + "iii"
 

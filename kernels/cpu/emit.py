@@ -110,6 +110,16 @@ def _bytes(kind: Any) -> int:
     return int({"float": 4, "double": 8}.get(str(kind)) or kind.width // 8)
 
 
+def prefetch_value(builder: Any, at: Any) -> None:
+    """Ask for the cache line of an element; any address is allowed."""
+    from llvmlite import ir
+
+    word = ir.IntType(32)
+    at = builder.bitcast(at, ir.IntType(8).as_pointer())
+    arguments = [at, word(0), word(3), word(1)]  # read, keep in every level, data
+    call_llvm(builder, "llvm.prefetch.p0", ir.VoidType(), arguments)
+
+
 def shuffle_value(builder: Any, a: Any, b: Any, order: list[int]) -> Any:
     """Lanes ``order`` of the concatenation of ``a`` and ``b``."""
     from llvmlite import ir
@@ -133,12 +143,35 @@ def fold_lanes(builder: Any, vector: Any, combine: Any) -> Any:
 
 def transposed(builder: Any, block: list[Any]) -> list[Any]:
     """The columns of a square block of row vectors: log2(lanes) rounds of pairwise exchanges."""
-    block, count = list(block), len(block)
+    return _exchanged(builder, block, len(block))
+
+
+def load_transposed(builder: Any, rows: list[Any], kind: Any) -> list[Any]:
+    """The columns of the square block whose rows start at these element pointers.
+
+    Halves of rows are loaded to where they belong, which saves a round of exchanges.
+    """
+    from llvmlite import ir
+
+    half, order = kind.count // 2, list(range(kind.count))
+    half_kind = ir.VectorType(kind.element, half)
+    columns: list[list[Any]] = [[], []]
+    for pair in zip(rows[:half], rows[half:], strict=True):
+        for start, block in zip((0, half), columns, strict=True):
+            places = [builder.gep(row, [ir.IntType(64)(start)]) for row in pair]
+            a, b = (load_value(builder, place, half_kind) for place in places)
+            block.append(shuffle_value(builder, a, b, order))
+    return [line for block in columns for line in _exchanged(builder, block, half)]
+
+
+def _exchanged(builder: Any, block: list[Any], size: int) -> list[Any]:
+    """Bits of the row number exchanged with those of the lane number, below bit ``size``."""
+    block, count = list(block), block[0].type.count
     bit = 1
-    while bit < count:  # exchange bit `bit` of the row number with that of the lane number
+    while bit < size:
         low = [lane if not lane & bit else (lane ^ bit) + count for lane in range(count)]
         high = [lane | bit if not lane & bit else lane + count for lane in range(count)]
-        for row in range(count):
+        for row in range(len(block)):
             if not row & bit:
                 a, b = block[row], block[row | bit]
                 block[row] = shuffle_value(builder, a, b, low)
@@ -147,8 +180,13 @@ def transposed(builder: Any, block: list[Any]) -> list[Any]:
     return block
 
 
-def emit_loop(builder: Any, start: list[Any], more: Any, body: Any) -> list[Any]:
-    """``while more(values): values = body(values)`` with the values carried in registers."""
+def emit_loop(
+    builder: Any, start: list[Any], more: Any, body: Any, rolled: bool = False
+) -> list[Any]:
+    """``while more(values): values = body(values)`` with the values carried in registers.
+
+    LLVM does not unroll it if it is to stay ``rolled``.
+    """
     before = builder.block
     inside = builder.append_basic_block("loop")
     after = builder.append_basic_block("loop.end")
@@ -157,7 +195,9 @@ def emit_loop(builder: Any, start: list[Any], more: Any, body: Any) -> list[Any]
     carried = [builder.phi(value.type) for value in start]
     following = body(carried)
     last = builder.block
-    builder.cbranch(more(following), inside, after)
+    back = builder.cbranch(more(following), inside, after)
+    if rolled:
+        back.set_metadata("llvm.loop", _rolled(builder.module))
     for phi, first, value in zip(carried, start, following):
         phi.add_incoming(first, before)
         phi.add_incoming(value, last)
@@ -169,3 +209,13 @@ def emit_loop(builder: Any, start: list[Any], more: Any, body: Any) -> list[Any]
         phi.add_incoming(value, last)
         result.append(phi)
     return result
+
+
+def _rolled(module: Any) -> Any:
+    """Metadata of a loop that is not to be unrolled; its first operand must be itself."""
+    from llvmlite import ir
+
+    option = module.add_metadata(["llvm.loop.unroll.disable"])
+    node = ir.MDValue(module, [option], name=str(len(module.metadata)))
+    node.operands = (node, option)
+    return node

@@ -64,15 +64,16 @@ def tasks_for(total: int) -> tuple[int, int]:
 
 
 @kernel
-def gather_rows(width: int, mode: str):  # type: ignore[no-untyped-def]
+def gather_rows(width: int, mode: str, wraps: bool):  # type: ignore[no-untyped-def]
     """``out[p] = x[origin(p) + step * index[…]]`` over the output's elements ``p``, row-major.
 
     ``mode`` describes the inner dimension: ``row``: one index, consecutive elements; ``each``:
-    consecutive indices; ``any``: any strides. An index outside ``[-wrap, size)`` reads the first
-    element instead, and sets ``flag``.
+    consecutive indices; ``any``: any strides. ``wraps``: negative indices count from ``wrap``.
+    An index that is then outside ``[0, size)`` reads the last element instead, and sets ``flag``.
     """
     T = np.dtype(f"u{width}").type
     row, each = mode == "row", mode == "each"
+    U = np.uint64
 
     def gather_rows_body(task, a0, a1, a2, a3, a4, total, chunk, step, size, wrap):  # type: ignore[no-untyped-def]
         x, index, out = pointer(a0, T), pointer(a1, np.int64), pointer(a2, T)
@@ -87,7 +88,8 @@ def gather_rows(width: int, mode: str):  # type: ignore[no-untyped-def]
         column = position - line * inner
         plane = line // middle
         line -= plane * middle
-        bad = 0
+        last = U(size - 1)  # a negative index is larger, as unsigned
+        largest = U(0)
         while position < end:
             x_plane, j_plane = walk(table, plane, xs), walk(table, plane, js)
             while line < middle and position < end:
@@ -96,26 +98,26 @@ def gather_rows(width: int, mode: str):  # type: ignore[no-untyped-def]
                 count = min(inner - column, end - position)
                 if row:
                     j = index[j_at]
-                    j += wrap if j < 0 else 0
-                    out_of = (j < 0) | (j >= size)
-                    bad |= out_of
-                    x_at += 0 if out_of else j * step
+                    if wraps:
+                        j += (j >> 63) & wrap
+                    largest = max(largest, U(j))
+                    x_at += np.int64(min(U(j), last)) * step
                     for k in range(count):
                         write(out, position + k, read(x, x_at + k))
                 else:
                     for k in range(count):
                         j = read(index, j_at + k) if each else read(index, j_at + k * j_step)
-                        j += wrap if j < 0 else 0
-                        out_of = (j < 0) | (j >= size)
-                        bad |= out_of
-                        j = 0 if out_of else j
-                        write(out, position + k, read(x, x_at + k * x_step + j * step))
+                        if wraps:
+                            j += (j >> 63) & wrap
+                        largest = max(largest, U(j))
+                        at = x_at + k * x_step + np.int64(min(U(j), last)) * step
+                        write(out, position + k, read(x, at))
                 position += count
                 column = 0
                 line += 1
             line = 0
             plane += 1
-        if bad:
+        if largest > last:
             flag[0] = 1
 
     return gather_rows_body, "iiiiiiiiii"
@@ -160,7 +162,7 @@ def gather(
     total = 1
     for n in sizes:
         total *= n
-    function = gather_rows.build(itemsize, mode)
+    function = gather_rows.build(itemsize, mode, wrap != 0)
     table = _walk_table(sizes, x_strides, index_strides)
     where = table.ctypes.data
     tasks, chunk = tasks_for(total)
@@ -211,13 +213,13 @@ COMBINE = {"set": put, "sum": plus, "prod": times, "amax": larger, "amin": small
 
 
 @kernel
-def scatter_rows(dtype: str, combine: DeviceFunction, mode: str):  # type: ignore[no-untyped-def]
+def scatter_rows(dtype: str, combine: DeviceFunction, mode: str, wraps: bool):  # type: ignore[no-untyped-def]
     """``out[…] = combine(out[…], source[…])`` at ``origin + step * index[…]``, in index order.
 
     Loops: outer positions, then the middle dimension, then the inner one, or the task's share of
     it. Different outer positions, and different shares, write different elements. ``mode`` is
     ``row`` if the inner dimension has one index and consecutive elements, else ``any``.
-    The indices must be in bounds.
+    ``wraps``: negative indices count from ``wrap``. The indices must be in bounds.
     """
     T = np.dtype(dtype).type
     row = mode == "row"
@@ -245,14 +247,18 @@ def scatter_rows(dtype: str, combine: DeviceFunction, mode: str):  # type: ignor
                 v_at = v_plane + line * table[vs + dims]
                 if row:
                     j = read(index, j_at)
-                    o_at += (j + wrap if j < 0 else j) * step
+                    if wraps:
+                        j += (j >> 63) & wrap
+                    o_at += j * step
                     for k in range(count):
                         value = combine(out[o_at + k], read(source, v_at + k))
                         write(out, o_at + k, value)
                 else:
                     for k in range(count):
                         j = read(index, j_at + k * j_step)
-                        at = o_at + k * o_step + (j + wrap if j < 0 else j) * step
+                        if wraps:
+                            j += (j >> 63) & wrap
+                        at = o_at + k * o_step + j * step
                         write(out, at, combine(out[at], read(source, v_at + k * v_step)))
 
     return scatter_rows_body, "iiiiiiiii"
@@ -296,7 +302,7 @@ def scatter(
     table = _walk_table(sizes, o, j, v)
     where = table.ctypes.data
     mode = "row" if not lines_last and (j[-1], o[-1], v[-1]) == (0, 1, 1) else "any"
-    function = scatter_rows.build(dtype, COMBINE[combine], mode)
+    function = scatter_rows.build(dtype, COMBINE[combine], mode, wrap != 0)
     share = max(1, planes * CHUNK // total, -(-planes // TASKS))
     tasks = -(-planes // share) * -(-sizes[-1] // columns)
 
@@ -318,12 +324,15 @@ def _storage_form(dtype: str, combine: str) -> tuple[str, str]:
 
 
 def _column_share(total: int, columns: int, outer: list[int]) -> int:
-    """Columns per task: all of them if the work is small or the outer positions are many."""
+    """Columns per task: all of them if the work is small or the outer positions are many, else an
+    eighth, but no fewer than 32 and no more than 256.
+    """
     planes = 1
     for n in outer:
         planes *= n
-    wanted = min(-(-total // CHUNK), -(-16 // planes))
-    return max(COLUMNS, -(-columns // max(1, wanted) // COLUMNS) * COLUMNS)
+    if total < 2 * CHUNK or planes >= 16:
+        return max(columns, 1)
+    return max(32, min(256, -(-columns // 8 // COLUMNS) * COLUMNS))
 
 
 # ------------------------------------------------------------------------------- the index itself

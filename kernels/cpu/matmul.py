@@ -1,7 +1,7 @@
 """Matrix products ``out = x @ y`` of float32, float64 and integers, with batches, bias and strides.
 
 A row of the result does not depend on how many other rows there are, on the batch or on the number
-of threads: the order of summation follows from K alone (and from x lying along memory if N is 1).
+of threads: the order of summation follows from K alone, or for N = 1 from K and the layout of x.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ ACROSS = 32  # rows of x up to which columns of y along memory are transposed on
 SERIAL = 1 << 20  # multiply-adds below which a second thread costs more than it gives
 TASK = 1 << 19  # multiply-adds that are worth a task of their own
 LARGE_TASK = 1 << 25  # multiply-adds of a task where there is no lack of them
-LEAN = 4
 TASKS = 16  # enough tasks to share out evenly
+LEAN = 4  # how much wider than tall a task may be: every column of tasks gathers x again
 ALIAS = 4096  # bytes: rows a multiple of this apart compete for the same few places in a cache
 FAR = 3 << 20  # bytes of y from which its rows are better packed: it has left the L2 cache
 
@@ -169,7 +169,7 @@ def _plan(problem: _Problem) -> np.ndarray:
     k, p = kernels, np.zeros(kernels.PLAN, np.int64)
     p[[k.ROWS, k.COLS, k.DEPTH]] = problem.M, problem.N, problem.K
     p[k.INNER_DEPTH] = kernels.inner_block(problem.K)
-    p[k.INNER_ITEMS], p[k.ACCUMULATE] = ([1] + problem.batch)[-1], problem.accumulate
+    p[k.INNER_ITEMS], p[k.ACCUMULATE] = [1, *problem.batch][-1], problem.accumulate
     x, y, out = ((0,) * (4 - len(s)) + s for s in problem.strides)
     p[[k.X_OUTER, k.X_INNER, k.X_ROW, k.X_STEP]] = x
     p[[k.Y_OUTER, k.Y_INNER, k.Y_STEP, k.Y_COL]] = y
@@ -183,7 +183,9 @@ def _prepare_integers(problem: _Problem) -> tuple[Launch, int]:
     function, address = kernels.integers.build(problem.dtype), plan.ctypes.data
     small = tasks * problem.N * problem.K < SERIAL
 
-    def launch(x: int, y: int, out: int, scratch: int = 0, bias: int = 0, keep: Any = plan) -> None:
+    def launch(
+        x: int, y: int, out: int, scratch: int = 0, bias: int = 0, _plan: Any = plan
+    ) -> None:
         function(x, y, out, bias, address, tasks, 0 if small else jit.get_num_threads())
 
     return launch, 0
@@ -203,7 +205,7 @@ def _prepare_floats(problem: _Problem, choice: _Choice) -> tuple[Launch, int]:
         pack, scratch_bytes = _prepare_pack(p, problem)
 
         def launch(
-            x: int, y: int, out: int, scratch: int = 0, bias: int = 0, keep: Any = p
+            x: int, y: int, out: int, scratch: int = 0, bias: int = 0, _plan: Any = p
         ) -> None:
             threads = 0 if small else jit.get_num_threads()
             pack(y, scratch, threads)
@@ -212,14 +214,14 @@ def _prepare_floats(problem: _Problem, choice: _Choice) -> tuple[Launch, int]:
     elif choice.swap:
 
         def launch(
-            x: int, y: int, out: int, scratch: int = 0, bias: int = 0, keep: Any = p
+            x: int, y: int, out: int, scratch: int = 0, bias: int = 0, _plan: Any = p
         ) -> None:
             function(y, x, out, bias, address, tasks, 0 if small else jit.get_num_threads())
 
     else:
 
         def launch(
-            x: int, y: int, out: int, scratch: int = 0, bias: int = 0, keep: Any = p
+            x: int, y: int, out: int, scratch: int = 0, bias: int = 0, _plan: Any = p
         ) -> None:
             function(x, y, out, bias, address, tasks, 0 if small else jit.get_num_threads())
 
@@ -231,7 +233,7 @@ def _prepare_pack(p: np.ndarray, problem: _Problem) -> tuple[Launch, int]:
     k, N, K = kernels, problem.N, problem.K
     width = k.PANEL * lanes(problem.dtype)
     panels = -(-N // width)
-    outer, inner = ([1, 1] + problem.batch)[-2:]
+    outer, inner = [1, 1, *problem.batch][-2:]
     steps = tuple(int(p[place]) for place in (k.Y_STEP, k.Y_COL, k.Y_OUTER, k.Y_INNER))
     outer, inner = outer if steps[2] else 1, inner if steps[3] else 1  # one copy serves a broadcast
     tasks, function = outer * inner * panels, k.pack.build(problem.dtype)

@@ -65,8 +65,8 @@ def _output_scope(module):  # type: ignore[no-untyped-def]
 def local(dtype: str, count: int) -> Intrinsic:
     """The intrinsic for a pointer to ``count`` elements of the task's own, on the stack.
 
-    ``buffer = local("float32", 256)`` outside the body, ``p = buffer()`` inside. Contents are
-    undefined; every call gives the same memory.
+    ``buffer = local("float32", 256)`` outside the body, ``p = buffer()`` inside: each such place has
+    memory of its own, the same on every pass. Contents are undefined.
     """
 
     def emitter(typing):  # type: ignore[no-untyped-def]

@@ -8,9 +8,9 @@ runs along another dimension than the target, square tiles are transposed in reg
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-
 from tilegrad.kernels.cpu.emit import load_value, store_value, transposed
 from tilegrad.kernels.cpu.jit import get_num_threads, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write
@@ -106,7 +106,7 @@ def transpose_tile(typing, x, i0, x_step, out, o0, out_step):  # type: ignore[no
         source, first, step, target, start, out_step = args
         vector = ir.VectorType(ir.IntType(x.dtype.bitwidth), edge)
 
-        def place(base, origin, stride, row):  # type: ignore[no-untyped-def]
+        def place(base: Any, origin: Any, stride: Any, row: int) -> Any:
             offset = builder.mul(stride, ir.Constant(stride.type, row))
             return builder.gep(base, [builder.add(origin, offset)])
 
@@ -216,7 +216,7 @@ def _spread(
         threads = get_num_threads() if tasks > 1 else 0
         function(x, out, where, units, chunk, tasks, threads)
 
-    launch.table = table  # type: ignore[attr-defined] - the address must outlive the launch
+    launch.table = table  # type: ignore[attr-defined]  # must outlive the launch
     return launch
 
 

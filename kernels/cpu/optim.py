@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
-
 from tilegrad.kernels.cpu.jit import get_num_threads, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write
 from tilegrad.kernels.function import function_from_source
@@ -164,5 +163,6 @@ def optim_step(rule: str, dtype: str, sizes: tuple[int, ...]) -> Callable[..., N
             count(*hypers, table, rows, 1, 0)
         update(*hypers, table, where, order, tasks, get_num_threads() if tasks > 1 else 0)
 
-    launch.tables = (spans, starts)  # type: ignore[attr-defined] - must outlive the launch
+    # their memory must live as long as the launch
+    launch.tables = (spans, starts)  # type: ignore[attr-defined]
     return launch

@@ -59,7 +59,8 @@ def product(dtype: str, way: str) -> tuple[Callable[..., None], str]:
     """
     T = np.dtype(dtype).type
     size, W = np.dtype(dtype).itemsize, lanes(dtype)
-    across, vectors = way == "across", {"row": ROW_PANEL, "across": 1}.get(way, PANEL)
+    gathers, across = way == "direct", way == "across"
+    vectors = {"row": ROW_PANEL, "across": 1}.get(way, PANEL)
     NR, NP = vectors * W, PANEL * W
     tiles = {"row": (1,), "across": (8, 4, 2, 1)}.get(way, heights())
     wide = strip(vectors, tiles, across)
@@ -90,7 +91,7 @@ def product(dtype: str, way: str) -> tuple[Callable[..., None], str]:
                 for i in range(row, row_end, x_block):
                     rows = min(x_block, row_end - i)
                     a, ar = pointer(xi + size * (i * xr + k * xk), T), xr
-                    if p[GATHER] != 0:
+                    if gathers and p[GATHER] != 0:
                         copy_rows(a, xr, copy, copy_row, rows, depth)
                         a, ar = copy, copy_row
                     j = col

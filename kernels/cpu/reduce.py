@@ -39,7 +39,8 @@ Sizes = tuple[int, ...]
 GRAIN = 1 << 15  # elements a task handles at least; fewer in all: no threads
 TASKS = 64
 BLOCK = 4096  # elements combined in the input's precision, in 4 vectors of partial totals
-COLUMNS = 256  # totals a column task keeps
+COLUMNS = 1024  # totals a column task keeps
+FLUSH = 64  # rows combined in the input's precision
 NARROW = 8  # fewer adjacent outputs than this are not worth a column task
 
 
@@ -60,11 +61,11 @@ _ACROSS = {add: hsum, larger: hmax, smaller: hmin, multiply: hproduct}
 def offset(index, ndim, sizes, strides):  # type: ignore[no-untyped-def]
     """Elements between the first element and number ``index`` of a strided block."""
     total = 0
-    for axis in range(ndim - 1, -1, -1):
+    for axis in range(ndim - 1, 0, -1):
         above = index // sizes[axis]
         total += (index - above * sizes[axis]) * strides[axis]
         index = above
-    return total
+    return total + index * strides[0] if ndim else 0
 
 
 @kernel
@@ -96,7 +97,7 @@ def rows(name: str, dtype: str, out_dtype: str, way: str):  # type: ignore[no-un
             return a
 
     else:
-        run = _float_run(name, dtype, way)
+        run = float_run(name, dtype, way)
 
     def body(task, x, center, out, table, units, per, R, chunk, n, s, chunks, p):  # type: ignore[no-untyped-def]
         t = pointer(table, np.int64)
@@ -107,28 +108,32 @@ def rows(name: str, dtype: str, out_dtype: str, way: str):  # type: ignore[no-un
         r_sizes = pointer(table + 16 + 16 * kept, np.int64)
         r_strides = pointer(table + 16 + 16 * kept + 8 * outer, np.int64)
         for unit in range(task * per, min(units, (task + 1) * per)):
-            o = unit // chunks
-            r = (unit - o * chunks) * chunk
+            o, r, row, column = unit, 0, 0, 0
+            if chunks > 1:
+                o = unit // chunks
+                r = (unit - o * chunks) * chunk
+                row = r // n
+                column = r - row * n
             end = min(R, r + chunk)
             c = T(read(centers, o)) if centred else T(0)
             base = offset(o, kept, k_sizes, k_strides)
             total = start
             while r < end:
-                row = r // n
-                column = r - row * n
                 count = min(n - column, end - r)
                 at = base + column * s + offset(row, outer, r_sizes, r_strides)
                 total = D(combine(total, D(run(source, at, count, s, c, first))))
                 r += count
+                row += 1
+                column = 0
             if chunks == 1:
                 write(targets, o, O(finish(total, R, p)))
             else:
-                partial[unit] = total
+                partial[(unit - o * chunks) * (units // chunks) + o] = total
 
     return body, signature
 
 
-def _float_run(name: str, dtype: str, way: str) -> Any:
+def float_run(name: str, dtype: str, way: str) -> Any:
     """``run(x, at, count, s, c, identity)``: a run of floats combined in four vectors of lanes."""
     monoid = MONOIDS[name]
     lift, combine = monoid.lift, monoid.combine
@@ -190,8 +195,9 @@ def _float_run(name: str, dtype: str, way: str) -> Any:
 def columns(name: str, dtype: str, out_dtype: str):  # type: ignore[no-untyped-def]
     """Reduce over rows of adjacent elements, up to ``COLUMNS`` of them in a unit.
 
-    Eight rows are combined before they are added to the totals. A unit is one of ``chunks`` pieces,
-    ``chunk`` rows long, of a block of columns; ``n`` rows have the stride ``s``.
+    Four rows at a time are combined into a row of parts, and every ``FLUSH`` rows these into the
+    totals. A unit is one of ``chunks`` pieces, ``chunk`` rows long, of a block of columns; ``n``
+    rows have the stride ``s``.
     """
     monoid = MONOIDS[name]
     lift, combine, centred = monoid.lift, monoid.combine, monoid.centred
@@ -199,21 +205,14 @@ def columns(name: str, dtype: str, out_dtype: str):  # type: ignore[no-untyped-d
     finish = monoid.finishing(total_dtype)
     T, A = np.dtype(dtype).type, np.dtype(block_dtype).type
     D, O = np.dtype(total_dtype).type, np.dtype(out_dtype).type
-    start = monoid.identity(total_dtype)
-    totals, center_row = local(total_dtype, COLUMNS), local(dtype if centred else "float64", COLUMNS)
-    block = COLUMNS
+    start, none = monoid.identity(total_dtype), monoid.identity(block_dtype)
+    totals, parts = local(total_dtype, COLUMNS), local(block_dtype, COLUMNS)
+    center_row = local(dtype if centred else "float64", COLUMNS)
+    block, flush = COLUMNS, FLUSH
 
     @inline
-    def at_center(c, j):  # type: ignore[no-untyped-def]
-        return T(c[j]) if centred else T(0)
-
-    @inline
-    def pair(x, i, s, c):  # type: ignore[no-untyped-def]
-        return A(combine(A(lift(read(x, i), c)), A(lift(read(x, i + s), c))))
-
-    @inline
-    def four(x, i, s, c):  # type: ignore[no-untyped-def]
-        return A(combine(pair(x, i, s, c), pair(x, i + 2 * s, s, c)))
+    def lifted(x, i, c, j):  # type: ignore[no-untyped-def]
+        return A(lift(read(x, i + j), T(c[j]) if centred else T(0)))
 
     def body(task, x, center, out, table, units, per, R, chunk, n, s, chunks, width, p):  # type: ignore[no-untyped-def]
         t = pointer(table, np.int64)
@@ -223,7 +222,7 @@ def columns(name: str, dtype: str, out_dtype: str):  # type: ignore[no-untyped-d
         k_sizes, k_strides = pointer(table + 16, np.int64), pointer(table + 16 + 8 * kept, np.int64)
         r_sizes = pointer(table + 16 + 16 * kept, np.int64)
         r_strides = pointer(table + 16 + 16 * kept + 8 * outer, np.int64)
-        held, c = totals(), center_row()
+        total, part, c = totals(), parts(), center_row()
         blocks = (width + block - 1) // block
         outputs = units // (chunks * blocks) * width
         for unit in range(task * per, min(units, (task + 1) * per)):
@@ -234,33 +233,45 @@ def columns(name: str, dtype: str, out_dtype: str):  # type: ignore[no-untyped-d
             size = min(block, width - column)
             first = o * width + column
             for j in range(size):
-                held[j] = start
+                total[j] = start
+                part[j] = none
                 if centred:
                     c[j] = read(centers, first + j)
             base = offset(o, kept, k_sizes, k_strides) + column
+            since = 0
             r = piece * chunk
             end = min(R, r + chunk)
             while r < end:
                 row = r // n
-                count = min(n - (r - row * n), end - r)
+                count = min(n - (r - row * n), end - r, flush - since)
                 at = base + (r - row * n) * s + offset(row, outer, r_sizes, r_strides)
-                for i in range(0, count - 7, 8):
+                for i in range(0, count - 3, 4):
                     q = at + i * s
                     for j in range(size):
-                        v = A(combine(four(source, q + j, s, at_center(c, j)), four(source, q + 4 * s + j, s, at_center(c, j))))
-                        write(held, j, D(combine(held[j], D(v))))
-                for i in range(count - count % 8, count):
+                        v = A(combine(lifted(source, q, c, j), lifted(source, q + s, c, j)))
+                        w = A(
+                            combine(
+                                lifted(source, q + 2 * s, c, j), lifted(source, q + 3 * s, c, j)
+                            )
+                        )
+                        write(part, j, A(combine(part[j], A(combine(v, w)))))
+                for i in range(count - count % 4, count):
                     q = at + i * s
                     for j in range(size):
-                        v = A(lift(read(source, q + j), at_center(c, j)))
-                        write(held, j, D(combine(held[j], D(v))))
+                        write(part, j, A(combine(part[j], lifted(source, q, c, j))))
+                since += count
                 r += count
+                if since == flush or r == end:
+                    since = 0
+                    for j in range(size):
+                        total[j] = D(combine(total[j], D(part[j])))
+                        part[j] = none
             if chunks == 1:
                 for j in range(size):
-                    write(targets, first + j, O(finish(held[j], R, p)))
+                    write(targets, first + j, O(finish(total[j], R, p)))
             else:
                 for j in range(size):
-                    partial[piece * outputs + first + j] = held[j]
+                    partial[piece * outputs + first + j] = total[j]
 
     return body, "iiiiiiiiiiiid"
 
@@ -268,24 +279,27 @@ def columns(name: str, dtype: str, out_dtype: str):  # type: ignore[no-untyped-d
 @kernel
 def combine_parts(name: str, dtype: str, out_dtype: str):  # type: ignore[no-untyped-def]
     """Combine ``chunks`` totals of each output, in order; part k of output o is at
-    ``o * o_step + k * k_step``.
+    ``k * outputs + o``.
     """
     monoid = MONOIDS[name]
     combine, total_dtype = monoid.combine, monoid.total_dtype(dtype)
     finish = monoid.finishing(total_dtype)
     D, O = np.dtype(total_dtype).type, np.dtype(out_dtype).type
-    start = monoid.identity(total_dtype)
+    start, block, row = monoid.identity(total_dtype), COLUMNS, local(total_dtype, COLUMNS)
 
-    def body(task, parts, out, outputs, chunks, o_step, k_step, count, p):  # type: ignore[no-untyped-def]
-        source, targets = pointer(parts, D), pointer(out, O)
-        for o in range(outputs):
-            total = start
+    def body(task, parts, out, outputs, chunks, count, p):  # type: ignore[no-untyped-def]
+        source, targets, total = pointer(parts, D), pointer(out, O), row()
+        for first in range(0, outputs, block):
+            size = min(block, outputs - first)
+            for j in range(size):
+                total[j] = start
             for k in range(chunks):
-                total = D(combine(total, source[o * o_step + k * k_step]))
-            write(targets, o, O(finish(total, count, p)))
+                for j in range(size):
+                    write(total, j, D(combine(total[j], read(source, k * outputs + first + j))))
+            for j in range(size):
+                write(targets, first + j, O(finish(total[j], count, p)))
 
-    return body, "iiiiiiid"
-
+    return body, "iiiiid"
 
 
 @kernel
@@ -389,7 +403,6 @@ def reduce(
         function = columns.build(name, dtype, out_dtype)
         table = _table((kept[0][:-1], kept[1][:-1]), reduced)
         shape: tuple[int, ...] = (R, split.chunk, n, s, split.chunks, width)
-        o_step, k_step = 1, outputs
     else:
         split = _Split(outputs, R, outputs, BLOCK, 1)
         floats = monoid.block_dtype(dtype) == dtype and np.dtype(dtype).kind == "f"
@@ -397,30 +410,35 @@ def reduce(
         function = rows.build(name, dtype, out_dtype, way)
         table = _table(kept, reduced)
         shape = (R, split.chunk, n, s, split.chunks)
-        o_step, k_step = split.chunks, 1
     call = (table.ctypes.data, split.units, split.per, *shape)
-    tasks, threads = split.tasks, (get_num_threads if split.tasks > 1 else _serial)
-
-    def whole(x: int, center: int, out: int, p: float) -> None:
-        function(x, center, out, *call, p, tasks, threads())
-
+    tasks = split.tasks
     if split.chunks > 1:
         second = combine_parts.build(name, dtype, out_dtype)
-        sizes = (outputs, split.chunks, o_step, k_step, R)
+        sizes = (outputs, split.chunks, R)
 
-        def in_parts(x: int, center: int, out: int, parts: int, p: float) -> None:
-            function(x, center, parts, *call, p, tasks, threads())
+        def launch(*where: Any) -> None:
+            x, center, out, parts, p = where if len(where) == 5 else (where[0], 0, *where[1:])
+            function(x, center, parts, *call, p, tasks, get_num_threads())
             second(parts, out, *sizes, p, 1, 0)
 
-    run = in_parts if split.chunks > 1 else whole
-    launch = run if monoid.centred else lambda x, *rest: run(x, 0, *rest)
-    launch.table = table  # type: ignore[attr-defined] - the address must outlive the launch
-    parts_bytes = outputs * split.chunks * np.dtype(monoid.total_dtype(dtype)).itemsize
-    return launch, parts_bytes if split.chunks > 1 else 0
+        launch.table = table  # type: ignore[attr-defined] - the address must outlive the launch
+        return launch, outputs * split.chunks * np.dtype(monoid.total_dtype(dtype)).itemsize
+    launch = _whole(function, call, tasks, monoid.centred)
+    launch.table = table  # type: ignore[attr-defined]
+    return launch, 0
 
 
-def _serial() -> int:
-    return 0
+def _whole(
+    function: Callable[..., None], call: tuple[int, ...], tasks: int, centred: bool
+) -> Callable[..., None]:
+    """The launch of one kernel; the commonest, a small one, costs as little as it can."""
+    if centred:
+        return lambda x, center, out, p: function(
+            x, center, out, *call, p, tasks, get_num_threads() if tasks > 1 else 0
+        )
+    if tasks > 1:
+        return lambda x, out, p: function(x, 0, out, *call, p, tasks, get_num_threads())
+    return lambda x, out, p: function(x, 0, out, *call, p, 1, 0)
 
 
 def _table(kept: tuple[Sizes, Sizes], reduced: tuple[Sizes, Sizes]) -> np.ndarray:
@@ -457,10 +475,9 @@ def locate(
         units, per = outputs, max(1, GRAIN // n)
     call = (table.ctypes.data, units, per, *shape)
     tasks = -(-units // per)
-    threads = get_num_threads if tasks > 1 else _serial
 
     def launch(x: int, values: int, out: int) -> None:
-        function(x, values, out, *call, tasks, threads())
+        function(x, values, out, *call, tasks, get_num_threads() if tasks > 1 else 0)
 
     launch.table = table  # type: ignore[attr-defined] - the address must outlive the launch
     return launch

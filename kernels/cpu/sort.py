@@ -1,9 +1,8 @@
-"""Sorting, selecting and searching within rows.
+"""Sorting within rows.
 
 A row is turned into unsigned keys that order as its values do: NaN last, the two zeros equal, all
 reversed for descending order. Keys travel with the place they came from, and equal keys keep
-their order. Short rows are merge sorted, long ones radix sorted, least significant byte first;
-selection descends through the bytes, most significant first, and keeps one bucket each time.
+their order. Short rows are merge sorted, long ones radix sorted, least significant byte first.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
 from tilegrad.kernels.cpu.jit import get_num_threads, kernel
 from tilegrad.kernels.cpu.memory import pointer
 from tilegrad.kernels.function import DeviceFunction, inline
@@ -22,18 +20,19 @@ CHUNK = 1 << 12  # elements a task handles at least; fewer in all: no threads
 RADIX_FROM = 12  # elements in a row per byte of the key from which radix beats merge sort
 LIMIT = 1 << 32  # places are kept in 32 bits
 _RUN = 8  # elements sorted by insertion before merging
-_WORDS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
+WORDS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
-def _key_type(dtype: str) -> Any:
+def key_type(dtype: str) -> Any:
+    """The unsigned type of the keys of ``dtype``."""
     return np.uint64 if np.dtype(dtype).itemsize == 8 else np.uint32
 
 
-def _key_function(dtype: str) -> DeviceFunction:
+def key_function(dtype: str) -> DeviceFunction:
     """``key(x, i, flip)``: the key of element i; ``flip`` 0 ascends, all ones descend."""
     kind = np.dtype(dtype)
     bits = 8 * kind.itemsize
-    U, W = _key_type(dtype), np.uint64
+    U, W = key_type(dtype), np.uint64
     sign, everything = W(1 << (bits - 1)), W((1 << bits) - 1)
     none = W(0)
 
@@ -55,7 +54,7 @@ def _key_function(dtype: str) -> DeviceFunction:
         return U((W(x[i]) ^ flip) & everything)
 
     if kind.kind == "f":
-        infinity = W(int(np.array(np.inf, kind).view(_WORDS[kind.itemsize])))
+        infinity = W(int(np.array(np.inf, kind).view(WORDS[kind.itemsize])))
         return float_key
     return signed_key if kind.kind == "i" else unsigned_key
 
@@ -103,9 +102,9 @@ def merge_sort(k, p, k_other, p_other, n):  # type: ignore[no-untyped-def]
     return moved
 
 
-def _row_bytes(dtype: str, n: int) -> tuple[int, int]:
+def row_bytes(dtype: str, n: int) -> tuple[int, int]:
     """(bytes of one array of n keys, bytes of n places), each a multiple of 64."""
-    keys, places = np.dtype(_key_type(dtype)).itemsize * n, 4 * n
+    keys, places = np.dtype(key_type(dtype)).itemsize * n, 4 * n
     return -(-keys // 64) * 64, -(-places // 64) * 64
 
 
@@ -122,9 +121,9 @@ def sort_rows_by_merging(dtype: str):  # type: ignore[no-untyped-def]
     Arguments: addresses of x, values, indices (int64) and scratch; rows, row length, rows per
     task, flip of the keys, bytes of keys, bytes of places.
     """
-    word, U = _WORDS[np.dtype(dtype).itemsize], _key_type(dtype)
+    word, U = WORDS[np.dtype(dtype).itemsize], key_type(dtype)
     T = np.dtype(dtype).type if np.dtype(dtype).kind == "i" else word
-    key = _key_function(dtype)
+    key = key_function(dtype)
     index, small, W = np.int64, np.uint32, np.uint64
 
     def merging_body(task, a0, a1, a2, a3, rows, n, per_task, flip, key_bytes, place_bytes):  # type: ignore[no-untyped-def]
@@ -151,9 +150,9 @@ def sort_rows_by_merging(dtype: str):  # type: ignore[no-untyped-def]
 @kernel
 def sort_rows_by_radix(dtype: str):  # type: ignore[no-untyped-def]
     """As :func:`sort_rows_by_merging`; each task's scratch ends with :data:`_COUNTS` bytes."""
-    word, U = _WORDS[np.dtype(dtype).itemsize], _key_type(dtype)
+    word, U = WORDS[np.dtype(dtype).itemsize], key_type(dtype)
     T = np.dtype(dtype).type if np.dtype(dtype).kind == "i" else word
-    key, passes = _key_function(dtype), np.dtype(dtype).itemsize
+    key, passes = key_function(dtype), np.dtype(dtype).itemsize
     index, small, W = np.int64, np.uint32, np.uint64
     eight, low = np.uint64(8), np.uint64(255)
 
@@ -179,7 +178,7 @@ def sort_rows_by_radix(dtype: str):  # type: ignore[no-untyped-def]
                 here = 256 * digit
                 if counts[here + index((W(k[0]) >> shift) & low)] == n:
                     continue
-                total = index(0)
+                total: Any = index(0)
                 for bucket in range(here, here + 256):
                     total += counts[bucket]
                     counts[bucket] = total - counts[bucket]
@@ -205,286 +204,25 @@ def sort(dtype: str, rows: int, n: int, descending: bool) -> tuple[Callable[...,
     stably, and the bytes of scratch it needs.
     """
     if rows * n == 0:
-        return _nothing, 0
-    keys, places = _row_bytes(dtype, n)
+        return nothing, 0
+    keys, places = row_bytes(dtype, n)
     radix = n >= RADIX_FROM * np.dtype(dtype).itemsize
     function = (sort_rows_by_radix if radix else sort_rows_by_merging).build(dtype)
-    tasks, per_task = _split(rows, n)
+    tasks, per_task = split_rows(rows, n)
     flip = -1 if descending else 0
 
     def launch(x: int, values: int, indices: int, scratch: int) -> None:
         threads = get_num_threads() if tasks > 1 else 0 if n < CHUNK else 1
-        function(
-            x, values, indices, scratch, rows, n, per_task, flip, keys, places, tasks, threads
-        )
+        function(x, values, indices, scratch, rows, n, per_task, flip, keys, places, tasks, threads)
 
     return launch, tasks * (2 * (keys + places) + radix * _COUNTS)
 
 
-def _nothing(*args: int) -> None:
+def nothing(*args: int) -> None:
     """The launch of an op without elements."""
 
 
-def _split(rows: int, n: int) -> tuple[int, int]:
+def split_rows(rows: int, n: int) -> tuple[int, int]:
     """(tasks, rows per task), of the shape alone."""
     per_task = max(-(-CHUNK // n), -(-rows // TASKS))
     return -(-rows // per_task), per_task
-
-
-# --------------------------------------------------------------------------------------- selection
-
-
-def _select_function(dtype: str) -> DeviceFunction:
-    """``select(k, k_other, n, wanted)``: the ``wanted``-th smallest of n keys, counted from 0, and
-    how many are smaller. Both arrays are overwritten.
-    """
-    passes = np.dtype(dtype).itemsize
-    U, W = _key_type(dtype), np.uint64
-    none, one, eight = W(0), W(1), W(8)
-
-    @inline
-    def select(k, k_other, n, wanted):  # type: ignore[no-untyped-def]
-        found = none  # its leading bits, found one by one; counting vectorises, sorting does not
-        below = 0
-        left = n
-        for digit in range(passes - 1, -1, -1):
-            shift = eight * W(digit)
-            under = 0
-            for bit in range(7, -1, -1):
-                bound = U(found | one << (shift + W(bit)))
-                count = 0
-                for i in range(left):
-                    count += k[i] < bound
-                if below + count <= wanted:
-                    found = W(bound)
-                    under = count
-            kept = 0
-            for i in range(left):
-                key = k[i]
-                k_other[kept] = key
-                kept += W(key) >> shift == found >> shift
-            below += under
-            left = kept
-            k, k_other = k_other, k
-        return U(found), below
-
-    return select
-
-
-@kernel
-def top_rows(dtype: str):  # type: ignore[no-untyped-def]
-    """The values of the ``count`` smallest keys of each row, in order, and their places.
-
-    Arguments: addresses of x, values, indices (int64) and scratch; rows, row length, rows per
-    task, flip of the keys, bytes of keys, bytes of places, count.
-    """
-    word, U = _WORDS[np.dtype(dtype).itemsize], _key_type(dtype)
-    T = np.dtype(dtype).type if np.dtype(dtype).kind == "i" else word
-    key, select = _key_function(dtype), _select_function(dtype)
-    index, small, W = np.int64, np.uint32, np.uint64
-
-    def top_body(task, a0, a1, a2, a3, rows, n, per_task, flip, key_bytes, place_bytes, count):  # type: ignore[no-untyped-def]
-        x, values, indices = pointer(a0, T), pointer(a1, T), pointer(a2, index)
-        base = a3 + task * 2 * (key_bytes + place_bytes)
-        k, k_other = pointer(base, U), pointer(base + key_bytes, U)
-        p = pointer(base + 2 * key_bytes, small)
-        p_other = pointer(base + 2 * key_bytes + place_bytes, small)
-        for row in range(task * per_task, min(rows, task * per_task + per_task)):
-            start = row * n
-            for i in range(n):
-                k[i] = key(x, start + i, W(flip))
-            border, below = select(k, k_other, n, count - 1)
-            ties = count - below
-            taken = 0
-            for i in range(n):
-                one = key(x, start + i, W(flip))
-                if one <= border:
-                    if one < border or ties > 0:
-                        k[taken] = one
-                        p[taken] = small(i)
-                        taken += 1
-                    ties -= one == border
-            there = merge_sort(k, p, k_other, p_other, count)
-            result = p_other if there else p
-            for i in range(count):
-                place = index(result[i])
-                values[row * count + i] = x[start + place]
-                indices[row * count + i] = place
-
-    return top_body, "iiiiiiiiiii"
-
-
-@kernel
-def pick_rows(dtype: str):  # type: ignore[no-untyped-def]
-    """The value of one key of each row, and its place: the first, among equal ones.
-
-    Arguments: as :func:`top_rows`, without bytes of places; the last says which: from 0 on the
-    k-th smallest, -1 the lower median or, if there is one, the first NaN, -2 the lower median of
-    all that is no NaN.
-    """
-    word, U = _WORDS[np.dtype(dtype).itemsize], _key_type(dtype)
-    T = np.dtype(dtype).type if np.dtype(dtype).kind == "i" else word
-    key, select = _key_function(dtype), _select_function(dtype)
-    index, W = np.int64, np.uint64
-    float_like = np.dtype(dtype).kind == "f"
-    last = U((1 << 8 * np.dtype(dtype).itemsize) - 1)
-
-    def pick_body(task, a0, a1, a2, a3, rows, n, per_task, key_bytes, which):  # type: ignore[no-untyped-def]
-        x, values, indices = pointer(a0, T), pointer(a1, T), pointer(a2, index)
-        base = a3 + task * 2 * key_bytes
-        k, k_other = pointer(base, U), pointer(base + key_bytes, U)
-        for row in range(task * per_task, min(rows, task * per_task + per_task)):
-            start = row * n
-            missing = 0
-            for i in range(n):
-                one = key(x, start + i, W(0))
-                k[i] = one
-                missing += one == last
-            if not float_like:
-                missing = 0
-            wanted = which
-            if which < 0:
-                wanted = (n - 1) // 2
-                if missing > 0:
-                    wanted = n - missing if which == -1 else max(n - missing - 1, 0) // 2
-            border, _ = select(k, k_other, n, wanted)
-            place = 0
-            while key(x, start + place, W(0)) != border:
-                place += 1
-            values[row] = x[start + place]
-            indices[row] = place
-
-    return pick_body, "iiiiiiiii"
-
-
-def topk(
-    dtype: str, rows: int, n: int, count: int, largest: bool
-) -> tuple[Callable[..., None], int]:
-    """A launch ``(x, values, indices, scratch)`` of :func:`top_rows`, and its bytes of scratch."""
-    if rows * count == 0:
-        return _nothing, 0
-    function = top_rows.build(dtype)
-    keys, places = _row_bytes(dtype, n)
-    tasks, per_task = _split(rows, n)
-    flip = -1 if largest else 0
-
-    def launch(x: int, values: int, indices: int, scratch: int) -> None:
-        threads = get_num_threads() if tasks > 1 else 0 if n < CHUNK else 1
-        function(
-            x, values, indices, scratch, rows, n, per_task, flip, keys, places, count,
-            tasks, threads,
-        )  # fmt: skip
-
-    return launch, tasks * 2 * (keys + places)
-
-
-def pick(dtype: str, rows: int, n: int, which: int) -> tuple[Callable[..., None], int]:
-    """A launch ``(x, values, indices, scratch)`` of :func:`pick_rows`, and its bytes of scratch."""
-    if rows == 0:
-        return _nothing, 0
-    function = pick_rows.build(dtype)
-    keys, _ = _row_bytes(dtype, n)
-    tasks, per_task = _split(rows, n)
-
-    def launch(x: int, values: int, indices: int, scratch: int) -> None:
-        threads = get_num_threads() if tasks > 1 else 0 if n < CHUNK else 1
-        function(x, values, indices, scratch, rows, n, per_task, keys, which, tasks, threads)
-
-    return launch, tasks * 2 * keys
-
-
-# --------------------------------------------------------------------------------------- searching
-
-
-@kernel
-def search_rows(dtype: str):  # type: ignore[no-untyped-def]
-    """Where each value would go into its ascending row.
-
-    Arguments: addresses of the rows, the values, out (int64); row length, values per row, number
-    of rows (1: all values search the same), values per task, values in all, 1 to go behind equal
-    elements, else 0.
-    """
-    T = np.dtype(dtype).type
-    index = np.int64
-
-    def search_body(task, a0, a1, a2, n, per_row, rows, chunk, total, right):  # type: ignore[no-untyped-def]
-        border, values, out = pointer(a0, T), pointer(a1, T), pointer(a2, index)
-        for i in range(task * chunk, min(total, task * chunk + chunk)):
-            value = values[i]
-            base = i // per_row * n if rows > 1 else 0
-            low = base
-            high = base + n
-            while low < high:
-                middle = (low + high) // 2
-                here = border[middle]
-                passed = here > value if right else here >= value
-                if passed:
-                    high = middle
-                else:
-                    low = middle + 1
-            out[i] = low - base
-
-    return search_body, "iiiiiiiii"
-
-
-def searchsorted(
-    dtype: str, rows: int, n: int, values: int, right: bool
-) -> Callable[..., None]:
-    """A launch ``(rows, values, out)``: ``values`` searches in each of ``rows`` rows of n elements;
-    the values of one row stand together.
-    """
-    total = max(rows, 1) * values
-    if total == 0:
-        return _nothing
-    function = search_rows.build(dtype)
-    chunk = max(CHUNK, -(-total // TASKS))
-    tasks = -(-total // chunk)
-
-    def launch(borders: int, sought: int, out: int) -> None:
-        threads = get_num_threads() if tasks > 1 else 0
-        function(
-            borders, sought, out, n, values, rows, chunk, total, int(right), tasks, threads
-        )
-
-    return launch
-
-
-# -------------------------------------------------------------------------------------------- mode
-
-
-@kernel
-def mode_rows(dtype: str):  # type: ignore[no-untyped-def]
-    """The first longest run of each sorted row: its value, and the place of its last element.
-
-    Arguments: addresses of the sorted values and their places, of value and place; rows, length.
-    """
-    T = np.dtype(dtype).type
-    index = np.int64
-
-    def mode_body(task, a0, a1, a2, a3, rows, n):  # type: ignore[no-untyped-def]
-        x, places = pointer(a0, T), pointer(a1, index)
-        value, place = pointer(a2, T), pointer(a3, index)
-        for row in range(rows):
-            start = row * n
-            best = 0
-            run = 0
-            for i in range(start, start + n):
-                run = run + 1 if i > start and x[i] == x[i - 1] else 1
-                if run > best:
-                    best = run
-                    value[row] = x[i]
-                    place[row] = places[i]
-
-    return mode_body, "iiiiii"
-
-
-def mode(dtype: str, rows: int, n: int) -> Callable[..., None]:
-    """A launch ``(sorted values, places, value, place)`` of :func:`mode_rows`."""
-    if rows == 0:
-        return _nothing
-    function = mode_rows.build(dtype)
-
-    def launch(x: int, places: int, value: int, place: int) -> None:
-        function(x, places, value, place, rows, n, 1, 0)
-
-    return launch

@@ -10,7 +10,7 @@ Source: K. Goto and R. van de Geijn, "Anatomy of High-Performance Matrix Multipl
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any, NamedTuple
 
 from tilegrad.kernels.cpu import jit
@@ -20,10 +20,10 @@ from tilegrad.kernels.cpu.emit import (
     fold_lanes,
     head_value,
     llvm_vector,
+    load_transposed,
     load_value,
     splat_value,
     store_value,
-    transposed,
 )
 from tilegrad.kernels.cpu.vector import full_vector
 from tilegrad.kernels.function import Intrinsic, intrinsic
@@ -64,7 +64,7 @@ class _Form(NamedTuple):
     across: bool
 
 
-@lru_cache(maxsize=None)
+@cache
 def strip(vectors: int, tiles: tuple[int, ...], across: bool = False) -> Intrinsic:
     """The intrinsic for a strip of ``vectors`` vectors of columns and any number of rows::
 
@@ -76,15 +76,14 @@ def strip(vectors: int, tiles: tuple[int, ...], across: bool = False) -> Intrins
     of elements: ``x[i, k]`` is at ``i * x_row + k * x_step``, ``y[k, j]`` at ``k * y_step + j``,
     and ``out`` and ``seed`` have adjacent columns too. A null ``seed`` stands for zeros.
 
-    ``tiles`` are the heights of the tiles to use, largest first, 1 at the end; with none of them the
-    strip is left out.
-    With ``across``, ``y[k, j]`` is at ``k + j * y_step``: square blocks of it are transposed in
-    registers, and ``vectors`` is 1.
+    ``tiles`` are the heights of the tiles to use, largest first, 1 at the end; without any, the
+    intrinsic emits nothing. With ``across``, ``y[k, j]`` is at ``k + j * y_step``: square blocks of
+    it are transposed in registers, and ``vectors`` is 1.
     """
 
-    def emitter(
+    def emitter(  # type: ignore[no-untyped-def]
         typing, x, x_row, x_step, y, y_step, out, out_row, seed, seed_row, rows, depth, tail
-    ):  # type: ignore[no-untyped-def]
+    ):
         from numba import types
 
         n = types.intp
@@ -171,9 +170,8 @@ def _sums_across(builder: Any, form: _Form, given: _Operands, height: int) -> li
 
     def step(carried: list[Any]) -> list[Any]:
         x, y, left, *sums = carried
-        square = [load_value(builder, builder.gep(y, [offset]), kind) for offset in offsets]
-        lines = transposed(builder, square)
-        for k, line in enumerate(lines):
+        columns = [builder.gep(y, [offset]) for offset in offsets]
+        for k, line in enumerate(load_transposed(builder, columns, kind)):
             sums = add(builder.gep(x, [builder.mul(given.x_step, size(k))]), line, sums)
         x, y = builder.gep(x, [builder.mul(given.x_step, size(W))]), builder.gep(y, [size(W)])
         return [x, y, builder.sub(left, size(W)), *sums]
@@ -229,7 +227,7 @@ def _emit_results(
                     store_value(builder, value, place(given.out, given.out_row, number), mask)
 
 
-@lru_cache(maxsize=None)
+@cache
 def dots(tiles: tuple[int, ...]) -> Intrinsic:
     """The intrinsic for dot products of rows with one vector, both along memory::
 

@@ -20,7 +20,7 @@ registered when the first of these functions is met by the compiler.
 from __future__ import annotations
 
 import operator
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -34,23 +34,24 @@ from tilegrad.kernels.cpu.emit import (
     is_float,
     llvm_vector,
     load_value,
+    prefetch_value,
     splat_value,
     store_value,
     suffix,
-    transposed,
+    load_transposed,
 )
 from tilegrad.kernels.function import Intrinsic, intrinsic
 
 
 def lanes(dtype: Any) -> int:
     """Elements of ``dtype`` (a name or a NumPy type) in one vector register."""
-    return jit.simd_bits() // (8 * np.dtype(dtype).itemsize)
+    return int(jit.simd_bits() // (8 * np.dtype(dtype).itemsize))
 
 
 # ------------------------------------------------------------------------------------- the type
 
 
-@lru_cache(maxsize=None)
+@cache
 def vector_type(elem: Any, count: int) -> Any:
     """numba's type for ``count`` lanes of ``elem``, numba's scalar type."""
     return _vector_class()(elem, count)
@@ -68,19 +69,19 @@ def mask_type(vector: Any) -> Any:
     return vector_type(types.boolean, vector.count)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _vector_class() -> Any:
     from numba import types
     from numba.core.registry import cpu_target
     from numba.extending import models, register_model
 
-    class Vector(types.Type):
+    class Vector(types.Type):  # type: ignore[misc]
         def __init__(self, elem, count):  # type: ignore[no-untyped-def]
             self.elem, self.count = elem, count
             super().__init__(name=f"Vector({elem}, {count})")
 
     @register_model(Vector)
-    class _VectorModel(models.PrimitiveModel):
+    class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
         def __init__(self, manager, kind):  # type: ignore[no-untyped-def]
             super().__init__(manager, kind, llvm_vector(kind))
 
@@ -90,7 +91,7 @@ def _vector_class() -> Any:
 
 
 # (operator, instruction for floats, for integers, for masks); None: not defined
-_BINARY = (
+_BINARY: tuple[tuple[Any, ...], ...] = (
     (operator.add, "fadd", "add", None),
     (operator.sub, "fsub", "sub", None),
     (operator.mul, "fmul", "mul", None),
@@ -101,7 +102,10 @@ _BINARY = (
     (operator.lshift, None, "shl", None),
     (operator.rshift, None, "ashr", None),
 )
-_UNARY = ((operator.neg, "fneg", "neg", None), (operator.invert, None, "not_", "not_"))
+_UNARY: tuple[tuple[Any, ...], ...] = (
+    (operator.neg, "fneg", "neg", None),
+    (operator.invert, None, "not_", "not_"),
+)
 _COMPARE = (
     (operator.lt, "<"),
     (operator.le, "<="),
@@ -126,7 +130,7 @@ def _register_arithmetic(Vector: type, symbol: Any, instructions: list[Any], ari
     from numba.extending import lower_builtin
 
     @infer_global(symbol)
-    class _Typing(AbstractTemplate):
+    class _Typing(AbstractTemplate):  # type: ignore[misc]
         def generic(self, args, kws):  # type: ignore[no-untyped-def]
             same = len(args) == arity and isinstance(args[0], Vector) and len(set(args)) == 1
             if same and instructions[_class_of(args[0])] is not None:
@@ -143,7 +147,7 @@ def _register_comparison(Vector: type, symbol: Any, condition: str) -> None:
     from numba.extending import lower_builtin
 
     @infer_global(symbol)
-    class _Typing(AbstractTemplate):
+    class _Typing(AbstractTemplate):  # type: ignore[misc]
         def generic(self, args, kws):  # type: ignore[no-untyped-def]
             if len(args) == 2 and isinstance(args[0], Vector) and args[0] == args[1]:
                 return signature(mask_type(args[0]), *args)
@@ -276,12 +280,7 @@ def prefetch(typing, p, i):  # type: ignore[no-untyped-def]
     from numba import types
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        from llvmlite import ir
-
-        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-        at = builder.bitcast(builder.gep(args[0], [args[1]]), byte)
-        arguments = [at, word(0), word(3), word(1)]  # read, keep in every level, data
-        call_llvm(builder, "llvm.prefetch.p0", ir.VoidType(), arguments)
+        prefetch_value(builder, builder.gep(args[0], [args[1]]))
         return context.get_dummy_value()
 
     return types.void(p, types.intp), codegen
@@ -412,8 +411,8 @@ def transpose(typing, p, i, stride, rows, q, j, q_stride):  # type: ignore[no-un
         for number in range(vector.count):
             inside = builder.icmp_signed("<", index(number), last)
             row = builder.select(inside, index(number), last)
-            block.append(load_value(builder, builder.gep(source, [builder.mul(row, step)]), kind))
-        for number, column in enumerate(transposed(builder, block)):
+            block.append(builder.gep(source, [builder.mul(row, step)]))
+        for number, column in enumerate(load_transposed(builder, block, kind)):
             at = builder.gep(target, [builder.mul(index(number), target_step)])
             store_value(builder, column, at)
         return context.get_dummy_value()

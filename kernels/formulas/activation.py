@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from tilegrad.kernels.formulas.derive import declare
 from tilegrad.kernels.formulas.formula import Formula, table
 from tilegrad.kernels.formulas.special import erf
 from tilegrad.kernels.formulas.transcendental import exp, expm1, sigmoid, softplus_grad, tanh
 from tilegrad.kernels.formulas.transcendental import softplus as log1p_exp
-from tilegrad.kernels.function import inline
+from tilegrad.kernels.function import DeviceFunction, inline
 
 _SQRT_HALF = math.sqrt(0.5)
 _GELU_SLOPE = math.sqrt(2 / math.pi)
@@ -180,33 +181,40 @@ declare(relu, x=relu_grad)
 declare(log1p_exp, x=softplus_grad)
 
 _PLAIN = ("bool",)
+_INTEGERS = ("bool", "uint8", "int8", "int16", "int32", "int64")
+
+
+def _floating(name: str, function: DeviceFunction, **facts: Any) -> Formula:
+    """A row that refuses integers, as PyTorch does."""
+    return Formula(name, function, kind="same", excludes=_INTEGERS, **facts)
+
 
 TABLE = table(
     Formula("relu", relu, kind="same", excludes=_PLAIN, kinks=(0.0,)),
-    Formula("leaky_relu", leaky_relu, params=1, kinks=(0.0,), samples=(0.1,)),
-    Formula("prelu", prelu, kinks=(0.0,), domain=((-3.0, 3.0), (0.1, 0.4))),
-    Formula("elu", elu, params=1, kinks=(0.0,), samples=(0.7,)),
-    Formula("celu", celu, params=1, kinks=(0.0,), samples=(0.7,)),
-    Formula("selu", selu, kinks=(0.0,)),
-    Formula("gelu", gelu),
-    Formula("gelu_tanh", gelu_tanh),
-    Formula("silu", silu),
-    Formula("mish", mish),
-    Formula("softplus", softplus, params=2, kinks=(1.0,), samples=(2.0, 2.0)),
-    Formula("logsigmoid", logsigmoid),
+    _floating("leaky_relu", leaky_relu, params=1, kinks=(0.0,), samples=(0.1,)),
+    _floating("prelu", prelu, kinks=(0.0,), domain=((-3.0, 3.0), (0.1, 0.4))),
+    _floating("elu", elu, params=1, kinks=(0.0,), samples=(0.7,)),
+    _floating("celu", celu, params=1, kinks=(0.0,), samples=(0.7,)),
+    _floating("selu", selu, kinks=(0.0,)),
+    _floating("gelu", gelu),
+    _floating("gelu_tanh", gelu_tanh),
+    _floating("silu", silu),
+    _floating("mish", mish),
+    _floating("softplus", softplus, params=2, kinks=(1.0,), samples=(2.0, 2.0)),
+    _floating("logsigmoid", logsigmoid),
     Formula("softsign", softsign),
     Formula("tanhshrink", tanhshrink),
     Formula(
         "hardtanh", hardtanh, kind="same", excludes=_PLAIN, params=2,
         kinks=(-1.0, 1.5), samples=(-1.0, 1.5),
     ),
-    Formula("hardsigmoid", hardsigmoid, domain=((-5.0, 5.0),), kinks=(-3.0, 3.0)),
-    Formula("hardswish", hardswish, domain=((-5.0, 5.0),), kinks=(-3.0, 3.0)),
-    Formula("softshrink", softshrink, params=1, kinks=(-0.5, 0.5), samples=(0.5,)),
-    Formula("hardshrink", hardshrink, params=1, kinks=(-0.5, 0.5), samples=(0.5,)),
+    _floating("hardsigmoid", hardsigmoid, domain=((-5.0, 5.0),), kinks=(-3.0, 3.0)),
+    _floating("hardswish", hardswish, domain=((-5.0, 5.0),), kinks=(-3.0, 3.0)),
+    _floating("softshrink", softshrink, params=1, kinks=(-0.5, 0.5), samples=(0.5,)),
+    _floating("hardshrink", hardshrink, params=1, kinks=(-0.5, 0.5), samples=(0.5,)),
     Formula(
         "threshold", threshold, kind="same", excludes=_PLAIN, params=2,
         kinks=(0.5,), samples=(0.5, -1.0),
     ),
-    Formula("gate", gate, domain=((-3.0, 3.0), (-3.0, 3.0))),
+    _floating("gate", gate, domain=((-3.0, 3.0), (-3.0, 3.0))),
 )  # fmt: skip

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tilegrad.kernels.formulas.derive import declare
 from tilegrad.kernels.formulas.formula import Formula, table
-from tilegrad.kernels.formulas.primitives import floor, trunc
+from tilegrad.kernels.formulas.powers import fmod
+from tilegrad.kernels.formulas.primitives import copysign, floor, trunc
 from tilegrad.kernels.formulas.symbolic.rules import (
     maximum_grad_x,
     maximum_grad_y,
@@ -99,14 +100,15 @@ def div_trunc(x, y):  # type: ignore[no-untyped-def]
 
 @inline
 def floor_divide(x, y):  # type: ignore[no-untyped-def]
-    """x / y rounded down, from the remainder so that it is exact, as Python's ``//``."""
+    """x / y rounded down, from the exact remainder, as Python's ``//``."""
     T = type(x)
-    rest = x - trunc(x / y) * y
+    rest = fmod(x, y)
     quotient = (x - rest) / y
     down = quotient - T(1) if rest != T(0) and (rest < T(0)) != (y < T(0)) else quotient
     near = floor(down)
     near = near + T(1) if down - near > T(0.5) else near
-    return near if down != T(0) else down
+    whole = near if down != T(0) else copysign(T(0), x / y)
+    return whole if y != T(0) else x / y
 
 
 @inline

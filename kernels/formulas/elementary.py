@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from tilegrad.kernels.formulas import angles as a
+from tilegrad.kernels.formulas import gamma as g
+from tilegrad.kernels.formulas import hyperbolic as h
+from tilegrad.kernels.formulas import powers as p
 from tilegrad.kernels.formulas import special as s
 from tilegrad.kernels.formulas import transcendental as e
 from tilegrad.kernels.formulas import trigonometric as t
@@ -71,6 +75,12 @@ def fraction(x):  # type: ignore[no-untyped-def]
     return x - trunc(x)
 
 
+@inline
+def fmod(x, y):  # type: ignore[no-untyped-def]
+    """x - y trunc(x / y), with the sign of x."""
+    return p.fmod(x, y)
+
+
 declare(root, x=root_grad)
 declare(rsqrt, x=rsqrt_grad)
 declare(e.exp, x=e.exp_grad)
@@ -84,7 +94,31 @@ declare(e.sigmoid, x=e.sigmoid_grad)
 declare(e.tanh, x=e.tanh_grad)
 declare(t.sin, x=t.sin_grad)
 declare(t.cos, x=t.cos_grad)
+declare(t.tan, x=t.tan_grad)
+declare(t.sin_pi, x=t.sin_pi_grad)
+declare(t.cos_pi, x=t.cos_pi_grad)
+declare(t.sinc, x=t.sinc_grad)
+declare(a.asin, x=a.asin_grad)
+declare(a.acos, x=a.acos_grad)
+declare(a.atan, x=a.atan_grad)
+declare(a.atan2, x=a.atan2_grad_x, y=a.atan2_grad_y)
+declare(h.sinh, x=h.sinh_grad)
+declare(h.cosh, x=h.cosh_grad)
+declare(h.asinh, x=h.asinh_grad)
+declare(h.acosh, x=h.acosh_grad)
+declare(h.atanh, x=h.atanh_grad)
 declare(s.erf, x=s.erf_grad)
+declare(s.erfc, x=s.erfc_grad)
+declare(s.erfinv, x=s.erfinv_grad)
+declare(g.lgamma, x=g.lgamma_grad)
+declare(g.digamma, x=g.digamma_grad)
+declare(p.pow, x=p.pow_grad_x, y=p.pow_grad_y)
+declare(p.hypot, x=p.hypot_grad_x, y=p.hypot_grad_y)
+declare(p.fmod, x=p.fmod_grad_x, y=p.fmod_grad_y)
+declare(p.remainder, x=p.remainder_grad_x, y=p.remainder_grad_y)
+declare(p.logaddexp, x=p.logaddexp_grad_x, y=p.logaddexp_grad_y)
+declare(p.logaddexp2, x=p.logaddexp2_grad_x, y=p.logaddexp2_grad_y)
+declare(p.xlogy, x=p.xlogy_grad_x, y=p.xlogy_grad_y)
 
 TABLE = table(
     Formula("sqrt", root, domain=_POSITIVE),
@@ -105,5 +139,27 @@ TABLE = table(
     Formula("tanh", e.tanh),
     Formula("sin", t.sin),
     Formula("cos", t.cos),
+    Formula("tan", t.tan, domain=((-1.3, 1.3),)),
+    Formula("sinc", t.sinc, order=1),
+    Formula("asin", a.asin, domain=_UNIT),
+    Formula("acos", a.acos, domain=_UNIT),
+    Formula("atan", a.atan),
+    Formula("atan2", a.atan2),
+    Formula("sinh", h.sinh),
+    Formula("cosh", h.cosh),
+    Formula("asinh", h.asinh),
+    Formula("acosh", h.acosh, domain=((1.2, 4.0),)),
+    Formula("atanh", h.atanh, domain=_UNIT),
     Formula("erf", s.erf),
+    Formula("erfc", s.erfc),
+    Formula("erfinv", s.erfinv, domain=_UNIT),
+    Formula("lgamma", g.lgamma, order=2, domain=((0.3, 4.0),)),
+    Formula("digamma", g.digamma, order=1, domain=((0.5, 4.0),)),
+    Formula("pow", p.pow, kind="same", domain=((0.2, 3.0), (-2.0, 2.0))),
+    Formula("hypot", p.hypot),
+    Formula("fmod", fmod, domain=((-3.0, 3.0), (3.5, 5.0))),
+    Formula("remainder", p.remainder, domain=((0.2, 3.0), (3.5, 5.0))),
+    Formula("logaddexp", p.logaddexp),
+    Formula("logaddexp2", p.logaddexp2),
+    Formula("xlogy", p.xlogy, domain=((-3.0, 3.0), (0.2, 3.0))),
 )

@@ -21,6 +21,7 @@ class Formula:
             the output's dtype is asked for.
         params: number of trailing scalar parameters.
         excludes: dtypes that PyTorch rejects for this op.
+        order: how many times it can be differentiated, where that is limited.
         differentiable: False where the derivative is zero almost everywhere or undefined.
         domain: where tests sample each operand.
         kinks: points where the derivative jumps; tests keep away from them and probe them apart.
@@ -33,6 +34,7 @@ class Formula:
     params: int = 0
     excludes: tuple[str, ...] = ()
     differentiable: bool = True
+    order: int | None = None
     domain: tuple[tuple[float, float], ...] = ((-3.0, 3.0),)
     kinks: tuple[float, ...] = ()
     samples: tuple[float, ...] = field(default=())

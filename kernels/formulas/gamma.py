@@ -83,7 +83,10 @@ def _(x: Any) -> Any:
 
 @inline
 def lgamma(x):  # type: ignore[no-untyped-def]
-    """log |gamma(x)|, from the C library in double precision."""
+    """log |gamma(x)|, from the C library in double precision.
+
+    Error: 0.51 ulp in float32, 2.2 in float64 of x > 0.
+    """
     return cast(_lgamma(np.float64(x)), x)
 
 
@@ -126,7 +129,10 @@ def _digamma_single(x):  # type: ignore[no-untyped-def]
 
 @by_type(float32=_digamma_single, float64=_digamma_double)
 def digamma(x):  # type: ignore[no-untyped-def]
-    """The derivative of log gamma(x): NaN at the negative integers, -inf at 0 and inf at -0."""
+    """The derivative of log gamma(x): NaN at the negative integers, -inf at 0 and inf at -0.
+
+    Error: 0.51 ulp in float32, 3.4 in float64 of x > 0.
+    """
 
 
 @inline
@@ -161,4 +167,7 @@ def _trigamma_single(x):  # type: ignore[no-untyped-def]
 
 @by_type(float32=_trigamma_single, float64=_trigamma_double)
 def trigamma(x):  # type: ignore[no-untyped-def]
-    """The second derivative of log gamma(x): infinite at 0 and the negative integers."""
+    """The second derivative of log gamma(x): infinite at 0 and the negative integers.
+
+    Error: 0.51 ulp in float32, 5 in float64.
+    """

@@ -37,7 +37,10 @@ _SINH = (
 
 @inline
 def sinh(x):  # type: ignore[no-untyped-def]
-    """(e^x - e^-x) / 2, an odd polynomial below 1."""
+    """(e^x - e^-x) / 2, an odd polynomial below 1.
+
+    Error: 1.6 ulp in float32, 1.6 in float64.
+    """
     z = x * x
     near = fma(x * z, polynomial(z, _SINH), x)
     half = half_exp(fabs(x))
@@ -53,7 +56,10 @@ def sinh_grad(x):  # type: ignore[no-untyped-def]
 
 @inline
 def cosh(x):  # type: ignore[no-untyped-def]
-    """(e^x + e^-x) / 2."""
+    """(e^x + e^-x) / 2.
+
+    Error: 1.4 ulp in float32, 1.45 in float64.
+    """
     half = half_exp(fabs(x))
     return half + cast(0.25, x) / half
 
@@ -87,7 +93,10 @@ def _asinh_single(x):  # type: ignore[no-untyped-def]
 
 @by_type(float32=_asinh_single, float64=_asinh_double)
 def asinh(x):  # type: ignore[no-untyped-def]
-    """The inverse hyperbolic sine."""
+    """The inverse hyperbolic sine.
+
+    Error: 0.51 ulp in float32, 1.7 in float64.
+    """
 
 
 @inline
@@ -117,7 +126,10 @@ def _acosh_single(x):  # type: ignore[no-untyped-def]
 
 @by_type(float32=_acosh_single, float64=_acosh_double)
 def acosh(x):  # type: ignore[no-untyped-def]
-    """The inverse hyperbolic cosine, of x >= 1."""
+    """The inverse hyperbolic cosine, of x >= 1.
+
+    Error: 0.51 ulp in float32, 1.99 in float64.
+    """
 
 
 @inline
@@ -148,7 +160,10 @@ def _atanh_single(x):  # type: ignore[no-untyped-def]
 
 @by_type(float32=_atanh_single, float64=_atanh_double)
 def atanh(x):  # type: ignore[no-untyped-def]
-    """The inverse hyperbolic tangent, of |x| <= 1."""
+    """The inverse hyperbolic tangent, of |x| <= 1.
+
+    Error: 0.51 ulp in float32, 1.74 in float64.
+    """
 
 
 @inline

@@ -97,9 +97,7 @@ TABLE = table(
     Formula("huber", huber, params=1, domain=((2.0, 3.0), (-3.0, 0.5)), samples=(1.2,)),
     Formula("bce", bce, domain=(_UNIT, _UNIT)),
     Formula("bce_logits", bce_logits, domain=((-3.0, 3.0), _UNIT)),
-    Formula(
-        "bce_logits_weighted", bce_logits_weighted, domain=((-3.0, 3.0), _UNIT, (0.5, 2.0))
-    ),
+    Formula("bce_logits_weighted", bce_logits_weighted, domain=((-3.0, 3.0), _UNIT, (0.5, 2.0))),
     Formula("divergence", divergence, domain=((-3.0, 0.0), _UNIT)),
     Formula("divergence_log", divergence_log, domain=((-3.0, 0.0), (-3.0, 0.0))),
 )

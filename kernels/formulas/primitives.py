@@ -69,7 +69,11 @@ def _llvm(name: str, count: int, meaning: Callable[..., Any], summary: str) -> I
         2: lambda typing, x, y: of(typing, x, y),
         3: lambda typing, x, y, z: of(typing, x, y, z),
     }
-    emitter = emitters[count]
+    return _named(emitters[count], name, summary, meaning)
+
+
+def _named(emitter: Any, name: str, summary: str, meaning: Callable[..., Any]) -> Intrinsic:
+    """The intrinsic of an emitter that was made inside a function."""
     emitter.__name__ = emitter.__qualname__ = name
     emitter.__doc__ = summary
     emitter.__module__ = __name__
@@ -164,37 +168,55 @@ def _(x: Any, pair: Any) -> Any:
     return type(x)(pair[0] if type(x) is np.float32 else pair[1])
 
 
-@intrinsic
-def polynomial(typing, x, tables):  # type: ignore[no-untyped-def]
+def _horner(name: str, summary: str, slope: bool) -> Intrinsic:
+    """A polynomial's value, or its derivative, by Horner's rule in fused steps."""
+
+    def emitter(typing: Any, x: Any, tables: Any) -> Any:
+        chosen = 0 if str(getattr(x, "elem", x)) == "float32" else 1
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            kind = args[0].type
+            multiply_add = _declare(builder.module, "fma", kind, 3)
+            table, types = builder.extract_value(args[1], chosen), sig.args[1][chosen]
+            coefficients = [
+                _number(context, builder, builder.extract_value(table, k), types[k], x)
+                for k in range(len(types))
+            ]
+            if slope:
+                coefficients = [
+                    builder.fmul(coefficients[k], _constant(kind, float(k)))
+                    for k in range(1, len(types))
+                ]
+            total = coefficients.pop()
+            while coefficients:
+                total = builder.call(multiply_add, [total, args[0], coefficients.pop()])
+            return total
+
+        return x(x, tables), codegen
+
+    def meaning(x: Any, tables: Any) -> Any:
+        coefficients = [type(x)(c) for c in tables[0 if type(x) is np.float32 else 1]]
+        if slope:
+            coefficients = [c * type(x)(k) for k, c in enumerate(coefficients)][1:]
+        total = coefficients.pop()
+        while coefficients:
+            total = _exact_fma(total, x, coefficients.pop())
+        return total
+
+    return _named(emitter, name, summary, meaning)
+
+
+polynomial = _horner(
+    "polynomial",
     """``c[0] + c[1] x + c[2] x^2 + …`` by Horner's rule in fused steps.
 
     ``tables``: the coefficients for float32 and those for float64, as constant tuples.
-    """
-    chosen = 0 if str(getattr(x, "elem", x)) == "float32" else 1
-
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        kind = args[0].type
-        multiply_add = _declare(builder.module, "fma", kind, 3)
-        table, types = builder.extract_value(args[1], chosen), sig.args[1][chosen]
-        coefficients = [
-            _number(context, builder, builder.extract_value(table, k), types[k], x)
-            for k in range(len(types))
-        ]
-        total = coefficients.pop()
-        while coefficients:
-            total = builder.call(multiply_add, [total, args[0], coefficients.pop()])
-        return total
-
-    return x(x, tables), codegen
-
-
-@polynomial.in_python
-def _(x: Any, tables: Any) -> Any:
-    coefficients = [type(x)(c) for c in tables[0 if type(x) is np.float32 else 1]]
-    total = coefficients.pop()
-    while coefficients:
-        total = _exact_fma(total, x, coefficients.pop())
-    return total
+    """,
+    slope=False,
+)
+polynomial_slope = _horner(
+    "polynomial_slope", "The derivative of :func:`polynomial` by x.", slope=True
+)
 
 
 def parts(digits: str, dtype: Any, count: int) -> tuple[float, ...]:

@@ -164,6 +164,8 @@ def erf(x):  # type: ignore[no-untyped-def]
     """The error function: 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x.
 
     An odd polynomial below 1, else 1 - e^q(x) with a polynomial q.
+
+    Error: 1.02 ulp in float32, 1 in float64.
     """
     one = cast(1.0, x)
     a = fabs(x)
@@ -230,7 +232,10 @@ def _erfc_single(x):  # type: ignore[no-untyped-def]
 
 @by_type(float32=_erfc_single, float64=_erfc_double)
 def erfc(x):  # type: ignore[no-untyped-def]
-    """1 - erf(x), accurate where it is small."""
+    """1 - erf(x), accurate where it is small.
+
+    Error: 0.53 ulp in float32, 1.93 in float64.
+    """
 
 
 @inline
@@ -266,7 +271,10 @@ def _erfinv_single(x):  # type: ignore[no-untyped-def]
 
 @by_type(float32=_erfinv_single, float64=_erfinv_double)
 def erfinv(x):  # type: ignore[no-untyped-def]
-    """The inverse of erf, of |x| <= 1."""
+    """The inverse of erf, of |x| <= 1.
+
+    Error: 0.51 ulp in float32, 1.72 in float64.
+    """
 
 
 @inline

@@ -1,8 +1,10 @@
 """Exponentials, logarithms and what follows from them: scalar formulas for float32 and float64.
 
 Every formula is free of branches and calls, so loops over it are vectorised, and each follows C99
-Annex F for zeros, infinities, NaN and the ends of the range. The accuracy stated with a function
-is the largest error measured, in units in the last place (float32 / float64).
+Annex F for zeros, infinities, NaN and the ends of the range. The error stated with a function, here
+and in the modules beside this one, is the largest found in units in the last place of the exact
+result: over 2^24 evenly spaced bit patterns in float32, over 10^5 to 10^6 random numbers and those
+close to the hard ones in float64.
 
 Derivatives stand beside their functions; their parameters say what they read: ``x`` and ``y`` the
 inputs, ``out`` the function's result.
@@ -127,7 +129,10 @@ def exp_parts(x):  # type: ignore[no-untyped-def]
 
 @inline
 def exp(x):  # type: ignore[no-untyped-def]
-    """e^x."""
+    """e^x.
+
+    Error: 1.01 ulp in float32, 0.97 in float64.
+    """
     y, n = exp_parts(clamp(x, const(x, (-104.0, -746.0)), const(x, (89.0, 710.0))))
     return scale2(y, n)
 
@@ -162,7 +167,10 @@ def exp_grad(out):  # type: ignore[no-untyped-def]
 
 @inline
 def exp2(x):  # type: ignore[no-untyped-def]
-    """2^x."""
+    """2^x.
+
+    Error: 1.02 ulp in float32, 1.04 in float64.
+    """
     kept = clamp(x, const(x, (-151.0, -1076.0)), const(x, (129.0, 1025.0)))
     n = rint(kept)
     part = kept - n
@@ -179,7 +187,10 @@ def exp2_grad(out):  # type: ignore[no-untyped-def]
 
 @inline
 def expm1(x):  # type: ignore[no-untyped-def]
-    """e^x - 1, accurate near 0."""
+    """e^x - 1, accurate near 0.
+
+    Error: 1.21 ulp in float32, 1.44 in float64.
+    """
     one = cast(1.0, x)
     kept = clamp(x, const(x, (-20.0, -40.0)), const(x, (89.0, 710.0)))
     n, r = _reduce_exp(kept)
@@ -244,7 +255,10 @@ def _log_sum(f, e):  # type: ignore[no-untyped-def]
 
 @inline
 def log(x):  # type: ignore[no-untyped-def]
-    """The natural logarithm."""
+    """The natural logarithm.
+
+    Error: 0.8 ulp in float32, 0.85 in float64.
+    """
     m, e = split(x, const(x, _PIVOT))
     return _log_ends(x, _log_sum(m - cast(1.0, x), e))
 
@@ -257,7 +271,10 @@ def log_grad(x):  # type: ignore[no-untyped-def]
 
 @inline
 def log1p(x):  # type: ignore[no-untyped-def]
-    """log(1 + x), accurate near 0."""
+    """log(1 + x), accurate near 0.
+
+    Error: 1.54 ulp in float32, 1.34 in float64.
+    """
     one = cast(1.0, x)
     _, e = split(one + x, const(x, _PIVOT))
     # (1 + x) 2^-e - 1 rounded once; the quarter keeps 2^-e normal for the largest x
@@ -290,7 +307,10 @@ def _log_to_base(x, high, low, base_high, base_low):  # type: ignore[no-untyped-
 
 @inline
 def log2(x):  # type: ignore[no-untyped-def]
-    """The logarithm to base 2; exact for powers of 2."""
+    """The logarithm to base 2; exact for powers of 2.
+
+    Error: 0.9 ulp in float32, 0.9 in float64.
+    """
     high, low = const(x, LOG2E_HIGH), const(x, LOG2E_LOW)
     return _log_to_base(x, high, low, cast(1.0, x), cast(0.0, x))
 
@@ -303,7 +323,10 @@ def log2_grad(x):  # type: ignore[no-untyped-def]
 
 @inline
 def log10(x):  # type: ignore[no-untyped-def]
-    """The logarithm to base 10."""
+    """The logarithm to base 10.
+
+    Error: 0.72 ulp in float32, 0.81 in float64.
+    """
     high, low = const(x, LOG10E_HIGH), const(x, LOG10E_LOW)
     return _log_to_base(x, high, low, const(x, LOG10_2_HIGH), const(x, LOG10_2_LOW))
 
@@ -319,7 +342,10 @@ def log10_grad(x):  # type: ignore[no-untyped-def]
 
 @inline
 def sigmoid(x):  # type: ignore[no-untyped-def]
-    """1 / (1 + e^-x), by e^-|x| so that nothing overflows."""
+    """1 / (1 + e^-x), by e^-|x| so that nothing overflows.
+
+    Error: 1.76 ulp in float32, 1.88 in float64.
+    """
     one = cast(1.0, x)
     t = exp_decay(-fabs(x))
     total = one + t
@@ -337,7 +363,10 @@ def sigmoid_grad(out):  # type: ignore[no-untyped-def]
 
 @inline
 def softplus(x):  # type: ignore[no-untyped-def]
-    """log(1 + e^x) = max(x, 0) + log1p(e^-|x|)."""
+    """log(1 + e^x) = max(x, 0) + log1p(e^-|x|).
+
+    Error: 1.85 ulp in float32, 1.63 in float64.
+    """
     zero = cast(0.0, x)
     return select(x > zero, x, zero) + log1p(exp_decay(-fabs(x)))
 
@@ -350,7 +379,10 @@ def softplus_grad(x):  # type: ignore[no-untyped-def]
 
 @inline
 def tanh(x):  # type: ignore[no-untyped-def]
-    """The hyperbolic tangent: an odd polynomial below 0.625, else 1 - 2 / (e^2|x| + 1)."""
+    """The hyperbolic tangent: an odd polynomial below 0.625, else 1 - 2 / (e^2|x| + 1).
+
+    Error: 1.3 ulp in float32, 1.32 in float64.
+    """
     one, two = cast(1.0, x), cast(2.0, x)
     a = fabs(x)
     z = x * x

@@ -1,13 +1,11 @@
 """Trigonometric functions: scalar formulas for float32 and float64.
 
-float32 is free of branches and calls over the whole range. float64 calls the C library from
-|x| = 2^30 on.
+All are free of branches and calls over the whole range.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -17,18 +15,23 @@ from tilegrad.kernels.formulas.primitives import (
     copysign,
     fabs,
     fma,
-    parts,
     polynomial,
     rint,
     select,
     turn_quarters,
 )
-from tilegrad.kernels.function import by_type, inline, intrinsic, mostly
-
-_HALF_PI = "1.57079632679489661923132169163975144209858469968755291048747229615391"
-HALF_PI_1, HALF_PI_2, HALF_PI_3 = zip(
-    parts(_HALF_PI, np.float32, 3), parts(_HALF_PI, np.float64, 3)
+from tilegrad.kernels.formulas.quadrants import (
+    HALF_PI_1,
+    HALF_PI_2,
+    HALF_PI_3,
+    is_large,
+    is_near,
+    large_angle,
+    large_single,
+    quarter,
+    quarter_near,
 )
+from tilegrad.kernels.function import by_type, inline, mostly
 
 # (sin(sqrt z) / sqrt z - 1) / z and (cos(sqrt z) - 1 + z / 2) / z^2 on 0 <= z <= (pi / 4)^2
 _SIN = (
@@ -53,82 +56,9 @@ _COS = (
         -1.1358723977288086e-11,
     ),
 )
+
 # (cos(t) - sin(t) / t) / t^2 as a series in z = t^2
 _SINC_GRAD = tuple((-1) ** (k + 1) * (2 * k + 2) / math.factorial(2 * k + 3) for k in range(8))
-
-# ------------------------------------------------------------------------------ range reduction
-
-_LARGE_SINGLE = 2.0**16
-_LARGE_DOUBLE = 2.0**30
-# 2^-8 / pi: 8 zero bits, then 248 bits of 1 / pi; in words of 64 bits, the first bits first
-_PER_PI = 0x00_517CC1B727220A94FE13ABE8FA9A6EE06DB14ACC9E21C820FF28B1D5EF5DE2
-_WORDS = tuple(_PER_PI >> shift & (1 << 64) - 1 for shift in (192, 128, 64, 0))
-
-
-@intrinsic
-def _reduce_large(typing, x):  # type: ignore[no-untyped-def]
-    """(r, n): ``|x| == (n + 4 k) pi / 2 + r`` with n in 0..3, for finite float32 |x| >= 2^16.
-
-    Both are float64, |r| <= pi / 4. Payne and Hanek's reduction: of the product of the mantissa
-    with 1 / (2 pi), keep the bits below the point, for which 96 bits of 1 / pi suffice, chosen by
-    the exponent.
-    """
-    from numba import types
-
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        from llvmlite import ir
-
-        i32, i64 = ir.IntType(32), ir.IntType(64)
-
-        def word(value: int) -> Any:
-            return ir.Constant(i64, value)
-
-        pattern = builder.bitcast(args[0], i32)
-        exponent = builder.and_(builder.lshr(pattern, ir.Constant(i32, 23)), ir.Constant(i32, 255))
-        mantissa = builder.and_(pattern, ir.Constant(i32, (1 << 23) - 1))
-        mantissa = builder.zext(builder.or_(mantissa, ir.Constant(i32, 1 << 23)), i64)
-        # |x| = mantissa * 2^(exponent - 150); the window starts at this bit of 2^-8 / pi
-        start = builder.zext(builder.sub(exponent, ir.Constant(i32, 150 - 7)), i64)
-        second = builder.icmp_unsigned(">=", start, word(64))
-        a, b, c = (builder.select(second, word(_WORDS[k + 1]), word(_WORDS[k])) for k in range(3))
-        left = builder.and_(start, word(63))
-        right = builder.sub(word(63), left)  # two shifts, since one by 64 would be undefined
-
-        def window(high: Any, low: Any) -> Any:
-            low = builder.lshr(builder.lshr(low, word(1)), right)
-            return builder.or_(builder.shl(high, left), low)
-
-        below = builder.lshr(window(b, c), word(32))
-        turns = builder.add(
-            builder.mul(mantissa, window(a, b)),
-            builder.lshr(builder.mul(mantissa, below), word(32)),
-        )
-        near = builder.add(turns, word(1 << 61))
-        n = builder.lshr(near, word(62))
-        part = builder.sub(turns, builder.shl(n, word(62)))
-        double = ir.DoubleType()
-        angle = builder.fmul(builder.sitofp(part, double), ir.Constant(double, math.pi * 2.0**-63))
-        return context.make_tuple(builder, sig.return_type, [angle, builder.sitofp(n, double)])
-
-    return types.UniTuple(types.float64, 2)(x), codegen
-
-
-@_reduce_large.in_python
-def _(x: Any) -> Any:
-    if not np.isfinite(x) or abs(x) < _LARGE_SINGLE:
-        return np.float64(0), np.float64(0)
-    turns = int(abs(x)) * _PER_PI >> 185  # in units of 2^-64
-    n = (turns + (1 << 61)) >> 62
-    return np.float64(turns - (n << 62)) * np.float64(math.pi * 2.0**-63), np.float64(n % 4)
-
-
-@inline
-def _reduce_near(x):  # type: ignore[no-untyped-def]
-    """(r, low, n): ``x == n pi / 2 + r + low``, |r| <= pi / 4, for x that are not large."""
-    n = rint(x * cast(2 / math.pi, x))
-    first = fma(n, -const(x, HALF_PI_1), x)  # exact, because so much cancels
-    r = fma(n, -const(x, HALF_PI_2), first)
-    return r, n * -const(x, HALF_PI_3), n
 
 
 @inline
@@ -149,53 +79,17 @@ def _cosine(r, low):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _reduce_single(x):  # type: ignore[no-untyped-def]
-    """As :func:`_reduce_near`, for any float32 x; NaN for an infinite one."""
-    a = fabs(x)
-    r, low, n = _reduce_near(a)
-    far, quarters = _reduce_large(x)
-    large = (a >= np.float32(_LARGE_SINGLE)) & (a < np.float32(math.inf))
-    high = np.float32(far)
-    rest = np.float32(far - np.float64(high))
-    n = select(large, np.float32(quarters), n)
-    return select(large, high, r), select(large, rest, low), n
-
-
-@inline
-def _sin_single(x):  # type: ignore[no-untyped-def]
-    r, low, n = _reduce_single(x)
-    result = turn_quarters(n, _sine(r, low), _cosine(r, low))
-    return select(x < np.float32(0), -result, select(x == np.float32(0), x, result))
-
-
-@inline
-def _cos_single(x):  # type: ignore[no-untyped-def]
-    r, low, n = _reduce_single(x)
-    return turn_quarters(n + np.float32(1), _sine(r, low), _cosine(r, low))
-
-
-@inline
 def sin_near(x):  # type: ignore[no-untyped-def]
     """:func:`sin`, to the bit, of x that are not large."""
-    r, low, n = _reduce_near(x)
+    r, low, n = quarter_near(x)
     return select(x == cast(0.0, x), x, turn_quarters(n, _sine(r, low), _cosine(r, low)))
 
 
 @inline
 def cos_near(x):  # type: ignore[no-untyped-def]
     """:func:`cos`, to the bit, of x that are not large."""
-    r, low, n = _reduce_near(x)
+    r, low, n = quarter_near(x)
     return turn_quarters(n + cast(1.0, x), _sine(r, low), _cosine(r, low))
-
-
-@inline
-def _sin_double(x):  # type: ignore[no-untyped-def]
-    return sin_near(x) if fabs(x) < np.float64(_LARGE_DOUBLE) else math.sin(x)
-
-
-@inline
-def _cos_double(x):  # type: ignore[no-untyped-def]
-    return cos_near(x) if fabs(x) < np.float64(_LARGE_DOUBLE) else math.cos(x)
 
 
 @inline
@@ -205,8 +99,8 @@ def _tan_single(x):  # type: ignore[no-untyped-def]
     n = rint(a * np.float64(2 / math.pi))
     r = fma(n, -np.float64(HALF_PI_1[1]), a)
     r = fma(n, -np.float64(HALF_PI_2[1]), r)
-    far, quarters = _reduce_large(x)
-    large = (a >= np.float64(_LARGE_SINGLE)) & (a < np.float64(math.inf))
+    far, quarters = large_single(x)
+    large = is_large(fabs(x))
     r, n = select(large, far, r), select(large, quarters, n)
     z = r * r
     s = fma(r * z, polynomial(z, (_SIN[0], _SIN[0])), r)
@@ -216,12 +110,8 @@ def _tan_single(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def tan_near(x):  # type: ignore[no-untyped-def]
-    """:func:`tan`, to the bit, of float64 x that are not large.
-
-    sin / cos, each as a sum of two floats.
-    """
-    one, half = np.float64(1), np.float64(0.5)
+def _quarter_exact(x):  # type: ignore[no-untyped-def]
+    """As :func:`quarter_near` for float64, with all that r does not hold in low."""
     n = rint(x * np.float64(2 / math.pi))
     first = fma(n, -np.float64(HALF_PI_1[1]), x)
     product = n * np.float64(HALF_PI_2[1])
@@ -229,6 +119,13 @@ def tan_near(x):  # type: ignore[no-untyped-def]
     back = r - first
     low = (first - (r - back)) - (product + back)
     low -= fma(n, np.float64(HALF_PI_2[1]), -product) + n * np.float64(HALF_PI_3[1])
+    return r, low, n
+
+
+@inline
+def _tan_quotient(r, low, n):  # type: ignore[no-untyped-def]
+    """sin / cos of n quarter turns and r + low, each as a sum of two float64."""
+    one, half = np.float64(1), np.float64(0.5)
     z = r * r
     rest = fma(r * z, polynomial(z, _SIN), low)
     s = r + rest
@@ -243,24 +140,38 @@ def tan_near(x):  # type: ignore[no-untyped-def]
     inverse = one / below
     result = above * inverse
     missing = fma(-result, below, above) + fma(-result, below_low, above_low)
-    return select(x == np.float64(0), x, fma(missing, inverse, result))
+    return fma(missing, inverse, result)
+
+
+@inline
+def tan_near(x):  # type: ignore[no-untyped-def]
+    """:func:`tan`, to the bit, of float64 x that are not large."""
+    r, low, n = _quarter_exact(x)
+    return select(x == np.float64(0), x, _tan_quotient(r, low, n))
 
 
 @inline
 def _tan_double(x):  # type: ignore[no-untyped-def]
-    return tan_near(x) if fabs(x) < np.float64(_LARGE_DOUBLE) else math.tan(x)
-
-
-@inline
-def is_near(x):  # type: ignore[no-untyped-def]
-    """Whether :func:`sin_near` and :func:`cos_near` serve x."""
-    return fabs(x) < const(x, (_LARGE_SINGLE, _LARGE_DOUBLE))
+    a = fabs(x)
+    r, low, n = _quarter_exact(a)
+    high, rest, quarters = large_angle(x)
+    large = is_large(a)
+    result = _tan_quotient(
+        select(large, high, r), select(large, rest, low), select(large, quarters, n)
+    )
+    return select(x < np.float64(0), -result, select(x == np.float64(0), x, result))
 
 
 @mostly(sin_near, is_near)
-@by_type(float32=_sin_single, float64=_sin_double)
+@inline
 def sin(x):  # type: ignore[no-untyped-def]
-    """The sine."""
+    """The sine.
+
+    Error: 1.52 ulp in float32, 1.48 in float64.
+    """
+    r, low, n = quarter(x)
+    result = turn_quarters(n, _sine(r, low), _cosine(r, low))
+    return select(x < cast(0.0, x), -result, select(x == cast(0.0, x), x, result))
 
 
 @inline
@@ -270,9 +181,14 @@ def sin_grad(x):  # type: ignore[no-untyped-def]
 
 
 @mostly(cos_near, is_near)
-@by_type(float32=_cos_single, float64=_cos_double)
+@inline
 def cos(x):  # type: ignore[no-untyped-def]
-    """The cosine."""
+    """The cosine.
+
+    Error: 1.5 ulp in float32, 1.5 in float64.
+    """
+    r, low, n = quarter(x)
+    return turn_quarters(n + cast(1.0, x), _sine(r, low), _cosine(r, low))
 
 
 @inline
@@ -283,7 +199,10 @@ def cos_grad(x):  # type: ignore[no-untyped-def]
 
 @by_type(float32=_tan_single, float64=_tan_double)
 def tan(x):  # type: ignore[no-untyped-def]
-    """The tangent."""
+    """The tangent.
+
+    Error: 0.57 ulp in float32, 1.07 in float64.
+    """
 
 
 @inline
@@ -311,19 +230,40 @@ def _turn_pi(x, quarters):  # type: ignore[no-untyped-def]
 
 @inline
 def sin_pi(x):  # type: ignore[no-untyped-def]
-    """sin(pi x), 0 at the integers."""
+    """sin(pi x), 0 at the integers.
+
+    Error: 0.84 ulp in float32, 0.74 in float64.
+    """
     return _turn_pi(x, cast(0.0, x))
 
 
 @inline
+def sin_pi_grad(x):  # type: ignore[no-untyped-def]
+    """d sin(pi x) / dx = pi cos(pi x)."""
+    return cast(math.pi, x) * cos_pi(x)
+
+
+@inline
 def cos_pi(x):  # type: ignore[no-untyped-def]
-    """cos(pi x), 0 halfway between the integers."""
+    """cos(pi x), 0 halfway between the integers.
+
+    Error: 0.84 ulp in float32, 0.75 in float64.
+    """
     return _turn_pi(x, cast(1.0, x))
 
 
 @inline
+def cos_pi_grad(x):  # type: ignore[no-untyped-def]
+    """d cos(pi x) / dx = -pi sin(pi x)."""
+    return cast(-math.pi, x) * sin_pi(x)
+
+
+@inline
 def sinc(x):  # type: ignore[no-untyped-def]
-    """sin(pi x) / (pi x), 1 at 0; its series near 0."""
+    """sin(pi x) / (pi x), 1 at 0; its series near 0.
+
+    Error: 1.88 ulp in float32, 1.91 in float64.
+    """
     one = cast(1.0, x)
     below, below_low = _times_pi(x)
     result = sin_pi(x) / below

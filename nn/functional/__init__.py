@@ -42,6 +42,7 @@ from tilegrad.autograd.rules.conv import (
     conv_transpose2d,
     conv_transpose3d,
 )
+from tilegrad.autograd.rules.cross_entropy import cross_entropy, nll_loss
 from tilegrad.autograd.rules.index import embedding
 from tilegrad.autograd.rules.matmul import linear
 from tilegrad.autograd.rules.movement import pad
@@ -66,18 +67,14 @@ from tilegrad.autograd.rules.pool import (
     max_pool2d,
     max_pool3d,
 )
-from tilegrad.autograd.rules.random import dropout
-from tilegrad.autograd.rules.softmax import cross_entropy, log_softmax, nll_loss, softmax
+from tilegrad.autograd.rules.sampling import dropout, dropout1d, dropout2d, dropout3d
+from tilegrad.autograd.rules.softmax import log_softmax, softmax, softmin
 from tilegrad.nn.functional.attention import scaled_dot_product_attention
 from tilegrad.nn.functional.composed import (
     bilinear,
     cosine_similarity,
-    dropout1d,
-    dropout2d,
-    dropout3d,
     normalize,
     pairwise_distance,
-    softmin,
 )
 from tilegrad.nn.functional.losses import (
     binary_cross_entropy,
@@ -95,3 +92,20 @@ from tilegrad.nn.functional.losses import (
     soft_margin_loss,
     triplet_margin_loss,
 )
+
+__all__ = [
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
+    "adaptive_max_pool2d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "bilinear",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "celu", "celu_", "conv1d",
+    "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
+    "cosine_embedding_loss", "cosine_similarity", "cross_entropy", "dropout", "dropout1d",
+    "dropout2d", "dropout3d", "elu", "elu_", "embedding", "gaussian_nll_loss", "gelu", "glu",
+    "group_norm", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "hardtanh_",
+    "hinge_embedding_loss", "huber_loss", "instance_norm", "kl_div", "l1_loss", "layer_norm",
+    "leaky_relu", "leaky_relu_", "linear", "log_softmax", "logsigmoid", "margin_ranking_loss",
+    "max_pool1d", "max_pool2d", "max_pool3d", "mish", "mse_loss", "nll_loss", "normalize", "pad",
+    "pairwise_distance", "poisson_nll_loss", "prelu", "relu", "relu6", "relu_", "rms_norm",
+    "scaled_dot_product_attention", "selu", "selu_", "sigmoid", "silu", "smooth_l1_loss",
+    "soft_margin_loss", "softmax", "softmin", "softplus", "softshrink", "softsign", "tanh",
+    "tanhshrink", "threshold", "threshold_", "triplet_margin_loss",
+]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from tilegrad.autograd.rules.creation import ones
-from tilegrad.autograd.rules.random import dropout
+from tilegrad.autograd.rules.sampling import dropout
 from tilegrad.autograd.rules.softmax import softmax
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.engine.dtype import bool_
@@ -39,8 +39,7 @@ def scaled_dot_product_attention(
     """
     if attn_mask is not None and is_causal:
         raise RuntimeError(
-            "scaled_dot_product_attention: Explicit attn_mask should not be set when "
-            "is_causal=True"
+            "scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True"
         )
     factor = 1.0 / math.sqrt(query.shape[-1]) if scale is None else scale
     if enable_gqa:

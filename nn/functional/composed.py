@@ -1,23 +1,11 @@
-"""Functions made of others: distances, normalisation, dropout of whole channels."""
+"""Functions made of others: bilinear forms, distances, normalisation."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from tilegrad.autograd.rules.creation import ones
-from tilegrad.autograd.rules.random import dropout
-from tilegrad.autograd.rules.softmax import softmax
 from tilegrad.autograd.tensor import Tensor
 
 
-def softmin(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
-    """softmax(-x)."""
-    return softmax(-input, dim=dim, dtype=dtype)
-
-
-def bilinear(
-    input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None
-) -> Tensor:
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x1 W_k x2 + b_k for every output k.
 
     Args:
@@ -59,40 +47,3 @@ def pairwise_distance(
 ) -> Tensor:
     """The ``p`` norm of ``x1 - x2 + eps`` along the last dimension."""
     return (x1 - x2 + eps).norm(p, -1, keepdim=keepdim)
-
-
-def _drop_channels(
-    name: str, dims: int, input: Tensor, p: float, training: bool, inplace: bool
-) -> Tensor:
-    if not 0.0 <= p <= 1.0:
-        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
-    if input.ndim not in (dims + 1, dims + 2):
-        raise RuntimeError(
-            f"{name}: Expected {dims + 1}D or {dims + 2}D input, but received a {input.ndim}D input"
-        )
-    if not training or p == 0:
-        return input
-    shape = (*input.shape[: input.ndim - dims], *(1,) * dims)
-    mask = dropout(ones(shape, dtype=input.dtype, device=input.device), p, True)
-    return input.mul_(mask) if inplace else input * mask
-
-
-def dropout1d(
-    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> Tensor:
-    """Zero whole channels of (N, C, L) or (C, L) with probability ``p``; scale the others."""
-    return _drop_channels("dropout1d", 1, input, p, training, inplace)
-
-
-def dropout2d(
-    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> Tensor:
-    """Zero whole channels of (N, C, H, W) or (C, H, W) with probability ``p``; scale the others."""
-    return _drop_channels("dropout2d", 2, input, p, training, inplace)
-
-
-def dropout3d(
-    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> Tensor:
-    """Zero whole channels of (N, C, D, H, W) or (C, D, H, W) with probability ``p``."""
-    return _drop_channels("dropout3d", 3, input, p, training, inplace)

@@ -267,9 +267,10 @@ def gaussian_nll_loss(
     if var.shape != input.shape:
         if input.shape[:-1] == var.shape:
             var = var.unsqueeze(-1)
-        elif input.ndim != var.ndim or sum(
-            v for x, v in zip(input.shape, var.shape, strict=True) if x != v
-        ) != 1:
+        elif (
+            input.ndim != var.ndim
+            or sum(v for x, v in zip(input.shape, var.shape, strict=True) if x != v) != 1
+        ):
             raise ValueError("var is of incorrect size")
     kept = var.detach().clamp(min=eps)
     var = var + (kept - var.detach())  # clamped, with the gradient of the unclamped

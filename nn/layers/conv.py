@@ -8,13 +8,18 @@ from typing import Any
 
 from tilegrad.autograd.rules.creation import empty
 from tilegrad.autograd.tensor import Tensor
-from tilegrad.nn import functional as F  # noqa: N812
+from tilegrad.nn import functional as F
 from tilegrad.nn import init
 from tilegrad.nn.module import Module
 from tilegrad.nn.parameter import Parameter
 
 Sizes = int | Sequence[int]
-_PADS = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
+_PADS = {
+    "zeros": "constant",
+    "reflect": "reflect",
+    "replicate": "replicate",
+    "circular": "circular",
+}
 
 
 def spread(value: Sizes, dims: int) -> tuple[int, ...]:
@@ -113,19 +118,7 @@ def _check(
 
 
 class _Conv(_Convolution):
-    """A convolution.
-
-    Args:
-        in_channels, out_channels: sizes of dimension 1 before and after.
-        kernel_size, stride, padding, dilation: one number, or one per dimension; padding also
-            ``"same"`` or ``"valid"``.
-        groups: parts of the channels that do not see each other.
-        bias: whether to add one number per output channel.
-        padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
-
-    Attributes:
-        weight: (out_channels, in_channels / groups, *kernel_size); bias: (out_channels,) or None.
-    """
+    """A convolution over ``dims`` dimensions."""
 
     _function: Callable[..., Tensor]
 
@@ -171,36 +164,40 @@ class _Conv(_Convolution):
 
 
 class Conv1d(_Conv):
-    __doc__ = _Conv.__doc__
+    """A convolution over (N, C, L) or (C, L).
+
+    Args:
+        in_channels, out_channels: sizes of dimension 1 before and after.
+        kernel_size, stride, padding, dilation: one number, or one per dimension; padding also
+            ``"same"`` or ``"valid"``.
+        groups: parts of the channels that do not see each other.
+        bias: whether to add one number per output channel.
+        padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
+
+    Attributes:
+        weight: (out_channels, in_channels / groups, *kernel_size); bias: (out_channels,) or None.
+    """
+
     dims = 1
     _function = staticmethod(F.conv1d)
 
 
 class Conv2d(_Conv):
-    __doc__ = _Conv.__doc__
+    """A convolution over (N, C, H, W) or (C, H, W). Arguments as :class:`Conv1d`."""
+
     dims = 2
     _function = staticmethod(F.conv2d)
 
 
 class Conv3d(_Conv):
-    __doc__ = _Conv.__doc__
+    """A convolution over (N, C, D, H, W) or (C, D, H, W). Arguments as :class:`Conv1d`."""
+
     dims = 3
     _function = staticmethod(F.conv3d)
 
 
 class _ConvTranspose(_Convolution):
-    """The adjoint of a convolution with the same arguments, as a layer of its own.
-
-    Args:
-        in_channels, out_channels: sizes of dimension 1 before and after.
-        kernel_size, stride, padding, dilation: one number, or one per dimension.
-        output_padding: added to one side of the output's size.
-        groups: parts of the channels that do not see each other.
-        bias: whether to add one number per output channel.
-
-    Attributes:
-        weight: (in_channels, out_channels / groups, *kernel_size); bias: (out_channels,) or None.
-    """
+    """The adjoint of a convolution over ``dims`` dimensions."""
 
     transposed = True
     _function: Callable[..., Tensor]
@@ -221,9 +218,7 @@ class _ConvTranspose(_Convolution):
         dtype: Any = None,
     ):
         if padding_mode != "zeros":
-            raise ValueError(
-                f'Only "zeros" padding mode is supported for {type(self).__name__}'
-            )
+            raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}')
         super().__init__(
             in_channels, out_channels, kernel_size, stride, padding, dilation, output_padding,
             groups, bias, padding_mode, device, dtype,
@@ -263,18 +258,32 @@ class _ConvTranspose(_Convolution):
 
 
 class ConvTranspose1d(_ConvTranspose):
-    __doc__ = _ConvTranspose.__doc__
+    """The adjoint of a convolution over (N, C, L), as a layer of its own.
+
+    Args:
+        in_channels, out_channels: sizes of dimension 1 before and after.
+        kernel_size, stride, padding, dilation: one number, or one per dimension.
+        output_padding: added to one side of the output's size.
+        groups: parts of the channels that do not see each other.
+        bias: whether to add one number per output channel.
+
+    Attributes:
+        weight: (in_channels, out_channels / groups, *kernel_size); bias: (out_channels,) or None.
+    """
+
     dims = 1
     _function = staticmethod(F.conv_transpose1d)
 
 
 class ConvTranspose2d(_ConvTranspose):
-    __doc__ = _ConvTranspose.__doc__
+    """The adjoint of a convolution over (N, C, H, W). Arguments as :class:`ConvTranspose1d`."""
+
     dims = 2
     _function = staticmethod(F.conv_transpose2d)
 
 
 class ConvTranspose3d(_ConvTranspose):
-    __doc__ = _ConvTranspose.__doc__
+    """The adjoint of a convolution over (N, C, D, H, W). Arguments as :class:`ConvTranspose1d`."""
+
     dims = 3
     _function = staticmethod(F.conv_transpose3d)

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tilegrad.autograd.tensor import Tensor
-from tilegrad.nn import functional as F  # noqa: N812
+from tilegrad.nn import functional as F
 from tilegrad.nn.module import Module
 
 
 class _Dropout(Module):
-    """In training, zeros with probability ``p``, and the rest over ``1 - p``.
-
-    Raises:
-        ValueError: p lies outside [0, 1].
-    """
+    """Dropout by some function."""
 
     _function: Callable[..., Tensor]
 
@@ -33,7 +29,12 @@ class _Dropout(Module):
 
 
 class Dropout(_Dropout):
-    __doc__ = _Dropout.__doc__
+    """In training, zeroes elements with probability ``p``; the others are divided by 1 - p.
+
+    Raises:
+        ValueError: p lies outside [0, 1].
+    """
+
     _function = staticmethod(F.dropout)
 
 

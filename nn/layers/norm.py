@@ -8,7 +8,7 @@ from typing import Any
 from tilegrad.autograd.rules.creation import empty, ones, tensor, zeros
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.engine.dtype import int64
-from tilegrad.nn import functional as F  # noqa: N812
+from tilegrad.nn import functional as F
 from tilegrad.nn import init
 from tilegrad.nn.module import Module
 from tilegrad.nn.parameter import Parameter
@@ -73,20 +73,7 @@ class _ChannelNorm(Module):
 
 
 class _BatchNorm(_ChannelNorm):
-    """(x - mean) / sqrt(var + eps) * weight + bias, per channel over the batch.
-
-    In evaluation mode by the running statistics (Ioffe & Szegedy 2015).
-
-    Args:
-        num_features: channels, the size of dimension 1.
-        eps: added to the variance.
-        momentum: weight of a new batch in the running statistics; None: their plain mean.
-        affine: whether to learn weight and bias. track_running_stats: whether to keep statistics.
-
-    Attributes:
-        weight, bias: (num_features,); running_mean, running_var: buffers (num_features,);
-        num_batches_tracked: int64 buffer.
-    """
+    """Normalisation per channel over the batch."""
 
     def __init__(
         self,
@@ -122,25 +109,38 @@ class _BatchNorm(_ChannelNorm):
 
 
 class BatchNorm1d(_BatchNorm):
-    __doc__ = _BatchNorm.__doc__
+    """(x - mean) / sqrt(var + eps) * weight + bias, per channel of (N, C) or (N, C, L).
+
+    In evaluation mode by the running statistics (Ioffe & Szegedy 2015).
+
+    Args:
+        num_features: channels, the size of dimension 1.
+        eps: added to the variance.
+        momentum: weight of a new batch in the running statistics; None: their plain mean.
+        affine: whether to learn weight and bias. track_running_stats: whether to keep statistics.
+
+    Attributes:
+        weight, bias: (num_features,); running_mean, running_var: buffers (num_features,);
+        num_batches_tracked: int64 buffer.
+    """
+
     ranks = (2, 3)
 
 
 class BatchNorm2d(_BatchNorm):
-    __doc__ = _BatchNorm.__doc__
+    """Batch normalisation of (N, C, H, W). Arguments as :class:`BatchNorm1d`."""
+
     ranks = (4,)
 
 
 class BatchNorm3d(_BatchNorm):
-    __doc__ = _BatchNorm.__doc__
+    """Batch normalisation of (N, C, D, H, W). Arguments as :class:`BatchNorm1d`."""
+
     ranks = (5,)
 
 
 class _InstanceNorm(_ChannelNorm):
-    """Batch normalisation with statistics of each sample alone (Ulyanov et al. 2016).
-
-    Arguments and attributes as of batch normalisation; by default nothing is learned or kept.
-    """
+    """Normalisation per channel and sample."""
 
     def __init__(
         self,
@@ -177,17 +177,23 @@ class _InstanceNorm(_ChannelNorm):
 
 
 class InstanceNorm1d(_InstanceNorm):
-    __doc__ = _InstanceNorm.__doc__
+    """Batch normalisation with statistics of each sample alone (Ulyanov et al. 2016).
+
+    Arguments and attributes as of batch normalisation; by default nothing is learned or kept.
+    """
+
     ranks = (2, 3)
 
 
 class InstanceNorm2d(_InstanceNorm):
-    __doc__ = _InstanceNorm.__doc__
+    """Instance normalisation of (N, C, H, W) or (C, H, W). Arguments as of batch normalisation."""
+
     ranks = (3, 4)
 
 
 class InstanceNorm3d(_InstanceNorm):
-    __doc__ = _InstanceNorm.__doc__
+    """Instance normalisation of (N, C, D, H, W) or (C, D, H, W). Arguments as of batch normalisation."""
+
     ranks = (4, 5)
 
 
@@ -278,8 +284,7 @@ class RMSNorm(Module):
 
     def extra_repr(self) -> str:
         return (
-            f"{self.normalized_shape}, eps={self.eps}, "
-            f"elementwise_affine={self.elementwise_affine}"
+            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
         )
 
 

@@ -6,21 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tilegrad.autograd.tensor import Tensor
-from tilegrad.nn import functional as F  # noqa: N812
+from tilegrad.nn import functional as F
 from tilegrad.nn.module import Module
 
 Sizes = int | Sequence[int]
 
 
 class _MaxPool(Module):
-    """The largest element of each window.
-
-    Args:
-        kernel_size, stride (that of the window if not given), padding (with minus infinity),
-        dilation: one number, or one per dimension.
-        return_indices: also return where it was.
-        ceil_mode: let the last window reach over the edge.
-    """
+    """Maxima of windows."""
 
     _function: Callable[..., Any]
 
@@ -55,29 +48,32 @@ class _MaxPool(Module):
 
 
 class MaxPool1d(_MaxPool):
-    __doc__ = _MaxPool.__doc__
+    """The largest element of each window.
+
+    Args:
+        kernel_size, stride (that of the window if not given), padding (with minus infinity),
+        dilation: one number, or one per dimension.
+        return_indices: also return where it was.
+        ceil_mode: let the last window reach over the edge.
+    """
+
     _function = staticmethod(F.max_pool1d)
 
 
 class MaxPool2d(_MaxPool):
-    __doc__ = _MaxPool.__doc__
+    """The largest element of each window of (N, C, H, W) or (C, H, W). Arguments as :class:`MaxPool1d`."""
+
     _function = staticmethod(F.max_pool2d)
 
 
 class MaxPool3d(_MaxPool):
-    __doc__ = _MaxPool.__doc__
+    """The largest element of each window of (N, C, D, H, W). Arguments as :class:`MaxPool1d`."""
+
     _function = staticmethod(F.max_pool3d)
 
 
 class _AvgPool(Module):
-    """The mean of each window.
-
-    Args:
-        kernel_size, stride (that of the window if not given), padding (with zeros): one number,
-        or one per dimension.
-        ceil_mode: let the last window reach over the edge.
-        count_include_pad: whether the padding counts in the mean.
-    """
+    """Means of windows."""
 
     _function: Callable[..., Tensor]
 
@@ -109,7 +105,15 @@ class _AvgPool(Module):
 
 
 class AvgPool1d(_AvgPool):
-    __doc__ = _AvgPool.__doc__
+    """The mean of each window.
+
+    Args:
+        kernel_size, stride (that of the window if not given), padding (with zeros): one number,
+        or one per dimension.
+        ceil_mode: let the last window reach over the edge.
+        count_include_pad: whether the padding counts in the mean.
+    """
+
     _function = staticmethod(F.avg_pool1d)
 
     def __init__(
@@ -128,7 +132,10 @@ class AvgPool1d(_AvgPool):
 
 
 class AvgPool2d(_AvgPool):
-    __doc__ = f"{_AvgPool.__doc__}\n        divisor_override: what to divide the sum by instead."
+    """The mean of each window of (N, C, H, W) or (C, H, W). Arguments as :class:`AvgPool1d`, and
+    ``divisor_override``: what to divide the sum by instead.
+    """
+
     _function = staticmethod(F.avg_pool2d)
 
     def __init__(
@@ -148,16 +155,13 @@ class AvgPool2d(_AvgPool):
 
 
 class AvgPool3d(AvgPool2d):
-    __doc__ = AvgPool2d.__doc__
+    """The mean of each window of (N, C, D, H, W). Arguments as :class:`AvgPool2d`."""
+
     _function = staticmethod(F.avg_pool3d)
 
 
 class _Adaptive(Module):
-    """Pooling with windows that make the output ``output_size``, whatever the input's size.
-
-    Args:
-        output_size: one number, or one per dimension (None keeps the input's).
-    """
+    """Pooling to a given size."""
 
     _function: Callable[..., Any]
 
@@ -173,22 +177,29 @@ class _Adaptive(Module):
 
 
 class AdaptiveAvgPool1d(_Adaptive):
-    __doc__ = _Adaptive.__doc__
+    """Means of windows that make the output ``output_size``, whatever the input's size.
+
+    Args:
+        output_size: one number, or one per dimension (None keeps the input's).
+    """
+
     _function = staticmethod(F.adaptive_avg_pool1d)
 
 
 class AdaptiveAvgPool2d(_Adaptive):
-    __doc__ = _Adaptive.__doc__
+    """:class:`AdaptiveAvgPool1d` of (N, C, H, W)."""
+
     _function = staticmethod(F.adaptive_avg_pool2d)
 
 
 class AdaptiveAvgPool3d(_Adaptive):
-    __doc__ = _Adaptive.__doc__
+    """:class:`AdaptiveAvgPool1d` of (N, C, D, H, W)."""
+
     _function = staticmethod(F.adaptive_avg_pool3d)
 
 
 class _AdaptiveMax(_Adaptive):
-    __doc__ = _Adaptive.__doc__
+    """Maxima, and where they were if asked for."""
 
     def __init__(self, output_size: Any, return_indices: bool = False):
         super().__init__(output_size)
@@ -199,10 +210,12 @@ class _AdaptiveMax(_Adaptive):
 
 
 class AdaptiveMaxPool1d(_AdaptiveMax):
-    __doc__ = _Adaptive.__doc__
+    """As :class:`AdaptiveAvgPool1d`, with maxima; ``return_indices`` for where they were."""
+
     _function = staticmethod(F.adaptive_max_pool1d)
 
 
 class AdaptiveMaxPool2d(_AdaptiveMax):
-    __doc__ = _Adaptive.__doc__
+    """As :class:`AdaptiveAvgPool2d`, with maxima; ``return_indices`` for where they were."""
+
     _function = staticmethod(F.adaptive_max_pool2d)

@@ -24,7 +24,7 @@ class CosineAnnealingLR(LRScheduler):
     def __init__(
         self,
         optimizer: Optimizer,
-        T_max: int,  # noqa: N803 - PyTorch's name
+        T_max: int,
         eta_min: float = 0.0,
         last_epoch: int = -1,
     ):
@@ -57,8 +57,8 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     def __init__(
         self,
         optimizer: Optimizer,
-        T_0: int,  # noqa: N803
-        T_mult: int = 1,  # noqa: N803
+        T_0: int,
+        T_mult: int = 1,
         eta_min: float = 0.0,
         last_epoch: int = -1,
     ):
@@ -187,11 +187,11 @@ class OneCycleLR(LRScheduler):
                 f"Tried to step {step} times. The specified number of total steps is "
                 f"{self.total_steps}"
             )
-        begin = 0.0
-        for end, lrs, momenta in self.phases:  # noqa: B007 - the last phase stays
-            if step <= end:
-                break
-            begin = end if (end, lrs, momenta) != self.phases[-1] else begin
+        begin, phase = 0.0, self.phases[0]
+        for following in self.phases[1:]:
+            if step > phase[0]:
+                begin, phase = phase[0], following
+        end, lrs, momenta = phase
         share = (step - begin) / (end - begin)
         anneal = _cosine if self.anneal_strategy == "cos" else _line
         values = []

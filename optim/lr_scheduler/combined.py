@@ -75,7 +75,7 @@ class SequentialLR(_Combined):
         first._begin()
         self._last_lr = first.get_last_lr()
 
-    def step(self, epoch: None = None) -> None:
+    def step(self) -> None:  # type: ignore[override]
         self.last_epoch += 1
         index = bisect_right(self._milestones, self.last_epoch)
         scheduler = self._schedulers[index]
@@ -101,7 +101,7 @@ class ChainedScheduler(_Combined):
         self._adopt(optimizer, schedulers)
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
-    def step(self, epoch: None = None) -> None:
+    def step(self) -> None:  # type: ignore[override]
         for scheduler in self._schedulers:
             scheduler.step()
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]

@@ -147,11 +147,11 @@ class PolynomialLR(LRScheduler):
             return lr
         left = 1.0 - self.last_epoch / self.total_iters
         before = 1.0 - (self.last_epoch - 1) / self.total_iters
-        return lr * (left / before) ** self.power
+        return lr * float((left / before) ** self.power)
 
     def closed(self, base: float) -> float:
         done = min(self.total_iters, self.last_epoch)
-        return base * (1.0 - done / self.total_iters) ** self.power
+        return base * float((1.0 - done / self.total_iters) ** self.power)
 
 
 class _Given(LRScheduler):

@@ -14,6 +14,10 @@ _INTERNAL = {
     "trunc_divide_int", "fmod_int", "pow_int", "clamp_min", "clamp_max", "lerp", "addcmul",
     "addcdiv", "where", "clamp", "left_shift", "right_shift", "floor_divide", "prelu",
 }  # fmt: skip
+# PyTorch refuses integers for these, which tilegrad promotes
+_FLOAT_ONLY = {"hypot", "logaddexp", "logaddexp2", "fmod", "remainder"}
+# PyTorch's vectorised forms say NaN for a denormal divisor; ours are exact (test_transcendental)
+_NO_DENORMALS = {"fmod", "remainder"}
 _DTYPES = {"same": NUMBERS, "float": (*FLOATS, "int64"), "compare": ALL, "integer": (*INTEGERS, "bool")}
 
 
@@ -41,14 +45,22 @@ def _rows() -> list[Case]:
                 continue
             shapes = ((3, 11),) if row.arity == 1 else ((3, 1, 4), (5, 1))
             dtypes = tuple(d for d in _DTYPES[row.kind] if d not in row.excludes)
+            if row.name in _FLOAT_ONLY:
+                dtypes = FLOATS
             grads = None if row.differentiable else ()
             if row.kind in ("compare", "integer"):
                 grads = ()
             found.append(
-                Case(row.name, _call(row), _args(row, shapes), dtypes, grads, tags=("elementwise",))
+                Case(
+                    row.name, _call(row), _args(row, shapes), dtypes, grads,
+                    second_order=row.order is None or row.order > 1,
+                    tolerance=10 if row.name == "digamma" else 1,
+                    reason="PyTorch's own trigamma is good to 1e-9" if row.name == "digamma" else "",
+                    tags=("elementwise",),
+                )
             )
             special = ((64,),) * row.arity
-            if row.kind != "integer":
+            if row.kind != "integer" and row.name not in _NO_DENORMALS:
                 found.append(
                     Case(
                         f"{row.name}-special", _call(row), _args(row, special), FLOATS, (),

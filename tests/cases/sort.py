@@ -60,17 +60,35 @@ CASES = [
         INTEGERS,
         differentiable=(),
     ),
-    Case("topk-special", lambda t, x: t.topk(x, 12)[0], (Arg((67,)),), special=True, differentiable=()),
+    Case(
+        "topk-special",
+        lambda t, x: t.topk(x, 12)[0],
+        (Arg((67,)),),
+        special=True,
+        differentiable=(),
+    ),
     Case("kthvalue", lambda t, x: t.kthvalue(x, 3), (ROWS,)),
     Case("kthvalue-dim", lambda t, x: x.kthvalue(7, 1, keepdim=True), (X,)),
     Case("kthvalue-ints", lambda t, x: t.kthvalue(x, 20)[0], (TIES,), INTEGERS, differentiable=()),
     Case("median", lambda t, x: t.median(x), (X,)),
     Case("median-dim", lambda t, x: t.median(x, 1), (X,)),
     Case("median-even", lambda t, x: x.median(-1, keepdim=True), (Arg((3, 8), distinct=True),)),
-    Case("median-special", lambda t, x: t.median(x, 0)[0], (Arg((35,)),), special=True, differentiable=()),
+    Case(
+        "median-special",
+        lambda t, x: t.median(x, 0)[0],
+        (Arg((35,)),),
+        special=True,
+        differentiable=(),
+    ),
     Case("nanmedian", lambda t, x: t.nanmedian(x), (ROWS,)),
     Case("nanmedian-dim", lambda t, x: t.nanmedian(x, 0), (Arg((7, 3), distinct=True),)),
-    Case("nanmedian-special", lambda t, x: t.nanmedian(x), (Arg((35,)),), special=True, differentiable=()),
+    Case(
+        "nanmedian-special",
+        lambda t, x: t.nanmedian(x),
+        (Arg((35,)),),
+        special=True,
+        differentiable=(),
+    ),
     Case("mode", lambda t, x: t.mode(x)[0], (TIES,), INTEGERS, differentiable=()),
     Case("mode-dim", lambda t, x: t.mode(x, 0, keepdim=True)[0], (X,)),
     Case(
@@ -99,5 +117,7 @@ CASES = [
         (*FLOATS, "int32"),
         differentiable=(),
     ),
-    Case("bucketize-empty", lambda t, x, b: t.bucketize(x, b), (SCALAR, Arg((0,))), differentiable=()),
+    Case(
+        "bucketize-empty", lambda t, x, b: t.bucketize(x, b), (SCALAR, Arg((0,))), differentiable=()
+    ),
 ]

@@ -268,6 +268,12 @@ def minimum_grad_y(x, y):  # type: ignore[no-untyped-def]
     return T(1) if y < x else (T(0.5) if x == y else T(0))
 
 
+@inline
+def polynomial_grad(x, tables):  # type: ignore[no-untyped-def]
+    """c[1] + 2 c[2] x + 3 c[3] x^2 + …"""
+    return primitives.polynomial_slope(x, tables)
+
+
 # --------------------------------------------------------------------------------------- tables
 
 _Row = dict[str, DeviceFunction | int]
@@ -312,6 +318,7 @@ ROWS: dict[Any, _Row] = {
     primitives.trunc: {"x": 0},
     primitives.rint: {"x": 0},
     primitives.const: {"x": 0, "pair": 0},
+    primitives.polynomial: {"x": polynomial_grad, "tables": 0},
     primitives.isnan: {"x": 0},
     primitives.copysign: _COPYSIGN,
     primitives.maximum: _MAXIMUM,

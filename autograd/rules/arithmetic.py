@@ -1,0 +1,270 @@
+"""Arithmetic of two and three tensors, PyTorch's names and arguments.
+
+A name that ends in ``_`` writes over its first argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tilegrad.autograd.base import TensorBase
+from tilegrad.autograd.rules.elementwise import (
+    Scalar,
+    apply,
+    binary,
+    inplace,
+    operand,
+    to_dtype,
+    unary,
+)
+from tilegrad.engine import dtype as dt
+from tilegrad.engine.ops.elementwise import OPS
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+from tilegrad.autograd.rules.assign import copy_
+from tilegrad.autograd.rules.define import binary_function, binary_inplace
+
+mul = multiply = binary_function("mul")
+mul_ = multiply_ = binary_inplace("mul")
+true_divide = binary_function("div")
+atan2 = binary_function("atan2")
+hypot = binary_function("hypot")
+logaddexp = binary_function("logaddexp")
+logaddexp2 = binary_function("logaddexp2")
+xlogy = binary_function("xlogy")
+arctan2 = atan2
+maximum = binary_function("maximum")
+minimum = binary_function("minimum")
+
+
+def add(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
+    """``input + alpha * other``, broadcast and promoted."""
+    if alpha == 1:
+        return binary(OPS["add"], input, other)
+    return apply(OPS["add_scaled"], input, operand(other, input, "add"), params=(alpha,))
+
+
+def add_(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
+    """``input += alpha * other``."""
+    if alpha == 1:
+        return inplace(OPS["add"], input, operand(other, input, "add_"))
+    return inplace(OPS["add_scaled"], input, operand(other, input, "add_"), params=(alpha,))
+
+
+def sub(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
+    """``input - alpha * other``, broadcast and promoted."""
+    return binary(OPS["sub"], input, other) if alpha == 1 else add(input, other, alpha=-alpha)
+
+
+def sub_(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
+    """``input -= alpha * other``."""
+    if alpha == 1:
+        return inplace(OPS["sub"], input, operand(other, input, "sub_"))
+    return add_(input, other, alpha=-alpha)
+
+
+subtract, subtract_ = sub, sub_
+
+
+def rsub(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """``other - input``."""
+    return binary(OPS["sub"], operand(other, input, "sub"), input)
+
+
+def _rounded_division(rounding_mode: str, floating: bool) -> Any:
+    names = {"floor": "floor_divide", "trunc": "div_trunc" if floating else "trunc_divide"}
+    if rounding_mode not in names:
+        raise RuntimeError(
+            f"div: rounding_mode must be None, 'trunc' or 'floor'; got {rounding_mode!r}"
+        )
+    return OPS[names[rounding_mode] + ("" if floating else "_int")]
+
+
+def _promoted(input: Tensor, other: Tensor) -> dt.DType:
+    a, b = input._array.layout, other._array.layout
+    return dt.result_type((a.dtype, 2 if a.ndim else 1), (b.dtype, 2 if b.ndim else 1))
+
+
+def div(input: Tensor, other: Tensor | Scalar, *, rounding_mode: str | None = None) -> Tensor:
+    """``input / other``; integers become the default float, unless the quotient is rounded
+    (``"floor"`` down, ``"trunc"`` towards zero).
+
+    Raises:
+        RuntimeError: an integer is divided by zero with rounding.
+    """
+    if rounding_mode is None:
+        return binary(OPS["div"], input, other)
+    return _integral("div", input, other, lambda f: _rounded_division(rounding_mode, f))
+
+
+def _integral(name: str, input: Any, other: Any, choose: Callable[[bool], Any]) -> Tensor:
+    """Run the float or the integer variant of an op; integer division by zero is refused."""
+    if isinstance(input, TensorBase):
+        other = operand(other, input, name)  # type: ignore[arg-type]
+    else:
+        input = operand(input, other, name)
+    floating = _promoted(input, other).is_floating_point
+    if not floating:
+        refuse_zero_divisor(other)
+    return binary(choose(floating), input, other)
+
+
+def refuse_zero_divisor(other: Tensor) -> None:
+    """Raise RuntimeError "ZeroDivisionError" if an integer divisor is zero, as PyTorch does."""
+    zeros = unary(OPS["logical_not"], other.detach())
+    if other.numel() and bool(zeros.any().item()):
+        raise RuntimeError("ZeroDivisionError")
+
+
+def div_(input: Tensor, other: Tensor | Scalar, *, rounding_mode: str | None = None) -> Tensor:
+    """:func:`div`, in place."""
+    if rounding_mode is None:
+        return inplace(OPS["div"], input, operand(other, input, "div_"))
+    return copy_(input, div(input, other, rounding_mode=rounding_mode))
+
+
+divide, divide_ = div, div_
+
+
+def floor_divide(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """``input // other``, rounded down."""
+    return div(input, other, rounding_mode="floor")
+
+
+def floor_divide_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """``input //= other``."""
+    return copy_(input, floor_divide(input, other))
+
+
+def remainder(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """``input - other * floor(input / other)``: the sign of the divisor, as Python's ``%``."""
+    return _integral(
+        "remainder", input, other, lambda f: OPS["remainder" if f else "remainder_int"]
+    )
+
+
+def remainder_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """``input %= other``."""
+    return copy_(input, remainder(input, other))
+
+
+def fmod(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """The remainder with the sign of the dividend, as C's ``fmod``."""
+    return _integral("fmod", input, other, lambda f: OPS["fmod" if f else "fmod_int"])
+
+
+def pow(input: Tensor | Scalar, exponent: Tensor | Scalar) -> Tensor:
+    """``input ** exponent``.
+
+    Raises:
+        RuntimeError: an integer to a negative integer power given as a number.
+    """
+    if not isinstance(exponent, TensorBase):
+        return _pow_number(input, exponent)  # type: ignore[arg-type]
+    base = operand(input, exponent, "pow")  # type: ignore[arg-type]
+    floating = _promoted(base, exponent).is_floating_point  # type: ignore[arg-type]
+    return binary(OPS["pow" if floating else "pow_int"], base, exponent)
+
+
+def _pow_number(input: Tensor, exponent: Scalar) -> Tensor:
+    floating = input.dtype.is_floating_point or isinstance(exponent, float)
+    if not floating and exponent < 0:
+        raise RuntimeError("pow: Integers to negative integer powers are not allowed.")
+    if floating:
+        if not input.dtype.is_floating_point:
+            input = to_dtype(input, dt.get_default_dtype())
+        simple = _POWERS.get(exponent)
+        if simple is not None:
+            return unary(OPS[simple], input)
+        if exponent == 3:
+            return binary(OPS["mul"], unary(OPS["square"], input), input)
+    return binary(OPS["pow" if floating else "pow_int"], input, exponent)
+
+
+_POWERS = {1: "copy", 2: "square", 0.5: "sqrt", -1: "reciprocal", -0.5: "rsqrt"}
+
+
+def pow_(input: Tensor, exponent: Tensor | Scalar) -> Tensor:
+    """``input **= exponent``."""
+    if isinstance(exponent, (int, float)) and input.dtype.is_floating_point and exponent == 2:
+        return inplace(OPS["square"], input)
+    return copy_(input, pow(input, exponent))
+
+
+def lerp(input: Tensor, end: Tensor, weight: Tensor | Scalar) -> Tensor:
+    """``input + weight * (end - input)``."""
+    return apply(OPS["lerp"], input, end, operand(weight, input, "lerp"))
+
+
+def lerp_(input: Tensor, end: Tensor, weight: Tensor | Scalar) -> Tensor:
+    """:func:`lerp`, in place."""
+    return inplace(OPS["lerp"], input, end, operand(weight, input, "lerp_"))
+
+
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Scalar = 1) -> Tensor:
+    """``input + value * tensor1 * tensor2``."""
+    return apply(OPS["addcmul"], input, tensor1, tensor2, params=(value,))
+
+
+def addcmul_(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Scalar = 1) -> Tensor:
+    """``input += value * tensor1 * tensor2``."""
+    return inplace(OPS["addcmul"], input, tensor1, tensor2, params=(value,))
+
+
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Scalar = 1) -> Tensor:
+    """``input + value * tensor1 / tensor2``."""
+    return apply(OPS["addcdiv"], input, tensor1, tensor2, params=(value,))
+
+
+def addcdiv_(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Scalar = 1) -> Tensor:
+    """``input += value * tensor1 / tensor2``."""
+    return inplace(OPS["addcdiv"], input, tensor1, tensor2, params=(value,))
+
+
+def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """``input`` limited to ``[min, max]``; each bound a number, a tensor or None.
+
+    Raises:
+        RuntimeError: both bounds are None.
+    """
+    if min is None and max is None:
+        raise RuntimeError("clamp: At least one of 'min' or 'max' must not be None")
+    if isinstance(min, TensorBase) or isinstance(max, TensorBase):
+        if min is not None:
+            input = maximum(input, min)
+        return input if max is None else minimum(input, max)
+    name, bounds = _clamp(min, max)
+    wide = any(isinstance(b, float) for b in bounds) and not input.dtype.is_floating_point
+    return apply(
+        OPS[name], to_dtype(input, dt.get_default_dtype()) if wide else input, params=bounds
+    )
+
+
+def _clamp(low: Any, high: Any) -> tuple[str, tuple[Any, ...]]:
+    if low is None:
+        return "clamp_max", (high,)
+    return ("clamp_min", (low,)) if high is None else ("clamp", (low, high))
+
+
+def clamp_(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """:func:`clamp`, in place."""
+    if isinstance(min, TensorBase) or isinstance(max, TensorBase) or (min is None and max is None):
+        return copy_(input, clamp(input, min, max))
+    name, bounds = _clamp(min, max)
+    return inplace(OPS[name], input, params=bounds)
+
+
+clip, clip_ = clamp, clamp_
+
+
+def clamp_min(input: Tensor, min: Any) -> Tensor:
+    """``input``, but at least ``min``."""
+    return clamp(input, min=min)
+
+
+def clamp_max(input: Tensor, max: Any) -> Tensor:
+    """``input``, but at most ``max``."""
+    return clamp(input, max=max)

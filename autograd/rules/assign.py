@@ -1,0 +1,58 @@
+"""Copying and filling, PyTorch's names and arguments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tilegrad.autograd.base import TensorBase, check_inplace, needs_graph, rebase
+from tilegrad.autograd.graph import Node
+from tilegrad.autograd.mode import state
+from tilegrad.autograd.rules.elementwise import (
+    Scalar,
+    operand,
+    unary,
+)
+from tilegrad.engine.ops import elementwise as ops
+from tilegrad.engine.ops.elementwise import OPS
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+
+def zero_(input: Tensor) -> Tensor:
+    """Write zeros over ``input``."""
+    return fill_(input, 0)
+
+
+def fill_(input: Tensor, value: Scalar | Tensor) -> Tensor:
+    """Write ``value`` over ``input``."""
+    if isinstance(value, TensorBase):
+        return copy_(input, value)  # type: ignore[arg-type]
+    check_inplace("fill_", input)
+    ops.fill(input._array, value)
+    if state.grad and input._tracked:
+        rebase(input, Node("fill", _constant_vjp, (input,), (input._array.layout,)))
+    return input
+
+
+def _constant_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return (None,)
+
+
+def copy_(input: Tensor, src: Tensor | Scalar, non_blocking: bool = False) -> Tensor:
+    """Write ``src``, broadcast and cast, over ``input``."""
+    check_inplace("copy_", input)
+    source = operand(src, input, "copy_")
+    OPS["copy"].into(input._array, source._array)
+    if state.grad and needs_graph((input, source)) and input.dtype.is_floating_point:
+        rebase(input, Node("copy", _copy_vjp, (input, source), (input._array.layout,)))
+    return input
+
+
+def _copy_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return None, grad
+
+
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+    """A copy with memory of its own, recorded."""
+    return unary(OPS["copy"], input)

@@ -1,0 +1,72 @@
+"""Comparison, logic and bits, PyTorch's names and arguments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tilegrad.autograd.rules.elementwise import (
+    to_dtype,
+)
+from tilegrad.engine import dtype as dt
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+from tilegrad.autograd.rules.arithmetic import add, mul, sub
+from tilegrad.autograd.rules.define import binary_function, binary_inplace
+from tilegrad.autograd.rules.unary import abs, isfinite, isnan
+
+eq = binary_function("eq")
+ne = not_equal = binary_function("ne")
+lt = less = binary_function("lt")
+le = less_equal = binary_function("le")
+gt = greater = binary_function("gt")
+ge = greater_equal = binary_function("ge")
+logical_and = binary_function("logical_and")
+logical_or = binary_function("logical_or")
+logical_xor = binary_function("logical_xor")
+bitwise_and = binary_function("bitwise_and")
+bitwise_or = binary_function("bitwise_or")
+bitwise_xor = binary_function("bitwise_xor")
+bitwise_and_ = binary_inplace("bitwise_and")
+bitwise_or_ = binary_inplace("bitwise_or")
+bitwise_xor_ = binary_inplace("bitwise_xor")
+bitwise_left_shift = binary_function("left_shift")
+bitwise_right_shift = binary_function("right_shift")
+
+
+def equal(input: Tensor, other: Tensor) -> bool:
+    """Whether shapes and all elements are equal."""
+    if input.shape != other.shape:
+        return False
+    return bool(eq(input.detach(), other.detach()).all().item())
+
+
+def isclose(
+    input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Tensor:
+    """``|input - other| <= atol + rtol * |other|``, elementwise; infinities only equal themselves.
+
+    Raises:
+        RuntimeError: the dtypes differ.
+    """
+    if input.dtype is not other.dtype:
+        raise RuntimeError(f"isclose: {input.dtype.name} did not match {other.dtype.name}")
+    x, y = input.detach(), other.detach()
+    close = eq(x, y)
+    if x.dtype.is_floating_point:
+        within = le(abs(sub(x, y)), add(mul(abs(y), rtol), atol))
+        close = logical_or(close, logical_and(within, isfinite(y)))
+        if equal_nan:
+            close = logical_or(close, logical_and(isnan(x), isnan(y)))
+    elif x.dtype is not dt.bool_:
+        difference = abs(sub(to_dtype(x, dt.float64), y))
+        close = le(difference, add(mul(abs(to_dtype(y, dt.float64)), rtol), atol))
+    return close
+
+
+def allclose(
+    input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> bool:
+    """Whether :func:`isclose` holds for every element."""
+    return bool(isclose(input, other, rtol, atol, equal_nan).all().item())

@@ -1,0 +1,329 @@
+"""Layer, RMS, group, instance and batch normalisation, with gradients of any order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tilegrad.autograd.base import needs_graph, record, wrap
+from tilegrad.autograd.graph import Node
+from tilegrad.autograd.mode import state
+from tilegrad.autograd.rules import pointwise, view
+from tilegrad.autograd.rules.reduce import mean, sum
+from tilegrad.engine.array import Array
+from tilegrad.engine.dtype import finfo
+from tilegrad.engine.ops import norm as ops
+from tilegrad.engine.shape import Shape, numel
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+
+class _Meta:
+    """What a backward pass needs: the forward's statistics, and how the input splits.
+
+    ``parts``: the shape in which the input is ``dims`` of one mean and variance each, and in which
+    the weight has the shape ``weights``.
+    """
+
+    __slots__ = ("biased", "dims", "eps", "mean", "parts", "rows", "rstd", "training", "weights")
+
+    def __init__(self, eps: float, mean: Array | None, rstd: Array, biased: bool):
+        self.eps = eps
+        self.mean = mean
+        self.rstd = rstd
+        self.biased = biased
+        self.rows: ops.Rows | None = None
+        self.training = True
+        self.parts: Shape = ()
+        self.weights: Shape = ()
+        self.dims: Shape = ()
+
+
+def _recorded(
+    name: str, x: Tensor, weight: Tensor | None, bias: Tensor | None, out: Array, meta: _Meta
+) -> Tensor:
+    result = wrap(out)
+    inputs = tuple(t for t in (x, weight, bias) if t is not None)
+    if state.grad and needs_graph(inputs):
+        record(name, _vjp, inputs, (result,), (0,) if weight is None else (0, 1), meta)
+    return result
+
+
+def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """One kernel for all inputs, unless the gradients are to be differentiated again."""
+    x, *rest = node.unpack()
+    meta: _Meta = node.meta
+    weight = rest[0] if rest else None
+    if state.grad:
+        slopes = _composed(x, weight, grad, meta)
+    else:
+        made = _fused(grad._array, x._array, None if weight is None else weight._array, meta)
+        slopes = tuple(wrap(a) for a in made)
+    shape = node.inputs[1].shape if len(node.inputs) > 1 else ()
+    result: list[Tensor | None] = [slopes[0]]
+    if weight is not None:
+        result.append(view.reshape(slopes[1], shape))
+    if meta.biased:
+        result.append(view.reshape(slopes[2], shape))
+    return tuple(result)
+
+
+def _fused(g: Array, x: Array, weight: Array | None, meta: _Meta) -> tuple[Array, Array, Array]:
+    if meta.rows is not None:
+        return ops.row_norm_backward(g, x, weight, meta.mean, meta.rstd, meta.rows)
+    assert meta.mean is not None
+    return ops.batch_norm_backward(g, x, weight, meta.mean, meta.rstd, meta.training)
+
+
+def _composed(
+    x: Tensor, weight: Tensor | None, grad: Tensor, meta: _Meta
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``(v - mean(v) - xhat mean(v xhat)) rstd`` with ``v = grad * weight``, in tensor functions."""
+    dims, centred = meta.dims, meta.rows is None or meta.rows.centred
+    part, g = view.reshape(x, meta.parts), view.reshape(grad, meta.parts)
+    v = g if weight is None else g * view.reshape(weight, meta.weights)
+    if meta.training:
+        apart = part - mean(part, dims, True) if centred else part
+        rstd = pointwise.rsqrt(mean(apart * apart, dims, True) + meta.eps)
+        xhat = apart * rstd
+        slope = v - xhat * mean(v * xhat, dims, True)
+        slope = (slope - mean(v, dims, True) if centred else slope) * rstd
+    else:
+        assert meta.mean is not None
+        rstd = view.view(wrap(meta.rstd), meta.weights)
+        xhat = (part - view.view(wrap(meta.mean), meta.weights)) * rstd
+        slope = v * rstd
+    spread = tuple(a for a, n in enumerate(meta.weights) if n == 1)
+    tilt, level = (sum(t, spread, True) if spread else t for t in (g * xhat, g))
+    return view.reshape(slope, x.shape), tilt, level
+
+
+def _check(name: str, x: Tensor, weight: Tensor | None, bias: Tensor | None, shape: Shape) -> None:
+    if not x.dtype.is_floating_point:
+        raise RuntimeError(f"\"{name}\" not implemented for '{x.dtype.name}'")
+    for which, t in (("weight", weight), ("bias", bias)):
+        if t is None:
+            continue
+        if tuple(t.shape) != shape:
+            raise RuntimeError(
+                f"{name}: Expected {which} to be of shape {list(shape)}; got {list(t.shape)}"
+            )
+        if t.dtype is not x.dtype:
+            raise RuntimeError(
+                f"{name}: input and {which} must have one dtype; got {x.dtype.name} and "
+                f"{t.dtype.name}"
+            )
+
+
+# ------------------------------------------------------------------------------------------ rows
+
+
+def _over_last(
+    name: str,
+    x: Tensor,
+    normalized_shape: int | Sequence[int],
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    centred: bool,
+) -> Tensor:
+    last = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if not last or tuple(x.shape[-len(last) :]) != last:
+        raise RuntimeError(
+            f"{name}: Given normalized_shape={list(last)}, expected input with shape "
+            f"[*, {', '.join(map(str, last))}], but got input of size {list(x.shape)}"
+        )
+    _check(name, x, weight, bias, last)
+    rows = ops.Rows(numel(last), centred=centred)
+    arrays = [None if t is None else t._array for t in (weight, bias)]
+    out, center, rstd = ops.row_norm(x._array, arrays[0], arrays[1], eps, rows)
+    meta = _Meta(eps, center, rstd, bias is not None)
+    meta.rows, meta.parts, meta.weights, meta.dims = rows, (-1, rows.n), (1, rows.n), (1,)
+    return _recorded(name, x, weight, bias, out, meta)
+
+
+def layer_norm(
+    input: Tensor,
+    normalized_shape: int | Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """``(x - mean) / sqrt(var + eps) * weight + bias`` over the last dimensions.
+
+    Args:
+        input: (…, *normalized_shape) floating point.
+        weight, bias: normalized_shape, or None.
+
+    Gradient: of all three; the input, its means and deviations are saved.
+
+    Source: J. L. Ba, J. R. Kiros and G. E. Hinton, "Layer Normalization", 2016.
+    """
+    return _over_last("layer_norm", input, normalized_shape, weight, bias, eps, True)
+
+
+def rms_norm(
+    input: Tensor,
+    normalized_shape: int | Sequence[int],
+    weight: Tensor | None = None,
+    eps: float | None = None,
+) -> Tensor:
+    """``x / sqrt(mean(x^2) + eps) * weight`` over the last dimensions.
+
+    ``eps``: the dtype's machine epsilon if None.
+
+    Gradient: of both; the input and its root-mean-squares are saved.
+
+    Source: B. Zhang and R. Sennrich, "Root Mean Square Layer Normalization", 2019.
+    """
+    least = finfo(input.dtype).eps if eps is None else eps
+    return _over_last("rms_norm", input, normalized_shape, weight, None, least, False)
+
+
+def group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalisation over groups of channels of (N, C, …), scaled by channel.
+
+    Gradient: of all three; the input, its means and deviations are saved.
+
+    Raises:
+        RuntimeError: the channels do not split into ``num_groups``.
+
+    Source: Y. Wu and K. He, "Group Normalization", 2018.
+    """
+    return _by_groups("group_norm", input, num_groups, weight, bias, eps)
+
+
+def _by_groups(
+    name: str, x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Tensor:
+    if x.ndim < 2:
+        raise RuntimeError(f"{name}: Expected at least 2 dimensions; got {x.ndim}")
+    N, C, S = ops.channels(x.shape)
+    if groups <= 0 or C % groups:
+        raise RuntimeError(
+            f"{name}: Expected number of channels in input to be divisible by num_groups, but got "
+            f"input of shape {list(x.shape)} and num_groups={groups}"
+        )
+    _check(name, x, weight, bias, (C,))
+    rows = ops.Rows(C // groups * S, max(S, 1), groups)
+    arrays = [None if t is None else t._array for t in (weight, bias)]
+    out, center, rstd = ops.row_norm(x._array, arrays[0], arrays[1], eps, rows)
+    meta = _Meta(eps, center, rstd, bias is not None)
+    meta.rows, meta.parts, meta.dims = rows, (N, groups, C // groups, S), (2, 3)
+    meta.weights = (1, groups, C // groups, 1)
+    return _recorded(name, x, weight, bias, out, meta)
+
+
+# -------------------------------------------------------------------------------------- channels
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalisation of each channel of (N, C, …) over samples and positions.
+
+    In training by the batch's own mean and variance; ``running_mean`` and ``running_var``, if given,
+    move towards them (the variance without bias) by ``momentum``. Else by the running statistics.
+
+    Gradient: of ``input``, ``weight`` and ``bias``; the input, means and deviations are saved.
+
+    Raises:
+        RuntimeError: running statistics are missing outside training, or shapes do not fit.
+        ValueError: training on one value per channel.
+
+    Source: S. Ioffe and C. Szegedy, "Batch Normalization", 2015.
+    """
+    if input.ndim < 2:
+        raise RuntimeError(f"batch_norm: Expected at least 2 dimensions; got {input.ndim}")
+    N, C, S = ops.channels(input.shape)
+    _check("batch_norm", input, weight, bias, (C,))
+    running = _running(input, running_mean, running_var, (C,), training)
+    if training and N * S == 1:
+        raise ValueError(
+            f"batch_norm: Expected more than 1 value per channel when training, got input size "
+            f"{list(input.shape)}"
+        )
+    arrays = [None if t is None else t._array for t in (weight, bias)]
+    out, center, rstd = ops.batch_norm(
+        input._array, arrays[0], arrays[1], running, training, momentum, eps
+    )
+    meta = _Meta(eps, center, rstd, bias is not None)
+    meta.training, meta.parts, meta.weights, meta.dims = training, (N, C, S), (1, C, 1), (0, 2)
+    return _recorded("batch_norm", input, weight, bias, out, meta)
+
+
+def _running(
+    x: Tensor, mean: Tensor | None, var: Tensor | None, shape: Shape, training: bool
+) -> tuple[Array, Array] | None:
+    if mean is None or var is None:
+        if not training:
+            raise RuntimeError(
+                "batch_norm: Expected running_mean and running_var to be defined when training=False"
+            )
+        return None
+    _check("batch_norm", x, mean, var, shape)
+    if training and not (mean.is_contiguous() and var.is_contiguous()):
+        raise RuntimeError("batch_norm: running_mean and running_var must be contiguous")
+    return mean._array, var._array
+
+
+def instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalisation of each channel of each sample of (N, C, …) over its positions.
+
+    With ``use_input_stats`` running statistics, if given, move towards the samples' average;
+    without, they are used.
+
+    Gradient: of ``input``, ``weight`` and ``bias``; the input, means and deviations are saved.
+
+    Raises:
+        RuntimeError: running statistics are needed and missing, or shapes do not fit.
+        ValueError: one position per channel.
+
+    Source: D. Ulyanov, A. Vedaldi and V. Lempitsky, "Instance Normalization", 2016.
+    """
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    N, C, S = ops.channels(input.shape)
+    if S == 1:
+        raise ValueError(
+            f"instance_norm: Expected more than 1 spatial element when training, got input size "
+            f"{list(input.shape)}"
+        )
+    if running_mean is not None and running_var is not None and N:
+        _average_statistics(input, running_mean, running_var, momentum)
+    return _by_groups("instance_norm", input, C, weight, bias, eps)
+
+
+def _average_statistics(x: Tensor, mean: Tensor, var: Tensor, momentum: float) -> None:
+    """Update running statistics by the average over samples of each one's own."""
+    from tilegrad.autograd.rules.moments import var as variance
+
+    N, C, S = ops.channels(x.shape)
+    samples = view.reshape(x.detach(), (N, C, S))
+    means = sum(samples, (0, 2)) * (1.0 / (N * S))
+    variances = sum(variance(samples, 2), 0) * (1.0 / N)
+    pointwise.add_(pointwise.mul_(mean, 1.0 - momentum), means * momentum)
+    pointwise.add_(pointwise.mul_(var, 1.0 - momentum), variances * momentum)

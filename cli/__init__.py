@@ -1,0 +1,4 @@
+"""The `tilegrad` command: train, predict, info."""
+
+if __name__ != "tilegrad.cli":
+    raise ImportError("import this package as tilegrad.cli, not as a top-level 'cli'")

@@ -1,0 +1,128 @@
+"""The arguments of the `tilegrad` command."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from tilegrad.engine.device import device as as_device
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors are one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: error: {message}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _whole(least: int, most: int = 1 << 31) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be a whole number; got {text!r}") from None
+        if not least <= value < most:
+            raise argparse.ArgumentTypeError(f"must be from {least} to {most - 1}; got {text}")
+        return value
+
+    return read
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number; got {text!r}") from None
+    if not (value > 0 and math.isfinite(value)):
+        raise argparse.ArgumentTypeError(f"must be positive and finite; got {text}")
+    return value
+
+
+def _device(text: str) -> str:
+    try:
+        return str(as_device(text))
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The arguments, with ``command`` and the function ``run`` that carries it out.
+
+    Raises:
+        SystemExit: after --help and --version (0), or one line about a wrong argument (2).
+    """
+    parser = _Parser(prog="tilegrad", description="Train and use small image classifiers.")
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="command", parser_class=_Parser
+    )
+    _add_train(commands)
+    _add_predict(commands)
+    info = commands.add_parser("info", help="versions, threads, kernel cache and devices")
+    info.set_defaults(run=_info)
+    return parser.parse_args(argv)
+
+
+def _version() -> str:
+    from tilegrad import __version__
+
+    return f"tilegrad {__version__}"
+
+
+def _add_train(commands: Any) -> None:
+    train = commands.add_parser(
+        "train",
+        help="train a convolutional network on handwritten digits",
+        description="Train a convolutional network on scikit-learn's 1797 handwritten digits "
+        "(360 of them held out), or on images in the format of MNIST, and write the model, "
+        "a checkpoint, metrics.json and learning_curve.png.",
+    )
+    option = train.add_argument
+    option("--data", metavar="DIR", help="IDX files named as MNIST's, plain or gzipped")
+    option("--out", metavar="DIR", default="runs/digits", help="where results go (%(default)s)")
+    option("--epochs", type=_whole(1), default=10, help="passes over the images (%(default)s)")
+    # the following are None unless given, so that --resume can tell; see train.DEFAULTS
+    option("--batch-size", type=_whole(1), help="images a step (64)")
+    option("--lr", type=_positive, help="learning rate of the first epoch (0.003)")
+    option("--seed", type=_whole(0, 1 << 63), help="of every random choice (0)")
+    option("--device", type=_device, default="cpu", help="where to compute (%(default)s)")
+    option("--threads", type=_whole(1, 1025), help="threads of a kernel (all cores)")
+    option(
+        "--workers", type=_whole(0, 257), default=2, help="processes that load images (%(default)s)"
+    )
+    option("--resume", action="store_true", help="go on from the checkpoint in --out")
+    train.set_defaults(run=_train)
+
+
+def _add_predict(commands: Any) -> None:
+    predict = commands.add_parser(
+        "predict",
+        help="classify images",
+        description="Classify images (bright on dark, as in the training data) with a saved model.",
+    )
+    predict.add_argument("model", help="model.safetensors written by tilegrad train")
+    predict.add_argument("image", nargs="+", help="image file of the model's size")
+    predict.add_argument("--device", type=_device, default="cpu", help="where to compute")
+    predict.set_defaults(run=_predict)
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from tilegrad.cli.train import run
+
+    run(arguments)
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    from tilegrad.cli.predict import run
+
+    run(arguments)
+
+
+def _info(arguments: argparse.Namespace) -> None:
+    from tilegrad.cli.info import run
+
+    run(arguments)

@@ -1,0 +1,247 @@
+"""The loader: batches of a dataset, in this process or from workers in the background.
+
+Source: PyTorch's ``torch.utils.data.DataLoader`` (names, arguments, semantics).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from tilegrad.data.collate import default_collate, default_convert
+from tilegrad.data.dataset import IterableDataset
+from tilegrad.data.fetch import make_fetcher
+from tilegrad.data.sampler import BatchSampler, RandomSampler, SequentialSampler
+from tilegrad.data.seeding import draw_seed, generators_kept
+
+
+class DataLoader:
+    """Iterates over ``dataset`` in batches.
+
+    Each pass draws one seed from ``generator``. Before sample number ``n`` of the pass is loaded,
+    the global generators of Python, NumPy and tilegrad are seeded from that seed and ``n``: random
+    augmentation is the same for any number of workers, none included. The main process's generators
+    are left as they were.
+
+    Worker processes load batches ahead and in order, and hand them over in shared memory, without a
+    copy in the main process. The memory of a batch is used again once nothing holds its tensors.
+
+    Args:
+        dataset: has ``__getitem__`` and ``__len__``, or is an :class:`IterableDataset`.
+        batch_size: samples a batch; None: samples come one by one, unbatched.
+        shuffle: take samples in a new random order each pass.
+        sampler: gives the order instead; any iterable of indices.
+        batch_sampler: gives lists of indices; replaces the four options above and ``drop_last``.
+        num_workers: worker processes; 0 loads in this process.
+        collate_fn: makes a batch from a list of samples.
+        pin_memory: page-locked batches; needs CUDA, without it a warning and no effect.
+        drop_last: leave out a last batch that is shorter.
+        timeout: seconds to wait for a batch of the workers; 0: for ever.
+        worker_init_fn: called in each worker with its number, once it is set up.
+        multiprocessing_context: "forkserver" (default), "spawn" or such a context; never "fork".
+        generator: where seeds and order come from; default: the global one.
+        prefetch_factor: batches that each worker loads ahead; default 2.
+        persistent_workers: keep the workers for the next pass.
+
+    Raises:
+        ValueError: options that exclude each other, or a number out of range.
+        TypeError: with workers, something that cannot be pickled (when iteration starts).
+        RuntimeError: a worker died or timed out (during iteration). An exception in a worker comes
+            as its own type, with the worker's traceback in the message.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int | None = 1,
+        shuffle: bool | None = None,
+        sampler: Iterable[Any] | None = None,
+        batch_sampler: Iterable[Any] | None = None,
+        num_workers: int = 0,
+        collate_fn: Callable[[Any], Any] | None = None,
+        pin_memory: bool = False,
+        drop_last: bool = False,
+        timeout: float = 0,
+        worker_init_fn: Callable[[int], Any] | None = None,
+        multiprocessing_context: Any = None,
+        generator: Any = None,
+        *,
+        prefetch_factor: int | None = None,
+        persistent_workers: bool = False,
+    ):
+        _check_workers(num_workers, timeout, prefetch_factor, persistent_workers)
+        self.dataset = dataset
+        self.num_workers = num_workers
+        self.prefetch_factor = 2 if prefetch_factor is None and num_workers else prefetch_factor
+        self.pin_memory = pin_memory
+        self.timeout = timeout
+        self.worker_init_fn = worker_init_fn
+        self.multiprocessing_context = multiprocessing_context
+        self.generator = generator
+        self.persistent_workers = persistent_workers
+        self._context = _context(num_workers, multiprocessing_context)
+        self._streams = isinstance(dataset, IterableDataset)
+        self._choose_order(batch_size, shuffle, sampler, batch_sampler, drop_last)
+        if collate_fn is None:
+            collate_fn = default_collate if self._auto_collation else default_convert
+        self.collate_fn = collate_fn
+        self._pool: Any = None  # the workers kept for the next pass
+        if pin_memory:
+            warnings.warn(
+                "'pin_memory' argument is set as true but no accelerator is found, then device "
+                "pinned memory won't be used.",
+                stacklevel=2,
+            )
+
+    def _choose_order(
+        self, batch_size: Any, shuffle: Any, sampler: Any, batch_sampler: Any, drop_last: bool
+    ) -> None:
+        """Settle on a sampler and a batch sampler; see the class for the options."""
+        if self._streams:
+            _check_stream(shuffle, sampler, batch_sampler)
+        if sampler is not None and shuffle:
+            raise ValueError("sampler option is mutually exclusive with shuffle")
+        if batch_sampler is not None:
+            if batch_size != 1 or shuffle or sampler is not None or drop_last:
+                raise ValueError(
+                    "batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, "
+                    "and drop_last"
+                )
+            batch_size = None
+        elif batch_size is None and drop_last:
+            raise ValueError(
+                "batch_size=None option disables auto-batching and is mutually exclusive with drop_last"
+            )
+        if sampler is None and not self._streams:
+            if shuffle:
+                sampler = RandomSampler(self.dataset, generator=self.generator)
+            else:
+                sampler = SequentialSampler(self.dataset)
+        if batch_size is not None:
+            _check_batch_size(batch_size)
+            if batch_sampler is None and sampler is not None:
+                batch_sampler = BatchSampler(sampler, batch_size, drop_last)
+        self.batch_size, self.drop_last = batch_size, drop_last
+        self.sampler, self.batch_sampler = sampler, batch_sampler
+
+    @property
+    def _auto_collation(self) -> bool:
+        return self.batch_sampler is not None or (self._streams and self.batch_size is not None)
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.num_workers == 0:
+            return _InProcess(self)
+        from tilegrad.data.background import FromWorkers
+
+        return FromWorkers(self)
+
+    def __len__(self) -> int:
+        """Batches in one pass.
+
+        Raises:
+            TypeError: the dataset or sampler has no length.
+        """
+        if self._streams:
+            count: int = len(self.dataset)
+            if self.batch_size is None:
+                return count
+            return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+        source: Any = self.sampler if self.batch_sampler is None else self.batch_sampler
+        return len(source)
+
+    def _requests(self) -> Iterator[tuple[Any, int]]:
+        """What to load, batch by batch: indices, and the place in the pass of the first."""
+        if self._streams:
+            return iter(lambda: (None, 0), None)
+        source = self.sampler if self.batch_sampler is None else self.batch_sampler
+        assert source is not None
+        return _placed(iter(source), self.batch_sampler is not None)
+
+
+def _placed(source: Iterator[Any], batched: bool) -> Iterator[tuple[Any, int]]:
+    place = 0
+    for indices in source:
+        if batched and not isinstance(indices, list):
+            indices = list(indices)
+        yield indices, place
+        place += len(indices) if batched else 1
+
+
+class _InProcess:
+    """One pass without workers."""
+
+    def __init__(self, loader: DataLoader):
+        seed = draw_seed(loader.generator)
+        self._requests = loader._requests()
+        with generators_kept():
+            self._fetcher = make_fetcher(
+                loader.dataset,
+                loader.collate_fn,
+                loader.batch_size,
+                loader.drop_last,
+                loader._auto_collation,
+                seed,
+                0,
+            )
+
+    def __iter__(self) -> _InProcess:
+        return self
+
+    def __next__(self) -> Any:
+        indices, start = next(self._requests)
+        with generators_kept():
+            return self._fetcher.fetch(indices, start)
+
+
+# ------------------------------------------------------------------------------------- arguments
+
+
+def _context(num_workers: int, chosen: Any) -> Any:
+    if num_workers == 0:
+        if chosen is not None:
+            raise ValueError(
+                f"multiprocessing_context can only be used with multi-process loading "
+                f"(num_workers > 0), but got num_workers={num_workers}"
+            )
+        return None
+    from tilegrad.data.pool import worker_context
+
+    return worker_context(chosen)
+
+
+def _check_workers(
+    num_workers: int, timeout: float, prefetch_factor: int | None, persistent_workers: bool
+) -> None:
+    if num_workers < 0:
+        raise ValueError(
+            "num_workers option should be non-negative; use num_workers=0 to disable multiprocessing."
+        )
+    if timeout < 0:
+        raise ValueError("timeout option should be non-negative")
+    if num_workers == 0 and prefetch_factor is not None:
+        raise ValueError(
+            "prefetch_factor option could only be specified in multiprocessing. "
+            "let num_workers > 0 to enable multiprocessing, otherwise set prefetch_factor to None."
+        )
+    if prefetch_factor is not None and prefetch_factor < 1:
+        raise ValueError("prefetch_factor option should be positive")
+    if persistent_workers and num_workers == 0:
+        raise ValueError("persistent_workers option needs num_workers > 0")
+
+
+def _check_batch_size(batch_size: Any) -> None:
+    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
+        raise ValueError(
+            f"batch_size should be a positive integer value, but got batch_size={batch_size}"
+        )
+
+
+def _check_stream(shuffle: Any, sampler: Any, batch_sampler: Any) -> None:
+    given = {"shuffle": shuffle or None, "sampler": sampler, "batch_sampler": batch_sampler}
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(
+                f"DataLoader with IterableDataset: expected unspecified {name} option, "
+                f"but got {name}={value}"
+            )

@@ -1,0 +1,161 @@
+"""Normalisations and their backward ops: rows (layer, group, RMS norm) and channels (batch norm)."""
+
+from __future__ import annotations
+
+from tilegrad.engine.array import Array, Layout, layout
+from tilegrad.engine.dispatch import Op, Plan, kernel
+from tilegrad.engine.ops.elementwise import contiguous, full
+from tilegrad.engine.ops.reduce import reduce
+from tilegrad.engine.shape import Shape
+
+# ------------------------------------------------------------------------------------------ rows
+
+
+class Rows:
+    """How an array splits into rows: their length ``n``, and for weights per channel the elements
+    ``S`` of one and the number of ``groups`` of channels (0 and 1: a weight per element).
+    """
+
+    __slots__ = ("S", "centred", "groups", "n")
+
+    def __init__(self, n: int, S: int = 0, groups: int = 1, centred: bool = True):
+        self.n = n
+        self.S = S
+        self.groups = groups
+        self.centred = centred
+
+    def count(self, x: Layout) -> int:
+        """Number of rows of ``x``."""
+        return x.numel // self.n if self.n else 0
+
+    def key(self) -> dict[str, object]:
+        """As metadata of an op."""
+        return {"n": self.n, "S": self.S, "groups": self.groups, "centred": self.centred}
+
+
+def _plan_rows(
+    x: Layout,
+    *rest: Layout,
+    n: int,
+    S: int,
+    groups: int,
+    centred: bool,
+    weighted: bool,
+    biased: bool,
+) -> Plan:
+    rows = Rows(n, S, groups, centred).count(x)
+    statistic = layout((rows,), x.dtype, x.device)
+    launch = kernel("norm", x.device).row_norm(
+        x.dtype.name, centred, weighted, biased, rows, n, S, groups
+    )
+    whole = layout(x.shape, x.dtype, x.device)
+    return Plan((whole, *[statistic] * (1 + centred)), launch)
+
+
+def _plan_rows_backward(
+    g: Layout, x: Layout, *rest: Layout, n: int, S: int, groups: int, centred: bool, weighted: bool
+) -> Plan:
+    family = kernel("norm", x.device)
+    rows = Rows(n, S, groups, centred).count(x)
+    whole = layout(x.shape, x.dtype, x.device)
+    if S:
+        sums = layout((rows // groups, groups * (n // S)), x.dtype, x.device)
+        outs: tuple[Layout, ...] = (whole, sums, sums)
+    else:
+        outs = (whole, layout((family.row_norm_parts(rows), 2, n), x.dtype, x.device))
+    launch = family.row_norm_backward(x.dtype.name, centred, weighted, rows, n, S, groups)
+    return Plan(outs, launch)
+
+
+_rows = Op("row_norm", _plan_rows)
+_rows_backward = Op("row_norm_backward", _plan_rows_backward)
+
+
+def row_norm(
+    x: Array, weight: Array | None, bias: Array | None, eps: float, rows: Rows
+) -> tuple[Array, Array | None, Array]:
+    """(normalised ``x``, the rows' means or None, the rows' ``1 / sqrt(var + eps)``)."""
+    given = [contiguous(a) for a in (x, weight, bias) if a is not None]
+    flags = {"weighted": weight is not None, "biased": bias is not None}
+    out, *mean, rstd = _rows(*given, params=(eps,), **rows.key(), **flags)
+    return out, mean[0] if mean else None, rstd
+
+
+def row_norm_backward(
+    g: Array, x: Array, weight: Array | None, mean: Array | None, rstd: Array, rows: Rows
+) -> tuple[Array, Array, Array]:
+    """Gradients of the input, and of weight and bias as if there were both, flat."""
+    given = [contiguous(a) for a in (g, x, weight, mean, rstd) if a is not None]
+    outs = _rows_backward(*given, **rows.key(), weighted=weight is not None)
+    if rows.S:
+        grad, tilts, sums = outs
+        return grad, reduce("sum", tilts, (0,)), reduce("sum", sums, (0,))
+    grad, parts = outs
+    both = reduce("sum", parts, (0,))
+    return grad, both.view((rows.n,), (1,)), both.view((rows.n,), (1,), rows.n)
+
+
+# -------------------------------------------------------------------------------------- channels
+
+
+def channels(shape: Shape) -> tuple[int, int, int]:
+    """(N, C, S) of an array whose dimension 1 counts channels."""
+    size = 1
+    for n in shape[2:]:
+        size *= n
+    return shape[0], shape[1], size
+
+
+def _plan_batch(
+    x: Layout, *rest: Layout, given: tuple[bool, bool, bool], training: bool
+) -> Plan:
+    statistic = layout((x.shape[1],), x.dtype, x.device)
+    launch = kernel("batch_norm", x.device).batch_norm(
+        x.dtype.name, given, training, *channels(x.shape)
+    )
+    return Plan((layout(x.shape, x.dtype, x.device), statistic, statistic), launch)
+
+
+def _plan_batch_backward(
+    g: Layout, x: Layout, mean: Layout, rstd: Layout, *weight: Layout, training: bool
+) -> Plan:
+    statistic = layout((x.shape[1],), x.dtype, x.device)
+    launch = kernel("batch_norm", x.device).batch_norm_backward(
+        x.dtype.name, bool(weight), training, *channels(x.shape)
+    )
+    return Plan((layout(x.shape, x.dtype, x.device), statistic, statistic), launch)
+
+
+_batch = Op("batch_norm", _plan_batch)
+_batch_backward = Op("batch_norm_backward", _plan_batch_backward)
+
+
+def batch_norm(
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    running: tuple[Array, Array] | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[Array, Array, Array]:
+    """(normalised ``x``, the means, ``1 / sqrt(var + eps)`` used); training writes ``running``."""
+    given = (weight is not None, bias is not None, running is not None)
+    operands = [contiguous(a) for a in (x, weight, bias, *(running or ())) if a is not None]
+    out, mean, rstd = _batch(*operands, params=(eps, momentum), given=given, training=training)
+    if training and running is not None:
+        for statistic in running:
+            statistic.storage.version += 1
+    return out, mean, rstd
+
+
+def batch_norm_backward(
+    g: Array, x: Array, weight: Array | None, mean: Array, rstd: Array, training: bool
+) -> tuple[Array, Array, Array]:
+    """Gradients of the input, and of weight and bias as if there were both."""
+    if not x.layout.numel:
+        none = full((x.layout.shape[1],), 0, x.dtype, x.device)
+        return full(x.layout.shape, 0, x.dtype, x.device), none, none
+    operands = [contiguous(a) for a in (g, x, mean, rstd, weight) if a is not None]
+    grad, tilts, sums = _batch_backward(*operands, training=training)
+    return grad, tilts, sums

@@ -1,0 +1,237 @@
+"""Batch normalisation: every channel has a mean and a variance over samples and positions.
+
+Arrays are row-major (N, C, S). ``channels`` kernels take one channel after the other, runs of ``S``
+elements; ``columns`` kernels serve S = 1, a block of adjacent channels at a time. In training the
+statistics are computed and the running ones updated, else the running ones are used.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from tilegrad.kernels.cpu.jit import get_num_threads, kernel
+from tilegrad.kernels.cpu.memory import local, pointer, read, write
+from tilegrad.kernels.cpu.norm import scale_run, slope_runs
+from tilegrad.kernels.cpu.reduce import float_run
+from tilegrad.kernels.function import inline
+
+GRAIN = 1 << 13  # elements a task handles at least; fewer in all: no threads
+COLUMNS = 64  # channels a column task takes together
+
+
+@inline
+def blend(running, value, momentum):  # type: ignore[no-untyped-def]
+    """``(1 - momentum) running + momentum value``"""
+    return (1.0 - momentum) * running + momentum * value
+
+
+@kernel
+def forward_channels(dtype: str):  # type: ignore[no-untyped-def]
+    """``per`` channels a task; weight, bias and running statistics may be null."""
+    T = np.dtype(dtype).type
+    total, squares = float_run("sum", dtype, "lanes"), float_run("var", dtype, "lanes")
+    apply = scale_run(dtype)
+
+    def body(task, x, weight, bias, rmean, rvar, y, mean, rstd, per, N, C, S, training, eps, momentum):  # type: ignore[no-untyped-def]
+        source, made = pointer(x, T), pointer(y, T)
+        weights, biases = pointer(weight, T), pointer(bias, T)
+        r_means, r_vars = pointer(rmean, T), pointer(rvar, T)
+        means, rstds = pointer(mean, T), pointer(rstd, T)
+        count = N * S
+        for c in range(task * per, min(C, (task + 1) * per)):
+            if training:
+                a = 0.0
+                for i in range(N):
+                    a += total(source, (i * C + c) * S, S, 1, T(0), T(0))
+                m = T(a / count)
+                v = 0.0
+                for i in range(N):
+                    v += squares(source, (i * C + c) * S, S, 1, m, T(0))
+                if rmean != 0:
+                    r_means[c] = T(blend(r_means[c], a / count, momentum))
+                    r_vars[c] = T(blend(r_vars[c], v / (count - 1), momentum))
+                v = v / count
+            else:
+                m = r_means[c]
+                v = r_vars[c] + 0.0
+            rs = T(1.0 / math.sqrt(v + eps))
+            means[c] = m
+            rstds[c] = rs
+            w = weights[c] * rs if weight != 0 else rs
+            b = biases[c] if bias != 0 else T(0)
+            for i in range(N):
+                apply(source, made, (i * C + c) * S, S, m, w, b)
+
+    return body, "iiiiiiiiiiiiidd"
+
+
+@kernel
+def forward_columns(dtype: str):  # type: ignore[no-untyped-def]
+    """As :func:`forward_channels` for S = 1, ``per`` blocks of ``COLUMNS`` channels a task."""
+    T, block = np.dtype(dtype).type, COLUMNS
+    sums, line = local("float64", block), local(dtype, block)
+
+    def body(task, x, weight, bias, rmean, rvar, y, mean, rstd, per, N, C, S, training, eps, momentum):  # type: ignore[no-untyped-def]
+        source, made = pointer(x, T), pointer(y, T)
+        weights, biases = pointer(weight, T), pointer(bias, T)
+        r_means, r_vars = pointer(rmean, T), pointer(rvar, T)
+        means, rstds = pointer(mean, T), pointer(rstd, T)
+        total, center, scale, shift = sums(), line(), line(), line()
+        for column in range(task * per * block, min(C, (task + 1) * per * block), block):
+            size = min(block, C - column)
+            if training:
+                for j in range(size):
+                    total[j] = 0.0
+                for i in range(N):
+                    for j in range(size):
+                        total[j] += source[i * C + column + j]
+                for j in range(size):
+                    center[j] = T(total[j] / N)
+                    if rmean != 0:
+                        old = r_means[column + j]
+                        r_means[column + j] = T(blend(old, total[j] / N, momentum))
+                    total[j] = 0.0
+                for i in range(N):
+                    for j in range(size):
+                        d = source[i * C + column + j] - center[j]
+                        total[j] += d * d
+                for j in range(size):
+                    if rmean != 0:
+                        old = r_vars[column + j]
+                        r_vars[column + j] = T(blend(old, total[j] / (N - 1), momentum))
+                    total[j] = total[j] / N
+            else:
+                for j in range(size):
+                    center[j] = r_means[column + j]
+                    total[j] = r_vars[column + j]
+            for j in range(size):
+                rs = T(1.0 / math.sqrt(total[j] + eps))
+                means[column + j] = center[j]
+                rstds[column + j] = rs
+                scale[j] = weights[column + j] * rs if weight != 0 else rs
+                shift[j] = biases[column + j] if bias != 0 else T(0)
+            for i in range(N):
+                for j in range(size):
+                    q = i * C + column + j
+                    write(made, q, (read(source, q) - center[j]) * scale[j] + shift[j])
+
+    return body, "iiiiiiiiiiiiidd"
+
+
+@kernel
+def backward_channels(dtype: str):  # type: ignore[no-untyped-def]
+    """``out = rs (g w - (sum g + xhat sum g xhat) w / count)``; ``tilts`` and ``sums`` are those
+    sums, the gradients of weight and bias. Not ``training``: ``out = rs g w``.
+    """
+    T = np.dtype(dtype).type
+    add_up, slope = slope_runs(dtype)
+
+    def body(task, g, x, weight, mean, rstd, out, tilts, sums, per, N, C, S, training):  # type: ignore[no-untyped-def]
+        grad, source, made = pointer(g, T), pointer(x, T), pointer(out, T)
+        weights, means, rstds = pointer(weight, T), pointer(mean, T), pointer(rstd, T)
+        by_tilt, by_sum = pointer(tilts, T), pointer(sums, T)
+        for c in range(task * per, min(C, (task + 1) * per)):
+            m, rs = means[c], rstds[c]
+            a, b = 0.0, 0.0
+            for i in range(N):
+                s, t = add_up(grad, source, (i * C + c) * S, S, m, rs)
+                a += s
+                b += t
+            by_tilt[c] = T(b)
+            by_sum[c] = T(a)
+            w = weights[c] if weight != 0 else T(1)
+            level, tilt = T(0), T(0)
+            if training:
+                level, tilt = T(w * a / (N * S)), T(w * b / (N * S))
+            for i in range(N):
+                slope(grad, source, made, (i * C + c) * S, S, m, rs, w, level, tilt)
+
+    return body, "iiiiiiiiiiiii"
+
+
+@kernel
+def backward_columns(dtype: str):  # type: ignore[no-untyped-def]
+    """As :func:`backward_channels` for S = 1, ``per`` blocks of ``COLUMNS`` channels a task."""
+    T, block = np.dtype(dtype).type, COLUMNS
+    wide, line = local("float64", block), local(dtype, block)
+
+    def body(task, g, x, weight, mean, rstd, out, tilts, sums, per, N, C, S, training):  # type: ignore[no-untyped-def]
+        grad, source, made = pointer(g, T), pointer(x, T), pointer(out, T)
+        weights, means, rstds = pointer(weight, T), pointer(mean, T), pointer(rstd, T)
+        by_tilt, by_sum = pointer(tilts, T), pointer(sums, T)
+        a, b, w, level, tilt = wide(), wide(), line(), line(), line()
+        for column in range(task * per * block, min(C, (task + 1) * per * block), block):
+            size = min(block, C - column)
+            for j in range(size):
+                a[j] = 0.0
+                b[j] = 0.0
+            for i in range(N):
+                for j in range(size):
+                    q = i * C + column + j
+                    v = grad[q]
+                    a[j] += v
+                    b[j] += v * ((source[q] - means[column + j]) * rstds[column + j])
+            for j in range(size):
+                by_tilt[column + j] = T(b[j])
+                by_sum[column + j] = T(a[j])
+                w[j] = weights[column + j] if weight != 0 else T(1)
+                level[j] = T(w[j] * a[j] / N) if training else T(0)
+                tilt[j] = T(w[j] * b[j] / N) if training else T(0)
+            for i in range(N):
+                for j in range(size):
+                    q = i * C + column + j
+                    rs = rstds[column + j]
+                    xhat = (read(source, q) - means[column + j]) * rs
+                    write(made, q, (read(grad, q) * w[j] - level[j] - xhat * tilt[j]) * rs)
+
+    return body, "iiiiiiiiiiiii"
+
+
+def _shared(N: int, C: int, S: int) -> tuple[int, int]:
+    """(channels or blocks of channels per task, tasks)."""
+    units, work = (C, N * S) if S > 1 else (-(-C // COLUMNS), N * min(C, COLUMNS))
+    per = max(1, GRAIN // max(work, 1))
+    return per, -(-units // per)
+
+
+def batch_norm(
+    dtype: str, given: tuple[bool, bool, bool], training: bool, N: int, C: int, S: int
+) -> Callable[..., None]:
+    """A launch ``(x, [weight], [bias], [running_mean, running_var], y, mean, rstd, eps, momentum)``.
+
+    ``given``: whether there is a weight, a bias, and running statistics, which training updates.
+    """
+    if N * C * S == 0:
+        return lambda *arguments: None
+    function = (forward_channels if S > 1 else forward_columns).build(dtype)
+    per, tasks = _shared(N, C, S)
+
+    def launch(x: int, *rest: int) -> None:
+        left = list(rest)
+        operands = [left.pop(0) if has else 0 for has in (given[0], given[1], given[2], given[2])]
+        y, mean, rstd, eps, momentum = left
+        threads = get_num_threads() if tasks > 1 else 0
+        where = (x, *operands, y, mean, rstd)
+        function(*where, per, N, C, S, training, eps, momentum, tasks, threads)
+
+    return launch
+
+
+def batch_norm_backward(
+    dtype: str, weighted: bool, training: bool, N: int, C: int, S: int
+) -> Callable[..., None]:
+    """A launch ``(g, x, mean, rstd, [weight], out, weight_grad, bias_grad)``."""
+    if N * C * S == 0:
+        return lambda *addresses: None
+    function = (backward_channels if S > 1 else backward_columns).build(dtype)
+    per, tasks = _shared(N, C, S)
+
+    def launch(g: int, x: int, mean: int, rstd: int, *rest: int) -> None:
+        weight, made = (rest[0], rest[1:]) if weighted else (0, rest)
+        threads = get_num_threads() if tasks > 1 else 0
+        function(g, x, weight, mean, rstd, *made, per, N, C, S, training, tasks, threads)
+
+    return launch

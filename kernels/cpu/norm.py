@@ -1,0 +1,299 @@
+"""Normalisation of rows: layer, group, instance and root-mean-square norm.
+
+A row is ``n`` adjacent elements that share a mean and a variance. The scale is either one weight per
+element of the row, or one per channel, a run of ``S`` elements; row ``r`` belongs to group
+``r % groups``, which has the channels ``r % groups * (n / S)`` onward. Weight and bias may be null.
+
+The mean comes first and the squares about it second, both while the row is in the cache.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from tilegrad.kernels.cpu.jit import get_num_threads, kernel
+from tilegrad.kernels.cpu.memory import pointer
+from tilegrad.kernels.cpu.reduce import float_run
+from tilegrad.kernels.cpu.vector import (
+    fma,
+    head,
+    hsum,
+    lanes,
+    load,
+    load_masked,
+    splat,
+    store,
+    store_masked,
+)
+from tilegrad.kernels.function import inline
+
+GRAIN = 1 << 13  # elements a task handles at least; fewer in all: no threads
+TASKS = 64
+CHUNK = 64  # rows whose weight gradients one task adds up
+
+
+@kernel
+def forward(dtype: str, centred: bool, channels: bool):  # type: ignore[no-untyped-def]
+    """``(x - mean) / sqrt(var + eps) * weight + bias``; not ``centred``: with 0 for the mean."""
+    T, W = np.dtype(dtype).type, lanes(dtype)
+    total, squares = float_run("sum", dtype, "lanes"), float_run("var", dtype, "lanes")
+    apply = scale_run(dtype)
+
+    @inline
+    def elements(x, y, at, n, m, rs, weights, biases, has):  # type: ignore[no-untyped-def]
+        center, scale = splat(m), splat(rs)
+        i = 0
+        while i < n:
+            mask = head(T, n - i)
+            v = (load_masked(x, at + i, mask, center) - center) * scale
+            if has & 1:
+                v = v * load_masked(weights, i, mask, center)
+            if has & 2:
+                v = v + load_masked(biases, i, mask, center)
+            store_masked(y, at + i, v, mask)
+            i += W
+
+    def body(task, x, weight, bias, y, mean, rstd, rows, per, n, S, groups, eps):  # type: ignore[no-untyped-def]
+        source, made = pointer(x, T), pointer(y, T)
+        weights, biases = pointer(weight, T), pointer(bias, T)
+        means, rstds = pointer(mean, T), pointer(rstd, T)
+        has = (weight != 0) + 2 * (bias != 0)
+        for r in range(task * per, min(rows, (task + 1) * per)):
+            at = r * n
+            m = T(0)
+            if centred:
+                m = T(total(source, at, n, 1, T(0), T(0)) / n)
+                means[r] = m
+            rs = T(1.0 / math.sqrt(squares(source, at, n, 1, m, T(0)) / n + eps))
+            rstds[r] = rs
+            if channels:
+                count = n // S
+                first = r % groups * count
+                for c in range(count):
+                    w = weights[first + c] * rs if has & 1 else rs
+                    b = biases[first + c] if has & 2 else T(0)
+                    apply(source, made, at + c * S, S, m, w, b)
+            else:
+                elements(source, made, at, n, m, rs, weights, biases, has)
+
+    return body, "iiiiiiiiiiid"
+
+
+def scale_run(dtype: str):  # type: ignore[no-untyped-def]
+    """``apply(x, y, at, n, m, w, b)``: ``y = (x - m) * w + b`` on a run of ``n``."""
+    T, W = np.dtype(dtype).type, lanes(dtype)
+
+    @inline
+    def apply(x, y, at, n, m, w, b):  # type: ignore[no-untyped-def]
+        center, scale, shift = splat(m), splat(w), splat(b)
+        i = 0
+        while i + W <= n:
+            store(y, at + i, fma(load(x, at + i) - center, scale, shift))
+            i += W
+        if i < n:
+            mask = head(T, n - i)
+            rest = load_masked(x, at + i, mask, center)
+            store_masked(y, at + i, fma(rest - center, scale, shift), mask)
+
+    return apply
+
+
+def slope_runs(dtype: str):  # type: ignore[no-untyped-def]
+    """Inline functions for the backward pass of a run with one weight.
+
+    ``sums(g, x, at, n, m, rs)`` gives ``(sum g, sum g xhat)`` with ``xhat = (x - m) rs``;
+    ``slope(g, x, out, at, n, m, rs, w, a, b)`` writes ``rs (g w - a - xhat b)``.
+    """
+    T, W = np.dtype(dtype).type, lanes(dtype)
+
+    @inline
+    def sums(g, x, at, n, m, rs):  # type: ignore[no-untyped-def]
+        zero, center, scale = splat(T(0)), splat(m), splat(rs)
+        a, b = 0.0, 0.0
+        i = 0
+        while i < n:
+            end = min(n, i + 4096)
+            s, t = zero, zero
+            while i + W <= end:
+                v = load(g, at + i)
+                s, t = s + v, fma(v, (load(x, at + i) - center) * scale, t)
+                i += W
+            if i < end:
+                mask = head(T, end - i)
+                v = load_masked(g, at + i, mask, zero)
+                s = s + v
+                t = fma(v, (load_masked(x, at + i, mask, center) - center) * scale, t)
+                i = end
+            a += hsum(s)
+            b += hsum(t)
+        return a, b
+
+    @inline
+    def slope(g, x, out, at, n, m, rs, w, a, b):  # type: ignore[no-untyped-def]
+        center, scale = splat(m), splat(rs)
+        weight, level, tilt = splat(w), splat(a), splat(b)
+        i = 0
+        while i + W <= n:
+            xhat = (load(x, at + i) - center) * scale
+            v = (load(g, at + i) * weight - level - xhat * tilt) * scale
+            store(out, at + i, v)
+            i += W
+        if i < n:
+            mask = head(T, n - i)
+            xhat = (load_masked(x, at + i, mask, center) - center) * scale
+            v = load_masked(g, at + i, mask, center) * weight - level - xhat * tilt
+            store_masked(out, at + i, v * scale, mask)
+
+    return sums, slope
+
+
+@kernel
+def backward_elements(dtype: str, centred: bool):  # type: ignore[no-untyped-def]
+    """Gradients of ``CHUNK`` rows a task, and of weight and bias summed over them.
+
+    ``parts[task]`` = (sum of g xhat, sum of g), each ``n`` long; null: not wanted.
+    """
+    T, W, size = np.dtype(dtype).type, lanes(dtype), np.dtype(dtype).itemsize
+
+    def body(task, g, x, weight, mean, rstd, out, parts, rows, per, n):  # type: ignore[no-untyped-def]
+        grad, source, made = pointer(g, T), pointer(x, T), pointer(out, T)
+        weights, means, rstds = pointer(weight, T), pointer(mean, T), pointer(rstd, T)
+        part = pointer(parts + task * 2 * n * size, T)
+        zero, one = splat(T(0)), splat(T(1))
+        if parts != 0:
+            for i in range(2 * n):
+                part[i] = T(0)
+        for r in range(task * per, min(rows, (task + 1) * per)):
+            at = r * n
+            center, scale = splat(means[r] if centred else T(0)), splat(rstds[r])
+            a, b = zero, zero
+            i = 0
+            while i < n:
+                mask = head(T, n - i)
+                v = load_masked(grad, at + i, mask, zero)
+                xhat = (load_masked(source, at + i, mask, center) - center) * scale
+                if parts != 0:
+                    held = load_masked(part, i, mask, zero)
+                    store_masked(part, i, fma(v, xhat, held), mask)
+                    held = load_masked(part, n + i, mask, zero)
+                    store_masked(part, n + i, held + v, mask)
+                if weight != 0:
+                    v = v * load_masked(weights, i, mask, one)
+                a, b = a + v, fma(v, xhat, b)
+                i += W
+            level = splat(hsum(a) / T(n) if centred else T(0))
+            tilt = splat(hsum(b) / T(n))
+            i = 0
+            while i < n:
+                mask = head(T, n - i)
+                v = load_masked(grad, at + i, mask, zero)
+                xhat = (load_masked(source, at + i, mask, center) - center) * scale
+                if weight != 0:
+                    v = v * load_masked(weights, i, mask, one)
+                store_masked(made, at + i, (v - level - xhat * tilt) * scale, mask)
+                i += W
+
+    return body, "iiiiiiiiii"
+
+
+@kernel
+def backward_channels(dtype: str):  # type: ignore[no-untyped-def]
+    """Gradients of rows, and per row and channel ``sums`` = sum of g, ``tilts`` = sum of g xhat."""
+    T = np.dtype(dtype).type
+    add_up, slope = slope_runs(dtype)
+
+    def body(task, g, x, weight, mean, rstd, out, tilts, sums, rows, per, n, S, groups):  # type: ignore[no-untyped-def]
+        grad, source, made = pointer(g, T), pointer(x, T), pointer(out, T)
+        weights, means, rstds = pointer(weight, T), pointer(mean, T), pointer(rstd, T)
+        by_tilt, by_sum = pointer(tilts, T), pointer(sums, T)
+        count = n // S
+        for r in range(task * per, min(rows, (task + 1) * per)):
+            at, first = r * n, r % groups * count
+            m, rs = means[r], rstds[r]
+            a, b = 0.0, 0.0
+            for c in range(count):
+                s, t = add_up(grad, source, at + c * S, S, m, rs)
+                by_sum[r * count + c] = T(s)
+                by_tilt[r * count + c] = T(t)
+                w = weights[first + c] if weight != 0 else T(1)
+                a += w * s
+                b += w * t
+            for c in range(count):
+                w = weights[first + c] if weight != 0 else T(1)
+                slope(grad, source, made, at + c * S, S, m, rs, w, T(a / n), T(b / n))
+
+    return body, "iiiiiiiiiiiii"
+
+
+def _shared(rows: int, n: int) -> tuple[int, int]:
+    """(rows per task, tasks)."""
+    per = max(1, GRAIN // max(n, 1), -(-rows // TASKS))
+    return per, -(-rows // per)
+
+
+def row_norm(
+    dtype: str, centred: bool, weighted: bool, biased: bool, rows: int, n: int, S: int, groups: int
+) -> Callable[..., None]:
+    """A launch ``(x, [weight], [bias], y, [mean], rstd, eps)``; the mean if ``centred``.
+
+    ``S``: elements that share a weight, within ``groups`` kinds of rows; 0 for a weight per element.
+    """
+    if rows * n == 0:
+        return lambda *arguments: None
+    function = forward.build(dtype, centred, S > 0)
+    per, tasks = _shared(rows, n)
+
+    def launch(x: int, *rest: int) -> None:
+        left = list(rest)
+        weight = left.pop(0) if weighted else 0
+        bias = left.pop(0) if biased else 0
+        y = left.pop(0)
+        mean = left.pop(0) if centred else 0
+        rstd, eps = left
+        where = (x, weight, bias, y, mean, rstd)
+        threads = get_num_threads() if tasks > 1 else 0
+        function(*where, rows, per, n, S, groups, eps, tasks, threads)
+
+    return launch
+
+
+def row_norm_parts(rows: int) -> int:
+    """How many partial sums of weight gradients :func:`row_norm_backward` writes."""
+    return -(-rows // CHUNK)
+
+
+def row_norm_backward(
+    dtype: str, centred: bool, weighted: bool, rows: int, n: int, S: int, groups: int
+) -> Callable[..., None]:
+    """The backward launch.
+
+    One weight per element (``S`` 0): ``(g, x, [weight], [mean], rstd, out, parts)`` with ``parts``
+    (row_norm_parts(rows), 2, n), sums of ``g xhat`` and of ``g``. Else
+    ``(g, x, [weight], mean, rstd, out, tilts, sums)``, the same sums for every row and channel.
+    """
+    if rows * n == 0:
+        return lambda *addresses: None
+
+    def order(g: int, x: int, *rest: int) -> tuple[int, ...]:
+        left = list(rest)
+        weight = left.pop(0) if weighted else 0
+        mean = left.pop(0) if centred else 0
+        return (g, x, weight, mean, *left)
+
+    if S == 0:
+        per, tasks = CHUNK, row_norm_parts(rows)
+        function = backward_elements.build(dtype, centred)
+        sizes: tuple[int, ...] = (rows, per, n)
+    else:
+        per, tasks = _shared(rows, n)
+        function = backward_channels.build(dtype)
+        sizes = (rows, per, n, S, groups)
+
+    def launch(*addresses: int) -> None:
+        small = tasks == 1 or rows * n < 2 * GRAIN
+        function(*order(*addresses), *sizes, tasks, 0 if small else get_num_threads())
+
+    return launch

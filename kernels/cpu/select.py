@@ -1,0 +1,278 @@
+"""Selecting within rows without sorting them whole, and searching sorted rows.
+
+Rows become the unsigned keys of ``tilegrad.kernels.cpu.sort``. Selection settles the bits of the
+wanted key one after the other, from the top, by counting the keys below a bound; after each byte
+only the keys that share it are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from tilegrad.kernels.cpu.jit import get_num_threads, kernel
+from tilegrad.kernels.cpu.memory import pointer
+from tilegrad.kernels.cpu.sort import (
+    CHUNK,
+    TASKS,
+    WORDS,
+    key_function,
+    key_type,
+    merge_sort,
+    nothing,
+    row_bytes,
+    split_rows,
+)
+from tilegrad.kernels.function import DeviceFunction, inline
+
+
+def _select_function(dtype: str) -> DeviceFunction:
+    """``select(k, k_other, n, wanted)``: the ``wanted``-th smallest of n keys, counted from 0, and
+    how many are smaller. Both arrays are overwritten.
+    """
+    passes = np.dtype(dtype).itemsize
+    U, W = key_type(dtype), np.uint64
+    none, one, eight = W(0), W(1), W(8)
+
+    @inline
+    def select(k, k_other, n, wanted):  # type: ignore[no-untyped-def]
+        found = none  # its leading bits, found one by one; counting vectorises, sorting does not
+        below = 0
+        left = n
+        for digit in range(passes - 1, -1, -1):
+            shift = eight * W(digit)
+            under = 0
+            for bit in range(7, -1, -1):
+                bound = U(found | one << (shift + W(bit)))
+                count = 0
+                for i in range(left):
+                    count += k[i] < bound
+                if below + count <= wanted:
+                    found = W(bound)
+                    under = count
+            kept = 0
+            for i in range(left):
+                key = k[i]
+                k_other[kept] = key
+                kept += W(key) >> shift == found >> shift
+            below += under
+            left = kept
+            k, k_other = k_other, k
+        return U(found), below
+
+    return select
+
+
+@kernel
+def top_rows(dtype: str):  # type: ignore[no-untyped-def]
+    """The values of the ``count`` smallest keys of each row, in order, and their places.
+
+    Arguments: addresses of x, values, indices (int64) and scratch; rows, row length, rows per
+    task, flip of the keys, bytes of keys, bytes of places, count.
+    """
+    word, U = WORDS[np.dtype(dtype).itemsize], key_type(dtype)
+    T = np.dtype(dtype).type if np.dtype(dtype).kind == "i" else word
+    key, select = key_function(dtype), _select_function(dtype)
+    index, small, W = np.int64, np.uint32, np.uint64
+
+    def top_body(task, a0, a1, a2, a3, rows, n, per_task, flip, key_bytes, place_bytes, count):  # type: ignore[no-untyped-def]
+        x, values, indices = pointer(a0, T), pointer(a1, T), pointer(a2, index)
+        base = a3 + task * 2 * (key_bytes + place_bytes)
+        k, k_other = pointer(base, U), pointer(base + key_bytes, U)
+        p = pointer(base + 2 * key_bytes, small)
+        p_other = pointer(base + 2 * key_bytes + place_bytes, small)
+        for row in range(task * per_task, min(rows, task * per_task + per_task)):
+            start = row * n
+            for i in range(n):
+                k[i] = key(x, start + i, W(flip))
+            border, below = select(k, k_other, n, count - 1)
+            ties = count - below
+            taken = 0
+            for i in range(n):
+                one = key(x, start + i, W(flip))
+                if one <= border:
+                    if one < border or ties > 0:
+                        k[taken] = one
+                        p[taken] = small(i)
+                        taken += 1
+                    ties -= one == border
+            there = merge_sort(k, p, k_other, p_other, count)
+            result = p_other if there else p
+            for i in range(count):
+                place = index(result[i])
+                values[row * count + i] = x[start + place]
+                indices[row * count + i] = place
+
+    return top_body, "iiiiiiiiiii"
+
+
+@kernel
+def pick_rows(dtype: str):  # type: ignore[no-untyped-def]
+    """The value of one key of each row, and its place: the first, among equal ones.
+
+    Arguments: as :func:`top_rows`, without bytes of places; the last says which: from 0 on the
+    k-th smallest, -1 the lower median or, if there is one, the first NaN, -2 the lower median of
+    all that is no NaN.
+    """
+    word, U = WORDS[np.dtype(dtype).itemsize], key_type(dtype)
+    T = np.dtype(dtype).type if np.dtype(dtype).kind == "i" else word
+    key, select = key_function(dtype), _select_function(dtype)
+    index, W = np.int64, np.uint64
+    float_like = np.dtype(dtype).kind == "f"
+    last = U((1 << 8 * np.dtype(dtype).itemsize) - 1)
+
+    def pick_body(task, a0, a1, a2, a3, rows, n, per_task, key_bytes, which):  # type: ignore[no-untyped-def]
+        x, values, indices = pointer(a0, T), pointer(a1, T), pointer(a2, index)
+        base = a3 + task * 2 * key_bytes
+        k, k_other = pointer(base, U), pointer(base + key_bytes, U)
+        for row in range(task * per_task, min(rows, task * per_task + per_task)):
+            start = row * n
+            missing = 0
+            for i in range(n):
+                one = key(x, start + i, W(0))
+                k[i] = one
+                missing += one == last
+            if not float_like:
+                missing = 0
+            wanted = which
+            if which < 0:
+                wanted = (n - 1) // 2
+                if missing > 0:
+                    wanted = n - missing if which == -1 else max(n - missing - 1, 0) // 2
+            border, _ = select(k, k_other, n, wanted)
+            place = 0
+            while key(x, start + place, W(0)) != border:
+                place += 1
+            values[row] = x[start + place]
+            indices[row] = place
+
+    return pick_body, "iiiiiiiii"
+
+
+def topk(
+    dtype: str, rows: int, n: int, count: int, largest: bool
+) -> tuple[Callable[..., None], int]:
+    """A launch ``(x, values, indices, scratch)`` of :func:`top_rows`, and its bytes of scratch."""
+    if rows * count == 0:
+        return nothing, 0
+    function = top_rows.build(dtype)
+    keys, places = row_bytes(dtype, n)
+    tasks, per_task = split_rows(rows, n)
+    flip = -1 if largest else 0
+
+    def launch(x: int, values: int, indices: int, scratch: int) -> None:
+        threads = get_num_threads() if tasks > 1 else 0 if n < CHUNK else 1
+        function(
+            x, values, indices, scratch, rows, n, per_task, flip, keys, places, count,
+            tasks, threads,
+        )  # fmt: skip
+
+    return launch, tasks * 2 * (keys + places)
+
+
+def pick(dtype: str, rows: int, n: int, which: int) -> tuple[Callable[..., None], int]:
+    """A launch ``(x, values, indices, scratch)`` of :func:`pick_rows`, and its bytes of scratch."""
+    if rows == 0:
+        return nothing, 0
+    function = pick_rows.build(dtype)
+    keys, _ = row_bytes(dtype, n)
+    tasks, per_task = split_rows(rows, n)
+
+    def launch(x: int, values: int, indices: int, scratch: int) -> None:
+        threads = get_num_threads() if tasks > 1 else 0 if n < CHUNK else 1
+        function(x, values, indices, scratch, rows, n, per_task, keys, which, tasks, threads)
+
+    return launch, tasks * 2 * keys
+
+
+# --------------------------------------------------------------------------------------- searching
+
+
+@kernel
+def search_rows(dtype: str):  # type: ignore[no-untyped-def]
+    """Where each value would go into its ascending row.
+
+    Arguments: addresses of the rows, the values, out (int64); row length, values per row, number
+    of rows (1: all values search the same), values per task, values in all, 1 to go behind equal
+    elements, else 0.
+    """
+    T = np.dtype(dtype).type
+    index = np.int64
+
+    def search_body(task, a0, a1, a2, n, per_row, rows, chunk, total, right):  # type: ignore[no-untyped-def]
+        border, values, out = pointer(a0, T), pointer(a1, T), pointer(a2, index)
+        for i in range(task * chunk, min(total, task * chunk + chunk)):
+            value = values[i]
+            base = i // per_row * n if rows > 1 else 0
+            low = base
+            high = base + n
+            while low < high:
+                middle = (low + high) // 2
+                here = border[middle]
+                passed = here > value if right else here >= value
+                if passed:
+                    high = middle
+                else:
+                    low = middle + 1
+            out[i] = low - base
+
+    return search_body, "iiiiiiiii"
+
+
+def searchsorted(dtype: str, rows: int, n: int, values: int, right: bool) -> Callable[..., None]:
+    """A launch ``(rows, values, out)``: ``values`` searches in each of ``rows`` rows of n elements;
+    the values of one row stand together.
+    """
+    total = max(rows, 1) * values
+    if total == 0:
+        return nothing
+    function = search_rows.build(dtype)
+    chunk = max(CHUNK, -(-total // TASKS))
+    tasks = -(-total // chunk)
+
+    def launch(borders: int, sought: int, out: int) -> None:
+        threads = get_num_threads() if tasks > 1 else 0
+        function(borders, sought, out, n, values, rows, chunk, total, int(right), tasks, threads)
+
+    return launch
+
+
+# -------------------------------------------------------------------------------------------- mode
+
+
+@kernel
+def mode_rows(dtype: str):  # type: ignore[no-untyped-def]
+    """The first longest run of each sorted row: its value, and the place of its last element.
+
+    Arguments: addresses of the sorted values and their places, of value and place; rows, length.
+    """
+    T = np.dtype(dtype).type
+    index = np.int64
+
+    def mode_body(task, a0, a1, a2, a3, rows, n):  # type: ignore[no-untyped-def]
+        x, places = pointer(a0, T), pointer(a1, index)
+        value, place = pointer(a2, T), pointer(a3, index)
+        for row in range(rows):
+            start = row * n
+            best = 0
+            run = 0
+            for i in range(start, start + n):
+                run = run + 1 if i > start and x[i] == x[i - 1] else 1
+                if run > best:
+                    best = run
+                    value[row] = x[i]
+                    place[row] = places[i]
+
+    return mode_body, "iiiiii"
+
+
+def mode(dtype: str, rows: int, n: int) -> Callable[..., None]:
+    """A launch ``(sorted values, places, value, place)`` of :func:`mode_rows`."""
+    if rows == 0:
+        return nothing
+    function = mode_rows.build(dtype)
+
+    def launch(x: int, places: int, value: int, place: int) -> None:
+        function(x, places, value, place, rows, n, 1, 0)
+
+    return launch

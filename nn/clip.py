@@ -1,0 +1,137 @@
+"""Limits on gradients, and parameters as one vector: what PyTorch keeps in ``nn.utils``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from types import ModuleType
+
+from tilegrad.autograd.base import wrap
+from tilegrad.autograd.mode import no_grad
+from tilegrad.autograd.rules.creation import tensor
+from tilegrad.autograd.rules.movement import cat, stack
+from tilegrad.autograd.tensor import Tensor
+from tilegrad.engine.ops import clip as ops
+
+Tensors = Tensor | Iterable[Tensor]
+
+
+def _list(tensors: Tensors) -> list[Tensor]:
+    return [tensors] if isinstance(tensors, Tensor) else list(tensors)
+
+
+def _grads(parameters: Tensors) -> list[Tensor]:
+    return [p.grad for p in _list(parameters) if p.grad is not None]
+
+
+def _fused(tensors: list[Tensor], norm_type: float) -> bool:
+    """Whether one kernel can take all of them."""
+    dtypes = {t.dtype for t in tensors}
+    return float(norm_type) == 2.0 and len(dtypes) == 1
+
+
+def get_total_norm(
+    tensors: Tensors,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """The norm of all elements of all tensors, as if they were one vector.
+
+    Raises:
+        RuntimeError: it is not finite and ``error_if_nonfinite`` is set.
+    """
+    given = _list(tensors)
+    if not given:
+        return tensor(0.0)
+    with no_grad():
+        if _fused(given, norm_type):
+            total = wrap(ops.total_norm([t._array for t in given]))
+        else:
+            each = [t.detach().norm(norm_type) for t in given]
+            total = stack([n.to(each[0].dtype) for n in each]).norm(norm_type)
+    if error_if_nonfinite and not math.isfinite(total.item()):
+        raise RuntimeError(
+            f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, "
+            f"so it cannot be clipped. To disable this error and scale the gradients by the "
+            f"non-finite norm anyway, set `error_if_nonfinite=False`"
+        )
+    return total
+
+
+def clip_grads_with_norm_(
+    parameters: Tensors, max_norm: float, total_norm: Tensor, foreach: bool | None = None
+) -> None:
+    """Scale all gradients by ``min(1, max_norm / (total_norm + 1e-6))``, in place."""
+    grads = _grads(parameters)
+    if not grads:
+        return
+    with no_grad():
+        if len({g.dtype for g in grads} | {total_norm.dtype}) == 1:
+            ops.shrink([g._array for g in grads], total_norm._array, float(max_norm))
+            return
+        factor = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
+        for grad in grads:
+            grad.mul_(factor.to(grad.dtype))
+
+
+def clip_grad_norm_(
+    parameters: Tensors,
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """Scale all gradients, in place, so that their norm together is at most ``max_norm``.
+
+    Returns:
+        The norm before, zero-dimensional.
+
+    Raises:
+        RuntimeError: the norm is not finite and ``error_if_nonfinite`` is set.
+    """
+    given = _list(parameters)
+    total = get_total_norm(_grads(given), norm_type, error_if_nonfinite)
+    clip_grads_with_norm_(given, max_norm, total)
+    return total
+
+
+def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | None = None) -> None:
+    """Limit every element of every gradient to [-clip_value, clip_value], in place."""
+    bound = float(clip_value)
+    with no_grad():
+        for grad in _grads(parameters):
+            grad.clamp_(min=-bound, max=bound)
+
+
+def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
+    """All parameters, flat, end to end."""
+    return cat([p.reshape(-1) for p in parameters])
+
+
+def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
+    """Give the parameters the values in ``vec``, the other way round.
+
+    Raises:
+        TypeError: ``vec`` is not a tensor.
+    """
+    if not isinstance(vec, Tensor):
+        raise TypeError(f"expected Tensor, but got: {type(vec).__name__}")
+    begin = 0
+    for p in parameters:
+        p.data = vec.detach().narrow(0, begin, p.numel()).clone().reshape(p.shape)
+        begin += p.numel()
+
+
+class _Utils(ModuleType):
+    """PyTorch's ``nn.utils``: the functions of this file under the name users know."""
+
+    clip_grad_norm_ = staticmethod(clip_grad_norm_)
+    clip_grad_value_ = staticmethod(clip_grad_value_)
+    clip_grads_with_norm_ = staticmethod(clip_grads_with_norm_)
+    get_total_norm = staticmethod(get_total_norm)
+    parameters_to_vector = staticmethod(parameters_to_vector)
+    vector_to_parameters = staticmethod(vector_to_parameters)
+
+
+utils = _Utils("tilegrad.nn.utils", __doc__)

@@ -1,0 +1,187 @@
+"""Joining, flipping, rolling, padding: errors, properties, memory, threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tilegrad
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tilegrad.engine.array import from_numpy, to_numpy
+from tilegrad.engine.ops.movement import dense
+
+DTYPES = ("bool", "int16", "float32", "float64")  # one per element size
+
+
+@st.composite
+def strided(draw: Any, max_dims: int = 4) -> np.ndarray:
+    """An array of up to four dimensions: permuted, with gaps, possibly expanded."""
+    shape = draw(st.lists(st.integers(0, 40), min_size=1, max_size=max_dims))
+    while np.prod(shape) > 20_000:
+        shape[int(np.argmax(shape))] //= 3
+    base = np.arange(2 * int(np.prod(shape)), dtype=np.int64).reshape(*shape[:-1], 2 * shape[-1])
+    view = base[..., ::2] if draw(st.booleans()) else base[..., : shape[-1]]
+    view = view.astype(draw(st.sampled_from(DTYPES))) if draw(st.booleans()) else view
+    view = view.transpose(draw(st.permutations(range(view.ndim))))
+    if draw(st.booleans()):
+        axis = draw(st.integers(0, view.ndim))
+        view = np.broadcast_to(
+            np.expand_dims(view, axis), (*view.shape[:axis], 3, *view.shape[axis:])
+        )
+    return view
+
+
+@given(strided())
+@settings(max_examples=80, deadline=None)
+def test_copies_of_any_strides(x: np.ndarray) -> None:
+    made = to_numpy(dense(from_numpy(x)))
+    assert made.flags.c_contiguous
+    assert np.array_equal(made, x)
+
+
+@given(strided(3), st.data())
+@settings(max_examples=60, deadline=None)
+def test_flip_and_roll(x: np.ndarray, data: Any) -> None:
+    t = tilegrad.from_numpy(x)
+    dims = data.draw(st.lists(st.integers(0, x.ndim - 1), unique=True, max_size=x.ndim))
+    assert np.array_equal(t.flip(dims).numpy(), np.flip(x, dims))
+    shifts = [data.draw(st.integers(-50, 50)) for _ in dims]
+    if dims:
+        assert np.array_equal(t.roll(shifts, dims).numpy(), np.roll(x, shifts, dims))
+    by = data.draw(st.integers(-1000, 1000))
+    assert np.array_equal(t.roll(by).numpy(), np.roll(x, by))
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_split_and_cat_are_inverse(data: Any) -> None:
+    shape = data.draw(st.lists(st.integers(0, 9), min_size=1, max_size=4))
+    dim = data.draw(st.integers(0, len(shape) - 1))
+    x = np.arange(int(np.prod(shape)), dtype=np.float32).reshape(shape)
+    t = tilegrad.from_numpy(x)
+    size = data.draw(st.integers(1, 10))
+    pieces = t.split(size, dim)
+    assert [p.shape[dim] for p in pieces] == [
+        p.shape[dim] for p in torch.tensor(x).split(size, dim)
+    ]
+    assert np.array_equal(tilegrad.cat(pieces, dim).numpy(), x)
+    assert np.array_equal(tilegrad.cat(t.tensor_split(size, dim), dim).numpy(), x)
+    if shape[dim]:
+        assert np.array_equal(tilegrad.stack(t.unbind(dim), dim).numpy(), x)
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_padding(data: Any) -> None:
+    shape = data.draw(st.lists(st.integers(1, 7), min_size=2, max_size=4))
+    x = np.arange(int(np.prod(shape)), dtype=np.float32).reshape(shape)
+    mode = data.draw(st.sampled_from(["constant", "edge", "reflect", "wrap"]))
+    pairs = []
+    for n in shape:
+        most = {"reflect": n - 1, "wrap": n}.get(mode, 5)
+        pairs.append((data.draw(st.integers(0, most)), data.draw(st.integers(0, most))))
+    flat = [n for pair in reversed(pairs) for n in pair]
+    ours = {"edge": "replicate", "wrap": "circular"}.get(mode, mode)
+    made = tilegrad.nn.functional.pad(tilegrad.from_numpy(x), flat, ours)
+    assert np.array_equal(made.numpy(), np.pad(x, pairs, mode=mode))
+
+
+BIG = {
+    "transpose": lambda x: x.t().contiguous(),
+    "flip": lambda x: x.flip(0, 1),
+    "cat": lambda x: tilegrad.cat((x, x.t()), 0),
+    "roll": lambda x: x.roll((7, 300), (0, 1)),
+    "repeat": lambda x: x.repeat(2, 3),
+    "pad": lambda x: tilegrad.nn.functional.pad(x, (3, 5, 1, 2), value=1.0),
+}
+
+
+@pytest.mark.parametrize("name", BIG)
+def test_threads_do_not_matter(name: str, rng: np.random.Generator) -> None:
+    x = tilegrad.from_numpy(rng.standard_normal((600, 600)).astype(np.float32))
+    before = tilegrad.get_num_threads()
+    results = []
+    for threads in (1, 2):
+        tilegrad.set_num_threads(threads)
+        results.append(BIG[name](x).numpy())
+    tilegrad.set_num_threads(before)
+    assert results[0].tobytes() == results[1].tobytes()
+
+
+def test_copies_and_views() -> None:
+    x = tilegrad.arange(12.0).reshape(3, 4)
+
+    def shares(y: Any) -> bool:
+        return np.shares_memory(x.numpy(), y.numpy())
+
+    for view in (*x.split(2), *x.chunk(2, 1), *x.unbind(), x.flatten(), x.movedim(0, 1), x.ravel()):
+        assert shares(view)
+    for copy in (x.flip(()), x.roll(0), x.repeat(1, 1), x.tile(1), x.rot90(0), tilegrad.cat((x,))):
+        assert not shares(copy)
+    assert not shares(tilegrad.repeat_interleave(x, 1, 0))
+    assert not shares(tilegrad.nn.functional.pad(x, (0, 0)))
+
+
+def test_writes_through_pieces() -> None:
+    """Pieces are views: writing to one is writing to the tensor, also for gradients."""
+    leaf = tilegrad.ones(4, 2, requires_grad=True)
+    x = leaf * 1
+    first, second = x.split(2)
+    first.mul_(3)
+    second.fill_(7)
+    assert x.tolist() == [[3, 3], [3, 3], [7, 7], [7, 7]]
+    x.sum().backward()
+    assert leaf.grad.tolist() == [[3, 3], [3, 3], [0, 0], [0, 0]]
+
+
+ERRORS = [
+    (lambda t, x: t.cat(()), (RuntimeError, ValueError)),
+    (lambda t, x: t.cat((x, 1)), TypeError),
+    (lambda t, x: t.cat(x), TypeError),
+    (lambda t, x: t.cat((x, x), 2), IndexError),
+    (lambda t, x: t.cat((x, x[0])), RuntimeError),
+    (lambda t, x: t.cat((x, x[:, :2])), RuntimeError),
+    (lambda t, x: t.cat((x[0, 0], x[0, 0])), RuntimeError),
+    (lambda t, x: t.stack((x, x[0])), RuntimeError),
+    (lambda t, x: t.stack((x, x), 3), IndexError),
+    (lambda t, x: x.split(0), RuntimeError),
+    (lambda t, x: x.split([1, 1]), RuntimeError),
+    (lambda t, x: x.split(-1), RuntimeError),
+    (lambda t, x: x[0, 0].split(1), RuntimeError),
+    (lambda t, x: x.chunk(0), RuntimeError),
+    (lambda t, x: x.tensor_split(0), RuntimeError),
+    (lambda t, x: t.hsplit(x, 3), RuntimeError),
+    (lambda t, x: t.dsplit(x, 1), RuntimeError),
+    (lambda t, x: x.flip(2), IndexError),
+    (lambda t, x: x.flip(0, 0), RuntimeError),
+    (lambda t, x: t.fliplr(x[0]), RuntimeError),
+    (lambda t, x: x.roll((1, 2), 0), RuntimeError),
+    (lambda t, x: x.rot90(1, (0, 0)), RuntimeError),
+    (lambda t, x: x.rot90(1, (0,)), RuntimeError),
+    (lambda t, x: x.repeat(2), RuntimeError),
+    (lambda t, x: x.repeat(2, -1), RuntimeError),
+    (lambda t, x: x.repeat_interleave(-1), RuntimeError),
+    (lambda t, x: x.repeat_interleave(t.tensor([1, -1, 1]), 0), RuntimeError),
+    (lambda t, x: x.repeat_interleave(t.tensor([1, 2]), 0), RuntimeError),
+    (lambda t, x: x.movedim((0, 1), (0,)), RuntimeError),
+    (lambda t, x: x.movedim((0, 0), (0, 1)), RuntimeError),
+    (lambda t, x: x.flatten(1, 0), RuntimeError),
+    (lambda t, x: x.unflatten(0, (2, 2)), RuntimeError),
+    (lambda t, x: t.meshgrid(x, x, indexing="ij"), RuntimeError),
+    (lambda t, x: t.nn.functional.pad(x, (1,)), RuntimeError),
+    (lambda t, x: t.nn.functional.pad(x, (1,) * 6), RuntimeError),
+    (lambda t, x: t.nn.functional.pad(x, (-5, 0)), RuntimeError),
+    (lambda t, x: t.nn.functional.pad(x, (4, 0), mode="reflect"), RuntimeError),
+    (lambda t, x: t.nn.functional.pad(x, (5, 0), mode="circular"), (RuntimeError, IndexError)),
+    (lambda t, x: t.nn.functional.pad(x, (1, 0), mode="mirror"), NotImplementedError),
+]
+
+
+@pytest.mark.parametrize("call, error", ERRORS, ids=range(len(ERRORS)))
+def test_errors(call: Any, error: Any) -> None:
+    for t in (tilegrad, torch):
+        with pytest.raises(error):
+            call(t, t.ones(3, 4))
