@@ -83,6 +83,13 @@ from tilegrad.autograd.rules.conv import (
     conv_transpose2d as conv_transpose2d,
     conv_transpose3d as conv_transpose3d,
 )
+from tilegrad.autograd.rules.counting import (
+    bincount as bincount,
+    tril_indices as tril_indices,
+    triu_indices as triu_indices,
+    unique as unique,
+    unique_consecutive as unique_consecutive,
+)
 from tilegrad.autograd.rules.creation import (
     arange as arange,
     as_tensor as as_tensor,

@@ -451,6 +451,7 @@ class Tensor(ElementwiseMethods):
     index_copy_ = index.index_copy_
     index_fill = index.index_fill
     index_fill_ = index.index_fill_
+    put = index.put
     take = index.take
     take_along_dim = scattering.take_along_dim
     gather = scattering.gather

@@ -84,7 +84,7 @@ def _add_train(commands: Any) -> None:
     option = train.add_argument
     option("--data", metavar="DIR", help="IDX files named as MNIST's, plain or gzipped")
     option("--out", metavar="DIR", default="runs/digits", help="where results go (%(default)s)")
-    option("--epochs", type=_whole(1), default=10, help="passes over the images (%(default)s)")
+    option("--epochs", type=_whole(1), default=12, help="passes over the images (%(default)s)")
     # the following are None unless given, so that --resume can tell; see train.DEFAULTS
     option("--batch-size", type=_whole(1), help="images a step (64)")
     option("--lr", type=_positive, help="learning rate of the first epoch (0.003)")

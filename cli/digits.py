@@ -13,13 +13,13 @@ from tilegrad.autograd.tensor import Tensor
 from tilegrad.cli.failure import Failure, missing
 from tilegrad.cli.idx import read_folder
 from tilegrad.data import Dataset, TensorDataset
-from tilegrad.data.transforms import RandomShift
+from tilegrad.data.transforms import RandomAffine
 
 _HELD_OUT = 36  # images of each digit
 
 
 class Images(Dataset):
-    """Training images, each moved by up to one pixel at random.
+    """Training images, each turned, scaled and moved a little at random.
 
     Args:
         images: (N, H, W) float32 from 0 to 1.
@@ -29,10 +29,10 @@ class Images(Dataset):
     def __init__(self, images: np.ndarray, labels: np.ndarray):
         self.images = images
         self.labels = labels
-        self.shift = RandomShift(1)
+        self.distort = RandomAffine(degrees=12, translate=1.0, scale=(0.85, 1.15))
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-        return self.shift(self.images[index : index + 1]), int(self.labels[index])
+        return self.distort(self.images[index : index + 1]), int(self.labels[index])
 
     def __len__(self) -> int:
         return len(self.images)

@@ -51,9 +51,7 @@ class Classifier(nn.Module):
         self.head = nn.Sequential(
             nn.Dropout(0.25),
             nn.Flatten(),
-            nn.Linear(
-                second * (shape.height // factor) * (shape.width // factor), shape.classes
-            ),
+            nn.Linear(second * (shape.height // factor) * (shape.width // factor), shape.classes),
         )
 
     def forward(self, images: Tensor) -> Tensor:

@@ -60,4 +60,5 @@ def _grey(image: Any) -> np.ndarray:
     """Values from 0 to 1: 16-bit grey keeps its range, anything else becomes 8-bit grey."""
     wide = image.mode.startswith(("I", "F"))
     values = np.asarray(image if wide else image.convert("L"), np.float32)
-    return np.clip(values / np.float32(65535 if wide else 255), 0, 1)
+    scaled: np.ndarray = np.clip(values / np.float32(65535 if wide else 255), 0, 1)
+    return scaled

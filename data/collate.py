@@ -21,7 +21,7 @@ from tilegrad.engine import array as arrays
 from tilegrad.engine import dtype as dt
 
 
-def default_collate(batch: list[Any]) -> Any:
+def default_collate(batch: Sequence[Any]) -> Any:
     """One batch from a list of samples.
 
     Tensors, NumPy arrays and numbers become tensors with a new first dimension (Python floats
@@ -42,7 +42,7 @@ def default_collate(batch: list[Any]) -> Any:
     )
 
 
-def _tensors(batch: list[Tensor]) -> Tensor:
+def _tensors(batch: Sequence[Tensor]) -> Tensor:
     first = batch[0]._array.layout
     if first.device.type != "cpu" or any(
         t._array.layout.shape != first.shape
@@ -58,7 +58,7 @@ def _tensors(batch: list[Tensor]) -> Tensor:
     return wrap(made)
 
 
-def _ndarrays(batch: list[np.ndarray]) -> Tensor:
+def _ndarrays(batch: Sequence[np.ndarray]) -> Tensor:
     first = batch[0]
     if first.dtype not in dt.BY_NUMPY:
         raise TypeError(
@@ -73,11 +73,11 @@ def _ndarrays(batch: list[np.ndarray]) -> Tensor:
     return wrap(made)
 
 
-def _floats(batch: list[float]) -> Tensor:
+def _floats(batch: Sequence[float]) -> Tensor:
     return tensor(batch, dtype=dt.float64)
 
 
-def _mapping(batch: list[Any]) -> Any:
+def _mapping(batch: Sequence[Any]) -> Any:
     first = batch[0]
     joined = {key: default_collate([sample[key] for sample in batch]) for key in first}
     return _like_mapping(first, joined)
@@ -94,16 +94,16 @@ def _like_mapping(first: Any, joined: dict[Any, Any]) -> Any:
         return joined
 
 
-def _sequence(batch: list[Any]) -> Any:
+def _sequence(batch: Sequence[Any]) -> Any:
     first = batch[0]
     members = _transposed(batch)
     if isinstance(first, tuple):
-        joined = [default_collate(list(samples)) for samples in members]
+        joined = [default_collate(samples) for samples in members]
         return type(first)(*joined) if hasattr(first, "_fields") else joined
-    return _like_sequence(first, [default_collate(list(samples)) for samples in members])
+    return _like_sequence(first, [default_collate(samples) for samples in members])
 
 
-def _transposed(batch: list[Any]) -> list[tuple[Any, ...]]:
+def _transposed(batch: Sequence[Any]) -> list[tuple[Any, ...]]:
     size = len(batch[0])
     if any(len(sample) != size for sample in batch):
         raise RuntimeError("each element in list of batch should be of equal size")
@@ -122,7 +122,7 @@ def _like_sequence(first: Any, joined: list[Any]) -> Any:
         return joined
 
 
-_COLLATES: tuple[tuple[Any, Callable[[list[Any]], Any]], ...] = (
+_COLLATES: tuple[tuple[Any, Callable[[Sequence[Any]], Any]], ...] = (
     (Tensor, _tensors),
     (np.ndarray, _ndarrays),
     (np.generic, lambda batch: tensor(np.asarray(batch))),

@@ -148,7 +148,8 @@ class DataLoader:
                 return count
             return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
         source: Any = self.sampler if self.batch_sampler is None else self.batch_sampler
-        return len(source)
+        batches: int = len(source)
+        return batches
 
     def _requests(self) -> Iterator[tuple[Any, int]]:
         """What to load, batch by batch: indices, and the place in the pass of the first."""

@@ -42,13 +42,13 @@ def get_total_norm(
         RuntimeError: it is not finite and ``error_if_nonfinite`` is set.
     """
     given = _list(tensors)
-    if not given:
+    if not any(t.numel() for t in given):
         return tensor(0.0)
     with no_grad():
         if _fused(given, norm_type):
             total = wrap(ops.total_norm([t._array for t in given]))
         else:
-            each = [t.detach().norm(norm_type) for t in given]
+            each = [t.detach().norm(norm_type) for t in given if t.numel()]
             total = stack([n.to(each[0].dtype) for n in each]).norm(norm_type)
     if error_if_nonfinite and not math.isfinite(total.item()):
         raise RuntimeError(

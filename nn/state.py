@@ -70,7 +70,7 @@ def load(module: Module, state: Mapping[str, Any], strict: bool, assign: bool) -
     missing: list[str] = []
     unexpected: list[str] = []
     errors: list[str] = []
-    _load_tree(module, dict(state), "", strict, assign, missing, unexpected, errors)
+    _load_tree(module, dict(state), "", assign, missing, unexpected, errors)
     if strict:
         for keys, title in ((unexpected, "Unexpected"), (missing, "Missing")):
             if keys:
@@ -88,7 +88,6 @@ def _load_tree(
     module: Module,
     state: dict[str, Any],
     prefix: str,
-    strict: bool,
     assign: bool,
     missing: list[str],
     unexpected: list[str],
@@ -96,13 +95,13 @@ def _load_tree(
 ) -> None:
     metadata = {"assign_to_params_buffers": assign}
     for hook in list(module._hooks.load_pre):
-        hook(module, state, prefix, metadata, strict, missing, unexpected, errors)
-    module._load_from_state_dict(state, prefix, metadata, strict, missing, unexpected, errors)
+        hook(module, state, prefix, metadata, True, missing, unexpected, errors)
+    module._load_from_state_dict(state, prefix, metadata, True, missing, unexpected, errors)
     for name, child in module._modules.items():
         if child is not None:
             below = f"{prefix}{name}."
             part = {k: v for k, v in state.items() if k.startswith(below)}
-            _load_tree(child, part, below, strict, assign, missing, unexpected, errors)
+            _load_tree(child, part, below, assign, missing, unexpected, errors)
     result = IncompatibleKeys(missing, unexpected)
     for hook in list(module._hooks.load_post):
         if hook(module, result) is not None:

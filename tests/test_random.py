@@ -89,11 +89,9 @@ def test_threads_do_not_matter(name: str) -> None:
         assert one.tobytes() == two.tobytes()
 
 
-@pytest.mark.parametrize("name", DRAWS)
+@pytest.mark.parametrize("name", [n for n in DRAWS if n != "randperm"])
 def test_prefix(name: str) -> None:
     """Element i does not depend on how many elements are drawn."""
-    if name == "randperm":
-        pytest.skip("a permutation depends on its length")
     tilegrad.manual_seed(5)
     long = DRAWS[name](1001).numpy()
     tilegrad.manual_seed(5)

@@ -16,9 +16,9 @@ from tilegrad.engine.shape import normalize_dim
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
-max_result = namedtuple("max", "values indices")
-min_result = namedtuple("min", "values indices")
-aminmax_result = namedtuple("aminmax", "min max")
+max_result = namedtuple("max_result", "values indices")
+min_result = namedtuple("min_result", "values indices")
+aminmax_result = namedtuple("aminmax_result", "min max")
 
 
 def _even_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:

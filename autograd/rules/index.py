@@ -128,11 +128,11 @@ def _placed(dims: Shape, indices: Sequence[Tensor]) -> list[Tensor | None]:
 def _index_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     indices = node.unpack()
     whole = zeros(node.inputs[0].shape, grad)
-    g = put(whole, _placed(node.meta, indices), grad, True, FRESH)
+    g = put_at(whole, _placed(node.meta, indices), grad, True, FRESH)
     return (g, *[None] * len(indices))
 
 
-def put(
+def put_at(
     x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool, target: str
 ) -> Tensor:
     """Write or add ``values`` at ``x[indices]``; ``target``: see :func:`write`."""
@@ -154,7 +154,7 @@ def _put_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     indices = _placed(dims, given)
     g, g_values = None, None
     if node.edges[0] is not None:
-        g = grad if accumulate else put(grad, indices, constant(0, grad), False, COPY)
+        g = grad if accumulate else put_at(grad, indices, constant(0, grad), False, COPY)
     if node.edges[1] is not None:
         g_values = index_get(grad, indices)
     return (g, g_values, *[None] * len(given))
@@ -170,7 +170,7 @@ def _put_checked(
             f"index_put: Index put requires the source and destination dtypes match; got "
             f"{input.dtype.name} for the destination and {values.dtype.name} for the source"
         )
-    return put(input, prepare(input, indices), values, accumulate, target)
+    return put_at(input, prepare(input, indices), values, accumulate, target)
 
 
 def index_put(
@@ -353,6 +353,19 @@ def take(input: Tensor, index: Tensor) -> Tensor:
     Gradient: of ``input``; equal indices add up.
     """
     return index_get(view.reshape(input, (-1,)), [index_of("take", index)])
+
+
+def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
+    """A copy of ``input`` with the elements of ``source`` written (or added) at ``index``, which
+    counts the elements of ``input`` in row-major order.
+
+    Gradient: of ``input`` and ``source``.
+    """
+    require_same_dtype("put", input, source)
+    flat = view.reshape(input, (-1,))
+    values = view.reshape(source, index.shape)
+    out = put_at(flat, [index_of("put", index)], values, accumulate, COPY)
+    return view.reshape(out, input.shape)
 
 
 def embedding(

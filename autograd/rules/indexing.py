@@ -341,8 +341,8 @@ def _write_arrays(x: Tensor, arrays: Sequence[Tensor | None], value: Tensor | fl
 
 def _write_at(x: Tensor, indices: Sequence[Tensor | None], value: Tensor | float) -> None:
     if not isinstance(value, TensorBase):
-        rules.put(x, indices, rules.constant(value, x), False, rules.IN_PLACE)
+        rules.put_at(x, indices, rules.constant(value, x), False, rules.IN_PLACE)
         return
     given = [i.ndim for i in indices if i is not None]
     value = _fitted(value, max(given) + x.ndim - len(given))  # type: ignore[arg-type]
-    rules.put(x, indices, value.to(x.dtype), False, rules.IN_PLACE)
+    rules.put_at(x, indices, value.to(x.dtype), False, rules.IN_PLACE)

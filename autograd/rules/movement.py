@@ -52,11 +52,9 @@ def _tensors(op: str, tensors: Any) -> tuple[Tensor, ...]:
     if isinstance(tensors, TensorBase):
         raise TypeError(f"{op}: tensors must be a tuple of Tensors; got Tensor")
     result = tuple(tensors)
-    for place, item in enumerate(result):
+    for item in result:
         if not isinstance(item, TensorBase):
-            raise TypeError(
-                f"{op}: expected Tensor as element {place} in argument 0; got {type(item).__name__}"
-            )
+            raise TypeError(f"{op}: tensors must all be Tensors; got {type(item).__name__}")
     return result
 
 

@@ -59,7 +59,7 @@ def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
         slopes = _composed(x, weight, grad, meta)
     else:
         made = _fused(grad._array, x._array, None if weight is None else weight._array, meta)
-        slopes = tuple(wrap(a) for a in made)
+        slopes = (wrap(made[0]), wrap(made[1]), wrap(made[2]))
     shape = node.inputs[1].shape if len(node.inputs) > 1 else ()
     result: list[Tensor | None] = [slopes[0]]
     if weight is not None:

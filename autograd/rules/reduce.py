@@ -124,7 +124,9 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
 
 def _mean_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     count = reduced_count(node.inputs[0].shape, node.meta[0])
-    return (view.expand(_spread(node, grad) * (1.0 / builtins.max(count, 1)), node.inputs[0].shape),)
+    return (
+        view.expand(_spread(node, grad) * (1.0 / builtins.max(count, 1)), node.inputs[0].shape),
+    )
 
 
 def mean(

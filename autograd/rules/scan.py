@@ -21,8 +21,8 @@ from tilegrad.engine.shape import normalize_dim
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
-cummax_result = namedtuple("cummax", "values indices")
-cummin_result = namedtuple("cummin", "values indices")
+cummax_result = namedtuple("cummax_result", "values indices")
+cummin_result = namedtuple("cummin_result", "values indices")
 
 
 def _sum_from(x: Tensor, dim: int, reverse: bool) -> Tensor:

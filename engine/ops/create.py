@@ -196,6 +196,11 @@ def check_sizes(op: str, size: Any) -> Shape:
     """
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = size[0]
+    for n in size:
+        if n.__class__ is not int or n < 0:
+            break
+    else:
+        return tuple(size)
     try:
         shape = tuple([s.__index__() for s in size])
     except (AttributeError, TypeError):

@@ -20,9 +20,7 @@ def _around(x: Layout) -> tuple[int, int, int]:
     return x.shape[0], x.shape[1], numel(x.shape[2:])
 
 
-def _plan(
-    logits: bool, x: Layout, targets: Layout, *weight: Layout, reduction: str
-) -> Plan:
+def _plan(logits: bool, x: Layout, targets: Layout, *weight: Layout, reduction: str) -> Plan:
     scalar = layout((), x.dtype, x.device)
     samples = layout(targets.shape, x.dtype, x.device)
     reduced = reduction != "none"
@@ -35,7 +33,13 @@ def _plan(
 
 
 def _plan_backward(
-    logits: bool, grad: Layout, targets: Layout, scale: Layout, *rest: Layout, reduction: str, shape: tuple[int, ...]
+    logits: bool,
+    grad: Layout,
+    targets: Layout,
+    scale: Layout,
+    *rest: Layout,
+    reduction: str,
+    shape: tuple[int, ...],
 ) -> Plan:
     out = layout(shape, scale.dtype, grad.device)
     launch = kernel("cross_entropy", grad.device).cross_entropy_backward(

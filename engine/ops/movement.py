@@ -6,13 +6,12 @@ device copies box by box. A box of the source may be walked backwards or with st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, Layout, layout, to_numpy
 from tilegrad.engine.dispatch import Op, Plan, kernel
-from tilegrad.engine.dtype import DType
 from tilegrad.engine.ops.elementwise import OPS, cast, contiguous
 from tilegrad.engine.shape import Shape, merge_dims, normalize_dim, normalize_dims
 
@@ -77,14 +76,18 @@ def dense(x: Array) -> Array:
 # ---------------------------------------------------------------------------------------- joining
 
 
-def common_dtype(op: str, arrays: tuple[Array, ...]) -> DType:
-    """The dtype that all operands are cast to."""
+def _in_common_dtype(op: str, arrays: tuple[Array, ...]) -> Sequence[Array]:
+    """The operands cast to the dtype they promote to."""
     if not arrays:
         raise RuntimeError(f"{op}: expected a non-empty list of Tensors; got none")
     first = arrays[0].layout.dtype
-    if all(a.layout.dtype is first for a in arrays):
-        return first
-    return dt.result_type(*((a.layout.dtype, 2 if a.layout.ndim else 1) for a in arrays))
+    for x in arrays:
+        if x.layout.dtype is not first:
+            break
+    else:
+        return arrays
+    kind = dt.result_type(*((a.layout.dtype, 2 if a.layout.ndim else 1) for a in arrays))
+    return [cast(a, kind) for a in arrays]
 
 
 def _cat_plan(*layouts: Layout, dim: int) -> Plan:
@@ -152,8 +155,7 @@ def cat(*arrays: Array, params: tuple[Any, ...] = (), dim: int) -> Array:
     Raises:
         RuntimeError: sizes differ elsewhere, or an array has no dimensions.
     """
-    kind = common_dtype("cat", arrays)
-    result: Array = _cat(*[cast(a, kind) for a in arrays], dim=dim)
+    result: Array = _cat(*_in_common_dtype("cat", arrays), dim=dim)
     return result
 
 
@@ -163,8 +165,7 @@ def stack(*arrays: Array, params: tuple[Any, ...] = (), dim: int) -> Array:
     Raises:
         RuntimeError: shapes differ.
     """
-    kind = common_dtype("stack", arrays)
-    result: Array = _stack(*[cast(a, kind) for a in arrays], dim=dim)
+    result: Array = _stack(*_in_common_dtype("stack", arrays), dim=dim)
     return result
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tilegrad.engine.array import Array, Layout, layout
 from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.ops.elementwise import contiguous, full
@@ -28,7 +30,7 @@ class Rows:
         """Number of rows of ``x``."""
         return x.numel // self.n if self.n else 0
 
-    def key(self) -> dict[str, object]:
+    def key(self) -> dict[str, Any]:
         """As metadata of an op."""
         return {"n": self.n, "S": self.S, "groups": self.groups, "centred": self.centred}
 
@@ -106,9 +108,7 @@ def channels(shape: Shape) -> tuple[int, int, int]:
     return shape[0], shape[1], size
 
 
-def _plan_batch(
-    x: Layout, *rest: Layout, given: tuple[bool, bool, bool], training: bool
-) -> Plan:
+def _plan_batch(x: Layout, *rest: Layout, given: tuple[bool, bool, bool], training: bool) -> Plan:
     statistic = layout((x.shape[1],), x.dtype, x.device)
     launch = kernel("batch_norm", x.device).batch_norm(
         x.dtype.name, given, training, *channels(x.shape)

@@ -74,6 +74,7 @@ class Reduction(Op):
     def run(
         self, arrays: tuple[Array, ...], params: tuple[Any, ...], metadata: dict[str, Any]
     ) -> Array:
+        """Allocate and launch, past all modes."""
         return self.fast(arrays, params[0], metadata["dims"], metadata["keepdim"])
 
     def fast(self, arrays: tuple[Array, ...], p: float, dims: Shape, keepdim: bool) -> Array:
@@ -134,7 +135,7 @@ def mean(x: Array, dims: Shape, keepdim: bool = False) -> Array:
 
 def _plan_locate(x: Layout, values: Layout, *, dim: int) -> Plan:
     out = layout(values.shape, dt.int64, x.device)
-    launch = kernel("reduce", x.device).locate(
+    launch = kernel("locate", x.device).locate(
         x.dtype.name, _kept(x, (dim,)), (x.shape[dim], x.strides[dim])
     )
     return Plan((out,), launch)

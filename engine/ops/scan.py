@@ -11,7 +11,9 @@ from tilegrad.engine.ops.elementwise import cast
 from tilegrad.engine.shape import Shape, merge_dims
 
 
-def _around(x: Layout, dim: int) -> tuple[tuple[Shape, Shape], tuple[int, int], tuple[Shape, Shape]]:
+def _around(
+    x: Layout, dim: int
+) -> tuple[tuple[Shape, Shape], tuple[int, int], tuple[Shape, Shape]]:
     """(sizes, strides) before ``dim``, of it, and after it."""
 
     def merged(low: int, high: int) -> tuple[Shape, Shape]:
@@ -23,9 +25,7 @@ def _around(x: Layout, dim: int) -> tuple[tuple[Shape, Shape], tuple[int, int], 
 
 
 def _plan(name: str, x: Layout, *, dim: int, reverse: bool, exclusive: bool) -> Plan:
-    launch = kernel("scan", x.device).scan(
-        name, x.dtype.name, *_around(x, dim), reverse, exclusive
-    )
+    launch = kernel("scan", x.device).scan(name, x.dtype.name, *_around(x, dim), reverse, exclusive)
     return Plan((layout(x.shape, x.dtype, x.device),), launch)
 
 
@@ -40,10 +40,8 @@ cummax_op = Op("cummax", partial(_plan_extreme, True))
 cummin_op = Op("cummin", partial(_plan_extreme, False))
 
 
-def scan(
-    name: str, x: Array, dim: int, reverse: bool = False, exclusive: bool = False
-) -> Array:
-    """"cumsum", "cumprod" or "logcumsumexp" of ``x`` along ``dim`` (non-negative).
+def scan(name: str, x: Array, dim: int, reverse: bool = False, exclusive: bool = False) -> Array:
+    """Cumulative "cumsum", "cumprod" or "logcumsumexp" of ``x`` along ``dim`` (non-negative).
 
     ``reverse``: from the end; ``exclusive``: without the element itself. Integers give int64.
     """

@@ -28,7 +28,10 @@ def _plan_backward(logs: bool, grad: Layout, y: Layout, *, dim: int) -> Plan:
     return Plan((layout(y.shape, y.dtype, y.device),), launch)
 
 
-_FORWARD = {False: Op("softmax", partial(_plan, False)), True: Op("log_softmax", partial(_plan, True))}
+_FORWARD = {
+    False: Op("softmax", partial(_plan, False)),
+    True: Op("log_softmax", partial(_plan, True)),
+}
 _BACKWARD = {
     False: Op("softmax_backward", partial(_plan_backward, False)),
     True: Op("log_softmax_backward", partial(_plan_backward, True)),

@@ -15,7 +15,7 @@ from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.dtype import DType
 from tilegrad.engine.ops.elementwise import cast
 from tilegrad.engine.ops.movement import dense
-from tilegrad.engine.ops.view import transpose, view
+from tilegrad.engine.ops.view import slice_, transpose, view
 from tilegrad.engine.shape import Shape, normalize_dim
 
 Pair = tuple[Array, Array]
@@ -99,7 +99,16 @@ def topk(x: Array, k: int, dim: int, largest: bool) -> Pair:
         raise RuntimeError(f"topk: selected index k out of range; got {k} for size {size}")
     if x.layout.ndim == 0 and k == 0:
         x = view(x, shape=(1,))
-    return _by_rows("topk", x, dim, lambda rows: _topk(rows, k=k, largest=largest))
+
+    def run(rows: Array) -> Pair:
+        if kernel("select", x.device).one_pass(rows.shape[-1], k):
+            pair: Pair = _topk(rows, k=k, largest=largest)
+            return pair
+        values, places = _sort(rows, descending=largest)
+        head = [slice_(r, dim=-1, start=0, stop=k, step=1) for r in (values, places)]
+        return dense(head[0]), dense(head[1])
+
+    return _by_rows("topk", x, dim, run)
 
 
 KTH = "kthvalue"

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-
-from tilegrad.kernels.cpu.jit import get_num_threads, kernel
+from tilegrad.kernels.cpu.jit import bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.norm import scale_run, slope_runs
 from tilegrad.kernels.cpu.reduce import float_run
+from tilegrad.kernels.cpu.threads import get_num_threads
 from tilegrad.kernels.function import inline
 
 GRAIN = 1 << 13  # elements a task handles at least; fewer in all: no threads
@@ -35,7 +36,9 @@ def forward_channels(dtype: str):  # type: ignore[no-untyped-def]
     total, squares = float_run("sum", dtype, "lanes"), float_run("var", dtype, "lanes")
     apply = scale_run(dtype)
 
-    def body(task, x, weight, bias, rmean, rvar, y, mean, rstd, per, N, C, S, training, eps, momentum):  # type: ignore[no-untyped-def]
+    def body(  # type: ignore[no-untyped-def]
+        task, x, weight, bias, rmean, rvar, y, mean, rstd, eps, momentum, per, N, C, S, training
+    ):
         source, made = pointer(x, T), pointer(y, T)
         weights, biases = pointer(weight, T), pointer(bias, T)
         r_means, r_vars = pointer(rmean, T), pointer(rvar, T)
@@ -65,7 +68,7 @@ def forward_channels(dtype: str):  # type: ignore[no-untyped-def]
             for i in range(N):
                 apply(source, made, (i * C + c) * S, S, m, w, b)
 
-    return body, "iiiiiiiiiiiiidd"
+    return body, "iiiiiiiiddiiiii"
 
 
 @kernel
@@ -74,7 +77,9 @@ def forward_columns(dtype: str):  # type: ignore[no-untyped-def]
     T, block = np.dtype(dtype).type, COLUMNS
     sums, line = local("float64", block), local(dtype, block)
 
-    def body(task, x, weight, bias, rmean, rvar, y, mean, rstd, per, N, C, S, training, eps, momentum):  # type: ignore[no-untyped-def]
+    def body(  # type: ignore[no-untyped-def]
+        task, x, weight, bias, rmean, rvar, y, mean, rstd, eps, momentum, per, N, C, S, training
+    ):
         source, made = pointer(x, T), pointer(y, T)
         weights, biases = pointer(weight, T), pointer(bias, T)
         r_means, r_vars = pointer(rmean, T), pointer(rvar, T)
@@ -118,7 +123,7 @@ def forward_columns(dtype: str):  # type: ignore[no-untyped-def]
                     q = i * C + column + j
                     write(made, q, (read(source, q) - center[j]) * scale[j] + shift[j])
 
-    return body, "iiiiiiiiiiiiidd"
+    return body, "iiiiiiiiddiiiii"
 
 
 @kernel
@@ -129,7 +134,7 @@ def backward_channels(dtype: str):  # type: ignore[no-untyped-def]
     T = np.dtype(dtype).type
     add_up, slope = slope_runs(dtype)
 
-    def body(task, g, x, weight, mean, rstd, out, tilts, sums, per, N, C, S, training):  # type: ignore[no-untyped-def]
+    def body(task, g, x, mean, rstd, weight, out, tilts, sums, per, N, C, S, training):  # type: ignore[no-untyped-def]
         grad, source, made = pointer(g, T), pointer(x, T), pointer(out, T)
         weights, means, rstds = pointer(weight, T), pointer(mean, T), pointer(rstd, T)
         by_tilt, by_sum = pointer(tilts, T), pointer(sums, T)
@@ -158,7 +163,7 @@ def backward_columns(dtype: str):  # type: ignore[no-untyped-def]
     T, block = np.dtype(dtype).type, COLUMNS
     wide, line = local("float64", block), local(dtype, block)
 
-    def body(task, g, x, weight, mean, rstd, out, tilts, sums, per, N, C, S, training):  # type: ignore[no-untyped-def]
+    def body(task, g, x, mean, rstd, weight, out, tilts, sums, per, N, C, S, training):  # type: ignore[no-untyped-def]
         grad, source, made = pointer(g, T), pointer(x, T), pointer(out, T)
         weights, means, rstds = pointer(weight, T), pointer(mean, T), pointer(rstd, T)
         by_tilt, by_sum = pointer(tilts, T), pointer(sums, T)
@@ -208,14 +213,16 @@ def batch_norm(
         return lambda *arguments: None
     function = (forward_channels if S > 1 else forward_columns).build(dtype)
     per, tasks = _shared(N, C, S)
+    if tasks == 1 and all(given):
+        return bind(function, per, N, C, S, training, 1, 0)
 
-    def launch(x: int, *rest: int) -> None:
+    def launch(x: int, *rest: Any) -> None:
         left = list(rest)
         operands = [left.pop(0) if has else 0 for has in (given[0], given[1], given[2], given[2])]
         y, mean, rstd, eps, momentum = left
         threads = get_num_threads() if tasks > 1 else 0
-        where = (x, *operands, y, mean, rstd)
-        function(*where, per, N, C, S, training, eps, momentum, tasks, threads)
+        where = (x, *operands, y, mean, rstd, eps, momentum)
+        function(*where, per, N, C, S, training, tasks, threads)
 
     return launch
 
@@ -228,10 +235,12 @@ def batch_norm_backward(
         return lambda *addresses: None
     function = (backward_channels if S > 1 else backward_columns).build(dtype)
     per, tasks = _shared(N, C, S)
+    if tasks == 1 and weighted:
+        return bind(function, per, N, C, S, training, 1, 0)
 
     def launch(g: int, x: int, mean: int, rstd: int, *rest: int) -> None:
         weight, made = (rest[0], rest[1:]) if weighted else (0, rest)
         threads = get_num_threads() if tasks > 1 else 0
-        function(g, x, weight, mean, rstd, *made, per, N, C, S, training, tasks, threads)
+        function(g, x, mean, rstd, weight, *made, per, N, C, S, training, tasks, threads)
 
     return launch

@@ -99,12 +99,15 @@ def conv_weight(
     work = weights.WeightPass(dtype, batch, groups, inputs, outputs, window)
     plan, tables = weights.make_plan(work)
     size = np.dtype(dtype).itemsize
-    parts, columns, tasks, frames = (
+    parts, columns, tasks, blocks, row_step, frames = (
         int(plan[at])
-        for at in (weights.PARTS, weights.COLUMNS_PADDED, weights.TASKS, weights.TASK_ELEMENTS)
-    )
+        for at in (
+            weights.PARTS, weights.COLUMNS_PADDED, weights.TASKS, weights.ROW_BLOCKS,
+            weights.ROW_STEP, weights.TASK_ELEMENTS,
+        )
+    )  # fmt: skip
     taps = inputs * math.prod(window.kernel)
-    part = groups * columns * outputs
+    part = groups * blocks * columns * row_step
     sums = -(-parts * part * size // 64) * 64
     accumulate, collect = weights.accumulate.build(dtype), weights.collect.build(dtype)
     small = weights.work_of(work) < SERIAL
@@ -115,7 +118,8 @@ def conv_weight(
         threads = jit.get_num_threads()
         accumulate(x, y, scratch, scratch + sums, address, tasks, 0 if small else threads)
         collect(
-            scratch, weight, parts, part, taps, columns, outputs, groups, 0 if few else threads
-        )
+            scratch, weight, parts, blocks, taps, outputs, row_step, columns, part,
+            groups * blocks, 0 if few else threads,
+        )  # fmt: skip
 
     return launch, sums + tasks * frames * size

@@ -132,7 +132,7 @@ def convolve(dtype: str) -> tuple[Callable[..., None], str]:
     T = np.dtype(dtype).type
     size, W = np.dtype(dtype).itemsize, lanes(dtype)
     fill, finish = copier(dtype), _finisher(dtype)
-    wide, pair, narrow = (correlate(v) for v in (3, 2, 1))
+    wide, narrow = correlate(WIDTH), correlate(1)
     make_sums = local(dtype, ROW_BLOCK * WIDTH * W + W)
 
     def body(task, x_, weight_, bias_, y_, frames, plan):  # type: ignore[no-untyped-def]
@@ -147,8 +147,8 @@ def convolve(dtype: str) -> tuple[Callable[..., None], str]:
             part = unit // p[ROW_BLOCKS] // p[JOBS]
             item, h0 = part // p[BLOCKS], part % p[BLOCKS] * p[BLOCK_ROWS]
             if part != copied:
-                x = pointer(x_ + size * item * inputs * p[X_CHANNEL], T)
-                fill(x, p[X_CHANNEL], pointer(frame, T), f, inputs, h0, h0 != block)
+                x = x_ + size * item * inputs * p[X_CHANNEL]
+                fill(x, p[X_CHANNEL], frame, f, inputs, h0, h0 != block)
                 copied, block = part, h0
             j = pointer(plan + 8 * (JOBS_AT + JOB * (unit // p[ROW_BLOCKS] % p[JOBS])), np.int64)
             h1 = min(h0 + p[BLOCK_ROWS], j[COUNT + 1])
@@ -167,17 +167,15 @@ def convolve(dtype: str) -> tuple[Callable[..., None], str]:
                 at = 0
                 while at < pixels:
                     left = (pixels - at + W - 1) // W
-                    vectors = 3 if left == 3 or left > 4 else min(left, 2)
+                    vectors = WIDTH if left >= WIDTH else 1
                     base = pointer(frame + size * (d * f[ROWS] * pitch + at), T)
                     for k in range(0, max(1, depth), j[INNER_DEPTH]):
                         some = min(j[INNER_DEPTH], depth - k)
                         a = pointer(tiles + size * k * rows, T)
                         offsets = pointer(j[OFFSETS] + 8 * k, np.int64)
                         fresh = 1 if k == 0 else 0
-                        if vectors == 3:
+                        if vectors == WIDTH:
                             wide(a, base, offsets, some, rows, sums, fresh)
-                        elif vectors == 2:
-                            pair(a, base, offsets, some, rows, sums, fresh)
                         else:
                             narrow(a, base, offsets, some, rows, sums, fresh)
                     count = min(vectors * W, pixels - at)

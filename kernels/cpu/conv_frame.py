@@ -159,197 +159,248 @@ def clear(typing, frame, at, count):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def copy_rows(typing, x, start, step, stride, first, last, frame, at, pitch, rows):  # type: ignore[no-untyped-def]
-    """``frame[at + r * pitch + q] = x[start + r * step + q * stride]`` if ``first <= q < last``.
+def copy_rows(
+    typing, x, x_channel, step, stride, first, last, frame, channel, pitch, rows, channels
+):  # type: ignore[no-untyped-def]
+    """``frame[c, r, q] = x[c, r, q]`` for ``first <= q < last``, zero for the other ``q < pitch``.
 
-    The other ``q < pitch`` are set to zero, and so may be a few after the last row. The loops stay
-    rolled: their counts are small, and preparing for large ones would cost more than it saves.
+    The strides of ``x`` are ``x_channel``, ``step`` and ``stride``, those of ``frame`` are
+    ``channel``, ``pitch`` and 1; a few zeros may follow the last row. The loops stay rolled: their
+    counts are small, and preparing for large ones would cost more than it saves.
     """
     from numba import types
 
     n = types.intp
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        x, start, step, stride, first, last, frame, at, pitch, rows = args
         kind = llvm_vector(full_vector(sig.args[0].dtype))
-        size = rows.type
-        x, frame = builder.gep(x, [start]), builder.gep(frame, [at])
-        source = _Rows(builder, kind, x, step, stride, first, last)
-        one, two = (builder.icmp_signed("==", stride, size(s)) for s in (1, 2))
-
-        def chunk(carried: list[Any]) -> list[Any]:
-            """One vector of every row, from the right: a row's last may spill into the next row."""
-            (q,) = carried
-            target = builder.gep(frame, [q])
-            with builder.if_else(one) as (near, far):
-                with near:
-                    source.copy(q, target, pitch, rows, source.adjacent)
-                with far, builder.if_else(two) as (pairs, apart):
-                    with pairs:
-                        source.copy(q, target, pitch, rows, source.alternate)
-                    with apart:
-                        source.copy(q, target, pitch, rows, source.apart)
-            return [builder.sub(q, size(kind.count))]
-
-        with builder.if_else(source.is_one_row(pitch)) as (together, singly):
-            with together:
-                source.copy_together(frame, pitch, rows)
-            with singly:
-                more = lambda carried: builder.icmp_signed(">=", carried[0], size(0))  # noqa: E731
-                right = builder.and_(builder.sub(pitch, size(1)), size(-kind.count))
-                emit_loop(builder, [right], more, chunk, rolled=True)
+        _emit_copy(_Rows(builder, kind, *args))
         return context.get_dummy_value()
 
-    return types.void(x, n, n, n, n, n, frame, n, n, n), codegen
+    return types.void(x, n, n, n, n, n, frame, n, n, n, n), codegen
 
 
 class _Rows(NamedTuple):
-    """Emits reads of vectors from rows; see :func:`copy_rows`."""
+    """LLVM values; see :func:`copy_rows`."""
 
     builder: Any
     kind: Any
     x: Any
+    x_channel: Any
     step: Any
     stride: Any
     first: Any
     last: Any
+    frame: Any
+    channel: Any
+    pitch: Any
+    rows: Any
+    channels: Any
 
-    def copy(self, q: Any, target: Any, pitch: Any, rows: Any, read: Any) -> None:
-        """The vector at column ``q`` of every row."""
-        builder, size = self.builder, rows.type
-        count = self.kind.count
-        first, last = (builder.sub(end, q) for end in (self.first, self.last))
-        inside = builder.not_(head_value(builder, first, count))
-        inside = builder.and_(inside, head_value(builder, last, count))
-        first = builder.select(builder.icmp_signed(">", first, size(0)), first, size(0))
-        last = builder.select(builder.icmp_signed("<", last, size(count)), last, size(count))
-        source = builder.gep(self.x, [builder.mul(q, self.stride)])
 
-        def body(carried: list[Any]) -> list[Any]:
-            source, target, left = carried
-            store_value(builder, read(source, inside, first, last), target)
-            source, target = builder.gep(source, [self.step]), builder.gep(target, [pitch])
-            return [source, target, builder.sub(left, size(1))]
+def _emit_copy(given: _Rows) -> None:
+    """Chooses between all rows at once and row by row, and by the stride."""
+    builder, size, count = given.builder, given.rows.type, given.kind.count
+    one, two = (builder.icmp_signed("==", given.stride, size(s)) for s in (1, 2))
 
-        more = lambda carried: builder.icmp_signed(">", carried[2], size(0))  # noqa: E731
-        emit_loop(builder, [source, target, rows], more, body, rolled=True)
+    def chunk(carried: list[Any]) -> list[Any]:
+        """One vector of every row, from the right: a row's last may spill into the next row."""
+        (q,) = carried
+        with builder.if_else(one) as (near, far):
+            with near:
+                _copy_chunk(given, q, _adjacent)
+            with far, builder.if_else(two) as (pairs, apart):
+                with pairs:
+                    _copy_chunk(given, q, _alternate)
+                with apart:
+                    _copy_chunk(given, q, _apart)
+        return [builder.sub(q, size(count))]
 
-    def is_one_row(self, pitch: Any) -> Any:
-        """Whether rows follow each other without a gap, and a vector sees the same of each."""
-        builder, size = self.builder, pitch.type
-        near = builder.icmp_signed("==", self.stride, size(1))
-        near = builder.and_(near, builder.icmp_signed("==", self.step, pitch))
-        fits = builder.and_(
-            builder.icmp_signed("<=", pitch, size(self.kind.count)),
-            builder.icmp_signed("==", builder.and_(pitch, builder.sub(pitch, size(1))), size(0)),
-        )
-        return builder.and_(near, builder.or_(fits, self.is_whole(pitch)))
+    with builder.if_else(_is_one_row(given)) as (together, singly):
+        with together:
+            _copy_together(given)
+        with singly:
+            more = lambda carried: builder.icmp_signed(">=", carried[0], size(0))  # noqa: E731
+            right = builder.and_(builder.sub(given.pitch, size(1)), size(-count))
+            emit_loop(builder, [right], more, chunk, rolled=True)
 
-    def is_whole(self, pitch: Any) -> Any:
-        """Whether nothing of a row is left out."""
-        builder = self.builder
-        return builder.and_(
-            builder.icmp_signed("<=", self.first, pitch.type(0)),
-            builder.icmp_signed(">=", self.last, pitch),
-        )
 
-    def copy_together(self, target: Any, pitch: Any, rows: Any) -> None:
-        """All rows at once; see :meth:`is_one_row`."""
-        from llvmlite import ir
+def _each_channel(given: _Rows, source: Any, target: Any, body: Any) -> None:
+    """``body(source, target)`` for each channel."""
+    builder, size = given.builder, given.rows.type
 
-        builder, size, count = self.builder, pitch.type, self.kind.count
-        lane = ir.Constant(ir.VectorType(size, count), list(range(count)))
-        column = builder.and_(lane, splat_value(builder, builder.sub(pitch, size(1)), count))
-        inside = builder.icmp_signed(">=", column, splat_value(builder, self.first, count))
-        last = builder.icmp_signed("<", column, splat_value(builder, self.last, count))
-        whole = splat_value(builder, self.is_whole(pitch), count)
-        inside = builder.or_(builder.and_(inside, last), whole)
+    def step(carried: list[Any]) -> list[Any]:
+        source, target, left = carried
+        body(source, target)
+        source = builder.gep(source, [given.x_channel])
+        return [source, builder.gep(target, [given.channel]), builder.sub(left, size(1))]
 
-        def body(carried: list[Any]) -> list[Any]:
-            source, target, left = carried
-            store_value(builder, load_value(builder, source, self.kind, inside), target)
-            moved = [builder.gep(p, [size(count)]) for p in (source, target)]
-            return [*moved, builder.sub(left, size(count))]
+    more = lambda carried: builder.icmp_signed(">", carried[2], size(0))  # noqa: E731
+    emit_loop(builder, [source, target, given.channels], more, step, rolled=True)
 
-        start = [self.x, target, builder.mul(rows, pitch)]
+
+def _is_whole(given: _Rows) -> Any:
+    """Whether nothing of a row is left out."""
+    builder = given.builder
+    starts = builder.icmp_signed("<=", given.first, given.rows.type(0))
+    return builder.and_(starts, builder.icmp_signed(">=", given.last, given.pitch))
+
+
+def _is_one_row(given: _Rows) -> Any:
+    """Whether rows follow each other without a gap, and a vector sees the same of each."""
+    builder, size, pitch = given.builder, given.rows.type, given.pitch
+    near = builder.icmp_signed("==", given.stride, size(1))
+    near = builder.and_(near, builder.icmp_signed("==", given.step, pitch))
+    short = builder.icmp_signed("<=", pitch, size(given.kind.count))
+    rest = builder.and_(pitch, builder.sub(pitch, size(1)))  # 0 for a power of two
+    fits = builder.and_(short, builder.icmp_signed("==", rest, size(0)))
+    return builder.and_(near, builder.or_(fits, _is_whole(given)))
+
+
+def _copy_together(given: _Rows) -> None:
+    """All rows of a channel at once; see :func:`_is_one_row`."""
+    from llvmlite import ir
+
+    builder, size, kind = given.builder, given.rows.type, given.kind
+    count, word = kind.count, ir.IntType(32)
+
+    def spread(value: Any) -> Any:
+        return splat_value(builder, builder.trunc(value, word), count)
+
+    lane = ir.Constant(ir.VectorType(word, count), list(range(count)))
+    column = builder.and_(lane, spread(builder.sub(given.pitch, size(1))))
+    inside = builder.and_(
+        builder.icmp_signed(">=", column, spread(given.first)),
+        builder.icmp_signed("<", column, spread(given.last)),
+    )
+    inside = builder.or_(inside, splat_value(builder, _is_whole(given), count))
+    total = builder.mul(given.rows, given.pitch)
+    rest = builder.and_(total, size(count - 1))
+    inside_rest = builder.and_(inside, head_value(builder, rest, count))
+
+    def vector(carried: list[Any]) -> list[Any]:
+        source, target, left = carried
+        store_value(builder, load_value(builder, source, kind, inside), target)
+        moved = [builder.gep(p, [size(count)]) for p in (source, target)]
+        return [*moved, builder.sub(left, size(count))]
+
+    def copy(source: Any, target: Any) -> None:
         more = lambda carried: builder.icmp_signed(">=", carried[2], size(count))  # noqa: E731
-        source, target, left = emit_loop(builder, start, more, body, rolled=True)
-        inside = builder.and_(inside, head_value(builder, left, count))
-        store_value(builder, load_value(builder, source, self.kind, inside), target)
+        start = [source, target, total]
+        source, target, _ = emit_loop(builder, start, more, vector, rolled=True)
+        with builder.if_then(builder.icmp_signed(">", rest, size(0))):
+            store_value(builder, load_value(builder, source, kind, inside_rest), target)
 
-    def adjacent(self, source: Any, inside: Any, first: Any, last: Any) -> Any:
-        """Elements that follow each other."""
-        return load_value(self.builder, source, self.kind, inside)
+    _each_channel(given, given.x, given.frame, copy)
 
-    def alternate(self, source: Any, inside: Any, first: Any, last: Any) -> Any:
-        """Every other element."""
-        from llvmlite import ir
 
-        builder, count = self.builder, self.kind.count
-        nowhere = ir.Constant(inside.type, None)
-        halves = []
-        for half in range(2):
-            order = [(half * count + e) // 2 if e % 2 == 0 else count for e in range(count)]
-            mask = shuffle_value(builder, inside, nowhere, order)
-            at = builder.gep(source, [self.stride.type(half * count)])
-            halves.append(load_value(builder, at, self.kind, mask))
-        return shuffle_value(builder, *halves, list(range(0, 2 * count, 2)))
+def _copy_chunk(given: _Rows, q: Any, read: Any) -> None:
+    """The vector at column ``q`` of every row of every channel."""
+    builder, size, count = given.builder, given.rows.type, given.kind.count
+    first, last = (builder.sub(end, q) for end in (given.first, given.last))
+    inside = builder.not_(head_value(builder, first, count))
+    inside = builder.and_(inside, head_value(builder, last, count))
+    first = builder.select(builder.icmp_signed(">", first, size(0)), first, size(0))
+    last = builder.select(builder.icmp_signed("<", last, size(count)), last, size(count))
 
-    def apart(self, source: Any, inside: Any, first: Any, last: Any) -> Any:
-        """Elements ``stride`` apart, one after the other."""
-        from llvmlite import ir
+    def row(carried: list[Any]) -> list[Any]:
+        source, target, left = carried
+        store_value(builder, read(given, source, inside, first, last), target)
+        source, target = builder.gep(source, [given.step]), builder.gep(target, [given.pitch])
+        return [source, target, builder.sub(left, size(1))]
 
-        builder = self.builder
+    def copy(source: Any, target: Any) -> None:
+        more = lambda carried: builder.icmp_signed(">", carried[2], size(0))  # noqa: E731
+        emit_loop(builder, [source, target, given.rows], more, row, rolled=True)
 
-        def body(carried: list[Any]) -> list[Any]:
-            lane, values = carried
-            at = builder.gep(source, [builder.mul(lane, self.stride)])
-            values = builder.insert_element(values, builder.load(at), lane)
-            return [builder.add(lane, lane.type(1)), values]
+    source = builder.gep(given.x, [builder.mul(q, given.stride)])
+    _each_channel(given, source, builder.gep(given.frame, [q]), copy)
 
-        more = lambda carried: builder.icmp_signed("<", carried[0], last)  # noqa: E731
-        start = [first, ir.Constant(self.kind, None)]
-        return emit_loop(builder, start, more, body, rolled=True)[1]
+
+def _adjacent(given: _Rows, source: Any, inside: Any, first: Any, last: Any) -> Any:
+    """A vector of elements that follow each other."""
+    return load_value(given.builder, source, given.kind, inside)
+
+
+def _alternate(given: _Rows, source: Any, inside: Any, first: Any, last: Any) -> Any:
+    """A vector of every other element."""
+    from llvmlite import ir
+
+    builder, count = given.builder, given.kind.count
+    nowhere = ir.Constant(inside.type, None)
+    halves = []
+    for half in range(2):
+        order = [(half * count + e) // 2 if e % 2 == 0 else count for e in range(count)]
+        mask = shuffle_value(builder, inside, nowhere, order)
+        at = builder.gep(source, [given.rows.type(half * count)])
+        halves.append(load_value(builder, at, given.kind, mask))
+    return shuffle_value(builder, *halves, list(range(0, 2 * count, 2)))
+
+
+def _apart(given: _Rows, source: Any, inside: Any, first: Any, last: Any) -> Any:
+    """A vector of elements ``stride`` apart, read one after the other."""
+    from llvmlite import ir
+
+    builder = given.builder
+
+    def body(carried: list[Any]) -> list[Any]:
+        lane, values = carried
+        at = builder.gep(source, [builder.mul(lane, given.stride)])
+        values = builder.insert_element(values, builder.load(at), lane)
+        return [builder.add(lane, lane.type(1)), values]
+
+    more = lambda carried: builder.icmp_signed("<", carried[0], last)  # noqa: E731
+    start = [first, ir.Constant(given.kind, None)]
+    return emit_loop(builder, start, more, body, rolled=True)[1]
 
 
 def copier(dtype: str) -> DeviceFunction:
     """``fill(x, x_channel, frame, plan, channels, row, fresh)``: copy ``channels`` channels of an item.
 
-    ``x`` points to the first channel, whose channels are ``x_channel`` elements apart; ``frame`` to
-    where the item goes in the first channel. ``row`` is the ``q`` of the first row.
+    ``x`` and ``frame`` are addresses: of the first channel of the item, whose channels are
+    ``x_channel`` elements apart, and of where the item goes in the frame's first channel. ``row`` is
+    the ``q`` of the first row. What is zero whatever the item holds is written only if ``fresh``: it
+    stays from one item to the next.
     """
+    T = np.dtype(dtype).type
+    size = np.dtype(dtype).itemsize
+
+    @inline
+    def clear_channels(frame, channel, at, count, channels):  # type: ignore[no-untyped-def]
+        for c in range(channels):
+            clear(frame, c * channel + at, count)
 
     def fill(x, x_channel, frame, p, channels, row, fresh):  # type: ignore[no-untyped-def]
         D, H, width = p[SIZE], p[SIZE + 1], p[SIZE + 2]
         sd, sh, sw = p[STRIDE], p[STRIDE + 1], p[STRIDE + 2]
-        rows, pitch, copies = p[ROWS], p[PITCH], p[COPIES]
-        table = pointer(p[TABLE], np.int64)
-        for c in range(channels):
-            at = c * p[CHANNEL]
-            for copy in range(copies):
-                column, first, last = table[3 * copy], table[3 * copy + 1], table[3 * copy + 2]
-                for fd in range(sd):
-                    for fh in range(sh):
-                        valid = 3 * copies + 2 * fh
-                        top = min(rows, max(0, table[valid] - row))
-                        end = max(top, min(rows, table[valid + 1] - row))
-                        start = c * x_channel + column
-                        start += ((row + top) * sh + fh - p[BEFORE + 1]) * width
-                        to, d = at, fd - p[BEFORE]
-                        for _ in range(p[DEPTHS]):
-                            if d < 0 or d >= D:
-                                if fresh:
-                                    clear(frame, to, rows * pitch + p[ZEROS])
-                            else:
-                                if fresh:
-                                    clear(frame, to, top * pitch)
-                                    clear(frame, to + end * pitch, (rows - end) * pitch + p[ZEROS])
-                                copy_rows(
-                                    x, start + d * H * width, sh * width, sw, first, last,
-                                    frame, to + top * pitch, pitch, end - top,
-                                )  # fmt: skip
-                            to += rows * pitch
-                            d += sd
-                        at += p[PHASE]
+        rows, pitch, copies, channel = p[ROWS], p[PITCH], p[COPIES], p[CHANNEL]
+        table, zeros = pointer(p[TABLE], np.int64), pointer(frame, T)
+        at = 0
+        for copy in range(copies):
+            column, first, last = table[3 * copy], table[3 * copy + 1], table[3 * copy + 2]
+            for fd in range(sd):
+                for fh in range(sh):
+                    valid = 3 * copies + 2 * fh
+                    top = min(rows, max(0, table[valid] - row))
+                    end = max(top, min(rows, table[valid + 1] - row))
+                    h = (row + top) * sh + fh - p[BEFORE + 1]
+                    to, d = at, fd - p[BEFORE]
+                    for _ in range(p[DEPTHS]):
+                        inside = d >= 0 and d < D
+                        if fresh:
+                            below = end if inside else 0
+                            count = (rows - below) * pitch + p[ZEROS]
+                            clear_channels(zeros, channel, to, top * pitch, channels)
+                            clear_channels(zeros, channel, to + below * pitch, count, channels)
+                        if inside:
+                            start = x + size * ((d * H + h) * width + column)
+                            copy_rows(
+                                pointer(start, T), x_channel, sh * width, sw, first, last,
+                                pointer(frame + size * (to + top * pitch), T), channel, pitch,
+                                end - top, channels,
+                            )  # fmt: skip
+                        to += rows * pitch
+                        d += sd
+                    at += p[PHASE]
 
     return inline(fill)

@@ -30,7 +30,7 @@ WIDTH = 3  # vectors of pixels, or columns of the weight gradient, in a tile
 
 def heights() -> tuple[int, ...]:
     """Rows of the tiles in use, largest first: with ``WIDTH`` they fill most of the registers."""
-    return (8, 4, 2, 1) if jit.simd_bits() == 512 else (4, 2, 1)
+    return (8, 4, 1) if jit.simd_bits() == 512 else (4, 1)
 
 
 @lru_cache(maxsize=None)

@@ -62,7 +62,7 @@ class WeightPass(NamedTuple):
 
 @kernel
 def accumulate(dtype: str) -> tuple[Callable[..., None], str]:
-    """The sums of one part, group and block of output channels; ``sums[part, group, column, k]``."""
+    """The sums of one part, group and block of output channels: ``sums[task, column, k]``."""
     T = np.dtype(dtype).type
     size, W = np.dtype(dtype).itemsize, lanes(dtype)
     fill = copier(dtype)
@@ -80,11 +80,9 @@ def accumulate(dtype: str) -> tuple[Callable[..., None], str]:
         y_item, y_row = fy[DEPTHS] * fy[ROWS] * fy[PITCH], fy[CHANNEL]
         if way == IN_PLACE:
             y_item, y_row = groups * outputs * p[Y_CHANNEL], p[Y_CHANNEL]
-        total = sums_ + size * ((part * groups + group) * columns * outputs + row)
-        for c in range(columns):
-            line = pointer(total + size * c * outputs, T)
-            for k in range(rows):
-                line[k] = T(0)
+        total = sums_ + size * task * columns * p[ROW_STEP]
+        for i in range(columns * p[ROW_STEP]):
+            pointer(total, T)[i] = T(0)
         block = -1
         for run in range(part * p[PART_RUNS], min(p[RUNS], (part + 1) * p[PART_RUNS])):
             first, h0 = run // p[BLOCKS] * p[ITEMS], run % p[BLOCKS] * p[BLOCK_ROWS]
@@ -92,12 +90,11 @@ def accumulate(dtype: str) -> tuple[Callable[..., None], str]:
             y_at = y_ + size * ((first * groups + group) * outputs + row) * p[Y_CHANNEL]
             for i in range(items):
                 at = (first + i) * groups + group
-                x = pointer(x_ + size * at * inputs * p[X_CHANNEL], T)
-                to = pointer(x_frame + size * i * x_item, T)
+                x, to = x_ + size * at * inputs * p[X_CHANNEL], x_frame + size * i * x_item
                 fill(x, p[X_CHANNEL], to, fx, inputs, h0, h0 != block)
                 if way != IN_PLACE:
-                    y = pointer(y_at + size * i * groups * outputs * p[Y_CHANNEL], T)
-                    to = pointer(y_frame + size * i * y_item, T)
+                    y = y_at + size * i * groups * outputs * p[Y_CHANNEL]
+                    to = y_frame + size * i * y_item
                     fill(y, p[Y_CHANNEL], to, fy, rows, h0, h0 != block)
             block = h0
             y_from = y_at + size * h0 * p[COUNT + 2] if way == IN_PLACE else y_frame
@@ -111,10 +108,10 @@ def accumulate(dtype: str) -> tuple[Callable[..., None], str]:
                 y = pointer(y_from + size * k * y_row, T)
                 for c in range(0, columns, WIDTH):
                     offsets = pointer(p[OFFSETS] + 8 * c, np.int64)
-                    out = pointer(total + size * (c * outputs + k), T)
+                    out = pointer(total + size * (c * p[ROW_STEP] + k), T)
                     correlate_pixels(
                         y, y_row, y_item, pointer(x_frame, T), x_item, offsets, items, pixels,
-                        some, out, outputs,
+                        some, out, p[ROW_STEP],
                     )  # fmt: skip
 
     return body, "iiiii"
@@ -122,21 +119,22 @@ def accumulate(dtype: str) -> tuple[Callable[..., None], str]:
 
 @kernel
 def collect(dtype: str) -> tuple[Callable[..., None], str]:
-    """Add the parts up and turn (column, output) around, a group a task."""
+    """Add the parts up and turn (column, k) around, a group and block of channels a task."""
     T = np.dtype(dtype).type
     size = np.dtype(dtype).itemsize
 
-    def body(task, sums_, weight_, parts, part, columns, padded, outputs):  # type: ignore[no-untyped-def]
-        sums = pointer(sums_ + size * task * padded * outputs, T)
-        weight = pointer(weight_ + size * task * columns * outputs, T)
+    def body(task, sums_, weight_, parts, blocks, columns, outputs, row_step, padded, step):  # type: ignore[no-untyped-def]
+        group, row = task // blocks, task % blocks * row_step
+        sums = pointer(sums_ + size * task * padded * row_step, T)
+        weight = pointer(weight_ + size * (group * outputs + row) * columns, T)
         for n in range(1, parts):
-            for i in range(columns * outputs):
-                sums[i] += sums[n * part + i]
-        for k in range(outputs):
+            for i in range(columns * row_step):
+                sums[i] += sums[n * step + i]
+        for k in range(min(row_step, outputs - row)):
             for c in range(columns):
-                weight[k * columns + c] = sums[c * outputs + k]
+                weight[k * columns + c] = sums[c * row_step + k]
 
-    return body, "iiiiiii"
+    return body, "iiiiiiiii"
 
 
 # ---------------------------------------------------------------------------------- the planning

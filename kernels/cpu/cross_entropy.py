@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-
-from tilegrad.kernels.cpu.jit import get_num_threads, kernel
+from tilegrad.kernels.cpu.jit import kernel
 from tilegrad.kernels.cpu.memory import pointer
 from tilegrad.kernels.cpu.softmax import row_pieces
+from tilegrad.kernels.cpu.threads import get_num_threads
 from tilegrad.kernels.cpu.vector import head, lanes, load, load_masked, splat, store, store_masked
 from tilegrad.kernels.formulas.transcendental import exp, log
 

@@ -20,7 +20,6 @@ from tilegrad.kernels.function import DeviceFunction, inline
 
 CHUNK = 1 << 14  # elements a task handles at least; fewer in all: no threads
 TASKS = 64
-COLUMNS = 16  # a row is split between tasks at multiples of this many elements
 
 Sizes = tuple[int, ...]
 
@@ -213,13 +212,13 @@ COMBINE = {"set": put, "sum": plus, "prod": times, "amax": larger, "amin": small
 
 
 @kernel
-def scatter_rows(dtype: str, combine: DeviceFunction, mode: str, wraps: bool):  # type: ignore[no-untyped-def]
+def scatter_rows(dtype: str, combine: DeviceFunction, mode: str):  # type: ignore[no-untyped-def]
     """``out[…] = combine(out[…], source[…])`` at ``origin + step * index[…]``, in index order.
 
     Loops: outer positions, then the middle dimension, then the inner one, or the task's share of
     it. Different outer positions, and different shares, write different elements. ``mode`` is
     ``row`` if the inner dimension has one index and consecutive elements, else ``any``.
-    ``wraps``: negative indices count from ``wrap``. The indices must be in bounds.
+    Negative indices count from ``wrap``. The indices must be in bounds.
     """
     T = np.dtype(dtype).type
     row = mode == "row"
@@ -247,18 +246,14 @@ def scatter_rows(dtype: str, combine: DeviceFunction, mode: str, wraps: bool):  
                 v_at = v_plane + line * table[vs + dims]
                 if row:
                     j = read(index, j_at)
-                    if wraps:
-                        j += (j >> 63) & wrap
-                    o_at += j * step
+                    o_at += (j + ((j >> 63) & wrap)) * step
                     for k in range(count):
                         value = combine(out[o_at + k], read(source, v_at + k))
                         write(out, o_at + k, value)
                 else:
                     for k in range(count):
                         j = read(index, j_at + k * j_step)
-                        if wraps:
-                            j += (j >> 63) & wrap
-                        at = o_at + k * o_step + j * step
+                        at = o_at + k * o_step + (j + ((j >> 63) & wrap)) * step
                         write(out, at, combine(out[at], read(source, v_at + k * v_step)))
 
     return scatter_rows_body, "iiiiiiiii"
@@ -302,7 +297,7 @@ def scatter(
     table = _walk_table(sizes, o, j, v)
     where = table.ctypes.data
     mode = "row" if not lines_last and (j[-1], o[-1], v[-1]) == (0, 1, 1) else "any"
-    function = scatter_rows.build(dtype, COMBINE[combine], mode, wrap != 0)
+    function = scatter_rows.build(dtype, COMBINE[combine], mode)
     share = max(1, planes * CHUNK // total, -(-planes // TASKS))
     tasks = -(-planes // share) * -(-sizes[-1] // columns)
 
@@ -332,7 +327,7 @@ def _column_share(total: int, columns: int, outer: list[int]) -> int:
         planes *= n
     if total < 2 * CHUNK or planes >= 16:
         return max(columns, 1)
-    return max(32, min(256, -(-columns // 8 // COLUMNS) * COLUMNS))
+    return max(32, min(256, -(-columns // 128) * 16))
 
 
 # ------------------------------------------------------------------------------- the index itself

@@ -20,6 +20,7 @@ numba.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sys
@@ -85,7 +86,7 @@ class KernelFactory:
         cached = code is not None
         if code is None:
             code = compile_object(*self.factory(*variant))
-            _write_atomically(path, code)
+            _write_atomically(path, hashlib.sha256(code).digest() + code)
         function = load_object(code, name)
         compile_log.append((name, time.perf_counter() - start, cached))
         return function
@@ -129,10 +130,13 @@ def cache_dir() -> Path:
 
 
 def _read(path: Path) -> bytes | None:
+    """The object code kept at ``path``, unless there is none or it was damaged."""
     try:
-        return path.read_bytes()
+        data = path.read_bytes()
     except OSError:
         return None
+    checksum, code = data[:32], data[32:]
+    return code if hashlib.sha256(code).digest() == checksum else None
 
 
 def _write_atomically(path: Path, data: bytes) -> None:
@@ -142,7 +146,8 @@ def _write_atomically(path: Path, data: bytes) -> None:
         scratch.write_bytes(data)
         os.replace(scratch, path)
     except OSError:  # a read-only or full cache costs speed, not correctness
-        scratch.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            scratch.unlink(missing_ok=True)
 
 
 # --------------------------------------------------------------------------- compile with numba

@@ -23,6 +23,7 @@ TASK = 1 << 19  # multiply-adds that are worth a task of their own
 LARGE_TASK = 1 << 25  # multiply-adds of a task where there is no lack of them
 TASKS = 16  # enough tasks to share out evenly
 LEAN = 4  # how much wider than tall a task may be: every column of tasks gathers x again
+ROWS = 256  # rows of x that are read against one panel of y after the other
 ALIAS = 4096  # bytes: rows a multiple of this apart compete for the same few places in a cache
 FAR = 3 << 20  # bytes of y from which its rows are better packed: it has left the L2 cache
 
@@ -141,7 +142,7 @@ def _loop_over_batch(problem: _Problem) -> tuple[Launch, int]:
 
 
 def _choose(problem: _Problem) -> _Choice:
-    """The fastest way for these sizes and strides; which of them it is never changes a sum."""
+    """The fastest way for these sizes and strides; all but "dot" give the same bits."""
     _, M, N, K, _, strides, _ = problem
     size = np.dtype(problem.dtype).itemsize
     (x_row, x_step), (y_step, y_col), (out_row, _) = (s[-2:] for s in strides)
@@ -199,8 +200,8 @@ def _prepare_floats(problem: _Problem, choice: _Choice) -> tuple[Launch, int]:
     if way == "across":
         p[k.Y_PANEL], p[k.Y_STEP] = p[k.Y_PANEL] * p[k.Y_COL], p[k.Y_COL]
     function = k.dot.build(dtype) if way == "dot" else k.product.build(dtype, way)
-    p[k.GATHER], address = choice.gather, p.ctypes.data
-    scratch_bytes = 0
+    p[k.GATHER], p[k.BLOCK_ROWS] = choice.gather, k.block_rows(dtype) if choice.gather else ROWS
+    address, scratch_bytes = p.ctypes.data, 0
     if choice.pack:
         pack, scratch_bytes = _prepare_pack(p, problem)
 

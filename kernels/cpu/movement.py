@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from tilegrad.kernels.cpu.emit import load_value, store_value, transposed
-from tilegrad.kernels.cpu.jit import get_num_threads, kernel
+from tilegrad.kernels.cpu.jit import bind, get_num_threads, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write
 from tilegrad.kernels.function import intrinsic
 
@@ -211,12 +211,12 @@ def _spread(
     chunk = max(-(-CHUNK // unit), -(-units // TASKS))
     tasks = -(-units // chunk)
     where = table.ctypes.data
+    if tasks == 1:
+        return bind(function, where, units, chunk, 1, 0, keep=table)
 
-    def launch(x: int, out: int) -> None:
-        threads = get_num_threads() if tasks > 1 else 0
-        function(x, out, where, units, chunk, tasks, threads)
+    def launch(x: int, out: int, keep: np.ndarray = table) -> None:
+        function(x, out, where, units, chunk, tasks, get_num_threads())
 
-    launch.table = table  # type: ignore[attr-defined]  # must outlive the launch
     return launch
 
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-
-from tilegrad.kernels.cpu.jit import get_num_threads, kernel
+from tilegrad.kernels.cpu.jit import bind, kernel
 from tilegrad.kernels.cpu.memory import pointer
 from tilegrad.kernels.cpu.reduce import float_run
+from tilegrad.kernels.cpu.threads import get_num_threads
 from tilegrad.kernels.cpu.vector import (
     fma,
     head,
@@ -56,7 +57,7 @@ def forward(dtype: str, centred: bool, channels: bool):  # type: ignore[no-untyp
             store_masked(y, at + i, v, mask)
             i += W
 
-    def body(task, x, weight, bias, y, mean, rstd, rows, per, n, S, groups, eps):  # type: ignore[no-untyped-def]
+    def body(task, x, weight, bias, y, mean, rstd, eps, rows, per, n, S, groups):  # type: ignore[no-untyped-def]
         source, made = pointer(x, T), pointer(y, T)
         weights, biases = pointer(weight, T), pointer(bias, T)
         means, rstds = pointer(mean, T), pointer(rstd, T)
@@ -79,7 +80,7 @@ def forward(dtype: str, centred: bool, channels: bool):  # type: ignore[no-untyp
             else:
                 elements(source, made, at, n, m, rs, weights, biases, has)
 
-    return body, "iiiiiiiiiiid"
+    return body, "iiiiiidiiiii"
 
 
 def scale_run(dtype: str):  # type: ignore[no-untyped-def]
@@ -245,17 +246,19 @@ def row_norm(
         return lambda *arguments: None
     function = forward.build(dtype, centred, S > 0)
     per, tasks = _shared(rows, n)
+    if tasks == 1 and weighted and biased and centred:
+        return bind(function, rows, per, n, S, groups, 1, 0)
 
-    def launch(x: int, *rest: int) -> None:
+    def launch(x: int, *rest: Any) -> None:
         left = list(rest)
         weight = left.pop(0) if weighted else 0
         bias = left.pop(0) if biased else 0
         y = left.pop(0)
         mean = left.pop(0) if centred else 0
         rstd, eps = left
-        where = (x, weight, bias, y, mean, rstd)
+        where = (x, weight, bias, y, mean, rstd, eps)
         threads = get_num_threads() if tasks > 1 else 0
-        function(*where, rows, per, n, S, groups, eps, tasks, threads)
+        function(*where, rows, per, n, S, groups, tasks, threads)
 
     return launch
 
@@ -292,8 +295,11 @@ def row_norm_backward(
         function = backward_channels.build(dtype)
         sizes = (rows, per, n, S, groups)
 
+    small = tasks == 1 or rows * n < 2 * GRAIN
+    if small and weighted and centred:
+        return bind(function, *sizes, tasks, 0)
+
     def launch(*addresses: int) -> None:
-        small = tasks == 1 or rows * n < 2 * GRAIN
         function(*order(*addresses), *sizes, tasks, 0 if small else get_num_threads())
 
     return launch

@@ -20,7 +20,7 @@ from tilegrad.kernels.function import DeviceFunction, inline
 PANEL = 2  # vectors of columns in a strip, and in a panel of packed y
 ROW_PANEL = 8  # the same where x is one row
 INNER = 192  # at most this many products are summed in registers: more cost accuracy, not time
-BLOCK = 1 << 16  # bytes of x that are read against one panel of y after the other
+BLOCK = 1 << 16  # bytes of a gathered block of x
 PAD = 16  # elements between gathered rows
 
 # Places in the plan, the block of int64 that tells a kernel sizes, strides and the split of work.
@@ -29,7 +29,7 @@ PAD = 16  # elements between gathered rows
 ROWS, COLS, DEPTH, INNER_DEPTH, X_ROW, X_STEP, Y_STEP, Y_COL, Y_PANEL, OUT_ROW = range(10)
 INNER_ITEMS, X_OUTER, X_INNER, Y_OUTER, Y_INNER, OUT_OUTER, OUT_INNER = range(10, 17)
 ACCUMULATE, BIAS_STEP, GRID_ROWS, GRID_COLS, TASK_ROWS, TASK_COLS, UNITS, PER_TASK = range(17, 25)
-GATHER, PLAN = 25, 26
+GATHER, BLOCK_ROWS, PLAN = range(25, 28)
 
 
 def inner_block(K: int) -> int:
@@ -41,7 +41,7 @@ def inner_block(K: int) -> int:
 
 
 def block_rows(dtype: str) -> int:
-    """Rows of ``x`` in a block: as many of the largest tiles as fit."""
+    """Rows of ``x`` in a gathered block: as many of the largest tiles as fit."""
     tallest = heights()[0]
     return BLOCK // ((INNER + PAD) * np.dtype(dtype).itemsize) // tallest * tallest
 
@@ -54,8 +54,8 @@ def product(dtype: str, way: str) -> tuple[Callable[..., None], str]:
     packed before). ``across``: columns of ``y`` run along memory. ``row``: direct, with wide strips
     for an ``x`` of one row.
 
-    Where the plan has ``GATHER``, blocks of ``x`` are first copied to memory of the task's own,
-    where rows do not compete for the same places in the cache.
+    Where the plan has ``GATHER``, blocks of ``BLOCK_ROWS`` rows of ``x`` are copied first to
+    memory of the task's own, where rows do not compete for the same places in the cache.
     """
     T = np.dtype(dtype).type
     size, W = np.dtype(dtype).itemsize, lanes(dtype)
@@ -66,8 +66,8 @@ def product(dtype: str, way: str) -> tuple[Callable[..., None], str]:
     wide = strip(vectors, tiles, across)
     pair = strip(PANEL, tiles if vectors > PANEL else ())
     narrow = strip(1, tiles if vectors > 1 else ())
-    x_block, copy_row, copy_rows = block_rows(dtype), INNER + PAD, _row_copier(dtype)
-    buffer = local(dtype, x_block * copy_row)
+    copy_row, copy_rows = INNER + PAD, _row_copier(dtype)
+    buffer = local(dtype, block_rows(dtype) * copy_row)
 
     def body(task, x, y, out, bias, plan):  # type: ignore[no-untyped-def]
         p = pointer(plan, np.int64)
@@ -88,8 +88,8 @@ def product(dtype: str, way: str) -> tuple[Callable[..., None], str]:
                 onto = True
             for k in range(0, max(1, K), p[INNER_DEPTH]):
                 depth = min(p[INNER_DEPTH], K - k)
-                for i in range(row, row_end, x_block):
-                    rows = min(x_block, row_end - i)
+                for i in range(row, row_end, p[BLOCK_ROWS]):
+                    rows = min(p[BLOCK_ROWS], row_end - i)
                     a, ar = pointer(xi + size * (i * xr + k * xk), T), xr
                     if gathers and p[GATHER] != 0:
                         copy_rows(a, xr, copy, copy_row, rows, depth)

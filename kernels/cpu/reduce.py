@@ -16,11 +16,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
-from tilegrad.kernels.cpu.jit import get_num_threads, kernel
+from tilegrad.kernels.cpu.emit import fold_lanes
+from tilegrad.kernels.cpu.jit import bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer, read, write
+from tilegrad.kernels.cpu.threads import get_num_threads
 from tilegrad.kernels.cpu.vector import (
-    fold_lanes,
     head,
     hmax,
     hmin,
@@ -76,16 +76,16 @@ def rows(name: str, dtype: str, out_dtype: str, way: str):  # type: ignore[no-un
     (vectors straight from memory, s = 1), ``buffer`` (lifted elements go through a buffer first) or
     ``plain`` (integers, where the compiler may reorder).
 
-    Table: kept dims, outer reduced dims, their sizes and strides, as :func:`_table` lays them out.
+    Table: kept dims, outer reduced dims, their sizes and strides, as :func:`layout_table` lays them out.
     """
     monoid = MONOIDS[name]
     lift, combine, centred = monoid.lift, monoid.combine, monoid.centred
     block_dtype, total_dtype = monoid.block_dtype(dtype), monoid.total_dtype(dtype)
     finish = monoid.finishing(total_dtype)
     T, A = np.dtype(dtype).type, np.dtype(block_dtype).type
-    D, O = np.dtype(total_dtype).type, np.dtype(out_dtype).type
+    D, Out = np.dtype(total_dtype).type, np.dtype(out_dtype).type
     start, first = monoid.identity(total_dtype), monoid.identity(block_dtype)
-    signature = "iiiiiiiiiiid"
+    signature = "iidiiiiiiiii"
 
     if way == "plain":
 
@@ -99,11 +99,11 @@ def rows(name: str, dtype: str, out_dtype: str, way: str):  # type: ignore[no-un
     else:
         run = float_run(name, dtype, way)
 
-    def body(task, x, center, out, table, units, per, R, chunk, n, s, chunks, p):  # type: ignore[no-untyped-def]
+    def body(task, x, out, p, center, table, units, per, R, chunk, n, s, chunks):  # type: ignore[no-untyped-def]
         t = pointer(table, np.int64)
         kept, outer = t[0], t[1]
-        source, targets = pointer(x, T), pointer(out, O)
-        centers, partial = pointer(center, O), pointer(out, D)
+        source, targets = pointer(x, T), pointer(out, Out)
+        centers, partial = pointer(center, Out), pointer(out, D)
         k_sizes, k_strides = pointer(table + 16, np.int64), pointer(table + 16 + 8 * kept, np.int64)
         r_sizes = pointer(table + 16 + 16 * kept, np.int64)
         r_strides = pointer(table + 16 + 16 * kept + 8 * outer, np.int64)
@@ -126,7 +126,7 @@ def rows(name: str, dtype: str, out_dtype: str, way: str):  # type: ignore[no-un
                 row += 1
                 column = 0
             if chunks == 1:
-                write(targets, o, O(finish(total, R, p)))
+                write(targets, o, Out(finish(total, R, p)))
             else:
                 partial[(unit - o * chunks) * (units // chunks) + o] = total
 
@@ -204,7 +204,7 @@ def columns(name: str, dtype: str, out_dtype: str):  # type: ignore[no-untyped-d
     block_dtype, total_dtype = monoid.block_dtype(dtype), monoid.total_dtype(dtype)
     finish = monoid.finishing(total_dtype)
     T, A = np.dtype(dtype).type, np.dtype(block_dtype).type
-    D, O = np.dtype(total_dtype).type, np.dtype(out_dtype).type
+    D, Out = np.dtype(total_dtype).type, np.dtype(out_dtype).type
     start, none = monoid.identity(total_dtype), monoid.identity(block_dtype)
     totals, parts = local(total_dtype, COLUMNS), local(block_dtype, COLUMNS)
     center_row = local(dtype if centred else "float64", COLUMNS)
@@ -214,11 +214,11 @@ def columns(name: str, dtype: str, out_dtype: str):  # type: ignore[no-untyped-d
     def lifted(x, i, c, j):  # type: ignore[no-untyped-def]
         return A(lift(read(x, i + j), T(c[j]) if centred else T(0)))
 
-    def body(task, x, center, out, table, units, per, R, chunk, n, s, chunks, width, p):  # type: ignore[no-untyped-def]
+    def body(task, x, out, p, center, table, units, per, R, chunk, n, s, chunks, width):  # type: ignore[no-untyped-def]
         t = pointer(table, np.int64)
         kept, outer = t[0], t[1]
-        source, targets = pointer(x, T), pointer(out, O)
-        centers, partial = pointer(center, O), pointer(out, D)
+        source, targets = pointer(x, T), pointer(out, Out)
+        centers, partial = pointer(center, Out), pointer(out, D)
         k_sizes, k_strides = pointer(table + 16, np.int64), pointer(table + 16 + 8 * kept, np.int64)
         r_sizes = pointer(table + 16 + 16 * kept, np.int64)
         r_strides = pointer(table + 16 + 16 * kept + 8 * outer, np.int64)
@@ -268,12 +268,12 @@ def columns(name: str, dtype: str, out_dtype: str):  # type: ignore[no-untyped-d
                         part[j] = none
             if chunks == 1:
                 for j in range(size):
-                    write(targets, first + j, O(finish(total[j], R, p)))
+                    write(targets, first + j, Out(finish(total[j], R, p)))
             else:
                 for j in range(size):
                     partial[piece * outputs + first + j] = total[j]
 
-    return body, "iiiiiiiiiiiid"
+    return body, "iidiiiiiiiiii"
 
 
 @kernel
@@ -284,11 +284,11 @@ def combine_parts(name: str, dtype: str, out_dtype: str):  # type: ignore[no-unt
     monoid = MONOIDS[name]
     combine, total_dtype = monoid.combine, monoid.total_dtype(dtype)
     finish = monoid.finishing(total_dtype)
-    D, O = np.dtype(total_dtype).type, np.dtype(out_dtype).type
+    D, Out = np.dtype(total_dtype).type, np.dtype(out_dtype).type
     start, block, row = monoid.identity(total_dtype), COLUMNS, local(total_dtype, COLUMNS)
 
     def body(task, parts, out, outputs, chunks, count, p):  # type: ignore[no-untyped-def]
-        source, targets, total = pointer(parts, D), pointer(out, O), row()
+        source, targets, total = pointer(parts, D), pointer(out, Out), row()
         for first in range(0, outputs, block):
             size = min(block, outputs - first)
             for j in range(size):
@@ -297,66 +297,9 @@ def combine_parts(name: str, dtype: str, out_dtype: str):  # type: ignore[no-unt
                 for j in range(size):
                     write(total, j, D(combine(total[j], read(source, k * outputs + first + j))))
             for j in range(size):
-                write(targets, first + j, O(finish(total[j], count, p)))
+                write(targets, first + j, Out(finish(total[j], count, p)))
 
     return body, "iiiiid"
-
-
-@kernel
-def locate_rows(dtype: str):  # type: ignore[no-untyped-def]
-    """Position of the first element of each run of ``n`` that equals ``values`` or is NaN."""
-    T = np.dtype(dtype).type
-
-    @inline
-    def fits(x, m):  # type: ignore[no-untyped-def]
-        return (x == m) | (x != x)
-
-    def body(task, x, values, out, table, units, per, n, s):  # type: ignore[no-untyped-def]
-        kept = pointer(table, np.int64)[0]
-        sizes, strides = pointer(table + 16, np.int64), pointer(table + 16 + 8 * kept, np.int64)
-        source, wanted, targets = pointer(x, T), pointer(values, T), pointer(out, np.int64)
-        for o in range(task * per, min(units, (task + 1) * per)):
-            at = offset(o, kept, sizes, strides)
-            m = wanted[o]
-            i = 0
-            found = 0
-            while found == 0 and i + 64 <= n:  # a block without a branch, so that it is vectorised
-                for j in range(64):
-                    found += fits(source[at + (i + j) * s], m)
-                i += 64
-            if found:
-                i -= 64
-            while i < n - 1 and not fits(source[at + i * s], m):
-                i += 1
-            targets[o] = i
-
-    return body, "iiiiiiii"
-
-
-@kernel
-def locate_columns(dtype: str):  # type: ignore[no-untyped-def]
-    """As :func:`locate_rows` for adjacent outputs: the rows are read from the last to the first."""
-    T = np.dtype(dtype).type
-    block = COLUMNS
-
-    def body(task, x, values, out, table, units, per, n, s, width):  # type: ignore[no-untyped-def]
-        kept = pointer(table, np.int64)[0]
-        sizes, strides = pointer(table + 16, np.int64), pointer(table + 16 + 8 * kept, np.int64)
-        source, wanted, targets = pointer(x, T), pointer(values, T), pointer(out, np.int64)
-        blocks = (width + block - 1) // block
-        for unit in range(task * per, min(units, (task + 1) * per)):
-            o = unit // blocks
-            column = (unit - o * blocks) * block
-            size = min(block, width - column)
-            first = o * width + column
-            at = offset(o, kept, sizes, strides) + column
-            for i in range(n - 1, -1, -1):
-                for j in range(size):
-                    v = read(source, at + i * s + j)
-                    if (v == read(wanted, first + j)) | (v != v):
-                        write(targets, first + j, i)
-
-    return body, "iiiiiiiii"
 
 
 # ------------------------------------------------------------------------------------- launching
@@ -401,83 +344,51 @@ def reduce(
         blocks = -(-width // COLUMNS)
         split = _Split(outputs, R, outputs // width * blocks, 32, min(width, COLUMNS))
         function = columns.build(name, dtype, out_dtype)
-        table = _table((kept[0][:-1], kept[1][:-1]), reduced)
+        table = layout_table((kept[0][:-1], kept[1][:-1]), reduced)
         shape: tuple[int, ...] = (R, split.chunk, n, s, split.chunks, width)
     else:
         split = _Split(outputs, R, outputs, BLOCK, 1)
         floats = monoid.block_dtype(dtype) == dtype and np.dtype(dtype).kind == "f"
         way = "plain" if not floats else "lanes" if s == 1 and monoid.lanes else "buffer"
         function = rows.build(name, dtype, out_dtype, way)
-        table = _table(kept, reduced)
+        table = layout_table(kept, reduced)
         shape = (R, split.chunk, n, s, split.chunks)
     call = (table.ctypes.data, split.units, split.per, *shape)
-    tasks = split.tasks
     if split.chunks > 1:
         second = combine_parts.build(name, dtype, out_dtype)
-        sizes = (outputs, split.chunks, R)
-
-        def launch(*where: Any) -> None:
-            x, center, out, parts, p = where if len(where) == 5 else (where[0], 0, *where[1:])
-            function(x, center, parts, *call, p, tasks, get_num_threads())
-            second(parts, out, *sizes, p, 1, 0)
-
-        launch.table = table  # type: ignore[attr-defined] - the address must outlive the launch
+        launch = _in_parts(function, second, call, split.tasks, (outputs, split.chunks, R), table)
         return launch, outputs * split.chunks * np.dtype(monoid.total_dtype(dtype)).itemsize
-    launch = _whole(function, call, tasks, monoid.centred)
-    launch.table = table  # type: ignore[attr-defined]
-    return launch, 0
+    if split.tasks == 1 and not monoid.centred:
+        return bind(function, 0, *call, 1, 0, keep=table), 0
+
+    def whole(x: int, *where: Any, keep: np.ndarray = table) -> None:
+        *center, out, p = where
+        threads = get_num_threads() if split.tasks > 1 else 0
+        function(x, out, p, center[0] if center else 0, *call, split.tasks, threads)
+
+    return whole, 0
 
 
-def _whole(
-    function: Callable[..., None], call: tuple[int, ...], tasks: int, centred: bool
+def _in_parts(
+    function: Callable[..., None],
+    second: Callable[..., None],
+    call: tuple[int, ...],
+    tasks: int,
+    sizes: tuple[int, int, int],
+    table: np.ndarray,
 ) -> Callable[..., None]:
-    """The launch of one kernel; the commonest, a small one, costs as little as it can."""
-    if centred:
-        return lambda x, center, out, p: function(
-            x, center, out, *call, p, tasks, get_num_threads() if tasks > 1 else 0
-        )
-    if tasks > 1:
-        return lambda x, out, p: function(x, 0, out, *call, p, tasks, get_num_threads())
-    return lambda x, out, p: function(x, 0, out, *call, p, 1, 0)
+    """The launch of both stages; the table must live as long."""
+
+    def launch(x: int, *where: Any, keep: np.ndarray = table) -> None:
+        *center, out, parts, p = where
+        function(x, parts, p, center[0] if center else 0, *call, tasks, get_num_threads())
+        second(parts, out, *sizes, p, 1, 0)
+
+    return launch
 
 
-def _table(kept: tuple[Sizes, Sizes], reduced: tuple[Sizes, Sizes]) -> np.ndarray:
+def layout_table(kept: tuple[Sizes, Sizes], reduced: tuple[Sizes, Sizes]) -> np.ndarray:
     """[kept dims, outer reduced dims, kept sizes…, kept strides…, outer reduced sizes…, strides…]."""
     outer = (reduced[0][:-1], reduced[1][:-1])
     flat = [len(kept[0]), len(outer[0]), *kept[0], *kept[1], *outer[0], *outer[1]]
     return np.array(flat, np.int64)
-
-
-def locate(
-    dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[int, int]
-) -> Callable[[int, int, int], None]:
-    """A launch ``(x, values, out)``: where each of ``values`` (shaped as ``out``, an extreme of its
-    elements) comes first along the reduced dimension; NaN comes before all else.
-
-    Args:
-        dtype: of ``x`` and ``values``; ``out`` is int64; ``values`` and ``out`` are row-major.
-        kept: sizes and strides of the merged dimensions of ``x`` that remain, in order.
-        reduced: size and stride of the one that goes.
-    """
-    outputs, (n, s) = int(np.prod(kept[0])), reduced
-    if outputs == 0:
-        return lambda *args: None
-    if kept[1][-1] == 1 and kept[0][-1] >= NARROW:
-        width = kept[0][-1]
-        function = locate_columns.build(dtype)
-        table = _table((kept[0][:-1], kept[1][:-1]), ((), ()))
-        shape: tuple[int, ...] = (n, s, width)
-        units = outputs // width * -(-width // COLUMNS)
-        per = max(1, GRAIN // (n * min(width, COLUMNS)))
-    else:
-        function = locate_rows.build(dtype)
-        table, shape = _table(kept, ((), ())), (n, s)
-        units, per = outputs, max(1, GRAIN // n)
-    call = (table.ctypes.data, units, per, *shape)
-    tasks = -(-units // per)
-
-    def launch(x: int, values: int, out: int) -> None:
-        function(x, values, out, *call, tasks, get_num_threads() if tasks > 1 else 0)
-
-    launch.table = table  # type: ignore[attr-defined] - the address must outlive the launch
-    return launch

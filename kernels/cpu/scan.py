@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-
-from tilegrad.kernels.cpu.jit import get_num_threads, kernel
+from tilegrad.kernels.cpu.jit import bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.reduce import offset
+from tilegrad.kernels.cpu.threads import get_num_threads
 from tilegrad.kernels.formulas.primitives import cast, select
 from tilegrad.kernels.formulas.transcendental import exp, log1p
 from tilegrad.kernels.function import inline
@@ -148,7 +148,7 @@ def scan(
     after: tuple[Sizes, Sizes],
     reverse: bool = False,
     exclusive: bool = False,
-) -> Callable[[int, int], None]:
+) -> Callable[..., None]:
     """A launch ``(x, out)`` for "cumsum", "cumprod" or "logcumsumexp" along one dimension.
 
     Args:
@@ -171,12 +171,7 @@ def scan(
     per = max(1, GRAIN // work, -(-units // TASKS))
     first, step = (n - 1, -1) if reverse else (0, 1)
     call = (table.ctypes.data, units, per, inner, n, s, first, step, -(-units // per))
-
-    def launch(x: int, out: int) -> None:
-        function(x, out, *call, get_num_threads() if call[-1] > 1 else 0)
-
-    launch.table = table  # type: ignore[attr-defined] - the address must outlive the launch
-    return launch
+    return _launch(function, call, table)
 
 
 def scan_extreme(
@@ -185,7 +180,7 @@ def scan_extreme(
     before: tuple[Sizes, Sizes],
     line: tuple[int, int],
     after: tuple[Sizes, Sizes],
-) -> Callable[[int, int, int], None]:
+) -> Callable[..., None]:
     """A launch ``(x, values, positions)`` of the running maximum or minimum; see :func:`scan`."""
     outer, inner, (n, s) = int(np.prod(before[0])), int(np.prod(after[0])), line
     if outer * inner * n == 0:
@@ -195,9 +190,17 @@ def scan_extreme(
     units = outer * inner
     per = max(1, GRAIN // n, -(-units // TASKS))
     call = (table.ctypes.data, units, per, inner, n, s, -(-units // per))
+    return _launch(function, call, table)
 
-    def launch(x: int, values: int, positions: int) -> None:
-        function(x, values, positions, *call, get_num_threads() if call[-1] > 1 else 0)
 
-    launch.table = table  # type: ignore[attr-defined] - the address must outlive the launch
+def _launch(
+    function: Callable[..., None], call: tuple[int, ...], table: np.ndarray
+) -> Callable[..., None]:
+    """``function(*addresses, *call)``, which ends in the number of tasks."""
+    if call[-1] == 1:
+        return bind(function, *call, 0, keep=table)
+
+    def launch(*addresses: int, keep: np.ndarray = table) -> None:
+        function(*addresses, *call, get_num_threads())
+
     return launch

@@ -1,8 +1,8 @@
 """Selecting within rows without sorting them whole, and searching sorted rows.
 
-Rows become the unsigned keys of ``tilegrad.kernels.cpu.sort``. Selection settles the bits of the
-wanted key one after the other, from the top, by counting the keys below a bound; after each byte
-only the keys that share it are kept.
+Rows become the unsigned keys of ``tilegrad.kernels.cpu.sort``. One key of a given rank is found bit
+by bit, from the top, by counting the keys below a bound; after each byte only the keys that share
+it are kept.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from tilegrad.kernels.cpu.sort import (
     WORDS,
     key_function,
     key_type,
-    merge_sort,
     nothing,
     row_bytes,
     split_rows,
 )
 from tilegrad.kernels.function import DeviceFunction, inline
+
+BLOCK = 32  # elements that are compared with the worst kept one at a time
+FEW, MANY = 16, 128  # elements to keep: one pass is best up to FEW, for long rows up to MANY
 
 
 def _select_function(dtype: str) -> DeviceFunction:
@@ -67,39 +69,46 @@ def _select_function(dtype: str) -> DeviceFunction:
 def top_rows(dtype: str):  # type: ignore[no-untyped-def]
     """The values of the ``count`` smallest keys of each row, in order, and their places.
 
+    One pass keeps the best so far in order; blocks without a better one are passed over quickly.
+
     Arguments: addresses of x, values, indices (int64) and scratch; rows, row length, rows per
     task, flip of the keys, bytes of keys, bytes of places, count.
     """
     word, U = WORDS[np.dtype(dtype).itemsize], key_type(dtype)
     T = np.dtype(dtype).type if np.dtype(dtype).kind == "i" else word
-    key, select = key_function(dtype), _select_function(dtype)
+    key = key_function(dtype)
     index, small, W = np.int64, np.uint32, np.uint64
 
     def top_body(task, a0, a1, a2, a3, rows, n, per_task, flip, key_bytes, place_bytes, count):  # type: ignore[no-untyped-def]
         x, values, indices = pointer(a0, T), pointer(a1, T), pointer(a2, index)
-        base = a3 + task * 2 * (key_bytes + place_bytes)
-        k, k_other = pointer(base, U), pointer(base + key_bytes, U)
-        p = pointer(base + 2 * key_bytes, small)
-        p_other = pointer(base + 2 * key_bytes + place_bytes, small)
+        base = a3 + task * (key_bytes + place_bytes)
+        k, p = pointer(base, U), pointer(base + key_bytes, small)
         for row in range(task * per_task, min(rows, task * per_task + per_task)):
             start = row * n
-            for i in range(n):
-                k[i] = key(x, start + i, W(flip))
-            border, below = select(k, k_other, n, count - 1)
-            ties = count - below
-            taken = 0
-            for i in range(n):
-                one = key(x, start + i, W(flip))
-                if one <= border:
-                    if one < border or ties > 0:
-                        k[taken] = one
-                        p[taken] = small(i)
-                        taken += 1
-                    ties -= one == border
-            there = merge_sort(k, p, k_other, p_other, count)
-            result = p_other if there else p
+            held = 0
+            for first in range(0, n, BLOCK):
+                end = min(first + BLOCK, n)
+                better = count - held
+                if better == 0:
+                    worst = k[count - 1]
+                    for i in range(first, end):
+                        better += key(x, start + i, W(flip)) < worst
+                if better == 0:
+                    continue
+                for i in range(first, end):
+                    one = key(x, start + i, W(flip))
+                    if held == count and one >= k[count - 1]:
+                        continue
+                    held = min(held + 1, count)
+                    at = held - 1
+                    while at > 0 and k[at - 1] > one:
+                        k[at] = k[at - 1]
+                        p[at] = p[at - 1]
+                        at -= 1
+                    k[at] = one
+                    p[at] = small(i)
             for i in range(count):
-                place = index(result[i])
+                place = index(p[i])
                 values[row * count + i] = x[start + place]
                 indices[row * count + i] = place
 
@@ -149,6 +158,11 @@ def pick_rows(dtype: str):  # type: ignore[no-untyped-def]
     return pick_body, "iiiiiiiii"
 
 
+def one_pass(n: int, count: int) -> bool:
+    """Whether :func:`topk` beats sorting rows of n elements whole to keep ``count``."""
+    return count <= FEW or count <= min(MANY, n // 64)
+
+
 def topk(
     dtype: str, rows: int, n: int, count: int, largest: bool
 ) -> tuple[Callable[..., None], int]:
@@ -156,7 +170,7 @@ def topk(
     if rows * count == 0:
         return nothing, 0
     function = top_rows.build(dtype)
-    keys, places = row_bytes(dtype, n)
+    keys, places = row_bytes(dtype, count)
     tasks, per_task = split_rows(rows, n)
     flip = -1 if largest else 0
 
@@ -167,7 +181,7 @@ def topk(
             tasks, threads,
         )  # fmt: skip
 
-    return launch, tasks * 2 * (keys + places)
+    return launch, tasks * (keys + places)
 
 
 def pick(dtype: str, rows: int, n: int, which: int) -> tuple[Callable[..., None], int]:

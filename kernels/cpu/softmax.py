@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-
-from tilegrad.kernels.cpu.jit import get_num_threads, kernel
+from tilegrad.kernels.cpu.jit import KernelFactory, bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer, read, write
+from tilegrad.kernels.cpu.threads import get_num_threads
 from tilegrad.kernels.cpu.vector import (
     fma,
     head,
@@ -241,21 +241,25 @@ def backward_columns(dtype: str, logs: bool):  # type: ignore[no-untyped-def]
     return body, "iiiiiii"
 
 
-def softmax(dtype: str, logs: bool, outer: int, n: int, inner: int) -> Callable[[int, int], None]:
+def softmax(dtype: str, logs: bool, outer: int, n: int, inner: int) -> Callable[..., None]:
     """A launch ``(x, y)`` of softmax (``logs``: its logarithm) over the middle dimension."""
     kernels = (softmax_rows, softmax_columns)
     return _shared(kernels, (dtype, logs), outer, n, inner)
 
 
-def softmax_backward(
-    dtype: str, logs: bool, outer: int, n: int, inner: int
-) -> Callable[[int, int, int], None]:
+def softmax_backward(dtype: str, logs: bool, outer: int, n: int, inner: int) -> Callable[..., None]:
     """A launch ``(g, y, out)``: the gradient of softmax's input, given that of its result ``y``."""
     kernels = (backward_rows, backward_columns)
     return _shared(kernels, (dtype, logs), outer, n, inner)
 
 
-def _shared(kernels, variant, outer, n, inner):  # type: ignore[no-untyped-def]
+def _shared(
+    kernels: tuple[KernelFactory, KernelFactory],
+    variant: tuple[str, bool],
+    outer: int,
+    n: int,
+    inner: int,
+) -> Callable[..., None]:
     """Rows or columns, shared out so that a task has enough to do."""
     if outer * n * inner == 0:
         return lambda *addresses: None
@@ -267,5 +271,5 @@ def _shared(kernels, variant, outer, n, inner):  # type: ignore[no-untyped-def]
     function = kernels[not by_rows].build(*variant)
     sizes = (units, per, n) if by_rows else (units, per, n, inner)
     if tasks == 1:
-        return lambda *addresses: function(*addresses, *sizes, 1, 0)
+        return bind(function, *sizes, 1, 0)
     return lambda *addresses: function(*addresses, *sizes, tasks, get_num_threads())

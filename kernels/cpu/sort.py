@@ -178,15 +178,15 @@ def sort_rows_by_radix(dtype: str):  # type: ignore[no-untyped-def]
                 here = 256 * digit
                 if counts[here + index((W(k[0]) >> shift) & low)] == n:
                     continue
-                total: Any = index(0)
+                total = index(0)
                 for bucket in range(here, here + 256):
                     total += counts[bucket]
                     counts[bucket] = total - counts[bucket]
                 for i in range(n):
                     one = k[i]
-                    bucket = here + index((W(one) >> shift) & low)
-                    at = counts[bucket]
-                    counts[bucket] = at + 1
+                    slot = here + index((W(one) >> shift) & low)
+                    at = counts[slot]
+                    counts[slot] = at + 1
                     k_other[at] = one
                     p_other[at] = p[i]
                 k, k_other = k_other, k

@@ -28,8 +28,14 @@ def _default_threads() -> int:
 
 
 def set_num_threads(count: int) -> None:
-    """Use at most ``count`` threads from now on (1 in a forked child, where OpenMP would die)."""
+    """Use at most ``count`` threads from now on (1 in a forked child, where OpenMP would die).
+
+    Raises:
+        RuntimeError: ``count`` is not a positive integer.
+    """
     global _threads
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise RuntimeError(f"set_num_threads: expects a positive integer; got {count!r}")
     _threads = 1 if _forked else count
 
 

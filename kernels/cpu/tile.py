@@ -22,11 +22,15 @@ from tilegrad.kernels.cpu.emit import (
     llvm_vector,
     load_transposed,
     load_value,
+    prefetch_value,
     splat_value,
     store_value,
 )
 from tilegrad.kernels.cpu.vector import full_vector
 from tilegrad.kernels.function import Intrinsic, intrinsic
+
+
+AHEAD = 16  # steps from asking for a row of y to its use: rows far apart no hardware foresees
 
 
 def heights() -> tuple[int, ...]:
@@ -143,6 +147,10 @@ def _sums(builder: Any, form: _Form, given: _Operands, height: int) -> list[Any]
         line = []
         for v, mask in enumerate(masks):
             line.append(load_value(builder, builder.gep(y, [size(v * kind.count)]), kind, mask))
+        if height == heights()[0]:  # the others have too little arithmetic to hide it behind
+            ahead = builder.gep(y, [builder.mul(given.y_step, size(AHEAD))])
+            for v in range(form.vectors):
+                prefetch_value(builder, builder.gep(ahead, [size(v * kind.count)]))
         new = []
         for row, offset in enumerate(offsets):
             factor = splat_value(builder, builder.load(builder.gep(x, [offset])), kind.count)

@@ -75,12 +75,6 @@ def fraction(x):  # type: ignore[no-untyped-def]
     return x - trunc(x)
 
 
-@inline
-def fmod(x, y):  # type: ignore[no-untyped-def]
-    """x - y trunc(x / y), with the sign of x."""
-    return p.fmod(x, y)
-
-
 declare(root, x=root_grad)
 declare(rsqrt, x=rsqrt_grad)
 declare(e.exp, x=e.exp_grad)
@@ -157,7 +151,7 @@ TABLE = table(
     Formula("digamma", g.digamma, order=1, domain=((0.5, 4.0),)),
     Formula("pow", p.pow, kind="same", domain=((0.2, 3.0), (-2.0, 2.0))),
     Formula("hypot", p.hypot),
-    Formula("fmod", fmod, domain=((-3.0, 3.0), (3.5, 5.0))),
+    Formula("fmod", p.fmod, domain=((-3.0, 3.0), (3.5, 5.0))),
     Formula("remainder", p.remainder, domain=((0.2, 3.0), (3.5, 5.0))),
     Formula("logaddexp", p.logaddexp),
     Formula("logaddexp2", p.logaddexp2),

@@ -37,7 +37,7 @@ from tilegrad.kernels.formulas.transcendental import (
     log1p,
     sigmoid,
 )
-from tilegrad.kernels.function import by_type, inline, intrinsic
+from tilegrad.kernels.function import by_type, inline, intrinsic, mostly
 
 # ((2 atanh(sqrt z)) / sqrt z - 2 - 2 z / 3) / z^2 on 0 <= z <= (3 - 2 sqrt 2)^2, for results
 # that are float32 and float64; all evaluated in float64
@@ -230,8 +230,8 @@ def hypot_grad_y(y, out):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def fmod(typing, x, y):  # type: ignore[no-untyped-def]
-    """x - y trunc(x / y), exact, with the sign of x (C's fmod)."""
+def _rest(typing, x, y):  # type: ignore[no-untyped-def]
+    """LLVM's remainder of a division."""
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
         return builder.frem(args[0], args[1])
@@ -239,9 +239,32 @@ def fmod(typing, x, y):  # type: ignore[no-untyped-def]
     return x(x, x), codegen
 
 
-@fmod.in_python
+@_rest.in_python
 def _(x: Any, y: Any) -> Any:
     return np.fmod(x, y)
+
+
+@inline
+def quotient_is_whole(x, y):  # type: ignore[no-untyped-def]
+    """Whether the type of x holds trunc(x / y), or its neighbour, exactly."""
+    return fabs(x) < fabs(y) * const(y, (2.0**22, 2.0**51))
+
+
+@inline
+def fmod_near(x, y):  # type: ignore[no-untyped-def]
+    """:func:`fmod` of quotients that are whole: every step but the division is exact."""
+    zero = cast(0.0, x)
+    a, b = fabs(x), fabs(y)
+    rest = fma(-trunc(a / b), b, a)
+    rest = select(rest < zero, rest + b, rest)  # where a / b was rounded up to an integer
+    return copysign(select(b < cast(math.inf, x), rest, a), x)
+
+
+@mostly(fmod_near, quotient_is_whole)
+@inline
+def fmod(x, y):  # type: ignore[no-untyped-def]
+    """x - y trunc(x / y), exact, with the sign of x (C's fmod, which it calls)."""
+    return _rest(x, y)
 
 
 @inline
@@ -257,11 +280,23 @@ def fmod_grad_y(x, y):  # type: ignore[no-untyped-def]
 
 
 @inline
+def _towards(rest, y):  # type: ignore[no-untyped-def]
+    """The remainder of y's sign, from one of the dividend's."""
+    zero = cast(0.0, y)
+    return select((rest != zero) & ((rest < zero) != (y < zero)), rest + y, rest)
+
+
+@inline
+def remainder_near(x, y):  # type: ignore[no-untyped-def]
+    """:func:`remainder` of quotients that are whole."""
+    return _towards(fmod_near(x, y), y)
+
+
+@mostly(remainder_near, quotient_is_whole)
+@inline
 def remainder(x, y):  # type: ignore[no-untyped-def]
     """x - y floor(x / y) with the sign of y (Python's %)."""
-    zero = cast(0.0, x)
-    rest = fmod(x, y)
-    return select((rest != zero) & ((rest < zero) != (y < zero)), rest + y, rest)
+    return _towards(_rest(x, y), y)
 
 
 @inline

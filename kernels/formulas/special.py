@@ -133,9 +133,9 @@ _ERFCX_LONG = (
     -9.77819846270774e-09,
     1.181037193914001e-09,
 )
-# erfinv(x) / x to 2^-19: in w - 2.5 for w = -log(1 - x^2) <= 5, and in sqrt(w) - 4 up to 6.1
-# (the form of Giles, "Approximating the erfinv function", 2012)
-_ERFINV_MIDDLE = (
+# erfinv(x) / x in w - 2.5 for w = -log(1 - x^2) <= 5, and in sqrt(w) - 4 up to 6.1 (the form of
+# Giles, "Approximating the erfinv function", 2012): to 2^-23 and 2^-19, a guess for float64
+_ERFINV_GUESS = (
     1.50140941,
     0.246640727,
     -0.00417770771,
@@ -146,7 +146,7 @@ _ERFINV_MIDDLE = (
     3.43725475e-07,
     2.85343287e-08,
 )
-_ERFINV_TAIL = (
+_ERFINV_GUESS_TAIL = (
     3.83978152,
     1.00951099,
     0.00129290181,
@@ -156,6 +156,34 @@ _ERFINV_TAIL = (
     9.05105117e-05,
     -7.89155602e-05,
     1.7823837e-05,
+)
+# the same to 2^-29, up to 4.03: all of float32
+_ERFINV_MIDDLE = (
+    1.5014093516948148,
+    0.24664027575941755,
+    -0.004177324660771864,
+    -0.0012527047869696163,
+    0.0002182635949939138,
+    -4.99884668194876e-06,
+    -3.42603162749489e-06,
+    4.797330714238574e-07,
+    1.6461274076091086e-08,
+    -1.1029082878110608e-08,
+    4.367413893147051e-10,
+    1.332233956569652e-10,
+)
+_ERFINV_TAIL = (
+    3.8397837931322893,
+    1.0094933784600129,
+    0.0012647977966538495,
+    -0.0008256794360205283,
+    0.00048730820670250493,
+    0.00020995323409736356,
+    0.0003809108494622231,
+    6.438471324298293e-05,
+    -8.657172336800479e-05,
+    -0.00011614862206096639,
+    -2.7549294156273185e-05,
 )
 
 
@@ -250,8 +278,8 @@ def _erfinv_double(x):  # type: ignore[no-untyped-def]
     one, half = np.float64(1), np.float64(0.5)
     a = fabs(x)
     w = -log((one - a) * (one + a))
-    middle = polynomial(w - np.float64(2.5), (_ERFINV_MIDDLE, _ERFINV_MIDDLE))
-    tail = polynomial(sqrt(w) - np.float64(4), (_ERFINV_TAIL, _ERFINV_TAIL))
+    middle = polynomial(w - np.float64(2.5), (_ERFINV_GUESS, _ERFINV_GUESS))
+    tail = polynomial(sqrt(w) - np.float64(4), (_ERFINV_GUESS_TAIL, _ERFINV_GUESS_TAIL))
     guess = a * select(w < np.float64(5), middle, tail)
     small = a < half
     excess = select(small, erf(guess) - a, (one - a) - erfc(guess))
@@ -266,7 +294,15 @@ def _erfinv_double(x):  # type: ignore[no-untyped-def]
 
 @inline
 def _erfinv_single(x):  # type: ignore[no-untyped-def]
-    return np.float32(_erfinv_double(np.float64(x)))
+    """The polynomials alone, in double precision."""
+    one = np.float64(1)
+    a = np.float64(fabs(x))
+    w = -log((one - a) * (one + a))
+    middle = polynomial(w - np.float64(2.5), (_ERFINV_MIDDLE, _ERFINV_MIDDLE))
+    tail = polynomial(sqrt(w) - np.float64(4), (_ERFINV_TAIL, _ERFINV_TAIL))
+    result = a * select(w < np.float64(5), middle, tail)
+    result = select(a == one, np.float64(math.inf), result)
+    return copysign(np.float32(select(a <= one, result, np.float64(math.nan))), x)
 
 
 @by_type(float32=_erfinv_single, float64=_erfinv_double)

@@ -93,20 +93,28 @@ def cos_near(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _tan_single(x):  # type: ignore[no-untyped-def]
-    """sin / cos in double precision, whose reduction is then exact enough for the quotient."""
-    a = np.float64(fabs(x))
-    n = rint(a * np.float64(2 / math.pi))
-    r = fma(n, -np.float64(HALF_PI_1[1]), a)
-    r = fma(n, -np.float64(HALF_PI_2[1]), r)
-    far, quarters = large_single(x)
-    large = is_large(fabs(x))
-    r, n = select(large, far, r), select(large, quarters, n)
+def _tan_quotient_single(x, r, n):  # type: ignore[no-untyped-def]
+    """sin / cos of n quarter turns and r in float64, with the sign of x, as a float32."""
     z = r * r
     s = fma(r * z, polynomial(z, (_SIN[0], _SIN[0])), r)
     c = fma(z * z, polynomial(z, (_COS[0], _COS[0])), fma(z, np.float64(-0.5), np.float64(1)))
     result = turn_quarters(n, s, c) / turn_quarters(n + np.float64(1), s, c)
     return copysign(np.float32(1), x) * np.float32(result)
+
+
+@inline
+def _tan_near_single(x):  # type: ignore[no-untyped-def]
+    """In double precision, whose reduction is exact enough for the quotient."""
+    r, _, n = quarter_near(np.float64(fabs(x)))
+    return _tan_quotient_single(x, r, n)
+
+
+@inline
+def _tan_single(x):  # type: ignore[no-untyped-def]
+    r, _, n = quarter_near(np.float64(fabs(x)))
+    far, quarters = large_single(x)
+    large = is_large(fabs(x))
+    return _tan_quotient_single(x, select(large, far, r), select(large, quarters, n))
 
 
 @inline
@@ -144,8 +152,7 @@ def _tan_quotient(r, low, n):  # type: ignore[no-untyped-def]
 
 
 @inline
-def tan_near(x):  # type: ignore[no-untyped-def]
-    """:func:`tan`, to the bit, of float64 x that are not large."""
+def _tan_near_double(x):  # type: ignore[no-untyped-def]
     r, low, n = _quarter_exact(x)
     return select(x == np.float64(0), x, _tan_quotient(r, low, n))
 
@@ -197,6 +204,12 @@ def cos_grad(x):  # type: ignore[no-untyped-def]
     return -sin(x)
 
 
+@by_type(float32=_tan_near_single, float64=_tan_near_double)
+def tan_near(x):  # type: ignore[no-untyped-def]
+    """:func:`tan`, to the bit, of x that are not large."""
+
+
+@mostly(tan_near, is_near)
 @by_type(float32=_tan_single, float64=_tan_double)
 def tan(x):  # type: ignore[no-untyped-def]
     """The tangent.

@@ -28,6 +28,7 @@ class _ChannelNorm(Module):
         track_running_stats: bool,
         device: Any,
         dtype: Any,
+        bias: bool,
     ):
         super().__init__()
         self.num_features = num_features
@@ -36,8 +37,8 @@ class _ChannelNorm(Module):
         self.affine = affine
         self.track_running_stats = track_running_stats
         how = {"device": device, "dtype": dtype}
-        for name in ("weight", "bias"):
-            made = Parameter(empty(num_features, **how)) if affine else None
+        for name, wanted in (("weight", affine), ("bias", affine and bias)):
+            made = Parameter(empty(num_features, **how)) if wanted else None
             self.register_parameter(name, made)
         track = track_running_stats
         self.register_buffer("running_mean", zeros(num_features, **how) if track else None)
@@ -56,8 +57,9 @@ class _ChannelNorm(Module):
     def reset_parameters(self) -> None:
         """Set the weight to 1, the bias to 0, and forget what was measured."""
         self.reset_running_stats()
-        if self.affine:
+        if self.weight is not None:
             init.ones_(self.weight)
+        if self.bias is not None:
             init.zeros_(self.bias)
 
     def _check(self, input: Tensor) -> None:
@@ -68,7 +70,8 @@ class _ChannelNorm(Module):
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-            f"affine={self.affine}, track_running_stats={self.track_running_stats}"
+            f"affine={self.affine}, bias={self.bias is not None}, "
+            f"track_running_stats={self.track_running_stats}"
         )
 
 
@@ -84,8 +87,12 @@ class _BatchNorm(_ChannelNorm):
         track_running_stats: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ):
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias
+        )
 
     def forward(self, input: Tensor) -> Tensor:
         self._check(input)
@@ -117,7 +124,8 @@ class BatchNorm1d(_BatchNorm):
         num_features: channels, the size of dimension 1.
         eps: added to the variance.
         momentum: weight of a new batch in the running statistics; None: their plain mean.
-        affine: whether to learn weight and bias. track_running_stats: whether to keep statistics.
+        affine: whether to learn a weight, and with ``bias`` a bias.
+        track_running_stats: whether to keep statistics.
 
     Attributes:
         weight, bias: (num_features,); running_mean, running_var: buffers (num_features,);
@@ -151,8 +159,12 @@ class _InstanceNorm(_ChannelNorm):
         track_running_stats: bool = False,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ):
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias
+        )
 
     def forward(self, input: Tensor) -> Tensor:
         self._check(input)
@@ -332,4 +344,7 @@ class GroupNorm(Module):
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        return (
+            f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
+            f"bias={self.bias is not None}"
+        )

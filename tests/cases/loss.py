@@ -20,10 +20,11 @@ def _loss(
     name: str,
     *args: Arg,
     first: str = "mean",
+    curved: bool = False,
     to: tuple[int, ...] | None = None,
     **options: Any,
 ) -> list[Case]:
-    """A loss with each reduction; gradients with the mean."""
+    """A loss with each reduction; gradients with the mean, to second order if it is ``curved``."""
 
     def call(reduction: str) -> Any:
         def run(t: Any, *tensors: Any) -> Any:
@@ -33,7 +34,7 @@ def _loss(
 
     title = "-".join([name, *(f"{k}={v}" for k, v in options.items())])
     return [
-        Case(title, call(first), args, FLOATS, to, strided=False),
+        Case(title, call(first), args, FLOATS, to, curved, strided=False),
         Case(f"{title}-sum", call("sum"), args, ("float64",), (), strided=False),
         Case(f"{title}-none", call("none"), args, ("float64",), (), strided=False),
     ]
@@ -75,14 +76,14 @@ _VECTOR = Arg((5, 4))
 _ROW_SIGNS = Arg((5,), values=[1, -1, 1, 1, -1])
 
 CASES = [
-    *_loss("mse_loss", _X, _Y),
+    *_loss("mse_loss", _X, _Y, curved=True),
     *_loss("l1_loss", _X, _Y),
     *_loss("smooth_l1_loss", _X, _Y),
     *_loss("smooth_l1_loss", Arg((5, 7), 2.9, 3.0), _NEAR, beta=1.0),
     *_loss("huber_loss", _X, _Y, delta=0.7),
-    *_loss("huber_loss", Arg((5, 7), 2.9, 3.0), _NEAR, delta=1.5),
-    *_loss("binary_cross_entropy", _UNIT, _UNIT),
-    *_loss("binary_cross_entropy_with_logits", _X, _UNIT),
+    *_loss("huber_loss", Arg((5, 7), 2.9, 3.0), _NEAR, delta=1.5, curved=True),
+    *_loss("binary_cross_entropy", _UNIT, _UNIT, curved=True),
+    *_loss("binary_cross_entropy_with_logits", _X, _UNIT, curved=True),
     *_loss("kl_div", _LOGS, _UNIT, first="batchmean"),
     *_loss("kl_div", _LOGS, _LOGS, first="batchmean", log_target=True),
     *_loss("poisson_nll_loss", _X, Arg((5, 7), 2.0, 4.0), full=True),

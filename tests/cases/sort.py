@@ -50,6 +50,7 @@ CASES = [
     Case("msort", lambda t, x: t.msort(x), (ROWS,)),
     Case("topk", lambda t, x: t.topk(x, 4), (ROWS,)),
     Case("topk-smallest", lambda t, x: x.topk(3, dim=1, largest=False), (X,)),
+    Case("topk-many", lambda t, x: t.topk(x, 50, -1), (LONG,)),
     Case("topk-all", lambda t, x: t.topk(x, 3, 0), (X,)),
     Case("topk-none", lambda t, x: t.topk(x, 0), (ROWS,)),
     Case("topk-scalar", lambda t, x: t.topk(x, 1), (SCALAR,)),

@@ -1,0 +1,103 @@
+"""Where the extremes are: the first position of given values along a dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from tilegrad.kernels.cpu.jit import bind, kernel
+from tilegrad.kernels.cpu.memory import pointer, read, write
+from tilegrad.kernels.cpu.reduce import COLUMNS, GRAIN, NARROW, Sizes, layout_table, offset
+from tilegrad.kernels.cpu.threads import get_num_threads
+from tilegrad.kernels.function import inline
+
+
+@kernel
+def locate_rows(dtype: str):  # type: ignore[no-untyped-def]
+    """Position of the first element of each run of ``n`` that equals ``values`` or is NaN."""
+    T = np.dtype(dtype).type
+
+    @inline
+    def fits(x, m):  # type: ignore[no-untyped-def]
+        return (x == m) | (x != x)
+
+    def body(task, x, values, out, table, units, per, n, s):  # type: ignore[no-untyped-def]
+        kept = pointer(table, np.int64)[0]
+        sizes, strides = pointer(table + 16, np.int64), pointer(table + 16 + 8 * kept, np.int64)
+        source, wanted, targets = pointer(x, T), pointer(values, T), pointer(out, np.int64)
+        for o in range(task * per, min(units, (task + 1) * per)):
+            at = offset(o, kept, sizes, strides)
+            m = wanted[o]
+            i = 0
+            found = 0
+            while found == 0 and i + 64 <= n:  # a block without a branch, so that it is vectorised
+                for j in range(64):
+                    found += fits(source[at + (i + j) * s], m)
+                i += 64
+            if found:
+                i -= 64
+            while i < n - 1 and not fits(source[at + i * s], m):
+                i += 1
+            targets[o] = i
+
+    return body, "iiiiiiii"
+
+
+@kernel
+def locate_columns(dtype: str):  # type: ignore[no-untyped-def]
+    """As :func:`locate_rows` for adjacent outputs: the rows are read from the last to the first."""
+    T = np.dtype(dtype).type
+    block = COLUMNS
+
+    def body(task, x, values, out, table, units, per, n, s, width):  # type: ignore[no-untyped-def]
+        kept = pointer(table, np.int64)[0]
+        sizes, strides = pointer(table + 16, np.int64), pointer(table + 16 + 8 * kept, np.int64)
+        source, wanted, targets = pointer(x, T), pointer(values, T), pointer(out, np.int64)
+        blocks = (width + block - 1) // block
+        for unit in range(task * per, min(units, (task + 1) * per)):
+            o = unit // blocks
+            column = (unit - o * blocks) * block
+            size = min(block, width - column)
+            first = o * width + column
+            at = offset(o, kept, sizes, strides) + column
+            for i in range(n - 1, -1, -1):
+                for j in range(size):
+                    v = read(source, at + i * s + j)
+                    if (v == read(wanted, first + j)) | (v != v):
+                        write(targets, first + j, i)
+
+    return body, "iiiiiiiii"
+
+
+def locate(dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[int, int]) -> Callable[..., None]:
+    """A launch ``(x, values, out)``: where each of ``values`` (shaped as ``out``, an extreme of its
+    elements) comes first along the reduced dimension; NaN comes before all else.
+
+    Args:
+        dtype: of ``x`` and ``values``; ``out`` is int64; ``values`` and ``out`` are row-major.
+        kept: sizes and strides of the merged dimensions of ``x`` that remain, in order.
+        reduced: size and stride of the one that goes.
+    """
+    outputs, (n, s) = int(np.prod(kept[0])), reduced
+    if outputs == 0:
+        return lambda *args: None
+    if kept[1][-1] == 1 and kept[0][-1] >= NARROW:
+        width = kept[0][-1]
+        function = locate_columns.build(dtype)
+        table = layout_table((kept[0][:-1], kept[1][:-1]), ((), ()))
+        shape: tuple[int, ...] = (n, s, width)
+        units = outputs // width * -(-width // COLUMNS)
+        per = max(1, GRAIN // (n * min(width, COLUMNS)))
+    else:
+        function = locate_rows.build(dtype)
+        table, shape = layout_table(kept, ((), ())), (n, s)
+        units, per = outputs, max(1, GRAIN // n)
+    call = (table.ctypes.data, units, per, *shape)
+    tasks = -(-units // per)
+    if tasks == 1:
+        return bind(function, *call, 1, 0, keep=table)
+
+    def launch(x: int, values: int, out: int, keep: np.ndarray = table) -> None:
+        function(x, values, out, *call, tasks, get_num_threads())
+
+    return launch
