@@ -44,7 +44,7 @@ dtype = DType
 __version__ = "0.1.0"
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> object:
     if name in ("nn", "optim", "data"):
         import importlib
 

@@ -22,7 +22,7 @@ class GradcheckError(RuntimeError):
 
 def _outputs(result: Any) -> list[Tensor]:
     found = [result] if isinstance(result, TensorBase) else list(result)
-    return [r for r in found if r.dtype.is_floating_point]  # type: ignore[misc]
+    return [r for r in found if r._array.layout.dtype.is_floating_point]  # type: ignore[misc]
 
 
 def _numerical(function: Callable[[], list[Tensor]], x: Tensor, eps: float) -> list[np.ndarray]:

@@ -94,7 +94,7 @@ class Node:
         self.extras = None
         if anomalies.active and state.anomaly:
             self.extras = Extras()
-            self.extras.trace = traceback.extract_stack()[:-2]
+            self.extras.trace = traceback.StackSummary.from_list(traceback.extract_stack()[:-2])
 
     def save(self, *values: Any) -> None:
         """Keep tensors (or :class:`SavedOutput`) for the VJP, with their versions."""
@@ -218,6 +218,7 @@ class _Pass:
             for place, tensor in enumerate(inputs):
                 target, index = _edge(tensor)
                 self.wanted.setdefault((id(target), index), place)
+        self.leading: set[Node] = set()  # nodes with something wanted behind them
         self.buffers: dict[Node, list[Tensor | None]] = {}
         self.owned: set[int] = set()  # ids of buffered sums that nobody else sees
         self.delivered: set[int] = set()  # ids of storages that some .grad already uses
@@ -225,7 +226,9 @@ class _Pass:
     def run(self, roots: list[tuple[Any, int]], grads: list[Tensor]) -> None:
         for grad in grads:
             self.delivered.add(id(grad._array.storage))
-        pending = _count_dependencies([t for t, _ in roots if isinstance(t, Node)])
+        pending, reachable = _count_dependencies([t for t, _ in roots if isinstance(t, Node)])
+        if self.wanted is not None:
+            self.leading = _leading_to(self.wanted, reachable)
         for (target, index), grad in zip(roots, grads, strict=True):
             self.deliver(target, index, grad)
         ready = [(-n.sequence, n) for n in self.buffers if not pending.get(n, 0)]
@@ -234,6 +237,9 @@ class _Pass:
             while ready:
                 _, node = heapq.heappop(ready)
                 gradients = self.evaluate(node, self.buffers.pop(node))
+                if gradients is None:
+                    self._skip(node, pending, ready)
+                    continue
                 for edge, grad in zip(node.edges, gradients, strict=True):
                     if edge is None:
                         continue
@@ -312,8 +318,12 @@ class _Pass:
         self.delivered.add(storage)
         return grad
 
-    def evaluate(self, node: Node, gradients: list[Tensor | None]) -> Sequence[Tensor | None]:
-        """Run hooks and the VJP of ``node``; undo broadcasting and promotion."""
+    def evaluate(
+        self, node: Node, gradients: list[Tensor | None]
+    ) -> Sequence[Tensor | None] | None:
+        """Run hooks and the VJP of ``node``; undo broadcasting and promotion. None: nothing that
+        is wanted lies behind this node.
+        """
         from tilegrad.autograd.base import zeros_of
 
         self.owned.difference_update(id(g) for g in gradients)
@@ -327,9 +337,11 @@ class _Pass:
                 place = self.wanted.get((id(node), index))
                 if place is not None and grad is not None:
                     self.captured[place] = grad
+            if node not in self.leading:
+                return None
         full = [zeros_of(o) if g is None else g for g, o in zip(gradients, node.outputs, strict=True)]
         try:
-            results = node.vjp(node, *full)
+            results: Sequence[Tensor | None] = node.vjp(node, *full)
         except RuntimeError as error:
             if node.extras is not None and node.extras.trace is not None:
                 raise RuntimeError(f"{error}\n{_forward_line(node)}") from None
@@ -368,8 +380,8 @@ def _fit(grad: Tensor, kind: Layout) -> Tensor:
     return grad
 
 
-def _count_dependencies(roots: list[Node]) -> dict[Node, int]:
-    """How many reachable edges lead to each reachable node."""
+def _count_dependencies(roots: list[Node]) -> tuple[dict[Node, int], set[Node]]:
+    """How many reachable edges lead to each reachable node, and the reachable nodes."""
     counts: dict[Node, int] = {}
     seen: set[Node] = set(roots)
     stack = list(seen)
@@ -381,7 +393,20 @@ def _count_dependencies(roots: list[Node]) -> dict[Node, int]:
                 if target not in seen:
                     seen.add(target)
                     stack.append(target)
-    return counts
+    return counts, seen
+
+
+def _leading_to(wanted: dict[tuple[int, int], int], nodes: set[Node]) -> set[Node]:
+    """The nodes from which an edge path leads to a wanted leaf or output."""
+    leading: set[Node] = set()
+    for node in sorted(nodes, key=lambda n: n.sequence):  # inputs are older than what uses them
+        for edge in node.edges:
+            if edge is not None and (
+                (id(edge[0]), edge[1]) in wanted or edge[0] in leading
+            ):
+                leading.add(node)
+                break
+    return leading
 
 
 def _forward_line(node: Node) -> str:

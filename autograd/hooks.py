@@ -38,7 +38,8 @@ def register(tensor: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Removab
             return None
         return (*grads[:index], changed, *grads[index + 1 :])
 
-    return node.register_prehook(on_node)
+    handle: RemovableHandle = node.register_prehook(on_node)
+    return handle
 
 
 def register_post_accumulate(

@@ -115,16 +115,16 @@ class ElementwiseMethods(TensorBase):
     tanh, tanh_ = pointwise.tanh, pointwise.tanh_
     trunc, trunc_, fix = pointwise.trunc, pointwise.trunc_, pointwise.fix
 
-    def __add__(self, other: Any) -> Tensor:
+    def __add__(self: Any, other: Any) -> Tensor:
         return elementwise.binary(_ADD, self, other)
 
-    def __sub__(self, other: Any) -> Tensor:
+    def __sub__(self: Any, other: Any) -> Tensor:
         return elementwise.binary(_SUB, self, other)
 
-    def __mul__(self, other: Any) -> Tensor:
+    def __mul__(self: Any, other: Any) -> Tensor:
         return elementwise.binary(_MUL, self, other)
 
-    def __truediv__(self, other: Any) -> Tensor:
+    def __truediv__(self: Any, other: Any) -> Tensor:
         return elementwise.binary(_DIV, self, other)
 
     __radd__, __rmul__ = __add__, __mul__
@@ -144,20 +144,20 @@ class ElementwiseMethods(TensorBase):
     __ixor__ = pointwise.bitwise_xor_
     __lt__, __le__, __gt__, __ge__ = pointwise.lt, pointwise.le, pointwise.gt, pointwise.ge
 
-    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+    def __eq__(self: Any, other: object) -> Tensor:  # type: ignore[override]
         return pointwise.eq(self, other) if _comparable(other) else NotImplemented
 
-    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+    def __ne__(self: Any, other: object) -> Tensor:  # type: ignore[override]
         return pointwise.ne(self, other) if _comparable(other) else NotImplemented
 
-    def __rtruediv__(self, other: Any) -> Tensor:
+    def __rtruediv__(self: Any, other: Any) -> Tensor:
         return pointwise.div(elementwise.operand(other, self, "div"), self)
 
-    def __rpow__(self, other: Any) -> Tensor:
+    def __rpow__(self: Any, other: Any) -> Tensor:
         return pointwise.pow(other, self)
 
-    def __rfloordiv__(self, other: Any) -> Tensor:
+    def __rfloordiv__(self: Any, other: Any) -> Tensor:
         return pointwise.floor_divide(elementwise.operand(other, self, "floor_divide"), self)
 
-    def __rmod__(self, other: Any) -> Tensor:
+    def __rmod__(self: Any, other: Any) -> Tensor:
         return pointwise.remainder(elementwise.operand(other, self, "remainder"), self)

@@ -70,12 +70,14 @@ def _read(path: Path, magic: int, rank: int) -> np.ndarray:
     opened = gzip.open if path.suffix == ".gz" else open
     try:
         with opened(path, "rb") as file:
-            header = file.read(4 + 4 * rank)
-            if len(header) < 4 + 4 * rank:
-                raise Failure(f"{path}: truncated: {len(header)} bytes")
-            found, *shape = struct.unpack(f">{1 + rank}I", header)
-            if found != magic:
+            start = file.read(4)
+            found = int.from_bytes(start, "big")
+            if len(start) == 4 and found != magic:
                 raise Failure(f"{path}: wrong magic number {found:#010x}, must be {magic:#010x}")
+            sizes = file.read(4 * rank)
+            if len(sizes) < 4 * rank:
+                raise Failure(f"{path}: truncated: {len(start) + len(sizes)} bytes")
+            shape = struct.unpack(f">{rank}I", sizes)
             count = int(np.prod(shape, dtype=object))
             if count > _LIMIT:
                 raise Failure(f"{path}: its header speaks of {count} bytes, too many")

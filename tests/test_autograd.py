@@ -86,6 +86,15 @@ def test_grad_of_a_non_leaf_and_of_unused() -> None:
     assert grad(z, [x, other], allow_unused=True)[1] is None
 
 
+def test_grad_leaves_the_graph_behind_its_inputs_alone() -> None:
+    x = leaf(3)
+    y = x.exp()
+    z = (y * y).sum()
+    grad(z, y)
+    y.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), y.detach().numpy())
+
+
 def test_higher_orders() -> None:
     x = leaf()
     y = x.sin()

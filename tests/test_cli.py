@@ -96,7 +96,7 @@ def test_the_digits_are_learnt(tmp_path, capsys):
     assert metrics["args"]["seed"] == 0
     with Image.open(tmp_path / "learning_curve.png") as picture:
         assert picture.size[0] > 1000
-        assert len(set(picture.convert("L").getdata())) > 100
+        assert len(np.unique(np.asarray(picture.convert("L")))) > 100
     assert f"{metrics['test_accuracy']:.2%}" in capsys.readouterr().out
     check_predictions(tmp_path, capsys)
 
@@ -282,7 +282,7 @@ def test_wrong_models_and_images_are_one_line(tmp_path, capsys):
     ]:
         assert text in refused(capsys, "predict", *arguments)
     Image.new("L", (8, 8)).save(image)
-    image.write_bytes(image.read_bytes()[:50])
+    image.write_bytes(image.read_bytes()[:45])
     assert "image.png" in refused(capsys, "predict", path, image)
     save(model.state_dict(), path)
     assert "not a model written by" in refused(capsys, "predict", path, image)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import Rule
 from tilegrad.autograd.graph import Node
+from tilegrad.autograd.rules import reduce
 from tilegrad.autograd.rules.elementwise import binary
 from tilegrad.engine.ops.elementwise import OPS
-from tilegrad.autograd.rules.view import permute, squeeze, unsqueeze, view
+from tilegrad.autograd.rules.view import squeeze, unsqueeze, view
 from tilegrad.engine.ops import conv as ops
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ def _conv_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
         return by_x, by_weight
     if node.edges[2] is None:
         return by_x, by_weight, None
-    channels_last = (0, *range(2, grad.ndim), 1)  # the graph sums the leading dimensions
-    return by_x, by_weight, permute(grad, channels_last)
+    return by_x, by_weight, reduce.sum(grad, (0, *range(2, grad.ndim)))
 
 
 def _input_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:

@@ -137,7 +137,8 @@ class Elementwise(Op):
         """The output's dtype, given that of the (last) cast operand."""
         if self.formula.kind == "compare":
             return dt.bool_
-        return metadata.get("dtype", operand)
+        made: DType = metadata.get("dtype", operand)
+        return made
 
     def plan(self, *layouts: Layout, **metadata: Any) -> Plan:
         """Broadcast, lay the output out like the first full-sized operand, choose the loop."""

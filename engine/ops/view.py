@@ -40,7 +40,7 @@ class View(Op):
         view.layout, step = found
         view.storage = x.storage
         view.address = x.address + step
-        return view
+        return view  # type: ignore[no-any-return]
 
     def run(
         self, arrays: tuple[Array, ...], params: tuple[Any, ...], metadata: dict[str, Any]

@@ -163,25 +163,27 @@ def convolve(dtype: str) -> tuple[Callable[..., None], str]:
             width = j[COUNT + 2]
             if width == pitch and j[STEPS + 2] == 1 and j[STEPS + 1] == width:
                 width = pixels  # the rows follow each other in the output too
+            vectors = (pixels + W - 1) // W
+            wides, narrows = vectors // WIDTH, vectors % WIDTH
             for d in range(j[COUNT]):
-                at = 0
-                while at < pixels:
-                    left = (pixels - at + W - 1) // W
-                    vectors = WIDTH if left >= WIDTH else 1
+                start = d * j[STEPS] + h0 * j[STEPS + 1]
+                for tile in range(wides + narrows):
+                    at = W * (min(tile, wides) * WIDTH + max(0, tile - wides))
                     base = pointer(frame + size * (d * f[ROWS] * pitch + at), T)
                     for k in range(0, max(1, depth), j[INNER_DEPTH]):
                         some = min(j[INNER_DEPTH], depth - k)
                         a = pointer(tiles + size * k * rows, T)
                         offsets = pointer(j[OFFSETS] + 8 * k, np.int64)
                         fresh = 1 if k == 0 else 0
-                        if vectors == WIDTH:
+                        if tile < wides:
                             wide(a, base, offsets, some, rows, sums, fresh)
                         else:
                             narrow(a, base, offsets, some, rows, sums, fresh)
-                    count = min(vectors * W, pixels - at)
-                    start = d * j[STEPS] + h0 * j[STEPS + 1]
-                    finish(sums, rows, at, count, max(width, pitch), width, j, bias_ != 0, bias, y, start, p[Y_CHANNEL])
-                    at += vectors * W
+                    count = min((WIDTH if tile < wides else 1) * W, pixels - at)
+                    finish(
+                        sums, rows, at, count, max(width, pitch), width, j, bias_ != 0, bias, y,
+                        start, p[Y_CHANNEL],
+                    )  # fmt: skip
 
     return body, "iiiiii"
 

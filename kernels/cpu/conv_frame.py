@@ -375,7 +375,6 @@ def copier(dtype: str) -> DeviceFunction:
         sd, sh, sw = p[STRIDE], p[STRIDE + 1], p[STRIDE + 2]
         rows, pitch, copies, channel = p[ROWS], p[PITCH], p[COPIES], p[CHANNEL]
         table, zeros = pointer(p[TABLE], np.int64), pointer(frame, T)
-        at = 0
         for copy in range(copies):
             column, first, last = table[3 * copy], table[3 * copy + 1], table[3 * copy + 2]
             for fd in range(sd):
@@ -384,7 +383,7 @@ def copier(dtype: str) -> DeviceFunction:
                     top = min(rows, max(0, table[valid] - row))
                     end = max(top, min(rows, table[valid + 1] - row))
                     h = (row + top) * sh + fh - p[BEFORE + 1]
-                    to, d = at, fd - p[BEFORE]
+                    to, d = ((copy * sd + fd) * sh + fh) * p[PHASE], fd - p[BEFORE]
                     for _ in range(p[DEPTHS]):
                         inside = d >= 0 and d < D
                         if fresh:
@@ -401,6 +400,5 @@ def copier(dtype: str) -> DeviceFunction:
                             )  # fmt: skip
                         to += rows * pitch
                         d += sd
-                    at += p[PHASE]
 
     return inline(fill)

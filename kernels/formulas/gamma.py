@@ -50,27 +50,35 @@ _BERNOULLI = (
     43867 / 798,
     -174611 / 330,
 )
-# log(gamma(2 + t)) / t on |t| <= 1/2
+# log(gamma(y)) / ((y - 1) (y - 2)) on 1 <= y <= 2.5 in y - 1.75
 _LGAMMA = (
-    0.42278433509846713,
-    0.3224670334241133,
-    -0.0673523010531949,
-    0.02058080842776578,
-    -0.007385551029013757,
-    0.002890510331826216,
-    -0.0011927538978502641,
-    0.0005096694961392033,
-    -0.00022315504055114263,
-    9.945792201343109e-05,
-    -4.492302103092517e-05,
-    2.0503775951527472e-05,
-    -9.460914529458011e-06,
-    4.392243944638715e-06,
-    -1.9567376457110714e-06,
-    9.034563084335781e-07,
-    -6.169664563873195e-07,
-    2.93761422896905e-07,
-    3.0317930157513524e-08,
+    0.4501393121092563,
+    -0.11948158662524275,
+    0.044520447198509706,
+    -0.019053957830246743,
+    0.008776370425248047,
+    -0.004226194125965158,
+    0.0020955338804095097,
+    -0.0010605660740019987,
+    0.0005448969786096349,
+    -0.0002831906431236558,
+    0.0001485169316959345,
+    -7.846155515712464e-05,
+    4.170398547425869e-05,
+    -2.2282594288423964e-05,
+    1.1957770114907345e-05,
+    -6.432181683017125e-06,
+    3.4743902047555273e-06,
+    -1.913604138276189e-06,
+    1.0453539664710008e-06,
+    -5.00698206876323e-07,
+    2.6483530790669965e-07,
+    -2.5218175116152836e-07,
+    1.473396666569237e-07,
+    2.764348494750724e-08,
+    -2.0836238424934055e-08,
+    -5.284037150015791e-08,
+    3.067854225552415e-08,
 )
 # log(gamma(x)) - (x - 1 / 2) (log(x) - 1) - _STIRLING, as a series in 1 / x^2, over x
 _STIRLING = (math.log(2 * math.pi) - 1) / 2
@@ -83,21 +91,23 @@ _FAR = 8
 
 @inline
 def _lgamma_double(x):  # type: ignore[no-untyped-def]
-    """By reflection to x >= -1/2, by recurrence to [1.5, 2.5) or to Stirling's series from 8 on."""
+    """By reflection to x >= -1/2, by recurrence to [1, 2.5) or to Stirling's series from 8 on."""
     one, half = np.float64(1), np.float64(0.5)
     negative = x < -half
     a = select(negative, -x, x)
-    small, low, far = a < half, a < np.float64(1.5), a >= np.float64(_FAR)
-    # gamma(a) = product * gamma(2 + t), or gamma(2 + t) / product for low a
-    product = select(small, a * (a + one), select(low, a, one))
+    below, low, far = a < np.float64(0), a < one, a >= np.float64(_FAR)
+    # gamma(a) = product * gamma(y), or gamma(y) / product for low a; y - 1 and y - 2 are exact
+    product = select(below, a * (a + one), select(low, a, one))
     y = a
     for _ in range(_FAR - 2):
         down = (y >= np.float64(2.5)) & (not far)
         y = select(down, y - one, y)
         product *= select(down, y, one)
-    t = select(small, a, select(low, a - one, y - np.float64(2)))
+    first = select(below, a + one, select(low, a, y - one))
+    second = select(below, a, select(low, a - one, y - np.float64(2)))
     logarithm = log(select(far, a, fabs(product)))
-    near = t * polynomial(t, (_LGAMMA, _LGAMMA)) + select(low, -logarithm, logarithm)
+    near = first * second * polynomial(second + np.float64(0.25), (_LGAMMA, _LGAMMA))
+    near += select(low, -logarithm, logarithm)
     inverse = one / a
     series = polynomial(inverse * inverse, (_LGAMMA_FAR, _LGAMMA_FAR))
     stirling = (a - half) * (logarithm - one) + fma(inverse, series, np.float64(_STIRLING))

@@ -188,6 +188,12 @@ _ERFINV_TAIL = (
 
 
 @inline
+def _erf_near(x):  # type: ignore[no-untyped-def]
+    """erf(x) on |x| <= 1."""
+    return fma(x, polynomial(x * x, _ERF_NEAR), x)
+
+
+@inline
 def erf(x):  # type: ignore[no-untyped-def]
     """The error function: 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x.
 
@@ -197,7 +203,7 @@ def erf(x):  # type: ignore[no-untyped-def]
     """
     one = cast(1.0, x)
     a = fabs(x)
-    near = fma(x, polynomial(x * x, _ERF_NEAR), x)
+    near = _erf_near(x)
     kept = clamp(a, one, const(x, (4.0, 6.0)))
     far = one - exp_within(polynomial(kept, _ERF_FAR))
     return select(a < one, near, copysign(far, x))
@@ -226,11 +232,9 @@ def _exp_pair(high, low):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _erfc_double(x):  # type: ignore[no-untyped-def]
-    """1 - erf(x) below 0.5, else e^(-a^2) times a smooth factor, a = |x|."""
+def _erfc_far(a):  # type: ignore[no-untyped-def]
+    """erfc(a) on 0.4 <= a <= 28: e^(-a^2) times a smooth factor."""
     one, two, four = np.float64(1), np.float64(2), np.float64(4)
-    near = one - fma(x, polynomial(x * x, _ERF_NEAR), x)
-    a = clamp(fabs(x), np.float64(0.5), np.float64(28))
     t = (a - four) / (a + four)
     factor = polynomial(t, (_ERFCX_LONG, _ERFCX_LONG))
     below = fma(two, a, one)
@@ -240,9 +244,17 @@ def _erfc_double(x):  # type: ignore[no-untyped-def]
     ratio_low = fma(-ratio, below_low, fma(-ratio, below, factor)) * inverse
     square = a * a
     y, y_low, n = _exp_pair(-square, -fma(a, a, -square))
-    far = scale2(fma(y, ratio, fma(y_low, ratio, y * ratio_low)), n)
-    far = select(x < np.float64(0), two - far, far)
-    return select(fabs(x) < np.float64(0.5), near, far)
+    return scale2(fma(y, ratio, fma(y_low, ratio, y * ratio_low)), n)
+
+
+@inline
+def _erfc_double(x):  # type: ignore[no-untyped-def]
+    """1 - erf(x) below 0.5, else that of |x|."""
+    half = np.float64(0.5)
+    near = np.float64(1) - _erf_near(x)
+    far = _erfc_far(clamp(fabs(x), half, np.float64(28)))
+    far = select(x < np.float64(0), np.float64(2) - far, far)
+    return select(fabs(x) < half, near, far)
 
 
 @inline
@@ -282,7 +294,8 @@ def _erfinv_double(x):  # type: ignore[no-untyped-def]
     tail = polynomial(sqrt(w) - np.float64(4), (_ERFINV_GUESS_TAIL, _ERFINV_GUESS_TAIL))
     guess = a * select(w < np.float64(5), middle, tail)
     small = a < half
-    excess = select(small, erf(guess) - a, (one - a) - erfc(guess))
+    beyond = (one - a) - _erfc_far(clamp(guess, np.float64(0.4), np.float64(28)))
+    excess = select(small, _erf_near(guess) - a, beyond)
     slope = np.float64(math.sqrt(math.pi) / 2) * exp_within(guess * guess)
     # erf's inverse has the derivatives d, 2 z d^2, (8 z^2 + 2) d^3, where erf's is 1 / d
     step = -excess * slope

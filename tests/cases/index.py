@@ -111,7 +111,7 @@ SELECT = [
     Case("index_select-scalar", lambda t, x, i: x.index_select(0, i), (SCALAR, ints(0))),
     Case("index_select-none", lambda t, x, i: x.index_select(1, i), (X, Arg((0,), dtype="int64"))),
     Case("take", lambda t, x, i: x.take(i), (X, ints([0, -1], [119, 7]))),
-    Case("put", lambda t, x, i, s: x.put(i, s), (X, ints([0, -1], [119, 7]), Arg((2, 2)))),
+    Case("put", lambda t, x, i, s: x.put(i, s), (X, ints([0, -1], [118, 7]), Arg((2, 2)))),
     Case("put-add", lambda t, x, i, s: x.put(i, s, True), (ROWS, ints(3, 3, 0), Arg((3,)))),
     Case("take_along_dim", lambda t, x, i: x.take_along_dim(i, 1), (X, below(5, 1, 3, 6))),
     Case(
