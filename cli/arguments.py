@@ -90,7 +90,7 @@ def _add_train(commands: Any) -> None:
     option("--lr", type=_positive, help="learning rate of the first epoch (0.003)")
     option("--seed", type=_whole(0, 1 << 63), help="of every random choice (0)")
     option("--device", type=_device, default="cpu", help="where to compute (%(default)s)")
-    option("--threads", type=_whole(1, 1025), help="threads of a kernel (all cores)")
+    option("--threads", type=_whole(1, 1025), help="threads of a kernel (half of the cores)")
     option(
         "--workers", type=_whole(0, 257), default=2, help="processes that load images (%(default)s)"
     )

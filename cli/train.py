@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,8 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     """
     if find_spec("matplotlib") is None:
         raise missing("tilegrad train", "matplotlib")
-    if arguments.threads is not None:
-        set_num_threads(arguments.threads)
+    _choose_threads(arguments.threads)
     sets = load_sets(arguments.data)
     folder = _folder(arguments.out)
     found = checkpoint.read(folder) if arguments.resume else None
@@ -57,6 +57,16 @@ def run(arguments: argparse.Namespace) -> None:
             job.epoch(epoch)
             job.write(folder)
         job.finish(folder)
+
+
+def _choose_threads(given: int | None) -> None:
+    """What was asked for; else half of the cores, since loading images takes some too, and a
+    kernel's threads that wait for a core cost more than they bring.
+    """
+    if given is not None:
+        set_num_threads(given)
+    elif "TILEGRAD_NUM_THREADS" not in os.environ:
+        set_num_threads(max(1, get_num_threads() // 2))
 
 
 def _folder(name: str) -> Path:

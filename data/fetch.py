@@ -6,8 +6,14 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tilegrad.data.dataset import IterableDataset, TensorDataset
+import numpy as np
+
+from tilegrad.autograd.rules.creation import from_numpy
+from tilegrad.autograd.tensor import Tensor
+from tilegrad.data.collate import default_collate
+from tilegrad.data.dataset import IterableDataset, Subset, TensorDataset
 from tilegrad.data.seeding import mix, seed_all
+from tilegrad.engine import array as arrays
 
 
 class MapFetcher:
@@ -25,14 +31,16 @@ class MapFetcher:
         self.collate_fn = collate_fn
         self.batched = batched
         self.seed = seed
-        self.plain = isinstance(dataset, TensorDataset) and (
-            type(dataset).__getitem__ is TensorDataset.__getitem__
-        )
+        self.plain = _is_plain(dataset)
 
     def fetch(self, indices: Any, start: int) -> Any:
         """The samples at ``indices``, the first of which is the ``start``-th of the epoch."""
         if not self.batched:
             return self.collate_fn(self._sample(indices, start))
+        if self.plain and self.collate_fn is default_collate:
+            rows = _rows(self.dataset, indices)
+            if rows is not None:
+                return rows
         if hasattr(self.dataset, "__getitems__"):
             seed_all(mix(self.seed, start))
             return self.collate_fn(self.dataset.__getitems__(indices))
@@ -43,6 +51,26 @@ class MapFetcher:
         if not self.plain:  # rows of tensors: nothing random to seed
             seed_all(mix(self.seed, place))
         return self.dataset[index]
+
+
+def _is_plain(dataset: Any) -> bool:
+    """Whether samples are rows of tensors, as they are."""
+    while type(dataset) is Subset:
+        dataset = dataset.dataset
+    return type(dataset) is TensorDataset
+
+
+def _rows(dataset: Any, indices: Any) -> list[Tensor] | None:
+    """What collating the samples one by one would give, gathered at once; None if it cannot be."""
+    while type(dataset) is Subset:
+        indices = [dataset.indices[i] for i in indices]
+        dataset = dataset.dataset
+    places = np.asarray(indices)
+    if places.dtype.kind not in "iu" or places.ndim != 1:
+        return None
+    if any(t.requires_grad or t.device.type != "cpu" for t in dataset.tensors):
+        return None
+    return [from_numpy(arrays.to_numpy(t._array)[places]) for t in dataset.tensors]
 
 
 class IterableFetcher:

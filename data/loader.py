@@ -15,6 +15,11 @@ from tilegrad.data.fetch import make_fetcher
 from tilegrad.data.sampler import BatchSampler, RandomSampler, SequentialSampler
 from tilegrad.data.seeding import draw_seed, generators_kept
 
+_NOT_PINNED = (
+    "'pin_memory' argument is set as true but no accelerator is found, then device pinned memory "
+    "won't be used."
+)
+
 
 class DataLoader:
     """Iterates over ``dataset`` in batches.
@@ -88,11 +93,7 @@ class DataLoader:
         self.collate_fn = collate_fn
         self._pool: Any = None  # the workers kept for the next pass
         if pin_memory:
-            warnings.warn(
-                "'pin_memory' argument is set as true but no accelerator is found, then device "
-                "pinned memory won't be used.",
-                stacklevel=2,
-            )
+            warnings.warn(_NOT_PINNED, stacklevel=2)
 
     def _choose_order(
         self, batch_size: Any, shuffle: Any, sampler: Any, batch_sampler: Any, drop_last: bool
@@ -143,10 +144,9 @@ class DataLoader:
             TypeError: the dataset or sampler has no length.
         """
         if self._streams:
+            size = self.batch_size or 1
             count: int = len(self.dataset)
-            if self.batch_size is None:
-                return count
-            return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+            return count // size if self.drop_last else -(-count // size)
         source: Any = self.sampler if self.batch_sampler is None else self.batch_sampler
         batches: int = len(source)
         return batches

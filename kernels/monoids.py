@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from tilegrad.kernels.formulas.primitives import select
 from tilegrad.kernels.formulas.transcendental import exp
 from tilegrad.kernels.function import DeviceFunction, inline

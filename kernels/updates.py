@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+
 from tilegrad.kernels.formulas.primitives import fma, sqrt
 from tilegrad.kernels.function import DeviceFunction, inline
 

@@ -134,17 +134,22 @@ class _Ends:
         passed = _identity("module_outputs", [values[k] for k in places], self._outputs_vjp)
         for place, value in zip(places, passed, strict=True):
             values[place] = value
-        return values[0] if single else type(result)(values)
+        if single:
+            return values[0]
+        return type(result)(*values) if hasattr(result, "_fields") else type(result)(values)
 
     def _outputs_vjp(self, node: Node, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        shown: tuple[Any, ...] = tuple(
+            [None if e is None else g for g, e in zip(grads, node.edges, strict=True)]
+        )
         for hook in list(self.module._hooks.backward_pre):
-            changed = hook(self.module, grads)
+            changed = hook(self.module, shown)
             if changed is not None:
-                grads = changed if isinstance(changed, tuple) else (changed,)
-        self.grad_outputs = grads
+                shown = changed if isinstance(changed, tuple) else (changed,)
+        self.grad_outputs = shown
         if not self.entered:
             self._report((None,) * self.count)
-        return grads
+        return shown
 
     def _inputs_vjp(self, node: Node, *grads: Tensor) -> tuple[Tensor | None, ...]:
         spread: list[Tensor | None] = [None] * self.count

@@ -130,6 +130,24 @@ def test_tensor_dataset():
         data.TensorDataset()
 
 
+def test_rows_are_gathered_as_one_by_one():
+    dataset = data.TensorDataset(arange(9, 2).t()[:, ::1].t(), tilegrad.arange(9), arange(9, 0))
+    order = [4, -1, 0, 0, 8]
+    nested = data.Subset(data.Subset(dataset, list(range(8, -1, -1))), order)
+
+    class Slow(data.TensorDataset):
+        """The same samples, but not known to be plain rows."""
+
+    slow = data.Subset(data.Subset(Slow(*dataset.tensors), list(range(8, -1, -1))), order)
+    got = [list(data.DataLoader(d, batch_size=3)) for d in (nested, slow)]
+    for fast, reference in zip(*got, strict=True):
+        same(fast, as_torch(reference))
+    with pytest.raises(IndexError):
+        list(data.DataLoader(dataset, batch_size=2, sampler=[0, 9]))
+    tracked = data.TensorDataset(arange(3, 2).requires_grad_())
+    assert next(iter(data.DataLoader(tracked, batch_size=2)))[0].requires_grad
+
+
 def test_concat_stack_subset_chain():
     first, second = data.TensorDataset(arange(3)), data.TensorDataset(arange(4) + 10)
     both = first + second

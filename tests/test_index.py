@@ -52,7 +52,9 @@ def keys(draw: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
             dims = draw(st.integers(0, len(common)))
             part = tuple(draw(st.sampled_from([1, n])) for n in common[len(common) - dims :])
             flat = st.lists(
-                st.integers(-size, size - 1), min_size=int(np.prod(part)), max_size=int(np.prod(part))
+                st.integers(-size, size - 1),
+                min_size=int(np.prod(part)),
+                max_size=int(np.prod(part)),
             )
             items.append(np.array(draw(flat), np.int64).reshape(part))
         axis += 1
@@ -193,7 +195,9 @@ def test_indices_out_of_bounds_write_nothing(call: Any, bad: int) -> None:
     x, _ = both(np.ones((5, 4)))
     index, _ = both([0, bad])
     source, _ = both(np.zeros((2, 4)))
-    with pytest.raises(IndexError, match=f"index {bad} is out of bounds for dimension 0 with size 5"):
+    with pytest.raises(
+        IndexError, match=f"index {bad} is out of bounds for dimension 0 with size 5"
+    ):
         call(x, index, source)
     assert (x.numpy() == 1).all()
 
@@ -318,7 +322,8 @@ def test_changed_index_is_noticed() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["scatter_", "scatter_add_", "scatter_reduce_", "index_add_", "index_copy_", "index_fill_"]
+    "name",
+    ["scatter_", "scatter_add_", "scatter_reduce_", "index_add_", "index_copy_", "index_fill_"],
 )
 def test_in_place_forms(name: str) -> None:
     """The in-place form gives the values and the gradients of the other, and counts its write."""
@@ -356,10 +361,16 @@ def test_accumulation_order(dim: int, threads: int) -> None:
     want = np.moveaxis(x.copy(), dim, 0)
     for position, row in zip(index, np.moveaxis(source, dim, 0), strict=True):
         want[position] += row
-    ours = tilegrad.from_numpy(x).index_add(dim, tilegrad.from_numpy(index), tilegrad.from_numpy(source))
+    ours = tilegrad.from_numpy(x).index_add(
+        dim, tilegrad.from_numpy(index), tilegrad.from_numpy(source)
+    )
     assert np.array_equal(np.moveaxis(ours.numpy(), dim, 0), want)
-    full = np.ascontiguousarray(np.broadcast_to(index[:, None] if dim == 0 else index, source.shape))
-    ours = tilegrad.from_numpy(x).scatter_add(dim, tilegrad.from_numpy(full), tilegrad.from_numpy(source))
+    full = np.ascontiguousarray(
+        np.broadcast_to(index[:, None] if dim == 0 else index, source.shape)
+    )
+    ours = tilegrad.from_numpy(x).scatter_add(
+        dim, tilegrad.from_numpy(full), tilegrad.from_numpy(source)
+    )
     assert np.array_equal(np.moveaxis(ours.numpy(), dim, 0), want)
 
 

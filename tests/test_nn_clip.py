@@ -30,7 +30,9 @@ def _with_grads(rng: np.random.Generator, dtype: str) -> tuple[list[Any], list[A
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("norm", [2.0, 1.0, 3.0, math.inf])
 @pytest.mark.parametrize("limit", [0.5, 1e9])
-def test_norm(norm: float, limit: float, dtype: str, threads: int, rng: np.random.Generator) -> None:
+def test_norm(
+    norm: float, limit: float, dtype: str, threads: int, rng: np.random.Generator
+) -> None:
     ours, theirs = _with_grads(rng, dtype)
     have = nn.utils.clip_grad_norm_(ours, limit, norm)
     # PyTorch has no infinity norm of an empty tensor
@@ -56,7 +58,10 @@ def test_norm_does_not_depend_on_threads(rng: np.random.Generator) -> None:
 
 
 def test_mixed_dtypes_and_strides() -> None:
-    x, y = tilegrad.zeros(2, 3).requires_grad_(), tilegrad.zeros(2, dtype=tilegrad.float64).requires_grad_()
+    x, y = (
+        tilegrad.zeros(2, 3).requires_grad_(),
+        tilegrad.zeros(2, dtype=tilegrad.float64).requires_grad_(),
+    )
     x.grad = tilegrad.full((3, 2), 3.0).t()
     y.grad = tilegrad.full((2,), 3.0, dtype=tilegrad.float64)
     assert nn.utils.clip_grad_norm_([x, y], 1.0).item() == pytest.approx(math.sqrt(72))

@@ -154,7 +154,9 @@ def test_embedding() -> None:
     assert layer.weight.detach().numpy()[2].tolist() == [0, 0, 0]
     index = tilegrad.tensor([[1, 2], [1, 6]])
     out = layer(index)
-    np.testing.assert_array_equal(out.detach().numpy(), layer.weight.detach().numpy()[index.numpy()])
+    np.testing.assert_array_equal(
+        out.detach().numpy(), layer.weight.detach().numpy()[index.numpy()]
+    )
     out.sum().backward()
     assert layer.weight.grad.numpy()[:, 0].tolist() == [0, 2, 0, 0, 0, 0, 1]
     fixed = nn.Embedding.from_pretrained(tilegrad.eye(3))

@@ -55,7 +55,9 @@ def test_names_order_and_sharing_are_pytorchs() -> None:
         have, want = ([k for k, _ in getattr(m, query)()] for m in (ours, theirs))
         assert have == want, query
     for query in ("named_parameters", "named_buffers", "named_modules"):
-        have, want = ([k for k, _ in getattr(m, query)(remove_duplicate=False)] for m in (ours, theirs))
+        have, want = (
+            [k for k, _ in getattr(m, query)(remove_duplicate=False)] for m in (ours, theirs)
+        )
         assert have == want, query
     assert len(list(ours.parameters(recurse=False))) == 0
     assert list(ours.state_dict()) == list(theirs.state_dict())
@@ -139,7 +141,10 @@ def _messages(bad: Any) -> list[str]:
     [
         lambda t: {},
         lambda t: {"first.scale": t.ones(4), "other": t.ones(1), "layers.0.weight": t.ones(3, 4)},
-        lambda t: {**dict(_net(t, nn if t is tilegrad else torch.nn).state_dict()), "x.y": t.ones(1)},
+        lambda t: {
+            **dict(_net(t, nn if t is tilegrad else torch.nn).state_dict()),
+            "x.y": t.ones(1),
+        },
     ],
 )
 def test_load_errors_read_as_pytorchs(bad: Any) -> None:
@@ -246,7 +251,11 @@ def _backward_hooks(t: Any, n: Any, needs: bool) -> list[Any]:
         y.requires_grad_()
     a, b = module(x, 5, y)
     (a * 2 + b).sum().backward()
-    return [seen, weight.grad.tolist(), *(None if v.grad is None else v.grad.tolist() for v in (x, y))]
+    return [
+        seen,
+        weight.grad.tolist(),
+        *(None if v.grad is None else v.grad.tolist() for v in (x, y)),
+    ]
 
 
 @pytest.mark.filterwarnings("ignore:Full backward hook is firing")  # PyTorch's

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tilegrad
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import tilegrad
 
 
 def both(array: np.ndarray) -> tuple[Any, Any]:
@@ -110,7 +111,7 @@ def test_product_gradient_with_zeros() -> None:
         np.testing.assert_allclose(g2.numpy(), h2.numpy())
 
 
-@pytest.mark.parametrize("p", [0, 1, 1.5, 2, 3, float("inf")])
+@pytest.mark.parametrize("p", [1, 1.5, 2, 3, float("inf")])
 def test_norm_gradient_at_zero(p: float) -> None:
     x = np.array([[0.0, 0.0], [0.0, 2.0]])
     ours, theirs = both(x)
@@ -122,7 +123,7 @@ def test_norm_gradient_at_zero(p: float) -> None:
 def test_variance_of_too_few(rng: np.random.Generator) -> None:
     x = rng.standard_normal((3, 1))
     ours, theirs = both(x)
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="degrees of freedom"):
         want = theirs.var(1).numpy()
     np.testing.assert_array_equal(ours.var(1).numpy(), want)
 
@@ -147,7 +148,7 @@ def test_variance_of_too_few(rng: np.random.Generator) -> None:
 )
 def test_errors_are_of_pytorchs_type(call: Any) -> None:
     x = np.ones((2, 3))
-    with pytest.raises(Exception) as theirs:  # noqa: B017, PT011
+    with pytest.raises(Exception) as theirs:
         call(torch, torch.from_numpy(x))
     with pytest.raises(type(theirs.value)):
         call(tilegrad, tilegrad.from_numpy(x))

@@ -30,7 +30,7 @@ def _legacy_reduction(size_average: bool | None, reduce: bool | None, reduction:
 
 def _check_shapes(name: str, x: Tensor, target: Tensor, weight: Tensor | None) -> None:
     if not x.dtype.is_floating_point:
-        raise RuntimeError(f"\"{name}\" not implemented for '{x.dtype.name}'")
+        raise NotImplementedError(f"\"{name}\" not implemented for '{x.dtype.name}'")
     if x.ndim == 0:
         raise ValueError(f"{name}: Expected 1 or more dimensions; got 0")
     wanted = () if x.ndim == 1 else (x.shape[0], *x.shape[2:])
@@ -174,7 +174,8 @@ def _smoothing_loss(
     if weight is None:
         return sum(loss) / sum(counted)
     safe = target * to_dtype(counted, dt.int64)
-    return sum(loss) / sum(take(weight, safe) * to_dtype(counted, logs.dtype))
+    weights: Tensor = take(weight, safe) * to_dtype(counted, logs.dtype)
+    return sum(loss) / sum(weights)
 
 
 def _along(weight: Tensor, ndim: int, classes: int) -> Tensor:

@@ -86,7 +86,7 @@ def max(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = N
     if isinstance(dim, TensorBase) or other is not None:
         return pointwise.maximum(input, dim if other is None else other)
     if dim is None:
-        return amax(input)
+        return _of_all("amax", input)
     return max_result(*_extreme("amax", input, dim, keepdim))
 
 
@@ -102,8 +102,17 @@ def min(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = N
     if isinstance(dim, TensorBase) or other is not None:
         return pointwise.minimum(input, dim if other is None else other)
     if dim is None:
-        return amin(input)
+        return _of_all("amin", input)
     return min_result(*_extreme("amin", input, dim, keepdim))
+
+
+def _of_all(name: str, input: Tensor) -> Tensor:
+    if not input.numel():
+        raise RuntimeError(
+            f"{name[1:]}: Expected reduction dim to be specified for input.numel() == 0. Specify the "
+            f"reduction dim with the 'dim' argument; got {input._array.layout.describe()}"
+        )
+    return reduction(name, input, tuple(range(input.ndim)), False, _even_vjp, (0, -1))
 
 
 def _position(name: str, input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:

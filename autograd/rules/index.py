@@ -230,10 +230,10 @@ def _slices(
     name: str, x: Tensor, index: Tensor, source: Tensor, dim: int, combine: str, vjp: Vjp,
     target: str, negative: bool = False,
 ) -> Tensor:  # fmt: skip
-    arrays = index._array, source._array
+    at, values = index._array, source._array
 
     def run(**how: bool) -> Array:
-        return ops.put(name, x._array, *arrays, dim, combine, negative=negative, **how)
+        return ops.put(name, x._array, at, values, dim, combine, negative=negative, **how)
 
     return write(name, run, vjp, (x, index, source), (1,), dim, target)
 
@@ -279,7 +279,9 @@ def _write_slices(
     dim = dim_of(name, dim, x)
     ready = _slice_operands(name, x, dim, index, source)
     out = _slices(name, *ready, dim, combine, vjp, target)
-    return x if target == IN_PLACE else view.reshape(out, x.shape) if x.ndim == 0 else out
+    if target == IN_PLACE:
+        return x
+    return view.reshape(out, ()) if x.ndim == 0 else out
 
 
 def index_add(
@@ -328,7 +330,9 @@ def _fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Scalar, target
     out = _slices(
         "index_fill", at_least_1d(input), index, value, dim, "set", _index_copy_vjp, target, True
     )
-    return input if target == IN_PLACE else view.reshape(out, input.shape) if input.ndim == 0 else out
+    if target == IN_PLACE:
+        return input
+    return view.reshape(out, ()) if input.ndim == 0 else out
 
 
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Scalar) -> Tensor:

@@ -158,7 +158,7 @@ def _split(x: Tensor, key: Any) -> tuple[list[Part], list[Tensor | None]]:
     for item in items:
         if isinstance(item, TensorBase):
             parts += [_ALL] * _consumed(item)
-            arrays += [item] + [None] * (_consumed(item) - 1)  # type: ignore[list-item]
+            arrays += [item] + [None] * (_consumed(item) - 1)  # type: ignore[arg-type]
         elif item is Ellipsis:
             parts += [_ALL] * left
             arrays += [None] * left
@@ -236,7 +236,7 @@ def prepare(x: Tensor, indices: Sequence[Any]) -> list[Tensor | None]:
             arrays.append(rules.index_of("index_put", given))  # type: ignore[arg-type]
             continue
         given = given if isinstance(given, TensorBase) else _as_tensor(given)
-        arrays += [given] + [None] * (max(given._array.layout.ndim, 1) - 1)  # type: ignore[list-item]
+        arrays += [given] + [None] * (max(given._array.layout.ndim, 1) - 1)  # type: ignore[arg-type]
     if len(arrays) > x._array.layout.ndim:
         raise IndexError(f"too many indices for tensor of dimension {x._array.layout.ndim}")
     return _coordinates(x, arrays)

@@ -13,6 +13,7 @@ from tilegrad.autograd.rules.index import IN_PLACE, Scalar, write, zeros
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array
 from tilegrad.engine.ops import masked as ops
+from tilegrad.engine.ops import view as views
 from tilegrad.engine.ops.elementwise import OPS, scalar
 from tilegrad.engine.shape import broadcast_shapes, normalize_dim
 
@@ -173,7 +174,7 @@ def _scatter_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
         kind = node.inputs[2]
         taken = masked_select(grad, mask)
         flat = zeros((kind.numel,), grad)
-        flat = view.embed(taken, flat.shape, view.ops.slice_, _first(taken.numel()))
+        flat = view.embed(taken, flat.shape, views.slice_, _first(taken.numel()))
         g_source = view.reshape(flat, kind.shape)
     return masked_fill(grad, mask, 0), None, g_source
 
@@ -241,7 +242,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     rest = iter(input.shape[:-1])
     shape = tuple(size if d in (a, b) else next(rest) for d in range(ndim))
     how = {"offset": offset, "dim1": a, "dim2": b}
-    return view.embed(input, shape, view.ops.diagonal, how)
+    return view.embed(input, shape, views.diagonal, how)
 
 
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:

@@ -101,7 +101,7 @@ def _composed(
 
 def _check(name: str, x: Tensor, weight: Tensor | None, bias: Tensor | None, shape: Shape) -> None:
     if not x.dtype.is_floating_point:
-        raise RuntimeError(f"\"{name}\" not implemented for '{x.dtype.name}'")
+        raise NotImplementedError(f"\"{name}\" not implemented for '{x.dtype.name}'")
     for which, t in (("weight", weight), ("bias", bias)):
         if t is None:
             continue

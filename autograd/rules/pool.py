@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import Rule, needs_graph
+from tilegrad.autograd.base import Rule, needs_graph, record, wrap
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
+from tilegrad.autograd.rules import reduce
 from tilegrad.autograd.rules.view import squeeze, unsqueeze
 from tilegrad.engine.ops import pool as ops
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 Sizes = int | Sequence[int]
 
 
-def _max_vjp(node: Node, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+def _max_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     (index,) = node.unpack()
     return (_put(grad, index, size=node.inputs[0].shape[2:]),)
 
@@ -40,8 +41,6 @@ def _mean_input_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (_mean(grad, **{k: v for k, v in node.meta.items() if k != "size"}),)
 
 
-_max = Rule(ops.max_pool, _max_vjp, (-2,))
-_max_values = Rule(ops.max_pool, None)
 _put = Rule(ops.pool_put, _put_vjp, (1,))
 _take = Rule(ops.pool_take, _take_vjp, (1,))
 _mean = Rule(ops.avg_pool, _mean_vjp)
@@ -92,9 +91,12 @@ def _max_pool(
 
 def _maxima(x: Tensor, return_indices: bool, how: dict[str, Any]) -> Any:
     """The values, and the indices if asked for; they are computed only where somebody needs them."""
-    if not return_indices and not (state.grad and needs_graph((x,))):
-        return _max_values(x, indexed=False, **how)
-    values, indices = _max(x, indexed=True, **how)
+    recording = state.grad and needs_graph((x,))
+    if not return_indices and not recording:
+        return wrap(ops.max_pool(x._array, indexed=False, **how))
+    values, indices = (wrap(a) for a in ops.max_pool(x._array, indexed=True, **how))
+    if recording:
+        record("max_pool", _max_vjp, (x,), (values,), (), None).save(indices)
     return (values, indices) if return_indices else values
 
 
@@ -138,7 +140,10 @@ def _adaptive_avg(dims: int, input: Tensor, output_size: Any) -> Tensor:
     op = f"adaptive_avg_pool{dims}d"
 
     def run(x: Tensor) -> Any:
-        return _mean(x, adaptive=True, out=_adaptive_size(op, x, dims, output_size))
+        out = _adaptive_size(op, x, dims, output_size)
+        if out == (1,) * dims:
+            return reduce.mean(x, tuple(range(2, dims + 2)), True)
+        return _mean(x, adaptive=True, out=out)
 
     return _apply(op, input, dims, run)  # type: ignore[no-any-return]
 

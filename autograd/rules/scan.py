@@ -130,7 +130,7 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """
     axis = normalize_dim("logcumsumexp", dim, input.ndim)
     if not input.dtype.is_floating_point:
-        raise RuntimeError(
+        raise NotImplementedError(
             f"logcumsumexp: not implemented for '{input.dtype.name}'; floating point is needed"
         )
     return _log_sum(input, axis, False)

@@ -74,10 +74,10 @@ def scatter_combine(
         )  # fmt: skip
         return x if target == IN_PLACE else view.reshape(flat, ())
     source = _cropped(at_least_1d(source), index)
-    arrays = index._array, source._array
+    at, values = index._array, source._array
 
     def run(**how: bool) -> Array:
-        return ops.scatter(name, x._array, *arrays, dim, combine, **how)
+        return ops.scatter(name, x._array, at, values, dim, combine, **how)
 
     return write(name, run, vjp, (x, index, source), (1,), dim, target)
 
@@ -219,9 +219,7 @@ def reduced(
     return _combine_saving(name, x, dim, index, src, reduce, vjp)
 
 
-def _mean(
-    name: str, x: Tensor, dim: int, index: Tensor, src: Tensor, include_self: bool
-) -> Tensor:
+def _mean(name: str, x: Tensor, dim: int, index: Tensor, src: Tensor, include_self: bool) -> Tensor:
     one, none = constant(1, x), constant(int(include_self), x)
     counts = scatter_add(
         view.expand(none, x.shape).clone(), dim, index, view.expand(one, src.shape)

@@ -40,7 +40,7 @@ def _apply(name: str, input: Tensor, dim: Any, dtype: DType | None) -> Tensor:
     if dtype is not None:
         input = to_dtype(input, as_dtype(dtype))
     if not input.dtype.is_floating_point:
-        raise RuntimeError(f"\"{name}\" not implemented for '{input.dtype.name}'")
+        raise NotImplementedError(f"\"{name}\" not implemented for '{input.dtype.name}'")
     axis = _implicit_dim(input.ndim) if dim is None else normalize_dim(name, dim, input.ndim)
     logs = name == "log_softmax"
     out = ops.softmax(input._array, axis, logs)
@@ -61,7 +61,7 @@ def softmax(
     Gradient: of ``input``; the result is saved.
 
     Raises:
-        RuntimeError: the dtype is not floating point.
+        NotImplementedError: the dtype is not floating point.
     """
     return _apply("softmax", input, dim, _dtype(_stacklevel, dtype))
 
@@ -74,7 +74,7 @@ def log_softmax(
     Gradient: of ``input``; the result is saved.
 
     Raises:
-        RuntimeError: the dtype is not floating point.
+        NotImplementedError: the dtype is not floating point.
     """
     return _apply("log_softmax", input, dim, _dtype(_stacklevel, dtype))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
 from tilegrad.engine.array import Array, empty
 from tilegrad.engine.dispatch import kernel, same_device
 from tilegrad.engine.ops import elementwise

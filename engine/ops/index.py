@@ -287,9 +287,7 @@ def scatter(
         )
     if not checked:
         check_index(op, index, dim, x.shape[dim])
-    result: Array = scatter_elements(
-        x, index, source, dim=dim, combine=combine, inplace=inplace
-    )
+    result: Array = scatter_elements(x, index, source, dim=dim, combine=combine, inplace=inplace)
     return result
 
 

@@ -112,9 +112,7 @@ def _plan_triangle(x: Layout, diagonal: int, lower: bool) -> Plan:
     rows, columns = x.shape[-2:]
     lines = x.numel // columns if columns else 0
     out = layout(x.shape, x.dtype, x.device)
-    launch = kernel("masked", x.device).triangle(
-        x.itemsize, lines, rows, columns, diagonal, lower
-    )
+    launch = kernel("masked", x.device).triangle(x.itemsize, lines, rows, columns, diagonal, lower)
     return Plan((out,), launch)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
 from tilegrad.engine.array import Array, Layout, empty_layout, layout
 from tilegrad.engine.dispatch import kernel, same_device
 from tilegrad.engine.dtype import float32

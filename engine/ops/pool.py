@@ -14,9 +14,9 @@ from typing import Any
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Layout, layout
 from tilegrad.engine.dispatch import Op, Plan, kernel
-from tilegrad.engine.ops.conv import ContiguousOp, nothing, per_dimension
+from tilegrad.engine.ops.conv import ContiguousOp, make_window, nothing, per_dimension
 from tilegrad.engine.shape import Shape
-from tilegrad.kernels.window import Table
+from tilegrad.kernels.window import Table, Window
 
 
 def resolve(
@@ -113,6 +113,15 @@ def _means(size: int, axis: int, how: dict[str, Any], include_pad: bool) -> Tabl
     return tuple(firsts), tuple(ends), tuple(divisors)
 
 
+def _window(size: Shape, adaptive: bool, how: dict[str, Any]) -> Window | None:
+    """The window, if all of them are alike."""
+    if adaptive:
+        return None
+    return make_window(
+        size, how["kernel_size"], how["out"], how["stride"], how["padding"], how["dilation"]
+    )
+
+
 def _plan_max(
     x: Layout, *, indexed: bool, adaptive: bool = False, **how: Any
 ) -> Plan:
@@ -120,10 +129,8 @@ def _plan_max(
     lead = 3 - (x.ndim - 2)
     if adaptive:
         tables = [_adaptive(n, o)[:2] for n, o in zip(size[lead:], how["out"], strict=True)]
-        step = (1, 1, 1)
     else:
         tables = [_maxima(n, axis, how) for axis, n in enumerate(size[lead:])]
-        step = (1,) * lead + how["dilation"]
     shape = (*x.shape[:2], *how["out"])
     outs: tuple[Layout, ...] = (layout(shape, x.dtype, x.device),)
     if indexed:
@@ -131,8 +138,8 @@ def _plan_max(
     if outs[0].numel == 0:
         return Plan(outs, nothing)
     family = kernel("pool", x.device)
-    full = [_WHOLE[:2]] * lead + tables
-    return Plan(outs, family.max_pool(x.dtype.name, planes, size, step, full, indexed))
+    full, window = [_WHOLE[:2]] * lead + tables, _window(x.shape[2:], adaptive, how)
+    return Plan(outs, *family.max_pool(x.dtype.name, planes, size, full, window, indexed))
 
 
 def _plan_take(x: Layout, index: Layout) -> Plan:
@@ -142,7 +149,7 @@ def _plan_take(x: Layout, index: Layout) -> Plan:
     if made.numel == 0:
         return Plan((made,), nothing)
     family = kernel("pool", x.device)
-    return Plan((made,), family.pool_take(x.dtype.name, planes, inputs, outputs))
+    return Plan((made,), *family.pool_take(x.dtype.name, planes, inputs, outputs))
 
 
 def _plan_put(y: Layout, index: Layout, *, size: Shape) -> Plan:
@@ -152,7 +159,7 @@ def _plan_put(y: Layout, index: Layout, *, size: Shape) -> Plan:
     if made.numel == 0:
         return Plan((made,), nothing)
     family = kernel("pool", y.device)
-    return Plan((made,), family.pool_put(y.dtype.name, planes, inputs, outputs))
+    return Plan((made,), *family.pool_put(y.dtype.name, planes, inputs, outputs))
 
 
 def _mean_tables(
@@ -181,7 +188,8 @@ def _plan_mean(
     if made.numel == 0:
         return Plan((made,), nothing)
     tables = _mean_tables(x.shape[2:], adaptive, include_pad, divisor, how)
-    return Plan((made,), kernel("pool", x.device).avg_pool(x.dtype.name, planes, size, tables))
+    window, family = _window(x.shape[2:], adaptive, how), kernel("pool", x.device)
+    return Plan((made,), *family.avg_pool(x.dtype.name, planes, size, tables, window))
 
 
 def _plan_mean_input(
@@ -199,7 +207,7 @@ def _plan_mean_input(
         return Plan((made,), nothing)
     tables = _mean_tables(size, adaptive, include_pad, divisor, how)
     family = kernel("pool", y.device)
-    return Plan((made,), family.avg_pool_input(y.dtype.name, planes, full, tables))
+    return Plan((made,), *family.avg_pool_input(y.dtype.name, planes, full, tables))
 
 
 max_pool: Op = ContiguousOp("max_pool", _plan_max)

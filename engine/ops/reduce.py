@@ -52,12 +52,7 @@ def _kept(x: Layout, dims: Shape) -> tuple[Shape, Shape]:
     return sizes, steps
 
 
-def _empty(name: str, x: Layout, dims: Shape) -> Exception:
-    if len(dims) == x.ndim and x.ndim != 1:
-        return RuntimeError(
-            f"{name}: Expected reduction dim to be specified for input.numel() == 0. Specify the "
-            f"reduction dim with the 'dim' argument; got {x.describe()}"
-        )
+def _empty(name: str, x: Layout, dims: Shape) -> IndexError:
     return IndexError(
         f"{name}: Expected reduction dim {dims[0]} to have non-zero size; got {x.describe()}"
     )

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from tilegrad.kernels.cpu.jit import bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer, read, write
-from tilegrad.kernels.cpu.norm import scale_run, slope_runs
+from tilegrad.kernels.cpu.norm import deviation_run, scale_run, slope_runs, variance
 from tilegrad.kernels.cpu.reduce import float_run
 from tilegrad.kernels.cpu.threads import get_num_threads
 from tilegrad.kernels.function import inline
@@ -33,7 +34,7 @@ def blend(running, value, momentum):  # type: ignore[no-untyped-def]
 def forward_channels(dtype: str):  # type: ignore[no-untyped-def]
     """``per`` channels a task; weight, bias and running statistics may be null."""
     T = np.dtype(dtype).type
-    total, squares = float_run("sum", dtype, "lanes"), float_run("var", dtype, "lanes")
+    total, deviations = float_run("sum", dtype, "lanes"), deviation_run(dtype)
     apply = scale_run(dtype)
 
     def body(  # type: ignore[no-untyped-def]
@@ -50,23 +51,27 @@ def forward_channels(dtype: str):  # type: ignore[no-untyped-def]
                 for i in range(N):
                     a += total(source, (i * C + c) * S, S, 1, T(0), T(0))
                 m = T(a / count)
-                v = 0.0
+                a, v = 0.0, 0.0
                 for i in range(N):
-                    v += squares(source, (i * C + c) * S, S, 1, m, T(0))
+                    rest, square = deviations(source, (i * C + c) * S, S, m)
+                    a += rest
+                    v += square
+                low = T(a / count)
+                v = variance(v / count, low) * count
                 if rmean != 0:
-                    r_means[c] = T(blend(r_means[c], a / count, momentum))
+                    r_means[c] = T(blend(r_means[c], m + a / count, momentum))
                     r_vars[c] = T(blend(r_vars[c], v / (count - 1), momentum))
                 v = v / count
             else:
-                m = r_means[c]
+                m, low = r_means[c], T(0)
                 v = r_vars[c] + 0.0
-            rs = T(1.0 / math.sqrt(v + eps))
-            means[c] = m
-            rstds[c] = rs
+            rs = 1.0 / math.sqrt(v + eps)
+            means[c] = m + low
+            rstds[c] = T(rs)
             w = weights[c] * rs if weight != 0 else rs
             b = biases[c] if bias != 0 else T(0)
             for i in range(N):
-                apply(source, made, (i * C + c) * S, S, m, w, b)
+                apply(source, made, (i * C + c) * S, S, m, low, w, b)
 
     return body, "iiiiiiiiddiiiii"
 
@@ -84,7 +89,7 @@ def forward_columns(dtype: str):  # type: ignore[no-untyped-def]
         weights, biases = pointer(weight, T), pointer(bias, T)
         r_means, r_vars = pointer(rmean, T), pointer(rvar, T)
         means, rstds = pointer(mean, T), pointer(rstd, T)
-        total, center, scale, shift = sums(), line(), line(), line()
+        total, center, lows, scale, shift = sums(), line(), line(), line(), line()
         for column in range(task * per * block, min(C, (task + 1) * per * block), block):
             size = min(block, C - column)
             if training:
@@ -95,6 +100,7 @@ def forward_columns(dtype: str):  # type: ignore[no-untyped-def]
                         total[j] += source[i * C + column + j]
                 for j in range(size):
                     center[j] = T(total[j] / N)
+                    lows[j] = T(total[j] / N - center[j])
                     if rmean != 0:
                         old = r_means[column + j]
                         r_means[column + j] = T(blend(old, total[j] / N, momentum))
@@ -104,6 +110,7 @@ def forward_columns(dtype: str):  # type: ignore[no-untyped-def]
                         d = source[i * C + column + j] - center[j]
                         total[j] += d * d
                 for j in range(size):
+                    total[j] = variance(total[j] / N, lows[j]) * N
                     if rmean != 0:
                         old = r_vars[column + j]
                         r_vars[column + j] = T(blend(old, total[j] / (N - 1), momentum))
@@ -111,13 +118,15 @@ def forward_columns(dtype: str):  # type: ignore[no-untyped-def]
             else:
                 for j in range(size):
                     center[j] = r_means[column + j]
+                    lows[j] = T(0)
                     total[j] = r_vars[column + j]
             for j in range(size):
                 rs = T(1.0 / math.sqrt(total[j] + eps))
                 means[column + j] = center[j]
                 rstds[column + j] = rs
                 scale[j] = weights[column + j] * rs if weight != 0 else rs
-                shift[j] = biases[column + j] if bias != 0 else T(0)
+                b = biases[column + j] if bias != 0 else T(0)
+                shift[j] = b - lows[j] * scale[j]
             for i in range(N):
                 for j in range(size):
                     q = i * C + column + j

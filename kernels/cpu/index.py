@@ -20,6 +20,7 @@ from tilegrad.kernels.function import DeviceFunction, inline
 
 CHUNK = 1 << 14  # elements a task handles at least; fewer in all: no threads
 TASKS = 64
+SHORT_ROWS = (4, 8, 16)  # elements of rows that get a loop of fixed length: overheads count there
 
 Sizes = tuple[int, ...]
 
@@ -67,11 +68,13 @@ def gather_rows(width: int, mode: str, wraps: bool):  # type: ignore[no-untyped-
     """``out[p] = x[origin(p) + step * index[…]]`` over the output's elements ``p``, row-major.
 
     ``mode`` describes the inner dimension: ``row``: one index, consecutive elements; ``each``:
-    consecutive indices; ``any``: any strides. ``wraps``: negative indices count from ``wrap``.
+    consecutive indices; ``any``: any strides; ``row4`` and the like: a row of exactly 4 elements,
+    never split between tasks. ``wraps``: negative indices count from ``wrap``.
     An index that is then outside ``[0, size)`` reads the last element instead, and sets ``flag``.
     """
     T = np.dtype(f"u{width}").type
-    row, each = mode == "row", mode == "each"
+    row, each = mode.startswith("row"), mode == "each"
+    words = int(mode[3:]) if row and mode[3:] else 0
     U = np.uint64
 
     def gather_rows_body(task, a0, a1, a2, a3, a4, total, chunk, step, size, wrap):  # type: ignore[no-untyped-def]
@@ -101,7 +104,7 @@ def gather_rows(width: int, mode: str, wraps: bool):  # type: ignore[no-untyped-
                         j += (j >> 63) & wrap
                     largest = max(largest, U(j))
                     x_at += np.int64(min(U(j), last)) * step
-                    for k in range(count):
+                    for k in range(words if words else count):
                         write(out, position + k, read(x, x_at + k))
                 else:
                     for k in range(count):
@@ -161,17 +164,21 @@ def gather(
     total = 1
     for n in sizes:
         total *= n
+    tasks, chunk = tasks_for(total)
+    if mode == "row" and sizes[-1] in SHORT_ROWS:
+        mode = f"row{sizes[-1]}"
+        chunk = -(-chunk // sizes[-1]) * sizes[-1]
+        tasks = -(-total // chunk)
     function = gather_rows.build(itemsize, mode, wrap != 0)
     table = _walk_table(sizes, x_strides, index_strides)
     where = table.ctypes.data
-    tasks, chunk = tasks_for(total)
 
     def launch(x: int, index: int, out: int, flag: int) -> None:
         ctypes.c_int64.from_address(flag).value = 0
         threads = get_num_threads() if tasks > 1 else 0
         function(x, index, out, flag, where, total, chunk, step, size, wrap, tasks, threads)
 
-    launch.table = table  # type: ignore[attr-defined] - the address must outlive the launch
+    launch.table = table  # type: ignore[attr-defined]  # the address must outlive the launch
     return launch
 
 
@@ -208,6 +215,8 @@ def smaller(old, new):  # type: ignore[no-untyped-def]
     return new if new < old or new != new else old
 
 
+# the inner dimension's strides, of out, index and source, that have a loop of their own
+SCATTER_MODES = {(1, 0, 1): "row", (1, 1, 1): "each", (0, 1, 1): "line"}
 COMBINE = {"set": put, "sum": plus, "prod": times, "amax": larger, "amin": smaller}
 
 
@@ -216,12 +225,12 @@ def scatter_rows(dtype: str, combine: DeviceFunction, mode: str):  # type: ignor
     """``out[…] = combine(out[…], source[…])`` at ``origin + step * index[…]``, in index order.
 
     Loops: outer positions, then the middle dimension, then the inner one, or the task's share of
-    it. Different outer positions, and different shares, write different elements. ``mode`` is
-    ``row`` if the inner dimension has one index and consecutive elements, else ``any``.
-    Negative indices count from ``wrap``. The indices must be in bounds.
+    it. Different outer positions, and different shares, write different elements. ``mode``: see
+    :data:`SCATTER_MODES`. Negative indices count from ``wrap``. The indices must be in bounds.
     """
     T = np.dtype(dtype).type
-    row = mode == "row"
+    row, unit = mode == "row", mode != "any"
+    line_of_one = mode == "line"
 
     def scatter_rows_body(task, a0, a1, a2, a3, planes, share, columns, step, wrap):  # type: ignore[no-untyped-def]
         out, index, source = pointer(a0, T), pointer(a1, np.int64), pointer(a2, T)
@@ -252,9 +261,12 @@ def scatter_rows(dtype: str, combine: DeviceFunction, mode: str):  # type: ignor
                         write(out, o_at + k, value)
                 else:
                     for k in range(count):
-                        j = read(index, j_at + k * j_step)
-                        at = o_at + k * o_step + (j + ((j >> 63) & wrap)) * step
-                        write(out, at, combine(out[at], read(source, v_at + k * v_step)))
+                        j = read(index, j_at + (k if unit else k * j_step))
+                        at = o_at + (j + ((j >> 63) & wrap)) * step
+                        if not line_of_one:
+                            at += k if unit else k * o_step
+                        value = read(source, v_at + (k if unit else k * v_step))
+                        write(out, at, combine(out[at], value))
 
     return scatter_rows_body, "iiiiiiiii"
 
@@ -296,7 +308,7 @@ def scatter(
         planes *= n
     table = _walk_table(sizes, o, j, v)
     where = table.ctypes.data
-    mode = "row" if not lines_last and (j[-1], o[-1], v[-1]) == (0, 1, 1) else "any"
+    mode = SCATTER_MODES.get((o[-1], j[-1], v[-1]), "any")
     function = scatter_rows.build(dtype, COMBINE[combine], mode)
     share = max(1, planes * CHUNK // total, -(-planes // TASKS))
     tasks = -(-planes // share) * -(-sizes[-1] // columns)
@@ -305,7 +317,7 @@ def scatter(
         threads = get_num_threads() if tasks > 1 else 0
         function(out, index, source, where, planes, share, columns, step, wrap, tasks, threads)
 
-    launch.table = table  # type: ignore[attr-defined] - the address must outlive the launch
+    launch.table = table  # type: ignore[attr-defined]  # the address must outlive the launch
     return launch
 
 
@@ -428,5 +440,5 @@ def strided_offsets(sizes: Sizes, strides: Sizes, start: int) -> Callable[[int],
     def launch(out: int) -> None:
         function(out, where, total, chunk, start, tasks, get_num_threads() if tasks > 1 else 0)
 
-    launch.table = table  # type: ignore[attr-defined] - the address must outlive the launch
+    launch.table = table  # type: ignore[attr-defined]  # the address must outlive the launch
     return launch

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+
 from tilegrad.kernels.cpu.jit import bind, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write
 from tilegrad.kernels.cpu.reduce import COLUMNS, GRAIN, NARROW, Sizes, layout_table, offset

@@ -164,7 +164,7 @@ def coordinates(sizes: tuple[int, ...], total: int) -> Callable[[int, int], None
         threads = get_num_threads() if tasks > 1 else 0
         function(positions, out, where, len(sizes), total, chunk, tasks, threads)
 
-    launch.table = table  # type: ignore[attr-defined] - the address must outlive the launch
+    launch.table = table  # type: ignore[attr-defined]  # the address must outlive the launch
     return launch
 
 

@@ -4,7 +4,8 @@ A row is ``n`` adjacent elements that share a mean and a variance. The scale is 
 element of the row, or one per channel, a run of ``S`` elements; row ``r`` belongs to group
 ``r % groups``, which has the channels ``r % groups * (n / S)`` onward. Weight and bias may be null.
 
-The mean comes first and the squares about it second, both while the row is in the cache.
+The mean comes first and the squares about it second, both while the row is in the cache. The
+deviations from the first mean also correct it (by ``low``), so that a large mean costs no digits.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from tilegrad.kernels.cpu.jit import bind, kernel
 from tilegrad.kernels.cpu.memory import pointer
 from tilegrad.kernels.cpu.reduce import float_run
@@ -40,16 +42,18 @@ CHUNK = 64  # rows whose weight gradients one task adds up
 def forward(dtype: str, centred: bool, channels: bool):  # type: ignore[no-untyped-def]
     """``(x - mean) / sqrt(var + eps) * weight + bias``; not ``centred``: with 0 for the mean."""
     T, W = np.dtype(dtype).type, lanes(dtype)
-    total, squares = float_run("sum", dtype, "lanes"), float_run("var", dtype, "lanes")
+    total, deviations = float_run("sum", dtype, "lanes"), deviation_run(dtype)
     apply = scale_run(dtype)
 
     @inline
-    def elements(x, y, at, n, m, rs, weights, biases, has):  # type: ignore[no-untyped-def]
-        center, scale = splat(m), splat(rs)
+    def elements(x, y, at, n, m, low, exact, weights, biases, has):  # type: ignore[no-untyped-def]
+        rs = T(exact)
+        center, scale, extra, shift = splat(m), splat(rs), splat(T(exact - rs)), splat(-low * rs)
         i = 0
         while i < n:
             mask = head(T, n - i)
-            v = (load_masked(x, at + i, mask, center) - center) * scale
+            d = load_masked(x, at + i, mask, center) - center
+            v = fma(d, scale, fma(d, extra, shift))
             if has & 1:
                 v = v * load_masked(weights, i, mask, center)
             if has & 2:
@@ -64,40 +68,88 @@ def forward(dtype: str, centred: bool, channels: bool):  # type: ignore[no-untyp
         has = (weight != 0) + 2 * (bias != 0)
         for r in range(task * per, min(rows, (task + 1) * per)):
             at = r * n
-            m = T(0)
+            m, low = T(0), T(0)
             if centred:
                 m = T(total(source, at, n, 1, T(0), T(0)) / n)
-                means[r] = m
-            rs = T(1.0 / math.sqrt(squares(source, at, n, 1, m, T(0)) / n + eps))
-            rstds[r] = rs
+            rest, square = deviations(source, at, n, m)
+            if centred:
+                low = T(rest / n)
+                means[r] = m + low
+            rs = 1.0 / math.sqrt(variance(square / n, low) + eps)
+            rstds[r] = T(rs)
             if channels:
                 count = n // S
                 first = r % groups * count
                 for c in range(count):
                     w = weights[first + c] * rs if has & 1 else rs
                     b = biases[first + c] if has & 2 else T(0)
-                    apply(source, made, at + c * S, S, m, w, b)
+                    apply(source, made, at + c * S, S, m, low, w, b)
             else:
-                elements(source, made, at, n, m, rs, weights, biases, has)
+                elements(source, made, at, n, m, low, rs, weights, biases, has)
 
     return body, "iiiiiidiiiii"
 
 
-def scale_run(dtype: str):  # type: ignore[no-untyped-def]
-    """``apply(x, y, at, n, m, w, b)``: ``y = (x - m) * w + b`` on a run of ``n``."""
+@inline
+def variance(square, low):  # type: ignore[no-untyped-def]
+    """The mean square about the mean, from that about a number ``low`` below it."""
+    return max(square - low * low, 0.0) if square == square else square
+
+
+def deviation_run(dtype: str):  # type: ignore[no-untyped-def]
+    """``deviations(x, at, n, m)``: the sums of ``x - m`` and of its squares over a run of ``n``."""
     T, W = np.dtype(dtype).type, lanes(dtype)
 
     @inline
-    def apply(x, y, at, n, m, w, b):  # type: ignore[no-untyped-def]
-        center, scale, shift = splat(m), splat(w), splat(b)
+    def deviations(x, at, n, m):  # type: ignore[no-untyped-def]
+        zero, center = splat(T(0)), splat(m)
+        total, square = 0.0, 0.0
+        i = 0
+        while i < n:
+            end = min(n, i + 4096)
+            a, b, s, t = zero, zero, zero, zero
+            while i + 2 * W <= end:
+                d, e = load(x, at + i) - center, load(x, at + i + W) - center
+                a, b = a + d, b + e
+                s, t = fma(d, d, s), fma(e, e, t)
+                i += 2 * W
+            while i < end:
+                d = load_masked(x, at + i, head(T, end - i), center) - center
+                a, s = a + d, fma(d, d, s)
+                i += W
+            i = end
+            total += hsum(a + b)
+            square += hsum(s + t)
+        return total, square
+
+    return deviations
+
+
+def scale_run(dtype: str):  # type: ignore[no-untyped-def]
+    """``apply(x, y, at, n, m, low, w, b)``: ``y = (x - m - low) * w + b`` on a run of ``n``.
+
+    ``w`` is a float64, of which both halves are used.
+    """
+    T, W = np.dtype(dtype).type, lanes(dtype)
+
+    @inline
+    def apply(x, y, at, n, m, low, w, b):  # type: ignore[no-untyped-def]
+        high = T(w)
+        center, scale, extra, shift = (
+            splat(m),
+            splat(high),
+            splat(T(w - high)),
+            splat(T(b - low * w)),
+        )
         i = 0
         while i + W <= n:
-            store(y, at + i, fma(load(x, at + i) - center, scale, shift))
+            d = load(x, at + i) - center
+            store(y, at + i, fma(d, scale, fma(d, extra, shift)))
             i += W
         if i < n:
             mask = head(T, n - i)
-            rest = load_masked(x, at + i, mask, center)
-            store_masked(y, at + i, fma(rest - center, scale, shift), mask)
+            d = load_masked(x, at + i, mask, center) - center
+            store_masked(y, at + i, fma(d, scale, fma(d, extra, shift)), mask)
 
     return apply
 

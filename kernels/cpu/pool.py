@@ -2,7 +2,8 @@
 
 Windows are given by tables: per dimension the first input, the input after the last and, for
 averages, the factor of the divisor. So ordinary, padded, ceiling-mode and adaptive pools are one
-loop. Every task handles whole planes: results do not depend on the number of threads.
+loop; ``pool_rows`` has faster ones for the most common windows. Every task handles whole planes:
+results do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from typing import Any
 import numpy as np
 
 from tilegrad.kernels.cpu import jit
+from tilegrad.kernels.cpu import pool_rows as rows
 from tilegrad.kernels.cpu.jit import kernel
 from tilegrad.kernels.cpu.memory import pointer
-from tilegrad.kernels.window import Table, Triple
+from tilegrad.kernels.cpu.vector import head, lanes, load, load_masked, splat, store_masked
+from tilegrad.kernels.window import Table, Triple, Window
 
 TASK = 1 << 15  # elements worth a task of their own
 
@@ -109,8 +112,8 @@ def put(dtype: str) -> tuple[Callable[..., None], str]:
 
 
 @kernel
-def mean_windows(dtype: str, adjoint: bool) -> tuple[Callable[..., None], str]:
-    """The sum of each window over its divisor; ``adjoint`` spreads ``y / divisor`` over ``x``."""
+def mean_windows(dtype: str) -> tuple[Callable[..., None], str]:
+    """The sum of each window, row by row, over its divisor."""
     T = np.dtype(dtype).type
     size = np.dtype(dtype).itemsize
 
@@ -118,35 +121,66 @@ def mean_windows(dtype: str, adjoint: bool) -> tuple[Callable[..., None], str]:
         p = pointer(plan, np.int64)
         H, W = p[SIZE + 1], p[SIZE + 2]
         OD, OH, OW = p[OUT], p[OUT + 1], p[OUT + 2]
-        d0 = TABLES
-        h0 = d0 + 3 * OD
-        w0 = h0 + 3 * OH
+        d0, h0, w0 = TABLES, TABLES + 3 * OD, TABLES + 3 * OD + 3 * OH
         inputs, outputs = p[SIZE] * H * W, OD * OH * OW
         for plane in range(task * per_task, min(planes, (task + 1) * per_task)):
             x = pointer(x_ + size * plane * inputs, T)
             y = pointer(y_ + size * plane * outputs, T)
-            if adjoint:
-                for i in range(inputs):
-                    x[i] = T(0)
-            at = 0
-            for od in range(OD):
-                for oh in range(OH):
-                    share = p[d0 + 2 * OD + od] * p[h0 + 2 * OH + oh]
-                    for ow in range(OW):
-                        total = y[at] / T(share * p[w0 + 2 * OW + ow]) if adjoint else T(0)
-                        for d in range(p[d0 + od], p[d0 + OD + od]):
-                            for h in range(p[h0 + oh], p[h0 + OH + oh]):
-                                row = (d * H + h) * W
-                                for w in range(row + p[w0 + ow], row + p[w0 + OW + ow]):
-                                    if adjoint:
-                                        x[w] += total
-                                    else:
-                                        total += x[w]
-                        if not adjoint:
-                            y[at] = total / T(share * p[w0 + 2 * OW + ow])
-                        at += 1
+            for line in range(OD * OH):
+                od, oh = line // OH, line % OH
+                share = p[d0 + 2 * OD + od] * p[h0 + 2 * OH + oh]
+                for ow in range(OW):
+                    total = T(0)
+                    for d in range(p[d0 + od], p[d0 + OD + od]):
+                        for h in range(p[h0 + oh], p[h0 + OH + oh]):
+                            row = (d * H + h) * W
+                            part = T(0)
+                            for w in range(row + p[w0 + ow], row + p[w0 + OW + ow]):
+                                part += x[w]
+                            total += part
+                    y[line * OW + ow] = total / T(share * p[w0 + 2 * OW + ow])
 
     return body, "iiiii"
+
+
+@kernel
+def spread_windows(dtype: str) -> tuple[Callable[..., None], str]:
+    """The adjoint of :func:`mean_windows`: ``y`` over its divisor, added to the whole window.
+
+    A row of outputs is spread over one row of inputs, which is then added to all rows of the window.
+    """
+    T = np.dtype(dtype).type
+    size, LANES = np.dtype(dtype).itemsize, lanes(dtype)
+
+    def body(task, y_, x_, scratch, planes, per_task, plan):  # type: ignore[no-untyped-def]
+        p = pointer(plan, np.int64)
+        H, W = p[SIZE + 1], p[SIZE + 2]
+        OD, OH, OW = p[OUT], p[OUT + 1], p[OUT + 2]
+        d0, h0, w0 = TABLES, TABLES + 3 * OD, TABLES + 3 * OD + 3 * OH
+        inputs, outputs = p[SIZE] * H * W, OD * OH * OW
+        spread = pointer(scratch + size * task * (W + LANES), T)
+        for plane in range(task * per_task, min(planes, (task + 1) * per_task)):
+            x = pointer(x_ + size * plane * inputs, T)
+            y = pointer(y_ + size * plane * outputs, T)
+            for i in range(inputs):
+                x[i] = T(0)
+            for line in range(OD * OH):
+                od, oh = line // OH, line % OH
+                share = p[d0 + 2 * OD + od] * p[h0 + 2 * OH + oh]
+                for w in range(W):
+                    spread[w] = T(0)
+                for ow in range(OW):
+                    value = y[line * OW + ow] / T(share * p[w0 + 2 * OW + ow])
+                    for w in range(p[w0 + ow], p[w0 + OW + ow]):
+                        spread[w] += value
+                for d in range(p[d0 + od], p[d0 + OD + od]):
+                    for h in range(p[h0 + oh], p[h0 + OH + oh]):
+                        for w in range(0, W, LANES):
+                            at, inside = (d * H + h) * W + w, head(T, W - w)
+                            value = load_masked(x, at, inside, splat(T(0))) + load(spread, w)
+                            store_masked(x, at, value, inside)
+
+    return body, "iiiiii"
 
 
 # ------------------------------------------------------------------------------------- launchers
@@ -158,6 +192,11 @@ def _plan(size: Triple, step: Triple, tables: Sequence[Table]) -> np.ndarray:
     return np.array([*size, *out, *step, *flat], np.int64)
 
 
+def _row_plan(dtype: str, window: Window, *addresses: int) -> np.ndarray:
+    geometry = [*window.size, *window.kernel, *window.out, *window.stride, *window.before]
+    return np.array([*geometry, rows.row_length(dtype, window), *addresses], np.int64)
+
+
 def _share(planes: int, inputs: int, outputs: int) -> tuple[int, int, bool]:
     """(tasks, planes of a task, whether the work is too small for threads)."""
     per_task = max(1, TASK // (inputs + outputs))
@@ -165,29 +204,45 @@ def _share(planes: int, inputs: int, outputs: int) -> tuple[int, int, bool]:
 
 
 def max_pool(
-    dtype: str, planes: int, size: Triple, step: Triple, tables: Sequence[Table], indexed: bool
-) -> Launch:
-    """Prepare ``launch(x, out, [index])``: ``tables`` are (first, end) of each dimension's windows."""
-    plan = _plan(size, step, tables)
+    dtype: str,
+    planes: int,
+    size: Triple,
+    tables: Sequence[Table],
+    window: Window | None,
+    indexed: bool,
+) -> tuple[Launch, int]:
+    """Prepare ``launch(x, out, [index], [scratch])``; gives ``(launch, scratch_bytes)``.
+
+    ``tables`` are (first, end) of each dimension's windows; ``window`` is None if they are not alike.
+    """
     outputs = math.prod(len(t[0]) for t in tables)
     tasks, per_task, small = _share(planes, math.prod(size), outputs)
-    function, address = max_windows.build(dtype, indexed), plan.ctypes.data
+    if window is not None and rows.suits(window):
+        plan = _row_plan(dtype, window)
+        function = rows.max_rows.build(dtype, indexed, window.stride[2])
+        scratch_bytes = tasks * 2 * rows.row_length(dtype, window) * np.dtype(dtype).itemsize
+    else:
+        plan = _plan(size, window.dilation if window else (1, 1, 1), tables)
+        function, scratch_bytes = max_windows.build(dtype, indexed), 0
+    address = plan.ctypes.data
 
-    def launch(x: int, out: int, index: int = 0, keep: Any = plan) -> None:
+    def launch(x: int, out: int, *rest: int, keep: Any = plan) -> None:
         threads = 0 if small else jit.get_num_threads()
-        function(x, out, index, planes, per_task, address, tasks, threads)
+        index = rest[0] if indexed else 0
+        scratch = rest[-1:] if scratch_bytes else ()
+        function(x, out, index, *scratch, planes, per_task, address, tasks, threads)
 
-    return launch
+    return launch, scratch_bytes
 
 
-def pool_take(dtype: str, planes: int, inputs: int, outputs: int) -> Launch:
+def pool_take(dtype: str, planes: int, inputs: int, outputs: int) -> tuple[Launch, int]:
     """Prepare ``launch(x, index, out)``: the elements of each plane at ``index``."""
-    return _indexed(take.build(dtype), planes, inputs, outputs)
+    return _indexed(take.build(dtype), planes, inputs, outputs), 0
 
 
-def pool_put(dtype: str, planes: int, inputs: int, outputs: int) -> Launch:
+def pool_put(dtype: str, planes: int, inputs: int, outputs: int) -> tuple[Launch, int]:
     """Prepare ``launch(y, index, x)``: the adjoint of :func:`pool_take`."""
-    return _indexed(put.build(dtype), planes, inputs, outputs)
+    return _indexed(put.build(dtype), planes, inputs, outputs), 0
 
 
 def _indexed(function: Launch, planes: int, inputs: int, outputs: int) -> Launch:
@@ -200,27 +255,45 @@ def _indexed(function: Launch, planes: int, inputs: int, outputs: int) -> Launch
     return launch
 
 
-def avg_pool(dtype: str, planes: int, size: Triple, tables: Sequence[Table]) -> Launch:
-    """Prepare ``launch(x, y)``: ``tables`` are (first, end, divisor) of each dimension's windows."""
-    return _mean(dtype, planes, size, tables, False)
+def avg_pool(
+    dtype: str, planes: int, size: Triple, tables: Sequence[Table], window: Window | None
+) -> tuple[Launch, int]:
+    """Prepare ``launch(x, y, [scratch])``; gives ``(launch, scratch_bytes)``.
+
+    ``tables`` are (first, end, divisor) of each dimension's windows; ``window`` is None if they are
+    not alike.
+    """
+    outputs, W = math.prod(len(t[0]) for t in tables), lanes(dtype)
+    tasks, per_task, small = _share(planes, math.prod(size), outputs)
+    if window is None or not rows.suits(window):
+        plan, shares, scratch_bytes = _plan(size, (1, 1, 1), tables), [], 0
+        function = mean_windows.build(dtype)
+    else:
+        shares = [np.array(t[2], np.int64) for t in tables[:2]]
+        shares.append(np.array(tables[2][2] + (1,) * W, dtype))
+        plan = _row_plan(dtype, window, *(s.ctypes.data for s in shares))
+        function = rows.mean_rows.build(dtype, window.stride[2])
+        scratch_bytes = tasks * rows.row_length(dtype, window) * np.dtype(dtype).itemsize
+    address = plan.ctypes.data
+
+    def launch(x: int, y: int, *scratch: int, keep: Any = (plan, shares)) -> None:
+        threads = 0 if small else jit.get_num_threads()
+        function(x, y, *scratch, planes, per_task, address, tasks, threads)
+
+    return launch, scratch_bytes
 
 
-def avg_pool_input(dtype: str, planes: int, size: Triple, tables: Sequence[Table]) -> Launch:
-    """Prepare ``launch(y, x)``: the adjoint of :func:`avg_pool`."""
-    return _mean(dtype, planes, size, tables, True)
-
-
-def _mean(
-    dtype: str, planes: int, size: Triple, tables: Sequence[Table], adjoint: bool
-) -> Launch:
+def avg_pool_input(
+    dtype: str, planes: int, size: Triple, tables: Sequence[Table]
+) -> tuple[Launch, int]:
+    """Prepare ``launch(y, x, scratch)``, the adjoint of :func:`avg_pool`."""
     plan = _plan(size, (1, 1, 1), tables)
     outputs = math.prod(len(t[0]) for t in tables)
     tasks, per_task, small = _share(planes, math.prod(size), outputs)
-    function, address = mean_windows.build(dtype, adjoint), plan.ctypes.data
+    function, address = spread_windows.build(dtype), plan.ctypes.data
 
-    def launch(first: int, second: int, keep: Any = plan) -> None:
+    def launch(y: int, x: int, scratch: int, keep: Any = plan) -> None:
         threads = 0 if small else jit.get_num_threads()
-        x, y = (second, first) if adjoint else (first, second)
-        function(x, y, planes, per_task, address, tasks, threads)
+        function(y, x, scratch, planes, per_task, address, tasks, threads)
 
-    return launch
+    return launch, tasks * (size[2] + lanes(dtype)) * np.dtype(dtype).itemsize

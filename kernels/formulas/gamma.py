@@ -114,7 +114,8 @@ def _lgamma_double(x):  # type: ignore[no-untyped-def]
     result = select(far, stirling, near)
     mirror = log(np.float64(math.pi) / (a * fabs(sin_pi(x)))) - result
     result = select(negative, mirror, result)
-    return select(fabs(x) < np.float64(math.inf), result, x * x)
+    pole = negative & (x == rint(x))
+    return select(pole | (x == np.float64(math.inf)), np.float64(math.inf), result)
 
 
 @inline
@@ -126,7 +127,7 @@ def _lgamma_single(x):  # type: ignore[no-untyped-def]
 def lgamma(x):  # type: ignore[no-untyped-def]
     """log |gamma(x)|, infinite at 0 and the negative integers.
 
-    Error: 0.51 ulp in float32, 2.2 in float64 of x > 0.
+    Error: 0.51 ulp in float32, 2.5 in float64 of x > 0.
     """
 
 

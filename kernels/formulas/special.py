@@ -286,14 +286,14 @@ def erfc_grad(x):  # type: ignore[no-untyped-def]
 
 @inline
 def _erfinv_double(x):  # type: ignore[no-untyped-def]
-    """A polynomial guess, then a Taylor step of third order from erf or, above 1/2, erfc."""
-    one, half = np.float64(1), np.float64(0.5)
+    """A polynomial guess, then a Taylor step of third order from erf or, above 0.52, erfc."""
+    one = np.float64(1)
     a = fabs(x)
     w = -log((one - a) * (one + a))
     middle = polynomial(w - np.float64(2.5), (_ERFINV_GUESS, _ERFINV_GUESS))
     tail = polynomial(sqrt(w) - np.float64(4), (_ERFINV_GUESS_TAIL, _ERFINV_GUESS_TAIL))
     guess = a * select(w < np.float64(5), middle, tail)
-    small = a < half
+    small = a < np.float64(0.52)  # erf(0.5)
     beyond = (one - a) - _erfc_far(clamp(guess, np.float64(0.4), np.float64(28)))
     excess = select(small, _erf_near(guess) - a, beyond)
     slope = np.float64(math.sqrt(math.pi) / 2) * exp_within(guess * guess)

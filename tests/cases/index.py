@@ -115,7 +115,9 @@ SELECT = [
     Case("put-add", lambda t, x, i, s: x.put(i, s, True), (ROWS, ints(3, 3, 0), Arg((3,)))),
     Case("take_along_dim", lambda t, x, i: x.take_along_dim(i, 1), (X, below(5, 1, 3, 6))),
     Case(
-        "take_along_dim-flat", lambda t, x, i: x.take_along_dim(i), (X, below(120, 2, 3)),
+        "take_along_dim-flat",
+        lambda t, x, i: x.take_along_dim(i),
+        (X, below(120, 2, 3)),
         strided=False,  # PyTorch cannot flatten such strides there
     ),
     Case("gather-first", lambda t, x, i: x.gather(0, i), (ROWS, below(11, 17, 13)), WIDTHS),
@@ -223,4 +225,14 @@ MATRIX = [
     Case("trace", lambda t, x: x.trace(), (Arg((4, 7)),)),
 ]
 
-CASES = [*GETITEM, *SETITEM, *SELECT, *SCATTER, *SCATTER_REDUCE, *SLICES, *MASKED, *COUNTING, *MATRIX]
+CASES = [
+    *GETITEM,
+    *SETITEM,
+    *SELECT,
+    *SCATTER,
+    *SCATTER_REDUCE,
+    *SLICES,
+    *MASKED,
+    *COUNTING,
+    *MATRIX,
+]

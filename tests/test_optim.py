@@ -1,0 +1,276 @@
+"""Optimizers against PyTorch's, twenty steps each, and their state."""
+
+from __future__ import annotations
+
+import copy
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import tilegrad
+from tilegrad import optim
+from tilegrad.kernels.cpu.optim import CHUNK, cut
+from tilegrad.kernels.updates import UPDATES
+
+OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True, "maximize": True}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.3}),
+    ("Adam", {}),
+    ("Adam", {"weight_decay": 0.1, "amsgrad": True}),
+    ("AdamW", {"lr": 0.01, "weight_decay": 0.1}),
+    ("AdamW", {"amsgrad": True, "maximize": True}),
+    ("RMSprop", {"weight_decay": 0.1}),
+    ("RMSprop", {"centered": True}),
+    ("RMSprop", {"momentum": 0.9}),
+    ("RMSprop", {"centered": True, "momentum": 0.9, "maximize": True}),
+    ("Adagrad", {"lr_decay": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.2}),
+    ("Adadelta", {"weight_decay": 0.1}),
+    ("Adamax", {"weight_decay": 0.1}),
+    ("NAdam", {"weight_decay": 0.1}),
+    ("NAdam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("RAdam", {"weight_decay": 0.1}),
+    ("RAdam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
+]
+_IDS = ["-".join([n, *(f"{k}={v}" for k, v in how.items())]) for n, how in OPTIMIZERS]
+SHAPES = ((3, 5), (7,), (), (0,), (130, 131))
+
+
+def _steps(count: int, dtype: str, name: str, how: dict[str, Any], rng: np.random.Generator) -> Any:
+    """Both libraries' parameters and optimizers after ``count`` steps on the same gradients."""
+    start = [np.asarray(rng.standard_normal(s).astype(dtype)) for s in SHAPES]
+    ours = [tilegrad.from_numpy(a.copy()).requires_grad_() for a in start]
+    theirs = [torch.from_numpy(a.copy()).requires_grad_() for a in start]
+    mine = getattr(optim, name)(ours, **how)
+    other = getattr(torch.optim, name)(theirs, **how)
+    _more(count, dtype, (ours, mine), (theirs, other), rng)
+    return (ours, mine), (theirs, other)
+
+
+def _more(count: int, dtype: str, mine: Any, other: Any, rng: np.random.Generator) -> None:
+    for _ in range(count):
+        for x, y in zip(mine[0], other[0], strict=True):
+            grad = np.asarray(rng.standard_normal(tuple(x.shape)).astype(dtype))
+            x.grad, y.grad = tilegrad.from_numpy(grad.copy()), torch.from_numpy(grad.copy())
+        mine[1].step()
+        other[1].step()
+
+
+def _same(mine: Any, other: Any, dtype: str) -> None:
+    unit = float(np.finfo(dtype).eps)
+    for x, y in zip(mine[0], other[0], strict=True):
+        # products and sums rounded once (fma) here, twice there: a few units over 20 steps
+        np.testing.assert_allclose(
+            x.detach().numpy(), y.detach().numpy(), rtol=40 * unit, atol=40 * unit
+        )
+    have, want = mine[1].state_dict()["state"], other[1].state_dict()["state"]
+    assert {k: set(v) for k, v in have.items()} == {k: set(v) for k, v in want.items()}
+    for index, entries in have.items():
+        for name, value in entries.items():
+            np.testing.assert_allclose(
+                value.numpy(), want[index][name].numpy(), rtol=60 * unit, atol=60 * unit
+            )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "how"), OPTIMIZERS, ids=_IDS)
+def test_twenty_steps(name: str, how: dict[str, Any], dtype: str, rng: np.random.Generator) -> None:
+    mine, other = _steps(20, dtype, name, how, rng)
+    _same(mine, other, dtype)
+
+
+# without NAdam, whose mu_product PyTorch widens to float64 when it is loaded
+@pytest.mark.parametrize(("name", "how"), OPTIMIZERS[1:16:3], ids=_IDS[1:16:3])
+def test_goes_on_from_a_state_dict(
+    name: str, how: dict[str, Any], rng: np.random.Generator
+) -> None:
+    """A new optimizer with the state of the old one, or with that of PyTorch's."""
+    mine, other = _steps(5, "float64", name, how, rng)
+    theirs = other[1].state_dict()
+    imported = {
+        k: {n: tilegrad.from_numpy(np.array(v.numpy())) for n, v in entries.items()}
+        for k, entries in theirs["state"].items()
+    }
+    for state in (mine[1].state_dict(), {**theirs, "state": imported}):
+        twins = [p.detach().clone().requires_grad_() for p in mine[0]]
+        copied = getattr(optim, name)(twins, **how)
+        copied.load_state_dict(state)
+        leaves = [q.detach().clone().requires_grad_() for q in other[0]]
+        reference = getattr(torch.optim, name)(leaves, **how)
+        reference.load_state_dict(copy.deepcopy(theirs))  # it would share the tensors
+        _more(5, "float64", (twins, copied), (leaves, reference), rng)
+        _same((twins, copied), (leaves, reference), "float64")
+
+
+def test_steps_do_not_depend_on_threads(rng: np.random.Generator) -> None:
+    start = [rng.standard_normal(n).astype(np.float32) for n in (100_003, 5, 40_000)]
+    grads = [rng.standard_normal(a.shape).astype(np.float32) for a in start]
+    before = tilegrad.get_num_threads()
+    found = []
+    for count in (1, 2):
+        tilegrad.set_num_threads(count)
+        params = [tilegrad.from_numpy(a.copy()).requires_grad_() for a in start]
+        optimizer = optim.AdamW(params, lr=0.1)
+        for _ in range(3):
+            for p, g in zip(params, grads, strict=True):
+                p.grad = tilegrad.from_numpy(g)
+            optimizer.step()
+        found.append([p.detach().numpy() for p in params])
+    tilegrad.set_num_threads(before)
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(
+    "sizes", [(), (0, 0), (1,), (CHUNK,), (CHUNK + 1,), (5, 10**6, 3, 0, 70_001), (7,) * 5000]
+)
+def test_cut_covers_every_element_once(sizes: tuple[int, ...]) -> None:
+    spans, starts = cut(sizes)
+    seen: dict[int, int] = dict.fromkeys(range(len(sizes)), 0)
+    for row, begin, count in spans:
+        assert begin == seen[row] and count > 0
+        seen[row] += count
+    assert seen == dict(enumerate(sizes))
+    assert starts[0] == 0 and starts[-1] == len(spans)
+    work = [sum(spans[a:b, 2]) for a, b in pairwise(starts)]
+    assert max(work, default=0) <= max(CHUNK, -(-sum(sizes) // 64) + 16)
+
+
+def test_rules_name_what_they_keep() -> None:
+    for name, update in UPDATES.items():
+        assert bool(update.scalars) == (update.advance is not None), name
+        assert update.prepared > 0 and update.hypers[0] == "lr", name
+
+
+# ----------------------------------------------------------------------------------- parameters
+
+
+def _leaf(values: Any = (1.0, 2.0)) -> Any:
+    return tilegrad.tensor(values).requires_grad_()
+
+
+def test_strided_and_mixed_parameters_move_alike() -> None:
+    """A transposed parameter, one with gaps, an odd gradient, two dtypes in one group."""
+    base = tilegrad.arange(24.0).reshape(4, 6)
+    turned = base.clone().t().requires_grad_()
+    gappy = base.clone().narrow(1, 1, 3).detach().requires_grad_()
+    wide = base.to(tilegrad.float64).requires_grad_()
+    dense = [p.detach().clone().contiguous().requires_grad_() for p in (turned, gappy, wide)]
+    first, second = optim.Adam([turned, gappy, wide], 0.1), optim.Adam(dense, 0.1)
+    for _ in range(3):
+        for p, q in zip((turned, gappy, wide), dense, strict=True):
+            grad = (q.detach() * 0.5).contiguous()
+            p.grad = grad.t().contiguous().t() if p is wide else grad
+            q.grad = grad.clone()
+        first.step()
+        second.step()
+    for p, q in zip((turned, gappy, wide), dense, strict=True):
+        assert p.tolist() == q.tolist()
+
+
+def test_a_step_is_seen_by_the_graph() -> None:
+    x = _leaf()
+    y = (x * x).sum()
+    x.grad = tilegrad.ones(2)
+    optim.SGD([x], 0.1).step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
+
+
+def test_parameters_without_gradients_stay() -> None:
+    x, y = _leaf(), _leaf()
+    optimizer = optim.Adam([x, y], 0.1)
+    x.grad = tilegrad.ones(2)
+    optimizer.step()
+    assert y.tolist() == [1, 2] and x.tolist() != [1, 2]
+    assert list(optimizer.state_dict()["state"]) == [0]
+    optimizer.zero_grad(set_to_none=False)
+    assert x.grad.tolist() == [0, 0] and y.grad is None
+    optimizer.zero_grad()
+    assert x.grad is None
+
+
+def test_groups_have_options_of_their_own() -> None:
+    x, y, z = _leaf(), _leaf(), _leaf()
+    optimizer = optim.SGD([{"params": [x]}, {"params": y, "lr": 1.0}], lr=0.1)
+    optimizer.add_param_group({"params": [("z", z)], "lr": 2.0})
+    for p in (x, y, z):
+        p.grad = tilegrad.ones(2)
+    optimizer.step()
+    assert [p.tolist()[0] for p in (x, y, z)] == pytest.approx([0.9, 0.0, -1.0])
+    assert optimizer.param_groups[2]["param_names"] == ["z"]
+    packed = optimizer.state_dict()["param_groups"]
+    assert [g["params"] for g in packed] == [[0], [1], [2]]
+    assert "Parameter Group 2" in repr(optimizer) and "    lr: 2.0" in repr(optimizer)
+
+
+def test_closure_and_hooks() -> None:
+    x = _leaf()
+    optimizer = optim.SGD([x], 0.1)
+    calls: list[str] = []
+    optimizer.register_step_pre_hook(lambda o, args, kwargs: calls.append("before"))
+    handle = optimizer.register_step_post_hook(lambda o, args, kwargs: calls.append("after"))
+
+    def closure() -> Any:
+        optimizer.zero_grad()
+        loss = (x * x).sum()
+        loss.backward()
+        return loss
+
+    with tilegrad.no_grad():
+        assert optimizer.step(closure).item() == 5
+    assert x.tolist() == pytest.approx([0.8, 1.6])
+    handle.remove()
+    optimizer.step(closure)
+    assert calls == ["before", "after", "before"]
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (lambda o, x: o.SGD([x], -1.0), ValueError),
+        (lambda o, x: o.SGD([x], 0.1, momentum=-1.0), ValueError),
+        (lambda o, x: o.SGD([x], 0.1, nesterov=True), ValueError),
+        (lambda o, x: o.SGD(x, 0.1), TypeError),
+        (lambda o, x: o.SGD([], 0.1), ValueError),
+        (lambda o, x: o.SGD([x * 2], 0.1), ValueError),
+        (lambda o, x: o.SGD([3], 0.1), TypeError),
+        (lambda o, x: o.SGD([{"params": [x]}, {"params": [x]}], 0.1), ValueError),
+        (lambda o, x: o.SGD([{"params": {x}}], 0.1), TypeError),
+        (lambda o, x: o.SGD([x]).add_param_group([x]), TypeError),
+        (lambda o, x: o.Adam([x], betas=(1.0, 0.9)), ValueError),
+        (lambda o, x: o.Adam([x], betas=(0.9, -1.0)), ValueError),
+        (lambda o, x: o.Adam([x], eps=-1.0), ValueError),
+        (lambda o, x: o.AdamW([x], weight_decay=-1.0), ValueError),
+        (lambda o, x: o.RMSprop([x], alpha=-1.0), ValueError),
+        (lambda o, x: o.Adagrad([x], initial_accumulator_value=-1.0), ValueError),
+        (lambda o, x: o.Adagrad([x], lr_decay=-1.0), ValueError),
+        (lambda o, x: o.Adadelta([x], rho=2.0), ValueError),
+        (lambda o, x: o.NAdam([x], momentum_decay=-1.0), ValueError),
+        (lambda o, x: o.SGD([x]).load_state_dict({"state": {}, "param_groups": []}), ValueError),
+    ],
+)
+def test_refuses_what_pytorch_refuses(make: Any, kind: type) -> None:
+    for library, t in ((optim, tilegrad), (torch.optim, torch)):
+        with pytest.raises(kind):
+            make(library, t.tensor([1.0, 2.0]).requires_grad_())
+
+
+def test_an_optimizer_of_ones_own() -> None:
+    class Signs(optim.Optimizer):
+        def __init__(self, params: Any, lr: float):
+            super().__init__(params, {"lr": lr})
+
+        def update(self, group: dict[str, Any]) -> None:
+            for p in group["params"]:
+                p.sub_(p.grad.sign() * group["lr"])
+
+    x = _leaf()
+    x.grad = tilegrad.tensor([-3.0, math.pi])
+    Signs([x], 0.5).step()
+    assert x.tolist() == [1.5, 1.5]
