@@ -131,10 +131,7 @@ def record(
     node = Node(name, vjp, inputs, tuple([r._array.layout for r in results]), meta)
     if saves:
         node.save(
-            *[
-                inputs[s] if s >= 0 else SavedOutput(results[-1 - s]._array, -1 - s)
-                for s in saves
-            ]
+            *[inputs[s] if s >= 0 else SavedOutput(results[-1 - s]._array, -1 - s) for s in saves]
         )
     for index, result in enumerate(results):
         if result._array.layout.dtype.is_floating_point:
@@ -267,5 +264,3 @@ def apply_inplace(
             )
         rebase(target, node)
     return target
-
-

@@ -49,9 +49,16 @@ def set_printoptions(
     """
     if profile is not None:
         if profile not in _PROFILES:
-            raise ValueError(f"set_printoptions: profile must be one of {list(_PROFILES)}; got {profile!r}")
+            raise ValueError(
+                f"set_printoptions: profile must be one of {list(_PROFILES)}; got {profile!r}"
+            )
         vars(options).update(vars(_PROFILES[profile]))
-    given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
+    given = {
+        "precision": precision,
+        "threshold": threshold,
+        "edgeitems": edgeitems,
+        "linewidth": linewidth,
+    }
     vars(options).update({name: value for name, value in given.items() if value is not None})
     options.sci_mode = sci_mode
 
@@ -109,9 +116,7 @@ def _edges(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def _nested(
-    values: np.ndarray, indent: int, summarise: bool, format: Callable[[Any], str]
-) -> str:
+def _nested(values: np.ndarray, indent: int, summarise: bool, format: Callable[[Any], str]) -> str:
     if values.ndim == 0:
         return format(values.item())
     if values.ndim == 1:

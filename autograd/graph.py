@@ -133,9 +133,7 @@ class Node:
                     f"modified by an inplace operation: [{array.layout.describe()}] is at version "
                     f"{array.storage.version}; expected version {version} instead"
                 )
-            result.append(
-                _rebuild(self, value) if value.__class__ is SavedOutput else value
-            )
+            result.append(_rebuild(self, value) if value.__class__ is SavedOutput else value)
         return result
 
     def release(self) -> None:
@@ -240,12 +238,12 @@ class _Pass:
                 if gradients is None:
                     self._skip(node, pending, ready)
                     continue
-                for edge, grad in zip(node.edges, gradients, strict=True):
+                for edge, gradient in zip(node.edges, gradients, strict=True):
                     if edge is None:
                         continue
                     target, index = edge
-                    if grad is not None:
-                        self.deliver(target, index, grad)
+                    if gradient is not None:
+                        self.deliver(target, index, gradient)
                     if isinstance(target, Node):
                         pending[target] -= 1
                         if not pending[target] and target in self.buffers:
@@ -339,7 +337,9 @@ class _Pass:
                     self.captured[place] = grad
             if node not in self.leading:
                 return None
-        full = [zeros_of(o) if g is None else g for g, o in zip(gradients, node.outputs, strict=True)]
+        full = [
+            zeros_of(o) if g is None else g for g, o in zip(gradients, node.outputs, strict=True)
+        ]
         try:
             results: Sequence[Tensor | None] = node.vjp(node, *full)
         except RuntimeError as error:
@@ -401,16 +401,16 @@ def _leading_to(wanted: dict[tuple[int, int], int], nodes: set[Node]) -> set[Nod
     leading: set[Node] = set()
     for node in sorted(nodes, key=lambda n: n.sequence):  # inputs are older than what uses them
         for edge in node.edges:
-            if edge is not None and (
-                (id(edge[0]), edge[1]) in wanted or edge[0] in leading
-            ):
+            if edge is not None and ((id(edge[0]), edge[1]) in wanted or edge[0] in leading):
                 leading.add(node)
                 break
     return leading
 
 
 def _forward_line(node: Node) -> str:
-    lines = "".join(traceback.format_list(node.extras.trace or [] if node.extras is not None else []))
+    lines = "".join(
+        traceback.format_list(node.extras.trace or [] if node.extras is not None else [])
+    )
     return f"{node.name}: the forward call that made this node was\n{lines}"
 
 

@@ -42,9 +42,7 @@ def register(tensor: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Removab
     return handle
 
 
-def register_post_accumulate(
-    tensor: Tensor, hook: Callable[[Tensor], None]
-) -> RemovableHandle:
+def register_post_accumulate(tensor: Tensor, hook: Callable[[Tensor], None]) -> RemovableHandle:
     """Call ``hook(leaf)`` after its ``.grad`` was updated."""
     if not tensor.is_leaf:
         raise RuntimeError(

@@ -59,7 +59,7 @@ class _Switch:
         return wrapped  # type: ignore[return-value]
 
 
-class no_grad(_Switch):  # noqa: N801 - PyTorch's name
+class no_grad(_Switch):
     """Record nothing inside: results have ``requires_grad=False``."""
 
     def __new__(cls, function: Any = None) -> Any:
@@ -73,7 +73,7 @@ class no_grad(_Switch):  # noqa: N801 - PyTorch's name
         super().__init__(False)
 
 
-class enable_grad(_Switch):  # noqa: N801 - PyTorch's name
+class enable_grad(_Switch):
     """Record inside, also where the surrounding code does not."""
 
     def __new__(cls, function: Any = None) -> Any:
@@ -87,14 +87,14 @@ class enable_grad(_Switch):  # noqa: N801 - PyTorch's name
         super().__init__(True)
 
 
-class inference_mode(_Switch):  # noqa: N801 - PyTorch's name
+class inference_mode(_Switch):
     """As ``no_grad``; its results cannot enter a graph later either."""
 
     def __init__(self, mode: bool = True) -> None:
         super().__init__(not mode and state.grad, mode)
 
 
-class set_grad_enabled(_Switch):  # noqa: N801 - PyTorch's name
+class set_grad_enabled(_Switch):
     """Turn recording on or off, as a statement or as a context manager."""
 
     def __init__(self, mode: bool) -> None:
@@ -117,7 +117,7 @@ def is_inference_mode_enabled() -> bool:
     return state.inference
 
 
-class set_detect_anomaly:  # noqa: N801 - PyTorch's name
+class set_detect_anomaly:
     """Anomaly mode: remember the forward line of every node, and stop the backward pass at the
     first NaN, naming that line. A statement, or a context manager.
     """
@@ -134,7 +134,7 @@ class set_detect_anomaly:  # noqa: N801 - PyTorch's name
         _set_anomaly(self.before)
 
 
-class detect_anomaly:  # noqa: N801 - PyTorch's name
+class detect_anomaly:
     """``with detect_anomaly():`` runs the block in anomaly mode."""
 
     def __init__(self, check_nan: bool = True) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.rules import elementwise, pointwise
 from tilegrad.engine.ops.elementwise import OPS

@@ -6,40 +6,23 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from tilegrad.autograd import base, formatting
-from tilegrad.autograd import graph as graphs
+
+from tilegrad.autograd import base, formatting, graph as graphs
 from tilegrad.autograd.base import refresh, wrap
-from tilegrad.autograd.operators import ElementwiseMethods
+from tilegrad.autograd.families import FamilyMethods
 from tilegrad.autograd.rules import (
-    counting,
     creation,
     elementwise,
-    extrema,
-    index,
-    indexing,
-    masked,
-    moments,
-    movement,
     pointwise,
-    random,
-    rearrange,
-    reduce,
-    sampling,
-    scan,
     view,
 )
-from tilegrad.autograd.rules import matmul as products
-from tilegrad.autograd.rules import softmax as softmax_rules
-from tilegrad.autograd.rules import scatter as scattering
-from tilegrad.autograd.rules import sort as sorting
+from tilegrad.autograd.size import Size as Size, sizes
 from tilegrad.engine import array as arrays
-from tilegrad.engine.device import Device
-from tilegrad.engine.device import device as as_device
-from tilegrad.engine.dtype import DType
-from tilegrad.engine.dtype import dtype as as_dtype
+from tilegrad.engine.device import Device, device as as_device
+from tilegrad.engine.dtype import DType, dtype as as_dtype
 
 
-class Tensor(ElementwiseMethods):
+class Tensor(FamilyMethods):
     """A multi-dimensional array of one dtype on one device, which may record its history.
 
     Made by :func:`tilegrad.tensor`, :func:`tilegrad.zeros` and their kin, never called directly.
@@ -194,7 +177,9 @@ class Tensor(ElementwiseMethods):
                 f"got {self.dtype.name}"
             )
         if self._node is not None and not requires_grad:
-            raise RuntimeError("requires_grad_: you can only change requires_grad flags of leaf variables.")
+            raise RuntimeError(
+                "requires_grad_: you can only change requires_grad flags of leaf variables."
+            )
         self._tracked = requires_grad
         return self
 
@@ -212,7 +197,9 @@ class Tensor(ElementwiseMethods):
     def retain_grad(self) -> None:
         """Keep ``.grad`` of this non-leaf too."""
         if not self.requires_grad:
-            raise RuntimeError("retain_grad: can't retain_grad on Tensor that has requires_grad=False")
+            raise RuntimeError(
+                "retain_grad: can't retain_grad on Tensor that has requires_grad=False"
+            )
         if self._node is None:
             return
         from tilegrad.autograd.hooks import retain
@@ -374,183 +361,25 @@ class Tensor(ElementwiseMethods):
 
     def view(self, *shape: Any) -> Tensor:
         """The same memory in another shape."""
-        return view.view(self, _sizes(shape))
+        return view.view(self, sizes(shape))
 
     def reshape(self, *shape: Any) -> Tensor:
         """Another shape, as a view where possible."""
-        return view.reshape(self, _sizes(shape))
+        return view.reshape(self, sizes(shape))
 
     def permute(self, *dims: Any) -> Tensor:
         """The dimensions in another order."""
-        return view.permute(self, _sizes(dims))
+        return view.permute(self, sizes(dims))
 
-    def expand(self, *sizes: Any) -> Tensor:
+    def expand(self, *shape: Any) -> Tensor:
         """Size-1 dimensions repeated, without a copy."""
-        return view.expand(self, _sizes(sizes))
+        return view.expand(self, sizes(shape))
 
     def t(self) -> Tensor:
         """The transpose of a matrix."""
         if self.ndim > 2:
             raise RuntimeError(f"t: expects a tensor with <= 2 dimensions; got {self.ndim}")
         return view.transpose(self, 0, 1) if self.ndim == 2 else self
-
-    # -------------------------------------------------------------------------------- reductions
-
-    sum = reduce.sum
-    sum_to_size = reduce.sum_to_size
-    mean = reduce.mean
-    prod = reduce.prod
-    nansum = reduce.nansum
-    nanmean = reduce.nanmean
-    any = reduce.any
-    all = reduce.all
-    count_nonzero = reduce.count_nonzero
-    max = extrema.max
-    min = extrema.min
-    amax = extrema.amax
-    amin = extrema.amin
-    aminmax = extrema.aminmax
-    argmax = extrema.argmax
-    argmin = extrema.argmin
-    var = moments.var
-    std = moments.std
-    norm = moments.norm
-    logsumexp = moments.logsumexp
-    cumsum = scan.cumsum
-    cumprod = scan.cumprod
-    cummax = scan.cummax
-    cummin = scan.cummin
-    logcumsumexp = scan.logcumsumexp
-
-    # ------------------------------------------------------------------------------------ matmul
-
-    matmul = __matmul__ = products.matmul
-
-    def __rmatmul__(self, other: Any) -> Tensor:
-        return products.matmul(other, self)
-
-    mm, bmm, mv = products.mm, products.bmm, products.mv
-    dot, outer = products.dot, products.outer
-    addmm, addmv, baddbmm = products.addmm, products.addmv, products.baddbmm
-
-    # ----------------------------------------------------------------------------- softmax, norms
-
-    softmax = softmax_rules.softmax
-    log_softmax = softmax_rules.log_softmax
-
-    # --------------------------------------------------------------- indexing, joining, sorting
-
-    __getitem__ = indexing.getitem
-    __setitem__ = indexing.setitem
-    index_put = index.index_put
-    index_put_ = index.index_put_
-    index_select = index.index_select
-    index_add = index.index_add
-    index_add_ = index.index_add_
-    index_copy = index.index_copy
-    index_copy_ = index.index_copy_
-    index_fill = index.index_fill
-    index_fill_ = index.index_fill_
-    put = index.put
-    take = index.take
-    take_along_dim = scattering.take_along_dim
-    gather = scattering.gather
-    scatter = scattering.scatter
-    scatter_ = scattering.scatter_
-    scatter_add = scattering.scatter_add
-    scatter_add_ = scattering.scatter_add_
-    scatter_reduce = scattering.scatter_reduce
-    scatter_reduce_ = scattering.scatter_reduce_
-    masked_fill = masked.masked_fill
-    masked_fill_ = masked.masked_fill_
-    masked_select = masked.masked_select
-    masked_scatter = masked.masked_scatter
-    masked_scatter_ = masked.masked_scatter_
-    nonzero = masked.nonzero
-    argwhere = masked.argwhere
-    tril = masked.tril
-    tril_ = masked.tril_
-    triu = masked.triu
-    triu_ = masked.triu_
-    diag = masked.diag
-    diag_embed = masked.diag_embed
-    trace = masked.trace
-    bincount = counting.bincount
-    unique = counting.unique
-    unique_consecutive = counting.unique_consecutive
-
-    def where(self, condition: Tensor, other: Any) -> Tensor:
-        """This tensor where ``condition`` holds, else ``other``."""
-        result: Tensor = masked.where(condition, self, other)
-        return result
-
-    broadcast_to = rearrange.broadcast_to
-    chunk = rearrange.chunk
-    flatten = rearrange.flatten
-
-    def flip(self, *dims: Any) -> Tensor:
-        """The order of elements along ``dims`` reversed."""
-        return movement.flip(self, _sizes(dims))
-
-    fliplr = movement.fliplr
-    flipud = movement.flipud
-    movedim = moveaxis = rearrange.movedim
-    argsort = sorting.argsort
-    kthvalue = sorting.kthvalue
-    median = sorting.median
-    mode = sorting.mode
-    msort = sorting.msort
-    nanmedian = sorting.nanmedian
-    ravel = rearrange.ravel
-    repeat = movement.repeat
-    repeat_interleave = movement.repeat_interleave
-    roll = movement.roll
-    rot90 = movement.rot90
-    split = rearrange.split
-    hsplit = rearrange.hsplit
-    vsplit = rearrange.vsplit
-    dsplit = rearrange.dsplit
-    tensor_split = rearrange.tensor_split
-    sort = sorting.sort
-    tile = movement.tile
-    topk = sorting.topk
-    unbind = rearrange.unbind
-    unflatten = rearrange.unflatten
-
-    # ------------------------------------------------------------------------------------ random
-
-    bernoulli = random.bernoulli
-    bernoulli_ = random.bernoulli_
-    exponential_ = random.exponential_
-    multinomial = sampling.multinomial
-    normal_ = random.normal_
-    random_ = random.random_
-    uniform_ = random.uniform_
-
-
-def _sizes(given: tuple[Any, ...]) -> tuple[int, ...]:
-    """Sizes given one by one or as one sequence."""
-    if len(given) == 1 and not isinstance(given[0], int):
-        first = given[0]
-        given = tuple(first) if isinstance(first, (tuple, list, range)) else given
-    return tuple(int(s) for s in given)
-
-
-class Size(tuple):  # type: ignore[type-arg]
-    """A shape: a tuple of ints that can count elements."""
-
-    __slots__ = ()
-
-    def numel(self) -> int:
-        """Product of the sizes."""
-        count = 1
-        for size in self:
-            count *= size
-        return count
-
-    def __repr__(self) -> str:
-        return f"tilegrad.Size({list(self)})"
-
 
 
 base.set_tensor_class(Tensor)

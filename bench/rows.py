@@ -78,9 +78,31 @@ def _elementwise() -> list[Row]:
             for k, (c, f) in unary.items()
         ]
         rows += [
-            Row("elementwise", f"add-{n:.0e}", lambda t, x, y: x + y, ((n,), (n,)), np.add, bytes=12 * n),
-            Row("elementwise", f"mul-scalar-{n:.0e}", lambda t, x: x * 1.5, ((n,),), lambda x: x * np.float32(1.5), bytes=8 * n),
-            Row("elementwise", f"log-{n:.0e}", lambda t, x: t.log(x), ((n,),), np.log, bytes=8 * n, low=0.1),
+            Row(
+                "elementwise",
+                f"add-{n:.0e}",
+                lambda t, x, y: x + y,
+                ((n,), (n,)),
+                np.add,
+                bytes=12 * n,
+            ),
+            Row(
+                "elementwise",
+                f"mul-scalar-{n:.0e}",
+                lambda t, x: x * 1.5,
+                ((n,),),
+                lambda x: x * np.float32(1.5),
+                bytes=8 * n,
+            ),
+            Row(
+                "elementwise",
+                f"log-{n:.0e}",
+                lambda t, x: t.log(x),
+                ((n,),),
+                np.log,
+                bytes=8 * n,
+                low=0.1,
+            ),
         ]
     rows += [
         Row("elementwise", "add-row", lambda t, x, y: x + y, ((1024, 1024), (1024,)), np.add, bytes=8 << 20),
@@ -142,7 +164,12 @@ def _convolution() -> list[Row]:
                 )
             )
     rows.append(
-        Row("convolution", "max-pool", lambda t, x: t.nn.functional.max_pool2d(x, 2), ((32, 64, 32, 32),))
+        Row(
+            "convolution",
+            "max-pool",
+            lambda t, x: t.nn.functional.max_pool2d(x, 2),
+            ((32, 64, 32, 32),),
+        )
     )
     return rows
 

@@ -42,7 +42,10 @@ def _curves(axes: Any, history: list[dict[str, Any]], what: str, title: str) -> 
 
     epochs = [record["epoch"] for record in history]
     scale = 100 if what == "accuracy" else 1
-    for part, label, colour in (("train", "training (distorted images)", _BLUE), ("test", "held out", _ORANGE)):
+    for part, label, colour in (
+        ("train", "training (distorted images)", _BLUE),
+        ("test", "held out", _ORANGE),
+    ):
         values = [record[f"{part}_{what}"] * scale for record in history]
         axes.plot(epochs, values, color=colour, label=label, marker="o", markersize=4)
     axes.set_title(title)

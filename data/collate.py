@@ -17,8 +17,7 @@ import numpy as np
 from tilegrad.autograd.base import wrap
 from tilegrad.autograd.rules.creation import as_tensor, tensor
 from tilegrad.autograd.tensor import Tensor
-from tilegrad.engine import array as arrays
-from tilegrad.engine import dtype as dt
+from tilegrad.engine import array as arrays, dtype as dt
 
 
 def default_collate(batch: Sequence[Any]) -> Any:

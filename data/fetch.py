@@ -10,7 +10,7 @@ import numpy as np
 
 from tilegrad.autograd.rules.creation import from_numpy
 from tilegrad.autograd.tensor import Tensor
-from tilegrad.data.collate import default_collate
+from tilegrad.data.collate import default_collate, default_convert
 from tilegrad.data.dataset import IterableDataset, Subset, TensorDataset
 from tilegrad.data.seeding import mix, seed_all
 from tilegrad.engine import array as arrays
@@ -31,7 +31,8 @@ class MapFetcher:
         self.collate_fn = collate_fn
         self.batched = batched
         self.seed = seed
-        self.plain = _is_plain(dataset)
+        # nothing in it is random: no generator needs a seed
+        self.plain = _is_plain(dataset) and collate_fn in (default_collate, default_convert)
 
     def fetch(self, indices: Any, start: int) -> Any:
         """The samples at ``indices``, the first of which is the ``start``-th of the epoch."""
@@ -48,7 +49,7 @@ class MapFetcher:
         return self.collate_fn(samples)
 
     def _sample(self, index: Any, place: int) -> Any:
-        if not self.plain:  # rows of tensors: nothing random to seed
+        if not self.plain:
             seed_all(mix(self.seed, place))
         return self.dataset[index]
 

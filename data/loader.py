@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 from tilegrad.data.collate import default_collate, default_convert
@@ -185,13 +186,14 @@ class _InProcess:
                 seed,
                 0,
             )
+        self._seeds = not getattr(self._fetcher, "plain", False)
 
     def __iter__(self) -> _InProcess:
         return self
 
     def __next__(self) -> Any:
         indices, start = next(self._requests)
-        with generators_kept():
+        with generators_kept() if self._seeds else nullcontext():
             return self._fetcher.fetch(indices, start)
 
 

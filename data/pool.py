@@ -9,6 +9,7 @@ import time
 import weakref
 from collections import deque
 from multiprocessing import forkserver
+from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
 from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any
@@ -224,7 +225,7 @@ class WorkerPool:
             self._raise_dead(peer)
 
     def _raise_dead(self, peer: _Peer) -> None:
-        peer.process.join(GRACE)
+        wait([p.process.sentinel for p in self.peers], GRACE)  # a closed pipe precedes the end
         dead = [p for p in self.peers if not p.process.is_alive()]
         pids = ", ".join(str(p.process.pid) for p in dead or [peer])
         codes = ", ".join(str(p.process.exitcode) for p in dead)
@@ -234,7 +235,8 @@ class WorkerPool:
                 " before it was ready: a program that uses workers must start them below "
                 "`if __name__ == '__main__':`"
             )
-        self.close()
+        self._finalizer.detach()
+        _shut_down(self.peers, os.getpid(), GRACE / 10)  # the news should not wait for the others
         raise RuntimeError(f"DataLoader worker (pid(s) {pids}) exited unexpectedly{hint}")
 
     def close(self) -> None:
@@ -242,12 +244,12 @@ class WorkerPool:
         self._finalizer()
 
 
-def _shut_down(peers: list[_Peer], owner: int) -> None:
+def _shut_down(peers: list[_Peer], owner: int, grace: float = GRACE) -> None:
     if os.getpid() != owner:  # a forked child must leave its parent's workers alone
         return
     for peer in peers:
         peer.conn.close()
-    deadline = time.monotonic() + GRACE
+    deadline = time.monotonic() + grace
     for peer in peers:
         process = peer.process
         process.join(max(0.0, deadline - time.monotonic()))

@@ -19,7 +19,7 @@ import numpy as np
 
 from tilegrad.autograd.base import wrap
 from tilegrad.autograd.tensor import Tensor
-from tilegrad.data import safetensors
+from tilegrad.data import container
 from tilegrad.engine import array as arrays
 from tilegrad.engine.device import device as as_device
 
@@ -62,10 +62,10 @@ def save(obj: Any, f: Target, *, metadata: Mapping[str, str] | None = None) -> N
         kept |= {STRUCTURE: structure, VERSION: "1"}
     hosts = {name: _host(t) for name, t in tensors.items()}
     if hasattr(f, "write"):
-        safetensors.write(f, hosts, kept)
+        container.write(f, hosts, kept)
         return
     with _replacing(Path(f)) as file:
-        safetensors.write(file, hosts, kept)
+        container.write(file, hosts, kept)
 
 
 def load(f: Target, map_location: Any = None) -> Any:
@@ -82,20 +82,17 @@ def load(f: Target, map_location: Any = None) -> Any:
         RuntimeError: it is not a valid safetensors file, or its structure is damaged.
     """
     where = as_device(map_location)
-    with _reading(f) as (file, name):
-        header = safetensors.read_header(file, name)
-        tensors = {
-            key: wrap(entry.read(file, name)).to(where) for key, entry in header.entries.items()
-        }
-    text = header.metadata.get(STRUCTURE)
+    found, metadata = container.read(f)
+    tensors = {key: wrap(array).to(where) for key, array in found.items()}
+    text = metadata.get(STRUCTURE)
     if text is None:
         return tensors
-    if header.metadata.get(VERSION) != "1":
+    name = container.name_of(f)
+    if metadata.get(VERSION) != "1":
         raise RuntimeError(
-            f"load: {name}: this version reads structure version 1; "
-            f"got {header.metadata.get(VERSION)!r}"
+            f"load: {name}: this version reads structure version 1; got {metadata.get(VERSION)!r}"
         )
-    return _decode(safetensors.parse_json(text, name), tensors, name, 0)
+    return _decode(_from_json(text, name), tensors, name, 0)
 
 
 def load_metadata(f: Target) -> dict[str, str]:
@@ -104,9 +101,8 @@ def load_metadata(f: Target) -> dict[str, str]:
     Raises:
         FileNotFoundError, OSError, RuntimeError: as :func:`load`.
     """
-    with _reading(f) as (file, name):
-        header = safetensors.read_header(file, name)
-    return {k: v for k, v in header.metadata.items() if k not in (STRUCTURE, VERSION)}
+    metadata = container.read_metadata(f)
+    return {k: v for k, v in metadata.items() if k not in (STRUCTURE, VERSION)}
 
 
 # ------------------------------------------------------------------------------------ structure
@@ -114,7 +110,7 @@ def load_metadata(f: Target) -> dict[str, str]:
 
 def _is_flat(obj: Any) -> bool:
     return isinstance(obj, Mapping) and all(
-        isinstance(k, str) and k != safetensors.METADATA and isinstance(v, Tensor)
+        isinstance(k, str) and k != container.METADATA and isinstance(v, Tensor)
         for k, v in obj.items()
     )
 
@@ -131,11 +127,11 @@ class _Encoder:
         self.names: dict[tuple[int, int], str] = {}
 
     def flat(self, obj: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
-        """Every tensor under its own key; a structure only to tell which ones are the same."""
+        """Every tensor under its own key; a structure only for their order and which are the same."""
         first = {}
         for name, t in obj.items():
             first[name] = self.names.setdefault(_identity(t), name) if t.numel() else name
-        if all(name == same for name, same in first.items()):
+        if all(name == same for name, same in first.items()) and list(obj) == sorted(obj):
             return dict(obj), ""
         return dict(obj), _to_json({"dict": [[k, {"tensor": same}] for k, same in first.items()]})
 
@@ -176,7 +172,7 @@ class _Encoder:
             return known
         name = wanted = path or "tensor"
         number = 1
-        while name in self.tensors or name == safetensors.METADATA:
+        while name in self.tensors or name == container.METADATA:
             number += 1
             name = f"{wanted}#{number}"
         self.tensors[name] = t
@@ -186,6 +182,13 @@ class _Encoder:
 
 def _to_json(node: Any) -> str:
     return json.dumps(node, separators=(",", ":"))
+
+
+def _from_json(text: str, name: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise RuntimeError(f"load: {name}: structure is not JSON") from None
 
 
 def _join(path: str, key: Any) -> str:
@@ -229,16 +232,6 @@ def _decode_item(item: Any, tensors: dict[str, Any], name: str, depth: int) -> t
 def _host(t: Tensor) -> np.ndarray:
     host = arrays.to_numpy(t.detach().cpu()._array)
     return host if host.flags.c_contiguous else np.ascontiguousarray(host)
-
-
-@contextmanager
-def _reading(f: Target) -> Any:
-    """The file, opened if need be, and its name for messages."""
-    if hasattr(f, "read"):
-        yield f, getattr(f, "name", "the file")
-        return
-    with open(f, "rb") as file:
-        yield file, os.fspath(f)
 
 
 @contextmanager

@@ -135,7 +135,7 @@ def can_cast(source: DType, target: DType) -> bool:
     return source.category <= target.category
 
 
-class finfo:  # noqa: N801 - PyTorch's name
+class finfo:
     """Limits of a floating-point dtype: ``eps``, ``max``, ``min``, ``tiny``, ``bits``."""
 
     def __init__(self, kind: DType | None = None):
@@ -150,11 +150,16 @@ class finfo:  # noqa: N801 - PyTorch's name
         self.resolution = float(info.resolution)
 
 
-class iinfo:  # noqa: N801 - PyTorch's name
+class iinfo:
     """Limits of an integer dtype: ``max``, ``min``, ``bits``."""
 
     def __init__(self, kind: DType):
         if kind.category != _INTEGER:
             raise TypeError(f"iinfo: dtype must be an integer type; got {kind}")
         info = np.iinfo(kind.numpy)
-        self.dtype, self.bits, self.max, self.min = kind.name, info.bits, int(info.max), int(info.min)
+        self.dtype, self.bits, self.max, self.min = (
+            kind.name,
+            info.bits,
+            int(info.max),
+            int(info.min),
+        )

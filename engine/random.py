@@ -15,8 +15,8 @@ import threading
 from typing import Any
 
 import numpy as np
-from tilegrad.engine.device import Device
-from tilegrad.engine.device import device as as_device
+
+from tilegrad.engine.device import Device, device as as_device
 
 
 class Generator:

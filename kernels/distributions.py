@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from tilegrad.kernels.formulas.primitives import cast, select, sqrt
 from tilegrad.kernels.formulas.transcendental import log
 from tilegrad.kernels.formulas.trigonometric import cos_pi, sin_pi

@@ -71,22 +71,10 @@ def truth(x, c):  # type: ignore[no-untyped-def]
 
 
 @inline
-def magnitude(x, c):  # type: ignore[no-untyped-def]
-    """|x|, exactly; ``c`` is zero."""
-    return select(x < c, c - x, x)
-
-
-@inline
 def squared(x, c):  # type: ignore[no-untyped-def]
     """(x - c)^2"""
     d = x - c
     return d * d
-
-
-@inline
-def number(x, c):  # type: ignore[no-untyped-def]
-    """x, or ``c`` in place of NaN."""
-    return select(x == x, x, c)
 
 
 @inline
@@ -179,13 +167,11 @@ def _table(*rows: Monoid) -> dict[str, Monoid]:
 
 MONOIDS = _table(
     Monoid("sum", itself, add, finish=quotient),
-    Monoid("nansum", number, add),
     Monoid("prod", itself, multiply, "1"),
     Monoid("amax", itself, larger, "low", accumulate="same"),
     Monoid("amin", itself, smaller, "high", accumulate="same"),
     Monoid("any", truth, either, "0", lanes=False, accumulate="uint8"),
     Monoid("all", truth, both, "1", lanes=False, accumulate="uint8"),
-    Monoid("norm1", magnitude, add),
     Monoid("norm2", squared, add, finish=root),
     Monoid("var", squared, add, finish=corrected, centred=True),
     Monoid("sum_exp", exponential, add, centred=True),

@@ -13,6 +13,7 @@ Source: Salmon, Moraes, Dror, Shaw, Parallel Random Numbers: As Easy as 1, 2, 3 
 from __future__ import annotations
 
 import numpy as np
+
 from tilegrad.kernels.function import inline
 
 # words are kept in 64 bits, so that a product of two has room; every constant has that type too

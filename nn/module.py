@@ -9,10 +9,8 @@ from typing import Any, TypeVar
 from tilegrad.autograd.graph import RemovableHandle
 from tilegrad.autograd.mode import no_grad
 from tilegrad.autograd.tensor import Tensor
-from tilegrad.engine.device import Device
-from tilegrad.engine.device import device as as_device
-from tilegrad.engine.dtype import DType, float32, float64
-from tilegrad.engine.dtype import dtype as as_dtype
+from tilegrad.engine.device import Device, device as as_device
+from tilegrad.engine.dtype import DType, dtype as as_dtype, float32, float64
 from tilegrad.nn import hooks, state
 from tilegrad.nn.hooks import Hook, Hooks
 from tilegrad.nn.parameter import Buffer, Parameter

@@ -11,11 +11,9 @@ from tilegrad.autograd.base import wrap
 from tilegrad.autograd.graph import RemovableHandle
 from tilegrad.autograd.mode import enable_grad, no_grad
 from tilegrad.autograd.tensor import Tensor
-from tilegrad.engine.array import empty_layout
-from tilegrad.engine.array import layout as make_layout
+from tilegrad.engine.array import empty_layout, layout as make_layout
 from tilegrad.engine.dtype import float32
-from tilegrad.engine.ops import elementwise
-from tilegrad.engine.ops import optim as ops
+from tilegrad.engine.ops import elementwise, optim as ops
 
 Group = dict[str, Any]
 

@@ -144,6 +144,10 @@ def lengths(batch):
     return [len(str(item)) for item in batch]
 
 
+def noisy(batch):
+    return [(rows[0].item(), random.random(), np.random.rand()) for rows in batch]
+
+
 class Ragged(Dataset):
     """Batches of very different sizes."""
 

@@ -118,7 +118,9 @@ def test_second_backward_names_the_op() -> None:
     x = leaf(3)
     y = (x * x).sum()
     y.backward()
-    with pytest.raises(RuntimeError, match="mul: Trying to backward through the graph a second time"):
+    with pytest.raises(
+        RuntimeError, match="mul: Trying to backward through the graph a second time"
+    ):
         y.backward()
 
 

@@ -138,11 +138,15 @@ def test_gradient(case: Case, rng: np.random.Generator) -> None:
             if want is None:
                 assert have is None or not have.numpy().any()
                 continue
-            assert have is not None and have.dtype.name == dtype
+            assert have is not None
+            assert have.dtype.name == arrays[position].dtype.name
             _check(have, want, dtype, case)
 
 
-@pytest.mark.parametrize("case", [c for (c,) in _GRADIENT], ids=_ids(_GRADIENT))
+_NUMERIC = [(c,) for (c,) in _GRADIENT if c.numeric]
+
+
+@pytest.mark.parametrize("case", [c for (c,) in _NUMERIC], ids=_ids(_NUMERIC))
 def test_gradcheck(case: Case, rng: np.random.Generator) -> None:
     tensors, _ = _leaves(case, rng, "float64")
     assert tilegrad.autograd.gradcheck(lambda *t: case.call(tilegrad, *t), tensors)

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tilegrad
 import torch
+
+import tilegrad
 
 DATA = [
     1, 1.5, True, [1, 2], [1, 2.0], [True, False], [True, 2], [[1, 2], [3, 4]], [], [[], []],

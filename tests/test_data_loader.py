@@ -12,9 +12,9 @@ import warnings
 
 import numpy as np
 import pytest
-from tests import data_sets as sets
 
 import tilegrad
+from tests import data_sets as sets
 from tilegrad import data
 from tilegrad.engine.random import default_generator
 
@@ -68,6 +68,17 @@ def test_spawn_context_gives_the_same():
     options = {"batch_size": 8, "shuffle": True}
     spawned = batches(sets.Noisy(), num_workers=1, multiprocessing_context="spawn", **options)
     assert spawned == batches(sets.Noisy(), **options)
+
+
+def test_a_random_collate_function_gives_the_same():
+    dataset = data.TensorDataset(tilegrad.arange(9))
+    alone = batches(dataset, batch_size=2, collate_fn=sets.noisy)
+    assert len({draw for batch in alone for _, draw, _ in batch}) == 9
+    assert batches(dataset, batch_size=2, collate_fn=sets.noisy, num_workers=2) == alone
+    plain = batches(dataset, batch_size=2, num_workers=2)
+    assert (
+        plain == batches(dataset, batch_size=2) == [[[0, 1]], [[2, 3]], [[4, 5]], [[6, 7]], [[8]]]
+    )
 
 
 def test_generators_of_the_main_process_are_left_alone():
@@ -205,8 +216,7 @@ def test_an_exception_keeps_its_type(what, kind, text, workers):
     loader = data.DataLoader(sets.Keyed(what), batch_size=2, num_workers=workers)
     seen = []
     with pytest.raises(kind, match=text) as caught:
-        for batch in loader:
-            seen.append(batch.tolist())
+        seen.extend(batch.tolist() for batch in loader)
     assert seen == [[0, 1], [2, 3]]
     if workers:
         message = str(caught.value)
@@ -248,7 +258,7 @@ def test_a_killed_worker_is_noticed_at_once():
     begin = time.monotonic()
     with pytest.raises(RuntimeError, match="exited unexpectedly"):
         next(iterator)
-    # far below the sleeping worker's minute; it gets one second to end by itself
+    # far below the sleeping worker's minute
     assert time.monotonic() - begin < 10
     with pytest.raises(StopIteration):
         next(iterator)

@@ -5,8 +5,7 @@ from collections import OrderedDict, namedtuple
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import tilegrad
 from tests import data_sets as sets

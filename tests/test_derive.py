@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tilegrad.kernels.cpu.jit import kernel, optimised_ir
 from tilegrad.kernels.cpu.memory import pointer

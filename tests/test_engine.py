@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tilegrad
@@ -135,6 +134,29 @@ def test_a_forked_child_computes() -> None:
     assert queue.get() == 2_000_000
 
 
+# --------------------------------------------------------------------------------------- modes
+
+
+def test_a_mode_sees_every_op_on_its_way() -> None:
+    from tilegrad.engine import dispatch
+
+    seen = []
+
+    def spy(op, arrays, params, metadata):
+        seen.append(op.name)
+        return op(*arrays, params=params, **metadata)
+
+    x = tilegrad.ones(2, 3, requires_grad=True)
+    with dispatch.mode(spy):
+        y = (x * 2).t()
+        y.add_(1.0)
+        y.softmax(0).sum().backward()
+    assert {"mul", "transpose", "add", "softmax", "sum"} <= set(seen)
+    seen.clear()
+    (x + 1).sum()
+    assert not seen
+
+
 # ------------------------------------------------------------------------------- kernel cache
 
 
@@ -201,7 +223,9 @@ def test_promotion_matches_pytorch(a: str, b: str) -> None:
     shapes = [((2,), (2,)), ((2,), ()), ((), (2,)), ((), ())]
     for left, right in shapes:
         ours = tilegrad.ones(left, dtype=a) + tilegrad.ones(right, dtype=b)
-        theirs = torch.ones(left, dtype=getattr(torch, a)) + torch.ones(right, dtype=getattr(torch, b))
+        theirs = torch.ones(left, dtype=getattr(torch, a)) + torch.ones(
+            right, dtype=getattr(torch, b)
+        )
         assert ours.dtype.name == str(theirs.dtype).split(".")[1]
     ours_name = tilegrad.promote_types(getattr(tilegrad, a), getattr(tilegrad, b)).name
     theirs_name = str(torch.promote_types(getattr(torch, a), getattr(torch, b)))
@@ -220,7 +244,9 @@ def test_promotion_with_numbers_matches_pytorch(a: str, kind: str) -> None:
 @settings(max_examples=150, deadline=None)
 @given(hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=4, max_side=4, min_side=0))
 def test_broadcasting_matches_numpy(shapes) -> None:
-    x, y = (np.arange(np.prod(s, dtype=int), dtype=np.float64).reshape(s) for s in shapes.input_shapes)
+    x, y = (
+        np.arange(np.prod(s, dtype=int), dtype=np.float64).reshape(s) for s in shapes.input_shapes
+    )
     ours = tilegrad.from_numpy(x) + tilegrad.from_numpy(y) * 2
     np.testing.assert_array_equal(ours.numpy(), x + y * 2)
 
@@ -313,7 +339,9 @@ def test_inplace_with_overlapping_source() -> None:
     np.testing.assert_array_equal(x.numpy(), [0, 1, 3, 5, 7, 9])
     y = tilegrad.arange(9, dtype=tilegrad.float32).view(3, 3)
     y.add_(y.t())
-    np.testing.assert_array_equal(y.numpy(), np.arange(9).reshape(3, 3) + np.arange(9).reshape(3, 3).T)
+    np.testing.assert_array_equal(
+        y.numpy(), np.arange(9).reshape(3, 3) + np.arange(9).reshape(3, 3).T
+    )
 
 
 # --------------------------------------------------------------------------------- interchange

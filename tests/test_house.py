@@ -64,7 +64,9 @@ def test_a_process_with_a_warm_cache_loads_no_compiler(tmp_path: Path) -> None:
 
 
 def test_no_file_is_too_long() -> None:
-    long = {str(p.relative_to(ROOT)): n for p in SOURCES if (n := len(p.read_text().splitlines())) > 500}
+    long = {
+        str(p.relative_to(ROOT)): n for p in SOURCES if (n := len(p.read_text().splitlines())) > 500
+    }
     assert not long
 
 
@@ -113,9 +115,11 @@ def test_float32_formulas_stay_float32(name: str) -> None:
 
     row = OPS[name].formula
     dtypes = ("float32",) * (row.arity + 1)
-    body, letters = elementwise.map_rows.factory(row.function, dtypes, "c" * len(dtypes), row.params)
+    body, letters = elementwise.map_rows.factory(
+        row.function, dtypes, "c" * len(dtypes), row.params
+    )
     ir, symbol = jit.optimised_ir(body, letters)
-    start = ir.index(f'@{symbol}') if f"@{symbol}" in ir else 0
+    start = ir.index(f"@{symbol}") if f"@{symbol}" in ir else 0
     code = ir[start:]
     allowed = len(re.findall(r"fptrunc double %\.?\w+ to float", code))  # params arrive as float64
     arithmetic = re.findall(r"= f(?:add|sub|mul|div|rem) (?:contract )?(?:<\d+ x )?double", code)
@@ -146,5 +150,3 @@ def test_simd_width_can_be_forced(tmp_path: Path) -> None:
     for bits in (128, 256):
         out = run(code, TILEGRAD_SIMD_BITS=str(bits), TILEGRAD_CACHE_DIR=str(tmp_path))
         assert out.split() == [str(bits), "True", "True"]
-
-

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tilegrad
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
+
+import tilegrad
 from tilegrad.engine.array import from_numpy, to_numpy
 from tilegrad.engine.ops.movement import dense
 

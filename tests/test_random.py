@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tilegrad
 from scipy import stats
+
+import tilegrad
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.device import CPU
 from tilegrad.engine.ops import random as ops

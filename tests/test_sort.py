@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tilegrad
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from tilegrad.kernels.cpu.sort import RADIX_FROM
+from hypothesis import given, settings, strategies as st
 
+import tilegrad
 from tests.cases.case import ALL
+from tilegrad.kernels.cpu.sort import RADIX_FROM
 
 VALUES = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 1e-40, -1e-40, 3.4e38)
 

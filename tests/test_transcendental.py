@@ -7,7 +7,6 @@ import os
 import platform
 import subprocess
 import sys
-from fractions import Fraction
 from typing import Any
 
 import mpmath
@@ -18,10 +17,16 @@ import torch
 
 from tilegrad.kernels.cpu.elementwise import elementwise, map_rows
 from tilegrad.kernels.cpu.jit import assembly, simd_bits
-from tilegrad.kernels.formulas import angles, gamma, hyperbolic, powers, primitives, special
-from tilegrad.kernels.formulas import transcendental as t
-from tilegrad.kernels.formulas import trigonometric as g
-from tilegrad.kernels.function import DeviceFunction, by_type, inline
+from tilegrad.kernels.formulas import (
+    angles,
+    gamma,
+    hyperbolic,
+    powers,
+    special,
+    transcendental as t,
+    trigonometric as g,
+)
+from tilegrad.kernels.function import DeviceFunction
 
 FLOATS = ("float32", "float64")
 TINY = {"float32": 2.0**-149, "float64": 2.0**-1074}
@@ -476,70 +481,3 @@ def test_gradients_of_two_operands_are_pytorchs(
         reads = grad.function.__code__.co_varnames[: grad.function.__code__.co_argcount]
         have = evaluate(grad, *(values[r] for r in reads))
         np.testing.assert_allclose(have, want.numpy(), rtol=1e-12, atol=1e-300)
-
-
-# ------------------------------------------------------------------------------- primitives, by type
-
-
-@inline
-def whole_and_part(x):
-    m, e = primitives.split(x, primitives.const(x, (0.75, 0.75)))
-    return primitives.scale2(m, e) - x
-
-
-@inline
-def mantissa(x):
-    m, _ = primitives.split(x, primitives.const(x, (0.75, 0.75)))
-    return m
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-def test_split_takes_apart_and_scale2_puts_together(dtype: str) -> None:
-    x = np.abs(sample("split", dtype, 500))
-    x = x[(x > 0) & np.isfinite(x)]
-    parts = evaluate(mantissa, x)
-    assert np.all((parts >= 0.75) & (parts < 1.5))
-    assert np.all(evaluate(whole_and_part, x) == 0)
-
-
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("dtype", FLOATS)
-def test_fma_rounds_once(dtype: str, rng: np.random.Generator) -> None:
-    x, y = (rng.normal(0, 1, 300).astype(dtype) for _ in range(2))
-    z = (-(x * y)).astype(dtype)
-    rest = evaluate(inline_fma, x, y, z)
-    assert np.any(rest != 0)
-    for a, b, c, r in zip(x, y, z, rest, strict=True):
-        assert r == primitives.fma(a, b, c)
-        exact = Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c))
-        assert Fraction(float(r)) == exact  # what a product loses is itself a float
-
-
-@inline
-def inline_fma(x, y, z):
-    return primitives.fma(x, y, z)
-
-
-@inline
-def single(x):
-    return x + np.float32(1)
-
-
-@inline
-def double(x):
-    return x + np.float64(2)
-
-
-@by_type(float32=single, float64=double)
-def typed(x):
-    """One more, or two in double precision."""
-
-
-def test_by_type_picks_the_case_of_the_first_argument() -> None:
-    for dtype, step in (("float32", 1), ("float64", 2)):
-        x = np.array([1.0, -4.0], dtype)
-        assert evaluate(typed, x).tolist() == (x + step).tolist()
-        assert typed(x[0]) == x[0] + step
-        assert typed(x[0]).dtype == dtype
-    with pytest.raises(TypeError, match="typed: no case for int64"):
-        typed(np.int64(1))

@@ -9,9 +9,9 @@ from tilegrad.autograd.base import Rule
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rules import reduce
 from tilegrad.autograd.rules.elementwise import binary
-from tilegrad.engine.ops.elementwise import OPS
 from tilegrad.autograd.rules.view import squeeze, unsqueeze, view
 from tilegrad.engine.ops import conv as ops
+from tilegrad.engine.ops.elementwise import OPS
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -106,9 +106,7 @@ def _forward(
 ) -> Tensor:
     op = f"conv{dims}d"
     x, single = _batched(op, input, dims)
-    how = ops.resolve(
-        op, x._array.layout, weight._array.layout, stride, padding, dilation, groups
-    )
+    how = ops.resolve(op, x._array.layout, weight._array.layout, stride, padding, dilation, groups)
     _check_bias(op, bias, weight.shape[0])
     given = (x, weight) if bias is None else (x, weight, bias)
     out: Tensor = _conv(*given, **how)
@@ -148,9 +146,9 @@ def conv1d(
     dilation: Sizes = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Cross-correlation of (N, C, L) or (C, L) with ``weight`` (K, C / groups, kernel).
+    r"""Cross-correlation of (N, C, L) or (C, L) with ``weight`` (K, C / groups, kernel).
 
-    .. math:: y_{nkl} = b_k + \\sum_{c,t} w_{kct} \\, x_{n, c, l s + t d - p}
+    .. math:: y_{nkl} = b_k + \sum_{c,t} w_{kct} \, x_{n, c, l s + t d - p}
 
     Args:
         input: float32 or float64. weight: the same dtype. bias: (K,) or None.
@@ -208,9 +206,7 @@ def conv_transpose1d(
         RuntimeError: shapes that do not go together.
     Gradient: input, weight and bias, of any order; saves input and weight.
     """
-    return _transposed(
-        1, input, weight, bias, stride, padding, output_padding, groups, dilation
-    )
+    return _transposed(1, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
 def conv_transpose2d(
@@ -224,9 +220,7 @@ def conv_transpose2d(
     dilation: Sizes = 1,
 ) -> Tensor:
     """:func:`conv_transpose1d` over two dimensions."""
-    return _transposed(
-        2, input, weight, bias, stride, padding, output_padding, groups, dilation
-    )
+    return _transposed(2, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
 def conv_transpose3d(
@@ -240,6 +234,4 @@ def conv_transpose3d(
     dilation: Sizes = 1,
 ) -> Tensor:
     """:func:`conv_transpose1d` over three dimensions."""
-    return _transposed(
-        3, input, weight, bias, stride, padding, output_padding, groups, dilation
-    )
+    return _transposed(3, input, weight, bias, stride, padding, output_padding, groups, dilation)

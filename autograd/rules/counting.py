@@ -12,8 +12,7 @@ from tilegrad.autograd.rules.index import index_copy, index_select
 from tilegrad.autograd.rules.masked import nonzero, tril, triu
 from tilegrad.autograd.rules.scatter import scatter, scatter_add
 from tilegrad.engine import dtype as dt
-from tilegrad.engine.device import Device
-from tilegrad.engine.device import device as as_device
+from tilegrad.engine.device import Device, device as as_device
 from tilegrad.engine.dtype import DType
 from tilegrad.engine.ops.elementwise import full
 from tilegrad.engine.shape import normalize_dim

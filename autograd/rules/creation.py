@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from tilegrad.autograd.base import TensorBase, wrap
-from tilegrad.engine import array as arrays
-from tilegrad.engine import dtype as dt
+from tilegrad.engine import array as arrays, dtype as dt
 from tilegrad.engine.array import Array
-from tilegrad.engine.device import CPU, Device
-from tilegrad.engine.device import device as as_device
-from tilegrad.engine.ops import create as ops
-from tilegrad.engine.ops import elementwise
+from tilegrad.engine.device import CPU, Device, device as as_device
+from tilegrad.engine.ops import create as ops, elementwise
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor

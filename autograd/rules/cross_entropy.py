@@ -155,7 +155,9 @@ def cross_entropy(
     if label_smoothing == 0.0:
         return plain
     smooth = _smoothing_loss(logs, target, weight, ignore_index, reduction, classes)
-    return plain * (1.0 - label_smoothing) + smooth * (label_smoothing / input.shape[classes])
+    mixed: Tensor = plain * (1.0 - label_smoothing)
+    mixed = mixed + smooth * (label_smoothing / input.shape[classes])
+    return mixed
 
 
 def _smoothing_loss(

@@ -13,8 +13,7 @@ from tilegrad.autograd.base import TensorBase, apply_inplace, needs_graph, recor
 from tilegrad.autograd.graph import Node, SavedOutput, Vjp
 from tilegrad.autograd.mode import state
 from tilegrad.engine import dtype as dt
-from tilegrad.engine.array import Array, Layout
-from tilegrad.engine.array import layout as make_layout
+from tilegrad.engine.array import Array, Layout, layout as make_layout
 from tilegrad.engine.memory import allocate
 from tilegrad.engine.ops.elementwise import OPS, Elementwise, scalar
 from tilegrad.kernels.formulas.formula import Formula
@@ -57,9 +56,7 @@ def derivative(op: Elementwise, position: int) -> Backward:
         *(operands.index(n) if n in operands else -1 for n in used[1:] if n not in params),
     )
     read_params = tuple(params.index(n) for n in used if n in params)
-    made = Formula(
-        f"{row.name}_backward", function, kind="gradient", params=len(read_params)
-    )
+    made = Formula(f"{row.name}_backward", function, kind="gradient", params=len(read_params))
     return Backward(Elementwise(made), reads, read_params)
 
 
@@ -199,9 +196,7 @@ def operand(value: Any, like: Tensor, op: str) -> Tensor:
         return value  # type: ignore[return-value]
     layout = like._array.layout
     if isinstance(value, (bool, int, float)):
-        kind = dt.result_type(
-            (layout.dtype, 2 if layout.ndim else 1), (dt.of_scalar(value), 0)
-        )
+        kind = dt.result_type((layout.dtype, 2 if layout.ndim else 1), (dt.of_scalar(value), 0))
         if isinstance(value, int) and not kind.is_floating_point:
             value = _wrapped(value, kind)
         return wrap(scalar(value, kind, layout.device))
@@ -240,9 +235,7 @@ def binary(op: Elementwise, x: Any, y: Any) -> Tensor:
     elif not isinstance(x, TensorBase):
         x = operand(x, y, op.name)  # type: ignore[arg-type]
     out = wrap(op.pair(x._array, y._array))
-    if (
-        x._tracked or y._tracked or x._base is not None or y._base is not None
-    ) and state.grad:
+    if (x._tracked or y._tracked or x._base is not None or y._base is not None) and state.grad:
         _track(op, (x, y), out, ())  # type: ignore[arg-type]
     return out
 

@@ -23,8 +23,7 @@ from tilegrad.autograd.graph import Node, Vjp
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import view
 from tilegrad.engine import dtype as dt
-from tilegrad.engine.array import Array, Layout
-from tilegrad.engine.array import layout as make_layout
+from tilegrad.engine.array import Array, Layout, layout as make_layout
 from tilegrad.engine.ops import index as ops
 from tilegrad.engine.ops.elementwise import full, scalar
 from tilegrad.engine.shape import Shape, normalize_dim, numel

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilegrad.autograd.base import TensorBase, apply_view, wrap
-from tilegrad.autograd.rules import index as rules
-from tilegrad.autograd.rules import view as views
+from tilegrad.autograd.rules import index as rules, view as views
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Layout, from_numpy
 from tilegrad.engine.ops import masked as masked_ops

@@ -12,8 +12,7 @@ from tilegrad.autograd.rules.elementwise import apply
 from tilegrad.autograd.rules.index import IN_PLACE, Scalar, write, zeros
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array
-from tilegrad.engine.ops import masked as ops
-from tilegrad.engine.ops import view as views
+from tilegrad.engine.ops import masked as ops, view as views
 from tilegrad.engine.ops.elementwise import OPS, scalar
 from tilegrad.engine.shape import broadcast_shapes, normalize_dim
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tilegrad.autograd.base import Rule
 from tilegrad.autograd.graph import Node
-from tilegrad.autograd.rules.elementwise import Scalar
+from tilegrad.autograd.rules.elementwise import Scalar, contiguous
 from tilegrad.autograd.rules.view import reshape, transpose, unsqueeze
 from tilegrad.engine.ops import matmul as ops
 
@@ -89,7 +89,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if bias is None or weight.ndim == 1:
         out = matmul(input, weight.t())
         return out if bias is None else out + bias
-    return _linear(input, transpose(weight, 0, 1), bias)  # type: ignore[no-any-return]
+    return _linear(input, transpose(weight, 0, 1), contiguous(bias))  # type: ignore[no-any-return]
 
 
 def _dims(op: str, input: Tensor, first: int, other: Tensor, second: int) -> None:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import zeros_of
-from tilegrad.autograd.graph import Node, Vjp
+from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rules import pointwise
 from tilegrad.autograd.rules.elementwise import to_dtype
 from tilegrad.autograd.rules.reduce import (
@@ -20,8 +20,7 @@ from tilegrad.autograd.rules.reduce import (
     sum,
     with_dims,
 )
-from tilegrad.engine.dtype import DType, bool_, get_default_dtype
-from tilegrad.engine.dtype import dtype as as_dtype
+from tilegrad.engine.dtype import DType, bool_, dtype as as_dtype, get_default_dtype
 from tilegrad.engine.ops import reduce as ops
 from tilegrad.engine.ops.elementwise import OPS, cast
 
@@ -138,12 +137,6 @@ def std_mean(
 # ----------------------------------------------------------------------------------------- norms
 
 
-def _norm1_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    (x,) = node.unpack()
-    dims, keepdim = node.meta
-    return (pointwise.sign(x.detach()) * with_dims(grad, node.inputs[0].shape, dims, keepdim),)
-
-
 def _norm2_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     x, out = node.unpack()
     dims, keepdim = node.meta
@@ -160,12 +153,6 @@ def _norm_end_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     ties = pointwise.eq(size, end)
     share = with_dims(grad, shape, dims, keepdim) / sum(ties, dims, True)
     return (only(ties, share) * pointwise.sign(x.detach()),)
-
-
-_NORMS: dict[float, tuple[str, Vjp, tuple[int, ...]]] = {
-    1.0: ("norm1", _norm1_vjp, (0,)),
-    2.0: ("norm2", _norm2_vjp, (0, -1)),
-}
 
 
 def norm(
@@ -201,10 +188,11 @@ def norm(
         size = OPS["abs"](input._array)
         out = ops.reduce("amax" if order > 0 else "amin", size, dims, keepdim)
         return recorded("norm_inf", _norm_end_vjp, input, out, (0, -1), (dims, keepdim))
-    if order not in _NORMS:
-        return _general_norm(input, order, dims, keepdim)
-    name, vjp, saves = _NORMS[order]
-    return reduction(name, input, dims, keepdim, vjp, saves)
+    if order == 1:
+        return sum(pointwise.abs(input), dims, keepdim)
+    if order == 2:
+        return reduction("norm2", input, dims, keepdim, _norm2_vjp, (0, -1))
+    return _general_norm(input, order, dims, keepdim)
 
 
 def _norm0_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:

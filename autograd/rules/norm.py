@@ -60,13 +60,17 @@ def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     else:
         made = _fused(grad._array, x._array, None if weight is None else weight._array, meta)
         slopes = (wrap(made[0]), wrap(made[1]), wrap(made[2]))
-    shape = node.inputs[1].shape if len(node.inputs) > 1 else ()
-    result: list[Tensor | None] = [slopes[0]]
+    wanted = [slopes[0]]
     if weight is not None:
-        result.append(view.reshape(slopes[1], shape))
+        wanted.append(slopes[1])
     if meta.biased:
-        result.append(view.reshape(slopes[2], shape))
-    return tuple(result)
+        wanted.append(slopes[2])
+    return tuple(
+        [
+            t if t._array.layout.shape == kind.shape else view.reshape(t, kind.shape)
+            for t, kind in zip(wanted, node.inputs, strict=True)
+        ]
+    )
 
 
 def _fused(g: Array, x: Array, weight: Array | None, meta: _Meta) -> tuple[Array, Array, Array]:

@@ -179,9 +179,7 @@ def max_pool1d(
         RuntimeError: sizes out of range.
     Gradient: flows to the element that was taken; saves the indices.
     """
-    return _max_pool(
-        1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
-    )
+    return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def max_pool2d(
@@ -194,9 +192,7 @@ def max_pool2d(
     return_indices: bool = False,
 ) -> Any:
     """:func:`max_pool1d` over two dimensions: (N, C, H, W) or (C, H, W)."""
-    return _max_pool(
-        2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
-    )
+    return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def max_pool3d(
@@ -209,9 +205,7 @@ def max_pool3d(
     return_indices: bool = False,
 ) -> Any:
     """:func:`max_pool1d` over three dimensions: (N, C, D, H, W) or (C, D, H, W)."""
-    return _max_pool(
-        3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
-    )
+    return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def avg_pool1d(

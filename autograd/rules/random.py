@@ -15,8 +15,7 @@ from tilegrad.autograd.rules.creation import from_numpy
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, empty_layout
 from tilegrad.engine.device import device as as_device
-from tilegrad.engine.ops import elementwise
-from tilegrad.engine.ops import random as ops
+from tilegrad.engine.ops import elementwise, random as ops
 from tilegrad.engine.ops.create import check_sizes, like
 from tilegrad.engine.ops.sort import sort
 from tilegrad.engine.random import Generator, default_generator

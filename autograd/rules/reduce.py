@@ -12,8 +12,7 @@ from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise, view
 from tilegrad.autograd.rules.elementwise import apply, to_dtype
 from tilegrad.engine.array import Array
-from tilegrad.engine.dtype import DType, bool_, uint8
-from tilegrad.engine.dtype import dtype as as_dtype
+from tilegrad.engine.dtype import DType, bool_, dtype as as_dtype, uint8
 from tilegrad.engine.ops import reduce as ops
 from tilegrad.engine.ops.elementwise import OPS, cast, scalar
 from tilegrad.engine.shape import Shape, normalize_dims, numel, reduced_shape
@@ -156,20 +155,11 @@ def nansum(
 ) -> Tensor:
     """The sum over ``dim``, NaN counting as zero.
 
-    Gradient: of ``input``, which is saved; zero at NaN.
+    Gradient: of ``input``; zero at NaN.
     """
-    if dtype is not None:
-        input = to_dtype(input, as_dtype(dtype))
-    if not input.dtype.is_floating_point:
-        return sum(input, dim, keepdim)
-    dims = dims_of("nansum", dim, input._array.layout.ndim)
-    return reduction("nansum", input, dims, keepdim, _nansum_vjp, (0,))
-
-
-def _nansum_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    (x,) = node.unpack()
-    number = pointwise.eq(x.detach(), x.detach())
-    return (only(number, _spread(node, grad)),)
+    if input.dtype.is_floating_point:
+        input = only(pointwise.eq(input.detach(), input.detach()), input)
+    return sum(input, dim, keepdim, dtype=dtype)
 
 
 def nanmean(

@@ -10,9 +10,7 @@ from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rules.view import reshape, squeeze, unsqueeze
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array
-from tilegrad.engine.ops import elementwise
-from tilegrad.engine.ops import random as ops
-from tilegrad.engine.ops import sort as sorting
+from tilegrad.engine.ops import elementwise, random as ops, sort as sorting
 from tilegrad.engine.random import Generator, default_generator
 
 if TYPE_CHECKING:

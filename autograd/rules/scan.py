@@ -12,8 +12,7 @@ from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise, view
 from tilegrad.autograd.rules.elementwise import apply, to_dtype
 from tilegrad.autograd.rules.reduce import all, recorded
-from tilegrad.engine.dtype import DType
-from tilegrad.engine.dtype import dtype as as_dtype
+from tilegrad.engine.dtype import DType, dtype as as_dtype
 from tilegrad.engine.ops import scan as ops
 from tilegrad.engine.ops.elementwise import OPS, scalar
 from tilegrad.engine.shape import normalize_dim

@@ -10,8 +10,7 @@ from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise
 from tilegrad.autograd.rules.elementwise import to_dtype
 from tilegrad.autograd.rules.reduce import recorded, sum
-from tilegrad.engine.dtype import DType
-from tilegrad.engine.dtype import dtype as as_dtype
+from tilegrad.engine.dtype import DType, dtype as as_dtype
 from tilegrad.engine.ops import softmax as ops
 from tilegrad.engine.shape import normalize_dim
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tilegrad.autograd.base import apply_view, wrap, zeros_of
 from tilegrad.autograd.graph import Node
 from tilegrad.engine.array import layout as make_layout
-from tilegrad.engine.ops import elementwise as elementwise_ops
-from tilegrad.engine.ops import view as ops
+from tilegrad.engine.ops import elementwise as elementwise_ops, view as ops
 from tilegrad.engine.shape import Shape, infer_size, normalize_dim, view_strides
 
 if TYPE_CHECKING:
@@ -154,8 +153,6 @@ def as_strided(
 # ------------------------------------------------------------------------- gradients of regions
 
 
-
-
 def _region_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     op, how = node.meta
     return (embed(grad, node.inputs[0].shape, op, how),)
@@ -210,9 +207,7 @@ def as_strided_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (_gather_back(grad, node.inputs[0], shape, strides, offset),)
 
 
-def _gather_back(
-    grad: Tensor, kind: Any, shape: Shape, strides: Shape, offset: int
-) -> Tensor:
+def _gather_back(grad: Tensor, kind: Any, shape: Shape, strides: Shape, offset: int) -> Tensor:
     """Put ``grad`` at the elements of an input of layout ``kind`` that the region shows."""
     from tilegrad.autograd.rules.index import index_add_flat, strided_indices
 

@@ -1,7 +1,7 @@
 """Convolution, and its two gradients, as ops on arrays.
 
-The three are the partial maps of one trilinear form: with ``x`` of shape (N, C, \\*size), ``weight``
-of (K, C / groups, \\*kernel) and ``y`` of (N, K, \\*out), ``conv`` maps ``x, weight`` to ``y``,
+The three are the partial maps of one trilinear form: with ``x`` of shape ``(N, C, *size)``, ``weight``
+of ``(K, C / groups, *kernel)`` and ``y`` of ``(N, K, *out)``, ``conv`` maps ``x, weight`` to ``y``,
 ``conv_input`` maps ``y, weight`` to ``x`` and ``conv_weight`` maps ``x, y`` to ``weight``. So each
 one's gradients are the other two. Every spatial size is explicit, one to three of them.
 """
@@ -23,10 +23,9 @@ def make_window(
 ) -> Window:
     """The window of one to three dimensions, as one of three."""
     lead = 3 - len(size)
-    ones, zeros = (1,) * lead, (0,) * lead
-    return Window(
-        ones + size, ones + kernel_size, ones + out, ones + stride, zeros + before, ones + dilation
-    )  # type: ignore[arg-type]
+    fills = (1, 1, 1, 1, 0, 1)
+    given = (size, kernel_size, out, stride, before, dilation)
+    return Window._make((fill,) * lead + sizes for fill, sizes in zip(fills, given, strict=True))
 
 
 def per_dimension(op: str, name: str, value: int | Sequence[int], count: int) -> Shape:
@@ -144,9 +143,7 @@ def check_channels(
     if groups <= 0:
         raise RuntimeError(f"{op}: non-positive groups is not supported; got groups={groups}")
     if weight.ndim != x.ndim:
-        raise RuntimeError(
-            f"{op}: expected {x.ndim}-dimensional weight; got {weight.describe()}"
-        )
+        raise RuntimeError(f"{op}: expected {x.ndim}-dimensional weight; got {weight.describe()}")
     if have != expected or have % groups:
         raise RuntimeError(
             f"{op}: Given groups={groups}, weight of size {list(weight.shape)}, expected input "
@@ -188,7 +185,7 @@ def _check(name: str, layouts: tuple[Layout, ...]) -> None:
             f"got {' and '.join(x.describe() for x in layouts)}"
         )
     if first.name not in ("float32", "float64"):
-        raise RuntimeError(f'"{name}" not implemented for \'{first.name}\'')
+        raise RuntimeError(f"\"{name}\" not implemented for '{first.name}'")
 
 
 def _plan_conv(

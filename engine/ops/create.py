@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, Layout, empty, layout, to_numpy
 from tilegrad.engine.device import Device

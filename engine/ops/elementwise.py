@@ -18,7 +18,6 @@ from tilegrad.engine.shape import (
 )
 from tilegrad.kernels.formulas.formula import Formula
 
-
 _make: Any = object.__new__
 
 
@@ -59,6 +58,8 @@ class Elementwise(Op):
     def run(
         self, arrays: tuple[Array, ...], params: tuple[Any, ...], metadata: dict[str, Any]
     ) -> Any:
+        if "out" in metadata:  # an in-place call that a mode passed on
+            return self.into(metadata["out"], *arrays, params=params)
         key: Any = tuple([a.layout for a in arrays])
         if metadata:
             key = (key, tuple(metadata.items()))
@@ -124,11 +125,9 @@ class Elementwise(Op):
         common = dt.result_type(*((x.dtype, 2 if x.ndim else 1) for x in free))
         if kind == "float" and not common.is_floating_point:
             common = dt.get_default_dtype()
-        if common.name in self.formula.excludes or (
-            kind == "integer" and common.is_floating_point
-        ):
+        if common.name in self.formula.excludes or (kind == "integer" and common.is_floating_point):
             raise RuntimeError(
-                f'"{self.name}" not implemented for \'{common.name}\'; '
+                f"\"{self.name}\" not implemented for '{common.name}'; "
                 f"got {' and '.join(x.describe() for x in layouts)}"
             )
         return ((dt.bool_,) if kind == "where" else ()) + (common,) * len(free)

@@ -93,7 +93,7 @@ def row_norm_backward(
         grad, tilts, sums = outs
         return grad, reduce("sum", tilts, (0,)), reduce("sum", sums, (0,))
     grad, parts = outs
-    both = reduce("sum", parts, (0,))
+    both = reduce("sum", parts, (0,)) if parts.layout.shape[0] != 1 else parts
     return grad, both.view((rows.n,), (1,)), both.view((rows.n,), (1,), rows.n)
 
 

@@ -1,6 +1,6 @@
 """Pools over windows, and their adjoints, as ops on arrays.
 
-``x`` is (N, C, \\*size) with one to three spatial sizes. ``max_pool`` gives values and the places
+``x`` is ``(N, C, *size)`` with one to three spatial sizes. ``max_pool`` gives values and the places
 they came from; ``pool_put`` and ``pool_take`` move gradients there and back. ``avg_pool`` is linear:
 ``avg_pool_input`` is its adjoint.
 """
@@ -73,7 +73,7 @@ def resolve(
 def _spatial(x: Layout, name: str) -> tuple[int, tuple[int, int, int]]:
     """(planes, sizes of the plane in three dimensions)."""
     if x.dtype.name not in ("float32", "float64"):
-        raise RuntimeError(f'"{name}" not implemented for \'{x.dtype.name}\'')
+        raise RuntimeError(f"\"{name}\" not implemented for '{x.dtype.name}'")
     size = x.shape[2:]
     return x.shape[0] * x.shape[1], (1,) * (3 - len(size)) + size  # type: ignore[return-value]
 
@@ -122,9 +122,7 @@ def _window(size: Shape, adaptive: bool, how: dict[str, Any]) -> Window | None:
     )
 
 
-def _plan_max(
-    x: Layout, *, indexed: bool, adaptive: bool = False, **how: Any
-) -> Plan:
+def _plan_max(x: Layout, *, indexed: bool, adaptive: bool = False, **how: Any) -> Plan:
     planes, size = _spatial(x, "max_pool")
     lead = 3 - (x.ndim - 2)
     if adaptive:

@@ -1,7 +1,7 @@
 """Convolution and its two gradients: what to launch for a given geometry.
 
-``x`` is (N, groups * inputs, \\*size), ``weight`` (groups * outputs, inputs, \\*kernel) and ``y``
-(N, groups * outputs, \\*out), all row-major. Every sum is cut into pieces of bounded length, added up
+``x`` is ``(N, groups * inputs, *size)``, ``weight`` ``(groups * outputs, inputs, *kernel)`` and ``y``
+``(N, groups * outputs, *out)``, all row-major. Every sum is cut into pieces of bounded length, added up
 in an order that depends on the shapes only.
 """
 
@@ -13,10 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.kernels.cpu import conv_forward as forward
-from tilegrad.kernels.cpu import conv_weight as weights
-from tilegrad.kernels.cpu import jit
-from tilegrad.kernels.cpu.conv_forward import Pass
+from tilegrad.kernels.cpu import conv_forward as forward, conv_weight as weights, jit
+from tilegrad.kernels.cpu.conv_pass import Pass, backward_pass, forward_pass, work_of
 from tilegrad.kernels.window import Window
 
 SERIAL = 1 << 19  # multiply-adds below which a second thread costs more than it gives
@@ -29,7 +27,7 @@ def conv(
     dtype: str, batch: int, groups: int, inputs: int, outputs: int, window: Window, bias: bool
 ) -> tuple[Launch, int]:
     """Prepare ``launch(x, weight, [bias], y, scratch)``; gives ``(launch, scratch_bytes)``."""
-    work = forward.forward_pass(dtype, batch, groups, inputs, outputs, window)
+    work = forward_pass(dtype, batch, groups, inputs, outputs, window)
     taps = math.prod(window.kernel)
     run, scratch_bytes = _prepare(work, taps, (inputs * taps, taps))
     if bias:
@@ -45,7 +43,7 @@ def conv_input(
     dtype: str, batch: int, groups: int, inputs: int, outputs: int, window: Window
 ) -> tuple[Launch, int]:
     """Prepare ``launch(y, weight, x, scratch)``; gives ``(launch, scratch_bytes)``."""
-    work = forward.backward_pass(dtype, batch, groups, inputs, outputs, window)
+    work = backward_pass(dtype, batch, groups, inputs, outputs, window)
     taps = math.prod(window.kernel)
     run, scratch_bytes = _prepare(work, taps, (taps, inputs * taps))
 
@@ -70,7 +68,7 @@ def _prepare(work: Pass, taps: int, weight_steps: tuple[int, int]) -> tuple[Laun
     tasks = int(-(-plan[forward.UNIT_COUNT] // plan[forward.PER_TASK]))
     frames = tasks * int(plan[forward.FRAME_ELEMENTS]) * size
     convolve, pack = forward.convolve.build(work.dtype), forward.pack_weight.build(work.dtype)
-    small = forward.work_of(work) < SERIAL
+    small = work_of(work) < SERIAL
     few = work.groups * work.outputs * sum(p.depth for p in packs) < PACK_SERIAL
     row_step = int(plan[forward.ROW_STEP])
     pack_tasks = work.groups * -(-work.outputs // row_step)
@@ -85,9 +83,7 @@ def _prepare(work: Pass, taps: int, weight_steps: tuple[int, int]) -> tuple[Laun
                 weight, scratch + p.at, p.offsets, work.outputs, row_step, row, group, p.depth,
                 p.inner, pack_tasks, 0 if few else threads,
             )  # fmt: skip
-        convolve(
-            x, scratch, bias, y, scratch + packed, address, tasks, 0 if small else threads
-        )
+        convolve(x, scratch, bias, y, scratch + packed, address, tasks, 0 if small else threads)
 
     return launch, packed + frames
 

@@ -1,8 +1,7 @@
-"""Convolution over a padded copy: the output, and the gradient of the input.
+"""Convolution over a padded copy: the kernels of a pass, and the plan that they follow.
 
-A *pass* is a list of jobs over one frame. The output of a convolution is one job. The gradient of
-the input of a convolution of stride ``s`` is a job for each residue of the input's position modulo
-``s``: each is a convolution of stride 1 with those taps that reach it.
+Units of work are cut by shape alone. A task copies its input into a frame, multiplies a block of
+output channels at a time by runs of pixels and writes the sums out.
 """
 
 from __future__ import annotations
@@ -13,16 +12,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tilegrad.kernels.cpu.conv_frame import FRAME, PITCH, ROWS, Frame, copier, shared_zeros, taps
+from tilegrad.kernels.cpu.conv_frame import FRAME, PITCH, ROWS, Frame, copier, shared_zeros
+from tilegrad.kernels.cpu.conv_pass import Pass, work_of
 from tilegrad.kernels.cpu.conv_tile import WIDTH, correlate, heights
 from tilegrad.kernels.cpu.jit import kernel
 from tilegrad.kernels.cpu.memory import local, pointer
 from tilegrad.kernels.cpu.vector import broadcast, head, lanes, load, store_masked
 from tilegrad.kernels.function import DeviceFunction, inline
-from tilegrad.kernels.window import Triple, Window
 
 ROW_BLOCK = 64  # output channels done together, while their sums are in the first-level cache
-INNER = 256  # at most this many products are summed in registers
+INNER = 128  # at most this many products are summed in registers: keeps rounding errors small
 FRAME_BYTES = 1 << 18  # of a padded copy, so that it stays in the second-level cache
 TASKS = 32
 UNITS = 8  # pieces of work at least, if there is enough of it
@@ -37,87 +36,6 @@ JOBS_AT = FRAME_AT + FRAME
 # Places in a job; offsets are addresses.
 DEPTH, INNER_DEPTH, WEIGHT, OFFSETS, COUNT, FIRST, STEPS = 0, 1, 2, 3, 4, 7, 8
 JOB = 11
-
-
-class Job(NamedTuple):
-    """One convolution of stride 1 over the frame.
-
-    Attributes:
-        count: outputs per dimension. first, steps: where output 0 goes, and how far the next.
-        reaches: per tap in use, what it lies after the frame's first input.
-        taps: their numbers.
-    """
-
-    count: Triple
-    first: int
-    steps: Triple
-    reaches: list[Triple]
-    taps: list[int]
-
-
-class Pass(NamedTuple):
-    """Jobs over one input; all sizes are of a group."""
-
-    dtype: str
-    batch: int
-    groups: int
-    inputs: int
-    outputs: int
-    size: Triple
-    stride: Triple
-    before: Triple
-    out: Triple
-    jobs: list[Job]
-
-
-def forward_pass(
-    dtype: str, batch: int, groups: int, inputs: int, outputs: int, window: Window
-) -> Pass:
-    """From ``x`` to ``y``."""
-    _, H, W = window.out
-    reaches = taps(window.kernel, window.dilation)
-    job = Job(window.out, 0, (H * W, W, 1), reaches, list(range(len(reaches))))
-    return Pass(
-        dtype, batch, groups, inputs, outputs, window.size, window.stride, window.before,
-        window.out, [job],
-    )  # fmt: skip
-
-
-def backward_pass(
-    dtype: str, batch: int, groups: int, inputs: int, outputs: int, window: Window
-) -> Pass:
-    """From ``y`` to ``x``: its "inputs" are the ``outputs`` channels of ``y``."""
-    H, W = window.size[1:]
-    steps = (window.stride[0] * H * W, window.stride[1] * W, window.stride[2])
-    found = []
-    for phase in product(*(range(s) for s in window.stride)):
-        # input i = q * stride + phase - before, for q from begin on
-        begin = [-(-(b - f) // s) for b, f, s in zip(window.before, phase, window.stride)]
-        end = [
-            (n - 1 + b - f) // s + 1
-            for n, b, f, s in zip(window.size, window.before, phase, window.stride)
-        ]
-        count = tuple(max(0, e - b) for b, e in zip(begin, end))
-        if 0 in count:
-            continue
-        at = [q * s + f - b for q, s, f, b in zip(begin, window.stride, phase, window.before)]
-        used, reaches = [], []
-        for number, tap in enumerate(taps(window.kernel, window.dilation)):
-            if all(t % s == f for t, s, f in zip(tap, window.stride, phase)):
-                used.append(number)
-                reaches.append(
-                    tuple(q - (t - f) // s for q, t, f, s in zip(begin, tap, phase, window.stride))
-                )
-        found.append((count, (at[0] * H + at[1]) * W + at[2], reaches, used))
-    lowest = [min([0, *(r[a] for j in found for r in j[2])]) for a in range(3)]
-    jobs = [
-        Job(count, first, steps, [tuple(r - n for r, n in zip(reach, lowest)) for reach in rs], ts)
-        for count, first, rs, ts in found
-    ]
-    before = tuple(-n for n in lowest)
-    return Pass(
-        dtype, batch, groups, outputs, inputs, window.out, (1, 1, 1), before, window.size, jobs
-    )  # type: ignore[arg-type]
 
 
 # ----------------------------------------------------------------------------------- the kernels
@@ -263,11 +181,11 @@ def inner_block(depth: int) -> int:
 
 def plan_frame(work: Pass) -> tuple[Frame, int]:
     """The frame of a pass, and the rows of pixels of a block."""
-    counts = [max(job.count[axis] for job in work.jobs) for axis in range(3)]
+    counts = [max(job.counts[axis] for job in work.jobs) for axis in range(3)]
     ends = [0, 0, 0]
     for job, axis in product(work.jobs, range(3)):
         far = max([0, *(r[axis] // work.stride[axis] for r in job.reaches)])
-        ends[axis] = max(ends[axis], far + job.count[axis])
+        ends[axis] = max(ends[axis], far + job.counts[axis])
     W = lanes(work.dtype)
     shifts = tuple(sorted({reach[2] for job in work.jobs for reach in job.reaches})) or (0,)
     shared = shared_zeros(work.size[2], work.stride[2], work.before[2], ends[2])
@@ -305,12 +223,6 @@ def _flat_is_faster(
     return cost(ends[2] - shared, 1) < cost(counts[2], shifts)
 
 
-def work_of(work: Pass) -> int:
-    """Multiply-adds of a pass."""
-    pixels = sum(len(j.taps) * j.count[0] * j.count[1] * j.count[2] for j in work.jobs)
-    return work.batch * work.groups * work.inputs * work.outputs * pixels
-
-
 class Pack(NamedTuple):
     """How the weights of a job are packed: at which byte, by which table, how deep."""
 
@@ -329,7 +241,7 @@ def make_plan(
     """
     W = lanes(work.dtype)
     row_step = min(ROW_BLOCK, work.outputs)
-    blocks = -(-max(job.count[1] for job in work.jobs) // block)
+    blocks = -(-max(job.counts[1] for job in work.jobs) // block)
     pieces = work.batch * work.groups * blocks * len(work.jobs)
     if work_of(work) > WORK:
         while row_step > 8 and pieces * -(-work.outputs // row_step) < UNITS:
@@ -342,7 +254,10 @@ def make_plan(
         per_task = -(-per_task // together) * together
     elements = -(-(work.inputs * frame.channel + WIDTH * W) // 16) * 16
     table = frame.table()
-    channels = [frame.size[0] * frame.size[1] * frame.size[2], work.out[0] * work.out[1] * work.out[2]]
+    channels = [
+        frame.size[0] * frame.size[1] * frame.size[2],
+        work.out[0] * work.out[1] * work.out[2],
+    ]
     head = [
         work.groups, work.inputs, work.outputs, *channels, block, blocks, row_blocks, row_step,
         len(work.jobs), units, per_task, elements, *frame.plan(table),
@@ -358,6 +273,6 @@ def make_plan(
         inner = inner_block(depth)
         tables += [offsets, weights]
         packs.append(Pack(at * np.dtype(work.dtype).itemsize, weights.ctypes.data, depth, inner))
-        jobs += [depth, inner, at, offsets.ctypes.data, *job.count, job.first, *job.steps]
+        jobs += [depth, inner, at, offsets.ctypes.data, *job.counts, job.first, *job.steps]
         at += depth * work.groups * work.outputs
     return np.array(head + jobs, np.int64), tables, packs

@@ -131,14 +131,14 @@ def _add_up(
 
 
 @intrinsic
-def correlate_pixels(
+def correlate_pixels(  # type: ignore[no-untyped-def]
     typing, y, y_row, y_item, x, x_item, offsets, items, pixels, rows, out, out_column
-):  # type: ignore[no-untyped-def]
+):
     """``out[j, i] += sum over n, p of y[n, i, p] * x[n, offsets[j] + p]`` for ``j < WIDTH``.
 
     ``i`` runs over ``rows``, ``n`` over ``items`` and ``p`` over ``pixels`` that follow each other.
-    Lanes are summed apart and added up at the end, in pairs. What ``x`` holds beyond the last pixel
-    must be finite. The strides are ``y_row``, ``y_item``, ``x_item`` and ``out_column``.
+    Lanes are summed apart and added up at the end, in pairs. The strides are ``y_row``, ``y_item``,
+    ``x_item`` and ``out_column``.
     """
     from numba import types
 
@@ -204,7 +204,9 @@ def _pixel_sums(
     def step(carried: list[Any]) -> list[Any]:
         of_y, of_x, left, *sums = carried
         inside = head_value(builder, left, W)
-        line = [load_value(builder, builder.gep(column, [of_x]), kind) for column in columns]
+        line = [
+            load_value(builder, builder.gep(column, [of_x]), kind, inside) for column in columns
+        ]
         new = []
         for row, y in enumerate(lines):
             factor = load_value(builder, builder.gep(y, [of_y]), kind, inside)
@@ -241,9 +243,7 @@ def _add_lanes(builder: Any, vectors: list[Any], out: Any) -> None:
             low = [lane if not lane & bit else (lane ^ bit) + W for lane in range(W)]
             high = [lane | bit if not lane & bit else lane + W for lane in range(W)]
             some = [
-                builder.fadd(
-                    shuffle_value(builder, a, b, low), shuffle_value(builder, a, b, high)
-                )
+                builder.fadd(shuffle_value(builder, a, b, low), shuffle_value(builder, a, b, high))
                 for a, b in zip(some[::2], some[1::2], strict=True)
             ]
             bit *= 2

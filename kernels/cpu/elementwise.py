@@ -16,7 +16,7 @@ from tilegrad.kernels.cpu.jit import bind, get_num_threads, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write
 from tilegrad.kernels.function import DeviceFunction, function_from_source
 
-CHUNK = 1 << 14  # elements a task handles at least; fewer in all: no threads
+CHUNK = 1 << 15  # elements a task handles at least: a smaller share does not pay for the barrier
 TASKS = 64
 
 # the loop nest of one task; {…} are filled per number of operands and access pattern

@@ -167,8 +167,8 @@ def _register_with_numba() -> None:
 
     from numba.core.registry import cpu_target
 
-    @numba.extending.typeof_impl.register(DeviceFunction)
-    @numba.extending.typeof_impl.register(Intrinsic)
+    @numba.extending.typeof_impl.register(DeviceFunction)  # type: ignore[untyped-decorator]
+    @numba.extending.typeof_impl.register(Intrinsic)  # type: ignore[untyped-decorator]
     def _marked(value: DeviceFunction | Intrinsic, context: Any) -> Any:
         return cpu_target.typing_context.resolve_value_type(_for_numba(value))
 

@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tilegrad.kernels.cpu import jit
-from tilegrad.kernels.cpu import product as kernels
+from tilegrad.kernels.cpu import jit, product as kernels
 from tilegrad.kernels.cpu.tile import heights
 from tilegrad.kernels.cpu.vector import lanes
 

@@ -32,7 +32,7 @@ def read(typing, source, index):  # type: ignore[no-untyped-def]
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
         loaded = builder.load(builder.gep(args[0], [args[1]]))
-        loaded.set_metadata("noalias", _output_scope(builder.module))
+        loaded.set_metadata("noalias", _output_scope(builder.module))  # type: ignore[no-untyped-call]
         model = context.data_model_manager[sig.args[0].dtype]
         return model.from_data(builder, loaded)
 
@@ -49,7 +49,7 @@ def write(typing, target, index, value):  # type: ignore[no-untyped-def]
         cast = context.cast(builder, args[2], sig.args[2], kind)
         data = context.data_model_manager[kind].as_data(builder, cast)
         stored = builder.store(data, builder.gep(args[0], [args[1]]))
-        stored.set_metadata("alias.scope", _output_scope(builder.module))
+        stored.set_metadata("alias.scope", _output_scope(builder.module))  # type: ignore[no-untyped-call]
         return context.get_dummy_value()
 
     return types.void(target, index, value), codegen

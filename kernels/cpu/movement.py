@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from tilegrad.kernels.cpu.emit import load_value, store_value, transposed
 from tilegrad.kernels.cpu.jit import bind, get_num_threads, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write

@@ -269,7 +269,7 @@ def load_object(code: bytes, name: str) -> Callable[..., None]:
         raise ImportError(f"kernel {name}: the object file has no entry point")
     method = _MethodDef(name.encode(), address, _METH_FASTCALL, None)
     _keepalive.extend((engine, method))
-    function = _built_in(ctypes.byref(method), None, None)
+    function: Callable[..., None] = _built_in(ctypes.byref(method), None, None)
     _methods[id(function)] = (method, function)
     return function
 

@@ -106,7 +106,7 @@ def deviation_run(dtype: str):  # type: ignore[no-untyped-def]
         total, square = 0.0, 0.0
         i = 0
         while i < n:
-            end = min(n, i + 4096)
+            end = min(n, i + 128 * W)
             a, b, s, t = zero, zero, zero, zero
             while i + 2 * W <= end:
                 d, e = load(x, at + i) - center, load(x, at + i + W) - center
@@ -168,7 +168,7 @@ def slope_runs(dtype: str):  # type: ignore[no-untyped-def]
         a, b = 0.0, 0.0
         i = 0
         while i < n:
-            end = min(n, i + 4096)
+            end = min(n, i + 128 * W)
             s, t = zero, zero
             while i + W <= end:
                 v = load(g, at + i)

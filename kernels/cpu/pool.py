@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.kernels.cpu import jit
-from tilegrad.kernels.cpu import pool_rows as rows
+from tilegrad.kernels.cpu import jit, pool_rows as rows
 from tilegrad.kernels.cpu.jit import kernel
 from tilegrad.kernels.cpu.memory import pointer
 from tilegrad.kernels.cpu.vector import head, lanes, load, load_masked, splat, store_masked

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+
 from tilegrad.kernels import distributions
 from tilegrad.kernels.cpu.jit import get_num_threads, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write

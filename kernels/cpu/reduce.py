@@ -39,9 +39,10 @@ Sizes = tuple[int, ...]
 
 GRAIN = 1 << 15  # elements a task handles at least; fewer in all: no threads
 TASKS = 64
-BLOCK = 4096  # elements combined in the input's precision, in 4 vectors of partial totals
+BLOCK = 4096  # pieces of a long row are multiples of this
 COLUMNS = 1024  # totals a column task keeps
 FLUSH = 64  # rows combined in the input's precision
+SHORT = 16  # elements of a row that are better gathered with those of other rows
 NARROW = 8  # fewer adjacent outputs than this are not worth a column task
 
 
@@ -143,7 +144,7 @@ def float_run(name: str, dtype: str, way: str) -> Any:
     total_dtype = monoid.total_dtype(dtype)
     D, start = np.dtype(total_dtype).type, monoid.identity(total_dtype)
     W = lanes(dtype)
-    block = BLOCK if way == "lanes" else 512
+    block = 256 * W if way == "lanes" else 512
     buffer = local(dtype, 512)
 
     @inline
@@ -193,8 +194,9 @@ def float_run(name: str, dtype: str, way: str) -> Any:
 
 
 @kernel
-def columns(name: str, dtype: str, out_dtype: str):  # type: ignore[no-untyped-def]
-    """Reduce over rows of adjacent elements, up to ``COLUMNS`` of them in a unit.
+def columns(name: str, dtype: str, out_dtype: str, adjacent: bool):  # type: ignore[no-untyped-def]
+    """Reduce over rows of elements with the stride ``apart`` (1 if ``adjacent``), up to ``COLUMNS``
+    of them in a unit.
 
     Four rows at a time are combined into a row of parts, and every ``FLUSH`` rows these into the
     totals. A unit is one of ``chunks`` pieces, ``chunk`` rows long, of a block of columns; ``n``
@@ -212,10 +214,11 @@ def columns(name: str, dtype: str, out_dtype: str):  # type: ignore[no-untyped-d
     block, flush = COLUMNS, FLUSH
 
     @inline
-    def lifted(x, i, c, j):  # type: ignore[no-untyped-def]
-        return A(lift(read(x, i + j), T(c[j]) if centred else T(0)))
+    def lifted(x, i, c, j, apart):  # type: ignore[no-untyped-def]
+        at = i + j if adjacent else i + j * apart
+        return A(lift(read(x, at), T(c[j]) if centred else T(0)))
 
-    def body(task, x, out, p, center, table, units, per, R, chunk, n, s, chunks, width):  # type: ignore[no-untyped-def]
+    def body(task, x, out, p, center, table, units, per, R, chunk, n, s, chunks, width, apart):  # type: ignore[no-untyped-def]
         t = pointer(table, np.int64)
         kept, outer = t[0], t[1]
         source, targets = pointer(x, T), pointer(out, Out)
@@ -238,7 +241,7 @@ def columns(name: str, dtype: str, out_dtype: str):  # type: ignore[no-untyped-d
                 part[j] = none
                 if centred:
                     c[j] = read(centers, first + j)
-            base = offset(o, kept, k_sizes, k_strides) + column
+            base = offset(o, kept, k_sizes, k_strides) + column * (1 if adjacent else apart)
             since = 0
             r = piece * chunk
             end = min(R, r + chunk)
@@ -249,17 +252,22 @@ def columns(name: str, dtype: str, out_dtype: str):  # type: ignore[no-untyped-d
                 for i in range(0, count - 3, 4):
                     q = at + i * s
                     for j in range(size):
-                        v = A(combine(lifted(source, q, c, j), lifted(source, q + s, c, j)))
+                        v = A(
+                            combine(
+                                lifted(source, q, c, j, apart), lifted(source, q + s, c, j, apart)
+                            )
+                        )
                         w = A(
                             combine(
-                                lifted(source, q + 2 * s, c, j), lifted(source, q + 3 * s, c, j)
+                                lifted(source, q + 2 * s, c, j, apart),
+                                lifted(source, q + 3 * s, c, j, apart),
                             )
                         )
                         write(part, j, A(combine(part[j], A(combine(v, w)))))
                 for i in range(count - count % 4, count):
                     q = at + i * s
                     for j in range(size):
-                        write(part, j, A(combine(part[j], lifted(source, q, c, j))))
+                        write(part, j, A(combine(part[j], lifted(source, q, c, j, apart))))
                 since += count
                 r += count
                 if since == flush or r == end:
@@ -274,7 +282,7 @@ def columns(name: str, dtype: str, out_dtype: str):  # type: ignore[no-untyped-d
                 for j in range(size):
                     partial[piece * outputs + first + j] = total[j]
 
-    return body, "iidiiiiiiiiii"
+    return body, "iidiiiiiiiiiii"
 
 
 @kernel
@@ -339,14 +347,15 @@ def reduce(
         return lambda *args: None, 0
     monoid = MONOIDS[name]
     n, s = reduced[0][-1], reduced[1][-1]
-    by_columns = kept[1][-1] == 1 and kept[0][-1] >= NARROW
+    adjacent = kept[1][-1] == 1
+    by_columns = kept[0][-1] >= NARROW if adjacent else kept[0][-1] >= 64 and R <= SHORT
     if by_columns:
         width = kept[0][-1]
         blocks = -(-width // COLUMNS)
         split = _Split(outputs, R, outputs // width * blocks, 32, min(width, COLUMNS))
-        function = columns.build(name, dtype, out_dtype)
+        function = columns.build(name, dtype, out_dtype, adjacent)
         table = layout_table((kept[0][:-1], kept[1][:-1]), reduced)
-        shape: tuple[int, ...] = (R, split.chunk, n, s, split.chunks, width)
+        shape: tuple[int, ...] = (R, split.chunk, n, s, split.chunks, width, kept[1][-1])
     else:
         split = _Split(outputs, R, outputs, BLOCK, 1)
         floats = monoid.block_dtype(dtype) == dtype and np.dtype(dtype).kind == "f"

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from tilegrad.kernels.cpu.jit import get_num_threads, kernel
 from tilegrad.kernels.cpu.memory import pointer
 from tilegrad.kernels.function import DeviceFunction, inline

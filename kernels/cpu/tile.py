@@ -29,7 +29,6 @@ from tilegrad.kernels.cpu.emit import (
 from tilegrad.kernels.cpu.vector import full_vector
 from tilegrad.kernels.function import Intrinsic, intrinsic
 
-
 AHEAD = 16  # steps from asking for a row of y to its use: rows far apart no hardware foresees
 
 

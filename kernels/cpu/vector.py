@@ -33,12 +33,12 @@ from tilegrad.kernels.cpu.emit import (
     head_value,
     is_float,
     llvm_vector,
+    load_transposed,
     load_value,
     prefetch_value,
     splat_value,
     store_value,
     suffix,
-    load_transposed,
 )
 from tilegrad.kernels.function import Intrinsic, intrinsic
 

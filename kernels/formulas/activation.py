@@ -8,8 +8,14 @@ from typing import Any
 from tilegrad.kernels.formulas.derive import declare
 from tilegrad.kernels.formulas.formula import Formula, table
 from tilegrad.kernels.formulas.special import erf
-from tilegrad.kernels.formulas.transcendental import exp, expm1, sigmoid, softplus_grad, tanh
-from tilegrad.kernels.formulas.transcendental import softplus as log1p_exp
+from tilegrad.kernels.formulas.transcendental import (
+    exp,
+    expm1,
+    sigmoid,
+    softplus as log1p_exp,
+    softplus_grad,
+    tanh,
+)
 from tilegrad.kernels.function import DeviceFunction, inline
 
 _SQRT_HALF = math.sqrt(0.5)

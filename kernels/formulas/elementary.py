@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from tilegrad.kernels.formulas import angles as a
-from tilegrad.kernels.formulas import gamma as g
-from tilegrad.kernels.formulas import hyperbolic as h
-from tilegrad.kernels.formulas import powers as p
-from tilegrad.kernels.formulas import special as s
-from tilegrad.kernels.formulas import transcendental as e
-from tilegrad.kernels.formulas import trigonometric as t
+from tilegrad.kernels.formulas import (
+    angles as a,
+    gamma as g,
+    hyperbolic as h,
+    powers as p,
+    special as s,
+    transcendental as e,
+    trigonometric as t,
+)
 from tilegrad.kernels.formulas.derive import declare
 from tilegrad.kernels.formulas.formula import Formula, table
 from tilegrad.kernels.formulas.primitives import ceil, floor, rint, sqrt, trunc

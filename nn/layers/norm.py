@@ -8,8 +8,7 @@ from typing import Any
 from tilegrad.autograd.rules.creation import empty, ones, tensor, zeros
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.engine.dtype import int64
-from tilegrad.nn import functional as F
-from tilegrad.nn import init
+from tilegrad.nn import functional as F, init
 from tilegrad.nn.module import Module
 from tilegrad.nn.parameter import Parameter
 

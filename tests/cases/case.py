@@ -45,7 +45,11 @@ class Arg:
             return rng.integers(0, 2, self.shape).astype(bool)
         if self.distinct:
             count = int(np.prod(self.shape))
-            return rng.permutation(np.linspace(self.low, self.high, count)).astype(kind).reshape(self.shape)
+            return (
+                rng.permutation(np.linspace(self.low, self.high, count))
+                .astype(kind)
+                .reshape(self.shape)
+            )
         if kind.kind in "iu":
             low = max(int(np.ceil(self.low)), 0) if kind.kind == "u" else int(np.ceil(self.low))
             return rng.integers(low, max(int(self.high), low + 1), self.shape).astype(kind)
@@ -69,6 +73,8 @@ class Case:
         differentiable: which arguments get a gradient check (all floating ones by default);
             ``()`` for none.
         second_order: whether gradgradcheck runs.
+        numeric: False where the arguments sit on a kink, so that finite differences see one side
+            and the other: gradients are compared with PyTorch's alone.
         strided: also run with non-contiguous arguments.
         special: also run forward with NaN, inf and signed zeros sprinkled in.
         tolerance: factor on the dtype's tolerance, with the ``reason`` why.
@@ -80,6 +86,7 @@ class Case:
     dtypes: tuple[str, ...] = FLOATS
     differentiable: tuple[int, ...] | None = None
     second_order: bool = True
+    numeric: bool = True
     strided: bool = True
     special: bool = False
     tolerance: float = 1.0

@@ -15,10 +15,15 @@ _INTERNAL = {
     "addcdiv", "where", "clamp", "left_shift", "right_shift", "floor_divide", "prelu",
 }  # fmt: skip
 # PyTorch refuses integers for these, which tilegrad promotes
-_FLOAT_ONLY = {"hypot", "logaddexp", "logaddexp2", "fmod", "remainder"}
+_FLOAT_ONLY = {"frac", "hypot", "logaddexp", "logaddexp2", "fmod", "remainder"}
 # PyTorch's vectorised forms say NaN for a denormal divisor; ours are exact (test_transcendental)
 _NO_DENORMALS = {"fmod", "remainder"}
-_DTYPES = {"same": NUMBERS, "float": (*FLOATS, "int64"), "compare": ALL, "integer": (*INTEGERS, "bool")}
+_DTYPES = {
+    "same": NUMBERS,
+    "float": (*FLOATS, "int64"),
+    "compare": ALL,
+    "integer": (*INTEGERS, "bool"),
+}
 
 
 def _args(row: Formula, shapes: tuple[tuple[int, ...], ...]) -> tuple[Arg, ...]:
@@ -52,10 +57,16 @@ def _rows() -> list[Case]:
                 grads = ()
             found.append(
                 Case(
-                    row.name, _call(row), _args(row, shapes), dtypes, grads,
+                    row.name,
+                    _call(row),
+                    _args(row, shapes),
+                    dtypes,
+                    grads,
                     second_order=row.order is None or row.order > 1,
                     tolerance=10 if row.name == "digamma" else 1,
-                    reason="PyTorch's own trigamma is good to 1e-9" if row.name == "digamma" else "",
+                    reason="PyTorch's own trigamma is good to 1e-9"
+                    if row.name == "digamma"
+                    else "",
                     tags=("elementwise",),
                 )
             )
@@ -63,8 +74,13 @@ def _rows() -> list[Case]:
             if row.kind != "integer" and row.name not in _NO_DENORMALS:
                 found.append(
                     Case(
-                        f"{row.name}-special", _call(row), _args(row, special), FLOATS, (),
-                        strided=False, special=True,
+                        f"{row.name}-special",
+                        _call(row),
+                        _args(row, special),
+                        FLOATS,
+                        (),
+                        strided=False,
+                        special=True,
                     )
                 )
     return found
@@ -91,24 +107,61 @@ CASES = _rows() + [
     _unary("pow-float", lambda t, x: x**1.7, low=0.2),
     _unary("pow-negative", lambda t, x: x**-2, low=0.2),
     _unary("rpow", lambda t, x: 2**x),
-    Case("div-floor", lambda t, x, y: t.div(x, y, rounding_mode="floor"), (Arg((7,)), Arg((7,), 1, 4)), NUMBERS, ()),
-    Case("div-trunc", lambda t, x, y: t.div(x, y, rounding_mode="trunc"), (Arg((7,)), Arg((7,), 1, 4)), NUMBERS, ()),
+    Case(
+        "div-floor",
+        lambda t, x, y: t.div(x, y, rounding_mode="floor"),
+        (Arg((7,)), Arg((7,), 1, 4)),
+        NUMBERS,
+        (),
+    ),
+    Case(
+        "div-trunc",
+        lambda t, x, y: t.div(x, y, rounding_mode="trunc"),
+        (Arg((7,)), Arg((7,), 1, 4)),
+        NUMBERS,
+        (),
+    ),
     Case("floordiv", lambda t, x: x // 2, (Arg((9,), -9, 9),), NUMBERS, ()),
     Case("mod", lambda t, x: x % 3, (Arg((9,), -9, 9, away=(-6, -3, 0, 3, 6)),), NUMBERS),
-    Case("fmod", lambda t, x: t.fmod(x, 2), (Arg((9,), -9, 9, away=(-8, -6, -4, -2, 0, 2, 4, 6, 8)),), NUMBERS),
+    Case(
+        "fmod",
+        lambda t, x: t.fmod(x, 2),
+        (Arg((9,), -9, 9, away=(-8, -6, -4, -2, 0, 2, 4, 6, 8)),),
+        NUMBERS,
+    ),
     Case("clamp", lambda t, x: t.clamp(x, -1, 2), (Arg((3, 9), away=(-1, 2)),), NUMBERS),
     Case("clamp-min", lambda t, x: x.clamp(min=-1), (Arg((3, 9), away=(-1,)),), NUMBERS),
     Case("clamp-max", lambda t, x: x.clamp(max=1), (Arg((3, 9), away=(1,)),), NUMBERS),
     Case("clamp-tensor", lambda t, x, a: t.clamp(x, min=a), (Arg((40,), -3, -1), Arg((40,), 0, 3))),
     Case("lerp", lambda t, x, y: t.lerp(x, y, 0.3), (Arg((5,)), Arg((5,)))),
-    Case("lerp-tensor", lambda t, x, y, w: t.lerp(x, y, w), (Arg((5,)), Arg((5,)), Arg((5,), 0.6, 0.9))),
-    Case("addcmul", lambda t, x, y, z: t.addcmul(x, y, z, value=0.5), (Arg((3, 4)), Arg((4,)), Arg((3, 1)))),
-    Case("addcdiv", lambda t, x, y, z: t.addcdiv(x, y, z, value=2), (Arg((3, 4)), Arg((4,)), Arg((3, 1), 1, 3))),
+    Case(
+        "lerp-tensor",
+        lambda t, x, y, w: t.lerp(x, y, w),
+        (Arg((5,)), Arg((5,)), Arg((5,), 0.6, 0.9)),
+    ),
+    Case(
+        "addcmul",
+        lambda t, x, y, z: t.addcmul(x, y, z, value=0.5),
+        (Arg((3, 4)), Arg((4,)), Arg((3, 1))),
+    ),
+    Case(
+        "addcdiv",
+        lambda t, x, y, z: t.addcdiv(x, y, z, value=2),
+        (Arg((3, 4)), Arg((4,)), Arg((3, 1), 1, 3)),
+    ),
     Case("shift", lambda t, x, y: (x << y) >> 1, (Arg((9,), 0, 5), Arg((9,), 0, 3)), INTEGERS),
     Case("invert", lambda t, x: ~x, (Arg((9,)),), (*INTEGERS, "bool"), ()),
-    Case("logic-operators", lambda t, x, y: (x & y) | (x ^ y), (Arg((9,)), Arg((9,))), (*INTEGERS, "bool"), ()),
+    Case(
+        "logic-operators",
+        lambda t, x, y: (x & y) | (x ^ y),
+        (Arg((9,)), Arg((9,))),
+        (*INTEGERS, "bool"),
+        (),
+    ),
     Case("compare-scalar", lambda t, x: (x > 0) & (x <= 2) & (x != 1), (Arg((9,)),), ALL, ()),
-    Case("mixed-dtypes", lambda t, x, y: x * y + 1, (Arg((4, 3)), Arg((3,), dtype="int64")), NUMBERS),
+    Case(
+        "mixed-dtypes", lambda t, x, y: x * y + 1, (Arg((4, 3)), Arg((3,), dtype="int64")), NUMBERS
+    ),
     Case("mixed-floats", lambda t, x, y: x - y, (Arg((4, 3)), Arg((3,), dtype="float64"))),
     Case("isclose", lambda t, x, y: t.isclose(x, x + y * 1e-6), (Arg((9,)), Arg((9,))), FLOATS, ()),
     _unary("logit", lambda t, x: t.logit(x), low=0.1, high=0.9),
@@ -116,5 +169,10 @@ CASES = _rows() + [
     Case("to-float64", lambda t, x: x.to(t.float64) * 2, (Arg((5,)),), ALL),
     Case("to-int32", lambda t, x: x.to(t.int32), (Arg((9,)),), ALL, ()),
     Case("to-bool", lambda t, x: x.to(t.bool), (Arg((9,)),), ALL, ()),
-    Case("where", lambda t, c, x, y: t.where(c, x, y), (Arg((4, 1), dtype="bool"), Arg((4, 3)), Arg((3,))), ALL),
+    Case(
+        "where",
+        lambda t, c, x, y: t.where(c, x, y),
+        (Arg((4, 1), dtype="bool"), Arg((4, 3)), Arg((3,))),
+        ALL,
+    ),
 ]

@@ -20,7 +20,13 @@ _SHAPES = [
     ((2, 0), (0, 3)),
     ((2, 3), (3, 0)),
 ]
-_LARGE = [((31, 33), (33, 37)), ((64, 127), (127, 65)), ((130, 300), (300, 97)), ((1, 257), (257, 129)), ((257, 129), (129, 1))]
+_LARGE = [
+    ((31, 33), (33, 37)),
+    ((64, 127), (127, 65)),
+    ((130, 300), (300, 97)),
+    ((1, 257), (257, 129)),
+    ((257, 129), (129, 1)),
+]
 
 
 def _name(shapes: tuple[tuple[int, ...], ...]) -> str:
@@ -28,7 +34,9 @@ def _name(shapes: tuple[tuple[int, ...], ...]) -> str:
 
 
 CASES = [
-    Case(_name(s), lambda t, x, y: t.matmul(x, y), (Arg(s[0]), Arg(s[1])), dtypes=(*FLOATS, "int64"))
+    Case(
+        _name(s), lambda t, x, y: t.matmul(x, y), (Arg(s[0]), Arg(s[1])), dtypes=(*FLOATS, "int64")
+    )
     for s in _SHAPES
 ]
 CASES += [
@@ -44,7 +52,12 @@ CASES += [
 ]
 CASES += [
     Case("matmul-integers", lambda t, x, y: x @ y, (Arg((7, 9)), Arg((9, 5))), dtypes=INTEGERS),
-    Case("matmul-transposed", lambda t, x, y: x.t() @ y.t(), (Arg((33, 17)), Arg((9, 33))), differentiable=()),
+    Case(
+        "matmul-transposed",
+        lambda t, x, y: x.t() @ y.t(),
+        (Arg((33, 17)), Arg((9, 33))),
+        differentiable=(),
+    ),
     Case("mm", lambda t, x, y: t.mm(x, y), (Arg((2, 3)), Arg((3, 4)))),
     Case("bmm", lambda t, x, y: t.bmm(x, y), (Arg((2, 2, 3)), Arg((2, 3, 4)))),
     Case("mv", lambda t, x, y: t.mv(x, y), (Arg((2, 3)), Arg((3,)))),
@@ -55,7 +68,11 @@ CASES += [
         lambda t, b, x, y: t.addmm(b, x, y, beta=0.5, alpha=2.0),
         (Arg((4,)), Arg((2, 3)), Arg((3, 4))),
     ),
-    Case("baddbmm", lambda t, b, x, y: t.baddbmm(b, x, y), (Arg((2, 1, 4)), Arg((2, 2, 3)), Arg((2, 3, 4)))),
+    Case(
+        "baddbmm",
+        lambda t, b, x, y: t.baddbmm(b, x, y),
+        (Arg((2, 1, 4)), Arg((2, 2, 3)), Arg((2, 3, 4))),
+    ),
     Case(
         "linear",
         lambda t, x, w, b: t.nn.functional.linear(x, w, b),

@@ -277,7 +277,7 @@ def _reaches(block: list[ast.stmt], i: int, target: str, value: ast.expr) -> boo
             if isinstance(s, ast.For | ast.While):
                 return False
             compound = isinstance(s, ast.If) and target not in loaded(s.test)
-            if compound and needs & set(stored(s)) or _in_loop(s, target):
+            if (compound and needs & set(stored(s))) or _in_loop(s, target):
                 return False
             width = len(ast.unparse(value))
             return width <= _SHORT or width + _line_length(s, target) <= _WIDTH

@@ -1,0 +1,204 @@
+"""Methods of tensors by family of ops, one line each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tilegrad.autograd.operators import ElementwiseMethods
+from tilegrad.autograd.rules import (
+    counting,
+    elementwise,
+    extrema,
+    index,
+    indexing,
+    masked,
+    matmul as products,
+    moments,
+    movement,
+    random,
+    rearrange,
+    reduce,
+    sampling,
+    scan,
+    scatter as scattering,
+    softmax as softmax_rules,
+    sort as sorting,
+)
+from tilegrad.autograd.size import sizes
+from tilegrad.engine import dtype as dt
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+
+class FamilyMethods(ElementwiseMethods):
+    """What :class:`Tensor` takes from ``autograd/rules``, elementwise ops apart."""
+
+    __slots__ = ()
+
+    # -------------------------------------------------------------------------------- reductions
+
+    sum = reduce.sum
+    sum_to_size = reduce.sum_to_size
+    mean = reduce.mean
+    prod = reduce.prod
+    nansum = reduce.nansum
+    nanmean = reduce.nanmean
+    any = reduce.any
+    all = reduce.all
+    count_nonzero = reduce.count_nonzero
+    max = extrema.max
+    min = extrema.min
+    amax = extrema.amax
+    amin = extrema.amin
+    aminmax = extrema.aminmax
+    argmax = extrema.argmax
+    argmin = extrema.argmin
+    var = moments.var
+    std = moments.std
+    norm = moments.norm
+    logsumexp = moments.logsumexp
+    cumsum = scan.cumsum
+    cumprod = scan.cumprod
+    cummax = scan.cummax
+    cummin = scan.cummin
+    logcumsumexp = scan.logcumsumexp
+
+    # ------------------------------------------------------------------------------------ matmul
+
+    matmul = __matmul__ = products.matmul
+
+    def __rmatmul__(self: Any, other: Any) -> Tensor:
+        return products.matmul(other, self)
+
+    mm, bmm, mv = products.mm, products.bmm, products.mv
+    dot, outer = products.dot, products.outer
+    addmm, addmv, baddbmm = products.addmm, products.addmv, products.baddbmm
+
+    # ----------------------------------------------------------------------------- softmax, norms
+
+    softmax = softmax_rules.softmax
+    log_softmax = softmax_rules.log_softmax
+
+    # --------------------------------------------------------------- indexing, joining, sorting
+
+    __getitem__ = indexing.getitem
+    __setitem__ = indexing.setitem
+    index_put = index.index_put
+    index_put_ = index.index_put_
+    index_select = index.index_select
+    index_add = index.index_add
+    index_add_ = index.index_add_
+    index_copy = index.index_copy
+    index_copy_ = index.index_copy_
+    index_fill = index.index_fill
+    index_fill_ = index.index_fill_
+    put = index.put
+    take = index.take
+    take_along_dim = scattering.take_along_dim
+    gather = scattering.gather
+    scatter = scattering.scatter
+    scatter_ = scattering.scatter_
+    scatter_add = scattering.scatter_add
+    scatter_add_ = scattering.scatter_add_
+    scatter_reduce = scattering.scatter_reduce
+    scatter_reduce_ = scattering.scatter_reduce_
+    masked_fill = masked.masked_fill
+    masked_fill_ = masked.masked_fill_
+    masked_select = masked.masked_select
+    masked_scatter = masked.masked_scatter
+    masked_scatter_ = masked.masked_scatter_
+    nonzero = masked.nonzero
+    argwhere = masked.argwhere
+    tril = masked.tril
+    tril_ = masked.tril_
+    triu = masked.triu
+    triu_ = masked.triu_
+    diag = masked.diag
+    diag_embed = masked.diag_embed
+    trace = masked.trace
+    bincount = counting.bincount
+    unique = counting.unique
+    unique_consecutive = counting.unique_consecutive
+
+    def where(self: Any, condition: Tensor, other: Any) -> Tensor:
+        """This tensor where ``condition`` holds, else ``other``."""
+        result: Tensor = masked.where(condition, self, other)
+        return result
+
+    broadcast_to = rearrange.broadcast_to
+    chunk = rearrange.chunk
+    flatten = rearrange.flatten
+
+    def flip(self: Any, *dims: Any) -> Tensor:
+        """The order of elements along ``dims`` reversed."""
+        return movement.flip(self, sizes(dims))
+
+    fliplr = movement.fliplr
+    flipud = movement.flipud
+    movedim = moveaxis = rearrange.movedim
+    argsort = sorting.argsort
+    kthvalue = sorting.kthvalue
+    median = sorting.median
+    mode = sorting.mode
+    msort = sorting.msort
+    nanmedian = sorting.nanmedian
+    ravel = rearrange.ravel
+    repeat = movement.repeat
+    repeat_interleave = movement.repeat_interleave
+    roll = movement.roll
+    rot90 = movement.rot90
+    split = rearrange.split
+    hsplit = rearrange.hsplit
+    vsplit = rearrange.vsplit
+    dsplit = rearrange.dsplit
+    tensor_split = rearrange.tensor_split
+    sort = sorting.sort
+    tile = movement.tile
+    topk = sorting.topk
+    unbind = rearrange.unbind
+    unflatten = rearrange.unflatten
+
+    # ------------------------------------------------------------------------------------ random
+
+    bernoulli = random.bernoulli
+    bernoulli_ = random.bernoulli_
+    exponential_ = random.exponential_
+    multinomial = sampling.multinomial
+    normal_ = random.normal_
+    random_ = random.random_
+    uniform_ = random.uniform_
+
+    # ------------------------------------------------------------------------------------ dtypes
+
+    def bool(self: Any) -> Tensor:
+        """As bool."""
+        return elementwise.to_dtype(self, dt.bool_)
+
+    def byte(self: Any) -> Tensor:
+        """As uint8."""
+        return elementwise.to_dtype(self, dt.uint8)
+
+    def char(self: Any) -> Tensor:
+        """As int8."""
+        return elementwise.to_dtype(self, dt.int8)
+
+    def short(self: Any) -> Tensor:
+        """As int16."""
+        return elementwise.to_dtype(self, dt.int16)
+
+    def int(self: Any) -> Tensor:
+        """As int32."""
+        return elementwise.to_dtype(self, dt.int32)
+
+    def long(self: Any) -> Tensor:
+        """As int64."""
+        return elementwise.to_dtype(self, dt.int64)
+
+    def float(self: Any) -> Tensor:
+        """As float32."""
+        return elementwise.to_dtype(self, dt.float32)
+
+    def double(self: Any) -> Tensor:
+        """As float64."""
+        return elementwise.to_dtype(self, dt.float64)

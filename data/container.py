@@ -1,0 +1,128 @@
+"""Arrays in safetensors files, through the library ``safetensors``; it checks what a file says.
+
+The library is imported where it is used, so that importing tilegrad does not load it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+import numpy as np
+
+from tilegrad.engine import array as arrays, dtype as dt
+from tilegrad.engine.array import Array
+
+METADATA = "__metadata__"  # the one name that no tensor can have
+_NAMES = {
+    "BOOL": "bool", "U8": "uint8", "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64",
+    "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64",
+}  # fmt: skip
+_KINDS = {code: dt.BY_NAME[name] for code, name in _NAMES.items() if name in dt.BY_NAME}
+
+Source = str | os.PathLike[str] | IO[bytes]
+
+
+def write(file: IO[bytes], hosts: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+    """Write contiguous arrays and strings; equal contents give equal bytes.
+
+    Raises:
+        ValueError: the names and the metadata take more than the format allows, 100 MB.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save
+
+    try:
+        data = memoryview(save(hosts, metadata or None))
+    except SafetensorError as error:
+        raise ValueError(f"save: {error}") from None
+    end = 8 + int.from_bytes(data[:8], "little")
+    if len(metadata) > 1:
+        file.write(_ordered(bytes(data[8:end])))
+        data = data[end:]
+    file.write(data)
+
+
+def _ordered(text: bytes) -> bytes:
+    """The header with its length and sorted metadata: the library's order is random."""
+    header = json.loads(text)
+    header[METADATA] = dict(sorted(header[METADATA].items()))
+    made = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    made += b" " * (-len(made) % 8)
+    return len(made).to_bytes(8, "little") + made
+
+
+def read(f: Source) -> tuple[dict[str, Array], dict[str, str]]:
+    """The arrays of a file, by name in sorted order, and its metadata.
+
+    Raises:
+        OSError: the file cannot be read.
+        RuntimeError: it is not a valid safetensors file, or holds a dtype that is not supported.
+    """
+    with _opened(f) as file:
+        return {name: _array(file, name) for name in sorted(file.keys())}, file.metadata() or {}
+
+
+def read_metadata(f: Source) -> dict[str, str]:
+    """The metadata of a file; raises as :func:`read`."""
+    with _opened(f) as file:
+        return file.metadata() or {}
+
+
+def name_of(f: Source) -> str:
+    """What messages call the file."""
+    return str(getattr(f, "name", "the file")) if hasattr(f, "read") else os.fsdecode(f)
+
+
+def _array(file: Any, name: str) -> Array:
+    """One tensor, in aligned memory of its own."""
+    code = file.get_slice(name).get_dtype()
+    kind = _KINDS.get(code)
+    if kind is None:
+        raise ValueError(f"tensor {name!r}: dtype must be one of {', '.join(_KINDS)}; got {code}")
+    host = file.get_tensor(name)
+    if kind is dt.bool_ and host.size and host.view(np.uint8).max() > 1:
+        raise ValueError(f"tensor {name!r}: a bool must be 0 or 1")
+    made = arrays.empty(host.shape, kind)
+    if host.size:
+        arrays.to_numpy(made)[...] = host
+    return made
+
+
+@contextmanager
+def _opened(f: Source) -> Iterator[Any]:
+    """The library's view of a file. What it or the block finds wrong names the file."""
+    from safetensors import SafetensorError, safe_open
+
+    with _located(f) as (path, start):
+        try:
+            with safe_open(path, framework="numpy") as file:
+                yield file
+        except (SafetensorError, ValueError) as error:
+            pickled = isinstance(error, SafetensorError) and start.startswith((b"\x80", b"PK"))
+            what = "it looks like a pickle, which is never loaded" if pickled else error
+            raise RuntimeError(
+                f"load: {name_of(f)} is not a valid safetensors file: {what}"
+            ) from None
+
+
+@contextmanager
+def _located(f: Source) -> Iterator[tuple[str, bytes]]:
+    """Where a file lies, and its first two bytes.
+
+    A file object is copied to a temporary file: the library reads metadata from paths only.
+    """
+    if hasattr(f, "read"):
+        with tempfile.NamedTemporaryFile() as copy:
+            f.seek(0)
+            shutil.copyfileobj(f, copy)
+            copy.flush()
+            copy.seek(0)
+            yield copy.name, copy.read(2)
+        return
+    with open(f, "rb") as file:
+        start = file.read(2)
+    yield os.fsdecode(f), start
