@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.graph import Node, SavedOutput, Vjp
+from tilegrad.autograd.graph import Node, SavedOutput, Vjp, new_node
 from tilegrad.autograd.mode import state
 from tilegrad.engine.array import Array, Layout
 from tilegrad.engine.ops import elementwise as ops
@@ -128,7 +128,7 @@ def record(
     meta: Any,
 ) -> Node:
     """Make ``results`` outputs of a new node over ``inputs``."""
-    node = Node(name, vjp, inputs, tuple([r._array.layout for r in results]), meta)
+    node = new_node(name, vjp, inputs, tuple([r._array.layout for r in results]), meta)
     if saves:
         node.save(
             *[inputs[s] if s >= 0 else SavedOutput(results[-1 - s]._array, -1 - s) for s in saves]
@@ -221,7 +221,7 @@ def rebase(target: Tensor, node: Node, index: int = 0) -> None:
 
     layout = target._array.layout
     meta = (layout.shape, layout.strides, target._array.offset - base._array.offset)
-    whole = Node("copy_slices", copy_slices_vjp, (base, target), (base._array.layout,), meta)
+    whole = new_node("copy_slices", copy_slices_vjp, (base, target), (base._array.layout,), meta)
     base._tracked = True
     base._node = whole
     base._index = 0
@@ -245,7 +245,7 @@ def apply_inplace(
     node = None
     if recording:
         assert vjp is not None
-        node = Node(op.name + "_", vjp, inputs, (target._array.layout,), meta)
+        node = new_node(op.name + "_", vjp, inputs, (target._array.layout,), meta)
         if 0 in saves:  # the old value goes: keep a copy of it
             from tilegrad.autograd.rules.elementwise import unary
 

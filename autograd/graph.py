@@ -63,38 +63,16 @@ class Node:
         "versions", "vjp",
     )  # fmt: skip
 
+    name: str
+    vjp: Vjp
+    edges: list[tuple[Any, int] | None]
+    inputs: list[Layout]
+    outputs: tuple[Layout, ...]
+    meta: Any
+    sequence: int
     extras: Extras | None
     saved: tuple[Any, ...] | None  # None once the graph is freed
     versions: tuple[int, ...]
-
-    def __init__(
-        self,
-        name: str,
-        vjp: Vjp,
-        inputs: Sequence[Tensor],
-        outputs: tuple[Layout, ...],
-        meta: Any = None,
-    ):
-        self.name = name
-        self.vjp = vjp
-        edges: list[tuple[Any, int] | None] = []
-        layouts = []
-        for t in inputs:  # plain loops here: a comprehension is a call, and every op comes by
-            if t._tracked:
-                edges.append((t, 0) if t._node is None else (t._node, t._index))
-            else:
-                edges.append(None)
-            layouts.append(t._array.layout)
-        self.edges = edges
-        self.inputs = layouts
-        self.outputs = outputs
-        self.meta = meta
-        self.saved = self.versions = ()
-        self.sequence = next(_sequence)
-        self.extras = None
-        if anomalies.active and state.anomaly:
-            self.extras = Extras()
-            self.extras.trace = traceback.StackSummary.from_list(traceback.extract_stack()[:-2])
 
     def save(self, *values: Any) -> None:
         """Keep tensors (or :class:`SavedOutput`) for the VJP, with their versions."""
@@ -157,6 +135,43 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<{self.name.title().replace('_', '')}Backward0 object at {id(self):#x}>"
+
+
+_make: Any = object.__new__
+
+
+def new_node(
+    name: str,
+    vjp: Vjp,
+    inputs: Sequence[Tensor],
+    outputs: tuple[Layout, ...],
+    meta: Any = None,
+) -> Node:
+    """A node over ``inputs``. A plain function with plain loops: every recorded op comes by, and a
+    constructor or a comprehension would be one call more.
+    """
+    edges: list[tuple[Any, int] | None] = []
+    layouts = []
+    for t in inputs:
+        if t._tracked:
+            edges.append((t, 0) if t._node is None else (t._node, t._index))
+        else:
+            edges.append(None)
+        layouts.append(t._array.layout)
+    node: Node = _make(Node)
+    node.name = name
+    node.vjp = vjp
+    node.edges = edges
+    node.inputs = layouts
+    node.outputs = outputs
+    node.meta = meta
+    node.saved = node.versions = ()
+    node.sequence = next(_sequence)
+    node.extras = None
+    if anomalies.active and state.anomaly:
+        node.extras = Extras()
+        node.extras.trace = traceback.StackSummary.from_list(traceback.extract_stack()[:-2])
+    return node
 
 
 class RemovableHandle:

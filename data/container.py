@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
@@ -26,7 +28,7 @@ _KINDS = {code: dt.BY_NAME[name] for code, name in _NAMES.items() if name in dt.
 Source = str | os.PathLike[str] | IO[bytes]
 
 
-def write(file: IO[bytes], hosts: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+def write(file: Any, hosts: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
     """Write contiguous arrays and strings; equal contents give equal bytes.
 
     Raises:
@@ -110,7 +112,7 @@ def _opened(f: Source) -> Iterator[Any]:
 
 
 @contextmanager
-def _located(f: Source) -> Iterator[tuple[str, bytes]]:
+def _located(f: Any) -> Iterator[tuple[str, bytes]]:
     """Where a file lies, and its first two bytes.
 
     A file object is copied to a temporary file: the library reads metadata from paths only.

@@ -1,6 +1,7 @@
 """Saving and loading: safetensors files, never pickle.
 
-A dict of tensors is stored under its own keys, as any safetensors library reads it. Any other
+A dict of tensors is stored under its own keys, as any safetensors library reads it; the metadata
+tells the keys' order, and which tensors are the same, where a plain file could not. Any other
 nesting of dicts, lists, tuples and plain values stores its tensors under their paths
 (``"optimizer.state.0.exp_avg"``) and its structure as JSON in the file's metadata.
 """
@@ -45,7 +46,8 @@ def save(obj: Any, f: Target, *, metadata: Mapping[str, str] | None = None) -> N
 
     Raises:
         TypeError: ``obj`` holds something else.
-        ValueError: it is nested in itself, or more than 100 levels deep.
+        ValueError: it is nested in itself, or more than 100 levels deep, or its names take more
+            than the 100 MB of a file's header.
         OSError: the file cannot be written.
     """
     kept = {str(k): str(v) for k, v in (metadata or {}).items()}

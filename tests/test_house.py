@@ -107,9 +107,20 @@ def _float32_rows() -> list[str]:
     return [n for n, op in OPS.items() if op.formula.kind in ("same", "float")]
 
 
+# float32 formulas that compute inside in float64, and why
+WIDE = {
+    **dict.fromkeys(("sin", "cos", "tan"), "reduction of large angles"),
+    **dict.fromkeys(
+        ("asinh", "acosh", "atanh", "erfc", "pow"), "cancellation before a logarithm or exp"
+    ),
+    **dict.fromkeys(("hypot", "atan2"), "squares and quotients that would overflow"),
+    **dict.fromkeys(("erfinv", "lgamma", "digamma"), "rare, and simplest in double"),
+}
+
+
 @pytest.mark.parametrize("name", _float32_rows())
 def test_float32_formulas_stay_float32(name: str) -> None:
-    """No float64 arithmetic in a float32 kernel, and no calls, unless the row says why."""
+    """No float64 arithmetic in a float32 kernel, but in those that say why."""
     from tilegrad.engine.ops.elementwise import OPS
     from tilegrad.kernels.cpu import elementwise, jit
 
@@ -118,16 +129,9 @@ def test_float32_formulas_stay_float32(name: str) -> None:
     body, letters = elementwise.map_rows.factory(
         row.function, dtypes, "c" * len(dtypes), row.params
     )
-    ir, symbol = jit.optimised_ir(body, letters)
-    start = ir.index(f"@{symbol}") if f"@{symbol}" in ir else 0
-    code = ir[start:]
-    allowed = len(re.findall(r"fptrunc double %\.?\w+ to float", code))  # params arrive as float64
-    arithmetic = re.findall(r"= f(?:add|sub|mul|div|rem) (?:contract )?(?:<\d+ x )?double", code)
-    assert name in WIDE or not arithmetic, arithmetic[:3]
-    assert allowed >= 0
-
-
-WIDE: dict[str, str] = {}
+    ir, _ = jit.optimised_ir(body, letters)
+    arithmetic = re.search(r"= f(?:add|sub|mul|div|rem) (?:contract )?(?:<\d+ x )?double", ir)
+    assert bool(arithmetic) == (name in WIDE)
 
 
 def test_the_library_speaks_of_itself_alone() -> None:

@@ -300,6 +300,14 @@ def test_a_damaged_file_is_a_clear_error(name, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_what_the_format_tolerates_is_read_as_its_library_does(tmp_path):
+    path = tmp_path / os.fsdecode(b"\xff name")
+    first, last = json.dumps(entry()).encode(), json.dumps(entry(more=1)).encode()
+    path.write_bytes(container(b'{"a":%s,"a":%s}' % (first, last), b"\0\0\x80\x3f" * 2))
+    for source in (path, os.fsencode(path)):
+        assert {k: t.tolist() for k, t in load(source).items()} == {"a": [1.0, 1.0]}
+
+
 @pytest.mark.parametrize("name", ["pickle", "zip"])
 def test_a_pickle_is_called_one(name):
     with pytest.raises(RuntimeError, match="it looks like a pickle, which is never loaded"):
@@ -319,7 +327,7 @@ def test_an_unsupported_dtype_is_a_clear_error(code, tmp_path):
 
 def test_equal_contents_give_equal_files(rng):
     original, files = state(rng), set()
-    metadata = {f"é\n{i}": "\x7f\x01\"\\" for i in range(5)}
+    metadata = {f"é\n{i}": '\x7f\x01"\\' for i in range(5)}
     for _ in range(5):
         file = io.BytesIO()
         save(original, file, metadata=metadata)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import TensorBase, check_inplace, needs_graph, rebase
-from tilegrad.autograd.graph import Node
+from tilegrad.autograd.graph import Node, new_node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules.elementwise import (
     Scalar,
@@ -31,7 +31,7 @@ def fill_(input: Tensor, value: Scalar | Tensor) -> Tensor:
     check_inplace("fill_", input)
     ops.fill(input._array, value)
     if state.grad and input._tracked:
-        rebase(input, Node("fill", _constant_vjp, (input,), (input._array.layout,)))
+        rebase(input, new_node("fill", _constant_vjp, (input,), (input._array.layout,)))
     return input
 
 
@@ -45,7 +45,7 @@ def copy_(input: Tensor, src: Tensor | Scalar, non_blocking: bool = False) -> Te
     source = operand(src, input, "copy_")
     OPS["copy"].into(input._array, source._array)
     if state.grad and needs_graph((input, source)) and input.dtype.is_floating_point:
-        rebase(input, Node("copy", _copy_vjp, (input, source), (input._array.layout,)))
+        rebase(input, new_node("copy", _copy_vjp, (input, source), (input._array.layout,)))
     return input
 
 

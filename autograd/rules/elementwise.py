@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import TensorBase, apply_inplace, needs_graph, record, refresh, wrap
-from tilegrad.autograd.graph import Node, SavedOutput, Vjp
+from tilegrad.autograd.graph import Node, SavedOutput, Vjp, new_node
 from tilegrad.autograd.mode import state
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, Layout, layout as make_layout
@@ -126,14 +126,14 @@ def _track(
         recipe = op.recipes[needed] = _recipe(op, tuple([t._tracked for t in tensors]))
     vjp, saves = recipe
     if saves:
-        node = Node(op.name, vjp, tensors, (layout,), (op, saves, params))
+        node = new_node(op.name, vjp, tensors, (layout,), (op, saves, params))
         kept: list[Any] = []
         for s in saves:
             kept.append(tensors[s] if s >= 0 else SavedOutput(out._array, 0))
         node.save(*kept)
     else:
         meta = (op, saves, params) if vjp is _vjp else None
-        node = Node(op.name, vjp, tensors, (layout,), meta)
+        node = new_node(op.name, vjp, tensors, (layout,), meta)
     out._tracked = True
     out._node = node
 

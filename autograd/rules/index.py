@@ -19,7 +19,7 @@ from tilegrad.autograd.base import (
     wrap,
     zeros_of,
 )
-from tilegrad.autograd.graph import Node, Vjp
+from tilegrad.autograd.graph import Node, Vjp, new_node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import view
 from tilegrad.engine import dtype as dt
@@ -73,7 +73,7 @@ def write(
     kind = x._array.layout
     node = None
     if state.grad and kind.dtype.is_floating_point and needs_graph(inputs):
-        node = Node(name + "_", vjp, inputs, (kind,), meta)
+        node = new_node(name + "_", vjp, inputs, (kind,), meta)
         node.save(*[inputs[s] for s in saves])
     run(inplace=True, checked=False)
     if node is not None:

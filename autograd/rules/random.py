@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import TensorBase, check_inplace, rebase, wrap
-from tilegrad.autograd.graph import Node
+from tilegrad.autograd.graph import Node, new_node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules.creation import from_numpy
 from tilegrad.engine import dtype as dt
@@ -293,7 +293,7 @@ def _overwrite(op: str, x: Tensor, made: Array) -> Tensor:
     check_inplace(op, x)
     elementwise.copy.into(x._array, made)
     if state.grad and x._tracked:
-        rebase(x, Node(op, _no_gradient, (x,), (x._array.layout,)))
+        rebase(x, new_node(op, _no_gradient, (x,), (x._array.layout,)))
     return x
 
 
