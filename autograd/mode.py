@@ -88,7 +88,7 @@ class enable_grad(_Switch):
 
 
 class inference_mode(_Switch):
-    """As ``no_grad``; its results cannot enter a graph later either."""
+    """As ``no_grad``, for code that will never need gradients of its results."""
 
     def __init__(self, mode: bool = True) -> None:
         super().__init__(not mode and state.grad, mode)

@@ -73,14 +73,14 @@ def _large(name: str, shape: tuple[int, ...], weight: tuple[int, ...], **options
 
 
 _LARGE = [
-    _large("conv2d-tall-tiles", (2, 5, 9, 33), (13, 5, 3, 3), padding=1),
+    _large("conv2d-tall-tiles", (1, 3, 5, 33), (13, 3, 3, 3), padding=1),
     _large("conv2d-wide-rows", (1, 2, 6, 67), (9, 2, 3, 5), padding=(1, 2)),
     _large("conv2d-deep", (2, 37, 5, 5), (6, 37, 3, 3), padding=1),
     _large("conv2d-many-outputs", (1, 3, 4, 8), (71, 3, 3, 3), padding=1),
     _large("conv2d-many-items", (23, 2, 4, 4), (3, 2, 3, 3), padding=1),
-    _large("conv2d-many-rows", (1, 2, 150, 16), (3, 2, 3, 3), padding=1),
-    _large("conv2d-strided-rows", (2, 3, 21, 35), (9, 3, 3, 3), stride=2, padding=1),
-    _large("conv2d-large-stride", (2, 3, 19, 53), (4, 3, 5, 5), stride=3, padding=2),
+    _large("conv2d-many-rows", (1, 1, 52, 16), (3, 1, 3, 3), padding=1),
+    _large("conv2d-strided-rows", (1, 2, 9, 35), (9, 2, 3, 3), stride=2, padding=1),
+    _large("conv2d-large-stride", (1, 2, 9, 53), (4, 2, 5, 5), stride=3, padding=2),
 ]
 
 CASES = _SMALL + _LARGE
