@@ -25,6 +25,7 @@ class Row:
         shapes: of the operands, float32 unless ``integers`` names their positions.
         numpy: the same on arrays, or None.
         backward: also run the backward pass from the sum of the result.
+        recorded: the operands require gradients, so the forward records a node.
         flops: of one call, for GFLOP/s; bytes: touched at least, for GB/s.
     """
 
@@ -34,6 +35,7 @@ class Row:
     shapes: tuple[Shape, ...]
     numpy: Callable[..., Any] | None = None
     backward: bool = False
+    recorded: bool = False
     flops: float = 0.0
     bytes: float = 0.0
     low: float = -1.0
@@ -52,10 +54,11 @@ class Row:
             return lambda: function(*arrays)
         t = __import__(library)
         tensors = [t.from_numpy(a) for a in arrays]
+        if self.backward or self.recorded:
+            for tensor in tensors:
+                tensor.requires_grad_()
         if not self.backward:
             return lambda: self.call(t, *tensors)
-        for tensor in tensors:
-            tensor.requires_grad_()
 
         def both() -> None:
             for tensor in tensors:
@@ -181,6 +184,7 @@ def _overhead() -> list[Row]:
     s = (32,)
     return [
         Row("overhead", "add", lambda t, x, y: x + y, (s, s), np.add),
+        Row("overhead", "add-recorded", lambda t, x, y: x + y, (s, s), recorded=True),
         Row("overhead", "mul-scalar", lambda t, x: x * 2.0, (s,), lambda x: x * np.float32(2)),
         Row("overhead", "sum", lambda t, x: x.sum(), (s,), np.sum),
         Row("overhead", "view", lambda t, x: x.view(4, 8).t(), (s,), lambda x: x.reshape(4, 8).T),

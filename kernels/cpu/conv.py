@@ -13,7 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.kernels.cpu import conv_forward as forward, conv_weight as weights, jit
+from tilegrad.kernels.cpu import (
+    conv_forward as forward,
+    conv_items as items,
+    conv_weight as weights,
+    jit,
+)
 from tilegrad.kernels.cpu.conv_pass import Pass, backward_pass, forward_pass, work_of
 from tilegrad.kernels.window import Window
 
@@ -27,30 +32,78 @@ def conv(
     dtype: str, batch: int, groups: int, inputs: int, outputs: int, window: Window, bias: bool
 ) -> tuple[Launch, int]:
     """Prepare ``launch(x, weight, [bias], y, scratch)``; gives ``(launch, scratch_bytes)``."""
-    work = forward_pass(dtype, batch, groups, inputs, outputs, window)
     taps = math.prod(window.kernel)
-    run, scratch_bytes = _prepare(work, taps, (inputs * taps, taps))
-    if bias:
-        return run, scratch_bytes
-
-    def launch(x: int, weight: int, y: int, scratch: int) -> None:
-        run(x, weight, 0, y, scratch)
-
-    return launch, scratch_bytes
+    run, scratch_bytes = _forward(
+        dtype, batch, (groups, inputs, outputs), window, taps, (inputs * taps, taps)
+    )
+    return run if bias else _without_bias(run), scratch_bytes
 
 
 def conv_input(
     dtype: str, batch: int, groups: int, inputs: int, outputs: int, window: Window
 ) -> tuple[Launch, int]:
     """Prepare ``launch(y, weight, x, scratch)``; gives ``(launch, scratch_bytes)``."""
-    work = backward_pass(dtype, batch, groups, inputs, outputs, window)
-    taps = math.prod(window.kernel)
-    run, scratch_bytes = _prepare(work, taps, (taps, inputs * taps))
+    channels, taps = (groups, inputs, outputs), math.prod(window.kernel)
+    if window.kernel == window.size and math.prod(window.out) == 1 and not any(window.before):
+        # one pixel, which meets every input by a tap of its own: the taps are channels
+        pixel = Window._make([(1, 1, 1)] * 4 + [(0, 0, 0), (1, 1, 1)])
+        run, scratch_bytes = _forward(
+            dtype, batch, (groups, outputs, inputs * taps), pixel, 1, (1, inputs * taps)
+        )
+        return _without_bias(run), scratch_bytes
+    wide = items.pays(dtype, batch, channels, window, window.size)
+    count, used = (1, items.turned(window, batch)) if wide else (batch, window)
+    run, scratch_bytes = _prepare(
+        backward_pass(dtype, count, *channels, used), taps, (taps, inputs * taps)
+    )
+    if wide:
+        x, y = items.sizes(channels, window)
+        run, scratch_bytes = _turned(dtype, batch, (y, x), run, scratch_bytes)
+    return _without_bias(run), scratch_bytes
 
-    def launch(y: int, weight: int, x: int, scratch: int) -> None:
-        run(y, weight, 0, x, scratch)
 
-    return launch, scratch_bytes
+def _forward(
+    dtype: str,
+    batch: int,
+    channels: tuple[int, int, int],
+    window: Window,
+    taps: int,
+    steps: tuple[int, int],
+) -> tuple[Launch, int]:
+    """``launch(x, weight, bias, y, scratch)`` of the output; see :func:`_prepare` for ``steps``."""
+    wide = items.pays(dtype, batch, channels, window, window.out)
+    count, used = (1, items.turned(window, batch)) if wide else (batch, window)
+    run, scratch_bytes = _prepare(forward_pass(dtype, count, *channels, used), taps, steps)
+    if wide:
+        return _turned(dtype, batch, items.sizes(channels, window), run, scratch_bytes)
+    return run, scratch_bytes
+
+
+def _without_bias(run: Launch) -> Launch:
+    def launch(x: int, weight: int, y: int, scratch: int) -> None:
+        run(x, weight, 0, y, scratch)
+
+    return launch
+
+
+def _turned(
+    dtype: str, batch: int, sizes: tuple[int, int], run: Launch, scratch_bytes: int
+) -> tuple[Launch, int]:
+    """``run`` on the batch turned around; ``sizes`` are elements of an item of input and output."""
+    into = items.turner(dtype, batch, sizes[0])
+    back = items.turner(dtype, sizes[1], batch)
+    first, second = (_aligned(batch * n * np.dtype(dtype).itemsize) for n in sizes)
+
+    def launch(x: int, weight: int, bias: int, y: int, scratch: int) -> None:
+        into(x, scratch)
+        run(scratch, weight, bias, scratch + first, scratch + first + second)
+        back(scratch + first, y)
+
+    return launch, first + second + scratch_bytes
+
+
+def _aligned(count: int) -> int:
+    return -(-count // 64) * 64
 
 
 def _prepare(work: Pass, taps: int, weight_steps: tuple[int, int]) -> tuple[Launch, int]:
@@ -64,7 +117,7 @@ def _prepare(work: Pass, taps: int, weight_steps: tuple[int, int]) -> tuple[Laun
     group = work.outputs * work.inputs * taps
     plan, tables, packs = forward.make_plan(work, frame, block, column)
     packed = sum(p.depth for p in packs) * work.groups * work.outputs * size
-    packed = -(-packed // 64) * 64
+    packed = _aligned(packed)
     tasks = int(-(-plan[forward.UNIT_COUNT] // plan[forward.PER_TASK]))
     frames = tasks * int(plan[forward.FRAME_ELEMENTS]) * size
     convolve, pack = forward.convolve.build(work.dtype), forward.pack_weight.build(work.dtype)
@@ -92,7 +145,26 @@ def conv_weight(
     dtype: str, batch: int, groups: int, inputs: int, outputs: int, window: Window
 ) -> tuple[Launch, int]:
     """Prepare ``launch(x, y, weight, scratch)``; gives ``(launch, scratch_bytes)``."""
-    work = weights.WeightPass(dtype, batch, groups, inputs, outputs, window)
+    channels = (groups, inputs, outputs)
+    if not items.pays(dtype, batch, channels, window, window.out):
+        return _prepare_weight(weights.WeightPass(dtype, batch, *channels, window))
+    wide = items.turned(window, batch)
+    run, scratch_bytes = _prepare_weight(weights.WeightPass(dtype, 1, *channels, wide))
+    sizes = items.sizes(channels, window)
+    turn_x, turn_y = (items.turner(dtype, batch, n) for n in sizes)
+    first, second = (_aligned(batch * n * np.dtype(dtype).itemsize) for n in sizes)
+
+    def launch(x: int, y: int, weight: int, scratch: int) -> None:
+        turn_x(x, scratch)
+        turn_y(y, scratch + first)
+        run(scratch, scratch + first, weight, scratch + first + second)
+
+    return launch, first + second + scratch_bytes
+
+
+def _prepare_weight(work: weights.WeightPass) -> tuple[Launch, int]:
+    """``launch(x, y, weight, scratch)`` for a pass."""
+    dtype, _, groups, inputs, outputs, window = work
     plan, tables = weights.make_plan(work)
     size = np.dtype(dtype).itemsize
     parts, columns, tasks, blocks, row_step, frames = (
@@ -104,7 +176,7 @@ def conv_weight(
     )  # fmt: skip
     taps = inputs * math.prod(window.kernel)
     part = groups * blocks * columns * row_step
-    sums = -(-parts * part * size // 64) * 64
+    sums = _aligned(parts * part * size)
     accumulate, collect = weights.accumulate.build(dtype), weights.collect.build(dtype)
     small = weights.work_of(work) < SERIAL
     few = parts * part < PACK_SERIAL

@@ -21,8 +21,8 @@ from tilegrad.kernels.cpu.vector import broadcast, head, lanes, load, store_mask
 from tilegrad.kernels.function import DeviceFunction, inline
 
 ROW_BLOCK = 64  # output channels done together, while their sums are in the first-level cache
-INNER = 128  # at most this many products are summed in registers: keeps rounding errors small
-FRAME_BYTES = 1 << 18  # of a padded copy, so that it stays in the second-level cache
+INNER = 32  # at most this many products are summed in registers: keeps rounding errors small
+FRAME_BYTES = 3 << 17  # of a padded copy, so that it stays in the second-level cache
 TASKS = 32
 UNITS = 8  # pieces of work at least, if there is enough of it
 WORK = 1 << 21  # multiply-adds worth splitting
