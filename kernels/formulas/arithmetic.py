@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from tilegrad.kernels.formulas.derive import declare
+from tilegrad.kernels.formulas.declared import declare
 from tilegrad.kernels.formulas.formula import Formula, table
 from tilegrad.kernels.formulas.powers import fmod
 from tilegrad.kernels.formulas.primitives import copysign, floor, trunc
-from tilegrad.kernels.formulas.symbolic.rules import (
-    maximum_grad_x,
-    maximum_grad_y,
-    minimum_grad_x,
-    minimum_grad_y,
-)
 from tilegrad.kernels.function import inline
 
 INTEGERS = ("uint8", "int8", "int16", "int32", "int64")
@@ -164,6 +158,34 @@ def maximum(x, y):  # type: ignore[no-untyped-def]
 def minimum(x, y):  # type: ignore[no-untyped-def]
     """The smaller; NaN if either is."""
     return x if x < y or x != x else y
+
+
+@inline
+def maximum_grad_x(x, y):  # type: ignore[no-untyped-def]
+    """1 where x is larger; equals share."""
+    T = type(x)
+    return T(1) if x > y else (T(0.5) if x == y else T(0))
+
+
+@inline
+def maximum_grad_y(x, y):  # type: ignore[no-untyped-def]
+    """1 where y is larger; equals share."""
+    T = type(y)
+    return T(1) if y > x else (T(0.5) if x == y else T(0))
+
+
+@inline
+def minimum_grad_x(x, y):  # type: ignore[no-untyped-def]
+    """1 where x is smaller; equals share."""
+    T = type(x)
+    return T(1) if x < y else (T(0.5) if x == y else T(0))
+
+
+@inline
+def minimum_grad_y(x, y):  # type: ignore[no-untyped-def]
+    """1 where y is smaller; equals share."""
+    T = type(y)
+    return T(1) if y < x else (T(0.5) if x == y else T(0))
 
 
 @inline

@@ -8,9 +8,16 @@ A formula may use assignments, ``if`` statements and expressions, loops over ``r
 from __future__ import annotations
 
 import ast
-import threading
 from typing import Any
 
+from tilegrad.kernels.formulas.declared import (
+    declare,
+    declared,
+    lock,
+    on_change,
+    parameters,
+    rows,
+)
 from tilegrad.kernels.formulas.symbolic.expressions import Grad, Row
 from tilegrad.kernels.formulas.symbolic.rules import ROWS
 from tilegrad.kernels.formulas.symbolic.simplify import (
@@ -26,58 +33,23 @@ from tilegrad.kernels.formulas.symbolic.source import (
     Definition,
     DerivativeError,
     loaded,
-    parameters,
     read,
     stored,
     walk,
     write,
 )
 from tilegrad.kernels.formulas.symbolic.statements import derivative
-from tilegrad.kernels.function import DeviceFunction, Intrinsic, TypedFunction
+from tilegrad.kernels.function import DeviceFunction, TypedFunction
 
 __all__ = ["DerivativeError", "backward", "declare", "declared", "differentiate", "parameters"]
 
-_rows = dict(ROWS)
 _forms: dict[DeviceFunction, Grad] = {}
 _derived: dict[tuple[str, DeviceFunction, str], DeviceFunction] = {}
 _open: list[tuple[DeviceFunction, str]] = []
-_lock = threading.RLock()
 
-
-def declare(function: DeviceFunction | Intrinsic, **grads: DeviceFunction | int) -> None:
-    """Say what the derivatives of ``function`` are, instead of deriving them from its source.
-
-    Args:
-        function: a formula or intrinsic.
-        grads: per parameter a formula whose own parameters name what it reads: parameters of
-            ``function``, or ``out`` for its result; or a constant -1, 0 or 1.
-    """
-    names = parameters(function)
-    for parameter, grad in grads.items():
-        if parameter not in names:
-            raise TypeError(
-                f"declare: {function.__name__} has parameters {names}; got {parameter!r}"
-            )
-        if isinstance(grad, int):
-            if grad not in (-1, 0, 1):
-                raise TypeError(f"declare: a constant derivative is -1, 0 or 1; got {grad}")
-            continue
-        unknown = set(parameters(grad)) - {*names, "out"}
-        if unknown:
-            raise TypeError(
-                f"declare: {grad.__name__} may read {[*names, 'out']}; got {sorted(unknown)}"
-            )
-    with _lock:
-        _rows[function] = {**_rows.get(function, {}), **grads}
-        _derived.clear()
-
-
-def declared(function: Any) -> dict[str, DeviceFunction | int] | None:
-    """The declared derivatives of a function, by parameter."""
-    try:
-        return _rows.get(function)
-    except TypeError:  # not hashable
-        return None
+for _function, _row_of in ROWS.items():  # what a formula's author declared goes first
+    rows[_function] = {**_row_of, **rows.get(_function, {})}
+on_change.append(_derived.clear)
 
 
 def differentiate(function: DeviceFunction, wrt: str) -> DeviceFunction:
@@ -106,7 +78,7 @@ def _once(kind: str, function: DeviceFunction, wrt: str) -> DeviceFunction:
         raise TypeError(
             f"{kind}: {function.__name__} has parameters {parameters(function)}; got {wrt!r}"
         )
-    with _lock:
+    with lock:
         key = (kind, function, wrt)
         if key not in _derived:
             _derived[key] = (_backward if kind == "backward" else _derivative)(function, wrt)

@@ -11,7 +11,7 @@ from tilegrad.kernels.formulas import (
     transcendental as e,
     trigonometric as t,
 )
-from tilegrad.kernels.formulas.derive import declare
+from tilegrad.kernels.formulas.declared import declare
 from tilegrad.kernels.formulas.formula import Formula, table
 from tilegrad.kernels.formulas.primitives import ceil, floor, rint, sqrt, trunc
 from tilegrad.kernels.function import inline

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass, field
 
+from tilegrad.kernels.formulas.declared import parameters
 from tilegrad.kernels.function import DeviceFunction
 
 
@@ -42,7 +42,7 @@ class Formula:
     @property
     def names(self) -> tuple[str, ...]:
         """Parameter names of the formula, operands first."""
-        return tuple(inspect.signature(self.function.function).parameters)
+        return tuple(parameters(self.function))
 
     @property
     def arity(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tilegrad.kernels.formulas.derive import declare
+from tilegrad.kernels.formulas.declared import declare
 from tilegrad.kernels.formulas.formula import Formula, table
 from tilegrad.kernels.formulas.transcendental import exp, log, log1p, softplus
 from tilegrad.kernels.function import inline

@@ -15,6 +15,12 @@ from typing import Any
 import numpy as np
 
 from tilegrad.kernels.formulas import primitives
+from tilegrad.kernels.formulas.arithmetic import (
+    maximum_grad_x,
+    maximum_grad_y,
+    minimum_grad_x,
+    minimum_grad_y,
+)
 from tilegrad.kernels.function import DeviceFunction, inline
 
 
@@ -238,34 +244,6 @@ def copysign_grad_x(x, out):  # type: ignore[no-untyped-def]
     T = type(x)
     same = T(1) if (x < T(0)) == (out < T(0)) else T(-1)
     return same if x != T(0) else T(0)
-
-
-@inline
-def maximum_grad_x(x, y):  # type: ignore[no-untyped-def]
-    """1 where x is larger; equals share."""
-    T = type(x)
-    return T(1) if x > y else (T(0.5) if x == y else T(0))
-
-
-@inline
-def maximum_grad_y(x, y):  # type: ignore[no-untyped-def]
-    """1 where y is larger; equals share."""
-    T = type(y)
-    return T(1) if y > x else (T(0.5) if x == y else T(0))
-
-
-@inline
-def minimum_grad_x(x, y):  # type: ignore[no-untyped-def]
-    """1 where x is smaller; equals share."""
-    T = type(x)
-    return T(1) if x < y else (T(0.5) if x == y else T(0))
-
-
-@inline
-def minimum_grad_y(x, y):  # type: ignore[no-untyped-def]
-    """1 where y is smaller; equals share."""
-    T = type(y)
-    return T(1) if y < x else (T(0.5) if x == y else T(0))
 
 
 @inline

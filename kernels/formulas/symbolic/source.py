@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tilegrad.kernels.formulas.declared import parameters as parameters
 from tilegrad.kernels.function import (
     DeviceFunction,
     Intrinsic,
@@ -76,15 +77,6 @@ class Definition:
         if isinstance(node, ast.Attribute):
             return getattr(self.lookup(node.value), node.attr, None)
         return None
-
-
-def parameters(function: Any) -> list[str]:
-    """Names of the arguments of a device function or an intrinsic."""
-    if isinstance(function, Intrinsic):
-        return list(inspect.signature(function.cpu).parameters)[1:]
-    if isinstance(function, DeviceFunction):
-        return list(inspect.signature(function.function).parameters)
-    return []
 
 
 def read(function: DeviceFunction) -> Definition:
