@@ -212,6 +212,14 @@ class Tensor(FamilyMethods):
 
         return register(self, hook)
 
+    def register_post_accumulate_grad_hook(
+        self, hook: Callable[[Tensor], None]
+    ) -> graphs.RemovableHandle:
+        """Call ``hook(leaf)`` each time ``.grad`` of this leaf was updated."""
+        from tilegrad.autograd.hooks import register_post_accumulate
+
+        return register_post_accumulate(self, hook)
+
     # ------------------------------------------------------------------------------- to Python
 
     def item(self) -> Any:

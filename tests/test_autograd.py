@@ -275,6 +275,18 @@ def test_retain_grad() -> None:
     np.testing.assert_allclose(y.grad.numpy(), 2 * y.detach().numpy())
 
 
+def test_post_accumulate_hook_sees_the_updated_gradient() -> None:
+    x, seen = leaf(3), []
+    handle = x.register_post_accumulate_grad_hook(lambda t: seen.append(t.grad.numpy().copy()))
+    (x * 2).sum().backward()
+    (x * 2).sum().backward()
+    handle.remove()
+    (x * 2).sum().backward()
+    np.testing.assert_array_equal(seen, [np.full(3, 2.0), np.full(3, 4.0)])
+    with pytest.raises(RuntimeError, match="non-leaf"):
+        (x * 2).register_post_accumulate_grad_hook(print)
+
+
 def test_hook_on_a_tensor_without_gradient_is_refused() -> None:
     with pytest.raises(RuntimeError, match="register_hook"):
         tilegrad.from_numpy(np.ones(2)).register_hook(lambda g: g)
@@ -315,6 +327,7 @@ def test_no_grad_is_per_thread() -> None:
 def test_anomaly_mode_names_the_forward_line() -> None:
     x = tilegrad.from_numpy(np.array([-1.0])).requires_grad_()
     with tilegrad.autograd.detect_anomaly():
+        assert tilegrad.autograd.is_anomaly_enabled()
         y = x.sqrt()  # this line
         with pytest.raises(RuntimeError, match="(?s)sqrt.*nan values.*# this line"):
             y.sum().backward()
