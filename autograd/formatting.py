@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilegrad.engine import dtype as dt
-from tilegrad.engine.array import to_numpy
+from tilegrad.engine.transfer import host
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -66,7 +66,7 @@ def set_printoptions(
 def tensor_repr(tensor: Tensor) -> str:
     """``tensor([...], dtype=…, grad_fn=…)``."""
     prefix = "tensor("
-    values = to_numpy(tensor._array)
+    values = host(tensor._array)
     suffixes = []
     kind = tensor.dtype
     if tensor.device.type != "cpu":

@@ -11,6 +11,7 @@ from tilegrad.autograd.base import TensorBase, wrap
 from tilegrad.autograd.functional import grad
 from tilegrad.autograd.mode import enable_grad, no_grad
 from tilegrad.engine.array import from_numpy, to_numpy
+from tilegrad.engine.transfer import host
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -35,11 +36,11 @@ def _numerical(function: Callable[[], list[Tensor]], x: Tensor, eps: float) -> l
             ends = []
             for step in (eps, -eps):
                 flat[index] = kept + step
-                ends.append([to_numpy(o._array).ravel().copy() for o in function()])
+                ends.append([host(o._array).ravel().copy() for o in function()])
             flat[index] = kept
             columns.append([(a - b) / (2 * eps) for a, b in zip(*ends, strict=True)])
     if not columns:
-        return [np.zeros((to_numpy(o._array).size, 0)) for o in function()]
+        return [np.zeros((host(o._array).size, 0)) for o in function()]
     return [np.stack(rows, axis=1) for rows in zip(*columns, strict=True)]
 
 
@@ -54,7 +55,7 @@ def _analytic(output: Tensor, inputs: Sequence[Tensor]) -> list[np.ndarray]:
         found = grad(output, inputs, start, retain_graph=True, allow_unused=True)
         for matrix, value in zip(result, found, strict=True):
             if value is not None:
-                matrix[row] = to_numpy(value._array).ravel()
+                matrix[row] = host(value._array).ravel()
     return result
 
 

@@ -17,9 +17,10 @@ from tilegrad.autograd.rules import (
     view,
 )
 from tilegrad.autograd.size import Size as Size, sizes
-from tilegrad.engine import array as arrays
+from tilegrad.engine import array as arrays, transfer
 from tilegrad.engine.device import Device, device as as_device
 from tilegrad.engine.dtype import DType, dtype as as_dtype
+from tilegrad.engine.transfer import host
 
 
 class Tensor(FamilyMethods):
@@ -232,11 +233,11 @@ class Tensor(FamilyMethods):
             raise RuntimeError(
                 f"item: a Tensor with {self.numel()} elements cannot be converted to Scalar"
             )
-        return arrays.to_numpy(self._array).item()
+        return host(self._array).item()
 
     def tolist(self) -> Any:
         """Nested lists of Python numbers."""
-        return arrays.to_numpy(self._array).tolist()
+        return host(self._array).tolist()
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """A NumPy array over the same memory.
@@ -248,7 +249,7 @@ class Tensor(FamilyMethods):
             raise RuntimeError(
                 "numpy: Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
             )
-        return arrays.to_numpy(self._array)
+        return host(self._array) if force else arrays.to_numpy(self._array)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         result = self.numpy()
@@ -302,7 +303,8 @@ class Tensor(FamilyMethods):
 
     def to(self, *args: Any, **kwargs: Any) -> Tensor:
         """``to(dtype)``, ``to(device)``, ``to(device, dtype)`` or ``to(other)``; ``copy=True``
-        copies always. Returns ``self`` if nothing changes.
+        copies always. Returns ``self`` if nothing changes. With ``non_blocking`` a copy between
+        page-locked host memory and the GPU is queued, not waited for.
         """
         kind, where = kwargs.get("dtype"), kwargs.get("device")
         for value in args:
@@ -312,11 +314,15 @@ class Tensor(FamilyMethods):
                 kind = value
             elif isinstance(value, (str, Device)):
                 where = value
-            elif not isinstance(value, bool):
+            elif isinstance(value, bool):
+                kwargs.setdefault("non_blocking", value)
+            else:
                 kind = as_dtype(value)
-        if where is not None:
-            as_device(where)
         result = elementwise.to_dtype(self, self.dtype if kind is None else as_dtype(kind))
+        if where is not None:
+            result = elementwise.to_device(
+                result, as_device(where), bool(kwargs.get("non_blocking", False))
+            )
         return pointwise.clone(self) if result is self and kwargs.get("copy") else result
 
     def cpu(self) -> Tensor:
@@ -325,7 +331,24 @@ class Tensor(FamilyMethods):
 
     def cuda(self, device: Any = None, non_blocking: bool = False) -> Tensor:
         """On an NVIDIA GPU."""
-        return self.to(as_device("cuda" if device is None else device))
+        return self.to("cuda" if device is None else as_device(device), non_blocking=non_blocking)
+
+    def pin_memory(self) -> Tensor:
+        """A copy in page-locked host memory, which the GPU copies from and to without waiting."""
+        return wrap(transfer.pin_memory(self._array))
+
+    def is_pinned(self) -> bool:
+        """Whether the memory is page-locked."""
+        return transfer.is_pinned(self._array)
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether the memory is a GPU's."""
+        return self.device.type == "cuda"
+
+    def get_device(self) -> int:
+        """Number of the GPU, -1 on the CPU."""
+        return -1 if self.device.index is None else self.device.index
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if not self.is_leaf:

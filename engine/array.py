@@ -8,7 +8,7 @@ import numpy as np
 
 from tilegrad.engine.device import CPU, Device
 from tilegrad.engine.dtype import BY_NUMPY, DType
-from tilegrad.engine.memory import Storage, allocate
+from tilegrad.engine.memory import Storage
 
 
 class Layout:
@@ -134,8 +134,8 @@ def empty(shape: tuple[int, ...], dtype: DType, device: Device = CPU) -> Array:
 
 
 def empty_layout(made: Layout) -> Array:
-    """A row-major array of this (row-major) layout, contents undefined."""
-    storage = allocate(made.nbytes)
+    """A new array of this gapless layout, contents undefined."""
+    storage = made.device.allocator.allocate(made.nbytes)
     return Array(made, storage, storage.address)
 
 
@@ -155,7 +155,16 @@ class _Exporter:
 
 
 def to_numpy(array: Array) -> np.ndarray:
-    """A NumPy array over the same memory."""
+    """A NumPy array over the same memory.
+
+    Raises:
+        TypeError: the array is not on the CPU.
+    """
+    if array.layout.device is not CPU:
+        raise TypeError(
+            f"numpy: can't convert {array.layout.device} device type tensor to numpy. Use "
+            f"Tensor.cpu() to copy the tensor to host memory first."
+        )
     return np.asarray(_Exporter(array))
 
 

@@ -16,9 +16,8 @@ from types import ModuleType
 from typing import Any
 
 from tilegrad.engine.array import Array, Layout
-from tilegrad.engine.device import Device
+from tilegrad.engine.device import CPU, Device
 from tilegrad.engine.errors import DeviceError
-from tilegrad.engine.memory import allocate, pool_of
 
 Launch = Callable[..., None]
 
@@ -32,7 +31,7 @@ class Plan:
     bytes of scratch memory, then the call's scalars.
     """
 
-    __slots__ = ("launch", "nbytes", "out", "outs", "pool", "scratch", "size")
+    __slots__ = ("allocator", "launch", "nbytes", "out", "outs", "pool", "scratch", "size")
 
     def __init__(self, outs: tuple[Layout, ...], launch: Launch, scratch: int = 0):
         self.outs = outs
@@ -40,7 +39,8 @@ class Plan:
         self.nbytes = outs[0].nbytes if outs else 0
         self.launch = launch
         self.scratch = scratch
-        self.size, self.pool = pool_of(self.nbytes)
+        self.allocator = (outs[0].device if outs else CPU).allocator
+        self.size, self.pool = self.allocator.pool_of(self.nbytes)
 
 
 Planner = Callable[..., Plan]
@@ -82,7 +82,7 @@ class Op:
             plan = self._make_plan(key, arrays, metadata)
         outs = plan.outs
         if len(outs) == 1:
-            storage = allocate(plan.nbytes)
+            storage = plan.allocator.allocate(plan.nbytes)
             result = Array(outs[0], storage, storage.address)
             addresses = [a.address for a in arrays]
             addresses.append(storage.address)
@@ -90,7 +90,7 @@ class Op:
             result = tuple([_new(out) for out in outs])  # type: ignore[assignment]
             addresses = [a.address for a in arrays] + [a.address for a in result]  # type: ignore[attr-defined]
         if plan.scratch:
-            scratch = allocate(plan.scratch)
+            scratch = plan.allocator.allocate(plan.scratch)
             addresses.append(scratch.address)
         plan.launch(*addresses, *params)
         return result
@@ -105,7 +105,7 @@ class Op:
 
 
 def _new(layout: Layout) -> Array:
-    storage = allocate(layout.nbytes)
+    storage = layout.device.allocator.allocate(layout.nbytes)
     return Array(layout, storage, storage.address)
 
 

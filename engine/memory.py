@@ -1,8 +1,9 @@
-"""Storage and the caching allocator.
+"""Storage and the caching allocator: one policy for every device.
 
 Freed blocks are kept by size class and handed out again, so that a training step touches no fresh
-pages after its first round: page faults cost more than arithmetic. Sizes up to 1 MiB round up to a
-power of two or three quarters of one; larger ones to a multiple of 1/8 of the power below.
+memory after its first round: page faults and driver calls cost more than arithmetic. Sizes up to
+1 MiB round up to a power of two or three quarters of one; larger ones to a multiple of 1/8 of the
+power below.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import threading
-from typing import Any
+from typing import Any, Protocol
 
 from tilegrad.engine.errors import OutOfMemoryError
 
@@ -21,12 +22,29 @@ _SMALL = 1 << 15
 _address_of = ctypes.addressof
 
 
+class Counts:
+    """What an allocator has given out and taken from the system, in bytes."""
+
+    __slots__ = ("allocated", "peak", "reserved", "reserved_peak", "retries", "segments")
+
+    def __init__(self) -> None:
+        self.allocated = self.peak = self.segments = self.retries = 0
+        self.reserved = self.reserved_peak = 0
+
+
+class FreeList(list):  # type: ignore[type-arg]
+    """Addresses of free blocks of one size, and the counts of the allocator they belong to."""
+
+    __slots__ = ("counts",)
+    counts: Counts
+
+
 class Storage:
     """A block of memory, shared by an array and its views, with the version that writes bump."""
 
     __slots__ = ("address", "base", "nbytes", "pool", "version")
 
-    def __init__(self, address: int, nbytes: int, pool: list[int] | None, base: object = None):
+    def __init__(self, address: int, nbytes: int, pool: FreeList | None, base: object = None):
         self.address = address
         self.nbytes = nbytes  # of the block
         self.pool = pool  # the free list to return to; None: memory that someone else owns
@@ -37,23 +55,24 @@ class Storage:
         pool = self.pool
         if pool is not None:
             pool.append(self.address)
-            _counts.allocated -= self.nbytes
+            pool.counts.allocated -= self.nbytes
 
 
-class _Counts:
-    __slots__ = ("allocated", "peak", "reserved", "reserved_peak", "segments")
+class Source(Protocol):
+    """Where an allocator takes segments from and gives them back to."""
 
-    def __init__(self) -> None:
-        self.allocated = self.peak = self.segments = 0
-        self.reserved = self.reserved_peak = 0
+    def take(self, nbytes: int) -> int:
+        """The address of a new segment.
 
+        Raises:
+            MemoryError: there is none.
+        """
 
-_counts = _Counts()
-_lock = threading.Lock()
-_free: dict[int, list[int]] = {}  # size class -> addresses of free blocks
-_classes: dict[int, tuple[int, list[int]]] = {}  # requested bytes -> (size class, its free list)
-_segments: dict[int, Any] = {}  # address -> mapping, for blocks that own their segment
-_slabs: list[Any] = []
+    def give(self, address: int, nbytes: int) -> None:
+        """Return a segment."""
+
+    def describe(self) -> str:
+        """How much is left, for the message of an error; may be empty."""
 
 
 def size_class(nbytes: int) -> int:
@@ -67,107 +86,137 @@ def size_class(nbytes: int) -> int:
     return -(-nbytes // step) * step
 
 
-def allocate(nbytes: int) -> Storage:
-    """A block of at least ``nbytes`` bytes, 64-byte aligned, contents undefined.
+class Allocator:
+    """Blocks from the segments of one source, cached by size class."""
 
-    Raises:
-        OutOfMemoryError: the system refuses, also after the cache was emptied.
-    """
-    try:
-        size, pool = _classes[nbytes]
-    except KeyError:
-        size, pool = _class_of(nbytes)
-    try:
-        address = pool.pop()
-    except IndexError:
-        address = _grow(size, pool)
-    _counts.allocated = allocated = _counts.allocated + size
-    if allocated > _counts.peak:
-        _counts.peak = allocated
-    return Storage(address, size, pool)
+    def __init__(self, source: Source, counts: Counts | None = None):
+        self.source = source
+        self.counts = Counts() if counts is None else counts
+        self._lock = threading.Lock()
+        self._free: dict[int, FreeList] = {}  # size class -> free blocks
+        self._classes: dict[int, tuple[int, FreeList]] = {}  # requested bytes -> (class, its list)
+        self._segments: set[int] = set()  # addresses of the blocks that are segments of their own
 
+    def allocate(self, nbytes: int) -> Storage:
+        """A block of at least ``nbytes`` bytes, 64-byte aligned, contents undefined.
 
-def pool_of(nbytes: int) -> tuple[int, list[int]]:
-    """(size class, free list) of requests of ``nbytes``, for callers that allocate often."""
-    return _classes.get(nbytes) or _class_of(nbytes)
-
-
-def _class_of(nbytes: int) -> tuple[int, list[int]]:
-    size = size_class(nbytes)
-    if len(_classes) > 65536:  # a program with endless shapes must not grow this for ever
-        _classes.clear()
-    with _lock:
-        entry = _classes[nbytes] = (size, _free.setdefault(size, []))
-    return entry
-
-
-def _grow(size: int, pool: list[int]) -> int:
-    """A fresh block: its own mapping when large, a piece of a slab when small."""
-    if size > _SMALL:
-        mapping = _map(size)
-        address = _address_of(ctypes.c_char.from_buffer(mapping))
-        _segments[address] = mapping
-        return address
-    mapping = _map(_SLAB)
-    _slabs.append(mapping)
-    start = _address_of(ctypes.c_char.from_buffer(mapping))
-    pool.extend(range(start + size, start + _SLAB - size + 1, size))
-    return start
-
-
-def _map(size: int) -> mmap.mmap:
-    try:
-        mapping = _try_map(size)
-    except (OSError, OverflowError, ValueError):
-        empty_cache()
+        Raises:
+            OutOfMemoryError: the system refuses, also after the cache was emptied.
+        """
         try:
-            mapping = _try_map(size)
+            size, pool = self._classes[nbytes]
+        except KeyError:
+            size, pool = self._class_of(nbytes)
+        try:
+            address = pool.pop()
+        except IndexError:
+            address = self._grow(size, pool)
+        counts = self.counts
+        counts.allocated = allocated = counts.allocated + size
+        if allocated > counts.peak:
+            counts.peak = allocated
+        return Storage(address, size, pool)
+
+    def pool_of(self, nbytes: int) -> tuple[int, FreeList]:
+        """(size class, free list) of requests of ``nbytes``, for callers that allocate often."""
+        return self._classes.get(nbytes) or self._class_of(nbytes)
+
+    def _class_of(self, nbytes: int) -> tuple[int, FreeList]:
+        size = size_class(nbytes)
+        if len(self._classes) > 65536:  # a program with endless shapes must not grow this for ever
+            self._classes.clear()
+        with self._lock:
+            pool = self._free.get(size)
+            if pool is None:
+                pool = self._free[size] = FreeList()
+                pool.counts = self.counts
+            entry = self._classes[nbytes] = (size, pool)
+        return entry
+
+    def _grow(self, size: int, pool: FreeList) -> int:
+        """A fresh block: a segment of its own when large, a piece of a slab when small."""
+        if size > _SMALL:
+            address = self._take(size)
+            self._segments.add(address)
+            return address
+        start = self._take(_SLAB)
+        pool.extend(range(start + size, start + _SLAB - size + 1, size))
+        return start
+
+    def _take(self, size: int) -> int:
+        counts = self.counts
+        try:
+            address = self.source.take(size)
+        except MemoryError:
+            counts.retries += 1
+            self.empty_cache()
+            try:
+                address = self.source.take(size)
+            except MemoryError:
+                raise OutOfMemoryError(
+                    f"allocate: out of memory for {size} bytes; {counts.allocated} bytes are in "
+                    f"use, {counts.reserved - counts.allocated} cached{self.source.describe()}"
+                ) from None
+        counts.segments += 1
+        counts.reserved += size
+        counts.reserved_peak = max(counts.reserved_peak, counts.reserved)
+        return address
+
+    def empty_cache(self) -> None:
+        """Give cached blocks that are segments of their own back to the system."""
+        with self._lock:
+            for size, pool in self._free.items():
+                if size <= _SMALL:
+                    continue
+                while pool:
+                    try:
+                        address = pool.pop()
+                    except IndexError:
+                        break
+                    self._segments.discard(address)
+                    self.source.give(address, size)
+                    self.counts.reserved -= size
+                    self.counts.segments -= 1
+
+
+class HostPages:
+    """Anonymous pages of the host, in huge pages where they are large."""
+
+    def __init__(self) -> None:
+        self._mappings: dict[int, mmap.mmap] = {}
+
+    def take(self, nbytes: int) -> int:
+        try:
+            mapping = mmap.mmap(-1, nbytes)
         except (OSError, OverflowError, ValueError):
-            raise OutOfMemoryError(
-                f"allocate: the system refused {size} bytes; {_counts.allocated} bytes are in use, "
-                f"{_counts.reserved} reserved"
-            ) from None
-    counts = _counts
-    counts.segments += 1
-    counts.reserved += size
-    counts.reserved_peak = max(counts.reserved_peak, counts.reserved)
-    return mapping
+            raise MemoryError from None
+        if nbytes >= 1 << 21 and hasattr(mmap, "MADV_HUGEPAGE"):
+            mapping.madvise(mmap.MADV_HUGEPAGE)
+        address = _address_of(ctypes.c_char.from_buffer(mapping))
+        self._mappings[address] = mapping
+        return address
+
+    def give(self, address: int, nbytes: int) -> None:
+        # closing is refused while a ctypes view exists; dropping the last reference unmaps
+        del self._mappings[address]
+
+    def describe(self) -> str:
+        return ""
 
 
-def _try_map(size: int) -> mmap.mmap:
-    mapping = mmap.mmap(-1, size)
-    if size >= 1 << 21 and hasattr(mmap, "MADV_HUGEPAGE"):
-        mapping.madvise(mmap.MADV_HUGEPAGE)
-    return mapping
+HOST = Allocator(HostPages())
 
 
 def empty_cache() -> None:
-    """Give cached blocks that own their segment back to the system."""
-    with _lock:
-        for size, pool in _free.items():
-            if size <= _SMALL:
-                continue
-            while pool:
-                try:
-                    address = pool.pop()
-                except IndexError:
-                    break
-                mapping = _segments.pop(address, None)
-                if mapping is not None:
-                    _counts.reserved -= size
-                    _counts.segments -= 1
-                    # closing is refused while a ctypes view exists; dropping the last reference
-                    # unmaps
-                    del mapping
+    """Give cached blocks of the CPU back to the system."""
+    HOST.empty_cache()
 
 
-def memory_stats() -> dict[str, int]:
-    """Allocator statistics of the CPU, in bytes and counts.
-
-    ``allocated_bytes`` are in live arrays, ``reserved_bytes`` were taken from the system,
-    ``cached_bytes`` is their difference, ``segments`` counts pieces taken from the system.
+def statistics(counts: Counts) -> dict[str, int]:
+    """Counts by name: ``allocated_bytes`` are in live arrays, ``reserved_bytes`` were taken from the
+    system, ``cached_bytes`` is their difference, ``segments`` counts pieces taken from the system,
+    ``retries`` how often the cache was emptied for want of memory.
     """
-    counts = _counts
     return {
         "allocated_bytes": counts.allocated,
         "peak_allocated_bytes": counts.peak,
@@ -175,10 +224,24 @@ def memory_stats() -> dict[str, int]:
         "peak_reserved_bytes": counts.reserved_peak,
         "cached_bytes": counts.reserved - counts.allocated,
         "segments": counts.segments,
+        "retries": counts.retries,
     }
+
+
+def memory_stats() -> dict[str, int]:
+    """Allocator statistics of the CPU; see :func:`statistics`."""
+    return statistics(HOST.counts)
+
+
+def reset_peaks(counts: Counts) -> None:
+    """Start measuring peaks anew."""
+    counts.peak = counts.allocated
+    counts.reserved_peak = counts.reserved
 
 
 def reset_peak_memory_stats() -> None:
     """Start measuring the peaks of :func:`memory_stats` anew."""
-    _counts.peak = _counts.allocated
-    _counts.reserved_peak = _counts.reserved
+    reset_peaks(HOST.counts)
+
+
+Allocates = Any  # an Allocator, or what a device has in its place: allocate, pool_of, empty_cache

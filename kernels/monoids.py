@@ -98,7 +98,7 @@ def quotient(a, count, p):  # type: ignore[no-untyped-def]
 @inline
 def corrected(a, count, p):  # type: ignore[no-untyped-def]
     """a / max(count - p, 0): Bessel's correction for p = 1."""
-    return a / max(count - p, 0.0)
+    return a / max(count - p, count - count)
 
 
 @inline

@@ -12,6 +12,7 @@ from tilegrad.engine import array as arrays, dtype as dt
 from tilegrad.engine.array import Array
 from tilegrad.engine.device import CPU, Device, device as as_device
 from tilegrad.engine.ops import create as ops, elementwise
+from tilegrad.engine.transfer import host
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -66,7 +67,7 @@ def tensor(
 def _without_tensors(data: Any) -> Any:
     """``data`` with NumPy arrays in place of tensors."""
     if isinstance(data, TensorBase):
-        return arrays.to_numpy(data._array)
+        return host(data._array)
     if isinstance(data, (list, tuple)) and any(
         isinstance(item, (list, tuple, TensorBase)) for item in data
     ):
@@ -79,7 +80,7 @@ def _without_tensors(data: Any) -> Any:
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """``data`` as a tensor, without a copy where dtype and memory allow; a tensor stays itself."""
     if isinstance(data, TensorBase):
-        return data.to(dtype) if dtype is not None else data  # type: ignore
+        return data.to(device=data.device if device is None else device, dtype=dtype)  # type: ignore
     kind = None if dtype is None else dt.dtype(dtype)
     if isinstance(data, np.ndarray) and as_device(device) is CPU:
         if kind in (None, dt.BY_NUMPY.get(data.dtype)) and all(s >= 0 for s in data.strides):

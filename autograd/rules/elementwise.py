@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from tilegrad.autograd.base import TensorBase, apply_inplace, needs_graph, record, refresh, wrap
 from tilegrad.autograd.graph import Node, SavedOutput, Vjp, new_node
 from tilegrad.autograd.mode import state
-from tilegrad.engine import dtype as dt
+from tilegrad.engine import dtype as dt, transfer
 from tilegrad.engine.array import Array, Layout, layout as make_layout
-from tilegrad.engine.memory import allocate
+from tilegrad.engine.device import Device
 from tilegrad.engine.ops.elementwise import OPS, Elementwise, scalar
 from tilegrad.kernels.formulas.formula import Formula
 
@@ -265,7 +265,7 @@ def contiguous(x: Tensor) -> Tensor:
 def copy_to_layout(x: Tensor, kind: Layout) -> Tensor:
     """A copy of ``x`` in new memory with the shape and strides of ``kind``."""
     reach = sum((n - 1) * s for n, s in zip(kind.shape, kind.strides, strict=True))
-    storage = allocate(max(reach + 1, 0) * kind.itemsize)
+    storage = kind.device.allocator.allocate(max(reach + 1, 0) * kind.itemsize)
     target = Array(kind, storage, storage.address)
     out = wrap(OPS["copy"].into(target, x._array))
     if state.grad and needs_graph((x,)):
@@ -281,3 +281,17 @@ def to_dtype(x: Tensor, kind: dt.DType) -> Tensor:
     if state.grad and kind.is_floating_point and needs_graph((x,)):
         record("to_copy", _identity_vjp, (x,), (out,), (), None)
     return out
+
+
+def to_device(x: Tensor, device: Device, non_blocking: bool = False) -> Tensor:
+    """``x`` on another device, recorded; itself if it is there already."""
+    if x._array.layout.device is device:
+        return x
+    out = wrap(transfer.to_device(x._array, device, non_blocking))
+    if state.grad and needs_graph((x,)):
+        record("to_copy", _to_device_vjp, (x,), (out,), (), x._array.layout.device)
+    return out
+
+
+def _to_device_vjp(node: Node, g: Tensor) -> tuple[Tensor]:
+    return (to_device(g, node.meta),)

@@ -16,6 +16,7 @@ from tilegrad.engine.ops import elementwise
 from tilegrad.engine.ops.elementwise import full
 from tilegrad.engine.ops.view import diagonal
 from tilegrad.engine.shape import Shape, permutation_of
+from tilegrad.engine.transfer import to_device
 
 # ------------------------------------------------------------------------------------- sequences
 
@@ -107,9 +108,9 @@ def from_host(data: Any, dtype: DType | None, device: Device) -> Array:
     else:
         names = ", ".join(d.name for d in dt.ALL)
         raise TypeError(f"tensor: dtype must be one of {names}; got {source.dtype}")
-    made = empty(source.shape, kind, device)
+    made = empty(source.shape, kind)
     to_numpy(made)[...] = source
-    return elementwise.cast(made, kind if dtype is None else dtype)
+    return to_device(elementwise.cast(made, kind if dtype is None else dtype), device)
 
 
 def _stored(data: Any, dtype: DType | None) -> np.ndarray:

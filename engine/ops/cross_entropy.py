@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
+
 from tilegrad.engine import dtype as dt
-from tilegrad.engine.array import Array, Layout, layout, to_numpy
+from tilegrad.engine.array import Array, Layout, layout
 from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.ops.elementwise import contiguous
 from tilegrad.engine.shape import numel
+from tilegrad.engine.transfer import when_known
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -87,11 +90,15 @@ def cross_entropy(
         operands.append(contiguous(weight))
     op = _FORWARD[logits]
     out, scale, status, *more = op(*operands, params=(ignore_index,), reduction=reduction)
-    bad, first = to_numpy(status)
-    if bad:
-        raise IndexError(f"{op.name}: Target {first} is out of bounds.")
+    when_known(status, partial(_check_targets, op.name))
     lse = more.pop(0) if logits else None
     return out, Saved(operands[1], scale, lse, more[0] if reduction == "mean" else None)
+
+
+def _check_targets(op: str, status: np.ndarray) -> None:
+    bad, first = status
+    if bad:
+        raise IndexError(f"{op}: Target {first} is out of bounds.")
 
 
 def cross_entropy_backward(

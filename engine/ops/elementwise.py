@@ -8,7 +8,7 @@ from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, Layout, contiguous_strides, empty_layout, layout
 from tilegrad.engine.dispatch import Op, Plan, _modes, kernel, same_device
 from tilegrad.engine.dtype import DType
-from tilegrad.engine.memory import Storage, _counts
+from tilegrad.engine.memory import Storage
 from tilegrad.engine.shape import (
     Shape,
     broadcast_shapes,
@@ -37,9 +37,10 @@ def _new_array(plan: Plan) -> Array:
     out.layout = plan.out
     out.storage = storage
     out.address = address
-    _counts.allocated = allocated = _counts.allocated + size
-    if allocated > _counts.peak:
-        _counts.peak = allocated
+    counts = plan.pool.counts
+    counts.allocated = allocated = counts.allocated + size
+    if allocated > counts.peak:
+        counts.peak = allocated
     return out  # type: ignore[no-any-return]
 
 

@@ -6,8 +6,9 @@ first, so that a wrong index leaves the target as it was.
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
+
+import numpy as np
 
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, Layout, layout
@@ -16,6 +17,7 @@ from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.ops import view
 from tilegrad.engine.ops.elementwise import cast, clone, contiguous
 from tilegrad.engine.shape import Shape, merge_dims
+from tilegrad.engine.transfer import host, when_known
 
 Indices = tuple[Array | None, ...]
 
@@ -83,13 +85,15 @@ def check_index(op: str, index: Array, dim: int, size: int, negative: bool = Fal
         return
     index = contiguous(index)
     found = first_outside(index, low=-size if negative else 0, high=size)
-    parts = found.layout.numel
-    for position in (ctypes.c_int64 * parts).from_address(found.address):
-        if position >= 0:
-            value = ctypes.c_int64.from_address(index.address + 8 * position).value
+
+    def check(positions: np.ndarray) -> None:
+        for position in positions[positions >= 0]:
+            value = host(index.view((1,), (1,), int(position)))[0]
             raise IndexError(
                 f"{op}: index {value} is out of bounds for dimension {dim} with size {size}"
             )
+
+    when_known(found, check)
 
 
 # -------------------------------------------------------------------------------------- reading
@@ -136,8 +140,12 @@ def _checked(
     result: tuple[Array, Array], op: str, index: Array, dim: int, size: int, negative: bool
 ) -> Array:
     out, flag = result
-    if ctypes.c_int64.from_address(flag.address).value:
-        check_index(op, index, dim, size, negative)
+
+    def check(flags: np.ndarray) -> None:
+        if flags:
+            check_index(op, index, dim, size, negative)
+
+    when_known(flag, check)
     return out
 
 

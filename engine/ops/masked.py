@@ -5,14 +5,13 @@ Where the size of a result depends on the mask, the mask is counted first and th
 
 from __future__ import annotations
 
-import ctypes
-
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, Layout, layout
 from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.ops.elementwise import OPS, contiguous, scalar
 from tilegrad.engine.ops.index import Writer
 from tilegrad.engine.shape import Shape
+from tilegrad.engine.transfer import host
 
 
 def _plan_starts(mask: Layout) -> Plan:
@@ -25,8 +24,8 @@ _starts = Op("mask_starts", _plan_starts)
 
 
 def _count(starts: Array) -> int:
-    last = starts.address + 8 * (starts.layout.numel - 1)
-    return ctypes.c_int64.from_address(last).value
+    last = starts.view((1,), (1,), starts.layout.numel - 1)
+    return int(host(last)[0])
 
 
 def _plan_positions(mask: Layout, starts: Layout, count: int) -> Plan:

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from tilegrad.engine import dtype as dt
-from tilegrad.engine.array import Array, Layout, layout, to_numpy
+from tilegrad.engine.array import Array, Layout, layout
 from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.ops.elementwise import OPS, cast, contiguous
 from tilegrad.engine.shape import Shape, merge_dims, normalize_dim, normalize_dims
+from tilegrad.engine.transfer import host
 
 
 class Box(NamedTuple):
@@ -352,7 +353,7 @@ def repeated_indices(counts: Array, total: int | None = None) -> Array:
     """
     counts = contiguous(counts)
     out, status = _repeated(counts, room=0 if total is None else total)
-    found = int(to_numpy(status)[0])
+    found = int(host(status)[0])
     if found < 0:
         raise RuntimeError("repeat_interleave: repeats can not be negative")
     if total is None and found:

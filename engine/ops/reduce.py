@@ -10,7 +10,6 @@ from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, Layout, contiguous_strides, layout
 from tilegrad.engine.dispatch import Op, Plan, _modes, kernel
 from tilegrad.engine.dtype import DType
-from tilegrad.engine.memory import allocate
 from tilegrad.engine.ops.elementwise import OPS, cast, clone, full, scalar
 from tilegrad.engine.shape import Shape, merge_dims, numel, reduced_shape
 from tilegrad.kernels.monoids import MONOIDS
@@ -78,10 +77,10 @@ class Reduction(Op):
         plan = self.plans.get(key)
         if plan is None:
             plan = self._make_plan(key, arrays, {"dims": dims, "keepdim": keepdim})
-        storage = allocate(plan.nbytes)
+        storage = plan.allocator.allocate(plan.nbytes)
         made = Array(plan.outs[0], storage, storage.address)
         if plan.scratch:
-            parts = allocate(plan.scratch)
+            parts = plan.allocator.allocate(plan.scratch)
             plan.launch(*[a.address for a in arrays], storage.address, parts.address, p)
         else:
             plan.launch(*[a.address for a in arrays], storage.address, p)

@@ -20,17 +20,17 @@ numba.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from tilegrad.kernels.cpu.native import bind, load_object, machine, simd_bits, target, wrapper_ir
+from tilegrad.kernels import cache
+from tilegrad.kernels.cache import cache_dir, compile_log
+from tilegrad.kernels.builtin import bind
+from tilegrad.kernels.cpu.native import load_object, machine, simd_bits, target, wrapper_ir
 from tilegrad.kernels.cpu.threads import get_num_threads, set_num_threads
 from tilegrad.kernels.function import DeviceFunction, Intrinsic, TypedFunction, source_digest
 
@@ -50,7 +50,6 @@ __all__ = [
 ]
 
 _lock = threading.RLock()
-compile_log: list[tuple[str, float, bool]] = []  # (kernel, seconds, came from the disk cache)
 
 
 class KernelFactory:
@@ -82,11 +81,11 @@ class KernelFactory:
         start = time.perf_counter()
         name = "".join(c if c.isalnum() else "_" for c in self.name(variant))
         path = cache_dir() / f"{name[:80]}-{self._key(variant)}.o"
-        code = _read(path)
+        code = cache.read(path)
         cached = code is not None
         if code is None:
             code = compile_object(*self.factory(*variant))
-            _write_atomically(path, hashlib.sha256(code).digest() + code)
+            cache.write(path, code)
         function = load_object(code, name)
         compile_log.append((name, time.perf_counter() - start, cached))
         return function
@@ -118,36 +117,6 @@ def _versions() -> str:
 
 
 _version_string = ""
-
-
-def cache_dir() -> Path:
-    """Where object files are kept: ``TILEGRAD_CACHE_DIR``, else the user's cache folder."""
-    root = os.environ.get("TILEGRAD_CACHE_DIR")
-    if root is None:
-        base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        root = os.path.join(base, "tilegrad")
-    return Path(root)
-
-
-def _read(path: Path) -> bytes | None:
-    """The object code kept at ``path``, unless there is none or it was damaged."""
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return None
-    checksum, code = data[:32], data[32:]
-    return code if hashlib.sha256(code).digest() == checksum else None
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    scratch = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_bytes(data)
-        os.replace(scratch, path)
-    except OSError:  # a read-only or full cache costs speed, not correctness
-        with contextlib.suppress(OSError):
-            scratch.unlink(missing_ok=True)
 
 
 # --------------------------------------------------------------------------- compile with numba

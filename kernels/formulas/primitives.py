@@ -11,6 +11,8 @@ take the CPU kernels' vectors, every lane a number.
 
 from __future__ import annotations
 
+import ctypes
+import ctypes.util
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -82,28 +84,20 @@ def _named(emitter: Any, name: str, summary: str, meaning: Callable[..., Any]) -
     return mark
 
 
+_libm: Any = None
+
+
 def _exact_fma(x: Any, y: Any, z: Any) -> Any:
-    """``x * y + z`` rounded once, on NumPy scalars."""
-    plain = x * y + z
-    if not np.isfinite(plain) or plain == 0:
-        if not (np.isfinite(x) and np.isfinite(y) and np.isfinite(z)):
-            return plain
-    exact = Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z))
-    if exact == 0:
-        return plain
-    return _rounded(exact, type(x))
-
-
-def _rounded(value: Fraction, kind: Any) -> Any:
-    """The floating number of type ``kind`` nearest to ``value``, ties to even."""
-    digits, least = (24, -149) if kind is np.float32 else (53, -1074)
-    size = abs(value)
-    exponent = size.numerator.bit_length() - size.denominator.bit_length() - digits
-    if size >= Fraction(2) ** (exponent + digits):
-        exponent += 1
-    exponent = max(exponent, least)
-    whole = round(size / Fraction(2) ** exponent)  # Python rounds a Fraction's ties to even
-    return kind(np.copysign(np.ldexp(float(whole), exponent), 1 if value > 0 else -1))
+    """``x * y + z`` rounded once, on NumPy scalars: by the C library."""
+    global _libm
+    if _libm is None:
+        _libm = ctypes.CDLL(ctypes.util.find_library("m"))
+        for name, kind in (("fma", ctypes.c_double), ("fmaf", ctypes.c_float)):
+            function = getattr(_libm, name)
+            function.restype, function.argtypes = kind, (kind, kind, kind)
+    if type(x) is np.float32:
+        return np.float32(_libm.fmaf(x, y, z))
+    return np.float64(_libm.fma(x, y, z))
 
 
 fma = _llvm("fma", 3, _exact_fma, "``x * y + z``, rounded once.")
@@ -114,6 +108,28 @@ trunc = _llvm("trunc", 1, np.trunc, "The integer part.")
 sqrt = _llvm("sqrt", 1, np.sqrt, "The square root, correctly rounded.")
 fabs = _llvm("fabs", 1, np.fabs, "The absolute value: clears the sign bit, a NaN's too.")
 copysign = _llvm("copysign", 2, np.copysign, "x with the sign of y.")
+
+
+def _by_instruction(intrinsic: Intrinsic, code: str) -> None:
+    """On CUDA: one instruction, because NVVM lacks LLVM's intrinsic."""
+
+    def emitter(typing: Any, x: Any) -> Any:
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            from llvmlite import ir
+
+            kind = args[0].type
+            width, register = ("f32", "f") if str(kind) == "float" else ("f64", "d")
+            text = code.format(width=width) + " $0, $1;"
+            function = ir.FunctionType(kind, [kind])
+            return builder.call(ir.InlineAsm(function, text, f"={register},{register}"), args)
+
+        return x(x), codegen
+
+    intrinsic.on_cuda(emitter)
+
+
+_by_instruction(rint, "cvt.rni.{width}.{width}")
+_by_instruction(fabs, "abs.{width}")
 
 
 @intrinsic

@@ -1,0 +1,1 @@
+"""CUDA kernels: the twins of ``tilegrad.kernels.cpu``, module by module."""

@@ -1,0 +1,246 @@
+"""Elementwise kernels: one formula over broadcast, strided operands.
+
+A thread computes groups of ``V`` elements that follow each other in the innermost dimension, so
+that consecutive operands move 16 bytes at a time; the groups of neighbouring threads are neighbours
+too. A pattern letter per operand says how it moves within a group: ``c`` consecutive, ``s`` one
+value, ``v`` any stride. Outer dimensions are found by dividing the group's number, with multipliers
+prepared on the host while that number stays below 2^31.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from tilegrad.kernels.cuda.jit import Source, bind, blocks_for, kernel
+from tilegrad.kernels.cuda.ptx import block, blocks, load_vector, pointer, store_vector, thread
+from tilegrad.kernels.cuda.strided import is_wide, magic
+from tilegrad.kernels.function import DeviceFunction, function_from_source
+
+THREADS = 256
+BYTES = 16  # of a vector access
+AHEAD = 2  # groups whose loads are issued before the first is computed, where addresses are simple
+PER_SM = 16  # blocks a multiprocessor gets before threads take further groups in strides
+
+_BODY = """
+def map_body({addresses}, {params}{dims}total):
+{pointers}
+    aligned = ({misaligned}) == 0
+    groups = total // {V}
+    group = block() * {threads} + thread()
+    step = blocks() * {threads}
+{ahead}
+    while group < groups:
+{one}
+        group += step
+{tail}
+"""
+
+
+@kernel
+def map_groups(
+    formula: DeviceFunction, dtypes: tuple[str, ...], pattern: str, params: int, dims: int,
+    vector: int, wide: bool,
+) -> Source:  # fmt: skip
+    """``out = formula(x, …, *params)``; ``dtypes`` and ``pattern`` name the output last.
+
+    Parameters: the operands' addresses, the params, then per outer dimension, innermost first:
+    size, multiplier and shift (:func:`tilegrad.kernels.cuda.strided.magic`) of its size, and every
+    operand's stride; before them the same of the innermost dimension counted in groups; last the
+    number of elements.
+    """
+    count = len(dtypes)
+    letter = "d" if np.dtype(dtypes[0]).kind == "f" else "i"
+    writer = _Writer(dtypes, pattern, params, dims, vector, wide)
+    names = [f"{n}{axis}" for axis in range(dims) for n in ("size", "m", "h")]
+    names += [f"s{k}_{axis}" for axis in range(dims) for k in range(count)]
+    masks = [
+        f"(a{k} & {vector * np.dtype(d).itemsize - 1})"
+        for k, d in enumerate(dtypes)
+        if pattern[k] == "c"
+    ]
+    simple = dims == 1
+    source = _BODY.format(
+        addresses=", ".join(f"a{k}" for k in range(count)),
+        params="".join(f"p{k}, " for k in range(params)),
+        dims="".join(f"{n}, " for n in names),
+        pointers="\n".join(f"    x{k} = pointer(a{k}, T{k})" for k in range(count)),
+        misaligned=" | ".join(masks) or "0",
+        V=vector,
+        threads=THREADS,
+        ahead=writer.ahead(AHEAD) if simple else "",
+        one="\n".join("        " + line for line in writer.group("group")),
+        tail=writer.tail() if simple and vector > 1 else "",
+    )
+    stored = ["uint8" if d == "bool" else d for d in dtypes]  # numba-cuda cannot store a bool
+    scope = {
+        "formula": formula, "pointer": pointer, "thread": thread, "block": block, "blocks": blocks,
+        "load": load_vector(vector), "store": store_vector(vector),
+        **{f"T{k}": np.dtype(d).type for k, d in enumerate(stored)},
+    }  # fmt: skip
+    body = function_from_source(source, "map_body", scope, __name__)
+    return Source(body, "i" * count + letter * params + "i" * (len(names) + 1), THREADS)
+
+
+class _Writer:
+    """Writes the statements that handle one group of elements."""
+
+    def __init__(
+        self, dtypes: tuple[str, ...], pattern: str, params: int, dims: int, vector: int,
+        wide: bool,
+    ) -> None:  # fmt: skip
+        self.last = len(dtypes) - 1
+        self.pattern, self.params, self.dims = pattern, params, dims
+        self.vector, self.wide = vector, wide
+        self.truths = [d == "bool" for d in dtypes]
+
+    def offsets(self, group: str, tag: str) -> list[str]:
+        """Where the operands' elements of ``group`` begin, as o<k><tag>."""
+        V = self.vector
+        places, lines = [], []
+        rest = group
+        for axis in range(self.dims):
+            here = f"i{axis}{tag}"
+            if axis == self.dims - 1:
+                lines.append(f"{here} = {rest}")
+            else:
+                above = f"r{axis}{tag}"
+                divide = f"{rest} // size{axis}"
+                if not self.wide:
+                    divide = f"({rest} * m{axis}) >> h{axis}"
+                lines += [f"{above} = {divide}", f"{here} = {rest} - {above} * size{axis}"]
+                rest = above
+            places.append(here)
+        for k, letter in enumerate(self.pattern):
+            terms = []
+            for axis, place in enumerate(places):
+                if axis == 0:
+                    if letter == "c":
+                        terms.append(f"{place} * {V}")
+                    elif letter == "v":
+                        terms.append(f"{place} * {V} * s{k}_0")
+                else:
+                    terms.append(f"{place} * s{k}_{axis}")
+            lines.append(f"o{k}{tag} = {' + '.join(terms) or '0'}")
+        return lines
+
+    def loads(self, tag: str) -> list[str]:
+        """The operands' values, as v<k><tag>."""
+        V, lines = self.vector, []
+        for k in range(self.last):
+            at, name = f"o{k}{tag}", f"v{k}{tag}"
+            letter = self.pattern[k]
+            if letter == "s":
+                lines.append(f"{name} = x{k}[{at}]")
+            else:
+                step = "" if letter == "c" else f" * s{k}_0"
+                parts = ", ".join(f"x{k}[{at} + {j}{step}]" if j else f"x{k}[{at}]" for j in range(V))
+                if letter == "c" and V > 1:
+                    lines.append(f"{name} = load(x{k}, {at}) if aligned else ({parts},)")
+                else:
+                    lines.append(f"{name} = ({parts},)")
+        return lines
+
+    def value(self, operand: int, text: str) -> str:
+        """What the formula gets for an element as it is stored."""
+        return f"({text} != 0)" if self.truths[operand] else text
+
+    def results(self, tag: str) -> list[str]:
+        """Compute and store."""
+        V, last, lines = self.vector, self.last, []
+        for j in range(V):
+            values = [
+                self.value(k, f"v{k}{tag}" + ("" if self.pattern[k] == "s" else f"[{j}]"))
+                for k in range(last)
+            ]
+            values += [f"T0(p{k})" for k in range(self.params)]
+            lines.append(f"y{j}{tag} = T{last}(formula({', '.join(values)}))")
+        made = ", ".join(f"y{j}{tag}" for j in range(V))
+        step = "" if self.pattern[last] == "c" else f" * s{last}_0"
+        single = [f"x{last}[o{last}{tag} + {j}{step}] = y{j}{tag}" for j in range(V)]
+        if self.pattern[last] == "c" and V > 1:
+            lines += ["if aligned:", f"    store(x{last}, o{last}{tag}, ({made}))", "else:"]
+            single = ["    " + line for line in single]
+        return lines + single
+
+    def group(self, group: str) -> list[str]:
+        """Everything for one group."""
+        return [*self.offsets(group, ""), *self.loads(""), *self.results("")]
+
+    def ahead(self, count: int) -> str:
+        """A loop over ``count`` groups at a time, all loads first."""
+        lines = [f"    while group + {count - 1} * step < groups:"]
+        tags = [f"_{n}" for n in range(count)]
+        for n, tag in enumerate(tags):
+            lines += ["        " + x for x in self.offsets(f"(group + {n} * step)", tag)]
+            lines += ["        " + x for x in self.loads(tag)]
+        for tag in tags:
+            lines += ["        " + x for x in self.results(tag)]
+        return "\n".join([*lines, f"        group += {count} * step"])
+
+    def tail(self) -> str:
+        """The elements after the last whole group, one per thread of the first block."""
+        last = self.last
+        at = {"c": "place", "s": "0"}
+        values = [
+            self.value(k, f"x{k}[{at.get(self.pattern[k], f'place * s{k}_0')}]")
+            for k in range(last)
+        ] + [f"T0(p{k})" for k in range(self.params)]
+        target = at["c"] if self.pattern[last] == "c" else f"place * s{last}_0"
+        return (
+            f"    place = groups * {self.vector} + block() * {THREADS} + thread()\n"
+            f"    if place < total:\n"
+            f"        x{last}[{target}] = T{last}(formula({', '.join(values)}))"
+        )
+
+
+def _pattern(strides: tuple[tuple[int, ...], ...]) -> str:
+    letters = ["c" if s[-1] == 1 else "s" if s[-1] == 0 else "v" for s in strides]
+    if letters[-1] == "s":  # an output row of one element
+        letters[-1] = "v"
+    return "".join(letters)
+
+
+def _vector(
+    dtypes: tuple[str, ...], pattern: str, sizes: tuple[int, ...], strides: tuple[tuple[int, ...], ...]
+) -> int:
+    """Elements of a group: what 16 bytes of the widest consecutive operand hold, if they fit."""
+    widths = [np.dtype(d).itemsize for d, letter in zip(dtypes, pattern) if letter == "c"]
+    if not widths or pattern[-1] != "c":
+        return 1
+    V = BYTES // max(widths)
+    outer = [s for steps, letter in zip(strides, pattern) if letter == "c" for s in steps[:-1]]
+    if len(sizes) > 1 and (sizes[-1] % V or any(s % V for s in outer)):
+        return 1
+    return V if sizes[-1] >= V else 1
+
+
+def elementwise(
+    formula: DeviceFunction,
+    dtypes: tuple[str, ...],
+    sizes: tuple[int, ...],
+    strides: tuple[tuple[int, ...], ...],
+    params: int = 0,
+) -> Callable[..., None]:
+    """A launch ``(*inputs, output, *params)``; see :func:`tilegrad.kernels.cpu.elementwise`."""
+    total = math.prod(sizes)
+    if total == 0:
+        return lambda *args: None
+    pattern = _pattern(strides)
+    V = _vector(dtypes, pattern, sizes, strides)
+    groups = total // V
+    wide = is_wide(total, *((sizes, steps) for steps in strides))
+    function = map_groups.build(formula, dtypes, pattern, params, len(sizes), V, wide)
+    counts = [*sizes[:-1], sizes[-1] // V][::-1]
+    shape = [number for n in counts for number in (n, *magic(n))]
+    shape += [steps[-1 - axis] for axis in range(len(sizes)) for steps in strides]
+    grid = blocks_for(max(groups, 1), THREADS, PER_SM)
+    if not params:
+        return bind(function, *shape, total, grid, 1, 1)
+
+    def launch(*args: float) -> None:
+        function(*args, *shape, total, grid, 1, 1)
+
+    return launch

@@ -1,0 +1,326 @@
+"""Reductions of strided arrays over any of their dimensions, without atomics.
+
+``rows``: neighbouring threads take neighbouring elements of one output's share; a group of 1 to 32
+lanes, or a whole block, combines them. ``columns``: neighbouring threads take neighbouring outputs,
+whose inputs are neighbours in memory. Where there are few outputs, each one's share is cut into
+chunks whose results a second launch of ``rows`` combines. The cut depends on sizes alone, so every
+GPU sums in the same order. Totals have the input's precision: a thread adds some dozen numbers into
+each of four totals, and the rest is a tree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tilegrad.kernels.cuda.jit import Source, kernel
+from tilegrad.kernels.cuda.ptx import (
+    WARP,
+    barrier,
+    block,
+    block_y,
+    load_vector,
+    pointer,
+    shared,
+    shuffle_down,
+    thread,
+)
+from tilegrad.kernels.cuda.strided import PER_AXIS, is_wide, numbers, offset_of, spread
+from tilegrad.kernels.function import DeviceFunction, inline
+from tilegrad.kernels.monoids import MONOIDS, itself
+
+Sizes = tuple[int, ...]
+
+THREADS = 256
+UNITS = 1024  # groups of threads that should be at work at least, where sizes allow
+EACH = 16  # elements a thread should have before an output is cut
+TILE = 32  # outputs side by side in a block of ``columns``
+NARROW = 8  # fewer adjacent outputs than this are not worth ``columns``
+
+
+def stored(dtype: str) -> Any:
+    """The NumPy type that elements of ``dtype`` are read and written as: bool as uint8."""
+    return np.dtype("uint8" if dtype == "bool" else dtype).type
+
+
+def tree(combine: DeviceFunction, dtype: str, lanes: int) -> DeviceFunction:
+    """The device function ``fold(a)``: the combination over ``lanes`` threads that follow each
+    other, in the first of them. All threads of the block must call it.
+    """
+    warps = lanes // WARP
+    steps = min(lanes, WARP)
+    parts = shared(dtype, max(warps, 1), "tree")
+    T = np.dtype(dtype).type
+
+    @inline
+    def fold(a):  # type: ignore[no-untyped-def]
+        step = steps // 2
+        while step > 0:
+            a = T(combine(a, shuffle_down(a, step)))
+            step //= 2
+        if warps > 1:
+            held = parts()
+            barrier()
+            if thread() % WARP == 0:
+                held[thread() // WARP] = a
+            barrier()
+            if thread() == 0:
+                for k in range(1, warps):
+                    a = T(combine(a, held[k]))
+        return a
+
+    return fold
+
+
+@kernel
+def rows(
+    name: str, dtype: str, out_dtype: str, stage: str, lanes: int, kept: int, reduced: int,
+    vector: int, wide: bool,
+) -> Source:  # fmt: skip
+    """Reduce ``R`` elements per output, in chunks, ``lanes`` threads to a chunk.
+
+    Parameters: x, out, center, p, R, the count that ``finish`` gets, elements of a chunk, chunks of
+    an output, chunks in all, then the kept and the reduced block. ``stage``: "whole" lifts and
+    finishes, "part" only lifts, "last" only finishes. ``vector`` elements move at a time.
+    """
+    monoid = MONOIDS[name]
+    lift = itself if stage == "last" else monoid.lift
+    combine, centred = monoid.combine, monoid.centred and stage != "last"
+    total_dtype = monoid.block_dtype(dtype)
+    T, A = stored(dtype), np.dtype(total_dtype).type
+    Out = A if stage == "part" else stored(out_dtype)
+    Center = stored(out_dtype)
+    finish, first = monoid.finishing(total_dtype), monoid.identity(total_dtype)
+    finishes = stage != "part"
+    floating = np.dtype(total_dtype).kind == "f"
+    P = A if floating else np.float64
+    kept_offset = offset_of(kept, 0, wide)
+    place = offset_of(reduced, PER_AXIS * kept, wide)
+    load, fold = load_vector(vector), tree(combine, total_dtype, lanes)
+    groups, V = THREADS // lanes, vector
+    mask = vector * np.dtype(T).itemsize - 1
+    width = np.dtype(T).itemsize
+
+    @inline
+    def reduce_rows(x, out, center, p, R, count, chunk, chunks, units, t):  # type: ignore[no-untyped-def]
+        lane = thread() % lanes
+        unit = block() * groups + thread() // lanes
+        active = unit < units
+        o = unit // chunks if chunks > 1 else unit
+        i = (unit - o * chunks) * chunk
+        end = min(R, i + chunk) if active else i
+        base = kept_offset(o, t) if active else 0
+        source = pointer(x, T)
+        c = T(pointer(center, Center)[o]) if centred and active else T(0)
+        a0 = a1 = a2 = a3 = first
+        if V > 1 and (x + base * width) & mask == 0:
+            i += lane * V
+            while i + lanes * V + V <= end:
+                v, w = load(source, base + i), load(source, base + i + lanes * V)
+                a0 = A(combine(a0, A(lift(v[0], c))))
+                a1 = A(combine(a1, A(lift(v[1 % V], c)))) if V > 1 else a1
+                a2 = A(combine(a2, A(lift(v[2 % V], c)))) if V > 2 else a2
+                a3 = A(combine(a3, A(lift(v[3 % V], c)))) if V > 3 else a3
+                a0 = A(combine(a0, A(lift(w[0], c))))
+                a1 = A(combine(a1, A(lift(w[1 % V], c)))) if V > 1 else a1
+                a2 = A(combine(a2, A(lift(w[2 % V], c)))) if V > 2 else a2
+                a3 = A(combine(a3, A(lift(w[3 % V], c)))) if V > 3 else a3
+                i += 2 * lanes * V
+            while i + V <= end:
+                v = load(source, base + i)
+                a0 = A(combine(a0, A(lift(v[0], c))))
+                a1 = A(combine(a1, A(lift(v[1 % V], c)))) if V > 1 else a1
+                a2 = A(combine(a2, A(lift(v[2 % V], c)))) if V > 2 else a2
+                a3 = A(combine(a3, A(lift(v[3 % V], c)))) if V > 3 else a3
+                i += lanes * V
+            while i < end:  # one thread has less than a vector left
+                a0 = A(combine(a0, A(lift(source[base + i], c))))
+                i += 1
+        else:
+            i += lane
+            while i + 3 * lanes < end:
+                x0 = source[base + place(i, t)]
+                x1 = source[base + place(i + lanes, t)]
+                x2 = source[base + place(i + 2 * lanes, t)]
+                x3 = source[base + place(i + 3 * lanes, t)]
+                a0 = A(combine(a0, A(lift(x0, c))))
+                a1 = A(combine(a1, A(lift(x1, c))))
+                a2 = A(combine(a2, A(lift(x2, c))))
+                a3 = A(combine(a3, A(lift(x3, c))))
+                i += 4 * lanes
+            while i < end:
+                a0 = A(combine(a0, A(lift(source[base + place(i, t)], c))))
+                i += lanes
+        total = fold(A(combine(A(combine(a0, a1)), A(combine(a2, a3)))))
+        if active and lane == 0:
+            if finishes:
+                pointer(out, Out)[unit] = Out(finish(total, P(count), P(p)))
+            else:
+                pointer(out, Out)[unit] = total
+
+    params = PER_AXIS * (kept + reduced)
+    return Source(spread(reduce_rows, 9, params), "iiidiiiii" + "i" * params, THREADS)
+
+
+@kernel
+def columns(
+    name: str, dtype: str, out_dtype: str, finishes: bool, kept: int, reduced: int, wide: bool
+) -> Source:
+    """Reduce ``R`` elements per output, where outputs side by side have inputs side by side.
+
+    A block has 32 outputs and 8 threads for each. Parameters: x, out, center, p, R, the count that
+    ``finish`` gets, elements of a chunk, adjacent outputs, their tiles of 32, then the outer kept
+    and the reduced block. The grid's second index is the chunk.
+    """
+    monoid = MONOIDS[name]
+    lift, combine, centred = monoid.lift, monoid.combine, monoid.centred
+    total_dtype = monoid.block_dtype(dtype)
+    T, A = stored(dtype), np.dtype(total_dtype).type
+    Out, Center = stored(out_dtype) if finishes else A, stored(out_dtype)
+    finish, first = monoid.finishing(total_dtype), monoid.identity(total_dtype)
+    P = A if np.dtype(total_dtype).kind == "f" else np.float64
+    kept_offset = offset_of(kept, 0, wide)
+    place = offset_of(reduced, PER_AXIS * kept, wide)
+    depth = THREADS // TILE
+    parts = shared(total_dtype, THREADS, "columns")
+
+    @inline
+    def reduce_columns(x, out, center, p, R, count, chunk, width, tiles, t):  # type: ignore[no-untyped-def]
+        column, row = thread() % TILE, thread() // TILE
+        outer = block() // tiles
+        j = (block() - outer * tiles) * TILE + column
+        o = outer * width + j
+        active = j < width
+        i = block_y() * chunk + row
+        end = min(R, block_y() * chunk + chunk) if active else 0
+        base = kept_offset(outer, t) + j
+        source = pointer(x, T)
+        c = T(pointer(center, Center)[o]) if centred and active else T(0)
+        a0 = a1 = a2 = a3 = first
+        while i + 3 * depth < end:
+            x0 = source[base + place(i, t)]
+            x1 = source[base + place(i + depth, t)]
+            x2 = source[base + place(i + 2 * depth, t)]
+            x3 = source[base + place(i + 3 * depth, t)]
+            a0 = A(combine(a0, A(lift(x0, c))))
+            a1 = A(combine(a1, A(lift(x1, c))))
+            a2 = A(combine(a2, A(lift(x2, c))))
+            a3 = A(combine(a3, A(lift(x3, c))))
+            i += 4 * depth
+        while i < end:
+            a0 = A(combine(a0, A(lift(source[base + place(i, t)], c))))
+            i += depth
+        held = parts()
+        held[thread()] = A(combine(A(combine(a0, a1)), A(combine(a2, a3))))
+        barrier()
+        if row == 0 and active:
+            total = held[column]
+            for k in range(1, depth):
+                total = A(combine(total, held[k * TILE + column]))
+            if finishes:
+                pointer(out, Out)[o] = Out(finish(total, P(count), P(p)))
+            else:
+                chunks = (R + chunk - 1) // chunk
+                pointer(out, Out)[o * chunks + block_y()] = total
+
+    params = PER_AXIS * (kept + reduced)
+    return Source(spread(reduce_columns, 9, params), "iiidiiiii" + "i" * params, THREADS)
+
+
+def reduce(
+    name: str, dtype: str, out_dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[Sizes, Sizes]
+) -> tuple[Callable[..., None], int]:
+    """A launch ``(x, [center], out, [scratch], p)`` and the bytes of scratch it needs.
+
+    See :func:`tilegrad.kernels.cpu.reduce.reduce`.
+    """
+    outputs, R = math.prod(kept[0]), math.prod(reduced[0])
+    if outputs == 0:
+        return lambda *args: None, 0
+    adjacent = kept[0][-1] if kept[1][-1] == 1 else 1
+    wide = is_wide(max(outputs, R), kept, reduced)
+    if adjacent >= NARROW and reduced[1][-1] != 1:
+        first, chunks = _columns(name, dtype, out_dtype, kept, reduced, wide)
+    else:
+        first, chunks = _rows(name, dtype, out_dtype, kept, reduced, wide)
+    monoid = MONOIDS[name]
+    if chunks == 1:
+
+        def whole(x: int, *where: Any) -> None:
+            *center, out, p = where
+            first(x, out, center[0] if center else 0, p)
+
+        return whole, 0
+    part = monoid.block_dtype(dtype)
+    lanes = _lanes(chunks, outputs)
+    shape = ((outputs,), (chunks,)), ((chunks,), (1,))
+    last = rows.build(name, part, out_dtype, "last", lanes, 1, 1, 1, wide)
+    tail = (chunks, R, chunks, 1, outputs, *numbers(*shape[0]), *numbers(*shape[1]))
+    grid = -(-outputs * lanes // THREADS)
+
+    def in_parts(x: int, *where: Any) -> None:
+        *center, out, scratch, p = where
+        first(x, scratch, center[0] if center else 0, p)
+        last(scratch, out, 0, p, *tail, grid, 1, 1)
+
+    return in_parts, outputs * chunks * np.dtype(part).itemsize
+
+
+def _lanes(R: int, outputs: int) -> int:
+    """Threads that share one output."""
+    if R > 2048 or (R > 512 and outputs < UNITS):
+        return THREADS
+    return min(WARP, 1 << max(0, (R - 1).bit_length() - 2))
+
+
+def _rows(
+    name: str, dtype: str, out_dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[Sizes, Sizes],
+    wide: bool,
+) -> tuple[Callable[..., None], int]:  # fmt: skip
+    """(``launch(x, out, center, p)``, chunks per output)."""
+    outputs, R = math.prod(kept[0]), math.prod(reduced[0])
+    lanes = _lanes(R, outputs)
+    most = -(-R // (lanes * EACH)) if lanes == THREADS else 1
+    chunks = max(1, min(most, UNITS // outputs))
+    flat = len(reduced[0]) == 1 and reduced[1][0] == 1
+    itemsize = np.dtype(dtype).itemsize
+    vector = min(4, 16 // itemsize) if flat and R >= 4 * lanes else 1
+    chunk = -(-R // chunks)
+    chunk += -chunk % vector if chunks > 1 else 0
+    chunks = max(1, -(-R // max(chunk, 1)))
+    stage = "part" if chunks > 1 else "whole"
+    dims = (len(kept[0]), len(reduced[0]))
+    function = rows.build(name, dtype, out_dtype, stage, lanes, *dims, vector, wide)
+    tail = (R, R, chunk, chunks, outputs * chunks, *numbers(*kept), *numbers(*reduced))
+    grid = -(-outputs * chunks * lanes // THREADS)
+
+    def launch(x: int, out: int, center: int, p: float) -> None:
+        function(x, out, center, p, *tail, grid, 1, 1)
+
+    return launch, chunks
+
+
+def _columns(
+    name: str, dtype: str, out_dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[Sizes, Sizes],
+    wide: bool,
+) -> tuple[Callable[..., None], int]:  # fmt: skip
+    """(``launch(x, out, center, p)``, chunks per output)."""
+    outputs, R, width = math.prod(kept[0]), math.prod(reduced[0]), kept[0][-1]
+    tiles = -(-width // TILE)
+    outer = (kept[0][:-1], kept[1][:-1])
+    blocks = outputs // width * tiles
+    depth = THREADS // TILE
+    chunks = max(1, min(-(-R // (depth * EACH)), UNITS // blocks))
+    chunk = -(-R // chunks)
+    chunks = max(1, -(-R // max(chunk, 1)))
+    dims = (len(outer[0]), len(reduced[0]))
+    function = columns.build(name, dtype, out_dtype, chunks == 1, *dims, wide)
+    tail = (R, R, max(chunk, 1), width, tiles, *numbers(*outer), *numbers(*reduced))
+
+    def launch(x: int, out: int, center: int, p: float) -> None:
+        function(x, out, center, p, *tail, blocks, chunks, 1)
+
+    return launch, chunks
