@@ -11,6 +11,24 @@ TOLERANCES = {
     "float64": (1e-10, 1e-10),
 }
 
+DEVICES = ("cpu", "cuda")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where there is no GPU, the device "cuda" of the tests is the simulated one."""
+    from tilegrad.kernels.cuda import driver
+
+    try:
+        driver.get()
+    except driver.Unavailable:
+        driver.simulate()
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> str:
+    """Run the test on the CPU and on the GPU."""
+    return str(request.param)
+
 
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:

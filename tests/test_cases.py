@@ -16,7 +16,7 @@ import torch
 
 import tilegrad
 from tests.cases.case import FLOATS, Case
-from tests.conftest import TOLERANCES
+from tests.conftest import DEVICES, TOLERANCES
 
 
 def _load() -> list[Case]:
@@ -42,7 +42,7 @@ def _promote(array: np.ndarray) -> np.ndarray:
 
 def _check(have: Any, want: Any, dtype: str, case: Case) -> None:
     rtol, atol = TOLERANCES.get(dtype, (0, 0))
-    got = have.detach().numpy()
+    got = have.detach().cpu().numpy()
     ref = want.detach().numpy()
     assert got.shape == ref.shape
     np.testing.assert_allclose(
@@ -54,50 +54,57 @@ def _check(have: Any, want: Any, dtype: str, case: Case) -> None:
     )
 
 
-def _strided(array: np.ndarray) -> np.ndarray:
+def _tensor(array: np.ndarray, device: str) -> Any:
+    return tilegrad.from_numpy(array).to(device)
+
+
+def _strided(array: np.ndarray, device: str) -> Any:
     """The same values, every second element of memory, dimensions stored in reverse order."""
     if array.ndim == 0:
-        return array
+        return _tensor(array, device)
+    places = tuple(slice(None, None, 2) for _ in array.shape)
     wide = np.zeros(tuple(2 * n for n in array.shape[::-1]), array.dtype)
-    view = wide.transpose()[tuple(slice(None, None, 2) for _ in array.shape)]
-    view[...] = array
-    return view
+    wide.transpose()[places] = array
+    return _tensor(wide, device).permute(*range(array.ndim - 1, -1, -1))[places]
 
 
-def _run(case: Case, arrays: list[np.ndarray], exactly: bool = True) -> None:
+def _run(
+    case: Case, arrays: list[np.ndarray], device: str, exactly: bool = True, make: Any = _tensor
+) -> None:
     """Values against float64, unless the dtype's own range is the point (``exactly=False``)."""
-    results = _outputs(case.call(tilegrad, *(tilegrad.from_numpy(a) for a in arrays)))
+    results = _outputs(case.call(tilegrad, *(make(a, device) for a in arrays)))
     exact = _outputs(case.call(torch, *(torch.from_numpy(_promote(a)) for a in arrays)))
     same = _outputs(case.call(torch, *(torch.from_numpy(a) for a in arrays)))
     assert len(results) == len(exact)
     for have, want, kind in zip(results, exact, same, strict=True):
         assert str(have.dtype).split(".")[1] == str(kind.dtype).split(".")[1]
+        assert have.device.type == device
         name = have.dtype.name
         _check(have, want if name in TOLERANCES and exactly else kind, name, case)
 
 
-_FORWARD = [(c, d) for c in CASES for d in c.dtypes]
+def _rows(rows: list[Any]) -> Any:
+    """Rows once per device."""
+    everywhere = [(*row, device) for row in rows for device in DEVICES]
+    names = "case, device" if len(everywhere[0]) == 2 else "case, dtype, device"
+    return pytest.mark.parametrize(names, everywhere, ids=_ids(everywhere))
 
 
-@pytest.mark.parametrize("case, dtype", _FORWARD, ids=_ids(_FORWARD))
-def test_forward(case: Case, dtype: str, rng: np.random.Generator) -> None:
-    _run(case, [a.make(rng, dtype) for a in case.args])
+@_rows([(c, d) for c in CASES for d in c.dtypes])
+def test_forward(case: Case, dtype: str, device: str, rng: np.random.Generator) -> None:
+    _run(case, [a.make(rng, dtype) for a in case.args], device)
 
 
-_STRIDED = [(c, c.dtypes[0]) for c in CASES if c.strided]
+@_rows([(c, c.dtypes[0]) for c in CASES if c.strided])
+def test_strided(case: Case, dtype: str, device: str, rng: np.random.Generator) -> None:
+    _run(case, [a.make(rng, dtype) for a in case.args], device, make=_strided)
 
 
-@pytest.mark.parametrize("case, dtype", _STRIDED, ids=_ids(_STRIDED))
-def test_strided(case: Case, dtype: str, rng: np.random.Generator) -> None:
-    _run(case, [_strided(a.make(rng, dtype)) for a in case.args])
-
-
-_SPECIAL = [(c, d) for c in CASES if c.special for d in c.dtypes if d in FLOATS]
 _VALUES = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-40, -1e-310, 1.0, -1.0)
 
 
-@pytest.mark.parametrize("case, dtype", _SPECIAL, ids=_ids(_SPECIAL))
-def test_special_values(case: Case, dtype: str, rng: np.random.Generator) -> None:
+@_rows([(c, d) for c in CASES if c.special for d in c.dtypes if d in FLOATS])
+def test_special_values(case: Case, dtype: str, device: str, rng: np.random.Generator) -> None:
     arrays = []
     for arg in case.args:
         array = arg.make(rng, dtype)
@@ -105,25 +112,27 @@ def test_special_values(case: Case, dtype: str, rng: np.random.Generator) -> Non
             where = rng.permutation(array.size)[: 2 * len(_VALUES)]
             array.flat[where] = np.resize(np.array(_VALUES, dtype), where.shape)
         arrays.append(array)
-    _run(case, arrays, exactly=False)
+    _run(case, arrays, device, exactly=False)
 
 
 _GRADIENT = [(c,) for c in CASES if "float64" in c.dtypes and c.gradient_positions()]
 
 
-def _leaves(case: Case, rng: np.random.Generator, dtype: str) -> tuple[list[Any], list[np.ndarray]]:
+def _leaves(
+    case: Case, rng: np.random.Generator, dtype: str, device: str = "cpu"
+) -> tuple[list[Any], list[np.ndarray]]:
     arrays = [a.make(rng, dtype) for a in case.args]
-    tensors = [tilegrad.from_numpy(a.copy()) for a in arrays]
+    tensors = [_tensor(a.copy(), device) for a in arrays]
     for position in case.gradient_positions():
         tensors[position].requires_grad_()
     return tensors, arrays
 
 
-@pytest.mark.parametrize("case", [c for (c,) in _GRADIENT], ids=_ids(_GRADIENT))
-def test_gradient(case: Case, rng: np.random.Generator) -> None:
+@_rows(_GRADIENT)
+def test_gradient(case: Case, device: str, rng: np.random.Generator) -> None:
     """First-order gradients in float32 and float64 against PyTorch's."""
     for dtype in (d for d in case.dtypes if d in FLOATS):
-        tensors, arrays = _leaves(case, rng, dtype)
+        tensors, arrays = _leaves(case, rng, dtype, device)
         theirs = [torch.from_numpy(_promote(a.copy())) for a in arrays]
         for position in case.gradient_positions():
             theirs[position].requires_grad_()
@@ -131,12 +140,12 @@ def test_gradient(case: Case, rng: np.random.Generator) -> None:
         wanted = [o for o in _outputs(case.call(torch, *theirs)) if o.requires_grad]
         assert len(outputs) == len(wanted)
         seeds = [rng.standard_normal(tuple(o.shape)).astype(o.dtype.name) for o in outputs]
-        tilegrad.autograd.backward(outputs, [tilegrad.from_numpy(np.asarray(s)) for s in seeds])
+        tilegrad.autograd.backward(outputs, [_tensor(np.asarray(s), device) for s in seeds])
         torch.autograd.backward(wanted, [torch.from_numpy(_promote(np.asarray(s))) for s in seeds])
         for position in case.gradient_positions():
             have, want = tensors[position].grad, theirs[position].grad
             if want is None:
-                assert have is None or not have.numpy().any()
+                assert have is None or not have.cpu().numpy().any()
                 continue
             assert have is not None
             assert have.dtype.name == arrays[position].dtype.name
