@@ -386,12 +386,12 @@ def _replaced(changed: Any, grad: Tensor) -> Tensor:
 
 
 def _fit(grad: Tensor, kind: Layout) -> Tensor:
-    """``grad`` in the input's shape and dtype."""
+    """``grad`` in the input's shape and dtype, on its device."""
     have = grad._array.layout
     if have.shape != kind.shape:
         grad = grad.sum_to_size(kind.shape)
-    if have.dtype is not kind.dtype:
-        grad = grad.to(kind.dtype)
+    if have.dtype is not kind.dtype or have.device is not kind.device:
+        grad = grad.to(kind.device, kind.dtype)
     return grad
 
 

@@ -1,4 +1,4 @@
-"""The GPU of this process: its memory, streams, events, and what is still to be checked.
+"""The GPU of this process: which one, its streams and events, and what is still to be checked.
 
 Work is queued on the current stream and done later; the host waits where it reads a result. Errors
 that kernels notice (an index out of bounds) are raised at the next such place.
@@ -6,36 +6,55 @@ that kernels notice (an index out of bounds) are raised at the next such place.
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from tilegrad.engine.errors import DeviceError
-from tilegrad.engine.memory import Allocator, Counts, FreeList, Storage
 from tilegrad.kernels.cuda import driver as drivers
-from tilegrad.kernels.cuda.driver import CudaOutOfMemory, Driver, Properties, Unavailable
+from tilegrad.kernels.cuda.driver import Driver, Properties, Unavailable
 from tilegrad.kernels.cuda.launch import current_stream as _stream_cell
 
 _device = 0  # number of the GPU this process uses
 _used = False
 
 
+class _Thread(threading.local):
+    """What a thread has told the driver."""
+
+    bound = False  # the GPU is current on this thread
+
+
+_thread = _Thread()
+
+
+def _found() -> Driver:
+    try:
+        return drivers.get()
+    except Unavailable as error:
+        raise DeviceError(str(error)) from None
+
+
 def driver() -> Driver:
-    """The driver, with this process's GPU made current.
+    """The driver, with this process's GPU made current on this thread.
 
     Raises:
         DeviceError: there is none; the message says what is missing and how to get it.
     """
     global _used
-    try:
-        found = drivers.get()
-    except Unavailable as error:
-        raise DeviceError(str(error)) from None
-    if not _used:
+    found = _found()
+    if not _thread.bound:
         found.use(_device)
-        _used = True
+        _thread.bound = _used = True
     return found
+
+
+def bind_thread() -> None:
+    """Make the GPU current on this thread, if it is not yet."""
+    if not _thread.bound:
+        driver()
 
 
 def is_available() -> bool:
@@ -68,100 +87,26 @@ def set_device(index: int) -> None:
         DeviceError: another one is in use already, or there is no such GPU.
     """
     global _device
-    if index == _device:
-        return
-    if _used:
-        raise DeviceError(f"set_device: cuda:{_device} is in use already; got {index}")
-    if not 0 <= index < device_count():
-        raise DeviceError(f"set_device: this machine has {device_count()} GPU(s); got {index}")
+    count = _found().device_count()
+    if not 0 <= index < count:
+        raise DeviceError(f"set_device: this machine has {count} GPU(s); got {index}")
+    if _used and index != _device:
+        raise DeviceError(f"set_device: a process uses one GPU, here cuda:{_device}; got {index}")
     _device = index
 
 
 def get_device_properties(index: int | None = None) -> Properties:
-    """Name, compute capability, memory and multiprocessors of a GPU."""
-    return driver().properties(_device if index is None else index)
+    """Name, compute capability, memory and multiprocessors of a GPU.
 
-
-# ---------------------------------------------------------------------------------------- memory
-
-
-class _Segments:
-    """Segments from the driver's stream-ordered pool, for work on one stream."""
-
-    def __init__(self, device: int, stream: int):
-        self.device = device
-        self.stream = stream
-
-    def take(self, nbytes: int) -> int:
-        try:
-            return driver().allocate(self.device, nbytes, self.stream)
-        except CudaOutOfMemory:
-            raise MemoryError from None
-
-    def give(self, address: int, nbytes: int) -> None:
-        driver().free(self.device, address, self.stream)
-
-    def describe(self) -> str:
-        free, total = driver().memory_info(self.device)
-        return f", {free} of the GPU's {total} bytes are free"
-
-
-class DeviceAllocator:
-    """The memory of a GPU: a caching allocator per stream, with common counts.
-
-    A block goes back to the stream it was allocated on, and may be handed out again at once to work
-    that comes later on that stream.
+    Raises:
+        DeviceError: there is no such GPU.
     """
-
-    def __init__(self, device: int):
-        self.device = device
-        self.counts = Counts()
-        self._exact = driver().simulated
-        self._streams: dict[int, Any] = {}
-        self._none = FreeList()  # always empty: callers come to allocate, which knows the stream
-
-    def allocate(self, nbytes: int) -> Storage:
-        """A block for work on the current stream; see :meth:`Allocator.allocate`."""
-        stream = _stream_cell.value
-        found = self._streams.get(stream)
-        if found is None:
-            source = _Segments(self.device, stream)
-            made = _ExactAllocator if self._exact else Allocator
-            found = self._streams[stream] = made(source, self.counts)
-        block: Storage = found.allocate(nbytes)
-        return block
-
-    def pool_of(self, nbytes: int) -> tuple[int, FreeList]:
-        """An empty list, so that callers come to :meth:`allocate`."""
-        return nbytes, self._none
-
-    def empty_cache(self) -> None:
-        """Give cached segments back to the driver."""
-        for found in self._streams.values():
-            found.empty_cache()
-
-
-class _Returned(FreeList):
-    """A free list that keeps nothing."""
-
-    __slots__ = ("size", "source")
-
-    def append(self, address: int) -> None:
-        self.source.give(address, self.size)
-        self.counts.reserved -= self.size
-
-
-class _ExactAllocator(Allocator):
-    """No cache and no rounding, so that the simulated device notices every stray access."""
-
-    def allocate(self, nbytes: int) -> Storage:
-        counts = self.counts
-        address = self._take(nbytes)
-        counts.allocated += nbytes
-        counts.peak = max(counts.peak, counts.allocated)
-        pool = _Returned()
-        pool.counts, pool.size, pool.source = counts, nbytes, self.source
-        return Storage(address, nbytes, pool)
+    found, place = _found(), _device if index is None else index
+    if not 0 <= place < found.device_count():
+        raise DeviceError(
+            f"get_device_properties: this machine has {found.device_count()} GPU(s); got {place}"
+        )
+    return found.properties(place)
 
 
 def synchronize() -> None:
@@ -179,7 +124,7 @@ _PENDING = 256  # checks that may wait before the host stops to make them
 def check_later(check: Callable[[], None]) -> None:
     """Call ``check`` when the host next waits for the device anyway."""
     _pending.append(check)
-    if len(_pending) >= _PENDING or _debug:
+    if len(_pending) >= _PENDING or _debugging:
         synchronize()
 
 
@@ -194,23 +139,44 @@ def raise_faults() -> None:
             raise
 
 
-_debug = False
+_debugging = False
+
+
+def debugging() -> bool:
+    """Whether every launch is checked at once; see :mod:`tilegrad.engine.debug`."""
+    return _debugging
+
+
+def set_debugging(on: bool) -> None:
+    """Make checks at once from now on, or later again."""
+    global _debugging
+    _debugging = on
 
 
 # --------------------------------------------------------------------------- streams and events
+
+_idle: dict[int, list[int]] = {}  # priority -> handles of streams that nobody holds
 
 
 class Stream:
     """A queue of work on the GPU; work on different streams may overlap.
 
-    ``Stream()`` makes a new one, with a lower number of ``priority`` more urgent.
+    ``Stream()`` makes a new one, with a lower number of ``priority`` more urgent. As a context
+    manager it is the stream that ops are queued on, in all threads.
+
+    A stream that nobody holds any more is used again, never destroyed: memory that was freed in its
+    order stays with it.
     """
 
     def __init__(self, device: Any = None, priority: int = 0, *, handle: int | None = None):
         here = driver()
-        self.cuda_stream = here.create_stream(priority) if handle is None else handle
-        if handle is None:
-            weakref.finalize(self, here.destroy_stream, self.cuda_stream)
+        self._before: list[int] = []
+        if handle is not None:
+            self.cuda_stream = handle
+            return
+        idle = _idle.setdefault(priority, [])
+        self.cuda_stream = idle.pop() if idle else here.create_stream(priority)
+        weakref.finalize(self, idle.append, self.cuda_stream)
 
     def __repr__(self) -> str:
         return f"<tilegrad.cuda.Stream device=cuda:{_device} cuda_stream={self.cuda_stream:#x}>"
@@ -245,23 +211,34 @@ class Stream:
         return event
 
     def __enter__(self) -> Stream:
-        self._before = _stream_cell.value
+        self._before.append(_stream_cell.value)
         _stream_cell.value = self.cuda_stream
         return self
 
     def __exit__(self, *error: object) -> None:
-        _stream_cell.value = self._before
+        _stream_cell.value = self._before.pop()
 
 
 class Event:
-    """A mark in a stream; with ``enable_timing`` two of them measure the time between."""
+    """A mark in a stream; with ``enable_timing`` two of them measure the time between.
 
-    def __init__(self, enable_timing: bool = False, blocking: bool = False):
+    ``blocking`` and ``interprocess`` are PyTorch's; the former changes nothing here, the latter is
+    refused.
+    """
+
+    def __init__(
+        self, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False
+    ):
+        if interprocess:
+            raise NotImplementedError("Event: interprocess events are not supported; got True")
         here = driver()
         self.cuda_event = here.create_event(enable_timing)
         self._timing = enable_timing
         self._recorded = False
-        weakref.finalize(self, here.destroy_event, self.cuda_event)
+        weakref.finalize(self, here.destroy_event, self.cuda_event).atexit = False
+
+    def __repr__(self) -> str:
+        return f"<tilegrad.cuda.Event {self.cuda_event:#x}>"
 
     def record(self, stream: Stream | None = None) -> None:
         """Put the mark behind what ``stream`` (default: the current one) has queued."""
@@ -287,7 +264,7 @@ class Event:
 
         Raises:
             ValueError: one of them measures no time.
-            RuntimeError: one of them was not recorded.
+            RuntimeError: one of them was not recorded, or not reached yet.
         """
         if not (self._timing and end_event._timing):
             raise ValueError(
@@ -300,13 +277,11 @@ class Event:
 
 def current_stream() -> Stream:
     """The stream that ops are queued on."""
-    driver()
     return Stream(handle=_stream_cell.value)
 
 
 def default_stream() -> Stream:
     """The stream that ops are queued on unless another was chosen."""
-    driver()
     return Stream(handle=0)
 
 

@@ -69,6 +69,7 @@ def device(value: object = "cpu", index: int | None = None) -> Device:
 
 def _cuda(index: int | None) -> Device:
     from tilegrad.engine import cuda
+    from tilegrad.engine.device_memory import DeviceAllocator
 
     current = cuda.current_device()
     if index is None:
@@ -83,4 +84,4 @@ def _cuda(index: int | None) -> Device:
             f"tilegrad.cuda.set_device({index}) before the first use, or set CUDA_VISIBLE_DEVICES)"
         )
     found = _devices.get(f"cuda:{index}")
-    return found or _make("cuda", index, cuda.DeviceAllocator(index))
+    return found or _make("cuda", index, DeviceAllocator(index))

@@ -13,7 +13,7 @@ import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from tilegrad.engine.array import Array, Layout
 from tilegrad.engine.device import CPU, Device
@@ -113,10 +113,15 @@ def same_device(op: str, layouts: list[Layout]) -> None:
     """Raise :class:`DeviceError` unless all operands live on one device."""
     for other in layouts[1:]:
         if other.device is not layouts[0].device:
-            raise DeviceError(
-                f"{op}: Expected all tensors to be on the same device; got "
-                + " and ".join(str(x.device) for x in layouts)
-            )
+            raise_mixed(op, layouts)
+
+
+def raise_mixed(op: str, layouts: list[Layout]) -> NoReturn:
+    """Refuse operands on several devices."""
+    raise DeviceError(
+        f"{op}: Expected all tensors to be on the same device; got "
+        + " and ".join(str(x.device) for x in layouts)
+    )
 
 
 def _through_modes(

@@ -33,10 +33,11 @@ class Counts:
 
 
 class FreeList(list):  # type: ignore[type-arg]
-    """Addresses of free blocks of one size, and the counts of the allocator they belong to."""
+    """Addresses of free blocks of one size, with the counts and the source of their allocator."""
 
-    __slots__ = ("counts",)
+    __slots__ = ("counts", "source")
     counts: Counts
+    source: Source
 
 
 class Storage:
@@ -128,8 +129,9 @@ class Allocator:
         with self._lock:
             pool = self._free.get(size)
             if pool is None:
-                pool = self._free[size] = FreeList()
-                pool.counts = self.counts
+                pool = FreeList()
+                pool.counts, pool.source = self.counts, self.source
+                self._free[size] = pool
             entry = self._classes[nbytes] = (size, pool)
         return entry
 
@@ -154,8 +156,9 @@ class Allocator:
                 address = self.source.take(size)
             except MemoryError:
                 raise OutOfMemoryError(
-                    f"allocate: out of memory for {size} bytes; {counts.allocated} bytes are in "
-                    f"use, {counts.reserved - counts.allocated} cached{self.source.describe()}"
+                    f"allocate: out of memory: the system refused {size} bytes; {counts.allocated} "
+                    f"bytes are in use, {counts.reserved - counts.allocated} "
+                    f"cached{self.source.describe()}"
                 ) from None
         counts.segments += 1
         counts.reserved += size

@@ -3,41 +3,61 @@
 from __future__ import annotations
 
 import ctypes
-import weakref
 from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.engine.array import Array, empty_layout, layout, to_numpy
+from tilegrad.engine.array import Array, Layout, empty_layout, layout, to_numpy
 from tilegrad.engine.device import CPU, Device
-from tilegrad.engine.memory import Storage
-from tilegrad.engine.ops.elementwise import contiguous
+from tilegrad.engine.ops.elementwise import contiguous, copy
 from tilegrad.engine.shape import permutation_of
 
 
 def to_device(x: Array, device: Device, non_blocking: bool = False) -> Array:
     """``x`` on ``device``, in the same order of dimensions; itself if it is there already.
 
-    With ``non_blocking`` a copy from page-locked host memory is only queued; the host must leave
-    that memory alone until the stream has passed it. Other copies wait for their source to be free
-    again, and copies to the host for their result.
+    With ``non_blocking`` a copy from page-locked host memory is only queued, and one to the host
+    goes to such memory, which holds the result once the stream has passed the copy. Other copies
+    wait for that themselves.
     """
     if x.layout.device is device:
         return x
-    from tilegrad.engine import cuda
-
     x = x if _dense(x) else contiguous(x)
     kind = x.layout
-    made = empty_layout(layout(kind.shape, kind.dtype, device, kind.strides))
-    if kind.nbytes:
-        here = cuda.driver()
-        stream = cuda.current_stream().cuda_stream
-        here.copy(made.address, x.address, kind.nbytes, stream)
-        if not (non_blocking and (is_pinned(x) or is_pinned(made))):
-            here.synchronize_stream(stream)
-    if device is CPU and not non_blocking:
-        cuda.raise_faults()
+    target = layout(kind.shape, kind.dtype, device, kind.strides)
+    made = _pinned(target) if non_blocking and device is CPU else empty_layout(target)
+    _copy(made, x, non_blocking)
     return made
+
+
+def copy_across(target: Array, source: Array, non_blocking: bool = False) -> None:
+    """Write ``source``, broadcast and cast, over ``target`` on another device."""
+    have, want = source.layout, target.layout
+    alike = (have.shape, have.strides, have.dtype) == (want.shape, want.strides, want.dtype)
+    if alike and _dense(source):
+        _copy(target, source, non_blocking)
+        target.storage.version += 1
+    else:
+        copy.into(target, to_device(source, want.device, non_blocking and want.device is not CPU))
+
+
+def _copy(target: Array, source: Array, non_blocking: bool) -> None:
+    """Queue a copy between gapless arrays of one layout; wait for it unless it may go on alone."""
+    from tilegrad.engine import cuda, device_memory
+
+    if not source.layout.nbytes:
+        return
+    here = cuda.driver()
+    stream = cuda.current_stream().cuda_stream
+    here.copy(target.address, source.address, source.layout.nbytes, stream)
+    onto_host = target.layout.device is CPU
+    host = target if onto_host else source
+    if non_blocking and device_memory.is_pinned(host.storage):
+        device_memory.lend(host.storage, stream)
+        return
+    here.synchronize_stream(stream)
+    if onto_host:
+        cuda.raise_faults()
 
 
 def _dense(x: Array) -> bool:
@@ -72,42 +92,37 @@ def when_known(x: Array, check: Callable[[np.ndarray], None]) -> None:
 
 # --------------------------------------------------------------------------- page-locked memory
 
-_pinned: dict[int, int] = {}  # address -> bytes
 
+def _pinned(kind: Layout) -> Array:
+    from tilegrad.engine import device_memory
 
-class _Pinned:
-    """Keeps a page-locked block until nobody uses it."""
-
-    __slots__ = ("__weakref__", "address")
-
-    def __init__(self, nbytes: int):
-        from tilegrad.engine import cuda
-
-        here = cuda.driver()
-        self.address = here.allocate_host(nbytes)
-        _pinned[self.address] = max(nbytes, 1)
-        weakref.finalize(self, _release, here.free_host, self.address)
-
-
-def _release(free: Callable[[int], None], address: int) -> None:
-    del _pinned[address]
-    free(address)
+    storage = device_memory.pinned(kind.nbytes)
+    return Array(kind, storage, storage.address)
 
 
 def is_pinned(x: Array) -> bool:
     """Whether ``x`` lies in page-locked host memory."""
     if x.layout.device is not CPU:
         return False
-    return isinstance(x.storage.base, _Pinned)
+    from tilegrad.engine import device_memory
+
+    return device_memory.is_pinned(x.storage)
 
 
 def pin_memory(x: Array) -> Array:
-    """A copy of the host array ``x`` in page-locked memory; itself if it is there already."""
+    """A copy of the host array ``x`` in page-locked memory; itself if it is there already.
+
+    Raises:
+        RuntimeError: ``x`` is not on the CPU.
+        DeviceError: there is no GPU.
+    """
+    if x.layout.device is not CPU:
+        raise RuntimeError(
+            f"pin_memory: only dense CPU tensors can be pinned; got {x.layout.describe()}"
+        )
     if is_pinned(x):
         return x
     x = x if _dense(x) else contiguous(x)
-    kind = x.layout
-    block = _Pinned(kind.nbytes)
-    made = Array(kind, Storage(block.address, kind.nbytes, None, base=block), block.address)
-    ctypes.memmove(block.address, x.address, kind.nbytes)
+    made = _pinned(x.layout)
+    ctypes.memmove(made.address, x.address, x.layout.nbytes)
     return made

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tilegrad.autograd.base import TensorBase, check_inplace, rebase, wrap
 from tilegrad.autograd.graph import Node, new_node
 from tilegrad.autograd.mode import state
@@ -17,9 +19,11 @@ from tilegrad.engine.array import Array, empty_layout
 from tilegrad.engine.device import device as as_device
 from tilegrad.engine.ops import elementwise, random as ops
 from tilegrad.engine.ops.create import check_sizes, like
+from tilegrad.engine.ops.movement import stack
 from tilegrad.engine.ops.sort import sort
 from tilegrad.engine.random import Generator, default_generator
 from tilegrad.engine.shape import Shape, broadcast_shapes
+from tilegrad.engine.transfer import when_known
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -187,14 +191,14 @@ def normal(
     shape = broadcast_shapes("normal", *(a.layout.shape for a in given))
     kind = given[0].dtype
     result = ops.draw("normal", shape, kind, given[0].device, (0.0, 1.0), generator)
-    result = elementwise.OPS["mul"](result, _operand(std, kind))
-    return wrap(elementwise.OPS["add"](result, _operand(mean, kind)))
+    result = elementwise.OPS["mul"](result, _operand(std, result))
+    return wrap(elementwise.OPS["add"](result, _operand(mean, result)))
 
 
-def _operand(value: Any, kind: dt.DType) -> Array:
+def _operand(value: Any, like: Array) -> Array:
     if isinstance(value, TensorBase):
         return value._array
-    return elementwise.scalar(float(value), kind, as_device("cpu"))
+    return elementwise.scalar(float(value), like.dtype, like.device)
 
 
 def bernoulli(
@@ -222,10 +226,15 @@ def _bernoulli_array(p: Tensor, generator: Generator | None) -> Array:
     if kind.numel:
         from tilegrad.autograd.rules.extrema import amax, amin
 
-        low, high = amin(p.detach()).item(), amax(p.detach()).item()
-        if not (low >= 0 and high <= 1):
-            raise RuntimeError(f"bernoulli: expects all p in [0, 1]; got {low} to {high}")
+        ends = stack(amin(p.detach())._array, amax(p.detach())._array, dim=0)
+        when_known(ends, _check_probabilities)
     return ops.bernoulli_of(p._array, generator)
+
+
+def _check_probabilities(ends: np.ndarray) -> None:
+    low, high = ends.tolist()
+    if not (low >= 0 and high <= 1):
+        raise RuntimeError(f"bernoulli: expects all p in [0, 1]; got {low} to {high}")
 
 
 def _probability(op: str, p: float) -> float:

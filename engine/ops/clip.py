@@ -9,6 +9,7 @@ import numpy as np
 from tilegrad.engine.array import Array, empty
 from tilegrad.engine.dispatch import kernel, same_device
 from tilegrad.engine.ops import elementwise
+from tilegrad.engine.transfer import to_device
 
 
 def _table(arrays: Sequence[Array]) -> tuple[np.ndarray, tuple[int, ...]]:
@@ -37,11 +38,13 @@ def shrink(arrays: Sequence[Array], norm: Array, limit: float) -> None:
     """Scale the arrays, in place, by ``min(1, limit / (norm + 1e-6))``.
 
     Args:
-        norm: their norm, zero-dimensional, of their dtype.
+        norm: their norm, zero-dimensional, of their dtype; on their device or on the CPU.
     """
+    kind = arrays[0].layout
+    same_device("shrink", [a.layout for a in arrays])
+    norm = to_device(norm, kind.device)
     ready = [elementwise.contiguous(a) for a in arrays]
     table, sizes = _table(ready)
-    kind = norm.layout
     launch = kernel("clip", kind.device).shrink_to(kind.dtype.name, sizes)
     launch(table.ctypes.data, norm.address, limit)
     for target, made in zip(arrays, ready, strict=True):

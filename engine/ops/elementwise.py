@@ -5,8 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from tilegrad.engine import dtype as dt
-from tilegrad.engine.array import Array, Layout, contiguous_strides, empty_layout, layout
-from tilegrad.engine.dispatch import Op, Plan, _modes, kernel, same_device
+from tilegrad.engine.array import (
+    Array,
+    Layout,
+    contiguous_strides,
+    empty_layout,
+    layout,
+    to_numpy,
+)
+from tilegrad.engine.device import CPU, Device
+from tilegrad.engine.dispatch import Op, Plan, _modes, kernel, raise_mixed
 from tilegrad.engine.dtype import DType
 from tilegrad.engine.memory import Storage
 from tilegrad.engine.shape import (
@@ -105,7 +113,9 @@ class Elementwise(Op):
         wanted = self.casts.get(key)
         if wanted is None:
             layouts = [a.layout for a in arrays]
-            same_device(self.name, layouts)
+            if any(x.device is not layouts[0].device for x in layouts):
+                where = next(x.device for x in layouts if x.device is not CPU)
+                return self.run(_numbers_on(where, self.name, arrays), params, metadata)
             wanted = self.operand_dtypes(layouts)
             if all(w is a.dtype for w, a in zip(wanted, layouts, strict=True)):
                 return self._make_plan(key, arrays, metadata)
@@ -196,7 +206,15 @@ class Elementwise(Op):
         self, key: Any, out: Array, arrays: tuple[Array, ...], params: tuple[Any, ...]
     ) -> Plan | None:
         layouts = [a.layout for a in arrays]
-        same_device(self.name, [out.layout, *layouts])
+        if any(x.device is not out.layout.device for x in layouts):
+            if self is copy:
+                from tilegrad.engine.transfer import copy_across
+
+                copy_across(out, arrays[0])
+            else:
+                where = out.layout.device
+                self.into(out, *_numbers_on(where, self.name, arrays), params=params)
+            return None
         wanted = self.operand_dtypes(layouts)
         shape = broadcast_shapes(self.name, *(x.shape for x in layouts))
         if broadcast_shapes(self.name, shape, out.layout.shape) != out.layout.shape:
@@ -222,6 +240,25 @@ class Elementwise(Op):
             return None
         plan = self.plans[key] = Plan((out.layout,), self._launch(tuple(layouts), out.layout))
         return plan
+
+
+def _numbers_on(device: Device, op: str, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+    """The arrays, those of the CPU that are zero-dimensional as numbers on ``device``.
+
+    Raises:
+        DeviceError: another one is elsewhere.
+    """
+    made = tuple(
+        [
+            scalar(to_numpy(a).item(), a.dtype, device)
+            if a.layout.device is CPU and not a.layout.ndim
+            else a
+            for a in arrays
+        ]
+    )
+    if any(a.layout.device is not device for a in made):
+        raise_mixed(op, [a.layout for a in arrays])
+    return made
 
 
 def _output_strides(shape: Shape, layouts: tuple[Layout, ...]) -> Shape:

@@ -335,7 +335,7 @@ def _repeated_plan(counts: Layout, room: int) -> Plan:
         counts.dtype.name, counts.numel, room
     )
     outs = (layout((room,), dt.int64, counts.device), layout((1,), dt.int64, counts.device))
-    return Plan(outs, launch)
+    return Plan(outs, launch, getattr(launch, "scratch", 0))
 
 
 _repeated = Op("repeated_indices", _repeated_plan)

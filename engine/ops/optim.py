@@ -13,9 +13,6 @@ from tilegrad.engine.ops import elementwise
 from tilegrad.engine.shape import permutation_of
 from tilegrad.kernels.updates import UPDATES
 
-_SCALAR = layout((), float32)
-
-
 def state_names(rule: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the state arrays and of the float32 scalars that a rule keeps per parameter."""
     update = UPDATES[rule]
@@ -55,13 +52,14 @@ def step(rule: str, rows: Sequence[Sequence[Array]], hypers: tuple[float, ...]) 
 
 def _step(rule: str, rows: list[Sequence[Array]], hypers: tuple[float, ...]) -> None:
     arrays = 2 + len(UPDATES[rule].state)
+    scalar = layout((), float32, rows[0][0].layout.device)
     flat: list[int] = []
     ready: list[Sequence[Array]] = []
     for row in rows:
         kind = row[0].layout
         same = _dense(kind)
         for place, array in enumerate(row):
-            same = same and array.layout is (kind if place < arrays else _SCALAR)
+            same = same and array.layout is (kind if place < arrays else scalar)
         laid = row if same else _laid_out(rule, row, arrays)
         ready.append(laid)
         for array in laid:

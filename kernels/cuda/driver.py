@@ -52,9 +52,14 @@ class Properties:
 
 
 class Driver(Protocol):
-    """The operations of a driver. Any of them may raise :class:`CudaError`."""
+    """The operations of a driver. Any of them may raise :class:`CudaError`.
+
+    Attributes:
+        device: number of the GPU in use.
+    """
 
     simulated: bool
+    device: int
 
     def device_count(self) -> int: ...
     def properties(self, device: int) -> Properties: ...
@@ -121,12 +126,35 @@ def checked(result: Any) -> Any:
     return values[0] if len(values) == 1 else tuple(values)
 
 
+def _look_for_gpu() -> None:
+    """Raise :class:`Unavailable` on a machine without a GPU, before any package is imported."""
+    try:
+        library = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        raise Unavailable(
+            "cuda: no NVIDIA driver (libcuda.so.1) on this machine; install the driver of your GPU, "
+            "or set NUMBA_ENABLE_CUDASIM=1 to simulate a GPU"
+        ) from None
+    status, count = library.cuInit(0), ctypes.c_int(0)
+    if status == 0:
+        status = library.cuDeviceGetCount(ctypes.byref(count))
+    if status not in (0, _NO_DEVICE):
+        raise Unavailable(f"cuda: the NVIDIA driver does not start: CUDA error {status}")
+    if not count.value:
+        raise Unavailable("cuda: the NVIDIA driver works but sees no GPU")
+
+
+_NO_DEVICE = 100
+
+
 class CudaDriver:
     """The real one."""
 
     simulated = False
+    device = 0
 
     def __init__(self) -> None:
+        _look_for_gpu()
         try:
             import cuda.core
             from cuda.bindings import driver as cu
@@ -137,18 +165,9 @@ class CudaDriver:
             ) from None
         self.cu: Any = cu
         self.core: Any = cuda.core
-        try:
-            checked(cu.cuInit(0))
-        except Exception as error:
-            raise Unavailable(
-                "cuda: no working NVIDIA driver (libcuda.so.1); install the driver of your GPU, or "
-                f"set NUMBA_ENABLE_CUDASIM=1 to simulate one ({error})"
-            ) from None
+        checked(cu.cuInit(0))
         self._pools: dict[int, Any] = {}
         self._buffers: dict[int, Any] = {}
-        if not self.device_count():
-            raise Unavailable("cuda: the NVIDIA driver works but sees no GPU")
-        self.use(0)
 
     def device_count(self) -> int:
         return int(checked(self.cu.cuDeviceGetCount()))
@@ -184,6 +203,7 @@ class CudaDriver:
     def use(self, device: int) -> None:
         """Make ``device`` current on this thread."""
         self.core.Device(device).set_current()
+        self.device = device
 
     def synchronize(self, device: int) -> None:
         checked(self.cu.cuCtxSynchronize())
@@ -311,6 +331,7 @@ class SimulatedDriver:
     """The simulated device: everything happens at once, in order."""
 
     simulated = True
+    device = 0
     capacity = 4 << 30
 
     def __init__(self) -> None:

@@ -100,7 +100,7 @@ class KernelFactory:
 
             return launch.simulated(run, len(source.signature))
         start = time.perf_counter()
-        properties = here.properties(0)
+        properties = here.properties(here.device)
         arch = (properties.major, properties.minor)
         path = cache.cache_dir() / f"{_file_name(name)}-{self._key(variant, arch)}.cubin"
         kept = cache.read(path)
@@ -174,7 +174,8 @@ def processors() -> int:
     """Multiprocessors of the device."""
     global _processors
     if _processors is None:
-        _processors = driver.get().properties(0).multi_processor_count
+        here = driver.get()
+        _processors = here.properties(here.device).multi_processor_count
     return _processors
 
 

@@ -25,7 +25,7 @@ from tilegrad.kernels.cuda.ptx import (
     load_vector,
     pointer,
     shared,
-    shuffle_down,
+    shuffle_xor,
     thread,
 )
 from tilegrad.kernels.cuda.strided import PER_AXIS, is_wide, numbers, offset_of, spread
@@ -48,7 +48,7 @@ def stored(dtype: str) -> Any:
 
 def tree(combine: DeviceFunction, dtype: str, lanes: int) -> DeviceFunction:
     """The device function ``fold(a)``: the combination over ``lanes`` threads that follow each
-    other, in the first of them. All threads of the block must call it.
+    other, in all of them, to the bit if ``combine`` commutes. All threads of the block must call it.
     """
     warps = lanes // WARP
     steps = min(lanes, WARP)
@@ -59,7 +59,7 @@ def tree(combine: DeviceFunction, dtype: str, lanes: int) -> DeviceFunction:
     def fold(a):  # type: ignore[no-untyped-def]
         step = steps // 2
         while step > 0:
-            a = T(combine(a, shuffle_down(a, step)))
+            a = T(combine(a, shuffle_xor(a, step)))
             step //= 2
         if warps > 1:
             held = parts()
@@ -67,9 +67,9 @@ def tree(combine: DeviceFunction, dtype: str, lanes: int) -> DeviceFunction:
             if thread() % WARP == 0:
                 held[thread() // WARP] = a
             barrier()
-            if thread() == 0:
-                for k in range(1, warps):
-                    a = T(combine(a, held[k]))
+            a = held[0]
+            for k in range(1, warps):
+                a = T(combine(a, held[k]))
         return a
 
     return fold

@@ -25,11 +25,11 @@ def magic(divisor: int) -> tuple[int, int]:
     return -(-(1 << shift) // max(divisor, 1)), shift
 
 
-def numbers(sizes: Sequence[int], strides: Sequence[int]) -> list[int]:
-    """A block's parameters, innermost dimension first."""
+def numbers(sizes: Sequence[int], *strides: Sequence[int]) -> list[int]:
+    """A block's parameters, innermost dimension first: of one operand, or of several together."""
     flat: list[int] = []
-    for size, stride in zip(reversed(sizes), reversed(strides), strict=True):
-        flat += [size, *magic(size), stride]
+    for axis in range(len(sizes) - 1, -1, -1):
+        flat += [sizes[axis], *magic(sizes[axis]), *(steps[axis] for steps in strides)]
     return flat
 
 
@@ -57,8 +57,32 @@ def offset_of(dims: int, first: int = 0, wide: bool = False) -> DeviceFunction:
             lines.append(f"    {above} = {divide}")
             terms.append(f"({rest} - {above} * {size}) * {stride}")
             rest = above
-    source = "\n".join(["def offset(index, t):", *lines, f"    return {' + '.join(terms) or '0'}\n"])
+    source = "\n".join(
+        ["def offset(index, t):", *lines, f"    return {' + '.join(terms) or '0'}\n"]
+    )
     return DeviceFunction(function_from_source(source, "offset", {}, __name__), source)
+
+
+@lru_cache(maxsize=None)
+def offsets_of(dims: int, count: int, first: int = 0, wide: bool = False) -> DeviceFunction:
+    """:func:`offset_of` for ``count`` operands that are walked together: a tuple of offsets."""
+    per_axis = 3 + count
+    lines, rest = [], "index"
+    terms: list[list[str]] = [[] for _ in range(count)]
+    for axis in range(dims):
+        at = first + per_axis * axis
+        here = rest
+        if axis < dims - 1:
+            above = f"r{axis}"
+            divide = f"{rest} // t[{at}]" if wide else f"({rest} * t[{at + 1}]) >> t[{at + 2}]"
+            here = f"i{axis}"
+            lines += [f"    {above} = {divide}", f"    {here} = {rest} - {above} * t[{at}]"]
+            rest = above
+        for k in range(count):
+            terms[k].append(f"{here} * t[{at + 3 + k}]")
+    made = ", ".join(" + ".join(sums) or "0" for sums in terms)
+    source = "\n".join(["def offsets(index, t):", *lines, f"    return ({made},)\n"])
+    return DeviceFunction(function_from_source(source, "offsets", {}, __name__), source)
 
 
 def spread(function: DeviceFunction, fixed: int, count: int) -> Callable[..., None]:

@@ -1,0 +1,68 @@
+"""Arithmetic sequences, for ``arange`` and ``linspace``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tilegrad.kernels.cuda.jit import Source, blocks_for, kernel
+from tilegrad.kernels.cuda.ptx import block, blocks, pointer, thread
+from tilegrad.kernels.function import inline
+from tilegrad.kernels.rounding import product
+
+THREADS = 256
+PER_SM = 16  # blocks a multiprocessor gets before threads take further elements in strides
+
+
+@inline
+def whole_product(x, y):  # type: ignore[no-untyped-def]
+    """``x * y`` of integers."""
+    return x * y
+
+
+@kernel
+def ramp(dtype: str, letter: str) -> Source:
+    """Count up by ``step`` from ``start`` for the first ``half`` elements, down from ``end`` after.
+
+    An element per thread. Parameters: output address, start, end, step (of type ``letter``, ``d``
+    rounds the product and the sum in float64, as the CPU does, ``i`` is exact), half, number of
+    elements.
+    """
+    T = np.dtype(dtype).type
+    S = np.float64 if letter == "d" else np.int64
+    times = product if letter == "d" else whole_product
+
+    def ramp_body(a0, start, end, step, half, total):  # type: ignore[no-untyped-def]
+        out = pointer(a0, T)
+        i = block() * THREADS + thread()
+        while i < total:
+            if i < half:
+                out[i] = T(start + times(S(i), S(step)))
+            else:
+                out[i] = T(end - times(S(total - 1 - i), S(step)))
+            i += blocks() * THREADS
+
+    return Source(ramp_body, "i" + letter * 3 + "ii", THREADS)
+
+
+def _launcher(dtype: str, letter: str, total: int, half: int) -> Callable[..., None]:
+    if total == 0:
+        return lambda *args: None
+    function = ramp.build(dtype, letter)
+    grid = blocks_for(total, THREADS, PER_SM)
+
+    def launch(out: int, start: float, end: float, step: float) -> None:
+        function(out, start, end, step, half, total, grid, 1, 1)
+
+    return launch
+
+
+def arange(dtype: str, exact: bool, total: int) -> Callable[..., None]:
+    """A launch ``(out, start, end, step)``; see :func:`tilegrad.kernels.cpu.create.arange`."""
+    return _launcher(dtype, "i" if exact else "d", total, total)
+
+
+def linspace(dtype: str, total: int) -> Callable[..., None]:
+    """A launch ``(out, start, end, step)``: the first half counts from start, the rest to end."""
+    return _launcher(dtype, "d", total, total // 2)

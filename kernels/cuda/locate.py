@@ -1,0 +1,204 @@
+"""Where the extremes are: the first position of given values along a dimension.
+
+``rows``: the threads of a line are neighbours and so are its elements; a warp stops where it has
+found one. ``columns``: neighbouring threads have neighbouring lines. Where there are few lines,
+each is cut into chunks, which keep the least position by an atomic minimum; it is the same in any
+order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from tilegrad.kernels.cuda.jit import Source, bind, blocks_for, kernel
+from tilegrad.kernels.cuda.ptx import (
+    WARP,
+    atomic_min,
+    ballot,
+    barrier,
+    block,
+    block_y,
+    blocks,
+    load_vector,
+    pointer,
+    shared,
+    thread,
+)
+from tilegrad.kernels.cuda.reduce import NARROW, THREADS, TILE, UNITS, stored, tree
+from tilegrad.kernels.cuda.strided import PER_AXIS, is_wide, numbers, offset_of, spread
+from tilegrad.kernels.function import inline
+from tilegrad.kernels.monoids import smaller
+
+Sizes = tuple[int, ...]
+
+CHUNK = 1 << 12  # elements a block searches at least, before a line is cut
+DEPTH = THREADS // TILE  # threads of a column
+
+
+@inline
+def fits(x, m):  # type: ignore[no-untyped-def]
+    """Whether ``x`` is ``m`` or NaN."""
+    return (x == m) | (x != x)
+
+
+@kernel
+def fill() -> Source:
+    """``count`` elements of ``out`` (int64) become ``value``. Parameters: out, value, count."""
+
+    def fill_body(out, value, count):  # type: ignore[no-untyped-def]
+        i = block() * THREADS + thread()
+        while i < count:
+            pointer(out, np.int64)[i] = value
+            i += blocks() * THREADS
+
+    return Source(fill_body, "iii", THREADS)
+
+
+@kernel
+def rows(dtype: str, lanes: int, kept: int, vector: int, whole: bool, wide: bool) -> Source:
+    """Search units of ``chunk`` elements, ``lanes`` threads to a unit, ``vector`` elements at a
+    time.
+
+    Parameters: x, values, out, size and stride of the dimension, elements of a chunk, chunks of a
+    line, chunks in all, then the kept block. ``whole``: lines are not cut.
+    """
+    T, width = stored(dtype), np.dtype(dtype).itemsize
+    place = offset_of(kept, 0, wide)
+    groups, V, mask = THREADS // lanes, vector, vector * width - 1
+    load, first_of = load_vector(vector), tree(smaller, "int64", lanes)
+
+    @inline
+    def locate_rows(x, values, out, n, s, chunk, chunks, units, t):  # type: ignore[no-untyped-def]
+        unit = block() * groups + thread() // lanes
+        active = unit < units
+        o = unit // chunks if chunks > 1 else unit
+        i = (unit - o * chunks) * chunk
+        end = min(n, i + chunk) if active else i
+        base = place(o, t) if active else 0
+        m = pointer(values, T)[o] if active else T(0)
+        source = pointer(x, T)
+        aligned = V > 1 and (x + (base + i) * width) & mask == 0
+        i += thread() % lanes * V
+        found, left = n, chunk
+        while left > 0:  # the same for all threads
+            if aligned and i + V <= end:
+                v = load(source, base + i)
+                found = i + 3 % V if fits(v[3 % V], m) else found
+                found = i + 2 % V if fits(v[2 % V], m) else found
+                found = i + 1 % V if fits(v[1 % V], m) else found
+                found = i if fits(v[0], m) else found
+            else:
+                for j in range(min(end, i + V) - 1, i - 1, -1):
+                    found = j if fits(source[base + j * s], m) else found
+            i += lanes * V
+            left -= lanes * V
+            if lanes >= WARP and ballot(found < n):
+                left = 0
+        found = first_of(found)
+        if active and thread() % lanes == 0:
+            if whole:
+                pointer(out, np.int64)[o] = min(found, n - 1)
+            elif found < n:
+                atomic_min(pointer(out, np.int64), o, found)
+
+    return Source(spread(locate_rows, 8, PER_AXIS * kept), "i" * (8 + PER_AXIS * kept), THREADS)
+
+
+@kernel
+def columns(dtype: str, kept: int, whole: bool, wide: bool) -> Source:
+    """Search lines side by side: a block has 32 of them and 8 threads for each.
+
+    Parameters: x, values, out, size and stride of the dimension, elements of a chunk, adjacent
+    lines, their tiles of 32, then the outer kept block. The grid's second index is the chunk.
+    """
+    T = stored(dtype)
+    place = offset_of(kept, 0, wide)
+    parts = shared("int64", THREADS, "locate")
+
+    @inline
+    def locate_columns(x, values, out, n, s, chunk, width, tiles, t):  # type: ignore[no-untyped-def]
+        outer = block() // tiles
+        j = (block() - outer * tiles) * TILE + thread() % TILE
+        o = outer * width + j
+        active = j < width
+        i = block_y() * chunk + thread() // TILE
+        end = min(n, block_y() * chunk + chunk) if active else 0
+        base = place(outer, t) + j
+        m = pointer(values, T)[o] if active else T(0)
+        source = pointer(x, T)
+        found = n
+        while i + 3 * DEPTH < end and found == n:
+            x0 = source[base + i * s]
+            x1 = source[base + (i + DEPTH) * s]
+            x2 = source[base + (i + 2 * DEPTH) * s]
+            x3 = source[base + (i + 3 * DEPTH) * s]
+            found = i + 3 * DEPTH if fits(x3, m) else found
+            found = i + 2 * DEPTH if fits(x2, m) else found
+            found = i + DEPTH if fits(x1, m) else found
+            found = i if fits(x0, m) else found
+            i += 4 * DEPTH
+        while i < end and found == n:
+            found = i if fits(source[base + i * s], m) else found
+            i += DEPTH
+        held = parts()
+        held[thread()] = found
+        barrier()
+        if thread() < TILE and active:
+            for k in range(1, DEPTH):
+                found = min(found, held[k * TILE + thread()])
+            if whole:
+                pointer(out, np.int64)[o] = min(found, n - 1)
+            elif found < n:
+                atomic_min(pointer(out, np.int64), o, found)
+
+    return Source(spread(locate_columns, 8, PER_AXIS * kept), "i" * (8 + PER_AXIS * kept), THREADS)
+
+
+def locate(dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[int, int]) -> Callable[..., None]:
+    """A launch ``(x, values, out)``; see :func:`tilegrad.kernels.cpu.locate.locate`."""
+    outputs, (n, s) = math.prod(kept[0]), reduced
+    if outputs == 0:
+        return lambda *args: None
+    wide = is_wide(max(outputs, n), kept, ((n,), (s,)))
+    if kept[1][-1] == 1 and kept[0][-1] >= NARROW and s != 1:
+        width = kept[0][-1]
+        tiles = -(-width // TILE)
+        outer = (kept[0][:-1], kept[1][:-1])
+        units = outputs // width * tiles
+        chunk = _chunk(n, CHUNK // TILE, units)
+        chunks = -(-n // chunk)
+        function = columns.build(dtype, len(outer[0]), chunks == 1, wide)
+        search = bind(function, n, s, chunk, width, tiles, *numbers(*outer), units, chunks, 1)
+    else:
+        many = outputs >= UNITS
+        lanes = THREADS if n >= CHUNK // 4 and not many else min(WARP, _power(n) // 4 or 1)
+        chunk = _chunk(n, CHUNK, outputs)
+        chunks = -(-n // chunk)
+        vector = min(4, 16 // np.dtype(dtype).itemsize) if s == 1 else 1
+        function = rows.build(dtype, lanes, len(kept[0]), vector, chunks == 1, wide)
+        units = outputs * chunks
+        grid = -(-units * lanes // THREADS)
+        search = bind(function, n, s, chunk, chunks, units, *numbers(*kept), grid, 1, 1)
+    if chunks == 1:
+        return search
+    clear = bind(fill.build(), n - 1, outputs, blocks_for(outputs, THREADS), 1, 1)
+
+    def launch(x: int, values: int, out: int) -> None:
+        clear(out)
+        search(x, values, out)
+
+    return launch
+
+
+def _chunk(n: int, least: int, units: int) -> int:
+    """Elements of a chunk, where ``units`` blocks have a line's chunk each; by shape alone."""
+    chunks = max(1, min(n // least, UNITS // units))
+    return -(-n // chunks) + 3 & ~3
+
+
+def _power(n: int) -> int:
+    """The power of 2 that is not below ``n``."""
+    return 1 << max(0, n - 1).bit_length()

@@ -1,0 +1,210 @@
+"""Matrix products ``out = x @ y`` of float32, float64 and integers, with batches, bias and strides.
+
+A row of the result does not depend on how many other rows there are, on the batch or on the GPU:
+the order of summation follows from K alone, or for N = 1 from K and the layout of x.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from tilegrad.kernels.cuda.product import (
+    CHUNK,
+    GROUP,
+    TILES,
+    add_chunks,
+    tall_vectors,
+    tiles,
+    vectors,
+)
+from tilegrad.kernels.cuda.ptx import WARP
+from tilegrad.kernels.cuda.strided import numbers
+from tilegrad.kernels.function import DeviceFunction
+
+__all__ = ["GROUP", "matmul"]
+
+Launch = Callable[..., None]
+Strides = tuple[int, ...]
+
+FULL = 96  # tiles that keep a GPU busy: with fewer, smaller tiles are used
+SPLIT = 64  # tiles below which chunks of K become blocks of their own
+
+
+def matmul(
+    dtype: str,
+    M: int,
+    N: int,
+    K: int,
+    batch: tuple[int, ...],
+    x_strides: Strides,
+    y_strides: Strides,
+    out_strides: Strides,
+    *,
+    accumulate: bool = False,
+    activation: DeviceFunction | None = None,
+) -> tuple[Launch, int]:
+    """Prepare ``out = x @ y`` for these sizes; gives ``(launch, scratch_bytes)``.
+
+    See :func:`tilegrad.kernels.cpu.matmul.matmul`. ``activation``, a scalar formula, is applied to
+    the finished elements, bias included.
+    """
+    if 0 in (M, N, *batch):
+        return lambda x, y, out, scratch=0, bias=0: None, 0
+    batch, strides = _merged(batch, x_strides, y_strides, out_strides)
+    x, y, out = strides
+    if batch and y[0] == 0 and len(batch) == 1 and all(s[0] == M * s[1] for s in (x, out)):
+        M, batch = M * batch[0], ()  # one taller matrix
+        x, y, out = x[1:], y[1:], out[1:]
+    if N == 1 and not accumulate and activation is None:
+        return _times_vector(dtype, M, K, batch, (x, y, out)), 0
+    return _tiled(dtype, (M, N, K), batch, (x, y, out), accumulate, activation)
+
+
+def _merged(batch: tuple[int, ...], *strides: Strides) -> tuple[tuple[int, ...], list[Strides]]:
+    """Drop batch dimensions of size 1 and merge neighbours that all operands step through alike."""
+    shape: list[int] = []
+    kept: list[list[int]] = [[] for _ in strides]
+    for size, *steps in zip(batch, *strides):
+        if size == 1:
+            continue
+        if shape and all(k[-1] == step * size for k, step in zip(kept, steps)):
+            shape[-1] *= size
+            for k, step in zip(kept, steps):
+                k[-1] = step
+        else:
+            shape.append(size)
+            for k, step in zip(kept, steps):
+                k.append(step)
+    return tuple(shape), [(*k, *s[-2:]) for k, s in zip(kept, strides)]
+
+
+def _batches(batch: tuple[int, ...], strides: tuple[Strides, ...]) -> tuple[int, list[int]]:
+    """(dimensions, parameters) of the batch for the three operands."""
+    shape = batch or (1,)
+    flat: list[int] = []
+    for s in strides:
+        flat += numbers(shape, s[:-2] or (0,))
+    return len(shape), flat
+
+
+def _times_vector(
+    dtype: str, M: int, K: int, batch: tuple[int, ...], strides: tuple[Strides, ...]
+) -> Launch:
+    x, v, out = strides
+    items = math.prod(batch)
+    dims, walk = _batches(batch, strides)
+    shape = (M * items, M, K, x[-2], x[-1], v[-2], out[-2])
+    if x[-2] == 1 and x[-1] != 1 and M >= 8 and items < 65536:
+        function = tall_vectors.build(dtype, dims)
+        grid = (-(-M // WARP), items, 1)
+    else:
+        vector = 16 // np.dtype(dtype).itemsize if x[-1] == v[-2] == 1 else 1
+        vector = vector if np.dtype(dtype).kind == "f" else 1
+        lanes = 256 if K > 4096 else 32 if K > 32 else 8
+        function = vectors.build(dtype, lanes, vector, dims)
+        grid = (-(-M * items * lanes // max(lanes, 128)), 1, 1)
+
+    def launch(x: int, y: int, out: int, scratch: int = 0, bias: int = 0) -> None:
+        function(x, y, out, bias, *shape, *walk, *grid)
+
+    return launch
+
+
+def _tile(dtype: str, M: int, N: int, items: int) -> str:
+    """The largest tile of which there are enough."""
+    if np.dtype(dtype).kind != "f":
+        return "small"
+    if dtype == "float64":
+        return "double" if -(-M // 64) * -(-N // 64) * items >= FULL else "small"
+    if M <= TILES["skinny"].BM:
+        return "skinny"
+    for name in ("large", "medium"):
+        tile = TILES[name]
+        if -(-M // tile.BM) * -(-N // tile.BN) * items >= FULL:
+            return name
+    return "small"
+
+
+def _reading(dtype: str, lane: int, k: int, lanes: int, K: int, batch: Strides) -> tuple[str, int]:
+    """(direction of neighbouring threads, elements of a vector) for an operand.
+
+    ``lane`` and ``k``: its strides over rows or columns of the result, and over k.
+    """
+    along = "lane" if lane == 1 and k != 1 else "k"
+    if np.dtype(dtype).kind != "f":
+        return along, 1
+    V = 16 // np.dtype(dtype).itemsize
+    step, other, extent = (lane, k, lanes) if along == "lane" else (k, lane, K)
+    fits = step == 1 and extent % V == 0 and other % V == 0 and all(s % V == 0 for s in batch)
+    return along, V if fits else 1
+
+
+def _tiled(
+    dtype: str,
+    size: tuple[int, int, int],
+    batch: tuple[int, ...],
+    strides: tuple[Strides, ...],
+    accumulate: bool,
+    activation: DeviceFunction | None,
+) -> tuple[Launch, int]:
+    M, N, K = size
+    x, y, out = strides
+    items = math.prod(batch)
+    name = _tile(dtype, M, N, items)
+    tile = TILES[name]
+    down, across = -(-M // tile.BM), -(-N // tile.BN)
+    chunks = -(-K // CHUNK)
+    whole = (*_contiguous(batch, M, N), 1)
+    few = down * across * items < SPLIT
+    split = chunks > 1 and few and activation is None and out == whole
+    reads = [
+        _reading(dtype, x[-2], x[-1], M, K, x[:-2]),
+        _reading(dtype, y[-1], y[-2], N, K, y[:-2]),
+    ]
+    target = whole if split else out
+    dims, walk = _batches(batch, (x, y, target))
+    size_of = np.dtype(dtype).itemsize
+    shape = (M, N, K, x[-2], x[-1], y[-2], y[-1], target[-2])
+    steps = (tile.BK * size_of * x[-1], tile.BK * size_of * y[-2])
+    tail = (down, across, *walk, down * across * items)
+    vector_mask = 15 if any(V > 1 for _, V in reads) else 0
+
+    def build(biased: bool, aligned: bool) -> Launch:
+        ways = [(along, V if aligned else 1) for along, V in reads]
+        return tiles.build(dtype, name, *ways[0], *ways[1], dims, biased, activation)
+
+    def launch(x_at: int, y_at: int, out: int, scratch: int = 0, bias: int = 0) -> None:
+        function = build(bias != 0, (x_at | y_at) & vector_mask == 0)
+        for chunk in range(max(chunks, 1)):
+            begin = chunk * CHUNK * size_of
+            ends = int(chunk == chunks - 1 or chunks == 0)
+            depth = (M, N, min(CHUNK, K - chunk * CHUNK), *shape[3:])
+            function(
+                x_at + begin * x[-1], y_at + begin * y[-2], out, bias,
+                0, int(chunk == 0 and not accumulate), ends, *depth, *steps, *tail, 1, 1,
+            )  # fmt: skip
+
+    if not split:
+        return launch, 0
+
+    def in_chunks(x_at: int, y_at: int, out: int, scratch: int, bias: int = 0) -> None:
+        function = build(False, (x_at | y_at) & vector_mask == 0)
+        total = M * N * items
+        function(x_at, y_at, scratch, 0, total, 1, 0, *shape, *steps, *tail, chunks, 1)
+        whole_sum = add_chunks.build(dtype, bias != 0)
+        whole_sum(scratch, out, bias, total, N, chunks, int(accumulate), -(-total // 256), 1, 1)
+
+    return in_chunks, chunks * M * N * items * size_of
+
+
+def _contiguous(batch: tuple[int, ...], M: int, N: int) -> Strides:
+    """Row-major strides of a (*batch, M, N) array, but for the last."""
+    strides = [N]
+    step = M * N
+    for size in reversed(batch):
+        strides.insert(0, step)
+        step *= size
+    return tuple(strides)

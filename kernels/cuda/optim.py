@@ -1,0 +1,192 @@
+"""Optimizer steps: one launch over all parameters of a group.
+
+The elements of all parameters are cut into chunks, a block of threads each
+(:func:`tilegrad.kernels.cuda.tables.cut`). Where a rule keeps scalars, a small launch before goes
+through the parameters, moves the scalars on and works out what the elements share; the powers in
+float64 are then computed once for each parameter, not by every block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+
+from tilegrad.kernels.cuda.jit import Source, kernel
+from tilegrad.kernels.cuda.ptx import block, load_vector, pointer, store_vector, thread
+from tilegrad.kernels.cuda.tables import Tables, cut
+from tilegrad.kernels.function import function_from_source
+from tilegrad.kernels.updates import UPDATES
+
+THREADS = 256
+ROWS = 32  # parameters whose scalars a block moves on
+BYTES = 16  # of a vector access
+
+_STEP = """
+def step_body({leading}table, spans):
+    rows = pointer(table, int64)
+    span = pointer(spans, int64)
+    place = span[3 * block()]
+    begin = span[3 * block() + 1]
+    end = begin + span[3 * block() + 2]
+    row = place * {width}
+{addresses}
+{pointers}
+{constants}
+    whole = end - (end - begin) % {V} if ({all}) & {mask} == 0 else begin
+    i = begin + thread() * {V}
+    while i < whole:
+{loads}
+{updates}
+{stores}
+        i += {threads} * {V}
+    i = whole + thread()
+    while i < end:
+        {results} = update({elements}{values})
+{writes}
+        i += {threads}
+"""
+
+_ADVANCE = """
+def advance_body({hypers}, table, shared, count):
+    k = block() * {threads} + thread()
+    if k < count:
+        rows = pointer(table, int64)
+        row = k * {width}
+{reads}
+        {advanced} = advance({scalars}{hypers})
+{writes}
+        {prepared} = prepare({new}{hypers})
+        made = pointer(shared, T)
+{stores}
+"""
+
+
+def _indented(lines: list[str], by: int) -> str:
+    return "\n".join(" " * by + line for line in lines)
+
+
+def _width(rule: str) -> int:
+    """Addresses of a parameter: its own, the gradient's, the state arrays', the scalars'."""
+    return 2 + len(UPDATES[rule].state) + len(UPDATES[rule].scalars)
+
+
+@kernel
+def step(rule: str, dtype: str) -> Source:
+    """New values of parameters and state, 16 bytes at a time where all addresses allow it.
+
+    Parameters: what the elements of a parameter share, then the table and the chunks. The former is
+    the address of what :func:`advance` made, or for rules without scalars the hyperparameters.
+    """
+    update = UPDATES[rule]
+    arrays, count = 2 + len(update.state), update.prepared
+    V = BYTES // np.dtype(dtype).itemsize
+    kept = bool(update.scalars)
+    leading = ["shared"] if kept else list(update.hypers)
+    if kept:
+        constants = ["made = pointer(shared, T)"]
+        constants += [f"k{c} = made[place * {count} + {c}]" for c in range(count)]
+    else:
+        constants = [f"{''.join(f'd{c}, ' for c in range(count))}= prepare({', '.join(leading)})"]
+        constants += [f"k{c} = T(d{c})" for c in range(count)]
+    values = ", ".join(f"k{c}" for c in range(count))
+    written = [0, *range(2, arrays)]  # not the gradient
+    results = [f"{''.join(f'n{a}_{v}, ' for a in written)}" for v in range(V)]
+    lanes = ["".join(f"v{a}[{v}], " for a in range(arrays)) for v in range(V)]
+    source = _STEP.format(
+        leading="".join(f"{name}, " for name in leading),
+        width=_width(rule),
+        addresses=_indented([f"a{a} = rows[row + {a}]" for a in range(arrays)], 4),
+        pointers=_indented([f"x{a} = pointer(a{a}, T)" for a in range(arrays)], 4),
+        constants=_indented(constants, 4),
+        all=" | ".join(f"a{a}" for a in range(arrays)),
+        mask=BYTES - 1,
+        V=V,
+        threads=THREADS,
+        loads=_indented([f"v{a} = load(x{a}, i)" for a in range(arrays)], 8),
+        updates=_indented([f"{results[v]} = update({lanes[v]}{values})" for v in range(V)], 8),
+        stores=_indented(
+            [f"store(x{a}, i, ({', '.join(f'n{a}_{v}' for v in range(V))}))" for a in written], 8
+        ),
+        results="".join(f"n{a}, " for a in written),
+        elements="".join(f"x{a}[i], " for a in range(arrays)),
+        values=values,
+        writes=_indented([f"x{a}[i] = n{a}" for a in written], 8),
+    )
+    scope = {
+        "pointer": pointer, "thread": thread, "block": block, "load": load_vector(V),
+        "store": store_vector(V), "prepare": update.prepare, "update": update.update,
+        "T": np.dtype(dtype).type, "int64": np.int64,
+    }  # fmt: skip
+    body = function_from_source(source, "step_body", scope, __name__)
+    # four blocks of float32, two of float64, whose quotients take twice the registers
+    return Source(body, ("i" if kept else "d" * len(leading)) + "ii", THREADS, per_sm=V)
+
+
+@kernel
+def advance(rule: str, dtype: str) -> Source:
+    """New values of the scalars, and what the elements of each parameter share, as ``dtype``.
+
+    A thread per parameter. Parameters: hyperparameters, table, where the shared values go, how
+    many parameters.
+    """
+    update = UPDATES[rule]
+    count, at = range(len(update.scalars)), 2 + len(update.state)
+    reads = []
+    for k in count:
+        reads += [f"c{k} = pointer(rows[row + {at + k}], float32)", f"t{k} = float64(c{k}[0])"]
+    source = _ADVANCE.format(
+        hypers=", ".join(update.hypers),
+        threads=ROWS,
+        width=_width(rule),
+        reads=_indented(reads, 8),
+        advanced="".join(f"n{k}, " for k in count),
+        scalars="".join(f"t{k}, " for k in count),
+        writes=_indented([f"m{k} = float32(n{k})\n        c{k}[0] = m{k}" for k in count], 8),
+        prepared=", ".join(f"d{c}" for c in range(update.prepared)),
+        new="".join(f"float64(m{k}), " for k in count),
+        stores=_indented(
+            [f"made[k * {update.prepared} + {c}] = T(d{c})" for c in range(update.prepared)], 8
+        ),
+    )
+    scope = {
+        "pointer": pointer, "thread": thread, "block": block, "advance": update.advance,
+        "prepare": update.prepare, "T": np.dtype(dtype).type, "int64": np.int64,
+        "float32": np.float32, "float64": np.float64,
+    }  # fmt: skip
+    body = function_from_source(source, "advance_body", scope, __name__)
+    return Source(body, "d" * len(update.hypers) + "iii", ROWS)
+
+
+@lru_cache(maxsize=1024)
+def optim_step(rule: str, dtype: str, sizes: tuple[int, ...]) -> Callable[..., None]:
+    """A launch ``(table address, *hyperparameters)`` of one step over parameters of ``sizes``.
+
+    The table is the host's; see :func:`tilegrad.kernels.cpu.optim.optim_step`.
+    """
+    update, rows = UPDATES[rule], len(sizes)
+    spans = cut(sizes)
+    shared = np.dtype(dtype).itemsize * update.prepared * rows if update.scalars else 0
+    tables = Tables(_width(rule) * rows, spans, shared)
+    elements = step.build(rule, dtype)
+    chunks = len(spans)
+    if not update.scalars:
+
+        def plain(table: int, *hypers: float) -> None:
+            if chunks:
+                here = tables.on_device(table)
+                elements(*hypers, here, here + tables.numbers, chunks, 1, 1)
+
+        return plain
+    count = advance.build(rule, dtype)
+    groups = -(-rows // ROWS)
+
+    def launch(table: int, *hypers: float) -> None:
+        here = tables.on_device(table)
+        made = here + tables.scratch
+        count(*hypers, here, made, rows, groups, 1, 1)
+        if chunks:
+            elements(made, here, here + tables.numbers, chunks, 1, 1)
+
+    return launch
