@@ -15,7 +15,15 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cuda.jit import Source, bind, blocks_for, kernel
-from tilegrad.kernels.cuda.ptx import block, blocks, load_vector, pointer, store_vector, thread
+from tilegrad.kernels.cuda.ptx import (
+    block,
+    blocks,
+    load_vector,
+    multiply_wide,
+    pointer,
+    store_vector,
+    thread,
+)
 from tilegrad.kernels.cuda.strided import is_wide, magic
 from tilegrad.kernels.function import DeviceFunction, function_from_source
 
@@ -77,7 +85,7 @@ def map_groups(
     stored = ["uint8" if d == "bool" else d for d in dtypes]  # numba-cuda cannot store a bool
     scope = {
         "formula": formula, "pointer": pointer, "thread": thread, "block": block, "blocks": blocks,
-        "load": load_vector(vector), "store": store_vector(vector),
+        "load": load_vector(vector), "store": store_vector(vector), "multiply_wide": multiply_wide,
         **{f"T{k}": np.dtype(d).type for k, d in enumerate(stored)},
     }  # fmt: skip
     body = function_from_source(source, "map_body", scope, __name__)
@@ -109,7 +117,7 @@ class _Writer:
                 above = f"r{axis}{tag}"
                 divide = f"{rest} // size{axis}"
                 if not self.wide:
-                    divide = f"({rest} * m{axis}) >> h{axis}"
+                    divide = f"multiply_wide({rest}, m{axis}) >> h{axis}"
                 lines += [f"{above} = {divide}", f"{here} = {rest} - {above} * size{axis}"]
                 rest = above
             places.append(here)
@@ -136,7 +144,9 @@ class _Writer:
                 lines.append(f"{name} = x{k}[{at}]")
             else:
                 step = "" if letter == "c" else f" * s{k}_0"
-                parts = ", ".join(f"x{k}[{at} + {j}{step}]" if j else f"x{k}[{at}]" for j in range(V))
+                parts = ", ".join(
+                    f"x{k}[{at} + {j}{step}]" if j else f"x{k}[{at}]" for j in range(V)
+                )
                 if letter == "c" and V > 1:
                     lines.append(f"{name} = load(x{k}, {at}) if aligned else ({parts},)")
                 else:
@@ -204,7 +214,10 @@ def _pattern(strides: tuple[tuple[int, ...], ...]) -> str:
 
 
 def _vector(
-    dtypes: tuple[str, ...], pattern: str, sizes: tuple[int, ...], strides: tuple[tuple[int, ...], ...]
+    dtypes: tuple[str, ...],
+    pattern: str,
+    sizes: tuple[int, ...],
+    strides: tuple[tuple[int, ...], ...],
 ) -> int:
     """Elements of a group: what 16 bytes of the widest consecutive operand hold, if they fit."""
     widths = [np.dtype(d).itemsize for d, letter in zip(dtypes, pattern) if letter == "c"]

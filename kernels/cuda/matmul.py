@@ -11,24 +11,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cuda.product import (
-    CHUNK,
-    GROUP,
-    TILES,
-    add_chunks,
-    tall_vectors,
-    tiles,
-    vectors,
-)
+from tilegrad.kernels.cuda.matvec import tall_vectors, vectors
+from tilegrad.kernels.cuda.panels import TILES
+from tilegrad.kernels.cuda.product import add_chunks, tiles
 from tilegrad.kernels.cuda.ptx import WARP
 from tilegrad.kernels.cuda.strided import numbers
 from tilegrad.kernels.function import DeviceFunction
 
-__all__ = ["GROUP", "matmul"]
-
 Launch = Callable[..., None]
 Strides = tuple[int, ...]
 
+CHUNK = 2048  # steps of k that are summed in registers before the sum goes to memory
 FULL = 96  # tiles that keep a GPU busy: with fewer, smaller tiles are used
 SPLIT = 64  # tiles below which chunks of K become blocks of their own
 
@@ -167,9 +160,11 @@ def _tiled(
     target = whole if split else out
     dims, walk = _batches(batch, (x, y, target))
     size_of = np.dtype(dtype).itemsize
-    shape = (M, N, K, x[-2], x[-1], y[-2], y[-1], target[-2])
-    steps = (tile.BK * size_of * x[-1], tile.BK * size_of * y[-2])
-    tail = (down, across, *walk, down * across * items)
+    vector_out = 16 // max(size_of, 4 if np.dtype(dtype).kind == "f" else 8)
+    row, whole_rows = target[-2], all(s % vector_out == 0 for s in (N, *target[:-1]))
+    panel = tile.BK * size_of
+    strides_of = (x[-2], x[-1], panel * x[-1], y[-1], y[-2], panel * y[-2])
+    tail = (row, int(whole_rows), down, across, *walk, *strides_of, down * across * items)
     vector_mask = 15 if any(V > 1 for _, V in reads) else 0
 
     def build(biased: bool, aligned: bool) -> Launch:
@@ -181,10 +176,10 @@ def _tiled(
         for chunk in range(max(chunks, 1)):
             begin = chunk * CHUNK * size_of
             ends = int(chunk == chunks - 1 or chunks == 0)
-            depth = (M, N, min(CHUNK, K - chunk * CHUNK), *shape[3:])
+            depth = min(CHUNK, K - chunk * CHUNK)
             function(
                 x_at + begin * x[-1], y_at + begin * y[-2], out, bias,
-                0, int(chunk == 0 and not accumulate), ends, *depth, *steps, *tail, 1, 1,
+                0, int(chunk == 0 and not accumulate), ends, CHUNK, M, N, depth, *tail, 1, 1,
             )  # fmt: skip
 
     if not split:
@@ -193,7 +188,7 @@ def _tiled(
     def in_chunks(x_at: int, y_at: int, out: int, scratch: int, bias: int = 0) -> None:
         function = build(False, (x_at | y_at) & vector_mask == 0)
         total = M * N * items
-        function(x_at, y_at, scratch, 0, total, 1, 0, *shape, *steps, *tail, chunks, 1)
+        function(x_at, y_at, scratch, 0, total, 1, 0, CHUNK, M, N, K, *tail, chunks, 1)
         whole_sum = add_chunks.build(dtype, bias != 0)
         whole_sum(scratch, out, bias, total, N, chunks, int(accumulate), -(-total // 256), 1, 1)
 

@@ -77,7 +77,9 @@ def instruction(
         kinds = [getattr(types, _REGISTERS[letter][0]) for letter in result]
         made = types.void if not kinds else kinds[0] if len(kinds) == 1 else types.Tuple(kinds)
         wanted = [getattr(types, _REGISTERS[letter][0]) for letter in operands]
-        constraints = ["=" + _REGISTERS[c][1] for c in result] + [_REGISTERS[c][1] for c in operands]
+        constraints = ["=" + _REGISTERS[c][1] for c in result] + [
+            _REGISTERS[c][1] for c in operands
+        ]
         if effects:
             constraints.append("~{memory}")
 
@@ -463,3 +465,21 @@ def dynamic_shared(typing, offset, dtype):  # type: ignore[no-untyped-def]
 
 
 dynamic_shared.in_python(lambda offset, dtype: machine.dynamic(int(offset), dtype))
+
+
+@intrinsic
+def multiply_wide(typing, a, b):  # type: ignore[no-untyped-def]
+    """The product of two numbers in [0, 2^32), by one instruction."""
+    from numba import types
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        from llvmlite import ir
+
+        word, whole = ir.IntType(32), ir.IntType(64)
+        halves = [v if v.type == word else builder.trunc(v, word) for v in args]
+        return builder.mul(*[builder.zext(v, whole) for v in halves])
+
+    return types.int64(a, b), codegen
+
+
+multiply_wide.in_python(lambda a, b: int(a) * int(b))

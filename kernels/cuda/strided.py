@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
+from tilegrad.kernels.cuda.ptx import multiply_wide
 from tilegrad.kernels.function import DeviceFunction, function_from_source
 
 NARROW = 1 << 31  # numbers below this are divided by multiplying
@@ -53,14 +54,17 @@ def offset_of(dims: int, first: int = 0, wide: bool = False) -> DeviceFunction:
             terms.append(f"{rest} * {stride}")
         else:
             above = f"r{axis}"
-            divide = f"{rest} // {size}" if wide else f"({rest} * {multiplier}) >> {shift}"
+            divide = (
+                f"{rest} // {size}" if wide else f"multiply_wide({rest}, {multiplier}) >> {shift}"
+            )
             lines.append(f"    {above} = {divide}")
             terms.append(f"({rest} - {above} * {size}) * {stride}")
             rest = above
     source = "\n".join(
         ["def offset(index, t):", *lines, f"    return {' + '.join(terms) or '0'}\n"]
     )
-    return DeviceFunction(function_from_source(source, "offset", {}, __name__), source)
+    scope = {"multiply_wide": multiply_wide}
+    return DeviceFunction(function_from_source(source, "offset", scope, __name__), source)
 
 
 @lru_cache(maxsize=None)
