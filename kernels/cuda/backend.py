@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from tilegrad.kernels.cuda import checked
 from tilegrad.kernels.cuda.driver import Unavailable
+from tilegrad.kernels.cuda.ptx import pointer
 from tilegrad.kernels.function import DeviceFunction, Intrinsic, TypedFunction
 
 Arch = tuple[int, int]  # compute capability: (9, 0) for sm_90
@@ -82,18 +85,22 @@ def _numba_cuda() -> Any:
 
 def _for_numba(value: DeviceFunction | Intrinsic) -> Any:
     """What numba's CUDA target takes for ``value``."""
-    if "cuda" not in value.compiled:
+    key = "cuda"
+    if checked.guard_of_build:  # functions are compiled anew for each guard
+        value = checked.pointer_to(checked.guard_of_build) if value is pointer else value
+        key = f"checked {checked.guard_of_build}"
+    if key not in value.compiled:
         if isinstance(value, Intrinsic):
             from numba.cuda.descriptor import cuda_target
             from numba.cuda.extending import intrinsic
 
-            value.compiled["cuda"] = intrinsic(value.cuda_emitter or value.cpu)
+            value.compiled[key] = intrinsic(value.cuda_emitter or value.cpu)
             cuda_target.typing_context.refresh()  # numba looks for new intrinsics only here
         elif isinstance(value, TypedFunction):
-            value.compiled["cuda"] = _Chooser(value)
+            value.compiled[key] = _Chooser(value)
         else:
-            value.compiled["cuda"] = _inlined(value.function)
-    return value.compiled["cuda"]
+            value.compiled[key] = _inlined(value.function)
+    return value.compiled[key]
 
 
 class _Chooser:
@@ -114,34 +121,30 @@ class _Chooser:
         return _for_numba(self.function.case(args[0])).get_overload(args)
 
 
-_inlined_class: Any = None
-
-
 def _inlined(function: Callable[..., Any]) -> Any:
-    """A device function that is compiled without asking a driver, and inlined."""
-    global _inlined_class
-    if _inlined_class is None:
-        from numba.cuda.dispatcher import CUDADispatcher
+    """A device function that is inlined wherever it is called."""
+    from numba.cuda.dispatcher import CUDADispatcher
 
-        class Inlined(CUDADispatcher):  # type: ignore[misc]
-            def compile_device(self, args: Any, return_type: Any = None) -> Any:
-                if args not in self.overloads:
-                    result = _numba_cuda().compile_cuda(
-                        self.py_func,
-                        return_type,
-                        args,
-                        forceinline=True,
-                        nvvm_options={"opt": 3},
-                        cc=BASE,
-                    )
-                    self.overloads[args] = result
-                    result.target_context.insert_user_function(
-                        result.entry_point, result.fndesc, [result.library]
-                    )
-                return self.overloads[args]
+    return CUDADispatcher(function, {"device": True, "opt": True, "forceinline": True})
 
-        _inlined_class = Inlined
-    return _inlined_class(function, {"device": True, "opt": True, "forceinline": True})
+
+class _BaseDevice:
+    """What numba asks for the current device's architecture, so that no driver is needed."""
+
+    compute_capability = BASE
+
+
+@contextmanager
+def _without_driver() -> Iterator[None]:
+    """numba compiles device functions for the current GPU: let it be of the :data:`BASE` kind."""
+    from numba.cuda import dispatcher
+
+    original = dispatcher.get_current_device
+    dispatcher.get_current_device = _BaseDevice
+    try:
+        yield
+    finally:
+        dispatcher.get_current_device = original
 
 
 def compile_kernel(
@@ -150,26 +153,32 @@ def compile_kernel(
     threads: int,
     per_sm: int = 1,
     output: str = "ltoir",
+    guard: int = 0,
 ) -> Any:
-    """LTO-IR (bytes) or, with ``output="ptx"``, PTX text of a kernel.
+    """LTO-IR (bytes) or, with ``output="ptx"``, PTX text of a kernel; with a ``guard`` its debug
+    build (:mod:`tilegrad.kernels.cuda.checked`).
 
     ``signature``: a letter per parameter, ``i`` for int64 and ``d`` for float64. ``threads`` of a
     block and blocks ``per_sm`` bound what the assembler may take in registers.
     """
-    with lock:
-        compiler = _numba_cuda()
+    compiler = _numba_cuda()
+    with lock, _without_driver():
         from numba.cuda import types
 
         letters = {"i": types.int64, "d": types.float64}
-        code, _ = compiler.compile(
-            body,
-            types.void(*(letters[c] for c in signature)),
-            device=False,
-            abi="numba",
-            output=output,
-            cc=BASE,
-            launch_bounds=(threads, per_sm),
-        )
+        checked.guard_of_build = guard
+        try:
+            code, _ = compiler.compile(
+                body,
+                types.void(*(letters[c] for c in signature)),
+                device=False,
+                abi="numba",
+                output=output,
+                cc=BASE,
+                launch_bounds=(threads, per_sm),
+            )
+        finally:
+            checked.guard_of_build = 0
         return code if output == "ptx" else bytes(code)
 
 

@@ -174,12 +174,10 @@ def _tiled(
     def launch(x_at: int, y_at: int, out: int, scratch: int = 0, bias: int = 0) -> None:
         function = build(bias != 0, (x_at | y_at) & vector_mask == 0)
         for chunk in range(max(chunks, 1)):
-            begin = chunk * CHUNK * size_of
-            ends = int(chunk == chunks - 1 or chunks == 0)
-            depth = min(CHUNK, K - chunk * CHUNK)
+            fresh, ends = chunk == 0 and not accumulate, chunk >= chunks - 1
             function(
-                x_at + begin * x[-1], y_at + begin * y[-2], out, bias,
-                0, int(chunk == 0 and not accumulate), ends, CHUNK, M, N, depth, *tail, 1, 1,
+                x_at, y_at, out, bias, 0, int(fresh), int(ends), chunk * CHUNK, CHUNK, M, N, K,
+                *tail, 1, 1,
             )  # fmt: skip
 
     if not split:
@@ -188,9 +186,9 @@ def _tiled(
     def in_chunks(x_at: int, y_at: int, out: int, scratch: int, bias: int = 0) -> None:
         function = build(False, (x_at | y_at) & vector_mask == 0)
         total = M * N * items
-        function(x_at, y_at, scratch, 0, total, 1, 0, CHUNK, M, N, K, *tail, chunks, 1)
+        function(x_at, y_at, scratch, 0, total, 1, 0, 0, CHUNK, M, N, K, *tail, chunks, 1)
         whole_sum = add_chunks.build(dtype, bias != 0)
-        whole_sum(scratch, out, bias, total, N, chunks, int(accumulate), -(-total // 256), 1, 1)
+        whole_sum(scratch, out, bias, total, 1, N, chunks, int(accumulate), -(-total // 256), 1, 1)
 
     return in_chunks, chunks * M * N * items * size_of
 

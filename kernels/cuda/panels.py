@@ -37,7 +37,7 @@ from tilegrad.kernels.function import DeviceFunction, function_from_source, inli
 
 GROUP = 8  # rows of tiles that are walked together, so that they share y in the L2 cache
 PAD = 4  # elements between rows of a panel: a transposing store then hits a bank twice, not 4 times
-FIXED = 15  # parameters that every kernel has
+FIXED = 16  # parameters that every kernel has
 
 
 class Tile(NamedTuple):
@@ -206,8 +206,8 @@ class Strided(Panel):
 
 
 _BODY = """
-def multiply(x_address, y_address, out_address, bias_address, parts, fresh, final, chunk, M, N, K,
-             os_row, out_whole, tiles_m, tiles_n, numbers):
+def multiply(x_address, y_address, out_address, bias_address, parts, fresh, final, begin, chunk,
+             M, N, K, os_row, out_whole, tiles_m, tiles_n, numbers):
     t = i32(thread())
     per_item = tiles_m * tiles_n
     item = block() // per_item
@@ -221,7 +221,7 @@ def multiply(x_address, y_address, out_address, bias_address, parts, fresh, fina
     if t == 0:
         corner[0], corner[1], corner[2] = item, x0, y0
     zero = A(0)
-    first = i32(block_y() * chunk)
+    first = i32(begin + block_y() * chunk)
     left = i32(min(K - first, chunk))  # steps of k that are not in registers yet
 {setup}
     row, column = i32({row}), i32({column})
@@ -301,7 +301,7 @@ def multiply(
 
     Its parameters are addresses of x, y, out and bias; 0 or, where chunks of k are blocks of their
     own (the grid's second index), the distance between their results; whether out is overwritten
-    (else added to); whether bias and activation are due; steps of a chunk; M, N, K; elements between
+    (else added to); whether bias and activation are due; the first step of k; steps of a chunk; M, N, K; elements between
     rows of out; whether its columns come in whole vectors; tiles down and across; then the batch as
     three blocks of ``dims`` dimensions, the parameters of the panels, and ``more``.
 

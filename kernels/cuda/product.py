@@ -31,14 +31,15 @@ def tiles(
 
 @kernel
 def add_chunks(dtype: str, biased: bool) -> Source:
-    """``out = chunk 0 + chunk 1 + …`` in order, then the bias: the second stage of a split K.
+    """``out = chunk 0 + chunk 1 + …`` in order, then the bias: the second stage of a split k.
 
-    Parameters: parts, out, bias, elements, N, chunks, whether to start from what ``out`` holds.
+    Parameters: parts, out, bias, elements, how many in a row have the same bias, biases, chunks,
+    whether to start from what ``out`` holds.
     """
     T = np.dtype(dtype).type
     A = T if np.dtype(dtype).kind == "f" else np.int64
 
-    def sum_chunks_body(parts, out, bias, total, N, chunks, accumulate):  # type: ignore[no-untyped-def]
+    def sum_chunks_body(parts, out, bias, total, run, biases, chunks, accumulate):  # type: ignore[no-untyped-def]
         i = block() * 256 + thread()
         if i < total:
             source, target = pointer(parts, T), pointer(out, T)
@@ -48,7 +49,7 @@ def add_chunks(dtype: str, biased: bool) -> Source:
             for c in range(1, chunks):
                 a = a + A(source[c * total + i])
             if biased:
-                a = a + A(pointer(bias, T)[i % N])
+                a = a + A(pointer(bias, T)[i // run % biases])
             target[i] = T(a)
 
-    return Source(sum_chunks_body, "i" * 7)
+    return Source(sum_chunks_body, "i" * 8)
