@@ -20,17 +20,17 @@ Sizes = int | Sequence[int]
 
 def _max_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     (index,) = node.unpack()
-    return (_put(grad, index, size=node.inputs[0].shape[2:]),)
+    return (_put(grad, index, size=node.inputs[0].shape[2:], **node.meta),)
 
 
 def _put_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     (index,) = node.unpack()
-    return _take(grad, index), None
+    return _take(grad, index, **{k: v for k, v in node.meta.items() if k != "size"}), None
 
 
 def _take_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     (index,) = node.unpack()
-    return _put(grad, index, size=node.inputs[0].shape[2:]), None
+    return _put(grad, index, size=node.inputs[0].shape[2:], **node.meta), None
 
 
 def _mean_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -96,7 +96,7 @@ def _maxima(x: Tensor, return_indices: bool, how: dict[str, Any]) -> Any:
         return wrap(ops.max_pool(x._array, indexed=False, **how))
     values, indices = (wrap(a) for a in ops.max_pool(x._array, indexed=True, **how))
     if recording:
-        record("max_pool", _max_vjp, (x,), (values,), (), None).save(indices)
+        record("max_pool", _max_vjp, (x,), (values,), (), how).save(indices)
     return (values, indices) if return_indices else values
 
 

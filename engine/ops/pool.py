@@ -124,11 +124,6 @@ def _window(size: Shape, adaptive: bool, how: dict[str, Any]) -> Window | None:
 
 def _plan_max(x: Layout, *, indexed: bool, adaptive: bool = False, **how: Any) -> Plan:
     planes, size = _spatial(x, "max_pool")
-    lead = 3 - (x.ndim - 2)
-    if adaptive:
-        tables = [_adaptive(n, o)[:2] for n, o in zip(size[lead:], how["out"], strict=True)]
-    else:
-        tables = [_maxima(n, axis, how) for axis, n in enumerate(size[lead:])]
     shape = (*x.shape[:2], *how["out"])
     outs: tuple[Layout, ...] = (layout(shape, x.dtype, x.device),)
     if indexed:
@@ -136,11 +131,20 @@ def _plan_max(x: Layout, *, indexed: bool, adaptive: bool = False, **how: Any) -
     if outs[0].numel == 0:
         return Plan(outs, nothing)
     family = kernel("pool", x.device)
-    full, window = [_WHOLE[:2]] * lead + tables, _window(x.shape[2:], adaptive, how)
-    return Plan(outs, *family.max_pool(x.dtype.name, planes, size, full, window, indexed))
+    tables, window = _max_tables(x.shape[2:], adaptive, how), _window(x.shape[2:], adaptive, how)
+    return Plan(outs, *family.max_pool(x.dtype.name, planes, size, tables, window, indexed))
 
 
-def _plan_take(x: Layout, index: Layout) -> Plan:
+def _max_tables(size: Shape, adaptive: bool, how: dict[str, Any]) -> list[Table]:
+    """(first, end) of the windows in three dimensions."""
+    if adaptive:
+        tables = [_adaptive(n, o)[:2] for n, o in zip(size, how["out"], strict=True)]
+    else:
+        tables = [_maxima(n, axis, how) for axis, n in enumerate(size)]
+    return [_WHOLE[:2]] * (3 - len(size)) + tables
+
+
+def _plan_take(x: Layout, index: Layout, **how: Any) -> Plan:
     planes, _ = _spatial(x, "pool_take")
     made = layout(index.shape, x.dtype, x.device)
     inputs, outputs = math.prod(x.shape[2:]), math.prod(index.shape[2:])
@@ -150,14 +154,14 @@ def _plan_take(x: Layout, index: Layout) -> Plan:
     return Plan((made,), *family.pool_take(x.dtype.name, planes, inputs, outputs))
 
 
-def _plan_put(y: Layout, index: Layout, *, size: Shape) -> Plan:
-    planes, _ = _spatial(y, "pool_put")
+def _plan_put(y: Layout, index: Layout, *, size: Shape, adaptive: bool = False, **how: Any) -> Plan:
     made = layout((*y.shape[:2], *size), y.dtype, y.device)
-    inputs, outputs = math.prod(size), math.prod(y.shape[2:])
+    planes, full = _spatial(made, "pool_put")
+    tables = _max_tables(size, adaptive, how)
     if made.numel == 0:
         return Plan((made,), nothing)
     family = kernel("pool", y.device)
-    return Plan((made,), *family.pool_put(y.dtype.name, planes, inputs, outputs))
+    return Plan((made,), *family.pool_put(y.dtype.name, planes, full, tables))
 
 
 def _mean_tables(

@@ -239,8 +239,11 @@ def pool_take(dtype: str, planes: int, inputs: int, outputs: int) -> tuple[Launc
     return _indexed(take.build(dtype), planes, inputs, outputs), 0
 
 
-def pool_put(dtype: str, planes: int, inputs: int, outputs: int) -> tuple[Launch, int]:
-    """Prepare ``launch(y, index, x)``: the adjoint of :func:`pool_take`."""
+def pool_put(dtype: str, planes: int, size: Triple, tables: Sequence[Table]) -> tuple[Launch, int]:
+    """Prepare ``launch(y, index, x)``: the adjoint of :func:`pool_take`, for indices that lie in the
+    windows of ``tables``, (first, end) of each dimension's.
+    """
+    inputs, outputs = math.prod(size), math.prod(len(t[0]) for t in tables)
     return _indexed(put.build(dtype), planes, inputs, outputs), 0
 
 

@@ -27,17 +27,17 @@ THREADS = 256
 EACH = 4096  # pixels of a channel that a block sums before the channel is cut
 PARTS = 64  # parts of a channel, at most
 
-# where the numbers of a window begin in the parameters
-_SIZE, _KERNEL, _OUT, _STRIDE, _BEFORE, _SPREAD, _OUT_MAGIC, _SIZE_MAGIC = range(0, 24, 3)
-_COUNT = 30
+# parameters of a window: size 0-2, kernel 3-5, out 6-8, stride 9-11, before 12-14, dilation 15-17,
+# multipliers and shifts of the last two of out 18-21, of size 22-25, and of the strides 26-31
+_COUNT = 32
 
 
 def _numbers(window: Window) -> list[int]:
-    """The window's six triples, then multiplier and shift of the last two sizes of out and size."""
+    """The window as parameters."""
     flat = [v for triple in window for v in triple]
-    for sizes in (window.out, window.size):
-        flat += [*magic(sizes[1]), *magic(sizes[2])]
-    return flat + [0] * (_COUNT - len(flat))
+    for sizes in (window.out[1:], window.size[1:], window.stride):
+        flat += [v for size in sizes for v in magic(size)]
+    return flat
 
 
 @inline
@@ -116,7 +116,9 @@ def inputs_of(dtype: str) -> Source:
                         for t2 in range(w[5]):
                             p2 = i2 + w[14] - t2 * w[17]
                             if p0 >= 0 and p1 >= 0 and p2 >= 0:
-                                o0, o1, o2 = p0 // w[9], p1 // w[10], p2 // w[11]
+                                o0 = multiply_wide(p0, w[26]) >> w[27]
+                                o1 = multiply_wide(p1, w[28]) >> w[29]
+                                o2 = multiply_wide(p2, w[30]) >> w[31]
                                 fits = o0 * w[9] == p0 and o1 * w[10] == p1 and o2 * w[11] == p2
                                 if fits and o0 < w[6] and o1 < w[7] and o2 < w[8]:
                                     at = start + (o0 * w[7] + o1) * w[8] + o2

@@ -88,7 +88,9 @@ class Tables:
 
     def _new(self, here: driver.Driver, stream: int) -> _Copy:
         host = here.allocate_host(self.nbytes)
-        copy = _Copy(here.allocate(here.device, self._whole, stream), host, here.create_event(False))
+        copy = _Copy(
+            here.allocate(here.device, self._whole, stream), host, here.create_event(False)
+        )
         if self._tail.nbytes:
             here.copy(copy.device + self.numbers, self._tail.ctypes.data, self._tail.nbytes, stream)
         return copy
@@ -101,3 +103,19 @@ def _free(streams: dict[int, dict[bytes, _Copy]]) -> None:
             here.free(here.device, copy.device, stream)
             here.free_host(copy.host)
             here.destroy_event(copy.event)
+
+
+class Constant:
+    """Numbers that are copied to the device once and stay there as long as this object lives."""
+
+    __slots__ = ("__weakref__", "address")
+
+    def __init__(self, numbers: np.ndarray):
+        here, stream = driver.get(), 0
+        values = np.ascontiguousarray(numbers, np.int64)
+        self.address = here.allocate(here.device, max(values.nbytes, 8), stream)
+        if values.nbytes:
+            here.copy(self.address, values.ctypes.data, values.nbytes, stream)
+            here.synchronize_stream(stream)
+        release = weakref.finalize(self, here.free, here.device, self.address, stream)
+        release.atexit = False
