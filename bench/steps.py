@@ -35,15 +35,15 @@ STEPS: dict[str, tuple[Callable[[Any], Any], tuple[int, ...], int]] = {
 }
 
 
-def prepare(name: str, library: str) -> Callable[[], Any]:
+def prepare(name: str, library: str, device: str = "cpu") -> Callable[[], Any]:
     """One step of Adam on the cross-entropy of a fixed batch."""
     build, shape, classes = STEPS[name]
     t = __import__(library)
     rng = np.random.default_rng(0)
-    x = t.from_numpy(rng.standard_normal(shape).astype(np.float32))
-    y = t.from_numpy(rng.integers(0, classes, shape[0]))
+    x = t.from_numpy(rng.standard_normal(shape).astype(np.float32)).to(device)
+    y = t.from_numpy(rng.integers(0, classes, shape[0])).to(device)
     t.manual_seed(0)
-    model = build(t)
+    model = build(t).to(device)
     optimizer = t.optim.Adam(model.parameters(), lr=1e-3)
     loss_function = t.nn.CrossEntropyLoss()
 

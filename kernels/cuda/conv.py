@@ -35,7 +35,7 @@ from tilegrad.kernels.cuda.movement import copy
 from tilegrad.kernels.cuda.panels import TILES, Strided, multiply
 from tilegrad.kernels.cuda.product import add_chunks
 from tilegrad.kernels.cuda.ptx import multiply_wide
-from tilegrad.kernels.cuda.strided import magic, numbers
+from tilegrad.kernels.cuda.strided import is_wide, magic, numbers
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.window import Window
 
@@ -92,6 +92,14 @@ def _tile(dtype: str, M: int, N: int, items: int) -> str:
     return "small"
 
 
+def _check(op: str, *numbers: int) -> None:
+    """Raise NotImplementedError where a product's extents, which are 32 bits, do not suffice."""
+    if is_wide(max(numbers)):
+        raise NotImplementedError(
+            f"{op}: a GPU takes fewer than 2^31 pixels, channels times taps at a time; got {numbers}"
+        )
+
+
 def _dims(window: Window) -> int:
     """Dimensions that matter: leading ones of size 1 do not."""
     flat = [
@@ -146,6 +154,7 @@ def _windows(
     read, made = (window.size, window.out) if way == "forward" else (window.out, window.size)
     pixels, plane = math.prod(made), math.prod(read)
     N, K = batch * pixels, C * math.prod(window.kernel)
+    _check("conv", M, N, K)
     name = _tile(dtype, M, N, groups)
     tile, size = TILES[name], np.dtype(dtype).itemsize
     W = 16 // size
@@ -195,6 +204,7 @@ def conv_weight(
     taps, size = math.prod(window.kernel), np.dtype(dtype).itemsize
     pixels, plane = math.prod(window.out), math.prod(window.size)
     M, N, K = outputs, inputs * taps, batch * pixels
+    _check("conv_weight", M, N, K)
     name = _tile(dtype, M, N, groups * min(PARTS, -(-K // 256)))
     tile, W = TILES[name], 16 // size
     tiles = (-(-M // tile.BM), -(-N // tile.BN))

@@ -16,7 +16,7 @@ from tilegrad.kernels.cuda.jit import Source, bind, kernel
 from tilegrad.kernels.cuda.product import add_chunks
 from tilegrad.kernels.cuda.ptx import block, block_y, multiply_wide, pointer, thread
 from tilegrad.kernels.cuda.reduce import tree
-from tilegrad.kernels.cuda.strided import magic, spread
+from tilegrad.kernels.cuda.strided import division, is_wide, magic, spread
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.monoids import add
 from tilegrad.kernels.window import Window
@@ -42,27 +42,27 @@ def _numbers(window: Window) -> list[int]:
 
 @inline
 def position(p, sizes, magics, w):  # type: ignore[no-untyped-def]
-    """The three coordinates of position ``p`` in a block of sizes."""
+    """The three coordinates of position ``p`` in a plane of fewer than 2^31."""
     line = multiply_wide(p, w[magics + 2]) >> w[magics + 3]
     plane = multiply_wide(line, w[magics]) >> w[magics + 1]
     return plane, line - plane * w[sizes + 1], p - line * w[sizes + 2]
 
 
 @kernel
-def outputs_of(dtype: str, biased: bool) -> Source:
+def outputs_of(dtype: str, biased: bool, wide: bool) -> Source:
     """One element of y per thread.
 
     Parameters: x, weight, bias, y, elements of y, pixels of a plane of y with multiplier and shift,
     channels of y, outputs per input, then the window.
     """
     T = np.dtype(dtype).type
-    sizes, magics = 6, 18
+    sizes, magics, divide = 6, 18, division(wide)
 
     @inline
     def convolve(x, weight, bias, y, total, pixels, m, h, channels, each, w):  # type: ignore[no-untyped-def]
         e = block() * THREADS + thread()
         if e < total:
-            plane = multiply_wide(e, m) >> h
+            plane = divide(e, pixels, m, h)
             o0, o1, o2 = position(e - plane * pixels, sizes, magics, w)
             channel = plane % channels
             source = pointer(x, T)
@@ -88,20 +88,20 @@ def outputs_of(dtype: str, biased: bool) -> Source:
 
 
 @kernel
-def inputs_of(dtype: str) -> Source:
+def inputs_of(dtype: str, wide: bool) -> Source:
     """One element of x per thread, from all outputs that it went into.
 
     Parameters: y, weight, x, elements of x, pixels of a plane of x with multiplier and shift,
     channels of x, outputs per input, then the window.
     """
     T = np.dtype(dtype).type
-    sizes, magics = 0, 22
+    sizes, magics, divide = 0, 22, division(wide)
 
     @inline
     def scatter(y, weight, x, total, pixels, m, h, channels, each, w):  # type: ignore[no-untyped-def]
         e = block() * THREADS + thread()
         if e < total:
-            plane = multiply_wide(e, m) >> h
+            plane = divide(e, pixels, m, h)
             i0, i1, i2 = position(e - plane * pixels, sizes, magics, w)
             source, taps = pointer(y, T), pointer(weight, T)
             tap = plane % channels * each * w[3] * w[4] * w[5]
@@ -130,7 +130,7 @@ def inputs_of(dtype: str) -> Source:
 
 
 @kernel
-def weights_of(dtype: str) -> Source:
+def weights_of(dtype: str, wide: bool) -> Source:
     """One part of one weight per block.
 
     Parameters: x, y, out, batch, pixels of a plane of y with multiplier and shift, channels of y,
@@ -139,7 +139,7 @@ def weights_of(dtype: str) -> Source:
     """
     T = np.dtype(dtype).type
     fold = tree(add, dtype, THREADS)
-    sizes, magics = 6, 18
+    sizes, magics, divide = 6, 18, division(wide)
 
     @inline
     def correlate(x, y, out, batch, pixels, m, h, channels, each, taps, part, weights, w):  # type: ignore[no-untyped-def]
@@ -155,7 +155,7 @@ def weights_of(dtype: str) -> Source:
         end = min(batch * pixels, block_y() * part + part)
         a = T(0)
         while e < end:
-            n = multiply_wide(e, m) >> h
+            n = divide(e, pixels, m, h)
             p = e - n * pixels
             o0, o1, o2 = position(p, sizes, magics, w)
             i0 = o0 * w[9] - w[12] + t0 * w[15]
@@ -178,9 +178,9 @@ def forward(
     dtype: str, batch: int, groups: int, outputs: int, window: Window, bias: bool
 ) -> Launch:
     """``launch(x, weight, [bias], y, scratch)`` of the output."""
-    function = outputs_of.build(dtype, bias)
     pixels = math.prod(window.out)
     total = batch * groups * outputs * pixels
+    function = outputs_of.build(dtype, bias, is_wide(total))
     tail = (total, pixels, *magic(pixels), groups * outputs, outputs, *_numbers(window))
     run = bind(function, *tail, -(-total // THREADS), 1, 1)
 
@@ -193,9 +193,9 @@ def forward(
 
 def backward(dtype: str, batch: int, groups: int, outputs: int, window: Window) -> Launch:
     """``launch(y, weight, x, scratch)`` of the input's gradient."""
-    function = inputs_of.build(dtype)
     pixels = math.prod(window.size)
     total = batch * groups * pixels
+    function = inputs_of.build(dtype, is_wide(total))
     tail = (total, pixels, *magic(pixels), groups, outputs, *_numbers(window))
     run = bind(function, *tail, -(-total // THREADS), 1, 1)
 
@@ -207,9 +207,10 @@ def backward(dtype: str, batch: int, groups: int, outputs: int, window: Window) 
 
 def weight(dtype: str, batch: int, groups: int, outputs: int, window: Window) -> tuple[Launch, int]:
     """``launch(x, y, weight, scratch)`` of the weight's gradient, and the bytes of scratch."""
-    function, taps = weights_of.build(dtype), math.prod(window.kernel)
+    taps = math.prod(window.kernel)
     pixels, channels = math.prod(window.out), groups * outputs
     weights, positions = channels * taps, batch * pixels
+    function = weights_of.build(dtype, is_wide(positions))
     parts = max(1, min(-(-positions // EACH), PARTS))
     part = -(-positions // parts)
     parts = -(-positions // part)

@@ -17,7 +17,8 @@ import inspect
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,16 @@ from tilegrad.kernels.cuda.launch import bind
 from tilegrad.kernels.cuda.simulator import machine
 from tilegrad.kernels.function import DeviceFunction, source_digest
 
-__all__ = ["KernelFactory", "Source", "bind", "blocks_for", "kernel", "kernels_built"]
+__all__ = [
+    "KernelFactory",
+    "Launch",
+    "Source",
+    "bind",
+    "blocks_for",
+    "kernel",
+    "kernels_built",
+    "recording",
+]
 
 _lock = threading.RLock()
 kernels_built: list[tuple[KernelFactory, tuple[Any, ...]]] = []  # every variant of this process
@@ -64,6 +74,31 @@ class Assembly:
     usage: Usage
 
 
+@dataclass(frozen=True)
+class Launch:
+    """One launch on the simulated device: which kernel, how many blocks, with what parameters."""
+
+    factory: KernelFactory
+    variant: tuple[Any, ...]
+    source: Source
+    grid: tuple[int, int, int]
+    args: tuple[Any, ...]
+
+
+_launches: list[Launch] | None = None
+
+
+@contextmanager
+def recording() -> Iterator[list[Launch]]:
+    """The launches of the block on the simulated device, in order."""
+    global _launches
+    before, _launches = _launches, []
+    try:
+        yield _launches
+    finally:
+        _launches = before
+
+
 class KernelFactory:
     """A family of CUDA kernels, one per variant. See :func:`kernel`."""
 
@@ -96,43 +131,52 @@ class KernelFactory:
             source = self.factory(*variant)
 
             def run(grid: tuple[int, int, int], args: tuple[Any, ...]) -> None:
+                if _launches is not None:
+                    _launches.append(Launch(self, variant, source, grid, args))
                 machine.launch(name, source.body, source.threads, grid, args, source.shared)
 
             return launch.simulated(run, len(source.signature))
         start = time.perf_counter()
         properties = here.properties(here.device)
-        arch = (properties.major, properties.minor)
-        path = cache.cache_dir() / f"{_file_name(name)}-{self._key(variant, arch)}.cubin"
-        kept = cache.read(path)
-        if kept is None:
-            made = self.assemble(variant, arch)
-            source = made.source
-            head = [made.usage.entry, source.signature, source.threads, source.shared]
-            kept = "\n".join(map(str, head)).encode() + b"\n\n" + made.cubin
-            cache.write(path, kept)
-            cached = False
-        else:
-            cached = True
+        kept, cached = self.keep(variant, (properties.major, properties.minor))
         head_text, cubin = kept.split(b"\n\n", 1)
         entry, signature, threads, shared = head_text.decode().split("\n")
         function, owner = here.load(cubin, entry, int(shared))
-        result = launch.load(
-            name, function, signature, int(threads), int(shared), here.symbols()
-        )
+        _loaded[function] = (self, variant)
+        result = launch.load(name, function, signature, int(threads), int(shared), here.symbols())
         _owners.append(owner)
         cache.compile_log.append((f"cuda {name}", time.perf_counter() - start, cached))
         return result
 
-    def assemble(self, variant: tuple[Any, ...], arch: Arch) -> Assembly:
+    def keep(self, variant: tuple[Any, ...], arch: Arch) -> tuple[bytes, bool]:
+        """(what the disk keeps of a variant for ``arch``, whether it was there already)."""
+        path = (
+            cache.cache_dir() / f"{_file_name(self.name(variant))}-{self._key(variant, arch)}.cubin"
+        )
+        kept = cache.read(path)
+        if kept is not None:
+            return kept, True
+        made = self.assemble(variant, arch)
+        source = made.source
+        head = [made.usage.entry, source.signature, source.threads, source.shared]
+        kept = "\n".join(map(str, head)).encode() + b"\n\n" + made.cubin
+        cache.write(path, kept)
+        return kept, False
+
+    def assemble(self, variant: tuple[Any, ...], arch: Arch, guard: int = 0) -> Assembly:
         """The cubin of a variant for ``arch`` and the assembler's report; no GPU involved."""
-        (made,) = self.assemble_all(variant, (arch,))
+        (made,) = self.assemble_all(variant, (arch,), guard)
         return made
 
-    def assemble_all(self, variant: tuple[Any, ...], archs: tuple[Arch, ...]) -> list[Assembly]:
-        """:meth:`assemble` for several architectures, translated once."""
+    def assemble_all(
+        self, variant: tuple[Any, ...], archs: tuple[Arch, ...], guard: int = 0
+    ) -> list[Assembly]:
+        """:meth:`assemble` for several architectures, translated once; with a ``guard`` the debug
+        build (:mod:`tilegrad.kernels.cuda.checked`).
+        """
         source = self.factory(*variant)
         ltoir = backend.compile_kernel(
-            source.body, source.signature, source.threads, source.per_sm
+            source.body, source.signature, source.threads, source.per_sm, guard=guard
         )
         return [Assembly(source, arch, *backend.link(ltoir, arch)) for arch in archs]
 
@@ -156,6 +200,12 @@ class KernelFactory:
 
 
 _owners: list[Any] = []
+_loaded: dict[int, tuple[KernelFactory, tuple[Any, ...]]] = {}
+
+
+def kernel_of(function: int) -> tuple[KernelFactory, tuple[Any, ...]]:
+    """The factory and variant behind a function handle of the driver."""
+    return _loaded[function]
 
 
 def _file_name(name: str) -> str:

@@ -9,14 +9,15 @@ shares are added in order, without atomics.
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tilegrad.kernels.cuda.jit import Source, kernel
+from tilegrad.kernels.cuda.jit import KernelFactory, Source, kernel
 from tilegrad.kernels.cuda.ptx import block, multiply_wide, pointer, thread
-from tilegrad.kernels.cuda.strided import magic, spread
+from tilegrad.kernels.cuda.strided import division, is_wide, magic, spread
 from tilegrad.kernels.cuda.tables import Constant
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.window import Table, Triple, Window
@@ -44,9 +45,10 @@ def _numbers(
         for column in table:
             flat += column
         holders.append(len(flat))
-        if inverse:  # windows are in order, so those that hold an input follow each other
+        if inverse:  # windows that can hold an input follow each other, as their ends do
+            firsts = list(itertools.accumulate(reversed(table[0]), min))[::-1]
             flat += [bisect.bisect_right(table[1], i) for i in range(n)]
-            flat += [bisect.bisect_right(table[0], i) for i in range(n)]
+            flat += [bisect.bisect_right(firsts, i) for i in range(n)]
     held = Constant(np.array(flat, np.int64))
     given = [held.address, inputs, outputs, *size, *out, *step, *magic(outputs), *magic(inputs)]
     given += [v for n in (*out[1:], *size[1:]) for v in magic(n)]
@@ -55,20 +57,21 @@ def _numbers(
 
 @inline
 def place(p, sizes, magics, w):  # type: ignore[no-untyped-def]
-    """The three coordinates of position ``p`` in a block of sizes."""
+    """The three coordinates of position ``p`` in a plane of fewer than 2^31."""
     line = multiply_wide(p, w[magics + 2]) >> w[magics + 3]
     plane = multiply_wide(line, w[magics]) >> w[magics + 1]
     return plane, line - plane * w[sizes + 1], p - line * w[sizes + 2]
 
 
 @kernel
-def max_windows(dtype: str, indexed: bool) -> Source:
+def max_windows(dtype: str, indexed: bool, wide: bool) -> Source:
     """The largest element of each window and, if ``indexed``, its place in the plane (int64).
 
     A NaN is the largest; among equals the first is taken, among NaNs the last. Parameters: x, out,
     index, elements of out, then the windows.
     """
     T = np.dtype(dtype).type
+    divide = division(wide)
     lowest = T(-math.inf)
 
     @inline
@@ -76,7 +79,7 @@ def max_windows(dtype: str, indexed: bool) -> Source:
         e = block() * THREADS + thread()
         if e < total:
             t, source = pointer(w[0], np.int64), pointer(x, T)
-            plane = multiply_wide(e, w[12]) >> w[13]
+            plane = divide(e, w[2], w[12], w[13])
             o0, o1, o2 = place(e - plane * w[2], 6, 16, w)
             d0, h0, w0 = t[w[24] + o0], t[w[25] + o1], t[w[26] + o2]
             d1, h1, w1 = t[w[24] + w[6] + o0], t[w[25] + w[7] + o1], t[w[26] + w[8] + o2]
@@ -98,37 +101,39 @@ def max_windows(dtype: str, indexed: bool) -> Source:
 
 
 @kernel
-def take(dtype: str) -> Source:
+def take(dtype: str, wide: bool) -> Source:
     """``out[plane, i] = x[plane, index[plane, i]]``.
 
     Parameters: x, index, out, elements of out, inputs of a plane, its outputs with multiplier and
     shift.
     """
     T = np.dtype(dtype).type
+    divide = division(wide)
 
-    def take_body(x, index, out, total, inputs, m, h):  # type: ignore[no-untyped-def]
+    def take_body(x, index, out, total, inputs, outputs, m, h):  # type: ignore[no-untyped-def]
         e = block() * THREADS + thread()
         if e < total:
-            plane = multiply_wide(e, m) >> h
+            plane = divide(e, outputs, m, h)
             pointer(out, T)[e] = pointer(x, T)[plane * inputs + pointer(index, np.int64)[e]]
 
-    return Source(take_body, "i" * 7, THREADS)
+    return Source(take_body, "i" * 8, THREADS)
 
 
 @kernel
-def put(dtype: str) -> Source:
+def put(dtype: str, wide: bool) -> Source:
     """``x[plane, index[plane, i]] += y[plane, i]`` onto zeros, in the order of ``i``.
 
     Parameters: y, index, x, elements of x, then the windows.
     """
     T = np.dtype(dtype).type
+    divide = division(wide)
 
     @inline
     def gather(y, index, x, total, w):  # type: ignore[no-untyped-def]
         e = block() * THREADS + thread()
         if e < total:
             t, grads, wheres = pointer(w[0], np.int64), pointer(y, T), pointer(index, np.int64)
-            plane = multiply_wide(e, w[14]) >> w[15]
+            plane = divide(e, w[1], w[14], w[15])
             i = e - plane * w[1]
             i0, i1, i2 = place(i, 3, 20, w)
             start = plane * w[2]
@@ -145,19 +150,20 @@ def put(dtype: str) -> Source:
 
 
 @kernel
-def mean_windows(dtype: str) -> Source:
+def mean_windows(dtype: str, wide: bool) -> Source:
     """The sum of each window, row by row, over its divisor.
 
     Parameters: x, y, elements of y, then the windows.
     """
     T = np.dtype(dtype).type
+    divide = division(wide)
 
     @inline
     def average(x, y, total, w):  # type: ignore[no-untyped-def]
         e = block() * THREADS + thread()
         if e < total:
             t, source = pointer(w[0], np.int64), pointer(x, T)
-            plane = multiply_wide(e, w[12]) >> w[13]
+            plane = divide(e, w[2], w[12], w[13])
             o0, o1, o2 = place(e - plane * w[2], 6, 16, w)
             d, h, v = w[24] + o0, w[25] + o1, w[26] + o2
             start = plane * w[1]
@@ -176,19 +182,20 @@ def mean_windows(dtype: str) -> Source:
 
 
 @kernel
-def spread_windows(dtype: str) -> Source:
+def spread_windows(dtype: str, wide: bool) -> Source:
     """The adjoint of :func:`mean_windows`: per input, the shares of the windows that hold it.
 
     Parameters: y, x, elements of x, then the windows.
     """
     T = np.dtype(dtype).type
+    divide = division(wide)
 
     @inline
     def collect(y, x, total, w):  # type: ignore[no-untyped-def]
         e = block() * THREADS + thread()
         if e < total:
             t, grads = pointer(w[0], np.int64), pointer(y, T)
-            plane = multiply_wide(e, w[14]) >> w[15]
+            plane = divide(e, w[1], w[14], w[15])
             i0, i1, i2 = place(e - plane * w[1], 3, 20, w)
             start = plane * w[2]
             d, h, v = w[24] + 2 * w[6], w[25] + 2 * w[7], w[26] + 2 * w[8]
@@ -213,9 +220,9 @@ def max_pool(
     indexed: bool,
 ) -> tuple[Launch, int]:
     """Prepare ``launch(x, out, [index])``; see :func:`tilegrad.kernels.cpu.pool.max_pool`."""
-    function = max_windows.build(dtype, indexed)
     numbers, held = _numbers(size, window.dilation if window else (1, 1, 1), tables, False)
     total = planes * numbers[2]
+    function = max_windows.build(dtype, indexed, is_wide(total))
     tail = (total, *numbers, -(-total // THREADS), 1, 1)
 
     def launch(x: int, out: int, index: int = 0, *, keep: Constant = held) -> None:
@@ -226,8 +233,9 @@ def max_pool(
 
 def pool_take(dtype: str, planes: int, inputs: int, outputs: int) -> tuple[Launch, int]:
     """Prepare ``launch(x, index, out)``: the elements of each plane at ``index``."""
-    function, total = take.build(dtype), planes * outputs
-    tail = (total, inputs, *magic(outputs), -(-total // THREADS), 1, 1)
+    total = planes * outputs
+    function = take.build(dtype, is_wide(total))
+    tail = (total, inputs, outputs, *magic(outputs), -(-total // THREADS), 1, 1)
 
     def launch(x: int, index: int, out: int) -> None:
         function(x, index, out, *tail)
@@ -237,16 +245,16 @@ def pool_take(dtype: str, planes: int, inputs: int, outputs: int) -> tuple[Launc
 
 def pool_put(dtype: str, planes: int, size: Triple, tables: Sequence[Table]) -> tuple[Launch, int]:
     """Prepare ``launch(y, index, x)``; see :func:`tilegrad.kernels.cpu.pool.pool_put`."""
-    return _adjoint(put.build(dtype), planes, size, tables), 0
+    return _adjoint(put, dtype, planes, size, tables), 0
 
 
 def avg_pool(
     dtype: str, planes: int, size: Triple, tables: Sequence[Table], window: Window | None
 ) -> tuple[Launch, int]:
     """Prepare ``launch(x, y)``; see :func:`tilegrad.kernels.cpu.pool.avg_pool`."""
-    function = mean_windows.build(dtype)
     numbers, held = _numbers(size, (1, 1, 1), tables, False)
     total = planes * numbers[2]
+    function = mean_windows.build(dtype, is_wide(total))
     tail = (total, *numbers, -(-total // THREADS), 1, 1)
 
     def launch(x: int, y: int, *, keep: Constant = held) -> None:
@@ -259,12 +267,15 @@ def avg_pool_input(
     dtype: str, planes: int, size: Triple, tables: Sequence[Table]
 ) -> tuple[Launch, int]:
     """Prepare ``launch(y, x)``, the adjoint of :func:`avg_pool`."""
-    return _adjoint(spread_windows.build(dtype), planes, size, tables), 0
+    return _adjoint(spread_windows, dtype, planes, size, tables), 0
 
 
-def _adjoint(function: Launch, planes: int, size: Triple, tables: Sequence[Table]) -> Launch:
+def _adjoint(
+    factory: KernelFactory, dtype: str, planes: int, size: Triple, tables: Sequence[Table]
+) -> Launch:
     numbers, held = _numbers(size, (1, 1, 1), tables, True)
     total = planes * numbers[1]
+    function = factory.build(dtype, is_wide(total))
     tail = (total, *numbers, -(-total // THREADS), 1, 1)
 
     def launch(*addresses: int, keep: Constant = held) -> None:

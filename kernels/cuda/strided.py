@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from tilegrad.kernels.cuda.ptx import multiply_wide
-from tilegrad.kernels.function import DeviceFunction, function_from_source
+from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
 
 NARROW = 1 << 31  # numbers below this are divided by multiplying
 PER_AXIS = 4  # size, multiplier, shift, stride
@@ -87,6 +87,19 @@ def offsets_of(dims: int, count: int, first: int = 0, wide: bool = False) -> Dev
     made = ", ".join(" + ".join(sums) or "0" for sums in terms)
     source = "\n".join(["def offsets(index, t):", *lines, f"    return ({made},)\n"])
     return DeviceFunction(function_from_source(source, "offsets", {}, __name__), source)
+
+
+@lru_cache(maxsize=None)
+def division(wide: bool) -> DeviceFunction:
+    """The device function ``divide(n, divisor, multiplier, shift)`` for n >= 0, with the numbers of
+    :func:`magic`; below 2^31 it multiplies.
+    """
+
+    @inline
+    def divide(n, divisor, multiplier, shift):  # type: ignore[no-untyped-def]
+        return n // divisor if wide else multiply_wide(n, multiplier) >> shift
+
+    return divide
 
 
 def spread(function: DeviceFunction, fixed: int, count: int) -> Callable[..., None]:

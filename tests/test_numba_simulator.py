@@ -1,0 +1,22 @@
+"""The kernels agree with the CPU under numba's own CUDA simulator, too."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_kernels_under_numbas_simulator() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(ROOT / "tests/numba_simulator.py")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".dev"), "NUMBA_ENABLE_CUDASIM": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "agreed" in done.stdout
