@@ -43,7 +43,7 @@ from tilegrad.engine.random import Generator, default_generator
 from tilegrad.kernels.cpu.threads import get_num_threads, set_num_threads
 
 if TYPE_CHECKING:
-    from tilegrad import data, nn, optim
+    from tilegrad import cuda, data, nn, optim
     from tilegrad.data.serialization import load, save
 
 bool = bool_
@@ -55,7 +55,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> object:
     """Load what a first tensor does not need when it is asked for."""
-    if name in ("nn", "optim", "data"):
+    if name in ("nn", "optim", "data", "cuda"):
         return _import_module(f"tilegrad.{name}")
     if name in ("save", "load"):
         return getattr(_import_module("tilegrad.data.serialization"), name)
@@ -71,6 +71,7 @@ __all__ = [
     "Tensor",
     "autograd",
     "bool",
+    "cuda",
     "data",
     "default_generator",
     "device",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from tilegrad.engine import array as arrays, transfer
 from tilegrad.engine.device import Device, device as as_device
 from tilegrad.engine.dtype import DType, dtype as as_dtype
 from tilegrad.engine.transfer import host
+
+if TYPE_CHECKING:
+    from tilegrad.engine.cuda import Stream
 
 
 class Tensor(FamilyMethods):
@@ -257,11 +260,48 @@ class Tensor(FamilyMethods):
             return result.astype(dtype)
         return result.copy() if copy else result
 
-    def __dlpack__(self, **options: Any) -> Any:
-        return self.numpy().__dlpack__(**options)
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        if self.requires_grad:
+            raise BufferError(
+                "__dlpack__: Can't export tensors that require gradient, use tensor.detach()"
+            )
+        here = self.__dlpack_device__()
+        wanted = here if dl_device is None else tuple(dl_device)
+        if wanted not in (here, (1, 0)) or (wanted != here and copy is False):
+            raise BufferError(
+                f"__dlpack__: cannot hand a tensor on {self.device} over to DLPack device {wanted}"
+            )
+        source = self.cpu() if wanted != here else pointwise.clone(self) if copy else self
+        if not source.is_cuda:
+            return source.numpy().__dlpack__(stream=stream if wanted == here else None)
+        from tilegrad.engine import interchange
+
+        return interchange.to_dlpack(source._array, stream)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)
+        return (2, self.device.index or 0) if self.is_cuda else (1, 0)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        if not self.is_cuda:
+            raise AttributeError(
+                f"__cuda_array_interface__: can't get it on non-CUDA tensor; got {self.device}"
+            )
+        if self.requires_grad:
+            raise RuntimeError(
+                "__cuda_array_interface__: can't get it on Tensor that requires grad. If gradients "
+                "aren't required, use tensor.detach() to get Tensor that doesn't require gradient."
+            )
+        from tilegrad.engine import interchange
+
+        return interchange.cuda_interface(self._array)
 
     def __repr__(self) -> str:
         return formatting.tensor_repr(self)
@@ -307,6 +347,7 @@ class Tensor(FamilyMethods):
         page-locked host memory and the GPU is queued, not waited for.
         """
         kind, where = kwargs.get("dtype"), kwargs.get("device")
+        flags = iter(("non_blocking", "copy"))
         for value in args:
             if isinstance(value, Tensor):
                 kind, where = value.dtype, value.device
@@ -315,8 +356,10 @@ class Tensor(FamilyMethods):
             elif isinstance(value, (str, Device)):
                 where = value
             elif isinstance(value, bool):
-                kwargs.setdefault("non_blocking", value)
-            else:
+                kwargs[next(flags)] = value
+            elif isinstance(value, int):
+                where = value
+            elif value is not None:
                 kind = as_dtype(value)
         result = elementwise.to_dtype(self, self.dtype if kind is None else as_dtype(kind))
         if where is not None:
@@ -340,6 +383,19 @@ class Tensor(FamilyMethods):
     def is_pinned(self) -> bool:
         """Whether the memory is page-locked."""
         return transfer.is_pinned(self._array)
+
+    def record_stream(self, stream: Stream) -> None:
+        """Say that ``stream`` uses this tensor too: once nobody holds it, its memory serves others
+        only when the work that the stream has queued by then is done.
+
+        Raises:
+            RuntimeError: the tensor is not on a GPU.
+        """
+        if not self.is_cuda:
+            raise RuntimeError(f"record_stream: needs a CUDA tensor; got one on {self.device}")
+        from tilegrad.engine.device_memory import lend
+
+        lend(self._array.storage, stream.cuda_stream)
 
     @property
     def is_cuda(self) -> bool:

@@ -62,6 +62,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     _add_train(commands)
     _add_predict(commands)
+    _add_inspect(commands)
     info = commands.add_parser("info", help="versions, threads, kernel cache and devices")
     info.set_defaults(run=_info)
     return parser.parse_args(argv)
@@ -108,6 +109,35 @@ def _add_predict(commands: Any) -> None:
     predict.add_argument("image", nargs="+", help="image file of the model's size")
     predict.add_argument("--device", type=_device, default="cpu", help="where to compute")
     predict.set_defaults(run=_predict)
+
+
+def _add_inspect(commands: Any) -> None:
+    shown = commands.add_parser(
+        "inspect",
+        help="show the kernels behind an op, with no GPU",
+        description="Show the kernels that an op launches: Python source, grid, registers, shared "
+        "memory, occupancy, bytes and operations; on request machine code. Nothing runs on a GPU.",
+    )
+    option = shown.add_argument
+    option("op", help="a name of the library: exp, matmul, softmax, conv2d, …")
+    option("--device", choices=("cuda", "cpu"), default="cuda", help="whose kernels (%(default)s)")
+    option("--arch", choices=("sm_75", "sm_80", "sm_90", "sm_100"), default="sm_90",
+           help="architecture of the GPU (%(default)s)")  # fmt: skip
+    option("--shape", nargs="+", default=[], metavar="N,N", help="of each tensor, 64,10:int64 with a "
+           "dtype of its own (1024,1024)")  # fmt: skip
+    option("--dtype", default="float32", help="of the tensors (%(default)s)")
+    option("--arg", action="append", default=[], metavar="NAME=VALUE", help="another argument")
+    option("--backward", action="store_true", help="the backward pass too")
+    option("--ptx", action="store_true", help="print PTX")
+    option("--sass", action="store_true", help="print the GPU's instructions")
+    option("--asm", action="store_true", help="print the CPU's instructions")
+    shown.set_defaults(run=_inspect)
+
+
+def _inspect(arguments: argparse.Namespace) -> None:
+    from tilegrad.cli.inspect import run
+
+    run(arguments)
 
 
 def _train(arguments: argparse.Namespace) -> None:

@@ -135,17 +135,26 @@ _COLLATES: tuple[tuple[Any, Callable[[Sequence[Any]], Any]], ...] = (
 
 def default_convert(data: Any) -> Any:
     """``data`` with tensors in place of the NumPy arrays and scalars in it, at any depth."""
-    if isinstance(data, np.generic):
-        return tensor(np.asarray(data)) if data.dtype in dt.BY_NUMPY else data
-    if isinstance(data, np.ndarray):
-        return as_tensor(data) if data.dtype in dt.BY_NUMPY else data
+    return over_leaves(data, _converted)
+
+
+def _converted(leaf: Any) -> Any:
+    if isinstance(leaf, np.generic):
+        return tensor(np.asarray(leaf)) if leaf.dtype in dt.BY_NUMPY else leaf
+    if isinstance(leaf, np.ndarray):
+        return as_tensor(leaf) if leaf.dtype in dt.BY_NUMPY else leaf
+    return leaf
+
+
+def over_leaves(data: Any, function: Callable[[Any], Any]) -> Any:
+    """``data`` with ``function`` of everything in it that holds nothing further, at any depth."""
     if isinstance(data, (Tensor, str, bytes)):
-        return data
+        return function(data)
     if isinstance(data, Mapping):
-        return _like_mapping(data, {key: default_convert(value) for key, value in data.items()})
+        return _like_mapping(data, {k: over_leaves(v, function) for k, v in data.items()})
     if isinstance(data, tuple):
-        joined = [default_convert(value) for value in data]
+        joined = [over_leaves(value, function) for value in data]
         return type(data)(*joined) if hasattr(data, "_fields") else joined
     if isinstance(data, Sequence):
-        return _like_sequence(data, [default_convert(value) for value in data])
-    return data
+        return _like_sequence(data, [over_leaves(value, function) for value in data])
+    return function(data)

@@ -13,8 +13,10 @@ from typing import Any
 from tilegrad.data.collate import default_collate, default_convert
 from tilegrad.data.dataset import IterableDataset
 from tilegrad.data.fetch import make_fetcher
+from tilegrad.data.pinning import Pinned
 from tilegrad.data.sampler import BatchSampler, RandomSampler, SequentialSampler
 from tilegrad.data.seeding import draw_seed, generators_kept
+from tilegrad.engine import cuda
 
 _NOT_PINNED = (
     "'pin_memory' argument is set as true but no accelerator is found, then device pinned memory "
@@ -41,7 +43,9 @@ class DataLoader:
         batch_sampler: gives lists of indices; replaces the four options above and ``drop_last``.
         num_workers: worker processes; 0 loads in this process.
         collate_fn: makes a batch from a list of samples.
-        pin_memory: page-locked batches; needs CUDA, without it a warning and no effect.
+        pin_memory: batches in page-locked memory, so that ``batch.to("cuda", non_blocking=True)``
+            overlaps with computation. With workers a thread pins the batch after the one in use.
+            Needs a GPU; without one a warning and no effect.
         drop_last: leave out a last batch that is shorter.
         timeout: seconds to wait for a batch of the workers; 0: for ever.
         worker_init_fn: called in each worker with its number, once it is set up.
@@ -93,7 +97,8 @@ class DataLoader:
             collate_fn = default_collate if self._auto_collation else default_convert
         self.collate_fn = collate_fn
         self._pool: Any = None  # the workers kept for the next pass
-        if pin_memory:
+        self._pins = pin_memory and cuda.is_available()
+        if pin_memory and not self._pins:
             warnings.warn(_NOT_PINNED, stacklevel=2)
 
     def _choose_order(
@@ -132,6 +137,10 @@ class DataLoader:
         return self.batch_sampler is not None or (self._streams and self.batch_size is not None)
 
     def __iter__(self) -> Iterator[Any]:
+        batches = self._batches()
+        return Pinned(batches, self.num_workers > 0) if self._pins else batches
+
+    def _batches(self) -> Iterator[Any]:
         if self.num_workers == 0:
             return _InProcess(self)
         from tilegrad.data.background import FromWorkers

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -117,25 +118,28 @@ def synchronize() -> None:
 
 # --------------------------------------------------------------------------------- later checks
 
-_pending: list[Callable[[], None]] = []
+_pending: deque[tuple[int, Callable[[], None]]] = deque()  # with the stream of the work
 _PENDING = 256  # checks that may wait before the host stops to make them
 
 
 def check_later(check: Callable[[], None]) -> None:
-    """Call ``check`` when the host next waits for the device anyway."""
-    _pending.append(check)
+    """Call ``check`` when the host next waits for what the current stream has queued anyway."""
+    _pending.append((_stream_cell.value, check))
     if len(_pending) >= _PENDING or _debugging:
         synchronize()
 
 
-def raise_faults() -> None:
-    """Make the checks that wait; the work they look at must be done."""
-    while _pending:
-        check = _pending.pop(0)
+def raise_faults(stream: int | None = None) -> None:
+    """Make the checks that wait, of work that is done: that of ``stream``, or all of it."""
+    for _ in range(len(_pending)):
+        entry = _pending.popleft()
+        if stream is not None and entry[0] != stream:
+            _pending.append(entry)
+            continue
         try:
-            check()
+            entry[1]()
         except BaseException:
-            _pending.clear()
+            _pending.clear()  # what follows from the first fault is no news
             raise
 
 
@@ -190,7 +194,7 @@ class Stream:
     def synchronize(self) -> None:
         """Wait until all work queued so far is done."""
         driver().synchronize_stream(self.cuda_stream)
-        raise_faults()
+        raise_faults(self.cuda_stream)
 
     def query(self) -> bool:
         """Whether all work queued so far is done."""

@@ -83,5 +83,6 @@ def _cuda(index: int | None) -> Device:
             f"device: a process uses one GPU, here cuda:{current}; got 'cuda:{index}' (call "
             f"tilegrad.cuda.set_device({index}) before the first use, or set CUDA_VISIBLE_DEVICES)"
         )
-    found = _devices.get(f"cuda:{index}")
-    return found or _make("cuda", index, DeviceAllocator(index))
+    found = _devices.get(f"cuda:{index}") or _make("cuda", index, DeviceAllocator(index))
+    _devices["cuda"] = found
+    return found

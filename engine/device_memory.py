@@ -7,7 +7,9 @@ that comes later on that stream at once. Blocks that work on other streams uses 
 
 from __future__ import annotations
 
+import sys
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from tilegrad.engine import cuda
@@ -88,7 +90,9 @@ class DeviceAllocator:
     def _new(self, key: tuple[int, bool]) -> Allocator:
         stream, debugging = key
         exact = debugging or cuda.driver().simulated
-        made = (_ExactAllocator if exact else Allocator)(_Segments(self.device, stream), self.counts)
+        made = (_ExactAllocator if exact else Allocator)(
+            _Segments(self.device, stream), self.counts
+        )
         return self._streams.setdefault(key, made)
 
     def pool_of(self, nbytes: int) -> tuple[int, FreeList]:
@@ -107,7 +111,9 @@ class _Returned(FreeList):
     __slots__ = ("size",)
     size: int
 
-    def append(self, address: int) -> None:
+    def append(self, address: int, leaving: Callable[[], bool] = sys.is_finalizing) -> None:
+        if leaving():  # the modules that this needs are gone
+            return
         self.source.give(address, self.size)
         self.counts.reserved -= self.size
         self.counts.segments -= 1
@@ -158,7 +164,9 @@ class _Lent(FreeList):
         self.counts, self.source = home.counts, home.source
         self.streams: set[int] = set()
 
-    def append(self, address: int) -> None:
+    def append(self, address: int, leaving: Callable[[], bool] = sys.is_finalizing) -> None:
+        if leaving():
+            return
         here, events = cuda.driver(), []
         for stream in self.streams:
             event = here.create_event(False)

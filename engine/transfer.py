@@ -57,7 +57,7 @@ def _copy(target: Array, source: Array, non_blocking: bool) -> None:
         return
     here.synchronize_stream(stream)
     if onto_host:
-        cuda.raise_faults()
+        cuda.raise_faults(stream)
 
 
 def _dense(x: Array) -> bool:
@@ -79,15 +79,8 @@ def when_known(x: Array, check: Callable[[np.ndarray], None]) -> None:
         return
     from tilegrad.engine import cuda
 
-    def later() -> None:
-        made = empty_layout(layout(x.layout.shape, x.layout.dtype, CPU))
-        here = cuda.driver()
-        stream = cuda.current_stream().cuda_stream
-        here.copy(made.address, x.address, x.layout.nbytes, stream)
-        here.synchronize_stream(stream)
-        check(to_numpy(made))
-
-    cuda.check_later(later)
+    made = to_device(contiguous(x), CPU, non_blocking=True)
+    cuda.check_later(lambda: check(to_numpy(made)))
 
 
 # --------------------------------------------------------------------------- page-locked memory

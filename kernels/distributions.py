@@ -15,7 +15,6 @@ from tilegrad.kernels.formulas.transcendental import log
 from tilegrad.kernels.formulas.trigonometric import cos_pi, sin_pi
 from tilegrad.kernels.function import DeviceFunction, inline
 from tilegrad.kernels.philox import above_double, above_single, unit_double, unit_single
-from tilegrad.kernels.rounding import product
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +38,10 @@ def uniform_single(w0, w1, w2, w3, low, high):  # type: ignore[no-untyped-def]
     """[low, high)"""
     span = high - low
     return (
-        product(unit_single(w0), span) + low,
-        product(unit_single(w1), span) + low,
-        product(unit_single(w2), span) + low,
-        product(unit_single(w3), span) + low,
+        unit_single(w0) * span + low,
+        unit_single(w1) * span + low,
+        unit_single(w2) * span + low,
+        unit_single(w3) * span + low,
     )
 
 
@@ -93,7 +92,7 @@ def bernoulli(w0, w1, w2, w3, threshold, _):  # type: ignore[no-untyped-def]
 def uniform_double(w0, w1, w2, w3, low, high):  # type: ignore[no-untyped-def]
     """[low, high)"""
     span = high - low
-    return product(unit_double(w0, w1), span) + low, product(unit_double(w2, w3), span) + low
+    return unit_double(w0, w1) * span + low, unit_double(w2, w3) * span + low
 
 
 @inline

@@ -309,18 +309,22 @@ class Module:
     def to(self: M, *args: Any, **kwargs: Any) -> M:
         """``to(device)``, ``to(dtype)``, ``to(device, dtype)`` or ``to(tensor)``, in place.
 
-        Only floating-point parameters and buffers change their dtype.
+        Only floating-point parameters and buffers change their dtype. ``non_blocking``: see
+        :meth:`Tensor.to`.
 
         Raises:
             TypeError: the dtype is not floating point.
         """
         kind, where = kwargs.get("dtype"), kwargs.get("device")
+        queued = bool(kwargs.get("non_blocking", False))
         for value in args:
             if isinstance(value, Tensor):
                 kind, where = value.dtype, value.device
             elif isinstance(value, DType):
                 kind = value
-            elif isinstance(value, (str, Device)):
+            elif isinstance(value, bool):
+                queued = value
+            elif isinstance(value, (str, int, Device)):
                 where = value
         kind = None if kind is None else as_dtype(kind)
         where = None if where is None else as_device(where)
@@ -330,7 +334,11 @@ class Module:
                 f"dtype={kind}"
             )
         return self._apply(
-            lambda t: t.to(device=where, dtype=kind if t.is_floating_point() else None)
+            lambda t: t.to(
+                device=where,
+                dtype=kind if t.is_floating_point() else None,
+                non_blocking=queued,
+            )
         )
 
     def float(self: M) -> M:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import collections
 import gc
 import os
 import random
@@ -16,6 +17,7 @@ import pytest
 import tilegrad
 from tests import data_sets as sets
 from tilegrad import data
+from tilegrad.data.pinning import pin
 from tilegrad.engine.random import default_generator
 
 
@@ -321,9 +323,55 @@ def test_wrong_options(options, text):
 
 
 def test_pinned_memory_needs_cuda():
-    with pytest.warns(UserWarning, match="no accelerator is found"):
-        loader = data.DataLoader(sets.Noisy(), pin_memory=True)
-    assert len(list(loader)) == 23
+    code = """
+        import warnings
+        from tests import data_sets as sets
+        from tilegrad import data
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            loader = data.DataLoader(sets.Noisy(), pin_memory=True)
+        print(len(list(loader)), "no accelerator is found" in str(told[0].message))
+    """
+    path = os.pathsep.join([os.path.join(os.getcwd(), ".dev"), os.getcwd()])
+    unseen = {"CUDA_VISIBLE_DEVICES": "", "NUMBA_ENABLE_CUDASIM": "0", "PYTHONPATH": path}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True, text=True, check=True, env={**os.environ, **unseen},
+    )  # fmt: skip
+    assert done.stdout.split() == ["23", "True"]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_are_pinned_where_there_is_a_gpu(workers):
+    options = {"batch_size": 4, "shuffle": True, "num_workers": workers}
+    want = batches(sets.Noisy(), passes=2, **options)
+    assert batches(sets.Noisy(), passes=2, pin_memory=True, **options) == want
+    batch = next(iter(data.DataLoader(sets.Noisy(), pin_memory=True, **options)))
+    assert batch["row"].is_pinned() and batch["index"].is_pinned() and len(batch["name"]) == 4
+    assert batch["row"].to("cuda", non_blocking=True).tolist() == batch["row"].tolist()
+
+
+def test_pinning_goes_into_everything():
+    class Own:
+        def pin_memory(self):
+            return "pinned"
+
+    Pair = collections.namedtuple("Pair", "left right")
+    x = tilegrad.ones(2)
+    made = pin({"a": [x, "text"], "b": Pair(x, Own()), "c": (x.cuda(), 3)})
+    assert made["a"][0].is_pinned() and made["a"][1] == "text"
+    assert type(made["b"]) is Pair and made["b"].left.is_pinned() and made["b"].right == "pinned"
+    assert made["c"][0].is_cuda and made["c"][1] == 3
+
+
+def test_errors_come_in_their_turn_when_pinned():
+    loader = iter(data.DataLoader(sets.Keyed("value_error"), num_workers=1, pin_memory=True))
+    seen = [next(loader).item() for _ in range(5)]
+    with pytest.raises(ValueError, match="a bad sample"):
+        next(loader)
+    assert seen + [t.item() for t in loader] == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11]
+    with pytest.raises(StopIteration):
+        next(loader)
 
 
 # -------------------------------------------------------------------------------------- streams

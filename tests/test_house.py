@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("autograd", "cli", "data", "engine", "kernels", "nn", "optim")
+PACKAGES = ("autograd", "cli", "cuda", "data", "engine", "kernels", "nn", "optim")
 SOURCES = sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.py"))
 
 
@@ -41,9 +41,25 @@ def test_every_package_is_listed() -> None:
 
 
 def test_top_level_packages_refuse_another_name() -> None:
+    alone = f"[{str(ROOT)!r}] + [p for p in sys.path if 'site-packages' not in p]"
     for name in PACKAGES:
-        code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\ntry: import {name}\nexcept ImportError as e: print(e)"
+        code = (
+            f"import sys; sys.path[:] = {alone}\n"
+            f"try: import {name}\nexcept ImportError as e: print(e)"
+        )
         assert f"tilegrad.{name}" in run(code)
+
+
+def test_cuda_gives_way_to_nvidias_packages() -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "import cuda.bindings, tilegrad.cuda\n"
+        "print(cuda.bindings.__file__, tilegrad.cuda.__file__, cuda is tilegrad.cuda)"
+    )
+    theirs, ours, same = run(code).split()
+    assert not Path(theirs).is_relative_to(ROOT)
+    assert Path(ours).resolve() == ROOT / "cuda" / "__init__.py"
+    assert same == "False"
 
 
 def test_import_is_light() -> None:

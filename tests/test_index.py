@@ -10,15 +10,16 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 import tilegrad
+from tests.conftest import DEVICES
 from tilegrad.autograd import grad
 from tilegrad.autograd.rules import index as rules
 from tilegrad.autograd.rules.masked import where
 
 
-def both(array: Any) -> tuple[Any, Any]:
-    """The same values for each library, in memory of their own."""
+def both(array: Any, device: str = "cpu") -> tuple[Any, Any]:
+    """The same values for each library, in memory of their own; ours on the device."""
     array = np.asarray(array)
-    return tilegrad.from_numpy(array.copy()), torch.from_numpy(array.copy())
+    return tilegrad.from_numpy(array.copy()).to(device), torch.from_numpy(array.copy())
 
 
 # ------------------------------------------------------------------------------------ random keys
@@ -78,15 +79,20 @@ def _converted(key: tuple[Any, ...], convert: Any) -> tuple[Any, ...]:
     return tuple(convert(k) if isinstance(k, np.ndarray) else k for k in key)
 
 
-def _tensors(array: np.ndarray, key: tuple[Any, ...]) -> tuple[Any, Any, Any, Any]:
-    ours, theirs = tilegrad.from_numpy(array), torch.from_numpy(array)
-    return ours, _converted(key, tilegrad.from_numpy), theirs, _converted(key, torch.from_numpy)
+def _tensors(case: tuple[np.ndarray, tuple[Any, ...]], device: str) -> tuple[Any, Any, Any, Any]:
+    """Ours and theirs; of our index arrays every second stays in host memory."""
+    array, key = case
+    places = iter([device, "cpu"] * len(key))
+    ours, theirs = tilegrad.from_numpy(array).to(device), torch.from_numpy(array)
+    our_key = _converted(key, lambda k: tilegrad.from_numpy(k).to(next(places)))
+    return ours, our_key, theirs, _converted(key, torch.from_numpy)
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @settings(max_examples=250, deadline=None)
 @given(indexed())
-def test_getitem_of_any_key(case: tuple[np.ndarray, tuple[Any, ...]]) -> None:
-    x, key, theirs, their_key = _tensors(*case)
+def test_getitem_of_any_key(device: str, case: tuple[np.ndarray, tuple[Any, ...]]) -> None:
+    x, key, theirs, their_key = _tensors(case, device)
     try:
         want = theirs[their_key]
     except IndexError:
@@ -95,15 +101,20 @@ def test_getitem_of_any_key(case: tuple[np.ndarray, tuple[Any, ...]]) -> None:
         return
     have = x[key]
     assert tuple(have.shape) == tuple(want.shape)
-    assert np.array_equal(have.numpy(), want.numpy())
+    assert np.array_equal(have.cpu().numpy(), want.numpy())
+    if device == "cuda":
+        return
     shares = have.numel() and np.shares_memory(have.numpy(), x.numpy())
     assert bool(shares) == bool(want.numel() and np.shares_memory(want.numpy(), theirs.numpy()))
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @settings(max_examples=250, deadline=None)
 @given(indexed(), st.booleans())
-def test_setitem_of_any_key(case: tuple[np.ndarray, tuple[Any, ...]], number: bool) -> None:
-    x, key, theirs, their_key = _tensors(*case)
+def test_setitem_of_any_key(
+    device: str, case: tuple[np.ndarray, tuple[Any, ...]], number: bool
+) -> None:
+    x, key, theirs, their_key = _tensors(case, device)
     x, theirs = x.clone(), theirs.clone()
     try:
         shape = tuple(theirs[their_key].shape)
@@ -113,7 +124,8 @@ def test_setitem_of_any_key(case: tuple[np.ndarray, tuple[Any, ...]], number: bo
         with pytest.raises(IndexError):
             x[key] = 1
         return
-    x[key] = value if number else tilegrad.from_numpy(value)
+    x[key] = value if number else tilegrad.from_numpy(value).to(device)
+    x = x.cpu()
     repeated = any(isinstance(k, np.ndarray) and k.dtype.kind == "i" for k in case[1])
     if number or not repeated or shape[:-1] in ((), (1,)):
         assert np.array_equal(x.numpy(), theirs.numpy())
@@ -121,10 +133,11 @@ def test_setitem_of_any_key(case: tuple[np.ndarray, tuple[Any, ...]], number: bo
         assert set(np.unique(x.numpy())) <= {*np.unique(case[0]), *np.unique(value)}
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @settings(max_examples=100, deadline=None)
 @given(indexed())
-def test_gradient_of_any_key(case: tuple[np.ndarray, tuple[Any, ...]]) -> None:
-    x, key, theirs, their_key = _tensors(*case)
+def test_gradient_of_any_key(device: str, case: tuple[np.ndarray, tuple[Any, ...]]) -> None:
+    x, key, theirs, their_key = _tensors(case, device)
     x.requires_grad_()
     theirs.requires_grad_()
     try:
@@ -133,9 +146,9 @@ def test_gradient_of_any_key(case: tuple[np.ndarray, tuple[Any, ...]]) -> None:
         return
     have = x[key]
     weights = np.asarray(np.random.default_rng(0).standard_normal(tuple(have.shape)))
-    have.backward(tilegrad.from_numpy(weights))
+    have.backward(tilegrad.from_numpy(weights).to(device))
     want.backward(torch.from_numpy(weights))
-    np.testing.assert_allclose(x.grad.numpy(), theirs.grad.numpy(), atol=1e-12)
+    np.testing.assert_allclose(x.grad.cpu().numpy(), theirs.grad.numpy(), atol=1e-12)
 
 
 # ------------------------------------------------------------------------------------------ errors
@@ -160,13 +173,14 @@ CUBE = np.arange(24.0).reshape(2, 3, 4)
     ],
     ids=str,
 )
-def test_bad_keys(key: Any, error: type[Exception], message: str) -> None:
-    x, _ = both(CUBE)
+def test_bad_keys(key: Any, error: type[Exception], message: str, device: str) -> None:
+    x, _ = both(CUBE, device)
     with pytest.raises(error, match=message):
-        x[key]
-    with pytest.raises(error, match=message):
-        x[key] = 1
-    assert np.array_equal(x.numpy(), CUBE)
+        x[key].cpu()
+    if device == "cpu" or error is not IndexError or "out of bounds" not in message:
+        with pytest.raises(error, match=message):
+            x[key] = 1
+        assert np.array_equal(x.cpu().numpy(), CUBE)
 
 
 def test_indexing_a_number() -> None:
@@ -177,19 +191,21 @@ def test_indexing_a_number() -> None:
     assert x[None].shape == (1,)
 
 
+WRITERS = [
+    lambda x, i, s: x.scatter_(0, i.unsqueeze(1), s),
+    lambda x, i, s: x.scatter_add_(0, i.unsqueeze(1), s),
+    lambda x, i, s: x.index_add_(0, i, s),
+    lambda x, i, s: x.index_copy_(0, i, s),
+]
+READERS = [
+    lambda x, i, s: x.index_select(0, i),
+    lambda x, i, s: x.gather(0, i.unsqueeze(1)),
+    lambda x, i, s: rules.embedding(i, x),
+]
+
+
 @pytest.mark.parametrize("bad", [5, -1])
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda x, i, s: x.index_select(0, i),
-        lambda x, i, s: x.gather(0, i.unsqueeze(1)),
-        lambda x, i, s: x.scatter_(0, i.unsqueeze(1), s),
-        lambda x, i, s: x.scatter_add_(0, i.unsqueeze(1), s),
-        lambda x, i, s: x.index_add_(0, i, s),
-        lambda x, i, s: x.index_copy_(0, i, s),
-        lambda x, i, s: rules.embedding(i, x),
-    ],
-)
+@pytest.mark.parametrize("call", [*READERS, *WRITERS])
 def test_indices_out_of_bounds_write_nothing(call: Any, bad: int) -> None:
     x, _ = both(np.ones((5, 4)))
     index, _ = both([0, bad])
@@ -201,12 +217,77 @@ def test_indices_out_of_bounds_write_nothing(call: Any, bad: int) -> None:
     assert (x.numpy() == 1).all()
 
 
+@pytest.mark.parametrize("count", [2, 40])
+@pytest.mark.parametrize("bad", [5, -1, 2**62, -(2**63)])
+@pytest.mark.parametrize("call", [*READERS, *WRITERS])
+def test_indices_out_of_bounds_are_reported_later(call: Any, bad: int, count: int) -> None:
+    """On the GPU: when the host next waits. Nothing outside is touched, nothing elsewhere."""
+    x, _ = both(np.ones((5, 4)), "cuda")
+    index, _ = both([3] * (count - 1) + [bad], "cuda")
+    source, _ = both(np.full((count, 4), 2.0), "cuda")
+    result = call(x, index, source)
+    message = f"index {bad} is out of bounds for dimension 0 with size 5"
+    with pytest.raises(IndexError, match=message):
+        result.cpu()
+    written = x.cpu().numpy()
+    assert (written[[0, 1, 2, 4]] == 1).all()
+    assert (written[3, 0] != 1) == (call in WRITERS)
+
+
+def test_empty_dimensions_have_no_indices(device: str) -> None:
+    """Known at once: there is nothing to read in the meantime."""
+    x, _ = both(np.zeros((3, 0, 2)), device)
+    index, _ = both([0], device)
+    for call in (
+        lambda: x[:, index],
+        lambda: x[[0], index],
+        lambda: x.index_select(1, index),
+        lambda: x.index_add(1, index, tilegrad.zeros(3, 1, 2, dtype="float64", device=device)),
+    ):
+        with pytest.raises(
+            IndexError, match="index 0 is out of bounds for dimension 1 with size 0"
+        ):
+            call()
+
+
 def test_first_bad_index_is_named(threads: int) -> None:
     index = np.zeros(200_000, np.int64)
     index[[70_001, 150_000]] = 9, -8
     x, _ = both(np.ones(3))
     with pytest.raises(IndexError, match="index 9 is"):
         x[tilegrad.from_numpy(index)]
+
+
+def test_first_bad_index_is_named_on_the_gpu() -> None:
+    """Of several in one chunk, and in several chunks."""
+    index = np.zeros(5000, np.int64)
+    index[[4100, 2300, 2200, 2500]] = 7, 9, 8, -8
+    x, _ = both(np.ones(3), "cuda")
+    made = x[tilegrad.from_numpy(index)]
+    with pytest.raises(IndexError, match="index 8 is"):
+        made.cpu()
+
+
+def test_indices_of_another_device() -> None:
+    """Host indices and host numbers serve a GPU tensor, not the other way round."""
+    x, theirs = both(CUBE, "cuda")
+    mask = CUBE[0, :, 0] > 3
+    for key in ([1, 0], np.array([1, 1]), (slice(None), mask), (Ellipsis, [[0, 3]])):
+        want = torch.from_numpy(CUBE)[
+            tuple(torch.from_numpy(k) if isinstance(k, np.ndarray) else k for k in key)
+            if isinstance(key, tuple)
+            else key
+        ]
+        assert np.array_equal(x[key].cpu().numpy(), want.numpy())
+    x[[0]] = tilegrad.tensor(5.0, dtype="float64")
+    x[tilegrad.tensor([1]), [2]] = 7
+    x.index_put_((tilegrad.tensor([1]),), x[0], accumulate=True)
+    assert x[0].cpu().numpy().tolist() == np.full((3, 4), 5.0).tolist()
+    assert x[1, 2].tolist() == [12] * 4
+    here, _ = both(CUBE)
+    with pytest.raises(RuntimeError, match="either on cpu or on the same device"):
+        here[tilegrad.tensor([0], device="cuda")]
+    del theirs
 
 
 @pytest.mark.parametrize(
@@ -290,7 +371,7 @@ def test_setitem_casts_and_wraps() -> None:
 
 
 @pytest.mark.parametrize("write", ["slice", "index", "pair", "mask", "mask-values", "add"])
-def test_gradient_through_setitem(write: str) -> None:
+def test_gradient_through_setitem(write: str, device: str) -> None:
     """The overwritten part gets no gradient, the values get theirs; twice through views."""
     keys = {
         "slice": (slice(1, None), 2),
@@ -302,7 +383,10 @@ def test_gradient_through_setitem(write: str) -> None:
     }
     shape = {"slice": (1, 4), "index": (4,), "pair": (2, 4), "mask": (), "add": (2, 1)}
     results = []
-    for library, convert in ((tilegrad, tilegrad.from_numpy), (torch, torch.from_numpy)):
+    for library, convert in (
+        (tilegrad, lambda a: tilegrad.from_numpy(a).to(device)),
+        (torch, torch.from_numpy),
+    ):
         x = convert(CUBE.copy()).requires_grad_()
         value = convert(np.asarray(np.full(shape.get(write, (4,)), 3.0))).requires_grad_()
         key = keys[write]
@@ -314,7 +398,7 @@ def test_gradient_through_setitem(write: str) -> None:
             y[key] = value
         y[0, 0] *= 3
         (y * y * y).sum().backward()
-        results.append([y.detach().numpy(), x.grad.numpy(), value.grad.numpy()])
+        results.append([t.detach().cpu().numpy() for t in (y, x.grad, value.grad)])
         del library
     for have, want in zip(*results, strict=True):
         np.testing.assert_allclose(have, want, rtol=1e-12)
@@ -345,24 +429,24 @@ def test_changed_index_is_noticed() -> None:
     "name",
     ["scatter_", "scatter_add_", "scatter_reduce_", "index_add_", "index_copy_", "index_fill_"],
 )
-def test_in_place_forms(name: str) -> None:
+def test_in_place_forms(name: str, device: str) -> None:
     """The in-place form gives the values and the gradients of the other, and counts its write."""
     rng = np.random.default_rng(3)
     rows = name.startswith("index")
-    index, _ = both([4, 0] if rows else [[0, 1, 1], [4, 0, 1]])
-    operands = {"index_fill_": (2.5,)}.get(name, (both(rng.standard_normal((2, 3)))[0],))
+    index, _ = both([4, 0] if rows else [[0, 1, 1], [4, 0, 1]], device)
+    operands = {"index_fill_": (2.5,)}.get(name, (both(rng.standard_normal((2, 3)), device)[0],))
     operands += ("amax",) if name == "scatter_reduce_" else ()
     data = rng.standard_normal((5, 3))
     results = []
     for form in (name, name[:-1]):
-        leaf = both(data)[0].requires_grad_()
+        leaf = both(data, device)[0].requires_grad_()
         x = leaf * 1
         version = x._version
         out = getattr(x, form)(0, index, *operands)
         assert (out is x) == (form == name)
         assert x._version == version + (form == name)
         (out * out).sum().backward()
-        results.append((out.numpy(force=True), leaf.grad.numpy()))
+        results.append((out.numpy(force=True), leaf.grad.cpu().numpy()))
     for have, want in zip(*results, strict=True):
         assert np.array_equal(have, want)
 
@@ -421,17 +505,17 @@ def test_large_operands_in_parallel(threads: int) -> None:
 
 
 @pytest.mark.parametrize("padding, by_frequency", [(None, False), (2, False), (-1, True)])
-def test_embedding(padding: int | None, by_frequency: bool) -> None:
+def test_embedding(padding: int | None, by_frequency: bool, device: str) -> None:
     rng = np.random.default_rng(9)
-    index, their_index = both(rng.integers(0, 7, (3, 5)))
-    weight, theirs = both(rng.standard_normal((7, 4)))
+    index, their_index = both(rng.integers(0, 7, (3, 15)), device)
+    weight, theirs = both(rng.standard_normal((7, 4)), device)
     weight.requires_grad_()
     theirs.requires_grad_()
     options = {"padding_idx": padding, "scale_grad_by_freq": by_frequency}
     have = rules.embedding(index, weight, **options)
     want = torch.nn.functional.embedding(their_index, theirs, **options)
     assert np.array_equal(have.numpy(force=True), want.detach().numpy())
-    g, their_g = both(rng.standard_normal((3, 5, 4)))
+    g, their_g = both(rng.standard_normal((3, 15, 4)), device)
     (ours,) = grad(have, weight, g, create_graph=True)
     (other,) = torch.autograd.grad(want, theirs, their_g)
     np.testing.assert_allclose(ours.numpy(force=True), other.numpy(), rtol=1e-12)
@@ -450,13 +534,13 @@ def test_embedding_is_linear_twice() -> None:
     assert np.allclose(first.numpy(force=True), [[0, 0], [2 * 3 * 4, 2 * 3 * 9], [0, 0]])
 
 
-def test_embedding_max_norm() -> None:
-    index, their_index = both([0, 2, 2])
-    weight, theirs = both(np.arange(12.0).reshape(4, 3))
+def test_embedding_max_norm(device: str) -> None:
+    index, their_index = both([0, 2, 2], device)
+    weight, theirs = both(np.arange(12.0).reshape(4, 3), device)
     have = rules.embedding(index, weight, max_norm=2.0)
     want = torch.nn.functional.embedding(their_index, theirs, max_norm=2.0)
-    np.testing.assert_allclose(have.numpy(), want.numpy(), rtol=1e-6)
-    np.testing.assert_allclose(weight.numpy(), theirs.numpy(), rtol=1e-6)
+    np.testing.assert_allclose(have.cpu().numpy(), want.numpy(), rtol=1e-6)
+    np.testing.assert_allclose(weight.cpu().numpy(), theirs.numpy(), rtol=1e-6)
 
 
 def test_where_with_numbers_only() -> None:
@@ -481,12 +565,12 @@ def test_gradient_through_a_view_made_before_a_write() -> None:
     np.testing.assert_allclose(*results, rtol=1e-12)
 
 
-def test_overlapping_windows_add_up() -> None:
-    x, theirs = both(np.arange(8.0))
+def test_overlapping_windows_add_up(device: str) -> None:
+    x, theirs = both(np.arange(8.0), device)
     x.requires_grad_()
     theirs.requires_grad_()
     for t in (x, theirs):
         (t.as_strided((3, 3), (2, 1), 1) ** 2).sum().backward()
-    np.testing.assert_allclose(x.grad.numpy(), theirs.grad.numpy())
+    np.testing.assert_allclose(x.grad.cpu().numpy(), theirs.grad.numpy())
     leaf = tilegrad.from_numpy(np.arange(8.0)).requires_grad_()
     assert tilegrad.autograd.gradgradcheck(lambda v: v.as_strided((3, 3), (2, 1), 1) ** 2, [leaf])

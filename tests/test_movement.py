@@ -10,17 +10,35 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 import tilegrad
-from tilegrad.engine.array import from_numpy, to_numpy
-from tilegrad.engine.ops.movement import dense
+from tests.conftest import DEVICES
+from tilegrad.engine.array import Array, from_numpy
+from tilegrad.engine.device import device as as_device
+from tilegrad.engine.ops.movement import dense, repeated_indices
+from tilegrad.engine.transfer import host, to_device
 
 DTYPES = ("bool", "int16", "float32", "float64")  # one per element size
+LIMIT = {"cpu": 20_000, "cuda": 1_500}  # elements of random arrays
+
+
+def placed(x: np.ndarray, device: str) -> Array:
+    """``x`` in memory of the device, with the strides it has."""
+    if device == "cpu":
+        return from_numpy(x)
+    whole = x
+    while whole.base is not None:
+        whole = whole.base
+    memory = to_device(from_numpy(whole.ravel(order="K")), as_device(device))
+    start = x.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+    return memory.view(
+        x.shape, tuple(s // x.itemsize for s in x.strides), start // x.itemsize if x.size else 0
+    )
 
 
 @st.composite
-def strided(draw: Any, max_dims: int = 4) -> np.ndarray:
+def strided(draw: Any, max_dims: int = 4, limit: int = LIMIT["cpu"]) -> np.ndarray:
     """An array of up to four dimensions: permuted, with gaps, possibly expanded."""
     shape = draw(st.lists(st.integers(0, 40), min_size=1, max_size=max_dims))
-    while np.prod(shape) > 20_000:
+    while np.prod(shape) > limit:
         shape[int(np.argmax(shape))] //= 3
     base = np.arange(2 * int(np.prod(shape)), dtype=np.int64).reshape(*shape[:-1], 2 * shape[-1])
     view = base[..., ::2] if draw(st.booleans()) else base[..., : shape[-1]]
@@ -34,25 +52,83 @@ def strided(draw: Any, max_dims: int = 4) -> np.ndarray:
     return view
 
 
-@given(strided())
+@pytest.mark.parametrize("device", DEVICES)
+@given(st.data())
 @settings(max_examples=80, deadline=None)
-def test_copies_of_any_strides(x: np.ndarray) -> None:
-    made = to_numpy(dense(from_numpy(x)))
-    assert made.flags.c_contiguous
-    assert np.array_equal(made, x)
+def test_copies_of_any_strides(device: str, data: Any) -> None:
+    x = data.draw(strided(limit=LIMIT[device]))
+    made = dense(placed(x, device))
+    assert made.layout.contiguous
+    assert np.array_equal(host(made), x)
 
 
-@given(strided(3), st.data())
+@pytest.mark.parametrize("device", DEVICES)
+@given(st.data())
 @settings(max_examples=60, deadline=None)
-def test_flip_and_roll(x: np.ndarray, data: Any) -> None:
-    t = tilegrad.from_numpy(x)
+def test_flip_and_roll(device: str, data: Any) -> None:
+    x = data.draw(strided(3, LIMIT[device]))
+    t = tilegrad.autograd.base.wrap(placed(x, device))
     dims = data.draw(st.lists(st.integers(0, x.ndim - 1), unique=True, max_size=x.ndim))
-    assert np.array_equal(t.flip(dims).numpy(), np.flip(x, dims))
+    assert np.array_equal(t.flip(dims).cpu().numpy(), np.flip(x, dims))
     shifts = [data.draw(st.integers(-50, 50)) for _ in dims]
     if dims:
-        assert np.array_equal(t.roll(shifts, dims).numpy(), np.roll(x, shifts, dims))
+        assert np.array_equal(t.roll(shifts, dims).cpu().numpy(), np.roll(x, shifts, dims))
     by = data.draw(st.integers(-1000, 1000))
-    assert np.array_equal(t.roll(by).numpy(), np.roll(x, by))
+    assert np.array_equal(t.roll(by).cpu().numpy(), np.roll(x, by))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("start", [0, 1, 2, 4, 8])
+def test_rows_that_begin_anywhere(device: str, dtype: str, start: int) -> None:
+    """Rows of 16 and 24 elements at any address: the widest words that fit move them."""
+    for columns in (16, 24, 17):
+        x = np.arange(5 * 48).astype(dtype).reshape(5, 48)
+        t = tilegrad.from_numpy(x).to(device)[1:4, start : start + columns]
+        want = x[1:4, start : start + columns]
+        for made, expected in (
+            (tilegrad.cat((t, t), 1), np.concatenate((want, want), 1)),
+            (tilegrad.roll(t, start, 1), np.roll(want, start, 1)),
+            (tilegrad.cat((t[:0], t)), want),
+        ):
+            assert np.array_equal(made.cpu().numpy(), expected)
+
+
+TURNS = {
+    "transpose": lambda t: t.transpose(1, 2),
+    "rotate": lambda t: t.rot90(1, (1, 2)),
+    "rotate-back": lambda t: t.rot90(-1, (1, 2)),
+    "first-last": lambda t: t.permute(2, 1, 0),
+    "gaps": lambda t: t[:, ::2, ::3].transpose(1, 2),
+}
+
+
+@pytest.mark.parametrize("name", TURNS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_transposing_copies(device: str, name: str, dtype: str) -> None:
+    """Tiles that are full, that hang over both edges, and rows walked backwards."""
+    for shape in ((1, 32, 64), (2, 35, 33), (17, 2, 50)):
+        x = (np.arange(np.prod(shape)) % 251).astype(dtype).reshape(shape)
+        ours, theirs = tilegrad.from_numpy(x).to(device), torch.from_numpy(x)
+        made = tilegrad.cat((TURNS[name](ours),) * 2)
+        assert np.array_equal(made.cpu().numpy(), torch.cat((TURNS[name](theirs),) * 2).numpy())
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint8"])
+def test_repeated_indices(device: str, dtype: str, rng: np.random.Generator) -> None:
+    """More counts than one task takes, most of them zero."""
+    counts = np.maximum(rng.integers(-9, 4, 2500 if device == "cuda" else 70_000), 0)
+    counts[-1] = 0
+    ours = placed(counts.astype(dtype), device)
+    expected = np.repeat(np.arange(counts.size), counts)
+    for total in (None, expected.size):
+        assert np.array_equal(host(repeated_indices(ours, total)), expected)
+    with pytest.raises(RuntimeError, match="output_size"):
+        repeated_indices(ours, expected.size + 1)
+    if dtype != "uint8":
+        counts[-2] = -1
+        with pytest.raises(RuntimeError, match="negative"):
+            repeated_indices(placed(counts.astype(dtype), device))
+    assert host(repeated_indices(placed(np.zeros(0, dtype), device))).shape == (0,)
 
 
 @given(st.data())

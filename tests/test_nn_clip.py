@@ -12,16 +12,21 @@ import torch
 import tilegrad
 from tilegrad import nn
 
-SHAPES = ((3, 5), (7,), (), (0,), (130, 131), (40_000,))
+SHAPES = {
+    "cpu": ((3, 5), (7,), (), (0,), (130, 131), (40_000,)),
+    "cuda": ((3, 5), (7,), (), (0,), (2048 + 131,)),
+}
 
 
-def _with_grads(rng: np.random.Generator, dtype: str) -> tuple[list[Any], list[Any]]:
+def _with_grads(
+    rng: np.random.Generator, dtype: str, device: str = "cpu"
+) -> tuple[list[Any], list[Any]]:
     ours, theirs = [], []
-    for shape in SHAPES:
+    for shape in SHAPES[device]:
         grad = np.asarray(rng.standard_normal(shape).astype(dtype))
-        x = tilegrad.from_numpy(np.zeros_like(grad)).requires_grad_()
+        x = tilegrad.from_numpy(np.zeros_like(grad)).to(device).requires_grad_()
         y = torch.from_numpy(np.zeros_like(grad)).requires_grad_()
-        x.grad, y.grad = tilegrad.from_numpy(grad.copy()), torch.from_numpy(grad.copy())
+        x.grad, y.grad = tilegrad.from_numpy(grad.copy()).to(device), torch.from_numpy(grad.copy())
         ours.append(x), theirs.append(y)
     ours.append(tilegrad.ones(2).requires_grad_())  # without a gradient
     return ours, theirs
@@ -41,6 +46,22 @@ def test_norm(
     np.testing.assert_allclose(have.item(), want.item(), rtol=rtol)
     for x, y in zip(ours, theirs, strict=False):
         np.testing.assert_allclose(x.grad.numpy(), y.grad.numpy(), rtol=rtol)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("limit", [0.5, 1e9])
+def test_norm_on_the_gpu(limit: float, dtype: str, rng: np.random.Generator) -> None:
+    ours, theirs = _with_grads(rng, dtype, "cuda")
+    ours[1].grad = tilegrad.cat([ours[2].grad.view(1), ours[1].grad])[1:]  # misaligned
+    have = nn.utils.clip_grad_norm_(ours, limit)
+    want = torch.nn.utils.clip_grad_norm_(theirs, limit)
+    rtol = 1e-5 if dtype == "float32" else 1e-12
+    assert have.is_cuda and have.item() == pytest.approx(want.item(), rel=rtol)
+    for x, y in zip(ours, theirs, strict=False):
+        np.testing.assert_allclose(x.grad.cpu().numpy(), y.grad.numpy(), rtol=rtol)
+    nn.utils.clip_grads_with_norm_(ours, 1.0, tilegrad.tensor(4.0, dtype=ours[0].dtype))
+    for x, y in zip(ours, theirs, strict=False):
+        np.testing.assert_allclose(x.grad.cpu().numpy(), y.grad.numpy() / (4 + 1e-6), rtol=rtol)
 
 
 def test_norm_does_not_depend_on_threads(rng: np.random.Generator) -> None:

@@ -22,9 +22,10 @@ def rms(x: np.ndarray) -> float:
 @pytest.mark.parametrize("shift", [0, 1000])
 @pytest.mark.parametrize("name", ["layer_norm", "group_norm", "batch_norm", "instance_norm"])
 def test_errors_are_no_larger_than_pytorchs(
-    name: str, shift: float, rng: np.random.Generator
+    name: str, shift: float, device: str, rng: np.random.Generator
 ) -> None:
-    x = (rng.standard_normal((8, 12, 19, 23)) + shift).astype("float32")
+    shape = (8, 12, 19, 23) if device == "cpu" else (2, 6, 19, 23)
+    x = (rng.standard_normal(shape) + shift).astype("float32")
     args: tuple[Any, ...] = {
         "layer_norm": ((19, 23),),
         "group_norm": (3,),
@@ -32,7 +33,7 @@ def test_errors_are_no_larger_than_pytorchs(
         "instance_norm": (),
     }[name]
     exact = getattr(TF, name)(torch.from_numpy(x).double(), *args).numpy()
-    ours = rms(getattr(F, name)(tilegrad.from_numpy(x), *args).numpy() - exact)
+    ours = rms(getattr(F, name)(tilegrad.from_numpy(x).to(device), *args).cpu().numpy() - exact)
     theirs = rms(getattr(TF, name)(torch.from_numpy(x), *args).numpy() - exact)
     assert ours <= 1.1 * theirs  # both are mostly the last rounding
 
@@ -58,6 +59,77 @@ def test_threads_do_not_change_a_bit(rng: np.random.Generator) -> None:
     assert results[0] == results[1]
 
 
+def _compare(call: Any, arrays: list[np.ndarray], device: str) -> list[bytes]:
+    """Values and gradients against PyTorch's, in float64; twice, to the same bits."""
+    theirs = [torch.from_numpy(a.copy()).requires_grad_() for a in arrays]
+    want = call(TF, *theirs)
+    seed = np.random.default_rng(0).standard_normal(tuple(want.shape))
+    want.backward(torch.from_numpy(seed))
+    values = [want.detach().numpy(), *(t.grad.numpy() for t in theirs)]
+    for _ in range(2):
+        ours = [tilegrad.from_numpy(a.copy()).to(device).requires_grad_() for a in arrays]
+        have = call(F, *ours)
+        have.backward(tilegrad.from_numpy(seed).to(device))
+        made = [a.cpu().numpy() for a in (have.detach(), *(t.grad for t in ours))]
+        for a, b in zip(made, values, strict=True):
+            np.testing.assert_allclose(a, b, 1e-9, 1e-9 * np.abs(b).max())
+    return [a.tobytes() for a in made]
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+@pytest.mark.parametrize("rows, n", [(9, 6), (70, 16), (3, 130), (2, 1030), (1, 4100), (1, 4099)])
+def test_rows_of_any_length_at_any_address(
+    rows: int, n: int, offset: int, device: str, rng: np.random.Generator
+) -> None:
+    if offset and n > 200:
+        n, rows = n + 3, 1  # another length instead
+    arrays = [rng.standard_normal(rows * n + offset), *(rng.uniform(0.5, 2, n) for _ in "wb")]
+
+    def layer(f: Any, x: Any, w: Any, b: Any) -> Any:
+        return f.layer_norm(x[offset:].view(rows, n), (n,), w, b)
+
+    def root(f: Any, x: Any, w: Any, b: Any) -> Any:
+        return f.rms_norm(x[offset:].view(rows, n), (n,), w) + b
+
+    _compare(layer, arrays, device)
+    _compare(root, arrays, device)
+
+
+@pytest.mark.parametrize(
+    "shape, groups",
+    [((3, 4), 2), ((2, 6, 70), 3), ((1, 6, 700), 1), ((1, 2, 2050), 1), ((2, 1, 4101), 1)],
+)
+def test_groups_of_any_length(
+    shape: tuple[int, ...], groups: int, device: str, rng: np.random.Generator
+) -> None:
+    arrays = [rng.standard_normal(shape), *(rng.uniform(0.5, 2, shape[1]) for _ in "wb")]
+    _compare(lambda f, x, w, b: f.group_norm(x, groups, w, b), arrays, device)
+
+
+@pytest.mark.parametrize(
+    "shape", [(5, 3), (40, 9), (132, 3), (2, 3, 5), (3, 2, 36), (2, 2, 2054), (4, 1, 1027)]
+)
+@pytest.mark.parametrize("training", [True, False])
+def test_channels_of_any_length(
+    shape: tuple[int, ...], training: bool, device: str, rng: np.random.Generator
+) -> None:
+    mean, var = rng.standard_normal(shape[1]), rng.uniform(0.5, 2, shape[1])
+    left: list[Any] = []
+
+    def call(f: Any, x: Any, w: Any, b: Any) -> Any:
+        make = torch.from_numpy if f is TF else lambda a: tilegrad.from_numpy(a).to(device)
+        left[:] = [*left[-2:], make(mean.copy()), make(var.copy())]
+        return f.batch_norm(x, left[-2], left[-1], w, b, training)
+
+    arrays = [rng.standard_normal(shape), *(rng.uniform(0.5, 2, shape[1]) for _ in "wb")]
+    _compare(call, arrays, device)
+    _compare(lambda f, x, w, b: call(f, x, None, None) * w.sum() * b.sum(), arrays, device)
+    theirs = [torch.from_numpy(a.copy()) for a in (mean, var)]
+    TF.batch_norm(torch.from_numpy(arrays[0]), *theirs, training=training)
+    for have, want in zip(left[-2:], theirs, strict=True):
+        np.testing.assert_allclose(have.cpu().numpy(), want.numpy(), 1e-10)
+
+
 def test_running_statistics_are_written_in_place(rng: np.random.Generator) -> None:
     x = rng.standard_normal((5, 3, 7)).astype("float32")
     mean, var = tilegrad.zeros(3), tilegrad.ones(3)
@@ -71,9 +143,9 @@ def test_running_statistics_are_written_in_place(rng: np.random.Generator) -> No
     np.testing.assert_allclose(var.numpy(), var2.numpy(), rtol=1e-5)
 
 
-def test_evaluation_leaves_them_and_remembers_what_it_used() -> None:
-    x = tilegrad.ones(2, 3, requires_grad=True)
-    mean, var = tilegrad.zeros(3), tilegrad.full((3,), 4.0)
+def test_evaluation_leaves_them_and_remembers_what_it_used(device: str) -> None:
+    x = tilegrad.ones(2, 3, requires_grad=True, device=device)
+    mean, var = tilegrad.zeros(3, device=device), tilegrad.full((3,), 4.0, device=device)
     version = mean._version
     y = F.batch_norm(x, mean, var, eps=0.0)
     var.fill_(1.0)

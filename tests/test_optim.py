@@ -12,8 +12,9 @@ import pytest
 import torch
 
 import tilegrad
-from tilegrad import optim
+from tilegrad import cuda, optim
 from tilegrad.kernels.cpu.optim import CHUNK, cut
+from tilegrad.kernels.cuda import driver, tables
 from tilegrad.kernels.updates import UPDATES
 
 OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
@@ -38,13 +39,23 @@ OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
     ("RAdam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
 ]
 _IDS = ["-".join([n, *(f"{k}={v}" for k, v in how.items())]) for n, how in OPTIMIZERS]
-SHAPES = ((3, 5), (7,), (), (0,), (130, 131))
+SHAPES = {
+    "cpu": ((3, 5), (7,), (), (0,), (130, 131)),
+    "cuda": ((3, 5), (7,), (), (0,), (tables.CHUNK + 33,)),
+}
 
 
-def _steps(count: int, dtype: str, name: str, how: dict[str, Any], rng: np.random.Generator) -> Any:
+def _steps(
+    count: int,
+    dtype: str,
+    name: str,
+    how: dict[str, Any],
+    rng: np.random.Generator,
+    device: str = "cpu",
+) -> Any:
     """Both libraries' parameters and optimizers after ``count`` steps on the same gradients."""
-    start = [np.asarray(rng.standard_normal(s).astype(dtype)) for s in SHAPES]
-    ours = [tilegrad.from_numpy(a.copy()).requires_grad_() for a in start]
+    start = [np.asarray(rng.standard_normal(s).astype(dtype)) for s in SHAPES[device]]
+    ours = [tilegrad.from_numpy(a.copy()).to(device).requires_grad_() for a in start]
     theirs = [torch.from_numpy(a.copy()).requires_grad_() for a in start]
     mine = getattr(optim, name)(ours, **how)
     other = getattr(torch.optim, name)(theirs, **how)
@@ -56,7 +67,8 @@ def _more(count: int, dtype: str, mine: Any, other: Any, rng: np.random.Generato
     for _ in range(count):
         for x, y in zip(mine[0], other[0], strict=True):
             grad = np.asarray(rng.standard_normal(tuple(x.shape)).astype(dtype))
-            x.grad, y.grad = tilegrad.from_numpy(grad.copy()), torch.from_numpy(grad.copy())
+            x.grad = tilegrad.from_numpy(grad.copy()).to(x.device)
+            y.grad = torch.from_numpy(grad.copy())
         mine[1].step()
         other[1].step()
 
@@ -66,31 +78,35 @@ def _same(mine: Any, other: Any, dtype: str) -> None:
     for x, y in zip(mine[0], other[0], strict=True):
         # products and sums rounded once (fma) here, twice there: a few units over 20 steps
         np.testing.assert_allclose(
-            x.detach().numpy(), y.detach().numpy(), rtol=40 * unit, atol=40 * unit
+            x.detach().cpu().numpy(), y.detach().numpy(), rtol=40 * unit, atol=40 * unit
         )
     have, want = mine[1].state_dict()["state"], other[1].state_dict()["state"]
     assert {k: set(v) for k, v in have.items()} == {k: set(v) for k, v in want.items()}
     for index, entries in have.items():
         for name, value in entries.items():
             np.testing.assert_allclose(
-                value.numpy(), want[index][name].numpy(), rtol=60 * unit, atol=60 * unit
+                value.cpu().numpy(), want[index][name].numpy(), rtol=60 * unit, atol=60 * unit
             )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("name", "how"), OPTIMIZERS, ids=_IDS)
-def test_twenty_steps(name: str, how: dict[str, Any], dtype: str, rng: np.random.Generator) -> None:
-    mine, other = _steps(20, dtype, name, how, rng)
+def test_twenty_steps(
+    name: str, how: dict[str, Any], dtype: str, device: str, rng: np.random.Generator
+) -> None:
+    count = 20 if device == "cpu" else 6  # RAdam's first five steps are plain
+    mine, other = _steps(count, dtype, name, how, rng, device)
     _same(mine, other, dtype)
 
 
 # without NAdam, whose mu_product PyTorch widens to float64 when it is loaded
 @pytest.mark.parametrize(("name", "how"), OPTIMIZERS[1:16:3], ids=_IDS[1:16:3])
 def test_goes_on_from_a_state_dict(
-    name: str, how: dict[str, Any], rng: np.random.Generator
+    name: str, how: dict[str, Any], device: str, rng: np.random.Generator
 ) -> None:
     """A new optimizer with the state of the old one, or with that of PyTorch's."""
-    mine, other = _steps(5, "float64", name, how, rng)
+    count = 5 if device == "cpu" else 2
+    mine, other = _steps(count, "float64", name, how, rng, device)
     theirs = other[1].state_dict()
     imported = {
         k: {n: tilegrad.from_numpy(np.array(v.numpy())) for n, v in entries.items()}
@@ -103,7 +119,7 @@ def test_goes_on_from_a_state_dict(
         leaves = [q.detach().clone().requires_grad_() for q in other[0]]
         reference = getattr(torch.optim, name)(leaves, **how)
         reference.load_state_dict(copy.deepcopy(theirs))  # it would share the tensors
-        _more(5, "float64", (twins, copied), (leaves, reference), rng)
+        _more(count, "float64", (twins, copied), (leaves, reference), rng)
         _same((twins, copied), (leaves, reference), "float64")
 
 
@@ -139,6 +155,51 @@ def test_cut_covers_every_element_once(sizes: tuple[int, ...]) -> None:
     assert starts[0] == 0 and starts[-1] == len(spans)
     work = [sum(spans[a:b, 2]) for a, b in pairwise(starts)]
     assert max(work, default=0) <= max(CHUNK, -(-sum(sizes) // 64) + 16)
+
+
+@pytest.mark.parametrize("sizes", [(), (0, 0), (1,), (2048,), (2049, 0, 7), (10**8, 3)])
+def test_cuda_chunks_cover_every_element_once(sizes: tuple[int, ...]) -> None:
+    spans = tables.cut(sizes)
+    seen: dict[int, int] = dict.fromkeys(range(len(sizes)), 0)
+    for row, begin, count in spans.tolist():
+        assert begin == seen[row] and count > 0 and begin % tables.CHUNK == 0
+        seen[row] += count
+    assert seen == dict(enumerate(sizes))
+    assert len(spans) <= tables.BLOCKS + len(sizes)
+
+
+def test_tables_are_copied_when_they_are_new(monkeypatch: Any) -> None:
+    there, copies = driver.get(), []
+    if not there.simulated:
+        pytest.skip("counts copies of the simulated device")
+    copy_there = there.copy
+
+    def counted(*args: int) -> None:
+        copies.append(args)
+        copy_there(*args)
+
+    x = tilegrad.ones(3, device="cuda").requires_grad_()
+    optimizer = optim.SGD([x], 1.0)
+    grads = [tilegrad.full((3,), float(k), device="cuda") for k in range(tables.KEPT + 1)]
+
+    def copies_of_step(grad: Any) -> int:
+        x.grad = grad
+        before = len(copies)
+        optimizer.step()
+        return len(copies) - before
+
+    copies_of_step(grads[0])
+    monkeypatch.setattr(there, "copy", counted)
+    assert [copies_of_step(grads[0]) for _ in range(3)] == [0, 0, 0]
+    first = [copies_of_step(g) for g in grads[1:]]
+    assert min(first) == 1 and max(first) <= 2  # the chunks go along once in a block of memory
+    assert [copies_of_step(g) for g in grads[1:]] == [0] * tables.KEPT
+    assert copies_of_step(grads[0]) == 1
+    with cuda.Stream():
+        assert copies_of_step(grads[0]) == 2  # a stream has tables of its own
+    monkeypatch.undo()
+    total = 2 * sum(range(tables.KEPT + 1))
+    assert x.tolist() == [1.0 - total] * 3
 
 
 def test_rules_name_what_they_keep() -> None:

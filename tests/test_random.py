@@ -10,9 +10,10 @@ from scipy import stats
 
 import tilegrad
 from tilegrad.engine import dtype as dt
-from tilegrad.engine.device import CPU
+from tilegrad.engine.device import device as as_device
 from tilegrad.engine.ops import random as ops
 from tilegrad.engine.random import Generator
+from tilegrad.engine.transfer import host
 from tilegrad.kernels.philox import philox, philox_rounds
 
 COUNT = 200_000
@@ -40,16 +41,16 @@ def test_published_vectors(counter: str, key: str, expected: str) -> None:
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32 + 5, 2**64 - 1])
 @pytest.mark.parametrize("offset", [0, 7, 2**32 - 1])
-def test_mapping_from_place_to_words(seed: int, offset: int) -> None:
+def test_mapping_from_place_to_words(seed: int, offset: int, device: str) -> None:
     """Compiled draws are the documented words of the documented blocks."""
     generator = Generator().manual_seed(seed)
     generator.reserve(offset)
-    drawn = ops.draw("bits", (5,), dt.int64, CPU, (0, 0), generator)
+    drawn = ops.draw("bits", (5,), dt.int64, as_device(device), (0, 0), generator)
     expected = []
     for block in range(offset, offset + 3):
         w = philox(W(block), W(seed))
         expected += [w[1] << W(32) | w[0], w[3] << W(32) | w[2]]
-    got = tilegrad.autograd.base.wrap(drawn).numpy().view(np.uint64)
+    got = host(drawn).view(np.uint64)
     assert got.tolist() == [int(v) for v in expected[:5]]
 
 
@@ -63,17 +64,29 @@ def test_single_words() -> None:
 
 
 DRAWS = {
-    "rand": lambda n: tilegrad.rand(n),
-    "rand64": lambda n: tilegrad.rand(n, dtype=tilegrad.float64),
-    "randn": lambda n: tilegrad.randn(n),
-    "randn64": lambda n: tilegrad.randn(n, dtype=tilegrad.float64),
-    "exponential": lambda n: tilegrad.empty(n).exponential_(2.0),
-    "randint": lambda n: tilegrad.randint(-3, 12, (n,)),
-    "randperm": lambda n: tilegrad.randperm(n),
-    "bernoulli": lambda n: tilegrad.empty(n).bernoulli_(0.3),
-    "bernoulli_of": lambda n: tilegrad.bernoulli(tilegrad.full((n,), 0.3)),
-    "dropout": lambda n: tilegrad.dropout(tilegrad.ones(n), 0.3, True),
+    "rand": lambda n, on: tilegrad.rand(n, device=on),
+    "rand64": lambda n, on: tilegrad.rand(n, dtype=tilegrad.float64, device=on),
+    "uniform": lambda n, on: tilegrad.empty(n, device=on).uniform_(-0.7, 1.9),
+    "uniform64": lambda n, on: tilegrad.empty(n, dtype="float64", device=on).uniform_(-0.7, 1.9),
+    "randn": lambda n, on: tilegrad.randn(n, device=on),
+    "randn64": lambda n, on: tilegrad.randn(n, dtype=tilegrad.float64, device=on),
+    "exponential": lambda n, on: tilegrad.empty(n, device=on).exponential_(2.0),
+    "exponential64": lambda n, on: tilegrad.empty(n, dtype="float64", device=on).exponential_(2.0),
+    "randint": lambda n, on: tilegrad.randint(-3, 12, (n,), device=on),
+    "randint-uint8": lambda n, on: tilegrad.randint(3, 256, (n,), dtype="uint8", device=on),
+    "randint-float": lambda n, on: tilegrad.randint(-3, 2**60, (n,), dtype="float32", device=on),
+    "random": lambda n, on: tilegrad.empty(n, dtype="int64", device=on).random_(),
+    "randperm": lambda n, on: tilegrad.randperm(n, device=on),
+    "bernoulli": lambda n, on: tilegrad.empty(n, device=on).bernoulli_(0.3),
+    "bernoulli64": lambda n, on: tilegrad.empty(n, dtype="float64", device=on).bernoulli_(0.3),
+    "bernoulli-bool": lambda n, on: tilegrad.empty(n, dtype="bool", device=on).bernoulli_(0.3),
+    "bernoulli_of": lambda n, on: tilegrad.bernoulli(tilegrad.full((n,), 0.3, device=on)),
+    "dropout": lambda n, on: tilegrad.dropout(tilegrad.arange(1.0, n + 1, device=on), 0.3, True),
+    "dropout64": lambda n, on: tilegrad.dropout(
+        tilegrad.arange(1.0, n + 1, device=on, dtype="float64"), 0.3, True
+    ),
 }
+LOGARITHMS = {"randn": 2e-6, "randn64": 1e-14, "exponential": 2e-6, "exponential64": 1e-14}
 
 
 @pytest.mark.parametrize("name", DRAWS)
@@ -84,19 +97,47 @@ def test_threads_do_not_matter(name: str) -> None:
     for threads in (1, 2):
         tilegrad.set_num_threads(threads)
         tilegrad.manual_seed(11)
-        results.append([DRAWS[name](n).numpy() for n in (50_003, 7)])
+        results.append([DRAWS[name](n, "cpu").numpy() for n in (50_003, 7)])
     tilegrad.set_num_threads(before)
     for one, two in zip(*results, strict=True):
         assert one.tobytes() == two.tobytes()
 
 
+@pytest.mark.parametrize("seed", [5, -3])
+@pytest.mark.parametrize("name", DRAWS)
+def test_devices_do_not_matter(name: str, seed: int) -> None:
+    """The GPU draws the CPU's bits, but for the last ones where a logarithm is taken."""
+    results = []
+    for device in ("cpu", "cuda"):
+        tilegrad.manual_seed(seed)
+        results.append([DRAWS[name](n, device) for n in (0, 1, 2, 3, 4, 5, 2101)])
+        assert results[-1][0].device.type == device
+    for ours, theirs in zip(*results, strict=True):
+        one, two = ours.numpy(), theirs.cpu().numpy()
+        assert one.dtype == two.dtype
+        if name in LOGARITHMS:
+            np.testing.assert_allclose(one, two, rtol=LOGARITHMS[name], atol=LOGARITHMS[name])
+        else:
+            assert one.tobytes() == two.tobytes()
+
+
 @pytest.mark.parametrize("name", [n for n in DRAWS if n != "randperm"])
-def test_prefix(name: str) -> None:
+def test_prefix(name: str, device: str) -> None:
     """Element i does not depend on how many elements are drawn."""
     tilegrad.manual_seed(5)
-    long = DRAWS[name](1001).numpy()
+    long = DRAWS[name](1001, device).cpu().numpy()
     tilegrad.manual_seed(5)
-    assert np.array_equal(long[:13], DRAWS[name](13).numpy())
+    assert np.array_equal(long[:13], DRAWS[name](13, device).cpu().numpy())
+
+
+def test_dropout_of_a_view(device: str) -> None:
+    """Operands that begin between two vectors, with rows that are not whole ones."""
+    x = tilegrad.arange(60.0, device=device)[1:58]
+    tilegrad.manual_seed(4)
+    made = tilegrad.dropout(x, 0.5, True).cpu().numpy()
+    tilegrad.manual_seed(4)
+    kept = tilegrad.dropout(tilegrad.ones(57), 0.5, True).numpy()
+    assert np.array_equal(made, kept * np.arange(1, 58, dtype=np.float32))
 
 
 FLOATS = [
@@ -175,11 +216,14 @@ def test_bernoulli() -> None:
     assert means[3] == 1
     np.testing.assert_allclose(means, [0, 0.25, 0.9, 1], atol=0.01)
     assert abs(tilegrad.empty(COUNT).bernoulli_(0.1).mean().item() - 0.1) < 0.005
-    for bad in (-0.1, 1.1, float("nan")):
-        with pytest.raises(RuntimeError, match="bernoulli"):
-            tilegrad.bernoulli(tilegrad.tensor([0.5, bad]))
-        with pytest.raises(RuntimeError, match="bernoulli"):
-            tilegrad.empty(2).bernoulli_(bad)
+
+
+@pytest.mark.parametrize("bad", [-0.1, 1.1, float("nan")])
+def test_bernoulli_refuses(bad: float, device: str) -> None:
+    with pytest.raises(RuntimeError, match="bernoulli: expects"):
+        tilegrad.bernoulli(tilegrad.tensor([0.5, bad], device=device)).cpu()
+    with pytest.raises(RuntimeError, match="bernoulli_: expects"):
+        tilegrad.empty(2, device=device).bernoulli_(bad)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 17, 1000])
@@ -209,6 +253,19 @@ def test_multinomial_with_replacement() -> None:
     assert counts[1] == 0
     assert stats.chisquare(counts[[0, 2, 3]], 40_000 * np.array([1, 3, 4]) / 8).pvalue > 1e-3
     assert (drawn[1] == 2).all()
+
+
+@pytest.mark.parametrize("replacement", [True, False])
+def test_multinomial_on_devices(replacement: bool) -> None:
+    """The same seed draws the same indices on the GPU."""
+    drawn = []
+    for device in ("cpu", "cuda"):
+        tilegrad.manual_seed(17)
+        weights = tilegrad.tensor([[1.0, 5.0, 3.0, 4.0], [1.0, 2.0, 2.0, 9.0]], device=device)
+        made = tilegrad.multinomial(weights, 4, replacement)
+        assert made.device.type == device
+        drawn.append(made.tolist())
+    assert drawn[0] == drawn[1]
 
 
 def test_multinomial_without_replacement() -> None:
@@ -243,6 +300,14 @@ def test_multinomial_refuses(
 ) -> None:
     with pytest.raises(RuntimeError, match=words):
         tilegrad.multinomial(tilegrad.tensor(weights), count, replacement)
+
+
+def test_normal_with_numbers_and_tensors(device: str) -> None:
+    std = tilegrad.tensor([1.0, 0.0, 2.0], device=device)
+    drawn = tilegrad.normal(3.0, std)
+    assert drawn.device.type == device
+    assert drawn[1].item() == 3
+    assert tilegrad.normal(std, 0.0).tolist() == [1, 0, 2]
 
 
 def test_normal_of_tensors() -> None:

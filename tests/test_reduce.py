@@ -10,6 +10,8 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 import tilegrad
+from tilegrad.engine.ops.reduce import _locate
+from tilegrad.kernels.cuda import locate
 
 
 def both(array: np.ndarray) -> tuple[Any, Any]:
@@ -80,22 +82,35 @@ def test_threads_do_not_change_a_bit(name: str, rng: np.random.Generator) -> Non
 
 @pytest.mark.parametrize("name", ["max", "min", "amax", "amin", "argmax", "argmin"])
 @pytest.mark.parametrize("dim", [0, 1])
-def test_nan_comes_before_all_else(name: str, dim: int) -> None:
+def test_nan_comes_before_all_else(name: str, dim: int, device: str) -> None:
     x = np.zeros((67, 70), "float32")
     x[40, 3] = x[50, 3] = x[3, 66] = np.nan
     x[5, 5] = np.inf
     ours, theirs = both(x)
-    have, want = getattr(ours, name)(dim), getattr(theirs, name)(dim)
+    have, want = getattr(ours.to(device), name)(dim), getattr(theirs, name)(dim)
     for a, b in zip(*(r if isinstance(r, tuple) else (r,) for r in (have, want)), strict=True):
-        np.testing.assert_array_equal(a.numpy(), b.numpy())
+        np.testing.assert_array_equal(a.cpu().numpy(), b.numpy())
 
 
-def test_first_of_equals_anywhere_in_a_long_row() -> None:
+def test_first_of_equals_anywhere_in_a_long_row(device: str) -> None:
     for place in (0, 1, 63, 64, 65, 127, 129, 199):
         x = np.zeros(200, "float32")
         x[place:] = 1
-        assert tilegrad.from_numpy(x).argmax().item() == place
-        assert tilegrad.from_numpy(-x).min(0).indices.item() == place
+        assert tilegrad.from_numpy(x).to(device).argmax().item() == place
+        assert tilegrad.from_numpy(-x).to(device).min(0).indices.item() == place
+
+
+@pytest.mark.parametrize("shape, dim", [((1301,), 0), ((3, 402), 1), ((90, 9), 0)])
+def test_first_of_equals_where_blocks_share_a_line(
+    shape: tuple[int, ...], dim: int, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    monkeypatch.setattr(locate, "CHUNK", 64)
+    _locate.plans.clear()
+    for x in (rng.integers(0, 9, shape), rng.integers(0, 2000, shape)):
+        t = tilegrad.from_numpy(x).to("cuda")
+        assert np.array_equal(t.argmax(dim).cpu().numpy(), x.argmax(dim))
+        assert np.array_equal(t.argmin(dim).cpu().numpy(), x.argmin(dim))
+    _locate.plans.clear()
 
 
 def test_product_gradient_with_zeros() -> None:

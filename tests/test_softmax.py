@@ -37,12 +37,14 @@ def test_rows_sum_to_one_and_do_not_know_their_scale(
 @pytest.mark.skipif(not has_fma(), reason="where a product is rounded too, PyTorch's is not")
 @pytest.mark.parametrize("shape, dim", [((257, 1003), 1), ((301, 211), 0)])
 def test_errors_are_no_larger_than_pytorchs(
-    shape: tuple[int, ...], dim: int, rng: np.random.Generator
+    shape: tuple[int, ...], dim: int, device: str, rng: np.random.Generator
 ) -> None:
+    if device == "cuda":
+        shape = tuple(n // 32 if a != dim else n for a, n in enumerate(shape))
     x = rng.standard_normal(shape).astype("float32")
     for name in ("softmax", "log_softmax"):
         exact = getattr(torch.from_numpy(x).double(), name)(dim).numpy()
-        ours = rms(getattr(tilegrad.from_numpy(x), name)(dim).numpy() - exact)
+        ours = rms(getattr(tilegrad.from_numpy(x).to(device), name)(dim).cpu().numpy() - exact)
         theirs = rms(getattr(torch.from_numpy(x), name)(dim).numpy() - exact)
         assert ours <= 1.1 * theirs, name  # both are a few roundings
 
@@ -64,13 +66,97 @@ def test_threads_do_not_change_a_bit(rng: np.random.Generator) -> None:
     assert results[0] == results[1]
 
 
+# lines of every length that threads share differently: the (rows, n) of rows, the (n, columns)
+_ROWS = [(70, 1), (70, 3), (9, 16), (9, 17), (3, 100), (2, 129), (1, 514)]
+_COLUMNS = [(2, 70), (5, 37), (40, 9), (70, 3), (300, 2)]
+_LINES = [
+    *[(s, dim, "float32") for dim, shapes in ((1, _ROWS), (0, _COLUMNS)) for s in shapes],
+    *[(s, dim, "float64") for s, dim in (((9, 16), 1), ((3, 100), 1), ((40, 9), 0), ((300, 2), 0))],
+    ((2, 1028), 1, "float32"),
+    ((1, 4099), 1, "float64"),
+]
+
+
+@pytest.mark.parametrize("shape, dim, dtype", _LINES)
+def test_lines_of_any_length_at_any_address(
+    shape: tuple[int, int], dim: int, dtype: str, device: str, rng: np.random.Generator
+) -> None:
+    for offset in (0, 1) if shape[0] * shape[1] < 1000 else (1,):
+        whole = rng.uniform(-9, 9, offset + shape[0] * shape[1]).astype(dtype)
+        seed = rng.standard_normal(shape)
+        exact = torch.from_numpy(whole[offset:].reshape(shape)).double().requires_grad_()
+        x = tilegrad.from_numpy(whole).to(device)[offset:].view(*shape).detach().requires_grad_()
+        for name in ("softmax", "log_softmax"):
+            x.grad = exact.grad = None
+            y, want = getattr(x, name)(dim), getattr(exact, name)(dim)
+            y.backward(tilegrad.from_numpy(seed.astype(dtype)).to(device))
+            want.backward(torch.from_numpy(seed))
+            bound = 2e-5 if dtype == "float32" else 1e-12
+            pairs = ((y.detach(), want.detach()), (x.grad, exact.grad))
+            for have, value in pairs:
+                np.testing.assert_allclose(have.cpu().numpy(), value.numpy(), bound, bound)
+
+
+@pytest.mark.parametrize("n, dim", [(3, 1), (40, 1), (600, 1), (3, 0), (300, 0)])
+def test_infinite_and_undefined_lines(n: int, dim: int, device: str) -> None:
+    x = np.zeros((4, n), "float32")
+    x[0] = -np.inf
+    x[1, n // 2] = np.inf
+    x[2, n - 1] = np.nan
+    x[3, : n - 1] = -np.inf
+    x = np.ascontiguousarray(x if dim else x.T)
+    for name in ("softmax", "log_softmax"):
+        have = getattr(tilegrad.from_numpy(x).to(device), name)(dim).cpu().numpy()
+        np.testing.assert_array_equal(have, getattr(torch.from_numpy(x), name)(dim).numpy())
+
+
 @pytest.mark.parametrize("name", ["cross_entropy", "nll_loss"])
 @pytest.mark.parametrize("bad", [10, -1, 2**40, -(2**62)])
-def test_a_target_out_of_range_is_refused(name: str, bad: int) -> None:
-    x = tilegrad.zeros(3, 10)
-    target = tilegrad.tensor([1, bad, 2])
+def test_a_target_out_of_range_is_refused(name: str, bad: int, device: str) -> None:
+    x = tilegrad.zeros(3, 10, device=device)
+    target = tilegrad.tensor([1, bad, 2], device=device)
     with pytest.raises(IndexError, match=f"Target {bad} is out of bounds"):
-        getattr(F, name)(x, target)
+        getattr(F, name)(x, target).tolist()
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize("name, shape", [("cross_entropy", (20, 40)), ("nll_loss", (40, 3, 9))])
+def test_samples_of_several_blocks(
+    name: str, shape: tuple[int, ...], reduction: str, device: str, rng: np.random.Generator
+) -> None:
+    x = rng.standard_normal(shape).astype("float32")
+    target = rng.integers(0, shape[1], shape[:1] + shape[2:])
+    weight = rng.uniform(0.5, 2, shape[1]).astype("float32")
+    tensors = [tilegrad.from_numpy(a).to(device) for a in (x, target, weight)]
+    tensors[0].requires_grad_()
+    theirs = [torch.from_numpy(a) for a in (x.astype("float64"), target, weight.astype("float64"))]
+    theirs[0].requires_grad_()
+    results = []
+    for t, f in ((tensors, F), (theirs, TF)):
+        loss = getattr(f, name)(*t, ignore_index=1, reduction=reduction)
+        loss.sum().backward()
+        results.append((loss.detach().cpu().numpy(), t[0].grad.cpu().numpy()))
+    for have, want in zip(*results, strict=True):
+        np.testing.assert_allclose(have, want, 2e-5, 1e-6)
+    target.flat[[15, 11]] = 99, -7
+    with pytest.raises(IndexError, match="Target -7 is out of bounds"):
+        getattr(F, name)(tensors[0], tilegrad.from_numpy(target).to(device)).tolist()
+
+
+def test_blocks_take_samples_in_turn(
+    monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    from tilegrad.kernels.cuda import cross_entropy
+
+    monkeypatch.setattr(cross_entropy, "BLOCKS", 2)
+    x = rng.standard_normal((133, 9)).astype("float32")
+    target = rng.integers(0, 9, 133)
+    want = TF.cross_entropy(torch.from_numpy(x), torch.from_numpy(target)).item()
+    have = F.cross_entropy(*(tilegrad.from_numpy(a).to("cuda") for a in (x, target))).item()
+    assert abs(have - want) < 1e-5
+    target[[132, 131]] = 9
+    with pytest.raises(IndexError, match="Target 9 is out of bounds"):
+        F.cross_entropy(*(tilegrad.from_numpy(a).to("cuda") for a in (x, target))).item()
 
 
 @pytest.mark.parametrize(
@@ -94,9 +180,18 @@ def test_errors_are_of_pytorchs_type(call: Any) -> None:
         call(tilegrad, F, tilegrad.from_numpy(x), tilegrad.from_numpy(y))
 
 
-def test_all_ignored_is_nan_as_in_pytorch() -> None:
-    x = tilegrad.zeros(2, 5, requires_grad=True)
-    loss = F.cross_entropy(x, tilegrad.tensor([-100, -100]))
+def test_all_ignored_is_nan_as_in_pytorch(device: str) -> None:
+    x = tilegrad.zeros(2, 5, requires_grad=True, device=device)
+    target = tilegrad.tensor([-100, -100], device=device)
+    loss = F.cross_entropy(x, target)
     loss.backward()
     assert np.isnan(loss.item())
-    assert F.cross_entropy(x, tilegrad.tensor([-100, -100]), reduction="sum").item() == 0
+    assert F.cross_entropy(x, target, reduction="sum").item() == 0
+
+
+def test_no_samples(device: str) -> None:
+    x, target = tilegrad.zeros(0, 5, device=device), tilegrad.zeros(0, dtype=tilegrad.int64)
+    target = target.to(device)
+    assert np.isnan(F.cross_entropy(x, target).item())
+    assert F.cross_entropy(x, target, reduction="sum").item() == 0
+    assert F.cross_entropy(x, target, reduction="none").tolist() == []

@@ -14,6 +14,7 @@ from tilegrad.autograd.rules.elementwise import (
 )
 from tilegrad.engine.ops import elementwise as ops
 from tilegrad.engine.ops.elementwise import OPS
+from tilegrad.engine.transfer import copy_across
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -40,10 +41,16 @@ def _constant_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def copy_(input: Tensor, src: Tensor | Scalar, non_blocking: bool = False) -> Tensor:
-    """Write ``src``, broadcast and cast, over ``input``."""
+    """Write ``src``, broadcast and cast, over ``input``, also from one device to the other.
+
+    With ``non_blocking`` a copy from page-locked memory to the GPU is queued, not waited for.
+    """
     check_inplace("copy_", input)
     source = operand(src, input, "copy_")
-    OPS["copy"].into(input._array, source._array)
+    if source._array.layout.device is input._array.layout.device:
+        OPS["copy"].into(input._array, source._array)
+    else:
+        copy_across(input._array, source._array, non_blocking)
     if state.grad and needs_graph((input, source)) and input.dtype.is_floating_point:
         rebase(input, new_node("copy", _copy_vjp, (input, source), (input._array.layout,)))
     return input

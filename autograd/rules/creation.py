@@ -12,7 +12,7 @@ from tilegrad.engine import array as arrays, dtype as dt
 from tilegrad.engine.array import Array
 from tilegrad.engine.device import CPU, Device, device as as_device
 from tilegrad.engine.ops import create as ops, elementwise
-from tilegrad.engine.transfer import host
+from tilegrad.engine.transfer import host, to_device
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -42,7 +42,8 @@ def _dtype(value: Any) -> dt.DType:
 def tensor(
     data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """A new leaf with a copy of ``data``: a number, nested sequences, a NumPy array or a tensor.
+    """A new leaf with a copy of ``data``: a number, nested sequences, a NumPy array, a tensor, or
+    an array of another library on the GPU.
 
     Without ``dtype``, Python floats become the default dtype, ints int64, bools bool; NumPy values
     and tensors keep theirs.
@@ -53,15 +54,24 @@ def tensor(
     """
     where = as_device(device)
     kind = None if dtype is None else dt.dtype(dtype)
+    if _is_on_gpu(data):
+        data = as_tensor(data)
     if isinstance(data, TensorBase):
         array = data._array
         copied = elementwise.clone(array) if kind in (None, array.dtype) else None
         array = elementwise.cast(array, kind) if copied is None else copied  # type: ignore[arg-type]
+        array = array if device is None else to_device(array, where)
     elif type(data) in (bool, int, float) and kind is None and -(2**63) <= data < 2**63:
         array = elementwise.full((), data, dt.of_scalar(data), where)
     else:
         array = ops.from_host(_without_tensors(data), kind, where)
     return _made("tensor", array, requires_grad)
+
+
+def _is_on_gpu(data: Any) -> bool:
+    """Whether ``data`` is another library's array on the GPU."""
+    known = (TensorBase, np.ndarray, list, tuple, int, float)
+    return not isinstance(data, known) and hasattr(data, "__cuda_array_interface__")
 
 
 def _without_tensors(data: Any) -> Any:
@@ -78,7 +88,14 @@ def _without_tensors(data: Any) -> Any:
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
-    """``data`` as a tensor, without a copy where dtype and memory allow; a tensor stays itself."""
+    """``data`` as a tensor, without a copy where dtype and memory allow; a tensor stays itself.
+
+    An array of another library on the GPU (``__cuda_array_interface__``) stays there.
+    """
+    if _is_on_gpu(data):
+        from tilegrad.engine.interchange import from_cuda_interface
+
+        data = wrap(from_cuda_interface(data))
     if isinstance(data, TensorBase):
         return data.to(device=data.device if device is None else device, dtype=dtype)  # type: ignore
     kind = None if dtype is None else dt.dtype(dtype)
@@ -112,7 +129,9 @@ def asarray(
 def _shares(obj: Any, made: Tensor) -> bool:
     if obj is made:
         return True
-    return isinstance(obj, np.ndarray) and np.shares_memory(obj, arrays.to_numpy(made._array))
+    if not isinstance(obj, np.ndarray) or made._array.layout.device is not CPU:
+        return False
+    return np.shares_memory(obj, arrays.to_numpy(made._array))
 
 
 def from_numpy(ndarray: np.ndarray) -> Tensor:
@@ -128,10 +147,20 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
 
 
 def from_dlpack(ext_tensor: Any) -> Tensor:
-    """A tensor over the memory of any object with ``__dlpack__``."""
+    """A tensor over the memory of any object with ``__dlpack__``, on the CPU or on the GPU.
+
+    Raises:
+        TypeError: its dtype or kind of device is not supported.
+        DeviceError: it is on another GPU than this process uses, or there is none.
+    """
     if isinstance(ext_tensor, TensorBase):
         return wrap(ext_tensor._array)
-    return from_numpy(np.from_dlpack(ext_tensor))
+    kind = ext_tensor.__dlpack_device__()[0]
+    if kind == 1:
+        return from_numpy(np.from_dlpack(ext_tensor))
+    from tilegrad.engine import interchange
+
+    return wrap(interchange.from_dlpack(ext_tensor, int(kind)))
 
 
 # ------------------------------------------------------------------------------------- constants

@@ -17,9 +17,11 @@ from tilegrad.autograd.base import TensorBase, apply_view, wrap
 from tilegrad.autograd.rules import index as rules, view as views
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Layout, from_numpy
+from tilegrad.engine.device import CPU
 from tilegrad.engine.ops import masked as masked_ops
 from tilegrad.engine.ops.elementwise import full
 from tilegrad.engine.ops.view import Geometry, View
+from tilegrad.engine.transfer import to_device
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -130,6 +132,23 @@ def _normal(key: Any) -> Any:
         raise _invalid(key) from None
 
 
+def _beside(x: Tensor, index: Tensor) -> Tensor:
+    """An index in host memory moved to the device of what it indexes.
+
+    Raises:
+        RuntimeError: it is on another device.
+    """
+    here, there = index._array.layout.device, x._array.layout.device
+    if here is there:
+        return index
+    if here is not CPU:
+        raise RuntimeError(
+            f"index: indices should be either on cpu or on the same device as the indexed tensor "
+            f"({there}); got {here}"
+        )
+    return wrap(to_device(index._array, there))
+
+
 def _consumed(key: Any) -> int:
     """Dimensions of the indexed tensor that one item stands for."""
     if key is None or key is Ellipsis or isinstance(key, bool):
@@ -156,8 +175,9 @@ def _split(x: Tensor, key: Any) -> tuple[list[Part], list[Tensor | None]]:
     left = ndim - used  # what the first Ellipsis stands for
     for item in items:
         if isinstance(item, TensorBase):
+            item = _beside(x, item)  # type: ignore[arg-type]
             parts += [_ALL] * _consumed(item)
-            arrays += [item] + [None] * (_consumed(item) - 1)  # type: ignore[arg-type]
+            arrays += [item] + [None] * (_consumed(item) - 1)
         elif item is Ellipsis:
             parts += [_ALL] * left
             arrays += [None] * left
@@ -231,11 +251,12 @@ def prepare(x: Tensor, indices: Sequence[Any]) -> list[Tensor | None]:
         if given is None:
             arrays.append(None)
             continue
-        if isinstance(given, TensorBase) and given._array.layout.dtype is not dt.bool_:
-            arrays.append(rules.index_of("index_put", given))  # type: ignore[arg-type]
-            continue
-        given = given if isinstance(given, TensorBase) else _as_tensor(given)
-        arrays += [given] + [None] * (max(given._array.layout.ndim, 1) - 1)  # type: ignore[arg-type]
+        index: Any = given if isinstance(given, TensorBase) else _as_tensor(given)
+        index = _beside(x, index)
+        if index._array.layout.dtype is dt.bool_:
+            arrays += [index] + [None] * (max(index._array.layout.ndim, 1) - 1)
+        else:
+            arrays.append(rules.index_of("index_put", index))
     if len(arrays) > x._array.layout.ndim:
         raise IndexError(f"too many indices for tensor of dimension {x._array.layout.ndim}")
     return _coordinates(x, arrays)
@@ -271,7 +292,7 @@ def _is_plain_index(x: Tensor, key: Any) -> bool:
     if not isinstance(key, TensorBase) or not x._array.layout.ndim:
         return False
     kind = key._array.layout
-    return kind.dtype is dt.int64 and kind.ndim > 0
+    return kind.dtype is dt.int64 and kind.ndim > 0 and kind.device is x._array.layout.device
 
 
 def _whole_mask(x: Tensor, arrays: Sequence[Tensor | None]) -> Tensor | None:
@@ -344,4 +365,5 @@ def _write_at(x: Tensor, indices: Sequence[Tensor | None], value: Tensor | float
         return
     given = [i.ndim for i in indices if i is not None]
     value = _fitted(value, max(given) + x.ndim - len(given))  # type: ignore[arg-type]
-    rules.put_at(x, indices, value.to(x.dtype), False, rules.IN_PLACE)
+    where = value.device if value.ndim else x.device  # a number may be in host memory
+    rules.put_at(x, indices, value.to(where, x.dtype), False, rules.IN_PLACE)

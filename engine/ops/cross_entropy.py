@@ -14,6 +14,7 @@ from tilegrad.engine.shape import numel
 from tilegrad.engine.transfer import when_known
 
 REDUCTIONS = ("none", "mean", "sum")
+BLOCK_SUMS = 1 << 15  # bytes of scratch memory that kernels may use besides a loss per sample
 
 
 def _around(x: Layout) -> tuple[int, int, int]:
@@ -32,7 +33,7 @@ def _plan(logits: bool, x: Layout, targets: Layout, *weight: Layout, reduction: 
     launch = kernel("cross_entropy", x.device).cross_entropy(
         x.dtype.name, logits, bool(weight), reduction, *_around(x)
     )
-    return Plan(tuple(outs), launch, max(samples.nbytes, 1) if reduced else 0)
+    return Plan(tuple(outs), launch, samples.nbytes + BLOCK_SUMS)
 
 
 def _plan_backward(

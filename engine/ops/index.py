@@ -1,18 +1,21 @@
 """Index ops: read or write an array through integer indices.
 
-Indices are int64 arrays. Reading checks them on the way and returns a flag; writing checks them
-first, so that a wrong index leaves the target as it was.
+Indices are int64 arrays. Reading checks them on the way and returns flags; writing checks them
+first, so that a wrong index leaves the target as it was. The GPU goes on before the host knows:
+there a wrong index reads something of the array, writes nothing, and is reported when the host next
+waits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, Layout, layout
-from tilegrad.engine.device import Device
+from tilegrad.engine.device import CPU, Device
 from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.ops import view
 from tilegrad.engine.ops.elementwise import cast, clone, contiguous
@@ -44,7 +47,11 @@ class Writer(Op):
         plan = self.plans.get(key)
         if plan is None:
             plan = self._make_plan(key, (target, *others), how)
-        plan.launch(target.address, *[a.address for a in others], *params)
+        addresses = [target.address, *[a.address for a in others]]
+        if plan.scratch:
+            scratch = plan.allocator.allocate(plan.scratch)
+            addresses.append(scratch.address)
+        plan.launch(*addresses, *params)
         if inplace:
             target.storage.version += 1
         return target
@@ -84,16 +91,29 @@ def check_index(op: str, index: Array, dim: int, size: int, negative: bool = Fal
     if index.layout.numel == 0:
         return
     index = contiguous(index)
-    found = first_outside(index, low=-size if negative else 0, high=size)
+    refuse = _refusal(op, index, dim, size)
+    if size == 0:  # nothing could be read in the meantime
+        refuse(np.zeros(1, np.int64))
+    when_known(_outside(index, size, negative), refuse)
 
-    def check(positions: np.ndarray) -> None:
+
+def _outside(index: Array, size: int, negative: bool) -> Array:
+    """Per part of a row-major ``index`` the first position out of bounds, or -1."""
+    found: Array = first_outside(index, low=-size if negative else 0, high=size)
+    return found
+
+
+def _refusal(op: str, index: Array, dim: int, size: int) -> Callable[[np.ndarray], None]:
+    """The function that names the index at the first of its positions that is not -1."""
+
+    def refuse(positions: np.ndarray) -> None:
         for position in positions[positions >= 0]:
             value = host(index.view((1,), (1,), int(position)))[0]
             raise IndexError(
                 f"{op}: index {value} is out of bounds for dimension {dim} with size {size}"
             )
 
-    when_known(found, check)
+    return refuse
 
 
 # -------------------------------------------------------------------------------------- reading
@@ -102,12 +122,12 @@ def check_index(op: str, index: Array, dim: int, size: int, negative: bool = Fal
 def _plan_read(
     x: Layout, out: Layout, x_strides: Shape, j_strides: Shape, step: int, size: int, wrap: int
 ) -> Plan:
-    flag = layout((), dt.int64, x.device)
     sizes, strides = merge_dims(out.shape, (x_strides, j_strides, out.strides))
     launch = kernel("index", x.device).gather(
         x.itemsize, sizes, strides[0], strides[1], step, size, wrap
     )
-    return Plan((out, flag), launch)
+    flags = layout((getattr(launch, "flags", 1),), dt.int64, x.device)
+    return Plan((out, flags), launch)
 
 
 def _plan_take(x: Layout, index: Layout, dims: Shape, at: int, negative: bool) -> Plan:
@@ -139,13 +159,14 @@ gather_elements = Op("gather_elements", _plan_gather)
 def _checked(
     result: tuple[Array, Array], op: str, index: Array, dim: int, size: int, negative: bool
 ) -> Array:
-    out, flag = result
+    out, found = result
 
     def check(flags: np.ndarray) -> None:
-        if flags:
-            check_index(op, index, dim, size, negative)
+        if flags.any():  # raise here and now: this may be the later time already
+            rows = contiguous(index)
+            _refusal(op, rows, dim, size)(host(_outside(rows, size, negative)))
 
-    when_known(flag, check)
+    when_known(found, check)
     return out
 
 
@@ -192,6 +213,15 @@ def _check_fit(op: str, index: Layout, x: Layout, dim: int) -> None:
 # -------------------------------------------------------------------------------------- writing
 
 
+def _write_plan(x: Layout, size: int, *how: Any) -> Plan:
+    """The plan of a scatter into ``x``; off the CPU it leaves out indices beyond ``size``, which
+    the host may not know of yet.
+    """
+    known = () if x.device is CPU else (size,)
+    launch = kernel("index", x.device).scatter(x.dtype.name, *how, *known)
+    return Plan((x,), launch, getattr(launch, "scratch", 0))
+
+
 def _plan_put(
     x: Layout, index: Layout, source: Layout, dims: Shape, at: int, negative: bool, combine: str
 ) -> Plan:
@@ -208,12 +238,12 @@ def _plan_put(
     _, ((j_step,), (v_step,)) = merge_dims(
         index.shape, (index.strides, source.strides[at : at + index.ndim])
     )
-    single = len(dims) == 1
-    launch = kernel("index", x.device).scatter(
-        x.dtype.name, combine, sizes, strides, index.numel, (j_step, v_step),
-        x.strides[dims[0]] if single else 1, x.shape[dims[0]] if single and negative else 0,
-    )  # fmt: skip
-    return Plan((x,), launch)
+    how = (combine, sizes, strides, index.numel, (j_step, v_step))
+    if len(dims) > 1:  # the index holds offsets
+        reach = sum((x.shape[d] - 1) * x.strides[d] for d in dims)
+        return _write_plan(x, reach + 1, *how, 1, 0)
+    size = x.shape[dims[0]]
+    return _write_plan(x, size, *how, x.strides[dims[0]], size if negative else 0)
 
 
 put_rows = Writer("put_rows", _plan_put)
@@ -229,7 +259,7 @@ def put(
     ``checked`` says that the index is known to be in bounds.
 
     Raises:
-        IndexError: an index is out of bounds; nothing was written.
+        IndexError: an index is out of bounds; nothing was written (by it, on the GPU).
     """
     if not checked:
         check_index(op, index, dim, x.shape[dim], negative)
@@ -262,11 +292,8 @@ def _plan_scatter(x: Layout, index: Layout, source: Layout, dim: int, combine: s
     sizes, strides = merge_dims(
         beside(index.shape), (beside(x.strides), beside(index.strides), beside(source.strides))
     )
-    launch = kernel("index", x.device).scatter(
-        x.dtype.name, combine, sizes, strides, index.shape[dim],
-        (index.strides[dim], source.strides[dim]), x.strides[dim], 0,
-    )  # fmt: skip
-    return Plan((x,), launch)
+    lines = (index.shape[dim], (index.strides[dim], source.strides[dim]))
+    return _write_plan(x, x.shape[dim], combine, sizes, strides, *lines, x.strides[dim], 0)
 
 
 scatter_elements = Writer("scatter_elements", _plan_scatter)
@@ -283,7 +310,7 @@ def scatter(
     Raises:
         RuntimeError: ranks differ, or the index is larger than ``source``, or than ``x`` beside
             ``dim``.
-        IndexError: an index is out of bounds; nothing was written.
+        IndexError: an index is out of bounds; nothing was written (by it, on the GPU).
     """
     _check_fit(op, index.layout, x.layout, dim)
     if source.layout.ndim != index.layout.ndim or any(
@@ -366,7 +393,8 @@ def index_put(
     ``checked`` says that the indices are known to be in bounds.
 
     Raises:
-        IndexError: an index is out of bounds, or they do not broadcast; nothing was written.
+        IndexError: an index is out of bounds, or they do not broadcast; nothing was written
+            (by it, on the GPU).
     """
     combine = "sum" if accumulate else "set"
     if not inplace:  # offsets hold for one set of strides: copy first

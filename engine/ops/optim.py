@@ -13,6 +13,7 @@ from tilegrad.engine.ops import elementwise
 from tilegrad.engine.shape import permutation_of
 from tilegrad.kernels.updates import UPDATES
 
+
 def state_names(rule: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the state arrays and of the float32 scalars that a rule keeps per parameter."""
     update = UPDATES[rule]

@@ -189,18 +189,27 @@ def arch_name(arch: Arch) -> str:
 
 def link(ltoir: bytes, arch: Arch) -> tuple[bytes, Usage]:
     """The cubin for ``arch`` and what the assembler says about it."""
-    from cuda.core import Linker, LinkerOptions, ObjectCode
+    from cuda.bindings import nvjitlink
 
-    options = LinkerOptions(
-        arch=arch_name(arch),
-        link_time_optimization=True,
-        verbose=True,
-        ptxas_options=["-v"],
-    )
+    # a product and the sum it goes into keep their own rounding, as on the CPU: where one is meant,
+    # formulas say fma
+    options = [f"-arch={arch_name(arch)}", "-lto", "-fma=0", "-verbose", "-Xptxas=-v"]
     with lock:
-        linker = Linker(ObjectCode.from_ltoir(ltoir), options=options)
-        cubin = bytes(linker.link("cubin").code)
-        return cubin, _usage(linker.get_info_log())
+        handle = nvjitlink.create(len(options), options)
+        try:
+            nvjitlink.add_data(handle, nvjitlink.InputType.LTOIR, ltoir, len(ltoir), "kernel")
+            nvjitlink.complete(handle)
+            cubin = bytearray(nvjitlink.get_linked_cubin_size(handle))
+            nvjitlink.get_linked_cubin(handle, cubin)
+            log = bytearray(nvjitlink.get_info_log_size(handle))
+            nvjitlink.get_info_log(handle, log)
+        except nvjitlink.nvJitLinkError as error:
+            text = bytearray(nvjitlink.get_error_log_size(handle))
+            nvjitlink.get_error_log(handle, text)
+            raise RuntimeError(f"nvJitLink: {error}\n{text.decode(errors='replace')}") from None
+        finally:
+            nvjitlink.destroy(handle)
+    return bytes(cubin), _usage(log.decode(errors="replace"))
 
 
 def _usage(log: str) -> Usage:

@@ -8,17 +8,9 @@ import numpy as np
 
 from tilegrad.kernels.cuda.jit import Source, blocks_for, kernel
 from tilegrad.kernels.cuda.ptx import block, blocks, pointer, thread
-from tilegrad.kernels.function import inline
-from tilegrad.kernels.rounding import product
 
 THREADS = 256
 PER_SM = 16  # blocks a multiprocessor gets before threads take further elements in strides
-
-
-@inline
-def whole_product(x, y):  # type: ignore[no-untyped-def]
-    """``x * y`` of integers."""
-    return x * y
 
 
 @kernel
@@ -31,16 +23,15 @@ def ramp(dtype: str, letter: str) -> Source:
     """
     T = np.dtype(dtype).type
     S = np.float64 if letter == "d" else np.int64
-    times = product if letter == "d" else whole_product
 
     def ramp_body(a0, start, end, step, half, total):  # type: ignore[no-untyped-def]
         out = pointer(a0, T)
         i = block() * THREADS + thread()
         while i < total:
             if i < half:
-                out[i] = T(start + times(S(i), S(step)))
+                out[i] = T(start + S(i) * S(step))
             else:
-                out[i] = T(end - times(S(total - 1 - i), S(step)))
+                out[i] = T(end - S(total - 1 - i) * S(step))
             i += blocks() * THREADS
 
     return Source(ramp_body, "i" + letter * 3 + "ii", THREADS)

@@ -17,6 +17,7 @@ from tilegrad.kernels.cuda.product import add_chunks
 from tilegrad.kernels.cuda.ptx import block, block_y, multiply_wide, pointer, thread
 from tilegrad.kernels.cuda.reduce import tree
 from tilegrad.kernels.cuda.strided import division, is_wide, magic, spread
+from tilegrad.kernels.formulas.primitives import fma
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.monoids import add
 from tilegrad.kernels.window import Window
@@ -78,7 +79,7 @@ def outputs_of(dtype: str, biased: bool, wide: bool) -> Source:
                         i2 = o2 * w[11] - w[14] + t2 * w[17]
                         inside = 0 <= i0 and i0 < w[0] and 0 <= i1 and i1 < w[1]
                         if inside and 0 <= i2 and i2 < w[2]:
-                            a += taps[tap] * source[start + (i0 * w[1] + i1) * w[2] + i2]
+                            a = fma(taps[tap], source[start + (i0 * w[1] + i1) * w[2] + i2], a)
                         tap += 1
             if biased:
                 a += pointer(bias, T)[channel]
@@ -122,7 +123,7 @@ def inputs_of(dtype: str, wide: bool) -> Source:
                                 fits = o0 * w[9] == p0 and o1 * w[10] == p1 and o2 * w[11] == p2
                                 if fits and o0 < w[6] and o1 < w[7] and o2 < w[8]:
                                     at = start + (o0 * w[7] + o1) * w[8] + o2
-                                    a += taps[tap] * source[at]
+                                    a = fma(taps[tap], source[at], a)
                             tap += 1
             pointer(x, T)[e] = a
 
@@ -165,7 +166,7 @@ def weights_of(dtype: str, wide: bool) -> Source:
             if inside:
                 plane = n * channels + channel
                 at = plane // each * area + (i0 * w[1] + i1) * w[2] + i2
-                a += source[at] * grads[plane * pixels + p]
+                a = fma(source[at], grads[plane * pixels + p], a)
             e += THREADS
         total = fold(a)
         if thread() == 0:

@@ -92,12 +92,14 @@ def simulating() -> bool:
 _driver: Driver | None = None
 
 
-def simulate() -> SimulatedDriver:
-    """Use the simulated device in this process, whatever the environment says."""
+def simulate(chosen: SimulatedDriver | None = None) -> SimulatedDriver:
+    """Use the simulated device in this process, whatever the environment says; ``chosen`` if given."""
     global _driver
-    if not isinstance(_driver, SimulatedDriver):
+    if chosen is not None:
+        _driver = chosen
+    elif not isinstance(_driver, SimulatedDriver):
         _driver = SimulatedDriver()
-    return _driver
+    return _driver  # type: ignore[return-value]
 
 
 def get() -> Driver:
@@ -168,6 +170,7 @@ class CudaDriver:
         checked(cu.cuInit(0))
         self._pools: dict[int, Any] = {}
         self._buffers: dict[int, Any] = {}
+        self._sizes: dict[int, int] = {}  # of all memory, the host's too
 
     def device_count(self) -> int:
         return int(checked(self.cu.cuDeviceGetCount()))
@@ -219,9 +222,7 @@ class CudaDriver:
             )
             # freed segments stay with the process until empty_cache trims the pool
             attribute = cu.CUmemPool_attribute.CU_MEMPOOL_ATTR_RELEASE_THRESHOLD
-            checked(
-                cu.cuMemPoolSetAttribute(pool.handle, attribute, cu.cuuint64_t((1 << 64) - 1))
-            )
+            checked(cu.cuMemPoolSetAttribute(pool.handle, attribute, cu.cuuint64_t((1 << 64) - 1)))
             self._pools[device] = pool
         return pool
 
@@ -232,17 +233,19 @@ class CudaDriver:
     def allocate(self, device: int, nbytes: int, stream: int) -> int:
         """The address of a new segment, usable by work queued on ``stream`` from now on."""
         try:
-            buffer = self._pool(device).allocate(nbytes, stream=self._stream(stream))
+            buffer = self._pool(device).allocate(max(nbytes, 1), stream=self._stream(stream))
         except Exception as error:
             if "OUT_OF_MEMORY" in str(error):
                 raise CudaOutOfMemory(str(error)) from None
             raise
         address = int(buffer.handle)
         self._buffers[address] = buffer
+        self._sizes[address] = nbytes
         return address
 
     def free(self, device: int, address: int, stream: int) -> None:
         """Give a segment back to the system once ``stream`` has done with it."""
+        del self._sizes[address]
         self._buffers.pop(address).close(self._stream(stream))
         checked(self.cu.cuStreamSynchronize(stream))
         checked(self.cu.cuMemPoolTrimTo(self._pool(device).handle, 0))
@@ -254,10 +257,17 @@ class CudaDriver:
     def allocate_host(self, nbytes: int) -> int:
         """Page-locked host memory that kernels can address too."""
         flags = self.cu.CU_MEMHOSTALLOC_PORTABLE | self.cu.CU_MEMHOSTALLOC_DEVICEMAP
-        return int(checked(self.cu.cuMemHostAlloc(max(nbytes, 1), flags)))
+        address = int(checked(self.cu.cuMemHostAlloc(max(nbytes, 1), flags)))
+        self._sizes[address] = nbytes
+        return address
 
     def free_host(self, address: int) -> None:
+        del self._sizes[address]
         checked(self.cu.cuMemFreeHost(address))
+
+    def memory_ranges(self) -> list[tuple[int, int]]:
+        """(address, bytes) of all memory that kernels may access."""
+        return list(self._sizes.items())
 
     def copy(self, target: int, source: int, nbytes: int, stream: int) -> None:
         """Queue a copy; unified addresses say which sides are on a device."""
@@ -319,6 +329,14 @@ class CudaDriver:
             device = checked(cu.cuCtxGetDevice())
             checked(cu.cuKernelSetAttribute(attribute, shared, kernel, device))
         return int(checked(cu.cuKernelGetFunction(kernel))), library
+
+    def launch(
+        self, function: int, grid: tuple[int, int, int], threads: int, shared: int, stream: int,
+        params: int,
+    ) -> None:  # fmt: skip
+        """Queue a kernel whose parameters' pointers lie at ``params``."""
+        place = (*grid, threads, 1, 1, shared, stream)
+        checked(self.cu.cuLaunchKernel(function, *place, params, 0))
 
     def symbols(self) -> dict[str, int]:
         """Addresses of the driver's entry points that the compiled launcher calls."""

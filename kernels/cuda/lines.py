@@ -25,6 +25,8 @@ from tilegrad.kernels.cuda.ptx import (
     thread,
 )
 from tilegrad.kernels.cuda.reduce import tree
+from tilegrad.kernels.cuda.strided import numbers, offset_of
+from tilegrad.kernels.formulas.primitives import select
 from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
 
 THREADS = 256
@@ -83,12 +85,13 @@ def vector(dtype: str, *sizes: int) -> int:
 
 def seating(n: int, V: int, most: int, columns: bool = False) -> Seating:
     """The seating for lines of ``n`` elements, of which a thread keeps ``most`` at most: half of that
-    unless they move in vectors within a warp, for the sake of their addresses' registers.
+    unless they move in vectors within a warp, a quarter in columns, for the sake of the registers
+    that their addresses take.
 
     Its tile is smaller than ``n`` where they do not fit.
     """
     counts = [k for k in (LEAST, 8, 16, 32) if k <= most]
-    few = [k for k in counts if k <= max(most // 2, LEAST)]
+    few = [k for k in counts if k <= max(most // (4 if columns else 2), LEAST)]
     if columns:
         options = [(lanes, LEAST) for lanes in (1, 2, 4)]
         options += [(lanes, k) for lanes in (8, WARP) for k in few]
@@ -98,6 +101,50 @@ def seating(n: int, V: int, most: int, columns: bool = False) -> Seating:
         options += [(lanes, k) for lanes in (THREADS, RESIDENT) for k in few]
     made = [Seating(columns, lanes, -(-k // V), V) for lanes, k in options]
     return next((s for s in made if s.tile >= n), made[-1])
+
+
+class Form(NamedTuple):
+    """How lines lie in memory, and who takes them.
+
+    Attributes:
+        seat: the threads.
+        lines: how many.
+        n: elements of a line.
+        step: from a line's beginning to the next one's.
+        runs: whether a line is several runs of elements.
+        t: what finds a line's groups; see :func:`place_of`.
+    """
+
+    seat: Seating
+    lines: int
+    n: int
+    step: int
+    runs: bool = False
+    t: tuple[int, ...] = ()
+
+    @property
+    def groups(self) -> int:
+        """Groups of a line."""
+        return self.n // self.seat.V
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of a line."""
+        return max(1, -(-self.n // self.seat.tile))
+
+
+def rows_of(lines: int, n: int, V: int, most: int) -> Form:
+    """Lines of ``n`` elements that follow each other."""
+    return Form(seating(n, V, most), lines, n, n)
+
+
+def channels_of(N: int, C: int, S: int, dtype: str, most: int) -> Form:
+    """The channels of an array (N, C, S); in columns, a thread keeps half of ``most``."""
+    if S == 1:
+        return Form(seating(N, 1, 2 * most, True), C, N, 1, False, (C,))
+    V = vector(dtype, S)
+    t = tuple(numbers((N, S // V), (C * S, V))) if N > 1 else ()
+    return Form(seating(N * S, V, most), C, N * S, S, N > 1, t)
 
 
 @lru_cache(maxsize=None)
@@ -152,16 +199,22 @@ def _made(name: str, lines: list[str], scope: dict[str, object]) -> DeviceFuncti
     return DeviceFunction(function_from_source(source, name, scope, __name__), source)
 
 
+def _tuple(values: list[str]) -> str:
+    """A tuple, in pieces: Python makes a list of one that is long, which numba does not take."""
+    pieces = [values[k : k + 16] for k in range(0, len(values), 16)]
+    return " + ".join(f"({', '.join(piece)},)" for piece in pieces)
+
+
 @lru_cache(maxsize=None)
 def present(seat: Seating) -> DeviceFunction:
-    """The device function ``have(groups, lane)``: how many of a thread's groups there are, of
-    ``groups`` in its tile; they are its first ones.
+    """The device function ``have(groups, first)``: which of its groups, from ``first`` on, a thread
+    has in a line of ``groups``: so many, its first ones.
     """
     lanes, shift = seat.lanes, seat.lanes.bit_length() - 1
 
     @inline
-    def have(groups, lane):  # type: ignore[no-untyped-def]
-        return np.int32((groups - lane + (lanes - 1)) >> shift)
+    def have(groups, first):  # type: ignore[no-untyped-def]
+        return np.int32((groups - first + (lanes - 1)) >> shift)
 
     return have
 
@@ -170,7 +223,7 @@ def present(seat: Seating) -> DeviceFunction:
 # register pair for every one of a thread's places
 opaque = instruction("opaque", "mov.b64 $0, $1;", "l", "l", "x", lambda x: x, effects=False)
 
-# where a line's groups lie: side by side, ``t`` apart, or at ``place(group, t)``
+# where a line's groups lie: side by side, ``t[0]`` apart, or at ``place(group, t)``
 ADJACENT, STRIDED = "adjacent", "strided"
 Place = str | DeviceFunction
 
@@ -182,9 +235,16 @@ def _starts(seat: Seating, place: Place) -> tuple[list[str], list[str]]:
         head = [f"start = base + first * {seat.V}"]
         return head, [f"start + {jump * seat.V}" for jump in jumps]
     if place == STRIDED:
-        head = ["start = base + opaque(first) * t", f"jump = {seat.lanes} * t"]
+        head = ["start = base + opaque(first) * t[0]", f"jump = {seat.lanes} * t[0]"]
         return head, [f"start + {j} * jump" for j in range(seat.vectors)]
     return [], [f"base + place(first + {jump}, t)" for jump in jumps]
+
+
+def place_of(seat: Seating, runs: bool, wide: bool) -> Place:
+    """Where the groups of a line lie, given the form's ``t``."""
+    if seat.columns:
+        return STRIDED
+    return offset_of(2, 0, wide) if runs else ADJACENT
 
 
 def loader(seat: Seating, place: Place, shares: bool = False) -> DeviceFunction:
@@ -216,7 +276,7 @@ def loader(seat: Seating, place: Place, shares: bool = False) -> DeviceFunction:
     lines = [
         "def load(p, base, first, have, aligned, fill, t):",
         *body,
-        f"    return ({', '.join(names)},)",
+        f"    return {_tuple(names)}",
     ]
     return _made("load", lines, {"place": place, "vector": load_vector(V), "opaque": opaque})
 
@@ -250,14 +310,15 @@ def each(seat: Seating, formula: DeviceFunction, tuples: int, scalars: int = 0) 
     values = [
         f"formula({', '.join([f'{name}[{i}]' for name in x] + a)})" for i in range(seat.slots)
     ]
-    lines = [f"def map({', '.join(x + a)}):", f"    return ({', '.join(values)},)"]
+    lines = [f"def map({', '.join(x + a)}):", f"    return {_tuple(values)}"]
     return _made("map", lines, {"formula": formula})
 
 
 def kept(seat: Seating) -> DeviceFunction:
     """The device function ``keep(x, have, fill)``: a tuple's elements that there are, else fill."""
-    values = [f"x[{i}] if {i // seat.V} < have else fill" for i in range(seat.slots)]
-    return _made("keep", ["def keep(x, have, fill):", f"    return ({', '.join(values)},)"], {})
+    values = [f"select({i // seat.V} < have, x[{i}], fill)" for i in range(seat.slots)]
+    lines = ["def keep(x, have, fill):", f"    return {_tuple(values)}"]
+    return _made("keep", lines, {"select": select})
 
 
 def total(seat: Seating, combine: DeviceFunction) -> DeviceFunction:

@@ -84,13 +84,13 @@ def rows(dtype: str, lanes: int, kept: int, vector: int, whole: bool, wide: bool
         i += thread() % lanes * V
         found, left = n, chunk
         while left > 0:  # the same for all threads
-            if aligned and i + V <= end:
+            if found == n and aligned and i + V <= end:
                 v = load(source, base + i)
                 found = i + 3 % V if fits(v[3 % V], m) else found
                 found = i + 2 % V if fits(v[2 % V], m) else found
                 found = i + 1 % V if fits(v[1 % V], m) else found
                 found = i if fits(v[0], m) else found
-            else:
+            elif found == n:
                 for j in range(min(end, i + V) - 1, i - 1, -1):
                     found = j if fits(source[base + j * s], m) else found
             i += lanes * V

@@ -17,8 +17,20 @@ from tilegrad.kernels.cuda.ptx import (
 )
 from tilegrad.kernels.cuda.reduce import tree
 from tilegrad.kernels.cuda.strided import PER_AXIS, offset_of, spread
-from tilegrad.kernels.function import inline
+from tilegrad.kernels.formulas.primitives import fma
+from tilegrad.kernels.function import DeviceFunction, Intrinsic, inline
 from tilegrad.kernels.monoids import add
+
+
+@inline
+def whole_step(x, y, total):  # type: ignore[no-untyped-def]
+    """``total + x * y`` of integers."""
+    return total + x * y
+
+
+def _step(dtype: str) -> DeviceFunction | Intrinsic:
+    """How a product is added to a total: for floats rounded once."""
+    return fma if np.dtype(dtype).kind == "f" else whole_step
 
 
 @kernel
@@ -34,6 +46,7 @@ def vectors(dtype: str, lanes: int, vector: int, dims: int) -> Source:
     x_offset, v_offset = offset_of(dims, 0), offset_of(dims, PER_AXIS * dims)
     out_offset = offset_of(dims, 2 * PER_AXIS * dims)
     load, V, size = load_vector(vector), vector, np.dtype(dtype).itemsize
+    step = _step(dtype)
     threads = max(lanes, 128)
     groups = threads // lanes
 
@@ -53,25 +66,25 @@ def vectors(dtype: str, lanes: int, vector: int, dims: int) -> Source:
             k = lane * V
             while k + V <= end:
                 p, q = load(x, k), load(v, k)
-                a0 += p[0] * q[0]
-                a1 += p[1 % V] * q[1 % V]
+                a0 = step(p[0], q[0], a0)
+                a1 = step(p[1 % V], q[1 % V], a1)
                 if V > 2:
-                    a2 += p[2 % V] * q[2 % V]
-                    a3 += p[3 % V] * q[3 % V]
+                    a2 = step(p[2 % V], q[2 % V], a2)
+                    a3 = step(p[3 % V], q[3 % V], a3)
                 k += lanes * V
             while k < end:
-                a0 += A(x[k]) * A(v[k])
+                a0 = step(A(x[k]), A(v[k]), a0)
                 k += 1
         else:
             k = lane
             while k + 3 * lanes < end:
-                a0 += A(x[k * xk]) * A(v[k * vk])
-                a1 += A(x[(k + lanes) * xk]) * A(v[(k + lanes) * vk])
-                a2 += A(x[(k + 2 * lanes) * xk]) * A(v[(k + 2 * lanes) * vk])
-                a3 += A(x[(k + 3 * lanes) * xk]) * A(v[(k + 3 * lanes) * vk])
+                a0 = step(A(x[k * xk]), A(v[k * vk]), a0)
+                a1 = step(A(x[(k + lanes) * xk]), A(v[(k + lanes) * vk]), a1)
+                a2 = step(A(x[(k + 2 * lanes) * xk]), A(v[(k + 2 * lanes) * vk]), a2)
+                a3 = step(A(x[(k + 3 * lanes) * xk]), A(v[(k + 3 * lanes) * vk]), a3)
                 k += 4 * lanes
             while k < end:
-                a0 += A(x[k * xk]) * A(v[k * vk])
+                a0 = step(A(x[k * xk]), A(v[k * vk]), a0)
                 k += lanes
         total = fold((a0 + a1) + (a2 + a3))
         if active and lane == 0:
@@ -93,7 +106,7 @@ def tall_vectors(dtype: str, dims: int) -> Source:
     A = T if np.dtype(dtype).kind == "f" else np.int64
     x_offset, v_offset = offset_of(dims, 0), offset_of(dims, PER_AXIS * dims)
     out_offset = offset_of(dims, 2 * PER_AXIS * dims)
-    parts = shared(np.dtype(A).name, 8 * WARP, "rows")
+    parts, step = shared(np.dtype(A).name, 8 * WARP, "rows"), _step(dtype)
 
     @inline
     def times_vector(x_address, v_address, out_address, bias, rows, M, K, xm, xk, vk, om, t):  # type: ignore[no-untyped-def]
@@ -105,13 +118,13 @@ def tall_vectors(dtype: str, dims: int) -> Source:
         end = K if m < M else 0
         k = part
         while k + 24 < end:
-            a0 += A(x[x_at + k * xk]) * A(v[v_at + k * vk])
-            a1 += A(x[x_at + (k + 8) * xk]) * A(v[v_at + (k + 8) * vk])
-            a2 += A(x[x_at + (k + 16) * xk]) * A(v[v_at + (k + 16) * vk])
-            a3 += A(x[x_at + (k + 24) * xk]) * A(v[v_at + (k + 24) * vk])
+            a0 = step(A(x[x_at + k * xk]), A(v[v_at + k * vk]), a0)
+            a1 = step(A(x[x_at + (k + 8) * xk]), A(v[v_at + (k + 8) * vk]), a1)
+            a2 = step(A(x[x_at + (k + 16) * xk]), A(v[v_at + (k + 16) * vk]), a2)
+            a3 = step(A(x[x_at + (k + 24) * xk]), A(v[v_at + (k + 24) * vk]), a3)
             k += 32
         while k < end:
-            a0 += A(x[x_at + k * xk]) * A(v[v_at + k * vk])
+            a0 = step(A(x[x_at + k * xk]), A(v[v_at + k * vk]), a0)
             k += 8
         held = parts()
         held[thread()] = (a0 + a1) + (a2 + a3)

@@ -10,68 +10,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from tilegrad.kernels.cuda.jit import Source, bind, blocks_for, kernel
-from tilegrad.kernels.cuda.prefix import add_up, sum_before, tasks_for
-from tilegrad.kernels.cuda.ptx import (
-    barrier,
-    block,
-    blocks,
-    load_vector,
-    pointer,
-    shared,
-    store_vector,
-    thread,
-)
+from tilegrad.kernels.cuda.ptx import barrier, block, blocks, pointer, shared, thread
+from tilegrad.kernels.cuda.repeat import repeated_indices
 from tilegrad.kernels.cuda.strided import is_wide, numbers, offsets_of, spread
-from tilegrad.kernels.function import DeviceFunction, inline
+from tilegrad.kernels.cuda.words import by_address, word_factors, words
+from tilegrad.kernels.function import inline
+
+__all__ = ["copy", "repeated_indices"]
 
 Sizes = tuple[int, ...]
 
 THREADS = 256
-BYTES = 16  # of the widest access
 AHEAD = 4  # elements a thread loads before it stores the first
 PER_SM = 16  # blocks a multiprocessor gets before threads take further elements in strides
 TILE = 32  # edge of a transposed tile
 LINES = THREADS // TILE  # of a tile that the threads of a block hold at once
 LONG = 16  # elements both dimensions of a transposed copy must have
-
-
-@inline
-def read_pair(p, i):  # type: ignore[no-untyped-def]
-    """The pair number ``i`` of 8-byte words, in one access."""
-    return _load_pair(p, 2 * i)
-
-
-@inline
-def write_pair(p, i, value):  # type: ignore[no-untyped-def]
-    """The counterpart of :func:`read_pair`."""
-    _store_pair(p, 2 * i, value)
-
-
-@inline
-def read_word(p, i):  # type: ignore[no-untyped-def]
-    """``p[i]``"""
-    return p[i]
-
-
-@inline
-def write_word(p, i, value):  # type: ignore[no-untyped-def]
-    """``p[i] = value``"""
-    p[i] = value
-
-
-_load_pair, _store_pair = load_vector(2), store_vector(2)
-
-
-def words(width: int) -> tuple[Any, DeviceFunction, DeviceFunction]:
-    """(NumPy type, ``read(p, i)``, ``write(p, i, value)``) for elements of ``width`` bytes, 1 to 16."""
-    if width == BYTES:
-        return np.uint64, read_pair, write_pair
-    return np.dtype(f"u{width}").type, read_word, write_word
 
 
 # ------------------------------------------------------------------------------- in the target's order
@@ -104,7 +62,9 @@ def copy_words(width: int, dims: int, wide: bool) -> Source:
             write(target, d[1], z)
             i += blocks() * (AHEAD * THREADS)
 
-    return Source(spread(copy, 3, 5 * dims), "iii" + "i" * (5 * dims), THREADS, per_sm=4)
+    return Source(
+        spread(copy, 3, 5 * dims), "iii" + "i" * (5 * dims), THREADS, 4 if dims < 4 else 3
+    )
 
 
 def _words(
@@ -122,20 +82,6 @@ def _words(
     return bind(function, total, *numbers(sizes, x_strides, out_strides), grid, 1, 1)
 
 
-def word_factors(itemsize: int, sizes: Sizes, *strides: Sizes) -> list[int]:
-    """How many elements may move as one word where addresses allow it, most first; the last is 1.
-
-    ``strides``: of operands that are consecutive in the innermost dimension, or 0 all over it.
-    """
-    factors = []
-    factor = BYTES // itemsize
-    while factor > 1:
-        if sizes[-1] % factor == 0 and all(s % factor == 0 for o in strides for s in o[:-1]):
-            factors.append(factor)
-        factor //= 2
-    return [*factors, 1]
-
-
 def _rows(
     itemsize: int, sizes: Sizes, x_strides: Sizes, out_strides: Sizes
 ) -> Callable[[int, int], None]:
@@ -144,21 +90,14 @@ def _rows(
     if (x_strides[-1], out_strides[-1]) != (1, 1):
         return _words(itemsize, 1, *shapes)
     factors = word_factors(itemsize, *shapes)
+
+    def make(factor: int) -> Callable[[int, int], None]:
+        return _words(itemsize, factor, *shapes)
+
     if factors == [1]:
-        return _words(itemsize, 1, *shapes)
-    built: dict[int, Callable[[int, int], None]] = {}
-
-    def launch(x: int, out: int) -> None:
-        both = x | out
-        for factor in factors:
-            if both & (factor * itemsize - 1) == 0:
-                break
-        move = built.get(factor)
-        if move is None:
-            move = built[factor] = _words(itemsize, factor, *shapes)
-        move(x, out)
-
-    return launch
+        return make(1)
+    chosen = by_address(itemsize, factors, make)
+    return lambda x, out: chosen(x | out)(x, out)
 
 
 # ------------------------------------------------------------------------------------- transposing
@@ -246,111 +185,3 @@ def copy(
     if line is None:
         return _rows(itemsize, sizes, x_strides, out_strides)
     return _tiles(itemsize, line, sizes, x_strides, out_strides)
-
-
-# --------------------------------------------------------------------------------- repeated indices
-
-
-@kernel
-def sum_counts(dtype: str) -> Source:
-    """Per chunk of the counts, a block each: their sum, and whether one of them is negative.
-
-    Parameters: counts, sums, flags (both int64), number of counts, counts of a chunk.
-    """
-    T = np.dtype(dtype).type
-
-    def add(a0, a1, a2, total, chunk):  # type: ignore[no-untyped-def]
-        counts = pointer(a0, T)
-        i = block() * chunk + thread()
-        end = min(total, block() * chunk + chunk)
-        own = negative = np.int64(0)
-        while i < end:
-            count = np.int64(counts[i])
-            own += count
-            negative += np.int64(count < 0)
-            i += THREADS
-        _, found = sum_before(negative)
-        _, whole = sum_before(own)
-        if thread() == 0:
-            pointer(a1, np.int64)[block()] = whole
-            pointer(a2, np.int64)[block()] = found
-
-    return Source(add, "iiiii", THREADS)
-
-
-@kernel
-def count_ends(dtype: str) -> Source:
-    """``ends[i]``: the sum of the counts up to and with i; the status, by the first block.
-
-    Parameters: counts, starts (the sums before each chunk, and of all), flags, ends, status, number
-    of counts, counts of a chunk, chunks.
-    """
-    T = np.dtype(dtype).type
-
-    def end_up(a0, a1, a2, a3, a4, total, chunk, chunks):  # type: ignore[no-untyped-def]
-        counts, starts, ends = pointer(a0, T), pointer(a1, np.int64), pointer(a3, np.int64)
-        first = block() * chunk
-        end = min(total, first + chunk)
-        carry = starts[block()]
-        while first < end:
-            i = first + thread()
-            own = np.int64(counts[i]) if i < end else 0
-            before, whole = sum_before(own)
-            if i < end:
-                ends[i] = carry + before + own
-            carry += whole
-            first += THREADS
-        if block() == 0:
-            flags = pointer(a2, np.int64)
-            own = np.int64(0)
-            for k in range(thread(), chunks, THREADS):
-                own += flags[k]
-            _, negative = sum_before(own)
-            if thread() == 0:
-                pointer(a4, np.int64)[0] = -1 if negative > 0 else starts[chunks]
-
-    return Source(end_up, "iiiiiiii", THREADS)
-
-
-@kernel
-def repeat_indices() -> Source:
-    """``out[k]``: the first i whose end lies beyond k, by halving. Parameters: ends, out, total, room."""
-
-    def find(a0, a1, total, room):  # type: ignore[no-untyped-def]
-        ends, out = pointer(a0, np.int64), pointer(a1, np.int64)
-        k = block() * THREADS + thread()
-        while k < room:
-            low, high = 0, total
-            while low < high:
-                middle = (low + high) >> 1
-                if ends[middle] > k:
-                    high = middle
-                else:
-                    low = middle + 1
-            out[k] = low
-            k += blocks() * THREADS
-
-    return Source(find, "iiii", THREADS)
-
-
-def repeated_indices(dtype: str, total: int, room: int) -> Callable[..., None]:
-    """A launch ``(counts, out, status, scratch)``: index i ``counts[i]`` times, for every i in order.
-
-    The status becomes the sum of the counts, or -1 if one is negative. ``launch.scratch``: bytes.
-    """
-    chunks, chunk = tasks_for(total)
-    add, sums = sum_counts.build(dtype), add_up(chunks)
-    end_up = count_ends.build(dtype)
-    find = bind(repeat_indices.build(), total, room, blocks_for(room, THREADS, PER_SM), 1, 1)
-
-    def launch(counts: int, out: int, status: int, scratch: int) -> None:
-        flags = scratch + 8 * (chunks + 1)
-        ends = flags + 8 * chunks
-        add(counts, scratch, flags, total, chunk, chunks, 1, 1)
-        sums(scratch)
-        end_up(counts, scratch, flags, ends, status, total, chunk, chunks, chunks, 1, 1)
-        if room:
-            find(ends, out)
-
-    launch.scratch = 8 * (2 * chunks + 1 + total)  # type: ignore[attr-defined]
-    return launch

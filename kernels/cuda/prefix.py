@@ -24,9 +24,9 @@ _sums = shared("int64", WARPS, "warp_sums")
 
 
 def tasks_for(total: int) -> tuple[int, int]:
-    """(chunks, elements of each but the last), at least one; depends on ``total`` only."""
-    chunk = max(CHUNK, -(-total // TASKS))
-    return max(1, -(-total // chunk)), chunk
+    """(chunks, elements of each but the last, a multiple of 16); depends on ``total`` only."""
+    chunk = max(CHUNK, -(-total // (16 * TASKS)) * 16)
+    return -(-total // chunk), chunk
 
 
 @inline
@@ -86,5 +86,5 @@ def running_sum() -> Source:
 
 
 def add_up(length: int) -> Callable[[int], None]:
-    """A launch ``(counts,)`` of :func:`running_sum` over ``length`` of them."""
+    """A launch ``(counts,)`` of :func:`running_sum` over ``length`` of them; for 0 it writes a 0."""
     return bind(running_sum.build(), length, 1, 1, 1)

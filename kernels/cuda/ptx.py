@@ -224,6 +224,19 @@ def shared(dtype: str, count: int, place: str = "") -> Intrinsic:
     )
 
 
+def _element(context: Any, builder: Any, sig: Any, args: Any, count: Any = 1) -> Any:
+    """Where ``count`` elements (a number, or an int64 of the build) from number ``args[1]`` on of
+    the pointer ``args[0]`` lie.
+    """
+    checked = getattr(sig.args[0], "element", None)  # in debug builds
+    if checked is None:
+        return builder.gep(args[0], [args[1]])
+    from numba import types
+
+    index = context.cast(builder, args[1], sig.args[1], types.int64)
+    return checked(context, builder, args[0], index, count)
+
+
 @lru_cache(maxsize=None)
 def load_vector(count: int) -> Intrinsic:
     """The intrinsic ``load(p, i)``: elements ``i`` … ``i + count - 1`` as a tuple, in one access.
@@ -237,9 +250,9 @@ def load_vector(count: int) -> Intrinsic:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             from llvmlite import ir
 
-            element = args[0].type.pointee
+            where = _element(context, builder, sig, args, count)
+            element = where.type.pointee
             vector = ir.VectorType(element, count)
-            where = builder.gep(args[0], [args[1]])
             loaded = builder.load(builder.bitcast(where, vector.as_pointer()))
             loaded.align = count * context.get_abi_sizeof(element)
             model = context.data_model_manager[sig.args[0].dtype]
@@ -268,7 +281,8 @@ def store_vector(count: int) -> Intrinsic:
             from llvmlite import ir
 
             kind = sig.args[0].dtype
-            element = args[0].type.pointee
+            where = _element(context, builder, sig, args, count)
+            element = where.type.pointee
             vector = ir.VectorType(element, count)
             made = ir.Constant(vector, ir.Undefined)
             for k in range(count):
@@ -276,8 +290,7 @@ def store_vector(count: int) -> Intrinsic:
                 value = context.cast(builder, value, sig.args[2][k], kind)
                 value = context.data_model_manager[kind].as_data(builder, value)
                 made = builder.insert_element(made, value, ir.IntType(32)(k))
-            where = builder.bitcast(builder.gep(args[0], [args[1]]), vector.as_pointer())
-            stored = builder.store(made, where)
+            stored = builder.store(made, builder.bitcast(where, vector.as_pointer()))
             stored.align = count * context.get_abi_sizeof(element)
             return context.get_dummy_value()
 
@@ -399,7 +412,7 @@ count_bits.in_python(lambda word: (int(word) & 0xFFFFFFFF).bit_count())
 def _atomic(name: str, operation: str, summary: str, meaning: Callable[..., Any]) -> Intrinsic:
     def emitter(typing: Any, target: Any, index: Any, value: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            where = builder.gep(args[0], [args[1]])
+            where = _element(context, builder, sig, args)
             new = context.cast(builder, args[2], sig.args[2], sig.args[0].dtype)
             return builder.atomic_rmw(operation, where, new, "monotonic")
 

@@ -67,9 +67,11 @@ def tree(combine: DeviceFunction, dtype: str, lanes: int) -> DeviceFunction:
             if thread() % WARP == 0:
                 held[thread() // WARP] = a
             barrier()
-            a = held[0]
-            for k in range(1, warps):
-                a = T(combine(a, held[k]))
+            a = held[thread() % warps]
+            step = warps // 2
+            while step > 0:
+                a = T(combine(a, shuffle_xor(a, step)))
+                step //= 2
         return a
 
     return fold

@@ -95,15 +95,19 @@ class Memory:
         del self.blocks[address]
         self.starts.remove(address)
 
+    def block_of(self, address: int) -> int | None:
+        """The start of the block that holds ``address`` or ends there."""
+        number = bisect.bisect_right(self.starts, address) - 1
+        if number < 0 or address > self.starts[number] + len(self.blocks[self.starts[number]]):
+            return None
+        return self.starts[number]
+
     def find(self, address: int) -> tuple[np.ndarray, int]:
         """(block that holds ``address``, offset in it)."""
-        number = bisect.bisect_right(self.starts, address) - 1
-        if number >= 0:
-            start = self.starts[number]
-            block = self.blocks[start]
-            if address <= start + len(block):
-                return block, address - start
-        raise KernelFault(f"address {address:#x} is in no live allocation")
+        start = self.block_of(address)
+        if start is None:
+            raise KernelFault(f"address {address:#x} is in no live allocation")
+        return self.blocks[start], address - start
 
 
 class _Waiting:
@@ -130,6 +134,7 @@ class Machine:
         self._shared: dict[str, np.ndarray] = {}
         self._pointers: dict[Any, Pointer] = {}
         self._dynamic: np.ndarray = np.empty(0, np.uint8)
+        self._copies: dict[int, list[list[Any]]] = {}  # each thread's groups, the last one open
         self._scheduler: Any = None
         self._order = random.Random(0)
 
@@ -201,6 +206,25 @@ class Machine:
         values = self._wait(_Waiting("ballot", condition))
         return sum(1 << k for k, value in enumerate(values) if value)
 
+    def copy_async(self, target: Pointer, at: int, source: Pointer, start: int, have: int) -> None:
+        """Begin to copy 16 bytes, whose last elements are zero from number ``have`` on."""
+        count = 16 // target.itemsize
+        if (source.items.ctypes.data + (source.first + start) * source.itemsize) % 16:
+            raise KernelFault(f"misaligned asynchronous copy from {source.where}")
+        values = [source[start + k] if k < have else 0 for k in range(count)]
+        self._copies.setdefault(self.thread, [[]])[-1].append((target, at, values))
+
+    def commit_copies(self) -> None:
+        """Close the thread's group of copies."""
+        self._copies.setdefault(self.thread, [[]]).append([])
+
+    def wait_copies(self, count: int) -> None:
+        """Let all but the thread's newest ``count`` groups land."""
+        groups = self._copies.setdefault(self.thread, [[]])
+        while len(groups) - 1 > count:
+            for target, at, values in groups.pop(0):
+                target.store(at, values)
+
     def _wait(self, what: _Waiting) -> Any:
         return self._scheduler.switch(what)
 
@@ -225,6 +249,7 @@ class Machine:
             for self.block in places:
                 self._pointers.clear()
                 self._dynamic = np.full(dynamic + 1024, 0xA5, np.uint8)
+                self._copies.clear()
                 self._run_block(name, body, threads, args)
         self._pointers.clear()
 
@@ -273,7 +298,11 @@ class Machine:
         for start in range(0, threads, WARP):
             lanes = [k for k in range(start, min(start + WARP, threads)) if k in waiting]
             kinds = {waiting[k][1].kind for k in lanes}
-            if len(kinds) == 1 and "barrier" not in kinds and len(lanes) == min(WARP, threads - start):
+            if (
+                len(kinds) == 1
+                and "barrier" not in kinds
+                and len(lanes) == min(WARP, threads - start)
+            ):
                 groups.append(lanes)
         if groups:
             return groups

@@ -81,7 +81,7 @@ def slope_log(g, y, whole):  # type: ignore[no-untyped-def]
 
 
 def online(dtype: str, seat: Seating, load: DeviceFunction) -> DeviceFunction:
-    """The device function ``level(p, base, groups, lane, aligned, stride)``: a line's maximum and its sum
+    """The device function ``level(p, base, groups, lane, aligned, t)``: a line's maximum and its sum
     of e^(x - maximum), in all of its threads, read tile by tile.
     """
     T = np.dtype(dtype).type
@@ -91,11 +91,11 @@ def online(dtype: str, seat: Seating, load: DeviceFunction) -> DeviceFunction:
     fold_top, fold_sum = fold(larger, dtype, seat), fold(add, dtype, seat)
 
     @inline
-    def level(p, base, groups, lane, aligned, stride):  # type: ignore[no-untyped-def]
+    def level(p, base, groups, lane, aligned, t):  # type: ignore[no-untyped-def]
         top, part = least, zero  # finite, so that it may be subtracted
         first = lane
         while first < groups:
-            x = load(p, base, first, have(groups - first + lane, lane), aligned, low, stride)
+            x = load(p, base, first, have(groups, first), aligned, low, t)
             new = larger(top, highest(x))
             part = part * exp_decay(top - new) + whole(powers(x, new))
             top = new
@@ -116,50 +116,54 @@ def forward(dtype: str, logs: bool, seat: Seating, dims: int, tiled: bool, wide:
     T = np.dtype(dtype).type
     low, one, lanes, step = T(-np.inf), T(1), seat.lanes, seat.vectors
     lane_of, line_of = places(seat)
-    base_of, place = offset_of(dims, 0, wide), STRIDED if seat.columns else ADJACENT
+    base_of, place = offset_of(dims, 1, wide), STRIDED if seat.columns else ADJACENT
     have, load, store = present(seat), loader(seat, place), storer(seat, place)
     highest, whole = total(seat, larger), total(seat, add)
-    powers, scale, take_log = each(seat, power, 1, 1), each(seat, scaled, 1, 1), each(seat, logarithm, 1, 2)
+    powers, scale, take_log = (
+        each(seat, power, 1, 1),
+        each(seat, scaled, 1, 1),
+        each(seat, logarithm, 1, 2),
+    )
     again = take_log if logs else each(seat, share, 1, 2)
     fold_top, fold_sum = fold(larger, dtype, seat), fold(add, dtype, seat)
     level = online(dtype, seat, load)
     mask = seat.V * np.dtype(dtype).itemsize - 1
 
     @inline
-    def softmax_line(x, y, lines, groups, stride, t):  # type: ignore[no-untyped-def]
+    def softmax_line(x, y, lines, groups, t):  # type: ignore[no-untyped-def]
         lane, line = lane_of(), line_of()
         base = base_of(line, t)
         count = groups if line < lines else 0
         aligned = (x | y) & mask == 0
         source, target = pointer(x, T), pointer(y, T)
         there = have(count, lane)
-        v = load(source, base, lane, there, aligned, low, stride)
+        v = load(source, base, lane, there, aligned, low, t)
         top = fold_top(highest(v))
         e = powers(v, top)
         part = fold_sum(whole(e))
         made = take_log(v, top, log(part)) if logs else scale(e, one / part)
-        store(target, base, lane, there, aligned, made, stride)
+        store(target, base, lane, there, aligned, made, t)
 
     @inline
-    def softmax_tiles(x, y, lines, groups, stride, t):  # type: ignore[no-untyped-def]
+    def softmax_tiles(x, y, lines, groups, t):  # type: ignore[no-untyped-def]
         lane, line = lane_of(), line_of()
         base = base_of(line, t)
         count = groups if line < lines else 0
         aligned = (x | y) & mask == 0
         source, target = pointer(x, T), pointer(y, T)
-        top, part = level(source, base, count, lane, aligned, stride)
+        top, part = level(source, base, count, lane, aligned, t)
         shift = log(part) if logs else one / part
         first = lane
         while first < count:
-            there = have(count - first + lane, lane)
-            v = load(source, base, first, there, aligned, low, stride)
-            store(target, base, first, there, aligned, again(v, top, shift), stride)
+            there = have(count, first)
+            v = load(source, base, first, there, aligned, low, t)
+            store(target, base, first, there, aligned, again(v, top, shift), t)
             first += lanes * step
 
     function = softmax_tiles if tiled else softmax_line
-    params = PER_AXIS * dims
+    params = 1 + PER_AXIS * dims
     per_sm = RESIDENT // seat.threads
-    return Source(spread(function, 5, params), "iiiii" + "i" * params, seat.threads, per_sm)
+    return Source(spread(function, 4, params), "iiii" + "i" * params, seat.threads, per_sm)
 
 
 @kernel
@@ -172,7 +176,7 @@ def backward(dtype: str, logs: bool, seat: Seating, dims: int, tiled: bool, wide
     T = np.dtype(dtype).type
     zero, lanes, step = T(0), seat.lanes, seat.vectors
     lane_of, line_of = places(seat)
-    base_of, place = offset_of(dims, 0, wide), STRIDED if seat.columns else ADJACENT
+    base_of, place = offset_of(dims, 1, wide), STRIDED if seat.columns else ADJACENT
     have, load, store = present(seat), loader(seat, place), storer(seat, place)
     whole, products = total(seat, add), each(seat, product, 2)
     slopes = each(seat, slope_log if logs else slope, 2, 1)
@@ -180,20 +184,20 @@ def backward(dtype: str, logs: bool, seat: Seating, dims: int, tiled: bool, wide
     mask = seat.V * np.dtype(dtype).itemsize - 1
 
     @inline
-    def slope_line(g, y, out, lines, groups, stride, t):  # type: ignore[no-untyped-def]
+    def slope_line(g, y, out, lines, groups, t):  # type: ignore[no-untyped-def]
         lane, line = lane_of(), line_of()
         base = base_of(line, t)
         count = groups if line < lines else 0
         aligned = (g | y | out) & mask == 0
         grad, value, target = pointer(g, T), pointer(y, T), pointer(out, T)
         there = have(count, lane)
-        d = load(grad, base, lane, there, aligned, zero, stride)
-        v = load(value, base, lane, there, aligned, zero, stride)
+        d = load(grad, base, lane, there, aligned, zero, t)
+        v = load(value, base, lane, there, aligned, zero, t)
         part = fold_sum(whole(d if logs else products(d, v)))
-        store(target, base, lane, there, aligned, slopes(d, v, part), stride)
+        store(target, base, lane, there, aligned, slopes(d, v, part), t)
 
     @inline
-    def slope_tiles(g, y, out, lines, groups, stride, t):  # type: ignore[no-untyped-def]
+    def slope_tiles(g, y, out, lines, groups, t):  # type: ignore[no-untyped-def]
         lane, line = lane_of(), line_of()
         base = base_of(line, t)
         count = groups if line < lines else 0
@@ -202,26 +206,26 @@ def backward(dtype: str, logs: bool, seat: Seating, dims: int, tiled: bool, wide
         part = zero
         first = lane
         while first < count:
-            there = have(count - first + lane, lane)
-            d = load(grad, base, first, there, aligned, zero, stride)
+            there = have(count, first)
+            d = load(grad, base, first, there, aligned, zero, t)
             if logs:
                 part += whole(d)
             else:
-                part += whole(products(d, load(value, base, first, there, aligned, zero, stride)))
+                part += whole(products(d, load(value, base, first, there, aligned, zero, t)))
             first += lanes * step
         part = fold_sum(part)
         first = lane
         while first < count:
-            there = have(count - first + lane, lane)
-            d = load(grad, base, first, there, aligned, zero, stride)
-            v = load(value, base, first, there, aligned, zero, stride)
-            store(target, base, first, there, aligned, slopes(d, v, part), stride)
+            there = have(count, first)
+            d = load(grad, base, first, there, aligned, zero, t)
+            v = load(value, base, first, there, aligned, zero, t)
+            store(target, base, first, there, aligned, slopes(d, v, part), t)
             first += lanes * step
 
     function = slope_tiles if tiled else slope_line
-    params = PER_AXIS * dims
+    params = 1 + PER_AXIS * dims
     per_sm = RESIDENT // seat.threads
-    return Source(spread(function, 6, params), "iiiiii" + "i" * params, seat.threads, per_sm)
+    return Source(spread(function, 5, params), "iiiii" + "i" * params, seat.threads, per_sm)
 
 
 def softmax(dtype: str, logs: bool, outer: int, n: int, inner: int) -> Callable[..., None]:
@@ -247,6 +251,4 @@ def _launch(
     kept = ((outer, inner), (n * inner, 1)) if columns else ((outer,), (n,))
     wide = is_wide(lines * n)
     function = factory.build(*variant, seat, len(kept[0]), n > seat.tile, wide)
-    return bind(
-        function, lines, n // V, inner, *numbers(*kept), seat.blocks(lines), 1, 1
-    )
+    return bind(function, lines, n // V, inner, *numbers(*kept), seat.blocks(lines), 1, 1)

@@ -209,8 +209,8 @@ COUNTING = [
     Case(
         "unique_consecutive", lambda t, x: x.unique_consecutive(True, True), (below(2, 31),), ("int64",)
     ),
-    Case("tril_indices", lambda t: t.tril_indices(3, 4, 1), (), ("int64",)),
-    Case("triu_indices", lambda t: t.triu_indices(3, 4, -1), (), ("int64",)),
+    Case("tril_indices", lambda t, x: t.tril_indices(3, 4, 1, device=x.device), (SCALAR,), ("int64",)),
+    Case("triu_indices", lambda t, x: t.triu_indices(3, 4, -1, device=x.device), (SCALAR,), ("int64",)),
 ]  # fmt: skip
 
 MATRIX = [

@@ -1,0 +1,142 @@
+"""Batch normalisation: every channel has a mean and a variance over samples and positions.
+
+Arrays are row-major (N, C, S). A channel that its threads can keep is one line of
+:mod:`tilegrad.kernels.cuda.norm`, read once. Else tiles of all channels are measured side by side,
+so that few channels keep the whole device busy, and the array is normalised element by element.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tilegrad.kernels.cuda.elementwise import elementwise
+from tilegrad.kernels.cuda.jit import Source, bind, kernel
+from tilegrad.kernels.cuda.lines import THREADS, Form, channels_of
+from tilegrad.kernels.cuda.moments import long_moments, long_sums, normalised, sloped
+from tilegrad.kernels.cuda.norm import KEPT, KEPT_TWO, backward, forward
+from tilegrad.kernels.cuda.ptx import block, pointer, thread
+from tilegrad.kernels.cuda.reduce import stored
+from tilegrad.kernels.cuda.strided import is_wide
+from tilegrad.kernels.formulas.primitives import sqrt
+from tilegrad.kernels.function import DeviceFunction
+
+
+@kernel
+def running(dtype: str) -> Source:
+    """The running mean, and one over the root of the running variance, of every channel."""
+    T = stored(dtype)
+    one = T(1)
+
+    def body(rmean, rvar, mean, rstd, eps, C):  # type: ignore[no-untyped-def]
+        c = block() * THREADS + thread()
+        if c < C:
+            pointer(mean, T)[c] = pointer(rmean, T)[c]
+            pointer(rstd, T)[c] = one / sqrt(pointer(rvar, T)[c] + T(eps))
+
+    return Source(body, "iiiidi", THREADS)
+
+
+def _apply(
+    formula: DeviceFunction, dtype: str, operands: str, sizes: tuple[int, int, int], params: int = 0
+) -> Callable[..., None]:
+    """``formula`` element by element; ``operands``: ``w`` for a whole array, ``c`` for a number per
+    channel.
+    """
+    N, C, S = sizes
+    shape = (N, C) if S == 1 else (N, C, S)
+    kinds = {"w": (C, 1), "c": (0, 1)} if S == 1 else {"w": (C * S, S, 1), "c": (0, 1, 0)}
+    strides = tuple(kinds[letter] for letter in operands)
+    return elementwise(formula, (dtype,) * len(operands), shape, strides, params)
+
+
+def batch_norm(
+    dtype: str, given: tuple[bool, bool, bool], training: bool, N: int, C: int, S: int
+) -> Callable[..., None]:
+    """A launch ``(x, [weight], [bias], [running_mean, running_var], y, mean, rstd, eps, momentum)``.
+
+    ``given``: whether there is a weight, a bias, and running statistics, which training updates.
+    """
+    if N * C * S == 0:
+        return lambda *arguments: None
+    form, wide = channels_of(N, C, S, dtype, KEPT[dtype]), is_wide(N * C * S)
+    if training and form.tiles == 1:
+        run = _at_once(dtype, form, wide)
+    else:
+        run = _in_steps(dtype, given, training, form, (N, C, S), wide)
+
+    def launch(x: int, *rest: Any) -> None:
+        left = list(rest)
+        operands = [left.pop(0) if has else 0 for has in (given[0], given[1], given[2], given[2])]
+        run(x, *operands, *left)
+
+    return launch
+
+
+def _at_once(dtype: str, form: Form, wide: bool) -> Callable[..., None]:
+    """A launch ``(x, weight, bias, rmean, rvar, y, mean, rstd, eps, momentum)`` in training."""
+    function = forward.build(dtype, True, "line", form.seat, form.runs, wide)
+    sizes = (form.lines, form.n, form.groups, form.step, 1, 0, *form.t)
+    tail = (*sizes, form.seat.blocks(form.lines), 1, 1)
+
+    def launch(x: int, *rest: Any) -> None:
+        weight, bias, rmean, rvar, y, mean, rstd, eps, momentum = rest
+        function(x, weight, bias, y, mean, rstd, eps, rmean, rvar, momentum, *tail)
+
+    return launch
+
+
+def _in_steps(
+    dtype: str, given: tuple[bool, bool, bool], training: bool, form: Form,
+    sizes: tuple[int, int, int], wide: bool,
+) -> Callable[..., None]:  # fmt: skip
+    """The same for channels of any length, and outside training."""
+    operands = "wcc" + "c" * (given[0] + given[1]) + "w"
+    apply = _apply(normalised(True, given[0], given[1]), dtype, operands, sizes)
+    C = sizes[1]
+    if training:
+        measure = long_moments(dtype, True, form, wide)
+    else:
+        settled = bind(running.build(dtype), C, -(-C // THREADS), 1, 1)
+
+    def launch(x: int, *rest: Any) -> None:
+        weight, bias, rmean, rvar, y, mean, rstd, eps, momentum = rest
+        if training:
+            measure(x, y, mean, rstd, rmean, rvar, eps, momentum)
+        else:
+            settled(rmean, rvar, mean, rstd, eps)
+        apply(*[a for a in (x, mean, rstd, weight, bias, y) if a])
+
+    return launch
+
+
+def batch_norm_backward(
+    dtype: str, weighted: bool, training: bool, N: int, C: int, S: int
+) -> Callable[..., None]:
+    """A launch ``(g, x, mean, rstd, [weight], out, weight_grad, bias_grad)``."""
+    if N * C * S == 0:
+        return lambda *addresses: None
+    form, wide = channels_of(N, C, S, dtype, KEPT_TWO[dtype]), is_wide(N * C * S)
+    if form.tiles == 1:
+        function = backward.build(dtype, True, "line", form.seat, form.runs, wide)
+        sizes = (training, form.lines, form.n, form.groups, form.step, *form.t)
+        tail = (*sizes, form.seat.blocks(form.lines), 1, 1)
+
+        def at_once(g: int, x: int, mean: int, rstd: int, *rest: int) -> None:
+            weight, made = (rest[0], rest[1:]) if weighted else (0, rest)
+            function(g, x, weight, mean, rstd, *made, *tail)
+
+        return at_once
+    sums = long_sums(dtype, form, 1, wide)
+    operands = ("wwcc" + "c" * weighted + "ccw") if training else ("wc" + "c" * weighted + "w")
+    apply = _apply(sloped(weighted, training), dtype, operands, (N, C, S), training)
+
+    def in_steps(g: int, x: int, mean: int, rstd: int, *rest: int) -> None:
+        *weight, out, tilts, levels = rest
+        sums(g, x, mean, rstd, out, tilts, levels)
+        if training:
+            apply(g, x, mean, rstd, *weight, tilts, levels, out, 1.0 / (N * S))
+        else:
+            apply(g, rstd, *weight, out)
+
+    return in_steps

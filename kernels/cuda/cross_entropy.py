@@ -1,0 +1,246 @@
+"""Negative log-likelihood of one class per sample, from log-probabilities or from logits.
+
+Logits are (rows, C); log-probabilities (outer, C, inner), with a target for each outer and inner.
+A line of logits is read once, with a running maximum. Blocks add up the losses of their samples and
+count the targets out of range; one more block combines what they found, into ``status`` too:
+``status[0]`` counts those targets, ``status[1]`` holds the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tilegrad.kernels.cuda.jit import Source, kernel
+from tilegrad.kernels.cuda.lines import (
+    ADJACENT,
+    LEAST,
+    RESIDENT,
+    THREADS,
+    Seating,
+    each,
+    loader,
+    places,
+    seating,
+    storer,
+    vector,
+)
+from tilegrad.kernels.cuda.ptx import block, blocks, pointer, thread
+from tilegrad.kernels.cuda.reduce import tree
+from tilegrad.kernels.cuda.softmax import KEPT, online, share
+from tilegrad.kernels.cuda.strided import (
+    PER_AXIS,
+    is_wide,
+    numbers,
+    offset_of,
+    offsets_of,
+    spread,
+)
+from tilegrad.kernels.formulas.transcendental import exp_decay, log
+from tilegrad.kernels.function import inline
+from tilegrad.kernels.monoids import add, smaller
+
+BLOCKS = 1024  # blocks that share the samples, at most
+FAR = np.iinfo(np.int64).max  # after every sample
+
+
+@kernel
+def forward(dtype: str, logits: bool, keeps: bool, seat: Seating, dims: int, wide: bool) -> Source:
+    """Per sample its weight, from logits their logsumexp and, if it ``keeps`` them, the losses.
+
+    Parameters: x, targets, weight (null: all ones), losses, scale, lse, parts, samples, C, groups
+    of a line, inner, the class to ignore, then the block of samples. ``parts``: for every block how
+    many bad targets it met and the first one's sample, the sums of its losses and weights.
+    """
+    T = np.dtype(dtype).type
+    zero, one, lines, lanes = T(0), T(1), seat.lines, seat.lanes
+    lane_of, line_of = places(seat)
+    base_of = offset_of(dims, 0, wide)
+    level = online(dtype, seat, loader(seat, ADJACENT))
+    mask = seat.V * np.dtype(dtype).itemsize - 1
+    add_up, count_up = tree(add, dtype, seat.threads), tree(add, "int64", seat.threads)
+    earliest = tree(smaller, "int64", seat.threads)
+
+    @inline
+    def losses_of(  # type: ignore[no-untyped-def]
+        x, targets, weight, losses, scale, lse, parts, samples, C, groups, inner, ignored, t
+    ):
+        source, target, weights = pointer(x, T), pointer(targets, np.int64), pointer(weight, T)
+        made, scales, levels = pointer(losses, T), pointer(scale, T), pointer(lse, T)
+        lane, aligned = lane_of(), x & mask == 0
+        bad, where, loss, whole = 0, FAR, zero, zero
+        first = line_of()
+        start = block() * lines
+        while start < samples:
+            base = base_of(first, t)
+            high = zero
+            if logits:
+                top, part = level(source, base, groups if first < samples else 0, lane, aligned, t)
+                high = top + log(part)
+            if lane == 0 and first < samples:
+                k = target[first]
+                w = value = zero
+                if k != ignored and 0 <= k < C:
+                    w = weights[k] if weight != 0 else one
+                    value = (high - source[base + k * inner]) * w
+                elif k != ignored:
+                    where = first if bad == 0 else where
+                    bad += 1
+                scales[first] = w
+                if logits:
+                    levels[first] = high
+                if keeps:
+                    made[first] = value
+                loss += value
+                whole += w
+            first += blocks() * lines
+            start += blocks() * lines
+        bad, where = count_up(np.int64(bad)), earliest(np.int64(where))
+        loss, whole = add_up(loss), add_up(whole)
+        if thread() == 0:
+            found, sums = pointer(parts, np.int64), pointer(parts + 16 * blocks(), T)
+            found[block()], found[blocks() + block()] = bad, where
+            sums[block()], sums[blocks() + block()] = loss, whole
+
+    params = PER_AXIS * dims
+    per_sm = RESIDENT // seat.threads
+    return Source(spread(losses_of, 12, params), "i" * (12 + params), seat.threads, per_sm)
+
+
+@kernel
+def finish(dtype: str, mean: bool) -> Source:
+    """One block combines the parts of ``count`` blocks; ``out`` and ``weight_sum`` may be null."""
+    T = np.dtype(dtype).type
+    zero = T(0)
+    add_up, count_up = tree(add, dtype, THREADS), tree(add, "int64", THREADS)
+    earliest = tree(smaller, "int64", THREADS)
+
+    def body(parts, count, targets, status, out, weight_sum):  # type: ignore[no-untyped-def]
+        found, sums = pointer(parts, np.int64), pointer(parts + 16 * count, T)
+        bad, where, loss, whole = 0, FAR, zero, zero
+        i = thread()
+        while i < count:
+            bad += found[i]
+            where = smaller(where, found[count + i])
+            loss += sums[i]
+            whole += sums[count + i]
+            i += THREADS
+        bad, where = count_up(np.int64(bad)), earliest(np.int64(where))
+        loss, whole = add_up(loss), add_up(whole)
+        if thread() == 0:
+            told = pointer(status, np.int64)
+            told[0] = bad
+            told[1] = pointer(targets, np.int64)[where] if bad > 0 else 0
+            if out != 0:
+                pointer(out, T)[0] = loss / whole if mean else loss
+                pointer(weight_sum, T)[0] = whole
+
+    return Source(body, "iiiiii", THREADS)
+
+
+@kernel
+def backward(dtype: str, logits: bool, per_sample: bool, V: int, dims: int, wide: bool) -> Source:
+    """``(softmax - onehot) * factor``, from log-probabilities ``-onehot * factor``.
+
+    The factor is the sample's weight times its gradient (one for all unless ``per_sample``), over
+    ``weight_sum`` unless that is null. A thread has ``V`` elements. Parameters: grad, x, targets,
+    scale, lse, weight_sum, out, groups, then the block of groups by sample and class.
+    """
+    T = np.dtype(dtype).type
+    zero, one = T(0), T(1)
+    seat = Seating(False, 1, 1, V)
+    load, store = loader(seat, ADJACENT), storer(seat, ADJACENT)
+    shares, nothing = each(seat, share, 1, 2), (zero,) * V
+    at = offsets_of(dims, 2, 0, wide)
+    mask = V * np.dtype(dtype).itemsize - 1
+
+    @inline
+    def slopes_of(grad, x, targets, scale, lse, weight_sum, out, groups, t):  # type: ignore[no-untyped-def]
+        group = block() * THREADS + thread()
+        if group < groups:
+            source, made = pointer(x, T), pointer(out, T)
+            sample, k = at(group, t)
+            base = group * V
+            w = pointer(scale, T)[sample]
+            factor = zero
+            if w != zero:
+                divisor = pointer(weight_sum, T)[0] if weight_sum != 0 else one
+                factor = pointer(grad, T)[sample if per_sample else 0] * w / divisor
+            aligned = (x | out) & mask == 0
+            if logits and w != zero:
+                high = pointer(lse, T)[sample]
+                v = load(source, base, 0, 1, aligned, zero, t)
+                store(made, base, 0, 1, aligned, shares(v, high, factor), t)
+            else:
+                store(made, base, 0, 1, aligned, nothing, t)
+            if w != zero:
+                here = pointer(targets, np.int64)[sample] - k
+                if 0 <= here < V:
+                    value = -factor
+                    if logits:
+                        high = pointer(lse, T)[sample]
+                        value += exp_decay(source[base + here] - high) * factor
+                    made[base + here] = value
+
+    params = (PER_AXIS + 1) * dims
+    return Source(spread(slopes_of, 8, params), "i" * (8 + params), THREADS)
+
+
+def cross_entropy(
+    dtype: str, logits: bool, weighted: bool, reduction: str, outer: int, C: int, inner: int
+) -> Callable[..., None]:
+    """A launch ``(x, targets, [weight], out, scale, status, [lse], [weight_sum], scratch, ignored)``.
+
+    See :func:`tilegrad.kernels.cpu.cross_entropy.cross_entropy`; of the scratch memory the first
+    32 KB are used.
+    """
+    samples, keeps = outer * inner, reduction == "none"
+    V = vector(dtype, C) if logits else 1
+    seat = seating(C, V, KEPT[dtype] // 2) if logits else Seating(False, 1, LEAST, 1)
+    kept = ((samples,), (C,)) if inner == 1 else ((outer, inner), (C * inner, 1))
+    wide = is_wide(samples * C)
+    run = forward.build(dtype, logits, keeps, seat, len(kept[0]), wide)
+    combine = finish.build(dtype, reduction == "mean")
+    grid = max(1, min(seat.blocks(samples), BLOCKS))
+    tail = (samples, C, C // V, inner)
+    shape = (*numbers(*kept), grid, 1, 1)
+
+    def launch(x: int, targets: int, *rest: int) -> None:
+        weight, rest = (rest[0], rest[1:]) if weighted else (0, rest)
+        out, scale, status, *more, scratch, ignored = rest
+        lse = more.pop(0) if logits else 0
+        run(x, targets, weight, out, scale, lse, scratch, *tail, ignored, *shape)
+        results = (0, 0) if keeps else (out, more[0])
+        combine(scratch, grid, targets, status, *results, 1, 1, 1)
+
+    return launch
+
+
+def cross_entropy_backward(
+    dtype: str, logits: bool, reduction: str, outer: int, C: int, inner: int
+) -> Callable[..., None]:
+    """A launch ``(grad, targets, scale, [x, lse], [weight_sum], out)``; see :func:`backward`.
+
+    ``weight_sum`` is an operand for the reduction "mean" only.
+    """
+    V = vector(dtype, C) if inner == 1 else 1
+    groups = outer * C * inner // V
+    if groups == 0:
+        return lambda *addresses: None
+    if inner == 1:
+        shape = numbers((outer, C // V), (1, 0), (0, V))
+    else:
+        shape = numbers((outer, C, inner), (inner, 0, 1), (0, 1, 0))
+    dims = 2 if inner == 1 else 3
+    wide = is_wide(groups)
+    function = backward.build(dtype, logits, reduction == "none", V, dims, wide)
+    grid = -(-groups // THREADS)
+
+    def launch(grad: int, targets: int, scale: int, *rest: int) -> None:
+        x, lse = rest[:2] if logits else (0, 0)
+        weight_sum = rest[-2] if reduction == "mean" else 0
+        where = (grad, x, targets, scale, lse, weight_sum, rest[-1])
+        function(*where, groups, *shape, grid, 1, 1)
+
+    return launch

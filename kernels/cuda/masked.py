@@ -1,0 +1,258 @@
+"""Work steered by a mask: find, take out or fill in the elements where it holds; triangles.
+
+Masks are bool, one byte per element, row-major. A mask is read twice: once to count, so that each
+block of threads knows where the results of its chunk begin, and once to write them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tilegrad.kernels.cuda.jit import Source, bind, blocks_for, kernel
+from tilegrad.kernels.cuda.prefix import add_up, sum_before, tasks_for
+from tilegrad.kernels.cuda.ptx import (
+    block,
+    blocks,
+    count_bits,
+    load_vector,
+    pointer,
+    thread,
+)
+from tilegrad.kernels.cuda.strided import is_wide, numbers, offsets_of, spread
+from tilegrad.kernels.function import function_from_source, inline
+
+THREADS = 256
+EACH = 4  # neighbours a thread takes
+AHEAD = 4  # elements of a triangle a thread reads before it writes the first
+PER_SM = 16  # blocks a multiprocessor gets before threads take further elements in strides
+
+_load_words, _load_bytes = load_vector(2), load_vector(EACH)
+
+
+# ------------------------------------------------------------------------------------- positions
+
+
+@inline
+def _ones(word):  # type: ignore[no-untyped-def]
+    """How many bits of 64 are set: the bytes of a mask are 0 or 1."""
+    return count_bits(word) + count_bits(word >> np.uint64(32))
+
+
+@kernel
+def count_chunks() -> Source:
+    """``counts[chunk]``: how often the mask holds in it, a block each, 16 bytes at a time.
+
+    Parameters: mask, counts (int64), elements, elements of a chunk.
+    """
+
+    def count(a0, a1, total, chunk):  # type: ignore[no-untyped-def]
+        mask = pointer(a0, np.uint8)
+        first = block() * chunk
+        end = min(total, first + chunk)
+        own = np.int64(0)
+        i = first + thread()
+        if a0 & 15 == 0:
+            words = pointer(a0, np.uint64)
+            i = first + 16 * thread()
+            while i + 15 < end:
+                pair = _load_words(words, i // 8)
+                own += _ones(pair[0]) + _ones(pair[1])
+                i += 16 * THREADS
+            i = first + (end - first) // 16 * 16 + thread()
+        while i < end:
+            own += mask[i]
+            i += THREADS
+        _, found = sum_before(own)
+        if thread() == 0:
+            pointer(a1, np.int64)[block()] = found
+
+    return Source(count, "iiii", THREADS)
+
+
+def mask_starts(total: int) -> Callable[[int, int], None]:
+    """A launch ``(mask, starts)``: where the results of each of the ``tasks_for(total)[0]`` chunks
+    begin, and behind them how many there are.
+    """
+    tasks, chunk = tasks_for(total)
+    add = add_up(tasks)
+    if total == 0:
+        return lambda mask, starts: add(starts)
+    count = bind(count_chunks.build(), total, chunk, tasks, 1, 1)
+
+    def launch(mask: int, starts: int) -> None:
+        count(mask, starts)
+        add(starts)
+
+    return launch
+
+
+@inline
+def _four(mask, i, end, aligned):  # type: ignore[no-untyped-def]
+    """The mask at ``i`` and behind, as int64; nothing from ``end`` on."""
+    if aligned and i + 3 < end:
+        m = _load_bytes(mask, i)
+        return np.int64(m[0]), np.int64(m[1]), np.int64(m[2]), np.int64(m[3])
+    return (
+        np.int64(mask[i]) if i < end else np.int64(0),
+        np.int64(mask[i + 1]) if i + 1 < end else np.int64(0),
+        np.int64(mask[i + 2]) if i + 2 < end else np.int64(0),
+        np.int64(mask[i + 3]) if i + 3 < end else np.int64(0),
+    )
+
+
+@kernel
+def move_true(width: int, fills: bool) -> Source:
+    """The elements of ``x`` where the mask holds to ``packed``; for width 0 their positions. Or,
+    if it ``fills``, the other way round. A block per chunk, four neighbours per thread at a time.
+
+    Parameters: x, mask, starts, packed, elements, elements of a chunk.
+    """
+    T = np.dtype(f"u{width}").type if width else np.int64
+
+    @inline
+    def move_one(x, packed, i, place, holds):  # type: ignore[no-untyped-def]
+        if holds:
+            if fills:
+                x[i] = packed[place]
+            else:
+                packed[place] = x[i] if width else i
+        return place + holds
+
+    def move(a0, a1, a2, a3, total, chunk):  # type: ignore[no-untyped-def]
+        x, mask, packed = pointer(a0, T), pointer(a1, np.uint8), pointer(a3, T)
+        starts = pointer(a2, np.int64)
+        first = block() * chunk
+        end = min(total, first + chunk)
+        carry = starts[block()]
+        aligned = a1 & 3 == 0
+        while first < end:
+            i = first + EACH * thread()
+            m0, m1, m2, m3 = _four(mask, i, end, aligned)
+            before, found = sum_before(m0 + m1 + m2 + m3)
+            place = move_one(x, packed, i, carry + before, m0)
+            place = move_one(x, packed, i + 1, place, m1)
+            place = move_one(x, packed, i + 2, place, m2)
+            move_one(x, packed, i + 3, place, m3)
+            carry += found
+            first += EACH * THREADS
+
+    return Source(move, "iiiiii", THREADS)
+
+
+def _moving(width: int, fills: bool, total: int) -> Callable[..., None]:
+    """A launch ``(x, mask, starts, packed)`` of :func:`move_true`."""
+    if total == 0:
+        return lambda *addresses: None
+    tasks, chunk = tasks_for(total)
+    return bind(move_true.build(width, fills), total, chunk, tasks, 1, 1)
+
+
+def masked_select(itemsize: int, total: int) -> Callable[..., None]:
+    """A launch ``(x, mask, starts, out)`` over row-major operands of ``total`` elements."""
+    return _moving(itemsize, False, total)
+
+
+def true_positions(total: int) -> Callable[..., None]:
+    """A launch ``(mask, starts, out)``: int64 row-major positions where the mask holds."""
+    function = _moving(0, False, total)
+    return lambda mask, starts, out: function(0, mask, starts, out)
+
+
+def masked_scatter(itemsize: int, total: int) -> Callable[..., None]:
+    """A launch ``(x, mask, starts, source)`` that writes over row-major ``x``."""
+    return _moving(itemsize, True, total)
+
+
+@kernel
+def split_positions(dims: int, wide: bool) -> Source:
+    """``out[axis, i]``: coordinates of row-major position ``positions[i]``.
+
+    Parameters: positions, out, how many, then per dimension, innermost first, its size with the
+    multiplier and shift that divide by it.
+    """
+    lines = []
+    for axis in range(dims):
+        size, multiplier, shift = (f"t[{3 * axis + k}]" for k in range(3))
+        divide = f"rest // {size}" if wide else f"(rest * {multiplier}) >> {shift}"
+        lines += [
+            f"        above = {divide}",
+            f"        out[{dims - 1 - axis} * total + i] = rest - above * {size}",
+            "        rest = above",
+        ]
+    source = "\n".join(["def split(out, i, total, rest, t):", *lines, ""]).replace(
+        "        ", "    "
+    )
+    split = inline(function_from_source(source, "split", {}, __name__))
+
+    @inline
+    def coordinates(a0, a1, total, t):  # type: ignore[no-untyped-def]
+        positions, out = pointer(a0, np.int64), pointer(a1, np.int64)
+        i = block() * THREADS + thread()
+        while i < total:
+            split(out, i, total, positions[i], t)
+            i += blocks() * THREADS
+
+    return Source(spread(coordinates, 3, 3 * dims), "i" * (3 + 3 * dims), THREADS)
+
+
+def coordinates(sizes: tuple[int, ...], total: int) -> Callable[[int, int], None]:
+    """A launch ``(positions, out)``: out is (len(sizes), total), one row per dimension."""
+    if total == 0 or not sizes:
+        return lambda *addresses: None
+    function = split_positions.build(len(sizes), is_wide(int(np.prod(sizes, dtype=object))))
+    grid = blocks_for(total, THREADS, PER_SM)
+    return bind(function, total, *numbers(sizes), grid, 1, 1)
+
+
+# ------------------------------------------------------------------------------------- triangles
+
+
+@kernel
+def keep_triangle(width: int, lower: bool, wide: bool) -> Source:
+    """Matrices that keep row r up to (``lower``) or from column ``r + diagonal``, zero elsewhere.
+
+    A thread has four elements, a block's width apart. Parameters: x, out, elements, diagonal, then
+    (matrices, rows, columns) with the strides of row and column number.
+    """
+    T = np.dtype(f"u{width}").type
+    place = offsets_of(3, 2, 0, wide)
+
+    @inline
+    def kept(x, i, diagonal, t):  # type: ignore[no-untyped-def]
+        row, column = place(i, t)
+        keeps = column <= row + diagonal if lower else column >= row + diagonal
+        return x[i] if keeps else T(0)
+
+    @inline
+    def keep(a0, a1, total, diagonal, t):  # type: ignore[no-untyped-def]
+        x, out = pointer(a0, T), pointer(a1, T)
+        last = total - 1
+        i = block() * (AHEAD * THREADS) + thread()
+        while i < total:
+            # past the end, the last element again: a harmless store instead of a branch
+            i1, i2 = min(i + THREADS, last), min(i + 2 * THREADS, last)
+            i3 = min(i + 3 * THREADS, last)
+            v, w = kept(x, i, diagonal, t), kept(x, i1, diagonal, t)
+            y, z = kept(x, i2, diagonal, t), kept(x, i3, diagonal, t)
+            out[i] = v
+            out[i1] = w
+            out[i2] = y
+            out[i3] = z
+            i += blocks() * (AHEAD * THREADS)
+
+    return Source(spread(keep, 4, 15), "i" * 19, THREADS)
+
+
+def triangle(
+    itemsize: int, lines: int, rows: int, columns: int, diagonal: int, lower: bool
+) -> Callable[[int, int], None]:
+    """A launch ``(x, out)`` over ``lines // rows`` row-major matrices."""
+    total = lines * columns
+    if total == 0:
+        return lambda *addresses: None
+    function = keep_triangle.build(itemsize, lower, is_wide(total))
+    matrices = numbers((lines // rows, rows, columns), (0, 1, 0), (0, 0, 1))
+    grid = blocks_for(total, AHEAD * THREADS, PER_SM)
+    return bind(function, total, diagonal, *matrices, grid, 1, 1)

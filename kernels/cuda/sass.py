@@ -1,0 +1,87 @@
+"""Machine code of GPUs as text, by NVIDIA's disassembler.
+
+Source: CUDA Binary Utilities for the instruction sets; ELF-64 for the container.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import struct
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+
+from tilegrad.kernels.cuda.backend import Arch
+from tilegrad.kernels.cuda.driver import Unavailable
+
+_LINE = re.compile(r"^\s*/\*([0-9a-f]{4,})\*/\s+(.*?)\s*;", re.M)
+
+
+@lru_cache(maxsize=1)
+def _disassembler() -> str:
+    try:
+        for file in files("nvidia-cuda-nvdisasm") or ():
+            if file.name in ("nvdisasm", "nvdisasm.exe"):
+                return str(Path(str(file.locate())).resolve())
+    except PackageNotFoundError:
+        pass
+    found = shutil.which("nvdisasm")
+    if found is None:
+        raise Unavailable(
+            "cuda: no disassembler (nvdisasm); install it with `pip install nvidia-cuda-nvdisasm`"
+        )
+    return found
+
+
+def available() -> bool:
+    """Whether there is a disassembler."""
+    try:
+        return bool(_disassembler())
+    except Unavailable:
+        return False
+
+
+def code_of(cubin: bytes) -> bytes:
+    """The instructions of a cubin's kernel: its ``.text`` section."""
+    (table,) = struct.unpack_from("<Q", cubin, 0x28)
+    size, count, names = struct.unpack_from("<HHH", cubin, 0x3A)
+    sections = [struct.unpack_from("<IIQQQQ", cubin, table + k * size) for k in range(count)]
+    for name, _, _, _, start, length in sections:
+        at = sections[names][4] + name
+        if cubin[at : at + 6] == b".text.":
+            return cubin[start : start + length]
+    raise ValueError("cubin: no section of instructions")
+
+
+def disassemble(cubins: Sequence[bytes], arch: Arch) -> list[list[str]]:
+    """The instructions of each kernel, in order; padding left out.
+
+    Many at once cost little more than one, most of which is the disassembler's start.
+
+    Raises:
+        Unavailable: there is no disassembler.
+    """
+    codes = [code_of(cubin) for cubin in cubins]
+    with tempfile.NamedTemporaryFile(suffix=".bin") as file:
+        file.write(b"".join(codes))
+        file.flush()
+        command = [_disassembler(), "-c", "-ndf", "-b", f"SM{arch[0]}{arch[1]}", file.name]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"nvdisasm: {done.stderr.strip()}")
+    ends, end = [], 0
+    for code in codes:
+        end += len(code)
+        ends.append(end)
+    listings: list[list[str]] = [[] for _ in codes]
+    number = 0
+    for place, text in _LINE.findall(done.stdout):
+        while int(place, 16) >= ends[number]:
+            number += 1
+        if text != "NOP":
+            listings[number].append(text)
+    return listings

@@ -1,0 +1,155 @@
+"""Every CUDA kernel that an op asks for assembles, and to machine code as good as was meant.
+
+No GPU is needed. A process of its own finds the kernels and assembles them, see
+:mod:`tests.assembler`; every test here takes a share of one kernel's variants.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.test_house import WIDE
+
+ROOT = Path(__file__).resolve().parent.parent
+FACTORIES = sorted(
+    f"{path.stem}.{name}"
+    for path in (ROOT / "kernels/cuda").glob("*.py")
+    for name in re.findall(r"^@kernel\ndef (\w+)", path.read_text(), re.M)
+)
+
+# tests that share a kernel's variants, so that several processes can work at them
+PARTS = {"elementwise.map_groups": 16}
+PARTS |= dict.fromkeys(("conv.windows", "product.tiles", "reduce.rows", "scan_lines.rows"), 6)
+PARTS |= dict.fromkeys(("conv.weights", "softmax.forward", "softmax.backward", "sort.short_rows"), 3)
+
+THREADS = 1024  # that must fit on a multiprocessor
+
+# kernels of which fewer threads fit, and why
+FEWER = {
+    **dict.fromkeys(
+        ("product.tiles", "conv.windows", "conv.weights"),
+        "a thread keeps a rectangle of totals and two panels: parallel work within the thread",
+    ),
+}
+
+# kernels with float64 arithmetic where the data are float32, and why
+DOUBLE = {
+    "clip.length": "sums of chunks are added up in float64",
+    "create.ramp": "rounds as float64 does, then once more, like the CPU",
+    "optim.advance": "a parameter's scalars are computed in float64",
+}
+
+
+class Assembler:
+    """The other side of :mod:`tests.assembler`."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.assembler"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+
+    def ask(self, *request: Any) -> Any:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        assert answer, "the assembling process has died"
+        return json.loads(answer)
+
+    def close(self) -> None:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def assembler() -> Iterator[Assembler]:
+    if find_spec("numba_cuda") is None:
+        pytest.skip("numba-cuda is not installed")
+    made = Assembler()
+    yield made
+    made.close()
+
+
+def test_every_call_plans_and_every_kernel_is_asked_for(assembler: Assembler) -> None:
+    found = assembler.ask("list")
+    assert not found["failed"]
+    assert sorted(found["kernels"]) == FACTORIES
+
+
+def _code_faults(report: dict[str, Any], code: dict[str, int], factory: str) -> Iterator[str]:
+    """What is wrong with machine code."""
+    if code["local"]:
+        yield f"{code['local']} accesses to local memory"
+    if code["generic"]:
+        yield f"{code['generic']} accesses to memory of unknown kind"
+    wide = factory in DOUBLE or report["variant"].get("formula", "").split("_")[0] in WIDE
+    if code["double"] and not wide and "float64" not in str(report["variant"]):
+        yield f"{code['double']} instructions of float64"
+    for name in _meant(report["variant"], factory):
+        if not code[name]:
+            yield f"no {name}"
+
+
+def _meant(variant: dict[str, Any], factory: str) -> set[str]:
+    """The 16-byte accesses that a variant's name promises."""
+    if factory == "elementwise.map_groups":
+        moved = [
+            np.dtype(d).itemsize * variant["vector"] == 16 and letter == "c"
+            for d, letter in zip(variant["dtypes"], variant["pattern"], strict=True)
+        ]
+        return {"LDG.128"} & {"LDG.128" * any(moved[:-1])} | {"STG.128"} & {"STG.128" * moved[-1]}
+    if "dtype" not in variant:
+        return set()
+    size = np.dtype(variant["dtype"]).itemsize
+    widths = [variant.get(name, 1) for name in ("vector", "V", "x_vector", "y_vector")]
+    widths.append((variant.get("seat") or {}).get("V", 1))
+    meant = {"LDG.128"} if any(V * size == 16 for V in widths) else set()
+    return meant | ({"LDS.128"} if "tile" in variant and variant["dtype"] == "float32" else set())
+
+
+def _faults(report: dict[str, Any], factory: str) -> Iterator[str]:
+    """What is wrong with a kernel."""
+    for arch, made in report["archs"].items():
+        faults = [f"{n} bytes of {what}" for what in ("stack", "spills") if (n := made[what])]
+        faults += made["warnings"]
+        if made["registers"] > report["budget"]:
+            faults.append(f"{made['registers']} registers of {report['budget']}")
+        if made["resident"] < THREADS and factory not in FEWER:
+            faults.append(f"{made['registers']} registers leave {made['resident']} threads")
+        if made["shared"] > 48 << 10:
+            faults.append(f"{made['shared']} bytes of static shared memory")
+        if "code" in made:
+            faults += _code_faults(report, made["code"], factory)
+        yield from (f"{report['name']} on {arch}: {fault}" for fault in faults)
+
+
+@pytest.mark.parametrize(
+    "factory, part", [(f, part) for f in FACTORIES for part in range(PARTS.get(f, 1))]
+)
+def test_kernels_assemble(factory: str, part: int, assembler: Assembler) -> None:
+    reports = assembler.ask("assemble", factory, part, PARTS.get(factory, 1))
+    faults = [fault for report in reports for fault in _faults(report, factory)]
+    assert not faults, "\n".join(faults)
+
+
+def test_machine_code_is_looked_at(assembler: Assembler) -> None:
+    """The disassembler of the test extra is there, and finds what it should."""
+    (report, *_) = assembler.ask("assemble", "reduce.rows", 0, 1_000_000)
+    code = report["archs"]["sm_90"]["code"]
+    assert code["local"] == 0 and set(code) >= {"double", "LDG.128"}
