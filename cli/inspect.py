@@ -86,11 +86,13 @@ def _operands(call: Call) -> str:
 
 
 def _on_cuda(arguments: argparse.Namespace) -> None:
-    from tilegrad.kernels.cuda import driver, jit, planned
+    from tilegrad.kernels.cuda import jit, planned, sass
     from tilegrad.kernels.cuda.occupancy import CHIPS
 
     if arguments.asm:
         raise Failure("--asm is of --device cpu; a GPU has --ptx and --sass")
+    if arguments.sass and not sass.available():
+        raise Failure("--sass needs nvdisasm: pip install nvidia-cuda-nvdisasm")
     arch = next(a for a in CHIPS if f"sm_{a[0]}{a[1]}" == arguments.arch)
     planned.plan_for(arch)
     call = _prepared(arguments, "cuda")
@@ -100,19 +102,29 @@ def _on_cuda(arguments: argparse.Namespace) -> None:
     for launch in launches:
         kernels.setdefault((id(launch.factory), launch.variant), []).append(launch)
     chip = CHIPS[arch]
+    assemblies = [_assembled(alike[0], arch) for alike in kernels.values()]
     print(
         f"{arguments.op}, {_operands(call)}, on {arguments.arch} ({chip.name}, on paper): "
         f"{_count(len(launches), 'launch', 'launches')} of {_count(len(kernels), 'kernel')}"
     )
-    for number, alike in enumerate(kernels.values(), 1):
-        try:
-            _print_kernel(number, alike, chip, arguments)
-        except driver.Unavailable as error:
-            raise Failure(_one_line(error)) from None
-        except ImportError as error:
-            raise Failure(
-                f"cannot assemble kernels ({error}); pip install 'tilegrad[cuda]'"
-            ) from None
+    for number, (alike, made) in enumerate(zip(kernels.values(), assemblies), 1):
+        _print_kernel(number, alike, made, chip, arguments)
+
+
+def _assembled(launch: Any, arch: tuple[int, int]) -> Any:
+    """The kernel of a launch for ``arch``.
+
+    Raises:
+        Failure: a package for that is missing.
+    """
+    from tilegrad.kernels.cuda.driver import Unavailable
+
+    try:
+        return launch.factory.assemble(launch.variant, arch)
+    except Unavailable as error:
+        raise Failure(_one_line(error)) from None
+    except ImportError as error:
+        raise Failure(f"cannot assemble kernels ({error}); pip install 'tilegrad[cuda]'") from None
 
 
 def _count(number: int, one: str, many: str = "") -> str:
@@ -120,16 +132,14 @@ def _count(number: int, one: str, many: str = "") -> str:
 
 
 def _print_kernel(
-    number: int, launches: list[Any], chip: Any, arguments: argparse.Namespace
+    number: int, launches: list[Any], made: Any, chip: Any, arguments: argparse.Namespace
 ) -> None:
     """Everything about one kernel, by the first of its launches."""
     from tilegrad.kernels.cuda import sass
     from tilegrad.kernels.cuda.occupancy import occupancy
 
     launch = launches[0]
-    factory, source = launch.factory, launch.source
-    made = factory.assemble(launch.variant, chip.arch)
-    usage = made.usage
+    factory, source, usage = launch.factory, launch.source, made.usage
     held = occupancy(chip.arch, usage.registers, source.threads, usage.shared + source.shared)
     print(f"\nkernel {number}: {factory.name(launch.variant)}")
     times = "" if len(launches) == 1 else f" (the first of {len(launches)} launches)"

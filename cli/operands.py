@@ -106,6 +106,11 @@ class _Maker:
         self.dtype, self.device, self.grad = dtype, device, grad
         self.made: list[Any] = []
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The first one."""
+        return shape_of(self.first.partition(":")[0])
+
     def next(self) -> Any:
         """The next tensor; of the first shape again where no more were given."""
         import tilegrad
@@ -144,9 +149,8 @@ def prepare(
     """
     function = find(op)
     if op in EXAMPLES and not shapes:
-        shapes = EXAMPLES[op][0]
-    if op in EXAMPLES:
-        given = {**EXAMPLES[op][1], **given}
+        shapes, more = EXAMPLES[op]
+        given = {**more, **given}
     parameters = inspect.signature(function).parameters
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name in given:
@@ -167,35 +171,34 @@ def _fill(
     """Find the value of one parameter."""
     name, kind = parameter.name, str(parameter.annotation)
     required = parameter.default is parameter.empty
-    if parameter.kind is parameter.VAR_KEYWORD:
-        return
+    tensor = "Tensor" in kind or name == "self"
+    if kind == "Any" and not required and name != "dtype":  # as the second operand of max
+        tensor = bool(maker.left)
     if name in given:
         call.keywords[name] = given[name]
     elif parameter.kind is parameter.VAR_POSITIONAL:
-        if name in GUESSES:  # torch.zeros(*size)
-            call.positional.extend(GUESSES[name](shape_of(maker.first.partition(":")[0])))
-            maker.left.clear()
-        else:
-            call.positional.extend(maker.next() for _ in range(max(1, len(maker.left))))
-    elif name == "self" or kind == "Tensor" or (maker.left and "Tensor" in kind):
-        if required or maker.left:
-            many = "Sequence" in kind
-            count = max(2, len(maker.left)) if many else 1
-            made = [maker.next() for _ in range(count)]
-            _put(call, parameter, made if many else made[0])
-    elif required and "Sequence[Tensor" in kind:
-        _put(call, parameter, [maker.next(), maker.next()])
-    elif required and "Tensor" in kind:
-        _put(call, parameter, None if "None" in kind else maker.next())
-    elif maker.left and kind == "Any" and not required and name != "device" and name != "dtype":
-        _put(call, parameter, maker.next())
+        call.positional.extend(_many(name, maker))
     elif name == "device":
         call.keywords[name] = maker.device
-    elif required:
+    elif tensor and "Sequence" in kind and required:
+        _put(call, parameter, [maker.next() for _ in range(max(2, len(maker.left)))])
+    elif tensor and (maker.left or (required and "None" not in kind)):
+        _put(call, parameter, maker.next())
+    elif tensor and required:
+        _put(call, parameter, None)
+    elif required and parameter.kind is not parameter.VAR_KEYWORD:
         if name not in GUESSES:
             raise Failure(f"{op} needs a value of {name!r}: --arg {name}=…")
-        shape = tuple(maker.made[0].shape) if maker.made else shape_of(maker.first)
+        shape = tuple(maker.made[0].shape) if maker.made else maker.shape
         _put(call, parameter, GUESSES[name](shape))
+
+
+def _many(name: str, maker: _Maker) -> list[Any]:
+    """Arguments of a function that takes any number of them."""
+    if name in ("size", "dims"):  # zeros(*size), permute(*dims)
+        maker.left.clear()
+        return list(maker.shape)
+    return [maker.next() for _ in range(max(1, len(maker.left)))]
 
 
 def _put(call: Call, parameter: inspect.Parameter, value: Any) -> None:

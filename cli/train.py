@@ -167,12 +167,14 @@ class _Job:
     def _train(self, number: int) -> tuple[float, float]:
         """Mean loss and accuracy over the pass, as seen before each step."""
         self.model.train()
+        device = self.arguments.device
         total, correct, seen = 0.0, 0, 0
         title = f"epoch {number}/{self.arguments.epochs}"
         with tqdm(self.loader, desc=title, unit="batch", leave=False, dynamic_ncols=True) as bar:
             for images, labels in bar:
-                scores = self.model(images.to(self.arguments.device))
-                loss = F.cross_entropy(scores, labels.to(self.arguments.device))
+                images, labels = images.to(device), labels.to(device)
+                scores = self.model(images)
+                loss = F.cross_entropy(scores, labels)
                 self.optimizer.zero_grad()
                 loss.backward()
                 self.optimizer.step()
@@ -190,7 +192,7 @@ class _Job:
         total = 0.0
         with no_grad():
             for images, labels in self.test_loader:
-                scores = self.model(images.to(self.arguments.device))
+                scores = self.model(images.to(self.arguments.device)).cpu()
                 total += F.cross_entropy(scores, labels, reduction="sum").item()
                 for label, guess in zip(labels.tolist(), scores.argmax(1).tolist(), strict=True):
                     confusion[label][guess] += 1

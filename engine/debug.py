@@ -22,10 +22,10 @@ class debug:
     every access by a ``pointer`` with the allocation it points into: one outside is not made and
     raises :class:`KernelFault` with the op, the kernel, the block, the thread and the index.
 
-    What that cannot see: accesses of instructions that take bare addresses (asynchronous copies to
-    shared memory), shared memory itself, and accesses beyond the elements of a tensor that was made
-    before, but within the rounded block of memory it lies in. The simulated device is that strict
-    at all times; there this adds the name of the op.
+    What that cannot see: accesses to shared memory, instructions that take bare addresses, and
+    accesses beyond the elements of a tensor that was made before, but within the segment of memory
+    that it shares with others. The simulated device is strict at all times; there this adds the
+    name of the op. The debug builds assemble for every kernel, but no GPU has run them yet.
 
     Everything becomes slower by orders of magnitude. A kernel that was never launched before is
     compiled; debug builds are not kept on disk.

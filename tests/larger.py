@@ -78,7 +78,13 @@ for _r in (8, 64, 512, 1024, 4096, 50_000, 1_000_000):
         _add(f"cumprod {_at}", lambda x, d=_dim: x.detach().cumprod(d), _shape)
         _add(f"softmax {_at}", lambda x, d=_dim: F.softmax(x, d), _shape)
         _add(f"log_softmax {_at}", lambda x, d=_dim: F.log_softmax(x, d), _shape)
-    _add(f"layer_norm {_r}", lambda x, w, b: F.layer_norm(x, x.shape[1:], w, b), (_lines, _r), (_r,), (_r,))
+    _add(
+        f"layer_norm {_r}",
+        lambda x, w, b: F.layer_norm(x, x.shape[1:], w, b),
+        (_lines, _r),
+        (_r,),
+        (_r,),
+    )
     _add(f"rms_norm {_r}", lambda x, w: F.rms_norm(x, x.shape[1:], w), (_lines, _r), (_r,))
 _add("sum of all", lambda x: x.sum(), (1 << 24,))
 _add("norm of all", lambda x: (x * x).sum().sqrt(), (4096, 4096))
@@ -102,7 +108,10 @@ for _n, _c, _h, _o, _k, _s, _g in (
 _add("conv1d", lambda x, w: F.conv1d(x, w, padding=4), (16, 128, 4096), (128, 128, 9))
 _add("conv3d", lambda x, w: F.conv3d(x, w, padding=1), (2, 16, 16, 56, 56), (32, 16, 3, 3, 3))
 _add(
-    "conv_transpose2d", lambda x, w: F.conv_transpose2d(x, w, stride=2), (8, 64, 28, 28), (64, 32, 2, 2)
+    "conv_transpose2d",
+    lambda x, w: F.conv_transpose2d(x, w, stride=2),
+    (8, 64, 28, 28),
+    (64, 32, 2, 2),
 )
 for _channels, _side in ((64, 56), (512, 7), (3, 224)):
     _image = (32, _channels, _side, _side)

@@ -147,6 +147,25 @@ def test_threads_and_seeds(data, tmp_path):
     assert one[2] != other[2]
 
 
+def test_training_on_the_simulated_gpu(tmp_path):
+    """A step on two images: the loss is the CPU's, and the model file goes on from there."""
+    small = [idx(a) for a in (*squares(2, 0), *squares(1, 1))]
+    names = [n.replace("-", "_") for n in NAMES]
+    folder = write_data(tmp_path / "small", **dict(zip(names, small, strict=True)))
+    found = {}
+    for device in ("cpu", "cuda"):
+        out = tmp_path / device
+        command = ["train", "--data", str(folder), "--out", str(out), "--epochs", "1"]
+        command += ["--batch-size", "2", "--device", device, "--workers", "0"]
+        assert main(command) == 0
+        found[device] = json.loads((out / "metrics.json").read_text())
+    cpu, cuda = (found[d]["history"][0] for d in ("cpu", "cuda"))
+    assert cuda["loss"] == pytest.approx(cpu["loss"], rel=1e-4)
+    assert cuda["test_loss"] == pytest.approx(cpu["test_loss"], rel=1e-3)
+    model = load_classifier(tmp_path / "cuda" / "model.safetensors")
+    assert all(p.device.type == "cpu" for p in model.parameters())
+
+
 def test_idx_files(tmp_path):
     plain = read_folder(write_data(tmp_path / "plain"))
     zipped = read_folder(write_data(tmp_path / "zipped", zipped=True))

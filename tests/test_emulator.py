@@ -10,6 +10,7 @@ import pytest
 from tests.emulator.device import run
 from tests.emulator.flow import Fault
 from tests.emulator.shared import bank_ways
+from tilegrad.kernels.cuda import backend
 from tilegrad.kernels.cuda.copies import commit_copies, copy_async16, wait_copies
 from tilegrad.kernels.cuda.ptx import (
     atomic_add,
@@ -477,3 +478,13 @@ def test_copies_on_the_simulator() -> None:
     for place in places:
         machine.memory.free(place)
     assert (out == panel_sums()[1]).all()
+
+
+def test_copies_assemble() -> None:
+    code = backend.compile_kernel(staged, "iiii", 64)
+    for arch in ((8, 0), (9, 0)):
+        _, usage = backend.link(code, arch)
+        assert (usage.stack, usage.spills, usage.warnings) == (0, 0, ())
+    text = backend.compile_kernel(staged, "iiii", 64, output="ptx")
+    assert "cp.async.cg.shared.global" in text
+    assert "cp.async.wait_group 1;" in text

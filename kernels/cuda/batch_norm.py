@@ -14,7 +14,8 @@ from tilegrad.kernels.cuda.elementwise import elementwise
 from tilegrad.kernels.cuda.jit import Source, bind, kernel
 from tilegrad.kernels.cuda.lines import THREADS, Form, channels_of
 from tilegrad.kernels.cuda.moments import long_moments, long_sums, normalised, sloped
-from tilegrad.kernels.cuda.norm import KEPT, KEPT_TWO, backward, forward
+from tilegrad.kernels.cuda.norm import KEPT, backward, forward
+from tilegrad.kernels.cuda.norm_slopes import KEPT_TWO
 from tilegrad.kernels.cuda.ptx import block, pointer, thread
 from tilegrad.kernels.cuda.reduce import stored
 from tilegrad.kernels.cuda.strided import is_wide

@@ -30,10 +30,11 @@ def copy_async16(typing, target, at, source, start, have):  # type: ignore[no-un
 
         word, whole, byte = ir.IntType(32), ir.IntType(64), ir.IntType(8)
         size = context.get_abi_sizeof(context.get_value_type(sig.args[0]).pointee)
+        have = context.cast(builder, args[4], sig.args[4], types.int64)
         places = []
-        for first, space, kind in ((0, 3, word), (2, 1, whole)):
+        for first, space, kind, used in ((0, 3, word, 16 // size), (2, 1, whole, have)):
             pair = signature(types.void, *sig.args[first : first + 2])
-            where = _element(context, builder, pair, args[first : first + 2], 16 // size)
+            where = _element(context, builder, pair, args[first : first + 2], used)
             where = builder.addrspacecast(
                 builder.bitcast(where, byte.as_pointer()), ir.PointerType(byte, addrspace=space)
             )

@@ -54,7 +54,7 @@ def forward(dtype: str, logits: bool, keeps: bool, seat: Seating, dims: int, wid
     many bad targets it met and the first one's sample, the sums of its losses and weights.
     """
     T = np.dtype(dtype).type
-    zero, one, lines, lanes = T(0), T(1), seat.lines, seat.lanes
+    zero, one, lines = T(0), T(1), seat.lines
     lane_of, line_of = places(seat)
     base_of = offset_of(dims, 0, wide)
     level = online(dtype, seat, loader(seat, ADJACENT))

@@ -157,6 +157,11 @@ class _Writer:
         """What the formula gets for an element as it is stored."""
         return f"({text} != 0)" if self.truths[operand] else text
 
+    def result(self, values: list[str]) -> str:
+        """What is stored for the formula's value."""
+        text = f"formula({', '.join(values)})"
+        return f"T{self.last}({text} != 0)" if self.truths[self.last] else f"T{self.last}({text})"
+
     def results(self, tag: str) -> list[str]:
         """Compute and store."""
         V, last, lines = self.vector, self.last, []
@@ -166,7 +171,7 @@ class _Writer:
                 for k in range(last)
             ]
             values += [f"T0(p{k})" for k in range(self.params)]
-            lines.append(f"y{j}{tag} = T{last}(formula({', '.join(values)}))")
+            lines.append(f"y{j}{tag} = {self.result(values)}")
         made = ", ".join(f"y{j}{tag}" for j in range(V))
         step = "" if self.pattern[last] == "c" else f" * s{last}_0"
         single = [f"x{last}[o{last}{tag} + {j}{step}] = y{j}{tag}" for j in range(V)]
@@ -202,7 +207,7 @@ class _Writer:
         return (
             f"    place = groups * {self.vector} + block() * {THREADS} + thread()\n"
             f"    if place < total:\n"
-            f"        x{last}[{target}] = T{last}(formula({', '.join(values)}))"
+            f"        x{last}[{target}] = {self.result(values)}"
         )
 
 
@@ -230,6 +235,13 @@ def _vector(
     return V if sizes[-1] >= V else 1
 
 
+def _wrapped(value: float, kind: np.dtype) -> int:
+    """An integer parameter as the operands' dtype holds it, modulo its range."""
+    bits = 8 * kind.itemsize if kind.kind in "iu" else 64
+    rest = int(value) & ((1 << bits) - 1)
+    return rest - (1 << bits) if kind.kind == "i" and rest >> (bits - 1) else rest
+
+
 def elementwise(
     formula: DeviceFunction,
     dtypes: tuple[str, ...],
@@ -253,7 +265,14 @@ def elementwise(
     if not params:
         return bind(function, *shape, total, grid, 1, 1)
 
+    kind = np.dtype(dtypes[0])
+
     def launch(*args: float) -> None:
-        function(*args, *shape, total, grid, 1, 1)
+        given = (
+            args
+            if kind.kind == "f"
+            else (*args[:-params], *(_wrapped(p, kind) for p in args[-params:]))
+        )
+        function(*given, *shape, total, grid, 1, 1)
 
     return launch

@@ -4,9 +4,8 @@ A line is ``n`` elements that share a mean and a variance. Its scale is one weig
 per "channel", a run of ``S`` elements, or one for the "line". Row ``r`` belongs to group
 ``r % groups``, which has the channels ``r % groups * (n / S)`` onward. Weight and bias may be null.
 
-A line is read once, into registers. Longer ones are measured first (:mod:`.moments`) and then
-normalised element by element. Gradients of weights are summed over rows in two steps, the first
-one here with neighbouring threads on neighbouring elements.
+A line is read once, into registers. Longer ones are measured first
+(:mod:`tilegrad.kernels.cuda.moments`) and then normalised element by element.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from tilegrad.kernels.cuda.jit import Source, bind, kernel
 from tilegrad.kernels.cuda.lines import (
     ADJACENT,
     RESIDENT,
-    THREADS,
     Form,
     Seating,
     each,
@@ -38,24 +36,26 @@ from tilegrad.kernels.cuda.lines import (
 from tilegrad.kernels.cuda.moments import (
     hat,
     long_moments,
-    long_sums,
     measured,
     normalised,
     product,
     recorder,
-    tiled,
 )
-from tilegrad.kernels.cuda.ptx import barrier, block, block_y, pointer, shared, thread
+from tilegrad.kernels.cuda.norm_slopes import (
+    KEPT_TWO,
+    backward_tiles,
+    channel_gradients,
+    row_norm_parts as row_norm_parts,
+    slope,
+    weight_gradients,
+)
+from tilegrad.kernels.cuda.ptx import pointer
 from tilegrad.kernels.cuda.strided import is_wide, numbers, offset_of, spread
 from tilegrad.kernels.formulas.primitives import sqrt
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.monoids import add
 
-# elements that a thread keeps, of one array and of each of two
-KEPT = {"float32": 16, "float64": 8}
-KEPT_TWO = {"float32": 16, "float64": 4}
-TILE = 32  # elements side by side in a block of ``weight_sums``
-CHUNK, CHUNKS = 64, 256  # rows that a block there adds up at least; parts at most
+KEPT = {"float32": 16, "float64": 8}  # elements that a thread keeps
 
 
 @inline
@@ -68,12 +68,6 @@ def plus(v, b):  # type: ignore[no-untyped-def]
 def normal(d, low, rs):  # type: ignore[no-untyped-def]
     """A deviation from the mean, normalised."""
     return (d - low) * rs
-
-
-@inline
-def slope(v, h, level, tilt, factor):  # type: ignore[no-untyped-def]
-    """The gradient of an element, from that of its normalised value ``h``."""
-    return (v - level - h * tilt) * factor
 
 
 @kernel
@@ -136,7 +130,9 @@ def forward(dtype: str, centred: bool, scale: str, seat: Seating, runs: bool, wi
 
 
 @kernel
-def backward(dtype: str, centred: bool, scale: str, seat: Seating, runs: bool, wide: bool) -> Source:
+def backward(
+    dtype: str, centred: bool, scale: str, seat: Seating, runs: bool, wide: bool
+) -> Source:
     """The gradient of lines that fit, with weights by element or by line; by line, also
     ``tilts`` = sum of g xhat and ``levels`` = sum of g.
 
@@ -186,151 +182,6 @@ def backward(dtype: str, centred: bool, scale: str, seat: Seating, runs: bool, w
     return Source(spread(slope_line, 13, params), "i" * (13 + params), seat.threads, per_sm)
 
 
-@kernel
-def backward_tiles(dtype: str, centred: bool, seat: Seating) -> Source:
-    """As :func:`backward` for rows that do not fit, with weights by element: read twice.
-
-    Parameters: g, x, weight, mean, rstd, out, rows, n.
-    """
-    T = np.dtype(dtype).type
-    zero, V, per = T(0), seat.V, seat.lanes * seat.vectors
-    lane_of, line_of = places(seat)
-    have, load, store = present(seat), loader(seat, ADJACENT), storer(seat, ADJACENT)
-    whole, fold_sum = total(seat, add), fold(add, dtype, seat)
-    hats, products, slopes = each(seat, hat, 1, 2), each(seat, product, 2), each(seat, slope, 2, 3)
-    mask = V * np.dtype(dtype).itemsize - 1
-
-    def body(g, x, weight, mean, rstd, out, rows, n):  # type: ignore[no-untyped-def]
-        lane, row = lane_of(), line_of()
-        active = row < rows
-        groups = n // V if active else 0
-        aligned = (g | x | out | weight) & mask == 0
-        base, t = row * n, (0,)
-        grad, source, weights = pointer(g, T), pointer(x, T), pointer(weight, T)
-        m = pointer(mean, T)[row] if centred and active else zero
-        rs = pointer(rstd, T)[row] if active else zero
-        level = tilt = zero
-        first = lane
-        while first < groups:
-            there = have(groups, first)
-            v = load(grad, base, first, there, aligned, zero, t)
-            if weight != 0:
-                v = products(v, load(weights, 0, first, there, aligned, zero, t))
-            h = hats(load(source, base, first, there, aligned, m, t), m, rs)
-            level += whole(v)
-            tilt += whole(products(v, h))
-            first += per
-        level = fold_sum(level) / T(n) if centred else zero
-        tilt = fold_sum(tilt) / T(n)
-        first = lane
-        while first < groups:
-            there = have(groups, first)
-            v = load(grad, base, first, there, aligned, zero, t)
-            if weight != 0:
-                v = products(v, load(weights, 0, first, there, aligned, zero, t))
-            h = hats(load(source, base, first, there, aligned, m, t), m, rs)
-            made = slopes(v, h, level, tilt, rs)
-            store(pointer(out, T), base, first, there, aligned, made, t)
-            first += per
-
-    return Source(body, "iiiiiiii", seat.threads, RESIDENT // seat.threads)
-
-
-@kernel
-def weight_sums(dtype: str, centred: bool) -> Source:
-    """Sums of ``g xhat`` and of ``g`` over ``chunk`` rows: ``parts`` (chunks, 2, n).
-
-    A block has 32 elements side by side and 8 threads for each; the grid's second index is the
-    chunk. Parameters: g, x, mean, rstd, parts, rows, n, chunk.
-    """
-    T = np.dtype(dtype).type
-    zero, depth = T(0), THREADS // TILE
-    tilts, levels = shared(dtype, THREADS, "tilts"), shared(dtype, THREADS, "levels")
-
-    def body(g, x, mean, rstd, parts, rows, n, chunk):  # type: ignore[no-untyped-def]
-        j, deep = block() * TILE + thread() % TILE, thread() // TILE
-        grad, source = pointer(g, T), pointer(x, T)
-        means, rstds = pointer(mean, T), pointer(rstd, T)
-        tilt = tilt_2 = level = level_2 = zero
-        r = block_y() * chunk + deep
-        end = min(rows, block_y() * chunk + chunk) if j < n else 0
-        while r + depth < end:
-            v, w = grad[r * n + j], grad[(r + depth) * n + j]
-            u, z = source[r * n + j], source[(r + depth) * n + j]
-            m, k = (means[r], means[r + depth]) if centred else (zero, zero)
-            level, level_2 = level + v, level_2 + w
-            tilt += v * ((u - m) * rstds[r])
-            tilt_2 += w * ((z - k) * rstds[r + depth])
-            r += 2 * depth
-        if r < end:
-            v, m = grad[r * n + j], means[r] if centred else zero
-            level += v
-            tilt += v * ((source[r * n + j] - m) * rstds[r])
-        by_tilt, by_level = tilts(), levels()
-        by_tilt[thread()], by_level[thread()] = tilt + tilt_2, level + level_2
-        barrier()
-        if deep == 0 and j < n:
-            tilt, level = by_tilt[thread()], by_level[thread()]
-            for k in range(1, depth):
-                tilt += by_tilt[thread() + k * TILE]
-                level += by_level[thread() + k * TILE]
-            made = pointer(parts, T)
-            made[2 * block_y() * n + j] = tilt
-            made[(2 * block_y() + 1) * n + j] = level
-
-    return Source(body, "iiiiiiii", THREADS)
-
-
-@kernel
-def channel_slopes(dtype: str, seat: Seating, wide: bool) -> Source:
-    """The gradient of rows with weights by channel, whose sums are known, a tile for each unit.
-
-    Parameters: g, x, weight, mean, rstd, out, tilts, levels, n, groups of a row, tiles of a row,
-    units, groups of channels, channels of a row, then the block that finds a group's channel.
-    """
-    T = np.dtype(dtype).type
-    zero, one, lanes, per = T(0), T(1), seat.lanes, seat.lanes * seat.vectors
-    lane_of, unit_of = places(seat)
-    have, load, store = present(seat), loader(seat, ADJACENT), storer(seat, ADJACENT)
-    take, fold_sum = loader(seat, offset_of(2, 0, wide), True), fold(add, dtype, seat)
-    hats, products, slopes = each(seat, hat, 1, 2), each(seat, product, 2), each(seat, slope, 2, 3)
-    mask = seat.V * np.dtype(dtype).itemsize - 1
-
-    @inline
-    def slope_tile(  # type: ignore[no-untyped-def]
-        g, x, weight, mean, rstd, out, tilts, levels, n, groups, tiles, units, cycle, channels, t
-    ):
-        lane, unit = lane_of(), unit_of()
-        active = unit < units
-        row = unit // tiles if active else 0
-        first = (unit - row * tiles) * per + lane if active else groups
-        there = have(groups, first)
-        weights = pointer(weight, T)
-        kind, base = row % cycle * channels, row * n
-        level = tilt = zero
-        c = lane
-        while c < channels:
-            w = weights[kind + c] if weight != 0 else one
-            level += w * pointer(levels, T)[row * channels + c]
-            tilt += w * pointer(tilts, T)[row * channels + c]
-            c += lanes
-        level, tilt = fold_sum(level) / T(n), fold_sum(tilt) / T(n)
-        aligned = (g | x | out) & mask == 0
-        m, rs = pointer(mean, T)[row], pointer(rstd, T)[row]
-        v = load(pointer(g, T), base, first, there, aligned, zero, t)
-        if weight != 0:
-            v = products(v, take(weights, kind, first, there, aligned, zero, t))
-        h = hats(load(pointer(x, T), base, first, there, aligned, m, t), m, rs)
-        made = slopes(v, h, level, tilt, rs)
-        store(pointer(out, T), base, first, there, aligned, made, t)
-
-    per_sm = RESIDENT // seat.threads
-    return Source(spread(slope_tile, 14, 8), "i" * 22, seat.threads, per_sm)
-
-
-# ------------------------------------------------------------------------------------- launches
-
-
 def row_norm(
     dtype: str, centred: bool, weighted: bool, biased: bool, rows: int, n: int, S: int, groups: int
 ) -> Callable[..., None]:
@@ -345,10 +196,8 @@ def row_norm(
     if form.tiles > 1:
         run = _long_rows(dtype, (centred, weighted, biased), form, S, groups, wide)
     else:
-        scale, channels, t = "element", 0, ()
-        if S:
-            scale, channels = "channel", n // S
-            t = tuple(numbers((channels, S // V), (1, 0)))
+        scale, channels = ("channel", n // S) if S else ("element", 0)
+        t = numbers((channels, S // V), (1, 0)) if S else []
         function = forward.build(dtype, centred, scale, form.seat, False, wide)
         sizes = (rows, n, n // V, n, groups, channels, *t, form.seat.blocks(rows), 1, 1)
         run = bind(function, 0, 0, 0.0, *sizes)
@@ -372,11 +221,13 @@ def _long_rows(
     """A launch ``(x, weight, bias, y, mean, rstd, eps)``; ``given``: mean, weight, bias."""
     rows, n = form.lines, form.n
     measure = long_moments(dtype, given[0], form, wide)
+    sizes: tuple[int, ...] = (rows, n)
+    whole: tuple[int, ...] = (n, 1)
+    line: tuple[int, ...] = (1, 0)
+    scale: tuple[int, ...] = (0, 1)
     if S:
-        sizes: tuple[int, ...] = (rows // groups, groups, n // S, S)
+        sizes = (rows // groups, groups, n // S, S)
         whole, line, scale = (groups * n, n, S, 1), (groups, 1, 0, 0), (0, n // S, 1, 0)
-    else:
-        sizes, whole, line, scale = (rows, n), (n, 1), (1, 0), (0, 1)
     strides = (whole, *[line] * (given[0] + 1), *[scale] * (given[1] + given[2]), whole)
     apply = elementwise(normalised(*given), (dtype,) * len(strides), sizes, strides)
 
@@ -386,11 +237,6 @@ def _long_rows(
         apply(*[a for a in operands if a])
 
     return launch
-
-
-def row_norm_parts(rows: int) -> int:
-    """How many partial sums of weight gradients :func:`row_norm_backward` writes."""
-    return min(-(-rows // CHUNK), CHUNKS)
 
 
 def row_norm_backward(
@@ -405,7 +251,7 @@ def row_norm_backward(
     if rows * n == 0:
         return lambda *addresses: None
     if S:
-        run = _backward_channels(dtype, rows, n, S, groups)
+        run = channel_gradients(dtype, rows, n, S, groups)
     else:
         run = _backward_elements(dtype, centred, rows, n)
 
@@ -428,33 +274,10 @@ def _backward_elements(dtype: str, centred: bool, rows: int, n: int) -> Callable
     else:
         function = backward.build(dtype, centred, "element", form.seat, False, wide)
         slopes = bind(function, 0, 0, 1, rows, n, n // V, n, *grid)
-    parts = row_norm_parts(rows)
-    chunk = -(-rows // parts)
-    sizes = (rows, n, chunk, -(-n // TILE), parts, 1)
-    sums = bind(weight_sums.build(dtype, centred), *sizes)
+    sums = weight_gradients(dtype, centred, rows, n)
 
     def launch(g: int, x: int, weight: int, mean: int, rstd: int, out: int, made: int) -> None:
         slopes(g, x, weight, mean, rstd, out)
         sums(g, x, mean, rstd, made)
-
-    return launch
-
-
-def _backward_channels(dtype: str, rows: int, n: int, S: int, groups: int) -> Callable[..., None]:
-    """A launch ``(g, x, weight, mean, rstd, out, tilts, levels)``."""
-    V, channels, wide = vector(dtype, S), n // S, is_wide(rows * n)
-    runs = rows_of(rows * channels, S, V, KEPT_TWO[dtype])
-    sums = long_sums(dtype, runs, channels, wide)
-    form = rows_of(rows, n, V, KEPT_TWO[dtype])
-    if form.tiles > 1:
-        form = tiled(dtype, form, 2)
-    seat, units = form.seat, rows * form.tiles
-    t = numbers((channels, S // V), (1, 0))
-    sizes = (n, n // V, form.tiles, units, groups, channels, *t, seat.blocks(units), 1, 1)
-    slopes = bind(channel_slopes.build(dtype, seat, wide), *sizes)
-
-    def launch(g: int, x: int, weight: int, mean: int, rstd: int, out: int, *made: int) -> None:
-        sums(g, x, mean, rstd, out, *made)
-        slopes(g, x, weight, mean, rstd, out, *made)
 
     return launch

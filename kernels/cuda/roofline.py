@@ -126,7 +126,7 @@ class _Call:
     @property
     def itemsize(self) -> int:
         """Bytes of an element of the variant's ``dtype``."""
-        return np.dtype(self["dtype"]).itemsize
+        return int(np.dtype(self["dtype"]).itemsize)
 
     def block(self, dims: int, first: int = 0) -> tuple[list[int], list[int]]:
         """(sizes, strides) of the block that begins at ``t[first]``."""
@@ -149,7 +149,9 @@ def _elementwise(call: _Call) -> Work:
     read, asked = 0, 0
     for k, (dtype, letter) in enumerate(zip(dtypes[:-1], pattern)):
         size = np.dtype(dtype).itemsize
-        repeats = math.prod(n for axis, n in enumerate(sizes) if axis and not steps[axis * count + k])
+        repeats = math.prod(
+            n for axis, n in enumerate(sizes) if axis and not steps[axis * count + k]
+        )
         if letter == "s":
             elements = max(1, groups // (sizes[0] * repeats)) if dims > 1 else 1
             asked += (groups + total % V) * size
@@ -238,7 +240,9 @@ def _tiled_product(call: _Call) -> Work:
         read=(xs * M + ys * N) * K * size + (N * size if biased else 0) + again,
         written=M * N * items * chunks * size,
         operations=2 * M * N * K * items,
-        asked=tiles * (tile.BM + tile.BN) * K * size + (M * N * items * size if biased else 0) + again,
+        asked=tiles * (tile.BM + tile.BN) * K * size
+        + (M * N * items * size if biased else 0)
+        + again,
         itemsize=size,
     )
 
@@ -259,7 +263,7 @@ def _chunks_added(call: _Call) -> Work:
 
 def _convolution(call: _Call) -> Work:
     """Exact where windows reach all of the image."""
-    from tilegrad.kernels.cuda.gather import Pixels, Rows
+    from tilegrad.kernels.cuda.gather import Rows
     from tilegrad.kernels.cuda.panels import Strided
 
     size, groups, walks = call.itemsize, call.block(1)[0][0], 3 * PER_AXIS

@@ -176,7 +176,9 @@ def rows(
         while left > 0:  # the same for all threads
             a0, v1, v2, v3 = ahead
             following = k + tile
-            ahead = take(source, places, at + following * s, s, following, end - following, fast)
+            if lanes >= WARP:  # with fewer there is one tile
+                left_after = end - following
+                ahead = take(source, places, at + following * s, s, following, left_after, fast)
             a1 = merge(a0, v1)
             a2 = merge(a1, v2)
             a3 = merge(a2, v3)

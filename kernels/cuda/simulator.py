@@ -260,10 +260,21 @@ class Machine:
 
         self._scheduler = getcurrent()
         context = contextvars.copy_context()  # NumPy's error state lives there
-        waiting: dict[int, tuple[Any, _Waiting]] = {}
-        for number in range(threads):
-            glet = greenlet(body)
+        made = [greenlet(body) for _ in range(threads)]
+        for glet in made:
             glet.gr_context = context.copy()
+        try:
+            self._run_threads(name, made, args)
+        except BaseException:
+            for glet in made:
+                if glet:  # waiting: it ends here, not when and where it is collected
+                    glet.throw()
+            raise
+
+    def _run_threads(self, name: str, made: list[Any], args: tuple[Any, ...]) -> None:
+        waiting: dict[int, tuple[Any, _Waiting]] = {}
+        threads = len(made)
+        for number, glet in enumerate(made):
             self._step(name, number, glet, args, waiting)
         while waiting:
             ready = self._ready(waiting, threads)

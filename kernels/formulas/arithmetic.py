@@ -143,8 +143,9 @@ def pow_int(x, y):  # type: ignore[no-untyped-def]
             result = T(result * base)
         base = T(base * base)
         rest = T(rest >> T(1))
-    odd = T(-1) if y & T(1) else T(1)
-    unit = T(1) if x == T(1) else (odd if x == T(-1) else T(0))
+    minus = T(T(0) - T(1))
+    odd = minus if y & T(1) else T(1)
+    unit = T(1) if x == T(1) else (odd if x == minus else T(0))
     return result if y >= T(0) else unit
 
 

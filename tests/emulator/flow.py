@@ -217,7 +217,7 @@ class Flow:
         return new if self.mask is None else self.blend(self.mask, new, old)
 
     def bind(self, old: Any, new: Any) -> Any:
-        """:meth:`assign` for the variable of a ``for``, whose name may have been another's before."""
+        """:meth:`assign` to the variable of a ``for``, whose name may have meant another before."""
         both = isinstance(old, _NUMBERS) and isinstance(new, _NUMBERS)
         same = both and np.result_type(old).kind == np.result_type(new).kind
         return self.assign(old if same else UNSET, new)
