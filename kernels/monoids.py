@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.kernels.formulas.primitives import select
-from tilegrad.kernels.formulas.transcendental import exp
+from tilegrad.kernels.formulas.primitives import cast, select
+from tilegrad.kernels.formulas.transcendental import exp, log1p
 from tilegrad.kernels.function import DeviceFunction, inline
 
 
@@ -56,6 +56,15 @@ def either(a, b):  # type: ignore[no-untyped-def]
 def both(a, b):  # type: ignore[no-untyped-def]
     """a and b, as bits."""
     return a & b
+
+
+@inline
+def add_logs(a, b):  # type: ignore[no-untyped-def]
+    """log(e^a + e^b) = max(a, b) + log1p(e^-|a - b|)."""
+    top, low = select(a > b, a, b), select(a > b, b, a)
+    sum_ = top + log1p(exp(low - top))
+    sum_ = select(top == low, top + cast(0.6931471805599453, a), sum_)  # also both infinite
+    return select(a == a, select(b == b, sum_, b), a)
 
 
 @inline
@@ -176,3 +185,6 @@ MONOIDS = _table(
     Monoid("var", squared, add, finish=corrected, centred=True),
     Monoid("sum_exp", exponential, add, centred=True),
 )
+
+# of scans: how two totals combine, and the identity
+SCANS = {"cumsum": (add, 0), "cumprod": (multiply, 1), "logcumsumexp": (add_logs, -math.inf)}

@@ -160,7 +160,7 @@ def test_training_on_the_simulated_gpu(tmp_path):
         assert main(command) == 0
         found[device] = json.loads((out / "metrics.json").read_text())
     cpu, cuda = (found[d]["history"][0] for d in ("cpu", "cuda"))
-    assert cuda["loss"] == pytest.approx(cpu["loss"], rel=1e-4)
+    assert cuda["train_loss"] == pytest.approx(cpu["train_loss"], rel=1e-4)
     assert cuda["test_loss"] == pytest.approx(cpu["test_loss"], rel=1e-3)
     model = load_classifier(tmp_path / "cuda" / "model.safetensors")
     assert all(p.device.type == "cpu" for p in model.parameters())

@@ -28,8 +28,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tilegrad.kernels import cache
-from tilegrad.kernels.cache import cache_dir, compile_log
 from tilegrad.kernels.builtin import bind
+from tilegrad.kernels.cache import cache_dir, compile_log
 from tilegrad.kernels.cpu.native import load_object, machine, simd_bits, target, wrapper_ir
 from tilegrad.kernels.cpu.threads import get_num_threads, set_num_threads
 from tilegrad.kernels.function import DeviceFunction, Intrinsic, TypedFunction, source_digest

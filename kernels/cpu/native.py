@@ -13,6 +13,7 @@ from typing import Any
 from tilegrad.kernels.builtin import KINDS, built_in, entry_ir
 from tilegrad.kernels.cpu.threads import parallel_for_address
 
+
 def simd_bits() -> int:
     """Vector register width the kernels are built for: 128, 256 or 512 bits.
 

@@ -15,10 +15,7 @@ from tilegrad.kernels.cpu.jit import bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.reduce import offset
 from tilegrad.kernels.cpu.threads import get_num_threads
-from tilegrad.kernels.formulas.primitives import cast, select
-from tilegrad.kernels.formulas.transcendental import exp, log1p
-from tilegrad.kernels.function import inline
-from tilegrad.kernels.monoids import add, multiply
+from tilegrad.kernels.monoids import SCANS
 
 Sizes = tuple[int, ...]
 
@@ -27,22 +24,10 @@ TASKS = 64
 COLUMNS = 256  # running totals a column task keeps
 
 
-@inline
-def add_logs(a, b):  # type: ignore[no-untyped-def]
-    """log(e^a + e^b) = max(a, b) + log1p(e^-|a - b|)."""
-    top, low = select(a > b, a, b), select(a > b, b, a)
-    sum_ = top + log1p(exp(low - top))
-    sum_ = select(top == low, top + cast(0.6931471805599453, a), sum_)  # also both infinite
-    return select(a == a, select(b == b, sum_, b), a)
-
-
-_COMBINE = {"cumsum": (add, 0), "cumprod": (multiply, 1), "logcumsumexp": (add_logs, -np.inf)}
-
-
 @kernel
 def rows(name: str, dtype: str, exclusive: bool):  # type: ignore[no-untyped-def]
     """``n`` elements a line, one line a unit; ``first`` and ``step`` tell where to start and go."""
-    combine, start = _COMBINE[name]
+    combine, start = SCANS[name]
     T = np.dtype(dtype).type
     D = np.float64 if np.dtype(dtype).kind == "f" else np.int64
     zero = D(start)
@@ -75,7 +60,7 @@ def rows(name: str, dtype: str, exclusive: bool):  # type: ignore[no-untyped-def
 @kernel
 def columns(name: str, dtype: str, exclusive: bool):  # type: ignore[no-untyped-def]
     """``width`` adjacent lines, up to ``COLUMNS`` of them a unit; arguments as for :func:`rows`."""
-    combine, start = _COMBINE[name]
+    combine, start = SCANS[name]
     T = np.dtype(dtype).type
     wide = "float64" if np.dtype(dtype).kind == "f" else "int64"
     D = np.dtype(wide).type

@@ -136,7 +136,7 @@ def finish(dtype: str, mean: bool) -> Source:
                 pointer(out, T)[0] = loss / whole if mean else loss
                 pointer(weight_sum, T)[0] = whole
 
-    return Source(body, "iiiiii", THREADS)
+    return Source(body, "iiiiii", THREADS, RESIDENT // THREADS)
 
 
 @kernel
@@ -156,7 +156,9 @@ def backward(dtype: str, logits: bool, per_sample: bool, V: int, dims: int, wide
     mask = V * np.dtype(dtype).itemsize - 1
 
     @inline
-    def slopes_of(grad, x, targets, scale, lse, weight_sum, out, groups, t):  # type: ignore[no-untyped-def]
+    def slopes_of(  # type: ignore[no-untyped-def]
+        grad, x, targets, scale, lse, weight_sum, out, groups, t
+    ):
         group = block() * THREADS + thread()
         if group < groups:
             source, made = pointer(x, T), pointer(out, T)

@@ -23,11 +23,11 @@ class CudaError(RuntimeError):
     """The CUDA driver refused something."""
 
 
-class CudaOutOfMemory(CudaError):
+class CudaOutOfMemory(CudaError):  # noqa: N818  (a state, not a mistake)
     """The device has not that much memory left."""
 
 
-class Unavailable(CudaError):
+class Unavailable(CudaError):  # noqa: N818  (a state, not a mistake)
     """There is no usable GPU here; the message says what is missing and how to get it."""
 
 

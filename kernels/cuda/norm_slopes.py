@@ -135,7 +135,7 @@ def weight_sums(dtype: str, centred: bool) -> Source:
             made[2 * block_y() * n + j] = tilt
             made[(2 * block_y() + 1) * n + j] = level
 
-    return Source(body, "iiiiiiii", THREADS)
+    return Source(body, "iiiiiiii", THREADS, RESIDENT // THREADS)
 
 
 @kernel

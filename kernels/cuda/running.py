@@ -11,14 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tilegrad.kernels.cpu.scan import add_logs
 from tilegrad.kernels.cuda.ptx import load_vector, shuffle, shuffle_up, store_vector
 from tilegrad.kernels.formulas.primitives import select
 from tilegrad.kernels.function import DeviceFunction, inline
-from tilegrad.kernels.monoids import add, multiply
+from tilegrad.kernels.monoids import SCANS
 
 FOUR = 4  # elements of a thread at a time
-_COMBINE = {"cumsum": (add, 0), "cumprod": (multiply, 1), "logcumsumexp": (add_logs, -math.inf)}
 
 
 class State(NamedTuple):
@@ -44,11 +42,11 @@ class State(NamedTuple):
 
 def state(name: str, dtype: str) -> State:
     """The state of "cumsum", "cumprod", "logcumsumexp", "cummax" or "cummin"."""
-    return _number(name, dtype) if name in _COMBINE else _extreme(name == "cummax", dtype)
+    return _number(name, dtype) if name in SCANS else _extreme(name == "cummax", dtype)
 
 
 def _number(name: str, dtype: str) -> State:
-    combine, first = _COMBINE[name]
+    combine, first = SCANS[name]
     T = np.dtype(dtype).type
 
     @inline

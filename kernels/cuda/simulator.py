@@ -24,7 +24,7 @@ import numpy as np
 WARP = 32
 
 
-class KernelFault(RuntimeError):
+class KernelFault(RuntimeError):  # noqa: N818  (what hardware calls it)
     """A kernel did what hardware would punish or, worse, not notice."""
 
 

@@ -81,8 +81,8 @@ def slope_log(g, y, whole):  # type: ignore[no-untyped-def]
 
 
 def online(dtype: str, seat: Seating, load: DeviceFunction) -> DeviceFunction:
-    """The device function ``level(p, base, groups, lane, aligned, t)``: a line's maximum and its sum
-    of e^(x - maximum), in all of its threads, read tile by tile.
+    """The device function ``level(p, base, groups, lane, aligned, t)``: a line's maximum and its
+    sum of e^(x - maximum), in all of its threads, read tile by tile.
     """
     T = np.dtype(dtype).type
     low, least, zero, lanes, step = T(-np.inf), np.finfo(T).min, T(0), seat.lanes, seat.vectors
