@@ -54,7 +54,7 @@ def _apply(
 def batch_norm(
     dtype: str, given: tuple[bool, bool, bool], training: bool, N: int, C: int, S: int
 ) -> Callable[..., None]:
-    """A launch ``(x, [weight], [bias], [running_mean, running_var], y, mean, rstd, eps, momentum)``.
+    """A launch ``(x, [weight], [bias], [means, variances], y, mean, rstd, eps, momentum)``.
 
     ``given``: whether there is a weight, a bias, and running statistics, which training updates.
     """

@@ -192,10 +192,10 @@ def backward(dtype: str, logits: bool, per_sample: bool, V: int, dims: int, wide
 def cross_entropy(
     dtype: str, logits: bool, weighted: bool, reduction: str, outer: int, C: int, inner: int
 ) -> Callable[..., None]:
-    """A launch ``(x, targets, [weight], out, scale, status, [lse], [weight_sum], scratch, ignored)``.
+    """The launch of :func:`tilegrad.kernels.cpu.cross_entropy.cross_entropy`.
 
-    See :func:`tilegrad.kernels.cpu.cross_entropy.cross_entropy`; of the scratch memory the first
-    32 KB are used.
+    ``(x, targets, [weight], out, scale, status, [lse], [weight_sum], scratch, ignored)``: the first
+    32 KB of scratch memory are used, whatever the reduction.
     """
     samples, keeps = outer * inner, reduction == "none"
     V = vector(dtype, C) if logits else 1

@@ -84,9 +84,9 @@ def vector(dtype: str, *sizes: int) -> int:
 
 
 def seating(n: int, V: int, most: int, columns: bool = False) -> Seating:
-    """The seating for lines of ``n`` elements, of which a thread keeps ``most`` at most: half of that
-    unless they move in vectors within a warp, a quarter in columns, for the sake of the registers
-    that their addresses take.
+    """The seating for lines of ``n`` elements, of which a thread keeps ``most`` at most: half of
+    that unless they move in vectors within a warp, a quarter in columns, for the sake of the
+    registers that their addresses take.
 
     Its tile is smaller than ``n`` where they do not fit.
     """
@@ -250,9 +250,9 @@ def place_of(seat: Seating, runs: bool, wide: bool) -> Place:
 def loader(seat: Seating, place: Place, shares: bool = False) -> DeviceFunction:
     """The device function ``load(p, base, first, have, aligned, fill, t)``.
 
-    The elements of ``p`` that group number ``first`` and every ``lanes``-th after it begin with, for
-    a line that starts at ``base``: ``have`` groups, then ``fill``. ``aligned``: whether vectors may
-    be loaded. ``shares``: a group has one element, given ``V`` times.
+    The elements of ``p`` that group number ``first`` and every ``lanes``-th after it begin with,
+    for a line that starts at ``base``: ``have`` groups, then ``fill``. ``aligned``: whether vectors
+    may be loaded. ``shares``: a group has one element, given ``V`` times.
     """
     V, names = seat.V, []
     single = V == 1 or shares
@@ -302,8 +302,8 @@ def storer(seat: Seating, place: Place) -> DeviceFunction:
 
 
 def each(seat: Seating, formula: DeviceFunction, tuples: int, scalars: int = 0) -> DeviceFunction:
-    """The device function ``map(x, …, a, …)``: ``formula(x[i], …, a, …)`` for every element ``i`` of
-    ``tuples`` tuples, with further ``scalars``.
+    """The device function ``map(x, …, a, …)``: ``formula(x[i], …, a, …)`` for every element ``i``
+    of ``tuples`` tuples, with further ``scalars``.
     """
     x = [f"x{k}" for k in range(tuples)]
     a = [f"a{k}" for k in range(scalars)]

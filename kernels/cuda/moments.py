@@ -312,7 +312,7 @@ def normalised(centred: bool, weighted: bool, biased: bool) -> DeviceFunction:
 
 @lru_cache(maxsize=None)
 def sloped(weighted: bool, training: bool) -> DeviceFunction:
-    """The formula of the gradient through :func:`normalised`, ``p`` one over the elements of a line.
+    """The formula of the gradient through :func:`normalised`; ``p``: 1 / the elements of a line.
 
     Not ``training``: as if mean and deviation were constants.
     """

@@ -1,7 +1,7 @@
 """Normalisation of lines: layer, group, instance, root-mean-square and, for short ones, batch norm.
 
-A line is ``n`` elements that share a mean and a variance. Its scale is one weight per "element", one
-per "channel", a run of ``S`` elements, or one for the "line". Row ``r`` belongs to group
+A line is ``n`` elements that share a mean and a variance. Its scale is one weight per "element",
+one per "channel", a run of ``S`` elements, or one for the "line". Row ``r`` belongs to group
 ``r % groups``, which has the channels ``r % groups * (n / S)`` onward. Weight and bias may be null.
 
 A line is read once, into registers. Longer ones are measured first
@@ -136,8 +136,8 @@ def backward(
     """The gradient of lines that fit, with weights by element or by line; by line, also
     ``tilts`` = sum of g xhat and ``levels`` = sum of g.
 
-    Parameters: g, x, weight, mean, rstd, out, tilts, levels, training, lines, elements and groups of
-    a line, step, then the form's. Not ``training``: as if mean and deviation were constants.
+    Parameters: g, x, weight, mean, rstd, out, tilts, levels, training, lines, elements and groups
+    of a line, step, then the form's. Not ``training``: as if mean and deviation were constants.
     """
     T = np.dtype(dtype).type
     zero, one = T(0), T(1)
@@ -187,7 +187,7 @@ def row_norm(
 ) -> Callable[..., None]:
     """A launch ``(x, [weight], [bias], y, [mean], rstd, eps)``; the mean if ``centred``.
 
-    ``S``: elements that share a weight, within ``groups`` kinds of rows; 0 for a weight per element.
+    ``S``: elements that share a weight, within ``groups`` kinds of rows; 0: a weight per element.
     """
     if rows * n == 0:
         return lambda *arguments: None

@@ -19,6 +19,7 @@ from tilegrad.kernels.cuda.simulator import machine
 from tilegrad.kernels.function import Intrinsic, intrinsic
 
 WARP = 32
+CONVERGENT = ("convergent",)  # of calls that lanes make together: never moved into a branch
 
 # --------------------------------------------------------------------------- inline instructions
 
@@ -100,7 +101,7 @@ def instruction(
                 ",".join(constraints),
                 side_effect=effects,
             )
-            made_values = builder.call(code, values)
+            made_values = builder.call(code, values, attrs=CONVERGENT if effects else ())
             if not outs:
                 return context.get_dummy_value()
             if len(outs) == 1:
@@ -324,9 +325,13 @@ def _shuffle(name: str, mode: str, clamp: int, summary: str) -> Intrinsic:
             if bits < 32:
                 raw = builder.zext(raw, word)
             moved = [
-                builder.call(code, [builder.trunc(builder.lshr(raw, raw.type(32 * k)), word), step])
+                builder.call(
+                    code,
+                    [builder.trunc(builder.lshr(raw, raw.type(32 * k)), word), step],
+                    attrs=CONVERGENT,
+                )
                 if bits > 32
-                else builder.call(code, [raw, step])
+                else builder.call(code, [raw, step], attrs=CONVERGENT)
                 for k in range(max(1, bits // 32))
             ]
             result = moved[0]
@@ -377,7 +382,8 @@ def ballot(typing, condition):  # type: ignore[no-untyped-def]
         text = "{ .reg .pred p; setp.ne.u32 p, $1, 0; vote.sync.ballot.b32 $0, p, 0xffffffff; }"
         code = ir.InlineAsm(ir.FunctionType(word, [word]), text, "=r,r", side_effect=True)
         flag = context.cast(builder, args[0], sig.args[0], types.boolean)
-        return builder.zext(builder.call(code, [builder.zext(flag, word)]), ir.IntType(64))
+        votes = builder.call(code, [builder.zext(flag, word)], attrs=CONVERGENT)
+        return builder.zext(votes, ir.IntType(64))
 
     return types.int64(condition), codegen
 
@@ -435,21 +441,6 @@ atomic_max = _atomic(
 atomic_min = _atomic(
     "atomic_min", "min", "The smaller signed integer to ``p[i]``; gives what was there.", min
 )
-
-
-@intrinsic
-def memory_fence(typing):  # type: ignore[no-untyped-def]
-    """What this thread wrote so far is seen by all others before what it writes next."""
-    from numba import types
-
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        builder.fence("seq_cst")
-        return context.get_dummy_value()
-
-    return types.void(), codegen
-
-
-memory_fence.in_python(lambda: None)
 
 
 @intrinsic
