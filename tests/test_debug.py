@@ -153,6 +153,9 @@ def test_debug_builds_report() -> None:
 
 def test_launches_are_diverted() -> None:
     """The compiled launcher over a stand-in for the driver's function."""
+    from numba.core.registry import cpu_target
+
+    assert cpu_target.target_context  # gives some of Python's symbols another meaning
     launched: list[Any] = []
     types = [ctypes.c_void_p, *[ctypes.c_uint32] * 7, *[ctypes.c_void_p] * 3]
 

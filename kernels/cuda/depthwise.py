@@ -131,29 +131,31 @@ def inputs_of(dtype: str, wide: bool) -> Source:
 
 
 @kernel
-def weights_of(dtype: str, wide: bool) -> Source:
-    """One part of one weight per block.
+def weights_of(dtype: str, lanes: int, wide: bool) -> Source:
+    """One part of one weight per ``lanes`` threads.
 
     Parameters: x, y, out, batch, pixels of a plane of y with multiplier and shift, channels of y,
     outputs per input, taps, positions of a part, weights in all, then the window. The grid's second
     index is the part.
     """
     T = np.dtype(dtype).type
-    fold = tree(add, dtype, THREADS)
+    fold, groups = tree(add, dtype, lanes), THREADS // lanes
     sizes, magics, divide = 6, 18, division(wide)
 
     @inline
     def correlate(x, y, out, batch, pixels, m, h, channels, each, taps, part, weights, w):  # type: ignore[no-untyped-def]
-        channel = block() // taps
-        t0, t1, t2 = 0, 0, block() - channel * taps
+        number = block() * groups + thread() // lanes
+        lane = thread() % lanes
+        channel = number // taps
+        t0, t1, t2 = 0, 0, number - channel * taps
         t1 = t2 // w[5]
         t2 -= t1 * w[5]
         t0 = t1 // w[4]
         t1 -= t0 * w[4]
         source, grads = pointer(x, T), pointer(y, T)
         area = w[0] * w[1] * w[2]
-        e = block_y() * part + thread()
-        end = min(batch * pixels, block_y() * part + part)
+        e = block_y() * part + lane
+        end = min(batch * pixels, block_y() * part + part) if number < weights else 0
         a = T(0)
         while e < end:
             n = divide(e, pixels, m, h)
@@ -167,10 +169,10 @@ def weights_of(dtype: str, wide: bool) -> Source:
                 plane = n * channels + channel
                 at = plane // each * area + (i0 * w[1] + i1) * w[2] + i2
                 a = fma(source[at], grads[plane * pixels + p], a)
-            e += THREADS
+            e += lanes
         total = fold(a)
-        if thread() == 0:
-            pointer(out, T)[block_y() * weights + block()] = total
+        if lane == 0 and number < weights:
+            pointer(out, T)[block_y() * weights + number] = total
 
     return Source(spread(correlate, 12, _COUNT), "i" * (12 + _COUNT), THREADS)
 
@@ -211,13 +213,14 @@ def weight(dtype: str, batch: int, groups: int, outputs: int, window: Window) ->
     taps = math.prod(window.kernel)
     pixels, channels = math.prod(window.out), groups * outputs
     weights, positions = channels * taps, batch * pixels
-    function = weights_of.build(dtype, is_wide(positions))
+    lanes = THREADS if positions > 2048 else 32
+    function = weights_of.build(dtype, lanes, is_wide(positions))
     parts = max(1, min(-(-positions // EACH), PARTS))
     part = -(-positions // parts)
     parts = -(-positions // part)
     tail = (
         batch, pixels, *magic(pixels), channels, outputs, taps, part, weights, *_numbers(window),
-        weights, parts, 1,
+        -(-weights * lanes // THREADS), parts, 1,
     )  # fmt: skip
 
     def launch(x: int, y: int, out: int, scratch: int = 0) -> None:

@@ -27,7 +27,6 @@ declare i32 @cuGetErrorString(i32, ptr)
 declare ptr @PyErr_Format(ptr, ptr, ...)
 declare ptr @PyObject_CallFunction(ptr, ptr, ...)
 declare void @Py_DecRef(ptr)
-@PyExc_RuntimeError = external global ptr
 @numbers = private constant [8 x i8] c"LLLLLLL\\00"
 @message = private constant [38 x i8] c"%s: launch failed, CUDA error %d (%s)\\00"
 """
@@ -64,7 +63,7 @@ launch:
 refused:
   %told = call i32 @cuGetErrorString(i32 %status, ptr %text)
   %why = load ptr, ptr %text
-  %kind = load ptr, ptr @PyExc_RuntimeError
+  %kind = inttoptr i64 {error} to ptr
   %name = inttoptr i64 {name} to ptr
   %raised = call ptr (ptr, ptr, ...) @PyErr_Format(ptr %kind, ptr @message, ptr %name,
                                                    i32 %status, ptr %why)
@@ -89,7 +88,8 @@ def launcher_ir(signature: str) -> str:
     values = {name: f"%v{count + k}" for k, name in enumerate(names)}
     cells = {"cell": current_stream, "diversion": _diversion}
     places = {name: ctypes.addressof(cell) for name, cell in cells.items()}
-    run = _RUN.format(fill="\n".join(fill), **places, **values)
+    # by address: numba gives the symbol of the exception another meaning than C
+    run = _RUN.format(fill="\n".join(fill), error=id(RuntimeError), **places, **values)
     local = (
         f"  %pack = alloca {pack}\n  %table = alloca [{max(count, 1)} x ptr]\n  %text = alloca ptr"
     )
