@@ -35,6 +35,7 @@ from tilegrad.kernels.monoids import MONOIDS, itself
 Sizes = tuple[int, ...]
 
 THREADS = 256
+PER_SM = 4  # blocks that must fit on a multiprocessor
 UNITS = 1024  # groups of threads that should be at work at least, where sizes allow
 EACH = 16  # elements a thread should have before an output is cut
 TILE = 32  # outputs side by side in a block of ``columns``
@@ -164,7 +165,7 @@ def rows(
                 pointer(out, Out)[unit] = total
 
     params = PER_AXIS * (kept + reduced)
-    return Source(spread(reduce_rows, 9, params), "iiidiiiii" + "i" * params, THREADS)
+    return Source(spread(reduce_rows, 9, params), "iiidiiiii" + "i" * params, THREADS, PER_SM)
 
 
 @kernel
@@ -229,7 +230,7 @@ def columns(
                 pointer(out, Out)[o * chunks + block_y()] = total
 
     params = PER_AXIS * (kept + reduced)
-    return Source(spread(reduce_columns, 9, params), "iiidiiiii" + "i" * params, THREADS)
+    return Source(spread(reduce_columns, 9, params), "iiidiiiii" + "i" * params, THREADS, PER_SM)
 
 
 def reduce(
