@@ -206,7 +206,7 @@ def test_cycles_and_missing_places(tmp_path):
         save({}, tmp_path)
     assert os.listdir(tmp_path) == []
     with pytest.raises(RuntimeError, match="cuda"):
-        load(tmp_path / "none", map_location="cuda")
+        load(tmp_path / "none", map_location="cuda:99")
 
 
 # ------------------------------------------------------------------------------- damaged files
