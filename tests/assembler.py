@@ -9,6 +9,7 @@ share of a kernel's variants. Reports are kept on disk with the compiled kernels
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import importlib
 import inspect
@@ -280,6 +281,9 @@ def serve() -> None:
     """Answer requests until the other side has gone."""
     out, sys.stdout = sys.stdout, sys.stderr
     failed, groups = survey().failed, chosen()
+    gc.collect()
+    gc.freeze()  # what the survey has left would be gone through again and again
+    gc.set_threshold(100_000, 50, 100)
     for line in sys.stdin:
         what, *rest = json.loads(line)
         if what == "list":
