@@ -12,27 +12,28 @@ from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.graph import Node, SavedOutput, Vjp, new_node
 from tilegrad.autograd.mode import state
+from tilegrad.engine import array as factory
 from tilegrad.engine.array import Array, Layout
+from tilegrad.engine.memory import Storage
 from tilegrad.engine.ops import elementwise as ops
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
 
-class TensorBase:
-    """An array and its place in the graph.
+class TensorBase(Array):
+    """An array with its place in the graph.
 
-    Slots: ``_array``; ``_tracked`` (requires_grad); ``_node`` and ``_index``, the output of the
+    Slots: ``_tracked`` (requires_grad); ``_node`` and ``_index``, the output of the
     graph this is, None for a leaf; ``grad``; ``_base``, the tensor this is a view of, with the
     ``_epoch`` of the base's history it belongs to; hooks.
     """
 
     __slots__ = (
-        "__dict__", "__weakref__", "_array", "_base", "_epoch", "_hooks", "_index", "_node",
-        "_post_hooks", "_tracked", "grad",
+        "__dict__", "__weakref__", "_base", "_epoch", "_hooks", "_index", "_node", "_post_hooks",
+        "_tracked", "grad",
     )  # fmt: skip
 
-    _array: Array
     _base: Tensor | None
     _epoch: int
     _hooks: list[Callable[..., Any]] | None
@@ -44,33 +45,48 @@ class TensorBase:
 
 
 _class: type[Any] = TensorBase
-_make = object.__new__
+_blank: Any = object.__new__
 
 
 def set_tensor_class(kind: type[Any]) -> None:
-    """Make :func:`wrap` produce ``kind``: the public class names itself here."""
+    """Make :func:`leaf` produce ``kind``: the public class names itself here."""
     global _class
     _class = kind
 
 
-def wrap(array: Array) -> Tensor:
-    """A leaf over ``array`` that requires no gradient."""
-    made = _make(_class)
-    made._array = array
+def leaf(layout: Layout, storage: Storage, address: int) -> Tensor:
+    """A tensor that requires no gradient. The engine makes the results of its ops with it."""
+    made = _blank(_class)
+    made.layout = layout
+    made.storage = storage
+    made.address = address
     made._tracked = False
     made._node = made.grad = made._base = made._hooks = made._post_hooks = None
     made._index = made._epoch = 0
     return made  # type: ignore[no-any-return]
 
 
+factory.set_maker(leaf)
+
+
+def own(array: Array) -> Tensor:
+    """The fresh result of an engine's op as the tensor it is."""
+    return array  # type: ignore[return-value]
+
+
+def alias(array: Array) -> Tensor:
+    """Another tensor over the same memory, out of the graph."""
+    return leaf(array.layout, array.storage, array.address)
+
+
 def zeros_of(kind: Layout) -> Tensor:
     """A constant of zeros, shaped like ``kind``."""
-    return wrap(ops.full(kind.shape, 0, kind.dtype, kind.device))
+    return own(ops.full(kind.shape, 0, kind.dtype, kind.device))
 
 
 def ones_of(kind: Layout) -> Tensor:
     """A constant of ones, shaped like ``kind``."""
-    return wrap(ops.full(kind.shape, 1, kind.dtype, kind.device))
+    return own(ops.full(kind.shape, 1, kind.dtype, kind.device))
 
 
 class Rule:
@@ -97,15 +113,14 @@ class Rule:
 
     def __call__(self, *tensors: Tensor, params: tuple[Any, ...] = (), **metadata: Any) -> Any:
         """Run the op on ``tensors`` and record it."""
-        out = self.op(*[t._array for t in tensors], params=params, **metadata)
-        single = out.__class__ is Array
-        results = (wrap(out),) if single else tuple([wrap(o) for o in out])
+        out = self.op(*tensors, params=params, **metadata)
+        results = out if out.__class__ is tuple else (out,)
         if state.grad and self.vjp is not None and needs_graph(tensors):
             meta = metadata
             if params:
                 meta = {**metadata, "params": params}
             record(self.name, self.vjp, tensors, results, self.saves, meta)
-        return results[0] if single else results
+        return out
 
 
 def needs_graph(tensors: tuple[Tensor, ...]) -> bool:
@@ -128,13 +143,13 @@ def record(
     meta: Any,
 ) -> Node:
     """Make ``results`` outputs of a new node over ``inputs``."""
-    node = new_node(name, vjp, inputs, tuple([r._array.layout for r in results]), meta)
+    node = new_node(name, vjp, inputs, tuple([r.layout for r in results]), meta)
     if saves:
         node.save(
-            *[inputs[s] if s >= 0 else SavedOutput(results[-1 - s]._array, -1 - s) for s in saves]
+            *[inputs[s] if s >= 0 else SavedOutput(results[-1 - s], -1 - s) for s in saves]
         )
     for index, result in enumerate(results):
-        if result._array.layout.dtype.is_floating_point:
+        if result.layout.dtype.is_floating_point:
             result._tracked = True
             result._node = node
             result._index = index
@@ -150,7 +165,7 @@ def apply_view(
     """A tensor over ``array``, which shares the memory of ``tensor``."""
     if tensor._base is not None:
         refresh(tensor)
-    result = wrap(array)
+    result = own(array)
     if tracks:
         base = tensor._base if tensor._base is not None else tensor
         result._base = base
@@ -169,8 +184,8 @@ def refresh(view: Tensor) -> None:
     if base._tracked:
         from tilegrad.autograd.rules.view import as_strided_vjp
 
-        layout = view._array.layout
-        meta = (layout.shape, layout.strides, view._array.offset - base._array.offset)
+        layout = view.layout
+        meta = (layout.shape, layout.strides, view.offset - base.offset)
         record("as_strided", as_strided_vjp, (base,), (view,), (), meta)
 
 
@@ -193,7 +208,7 @@ def check_inplace(name: str, target: Tensor) -> None:
                 f"{name}: a view of a leaf Variable that requires grad is being used in an "
                 f"in-place operation."
             )
-    layout = target._array.layout
+    layout = target.layout
     if layout.numel and any(
         s == 0 and n > 1 for n, s in zip(layout.shape, layout.strides, strict=True)
     ):
@@ -219,9 +234,9 @@ def rebase(target: Tensor, node: Node, index: int = 0) -> None:
     target._index = index
     from tilegrad.autograd.rules.view import copy_slices_vjp
 
-    layout = target._array.layout
-    meta = (layout.shape, layout.strides, target._array.offset - base._array.offset)
-    whole = new_node("copy_slices", copy_slices_vjp, (base, target), (base._array.layout,), meta)
+    layout = target.layout
+    meta = (layout.shape, layout.strides, target.offset - base.offset)
+    whole = new_node("copy_slices", copy_slices_vjp, (base, target), (base.layout,), meta)
     base._tracked = True
     base._node = whole
     base._index = 0
@@ -245,17 +260,17 @@ def apply_inplace(
     node = None
     if recording:
         assert vjp is not None
-        node = new_node(op.name + "_", vjp, inputs, (target._array.layout,), meta)
+        node = new_node(op.name + "_", vjp, inputs, (target.layout,), meta)
         if 0 in saves:  # the old value goes: keep a copy of it
             from tilegrad.autograd.rules.elementwise import unary
 
             inputs = (unary(ops.OPS["copy"], target), *others)
         if saves:
             node.save(*[inputs[s] if s >= 0 else None for s in saves])
-    op.into(target._array, target._array, *[t._array for t in others], params=params)
+    op.into(target, target, *others, params=params)
     if node is not None:
         if any(s < 0 for s in saves):
-            fixed = [SavedOutput(target._array, 0) if s < 0 else inputs[s] for s in saves]
+            fixed = [SavedOutput(target, 0) if s < 0 else inputs[s] for s in saves]
             versions = node.versions
             node.save(*fixed)
             node.versions = tuple(

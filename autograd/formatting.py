@@ -66,7 +66,7 @@ def set_printoptions(
 def tensor_repr(tensor: Tensor) -> str:
     """``tensor([...], dtype=…, grad_fn=…)``."""
     prefix = "tensor("
-    values = host(tensor._array)
+    values = host(tensor)
     suffixes = []
     kind = tensor.dtype
     if tensor.device.type != "cpu":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import TensorBase, needs_graph, record, wrap
+from tilegrad.autograd.base import TensorBase, alias, needs_graph, record
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import _Switch, state
 
@@ -104,7 +104,7 @@ class Function:
             elif id(value) in dirty:
                 results.append(value)
             else:  # an input passed through, or a fresh tensor: a new handle on the same memory
-                results.append(wrap(value._array))
+                results.append(alias(value))
         made = tuple(r for r in results if isinstance(r, TensorBase))
         positions = [i for i, a in enumerate(args) if isinstance(a, TensorBase)]
         node = record(cls.__name__, _vjp, tensors, made, (), (cls, context, positions, len(args)))  # type: ignore[arg-type]
@@ -130,7 +130,7 @@ def _save(
     kept: list[Any] = []
     for value in context._to_save:
         result = None if value is None or id(value) in given else places.get(id(value))
-        kept.append(value if result is None else SavedOutput(result._array, result._index))
+        kept.append(value if result is None else SavedOutput(result, result._index))
     node.save(*kept)
     context._to_save = ()
 

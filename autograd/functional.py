@@ -64,7 +64,7 @@ def grad(
     )
     if materialize_grads:
         found = [
-            zeros_of(w._array.layout) if f is None else f
+            zeros_of(w.layout) if f is None else f
             for f, w in zip(found, wanted, strict=True)
         ]
     return tuple(found)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilegrad.autograd.base import TensorBase, wrap
+from tilegrad.autograd.base import TensorBase, own
 from tilegrad.autograd.functional import grad
 from tilegrad.autograd.mode import enable_grad, no_grad
 from tilegrad.engine.array import from_numpy, to_numpy
@@ -23,12 +23,12 @@ class GradcheckError(RuntimeError):
 
 def _outputs(result: Any) -> list[Tensor]:
     found = [result] if isinstance(result, TensorBase) else list(result)
-    return [r for r in found if r._array.layout.dtype.is_floating_point]  # type: ignore[misc]
+    return [r for r in found if r.layout.dtype.is_floating_point]  # type: ignore[misc]
 
 
 def _numerical(function: Callable[[], list[Tensor]], x: Tensor, eps: float) -> list[np.ndarray]:
     """Jacobians d output / d x by central differences, one (outputs, inputs) matrix per output."""
-    flat = to_numpy(x._array)
+    flat = to_numpy(x)
     columns: list[list[np.ndarray]] = []
     with no_grad():
         for index in np.ndindex(flat.shape):
@@ -36,11 +36,11 @@ def _numerical(function: Callable[[], list[Tensor]], x: Tensor, eps: float) -> l
             ends = []
             for step in (eps, -eps):
                 flat[index] = kept + step
-                ends.append([host(o._array).ravel().copy() for o in function()])
+                ends.append([host(o).ravel().copy() for o in function()])
             flat[index] = kept
             columns.append([(a - b) / (2 * eps) for a, b in zip(*ends, strict=True)])
     if not columns:
-        return [np.zeros((host(o._array).size, 0)) for o in function()]
+        return [np.zeros((host(o).size, 0)) for o in function()]
     return [np.stack(rows, axis=1) for rows in zip(*columns, strict=True)]
 
 
@@ -51,11 +51,11 @@ def _analytic(output: Tensor, inputs: Sequence[Tensor]) -> list[np.ndarray]:
     for row in range(size):
         seed = np.zeros(output.shape)
         seed.ravel()[row] = 1.0
-        start = wrap(from_numpy(seed.astype(output.dtype.numpy)))
+        start = own(from_numpy(seed.astype(output.dtype.numpy)))
         found = grad(output, inputs, start, retain_graph=True, allow_unused=True)
         for matrix, value in zip(result, found, strict=True):
             if value is not None:
-                matrix[row] = host(value._array).ravel()
+                matrix[row] = host(value).ravel()
     return result
 
 
@@ -138,7 +138,7 @@ def gradgradcheck(
         with no_grad():
             sample = _outputs(func(*given))
         grad_outputs = [
-            wrap(from_numpy(rng.standard_normal(tuple(o.shape)))).requires_grad_() for o in sample
+            own(from_numpy(rng.standard_normal(tuple(o.shape)))).requires_grad_() for o in sample
         ]
 
     @enable_grad()

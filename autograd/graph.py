@@ -25,13 +25,15 @@ Vjp = Callable[..., "tuple[Tensor | None, ...]"]
 _sequence = itertools.count()
 
 
-class SavedOutput:
-    """An output that its own node keeps: the array alone, for a tensor would be a cycle."""
+class SavedOutput(Array):
+    """Output ``index`` of the node that keeps it: an array, for the tensor would be a cycle."""
 
-    __slots__ = ("array", "index")
+    __slots__ = ("index",)
 
     def __init__(self, array: Array, index: int):
-        self.array = array
+        self.layout = array.layout
+        self.storage = array.storage
+        self.address = array.address
         self.index = index
 
 
@@ -82,8 +84,7 @@ class Node:
             if v is None:
                 versions += (-1,)
             else:
-                array = v.array if v.__class__ is SavedOutput else v._array
-                versions += (array.storage.version,)
+                versions += (v.storage.version,)
         self.versions = versions
 
     def unpack(self) -> list[Any]:
@@ -104,12 +105,11 @@ class Node:
             if value is None:
                 result.append(None)
                 continue
-            array = value.array if value.__class__ is SavedOutput else value._array
-            if array.storage.version != version:
+            if value.storage.version != version:
                 raise RuntimeError(
                     f"{self.name}: one of the variables needed for gradient computation has been "
-                    f"modified by an inplace operation: [{array.layout.describe()}] is at version "
-                    f"{array.storage.version}; expected version {version} instead"
+                    f"modified by an inplace operation: [{value.layout.describe()}] is at version "
+                    f"{value.storage.version}; expected version {version} instead"
                 )
             result.append(_rebuild(self, value) if value.__class__ is SavedOutput else value)
         return result
@@ -157,7 +157,7 @@ def new_node(
             edges.append((t, 0) if t._node is None else (t._node, t._index))
         else:
             edges.append(None)
-        layouts.append(t._array.layout)
+        layouts.append(t.layout)
     node: Node = _make(Node)
     node.name = name
     node.vjp = vjp
@@ -205,9 +205,9 @@ def _edge(tensor: Tensor) -> tuple[Any, int]:
 
 
 def _rebuild(node: Node, value: SavedOutput) -> Tensor:
-    from tilegrad.autograd.base import wrap
+    from tilegrad.autograd.base import alias
 
-    tensor = wrap(value.array)
+    tensor = alias(value)
     tensor._tracked = True
     tensor._node = node
     tensor._index = value.index
@@ -238,7 +238,7 @@ class _Pass:
 
     def run(self, roots: list[tuple[Any, int]], grads: list[Tensor]) -> None:
         for grad in grads:
-            self.delivered.add(id(grad._array.storage))
+            self.delivered.add(id(grad.storage))
         pending, reachable = _count_dependencies([t for t, _ in roots if isinstance(t, Node)])
         if self.wanted is not None:
             self.leading = _leading_to(self.wanted, reachable)
@@ -322,10 +322,10 @@ class _Pass:
 
     def _own(self, grad: Tensor) -> Tensor:
         """``grad`` for keeps: no other gradient shares its memory."""
-        storage = id(grad._array.storage)
-        if storage in self.delivered or not grad._array.layout.contiguous:
+        storage = id(grad.storage)
+        if storage in self.delivered or not grad.layout.contiguous:
             grad = grad.clone() if self.create else grad.detach().clone()
-            storage = id(grad._array.storage)
+            storage = id(grad.storage)
         elif not self.create:
             grad = grad.detach()
         self.delivered.add(storage)
@@ -387,7 +387,7 @@ def _replaced(changed: Any, grad: Tensor) -> Tensor:
 
 def _fit(grad: Tensor, kind: Layout) -> Tensor:
     """``grad`` in the input's shape and dtype, on its device."""
-    have = grad._array.layout
+    have = grad.layout
     if have.shape != kind.shape:
         grad = grad.sum_to_size(kind.shape)
     if have.dtype is not kind.dtype or have.device is not kind.device:
@@ -482,7 +482,7 @@ def _root_gradients(
             raise RuntimeError(
                 "backward: element 0 of tensors does not require grad and does not have a grad_fn"
             )
-        kind = tensor._array.layout
+        kind = tensor.layout
         if grad is None:
             if kind.numel != 1:
                 raise RuntimeError(
@@ -490,7 +490,7 @@ def _root_gradients(
                     f"got {kind.describe()}"
                 )
             grad = ones_of(kind)
-        elif grad._array.layout.shape != kind.shape:
+        elif grad.layout.shape != kind.shape:
             raise RuntimeError(
                 f"backward: Mismatch in shape: grad_output has a shape of {grad.shape} and output "
                 f"has a shape of {tensor.shape}"

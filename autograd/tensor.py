@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilegrad.autograd import base, formatting, graph as graphs
-from tilegrad.autograd.base import refresh, wrap
+from tilegrad.autograd.base import alias, own, refresh
 from tilegrad.autograd.families import FamilyMethods
 from tilegrad.autograd.rules import (
     creation,
@@ -42,22 +42,22 @@ class Tensor(FamilyMethods):
     @property
     def shape(self) -> Size:
         """Sizes of the dimensions."""
-        return Size(self._array.layout.shape)
+        return Size(self.layout.shape)
 
     @property
     def dtype(self) -> DType:
         """Element type."""
-        return self._array.layout.dtype
+        return self.layout.dtype
 
     @property
     def device(self) -> Device:
         """Where the memory is."""
-        return self._array.layout.device
+        return self.layout.device
 
     @property
     def ndim(self) -> int:
         """Number of dimensions."""
-        return self._array.layout.ndim
+        return self.layout.ndim
 
     @property
     def requires_grad(self) -> bool:
@@ -89,7 +89,7 @@ class Tensor(FamilyMethods):
 
     @data.setter
     def data(self, value: Tensor) -> None:
-        self._array = value._array
+        self.layout, self.storage, self.address = value.layout, value.storage, value.address
 
     @property
     def T(self) -> Tensor:
@@ -103,17 +103,17 @@ class Tensor(FamilyMethods):
 
     @property
     def _version(self) -> int:
-        return self._array.storage.version
+        return self.storage.version
 
     @property
     def itemsize(self) -> int:
         """Bytes of one element."""
-        return self._array.layout.itemsize
+        return self.layout.itemsize
 
     @property
     def nbytes(self) -> int:
         """Bytes of all elements."""
-        return self._array.layout.nbytes
+        return self.layout.nbytes
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or one size of it."""
@@ -121,35 +121,35 @@ class Tensor(FamilyMethods):
 
     def dim(self) -> int:
         """Number of dimensions."""
-        return self._array.layout.ndim
+        return self.layout.ndim
 
     def numel(self) -> int:
         """Number of elements."""
-        return self._array.layout.numel
+        return self.layout.numel
 
     nelement = numel
     ndimension = dim
 
     def element_size(self) -> int:
         """Bytes of one element."""
-        return self._array.layout.itemsize
+        return self.layout.itemsize
 
     def stride(self, dim: int | None = None) -> Any:
         """Strides in elements, or one of them."""
-        strides = self._array.layout.strides
+        strides = self.layout.strides
         return strides if dim is None else strides[dim]
 
     def storage_offset(self) -> int:
         """Elements before the first one in the storage."""
-        return self._array.offset
+        return self.offset
 
     def data_ptr(self) -> int:
         """Address of the first element."""
-        return self._array.address
+        return self.address
 
     def is_contiguous(self) -> bool:
         """Whether the memory is row-major without gaps."""
-        return self._array.layout.contiguous
+        return self.layout.contiguous
 
     def is_floating_point(self) -> bool:
         """Whether the dtype is a floating-point one."""
@@ -189,7 +189,7 @@ class Tensor(FamilyMethods):
 
     def detach(self) -> Tensor:
         """The same memory, out of the graph."""
-        return wrap(self._array)
+        return alias(self)
 
     def detach_(self) -> Tensor:
         """Leave the graph."""
@@ -232,15 +232,15 @@ class Tensor(FamilyMethods):
         Raises:
             RuntimeError: there is not exactly one.
         """
-        if self._array.layout.numel != 1:
+        if self.layout.numel != 1:
             raise RuntimeError(
                 f"item: a Tensor with {self.numel()} elements cannot be converted to Scalar"
             )
-        return host(self._array).item()
+        return host(self).item()
 
     def tolist(self) -> Any:
         """Nested lists of Python numbers."""
-        return host(self._array).tolist()
+        return host(self).tolist()
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """A NumPy array over the same memory.
@@ -252,7 +252,7 @@ class Tensor(FamilyMethods):
             raise RuntimeError(
                 "numpy: Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
             )
-        return host(self._array) if force else arrays.to_numpy(self._array)
+        return host(self) if force else arrays.to_numpy(self)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         result = self.numpy()
@@ -283,7 +283,7 @@ class Tensor(FamilyMethods):
             return source.numpy().__dlpack__(stream=stream if wanted == here else None)
         from tilegrad.engine import interchange
 
-        return interchange.to_dlpack(source._array, stream)
+        return interchange.to_dlpack(source, stream)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return (2, self.device.index or 0) if self.is_cuda else (1, 0)
@@ -301,7 +301,7 @@ class Tensor(FamilyMethods):
             )
         from tilegrad.engine import interchange
 
-        return interchange.cuda_interface(self._array)
+        return interchange.cuda_interface(self)
 
     def __repr__(self) -> str:
         return formatting.tensor_repr(self)
@@ -310,7 +310,7 @@ class Tensor(FamilyMethods):
         return format(self.item(), spec) if self.ndim == 0 and spec else repr(self)
 
     def __bool__(self) -> bool:
-        if self._array.layout.numel != 1:
+        if self.layout.numel != 1:
             raise RuntimeError(
                 f"bool: Boolean value of Tensor with {self.numel() or 'no'} values is ambiguous"
             )
@@ -330,7 +330,7 @@ class Tensor(FamilyMethods):
     def __len__(self) -> int:
         if self.ndim == 0:
             raise TypeError("len() of a 0-d tensor")
-        return self._array.layout.shape[0]
+        return self.layout.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
         if self.ndim == 0:
@@ -378,11 +378,11 @@ class Tensor(FamilyMethods):
 
     def pin_memory(self) -> Tensor:
         """A copy in page-locked host memory, which the GPU copies from and to without waiting."""
-        return wrap(transfer.pin_memory(self._array))
+        return own(transfer.pin_memory(self))
 
     def is_pinned(self) -> bool:
         """Whether the memory is page-locked."""
-        return transfer.is_pinned(self._array)
+        return transfer.is_pinned(self)
 
     def record_stream(self, stream: Stream) -> None:
         """Say that ``stream`` uses this tensor too: once nobody holds it, its memory serves others
@@ -395,7 +395,7 @@ class Tensor(FamilyMethods):
             raise RuntimeError(f"record_stream: needs a CUDA tensor; got one on {self.device}")
         from tilegrad.engine.device_memory import lend
 
-        lend(self._array.storage, stream.cuda_stream)
+        lend(self.storage, stream.cuda_stream)
 
     @property
     def is_cuda(self) -> bool:

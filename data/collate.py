@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.autograd.base import wrap
+from tilegrad.autograd.base import own
 from tilegrad.autograd.rules.creation import as_tensor, tensor
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.engine import array as arrays, dtype as dt
@@ -42,10 +42,10 @@ def default_collate(batch: Sequence[Any]) -> Any:
 
 
 def _tensors(batch: Sequence[Tensor]) -> Tensor:
-    first = batch[0]._array.layout
+    first = batch[0].layout
     if first.device.type != "cpu" or any(
-        t._array.layout.shape != first.shape
-        or t._array.layout.dtype is not first.dtype
+        t.layout.shape != first.shape
+        or t.layout.dtype is not first.dtype
         or t.requires_grad
         for t in batch
     ):
@@ -53,8 +53,8 @@ def _tensors(batch: Sequence[Tensor]) -> Tensor:
 
         return stack(batch)
     made = arrays.empty((len(batch), *first.shape), first.dtype)
-    np.stack([arrays.to_numpy(t._array) for t in batch], out=arrays.to_numpy(made))
-    return wrap(made)
+    np.stack([arrays.to_numpy(t) for t in batch], out=arrays.to_numpy(made))
+    return own(made)
 
 
 def _ndarrays(batch: Sequence[np.ndarray]) -> Tensor:
@@ -69,7 +69,7 @@ def _ndarrays(batch: Sequence[np.ndarray]) -> Tensor:
         raise RuntimeError(f"stack expects each tensor to be equal size, but got {shapes}")
     made = arrays.empty((len(batch), *first.shape), dt.BY_NUMPY[first.dtype])
     np.stack(batch, out=arrays.to_numpy(made), casting="unsafe")
-    return wrap(made)
+    return own(made)
 
 
 def _floats(batch: Sequence[float]) -> Tensor:

@@ -71,7 +71,7 @@ def _rows(dataset: Any, indices: Any) -> list[Tensor] | None:
         return None
     if any(t.requires_grad or t.device.type != "cpu" for t in dataset.tensors):
         return None
-    return [from_numpy(arrays.to_numpy(t._array)[places]) for t in dataset.tensors]
+    return [from_numpy(arrays.to_numpy(t)[places]) for t in dataset.tensors]
 
 
 class IterableFetcher:

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from tilegrad.autograd.base import wrap
+from tilegrad.autograd.base import own
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.data import container
 from tilegrad.engine import array as arrays
@@ -85,7 +85,7 @@ def load(f: Target, map_location: Any = None) -> Any:
     """
     where = as_device(map_location)
     found, metadata = container.read(f)
-    tensors = {key: wrap(array).to(where) for key, array in found.items()}
+    tensors = {key: own(array).to(where) for key, array in found.items()}
     text = metadata.get(STRUCTURE)
     if text is None:
         return tensors
@@ -118,7 +118,7 @@ def _is_flat(obj: Any) -> bool:
 
 
 def _identity(t: Tensor) -> tuple[int, int]:
-    return t._array.address, id(t._array.layout)
+    return t.address, id(t.layout)
 
 
 class _Encoder:
@@ -232,7 +232,7 @@ def _decode_item(item: Any, tensors: dict[str, Any], name: str, depth: int) -> t
 
 
 def _host(t: Tensor) -> np.ndarray:
-    host = arrays.to_numpy(t.detach().cpu()._array)
+    host = arrays.to_numpy(t.detach().cpu())
     return host if host.flags.c_contiguous else np.ascontiguousarray(host)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.autograd.base import wrap
+from tilegrad.autograd.base import own
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.engine import array as arrays
 from tilegrad.engine.memory import ALIGNMENT, size_class
@@ -88,7 +88,7 @@ def reduce_tensor(t: Tensor) -> tuple[Any, ...]:
             "pickle: a non-leaf Tensor that requires grad cannot be sent to another process; "
             "detach() it first"
         )
-    host = np.ascontiguousarray(arrays.to_numpy(t._array)).reshape(t._array.layout.shape)
+    host = np.ascontiguousarray(arrays.to_numpy(t)).reshape(t.layout.shape)
     return rebuild_tensor, (type(t), host, t.requires_grad, dict(t.__dict__))
 
 
@@ -96,11 +96,13 @@ def rebuild_tensor(
     kind: type[Tensor], host: np.ndarray, requires_grad: bool, attributes: dict[str, Any]
 ) -> Tensor:
     """The receiving end of :func:`reduce_tensor`; shares the memory of ``host``."""
-    plain = wrap(arrays.from_numpy(host))
+    plain = own(arrays.from_numpy(host))
     if kind is not Tensor:
         made = object.__new__(kind)
         for name in (
-            "_array",
+            "layout",
+            "storage",
+            "address",
             "_node",
             "grad",
             "_base",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -100,14 +101,16 @@ def layout(
 
 
 class Array:
-    """``layout`` over ``storage``, beginning at byte ``address``."""
+    """``layout`` over ``storage``, beginning at byte ``address``.
+
+    Made by :func:`new`. The tensors above are arrays too, with slots of their own.
+    """
 
     __slots__ = ("address", "layout", "storage")
 
-    def __init__(self, layout: Layout, storage: Storage, address: int):
-        self.layout = layout
-        self.storage = storage
-        self.address = address
+    address: int
+    layout: Layout
+    storage: Storage
 
     shape = property(lambda self: self.layout.shape)
     dtype = property(lambda self: self.layout.dtype)
@@ -118,14 +121,38 @@ class Array:
         """Elements between the start of the storage and this array's first element."""
         return (self.address - self.storage.address) // self.layout.itemsize
 
-    def view(self, shape: tuple[int, ...], strides: tuple[int, ...], offset: int = 0) -> Array:
-        """The same memory through another shape; ``offset`` in elements from this array's start."""
-        old = self.layout
-        made = layout(shape, old.dtype, old.device, strides)
-        return Array(made, self.storage, self.address + offset * old.itemsize)
-
     def __repr__(self) -> str:
         return f"Array({self.layout!r})"
+
+
+_blank: Any = object.__new__
+
+
+def new(layout: Layout, storage: Storage, address: int) -> Any:
+    """The array of this layout over ``storage``, from ``address`` on: of the class that
+    :func:`set_maker` named, so that an op's result need not be wrapped again. Call it by way of
+    this module.
+    """
+    made = _blank(Array)
+    made.layout = layout
+    made.storage = storage
+    made.address = address
+    return made
+
+
+def set_maker(maker: Callable[[Layout, Storage, int], Any]) -> None:
+    """Let ``maker`` stand in for :func:`new`: a subclass of :class:`Array` names itself here."""
+    global new
+    new = maker
+
+
+def window(
+    array: Array, shape: tuple[int, ...], strides: tuple[int, ...], offset: int = 0
+) -> Array:
+    """The memory of ``array`` through another shape; ``offset`` in elements from its start."""
+    old = array.layout
+    made = layout(shape, old.dtype, old.device, strides)
+    return new(made, array.storage, array.address + offset * old.itemsize)  # type: ignore[no-any-return]
 
 
 def empty(shape: tuple[int, ...], dtype: DType, device: Device = CPU) -> Array:
@@ -136,7 +163,7 @@ def empty(shape: tuple[int, ...], dtype: DType, device: Device = CPU) -> Array:
 def empty_layout(made: Layout) -> Array:
     """A new array of this gapless layout, contents undefined."""
     storage = made.device.allocator.allocate(made.nbytes)
-    return Array(made, storage, storage.address)
+    return new(made, storage, storage.address)  # type: ignore[no-any-return]
 
 
 class _Exporter:
@@ -189,4 +216,6 @@ def from_numpy(source: np.ndarray) -> Array:
         strides.append(stride // kind.itemsize)
     address = source.__array_interface__["data"][0]
     storage = Storage(address, source.nbytes, None, base=source)
-    return Array(layout(source.shape, kind, CPU, tuple(strides)), storage, address)
+    return new(  # type: ignore[no-any-return]
+        layout(source.shape, kind, CPU, tuple(strides)), storage, address
+    )

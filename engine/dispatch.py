@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, NoReturn
 
+from tilegrad.engine import array as factory
 from tilegrad.engine.array import Array, Layout
 from tilegrad.engine.device import CPU, Device
 from tilegrad.engine.errors import DeviceError
@@ -83,7 +84,7 @@ class Op:
         outs = plan.outs
         if len(outs) == 1:
             storage = plan.allocator.allocate(plan.nbytes)
-            result = Array(outs[0], storage, storage.address)
+            result = factory.new(outs[0], storage, storage.address)
             addresses = [a.address for a in arrays]
             addresses.append(storage.address)
         else:
@@ -106,7 +107,7 @@ class Op:
 
 def _new(layout: Layout) -> Array:
     storage = layout.device.allocator.allocate(layout.nbytes)
-    return Array(layout, storage, storage.address)
+    return factory.new(layout, storage, storage.address)  # type: ignore[no-any-return]
 
 
 def same_device(op: str, layouts: list[Layout]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tilegrad.engine import array as factory
 from tilegrad.engine.array import Array, Layout, empty_layout, layout, to_numpy
 from tilegrad.engine.device import CPU, Device
 from tilegrad.engine.ops.elementwise import contiguous, copy
@@ -90,7 +91,7 @@ def _pinned(kind: Layout) -> Array:
     from tilegrad.engine import device_memory
 
     storage = device_memory.pinned(kind.nbytes)
-    return Array(kind, storage, storage.address)
+    return factory.new(kind, storage, storage.address)  # type: ignore[no-any-return]
 
 
 def is_pinned(x: Array) -> bool:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from types import ModuleType
 
-from tilegrad.autograd.base import wrap
+from tilegrad.autograd.base import own
 from tilegrad.autograd.mode import no_grad
 from tilegrad.autograd.rules.creation import tensor
 from tilegrad.autograd.rules.movement import cat, stack
@@ -46,7 +46,7 @@ def get_total_norm(
         return tensor(0.0)
     with no_grad():
         if _fused(given, norm_type):
-            total = wrap(ops.total_norm([t._array for t in given]))
+            total = own(ops.total_norm(given))
         else:
             each = [t.detach().norm(norm_type) for t in given if t.numel()]
             total = stack([n.to(each[0].dtype) for n in each]).norm(norm_type)
@@ -68,7 +68,7 @@ def clip_grads_with_norm_(
         return
     with no_grad():
         if len({g.dtype for g in grads} | {total_norm.dtype}) == 1:
-            ops.shrink([g._array for g in grads], total_norm._array, float(max_norm))
+            ops.shrink(grads, total_norm, float(max_norm))
             return
         factor = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
         for grad in grads:

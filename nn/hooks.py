@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import needs_graph, record, wrap
+from tilegrad.autograd.base import needs_graph, record, own
 from tilegrad.autograd.graph import Node, RemovableHandle
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.tensor import Tensor
@@ -177,7 +177,7 @@ def _identity(name: str, tensors: list[Tensor], vjp: Callable[..., Any]) -> list
     inputs = tuple(tensors)
     if not (state.grad and needs_graph(inputs)):
         return tensors
-    results = tuple([wrap(t._array) for t in tensors])
+    results = tuple([alias(t) for t in tensors])
     record(name, vjp, inputs, results, (), None)
     for made, given in zip(results, tensors, strict=True):
         if not given._tracked:

@@ -9,7 +9,7 @@ from tilegrad.autograd.tensor import Tensor
 
 def _adopt(made: Any, data: Tensor, requires_grad: bool) -> Any:
     """Make ``made`` a leaf over the memory of ``data``."""
-    made._array = data._array
+    made.layout, made.storage, made.address = data.layout, data.storage, data.address
     made._node = made.grad = made._base = made._hooks = made._post_hooks = None
     made._index = made._epoch = 0
     made._tracked = False

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
-from tilegrad.autograd.base import wrap
+from tilegrad.autograd.base import own
 from tilegrad.autograd.graph import RemovableHandle
 from tilegrad.autograd.mode import enable_grad, no_grad
 from tilegrad.autograd.tensor import Tensor
@@ -129,29 +129,29 @@ class Optimizer:
         kept = names + scalars
         rows = []
         for p in parameters:
-            row = [p._array, p.grad._array]  # type: ignore[union-attr]
+            row = [p, p.grad]  # type: ignore[union-attr]
             if kept:
                 state = self.state[p]
                 try:
-                    row += [state[name]._array for name in kept]
+                    row += [state[name] for name in kept]
                 except (KeyError, AttributeError):  # new, or None in a loaded state dict
                     self.prepare(p, names, scalars)
-                    row += [state[name]._array for name in kept]
+                    row += [state[name] for name in kept]
             rows.append(row)
         ops.step(rule, rows, hypers)
 
     def prepare(self, p: Tensor, names: tuple[str, ...], scalars: tuple[str, ...]) -> None:
         """Give ``p`` the state that it lacks."""
         state = self.state[p]
-        kind = p._array.layout
+        kind = p.layout
         for name in scalars:
             if state.get(name) is None:
                 first = self.initial.get(name, 0.0)
-                state[name] = wrap(elementwise.full((), first, float32, kind.device))
+                state[name] = own(elementwise.full((), first, float32, kind.device))
         for name in names:
             if state.get(name) is None:
                 array = empty_layout(ops.state_layout(kind))
-                state[name] = wrap(elementwise.fill(array, self.initial.get(name, 0.0)))
+                state[name] = own(elementwise.fill(array, self.initial.get(name, 0.0)))
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of all parameters, or fill them with zeros."""
@@ -205,16 +205,16 @@ class Optimizer:
     def _restored(p: Tensor, name: str, value: Any) -> Any:
         """A copy of saved state: as wide as ``p``, if it is shaped like ``p``, else float32."""
         if isinstance(value, (int, float)) and name in ("step", "mu_product"):
-            return wrap(elementwise.full((), value, float32, p.device))
+            return own(elementwise.full((), value, float32, p.device))
         if not isinstance(value, Tensor):
             return deepcopy(value)
-        kind = p._array.layout
+        kind = p.layout
         if name in ("step", "mu_product"):
             made = make_layout((), float32, kind.device)
         else:
             made = make_layout(value.shape, kind.dtype, kind.device)
             made = ops.state_layout(kind) if made.shape == kind.shape else made
-        return wrap(elementwise.copy.into(empty_layout(made), value._array))
+        return own(elementwise.copy.into(empty_layout(made), value))
 
     # ------------------------------------------------------------------------------------- hooks
 

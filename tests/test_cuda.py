@@ -227,7 +227,7 @@ def test_memory_that_another_stream_uses_waits_for_it(monkeypatch: Any) -> None:
     there = driver.get()
     x, before = tilegrad.empty(1000, device="cuda"), there.used  # type: ignore[attr-defined]
     x.record_stream(cuda.current_stream())  # its own: no need to wait
-    assert not isinstance(x._array.storage.pool, device_memory._Lent)
+    assert not isinstance(x.storage.pool, device_memory._Lent)
     view = x[1:]
     x.record_stream(cuda.Stream())
     view.record_stream(cuda.Stream())

@@ -200,7 +200,7 @@ def test_packed_values_round_trip():
     assert back["a"][1].shape == (0, 4)
     assert back["b"] == value["b"]
     assert (back["c"] == value["c"]).all()
-    assert back["a"][2]._array.address % 64 == np.frombuffer(memory, "u1").ctypes.data % 64
+    assert back["a"][2].address % 64 == np.frombuffer(memory, "u1").ctypes.data % 64
 
 
 # --------------------------------------------------------------------------------------- errors

@@ -26,8 +26,8 @@ only_simulated = pytest.mark.skipif(
 def beyond(count: int) -> Any:
     """A tensor of ``count`` elements of which only the first two are in its memory."""
     x = tilegrad.ones(count, device="cuda")
-    storage = tilegrad.zeros(2, device="cuda")._array.storage
-    x._array.storage, x._array.address = storage, storage.address
+    storage = tilegrad.zeros(2, device="cuda").storage
+    x.storage, x.address = storage, storage.address
     return x
 
 

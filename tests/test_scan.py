@@ -75,12 +75,12 @@ def test_chunks(
     for way in ways:
         results = []
         for device in DEVICES:
-            array = tilegrad.from_numpy(x).to(device)._array
+            array = tilegrad.from_numpy(x).to(device)
             if way:
                 made = (ops.scan(name, array, dim, *way),)
             else:
                 made = ops.extreme(name == "cummax", array, dim)
-            results.append([tilegrad.autograd.base.wrap(a).cpu().numpy() for a in made])
+            results.append([tilegrad.autograd.base.own(a).cpu().numpy() for a in made])
         for want, have in zip(*results, strict=True):
             np.testing.assert_allclose(have, want, rtol=2e-5, atol=2e-5)
 

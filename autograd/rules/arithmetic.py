@@ -84,7 +84,7 @@ def _rounded_division(rounding_mode: str, floating: bool) -> Any:
 
 
 def _promoted(input: Tensor, other: Tensor) -> dt.DType:
-    a, b = input._array.layout, other._array.layout
+    a, b = input.layout, other.layout
     return dt.result_type((a.dtype, 2 if a.ndim else 1), (b.dtype, 2 if b.ndim else 1))
 
 

@@ -30,9 +30,9 @@ def fill_(input: Tensor, value: Scalar | Tensor) -> Tensor:
     if isinstance(value, TensorBase):
         return copy_(input, value)  # type: ignore[arg-type]
     check_inplace("fill_", input)
-    ops.fill(input._array, value)
+    ops.fill(input, value)
     if state.grad and input._tracked:
-        rebase(input, new_node("fill", _constant_vjp, (input,), (input._array.layout,)))
+        rebase(input, new_node("fill", _constant_vjp, (input,), (input.layout,)))
     return input
 
 
@@ -47,12 +47,12 @@ def copy_(input: Tensor, src: Tensor | Scalar, non_blocking: bool = False) -> Te
     """
     check_inplace("copy_", input)
     source = operand(src, input, "copy_")
-    if source._array.layout.device is input._array.layout.device:
-        OPS["copy"].into(input._array, source._array)
+    if source.layout.device is input.layout.device:
+        OPS["copy"].into(input, source)
     else:
-        copy_across(input._array, source._array, non_blocking)
+        copy_across(input, source, non_blocking)
     if state.grad and needs_graph((input, source)) and input.dtype.is_floating_point:
-        rebase(input, new_node("copy", _copy_vjp, (input, source), (input._array.layout,)))
+        rebase(input, new_node("copy", _copy_vjp, (input, source), (input.layout,)))
     return input
 
 

@@ -90,7 +90,7 @@ def _check_bias(op: str, bias: Tensor | None, channels: int) -> None:
     if bias is not None and tuple(bias.shape) != (channels,):
         raise RuntimeError(
             f"{op}: expected bias to be 1-dimensional with {channels} elements; "
-            f"got {bias._array.layout.describe()}"
+            f"got {bias.layout.describe()}"
         )
 
 
@@ -106,7 +106,7 @@ def _forward(
 ) -> Tensor:
     op = f"conv{dims}d"
     x, single = _batched(op, input, dims)
-    how = ops.resolve(op, x._array.layout, weight._array.layout, stride, padding, dilation, groups)
+    how = ops.resolve(op, x.layout, weight.layout, stride, padding, dilation, groups)
     _check_bias(op, bias, weight.shape[0])
     given = (x, weight) if bias is None else (x, weight, bias)
     out: Tensor = _conv(*given, **how)
@@ -127,7 +127,7 @@ def _transposed(
     op = f"conv_transpose{dims}d"
     y, single = _batched(op, input, dims)
     how = ops.resolve_transpose(
-        op, y._array.layout, weight._array.layout, stride, padding, output_padding, dilation, groups
+        op, y.layout, weight.layout, stride, padding, output_padding, dilation, groups
     )
     channels = weight.shape[1] * groups
     _check_bias(op, bias, channels)

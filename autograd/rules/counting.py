@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import wrap
+from tilegrad.autograd.base import own
 from tilegrad.autograd.mode import no_grad
 from tilegrad.autograd.rules import view
 from tilegrad.autograd.rules.creation import arange
@@ -48,7 +48,7 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
                 f"one_hot: Class values must be smaller than num_classes; "
                 f"got {most} and num_classes={num_classes}"
             )
-    zeros = wrap(full((*input.shape, num_classes), 0, dt.int64, input.device))
+    zeros = own(full((*input.shape, num_classes), 0, dt.int64, input.device))
     return scatter(zeros, -1, view.unsqueeze(input, -1), 1)
 
 
@@ -59,7 +59,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     """
     if minlength < 0:
         raise RuntimeError(f"bincount: minlength should be >= 0; got {minlength}")
-    kind = input._array.layout
+    kind = input.layout
     ok = kind.ndim == 1 and not kind.dtype.is_floating_point and kind.dtype is not dt.bool_
     if not ok or (kind.numel and input.amin().item() < 0):
         raise RuntimeError(
@@ -68,16 +68,16 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     if weights is not None and tuple(weights.shape) != kind.shape:
         raise RuntimeError(
             f"bincount: weights should be 1-d and have the same length as input; got "
-            f"{weights._array.layout.describe()} for {kind.describe()}"
+            f"{weights.layout.describe()} for {kind.describe()}"
         )
     length = max(minlength, input.amax().item() + 1 if kind.numel else 0)
     index = input.to(dt.int64)
     with no_grad():
         if weights is None:
-            weights = wrap(full(kind.shape, 1, dt.int64, input.device))
+            weights = own(full(kind.shape, 1, dt.int64, input.device))
         elif weights.dtype is not dt.float32:
             weights = weights.to(dt.float64)
-        counts = wrap(full((length,), 0, weights.dtype, input.device))
+        counts = own(full((length,), 0, weights.dtype, input.device))
         return scatter_add(counts, 0, index, weights)
 
 
@@ -92,12 +92,12 @@ def _results(values: Tensor, inverse: Any, counts: Any) -> Any:
 def _runs(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(first row of each run of equal rows, number of each row's run, lengths of the runs)."""
     count = rows.shape[0]
-    starts = wrap(full((count,), 1, dt.bool_, rows.device))
+    starts = own(full((count,), 1, dt.bool_, rows.device))
     if count > 1:
         starts[1:] = rows[1:].ne(rows[:-1]).any(1)
     first = nonzero(starts)[:, 0]
     number = starts.to(dt.int64).cumsum(0) - 1
-    ends = wrap(full((first.numel(),), count, dt.int64, rows.device))
+    ends = own(full((first.numel(),), count, dt.int64, rows.device))
     ends[:-1] = first[1:]
     return first, number, ends - first
 
@@ -175,7 +175,7 @@ def tril_indices(
     row: int, col: int, offset: int = 0, *, dtype: DType = dt.int64, device: Device | str = "cpu"
 ) -> Tensor:
     """(2, count) coordinates of the lower triangle of a ``row`` by ``col`` matrix."""
-    ones = wrap(full((row, col), 1, dt.bool_, as_device(device)))
+    ones = own(full((row, col), 1, dt.bool_, as_device(device)))
     return _positions(tril(ones, offset), dtype)
 
 
@@ -183,5 +183,5 @@ def triu_indices(
     row: int, col: int, offset: int = 0, *, dtype: DType = dt.int64, device: Device | str = "cpu"
 ) -> Tensor:
     """(2, count) coordinates of the upper triangle of a ``row`` by ``col`` matrix."""
-    ones = wrap(full((row, col), 1, dt.bool_, as_device(device)))
+    ones = own(full((row, col), 1, dt.bool_, as_device(device)))
     return _positions(triu(ones, offset), dtype)

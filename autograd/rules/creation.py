@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilegrad.autograd.base import TensorBase, wrap
+from tilegrad.autograd.base import TensorBase, own
 from tilegrad.engine import array as arrays, dtype as dt
 from tilegrad.engine.array import Array
 from tilegrad.engine.device import CPU, Device, device as as_device
@@ -21,7 +21,7 @@ Number = float | int | bool
 
 
 def _made(op: str, array: Array, requires_grad: bool) -> Tensor:
-    result = wrap(array)
+    result = own(array)
     if requires_grad:
         if not array.dtype.is_floating_point:
             raise RuntimeError(
@@ -57,7 +57,7 @@ def tensor(
     if _is_on_gpu(data):
         data = as_tensor(data)
     if isinstance(data, TensorBase):
-        array = data._array
+        array = data
         copied = elementwise.clone(array) if kind in (None, array.dtype) else None
         array = elementwise.cast(array, kind) if copied is None else copied  # type: ignore[arg-type]
         array = array if device is None else to_device(array, where)
@@ -77,7 +77,7 @@ def _is_on_gpu(data: Any) -> bool:
 def _without_tensors(data: Any) -> Any:
     """``data`` with NumPy arrays in place of tensors."""
     if isinstance(data, TensorBase):
-        return host(data._array)
+        return host(data)
     if isinstance(data, (list, tuple)) and any(
         isinstance(item, (list, tuple, TensorBase)) for item in data
     ):
@@ -95,7 +95,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     if _is_on_gpu(data):
         from tilegrad.engine.interchange import from_cuda_interface
 
-        data = wrap(from_cuda_interface(data))
+        data = own(from_cuda_interface(data))
     if isinstance(data, TensorBase):
         return data.to(device=data.device if device is None else device, dtype=dtype)  # type: ignore
     kind = None if dtype is None else dt.dtype(dtype)
@@ -129,9 +129,9 @@ def asarray(
 def _shares(obj: Any, made: Tensor) -> bool:
     if obj is made:
         return True
-    if not isinstance(obj, np.ndarray) or made._array.layout.device is not CPU:
+    if not isinstance(obj, np.ndarray) or made.layout.device is not CPU:
         return False
-    return np.shares_memory(obj, arrays.to_numpy(made._array))
+    return np.shares_memory(obj, arrays.to_numpy(made))
 
 
 def from_numpy(ndarray: np.ndarray) -> Tensor:
@@ -143,7 +143,7 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     """
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"from_numpy: expected np.ndarray; got {type(ndarray).__name__}")
-    return wrap(arrays.from_numpy(ndarray))
+    return own(arrays.from_numpy(ndarray))
 
 
 def from_dlpack(ext_tensor: Any) -> Tensor:
@@ -154,13 +154,13 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
         DeviceError: it is on another GPU than this process uses, or there is none.
     """
     if isinstance(ext_tensor, TensorBase):
-        return wrap(ext_tensor._array)
+        return alias(ext_tensor)
     kind = ext_tensor.__dlpack_device__()[0]
     if kind == 1:
         return from_numpy(np.from_dlpack(ext_tensor))
     from tilegrad.engine import interchange
 
-    return wrap(interchange.from_dlpack(ext_tensor, int(kind)))
+    return own(interchange.from_dlpack(ext_tensor, int(kind)))
 
 
 # ------------------------------------------------------------------------------------- constants
@@ -211,7 +211,7 @@ def full(
 ) -> Tensor:
     """``fill_value`` everywhere; without ``dtype`` its type decides (bool, int64, default float)."""
     if isinstance(fill_value, TensorBase):
-        dtype = fill_value._array.dtype if dtype is None else dtype
+        dtype = fill_value.dtype if dtype is None else dtype
         fill_value = fill_value.item()  # type: ignore[attr-defined]
     kind = dt.of_scalar(fill_value) if dtype is None else dt.dtype(dtype)
     return _full("full", (size,), fill_value, kind, device, requires_grad)  # type: ignore[arg-type]
@@ -324,7 +324,7 @@ def logspace(
 
 
 def _like(op: str, x: Tensor, dtype: Any, device: Any) -> Array:
-    kind = x._array.layout
+    kind = x.layout
     wanted = kind.dtype if dtype is None else dt.dtype(dtype)
     where: Device = kind.device if device is None else as_device(device)
     return arrays.empty_layout(ops.like(kind, wanted, where))
@@ -393,5 +393,5 @@ def new_tensor(self: Tensor, data: Any, *, dtype: Any = None, **options: Any) ->
 
 
 def _options(x: Tensor, dtype: Any, options: dict[str, Any]) -> dict[str, Any]:
-    kind = x._array.layout
+    kind = x.layout
     return {"dtype": kind.dtype if dtype is None else dtype, "device": kind.device, **options}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tilegrad.autograd.base import wrap
+from tilegrad.autograd.base import own
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise, view
@@ -57,9 +57,9 @@ def _loss(
         raise RuntimeError(
             f"{name}: expected scalar type Long but found {target.dtype.name} for the target"
         )
-    weights = None if weight is None else weight._array
+    weights = None if weight is None else weight
     logits = name == "cross_entropy"
-    out, saved = ops.cross_entropy(x._array, target._array, weights, reduction, ignored, logits)
+    out, saved = ops.cross_entropy(x, target, weights, reduction, ignored, logits)
     return recorded(name, _loss_vjp, x, out, (0,), (saved, reduction))
 
 
@@ -70,7 +70,7 @@ def _loss_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     logits = saved.lse is not None
     if state.grad:
         return (_composed_slope(x, saved, grad, reduction, logits),)
-    return (wrap(ops.cross_entropy_backward(grad._array, x._array, saved, reduction, logits)),)
+    return (own(ops.cross_entropy_backward(grad, x, saved, reduction, logits)),)
 
 
 def _composed_slope(
@@ -78,11 +78,11 @@ def _composed_slope(
 ) -> Tensor:
     from tilegrad.autograd.rules.scatter import scatter_add
 
-    scale, classes = wrap(saved.scale), 0 if x.ndim == 1 else 1
+    scale, classes = own(saved.scale), 0 if x.ndim == 1 else 1
     if saved.weight_sum is not None:
-        scale = scale / wrap(saved.weight_sum)
-    counted = pointwise.ne(wrap(saved.scale), 0)
-    target = to_dtype(counted, dt.int64) * wrap(saved.targets)  # ignored ones point anywhere
+        scale = scale / own(saved.weight_sum)
+    counted = pointwise.ne(own(saved.scale), 0)
+    target = to_dtype(counted, dt.int64) * own(saved.targets)  # ignored ones point anywhere
     factor = view.unsqueeze(grad * scale, classes)
     nothing = view.expand(factor.detach() * 0.0, x.shape)
     onehot = scatter_add(nothing, classes, view.unsqueeze(target, classes), factor)

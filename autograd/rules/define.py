@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import wrap
+from tilegrad.autograd.base import own
 from tilegrad.autograd.rules.elementwise import (
     Scalar,
     binary,
@@ -78,8 +78,8 @@ def binary_inplace(name: str) -> Binary:
 
 def always(value: bool, input: Tensor) -> Tensor:
     """A bool tensor that says ``value`` everywhere."""
-    kind = input._array.layout
-    return wrap(ops.full(kind.shape, value, dt.bool_, kind.device))
+    kind = input.layout
+    return own(ops.full(kind.shape, value, dt.bool_, kind.device))
 
 
 def rounding_function(name: str) -> Unary:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import TensorBase, apply_inplace, needs_graph, record, refresh, wrap
+from tilegrad.autograd.base import TensorBase, apply_inplace, needs_graph, record, refresh, own
 from tilegrad.autograd.graph import Node, SavedOutput, Vjp, new_node
 from tilegrad.autograd.mode import state
-from tilegrad.engine import dtype as dt, transfer
-from tilegrad.engine.array import Array, Layout, layout as make_layout
+from tilegrad.engine import array as factory, dtype as dt, transfer
+from tilegrad.engine.array import Layout, layout as make_layout
 from tilegrad.engine.device import Device
 from tilegrad.engine.ops.elementwise import OPS, Elementwise, scalar
 from tilegrad.kernels.formulas.formula import Formula
@@ -73,7 +73,7 @@ def _saves(op: Elementwise, needed: tuple[bool, ...]) -> tuple[int, ...]:
 def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     op, saves, params = node.meta
     saved = dict(zip(saves, node.unpack(), strict=True))
-    kind = grad._array.layout.dtype
+    kind = grad.layout.dtype
     result: list[Tensor | None] = []
     for position, edge in enumerate(node.edges):
         if edge is None:
@@ -87,13 +87,13 @@ def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 def _matching(value: Tensor, kind: dt.DType) -> Tensor:
     """A saved operand as the forward saw it: promoted, unless it is a condition."""
-    have = value._array.layout.dtype
+    have = value.layout.dtype
     return value if have is kind or have is dt.bool_ else value.to(kind)
 
 
 def apply(op: Elementwise, *tensors: Tensor, params: tuple[Any, ...] = ()) -> Tensor:
     """``op`` on tensors, recorded."""
-    out = wrap(op(*[t._array for t in tensors], params=params))
+    out = own(op(*tensors, params=params))
     if state.grad:
         for t in tensors:
             if t._tracked or t._base is not None:
@@ -109,7 +109,7 @@ def _track(
 
     This runs for every recorded op, so it avoids comprehensions, which are calls.
     """
-    layout = out._array.layout
+    layout = out.layout
     if not (op.differentiable and layout.dtype.is_floating_point):
         return
     needed, bit = 0, 1
@@ -129,7 +129,7 @@ def _track(
         node = new_node(op.name, vjp, tensors, (layout,), (op, saves, params))
         kept: list[Any] = []
         for s in saves:
-            kept.append(tensors[s] if s >= 0 else SavedOutput(out._array, 0))
+            kept.append(tensors[s] if s >= 0 else SavedOutput(out, 0))
         node.save(*kept)
     else:
         meta = (op, saves, params) if vjp is _vjp else None
@@ -194,12 +194,12 @@ def operand(value: Any, like: Tensor, op: str) -> Tensor:
     """
     if isinstance(value, TensorBase):
         return value  # type: ignore[return-value]
-    layout = like._array.layout
+    layout = like.layout
     if isinstance(value, (bool, int, float)):
         kind = dt.result_type((layout.dtype, 2 if layout.ndim else 1), (dt.of_scalar(value), 0))
         if isinstance(value, int) and not kind.is_floating_point:
             value = _wrapped(value, kind)
-        return wrap(scalar(value, kind, layout.device))
+        return own(scalar(value, kind, layout.device))
     return _foreign(value, like, op)
 
 
@@ -222,7 +222,7 @@ def _foreign(value: Any, like: Tensor, op: str) -> Tensor:
 
 def unary(op: Elementwise, x: Tensor) -> Tensor:
     """``op(x)``, recorded."""
-    out = wrap(op.single(x._array))
+    out = own(op.single(x))
     if (x._tracked or x._base is not None) and state.grad:
         _track(op, (x,), out, ())
     return out
@@ -234,7 +234,7 @@ def binary(op: Elementwise, x: Any, y: Any) -> Tensor:
         y = operand(y, x, op.name)
     elif not isinstance(x, TensorBase):
         x = operand(x, y, op.name)  # type: ignore[arg-type]
-    out = wrap(op.pair(x._array, y._array))
+    out = own(op.pair(x, y))
     if (x._tracked or y._tracked or x._base is not None or y._base is not None) and state.grad:
         _track(op, (x, y), out, ())  # type: ignore[arg-type]
     return out
@@ -256,7 +256,7 @@ def neg(x: Tensor) -> Tensor:
 
 def contiguous(x: Tensor) -> Tensor:
     """``x`` itself if it is row-major, else a row-major copy, recorded."""
-    layout = x._array.layout
+    layout = x.layout
     if layout.contiguous:
         return x
     return copy_to_layout(x, make_layout(layout.shape, layout.dtype, layout.device))
@@ -266,8 +266,8 @@ def copy_to_layout(x: Tensor, kind: Layout) -> Tensor:
     """A copy of ``x`` in new memory with the shape and strides of ``kind``."""
     reach = sum((n - 1) * s for n, s in zip(kind.shape, kind.strides, strict=True))
     storage = kind.device.allocator.allocate(max(reach + 1, 0) * kind.itemsize)
-    target = Array(kind, storage, storage.address)
-    out = wrap(OPS["copy"].into(target, x._array))
+    target = factory.new(kind, storage, storage.address)
+    out = own(OPS["copy"].into(target, x))
     if state.grad and needs_graph((x,)):
         record("clone", _identity_vjp, (x,), (out,), (), None)
     return out
@@ -275,9 +275,9 @@ def copy_to_layout(x: Tensor, kind: Layout) -> Tensor:
 
 def to_dtype(x: Tensor, kind: dt.DType) -> Tensor:
     """``x`` in another dtype, recorded; itself if it has it already."""
-    if x._array.layout.dtype is kind:
+    if x.layout.dtype is kind:
         return x
-    out = wrap(OPS["copy"](x._array, dtype=kind))
+    out = own(OPS["copy"](x, dtype=kind))
     if state.grad and kind.is_floating_point and needs_graph((x,)):
         record("to_copy", _identity_vjp, (x,), (out,), (), None)
     return out
@@ -285,11 +285,11 @@ def to_dtype(x: Tensor, kind: dt.DType) -> Tensor:
 
 def to_device(x: Tensor, device: Device, non_blocking: bool = False) -> Tensor:
     """``x`` on another device, recorded; itself if it is there already."""
-    if x._array.layout.device is device:
+    if x.layout.device is device:
         return x
-    out = wrap(transfer.to_device(x._array, device, non_blocking))
+    out = own(transfer.to_device(x, device, non_blocking))
     if state.grad and needs_graph((x,)):
-        record("to_copy", _to_device_vjp, (x,), (out,), (), x._array.layout.device)
+        record("to_copy", _to_device_vjp, (x,), (out,), (), x.layout.device)
     return out
 
 

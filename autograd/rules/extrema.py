@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import namedtuple
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import TensorBase, needs_graph, record, wrap, zeros_of
+from tilegrad.autograd.base import TensorBase, needs_graph, record, own, zeros_of
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise, view
@@ -36,7 +36,7 @@ def amax(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
 
     Gradient: of ``input``, shared evenly by equal elements; input and result are saved.
     """
-    dims = dims_of("amax", dim, input._array.layout.ndim)
+    dims = dims_of("amax", dim, input.layout.ndim)
     return reduction("amax", input, dims, keepdim, _even_vjp, (0, -1))
 
 
@@ -45,7 +45,7 @@ def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
 
     Gradient: of ``input``, shared evenly by equal elements; input and result are saved.
     """
-    dims = dims_of("amin", dim, input._array.layout.ndim)
+    dims = dims_of("amin", dim, input.layout.ndim)
     return reduction("amin", input, dims, keepdim, _even_vjp, (0, -1))
 
 
@@ -68,7 +68,7 @@ def _first_vjp(node: Node, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]
 
 def _extreme(name: str, x: Tensor, dim: int, keepdim: bool) -> tuple[Tensor, Tensor]:
     axis = normalize_dim(name[1:], dim, x.ndim)
-    values, where = (wrap(a) for a in ops.extreme(name, x._array, axis, keepdim))
+    values, where = (own(a) for a in ops.extreme(name, x, axis, keepdim))
     if state.grad and needs_graph((x,)):
         record(name[1:], _first_vjp, (x,), (values, where), (), (axis, keepdim, where))
     return values, where
@@ -110,7 +110,7 @@ def _of_all(name: str, input: Tensor) -> Tensor:
     if not input.numel():
         raise RuntimeError(
             f"{name[1:]}: Expected reduction dim to be specified for input.numel() == 0. Specify the "
-            f"reduction dim with the 'dim' argument; got {input._array.layout.describe()}"
+            f"reduction dim with the 'dim' argument; got {input.layout.describe()}"
         )
     return reduction(name, input, tuple(range(input.ndim)), False, _even_vjp, (0, -1))
 
@@ -122,7 +122,7 @@ def _position(name: str, input: Tensor, dim: int | None = None, keepdim: bool = 
     if not flat.numel():
         raise IndexError(
             f"arg{name[1:]}: Expected reduction dim to be specified for input.numel() == 0. Specify "
-            f"the reduction dim with the 'dim' argument; got {input._array.layout.describe()}"
+            f"the reduction dim with the 'dim' argument; got {input.layout.describe()}"
         )
     where = _extreme(name, flat, 0, False)[1]
     return view.view(where, [1] * input.ndim) if keepdim else where

@@ -16,7 +16,7 @@ from tilegrad.autograd.base import (
     needs_graph,
     rebase,
     record,
-    wrap,
+    own,
     zeros_of,
 )
 from tilegrad.autograd.graph import Node, Vjp, new_node
@@ -36,20 +36,19 @@ Scalar = float | int | bool
 
 def dim_of(op: str, dim: int, x: Tensor) -> int:
     """``dim`` counted from the front; see :func:`normalize_dim`."""
-    return normalize_dim(op, dim, x._array.layout.ndim)
+    return normalize_dim(op, dim, x.layout.ndim)
 
 
 def index_of(op: str, index: Tensor) -> Tensor:
     """``index`` as int64; see :func:`ops.as_index`."""
-    array = ops.as_index(op, index._array)
-    return index if array is index._array else wrap(array)
+    return own(ops.as_index(op, index))
 
 
 def read(
     name: str, out: Array, vjp: Vjp, inputs: tuple[Tensor, ...], saves: tuple[int, ...], meta: Any
 ) -> Tensor:
     """Record a reading op that has run."""
-    result = wrap(out)
+    result = own(out)
     if state.grad and needs_graph(inputs):
         record(name, vjp, inputs, (result,), saves, meta)
     return result
@@ -70,7 +69,7 @@ def write(
         return read(name, run(inplace=fresh, checked=fresh), vjp, inputs, saves, meta)
     x = inputs[0]
     check_inplace(name + "_", x)
-    kind = x._array.layout
+    kind = x.layout
     node = None
     if state.grad and kind.dtype.is_floating_point and needs_graph(inputs):
         node = new_node(name + "_", vjp, inputs, (kind,), meta)
@@ -83,14 +82,14 @@ def write(
 
 def zeros(shape: Shape, like: Tensor) -> Tensor:
     """A constant of zeros with the dtype and device of ``like``."""
-    kind = like._array.layout
+    kind = like.layout
     return zeros_of(make_layout(tuple(shape), kind.dtype, kind.device))
 
 
 def constant(value: Scalar, like: Tensor) -> Tensor:
     """A zero-dimensional constant, not to be written to, of the dtype of ``like``."""
-    kind = like._array.layout
-    return wrap(scalar(value, kind.dtype, kind.device))
+    kind = like.layout
+    return own(scalar(value, kind.dtype, kind.device))
 
 
 def require_same_dtype(op: str, x: Tensor, source: Tensor) -> None:
@@ -112,7 +111,7 @@ def index_get(input: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
     """
     dims = tuple(d for d, i in enumerate(indices) if i is not None)
     given = tuple(i for i in indices if i is not None)
-    out = ops.index_get(input._array, tuple(None if i is None else i._array for i in indices))
+    out = ops.index_get(input, tuple(None if i is None else i for i in indices))
     saves = tuple(range(1, len(given) + 1))
     return read("index", out, _index_vjp, (input, *given), saves, dims)
 
@@ -137,10 +136,10 @@ def put_at(
     """Write or add ``values`` at ``x[indices]``; ``target``: see :func:`write`."""
     dims = tuple(d for d, i in enumerate(indices) if i is not None)
     given = tuple(i for i in indices if i is not None)
-    arrays = tuple(None if i is None else i._array for i in indices)
+    arrays = tuple(None if i is None else i for i in indices)
 
     def run(**how: bool) -> Array:
-        return ops.index_put(x._array, arrays, values._array, accumulate, **how)
+        return ops.index_put(x, arrays, values, accumulate, **how)
 
     saves = tuple(range(2, len(given) + 2))
     meta = (dims, accumulate)
@@ -191,7 +190,7 @@ def index_put_(
 
 def at_least_1d(x: Tensor) -> Tensor:
     """``x``, or a view of one dimension if it has none."""
-    return view.reshape(x, (1,)) if x._array.layout.ndim == 0 else x
+    return view.reshape(x, (1,)) if x.layout.ndim == 0 else x
 
 
 # --------------------------------------------------------------------- whole slices by index
@@ -204,18 +203,18 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """
     dim = dim_of("index_select", dim, input)
     index = index_of("index_select", index)
-    if index._array.layout.ndim > 1:
+    if index.layout.ndim > 1:
         raise IndexError(
-            f"index_select: Index is supposed to be a vector; got {index._array.layout.describe()}"
+            f"index_select: Index is supposed to be a vector; got {index.layout.describe()}"
         )
-    if input._array.layout.ndim == 0:
+    if input.layout.ndim == 0:
         return view.reshape(index_select(at_least_1d(input), 0, index), ())
     return _select(input, at_least_1d(index), dim, "index_select")
 
 
 def _select(x: Tensor, index: Tensor, dim: int, name: str) -> Tensor:
     """``x`` with dimension ``dim`` replaced by the dimensions of ``index``."""
-    out = ops.take(name, x._array, index._array, dim)
+    out = ops.take(name, x, index, dim)
     return read(name, out, _select_vjp, (x, index), (1,), dim)
 
 
@@ -229,10 +228,10 @@ def _slices(
     name: str, x: Tensor, index: Tensor, source: Tensor, dim: int, combine: str, vjp: Vjp,
     target: str, negative: bool = False,
 ) -> Tensor:  # fmt: skip
-    at, values = index._array, source._array
+    at, values = index, source
 
     def run(**how: bool) -> Array:
-        return ops.put(name, x._array, at, values, dim, combine, negative=negative, **how)
+        return ops.put(name, x, at, values, dim, combine, negative=negative, **how)
 
     return write(name, run, vjp, (x, index, source), (1,), dim, target)
 
@@ -259,7 +258,7 @@ def _slice_operands(
     """Operands of at least one dimension, checked to fit."""
     index = index_of(name, index)
     require_same_dtype(name, x, source)
-    if index._array.layout.ndim > 1:
+    if index.layout.ndim > 1:
         raise IndexError(f"{name}: Index should have dimension 1 or 0; got {index.ndim}")
     x, index, source = at_least_1d(x), at_least_1d(index), at_least_1d(source)
     have, want = source.shape, (*x.shape[:dim], *index.shape, *x.shape[dim + 1 :])
@@ -320,7 +319,7 @@ def _fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Scalar, target
     index = at_least_1d(index_of("index_fill", index))
     if not isinstance(value, TensorBase):
         value = constant(value, input)
-    elif value._array.layout.ndim:
+    elif value.layout.ndim:
         raise RuntimeError(
             f"index_fill: only supports a 0-dimensional value tensor; got {value.ndim} dimensions"
         )
@@ -387,7 +386,7 @@ def embedding(
     Gradient: of ``weight``; rows read several times add up, in the order of ``input``.
     """
     if weight.ndim != 2:
-        kind = weight._array.layout.describe()
+        kind = weight.layout.describe()
         raise RuntimeError(f"embedding: 'weight' must be 2-D; got {kind}")
     rows = weight.shape[0]
     if padding_idx is not None:
@@ -399,7 +398,7 @@ def embedding(
     input = index_of("embedding", input)
     if max_norm is not None:
         _renormalise(weight, input, max_norm, norm_type)
-    out = ops.take("embedding", weight._array, input._array, 0)
+    out = ops.take("embedding", weight, input, 0)
     meta = (padding_idx, scale_grad_by_freq)
     return read("embedding", out, _embedding_vjp, (weight, input), (1,), meta)
 
@@ -421,14 +420,14 @@ def _embedding_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     shape = node.inputs[0].shape
     if by_frequency:
         flat = view.reshape(at, (-1,))
-        ones = wrap(full(flat.shape, 1, grad.dtype, grad.device))
+        ones = own(full(flat.shape, 1, grad.dtype, grad.device))
         counts = index_add(zeros(shape[:1], grad), 0, flat, ones)
         grad = grad / view.unsqueeze(_select(counts, at, 0, "index_select"), -1)
     whole = _slices(
         "embedding_backward", zeros(shape, grad), at, grad, 0, "sum", _index_add_vjp, FRESH
     )
     if padding is not None:
-        whole = index_fill(whole, 0, wrap(full((1,), padding, dt.int64, grad.device)), 0)
+        whole = index_fill(whole, 0, own(full((1,), padding, dt.int64, grad.device)), 0)
     return whole, None
 
 
@@ -437,7 +436,7 @@ def _embedding_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 def strided_indices(shape: Shape, strides: Shape, offset: int, base: Layout) -> Tensor:
     """int64 positions in memory, counted from the first element of ``base``, of a region."""
-    return wrap(ops.strided_offsets(base.device, tuple(shape), tuple(strides), offset))
+    return own(ops.strided_offsets(base.device, tuple(shape), tuple(strides), offset))
 
 
 def index_add_flat(grad: Tensor, positions: Tensor, base: Layout) -> Tensor:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilegrad.autograd.base import TensorBase, apply_view, wrap
+from tilegrad.autograd.base import TensorBase, apply_view, own
 from tilegrad.autograd.rules import index as rules, view as views
 from tilegrad.engine import dtype as dt
-from tilegrad.engine.array import Layout, from_numpy
+from tilegrad.engine.array import Layout, from_numpy, window
 from tilegrad.engine.device import CPU
 from tilegrad.engine.ops import masked as masked_ops
 from tilegrad.engine.ops.elementwise import full
@@ -63,7 +63,7 @@ region = View("getitem", _region)
 
 def _view(x: Tensor, parts: tuple[Part, ...]) -> Tensor:
     how = {"parts": parts}
-    array = region(x._array, **how)
+    array = region(x, **how)
     return apply_view("getitem", views._region_vjp, x, array, (region, how))
 
 
@@ -93,7 +93,7 @@ def _as_tensor(key: Any) -> Tensor:
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
     if array.dtype.kind not in "iub":
         raise _invalid(key)
-    return wrap(from_numpy(np.array(array, order="C")))
+    return own(from_numpy(np.array(array, order="C")))
 
 
 def _numbers(key: Any) -> Any:
@@ -116,7 +116,7 @@ def _normal(key: Any) -> Any:
     if key is None or key is Ellipsis or isinstance(key, (int, slice)):
         return key
     if isinstance(key, TensorBase):
-        kind = key._array.layout
+        kind = key.layout
         if kind.dtype not in (dt.bool_, dt.int64, dt.int32):
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
         if kind.ndim == 0:  # a number
@@ -138,7 +138,7 @@ def _beside(x: Tensor, index: Tensor) -> Tensor:
     Raises:
         RuntimeError: it is on another device.
     """
-    here, there = index._array.layout.device, x._array.layout.device
+    here, there = index.layout.device, x.layout.device
     if here is there:
         return index
     if here is not CPU:
@@ -146,22 +146,22 @@ def _beside(x: Tensor, index: Tensor) -> Tensor:
             f"index: indices should be either on cpu or on the same device as the indexed tensor "
             f"({there}); got {here}"
         )
-    return wrap(to_device(index._array, there))
+    return own(to_device(index, there))
 
 
 def _consumed(key: Any) -> int:
     """Dimensions of the indexed tensor that one item stands for."""
     if key is None or key is Ellipsis or isinstance(key, bool):
         return 0
-    if isinstance(key, TensorBase) and key._array.layout.dtype is dt.bool_:
-        return key._array.layout.ndim
+    if isinstance(key, TensorBase) and key.layout.dtype is dt.bool_:
+        return key.layout.ndim
     return 1
 
 
 def _split(x: Tensor, key: Any) -> tuple[list[Part], list[Tensor | None]]:
     """(parts of the view, per dimension of the view its index or mask)."""
     items = [_normal(k) for k in (key if isinstance(key, tuple) else (key,))]
-    ndim = x._array.layout.ndim
+    ndim = x.layout.ndim
     used = sum(map(_consumed, items))
     if used > ndim:
         if ndim == 0:
@@ -198,7 +198,7 @@ def _split(x: Tensor, key: Any) -> tuple[list[Part], list[Tensor | None]]:
 
 def _truth_index(value: bool, x: Tensor) -> Tensor:
     """True: the one element of a new dimension; False: none of it."""
-    return wrap(full((1,) if value else (0,), 0, dt.int64, x.device))
+    return own(full((1,) if value else (0,), 0, dt.int64, x.device))
 
 
 def _coordinates(x: Tensor, arrays: Sequence[Tensor | None]) -> list[Tensor | None]:
@@ -207,14 +207,14 @@ def _coordinates(x: Tensor, arrays: Sequence[Tensor | None]) -> list[Tensor | No
     position = 0
     while position < len(arrays):
         given = arrays[position]
-        if given is None or given._array.layout.dtype is not dt.bool_:
+        if given is None or given.layout.dtype is not dt.bool_:
             result.append(None if given is None else rules.index_of("index", given))
             position += 1
             continue
         _check_mask(x, given, position)
-        found = masked_ops.nonzero(given._array)
+        found = masked_ops.nonzero(given)
         for axis in range(found.shape[0]):
-            result.append(wrap(found.view(found.shape[1:], (1,), axis * found.shape[1])))
+            result.append(own(window(found, found.shape[1:], (1,), axis * found.shape[1])))
         position += found.shape[0]
     return result
 
@@ -253,12 +253,12 @@ def prepare(x: Tensor, indices: Sequence[Any]) -> list[Tensor | None]:
             continue
         index: Any = given if isinstance(given, TensorBase) else _as_tensor(given)
         index = _beside(x, index)
-        if index._array.layout.dtype is dt.bool_:
-            arrays += [index] + [None] * (max(index._array.layout.ndim, 1) - 1)
+        if index.layout.dtype is dt.bool_:
+            arrays += [index] + [None] * (max(index.layout.ndim, 1) - 1)
         else:
             arrays.append(rules.index_of("index_put", index))
-    if len(arrays) > x._array.layout.ndim:
-        raise IndexError(f"too many indices for tensor of dimension {x._array.layout.ndim}")
+    if len(arrays) > x.layout.ndim:
+        raise IndexError(f"too many indices for tensor of dimension {x.layout.ndim}")
     return _coordinates(x, arrays)
 
 
@@ -272,7 +272,7 @@ def getitem(x: Tensor, key: Any) -> Tensor:
         IndexError: an index is out of bounds, or there are too many, or no index at all.
         ValueError: the step of a slice is not positive.
     """
-    if key.__class__ is int and x._array.layout.ndim:
+    if key.__class__ is int and x.layout.ndim:
         return views.select(x, 0, key)
     if _is_plain_index(x, key):
         return rules.index_get(x, (key,))
@@ -289,18 +289,18 @@ def getitem(x: Tensor, key: Any) -> Tensor:
 
 def _is_plain_index(x: Tensor, key: Any) -> bool:
     """Whether ``key`` is one int64 tensor for the first dimension."""
-    if not isinstance(key, TensorBase) or not x._array.layout.ndim:
+    if not isinstance(key, TensorBase) or not x.layout.ndim:
         return False
-    kind = key._array.layout
-    return kind.dtype is dt.int64 and kind.ndim > 0 and kind.device is x._array.layout.device
+    kind = key.layout
+    return kind.dtype is dt.int64 and kind.ndim > 0 and kind.device is x.layout.device
 
 
 def _whole_mask(x: Tensor, arrays: Sequence[Tensor | None]) -> Tensor | None:
     """The mask, if there is one of the shape of ``x`` and nothing else."""
     first = arrays[0]
-    if first is None or first._array.layout.dtype is not dt.bool_:
+    if first is None or first.layout.dtype is not dt.bool_:
         return None
-    return first if first._array.layout.shape == x._array.layout.shape else None
+    return first if first.layout.shape == x.layout.shape else None
 
 
 def setitem(x: Tensor, key: Any, value: Any) -> None:
@@ -323,8 +323,8 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     elif not isinstance(value, TensorBase):
         fill_(shown, value)
     else:
-        array = value._array
-        if array.address != shown._array.address or array.layout is not shown._array.layout:
+        array = value
+        if array.address != shown.address or array.layout is not shown.layout:
             copy_(shown, _fitted(value, shown.ndim))  # type: ignore[arg-type]
 
 
@@ -349,7 +349,7 @@ def _write_arrays(x: Tensor, arrays: Sequence[Tensor | None], value: Tensor | fl
 
     given = [a for a in arrays if a is not None]
     single = not isinstance(value, TensorBase) or value.numel() == 1
-    if single and len(given) == 1 and given[0]._array.layout.dtype is dt.bool_:
+    if single and len(given) == 1 and given[0].layout.dtype is dt.bool_:
         position = next(p for p, a in enumerate(arrays) if a is not None)
         _check_mask(x, given[0], position)
         behind = x.ndim - position - given[0].ndim

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import TensorBase, needs_graph, record, wrap
+from tilegrad.autograd.base import TensorBase, needs_graph, record, own
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import view
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def _require_mask(op: str, mask: Tensor) -> None:
-    if mask._array.layout.dtype is not dt.bool_:
+    if mask.layout.dtype is not dt.bool_:
         raise RuntimeError(f"{op}: only supports boolean masks; got {mask.dtype.name}")
 
 
@@ -43,7 +43,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     """
     if input is None and other is None:
         return nonzero(condition, as_tuple=True)
-    if condition._array.layout.dtype is not dt.bool_:
+    if condition.layout.dtype is not dt.bool_:
         raise RuntimeError(
             f"where: expected condition to be a boolean tensor; got {condition.dtype.name}"
         )
@@ -64,7 +64,7 @@ def _where_operands(condition: Tensor, x: Any, y: Any) -> tuple[Tensor, Tensor]:
             return v if v.dtype is kind else v.to(kind)  # type: ignore[attr-defined, return-value]
         if not isinstance(v, (bool, int, float)):
             raise TypeError(f"where: operands must be tensors or numbers; got {type(v).__name__}")
-        return wrap(scalar(v, kind, condition.device))
+        return own(scalar(v, kind, condition.device))
 
     return ready(x), ready(y)
 
@@ -76,7 +76,7 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """
     if as_tuple and input.ndim == 0:
         input = view.reshape(input, (1,))
-    found = wrap(ops.nonzero(input._array))
+    found = own(ops.nonzero(input))
     if as_tuple:
         return tuple(view.select(found, 0, d) for d in range(input.ndim))
     return view.transpose(found, 0, 1)
@@ -93,8 +93,8 @@ def argwhere(input: Tensor) -> Tensor:
 
 def _fill_value(input: Tensor, value: Tensor | Scalar) -> Tensor:
     if not isinstance(value, TensorBase):
-        return wrap(scalar(value, input.dtype, input.device))
-    if value._array.layout.ndim:
+        return own(scalar(value, input.dtype, input.device))
+    if value.layout.ndim:
         raise RuntimeError(
             f"masked_fill: only supports a 0-dimensional value tensor; got {value.ndim} dimensions"
         )
@@ -114,10 +114,10 @@ def masked_fill_(input: Tensor, mask: Tensor, value: Tensor | Scalar) -> Tensor:
     """:func:`masked_fill` in place."""
     _require_mask("masked_fill_", mask)
     value = _fill_value(input, value)
-    operands = mask._array, value._array, input._array
+    operands = mask, value, input
 
     def run(**how: bool) -> Array:
-        return OPS["where"].into(input._array, *operands)
+        return OPS["where"].into(input, *operands)
 
     return write("masked_fill", run, _fill_vjp, (input, mask, value), (1,), None, IN_PLACE)
 
@@ -135,7 +135,7 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """
     _require_mask("masked_select", mask)
     input, mask = _same_shape("masked_select", input, mask)
-    out = wrap(ops.masked_select(input._array, mask._array))
+    out = own(ops.masked_select(input, mask))
     if state.grad and needs_graph((input,)):
         record("masked_select", _select_vjp, (input, mask), (out,), (1,), None)
     return out
@@ -159,7 +159,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
             f"{input.dtype.name} and {source.dtype.name}"
         )
     input, mask = _same_shape("masked_scatter", input, mask)
-    out = wrap(ops.masked_scatter(input._array, mask._array, source._array))
+    out = own(ops.masked_scatter(input, mask, source))
     inputs = (input, mask, source)
     if state.grad and needs_graph(inputs):
         record("masked_scatter", _scatter_vjp, inputs, (out,), (1,), None)
@@ -191,7 +191,7 @@ def masked_scatter_(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
 
 
 def _triangle(input: Tensor, diagonal: int, lower: bool) -> Tensor:
-    out = wrap(ops.triangle(input._array, int(diagonal), lower))
+    out = own(ops.triangle(input, int(diagonal), lower))
     if state.grad and needs_graph((input,)):
         name = "tril" if lower else "triu"
         record(name, _triangle_vjp, (input,), (out,), (), (diagonal, lower))
@@ -252,7 +252,7 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     if input.ndim == 1:
         return diag_embed(input, diagonal)
     if input.ndim != 2:
-        raise RuntimeError(f"diag: Supports 1D or 2D tensors; got {input._array.layout.describe()}")
+        raise RuntimeError(f"diag: Supports 1D or 2D tensors; got {input.layout.describe()}")
     return view.diagonal(input, diagonal).clone()
 
 
@@ -262,5 +262,5 @@ def trace(input: Tensor) -> Tensor:
     Gradient: of ``input``.
     """
     if input.ndim != 2:
-        raise RuntimeError(f"trace: expected a matrix; got {input._array.layout.describe()}")
+        raise RuntimeError(f"trace: expected a matrix; got {input.layout.describe()}")
     return view.diagonal(input).sum()

@@ -41,8 +41,8 @@ def _right_gradient(grad: Tensor, x: Tensor, y: Tensor) -> Tensor:
     if y.ndim == 1:
         return matmul(transpose(x, -2, -1), unsqueeze(grad, -1)).squeeze(-1)
     if y.ndim == 2 and x.ndim > 2:  # one product over all rows of the batch
-        rows = reshape(x, (-1, x._array.layout.shape[-1]))
-        return matmul(transpose(rows, 0, 1), reshape(grad, (-1, grad._array.layout.shape[-1])))
+        rows = reshape(x, (-1, x.layout.shape[-1]))
+        return matmul(transpose(rows, 0, 1), reshape(grad, (-1, grad.layout.shape[-1])))
     return matmul(transpose(x, -2, -1), grad)
 
 

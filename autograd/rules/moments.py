@@ -61,11 +61,11 @@ def _spread_about_mean(
     if not input.dtype.is_floating_point:
         raise RuntimeError(
             f"{name}: std and var only support floating point and complex dtypes; "
-            f"got {input._array.layout.describe()}"
+            f"got {input.layout.describe()}"
         )
-    dims = dims_of(name, dim, input._array.layout.ndim)
-    center = ops.mean(input._array, dims, keepdim)
-    out = ops.reduce("var", input._array, dims, keepdim, center, float(correction))
+    dims = dims_of(name, dim, input.layout.ndim)
+    center = ops.mean(input, dims, keepdim)
+    out = ops.reduce("var", input, dims, keepdim, center, float(correction))
     meta = (dims, keepdim, correction)
     if name == "var":
         return recorded(name, _var_vjp, input, out, (0,), meta), dims
@@ -175,17 +175,17 @@ def norm(
         input = to_dtype(input, as_dtype(dtype))
     if not input.dtype.is_floating_point:
         raise RuntimeError(
-            f"norm: Expected a floating point tensor; got {input._array.layout.describe()}"
+            f"norm: Expected a floating point tensor; got {input.layout.describe()}"
         )
     if isinstance(p, str) and p != "fro":
         raise RuntimeError(f'norm: p must be a number or "fro"; got {p!r}')
     order = 2.0 if p is None or isinstance(p, str) else float(p)
-    dims = dims_of("norm", dim, input._array.layout.ndim)
+    dims = dims_of("norm", dim, input.layout.ndim)
     if order == 0:
-        count = ops.reduce("sum", cast(input._array, bool_), dims, keepdim)
+        count = ops.reduce("sum", cast(input, bool_), dims, keepdim)
         return recorded("norm0", _norm0_vjp, input, cast(count, input.dtype), (), None)
     if math.isinf(order):
-        size = OPS["abs"](input._array)
+        size = OPS["abs"](input)
         out = ops.reduce("amax" if order > 0 else "amin", size, dims, keepdim)
         return recorded("norm_inf", _norm_end_vjp, input, out, (0, -1), (dims, keepdim))
     if order == 1:
@@ -203,7 +203,7 @@ def _general_norm(x: Tensor, p: float, dims: tuple[int, ...], keepdim: bool) -> 
     plain = x.detach()
     powers = sum(pointwise.pow(pointwise.abs(plain), p), dims, keepdim)
     out = pointwise.pow(powers, 1.0 / p)
-    return recorded("norm", _norm_vjp, x, out._array, (0, -1), (dims, keepdim, p))
+    return recorded("norm", _norm_vjp, x, out, (0, -1), (dims, keepdim, p))
 
 
 def _norm_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -235,6 +235,6 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """
     if not input.dtype.is_floating_point:
         input = to_dtype(input, get_default_dtype())
-    dims = dims_of("logsumexp", dim, input._array.layout.ndim)
-    out = ops.logsumexp(input._array, dims, keepdim)
+    dims = dims_of("logsumexp", dim, input.layout.ndim)
+    out = ops.logsumexp(input, dims, keepdim)
     return recorded("logsumexp", _logsumexp_vjp, input, out, (0, -1), (dims, keepdim))

@@ -22,7 +22,7 @@ Result = tuple["Tensor | None", ...]
 
 
 def _cat_vjp(node: Node, grad: Tensor) -> Result:
-    layout = grad._array.layout
+    layout = grad.layout
     axis = normalize_dim("cat", node.meta["dim"], layout.ndim)
     gradients: list[Tensor | None] = []
     at = 0
@@ -247,7 +247,7 @@ def pad(
 def _expanded(x: Tensor, apart: Shape, wide: Shape, shape: Shape) -> Tensor:
     """A copy of ``x``, seen in the shape ``apart``, expanded to ``wide``, then merged."""
     result = views.reshape(views.expand(views.view(x, apart), wide), shape)
-    return clone(result) if result._array.storage is x._array.storage else result
+    return clone(result) if result.storage is x.storage else result
 
 
 def repeat(input: Tensor, *sizes: Any) -> Tensor:
@@ -290,7 +290,7 @@ def repeat_interleave(
     if dim is None:
         input, dim = views.reshape(input, (-1,)), 0
     axis = normalize_dim("repeat_interleave", dim, input.ndim)
-    if isinstance(repeats, TensorBase) and repeats._array.layout.numel == 1:
+    if isinstance(repeats, TensorBase) and repeats.layout.numel == 1:
         repeats = int(repeats.item())  # type: ignore[attr-defined]
     if isinstance(repeats, TensorBase):
         return _select_repeated(input, repeats, axis, output_size)  # type: ignore[arg-type]
@@ -304,17 +304,17 @@ def repeat_interleave(
 
 
 def _select_repeated(input: Tensor, repeats: Tensor, axis: int, total: int | None) -> Tensor:
-    from tilegrad.autograd.base import wrap
+    from tilegrad.autograd.base import own
     from tilegrad.autograd.rules.index import index_select
 
-    if repeats._array.dtype.is_floating_point or repeats.ndim != 1:
+    if repeats.dtype.is_floating_point or repeats.ndim != 1:
         raise RuntimeError(
             f"repeat_interleave: repeats must be an int or a 1-D integer tensor; "
-            f"got {repeats._array.layout.describe()}"
+            f"got {repeats.layout.describe()}"
         )
     if repeats.shape[0] != input.shape[axis]:
         raise RuntimeError(
             f"repeat_interleave: repeats must have the same size as input along dim; "
             f"got {repeats.shape[0]} for {input.shape[axis]}"
         )
-    return index_select(input, axis, wrap(ops.repeated_indices(repeats._array, total)))
+    return index_select(input, axis, own(ops.repeated_indices(repeats, total)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tilegrad.autograd.base import needs_graph, record, wrap
+from tilegrad.autograd.base import needs_graph, record, own
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise, view
@@ -43,7 +43,7 @@ class _Meta:
 def _recorded(
     name: str, x: Tensor, weight: Tensor | None, bias: Tensor | None, out: Array, meta: _Meta
 ) -> Tensor:
-    result = wrap(out)
+    result = own(out)
     inputs = tuple(t for t in (x, weight, bias) if t is not None)
     if state.grad and needs_graph(inputs):
         record(name, _vjp, inputs, (result,), (0,) if weight is None else (0, 1), meta)
@@ -58,8 +58,8 @@ def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     if state.grad:
         slopes = _composed(x, weight, grad, meta)
     else:
-        made = _fused(grad._array, x._array, None if weight is None else weight._array, meta)
-        slopes = (wrap(made[0]), wrap(made[1]), wrap(made[2]))
+        made = _fused(grad, x, None if weight is None else weight, meta)
+        slopes = (own(made[0]), own(made[1]), own(made[2]))
     wanted = [slopes[0]]
     if weight is not None:
         wanted.append(slopes[1])
@@ -67,7 +67,7 @@ def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
         wanted.append(slopes[2])
     return tuple(
         [
-            t if t._array.layout.shape == kind.shape else view.reshape(t, kind.shape)
+            t if t.layout.shape == kind.shape else view.reshape(t, kind.shape)
             for t, kind in zip(wanted, node.inputs, strict=True)
         ]
     )
@@ -95,8 +95,8 @@ def _composed(
         slope = (slope - mean(v, dims, True) if centred else slope) * rstd
     else:
         assert meta.mean is not None
-        rstd = view.view(wrap(meta.rstd), meta.weights)
-        xhat = (part - view.view(wrap(meta.mean), meta.weights)) * rstd
+        rstd = view.view(own(meta.rstd), meta.weights)
+        xhat = (part - view.view(own(meta.mean), meta.weights)) * rstd
         slope = v * rstd
     spread = tuple(a for a, n in enumerate(meta.weights) if n == 1)
     tilt, level = (sum(t, spread, True) if spread else t for t in (g * xhat, g))
@@ -140,8 +140,8 @@ def _over_last(
         )
     _check(name, x, weight, bias, last)
     rows = ops.Rows(numel(last), centred=centred)
-    arrays = [None if t is None else t._array for t in (weight, bias)]
-    out, center, rstd = ops.row_norm(x._array, arrays[0], arrays[1], eps, rows)
+    arrays = [None if t is None else t for t in (weight, bias)]
+    out, center, rstd = ops.row_norm(x, arrays[0], arrays[1], eps, rows)
     meta = _Meta(eps, center, rstd, bias is not None)
     meta.rows, meta.parts, meta.weights, meta.dims = rows, (-1, rows.n), (1, rows.n), (1,)
     return _recorded(name, x, weight, bias, out, meta)
@@ -217,8 +217,8 @@ def _by_groups(
         )
     _check(name, x, weight, bias, (C,))
     rows = ops.Rows(C // groups * S, max(S, 1), groups)
-    arrays = [None if t is None else t._array for t in (weight, bias)]
-    out, center, rstd = ops.row_norm(x._array, arrays[0], arrays[1], eps, rows)
+    arrays = [None if t is None else t for t in (weight, bias)]
+    out, center, rstd = ops.row_norm(x, arrays[0], arrays[1], eps, rows)
     meta = _Meta(eps, center, rstd, bias is not None)
     meta.rows, meta.parts, meta.dims = rows, (N, groups, C // groups, S), (2, 3)
     meta.weights = (1, groups, C // groups, 1)
@@ -261,9 +261,9 @@ def batch_norm(
             f"batch_norm: Expected more than 1 value per channel when training, got input size "
             f"{list(input.shape)}"
         )
-    arrays = [None if t is None else t._array for t in (weight, bias)]
+    arrays = [None if t is None else t for t in (weight, bias)]
     out, center, rstd = ops.batch_norm(
-        input._array, arrays[0], arrays[1], running, training, momentum, eps
+        input, arrays[0], arrays[1], running, training, momentum, eps
     )
     meta = _Meta(eps, center, rstd, bias is not None)
     meta.training, meta.parts, meta.weights, meta.dims = training, (N, C, S), (1, C, 1), (0, 2)
@@ -282,7 +282,7 @@ def _running(
     _check("batch_norm", x, mean, var, shape)
     if training and not (mean.is_contiguous() and var.is_contiguous()):
         raise RuntimeError("batch_norm: running_mean and running_var must be contiguous")
-    return mean._array, var._array
+    return mean, var
 
 
 def instance_norm(

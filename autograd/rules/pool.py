@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import Rule, needs_graph, record, wrap
+from tilegrad.autograd.base import Rule, needs_graph, record, own
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import reduce
@@ -82,7 +82,7 @@ def _max_pool(
 
     def run(x: Tensor) -> Any:
         how = ops.resolve(
-            op, x._array.layout.shape[2:], kernel_size, stride, padding, dilation, ceil_mode
+            op, x.layout.shape[2:], kernel_size, stride, padding, dilation, ceil_mode
         )
         return _maxima(x, return_indices, how)
 
@@ -93,8 +93,8 @@ def _maxima(x: Tensor, return_indices: bool, how: dict[str, Any]) -> Any:
     """The values, and the indices if asked for; they are computed only where somebody needs them."""
     recording = state.grad and needs_graph((x,))
     if not return_indices and not recording:
-        return wrap(ops.max_pool(x._array, indexed=False, **how))
-    values, indices = (wrap(a) for a in ops.max_pool(x._array, indexed=True, **how))
+        return own(ops.max_pool(x, indexed=False, **how))
+    values, indices = (own(a) for a in ops.max_pool(x, indexed=True, **how))
     if recording:
         record("max_pool", _max_vjp, (x,), (values,), (), how).save(indices)
     return (values, indices) if return_indices else values
@@ -115,7 +115,7 @@ def _avg_pool(
         raise RuntimeError(f"{op}: divisor must be not zero")
 
     def run(x: Tensor) -> Any:
-        size = x._array.layout.shape[2:]
+        size = x.layout.shape[2:]
         how = ops.resolve(op, size, kernel_size, stride, padding, 1, ceil_mode)
         return _mean(x, include_pad=count_include_pad, divisor=divisor_override, **how)
 
@@ -127,7 +127,7 @@ def _adaptive_size(op: str, x: Tensor, dims: int, output_size: Any) -> tuple[int
     given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * dims
     if len(given) != dims:
         raise RuntimeError(f"{op}: output_size must be one int or {dims} ints; got {output_size}")
-    sizes = x._array.layout.shape[2:]
+    sizes = x.layout.shape[2:]
     out = tuple(n if g is None else int(g) for g, n in zip(given, sizes, strict=True))
     if any(n < 0 for n in out):
         raise RuntimeError(

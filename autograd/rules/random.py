@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilegrad.autograd.base import TensorBase, check_inplace, rebase, wrap
+from tilegrad.autograd.base import TensorBase, check_inplace, rebase, own
 from tilegrad.autograd.graph import Node, new_node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules.creation import from_numpy
@@ -72,7 +72,7 @@ def _new(
     name: str, shape: Shape, kind: dt.DType, device: Any, params: Params,
     generator: Generator | None, requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
-    made = wrap(ops.draw(name, shape, kind, as_device(device), params, generator))
+    made = own(ops.draw(name, shape, kind, as_device(device), params, generator))
     return made.requires_grad_() if requires_grad else made
 
 
@@ -164,7 +164,7 @@ def randperm(
         raise RuntimeError(f"randperm: n must be non-negative; got {n}")
     keys = ops.draw("bits", (n,), dt.int64, as_device(device), (0, 0), generator)
     order = sort(keys, 0, False)[1]
-    made = wrap(order if dtype is None else elementwise.cast(order, dt.dtype(dtype)))
+    made = own(order if dtype is None else elementwise.cast(order, dt.dtype(dtype)))
     return made.requires_grad_() if requires_grad else made
 
 
@@ -182,7 +182,7 @@ def normal(
     Raises:
         RuntimeError: a negative ``std``.
     """
-    given = [x._array for x in (mean, std) if isinstance(x, TensorBase)]
+    given = [x for x in (mean, std) if isinstance(x, TensorBase)]
     if not isinstance(std, TensorBase) and std < 0:
         raise RuntimeError(f"normal: expects std >= 0.0, but found std {std}")
     if not given:
@@ -192,12 +192,12 @@ def normal(
     kind = given[0].dtype
     result = ops.draw("normal", shape, kind, given[0].device, (0.0, 1.0), generator)
     result = elementwise.OPS["mul"](result, _operand(std, result))
-    return wrap(elementwise.OPS["add"](result, _operand(mean, result)))
+    return own(elementwise.OPS["add"](result, _operand(mean, result)))
 
 
 def _operand(value: Any, like: Array) -> Array:
     if isinstance(value, TensorBase):
-        return value._array
+        return value
     return elementwise.scalar(float(value), like.dtype, like.device)
 
 
@@ -210,15 +210,15 @@ def bernoulli(
     Raises:
         RuntimeError: a probability outside [0, 1].
     """
-    kind = input._array.layout
+    kind = input.layout
     if p is not None:
         params = (ops.threshold(_probability("bernoulli", p)), 0)
         return _new("bernoulli", kind.shape, kind.dtype, kind.device, params, generator)
-    return wrap(_bernoulli_array(input, generator))
+    return own(_bernoulli_array(input, generator))
 
 
 def _bernoulli_array(p: Tensor, generator: Generator | None) -> Array:
-    kind = p._array.layout
+    kind = p.layout
     if not kind.dtype.is_floating_point:
         raise RuntimeError(
             f"bernoulli: probabilities must be floating point; got {kind.describe()}"
@@ -226,9 +226,9 @@ def _bernoulli_array(p: Tensor, generator: Generator | None) -> Array:
     if kind.numel:
         from tilegrad.autograd.rules.extrema import amax, amin
 
-        ends = stack(amin(p.detach())._array, amax(p.detach())._array, dim=0)
+        ends = stack(amin(p.detach()), amax(p.detach()), dim=0)
         when_known(ends, _check_probabilities)
-    return ops.bernoulli_of(p._array, generator)
+    return ops.bernoulli_of(p, generator)
 
 
 def _check_probabilities(ends: np.ndarray) -> None:
@@ -250,7 +250,7 @@ def _like(
     name: str, x: Tensor, dtype: Any, device: Any, params: Params, requires_grad: bool
 ) -> Tensor:
     """A draw in the shape and order of dimensions of ``x``."""
-    kind = x._array.layout
+    kind = x.layout
     wanted = kind.dtype if dtype is None else dt.dtype(dtype)
     if name != "integers" and not wanted.is_floating_point:
         raise RuntimeError(f"{name}: dtype must be floating point; got {wanted.name}")
@@ -259,7 +259,7 @@ def _like(
     model = like(kind, wanted, where)
     if made.layout is not model:
         made = elementwise.copy.into(empty_layout(model), made)
-    result = wrap(made)
+    result = own(made)
     return result.requires_grad_() if requires_grad else result
 
 
@@ -289,7 +289,7 @@ def randint_like(
     """As :func:`randint`, in the shape, dtype and device of ``input``."""
     if high is None:
         low, high = 0, low
-    kind = input._array.dtype if dtype is None else dt.dtype(dtype)
+    kind = input.dtype if dtype is None else dt.dtype(dtype)
     params = _range("randint_like", low, high, kind)
     return _like("integers", input, dtype, device, params, requires_grad)
 
@@ -300,9 +300,9 @@ def randint_like(
 def _overwrite(op: str, x: Tensor, made: Array) -> Tensor:
     """Write ``made`` over ``x``, whose old value no gradient reaches any more."""
     check_inplace(op, x)
-    elementwise.copy.into(x._array, made)
+    elementwise.copy.into(x, made)
     if state.grad and x._tracked:
-        rebase(x, new_node(op, _no_gradient, (x,), (x._array.layout,)))
+        rebase(x, new_node(op, _no_gradient, (x,), (x.layout,)))
     return x
 
 
@@ -311,7 +311,7 @@ def _no_gradient(node: Node, grad: Tensor) -> tuple[None]:
 
 
 def _redraw(op: str, name: str, x: Tensor, params: Params, generator: Generator | None) -> Tensor:
-    kind = x._array.layout
+    kind = x.layout
     if name not in ("integers", "bernoulli") and not kind.dtype.is_floating_point:
         raise RuntimeError(f"{op}: not implemented for '{kind.dtype.name}'; got {kind.describe()}")
     return _overwrite(op, x, ops.draw(name, kind.shape, kind.dtype, kind.device, params, generator))
@@ -363,7 +363,7 @@ def bernoulli_(
         return _redraw("bernoulli_", "bernoulli", self, params, generator)
     from tilegrad.autograd.rules.view import expand
 
-    wide = expand(p.detach(), self._array.layout.shape)  # type: ignore[attr-defined]
+    wide = expand(p.detach(), self.layout.shape)  # type: ignore[attr-defined]
     return _overwrite("bernoulli_", self, _bernoulli_array(wide, generator))
 
 
@@ -375,7 +375,7 @@ def random_(
     """Integers: ``random_(low, high)`` from ``low`` on, below ``high``; ``random_(high)`` from 0 on;
     ``random_()`` all that are not negative and, in floats, exact.
     """
-    kind = self._array.dtype
+    kind = self.dtype
     if bounds:
         low, high = (0, bounds[0]) if len(bounds) == 1 else bounds
     elif kind.is_floating_point:

@@ -22,7 +22,7 @@ def _size(op: str, x: Tensor, dim: int) -> tuple[int, int]:
     if x.ndim == 0:
         raise RuntimeError(f"{op}: expects at least a 1-dimensional tensor; got a 0-d tensor")
     axis = normalize_dim(op, dim, x.ndim)
-    return axis, x._array.layout.shape[axis]
+    return axis, x.layout.shape[axis]
 
 
 def split(
@@ -253,7 +253,7 @@ def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     """Views of all tensors in their common shape."""
     items = _all(tensors)
-    shape = broadcast_shapes("broadcast_tensors", *(x._array.layout.shape for x in items))
+    shape = broadcast_shapes("broadcast_tensors", *(x.layout.shape for x in items))
     return tuple(views.expand(x, shape) for x in items)
 
 

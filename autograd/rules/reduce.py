@@ -6,7 +6,7 @@ import builtins
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import needs_graph, record, wrap
+from tilegrad.autograd.base import needs_graph, record, own
 from tilegrad.autograd.graph import Node, Vjp
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise, view
@@ -32,7 +32,7 @@ def reduction(
     saves: tuple[int, ...] = (),
 ) -> Tensor:
     """Run a reduction and record it; the node's meta is ``(dims, keepdim)``."""
-    out = wrap(ops.reduce(name, x._array, dims, keepdim))
+    out = own(ops.reduce(name, x, dims, keepdim))
     if state.grad and vjp is not None and needs_graph((x,)):
         record(name, vjp, (x,), (out,), saves, (dims, keepdim))
     return out
@@ -54,7 +54,7 @@ def recorded(
     name: str, vjp: Vjp | None, x: Tensor, array: Array, saves: tuple[int, ...], meta: Any
 ) -> Tensor:
     """The tensor over ``array``, recorded as what ``name`` made of ``x``."""
-    out = wrap(array)
+    out = own(array)
     if state.grad and vjp is not None and needs_graph((x,)):
         record(name, vjp, (x,), (out,), saves, meta)
     return out
@@ -78,7 +78,7 @@ def reduced_count(shape: Shape, dims: Shape) -> int:
 
 def only(mask: Tensor, value: Tensor) -> Tensor:
     """``value`` where the mask is set, zero elsewhere (also where ``value`` is not finite)."""
-    zero = wrap(scalar(0.0, value.dtype, value.device))
+    zero = own(scalar(0.0, value.dtype, value.device))
     return apply(OPS["where"], mask, value, zero)
 
 
@@ -97,7 +97,7 @@ def sum(
         input = to_dtype(input, as_dtype(dtype))
         if not input.dtype.is_floating_point:
             return to_dtype(sum(input, dim, keepdim), as_dtype(dtype))
-    dims = dims_of("sum", dim, input._array.layout.ndim)
+    dims = dims_of("sum", dim, input.layout.ndim)
     return reduction("sum", input, dims, keepdim, _sum_vjp)
 
 
@@ -108,7 +108,7 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
         RuntimeError: ``size`` does not broadcast to the shape of ``input``.
     """
     shape: Shape = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
-    have = input._array.layout.shape
+    have = input.layout.shape
     lead = len(have) - len(shape)
     if lead < 0 or builtins.any(
         s not in (1, h) for s, h in zip(shape, have[max(lead, 0) :], strict=True)
@@ -145,8 +145,8 @@ def mean(
             f"mean: could not infer output dtype. Input dtype must be either a floating point or "
             f"complex dtype. Got: {input.dtype.name}"
         )
-    dims = dims_of("mean", dim, input._array.layout.ndim)
-    out = ops.mean(input._array, dims, keepdim)
+    dims = dims_of("mean", dim, input.layout.ndim)
+    out = ops.mean(input, dims, keepdim)
     return recorded("mean", _mean_vjp, input, out, (), (dims, keepdim))
 
 
@@ -187,7 +187,7 @@ def prod(
         input = to_dtype(input, as_dtype(dtype))
         if not input.dtype.is_floating_point:
             return to_dtype(prod(input, dim, keepdim), as_dtype(dtype))
-    dims = dims_of("prod", dim, input._array.layout.ndim)
+    dims = dims_of("prod", dim, input.layout.ndim)
     return reduction("prod", input, dims, keepdim, _prod_vjp, (0, -1))
 
 
@@ -229,11 +229,11 @@ def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
 
 
 def _truth(name: str, x: Tensor, dim: Dims, keepdim: bool) -> Tensor:
-    out = reduction(name, x, dims_of(name, dim, x._array.layout.ndim), keepdim)
+    out = reduction(name, x, dims_of(name, dim, x.layout.ndim), keepdim)
     return to_dtype(out, uint8) if x.dtype is uint8 else out
 
 
 def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
     """How many elements over ``dim`` are not zero, as int64."""
-    dims = dims_of("count_nonzero", dim, input._array.layout.ndim)
-    return wrap(ops.reduce("sum", cast(input._array, bool_), dims))
+    dims = dims_of("count_nonzero", dim, input.layout.ndim)
+    return own(ops.reduce("sum", cast(input, bool_), dims))

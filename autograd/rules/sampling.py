@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from tilegrad.autograd.base import Rule, wrap
+from tilegrad.autograd.base import Rule, own
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rules.view import reshape, squeeze, unsqueeze
 from tilegrad.engine import dtype as dt
@@ -50,7 +50,7 @@ def dropout(
     if not training or p == 0.0:
         return input
     source = default_generator if generator is None else generator
-    place = source.reserve(-(-input._array.layout.numel // 4))
+    place = source.reserve(-(-input.layout.numel // 4))
     scale = 1.0 / (1.0 - p) if p < 1.0 else 0.0
     made: Tensor = _dropout(input, params=(*place, ops.threshold(p), scale))
     return input.copy_(made) if inplace else made
@@ -62,9 +62,9 @@ def feature_dropout(
     """As :func:`dropout`, whole channels (everything behind the second dimension) at once."""
     if not training or p == 0.0:
         return dropout(input, p, training)
-    kind = input._array.layout
+    kind = input.layout
     shape = kind.shape[:2] + (1,) * (kind.ndim - 2)
-    ones = wrap(elementwise.full(shape, 1, kind.dtype, kind.device))
+    ones = own(elementwise.full(shape, 1, kind.dtype, kind.device))
     made = input * dropout(ones, p)
     return input.copy_(made) if inplace else made
 
@@ -123,7 +123,7 @@ def multinomial(
     Raises:
         RuntimeError: weights that are negative or not finite, or too few positive ones.
     """
-    kind = input._array.layout
+    kind = input.layout
     if not kind.dtype.is_floating_point or kind.ndim not in (1, 2):
         raise RuntimeError(
             f"multinomial: input must be 1-D or 2-D and floating point; got {kind.describe()}"
@@ -144,7 +144,7 @@ def multinomial(
             )
     rows = reshape(weights, (-1, kind.shape[-1]))
     drawn = (_replaced if replacement else _kept)(rows, num_samples, generator)
-    return reshape(wrap(drawn), (*kind.shape[:-1], num_samples))
+    return reshape(own(drawn), (*kind.shape[:-1], num_samples))
 
 
 def _replaced(weights: Tensor, count: int, generator: Generator | None) -> Array:
@@ -154,18 +154,18 @@ def _replaced(weights: Tensor, count: int, generator: Generator | None) -> Array
         raise RuntimeError(
             "multinomial: invalid multinomial distribution (sum of probabilities <= 0)"
         )
-    kind = weights._array.layout
+    kind = weights.layout
     shape = (kind.shape[0], count)
     u = ops.draw("uniform", shape, kind.dtype, kind.device, (0.0, _BELOW_ONE), generator)
-    sought = (wrap(u) * total)._array
-    return sorting.searchsorted("multinomial", sums._array, sought, True)
+    sought = (own(u) * total)
+    return sorting.searchsorted("multinomial", sums, sought, True)
 
 
 def _kept(weights: Tensor, count: int, generator: Generator | None) -> Array:
-    kind = weights._array.layout
+    kind = weights.layout
     e = ops.draw("exponential", kind.shape, kind.dtype, kind.device, (1.0, 0.0), generator)
-    values, places = sorting.topk((weights / wrap(e))._array, count, -1, True)
-    if not (wrap(values) > 0).all().item():
+    values, places = sorting.topk((weights / own(e)), count, -1, True)
+    if not (own(values) > 0).all().item():
         raise RuntimeError(
             "multinomial: invalid multinomial distribution (with replacement=False, not enough "
             "non-negative category to sample)"

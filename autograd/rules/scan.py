@@ -6,7 +6,7 @@ import math
 from collections import namedtuple
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import needs_graph, record, wrap, zeros_of
+from tilegrad.autograd.base import needs_graph, record, own, zeros_of
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise, view
@@ -26,7 +26,7 @@ cummin_result = namedtuple("cummin_result", "values indices")
 
 def _sum_from(x: Tensor, dim: int, reverse: bool) -> Tensor:
     """The cumulative sum in either direction; each is the other's gradient."""
-    out = ops.scan("cumsum", x._array, dim, reverse)
+    out = ops.scan("cumsum", x, dim, reverse)
     return recorded("cumsum", _cumsum_vjp, x, out, (), (dim, reverse))
 
 
@@ -64,7 +64,7 @@ def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
 
 
 def _product(x: Tensor, dim: int) -> Tensor:
-    return recorded("cumprod", _cumprod_vjp, x, ops.scan("cumprod", x._array, dim), (0, -1), dim)
+    return recorded("cumprod", _cumprod_vjp, x, ops.scan("cumprod", x, dim), (0, -1), dim)
 
 
 def _cumprod_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -96,7 +96,7 @@ def _cumprod_slope(x: Tensor, grad: Tensor, dim: int) -> Tensor:
 def exclusive_product(x: Tensor, reverse: bool, dim: int = -1) -> Tensor:
     """For every element the product of those before it (after it, with ``reverse``)."""
     axis = normalize_dim("cumprod", dim, x.ndim)
-    out = ops.scan("cumprod", x._array, axis, reverse, True)
+    out = ops.scan("cumprod", x, axis, reverse, True)
     return recorded("exclusive_product", _exclusive_vjp, x, out, (0,), (axis, reverse))
 
 
@@ -136,7 +136,7 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
 
 
 def _log_sum(x: Tensor, dim: int, reverse: bool) -> Tensor:
-    out = ops.scan("logcumsumexp", x._array, dim, reverse)
+    out = ops.scan("logcumsumexp", x, dim, reverse)
     return recorded("logcumsumexp", _logcumsumexp_vjp, x, out, (0, -1), (dim, reverse))
 
 
@@ -158,12 +158,12 @@ def _logcumsumexp_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def _where(mask: Tensor, value: Tensor, other: float) -> Tensor:
-    return apply(OPS["where"], mask, value, wrap(scalar(other, value.dtype, value.device)))
+    return apply(OPS["where"], mask, value, own(scalar(other, value.dtype, value.device)))
 
 
 def _running(name: str, input: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     axis = normalize_dim(name, dim, input.ndim)
-    values, where = (wrap(a) for a in ops.extreme(name == "cummax", input._array, axis))
+    values, where = (own(a) for a in ops.extreme(name == "cummax", input, axis))
     if state.grad and needs_graph((input,)):
         record(name, _running_vjp, (input,), (values, where), (), (axis, where))
     return values, where

@@ -45,9 +45,9 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     """
     dim = dim_of("gather", dim, input)
     index = index_of("gather", index)
-    if input._array.layout.ndim == 0 or index._array.layout.ndim == 0:
+    if input.layout.ndim == 0 or index.layout.ndim == 0:
         return view.reshape(gather(at_least_1d(input), dim, at_least_1d(index)), index.shape)
-    out = ops.gather(input._array, index._array, dim)
+    out = ops.gather(input, index, dim)
     return read("gather", out, _gather_vjp, (input, index), (1,), dim)
 
 
@@ -67,24 +67,24 @@ def scatter_combine(
     dim = dim_of(name, dim, x)
     index = index_of(name, index)
     require_same_dtype(name, x, source)
-    if x._array.layout.ndim == 0:
+    if x.layout.ndim == 0:
         flat = scatter_combine(
             name, at_least_1d(x), dim, at_least_1d(index), at_least_1d(source), combine, vjp,
             target,
         )  # fmt: skip
         return x if target == IN_PLACE else view.reshape(flat, ())
     source = _cropped(at_least_1d(source), index)
-    at, values = index._array, source._array
+    at, values = index, source
 
     def run(**how: bool) -> Array:
-        return ops.scatter(name, x._array, at, values, dim, combine, **how)
+        return ops.scatter(name, x, at, values, dim, combine, **how)
 
     return write(name, run, vjp, (x, index, source), (1,), dim, target)
 
 
 def _cropped(source: Tensor, index: Tensor) -> Tensor:
     """The part of ``source`` that has an index."""
-    if source._array.layout.ndim == index._array.layout.ndim:
+    if source.layout.ndim == index.layout.ndim:
         for dim, (n, m) in enumerate(zip(index.shape, source.shape, strict=True)):
             if n < m:
                 source = view.slice_(source, dim, 0, n)
@@ -237,12 +237,12 @@ def _combine_saving(
     """Products and extremes: the gradient reads both operands, the index and the result."""
     dim = dim_of(name, dim, x)
     index = index_of(name, index)
-    if x._array.layout.ndim == 0:
+    if x.layout.ndim == 0:
         flat = (at_least_1d(t) for t in (x, index, src))
         x1, index, src = flat
         return view.reshape(_combine_saving(name, x1, 0, index, src, reduce, vjp), ())
     src = _cropped(at_least_1d(src), index)
-    out = ops.scatter(name, x._array, index._array, src._array, dim, reduce)
+    out = ops.scatter(name, x, index, src, dim, reduce)
     return read(name, out, vjp, (x, index, src), (0, 1, 2, -1), (dim, reduce))
 
 

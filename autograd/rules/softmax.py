@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import wrap
+from tilegrad.autograd.base import own
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise
@@ -24,7 +24,7 @@ def _softmax_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     if state.grad:
         weighed = grad * y
         return (weighed - y * sum(weighed, node.meta, True),)
-    return (wrap(ops.softmax_backward(grad._array, y._array, node.meta)),)
+    return (own(ops.softmax_backward(grad, y, node.meta)),)
 
 
 def _log_softmax_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -32,7 +32,7 @@ def _log_softmax_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     (y,) = node.unpack()
     if state.grad:
         return (grad - pointwise.exp(y) * sum(grad, node.meta, True),)
-    return (wrap(ops.softmax_backward(grad._array, y._array, node.meta, logs=True)),)
+    return (own(ops.softmax_backward(grad, y, node.meta, logs=True)),)
 
 
 def _apply(name: str, input: Tensor, dim: Any, dtype: DType | None) -> Tensor:
@@ -42,7 +42,7 @@ def _apply(name: str, input: Tensor, dim: Any, dtype: DType | None) -> Tensor:
         raise NotImplementedError(f"\"{name}\" not implemented for '{input.dtype.name}'")
     axis = _implicit_dim(input.ndim) if dim is None else normalize_dim(name, dim, input.ndim)
     logs = name == "log_softmax"
-    out = ops.softmax(input._array, axis, logs)
+    out = ops.softmax(input, axis, logs)
     vjp = _log_softmax_vjp if logs else _softmax_vjp
     return recorded(name, vjp, input, out, (-1,), axis)
 

@@ -6,7 +6,7 @@ import math
 from collections import namedtuple
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import TensorBase, needs_graph, record, wrap, zeros_of
+from tilegrad.autograd.base import TensorBase, needs_graph, record, own, zeros_of
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import view
@@ -35,7 +35,7 @@ def _chosen_vjp(node: Node, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...
 
 
 def _recorded(name: str, x: Tensor, dim: int, pair: ops.Pair) -> tuple[Tensor, Tensor]:
-    values, places = wrap(pair[0]), wrap(pair[1])
+    values, places = own(pair[0]), own(pair[1])
     if state.grad and needs_graph((x,)):
         record(name, _chosen_vjp, (x,), (values, places), (), (dim, places))
     return values, places
@@ -50,7 +50,7 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool
     Gradient: of ``input``, by the indices.
     """
     axis = normalize_dim("sort", dim, input.ndim)
-    pair = ops.sort(input._array, axis, descending)
+    pair = ops.sort(input, axis, descending)
     return sort_result(*_recorded("sort", input, axis, pair))
 
 
@@ -58,7 +58,7 @@ def argsort(
     input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False
 ) -> Tensor:
     """int64 indices that sort ``input`` along ``dim``; see :func:`sort`."""
-    return wrap(ops.sort(input._array, dim, descending)[1])
+    return own(ops.sort(input, dim, descending)[1])
 
 
 def msort(input: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
         RuntimeError: there are fewer than ``k``.
     """
     axis = normalize_dim("topk", dim, input.ndim)
-    pair = ops.topk(input._array, k, axis, largest)
+    pair = ops.topk(input, k, axis, largest)
     return topk_result(*_recorded("topk", input, axis, pair))
 
 
@@ -105,7 +105,7 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any
         RuntimeError: there is no k-th element.
     """
     axis = normalize_dim("kthvalue", dim, input.ndim)
-    pair = ops.pick("kthvalue", input._array, axis, k)
+    pair = ops.pick("kthvalue", input, axis, k)
     return kthvalue_result(*_picked("kthvalue", input, axis, keepdim, pair))
 
 
@@ -120,7 +120,7 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     if dim is None:
         return _overall("median", input)
     axis = normalize_dim("median", dim, input.ndim)
-    pair = ops.pick("median", input._array, axis)
+    pair = ops.pick("median", input, axis)
     return median_result(*_picked("median", input, axis, keepdim, pair))
 
 
@@ -129,18 +129,18 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> A
     if dim is None:
         return _overall("nanmedian", input)
     axis = normalize_dim("nanmedian", dim, input.ndim)
-    pair = ops.pick("nanmedian", input._array, axis)
+    pair = ops.pick("nanmedian", input, axis)
     return nanmedian_result(*_picked("nanmedian", input, axis, keepdim, pair))
 
 
 def _overall(name: str, x: Tensor) -> Tensor:
-    kind = x._array.layout
+    kind = x.layout
     if kind.numel == 0:
         worst = math.nan if kind.dtype.is_floating_point else dt.iinfo(kind.dtype).min
-        return wrap(full((), worst, kind.dtype, kind.device))
+        return own(full((), worst, kind.dtype, kind.device))
     flat = view.reshape(x.detach(), (-1,))
-    made = view.view(wrap(ops.pick(name, flat._array, 0)[0]), ())
-    result = wrap(made._array)
+    made = view.view(own(ops.pick(name, flat, 0)[0]), ())
+    result = alias(made)
     if state.grad and needs_graph((x,)):
         record(name, _shared_vjp, (x,), (result,), (0, -1), None)
     return result
@@ -163,7 +163,7 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     Gradient: of ``input``, by the indices.
     """
     axis = normalize_dim("mode", dim, input.ndim)
-    pair = ops.mode(input._array, axis)
+    pair = ops.mode(input, axis)
     return mode_result(*_picked("mode", input, axis, keepdim, pair))
 
 
@@ -201,7 +201,7 @@ def searchsorted(
 
         sorted_sequence = gather(sorted_sequence.detach(), -1, sorter)
     behind = right or side == "right"
-    return _searched("searchsorted", sorted_sequence._array, input, behind, out_int32)
+    return _searched("searchsorted", sorted_sequence, input, behind, out_int32)
 
 
 def bucketize(
@@ -210,13 +210,13 @@ def bucketize(
     """The bucket of each value between ascending ``boundaries``, (N,); see :func:`searchsorted`."""
     if boundaries.ndim != 1:
         raise RuntimeError(f"bucketize: boundaries must be 1 dimension; got {boundaries.ndim}")
-    return _searched("bucketize", boundaries._array, input, right, out_int32)
+    return _searched("bucketize", boundaries, input, right, out_int32)
 
 
 def _searched(op: str, borders: Array, values: Any, right: bool, out_int32: bool) -> Tensor:
     if isinstance(values, TensorBase):
-        sought = values._array
+        sought = values
     else:
         sought = scalar(values, dt.of_scalar(values), borders.device)
     found = ops.searchsorted(op, borders, sought, right)
-    return wrap(cast(found, dt.int32) if out_int32 else found)
+    return own(cast(found, dt.int32) if out_int32 else found)

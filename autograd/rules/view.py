@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import apply_view, wrap, zeros_of
+from tilegrad.autograd.base import apply_view, own, zeros_of
 from tilegrad.autograd.graph import Node
 from tilegrad.engine.array import layout as make_layout
 from tilegrad.engine.ops import elementwise as elementwise_ops, view as ops
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _apply(op: ops.View, vjp: Any, x: Tensor, meta: Any = None, **how: Any) -> Tensor:
-    return apply_view(op.name, vjp, x, op(x._array, **how), meta)
+    return apply_view(op.name, vjp, x, op(x, **how), meta)
 
 
 def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
@@ -66,7 +66,7 @@ def _reshape_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 def reshape(x: Tensor, shape: Sequence[int]) -> Tensor:
     """``x`` in another shape, as a view where its strides allow, else as a copy."""
-    layout = x._array.layout
+    layout = x.layout
     target = infer_size("reshape", tuple(shape), layout.numel)
     if view_strides(layout.shape, layout.strides, target) is None:
         from tilegrad.autograd.rules.elementwise import contiguous
@@ -106,7 +106,7 @@ def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
     Raises:
         RuntimeError: they do not lie within the dimension.
     """
-    size = x._array.layout.shape[normalize_dim("narrow", dim, x._array.layout.ndim)]
+    size = x.layout.shape[normalize_dim("narrow", dim, x.layout.ndim)]
     begin = start + size if start < 0 else start
     if length < 0 or not 0 <= begin <= size or begin + length > size:
         raise RuntimeError(
@@ -135,7 +135,7 @@ def as_strided(
     Raises:
         RuntimeError: an element would lie outside the storage.
     """
-    array = x._array
+    array = x
     start = array.offset if storage_offset is None else storage_offset
     shape, strides = tuple(size), tuple(stride)
     reach = start + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
@@ -163,10 +163,9 @@ def embed(grad: Tensor, shape: Shape, op: ops.View, how: dict[str, Any]) -> Tens
     from tilegrad.autograd.base import needs_graph, record
     from tilegrad.autograd.mode import state
 
-    source = grad._array.layout
+    source = grad.layout
     whole = zeros_of(make_layout(shape, source.dtype, source.device))
-    elementwise_ops.copy.into(op(whole._array, **how), grad._array)
-    whole = wrap(whole._array)
+    elementwise_ops.copy.into(op(whole, **how), grad)
     if state.grad and needs_graph((grad,)):
         record("embed", _embed_vjp, (grad,), (whole,), (), (op, how))
     return whole
@@ -221,15 +220,15 @@ def copy_slices_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     base = node.inputs[0]
     how = {"size": shape, "stride": strides, "offset": offset}
     dense = grad
-    if grad._array.layout.strides != base.strides:
+    if grad.layout.strides != base.strides:
         dense = _laid_out_like(grad, base)
     inside = _apply(ops.as_strided, as_strided_vjp, dense, (shape, strides, offset), **how)
     outside: Tensor | None = None
     if node.edges[0] is not None:
-        mask = wrap(elementwise_ops.full(base.shape, 1, grad.dtype, base.device))
+        mask = own(elementwise_ops.full(base.shape, 1, grad.dtype, base.device))
         hole = _laid_out_like(mask, base)
-        elementwise_ops.OPS["fill"].into(ops.as_strided(hole._array, **how), params=(0.0,))
-        outside = dense * wrap(hole._array)
+        elementwise_ops.OPS["fill"].into(ops.as_strided(hole, **how), params=(0.0,))
+        outside = dense * hole
     return outside, inside
 
 

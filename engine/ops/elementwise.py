@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tilegrad.engine import dtype as dt
+from tilegrad.engine import array as factory, dtype as dt
 from tilegrad.engine.array import (
     Array,
     Layout,
@@ -41,15 +41,11 @@ def _new_array(plan: Plan) -> Array:
     storage.nbytes = size = plan.size
     storage.version = 0
     storage.base = None
-    out = _make(Array)
-    out.layout = plan.out
-    out.storage = storage
-    out.address = address
     counts = plan.pool.counts
     counts.allocated = allocated = counts.allocated + size
     if allocated > counts.peak:
         counts.peak = allocated
-    return out  # type: ignore[no-any-return]
+    return factory.new(plan.out, storage, address)  # type: ignore[no-any-return]
 
 
 class Elementwise(Op):

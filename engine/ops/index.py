@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad.engine import dtype as dt
-from tilegrad.engine.array import Array, Layout, layout
+from tilegrad.engine.array import Array, Layout, layout, window
 from tilegrad.engine.device import CPU, Device
 from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.ops import view
@@ -108,7 +108,7 @@ def _refusal(op: str, index: Array, dim: int, size: int) -> Callable[[np.ndarray
 
     def refuse(positions: np.ndarray) -> None:
         for position in positions[positions >= 0]:
-            value = host(index.view((1,), (1,), int(position)))[0]
+            value = host(window(index, (1,), (1,), int(position)))[0]
             raise IndexError(
                 f"{op}: index {value} is out of bounds for dimension {dim} with size {size}"
             )

@@ -6,7 +6,7 @@ Where the size of a result depends on the mask, the mask is counted first and th
 from __future__ import annotations
 
 from tilegrad.engine import dtype as dt
-from tilegrad.engine.array import Array, Layout, layout
+from tilegrad.engine.array import Array, Layout, layout, window
 from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.ops.elementwise import OPS, contiguous, scalar
 from tilegrad.engine.ops.index import Writer
@@ -24,7 +24,7 @@ _starts = Op("mask_starts", _plan_starts)
 
 
 def _count(starts: Array) -> int:
-    last = starts.view((1,), (1,), starts.layout.numel - 1)
+    last = window(starts, (1,), (1,), starts.layout.numel - 1)
     return int(host(last)[0])
 
 

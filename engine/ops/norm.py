@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tilegrad.engine.array import Array, Layout, layout
+from tilegrad.engine.array import Array, Layout, layout, window
 from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.ops.elementwise import contiguous, full
 from tilegrad.engine.ops.reduce import reduce
@@ -94,7 +94,7 @@ def row_norm_backward(
         return grad, reduce("sum", tilts, (0,)), reduce("sum", sums, (0,))
     grad, parts = outs
     both = reduce("sum", parts, (0,)) if parts.layout.shape[0] != 1 else parts
-    return grad, both.view((rows.n,), (1,)), both.view((rows.n,), (1,), rows.n)
+    return grad, window(both, (rows.n,), (1,)), window(both, (rows.n,), (1,), rows.n)
 
 
 # -------------------------------------------------------------------------------------- channels

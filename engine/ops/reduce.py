@@ -6,7 +6,7 @@ import math
 from functools import partial
 from typing import Any
 
-from tilegrad.engine import dtype as dt
+from tilegrad.engine import array as factory, dtype as dt
 from tilegrad.engine.array import Array, Layout, contiguous_strides, layout
 from tilegrad.engine.dispatch import Op, Plan, _modes, kernel
 from tilegrad.engine.dtype import DType
@@ -78,7 +78,7 @@ class Reduction(Op):
         if plan is None:
             plan = self._make_plan(key, arrays, {"dims": dims, "keepdim": keepdim})
         storage = plan.allocator.allocate(plan.nbytes)
-        made = Array(plan.outs[0], storage, storage.address)
+        made: Array = factory.new(plan.outs[0], storage, storage.address)
         if plan.scratch:
             parts = plan.allocator.allocate(plan.scratch)
             plan.launch(*[a.address for a in arrays], storage.address, parts.address, p)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tilegrad.engine import array as factory
 from tilegrad.engine.array import Array, Layout, layout
 from tilegrad.engine.dispatch import Op, Plan, _modes
 from tilegrad.engine.shape import (
@@ -13,8 +14,6 @@ from tilegrad.engine.shape import (
     normalize_dim,
     view_strides,
 )
-
-_make: Any = object.__new__
 
 Geometry = tuple[Shape, Shape, int]  # shape, strides, offset in elements
 
@@ -36,11 +35,8 @@ class View(Op):
         found = self.made.get((x.layout, *metadata.values()))
         if found is None:
             return self.run(arrays, params, metadata)
-        view = _make(Array)
-        view.layout, step = found
-        view.storage = x.storage
-        view.address = x.address + step
-        return view  # type: ignore[no-any-return]
+        made, step = found
+        return factory.new(made, x.storage, x.address + step)  # type: ignore[no-any-return]
 
     def run(
         self, arrays: tuple[Array, ...], params: tuple[Any, ...], metadata: dict[str, Any]
@@ -52,7 +48,7 @@ class View(Op):
         made = layout(shape, x.layout.dtype, x.layout.device, strides)
         step = offset * x.layout.itemsize
         self.made[(x.layout, *metadata.values())] = (made, step)
-        return Array(made, x.storage, x.address + step)
+        return factory.new(made, x.storage, x.address + step)  # type: ignore[no-any-return]
 
 
 def _no_plan(*layouts: Layout, **metadata: Any) -> Plan:
