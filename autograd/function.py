@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import TensorBase, alias, needs_graph, record
-from tilegrad.autograd.graph import Node
+from tilegrad.autograd.graph import Node, another
 from tilegrad.autograd.mode import _Switch, state
 
 if TYPE_CHECKING:
@@ -145,4 +145,4 @@ def _vjp(node: Node, *grads: Tensor) -> tuple[Tensor | None, ...]:
             f"function {kind.__name__}Backward returned an incorrect number of gradients "
             f"(expected {count}, got {len(found)})"
         )
-    return tuple(found[p] for p in positions)
+    return tuple([another(found[p]) for p in positions])  # saved tensors may be among them

@@ -7,11 +7,12 @@ Broadcasting and dtype promotion are undone here, after every rule, so that no r
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from heapq import heappop, heappush
+from sys import getrefcount
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tilegrad.autograd.mode import _Switch, anomalies, state
 from tilegrad.engine.array import Array, Layout
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 # (node, *gradients of the outputs) -> gradients of the inputs, None where there is none
 Vjp = Callable[..., "tuple[Tensor | None, ...]"]
+
+# where a gradient goes: the first output of a node, another one as (node, index), or a leaf
+Edge: TypeAlias = "Node | tuple[Node, int] | Tensor"
 
 _sequence = itertools.count()
 
@@ -54,7 +58,7 @@ class Node:
     Attributes:
         name: of the op.
         vjp: see :data:`Vjp`.
-        edges: per input, ``(node, output index)``, ``(leaf tensor, 0)`` or None.
+        edges: see :data:`Edge`, one per input; None where no gradient flows.
         saved: tensors (inputs) and :class:`SavedOutput`, with the versions they had.
         meta: scalars and metadata that the VJP reads.
         inputs: layouts of the inputs; outputs: layouts of the outputs.
@@ -67,8 +71,8 @@ class Node:
 
     name: str
     vjp: Vjp
-    edges: list[tuple[Any, int] | None]
-    inputs: list[Layout]
+    edges: Sequence[Edge | None]
+    inputs: Sequence[Layout]
     outputs: tuple[Layout, ...]
     meta: Any
     sequence: int
@@ -114,14 +118,10 @@ class Node:
             result.append(_rebuild(self, value) if value.__class__ is SavedOutput else value)
         return result
 
-    def release(self) -> None:
-        """Drop saved tensors; a second backward through here is an error."""
-        self.saved = None
-
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
         """PyTorch's view of the edges."""
-        return tuple((None, 0) if e is None else e for e in self.edges)
+        return tuple(e if isinstance(e, tuple) else (e, 0) for e in self.edges)
 
     def register_hook(self, hook: Callable[..., Any]) -> Any:
         """Call ``hook(grad_inputs, grad_outputs)`` after this node's VJP; it may replace them."""
@@ -147,22 +147,29 @@ def new_node(
     outputs: tuple[Layout, ...],
     meta: Any = None,
 ) -> Node:
-    """A node over ``inputs``. A plain function with plain loops: every recorded op comes by, and a
-    constructor or a comprehension would be one call more.
-    """
-    edges: list[tuple[Any, int] | None] = []
+    """A node over ``inputs``."""
+    edges: list[Edge | None] = []
     layouts = []
     for t in inputs:
-        if t._tracked:
-            edges.append((t, 0) if t._node is None else (t._node, t._index))
-        else:
-            edges.append(None)
+        edges.append(edge_of(t) if t._tracked else None)
         layouts.append(t.layout)
+    return bare_node(name, vjp, edges, layouts, outputs, meta)
+
+
+def bare_node(
+    name: str,
+    vjp: Vjp,
+    edges: Sequence[Edge | None],
+    inputs: Sequence[Layout],
+    outputs: tuple[Layout, ...],
+    meta: Any,
+) -> Node:
+    """A node that saves nothing yet. A plain function: a constructor would be one call more."""
     node: Node = _make(Node)
     node.name = name
     node.vjp = vjp
     node.edges = edges
-    node.inputs = layouts
+    node.inputs = inputs
     node.outputs = outputs
     node.meta = meta
     node.saved = node.versions = ()
@@ -199,9 +206,17 @@ class RemovableHandle:
         self.remove()
 
 
-def _edge(tensor: Tensor) -> tuple[Any, int]:
+def edge_of(tensor: Tensor) -> Edge:
+    """Where the gradient of ``tensor`` flows to; it asks for one."""
     node = tensor._node
-    return (tensor, 0) if node is None else (node, tensor._index)
+    if node is None:
+        return tensor
+    return (node, tensor._index) if tensor._index else node
+
+
+def _place(edge: Edge) -> tuple[int, int]:
+    """What an edge leads to, for dictionaries."""
+    return (id(edge[0]), edge[1]) if isinstance(edge, tuple) else (id(edge), 0)
 
 
 def _rebuild(node: Node, value: SavedOutput) -> Tensor:
@@ -229,71 +244,60 @@ class _Pass:
             self.captured = [None] * len(inputs)
             self.wanted = {}
             for place, tensor in enumerate(inputs):
-                target, index = _edge(tensor)
-                self.wanted.setdefault((id(target), index), place)
+                self.wanted.setdefault(_place(edge_of(tensor)), place)
         self.leading: set[Node] = set()  # nodes with something wanted behind them
-        self.buffers: dict[Node, list[Tensor | None]] = {}
+        self.ready: list[tuple[int, Node]] = []  # a heap of those with a gradient, newest first
+        self.buffers: dict[Node, list[Tensor | None]] = {}  # what flows into their outputs
+        self.watched: dict[int, tuple[Tensor, Tensor]] = {}  # leaves with hooks, their gradients
         self.owned: set[int] = set()  # ids of buffered sums that nobody else sees
-        self.delivered: set[int] = set()  # ids of storages that some .grad already uses
 
-    def run(self, roots: list[tuple[Any, int]], grads: list[Tensor]) -> None:
-        for grad in grads:
-            self.delivered.add(id(grad.storage))
-        pending, reachable = _count_dependencies([t for t, _ in roots if isinstance(t, Node)])
+    def run(self, roots: list[Edge], grads: list[Tensor]) -> None:
+        """Visit the nodes from the newest on: whatever uses a node's output is newer than it."""
         if self.wanted is not None:
-            self.leading = _leading_to(self.wanted, reachable)
-        for (target, index), grad in zip(roots, grads, strict=True):
-            self.deliver(target, index, grad)
-        ready = [(-n.sequence, n) for n in self.buffers if not pending.get(n, 0)]
-        heapq.heapify(ready)
+            self.leading = _leading_to(self.wanted, roots)
+        for edge, grad in zip(roots, grads, strict=True):
+            self.deliver(edge, grad)
+        ready, buffers = self.ready, self.buffers
         with _Switch(self.create):
             while ready:
-                _, node = heapq.heappop(ready)
-                gradients = self.evaluate(node, self.buffers.pop(node))
+                _, node = heappop(ready)
+                gradients = self.evaluate(node, buffers.pop(node))
                 if gradients is None:
-                    self._skip(node, pending, ready)
                     continue
-                for edge, gradient in zip(node.edges, gradients, strict=True):
-                    if edge is None:
-                        continue
-                    target, index = edge
-                    if gradient is not None:
-                        self.deliver(target, index, gradient)
-                    if isinstance(target, Node):
-                        pending[target] -= 1
-                        if not pending[target] and target in self.buffers:
-                            heapq.heappush(ready, (-target.sequence, target))
-                        elif not pending[target]:
-                            self._skip(target, pending, ready)
+                place = 0
+                for edge in node.edges:
+                    gradient = gradients[place]
+                    if gradient is not None and edge is not None:
+                        self.deliver(edge, gradient)
+                    place += 1
+            for leaf, grad in self.watched.values():
+                self._accumulate(leaf, grad)
 
-    def _skip(self, node: Node, pending: dict[Node, int], ready: list[Any]) -> None:
-        """No gradient reached ``node``: its inputs must not wait for it."""
-        stack = [node]
-        while stack:
-            for edge in stack.pop().edges:
-                if edge is None or not isinstance(edge[0], Node):
-                    continue
-                target = edge[0]
-                pending[target] -= 1
-                if not pending[target]:
-                    if target in self.buffers:
-                        heapq.heappush(ready, (-target.sequence, target))
-                    else:
-                        stack.append(target)
-
-    def deliver(self, target: Any, index: int, grad: Tensor) -> None:
+    def deliver(self, edge: Edge, grad: Tensor) -> None:
         """Add ``grad`` to what flows into one output of a node, or into a leaf."""
-        if not isinstance(target, Node):
-            self._accumulate(target, grad)
+        kind = edge.__class__
+        if kind is Node:
+            target: Any = edge
+            index = 0
+        elif kind is tuple:
+            target, index = edge  # type: ignore[misc]
+        elif edge._hooks or edge._post_hooks:  # type: ignore[union-attr]
+            before = self.watched.get(id(edge))  # hooks see the sum, once
+            total = grad if before is None else self._add(before[1], grad)
+            self.watched[id(edge)] = (edge, total)  # type: ignore[assignment]
+            return
+        else:
+            self._accumulate(edge, grad)  # type: ignore[arg-type]
             return
         held = self.buffers.get(target)
         if held is None:
+            heappush(self.ready, (-target.sequence, target))
+            if len(target.outputs) == 1:
+                self.buffers[target] = [grad]
+                return
             held = self.buffers[target] = [None] * len(target.outputs)
-        before = held[index]
-        if before is None:
-            held[index] = grad
-        else:
-            held[index] = self._add(before, grad)
+        old = held[index]
+        held[index] = grad if old is None else self._add(old, grad)
 
     def _add(self, before: Tensor, grad: Tensor) -> Tensor:
         if not self.create and id(before) in self.owned:
@@ -304,7 +308,7 @@ class _Pass:
 
     def _accumulate(self, leaf: Tensor, grad: Tensor) -> None:
         for hook in list(leaf._hooks or ()):
-            grad = _replaced(hook(grad), grad)
+            grad = _replaced(hook(another(grad)), grad)
         if self.wanted is not None:
             place = self.wanted.get((id(leaf), 0))
             if place is not None:
@@ -321,15 +325,10 @@ class _Pass:
             hook(leaf)
 
     def _own(self, grad: Tensor) -> Tensor:
-        """``grad`` for keeps: no other gradient shares its memory."""
-        storage = id(grad.storage)
-        if storage in self.delivered or not grad.layout.contiguous:
-            grad = grad.clone() if self.create else grad.detach().clone()
-            storage = id(grad.storage)
-        elif not self.create:
-            grad = grad.detach()
-        self.delivered.add(storage)
-        return grad
+        """``grad`` for keeps, row-major: a copy of it where another tensor shares its memory."""
+        if getrefcount(grad.storage) > 2 or not grad.layout.contiguous:  # the slot, and this call
+            return grad.clone() if self.create else grad.detach().clone()
+        return grad.detach() if grad._tracked and not self.create else grad
 
     def evaluate(
         self, node: Node, gradients: list[Tensor | None]
@@ -337,12 +336,12 @@ class _Pass:
         """Run hooks and the VJP of ``node``; undo broadcasting and promotion. None: nothing that
         is wanted lies behind this node.
         """
-        from tilegrad.autograd.base import zeros_of
-
-        self.owned.difference_update(id(g) for g in gradients)
-        if node.extras is not None:
-            for hook in list(node.extras.pre_hooks):
-                changed = hook(tuple(gradients))
+        if self.owned:
+            self.owned.difference_update([id(g) for g in gradients])
+        extras = node.extras
+        if extras is not None:
+            for hook in list(extras.pre_hooks):
+                changed = hook(tuple(map(another, gradients)))
                 if changed is not None:
                     gradients = list(changed) if isinstance(changed, (tuple, list)) else [changed]
         if self.wanted is not None:
@@ -352,33 +351,70 @@ class _Pass:
                     self.captured[place] = grad
             if node not in self.leading:
                 return None
-        full = [
-            zeros_of(o) if g is None else g for g, o in zip(gradients, node.outputs, strict=True)
-        ]
+        full = gradients if len(gradients) == 1 else _filled(gradients, node.outputs)
+        results = self._differentiate(node, full)
+        if not self.retain:
+            node.saved = None
+        fitted: list[Tensor | None] = []
+        place = 0
+        for kind in node.inputs:
+            grad = results[place]
+            if grad is not None:
+                if node.edges[place] is None:
+                    grad = None
+                elif grad.layout is not kind:
+                    grad = _fit(grad, kind)
+            fitted.append(grad)
+            place += 1
+        if place == 2 and fitted[0] is fitted[1] or place > 2:
+            _set_apart(fitted)
+        if anomalies.active and state.anomaly:
+            _refuse_nan(node, fitted)
+        if extras is None:
+            return fitted
+        for hook in list(extras.hooks):
+            changed = hook(tuple(map(another, fitted)), tuple(map(another, full)))
+            if changed is not None:
+                fitted = list(changed) if isinstance(changed, (tuple, list)) else [changed]
+        return fitted
+
+    def _differentiate(self, node: Node, full: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+        """What the VJP of ``node`` says, one gradient per input."""
         try:
-            results: Sequence[Tensor | None] = node.vjp(node, *full)
+            results = node.vjp(node, *full)
         except RuntimeError as error:
             if node.extras is not None and node.extras.trace is not None:
                 raise RuntimeError(f"{error}\n{_forward_line(node)}") from None
             raise
-        if not self.retain:
-            node.release()
         if len(results) != len(node.edges):
             raise RuntimeError(
                 f"{node.name}: the backward must return one gradient per input; "
                 f"got {len(results)} for {len(node.edges)} inputs"
             )
-        results = [
-            None if g is None or e is None else _fit(g, kind)
-            for g, e, kind in zip(results, node.edges, node.inputs, strict=True)
-        ]
-        if state.anomaly:
-            _refuse_nan(node, results)
-        for hook in list(node.extras.hooks) if node.extras is not None else ():
-            changed = hook(tuple(results), tuple(full))
-            if changed is not None:
-                results = list(changed) if isinstance(changed, (tuple, list)) else [changed]
         return results
+
+
+def another(grad: Tensor | None) -> Tensor | None:
+    """A tensor of its own for whoever may keep it: its memory then counts as shared."""
+    from tilegrad.autograd.base import alias
+
+    return grad if grad is None or grad._tracked else alias(grad)
+
+
+def _set_apart(gradients: list[Tensor | None]) -> None:
+    """A tensor that stands for several gradients becomes several tensors over its memory."""
+    seen: set[int] = set()
+    for place, grad in enumerate(gradients):
+        if grad is not None and id(grad) in seen:
+            gradients[place] = another(grad)
+        seen.add(id(grad))
+
+
+def _filled(gradients: list[Tensor | None], outputs: tuple[Layout, ...]) -> list[Tensor | None]:
+    """Zeros for the outputs that no gradient reached."""
+    from tilegrad.autograd.base import zeros_of
+
+    return [zeros_of(o) if g is None else g for g, o in zip(gradients, outputs, strict=True)]
 
 
 def _replaced(changed: Any, grad: Tensor) -> Tensor:
@@ -395,31 +431,30 @@ def _fit(grad: Tensor, kind: Layout) -> Tensor:
     return grad
 
 
-def _count_dependencies(roots: list[Node]) -> tuple[dict[Node, int], set[Node]]:
-    """How many reachable edges lead to each reachable node, and the reachable nodes."""
-    counts: dict[Node, int] = {}
-    seen: set[Node] = set(roots)
-    stack = list(seen)
+def _leading_to(wanted: dict[tuple[int, int], int], roots: list[Edge]) -> set[Node]:
+    """The nodes behind ``roots`` from which edges lead to a wanted leaf or output."""
+    stack = [n for n in map(_node_of, roots) if n is not None]
+    nodes = set(stack)
     while stack:
         for edge in stack.pop().edges:
-            if edge is not None and isinstance(edge[0], Node):
-                target = edge[0]
-                counts[target] = counts.get(target, 0) + 1
-                if target not in seen:
-                    seen.add(target)
-                    stack.append(target)
-    return counts, seen
-
-
-def _leading_to(wanted: dict[tuple[int, int], int], nodes: set[Node]) -> set[Node]:
-    """The nodes from which an edge path leads to a wanted leaf or output."""
+            node = _node_of(edge)
+            if node is not None and node not in nodes:
+                nodes.add(node)
+                stack.append(node)
     leading: set[Node] = set()
     for node in sorted(nodes, key=lambda n: n.sequence):  # inputs are older than what uses them
         for edge in node.edges:
-            if edge is not None and ((id(edge[0]), edge[1]) in wanted or edge[0] in leading):
+            if edge is not None and (_place(edge) in wanted or _node_of(edge) in leading):
                 leading.add(node)
                 break
     return leading
+
+
+def _node_of(edge: Edge | None) -> Node | None:
+    """The node that an edge leads to; None for a leaf."""
+    if isinstance(edge, tuple):
+        return edge[0]
+    return edge if isinstance(edge, Node) else None
 
 
 def _forward_line(node: Node) -> str:
@@ -455,7 +490,7 @@ def backward(
     starts = _root_gradients(tensors, grads, create_graph)
     retain = create_graph if retain_graph is None else retain_graph
     run = _Pass(inputs, retain, create_graph)
-    run.run([_edge(t) for t in tensors], starts)
+    run.run([edge_of(t) for t in tensors], starts)
     if inputs is not None and not allow_unused and any(g is None for g in run.captured):
         raise RuntimeError(
             "grad: One of the differentiated Tensors appears to not have been used in the graph. "
@@ -490,7 +525,9 @@ def _root_gradients(
                     f"got {kind.describe()}"
                 )
             grad = ones_of(kind)
-        elif grad.layout.shape != kind.shape:
+        elif grad.layout.shape == kind.shape:
+            grad = another(grad)
+        else:
             raise RuntimeError(
                 f"backward: Mismatch in shape: grad_output has a shape of {grad.shape} and output "
                 f"has a shape of {tensor.shape}"

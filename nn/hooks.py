@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import needs_graph, record, own
+from tilegrad.autograd.base import alias, needs_graph, record
 from tilegrad.autograd.graph import Node, RemovableHandle
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.tensor import Tensor

@@ -463,3 +463,34 @@ def test_threads_may_run_backward_at_once() -> None:
     for w in workers:
         w.join()
     assert not failures
+
+
+def test_a_gradient_that_two_inputs_share_is_not_added_to_in_place() -> None:
+    """d(x + a) is one tensor for both: what x gets later must not reach a."""
+    w, x = (tilegrad.ones(3, requires_grad=True) for _ in range(2))
+    scale = tilegrad.tensor([1.0, 2.0, 3.0])
+    a = w * 2  # older than m: m's gradient is added to x.grad while a's still waits
+    m = x * 3
+    (((x + a) * scale).sum() + (m * scale).sum()).backward()
+    assert w.grad.tolist() == [2.0, 4.0, 6.0]
+    assert x.grad.tolist() == [4.0, 8.0, 12.0]
+
+
+def test_hooks_of_a_leaf_see_its_whole_gradient_once() -> None:
+    x = tilegrad.ones(2, requires_grad=True)
+    seen: list[list[float]] = []
+    x.register_hook(lambda g: seen.append(g.tolist()))
+    x.register_post_accumulate_grad_hook(lambda leaf: seen.append(leaf.grad.tolist()))
+    (x * 2 + x * 3).sum().backward()
+    assert seen == [[5.0, 5.0], [5.0, 5.0]]
+
+
+def test_gradients_kept_by_the_user_do_not_change_later() -> None:
+    x = tilegrad.ones(2, requires_grad=True)
+    kept: list[tilegrad.Tensor] = []
+    x.register_hook(kept.append)
+    seed = tilegrad.ones(2)
+    for _ in range(2):
+        x.clone().backward(seed)
+    assert kept[0].tolist() == seed.tolist() == [1.0, 1.0]
+    assert x.grad.tolist() == [2.0, 2.0]

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import TensorBase, apply_inplace, needs_graph, record, refresh, own
-from tilegrad.autograd.graph import Node, SavedOutput, Vjp, new_node
+from tilegrad.autograd.graph import Edge, Node, SavedOutput, Vjp, bare_node, edge_of
 from tilegrad.autograd.mode import state
 from tilegrad.engine import array as factory, dtype as dt, transfer
 from tilegrad.engine.array import Layout, layout as make_layout
@@ -72,7 +72,7 @@ def _saves(op: Elementwise, needed: tuple[bool, ...]) -> tuple[int, ...]:
 
 def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     op, saves, params = node.meta
-    saved = dict(zip(saves, node.unpack(), strict=True))
+    saved = dict(zip(saves, node.unpack()))
     kind = grad.layout.dtype
     result: list[Tensor | None] = []
     for position, edge in enumerate(node.edges):
@@ -93,7 +93,7 @@ def _matching(value: Tensor, kind: dt.DType) -> Tensor:
 
 def apply(op: Elementwise, *tensors: Tensor, params: tuple[Any, ...] = ()) -> Tensor:
     """``op`` on tensors, recorded."""
-    out = own(op(*tensors, params=params))
+    out: Tensor = op(*tensors, params=params)
     if state.grad:
         for t in tensors:
             if t._tracked or t._base is not None:
@@ -113,11 +113,17 @@ def _track(
     if not (op.differentiable and layout.dtype.is_floating_point):
         return
     needed, bit = 0, 1
+    edges: list[Edge | None] = []
+    layouts = []
     for t in tensors:
         if t._base is not None:
             refresh(t)
         if t._tracked:
             needed |= bit
+            edges.append(edge_of(t) if t._index or t._node is None else t._node)
+        else:
+            edges.append(None)
+        layouts.append(t.layout)
         bit += bit
     recipe = op.recipes.get(needed)
     if recipe is None:
@@ -125,15 +131,13 @@ def _track(
             return
         recipe = op.recipes[needed] = _recipe(op, tuple([t._tracked for t in tensors]))
     vjp, saves = recipe
+    meta = (op, saves, params) if saves or vjp is _vjp else None
+    node = bare_node(op.name, vjp, edges, layouts, (layout,), meta)
     if saves:
-        node = new_node(op.name, vjp, tensors, (layout,), (op, saves, params))
         kept: list[Any] = []
         for s in saves:
             kept.append(tensors[s] if s >= 0 else SavedOutput(out, 0))
         node.save(*kept)
-    else:
-        meta = (op, saves, params) if vjp is _vjp else None
-        node = new_node(op.name, vjp, tensors, (layout,), meta)
     out._tracked = True
     out._node = node
 
@@ -168,10 +172,10 @@ def _neg_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def _mul_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    saved = dict(zip(node.meta[1], node.unpack(), strict=True))
+    saved = node.unpack()  # (left, right), or the one that is needed
     left, right = node.edges
     return (
-        None if left is None else binary(_MUL, grad, saved[1]),
+        None if left is None else binary(_MUL, grad, saved[-1]),
         None if right is None else binary(_MUL, grad, saved[0]),
     )
 
@@ -222,7 +226,7 @@ def _foreign(value: Any, like: Tensor, op: str) -> Tensor:
 
 def unary(op: Elementwise, x: Tensor) -> Tensor:
     """``op(x)``, recorded."""
-    out = own(op.single(x))
+    out: Tensor = op.single(x)  # type: ignore[assignment]
     if (x._tracked or x._base is not None) and state.grad:
         _track(op, (x,), out, ())
     return out
@@ -234,7 +238,7 @@ def binary(op: Elementwise, x: Any, y: Any) -> Tensor:
         y = operand(y, x, op.name)
     elif not isinstance(x, TensorBase):
         x = operand(x, y, op.name)  # type: ignore[arg-type]
-    out = own(op.pair(x, y))
+    out: Tensor = op.pair(x, y)  # type: ignore[assignment]
     if (x._tracked or y._tracked or x._base is not None or y._base is not None) and state.grad:
         _track(op, (x, y), out, ())  # type: ignore[arg-type]
     return out

@@ -73,11 +73,8 @@ class Elementwise(Op):
             plan = self._plan_or_cast(key, arrays, params, metadata)
             if not isinstance(plan, Plan):
                 return plan
-        result = empty_layout(plan.outs[0])
-        if params:
-            plan.launch(*[a.address for a in arrays], result.address, *params)
-        else:
-            plan.launch(*[a.address for a in arrays], result.address)
+        result = _new_array(plan)
+        plan.launch(*[a.address for a in arrays], result.address, *params)
         return result
 
     def single(self, x: Array) -> Array:
