@@ -19,9 +19,13 @@ def simd_bits() -> int:
 
     The host's own width, or a narrower one forced with ``TILEGRAD_SIMD_BITS``.
     """
-    features = _host()[1].split(",")
-    host = 512 if "+avx512f" in features else 256 if "+avx2" in features else 128
+    host = _host_bits()
     return min(host, int(os.environ.get("TILEGRAD_SIMD_BITS", host)))
+
+
+def _host_bits() -> int:
+    features = _host()[1].split(",")
+    return 512 if "+avx512f" in features else 256 if "+avx2" in features else 128
 
 
 _target: tuple[str, str] | None = None
@@ -43,7 +47,7 @@ def target() -> tuple[str, str]:
     if _target is None:
         name, features = _host()
         bits = simd_bits()
-        if bits < 512 and "+avx512f" in features:
+        if bits < _host_bits():  # a processor of its own: kernels of another width are not for it
             name = "x86-64-v3" if bits == 256 else "x86-64-v2"
             wide = ("avx512", "avx10") if bits == 256 else ("avx", "fma", "f16c", "vaes", "vpclm")
             kept = [f for f in features.split(",") if not f[1:].startswith(wide)]
