@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.graph import Node, SavedOutput, Vjp, new_node
 from tilegrad.autograd.mode import state
-from tilegrad.engine import array as factory
+from tilegrad.engine import array as factory, dispatch
 from tilegrad.engine.array import Array, Layout
-from tilegrad.engine.memory import Storage
 from tilegrad.engine.ops import elementwise as ops
 
 if TYPE_CHECKING:
@@ -44,29 +43,16 @@ class TensorBase(Array):
     grad: Tensor | None
 
 
-_class: type[Any] = TensorBase
-_blank: Any = object.__new__
+# what a tensor is at first: a leaf that requires no gradient
+LEAF = {
+    "_tracked": False, "_node": None, "_index": 0, "grad": None, "_base": None, "_epoch": 0,
+    "_hooks": None, "_post_hooks": None,
+}  # fmt: skip
 
 
 def set_tensor_class(kind: type[Any]) -> None:
-    """Make :func:`leaf` produce ``kind``: the public class names itself here."""
-    global _class
-    _class = kind
-
-
-def leaf(layout: Layout, storage: Storage, address: int) -> Tensor:
-    """A tensor that requires no gradient. The engine makes the results of its ops with it."""
-    made = _blank(_class)
-    made.layout = layout
-    made.storage = storage
-    made.address = address
-    made._tracked = False
-    made._node = made.grad = made._base = made._hooks = made._post_hooks = None
-    made._index = made._epoch = 0
-    return made  # type: ignore[no-any-return]
-
-
-factory.set_maker(leaf)
+    """Let the engine's ops make instances of ``kind``: the public class names itself here."""
+    factory.set_compiler(lambda: dispatch.compile_calls(kind, TensorBase, LEAF))
 
 
 def own(array: Array) -> Tensor:
@@ -76,7 +62,7 @@ def own(array: Array) -> Tensor:
 
 def alias(array: Array) -> Tensor:
     """Another tensor over the same memory, out of the graph."""
-    return leaf(array.layout, array.storage, array.address)
+    return factory.new(array.layout, array.storage, array.address)  # type: ignore[no-any-return]
 
 
 def zeros_of(kind: Layout) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tilegrad.engine.device import CPU, Device
 from tilegrad.engine.dtype import BY_NUMPY, DType
-from tilegrad.engine.memory import Storage
+from tilegrad.engine.memory import Storage, new_storage
 
 
 class Layout:
@@ -103,7 +103,7 @@ def layout(
 class Array:
     """``layout`` over ``storage``, beginning at byte ``address``.
 
-    Made by :func:`new`. The tensors above are arrays too, with slots of their own.
+    Never made as such: tensors are arrays with more slots, and ops make tensors.
     """
 
     __slots__ = ("address", "layout", "storage")
@@ -125,25 +125,48 @@ class Array:
         return f"Array({self.layout!r})"
 
 
-_blank: Any = object.__new__
+# What follows is machine code once the first array was made: callers go by way of this module.
 
 
 def new(layout: Layout, storage: Storage, address: int) -> Any:
-    """The array of this layout over ``storage``, from ``address`` on: of the class that
-    :func:`set_maker` named, so that an op's result need not be wrapped again. Call it by way of
-    this module.
+    """The tensor of this layout over ``storage``, from ``address`` on."""
+    _compile()
+    return new(layout, storage, address)
+
+
+def fresh(plan: Any) -> Any:
+    """A tensor for the output of ``plan``, with a block of the plan's pool; None if that is empty."""
+    _compile()
+    return fresh(plan)
+
+
+def run(op: Any, *arrays: Array) -> Any:
+    """The result of an op without scratch memory, params or metadata; None where it has no plan yet,
+    or anything else calls for the long way.
     """
-    made = _blank(Array)
-    made.layout = layout
-    made.storage = storage
-    made.address = address
-    return made
+    _compile()
+    return run(op, *arrays)
 
 
-def set_maker(maker: Callable[[Layout, Storage, int], Any]) -> None:
-    """Let ``maker`` stand in for :func:`new`: a subclass of :class:`Array` names itself here."""
-    global new
-    new = maker
+def output(plan: Any) -> Any:
+    """A tensor for the output of ``plan``."""
+    made = fresh(plan)
+    return empty_layout(plan.out) if made is None else made
+
+
+_compiler: Callable[[], dict[str, Any]] = dict
+
+
+def set_compiler(compiler: Callable[[], dict[str, Any]]) -> None:
+    """``compiler()`` gives the machine code of ``new``, ``fresh`` and ``run``: what a tensor is, only
+    the layer above knows.
+    """
+    global _compiler
+    _compiler = compiler
+
+
+def _compile() -> None:
+    globals().update(_compiler())
 
 
 def window(
@@ -215,7 +238,7 @@ def from_numpy(source: np.ndarray) -> Array:
             )
         strides.append(stride // kind.itemsize)
     address = source.__array_interface__["data"][0]
-    storage = Storage(address, source.nbytes, None, base=source)
+    storage = new_storage(address, source.nbytes, None, base=source)
     return new(  # type: ignore[no-any-return]
         layout(source.shape, kind, CPU, tuple(strides)), storage, address
     )

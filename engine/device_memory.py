@@ -14,7 +14,7 @@ from typing import Any
 
 from tilegrad.engine import cuda
 from tilegrad.engine.errors import OutOfMemoryError
-from tilegrad.engine.memory import Allocator, Counts, FreeList, Storage
+from tilegrad.engine.memory import Allocator, Counts, FreeList, Storage, new_storage
 from tilegrad.kernels.cuda.driver import CudaOutOfMemory
 from tilegrad.kernels.cuda.launch import current_stream
 
@@ -125,11 +125,11 @@ class _ExactAllocator(Allocator):
     def allocate(self, nbytes: int) -> Storage:
         counts = self.counts
         address = self._take(nbytes)
-        counts.allocated += nbytes
-        counts.peak = max(counts.peak, counts.allocated)
+        counts.add(nbytes)
         pool = _Returned()
-        pool.counts, pool.size, pool.source = counts, nbytes, self.source
-        return Storage(address, nbytes, pool)
+        pool.belong_to(counts, self.source)
+        pool.size = nbytes
+        return new_storage(address, nbytes, pool)
 
 
 def pinned(nbytes: int) -> Storage:
@@ -161,7 +161,7 @@ class _Lent(FreeList):
     def __init__(self, home: FreeList):
         super().__init__()
         self.home = home
-        self.counts, self.source = home.counts, home.source
+        self.belong_to(home.counts, home.source)
         self.streams: set[int] = set()
 
     def append(self, address: int, leaving: Callable[[], bool] = sys.is_finalizing) -> None:

@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, NoReturn
 
-from tilegrad.engine import array as factory
-from tilegrad.engine.array import Array, Layout
+from tilegrad.engine import array as factory, native
+from tilegrad.engine.array import Array, Layout, empty_layout
 from tilegrad.engine.device import CPU, Device
 from tilegrad.engine.errors import DeviceError
+from tilegrad.engine.memory import FreeList
 
 Launch = Callable[..., None]
 
@@ -83,13 +84,12 @@ class Op:
             plan = self._make_plan(key, arrays, metadata)
         outs = plan.outs
         if len(outs) == 1:
-            storage = plan.allocator.allocate(plan.nbytes)
-            result = factory.new(outs[0], storage, storage.address)
+            result = factory.output(plan)
             addresses = [a.address for a in arrays]
-            addresses.append(storage.address)
+            addresses.append(result.address)
         else:
-            result = tuple([_new(out) for out in outs])  # type: ignore[assignment]
-            addresses = [a.address for a in arrays] + [a.address for a in result]  # type: ignore[attr-defined]
+            result = tuple([empty_layout(out) for out in outs])
+            addresses = [a.address for a in arrays] + [a.address for a in result]
         if plan.scratch:
             scratch = plan.allocator.allocate(plan.scratch)
             addresses.append(scratch.address)
@@ -103,11 +103,6 @@ class Op:
             self.plans.clear()
         plan = self.plans[key] = self.planner(*layouts, **metadata)
         return plan
-
-
-def _new(layout: Layout) -> Array:
-    storage = layout.device.allocator.allocate(layout.nbytes)
-    return factory.new(layout, storage, storage.address)  # type: ignore[no-any-return]
 
 
 def same_device(op: str, layouts: list[Layout]) -> None:
@@ -170,3 +165,17 @@ def kernel(family: str, device: Device) -> ModuleType:
                 f"{family} has no {device.type} kernel (expected {name.replace('.', '/')}.py)"
             ) from None
     return found
+
+
+def compile_calls(tensor: type, base: type, first: dict[str, Any]) -> dict[str, Any]:
+    """Machine code for ``new``, ``fresh`` and ``run`` of :mod:`tilegrad.engine.array`.
+
+    Args:
+        tensor: the class of what ops make; base: of what they take.
+        first: what its slots beside those of an array hold at first.
+    """
+    from tilegrad.engine.memory import new_storage
+
+    new_storage(0, 0, None)  # their type is there from now on
+    made = native.compile_calls(tensor, base, first, Plan, Op, FreeList, _modes)
+    return {"new": made["tensor"], "fresh": made["fresh"], "run": made["run"]}

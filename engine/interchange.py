@@ -20,7 +20,7 @@ from tilegrad.engine.array import Array, layout
 from tilegrad.engine.device import CPU, Device, device as as_device
 from tilegrad.engine.device_memory import lend
 from tilegrad.engine.errors import DeviceError
-from tilegrad.engine.memory import Storage
+from tilegrad.engine.memory import new_storage
 
 LEGACY_DEFAULT = 1  # what both protocols call the default stream, whose handle is 0
 
@@ -76,7 +76,7 @@ def _borrowed(
     made = layout(shape, kind, device, strides)
     reach = sum((n - 1) * s for n, s in zip(made.shape, made.strides, strict=True))
     nbytes = (reach + 1) * kind.itemsize if made.numel else 0
-    storage = Storage(address, nbytes, None, base=_Foreign(address, nbytes, owner))
+    storage = new_storage(address, nbytes, None, base=_Foreign(address, nbytes, owner))
     return factory.new(made, storage, address)  # type: ignore[no-any-return]
 
 

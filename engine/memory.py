@@ -11,8 +11,10 @@ from __future__ import annotations
 import ctypes
 import mmap
 import threading
+from collections.abc import Callable
 from typing import Any, Protocol
 
+from tilegrad.engine import native
 from tilegrad.engine.errors import OutOfMemoryError
 
 ALIGNMENT = 64
@@ -25,38 +27,72 @@ _address_of = ctypes.addressof
 class Counts:
     """What an allocator has given out and taken from the system, in bytes."""
 
-    __slots__ = ("allocated", "peak", "reserved", "reserved_peak", "retries", "segments")
+    __slots__ = ("cells", "reserved", "reserved_peak", "retries", "segments")
 
     def __init__(self) -> None:
-        self.allocated = self.peak = self.segments = self.retries = 0
-        self.reserved = self.reserved_peak = 0
+        self.cells = (ctypes.c_int64 * 2)()  # allocated, peak: machine code counts here
+        self.segments = self.retries = self.reserved = self.reserved_peak = 0
+
+    @property
+    def allocated(self) -> int:
+        """Bytes in blocks that are in use."""
+        return self.cells[0]
+
+    @property
+    def peak(self) -> int:
+        """The most there were."""
+        return self.cells[1]
+
+    def add(self, nbytes: int) -> None:
+        """A block was given out."""
+        self.cells[0] += nbytes
+        if self.cells[0] > self.cells[1]:
+            self.cells[1] = self.cells[0]
 
 
 class FreeList(list):  # type: ignore[type-arg]
     """Addresses of free blocks of one size, with the counts and the source of their allocator."""
 
-    __slots__ = ("counts", "source")
+    __slots__ = ("cells", "counts", "source")
+    cells: int  # the address of the counts' cells
     counts: Counts
     source: Source
 
+    def belong_to(self, counts: Counts, source: Source) -> None:
+        """Set what free lists of one allocator have in common."""
+        self.counts, self.source = counts, source
+        self.cells = ctypes.addressof(counts.cells)
 
-class Storage:
-    """A block of memory, shared by an array and its views, with the version that writes bump."""
 
-    __slots__ = ("address", "base", "nbytes", "pool", "version")
+class Storage(Protocol):
+    """A block of memory, shared by an array and its views. Made by :func:`new_storage`; when nobody
+    holds it any more, the block returns to its pool.
 
-    def __init__(self, address: int, nbytes: int, pool: FreeList | None, base: object = None):
-        self.address = address
-        self.nbytes = nbytes  # of the block
-        self.pool = pool  # the free list to return to; None: memory that someone else owns
-        self.base = base  # keeps foreign memory alive
-        self.version = 0
+    Attributes:
+        address: of the block; nbytes: its size.
+        pool: the free list to return to; None: memory that someone else owns.
+        base: keeps foreign memory alive.
+        version: counts writes.
+    """
 
-    def __del__(self) -> None:
-        pool = self.pool
-        if pool is not None:
-            pool.append(self.address)
-            pool.counts.allocated -= self.nbytes
+    address: int
+    nbytes: int
+    pool: FreeList | None
+    base: object
+    version: int
+
+
+def new_storage(
+    address: int, nbytes: int, pool: FreeList | None, base: object = None
+) -> Storage:
+    """A storage over the block at ``address``; see :class:`Storage`."""
+    global _make_storage
+    if _make_storage is None:
+        _, _make_storage = native.compile_storage(FreeList)
+    return _make_storage(address, nbytes, pool, base)  # type: ignore[no-any-return]
+
+
+_make_storage: Callable[..., Any] | None = None
 
 
 class Source(Protocol):
@@ -112,11 +148,8 @@ class Allocator:
             address = pool.pop()
         except IndexError:
             address = self._grow(size, pool)
-        counts = self.counts
-        counts.allocated = allocated = counts.allocated + size
-        if allocated > counts.peak:
-            counts.peak = allocated
-        return Storage(address, size, pool)
+        self.counts.add(size)
+        return new_storage(address, size, pool)
 
     def pool_of(self, nbytes: int) -> tuple[int, FreeList]:
         """(size class, free list) of requests of ``nbytes``, for callers that allocate often."""
@@ -130,7 +163,7 @@ class Allocator:
             pool = self._free.get(size)
             if pool is None:
                 pool = FreeList()
-                pool.counts, pool.source = self.counts, self.source
+                pool.belong_to(self.counts, self.source)
                 self._free[size] = pool
             entry = self._classes[nbytes] = (size, pool)
         return entry
@@ -238,7 +271,7 @@ def memory_stats() -> dict[str, int]:
 
 def reset_peaks(counts: Counts) -> None:
     """Start measuring peaks anew."""
-    counts.peak = counts.allocated
+    counts.cells[1] = counts.cells[0]
     counts.reserved_peak = counts.reserved
 
 

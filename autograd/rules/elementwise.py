@@ -93,7 +93,9 @@ def _matching(value: Tensor, kind: dt.DType) -> Tensor:
 
 def apply(op: Elementwise, *tensors: Tensor, params: tuple[Any, ...] = ()) -> Tensor:
     """``op`` on tensors, recorded."""
-    out: Tensor = op(*tensors, params=params)
+    out: Tensor = None if params else factory.run(op, *tensors)
+    if out is None:
+        out = op(*tensors, params=params)
     if state.grad:
         for t in tensors:
             if t._tracked or t._base is not None:
@@ -226,7 +228,9 @@ def _foreign(value: Any, like: Tensor, op: str) -> Tensor:
 
 def unary(op: Elementwise, x: Tensor) -> Tensor:
     """``op(x)``, recorded."""
-    out: Tensor = op.single(x)  # type: ignore[assignment]
+    out: Tensor = factory.run(op, x)
+    if out is None:
+        out = op(x)
     if (x._tracked or x._base is not None) and state.grad:
         _track(op, (x,), out, ())
     return out
@@ -238,7 +242,9 @@ def binary(op: Elementwise, x: Any, y: Any) -> Tensor:
         y = operand(y, x, op.name)
     elif not isinstance(x, TensorBase):
         x = operand(x, y, op.name)  # type: ignore[arg-type]
-    out: Tensor = op.pair(x, y)  # type: ignore[assignment]
+    out: Tensor = factory.run(op, x, y)
+    if out is None:
+        out = op(x, y)
     if (x._tracked or y._tracked or x._base is not None or y._base is not None) and state.grad:
         _track(op, (x, y), out, ())  # type: ignore[arg-type]
     return out

@@ -16,7 +16,6 @@ from tilegrad.engine.array import (
 from tilegrad.engine.device import CPU, Device
 from tilegrad.engine.dispatch import Op, Plan, _modes, kernel, raise_mixed
 from tilegrad.engine.dtype import DType
-from tilegrad.engine.memory import Storage
 from tilegrad.engine.shape import (
     Shape,
     broadcast_shapes,
@@ -25,28 +24,6 @@ from tilegrad.engine.shape import (
     permutation_of,
 )
 from tilegrad.kernels.formulas.formula import Formula
-
-_make: Any = object.__new__
-
-
-def _new_array(plan: Plan) -> Array:
-    """The plan's output, allocated: :func:`allocate` and two constructors in one call."""
-    try:
-        address = plan.pool.pop()
-    except IndexError:
-        return empty_layout(plan.outs[0])
-    storage = _make(Storage)
-    storage.address = address
-    storage.pool = plan.pool
-    storage.nbytes = size = plan.size
-    storage.version = 0
-    storage.base = None
-    counts = plan.pool.counts
-    counts.allocated = allocated = counts.allocated + size
-    if allocated > counts.peak:
-        counts.peak = allocated
-    return factory.new(plan.out, storage, address)  # type: ignore[no-any-return]
-
 
 class Elementwise(Op):
     """An op made of one formula. ``op(*arrays, params=(…))``; ``op.into(out, *arrays)`` writes."""
@@ -73,27 +50,9 @@ class Elementwise(Op):
             plan = self._plan_or_cast(key, arrays, params, metadata)
             if not isinstance(plan, Plan):
                 return plan
-        result = _new_array(plan)
+        result = factory.output(plan)
         plan.launch(*[a.address for a in arrays], result.address, *params)
         return result
-
-    def single(self, x: Array) -> Array:
-        """``op(x)`` by the shortest way."""
-        plan = self.plans.get((x.layout,))
-        if plan is None or _modes:
-            return self(x)  # type: ignore[no-any-return]
-        out = _new_array(plan)
-        plan.launch(x.address, out.address)
-        return out
-
-    def pair(self, x: Array, y: Array) -> Array:
-        """``op(x, y)`` by the shortest way."""
-        plan = self.plans.get((x.layout, y.layout))
-        if plan is None or _modes:
-            return self(x, y)  # type: ignore[no-any-return]
-        out = _new_array(plan)
-        plan.launch(x.address, y.address, out.address)
-        return out
 
     def _plan_or_cast(
         self,

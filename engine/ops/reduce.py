@@ -77,13 +77,12 @@ class Reduction(Op):
         plan = self.plans.get(key)
         if plan is None:
             plan = self._make_plan(key, arrays, {"dims": dims, "keepdim": keepdim})
-        storage = plan.allocator.allocate(plan.nbytes)
-        made: Array = factory.new(plan.outs[0], storage, storage.address)
+        made: Array = factory.output(plan)
         if plan.scratch:
             parts = plan.allocator.allocate(plan.scratch)
-            plan.launch(*[a.address for a in arrays], storage.address, parts.address, p)
+            plan.launch(*[a.address for a in arrays], made.address, parts.address, p)
         else:
-            plan.launch(*[a.address for a in arrays], storage.address, p)
+            plan.launch(*[a.address for a in arrays], made.address, p)
         return made
 
 
