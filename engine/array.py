@@ -148,6 +148,18 @@ def run(op: Any, *arrays: Array) -> Any:
     return run(op, *arrays)
 
 
+def run_at(op: Any, key: Any, extra: tuple[Any, ...], *arrays: Array) -> Any:
+    """The result by the plan of ``key``, the numbers ``extra`` behind the addresses; or None."""
+    _compile()
+    return run_at(op, key, extra, *arrays)
+
+
+def show(view: Any, array: Array, *values: Any) -> Any:
+    """The result of a view op that was asked for before, part of what ``array`` is part of; or None."""
+    _compile()
+    return show(view, array, *values)
+
+
 def output(plan: Any) -> Any:
     """A tensor for the output of ``plan``."""
     made = fresh(plan)

@@ -70,7 +70,11 @@ class Op:
     def __call__(self, *arrays: Array, params: tuple[Any, ...] = (), **metadata: Any) -> Any:
         if _modes:
             return _through_modes(self, arrays, params, metadata)
-        return self.run(arrays, params, metadata)
+        key: Any = tuple([a.layout for a in arrays])
+        if metadata:
+            key = (key, tuple(metadata.items()))
+        result = factory.run_at(self, key, params, *arrays)
+        return self.run(arrays, params, metadata) if result is None else result
 
     def run(
         self, arrays: tuple[Array, ...], params: tuple[Any, ...], metadata: dict[str, Any]
@@ -168,14 +172,14 @@ def kernel(family: str, device: Device) -> ModuleType:
 
 
 def compile_calls(tensor: type, base: type, first: dict[str, Any]) -> dict[str, Any]:
-    """Machine code for ``new``, ``fresh`` and ``run`` of :mod:`tilegrad.engine.array`.
+    """Machine code for the functions of :mod:`tilegrad.engine.array` that ask for it.
 
     Args:
         tensor: the class of what ops make; base: of what they take.
         first: what its slots beside those of an array hold at first.
     """
     from tilegrad.engine.memory import new_storage
+    from tilegrad.engine.ops.view import View
 
     new_storage(0, 0, None)  # their type is there from now on
-    made = native.compile_calls(tensor, base, first, Plan, Op, FreeList, _modes)
-    return {"new": made["tensor"], "fresh": made["fresh"], "run": made["run"]}
+    return native.compile_calls(tensor, base, first, Plan, Op, View, FreeList, _modes)

@@ -226,8 +226,8 @@ class _Plans:
 
     def __init__(self, plan: type, op: type, free_list: type):
         self.free_list = free_list
-        self.pool, self.size, self.out, self.launch = (
-            slot_offset(plan, n) for n in ("pool", "size", "out", "launch")
+        self.pool, self.size, self.out, self.outs, self.launch, self.scratch = (
+            slot_offset(plan, n) for n in ("pool", "size", "out", "outs", "launch", "scratch")
         )
         self.plans = slot_offset(op, "plans")
         self.cells = slot_offset(free_list, "cells")
@@ -280,19 +280,11 @@ def _fresh(module: Any, plans: _Plans, tensors: _Tensors, kind: Any) -> None:
     _answer_none(outer, e.function, [outer.get(args, 0)])
 
 
-MOST = 8  # tensors of an op that ``run`` takes
+MOST = 8  # tensors of an op that machine code takes
 
 
-def _run(module: Any, plans: _Plans, tensors: _Tensors, kind: Any, base: type, modes: Any) -> None:
-    e = Emitter(module, "run_or_null", 2)
-    args, number = e.function.args
-    count = e.build.sub(e.build.ptrtoint(number, e.word), e.word(1))
-    active = e.build.icmp_signed("!=", e.get(e.object(modes), _LIST_SIZE, e.word), e.word(0))
-    e.give_up_if(active)
-    e.give_up_if(e.build.icmp_signed(">", count, e.word(MOST)))
-    addresses = e.build.alloca(e.pointer, MOST + 1)
-    key = e.call("PyTuple_New", count)
-    e.give_up_if(e.is_null(key))
+def _loop(e: Emitter, count: Any, step: Callable[[Any], None]) -> None:
+    """``step(i)`` for every ``i`` below ``count``."""
     place = e.build.alloca(e.word)
     e.build.store(e.word(0), place)
     head, body, done = (e.function.append_basic_block(n) for n in ("head", "body", "done"))
@@ -301,29 +293,143 @@ def _run(module: Any, plans: _Plans, tensors: _Tensors, kind: Any, base: type, m
     now = e.build.load(place, typ=e.word)
     e.build.cbranch(e.build.icmp_signed("<", now, count), body, done)
     e.build.position_at_end(body)
-    step = e.build.mul(now, e.word(_WORD))
-    given = e.get(args, e.build.add(step, e.word(_WORD)))
-    kin = e.call("PyType_IsSubtype", e.get(given, _TYPE), e.object(base), returns=e.half)
-    e.give_up_if(e.build.icmp_signed("==", kin, e.half(0)), key)
-    layout = e.take(e.get(given, tensors.layout))
-    e.build.store(layout, e.at(key, e.build.add(step, e.word(_TUPLE_ITEMS))))
-    e.build.store(e.get(given, tensors.address), e.at(addresses, step))
+    step(now)
     e.build.store(e.build.add(now, e.word(1)), place)
     e.build.branch(head)
     e.build.position_at_end(done)
-    plan = e.call("PyDict_GetItemWithError", e.get(e.get(args, 0), plans.plans), key)
-    e.drop(key)  # the dictionary has an equal one
+
+
+def _launch(module: Any, plans: _Plans, tensors: _Tensors, kind: Any, base: type) -> Any:
+    """``launch(op, key, extra, tensors, count)``: run the plan of this key over the tensors, whose
+    addresses come first, then the result's, then the items of the tuple ``extra``.
+    """
+    e = Emitter(module, "launch_or_null", 5)
+    op, key, extra, given, number = e.function.args
+    count = e.build.ptrtoint(number, e.word)
+    more = e.get(extra, _LIST_SIZE, e.word)
+    total = e.build.add(e.build.add(count, more), e.word(1))
+    e.give_up_if(e.build.icmp_signed(">", total, e.word(2 * MOST)))
+    args = e.build.alloca(e.pointer, 2 * MOST)
+
+    def address_of(i: Any) -> None:
+        step = e.build.mul(i, e.word(_WORD))
+        tensor = e.get(given, step)
+        kin = e.call("PyType_IsSubtype", e.get(tensor, _TYPE), e.object(base), returns=e.half)
+        e.give_up_if(e.build.icmp_signed("==", kin, e.half(0)))
+        e.build.store(e.get(tensor, tensors.address), e.at(args, step))
+
+    def extra_of(i: Any) -> None:
+        value = e.get(extra, e.build.add(e.build.mul(i, e.word(_WORD)), e.word(_TUPLE_ITEMS)))
+        place = e.build.add(e.build.add(i, count), e.word(1))
+        e.build.store(value, e.at(args, e.build.mul(place, e.word(_WORD))))
+
+    _loop(e, count, address_of)
+    _loop(e, more, extra_of)
+    plan = e.call("PyDict_GetItemWithError", e.get(op, plans.plans), key)
     e.give_up_if(e.is_null(plan))
+    scratch = e.number(e.get(plan, plans.scratch))
+    e.give_up_if(e.build.icmp_signed("!=", scratch, e.word(0)))
+    outs = e.get(e.get(plan, plans.outs), _LIST_SIZE, e.word)
+    e.give_up_if(e.build.icmp_signed("!=", outs, e.word(1)))
     made, address = plans.fresh(e, plan, tensors, kind)
     e.give_up_if(e.is_null(made))
-    e.build.store(address, e.at(addresses, e.build.mul(count, e.word(_WORD))))
-    launch = e.get(plan, plans.launch)
-    total = e.build.add(count, e.word(1))
-    answer = e.call("PyObject_Vectorcall", launch, addresses, total, e.constant(0))
+    e.build.store(address, e.at(args, e.build.mul(count, e.word(_WORD))))
+    answer = e.call("PyObject_Vectorcall", e.get(plan, plans.launch), args, total, e.constant(0))
     e.give_up_if(e.is_null(answer), made)
     e.drop(answer)
     e.build.ret(made)
+    return e.function
+
+
+def _run(module: Any, launch: Any, tensors: _Tensors, base: type, modes: Any) -> None:
+    """``run(op, *tensors)``: the key is the tuple of their layouts."""
+    e = Emitter(module, "run_or_null", 2)
+    args, number = e.function.args
+    count = e.build.sub(e.build.ptrtoint(number, e.word), e.word(1))
+    active = e.build.icmp_signed("!=", e.get(e.object(modes), _LIST_SIZE, e.word), e.word(0))
+    e.give_up_if(active)
+    e.give_up_if(e.build.icmp_signed(">", count, e.word(MOST)))
+    key = e.call("PyTuple_New", count)
+    e.give_up_if(e.is_null(key))
+
+    def layout_of(i: Any) -> None:
+        step = e.build.mul(i, e.word(_WORD))
+        given = e.get(args, e.build.add(step, e.word(_WORD)))
+        kin = e.call("PyType_IsSubtype", e.get(given, _TYPE), e.object(base), returns=e.half)
+        e.give_up_if(e.build.icmp_signed("==", kin, e.half(0)), key)
+        layout = e.take(e.get(given, tensors.layout))
+        e.build.store(layout, e.at(key, e.build.add(step, e.word(_TUPLE_ITEMS))))
+
+    _loop(e, count, layout_of)
+    size = e.build.inttoptr(count, e.pointer)
+    made = e.build.call(
+        launch, [e.get(args, 0), key, e.object(()), e.at(args, _WORD), size]
+    )  # fmt: skip
+    e.drop(key)
+    e.build.ret(made)
     outer = Emitter(module, "run", 3)
+    _, args, number = outer.function.args
+    _answer_none(outer, e.function, [args, number])
+
+
+def _run_at(module: Any, launch: Any, modes: Any) -> None:
+    """``run_at(op, key, extra, *tensors)``."""
+    e = Emitter(module, "run_at_or_null", 2)
+    args, number = e.function.args
+    active = e.build.icmp_signed("!=", e.get(e.object(modes), _LIST_SIZE, e.word), e.word(0))
+    e.give_up_if(active)
+    count = e.build.sub(e.build.ptrtoint(number, e.word), e.word(3))
+    size = e.build.inttoptr(count, e.pointer)
+    op, key, extra = (e.get(args, k * _WORD) for k in range(3))
+    e.build.ret(e.build.call(launch, [op, key, extra, e.at(args, 3 * _WORD), size]))
+    outer = Emitter(module, "run_at", 3)
+    _, args, number = outer.function.args
+    _answer_none(outer, e.function, [args, number])
+
+
+def _show(module: Any, tensors: _Tensors, base: type, view: type, modes: Any) -> None:
+    """``show(view, tensor, *values)``: the view that ``view.made`` has under (layout, *values), as
+    part of the tensor or of what that is a view of.
+    """
+    made_at, base_at, epoch_at = (
+        slot_offset(view, "made"), slot_offset(base, "_base"), slot_offset(base, "_epoch")
+    )  # fmt: skip
+    e = Emitter(module, "show_or_null", 2)
+    args, number = e.function.args
+    active = e.build.icmp_signed("!=", e.get(e.object(modes), _LIST_SIZE, e.word), e.word(0))
+    e.give_up_if(active)
+    given = e.get(args, _WORD)
+    kin = e.call("PyType_IsSubtype", e.get(given, _TYPE), e.object(base), returns=e.half)
+    e.give_up_if(e.build.icmp_signed("==", kin, e.half(0)))
+    own = e.get(given, base_at)
+    apart = e.build.icmp_unsigned("!=", own, e.object(None))
+    root = e.build.select(apart, own, given)
+    epoch = e.get(root, epoch_at)  # a number that few have: their identity will do
+    e.give_up_if(e.build.icmp_unsigned("!=", epoch, e.get(given, epoch_at)))
+    count = e.build.sub(e.build.ptrtoint(number, e.word), e.word(1))
+    key = e.call("PyTuple_New", count)
+    e.give_up_if(e.is_null(key))
+    e.put(key, _TUPLE_ITEMS, e.take(e.get(given, tensors.layout)))
+
+    def value_of(i: Any) -> None:
+        step = e.build.mul(i, e.word(_WORD))
+        value = e.take(e.get(args, e.build.add(step, e.word(2 * _WORD))))
+        e.build.store(value, e.at(key, e.build.add(step, e.word(_TUPLE_ITEMS + _WORD))))
+
+    _loop(e, e.build.sub(count, e.word(1)), value_of)
+    found = e.call("PyDict_GetItemWithError", e.get(e.get(args, 0), made_at), key)
+    e.drop(key)
+    e.give_up_if(e.is_null(found))
+    layout, step = (e.get(found, _TUPLE_ITEMS + k * _WORD) for k in range(2))
+    address = e.call("PyNumber_Add", e.get(given, tensors.address), step)
+    e.give_up_if(e.is_null(address))
+    made = tensors.make(e, layout, e.take(e.get(given, tensors.storage)), address)
+    e.drop(address)
+    for offset, value in ((base_at, root), (epoch_at, epoch)):
+        e.drop(e.get(made, offset))
+        e.put(made, offset, e.take(value))
+    e.build.ret(made)
+    outer = Emitter(module, "show", 3)
     _, args, number = outer.function.args
     _answer_none(outer, e.function, [args, number])
 
@@ -341,12 +447,17 @@ def compile_storage(free_list: type) -> tuple[Any, Callable[..., Any]]:
 
 
 def compile_calls(
-    tensor: type, base: type, first: dict[str, Any], plan: type, op: type, free_list: type,
-    modes: list[Any],
+    tensor: type, base: type, first: dict[str, Any], plan: type, op: type, view: type,
+    free_list: type, modes: list[Any],
 ) -> dict[str, Callable[..., Any]]:
-    """The built-ins ``tensor(layout, storage, address)``: a tensor outside of any graph;
-    ``fresh(plan)``: one with new memory for the plan's output, or None; ``run(op, *tensors)``: the
-    op's result, or None.
+    """The built-ins over tensors:
+
+    - ``new(layout, storage, address)``: a tensor outside of any graph;
+    - ``fresh(plan)``: one with new memory for the plan's output, or None;
+    - ``run(op, *tensors)``: the op's result, or None;
+    - ``run_at(op, key, extra, *tensors)``: the same by the plan of this key, ``extra`` behind the
+      addresses;
+    - ``show(view, tensor, *values)``: a view op's result, or None.
 
     Args:
         tensor: the class of what ops make; base: of what they take.
@@ -357,9 +468,13 @@ def compile_calls(
     tensors, plans = _Tensors(tensor, first), _Plans(plan, op, free_list)
     _tensor(module, tensors)
     _fresh(module, plans, tensors, _storage_type)
-    _run(module, plans, tensors, _storage_type, base, modes)
-    names = ("tensor", "fresh", "run")
-    return {n: built_in(a, n) for n, a in _addresses(module, *names).items()}
+    launch = _launch(module, plans, tensors, _storage_type, base)
+    _run(module, launch, tensors, base, modes)
+    _run_at(module, launch, modes)
+    _show(module, tensors, base, view, modes)
+    names = {"tensor": "new", **{n: n for n in ("fresh", "run", "run_at", "show")}}
+    found = _addresses(module, *names)
+    return {public: built_in(found[name], public) for name, public in names.items()}
 
 
 def _module() -> Any:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilegrad.autograd.base import TensorBase, apply_view, own
+from tilegrad.autograd.base import TensorBase, own
 from tilegrad.autograd.rules import index as rules, view as views
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Layout, from_numpy, window
@@ -62,9 +62,7 @@ region = View("getitem", _region)
 
 
 def _view(x: Tensor, parts: tuple[Part, ...]) -> Tensor:
-    how = {"parts": parts}
-    array = region(x, **how)
-    return apply_view("getitem", views._region_vjp, x, array, (region, how))
+    return views.show(region, views._region_vjp, x, (region, parts), parts)
 
 
 # ----------------------------------------------------------------------------------- reading a key

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import apply_view, own, zeros_of
+from tilegrad.autograd.base import apply_view, needs_graph, own, record, zeros_of
 from tilegrad.autograd.graph import Node
+from tilegrad.autograd.mode import state
+from tilegrad.engine import array as factory
 from tilegrad.engine.array import layout as make_layout
 from tilegrad.engine.ops import elementwise as elementwise_ops, view as ops
 from tilegrad.engine.shape import Shape, infer_size, normalize_dim, view_strides
@@ -15,13 +17,19 @@ if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
 
-def _apply(op: ops.View, vjp: Any, x: Tensor, meta: Any = None, **how: Any) -> Tensor:
-    return apply_view(op.name, vjp, x, op(x, **how), meta)
+def show(op: ops.View, vjp: Any, x: Tensor, meta: Any, *values: Any) -> Tensor:
+    """The view ``op`` of ``x`` with its metadata in order, recorded."""
+    result: Tensor | None = factory.show(op, x, *values)
+    if result is None:
+        return apply_view(op.name, vjp, x, op.of(x, *values), meta)
+    if x._tracked and state.grad:
+        record(op.name, vjp, (x,), (result,), (), meta)
+    return result
 
 
 def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
     """``x`` with two dimensions swapped; shares its memory."""
-    return _apply(ops.transpose, _transpose_vjp, x, (dim0, dim1), dim0=dim0, dim1=dim1)
+    return show(ops.transpose, _transpose_vjp, x, (dim0, dim1), dim0, dim1)
 
 
 def _transpose_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -31,7 +39,7 @@ def _transpose_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 def permute(x: Tensor, dims: Sequence[int]) -> Tensor:
     """``x`` with its dimensions in the order ``dims``; shares its memory."""
     dims = tuple(dims)
-    return _apply(ops.permute, _permute_vjp, x, dims, dims=dims)
+    return show(ops.permute, _permute_vjp, x, dims, dims)
 
 
 def _permute_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -44,7 +52,7 @@ def _permute_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 def expand(x: Tensor, shape: Sequence[int]) -> Tensor:
     """``x`` with size-1 dimensions repeated to ``shape`` (-1 keeps a size); shares its memory."""
-    return _apply(ops.expand, _broadcast_vjp, x, shape=tuple(shape))
+    return show(ops.expand, _broadcast_vjp, x, None, tuple(shape))
 
 
 def _broadcast_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -57,7 +65,7 @@ def view(x: Tensor, shape: Sequence[int]) -> Tensor:
     Raises:
         RuntimeError: the sizes do not fit, or the strides would need a copy.
     """
-    return _apply(ops.view, _reshape_vjp, x, shape=tuple(shape))
+    return show(ops.view, _reshape_vjp, x, None, tuple(shape))
 
 
 def _reshape_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -78,26 +86,25 @@ def reshape(x: Tensor, shape: Sequence[int]) -> Tensor:
 def squeeze(x: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     """``x`` without its size-1 dimensions, or without those of ``dim``."""
     dims = None if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
-    return _apply(ops.squeeze, _reshape_vjp, x, dims=dims)
+    return show(ops.squeeze, _reshape_vjp, x, None, dims)
 
 
 def unsqueeze(x: Tensor, dim: int) -> Tensor:
     """``x`` with a dimension of size 1 put in at ``dim``."""
-    return _apply(ops.unsqueeze, _reshape_vjp, x, dim=dim)
+    return show(ops.unsqueeze, _reshape_vjp, x, None, dim)
 
 
 def select(x: Tensor, dim: int, index: int) -> Tensor:
     """The slice ``index`` of dimension ``dim``, without that dimension."""
-    how = {"dim": dim, "index": int(index)}
-    return _apply(ops.select, _region_vjp, x, (ops.select, how), **how)
+    return show(ops.select, _region_vjp, x, (ops.select, dim, int(index)), dim, int(index))
 
 
 def slice_(
     x: Tensor, dim: int, start: int | None = None, stop: int | None = None, step: int = 1
 ) -> Tensor:
     """``x[start:stop:step]`` along ``dim``."""
-    how = {"dim": dim, "start": start, "stop": stop, "step": step}
-    return _apply(ops.slice_, _region_vjp, x, (ops.slice_, how), **how)
+    values = (dim, start, stop, step)
+    return show(ops.slice_, _region_vjp, x, (ops.slice_, *values), *values)
 
 
 def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
@@ -117,14 +124,14 @@ def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
 
 def diagonal(x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonal of two dimensions, as the last dimension."""
-    how = {"offset": offset, "dim1": dim1, "dim2": dim2}
-    return _apply(ops.diagonal, _region_vjp, x, (ops.diagonal, how), **how)
+    values = (offset, dim1, dim2)
+    return show(ops.diagonal, _region_vjp, x, (ops.diagonal, *values), *values)
 
 
 def unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Windows of ``size`` every ``step`` along ``dimension``, as a new last dimension."""
-    how = {"dimension": dimension, "size": size, "step": step}
-    return _apply(ops.unfold, _overlapping_vjp, x, (ops.unfold, how), **how)
+    values = (dimension, size, step)
+    return show(ops.unfold, _overlapping_vjp, x, (ops.unfold, *values), *values)
 
 
 def as_strided(
@@ -145,55 +152,46 @@ def as_strided(
             f"as_strided: setStorage: sizes {list(shape)}, strides {list(strides)} and storage "
             f"offset {start} are out of bounds for storage of {within} elements"
         )
-    meta = (shape, strides, start - array.offset)
-    how = {"size": shape, "stride": strides, "offset": start - array.offset}
-    return _apply(ops.as_strided, as_strided_vjp, x, meta, **how)
+    values = (shape, strides, start - array.offset)
+    return show(ops.as_strided, as_strided_vjp, x, values, *values)
 
 
 # ------------------------------------------------------------------------- gradients of regions
 
 
 def _region_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    op, how = node.meta
-    return (embed(grad, node.inputs[0].shape, op, how),)
+    op, *values = node.meta
+    return (embed(grad, node.inputs[0].shape, op, *values),)
 
 
-def embed(grad: Tensor, shape: Shape, op: ops.View, how: dict[str, Any]) -> Tensor:
-    """Zeros of ``shape`` whose region ``op(…, **how)``, without overlaps, holds ``grad``."""
-    from tilegrad.autograd.base import needs_graph, record
-    from tilegrad.autograd.mode import state
-
+def embed(grad: Tensor, shape: Shape, op: ops.View, *values: Any) -> Tensor:
+    """Zeros of ``shape`` whose region ``op.of(…, *values)``, without overlaps, holds ``grad``."""
     source = grad.layout
     whole = zeros_of(make_layout(shape, source.dtype, source.device))
-    elementwise_ops.copy.into(op(whole, **how), grad)
+    elementwise_ops.copy.into(op.of(whole, *values), grad)
     if state.grad and needs_graph((grad,)):
-        record("embed", _embed_vjp, (grad,), (whole,), (), (op, how))
+        record("embed", _embed_vjp, (grad,), (whole,), (), (op, *values))
     return whole
 
 
 def _embed_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    op, how = node.meta
+    op, *values = node.meta
     vjp = _overlapping_vjp if op is ops.unfold else _region_vjp
-    return (_apply(op, vjp, grad, (op, how), **how),)
+    return (show(op, vjp, grad, node.meta, *values),)
 
 
 def _overlapping_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     """Windows may share elements: add the windows up, one offset within the window at a time."""
-    _, how = node.meta
+    _, dimension, size, step = node.meta
     shape = node.inputs[0].shape
     if not shape:
         return (reshape(grad, ()),)
-    axis = normalize_dim("unfold", how["dimension"], len(shape))
+    axis = normalize_dim("unfold", dimension, len(shape))
     total: Tensor | None = None
-    for offset in range(how["size"]):
+    for offset in range(size):
         part = select(grad, -1, offset)
-        region = {
-            "dim": axis,
-            "start": offset,
-            "stop": offset + (part.shape[axis] - 1) * how["step"] + 1,
-            "step": how["step"],
-        }
-        piece = embed(part, shape, ops.slice_, region)
+        stop = offset + (part.shape[axis] - 1) * step + 1
+        piece = embed(part, shape, ops.slice_, axis, offset, stop, step)
         total = piece if total is None else total + piece
     if total is None:
         return (zeros_of(node.inputs[0]),)
@@ -218,16 +216,15 @@ def copy_slices_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     """The base kept its old value outside the region, and took the view's inside it."""
     shape, strides, offset = node.meta
     base = node.inputs[0]
-    how = {"size": shape, "stride": strides, "offset": offset}
     dense = grad
     if grad.layout.strides != base.strides:
         dense = _laid_out_like(grad, base)
-    inside = _apply(ops.as_strided, as_strided_vjp, dense, (shape, strides, offset), **how)
+    inside = show(ops.as_strided, as_strided_vjp, dense, node.meta, *node.meta)
     outside: Tensor | None = None
     if node.edges[0] is not None:
         mask = own(elementwise_ops.full(base.shape, 1, grad.dtype, base.device))
         hole = _laid_out_like(mask, base)
-        elementwise_ops.OPS["fill"].into(ops.as_strided(hole, **how), params=(0.0,))
+        elementwise_ops.OPS["fill"].into(ops.as_strided.of(hole, *node.meta), params=(0.0,))
         outside = dense * hole
     return outside, inside
 

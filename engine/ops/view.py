@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -19,35 +20,36 @@ Geometry = tuple[Shape, Shape, int]  # shape, strides, offset in elements
 
 
 class View(Op):
-    """An op whose result shares its operand's memory. ``geometry(layout, **metadata)`` says how."""
+    """An op whose result shares its operand's memory. ``geometry(layout, *values)`` says how; as
+    metadata the values have the names of its parameters.
+    """
 
-    __slots__ = ("geometry", "made")
+    __slots__ = ("geometry", "made", "names")
 
     def __init__(self, name: str, geometry: Callable[..., Geometry]):
         super().__init__(name, _no_plan)
         self.geometry = geometry
+        self.names = tuple(inspect.signature(geometry).parameters)[1:]
         self.made: dict[Any, tuple[Layout, int]] = {}
 
-    def __call__(self, *arrays: Array, params: tuple[Any, ...] = (), **metadata: Any) -> Array:
-        if _modes:
-            return super().__call__(*arrays, params=params, **metadata)  # type: ignore[no-any-return]
-        (x,) = arrays
-        found = self.made.get((x.layout, *metadata.values()))
-        if found is None:
-            return self.run(arrays, params, metadata)
-        made, step = found
-        return factory.new(made, x.storage, x.address + step)  # type: ignore[no-any-return]
+    def of(self, x: Array, *values: Any) -> Array:
+        """The op on ``x``, seen by modes, with its metadata in order."""
+        metadata = dict(zip(self.names, values, strict=True))
+        return self(x, **metadata) if _modes else self.run((x,), (), metadata)
 
     def run(
         self, arrays: tuple[Array, ...], params: tuple[Any, ...], metadata: dict[str, Any]
     ) -> Array:
         (x,) = arrays
-        shape, strides, offset = self.geometry(x.layout, **metadata)
-        if len(self.made) > 20_000:
-            self.made.clear()
-        made = layout(shape, x.layout.dtype, x.layout.device, strides)
-        step = offset * x.layout.itemsize
-        self.made[(x.layout, *metadata.values())] = (made, step)
+        key = (x.layout, *metadata.values())
+        found = self.made.get(key)
+        if found is None:
+            shape, strides, offset = self.geometry(x.layout, **metadata)
+            if len(self.made) > 20_000:
+                self.made.clear()
+            kind = layout(shape, x.layout.dtype, x.layout.device, strides)
+            found = self.made[key] = (kind, offset * x.layout.itemsize)
+        made, step = found
         return factory.new(made, x.storage, x.address + step)  # type: ignore[no-any-return]
 
 
