@@ -7,6 +7,7 @@ Broadcasting and dtype promotion are undone here, after every rule, so that no r
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import traceback
 from collections.abc import Callable, Sequence
@@ -26,7 +27,7 @@ Vjp = Callable[..., "tuple[Tensor | None, ...]"]
 # where a gradient goes: the first output of a node, another one as (node, index), or a leaf
 Edge: TypeAlias = "Node | tuple[Node, int] | Tensor"
 
-_sequence = itertools.count()
+_sequence = ctypes.c_int64(0)  # number of the newest node
 
 
 class SavedOutput(Array):
@@ -137,9 +138,6 @@ class Node:
         return f"<{self.name.title().replace('_', '')}Backward0 object at {id(self):#x}>"
 
 
-_make: Any = object.__new__
-
-
 def new_node(
     name: str,
     vjp: Vjp,
@@ -164,21 +162,37 @@ def bare_node(
     outputs: tuple[Layout, ...],
     meta: Any,
 ) -> Node:
-    """A node that saves nothing yet. A plain function: a constructor would be one call more."""
-    node: Node = _make(Node)
-    node.name = name
-    node.vjp = vjp
-    node.edges = edges
-    node.inputs = inputs
-    node.outputs = outputs
-    node.meta = meta
-    node.saved = node.versions = ()
-    node.sequence = next(_sequence)
-    node.extras = None
-    if anomalies.active and state.anomaly:
-        node.extras = Extras()
-        node.extras.trace = traceback.StackSummary.from_list(traceback.extract_stack()[:-2])
-    return node
+    """A node that saves nothing yet."""
+    made: Node = node(name, vjp, edges, inputs, outputs, meta)
+    if anomalies and state.anomaly:
+        made.extras = Extras()
+        made.extras.trace = traceback.StackSummary.from_list(traceback.extract_stack()[:-2])
+    return made
+
+
+# What follows is machine code once the first node was made: callers go by way of this module.
+
+
+def node(*fields: Any) -> Any:
+    """``node(name, vjp, edges, inputs, outputs, meta)``, without a trace for anomaly mode."""
+    _compile()
+    return node(*fields)
+
+
+def trace(recipes: dict[int, Any], out: Tensor, *tensors: Tensor) -> Any:
+    """Make ``out`` the output of a node over ``tensors``, by a recipe for the bits of those that are
+    tracked; None where that takes the long way. See :mod:`tilegrad.autograd.tracing`.
+    """
+    _compile()
+    return trace(recipes, out, *tensors)
+
+
+def _compile() -> None:
+    from tilegrad.autograd import tracing
+    from tilegrad.autograd.base import TensorBase
+
+    cell = ctypes.addressof(_sequence)
+    globals().update(tracing.compile_tracing(Node, TensorBase, SavedOutput, anomalies, cell))
 
 
 class RemovableHandle:
@@ -368,7 +382,7 @@ class _Pass:
             place += 1
         if place == 2 and fitted[0] is fitted[1] or place > 2:
             _set_apart(fitted)
-        if anomalies.active and state.anomaly:
+        if anomalies and state.anomaly:
             _refuse_nan(node, fitted)
         if extras is None:
             return fitted

@@ -20,13 +20,7 @@ class _State(threading.local):
 state = _State()
 
 
-class _Anomalies:
-    """How many threads may be in anomaly mode: a cheap question before the thread's own flag."""
-
-    active = 0
-
-
-anomalies = _Anomalies()
+anomalies: list[None] = []  # one for each thread in anomaly mode: a cheap question before its flag
 
 
 class _Switch:
@@ -150,7 +144,10 @@ class detect_anomaly:
 
 
 def _set_anomaly(mode: bool) -> None:
-    anomalies.active += int(mode) - int(state.anomaly)
+    if mode and not state.anomaly:
+        anomalies.append(None)
+    elif state.anomaly and not mode:
+        anomalies.pop()
     state.anomaly = mode
 
 

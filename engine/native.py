@@ -93,7 +93,16 @@ class Emitter:
         """One less; null is allowed."""
         self.call("Py_DecRef", reference, returns=self.ir.VoidType())
 
+    def new(self, kind: type) -> Any:
+        """A new instance of a class of this process, nothing in its slots; null: no memory."""
+        return self.call("tilegrad_object_new", self.object(kind), self.object(()), self.constant(0))
+
+    def differ(self, one: Any, other: Any) -> Any:
+        """Whether two pointers differ."""
+        return self.build.icmp_unsigned("!=", one, other)
+
     def is_null(self, value: Any) -> Any:
+        """Whether a pointer is null."""
         return self.build.icmp_unsigned("==", value, self.ir.Constant(value.type, None))
 
     def give_up_if(self, condition: Any, *owned: Any) -> None:
@@ -204,7 +213,7 @@ class _Tensors:
 
     def make(self, e: Emitter, layout: Any, storage: Any, address: Any) -> Any:
         """A new tensor; takes over the reference to ``storage``. Null: no memory."""
-        made = e.call("tilegrad_object_new", e.object(self.kind), e.object(()), e.constant(0))
+        made = e.new(self.kind)
         e.give_up_if(e.is_null(made), storage)
         e.put(made, self.layout, e.take(layout))
         e.put(made, self.storage, storage)
@@ -259,7 +268,7 @@ class _Plans:
             e.put(counts, _WORD, now)
 
 
-def _answer_none(e: Emitter, inner: Any, args: list[Any]) -> None:
+def answer_none(e: Emitter, inner: Any, args: list[Any]) -> None:
     """Return what ``inner`` gives, or None where that is null without an error."""
     found = e.build.call(inner, args)
     with e.build.if_then(e.is_null(found), likely=False):
@@ -277,13 +286,13 @@ def _fresh(module: Any, plans: _Plans, tensors: _Tensors, kind: Any) -> None:
     e.build.ret(made)
     outer = Emitter(module, "fresh", 3)
     _, args, _ = outer.function.args
-    _answer_none(outer, e.function, [outer.get(args, 0)])
+    answer_none(outer, e.function, [outer.get(args, 0)])
 
 
 MOST = 8  # tensors of an op that machine code takes
 
 
-def _loop(e: Emitter, count: Any, step: Callable[[Any], None]) -> None:
+def loop(e: Emitter, count: Any, step: Callable[[Any], None]) -> None:
     """``step(i)`` for every ``i`` below ``count``."""
     place = e.build.alloca(e.word)
     e.build.store(e.word(0), place)
@@ -323,8 +332,8 @@ def _launch(module: Any, plans: _Plans, tensors: _Tensors, kind: Any, base: type
         place = e.build.add(e.build.add(i, count), e.word(1))
         e.build.store(value, e.at(args, e.build.mul(place, e.word(_WORD))))
 
-    _loop(e, count, address_of)
-    _loop(e, more, extra_of)
+    loop(e, count, address_of)
+    loop(e, more, extra_of)
     plan = e.call("PyDict_GetItemWithError", e.get(op, plans.plans), key)
     e.give_up_if(e.is_null(plan))
     scratch = e.number(e.get(plan, plans.scratch))
@@ -360,7 +369,7 @@ def _run(module: Any, launch: Any, tensors: _Tensors, base: type, modes: Any) ->
         layout = e.take(e.get(given, tensors.layout))
         e.build.store(layout, e.at(key, e.build.add(step, e.word(_TUPLE_ITEMS))))
 
-    _loop(e, count, layout_of)
+    loop(e, count, layout_of)
     size = e.build.inttoptr(count, e.pointer)
     made = e.build.call(
         launch, [e.get(args, 0), key, e.object(()), e.at(args, _WORD), size]
@@ -369,7 +378,7 @@ def _run(module: Any, launch: Any, tensors: _Tensors, base: type, modes: Any) ->
     e.build.ret(made)
     outer = Emitter(module, "run", 3)
     _, args, number = outer.function.args
-    _answer_none(outer, e.function, [args, number])
+    answer_none(outer, e.function, [args, number])
 
 
 def _run_at(module: Any, launch: Any, modes: Any) -> None:
@@ -384,7 +393,7 @@ def _run_at(module: Any, launch: Any, modes: Any) -> None:
     e.build.ret(e.build.call(launch, [op, key, extra, e.at(args, 3 * _WORD), size]))
     outer = Emitter(module, "run_at", 3)
     _, args, number = outer.function.args
-    _answer_none(outer, e.function, [args, number])
+    answer_none(outer, e.function, [args, number])
 
 
 def _show(module: Any, tensors: _Tensors, base: type, view: type, modes: Any) -> None:
@@ -416,7 +425,7 @@ def _show(module: Any, tensors: _Tensors, base: type, view: type, modes: Any) ->
         value = e.take(e.get(args, e.build.add(step, e.word(2 * _WORD))))
         e.build.store(value, e.at(key, e.build.add(step, e.word(_TUPLE_ITEMS + _WORD))))
 
-    _loop(e, e.build.sub(count, e.word(1)), value_of)
+    loop(e, e.build.sub(count, e.word(1)), value_of)
     found = e.call("PyDict_GetItemWithError", e.get(e.get(args, 0), made_at), key)
     e.drop(key)
     e.give_up_if(e.is_null(found))
@@ -431,19 +440,19 @@ def _show(module: Any, tensors: _Tensors, base: type, view: type, modes: Any) ->
     e.build.ret(made)
     outer = Emitter(module, "show", 3)
     _, args, number = outer.function.args
-    _answer_none(outer, e.function, [args, number])
+    answer_none(outer, e.function, [args, number])
 
 
 def compile_storage(free_list: type) -> tuple[Any, Callable[..., Any]]:
     """The type of storages, and the built-in that makes one."""
     global _storage_type
-    module = _module()
+    module = new_module()
     _dealloc(module, free_list, slot_offset(free_list, "cells"))
-    address = _addresses(module, "storage_dealloc")["storage_dealloc"]
+    address = addresses(module, "storage_dealloc")["storage_dealloc"]
     _storage_type = _storage_class(address)
-    module = _module()
+    module = new_module()
     _storage(module, _storage_type)
-    return _storage_type, built_in(_addresses(module, "storage")["storage"], "storage")
+    return _storage_type, built_in(addresses(module, "storage")["storage"], "storage")
 
 
 def compile_calls(
@@ -464,7 +473,7 @@ def compile_calls(
         first: what the slots beside layout, storage and address hold at first.
         modes: where anything is in this list, ``run`` answers None.
     """
-    module = _module()
+    module = new_module()
     tensors, plans = _Tensors(tensor, first), _Plans(plan, op, free_list)
     _tensor(module, tensors)
     _fresh(module, plans, tensors, _storage_type)
@@ -473,17 +482,18 @@ def compile_calls(
     _run_at(module, launch, modes)
     _show(module, tensors, base, view, modes)
     names = {"tensor": "new", **{n: n for n in ("fresh", "run", "run_at", "show")}}
-    found = _addresses(module, *names)
+    found = addresses(module, *names)
     return {public: built_in(found[name], public) for name, public in names.items()}
 
 
-def _module() -> Any:
+def new_module() -> Any:
+    """An empty module of LLVM IR."""
     from llvmlite import ir
 
     return ir.Module()
 
 
-def _addresses(module: Any, *names: str) -> dict[str, int]:
+def addresses(module: Any, *names: str) -> dict[str, int]:
     """Where the functions of a module are, once it is compiled."""
     import llvmlite.binding as llvm
 

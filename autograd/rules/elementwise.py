@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from tilegrad.autograd import graph
 from tilegrad.autograd.base import TensorBase, apply_inplace, needs_graph, record, refresh, own
 from tilegrad.autograd.graph import Edge, Node, SavedOutput, Vjp, bare_node, edge_of
 from tilegrad.autograd.mode import state
@@ -132,9 +133,10 @@ def _track(
         if not needed:
             return
         recipe = op.recipes[needed] = _recipe(op, tuple([t._tracked for t in tensors]))
-    vjp, saves = recipe
-    meta = (op, saves, params) if saves or vjp is _vjp else None
-    node = bare_node(op.name, vjp, edges, layouts, (layout,), meta)
+    name, vjp, saves, meta = recipe
+    if params and meta is not None:
+        meta = (op, saves, params)
+    node = bare_node(name, vjp, edges, layouts, (layout,), meta)
     if saves:
         kept: list[Any] = []
         for s in saves:
@@ -144,14 +146,16 @@ def _track(
     out._node = node
 
 
-def _recipe(op: Elementwise, needed: tuple[bool, ...]) -> tuple[Vjp, tuple[int, ...]]:
-    """(vjp, what it saves) where these operands need a gradient."""
+def _recipe(op: Elementwise, needed: tuple[bool, ...]) -> tuple[str, Vjp, tuple[int, ...], Any]:
+    """(name, vjp, what it saves, meta) of a node where these operands need a gradient."""
     simple = _LINEAR.get(op.name)
     if simple is not None:
-        return simple, ()
+        return op.name, simple, (), None
     if op is _MUL:
-        return _mul_vjp, tuple([1 - p for p in (1, 0) if needed[p]])
-    return _vjp, _saves(op, needed)
+        saves = tuple([1 - p for p in (1, 0) if needed[p]])
+        return op.name, _mul_vjp, saves, None
+    saves = _saves(op, needed)
+    return op.name, _vjp, saves, (op, saves, ())
 
 
 # ------------------------------------------------- rules that need no derivative formula at all
@@ -231,7 +235,7 @@ def unary(op: Elementwise, x: Tensor) -> Tensor:
     out: Tensor = factory.run(op, x)
     if out is None:
         out = op(x)
-    if (x._tracked or x._base is not None) and state.grad:
+    if (x._tracked or x._base is not None) and state.grad and not graph.trace(op.recipes, out, x):
         _track(op, (x,), out, ())
     return out
 
@@ -246,7 +250,8 @@ def binary(op: Elementwise, x: Any, y: Any) -> Tensor:
     if out is None:
         out = op(x, y)
     if (x._tracked or y._tracked or x._base is not None or y._base is not None) and state.grad:
-        _track(op, (x, y), out, ())  # type: ignore[arg-type]
+        if not graph.trace(op.recipes, out, x, y):
+            _track(op, (x, y), out, ())  # type: ignore[arg-type]
     return out
 
 
@@ -254,8 +259,10 @@ def inplace(op: Elementwise, x: Tensor, *others: Tensor, params: tuple[Any, ...]
     """``x = op(x, *others)`` in place, recorded."""
     tensors = (x, *others)
     if state.grad and op.differentiable and needs_graph(tensors):
-        vjp, saves = _recipe(op, tuple([t._tracked for t in tensors]))
-        return apply_inplace(op, vjp, x, others, saves, params, (op, saves, params))
+        _, vjp, saves, meta = _recipe(op, tuple([t._tracked for t in tensors]))
+        if meta is not None:
+            meta = (op, saves, params)
+        return apply_inplace(op, vjp, x, others, saves, params, meta)
     return apply_inplace(op, None, x, others, (), params)
 
 

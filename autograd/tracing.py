@@ -1,0 +1,179 @@
+"""Recording an op as machine code: one node, with what it saves, in one call.
+
+As :mod:`tilegrad.engine.native`, whose words this uses: built-ins over Python's own objects, which
+answer None where the long way must be taken (a stale view, a second output, anomaly mode).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tilegrad.engine import native
+from tilegrad.engine.native import MOST, Emitter, loop, slot_offset
+from tilegrad.kernels.builtin import built_in
+
+_WORD, _TUPLE_SIZE, _TUPLE_ITEMS = 8, 16, 24
+
+
+class _Nodes:
+    """How nodes are laid out, and the cell that numbers them."""
+
+    def __init__(self, node: type, cell: int):
+        self.kind = node
+        self.cell = cell
+        self.at = {
+            name: slot_offset(node, name)
+            for name in (
+                "name", "vjp", "edges", "inputs", "outputs", "meta", "saved", "versions",
+                "sequence", "extras",
+            )
+        }  # fmt: skip
+
+    def make(self, e: Emitter, **owned: Any) -> Any:
+        """A numbered node that takes over the references ``owned``; null: no memory."""
+        made = e.new(self.kind)
+        e.give_up_if(e.is_null(made), *owned.values())
+        for name, reference in owned.items():
+            e.put(made, self.at[name], reference)
+        for name in ("saved", "versions"):
+            if name not in owned:
+                e.put(made, self.at[name], e.take(e.object(())))
+        e.put(made, self.at["extras"], e.take(e.object(None)))
+        cell = e.constant(self.cell)
+        number = e.build.add(e.get(cell, 0, e.word), e.word(1))
+        e.put(cell, 0, number)
+        e.put(made, self.at["sequence"], e.call("PyLong_FromLongLong", number))
+        return made
+
+
+def _node(module: Any, nodes: _Nodes) -> None:
+    """``node(name, vjp, edges, inputs, outputs, meta)``: saves nothing yet."""
+    e = Emitter(module, "node", 3)
+    _, args, _ = e.function.args
+    names = ("name", "vjp", "edges", "inputs", "outputs", "meta")
+    given = {name: e.take(e.get(args, k * _WORD)) for k, name in enumerate(names)}
+    e.build.ret(nodes.make(e, **given))
+
+
+class _Slots:
+    """Where tensors and arrays keep what a node needs to know of them."""
+
+    def __init__(self, base: type, saved: type):
+        self.base, self.saved = base, saved
+        names = ("layout", "storage", "address", "_tracked", "_node", "_index", "_base")
+        self.tensor = {n: slot_offset(base, n) for n in names}
+        self.output = {n: slot_offset(saved, n) for n in ("layout", "storage", "address", "index")}
+
+
+def _edges(e: Emitter, slots: _Slots, args: Any, count: Any) -> tuple[Any, Any, Any]:
+    """(tuple of edges, tuple of layouts, bits of the tensors that are tracked)."""
+    edges, layouts = e.call("PyTuple_New", count), e.call("PyTuple_New", count)
+    e.give_up_if(e.build.or_(e.is_null(edges), e.is_null(layouts)), edges, layouts)
+    bits = e.build.alloca(e.word)
+    e.build.store(e.word(0), bits)
+    at = slots.tensor
+
+    def one(i: Any) -> None:
+        step = e.build.mul(i, e.word(_WORD))
+        item = e.build.add(step, e.word(_TUPLE_ITEMS))
+        tensor = e.get(args, step)
+        e.give_up_if(e.differ(e.get(tensor, at["_base"]), e.object(None)), edges, layouts)
+        e.build.store(e.take(e.get(tensor, at["layout"])), e.at(layouts, item))
+        tracked = e.differ(e.get(tensor, at["_tracked"]), e.object(False))
+        node = e.get(tensor, at["_node"])
+        behind = e.differ(node, e.object(None))
+        other = e.build.and_(behind, e.differ(e.get(tensor, at["_index"]), e.object(0)))
+        e.give_up_if(e.build.and_(tracked, other), edges, layouts)
+        edge = e.build.select(behind, node, tensor)
+        edge = e.build.select(tracked, edge, e.object(None))
+        e.build.store(e.take(edge), e.at(edges, item))
+        bit = e.build.shl(e.build.zext(tracked, e.word), i)
+        e.build.store(e.build.or_(e.build.load(bits, typ=e.word), bit), bits)
+
+    loop(e, count, one)
+    return edges, layouts, e.build.load(bits, typ=e.word)
+
+
+def _saves(e: Emitter, slots: _Slots, args: Any, out: Any, places: Any) -> tuple[Any, Any]:
+    """(what is saved, its versions), for the tuple ``places``: inputs, or -1 for ``out``."""
+    count = e.get(places, _TUPLE_SIZE, e.word)
+    saved, versions = e.call("PyTuple_New", count), e.call("PyTuple_New", count)
+    e.give_up_if(e.build.or_(e.is_null(saved), e.is_null(versions)), saved, versions)
+
+    def one(i: Any) -> None:
+        item = e.build.add(e.build.mul(i, e.word(_WORD)), e.word(_TUPLE_ITEMS))
+        place = e.number(e.get(places, item))
+        value = e.build.alloca(e.pointer)
+        with e.build.if_else(e.build.icmp_signed("<", place, e.word(0))) as (output, given):
+            with output:
+                made = e.new(slots.saved)
+                e.give_up_if(e.is_null(made), saved, versions)
+                for name in ("layout", "storage", "address"):
+                    e.put(made, slots.output[name], e.take(e.get(out, slots.tensor[name])))
+                e.put(made, slots.output["index"], e.take(e.object(0)))
+                e.build.store(made, value)
+            with given:
+                tensor = e.get(args, e.build.mul(place, e.word(_WORD)))
+                e.build.store(e.take(tensor), value)
+        kept = e.build.load(value, typ=e.pointer)
+        e.build.store(kept, e.at(saved, item))
+        storage = e.get(kept, slots.tensor["storage"])
+        version = e.get(storage, native.FIELDS["version"], e.word)
+        e.build.store(e.call("PyLong_FromLongLong", version), e.at(versions, item))
+
+    loop(e, count, one)
+    return saved, versions
+
+
+def _trace(module: Any, nodes: _Nodes, slots: _Slots, anomalies: list[Any]) -> None:
+    """``trace(recipes, out, *tensors)``: make ``out`` the output of a node over ``tensors``.
+
+    ``recipes`` has, for the bits of the tensors that are tracked, the node's
+    ``(name, vjp, what it saves, meta)``. Answers True, or None: the long way.
+    """
+    e = Emitter(module, "trace_or_null", 2)
+    args, number = e.function.args
+    count = e.build.sub(e.build.ptrtoint(number, e.word), e.word(2))
+    e.give_up_if(e.build.icmp_signed(">", count, e.word(MOST)))
+    active = e.build.icmp_signed("!=", e.get(e.object(anomalies), 16, e.word), e.word(0))
+    e.give_up_if(active)
+    recipes, out, tensors = e.get(args, 0), e.get(args, _WORD), e.at(args, 2 * _WORD)
+    edges, layouts, bits = _edges(e, slots, tensors, count)
+    needed = e.call("PyLong_FromLongLong", bits)
+    recipe = e.call("PyDict_GetItemWithError", recipes, needed)
+    e.drop(needed)
+    e.give_up_if(e.is_null(recipe), edges, layouts)
+    name, vjp, places, meta = (e.get(recipe, _TUPLE_ITEMS + k * _WORD) for k in range(4))
+    saved, versions = _saves(e, slots, tensors, out, places)
+    outputs = e.call("PyTuple_New", e.word(1))
+    e.put(outputs, _TUPLE_ITEMS, e.take(e.get(out, slots.tensor["layout"])))
+    node = nodes.make(
+        e, name=e.take(name), vjp=e.take(vjp), edges=edges, inputs=layouts, outputs=outputs,
+        meta=e.take(meta), saved=saved, versions=versions,
+    )  # fmt: skip
+    for slot, value in (("_tracked", e.take(e.object(True))), ("_node", node)):
+        e.drop(e.get(out, slots.tensor[slot]))
+        e.put(out, slots.tensor[slot], value)
+    e.build.ret(e.take(e.object(True)))
+    outer = Emitter(module, "trace", 3)
+    _, args, number = outer.function.args
+    native.answer_none(outer, e.function, [args, number])
+
+
+def compile_tracing(
+    node: type, base: type, saved: type, anomalies: list[Any], cell: int
+) -> dict[str, Callable[..., Any]]:
+    """The built-ins ``node`` and ``trace``.
+
+    Args:
+        node: the class of nodes; base: of tensors; saved: of outputs that a node keeps.
+        anomalies: where anything is in this list, ``trace`` answers None.
+        cell: the address of an int64, the number of the last node.
+    """
+    module = native.new_module()
+    nodes = _Nodes(node, cell)
+    _node(module, nodes)
+    _trace(module, nodes, _Slots(base, saved), anomalies)
+    found = native.addresses(module, "node", "trace")
+    return {name: built_in(address, name) for name, address in found.items()}
