@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from tilegrad.autograd import graph
 from tilegrad.autograd.graph import Node, SavedOutput, Vjp, new_node
 from tilegrad.autograd.mode import state
 from tilegrad.engine import array as factory, dispatch
@@ -52,7 +53,7 @@ LEAF = {
 
 def set_tensor_class(kind: type[Any]) -> None:
     """Let the engine's ops make instances of ``kind``: the public class names itself here."""
-    factory.set_compiler(lambda: dispatch.compile_calls(kind, TensorBase, LEAF))
+    factory.set_compiler(lambda: dispatch.compile_calls(kind, LEAF))
 
 
 def own(array: Array) -> Tensor:
@@ -99,6 +100,15 @@ class Rule:
 
     def __call__(self, *tensors: Tensor, params: tuple[Any, ...] = (), **metadata: Any) -> Any:
         """Run the op on ``tensors`` and record it."""
+        if not metadata and not params and self.vjp is not None:
+            result: Tensor | None = factory.run(self.op, *tensors)
+            if result is not None:
+                for t in tensors:
+                    if t._tracked or t._base is not None:
+                        if state.grad:
+                            record_one(self.name, self.vjp, tensors, result, self.saves, None)
+                        break
+                return result
         out = self.op(*tensors, params=params, **metadata)
         results = out if out.__class__ is tuple else (out,)
         if state.grad and self.vjp is not None and needs_graph(tensors):
@@ -140,6 +150,24 @@ def record(
             result._node = node
             result._index = index
     return node
+
+
+_recipes: dict[Any, dict[int, Any]] = {}  # what graph.trace needs, by what a node is made of
+
+
+def record_one(
+    name: str, vjp: Vjp, inputs: tuple[Tensor, ...], result: Tensor, saves: tuple[int, ...], meta: Any
+) -> None:
+    """:func:`record` for one result and a ``meta`` that can be looked up: some inputs are tracked."""
+    key = (vjp, meta, saves, len(inputs))
+    recipes = _recipes.get(key)
+    if recipes is None:
+        if len(_recipes) > 4096:
+            _recipes.clear()
+        recipe = (name, vjp, saves, meta)
+        recipes = _recipes[key] = dict.fromkeys(range(1, 1 << len(inputs)), recipe)
+    if not graph.trace(recipes, result, *inputs) and needs_graph(inputs):
+        record(name, vjp, inputs, (result,), saves, meta)
 
 
 # -------------------------------------------------------------------------- views and in-place

@@ -98,6 +98,13 @@ class Node:
         Raises:
             RuntimeError: one was overwritten since, or the graph was freed.
         """
+        return [
+            _rebuild(self, value) if value.__class__ is SavedOutput else value
+            for value in self.peek()
+        ]
+
+    def peek(self) -> tuple[Any, ...]:
+        """What :meth:`unpack` gives, but outputs as bare arrays: memory to read, no more."""
         if self.saved is None:
             raise RuntimeError(
                 f"{self.name}: Trying to backward through the graph a second time (or directly "
@@ -105,19 +112,17 @@ class Node:
                 f"values of the graph are freed when you call .backward() or autograd.grad(). "
                 f"Specify retain_graph=True if you need to backward through the graph a second time"
             )
-        result: list[Any] = []
-        for value, version in zip(self.saved, self.versions, strict=True):
-            if value is None:
-                result.append(None)
-                continue
-            if value.storage.version != version:
+        place = 0
+        for value in self.saved:
+            version = self.versions[place]
+            place += 1
+            if value is not None and value.storage.version != version:
                 raise RuntimeError(
                     f"{self.name}: one of the variables needed for gradient computation has been "
                     f"modified by an inplace operation: [{value.layout.describe()}] is at version "
                     f"{value.storage.version}; expected version {version} instead"
                 )
-            result.append(_rebuild(self, value) if value.__class__ is SavedOutput else value)
-        return result
+        return self.saved
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
@@ -262,7 +267,7 @@ class _Pass:
         self.leading: set[Node] = set()  # nodes with something wanted behind them
         self.ready: list[tuple[int, Node]] = []  # a heap of those with a gradient, newest first
         self.buffers: dict[Node, list[Tensor | None]] = {}  # what flows into their outputs
-        self.watched: dict[int, tuple[Tensor, Tensor]] = {}  # leaves with hooks, their gradients
+        self.leaves: dict[int, tuple[Tensor, Tensor]] = {}  # with what reached them
         self.owned: set[int] = set()  # ids of buffered sums that nobody else sees
 
     def run(self, roots: list[Edge], grads: list[Tensor]) -> None:
@@ -284,7 +289,7 @@ class _Pass:
                     if gradient is not None and edge is not None:
                         self.deliver(edge, gradient)
                     place += 1
-            for leaf, grad in self.watched.values():
+            for leaf, grad in self.leaves.values():
                 self._accumulate(leaf, grad)
 
     def deliver(self, edge: Edge, grad: Tensor) -> None:
@@ -295,13 +300,10 @@ class _Pass:
             index = 0
         elif kind is tuple:
             target, index = edge  # type: ignore[misc]
-        elif edge._hooks or edge._post_hooks:  # type: ignore[union-attr]
-            before = self.watched.get(id(edge))  # hooks see the sum, once
-            total = grad if before is None else self._add(before[1], grad)
-            self.watched[id(edge)] = (edge, total)  # type: ignore[assignment]
-            return
         else:
-            self._accumulate(edge, grad)  # type: ignore[arg-type]
+            before = self.leaves.get(id(edge))  # summed first: hooks see it once
+            total = grad if before is None else self._add(before[1], grad)
+            self.leaves[id(edge)] = (edge, total)  # type: ignore[assignment]
             return
         held = self.buffers.get(target)
         if held is None:

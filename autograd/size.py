@@ -7,6 +7,11 @@ from typing import Any
 
 def sizes(given: tuple[Any, ...]) -> tuple[int, ...]:
     """Sizes given one by one or as one sequence."""
+    for size in given:
+        if size.__class__ is not int:
+            break
+    else:
+        return given
     if len(given) == 1 and not isinstance(given[0], int):
         first = given[0]
         given = tuple(first) if isinstance(first, (tuple, list, range)) else given

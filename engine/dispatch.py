@@ -171,15 +171,15 @@ def kernel(family: str, device: Device) -> ModuleType:
     return found
 
 
-def compile_calls(tensor: type, base: type, first: dict[str, Any]) -> dict[str, Any]:
+def compile_calls(tensor: type, first: dict[str, Any]) -> dict[str, Any]:
     """Machine code for the functions of :mod:`tilegrad.engine.array` that ask for it.
 
     Args:
-        tensor: the class of what ops make; base: of what they take.
+        tensor: the class of what ops make.
         first: what its slots beside those of an array hold at first.
     """
     from tilegrad.engine.memory import new_storage
     from tilegrad.engine.ops.view import View
 
     new_storage(0, 0, None)  # their type is there from now on
-    return native.compile_calls(tensor, base, first, Plan, Op, View, FreeList, _modes)
+    return native.compile_calls(tensor, Array, first, Plan, Op, View, FreeList, _modes)

@@ -396,19 +396,22 @@ def _run_at(module: Any, launch: Any, modes: Any) -> None:
     answer_none(outer, e.function, [args, number])
 
 
-def _show(module: Any, tensors: _Tensors, base: type, view: type, modes: Any) -> None:
+def _show(module: Any, tensors: _Tensors, view: type, modes: Any) -> None:
     """``show(view, tensor, *values)``: the view that ``view.made`` has under (layout, *values), as
     part of the tensor or of what that is a view of.
     """
     made_at, base_at, epoch_at = (
-        slot_offset(view, "made"), slot_offset(base, "_base"), slot_offset(base, "_epoch")
-    )  # fmt: skip
+        slot_offset(view, "made"),
+        slot_offset(tensors.kind, "_base"),
+        slot_offset(tensors.kind, "_epoch"),
+    )
     e = Emitter(module, "show_or_null", 2)
     args, number = e.function.args
     active = e.build.icmp_signed("!=", e.get(e.object(modes), _LIST_SIZE, e.word), e.word(0))
     e.give_up_if(active)
     given = e.get(args, _WORD)
-    kin = e.call("PyType_IsSubtype", e.get(given, _TYPE), e.object(base), returns=e.half)
+    kind = e.object(next(c for c in tensors.kind.__mro__ if "_base" in c.__dict__))
+    kin = e.call("PyType_IsSubtype", e.get(given, _TYPE), kind, returns=e.half)
     e.give_up_if(e.build.icmp_signed("==", kin, e.half(0)))
     own = e.get(given, base_at)
     apart = e.build.icmp_unsigned("!=", own, e.object(None))
@@ -480,7 +483,7 @@ def compile_calls(
     launch = _launch(module, plans, tensors, _storage_type, base)
     _run(module, launch, tensors, base, modes)
     _run_at(module, launch, modes)
-    _show(module, tensors, base, view, modes)
+    _show(module, tensors, view, modes)
     names = {"tensor": "new", **{n: n for n in ("fresh", "run", "run_at", "show")}}
     found = addresses(module, *names)
     return {public: built_in(found[name], public) for name, public in names.items()}

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd import graph
-from tilegrad.autograd.base import TensorBase, apply_inplace, needs_graph, record, refresh, own
+from tilegrad.autograd.base import TensorBase, alias, apply_inplace, needs_graph, record, refresh, own
 from tilegrad.autograd.graph import Edge, Node, SavedOutput, Vjp, bare_node, edge_of
 from tilegrad.autograd.mode import state
 from tilegrad.engine import array as factory, dtype as dt, transfer
@@ -71,18 +71,46 @@ def _saves(op: Elementwise, needed: tuple[bool, ...]) -> tuple[int, ...]:
     return tuple(sorted(found, reverse=True))
 
 
+# per operand: the backward op, where its operands are (None: the gradient, else a place among what
+# is saved) and which params it reads
+Steps = tuple[tuple[Elementwise, tuple[int | None, ...], tuple[int, ...]] | None, ...]
+
+
+def _steps(op: Elementwise, needed: tuple[bool, ...], saves: tuple[int, ...]) -> Steps:
+    """How the operands that need a gradient get it."""
+    made = []
+    for position, wanted in enumerate(needed):
+        how = derivative(op, position) if wanted else None
+        places = how and tuple([None if r is None else saves.index(r) for r in how.reads])
+        made.append(how and (how.op, places, how.params))
+    return tuple(made)  # type: ignore[arg-type]
+
+
 def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    op, saves, params = node.meta
-    saved = dict(zip(saves, node.unpack()))
+    steps, params = node.meta
+    recording = state.grad
+    saved = node.unpack() if recording else node.peek()
     kind = grad.layout.dtype
     result: list[Tensor | None] = []
-    for position, edge in enumerate(node.edges):
-        if edge is None:
+    for step in steps:
+        if step is None:
             result.append(None)
             continue
-        how = derivative(op, position)
-        operands = [grad if r is None else _matching(saved[r], kind) for r in how.reads]
-        result.append(apply(how.op, *operands, params=tuple([params[p] for p in how.params])))
+        op, places, used = step
+        operands = [grad]
+        for place in places[1:]:
+            value = saved[place]
+            if value.layout.dtype is not kind:
+                value = _matching(node.unpack()[place], kind)
+            operands.append(value)
+        if recording or used:
+            operands = [v if isinstance(v, TensorBase) else alias(v) for v in operands]
+            out = apply(op, *operands, params=tuple([params[p] for p in used]))
+        else:
+            out = factory.run(op, *operands)
+            if out is None:
+                out = op(*operands)
+        result.append(out)
     return tuple(result)
 
 
@@ -135,7 +163,7 @@ def _track(
         recipe = op.recipes[needed] = _recipe(op, tuple([t._tracked for t in tensors]))
     name, vjp, saves, meta = recipe
     if params and meta is not None:
-        meta = (op, saves, params)
+        meta = (meta[0], params)
     node = bare_node(name, vjp, edges, layouts, (layout,), meta)
     if saves:
         kept: list[Any] = []
@@ -155,7 +183,7 @@ def _recipe(op: Elementwise, needed: tuple[bool, ...]) -> tuple[str, Vjp, tuple[
         saves = tuple([1 - p for p in (1, 0) if needed[p]])
         return op.name, _mul_vjp, saves, None
     saves = _saves(op, needed)
-    return op.name, _vjp, saves, (op, saves, ())
+    return op.name, _vjp, saves, (_steps(op, needed, saves), ())
 
 
 # ------------------------------------------------- rules that need no derivative formula at all
@@ -206,11 +234,22 @@ def operand(value: Any, like: Tensor, op: str) -> Tensor:
         return value  # type: ignore[return-value]
     layout = like.layout
     if isinstance(value, (bool, int, float)):
+        key = (layout, value, value.__class__)
+        found = _numbers.get(key) if value else None  # two zeros are equal
+        if found is not None:
+            return found
         kind = dt.result_type((layout.dtype, 2 if layout.ndim else 1), (dt.of_scalar(value), 0))
         if isinstance(value, int) and not kind.is_floating_point:
             value = _wrapped(value, kind)
-        return own(scalar(value, kind, layout.device))
+        made = own(scalar(value, kind, layout.device))
+        if len(_numbers) > 4096:
+            _numbers.clear()
+        _numbers[key] = made
+        return made
     return _foreign(value, like, op)
+
+
+_numbers: dict[tuple[Layout, Scalar, type], Tensor] = {}  # the constants that numbers stand for
 
 
 def _wrapped(value: int, kind: dt.DType) -> int:
@@ -261,7 +300,7 @@ def inplace(op: Elementwise, x: Tensor, *others: Tensor, params: tuple[Any, ...]
     if state.grad and op.differentiable and needs_graph(tensors):
         _, vjp, saves, meta = _recipe(op, tuple([t._tracked for t in tensors]))
         if meta is not None:
-            meta = (op, saves, params)
+            meta = (meta[0], params)
         return apply_inplace(op, vjp, x, others, saves, params, meta)
     return apply_inplace(op, None, x, others, (), params)
 

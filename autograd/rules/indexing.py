@@ -272,6 +272,9 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     """
     if key.__class__ is int and x.layout.ndim:
         return views.select(x, 0, key)
+    parts = _plain_parts(x, key)
+    if parts is not None:
+        return _view(x, parts)
     if _is_plain_index(x, key):
         return rules.index_get(x, (key,))
     shown, arrays = _resolve(x, key, True)
@@ -283,6 +286,30 @@ def getitem(x: Tensor, key: Any) -> Tensor:
 
         return masked_select(shown, mask)
     return rules.index_get(shown, _coordinates(shown, arrays))
+
+
+def _plain_parts(x: Tensor, key: Any) -> tuple[Part, ...] | None:
+    """The parts of a key of ints and slices by ints, which need no further look; else None."""
+    items = key if key.__class__ is tuple else (key,)
+    if len(items) > x.layout.ndim:
+        return None
+    parts: list[Part] = []
+    for item in items:
+        if item.__class__ is int:
+            parts.append(item)
+        elif item.__class__ is slice:
+            start, stop, step = item.start, item.stop, item.step
+            for bound in (start, stop, step):
+                if bound is not None and bound.__class__ is not int:
+                    return None
+            if step is None:
+                step = 1
+            elif step <= 0:
+                return None
+            parts.append((start, stop, step))
+        else:
+            return None
+    return tuple(parts)
 
 
 def _is_plain_index(x: Tensor, key: Any) -> bool:

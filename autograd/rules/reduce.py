@@ -6,7 +6,7 @@ import builtins
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import needs_graph, record, own
+from tilegrad.autograd.base import own, record_one
 from tilegrad.autograd.graph import Node, Vjp
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise, view
@@ -33,8 +33,8 @@ def reduction(
 ) -> Tensor:
     """Run a reduction and record it; the node's meta is ``(dims, keepdim)``."""
     out = own(ops.reduce(name, x, dims, keepdim))
-    if state.grad and vjp is not None and needs_graph((x,)):
-        record(name, vjp, (x,), (out,), saves, (dims, keepdim))
+    if (x._tracked or x._base is not None) and state.grad and vjp is not None:
+        record_one(name, vjp, (x,), out, saves, (dims, keepdim))
     return out
 
 
@@ -55,8 +55,8 @@ def recorded(
 ) -> Tensor:
     """The tensor over ``array``, recorded as what ``name`` made of ``x``."""
     out = own(array)
-    if state.grad and vjp is not None and needs_graph((x,)):
-        record(name, vjp, (x,), (out,), saves, meta)
+    if (x._tracked or x._base is not None) and state.grad and vjp is not None:
+        record_one(name, vjp, (x,), out, saves, meta)
     return out
 
 

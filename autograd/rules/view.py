@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import apply_view, needs_graph, own, record, zeros_of
+from tilegrad.autograd.base import apply_view, needs_graph, own, record, record_one, zeros_of
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.engine import array as factory
@@ -23,7 +23,7 @@ def show(op: ops.View, vjp: Any, x: Tensor, meta: Any, *values: Any) -> Tensor:
     if result is None:
         return apply_view(op.name, vjp, x, op.of(x, *values), meta)
     if x._tracked and state.grad:
-        record(op.name, vjp, (x,), (result,), (), meta)
+        record_one(op.name, vjp, (x,), result, (), meta)
     return result
 
 
