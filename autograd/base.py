@@ -141,9 +141,7 @@ def record(
     """Make ``results`` outputs of a new node over ``inputs``."""
     node = new_node(name, vjp, inputs, tuple([r.layout for r in results]), meta)
     if saves:
-        node.save(
-            *[inputs[s] if s >= 0 else SavedOutput(results[-1 - s], -1 - s) for s in saves]
-        )
+        node.save(*[inputs[s] if s >= 0 else SavedOutput(results[-1 - s], -1 - s) for s in saves])
     for index, result in enumerate(results):
         if result.layout.dtype.is_floating_point:
             result._tracked = True
@@ -156,7 +154,12 @@ _recipes: dict[Any, dict[int, Any]] = {}  # what graph.trace needs, by what a no
 
 
 def record_one(
-    name: str, vjp: Vjp, inputs: tuple[Tensor, ...], result: Tensor, saves: tuple[int, ...], meta: Any
+    name: str,
+    vjp: Vjp,
+    inputs: tuple[Tensor, ...],
+    result: Tensor,
+    saves: tuple[int, ...],
+    meta: Any,
 ) -> None:
     """:func:`record` for one result and a ``meta`` that can be looked up: some inputs are tracked."""
     key = (vjp, meta, saves, len(inputs))

@@ -63,8 +63,5 @@ def grad(
         _sequence(outputs), given, retain_graph, create_graph, wanted, allow_unused=unused
     )
     if materialize_grads:
-        found = [
-            zeros_of(w.layout) if f is None else f
-            for f, w in zip(found, wanted, strict=True)
-        ]
+        found = [zeros_of(w.layout) if f is None else f for f, w in zip(found, wanted, strict=True)]
     return tuple(found)

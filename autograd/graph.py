@@ -112,10 +112,7 @@ class Node:
                 f"values of the graph are freed when you call .backward() or autograd.grad(). "
                 f"Specify retain_graph=True if you need to backward through the graph a second time"
             )
-        place = 0
-        for value in self.saved:
-            version = self.versions[place]
-            place += 1
+        for value, version in zip(self.saved, self.versions, strict=True):
             if value is not None and value.storage.version != version:
                 raise RuntimeError(
                     f"{self.name}: one of the variables needed for gradient computation has been "
@@ -274,8 +271,8 @@ class _Pass:
         """Visit the nodes from the newest on: whatever uses a node's output is newer than it."""
         if self.wanted is not None:
             self.leading = _leading_to(self.wanted, roots)
-        for edge, grad in zip(roots, grads, strict=True):
-            self.deliver(edge, grad)
+        for root, grad in zip(roots, grads, strict=True):
+            self.deliver(root, grad)
         ready, buffers = self.ready, self.buffers
         with _Switch(self.create):
             while ready:
@@ -283,14 +280,11 @@ class _Pass:
                 gradients = self.evaluate(node, buffers.pop(node))
                 if gradients is None:
                     continue
-                place = 0
-                for edge in node.edges:
-                    gradient = gradients[place]
+                for edge, gradient in zip(node.edges, gradients, strict=True):
                     if gradient is not None and edge is not None:
                         self.deliver(edge, gradient)
-                    place += 1
-            for leaf, grad in self.leaves.values():
-                self._accumulate(leaf, grad)
+            for leaf, total in self.leaves.values():
+                self._accumulate(leaf, total)
 
     def deliver(self, edge: Edge, grad: Tensor) -> None:
         """Add ``grad`` to what flows into one output of a node, or into a leaf."""
@@ -299,7 +293,7 @@ class _Pass:
             target: Any = edge
             index = 0
         elif kind is tuple:
-            target, index = edge  # type: ignore[misc]
+            target, index = edge  # type: ignore[misc, assignment]
         else:
             before = self.leaves.get(id(edge))  # summed first: hooks see it once
             total = grad if before is None else self._add(before[1], grad)
@@ -382,7 +376,7 @@ class _Pass:
                     grad = _fit(grad, kind)
             fitted.append(grad)
             place += 1
-        if place == 2 and fitted[0] is fitted[1] or place > 2:
+        if (place == 2 and fitted[0] is fitted[1]) or place > 2:
             _set_apart(fitted)
         if anomalies and state.anomaly:
             _refuse_nan(node, fitted)
@@ -520,7 +514,7 @@ def _root_gradients(
 ) -> list[Tensor]:
     from tilegrad.autograd.base import ones_of, refresh
 
-    starts = []
+    starts: list[Any] = []
     given = list(grads) if grads is not None else [None] * len(tensors)
     if len(given) != len(tensors):
         raise RuntimeError(

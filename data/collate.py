@@ -44,9 +44,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
 def _tensors(batch: Sequence[Tensor]) -> Tensor:
     first = batch[0].layout
     if first.device.type != "cpu" or any(
-        t.layout.shape != first.shape
-        or t.layout.dtype is not first.dtype
-        or t.requires_grad
+        t.layout.shape != first.shape or t.layout.dtype is not first.dtype or t.requires_grad
         for t in batch
     ):
         from tilegrad.autograd.rules.movement import stack

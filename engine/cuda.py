@@ -6,6 +6,7 @@ that kernels notice (an index out of bounds) are raised at the next such place.
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import weakref
 from collections import deque
@@ -18,6 +19,8 @@ from tilegrad.kernels.cuda import driver as drivers
 from tilegrad.kernels.cuda.driver import Driver, Properties, Unavailable
 from tilegrad.kernels.cuda.launch import current_stream as _stream_cell
 
+# the thread whose work on the default stream machine code may give memory; 0: no thread's
+gate = ctypes.c_int64(0)
 _device = 0  # number of the GPU this process uses
 _used = False
 
@@ -155,6 +158,7 @@ def set_debugging(on: bool) -> None:
     """Make checks at once from now on, or later again."""
     global _debugging
     _debugging = on
+    gate.value = 0
 
 
 # --------------------------------------------------------------------------- streams and events
@@ -217,10 +221,12 @@ class Stream:
     def __enter__(self) -> Stream:
         self._before.append(_stream_cell.value)
         _stream_cell.value = self.cuda_stream
+        gate.value = 0
         return self
 
     def __exit__(self, *error: object) -> None:
         _stream_cell.value = self._before.pop()
+        gate.value = 0
 
 
 class Event:

@@ -7,7 +7,9 @@ that comes later on that stream at once. Blocks that work on other streams uses 
 
 from __future__ import annotations
 
+import ctypes
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +19,8 @@ from tilegrad.engine.errors import OutOfMemoryError
 from tilegrad.engine.memory import Allocator, Counts, FreeList, Storage, new_storage
 from tilegrad.kernels.cuda.driver import CudaOutOfMemory
 from tilegrad.kernels.cuda.launch import current_stream
+
+SHUT = ctypes.c_int64(0)  # a gate that lets no thread through
 
 # ------------------------------------------------------------------------------ sources of memory
 
@@ -71,13 +75,19 @@ class DeviceAllocator:
         self.counts = Counts()
         self._streams: dict[tuple[int, bool], Allocator] = {}
         self._none = FreeList()  # always empty: callers come to allocate, which knows the stream
+        self._none.belong_to(self.counts, _Segments(device, 0), SHUT)
 
     def allocate(self, nbytes: int) -> Storage:
-        """A block for work on the current stream; see :meth:`Allocator.allocate`."""
+        """A block for work on the current stream; see :meth:`Allocator.allocate`.
+
+        Where nothing is out of the ordinary, the thread's next ones come from machine code.
+        """
         cuda.bind_thread()
         if _waiting:
             _reclaim()
         key = (current_stream.value, cuda.debugging())
+        plain = key == (0, False) and not _waiting
+        cuda.gate.value = threading.get_ident() if plain else 0
         found = self._streams.get(key) or self._new(key)
         try:
             return found.allocate(nbytes)
@@ -91,13 +101,18 @@ class DeviceAllocator:
         stream, debugging = key
         exact = debugging or cuda.driver().simulated
         made = (_ExactAllocator if exact else Allocator)(
-            _Segments(self.device, stream), self.counts
+            _Segments(self.device, stream), self.counts, SHUT if stream else cuda.gate
         )
         return self._streams.setdefault(key, made)
 
     def pool_of(self, nbytes: int) -> tuple[int, FreeList]:
-        """An empty list, so that callers come to :meth:`allocate`."""
-        return nbytes, self._none
+        """The list of the default stream, for as long as the gate is open; or an empty one, so that
+        callers come to :meth:`allocate`.
+        """
+        if cuda.driver().simulated:
+            return nbytes, self._none
+        key = (0, False)
+        return (self._streams.get(key) or self._new(key)).pool_of(nbytes)
 
     def empty_cache(self) -> None:
         """Give cached segments back to the driver."""
@@ -127,7 +142,7 @@ class _ExactAllocator(Allocator):
         address = self._take(nbytes)
         counts.add(nbytes)
         pool = _Returned()
-        pool.belong_to(counts, self.source)
+        pool.belong_to(counts, self.source, SHUT)
         pool.size = nbytes
         return new_storage(address, nbytes, pool)
 
@@ -161,7 +176,7 @@ class _Lent(FreeList):
     def __init__(self, home: FreeList):
         super().__init__()
         self.home = home
-        self.belong_to(home.counts, home.source)
+        self.belong_to(home.counts, home.source, SHUT)
         self.streams: set[int] = set()
 
     def append(self, address: int, leaving: Callable[[], bool] = sys.is_finalizing) -> None:
@@ -173,6 +188,7 @@ class _Lent(FreeList):
             here.record_event(event, stream)
             events.append(event)
         _waiting.append((events, self.home, address))
+        cuda.gate.value = 0  # until they are back
 
 
 _waiting: deque[tuple[list[int], FreeList, int]] = deque()

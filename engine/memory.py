@@ -24,6 +24,9 @@ _SMALL = 1 << 15
 _address_of = ctypes.addressof
 
 
+OPEN = ctypes.c_int64(-1)  # a gate for every thread; 0 lets none through
+
+
 class Counts:
     """What an allocator has given out and taken from the system, in bytes."""
 
@@ -53,15 +56,16 @@ class Counts:
 class FreeList(list):  # type: ignore[type-arg]
     """Addresses of free blocks of one size, with the counts and the source of their allocator."""
 
-    __slots__ = ("cells", "counts", "source")
+    __slots__ = ("cells", "counts", "gate", "source")
     cells: int  # the address of the counts' cells
     counts: Counts
+    gate: int  # the address of the thread that machine code may serve from here
     source: Source
 
-    def belong_to(self, counts: Counts, source: Source) -> None:
+    def belong_to(self, counts: Counts, source: Source, gate: ctypes.c_int64) -> None:
         """Set what free lists of one allocator have in common."""
         self.counts, self.source = counts, source
-        self.cells = ctypes.addressof(counts.cells)
+        self.cells, self.gate = ctypes.addressof(counts.cells), ctypes.addressof(gate)
 
 
 class Storage(Protocol):
@@ -82,9 +86,7 @@ class Storage(Protocol):
     version: int
 
 
-def new_storage(
-    address: int, nbytes: int, pool: FreeList | None, base: object = None
-) -> Storage:
+def new_storage(address: int, nbytes: int, pool: FreeList | None, base: object = None) -> Storage:
     """A storage over the block at ``address``; see :class:`Storage`."""
     global _make_storage
     if _make_storage is None:
@@ -126,8 +128,9 @@ def size_class(nbytes: int) -> int:
 class Allocator:
     """Blocks from the segments of one source, cached by size class."""
 
-    def __init__(self, source: Source, counts: Counts | None = None):
+    def __init__(self, source: Source, counts: Counts | None = None, gate: ctypes.c_int64 = OPEN):
         self.source = source
+        self.gate = gate
         self.counts = Counts() if counts is None else counts
         self._lock = threading.Lock()
         self._free: dict[int, FreeList] = {}  # size class -> free blocks
@@ -163,7 +166,7 @@ class Allocator:
             pool = self._free.get(size)
             if pool is None:
                 pool = FreeList()
-                pool.belong_to(self.counts, self.source)
+                pool.belong_to(self.counts, self.source, self.gate)
                 self._free[size] = pool
             entry = self._classes[nbytes] = (size, pool)
         return entry

@@ -95,7 +95,9 @@ class Emitter:
 
     def new(self, kind: type) -> Any:
         """A new instance of a class of this process, nothing in its slots; null: no memory."""
-        return self.call("tilegrad_object_new", self.object(kind), self.object(()), self.constant(0))
+        return self.call(
+            "tilegrad_object_new", self.object(kind), self.object(()), self.constant(0)
+        )
 
     def differ(self, one: Any, other: Any) -> Any:
         """Whether two pointers differ."""
@@ -239,13 +241,17 @@ class _Plans:
             slot_offset(plan, n) for n in ("pool", "size", "out", "outs", "launch", "scratch")
         )
         self.plans = slot_offset(op, "plans")
-        self.cells = slot_offset(free_list, "cells")
+        self.cells, self.gate = (slot_offset(free_list, n) for n in ("cells", "gate"))
 
     def fresh(self, e: Emitter, plan: Any, tensors: _Tensors, kind: Any, *owned: Any) -> Any:
         """(a tensor over a block of the plan's pool, its address), or null: the pool is empty."""
         pool = e.get(plan, self.pool)
         plain = e.build.icmp_unsigned("==", e.get(pool, _TYPE), e.object(self.free_list))
         e.give_up_if(e.build.not_(plain), *owned)
+        gate = e.get(e.build.inttoptr(e.number(e.get(pool, self.gate)), e.pointer), 0, e.word)
+        with e.build.if_then(e.build.icmp_signed("!=", gate, e.word(-1)), likely=False):
+            thread = e.call("PyThread_get_thread_ident", returns=e.word)
+            e.give_up_if(e.build.icmp_unsigned("!=", gate, thread), *owned)
         count = e.get(pool, _LIST_SIZE, e.word)
         e.give_up_if(e.build.icmp_signed("==", count, e.word(0)), *owned)
         storage = e.call("PyType_GenericAlloc", e.object(kind), e.word(0))
@@ -459,8 +465,14 @@ def compile_storage(free_list: type) -> tuple[Any, Callable[..., Any]]:
 
 
 def compile_calls(
-    tensor: type, base: type, first: dict[str, Any], plan: type, op: type, view: type,
-    free_list: type, modes: list[Any],
+    tensor: type,
+    base: type,
+    first: dict[str, Any],
+    plan: type,
+    op: type,
+    view: type,
+    free_list: type,
+    modes: list[Any],
 ) -> dict[str, Callable[..., Any]]:
     """The built-ins over tensors:
 

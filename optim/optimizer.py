@@ -129,14 +129,14 @@ class Optimizer:
         kept = names + scalars
         rows = []
         for p in parameters:
-            row = [p, p.grad]  # type: ignore[union-attr]
+            row: list[Any] = [p, p.grad]
             if kept:
                 state = self.state[p]
-                try:
-                    row += [state[name] for name in kept]
-                except (KeyError, AttributeError):  # new, or None in a loaded state dict
+                values = [state.get(name) for name in kept]
+                if any(value is None for value in values):  # new, or None in a loaded state dict
                     self.prepare(p, names, scalars)
-                    row += [state[name] for name in kept]
+                    values = [state[name] for name in kept]
+                row += values
             rows.append(row)
         ops.step(rule, rows, hypers)
 
@@ -198,8 +198,8 @@ class Optimizer:
         for index, entries in state_dict["state"].items():
             p = owners[index]
             self.state[p] = {name: self._restored(p, name, v) for name, v in entries.items()}
-        for own, given in pairs:
-            own.update({k: deepcopy(v) for k, v in given.items() if k != "params"})
+        for group, given in pairs:
+            group.update({k: deepcopy(v) for k, v in given.items() if k != "params"})
 
     @staticmethod
     def _restored(p: Tensor, name: str, value: Any) -> Any:

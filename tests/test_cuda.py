@@ -16,7 +16,15 @@ import pytest
 
 import tilegrad
 from tilegrad import cuda, nn, optim
-from tilegrad.engine import cuda as engine, device_memory, interchange
+from tilegrad.engine import (
+    array as factory,
+    cuda as engine,
+    device_memory,
+    dispatch,
+    interchange,
+)
+from tilegrad.engine.array import layout
+from tilegrad.engine.device import device as as_device
 from tilegrad.kernels.cuda import driver
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -240,6 +248,30 @@ def test_memory_that_another_stream_uses_waits_for_it(monkeypatch: Any) -> None:
     assert there.used == before - 4000  # type: ignore[attr-defined]
     with pytest.raises(RuntimeError, match="record_stream: needs a CUDA tensor"):
         tilegrad.ones(2).record_stream(cuda.current_stream())
+
+
+@only_simulated
+def test_machine_code_gives_memory_to_one_thread_on_the_default_stream(monkeypatch: Any) -> None:
+    monkeypatch.setattr(driver.get(), "simulated", False)
+    memory = device_memory.DeviceAllocator(0)
+    kind = layout((250,), tilegrad.float32, as_device("cuda"))
+    plan = dispatch.Plan((kind,), lambda *args: None)
+    plan.size, plan.pool = memory.pool_of(kind.nbytes)
+    address = memory.allocate(kind.nbytes).address
+    assert memory.counts.allocated == 0
+    made = factory.fresh(plan)
+    assert made.data_ptr() == address and memory.counts.allocated == plan.size
+    del made
+    elsewhere: list[Any] = []
+    thread = threading.Thread(target=lambda: elsewhere.append(factory.fresh(plan)))
+    thread.start()
+    thread.join()
+    with cuda.stream(cuda.Stream()):
+        elsewhere.append(factory.fresh(plan))
+    elsewhere.append(factory.fresh(plan))  # back, but nobody has looked yet
+    assert elsewhere == [None, None, None] and memory.counts.allocated == 0
+    memory.allocate(kind.nbytes)  # looks
+    assert factory.fresh(plan) is not None
 
 
 def test_pinned_memory() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilegrad.autograd.base import TensorBase, own
+from tilegrad.autograd.base import TensorBase, alias, own
 from tilegrad.engine import array as arrays, dtype as dt
 from tilegrad.engine.array import Array
 from tilegrad.engine.device import CPU, Device, device as as_device
@@ -57,9 +57,8 @@ def tensor(
     if _is_on_gpu(data):
         data = as_tensor(data)
     if isinstance(data, TensorBase):
-        array = data
-        copied = elementwise.clone(array) if kind in (None, array.dtype) else None
-        array = elementwise.cast(array, kind) if copied is None else copied  # type: ignore[arg-type]
+        same = kind is None or kind is data.layout.dtype
+        array: Array = elementwise.clone(data) if same else elementwise.cast(data, kind)  # type: ignore[arg-type]
         array = array if device is None else to_device(array, where)
     elif type(data) in (bool, int, float) and kind is None and -(2**63) <= data < 2**63:
         array = elementwise.full((), data, dt.of_scalar(data), where)
@@ -188,7 +187,7 @@ def empty_strided(
         )
     reach = sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
     made = arrays.empty((reach + 1 if all(shape) else 0,), _dtype(dtype), as_device(device))
-    return _made("empty_strided", made.view(shape, strides), requires_grad)
+    return _made("empty_strided", arrays.window(made, shape, strides), requires_grad)
 
 
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:

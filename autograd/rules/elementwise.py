@@ -10,7 +10,15 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd import graph
-from tilegrad.autograd.base import TensorBase, alias, apply_inplace, needs_graph, record, refresh, own
+from tilegrad.autograd.base import (
+    TensorBase,
+    alias,
+    apply_inplace,
+    needs_graph,
+    own,
+    record,
+    refresh,
+)
 from tilegrad.autograd.graph import Edge, Node, SavedOutput, Vjp, bare_node, edge_of
 from tilegrad.autograd.mode import state
 from tilegrad.engine import array as factory, dtype as dt, transfer
@@ -122,7 +130,7 @@ def _matching(value: Tensor, kind: dt.DType) -> Tensor:
 
 def apply(op: Elementwise, *tensors: Tensor, params: tuple[Any, ...] = ()) -> Tensor:
     """``op`` on tensors, recorded."""
-    out: Tensor = None if params else factory.run(op, *tensors)
+    out: Any = None if params else factory.run(op, *tensors)
     if out is None:
         out = op(*tensors, params=params)
     if state.grad:
@@ -130,7 +138,7 @@ def apply(op: Elementwise, *tensors: Tensor, params: tuple[Any, ...] = ()) -> Te
             if t._tracked or t._base is not None:
                 _track(op, tensors, out, params)
                 break
-    return out
+    return out  # type: ignore[no-any-return]
 
 
 def _track(

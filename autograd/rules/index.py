@@ -14,9 +14,9 @@ from tilegrad.autograd.base import (
     TensorBase,
     check_inplace,
     needs_graph,
+    own,
     rebase,
     record,
-    own,
     zeros_of,
 )
 from tilegrad.autograd.graph import Node, Vjp, new_node

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import TensorBase, needs_graph, record, own
+from tilegrad.autograd.base import TensorBase, needs_graph, own, record
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import view
@@ -173,13 +173,9 @@ def _scatter_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
         kind = node.inputs[2]
         taken = masked_select(grad, mask)
         flat = zeros((kind.numel,), grad)
-        flat = view.embed(taken, flat.shape, views.slice_, _first(taken.numel()))
+        flat = view.embed(taken, flat.shape, views.slice_, 0, 0, taken.numel(), 1)
         g_source = view.reshape(flat, kind.shape)
     return masked_fill(grad, mask, 0), None, g_source
-
-
-def _first(count: int) -> dict[str, Any]:
-    return {"dim": 0, "start": 0, "stop": count, "step": 1}
 
 
 def masked_scatter_(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
@@ -240,8 +236,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     size = input.shape[-1] + abs(offset)
     rest = iter(input.shape[:-1])
     shape = tuple(size if d in (a, b) else next(rest) for d in range(ndim))
-    how = {"offset": offset, "dim1": a, "dim2": b}
-    return view.embed(input, shape, views.diagonal, how)
+    return view.embed(input, shape, views.diagonal, offset, a, b)
 
 
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:

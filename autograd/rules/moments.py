@@ -174,9 +174,7 @@ def norm(
     if dtype is not None:
         input = to_dtype(input, as_dtype(dtype))
     if not input.dtype.is_floating_point:
-        raise RuntimeError(
-            f"norm: Expected a floating point tensor; got {input.layout.describe()}"
-        )
+        raise RuntimeError(f"norm: Expected a floating point tensor; got {input.layout.describe()}")
     if isinstance(p, str) and p != "fro":
         raise RuntimeError(f'norm: p must be a number or "fro"; got {p!r}')
     order = 2.0 if p is None or isinstance(p, str) else float(p)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tilegrad.autograd.base import needs_graph, record, own
+from tilegrad.autograd.base import needs_graph, own, record
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise, view

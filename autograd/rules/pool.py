@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import Rule, needs_graph, record, own
+from tilegrad.autograd.base import Rule, needs_graph, own, record
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import reduce
@@ -81,9 +81,7 @@ def _max_pool(
     op = f"max_pool{dims}d"
 
     def run(x: Tensor) -> Any:
-        how = ops.resolve(
-            op, x.layout.shape[2:], kernel_size, stride, padding, dilation, ceil_mode
-        )
+        how = ops.resolve(op, x.layout.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
         return _maxima(x, return_indices, how)
 
     return _apply(op, input, dims, run)

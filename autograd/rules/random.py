@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilegrad.autograd.base import TensorBase, check_inplace, rebase, own
+from tilegrad.autograd.base import TensorBase, check_inplace, own, rebase
 from tilegrad.autograd.graph import Node, new_node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules.creation import from_numpy

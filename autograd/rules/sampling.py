@@ -157,7 +157,7 @@ def _replaced(weights: Tensor, count: int, generator: Generator | None) -> Array
     kind = weights.layout
     shape = (kind.shape[0], count)
     u = ops.draw("uniform", shape, kind.dtype, kind.device, (0.0, _BELOW_ONE), generator)
-    sought = (own(u) * total)
+    sought = own(u) * total
     return sorting.searchsorted("multinomial", sums, sought, True)
 
 

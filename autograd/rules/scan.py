@@ -6,7 +6,7 @@ import math
 from collections import namedtuple
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import needs_graph, record, own, zeros_of
+from tilegrad.autograd.base import needs_graph, own, record, zeros_of
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise, view

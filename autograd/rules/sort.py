@@ -6,7 +6,7 @@ import math
 from collections import namedtuple
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import TensorBase, needs_graph, record, own, zeros_of
+from tilegrad.autograd.base import TensorBase, alias, needs_graph, own, record, zeros_of
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import view
@@ -214,9 +214,10 @@ def bucketize(
 
 
 def _searched(op: str, borders: Array, values: Any, right: bool, out_int32: bool) -> Tensor:
-    if isinstance(values, TensorBase):
-        sought = values
-    else:
-        sought = scalar(values, dt.of_scalar(values), borders.device)
+    sought: Array = (
+        values
+        if isinstance(values, TensorBase)
+        else scalar(values, dt.of_scalar(values), borders.device)
+    )
     found = ops.searchsorted(op, borders, sought, right)
     return own(cast(found, dt.int32) if out_int32 else found)

@@ -214,7 +214,6 @@ def _gather_back(grad: Tensor, kind: Any, shape: Shape, strides: Shape, offset: 
 
 def copy_slices_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     """The base kept its old value outside the region, and took the view's inside it."""
-    shape, strides, offset = node.meta
     base = node.inputs[0]
     dense = grad
     if grad.layout.strides != base.strides:

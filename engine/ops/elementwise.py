@@ -25,6 +25,7 @@ from tilegrad.engine.shape import (
 )
 from tilegrad.kernels.formulas.formula import Formula
 
+
 class Elementwise(Op):
     """An op made of one formula. ``op(*arrays, params=(…))``; ``op.into(out, *arrays)`` writes."""
 
