@@ -25,6 +25,7 @@ import numpy as np
 import tilegrad
 from tests import larger
 from tests.cases.case import FLOATS, Case
+from tilegrad.autograd.rules import elementwise as rules
 from tilegrad.engine import cuda
 from tilegrad.engine.ops import elementwise
 from tilegrad.kernels import cache
@@ -36,13 +37,15 @@ from tilegrad.kernels.cuda.simulator import machine
 from tilegrad.kernels.function import DeviceFunction
 
 ARCHS: tuple[Arch, ...] = ((7, 5), (8, 0), (9, 0), (10, 0))
+MAIN: tuple[Arch, ...] = ((8, 0), (9, 0))  # all that float64 kernels are assembled for
 SMALL = 1 << 16  # bytes of arrays that rows of the table may have
-READ: tuple[Arch, ...] = ((8, 0), (9, 0))  # whose machine code is looked at
+READ: Arch = (9, 0)  # whose machine code is looked at
 
 Variant = tuple[Any, ...]
 
 # what is counted in machine code
 PATTERNS = {
+    "loads": r"LDG\b",
     "local": r"(LDL|STL)\b",
     "generic": r"(LD|ST)\.E\b",  # access to memory of unknown kind
     "double": r"D(ADD|MUL|FMA|SETP|MNMX)\b",
@@ -90,6 +93,7 @@ class Survey:
         missing = isinstance(error, NotImplementedError)
         if again and not missing and (self.device.read > read or error is not None):
             elementwise._scalars.clear()  # those that were planned hold nothing
+            rules._numbers.clear()
             machine.executes = True
             try:
                 call()
@@ -138,15 +142,22 @@ def factory_name(factory: KernelFactory) -> str:
     return f"{factory.__module__.rsplit('.', 1)[-1]}.{factory.__name__}"
 
 
+# parameters that say how work is laid out, not what it is
+LAYOUT = (
+    "seat", "lanes", "vector", "V", "x_vector", "y_vector", "dims", "kept", "reduced", "outer",
+    "inner", "wide", "step", "capacity",
+)  # fmt: skip
+
+
 def chosen() -> dict[str, list[tuple[KernelFactory, Variant]]]:
-    """What to assemble, by factory: variants that between them have every value of a parameter with
-    every dtype (of tiled products, with every tile); of elementwise kernels, see there.
+    """What to assemble, by factory: variants that between them have every value of every parameter,
+    and values other than a layout's with every dtype; of elementwise kernels, see there.
     """
     groups: dict[str, list[tuple[KernelFactory, Variant]]] = defaultdict(list)
     for factory, variant in jit.kernels_built:
         groups[factory_name(factory)].append((factory, variant))
     for name, rows in groups.items():
-        rows.sort(key=lambda row: row[0].name(row[1]))
+        rows.sort(key=lambda row: ("float64" in str(row[1]), row[0].name(row[1])))
         if name == "elementwise.map_groups":
             groups[name] = _every_formula_and_pattern(rows)
         else:
@@ -155,30 +166,32 @@ def chosen() -> dict[str, list[tuple[KernelFactory, Variant]]]:
 
 
 def _every_value(rows: list[tuple[KernelFactory, Variant]]) -> list[tuple[KernelFactory, Variant]]:
-    """Rows that have all pairs of a value of the main parameter and one of another, those with most
-    new pairs first.
-    """
+    """Rows that have all values, those with most new ones first."""
     names = list(inspect.signature(rows[0][0].factory).parameters)
     main = next((names.index(n) for n in ("tile", "dtype", "width") if n in names), 0)
 
-    def pairs_of(variant: Variant) -> set[Any]:
+    def values_of(variant: Variant) -> set[Any]:
         texts = [v.key if isinstance(v, DeviceFunction) else repr(v) for v in variant]
-        return {(texts[main], place, text) for place, text in enumerate(texts)}
+        return {
+            (name, text, "" if name in LAYOUT and "tile" not in names else texts[main])
+            for name, text in zip(names, texts, strict=False)
+        }
 
-    left = [(row, pairs_of(row[1])) for row in rows]
-    missing = set().union(*(pairs for _, pairs in left))
+    left = [(row, values_of(row[1])) for row in rows]
+    missing = set().union(*(values for _, values in left))
     found = []
     while missing:
-        row, pairs = max(left, key=lambda one: len(one[1] & missing))
+        row, values = max(left, key=lambda one: len(one[1] & missing))
         found.append(row)
-        missing -= pairs
+        missing -= values
     return found or rows
 
 
 def _every_formula_and_pattern(
     rows: list[tuple[KernelFactory, Variant]],
 ) -> list[tuple[KernelFactory, Variant]]:
-    """Every formula in float32 and float64, or once over other numbers, and every pattern of access.
+    """Every formula in float32 and float64, a derivative in one of them, others over whatever they
+    are for; and every pattern of access.
 
     The first choice are consecutive elements.
     """
@@ -191,6 +204,8 @@ def _every_formula_and_pattern(
     for row in sorted(rows, key=rank):
         formula, dtypes, pattern, _, dims, vector, wide = row[1]
         kind = dtypes[0] if dtypes[0] in FLOATS else "another"
+        if "_backward" in formula.__name__:
+            kind = "a derivative"  # made of what the formulas are made of
         if kind in FLOATS or not any(("formula", formula.key, k) in found for k in FLOATS):
             found.setdefault(("formula", formula.key, kind), row)
         moves = (frozenset(pattern[:-1]), pattern[-1], dims, vector > 1, wide)
@@ -213,37 +228,32 @@ def _kept_at(factory: KernelFactory, variant: Variant) -> Path:
 def reports(rows: list[tuple[KernelFactory, Variant]]) -> list[dict[str, Any]]:
     """What is known of each kernel, by architecture; disassembled together."""
     made: list[dict[str, Any]] = []
-    fresh: list[tuple[dict[str, Any], Path, dict[Arch, bytes]]] = []
+    fresh: list[tuple[dict[str, Any], Path, bytes]] = []
     for factory, variant in rows:
         path = _kept_at(factory, variant)
         kept = cache.read(path)
         if kept is not None:
             made.append(json.loads(kept))
             continue
-        report, cubins = _assembled(factory, variant)
+        report, cubin = _assembled(factory, variant)
         made.append(report)
-        fresh.append((report, path, cubins))
+        fresh.append((report, path, cubin))
     if fresh and sass.available():
-        for arch in READ:
-            listings = sass.disassemble([cubins[arch] for _, _, cubins in fresh], arch)
-            for (report, _, _), lines in zip(fresh, listings, strict=True):
-                report["archs"][arch_name(arch)]["code"] = _counts(lines)
+        listings = sass.disassemble([cubin for _, _, cubin in fresh], READ)
+        for (report, _, _), lines in zip(fresh, listings, strict=True):
+            report["archs"][arch_name(READ)]["code"] = _counts(lines)
     for report, path, _ in fresh:
         cache.write(path, json.dumps(report).encode())
     return made
 
 
-def _assembled(
-    factory: KernelFactory, variant: Variant
-) -> tuple[dict[str, Any], dict[Arch, bytes]]:
+def _assembled(factory: KernelFactory, variant: Variant) -> tuple[dict[str, Any], bytes]:
+    """The report of a kernel, and its machine code for :data:`READ`."""
     names = list(inspect.signature(factory.factory).parameters)
-    report: dict[str, Any] = {
-        "name": factory.name(variant),
-        "variant": {n: _plain(v) for n, v in zip(names, variant, strict=False)},
-        "archs": {},
-    }
-    cubins = {}
-    for made in factory.assemble_all(variant, ARCHS):
+    values = {n: _plain(v) for n, v in zip(names, variant, strict=False)}
+    report: dict[str, Any] = {"name": factory.name(variant), "variant": values, "archs": {}}
+    code = b""
+    for made in factory.assemble_all(variant, MAIN if "float64" in str(values) else ARCHS):
         source, usage = made.source, made.usage
         held = occupancy(made.arch, usage.registers, source.threads, usage.shared + source.shared)
         report["threads"], report["dynamic"] = source.threads, source.shared
@@ -256,8 +266,8 @@ def _assembled(
             "warnings": list(usage.warnings),
             "resident": held.threads,
         }
-        cubins[made.arch] = made.cubin
-    return report, cubins
+        code = made.cubin if made.arch == READ else code
+    return report, code
 
 
 def _plain(value: Any) -> Any:

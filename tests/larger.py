@@ -72,7 +72,7 @@ for _r in (8, 64, 512, 1024, 4096, 50_000, 1_000_000):
             _add(f"{_op} {_at}", lambda x, o=_op, d=_dim: getattr(tilegrad, o)(x, d), _shape)
         for _op in ("logcumsumexp", "argmax", "argmin"):
             _add(f"{_op} {_at}", lambda x, o=_op, d=_dim: getattr(tilegrad, o)(x, d), _shape)
-        for _op in ("max", "min", "cummax", "sort", "topk", "median"):
+        for _op in ("max", "min", "cummax", "sort", "topk", "median", "mode"):
             _rest = (5, _dim) if _op == "topk" else (_dim,)
             _add(f"{_op} {_at}", lambda x, o=_op, a=_rest: getattr(tilegrad, o)(x, *a)[0], _shape)
         _add(f"cumprod {_at}", lambda x, d=_dim: x.detach().cumprod(d), _shape)
@@ -220,3 +220,16 @@ def _attention() -> None:
 
 
 CALLS["attention"] = _attention
+
+
+def _second_order() -> None:
+    for dtype in FLOATS:
+        x = empty(8, 16, 56, 56, dtype=dtype)
+        y = F.max_pool2d(x, 2)
+        seed = empty(*y.shape, dtype=dtype)
+        (slope,) = tilegrad.autograd.grad(y, x, seed, create_graph=True)
+        slope.sum().backward()
+        empty(64, 64, dtype=dtype).as_strided((8, 8), (3, 1)).sum().backward()
+
+
+CALLS["second order"] = _second_order

@@ -1,0 +1,87 @@
+"""The machine code of calls and of recording: nothing leaks, errors arrive, detours are taken."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from typing import Any
+
+import pytest
+
+import tilegrad
+from tilegrad.autograd import graph
+from tilegrad.engine import array as factory, dispatch, memory, native
+from tilegrad.engine.ops.elementwise import OPS
+
+
+def _work(x: Any, y: Any) -> None:
+    """Every built-in: ops with and without a node, constants, views, reductions, a backward pass."""
+    x.grad = y.grad = None
+    part = (x * y + x).relu()[1:3].view(2, 2).t()
+    (part.exp().sum(0) * 2.0).mean().backward()
+    x.detach().clone().softmax(0)
+
+
+def test_references_and_memory_are_given_back() -> None:
+    x, y = (tilegrad.rand(4, 2, requires_grad=True) for _ in range(2))
+    watched = [None, True, False, (), 0, x.layout, OPS["add"], "add", type(x)]
+    for _ in range(10):
+        _work(x, y)
+    gc.collect()
+    before = [sys.getrefcount(w) for w in watched]
+    held = memory.HOST.counts.allocated
+    for _ in range(1000):
+        _work(x, y)
+    gc.collect()
+    after = [sys.getrefcount(w) for w in watched]
+    assert memory.HOST.counts.allocated == held
+    assert all(abs(a - b) < 100 for a, b in zip(after, before, strict=True)), (before, after)
+
+
+def test_what_a_launch_raises_arrives() -> None:
+    def refuse(*args: int) -> None:
+        raise ValueError(f"launched with {len(args)} addresses")
+
+    x = tilegrad.ones(3)
+    tilegrad.ones(3)  # leaves a block in the pool
+    op = dispatch.Op("refuse", lambda kind: dispatch.Plan((kind,), refuse))
+    for _ in range(2):  # the second time by its plan
+        with pytest.raises(ValueError, match="launched with 2 addresses"):
+            op(x)
+    with pytest.raises(ValueError, match="launched with 2 addresses"):
+        factory.run(op, x)
+
+
+def test_what_cannot_be_done_is_answered_with_none() -> None:
+    x = tilegrad.ones(3, 5)
+    add = OPS["add"]
+    x + x
+    assert factory.run(add, x, x).tolist() == (x + x).tolist()
+    assert factory.run(add, x, 1.0) is None
+    assert factory.run(add, *[x] * (native.MOST + 1)) is None
+    assert factory.run(add, x, tilegrad.ones(11, 3, 5)) is None  # no such plan yet
+    with dispatch.mode(lambda op, arrays, params, how: op(*arrays, params=params, **how)):
+        assert factory.run(add, x, x) is None
+    assert graph.trace({}, x, x.requires_grad_()) is None
+
+
+def test_blocks_return_to_lists_with_an_append_of_their_own() -> None:
+    returned: list[int] = []
+
+    class Watching(memory.FreeList):
+        def append(self, address: int) -> None:
+            returned.append(address)
+
+    pool, counts = Watching(), memory.Counts()
+    pool.belong_to(counts, memory.HOST.source, memory.OPEN)
+    counts.add(64)
+    made = memory.new_storage(4096, 64, pool)
+    made.version += 1
+    assert (made.address, made.nbytes, made.version, made.base) == (4096, 64, 1, None)
+    del made
+    assert returned == [4096] and (counts.allocated, counts.peak) == (0, 64)
+
+
+def test_only_slots_have_an_offset() -> None:
+    with pytest.raises(TypeError, match="is no slot"):
+        native.slot_offset(tilegrad.Tensor, "shape")
