@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd import graph
+from tilegrad.autograd import traversal
 from tilegrad.autograd.base import TensorBase, zeros_of
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ def backward(
     roots = _sequence(tensors)
     given = None if grad_tensors is None else _sequence(grad_tensors)
     if inputs is None:
-        graph.backward(roots, given, retain_graph, create_graph)
+        traversal.backward(roots, given, retain_graph, create_graph)
         return
     leaves = _sequence(inputs)
     if not leaves:
         raise RuntimeError("backward: 'inputs' argument cannot be empty.")
-    found = graph.backward(roots, given, retain_graph, create_graph, leaves)
+    found = traversal.backward(roots, given, retain_graph, create_graph, leaves)
     for leaf, value in zip(leaves, found, strict=True):
         if value is not None:
             leaf.grad = value if leaf.grad is None else leaf.grad + value
@@ -59,7 +59,7 @@ def grad(
             raise RuntimeError("grad: One of the differentiated Tensors does not require grad")
     given = None if grad_outputs is None else _sequence(grad_outputs)
     unused = materialize_grads if allow_unused is None else allow_unused
-    found = graph.backward(
+    found = traversal.backward(
         _sequence(outputs), given, retain_graph, create_graph, wanted, allow_unused=unused
     )
     if materialize_grads:

@@ -1,6 +1,6 @@
 """Recording an op as machine code: one node, with what it saves, in one call.
 
-As :mod:`tilegrad.engine.native`, whose words this uses: built-ins over Python's own objects, which
+As :mod:`tilegrad.engine.native`: built-ins over Python's own objects, which
 answer None where the long way must be taken (a stale view, a second output, anomaly mode).
 """
 
@@ -9,11 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tilegrad.engine import native
-from tilegrad.engine.native import MOST, Emitter, loop, slot_offset
+from tilegrad.engine.emitter import (
+    SIZE,
+    TUPLE_ITEMS,
+    WORD,
+    Emitter,
+    addresses,
+    answer_none,
+    loop,
+    new_module,
+    slot_offset,
+)
+from tilegrad.engine.native import FIELDS, MOST
 from tilegrad.kernels.builtin import built_in
-
-_WORD, _TUPLE_SIZE, _TUPLE_ITEMS = 8, 16, 24
 
 
 class _Nodes:
@@ -52,7 +60,7 @@ def _node(module: Any, nodes: _Nodes) -> None:
     e = Emitter(module, "node", 3)
     _, args, _ = e.function.args
     names = ("name", "vjp", "edges", "inputs", "outputs", "meta")
-    given = {name: e.take(e.get(args, k * _WORD)) for k, name in enumerate(names)}
+    given = {name: e.take(e.get(args, k * WORD)) for k, name in enumerate(names)}
     e.build.ret(nodes.make(e, **given))
 
 
@@ -75,8 +83,8 @@ def _edges(e: Emitter, slots: _Slots, args: Any, count: Any) -> tuple[Any, Any, 
     at = slots.tensor
 
     def one(i: Any) -> None:
-        step = e.build.mul(i, e.word(_WORD))
-        item = e.build.add(step, e.word(_TUPLE_ITEMS))
+        step = e.build.mul(i, e.word(WORD))
+        item = e.build.add(step, e.word(TUPLE_ITEMS))
         tensor = e.get(args, step)
         e.give_up_if(e.differ(e.get(tensor, at["_base"]), e.object(None)), edges, layouts)
         e.build.store(e.take(e.get(tensor, at["layout"])), e.at(layouts, item))
@@ -97,12 +105,12 @@ def _edges(e: Emitter, slots: _Slots, args: Any, count: Any) -> tuple[Any, Any, 
 
 def _saves(e: Emitter, slots: _Slots, args: Any, out: Any, places: Any) -> tuple[Any, Any]:
     """(what is saved, its versions), for the tuple ``places``: inputs, or -1 for ``out``."""
-    count = e.get(places, _TUPLE_SIZE, e.word)
+    count = e.get(places, SIZE, e.word)
     saved, versions = e.call("PyTuple_New", count), e.call("PyTuple_New", count)
     e.give_up_if(e.build.or_(e.is_null(saved), e.is_null(versions)), saved, versions)
 
     def one(i: Any) -> None:
-        item = e.build.add(e.build.mul(i, e.word(_WORD)), e.word(_TUPLE_ITEMS))
+        item = e.build.add(e.build.mul(i, e.word(WORD)), e.word(TUPLE_ITEMS))
         place = e.number(e.get(places, item))
         value = e.build.alloca(e.pointer)
         with e.build.if_else(e.build.icmp_signed("<", place, e.word(0))) as (output, given):
@@ -114,12 +122,12 @@ def _saves(e: Emitter, slots: _Slots, args: Any, out: Any, places: Any) -> tuple
                 e.put(made, slots.output["index"], e.take(e.object(0)))
                 e.build.store(made, value)
             with given:
-                tensor = e.get(args, e.build.mul(place, e.word(_WORD)))
+                tensor = e.get(args, e.build.mul(place, e.word(WORD)))
                 e.build.store(e.take(tensor), value)
         kept = e.build.load(value, typ=e.pointer)
         e.build.store(kept, e.at(saved, item))
         storage = e.get(kept, slots.tensor["storage"])
-        version = e.get(storage, native.FIELDS["version"], e.word)
+        version = e.get(storage, FIELDS["version"], e.word)
         e.build.store(e.call("PyLong_FromLongLong", version), e.at(versions, item))
 
     loop(e, count, one)
@@ -136,18 +144,18 @@ def _trace(module: Any, nodes: _Nodes, slots: _Slots, anomalies: list[Any]) -> N
     args, number = e.function.args
     count = e.build.sub(e.build.ptrtoint(number, e.word), e.word(2))
     e.give_up_if(e.build.icmp_signed(">", count, e.word(MOST)))
-    active = e.build.icmp_signed("!=", e.get(e.object(anomalies), 16, e.word), e.word(0))
+    active = e.build.icmp_signed("!=", e.get(e.object(anomalies), SIZE, e.word), e.word(0))
     e.give_up_if(active)
-    recipes, out, tensors = e.get(args, 0), e.get(args, _WORD), e.at(args, 2 * _WORD)
+    recipes, out, tensors = e.get(args, 0), e.get(args, WORD), e.at(args, 2 * WORD)
     edges, layouts, bits = _edges(e, slots, tensors, count)
     needed = e.call("PyLong_FromLongLong", bits)
     recipe = e.call("PyDict_GetItemWithError", recipes, needed)
     e.drop(needed)
     e.give_up_if(e.is_null(recipe), edges, layouts)
-    name, vjp, places, meta = (e.get(recipe, _TUPLE_ITEMS + k * _WORD) for k in range(4))
+    name, vjp, places, meta = (e.get(recipe, TUPLE_ITEMS + k * WORD) for k in range(4))
     saved, versions = _saves(e, slots, tensors, out, places)
     outputs = e.call("PyTuple_New", e.word(1))
-    e.put(outputs, _TUPLE_ITEMS, e.take(e.get(out, slots.tensor["layout"])))
+    e.put(outputs, TUPLE_ITEMS, e.take(e.get(out, slots.tensor["layout"])))
     node = nodes.make(
         e, name=e.take(name), vjp=e.take(vjp), edges=edges, inputs=layouts, outputs=outputs,
         meta=e.take(meta), saved=saved, versions=versions,
@@ -158,7 +166,7 @@ def _trace(module: Any, nodes: _Nodes, slots: _Slots, anomalies: list[Any]) -> N
     e.build.ret(e.take(e.object(True)))
     outer = Emitter(module, "trace", 3)
     _, args, number = outer.function.args
-    native.answer_none(outer, e.function, [args, number])
+    answer_none(outer, e.function, [args, number])
 
 
 def compile_tracing(
@@ -171,9 +179,9 @@ def compile_tracing(
         anomalies: where anything is in this list, ``trace`` answers None.
         cell: the address of an int64, the number of the last node.
     """
-    module = native.new_module()
+    module = new_module()
     nodes = _Nodes(node, cell)
     _node(module, nodes)
     _trace(module, nodes, _Slots(base, saved), anomalies)
-    found = native.addresses(module, "node", "trace")
+    found = addresses(module, "node", "trace")
     return {name: built_in(address, name) for name, address in found.items()}

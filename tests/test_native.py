@@ -11,6 +11,7 @@ import pytest
 import tilegrad
 from tilegrad.autograd import graph
 from tilegrad.engine import array as factory, dispatch, memory, native
+from tilegrad.engine.emitter import slot_offset
 from tilegrad.engine.ops.elementwise import OPS
 
 
@@ -84,4 +85,4 @@ def test_blocks_return_to_lists_with_an_append_of_their_own() -> None:
 
 def test_only_slots_have_an_offset() -> None:
     with pytest.raises(TypeError, match="is no slot"):
-        native.slot_offset(tilegrad.Tensor, "shape")
+        slot_offset(tilegrad.Tensor, "shape")

@@ -1,0 +1,316 @@
+"""The backward pass: nodes in the order that graph and gradients ask for.
+
+Nodes are numbered as they are recorded, and whatever uses a node's output is newer than it. So the
+newest node that a gradient has reached is always complete, and its VJP may run.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from heapq import heappop, heappush
+from sys import getrefcount
+from typing import TYPE_CHECKING, Any
+
+from tilegrad.autograd.graph import Edge, Node, another, edge_of
+from tilegrad.autograd.mode import _Switch, anomalies, state
+from tilegrad.engine.array import Layout
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+
+def _place(edge: Edge) -> tuple[int, int]:
+    """What an edge leads to, for dictionaries."""
+    return (id(edge[0]), edge[1]) if isinstance(edge, tuple) else (id(edge), 0)
+
+
+class _Pass:
+    """One backward pass: gradients on their way, and what to do with them."""
+
+    def __init__(self, inputs: Sequence[Tensor] | None, retain: bool, create: bool):
+        self.retain = retain
+        self.create = create
+        self.wanted: dict[Any, int] | None = None  # (id of node or leaf, index) -> place in result
+        self.captured: list[Tensor | None] = []
+        if inputs is not None:
+            self.captured = [None] * len(inputs)
+            self.wanted = {}
+            for place, tensor in enumerate(inputs):
+                self.wanted.setdefault(_place(edge_of(tensor)), place)
+        self.leading: set[Node] = set()  # nodes with something wanted behind them
+        self.ready: list[tuple[int, Node]] = []  # a heap of those with a gradient, newest first
+        self.buffers: dict[Node, list[Tensor | None]] = {}  # what flows into their outputs
+        self.leaves: dict[int, tuple[Tensor, Tensor]] = {}  # with what reached them
+        self.owned: set[int] = set()  # ids of buffered sums that nobody else sees
+
+    def run(self, roots: list[Edge], grads: list[Tensor]) -> None:
+        """Visit the nodes from the newest on: whatever uses a node's output is newer than it."""
+        if self.wanted is not None:
+            self.leading = _leading_to(self.wanted, roots)
+        for root, grad in zip(roots, grads, strict=True):
+            self.deliver(root, grad)
+        ready, buffers = self.ready, self.buffers
+        with _Switch(self.create):
+            while ready:
+                _, node = heappop(ready)
+                gradients = self.evaluate(node, buffers.pop(node))
+                if gradients is None:
+                    continue
+                for edge, gradient in zip(node.edges, gradients, strict=True):
+                    if gradient is not None and edge is not None:
+                        self.deliver(edge, gradient)
+            for leaf, total in self.leaves.values():
+                self._accumulate(leaf, total)
+
+    def deliver(self, edge: Edge, grad: Tensor) -> None:
+        """Add ``grad`` to what flows into one output of a node, or into a leaf."""
+        kind = edge.__class__
+        if kind is Node:
+            target: Any = edge
+            index = 0
+        elif kind is tuple:
+            target, index = edge  # type: ignore[misc, assignment]
+        else:
+            before = self.leaves.get(id(edge))  # summed first: hooks see it once
+            total = grad if before is None else self._add(before[1], grad)
+            self.leaves[id(edge)] = (edge, total)  # type: ignore[assignment]
+            return
+        held = self.buffers.get(target)
+        if held is None:
+            heappush(self.ready, (-target.sequence, target))
+            if len(target.outputs) == 1:
+                self.buffers[target] = [grad]
+                return
+            held = self.buffers[target] = [None] * len(target.outputs)
+        old = held[index]
+        held[index] = grad if old is None else self._add(old, grad)
+
+    def _add(self, before: Tensor, grad: Tensor) -> Tensor:
+        if not self.create and id(before) in self.owned:
+            return before.add_(grad)
+        total = before + grad
+        self.owned.add(id(total))
+        return total
+
+    def _accumulate(self, leaf: Tensor, grad: Tensor) -> None:
+        for hook in list(leaf._hooks or ()):
+            grad = _replaced(hook(another(grad)), grad)
+        if self.wanted is not None:
+            place = self.wanted.get((id(leaf), 0))
+            if place is not None:
+                before = self.captured[place]
+                self.captured[place] = grad if before is None else before + grad
+            return
+        if leaf.grad is None:
+            leaf.grad = self._own(grad)
+        elif self.create:
+            leaf.grad = leaf.grad + grad
+        else:
+            leaf.grad.add_(grad)
+        for hook in list(leaf._post_hooks or ()):
+            hook(leaf)
+
+    def _own(self, grad: Tensor) -> Tensor:
+        """``grad`` for keeps, row-major: a copy of it where another tensor shares its memory."""
+        if getrefcount(grad.storage) > 2 or not grad.layout.contiguous:  # the slot, and this call
+            return grad.clone() if self.create else grad.detach().clone()
+        return grad.detach() if grad._tracked and not self.create else grad
+
+    def evaluate(
+        self, node: Node, gradients: list[Tensor | None]
+    ) -> Sequence[Tensor | None] | None:
+        """Run hooks and the VJP of ``node``; undo broadcasting and promotion. None: nothing that
+        is wanted lies behind this node.
+        """
+        if self.owned:
+            self.owned.difference_update([id(g) for g in gradients])
+        extras = node.extras
+        if extras is not None:
+            for hook in list(extras.pre_hooks):
+                changed = hook(tuple(map(another, gradients)))
+                if changed is not None:
+                    gradients = list(changed) if isinstance(changed, (tuple, list)) else [changed]
+        if self.wanted is not None:
+            for index, grad in enumerate(gradients):
+                place = self.wanted.get((id(node), index))
+                if place is not None and grad is not None:
+                    self.captured[place] = grad
+            if node not in self.leading:
+                return None
+        full = gradients if len(gradients) == 1 else _filled(gradients, node.outputs)
+        results = self._differentiate(node, full)
+        if not self.retain:
+            node.saved = None
+        fitted: list[Tensor | None] = []
+        place = 0
+        for kind in node.inputs:
+            grad = results[place]
+            if grad is not None:
+                if node.edges[place] is None:
+                    grad = None
+                elif grad.layout is not kind:
+                    grad = _fit(grad, kind)
+            fitted.append(grad)
+            place += 1
+        if (place == 2 and fitted[0] is fitted[1]) or place > 2:
+            _set_apart(fitted)
+        if anomalies and state.anomaly:
+            _refuse_nan(node, fitted)
+        if extras is None:
+            return fitted
+        for hook in list(extras.hooks):
+            changed = hook(tuple(map(another, fitted)), tuple(map(another, full)))
+            if changed is not None:
+                fitted = list(changed) if isinstance(changed, (tuple, list)) else [changed]
+        return fitted
+
+    def _differentiate(self, node: Node, full: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+        """What the VJP of ``node`` says, one gradient per input."""
+        try:
+            results = node.vjp(node, *full)
+        except RuntimeError as error:
+            if node.extras is not None and node.extras.trace is not None:
+                raise RuntimeError(f"{error}\n{_forward_line(node)}") from None
+            raise
+        if len(results) != len(node.edges):
+            raise RuntimeError(
+                f"{node.name}: the backward must return one gradient per input; "
+                f"got {len(results)} for {len(node.edges)} inputs"
+            )
+        return results
+
+
+def _set_apart(gradients: list[Tensor | None]) -> None:
+    """A tensor that stands for several gradients becomes several tensors over its memory."""
+    seen: set[int] = set()
+    for place, grad in enumerate(gradients):
+        if grad is not None and id(grad) in seen:
+            gradients[place] = another(grad)
+        seen.add(id(grad))
+
+
+def _filled(gradients: list[Tensor | None], outputs: tuple[Layout, ...]) -> list[Tensor | None]:
+    """Zeros for the outputs that no gradient reached."""
+    from tilegrad.autograd.base import zeros_of
+
+    return [zeros_of(o) if g is None else g for g, o in zip(gradients, outputs, strict=True)]
+
+
+def _replaced(changed: Any, grad: Tensor) -> Tensor:
+    return grad if changed is None else changed
+
+
+def _fit(grad: Tensor, kind: Layout) -> Tensor:
+    """``grad`` in the input's shape and dtype, on its device."""
+    have = grad.layout
+    if have.shape != kind.shape:
+        grad = grad.sum_to_size(kind.shape)
+    if have.dtype is not kind.dtype or have.device is not kind.device:
+        grad = grad.to(kind.device, kind.dtype)
+    return grad
+
+
+def _leading_to(wanted: dict[tuple[int, int], int], roots: list[Edge]) -> set[Node]:
+    """The nodes behind ``roots`` from which edges lead to a wanted leaf or output."""
+    stack = [n for n in map(_node_of, roots) if n is not None]
+    nodes = set(stack)
+    while stack:
+        for edge in stack.pop().edges:
+            node = _node_of(edge)
+            if node is not None and node not in nodes:
+                nodes.add(node)
+                stack.append(node)
+    leading: set[Node] = set()
+    for node in sorted(nodes, key=lambda n: n.sequence):  # inputs are older than what uses them
+        for edge in node.edges:
+            if edge is not None and (_place(edge) in wanted or _node_of(edge) in leading):
+                leading.add(node)
+                break
+    return leading
+
+
+def _node_of(edge: Edge | None) -> Node | None:
+    """The node that an edge leads to; None for a leaf."""
+    if isinstance(edge, tuple):
+        return edge[0]
+    return edge if isinstance(edge, Node) else None
+
+
+def _forward_line(node: Node) -> str:
+    lines = "".join(
+        traceback.format_list(node.extras.trace or [] if node.extras is not None else [])
+    )
+    return f"{node.name}: the forward call that made this node was\n{lines}"
+
+
+def _refuse_nan(node: Node, results: Sequence[Tensor | None]) -> None:
+    for index, grad in enumerate(results):
+        if grad is not None and bool(grad.detach().isnan().any().item()):
+            raise RuntimeError(
+                f"Function '{node.name}Backward0' returned nan values in its {index}th output.\n"
+                + _forward_line(node)
+            )
+
+
+def backward(
+    tensors: Sequence[Tensor],
+    grads: Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Sequence[Tensor] | None = None,
+    allow_unused: bool = True,
+) -> list[Tensor | None]:
+    """Run the backward pass from ``tensors``; gather gradients of ``inputs`` or of all leaves.
+
+    Raises:
+        RuntimeError: a root does not require a gradient, is not a scalar and has none given, or an
+            input is not part of the graph.
+    """
+    starts = _root_gradients(tensors, grads, create_graph)
+    retain = create_graph if retain_graph is None else retain_graph
+    run = _Pass(inputs, retain, create_graph)
+    run.run([edge_of(t) for t in tensors], starts)
+    if inputs is not None and not allow_unused and any(g is None for g in run.captured):
+        raise RuntimeError(
+            "grad: One of the differentiated Tensors appears to not have been used in the graph. "
+            "Set allow_unused=True if this is the desired behavior."
+        )
+    return run.captured
+
+
+def _root_gradients(
+    tensors: Sequence[Tensor], grads: Sequence[Tensor | None] | None, create: bool
+) -> list[Tensor]:
+    from tilegrad.autograd.base import ones_of, refresh
+
+    starts: list[Any] = []
+    given = list(grads) if grads is not None else [None] * len(tensors)
+    if len(given) != len(tensors):
+        raise RuntimeError(
+            f"backward: needs one gradient per tensor; got {len(given)} for {len(tensors)}"
+        )
+    for tensor, grad in zip(tensors, given, strict=True):
+        if tensor._base is not None:
+            refresh(tensor)
+        if not tensor._tracked:
+            raise RuntimeError(
+                "backward: element 0 of tensors does not require grad and does not have a grad_fn"
+            )
+        kind = tensor.layout
+        if grad is None:
+            if kind.numel != 1:
+                raise RuntimeError(
+                    f"backward: grad can be implicitly created only for scalar outputs; "
+                    f"got {kind.describe()}"
+                )
+            grad = ones_of(kind)
+        elif grad.layout.shape == kind.shape:
+            grad = another(grad)
+        else:
+            raise RuntimeError(
+                f"backward: Mismatch in shape: grad_output has a shape of {grad.shape} and output "
+                f"has a shape of {tensor.shape}"
+            )
+        starts.append(grad)
+    return starts
