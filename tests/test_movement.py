@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 import tilegrad
 from tests.conftest import DEVICES
-from tilegrad.engine.array import Array, from_numpy
+from tilegrad.engine.array import Array, from_numpy, window
 from tilegrad.engine.device import device as as_device
 from tilegrad.engine.ops.movement import dense, repeated_indices
 from tilegrad.engine.transfer import host, to_device
@@ -29,9 +29,8 @@ def placed(x: np.ndarray, device: str) -> Array:
         whole = whole.base
     memory = to_device(from_numpy(whole.ravel(order="K")), as_device(device))
     start = x.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
-    return memory.view(
-        x.shape, tuple(s // x.itemsize for s in x.strides), start // x.itemsize if x.size else 0
-    )
+    strides = tuple(s // x.itemsize for s in x.strides)
+    return window(memory, x.shape, strides, start // x.itemsize if x.size else 0)
 
 
 @st.composite
