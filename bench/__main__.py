@@ -31,7 +31,7 @@ def run_table(options: argparse.Namespace) -> int:
     for name, value in facts.items():
         print(f"{name:36}{value}")
     results: list[table.Result] = []
-    area = ""
+    others, area = machine.Others(), ""
     for row in chosen(options.area, options.part):
         if row.area != area:
             area = row.area
@@ -40,7 +40,11 @@ def run_table(options: argparse.Namespace) -> int:
         print(table.line(results[-1]), flush=True)
     areas = table.summary(results)
     print("", *table.summary_lines(areas), sep="\n")
-    print(f"{time.perf_counter() - begin:.0f} s")
+    facts["taken by other processes"] = f"{others.share():.1%} of the processors"
+    print(
+        f"{time.perf_counter() - begin:.0f} s; other processes took "
+        f"{facts['taken by other processes']} meanwhile"
+    )
     write(options.out, {"machine": facts, "rounds": options.rounds, "rows": results, "areas": areas})
     return int(any(s["wrong"] for s in areas.values()))
 

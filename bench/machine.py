@@ -42,6 +42,29 @@ def facts(threads: int) -> dict[str, Any]:
     return found
 
 
+class Others:
+    """What other processes take of the processor while this one measures."""
+
+    def __init__(self) -> None:
+        self.begin = self._now()
+
+    @staticmethod
+    def _now() -> tuple[float, float, float]:
+        """Seconds of all processors, busy seconds of them, busy seconds of this process."""
+        try:
+            fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+        except OSError:
+            return 0.0, 0.0, 0.0
+        ticks, own = [int(x) / os.sysconf("SC_CLK_TCK") for x in fields], os.times()
+        busy = sum(ticks) - ticks[3] - ticks[4]  # all but idle and waiting for a disk
+        return sum(ticks), busy, sum(own[:4])
+
+    def share(self) -> float:
+        """Of all processors' time since the start, from 0 to 1."""
+        total, busy, own = (b - a for a, b in zip(self.begin, self._now(), strict=True))
+        return max(0.0, busy - own) / total if total else 0.0
+
+
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
     text = info.read_text() if info.is_file() else ""
