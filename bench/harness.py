@@ -2,37 +2,58 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 Call = Callable[[], Any]
 
+SAMPLE = 0.006  # seconds of calls that one sample is made of
+SETTLE = 0.003  # a team of threads still spins for some time after its last work
 
-def repeat_count(call: Call, at_least: float = 0.01) -> int:
+
+class Timing(NamedTuple):
+    """Seconds per call: the best sample, and the median one over it, near 1 where both can be
+    trusted.
+    """
+
+    best: float
+    spread: float
+
+
+def repeat_count(call: Call, at_least: float = SAMPLE) -> int:
     """How many calls take about ``at_least`` seconds."""
     count = 1
     while True:
-        start = time.perf_counter()
-        for _ in range(count):
-            call()
-        spent = time.perf_counter() - start
+        spent = sample(call, count) * count
         if spent >= at_least:
             return count
         count = max(2 * count, int(count * at_least / max(spent, 1e-9)))
 
 
-def compare(calls: dict[str, Call], rounds: int = 7) -> dict[str, float]:
-    """Best seconds per call of each, over interleaved rounds, after a warm-up."""
+def sample(call: Call, count: int) -> float:
+    """Seconds per call over ``count`` calls; the same loop for every library."""
+    repeats = range(count)
+    start = time.perf_counter()
+    for _ in repeats:
+        call()
+    return (time.perf_counter() - start) / count
+
+
+def compare(calls: dict[str, Call], rounds: int = 9) -> dict[str, Timing]:
+    """Time each call, over interleaved rounds, after a warm-up."""
     for call in calls.values():
         call()
     counts = {name: repeat_count(call) for name, call in calls.items()}
-    best = dict.fromkeys(calls, float("inf"))
+    samples: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
-            count = counts[name]
-            start = time.perf_counter()
-            for _ in range(count):
-                call()
-            best[name] = min(best[name], (time.perf_counter() - start) / count)
-    return best
+            time.sleep(SETTLE)
+            if counts[name] > 1:
+                call()  # wakes its own threads
+            samples[name].append(sample(call, counts[name]))
+    return {
+        name: Timing(min(found), statistics.median(found) / min(found))
+        for name, found in samples.items()
+    }

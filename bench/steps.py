@@ -1,57 +1,110 @@
-"""Whole training steps: the same model code in tilegrad and in torch."""
+"""Whole training steps: forward, loss, backward and optimizer; one source for both libraries."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from bench import models
+from bench.rows.row import Operand, Prepared, floats, indices
 
-def _mlp(t: Any) -> Any:
-    nn = t.nn
-    return nn.Sequential(
-        nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 10)
+LEARNING_RATE = 1e-3
+
+
+def _classify(t: Any, model: Any, x: Any, y: Any) -> Any:
+    return t.nn.functional.cross_entropy(model(x), y)
+
+
+def _next_token(t: Any, model: Any, x: Any, y: Any) -> Any:
+    scores = model(x)
+    return t.nn.functional.cross_entropy(scores.view(-1, scores.shape[-1]), y.view(-1))
+
+
+def _regress(t: Any, model: Any, x: Any, y: Any) -> Any:
+    return t.nn.functional.mse_loss(model(x), y)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One benchmark: a step of training on a fixed batch.
+
+    Attributes:
+        area: of the table; name: the model and its batch.
+        build: makes the model in a library.
+        x, y: the batch.
+        loss: ``loss(t, model, x, y)``.
+        optimizer: ``Adam`` or ``SGD`` (with momentum 0.9).
+    """
+
+    area: str
+    name: str
+    build: Callable[[Any], Any]
+    x: Operand
+    y: Operand
+    loss: Callable[..., Any] = _classify
+    optimizer: str = "Adam"
+    numpy: None = None
+    flops: float = 0.0
+    tolerance: float = 1e-3  # of losses and gradients that have gone through many layers
+    accuracy: str = ""
+
+    def prepare(self, library: str, device: str = "cpu") -> Prepared:
+        """The step in ``library``; both start from the same weights."""
+        t = __import__(library)
+        rng = np.random.default_rng(0)
+        x, y = (t.from_numpy(o.make(rng)).to(device) for o in (self.x, self.y))
+        model = self.build(t)
+        _fill(t, model, rng)
+        model = model.to(device)
+        optimizer = self._optimizer(t, model)
+
+        def step() -> Any:
+            optimizer.zero_grad()
+            loss = self.loss(t, model, x, y)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        def results() -> list[np.ndarray]:
+            losses = [step().detach().cpu().numpy()]
+            gradients = [p.grad.detach().cpu().numpy().copy() for p in model.parameters()]
+            losses += [step().detach().cpu().numpy() for _ in range(3)]
+            return [np.stack(losses), *gradients]
+
+        return Prepared(step, results)
+
+    def _optimizer(self, t: Any, model: Any) -> Any:
+        if self.optimizer == "SGD":
+            return t.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=0.9)
+        return t.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+
+
+def _fill(t: Any, model: Any, rng: np.random.Generator) -> None:
+    """Every parameter gets the same random values in every library."""
+    with t.no_grad():
+        for name, parameter in model.named_parameters():
+            shape = tuple(parameter.shape)
+            bound = float(np.sqrt(3 / np.prod(shape[1:]))) if len(shape) > 1 else 0.1
+            values = rng.uniform(-bound, bound, shape).astype(np.float32)
+            if len(shape) == 1 and "bias" not in name:  # the scale of a norm
+                values += 1
+            parameter.copy_(t.from_numpy(values))
+
+
+STEPS = {
+    step.name: step
+    for step in (
+        Step("training", "MLP 784-256-128-10, batch 64", models.mlp, floats(64, 784), indices(64, below=10)),
+        Step("training", "LeNet 28x28, batch 64", models.lenet, floats(64, 1, 28, 28), indices(64, below=10)),
+        Step("training", "residual network 32x32, batch 32", models.residual, floats(32, 3, 32, 32),
+             indices(32, below=10), optimizer="SGD"),
+        Step("training", "transformer encoder layer, batch 16", models.encoder, floats(16, 64, 128),
+             floats(16, 64, 128), loss=_regress),
+        Step("training", "small GPT, batch 8", models.gpt, indices(8, 64, below=256),
+             indices(8, 64, below=256), loss=_next_token),
+        Step("overhead", "step of a tiny MLP", models.tiny, floats(8, 8), indices(8, below=4)),
     )
-
-
-def _lenet(t: Any) -> Any:
-    nn = t.nn
-    return nn.Sequential(
-        nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-        nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10),
-    )  # fmt: skip
-
-
-def _tiny(t: Any) -> Any:
-    return t.nn.Sequential(t.nn.Linear(8, 16), t.nn.Tanh(), t.nn.Linear(16, 4))
-
-
-STEPS: dict[str, tuple[Callable[[Any], Any], tuple[int, ...], int]] = {
-    "mlp-784-batch64": (_mlp, (64, 784), 10),
-    "lenet-28x28-batch64": (_lenet, (64, 1, 28, 28), 10),
-    "tiny-mlp-batch8": (_tiny, (8, 8), 4),
-}
-
-
-def prepare(name: str, library: str, device: str = "cpu") -> Callable[[], Any]:
-    """One step of Adam on the cross-entropy of a fixed batch."""
-    build, shape, classes = STEPS[name]
-    t = __import__(library)
-    rng = np.random.default_rng(0)
-    x = t.from_numpy(rng.standard_normal(shape).astype(np.float32)).to(device)
-    y = t.from_numpy(rng.integers(0, classes, shape[0])).to(device)
-    t.manual_seed(0)
-    model = build(t).to(device)
-    optimizer = t.optim.Adam(model.parameters(), lr=1e-3)
-    loss_function = t.nn.CrossEntropyLoss()
-
-    def step() -> Any:
-        optimizer.zero_grad()
-        loss = loss_function(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
+}  # fmt: skip

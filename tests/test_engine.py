@@ -405,3 +405,23 @@ for call in calls:
     assert lines[0].startswith("cuda: ")
     with pytest.raises(RuntimeError, match="device: must be"):
         tilegrad.device("tpu")
+
+
+def test_our_threads_leave_the_openmp_runtime_as_it_was() -> None:
+    code = """
+import ctypes
+from tilegrad.kernels.cpu import threads
+try:
+    runtime = ctypes.CDLL("libgomp.so.1")
+except OSError:
+    print("no runtime"), exit()
+before = runtime.omp_get_max_active_levels()
+threads.parallel_for_address()
+print(before, runtime.omp_get_max_active_levels())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".dev")},
+    )  # fmt: skip
+    before, *after = done.stdout.split()
+    assert [before] == after or done.stdout.startswith("no runtime")

@@ -67,7 +67,18 @@ def parallel_for_address() -> int:
                 except ImportError:  # this layer's runtime (libgomp) is not installed
                     continue
                 _keepalive.append(pool)
-                launch = ctypes.CFUNCTYPE(None, ctypes.c_int)(pool.launch_threads)
-                launch(os.cpu_count() or 1)
+                _launch(pool, path)
                 return int(pool.parallel_for)
     raise ImportError(f"numba has no usable threading layer in {folder}")
+
+
+def _launch(pool: Any, path: Path) -> None:
+    """Start the threads. numba's OpenMP layer allows teams within teams as it does so, for all of
+    the process: PyTorch, if it shares the runtime, would start threads in every inner loop.
+    """
+    runtime = ctypes.CDLL(str(path))
+    levels = getattr(runtime, "omp_get_max_active_levels", int)()
+    launch = ctypes.CFUNCTYPE(None, ctypes.c_int)(pool.launch_threads)
+    launch(os.cpu_count() or 1)
+    if levels:
+        runtime.omp_set_max_active_levels(levels)

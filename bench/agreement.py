@@ -1,0 +1,61 @@
+"""Whether the libraries computed the same, and how far each is from float64."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bench.areas import Benchmark
+from bench.rows.row import Row
+
+
+def difference(ours: list[np.ndarray], theirs: list[np.ndarray]) -> float:
+    """The largest distance of two elements, over their size and that of their array.
+
+    ``|a - b| / (|b| + mean |b|)``: relative, but an element near zero counts by its array's scale.
+    Infinite if shapes, integers or NaN differ.
+    """
+    if len(ours) != len(theirs):
+        return float("inf")
+    worst = 0.0
+    for a, b in zip(ours, theirs, strict=True):
+        if a.shape != b.shape or a.dtype.kind != b.dtype.kind:
+            return float("inf")
+        if a.dtype.kind != "f":
+            worst = max(worst, 0.0 if np.array_equal(a, b) else float("inf"))
+        elif a.size:
+            wide = b.astype(np.float64)
+            scale = np.abs(wide) + np.abs(wide).mean()
+            with np.errstate(invalid="ignore"):
+                distance = np.where(a == b, 0.0, np.abs(a - wide) / np.maximum(scale, 1e-30))
+            worst = max(worst, float(distance.max()))
+    return worst if worst == worst else float("inf")
+
+
+def agree(row: Benchmark) -> tuple[bool, float]:
+    """(tilegrad's results are PyTorch's, up to the row's tolerance; their difference)."""
+    distance = difference(row.prepare("tilegrad").results(), row.prepare("torch").results())
+    return distance <= row.tolerance, distance
+
+
+def errors(row: Row, libraries: list[str]) -> dict[str, float]:
+    """Each library's error against PyTorch in float64.
+
+    ``rms``: of output and gradients together, over the root mean square of the exact values;
+    ``ulp``: the largest one, in units of the last place of the exact value.
+    """
+    exact = row.prepare("torch", "float64").results()
+    found = {}
+    for library in libraries:
+        given = row.prepare(library).results()
+        measure = _ulp if row.accuracy == "ulp" else _rms
+        found[library] = max(measure(a, b) for a, b in zip(given, exact, strict=True))
+    return found
+
+
+def _rms(given: np.ndarray, exact: np.ndarray) -> float:
+    return float(np.sqrt(np.mean((given - exact) ** 2) / np.mean(exact**2)))
+
+
+def _ulp(given: np.ndarray, exact: np.ndarray) -> float:
+    units = np.spacing(np.abs(exact).astype(np.float32))
+    return float(np.max(np.abs(given - exact) / units))

@@ -1,0 +1,48 @@
+"""All benchmarks, by area, and what each area has to reach."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from bench.rows import convolution, elementwise, matmul, movement, overhead, reductions
+from bench.rows.row import Row
+from bench.steps import STEPS, Step
+
+Benchmark = Row | Step
+
+
+class Mark(NamedTuple):
+    """Ratios of PyTorch's time to ours that an area promises: its geometric mean, its least row."""
+
+    mean: float
+    least: float
+
+
+MARKS = {
+    "elementwise": Mark(2.5, 1.0),
+    "reductions": Mark(2.0, 1.0),
+    "matmul": Mark(1.8, 1.0),
+    "convolution": Mark(1.4, 0.95),
+    "movement": Mark(1.5, 0.9),
+    "overhead": Mark(2.0, 1.2),
+    "training": Mark(1.5, 1.1),
+}
+ALL = Mark(2.0, 0.9)
+
+ROWS: list[Benchmark] = [
+    *elementwise.ROWS,
+    *reductions.ROWS,
+    *matmul.ROWS,
+    *convolution.ROWS,
+    *movement.ROWS,
+    *overhead.ROWS,
+    *STEPS.values(),
+]
+
+
+def chosen(areas: Sequence[str] = (), part: str = "") -> list[Benchmark]:
+    """Those of ``areas`` (all, if none is named) with ``part`` in ``area/name``, area by area."""
+    wanted = areas or list(MARKS)
+    rows = [r for area in MARKS for r in ROWS if r.area == area and area in wanted]
+    return [r for r in rows if part in f"{r.area}/{r.name}"]

@@ -1,0 +1,152 @@
+"""The facts that figures depend on: processor, versions, and which code the libraries run here."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import re
+import resource
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("tilegrad", "numpy", "numba", "llvmlite", "torch")
+_PROBE = """
+import torch
+x = torch.ones(256, 256); x @ x
+torch.nn.functional.conv2d(torch.ones(16, 64, 32, 32), torch.ones(64, 64, 3, 3))
+print("ATEN", torch.backends.cpu.get_cpu_capability())
+"""
+
+
+def facts(threads: int) -> dict[str, Any]:
+    """Everything that stands over a table."""
+    from tilegrad.kernels.cpu.jit import simd_bits
+
+    found: dict[str, Any] = {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "SIMD bits": simd_bits(),
+        "threads": threads,
+        "python": platform.python_version(),
+        **_versions(),
+        "commit": commit(),
+        "NumPy's BLAS": _openblas(),
+    }
+    if importlib.util.find_spec("torch"):
+        found |= _peers()
+        found |= _faults()
+    return found
+
+
+class Others:
+    """What other processes take of the processor while this one measures."""
+
+    def __init__(self) -> None:
+        self.begin = self._now()
+
+    @staticmethod
+    def _now() -> tuple[float, float, float]:
+        """Seconds of all processors, busy seconds of them, busy seconds of this process."""
+        try:
+            fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+        except OSError:
+            return 0.0, 0.0, 0.0
+        ticks, own = [int(x) / os.sysconf("SC_CLK_TCK") for x in fields], os.times()
+        busy = sum(ticks) - ticks[3] - ticks[4]  # all but idle and waiting for a disk
+        return sum(ticks), busy, sum(own[:4])
+
+    def share(self) -> float:
+        """Of all processors' time since the start, from 0 to 1."""
+        total, busy, own = (b - a for a, b in zip(self.begin, self._now(), strict=True))
+        return max(0.0, busy - own) / total if total else 0.0
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    text = info.read_text() if info.is_file() else ""
+    fields = {k: re.search(rf"^{k}\s*: (.+)$", text, re.M) for k in ("model name", "cpu family", "model")}
+    name, family, model = (m.group(1) if m else "" for m in fields.values())
+    return f"{name} (family {family}, model {model})" if name else platform.machine()
+
+
+def commit() -> str:
+    """The commit in use, and whether files differ from it."""
+    folder = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False
+            )
+        except OSError:
+            return ""
+        return done.stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + (", changed" if changed else "")
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _openblas() -> str:
+    import numpy as np
+
+    np.ones((2, 2)) @ np.ones((2, 2))
+    if not importlib.util.find_spec("threadpoolctl"):
+        return "unknown (threadpoolctl is not installed)"
+    from threadpoolctl import threadpool_info
+
+    cores = [
+        f"{p['internal_api']} {p['version']}, {p.get('architecture', '?')} kernels"
+        for p in threadpool_info()
+        if p["user_api"] == "blas" and "numpy" in p["filepath"]
+    ]
+    return "; ".join(cores) or "none that threadpoolctl knows"
+
+
+def _peers() -> dict[str, str]:
+    """Which code MKL, oneDNN and PyTorch's own loops run here, as they say themselves."""
+    done = subprocess.run(
+        [sys.executable, "-c", _PROBE],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "MKL_VERBOSE": "1", "ONEDNN_VERBOSE": "1"},
+        check=False,
+    )
+    text = done.stdout + done.stderr
+    mkl = re.search(r"MKL_VERBOSE (.*?) Product.*?for Intel\(R\) 64 architecture (.*?),? Lnx", text)
+    dnn = re.search(r"info,cpu,isa:(.+)", text)
+    release = re.search(r"info,(oneDNN v[\d.]+)", text)
+    loops = re.search(r"^ATEN (.+)$", text, re.M)
+    return {
+        "MKL": f"{mkl.group(1)}, {mkl.group(2)}" if mkl else "not used or silent",
+        "oneDNN": f"{release.group(1) if release else ''}, {dnn.group(1)}" if dnn else "silent",
+        "PyTorch's loops": loops.group(1) if loops else "unknown",
+    }
+
+
+def _faults() -> dict[str, str]:
+    """Fresh pages that the sum of two arrays of 1e7 elements touches, once it is warm."""
+    counts = []
+    for library in ("tilegrad", "torch"):
+        t = __import__(library)
+        x = t.ones(10_000_000)
+        for _ in range(3):
+            x + x
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        x + x
+        counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    ours, theirs = counts
+    return {"page faults of x + x, 1e7 elements": f"{ours} in tilegrad, {theirs} in PyTorch"}

@@ -1,0 +1,139 @@
+"""What a benchmark is: the same user code in tilegrad and PyTorch, its operands, NumPy's way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Shape = tuple[int, ...]
+Call = Callable[..., Any]
+
+
+class Operand(NamedTuple):
+    """An array to be made: uniform floats from low to high, indices below ``high``, or a mask."""
+
+    shape: Shape
+    kind: str = "float"
+    low: float = -1.0
+    high: float = 1.0
+    grad: bool = True
+
+    def make(self, rng: np.random.Generator) -> np.ndarray:
+        """Fresh values."""
+        if self.kind == "float":
+            return rng.uniform(self.low, self.high, self.shape).astype(np.float32)
+        if self.kind == "index":
+            return rng.integers(0, int(self.high), self.shape)
+        return rng.random(self.shape) < 0.5
+
+
+def floats(*shape: int, low: float = -1.0, high: float = 1.0, grad: bool = True) -> Operand:
+    """float32, uniform from low to high; ``grad``: differentiated by in rows with a backward pass."""
+    return Operand(shape, "float", low, high, grad)
+
+
+def indices(*shape: int, below: int) -> Operand:
+    """int64 from 0 to below - 1."""
+    return Operand(shape, "index", 0, below, grad=False)
+
+
+def mask(*shape: int) -> Operand:
+    """bool, half of it true."""
+    return Operand(shape, "mask", grad=False)
+
+
+class Prepared(NamedTuple):
+    """A benchmark in one library: ``call`` is what is timed, ``results`` what it computes."""
+
+    call: Callable[[], Any]
+    results: Callable[[], list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One benchmark.
+
+    Attributes:
+        area: of the table; name: what is particular.
+        call: ``call(t, *tensors)``, with ``t`` being tilegrad or torch.
+        operands: what the tensors hold.
+        numpy: the same on arrays, ``numpy(*arrays)``, or None.
+        backward: also run the backward pass, from a fixed random gradient (1 for a scalar).
+        recorded: the operands require gradients, so that the forward records its nodes.
+        flops: of one call, for GFLOP/s.
+        tolerance: how far the libraries' results may be apart; see :mod:`bench.agreement`.
+        accuracy: also measure the error against float64, in ``ulp`` or ``rms``.
+    """
+
+    area: str
+    name: str
+    call: Call
+    operands: tuple[Operand, ...]
+    numpy: Call | None = None
+    backward: bool = False
+    recorded: bool = False
+    flops: float = 0.0
+    tolerance: float = 1e-5
+    accuracy: str = ""
+
+    def arrays(self) -> list[np.ndarray]:
+        """Fresh operands, the same on every run."""
+        rng = np.random.default_rng(len(self.name))
+        return [operand.make(rng) for operand in self.operands]
+
+    def prepare(self, library: str, dtype: str = "float32") -> Prepared:
+        """This row in ``library``: tilegrad, torch or numpy."""
+        arrays = [a.astype(dtype) if a.dtype == np.float32 else a for a in self.arrays()]
+        if library == "numpy":
+            assert self.numpy is not None
+            call = partial(self.numpy, *arrays)
+            return Prepared(call, lambda: [np.asarray(call())])
+        t = __import__(library)
+        tensors = [t.from_numpy(a) for a in arrays]
+        leaves = []
+        if self.backward or self.recorded:
+            leaves = [x.requires_grad_() for x, o in zip(tensors, self.operands) if o.grad]
+        forward = partial(self.call, t, *tensors)
+        if not self.backward:
+            return Prepared(forward, lambda: [forward().detach().numpy()])
+        return _both(t, forward, leaves)
+
+
+def _both(t: Any, forward: Callable[[], Any], leaves: list[Any]) -> Prepared:
+    """Forward and backward; the results are the output and the gradient of each leaf."""
+    out = forward()
+    gradient = None
+    if out.ndim:
+        rng = np.random.default_rng(3)
+        values = rng.uniform(-1, 1, tuple(out.shape)).astype(out.detach().numpy().dtype)
+        gradient = t.from_numpy(values)
+    del out
+
+    def both() -> Any:
+        for leaf in leaves:
+            leaf.grad = None
+        result = forward()
+        result.backward(gradient)
+        return result
+
+    def results() -> list[np.ndarray]:
+        return [both().detach().numpy().copy(), *(leaf.grad.numpy().copy() for leaf in leaves)]
+
+    return Prepared(both, results)
+
+
+def rows(
+    area: str, name: str, call: Call, *operands: Operand, passes: str = "fb", **how: Any
+) -> list[Row]:
+    """A row of the forward pass (``f``), one with the backward pass (``b``), or both."""
+    found = []
+    if "f" in passes:
+        found.append(Row(area, name, call, operands, **how))
+    if "b" in passes:
+        how = {**how, "numpy": None, "flops": 3 * how.get("flops", 0.0)}
+        found.append(Row(area, f"{name}, backward", call, operands, backward=True, **how))
+    return found
