@@ -45,7 +45,9 @@ def run_table(options: argparse.Namespace) -> int:
         f"{time.perf_counter() - begin:.0f} s; other processes took "
         f"{facts['taken by other processes']} meanwhile"
     )
-    write(options.out, {"machine": facts, "rounds": options.rounds, "rows": results, "areas": areas})
+    write(
+        options.out, {"machine": facts, "rounds": options.rounds, "rows": results, "areas": areas}
+    )
     return int(any(s["wrong"] for s in areas.values()))
 
 
@@ -54,7 +56,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("-k", dest="part", default="", help="only rows with this in area/name")
     parser.add_argument("--area", nargs="+", choices=MARKS, default=[], help="only these areas")
-    parser.add_argument("--rounds", type=int, default=9, help="samples of each library (%(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=9, help="samples of each library (%(default)s)"
+    )
     parser.add_argument("--threads", type=int, default=2, help="of each library (%(default)s)")
     parser.add_argument("--out", type=Path, help="write the figures here, as JSON")
     parser.add_argument("--no-check", dest="check", action="store_false", help="compare no results")

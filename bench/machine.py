@@ -68,7 +68,9 @@ class Others:
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
     text = info.read_text() if info.is_file() else ""
-    fields = {k: re.search(rf"^{k}\s*: (.+)$", text, re.M) for k in ("model name", "cpu family", "model")}
+    fields = {
+        k: re.search(rf"^{k}\s*: (.+)$", text, re.M) for k in ("model name", "cpu family", "model")
+    }
     name, family, model = (m.group(1) if m else "" for m in fields.values())
     return f"{name} (family {family}, model {model})" if name else platform.machine()
 

@@ -14,6 +14,7 @@ import hashlib
 import importlib
 import inspect
 import json
+import os
 import re
 import sys
 from collections import defaultdict
@@ -149,10 +150,25 @@ LAYOUT = (
 )  # fmt: skip
 
 
+# Variants of a factory that a test run assembles: numba takes seconds for each. All of them with
+# TILEGRAD_ASSEMBLE=all in the environment.
+EACH = 4
+MORE = {"elementwise.map_groups": 40, "product.tiles": 8, "conv.windows": 6, "reduce.rows": 8}
+
+
 def chosen() -> dict[str, list[tuple[KernelFactory, Variant]]]:
     """What to assemble, by factory: variants that between them have every value of every parameter,
-    and values other than a layout's with every dtype; of elementwise kernels, see there.
+    and values other than a layout's with every dtype; of elementwise kernels, see there. Of those,
+    unless all are asked for, the first.
     """
+    whole = os.environ.get("TILEGRAD_ASSEMBLE") == "all"
+    groups = _all_chosen()
+    if not whole:
+        groups = {name: rows[: MORE.get(name, EACH)] for name, rows in groups.items()}
+    return groups
+
+
+def _all_chosen() -> dict[str, list[tuple[KernelFactory, Variant]]]:
     groups: dict[str, list[tuple[KernelFactory, Variant]]] = defaultdict(list)
     for factory, variant in jit.kernels_built:
         groups[factory_name(factory)].append((factory, variant))
@@ -210,7 +226,8 @@ def _every_formula_and_pattern(
             found.setdefault(("formula", formula.key, kind), row)
         moves = (frozenset(pattern[:-1]), pattern[-1], dims, vector > 1, wide)
         found.setdefault(("pattern", moves), row)
-    unique = {id(row): row for row in found.values()}
+    ways_first = sorted(found, key=lambda key: key[0] == "formula")
+    unique = {id(found[key]): found[key] for key in ways_first}
     return list(unique.values())
 
 

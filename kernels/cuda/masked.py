@@ -242,7 +242,7 @@ def keep_triangle(width: int, lower: bool, wide: bool) -> Source:
             out[i3] = z
             i += blocks() * (AHEAD * THREADS)
 
-    return Source(spread(keep, 4, 15), "i" * 19, THREADS)
+    return Source(spread(keep, 4, 15), "i" * 19, THREADS, per_sm=1024 // THREADS)
 
 
 def triangle(
