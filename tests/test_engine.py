@@ -120,6 +120,26 @@ def test_kernels_run_from_several_python_threads() -> None:
     assert not failures
 
 
+def test_our_threads_leave_the_openmp_runtime_as_it_was() -> None:
+    code = """
+import ctypes, sys
+from tilegrad.kernels.cpu import threads
+try:
+    runtime = ctypes.CDLL("libgomp.so.1")
+except OSError:
+    sys.exit(print("no runtime"))
+before = runtime.omp_get_max_active_levels()
+threads.parallel_for_address()
+print(before, runtime.omp_get_max_active_levels())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".dev")},
+    )  # fmt: skip
+    before, *after = done.stdout.split()
+    assert [before] == after or done.stdout.startswith("no runtime")
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_child_computes() -> None:
@@ -405,23 +425,3 @@ for call in calls:
     assert lines[0].startswith("cuda: ")
     with pytest.raises(RuntimeError, match="device: must be"):
         tilegrad.device("tpu")
-
-
-def test_our_threads_leave_the_openmp_runtime_as_it_was() -> None:
-    code = """
-import ctypes
-from tilegrad.kernels.cpu import threads
-try:
-    runtime = ctypes.CDLL("libgomp.so.1")
-except OSError:
-    print("no runtime"), exit()
-before = runtime.omp_get_max_active_levels()
-threads.parallel_for_address()
-print(before, runtime.omp_get_max_active_levels())
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT / ".dev")},
-    )  # fmt: skip
-    before, *after = done.stdout.split()
-    assert [before] == after or done.stdout.startswith("no runtime")
