@@ -39,7 +39,10 @@ FEWER = {
         ("product.tiles", "conv.windows", "conv.weights"),
         (96, "a thread keeps a rectangle of totals and two panels: work that overlaps by itself"),
     ),
-    "elementwise.map_groups": (512, "several groups in flight; rare formulas in float64"),
+    "elementwise.map_groups": (256, "groups of up to 16 strided elements; rare float64 formulas"),
+    **dict.fromkeys(
+        ("matvec.vectors", "matvec.tall_vectors"), (512, "several rows in flight, in float64 too")
+    ),
     "cross_entropy.finish": (512, "one block in all"),
     "optim.advance": (512, "a thread per parameter: blocks of one warp, 16 of them on sm_75"),
     "optim.step": (512, "quotients and roots of float64"),
@@ -53,7 +56,14 @@ FEWER = {
         ("pool.mean_windows", "pool.spread_windows"), (512, "bounds of windows in three dimensions")
     ),
     "index.gather_words": (768, "words of several places in flight, found over four dimensions"),
-    "depthwise.weights_of": (512, "bounds of windows in three dimensions"),
+    **dict.fromkeys(
+        ("depthwise.inputs_of", "depthwise.weights_of"),
+        (512, "bounds of windows in three dimensions"),
+    ),
+    "movement.copy_words": (768, "words of several places in flight, found over four dimensions"),
+    "pool.put": (768, "bounds of windows in three dimensions"),
+    "prefix.running_sum": (768, "one block in all"),
+    "scatter_groups.fold_pieces": (768, "totals and rows of several pieces in flight"),
 }
 
 # kernels with float64 arithmetic where the data are float32, and why

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from tilegrad.autograd.base import needs_graph, own, record
@@ -10,7 +11,7 @@ from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise, view
 from tilegrad.autograd.rules.reduce import mean, sum
-from tilegrad.engine.array import Array
+from tilegrad.engine.array import Array, Layout
 from tilegrad.engine.dtype import finfo
 from tilegrad.engine.ops import norm as ops
 from tilegrad.engine.shape import Shape, numel
@@ -20,24 +21,33 @@ if TYPE_CHECKING:
 
 
 class _Meta:
-    """What a backward pass needs: the forward's statistics, and how the input splits.
-
-    ``parts``: the shape in which the input is ``dims`` of one mean and variance each, and in which
-    the weight has the shape ``weights``.
+    """What a backward pass needs: the forward's statistics, and how the input splits into ``rows``
+    (None: channels).
     """
 
-    __slots__ = ("biased", "dims", "eps", "mean", "parts", "rows", "rstd", "training", "weights")
+    __slots__ = ("biased", "eps", "mean", "rows", "rstd", "training")
 
-    def __init__(self, eps: float, mean: Array | None, rstd: Array, biased: bool):
+    def __init__(
+        self, eps: float, mean: Array | None, rstd: Array, biased: bool,
+        rows: ops.Rows | None = None, training: bool = True,
+    ):  # fmt: skip
         self.eps = eps
         self.mean = mean
         self.rstd = rstd
         self.biased = biased
-        self.rows: ops.Rows | None = None
-        self.training = True
-        self.parts: Shape = ()
-        self.weights: Shape = ()
-        self.dims: Shape = ()
+        self.rows = rows
+        self.training = training
+
+    def parts(self, shape: Shape) -> tuple[Shape, Shape, Shape]:
+        """(the shape in which an input is split, that of the weight, dimensions of one mean)."""
+        rows = self.rows
+        if rows is not None and not rows.S:
+            return (-1, rows.n), (1, rows.n), (1,)
+        N, C, S = ops.channels(shape)
+        if rows is None:
+            return (N, C, S), (1, C, 1), (0, 2)
+        each = C // rows.groups
+        return (N, rows.groups, each, S), (1, rows.groups, each, 1), (2, 3)
 
 
 def _recorded(
@@ -58,7 +68,7 @@ def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     if state.grad:
         slopes = _composed(x, weight, grad, meta)
     else:
-        made = _fused(grad, x, None if weight is None else weight, meta)
+        made = _fused(grad, x, weight, meta)
         slopes = (own(made[0]), own(made[1]), own(made[2]))
     wanted = [slopes[0]]
     if weight is not None:
@@ -84,9 +94,10 @@ def _composed(
     x: Tensor, weight: Tensor | None, grad: Tensor, meta: _Meta
 ) -> tuple[Tensor, Tensor, Tensor]:
     """``(v - mean(v) - xhat mean(v xhat)) rstd`` with ``v = grad * weight``, in tensor functions."""
-    dims, centred = meta.dims, meta.rows is None or meta.rows.centred
-    part, g = view.reshape(x, meta.parts), view.reshape(grad, meta.parts)
-    v = g if weight is None else g * view.reshape(weight, meta.weights)
+    parts, weights, dims = meta.parts(x.layout.shape)
+    centred = meta.rows is None or meta.rows.centred
+    part, g = view.reshape(x, parts), view.reshape(grad, parts)
+    v = g if weight is None else g * view.reshape(weight, weights)
     if meta.training:
         apart = part - mean(part, dims, True) if centred else part
         rstd = pointwise.rsqrt(mean(apart * apart, dims, True) + meta.eps)
@@ -95,21 +106,21 @@ def _composed(
         slope = (slope - mean(v, dims, True) if centred else slope) * rstd
     else:
         assert meta.mean is not None
-        rstd = view.view(own(meta.rstd), meta.weights)
-        xhat = (part - view.view(own(meta.mean), meta.weights)) * rstd
+        rstd = view.view(own(meta.rstd), weights)
+        xhat = (part - view.view(own(meta.mean), weights)) * rstd
         slope = v * rstd
-    spread = tuple(a for a, n in enumerate(meta.weights) if n == 1)
+    spread = tuple(a for a, n in enumerate(weights) if n == 1)
     tilt, level = (sum(t, spread, True) if spread else t for t in (g * xhat, g))
     return view.reshape(slope, x.shape), tilt, level
 
 
-def _check(name: str, x: Tensor, weight: Tensor | None, bias: Tensor | None, shape: Shape) -> None:
+def _check(name: str, x: Layout, weight: Layout | None, bias: Layout | None, shape: Shape) -> None:
     if not x.dtype.is_floating_point:
         raise NotImplementedError(f"\"{name}\" not implemented for '{x.dtype.name}'")
     for which, t in (("weight", weight), ("bias", bias)):
         if t is None:
             continue
-        if tuple(t.shape) != shape:
+        if t.shape != shape:
             raise RuntimeError(
                 f"{name}: Expected {which} to be of shape {list(shape)}; got {list(t.shape)}"
             )
@@ -120,7 +131,24 @@ def _check(name: str, x: Tensor, weight: Tensor | None, bias: Tensor | None, sha
             )
 
 
+def _kind(t: Tensor | None) -> Layout | None:
+    return None if t is None else t.layout
+
+
 # ------------------------------------------------------------------------------------------ rows
+
+
+@lru_cache(maxsize=4096)  # the checks of layouts that were seen before are a look-up
+def _last_rows(
+    name: str, x: Layout, last: Shape, weight: Layout | None, bias: Layout | None, centred: bool
+) -> ops.Rows:
+    if not last or x.shape[-len(last) :] != last:
+        raise RuntimeError(
+            f"{name}: Given normalized_shape={list(last)}, expected input with shape "
+            f"[*, {', '.join(map(str, last))}], but got input of size {list(x.shape)}"
+        )
+    _check(name, x, weight, bias, last)
+    return ops.rows_of(numel(last), centred=centred)
 
 
 def _over_last(
@@ -133,18 +161,15 @@ def _over_last(
     centred: bool,
 ) -> Tensor:
     last = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    if not last or tuple(x.shape[-len(last) :]) != last:
-        raise RuntimeError(
-            f"{name}: Given normalized_shape={list(last)}, expected input with shape "
-            f"[*, {', '.join(map(str, last))}], but got input of size {list(x.shape)}"
-        )
-    _check(name, x, weight, bias, last)
-    rows = ops.Rows(numel(last), centred=centred)
-    arrays = [None if t is None else t for t in (weight, bias)]
-    out, center, rstd = ops.row_norm(x, arrays[0], arrays[1], eps, rows)
-    meta = _Meta(eps, center, rstd, bias is not None)
-    meta.rows, meta.parts, meta.weights, meta.dims = rows, (-1, rows.n), (1, rows.n), (1,)
-    return _recorded(name, x, weight, bias, out, meta)
+    rows = _last_rows(name, x.layout, last, _kind(weight), _kind(bias), centred)
+    return _by_rows(name, x, weight, bias, eps, rows)
+
+
+def _by_rows(
+    name: str, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, rows: ops.Rows
+) -> Tensor:
+    out, center, rstd = ops.row_norm(x, weight, bias, eps, rows)
+    return _recorded(name, x, weight, bias, out, _Meta(eps, center, rstd, bias is not None, rows))
 
 
 def layer_norm(
@@ -204,25 +229,27 @@ def group_norm(
     return _by_groups("group_norm", input, num_groups, weight, bias, eps)
 
 
-def _by_groups(
-    name: str, x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
-) -> Tensor:
+@lru_cache(maxsize=4096)
+def _group_rows(
+    name: str, x: Layout, groups: int, weight: Layout | None, bias: Layout | None
+) -> ops.Rows:
     if x.ndim < 2:
         raise RuntimeError(f"{name}: Expected at least 2 dimensions; got {x.ndim}")
-    N, C, S = ops.channels(x.shape)
+    _, C, S = ops.channels(x.shape)
     if groups <= 0 or C % groups:
         raise RuntimeError(
             f"{name}: Expected number of channels in input to be divisible by num_groups, but got "
             f"input of shape {list(x.shape)} and num_groups={groups}"
         )
     _check(name, x, weight, bias, (C,))
-    rows = ops.Rows(C // groups * S, max(S, 1), groups)
-    arrays = [None if t is None else t for t in (weight, bias)]
-    out, center, rstd = ops.row_norm(x, arrays[0], arrays[1], eps, rows)
-    meta = _Meta(eps, center, rstd, bias is not None)
-    meta.rows, meta.parts, meta.dims = rows, (N, groups, C // groups, S), (2, 3)
-    meta.weights = (1, groups, C // groups, 1)
-    return _recorded(name, x, weight, bias, out, meta)
+    return ops.rows_of(C // groups * S, max(S, 1), groups)
+
+
+def _by_groups(
+    name: str, x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Tensor:
+    rows = _group_rows(name, x.layout, groups, _kind(weight), _kind(bias))
+    return _by_rows(name, x, weight, bias, eps, rows)
 
 
 # -------------------------------------------------------------------------------------- channels
@@ -251,27 +278,28 @@ def batch_norm(
 
     Source: S. Ioffe and C. Szegedy, "Batch Normalization", 2015.
     """
-    if input.ndim < 2:
-        raise RuntimeError(f"batch_norm: Expected at least 2 dimensions; got {input.ndim}")
-    N, C, S = ops.channels(input.shape)
-    _check("batch_norm", input, weight, bias, (C,))
-    running = _running(input, running_mean, running_var, (C,), training)
-    if training and N * S == 1:
-        raise ValueError(
-            f"batch_norm: Expected more than 1 value per channel when training, got input size "
-            f"{list(input.shape)}"
-        )
-    arrays = [None if t is None else t for t in (weight, bias)]
-    out, center, rstd = ops.batch_norm(
-        input, arrays[0], arrays[1], running, training, momentum, eps
-    )
-    meta = _Meta(eps, center, rstd, bias is not None)
-    meta.training, meta.parts, meta.weights, meta.dims = training, (N, C, S), (1, C, 1), (0, 2)
+    _check_batch(input.layout, _kind(weight), _kind(bias), training)
+    running = _running(input, running_mean, running_var, training)
+    out, center, rstd = ops.batch_norm(input, weight, bias, running, training, momentum, eps)
+    meta = _Meta(eps, center, rstd, bias is not None, None, training)
     return _recorded("batch_norm", input, weight, bias, out, meta)
 
 
+@lru_cache(maxsize=4096)
+def _check_batch(x: Layout, weight: Layout | None, bias: Layout | None, training: bool) -> None:
+    if x.ndim < 2:
+        raise RuntimeError(f"batch_norm: Expected at least 2 dimensions; got {x.ndim}")
+    N, C, S = ops.channels(x.shape)
+    _check("batch_norm", x, weight, bias, (C,))
+    if training and N * S == 1:
+        raise ValueError(
+            f"batch_norm: Expected more than 1 value per channel when training, got input size "
+            f"{list(x.shape)}"
+        )
+
+
 def _running(
-    x: Tensor, mean: Tensor | None, var: Tensor | None, shape: Shape, training: bool
+    x: Tensor, mean: Tensor | None, var: Tensor | None, training: bool
 ) -> tuple[Array, Array] | None:
     if mean is None or var is None:
         if not training:
@@ -279,10 +307,16 @@ def _running(
                 "batch_norm: Expected running_mean and running_var to be defined when training=False"
             )
         return None
-    _check("batch_norm", x, mean, var, shape)
-    if training and not (mean.is_contiguous() and var.is_contiguous()):
+    kinds = mean.layout, var.layout
+    _check_running(x.layout, *kinds)
+    if training and not (kinds[0].contiguous and kinds[1].contiguous):
         raise RuntimeError("batch_norm: running_mean and running_var must be contiguous")
     return mean, var
+
+
+@lru_cache(maxsize=4096)
+def _check_running(x: Layout, mean: Layout, var: Layout) -> None:
+    _check("batch_norm", x, mean, var, (x.shape[1],))
 
 
 def instance_norm(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
 
 from tilegrad.engine.array import Array, Layout, layout, window
 from tilegrad.engine.dispatch import Op, Plan, kernel
@@ -16,56 +16,52 @@ from tilegrad.engine.shape import Shape
 class Rows:
     """How an array splits into rows: their length ``n``, and for weights per channel the elements
     ``S`` of one and the number of ``groups`` of channels (0 and 1: a weight per element).
+
+    Metadata of ops, compared by identity: make them with :func:`rows_of`.
     """
 
     __slots__ = ("S", "centred", "groups", "n")
 
-    def __init__(self, n: int, S: int = 0, groups: int = 1, centred: bool = True):
+    def __init__(self, n: int, S: int, groups: int, centred: bool):
         self.n = n
         self.S = S
         self.groups = groups
         self.centred = centred
 
+    def __repr__(self) -> str:
+        return f"Rows({self.n}, S={self.S}, groups={self.groups}, centred={self.centred})"
+
     def count(self, x: Layout) -> int:
         """Number of rows of ``x``."""
         return x.numel // self.n if self.n else 0
 
-    def key(self) -> dict[str, Any]:
-        """As metadata of an op."""
-        return {"n": self.n, "S": self.S, "groups": self.groups, "centred": self.centred}
+
+@lru_cache(maxsize=None)
+def rows_of(n: int, S: int = 0, groups: int = 1, centred: bool = True) -> Rows:
+    """The one :class:`Rows` of these numbers."""
+    return Rows(n, S, groups, centred)
 
 
-def _plan_rows(
-    x: Layout,
-    *rest: Layout,
-    n: int,
-    S: int,
-    groups: int,
-    centred: bool,
-    weighted: bool,
-    biased: bool,
-) -> Plan:
-    rows = Rows(n, S, groups, centred).count(x)
-    statistic = layout((rows,), x.dtype, x.device)
+def _plan_rows(x: Layout, *rest: Layout, rows: Rows, weighted: bool, biased: bool) -> Plan:
+    count = rows.count(x)
+    statistic = layout((count,), x.dtype, x.device)
     launch = kernel("norm", x.device).row_norm(
-        x.dtype.name, centred, weighted, biased, rows, n, S, groups
+        x.dtype.name, rows.centred, weighted, biased, count, rows.n, rows.S, rows.groups
     )
     whole = layout(x.shape, x.dtype, x.device)
-    return Plan((whole, *[statistic] * (1 + centred)), launch)
+    return Plan((whole, *[statistic] * (1 + rows.centred)), launch)
 
 
-def _plan_rows_backward(
-    g: Layout, x: Layout, *rest: Layout, n: int, S: int, groups: int, centred: bool, weighted: bool
-) -> Plan:
+def _plan_rows_backward(g: Layout, x: Layout, *rest: Layout, rows: Rows, weighted: bool) -> Plan:
     family = kernel("norm", x.device)
-    rows = Rows(n, S, groups, centred).count(x)
+    count, n, S, groups = rows.count(x), rows.n, rows.S, rows.groups
     whole = layout(x.shape, x.dtype, x.device)
     if S:
-        sums = layout((rows // groups, groups * (n // S)), x.dtype, x.device)
+        sums = layout((count // groups, groups * (n // S)), x.dtype, x.device)
         outs: tuple[Layout, ...] = (whole, sums, sums)
     else:
-        outs = (whole, layout((family.row_norm_parts(rows), 2, n), x.dtype, x.device))
-    launch = family.row_norm_backward(x.dtype.name, centred, weighted, rows, n, S, groups)
+        outs = (whole, layout((family.row_norm_parts(count), 2, n), x.dtype, x.device))
+    launch = family.row_norm_backward(x.dtype.name, rows.centred, weighted, count, n, S, groups)
     return Plan(outs, launch)
 
 
@@ -78,9 +74,10 @@ def row_norm(
 ) -> tuple[Array, Array | None, Array]:
     """(normalised ``x``, the rows' means or None, the rows' ``1 / sqrt(var + eps)``)."""
     given = [contiguous(a) for a in (x, weight, bias) if a is not None]
-    flags = {"weighted": weight is not None, "biased": bias is not None}
-    out, *mean, rstd = _rows(*given, params=(eps,), **rows.key(), **flags)
-    return out, mean[0] if mean else None, rstd
+    made = _rows(
+        *given, params=(eps,), rows=rows, weighted=weight is not None, biased=bias is not None
+    )
+    return made if rows.centred else (made[0], None, made[1])
 
 
 def row_norm_backward(
@@ -88,7 +85,7 @@ def row_norm_backward(
 ) -> tuple[Array, Array, Array]:
     """Gradients of the input, and of weight and bias as if there were both, flat."""
     given = [contiguous(a) for a in (g, x, weight, mean, rstd) if a is not None]
-    outs = _rows_backward(*given, **rows.key(), weighted=weight is not None)
+    outs = _rows_backward(*given, rows=rows, weighted=weight is not None)
     if rows.S:
         grad, tilts, sums = outs
         return grad, reduce("sum", tilts, (0,)), reduce("sum", sums, (0,))

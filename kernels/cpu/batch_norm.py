@@ -17,7 +17,7 @@ from tilegrad.kernels.cpu.jit import bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.norm import deviation_run, scale_run, slope_runs, variance
 from tilegrad.kernels.cpu.reduce import float_run
-from tilegrad.kernels.cpu.threads import get_num_threads
+from tilegrad.kernels.cpu.threads import TEAM
 from tilegrad.kernels.function import inline
 
 GRAIN = 1 << 13  # elements a task handles at least; fewer in all: no threads
@@ -222,16 +222,14 @@ def batch_norm(
         return lambda *arguments: None
     function = (forward_channels if S > 1 else forward_columns).build(dtype)
     per, tasks = _shared(N, C, S)
-    if tasks == 1 and all(given):
-        return bind(function, per, N, C, S, training, 1, 0)
+    bound = bind(function, per, N, C, S, training, tasks, TEAM if tasks > 1 else 0)
+    if all(given):
+        return bound
 
     def launch(x: int, *rest: Any) -> None:
         left = list(rest)
         operands = [left.pop(0) if has else 0 for has in (given[0], given[1], given[2], given[2])]
-        y, mean, rstd, eps, momentum = left
-        threads = get_num_threads() if tasks > 1 else 0
-        where = (x, *operands, y, mean, rstd, eps, momentum)
-        function(*where, per, N, C, S, training, tasks, threads)
+        bound(x, *operands, *left)
 
     return launch
 
@@ -244,12 +242,7 @@ def batch_norm_backward(
         return lambda *addresses: None
     function = (backward_channels if S > 1 else backward_columns).build(dtype)
     per, tasks = _shared(N, C, S)
-    if tasks == 1 and weighted:
-        return bind(function, per, N, C, S, training, 1, 0)
-
-    def launch(g: int, x: int, mean: int, rstd: int, *rest: int) -> None:
-        weight, made = (rest[0], rest[1:]) if weighted else (0, rest)
-        threads = get_num_threads() if tasks > 1 else 0
-        function(g, x, mean, rstd, weight, *made, per, N, C, S, training, tasks, threads)
-
-    return launch
+    bound = bind(function, per, N, C, S, training, tasks, TEAM if tasks > 1 else 0)
+    if weighted:
+        return bound
+    return lambda g, x, mean, rstd, *made: bound(g, x, mean, rstd, 0, *made)

@@ -10,7 +10,8 @@ addresses, sizes and scalars, and the letters of ``args``: ``i`` for int64, ``d`
   on the number of threads; so results do not depend on it either.
 - :func:`bind` fixes the last arguments of a function once and for all, which makes it cheaper to call.
 - ``threads`` is 0 for small work (runs here, keeps the interpreter lock), else the number of
-  threads to use with the lock released.
+  threads to use with the lock released; ``TEAM`` for :func:`get_num_threads` at the time of the
+  call, so that it can be bound.
 
 numba only translates: its optimised LLVM IR is linked with a small C-API wrapper and emitted as an
 object file, kept on disk under a key made of every source that went into it, the versions and the
@@ -31,11 +32,12 @@ from tilegrad.kernels import cache
 from tilegrad.kernels.builtin import bind
 from tilegrad.kernels.cache import cache_dir, compile_log
 from tilegrad.kernels.cpu.native import load_object, machine, simd_bits, target, wrapper_ir
-from tilegrad.kernels.cpu.threads import get_num_threads, set_num_threads
+from tilegrad.kernels.cpu.threads import TEAM, get_num_threads, set_num_threads
 from tilegrad.kernels.function import DeviceFunction, Intrinsic, TypedFunction, source_digest
 
 __all__ = [
     "KernelFactory",
+    "TEAM",
     "assembly",
     "bind",
     "cache_dir",

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tilegrad.kernels.builtin import KINDS, built_in, entry_ir
-from tilegrad.kernels.cpu.threads import parallel_for_address
+from tilegrad.kernels.cpu.threads import parallel_for_address, threads_address
 
 
 def simd_bits() -> int:
@@ -105,6 +105,7 @@ def wrapper_ir(symbol: str, signature: str) -> str:
 _LOOPS = """
 declare ptr @PyEval_SaveThread()
 declare void @PyEval_RestoreThread(ptr)
+@tilegrad_threads = external global i64
 declare void @numba_parallel_for(ptr, ptr, ptr, ptr, ptr, i64, i64, i64)
 declare i32 @"{symbol}"(ptr, ptr, {kinds})
 
@@ -117,8 +118,11 @@ define internal void @one_task(ptr %counter, ptr %dims, ptr %steps, ptr %pack) {
   ret void
 }}
 
-define internal void @all_tasks(ptr %pack, i64 %tasks, i64 %threads) {{
+define internal void @all_tasks(ptr %pack, i64 %tasks, i64 %given) {{
 entry:
+  %allowed = load i64, ptr @tilegrad_threads
+  %team_size = icmp slt i64 %given, 0
+  %threads = select i1 %team_size, i64 %allowed, i64 %given
   %ret = alloca ptr
   %exc = alloca ptr
   %zero = alloca i64
@@ -171,12 +175,13 @@ _team_ready = False
 
 
 def _register_threads() -> None:
-    """Make the symbol ``numba_parallel_for`` known to the linker, once."""
+    """Make the symbols of the wrapper known to the linker, once."""
     global _team_ready
     if not _team_ready:
         import llvmlite.binding as llvm
 
         llvm.add_symbol("numba_parallel_for", parallel_for_address())
+        llvm.add_symbol("tilegrad_threads", threads_address())
         _team_ready = True
 
 

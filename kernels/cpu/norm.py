@@ -19,7 +19,7 @@ import numpy as np
 from tilegrad.kernels.cpu.jit import bind, kernel
 from tilegrad.kernels.cpu.memory import pointer
 from tilegrad.kernels.cpu.reduce import float_run
-from tilegrad.kernels.cpu.threads import get_num_threads
+from tilegrad.kernels.cpu.threads import TEAM
 from tilegrad.kernels.cpu.vector import (
     fma,
     head,
@@ -46,20 +46,24 @@ def forward(dtype: str, centred: bool, channels: bool):  # type: ignore[no-untyp
     apply = scale_run(dtype)
 
     @inline
-    def elements(x, y, at, n, m, low, exact, weights, biases, has):  # type: ignore[no-untyped-def]
+    def part(x, y, at, i, mask, m, low, exact, weights, biases, has):  # type: ignore[no-untyped-def]
         rs = T(exact)
         center, scale, extra, shift = splat(m), splat(rs), splat(T(exact - rs)), splat(-low * rs)
-        i = 0
-        while i < n:
-            mask = head(T, n - i)
-            d = load_masked(x, at + i, mask, center) - center
-            v = fma(d, scale, fma(d, extra, shift))
-            if has & 1:
-                v = v * load_masked(weights, i, mask, center)
-            if has & 2:
-                v = v + load_masked(biases, i, mask, center)
-            store_masked(y, at + i, v, mask)
-            i += W
+        d = load_masked(x, at + i, mask, center) - center
+        v = fma(d, scale, fma(d, extra, shift))
+        if has & 1:
+            v = v * load_masked(weights, i, mask, center)
+        if has & 2:
+            v = v + load_masked(biases, i, mask, center)
+        store_masked(y, at + i, v, mask)
+
+    @inline
+    def elements(x, y, at, n, m, low, exact, weights, biases, has):  # type: ignore[no-untyped-def]
+        whole = n - n % W
+        for i in range(0, whole, W):
+            part(x, y, at, i, head(T, W), m, low, exact, weights, biases, has)
+        if whole < n:
+            part(x, y, at, whole, head(T, n - whole), m, low, exact, weights, biases, has)
 
     def body(task, x, weight, bias, y, mean, rstd, eps, rows, per, n, S, groups):  # type: ignore[no-untyped-def]
         source, made = pointer(x, T), pointer(y, T)
@@ -211,43 +215,49 @@ def backward_elements(dtype: str, centred: bool):  # type: ignore[no-untyped-def
     """
     T, W, size = np.dtype(dtype).type, lanes(dtype), np.dtype(dtype).itemsize
 
+    @inline
+    def sums(grad, source, weights, part, at, i, n, mask, m, rs, has, a, b):  # type: ignore[no-untyped-def]
+        zero, center = splat(T(0)), splat(m)
+        v = load_masked(grad, at + i, mask, zero)
+        xhat = (load_masked(source, at + i, mask, center) - center) * splat(rs)
+        if has & 2:
+            store_masked(part, i, fma(v, xhat, load_masked(part, i, mask, zero)), mask)
+            store_masked(part, n + i, load_masked(part, n + i, mask, zero) + v, mask)
+        if has & 1:
+            v = v * load_masked(weights, i, mask, zero)
+        return a + v, fma(v, xhat, b)
+
+    @inline
+    def slope(grad, source, weights, made, at, i, mask, m, rs, has, level, tilt):  # type: ignore[no-untyped-def]
+        zero, center, scale = splat(T(0)), splat(m), splat(rs)
+        v = load_masked(grad, at + i, mask, zero)
+        xhat = (load_masked(source, at + i, mask, center) - center) * scale
+        if has & 1:
+            v = v * load_masked(weights, i, mask, zero)
+        store_masked(made, at + i, (v - splat(level) - xhat * splat(tilt)) * scale, mask)
+
     def body(task, g, x, weight, mean, rstd, out, parts, rows, per, n):  # type: ignore[no-untyped-def]
         grad, source, made = pointer(g, T), pointer(x, T), pointer(out, T)
         weights, means, rstds = pointer(weight, T), pointer(mean, T), pointer(rstd, T)
         part = pointer(parts + task * 2 * n * size, T)
-        zero, one = splat(T(0)), splat(T(1))
+        has = (weight != 0) + 2 * (parts != 0)
+        whole, rest = n - n % W, head(T, n % W)
         if parts != 0:
             for i in range(2 * n):
                 part[i] = T(0)
         for r in range(task * per, min(rows, (task + 1) * per)):
             at = r * n
-            center, scale = splat(means[r] if centred else T(0)), splat(rstds[r])
-            a, b = zero, zero
-            i = 0
-            while i < n:
-                mask = head(T, n - i)
-                v = load_masked(grad, at + i, mask, zero)
-                xhat = (load_masked(source, at + i, mask, center) - center) * scale
-                if parts != 0:
-                    held = load_masked(part, i, mask, zero)
-                    store_masked(part, i, fma(v, xhat, held), mask)
-                    held = load_masked(part, n + i, mask, zero)
-                    store_masked(part, n + i, held + v, mask)
-                if weight != 0:
-                    v = v * load_masked(weights, i, mask, one)
-                a, b = a + v, fma(v, xhat, b)
-                i += W
-            level = splat(hsum(a) / T(n) if centred else T(0))
-            tilt = splat(hsum(b) / T(n))
-            i = 0
-            while i < n:
-                mask = head(T, n - i)
-                v = load_masked(grad, at + i, mask, zero)
-                xhat = (load_masked(source, at + i, mask, center) - center) * scale
-                if weight != 0:
-                    v = v * load_masked(weights, i, mask, one)
-                store_masked(made, at + i, (v - level - xhat * tilt) * scale, mask)
-                i += W
+            m, rs = means[r] if centred else T(0), rstds[r]
+            a, b = splat(T(0)), splat(T(0))
+            for i in range(0, whole, W):
+                a, b = sums(grad, source, weights, part, at, i, n, head(T, W), m, rs, has, a, b)
+            if whole < n:
+                a, b = sums(grad, source, weights, part, at, whole, n, rest, m, rs, has, a, b)
+            level, tilt = hsum(a) / T(n) if centred else T(0), hsum(b) / T(n)
+            for i in range(0, whole, W):
+                slope(grad, source, weights, made, at, i, head(T, W), m, rs, has, level, tilt)
+            if whole < n:
+                slope(grad, source, weights, made, at, whole, rest, m, rs, has, level, tilt)
 
     return body, "iiiiiiiiii"
 
@@ -298,8 +308,9 @@ def row_norm(
         return lambda *arguments: None
     function = forward.build(dtype, centred, S > 0)
     per, tasks = _shared(rows, n)
-    if tasks == 1 and weighted and biased and centred:
-        return bind(function, rows, per, n, S, groups, 1, 0)
+    bound = bind(function, rows, per, n, S, groups, tasks, TEAM if tasks > 1 else 0)
+    if weighted and biased and centred:
+        return bound
 
     def launch(x: int, *rest: Any) -> None:
         left = list(rest)
@@ -307,10 +318,7 @@ def row_norm(
         bias = left.pop(0) if biased else 0
         y = left.pop(0)
         mean = left.pop(0) if centred else 0
-        rstd, eps = left
-        where = (x, weight, bias, y, mean, rstd, eps)
-        threads = get_num_threads() if tasks > 1 else 0
-        function(*where, rows, per, n, S, groups, tasks, threads)
+        bound(x, weight, bias, y, mean, *left)
 
     return launch
 
@@ -348,10 +356,7 @@ def row_norm_backward(
         sizes = (rows, per, n, S, groups)
 
     small = tasks == 1 or rows * n < 2 * GRAIN
-    if small and weighted and centred:
-        return bind(function, *sizes, tasks, 0)
-
-    def launch(*addresses: int) -> None:
-        function(*order(*addresses), *sizes, tasks, 0 if small else get_num_threads())
-
-    return launch
+    bound = bind(function, *sizes, tasks, 0 if small else TEAM)
+    if weighted and centred:
+        return bound
+    return lambda *addresses: bound(*order(*addresses))

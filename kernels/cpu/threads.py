@@ -9,22 +9,29 @@ import os
 from pathlib import Path
 from typing import Any
 
+TEAM = -1  # as the number of threads in a bound call: as many as are allowed when it runs
+
 _keepalive: list[Any] = []
-_threads = 0
+_threads = ctypes.c_int64(0)  # kernels read it; 0: not known yet
 _forked = False
 
 
 def get_num_threads() -> int:
     """Threads a large kernel may use."""
-    return _threads or _default_threads()
+    return _threads.value or _default_threads()
 
 
 def _default_threads() -> int:
-    global _threads
     text = os.environ.get("TILEGRAD_NUM_THREADS", "")
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    _threads = max(1, int(text)) if text.isdigit() else (available or 1)
-    return _threads
+    _threads.value = max(1, int(text)) if text.isdigit() else (available or 1)
+    return _threads.value
+
+
+def threads_address() -> int:
+    """Where :func:`get_num_threads` reads its number, an int64."""
+    get_num_threads()
+    return ctypes.addressof(_threads)
 
 
 def set_num_threads(count: int) -> None:
@@ -33,15 +40,15 @@ def set_num_threads(count: int) -> None:
     Raises:
         RuntimeError: ``count`` is not a positive integer.
     """
-    global _threads
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise RuntimeError(f"set_num_threads: expects a positive integer; got {count!r}")
-    _threads = 1 if _forked else count
+    _threads.value = 1 if _forked else count
 
 
 def _after_fork() -> None:
-    global _forked, _threads
-    _forked, _threads = True, 1
+    global _forked
+    _forked = True
+    _threads.value = 1
 
 
 if hasattr(os, "register_at_fork"):

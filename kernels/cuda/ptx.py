@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad.kernels.cuda.packing import moved_as, pack, unpack
 from tilegrad.kernels.cuda.simulator import machine
 from tilegrad.kernels.function import Intrinsic, intrinsic
 
@@ -254,10 +255,12 @@ def load_vector(count: int) -> Intrinsic:
             where = _element(context, builder, sig, args, count)
             element = where.type.pointee
             vector = ir.VectorType(element, count)
-            loaded = builder.load(builder.bitcast(where, vector.as_pointer()))
-            loaded.align = count * context.get_abi_sizeof(element)
+            size = context.get_abi_sizeof(element)
+            whole = moved_as(vector, size)
+            loaded = builder.load(builder.bitcast(where, whole.as_pointer()))
+            loaded.align = count * size
+            lanes = unpack(builder, loaded, element, count, size)
             model = context.data_model_manager[sig.args[0].dtype]
-            lanes = [builder.extract_element(loaded, ir.IntType(32)(k)) for k in range(count)]
             values = [model.from_data(builder, lane) for lane in lanes]
             return context.make_tuple(builder, sig.return_type, values)
 
@@ -284,14 +287,15 @@ def store_vector(count: int) -> Intrinsic:
             kind = sig.args[0].dtype
             where = _element(context, builder, sig, args, count)
             element = where.type.pointee
-            vector = ir.VectorType(element, count)
-            made = ir.Constant(vector, ir.Undefined)
+            size = context.get_abi_sizeof(element)
+            whole = moved_as(ir.VectorType(element, count), size)
+            values = []
             for k in range(count):
                 value = builder.extract_value(args[2], k)
                 value = context.cast(builder, value, sig.args[2][k], kind)
-                value = context.data_model_manager[kind].as_data(builder, value)
-                made = builder.insert_element(made, value, ir.IntType(32)(k))
-            stored = builder.store(made, builder.bitcast(where, vector.as_pointer()))
+                values.append(context.data_model_manager[kind].as_data(builder, value))
+            made = pack(builder, values, whole, size)
+            stored = builder.store(made, builder.bitcast(where, whole.as_pointer()))
             stored.align = count * context.get_abi_sizeof(element)
             return context.get_dummy_value()
 
