@@ -1,0 +1,34 @@
+"""The geometry of attention, shared by all devices."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+Four = tuple[int, int, int, int]
+
+
+class Scores(NamedTuple):
+    """Queries ``(*batch, L, E)`` that look at keys ``(*batch, S, E)`` with values ``(*batch, S, F)``.
+
+    Attributes:
+        dtype: of all three, float32 or float64.
+        batch: two sizes, of the outer and of the inner items.
+        causal: whether query ``i`` sees keys ``0 … i`` only.
+        mask: "none", "bool" or "float": what there is of ``(*batch, L, S)``, to select or to add.
+        q, k, v, m: strides in elements. Features of q, k and v are adjacent.
+        scale: a factor of the products of queries and keys.
+    """
+
+    dtype: str
+    batch: tuple[int, int]
+    L: int
+    S: int
+    E: int
+    F: int
+    causal: bool
+    mask: str
+    q: Four
+    k: Four
+    v: Four
+    m: Four
+    scale: float
