@@ -8,19 +8,21 @@ Four = tuple[int, int, int, int]
 
 
 class Scores(NamedTuple):
-    """Queries ``(*batch, L, E)`` that look at keys ``(*batch, S, E)`` with values ``(*batch, S, F)``.
+    """Queries ``(N, H, L, E)`` that look at keys ``(N, H / share, S, E)`` with values
+    ``(N, H / share, S, F)``.
 
     Attributes:
         dtype: of all three, float32 or float64.
-        batch: two sizes, of the outer and of the inner items.
+        batch: N and H. share: heads of queries that one head of keys serves.
         causal: whether query ``i`` sees keys ``0 … i`` only.
-        mask: "none", "bool" or "float": what there is of ``(*batch, L, S)``, to select or to add.
+        mask: "none", "bool" or "float": what there is of ``(N, H, L, S)``, to select or to add.
         q, k, v, m: strides in elements. Features of q, k and v are adjacent.
         scale: a factor of the products of queries and keys.
     """
 
     dtype: str
     batch: tuple[int, int]
+    share: int
     L: int
     S: int
     E: int

@@ -20,9 +20,12 @@ EACH = 1 << 14  # elements that a task adds up over the groups
 SERIAL = 1 << 20  # multiply-adds below which a second thread costs more than it gives
 
 
-def fits(E: int, F: int) -> bool:
-    """Whether there are kernels for queries of ``E`` features and values of ``F``."""
-    return max(E, F) * 32 <= block.CAPACITY
+LIMIT = 512  # features: a block of queries is a panel at least
+
+
+def fits(dtype: str, features: int) -> bool:
+    """Whether the kernels take so many features of queries or values."""
+    return features <= LIMIT
 
 
 def _split(count: int, most: int, multiple: int) -> int:
@@ -40,6 +43,7 @@ def _plan(given: Scores) -> np.ndarray:
     p[[block.ITEMS, block.INNER_ITEMS]] = items, given.batch[1]
     p[[block.L, block.S]] = given.L, given.S
     p[[block.E, block.F, block.CAUSAL]] = given.E, given.F, given.causal
+    p[block.SHARE] = given.share
     p[block.MASK] = ("none", "bool", "float").index(given.mask)
     for first, strides in (
         (block.Q_OUTER, given.q), (block.K_OUTER, given.k), (block.V_OUTER, given.v),
@@ -74,7 +78,7 @@ def attention_backward(given: Scores) -> tuple[Callable[..., None], int]:
     """Prepare ``launch(g, q, k, v, out, lse, [mask], dq, dk, dv, scratch)``; gives
     ``(launch, scratch_bytes)``.
 
-    ``g``, ``out`` and the gradients are row-major. Where there are few items, blocks of queries are
+    ``g``, ``out`` and the gradients are row-major; dk and dv have a head for each of q. Where there are few items, blocks of queries are
     shared out to groups, whose sums of dk and dv are added up in order.
     """
     p, function = _plan(given), backward.build(given.dtype)

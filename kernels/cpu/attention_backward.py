@@ -121,8 +121,8 @@ def backward(dtype: str) -> tuple[Callable[..., None], str]:
         item, group = task // groups, task % groups
         outer, inner = item // p[block.INNER_ITEMS], item % p[block.INNER_ITEMS]
         q += size * (outer * p[block.Q_OUTER] + inner * p[block.Q_INNER])
-        k += size * (outer * p[block.K_OUTER] + inner * p[block.K_INNER])
-        v += size * (outer * p[block.V_OUTER] + inner * p[block.V_INNER])
+        k += size * (outer * p[block.K_OUTER] + inner // p[block.SHARE] * p[block.K_INNER])
+        v += size * (outer * p[block.V_OUTER] + inner // p[block.SHARE] * p[block.V_INNER])
         width = size if p[block.MASK] > 1 else 1
         mask += width * (outer * p[block.MASK_OUTER] + inner * p[block.MASK_INNER])
         here = group * items + item

@@ -23,7 +23,7 @@ from tilegrad.kernels.function import DeviceFunction, inline
 ITEMS, INNER_ITEMS, L, S, E, F, CAUSAL, MASK = range(8)
 Q_ROW, K_ROW, V_ROW, MASK_ROW, MASK_COL = range(8, 13)
 Q_OUTER, Q_INNER, K_OUTER, K_INNER, V_OUTER, V_INNER, MASK_OUTER, MASK_INNER = range(13, 21)
-QUERIES, KEYS, BLOCKS, GROUPS, PLAN = range(21, 26)
+QUERIES, KEYS, BLOCKS, GROUPS, SHARE, PLAN = range(21, 27)
 
 NO_MASK, BOOLS, FLOATS = range(3)  # what the plan's MASK says
 

@@ -131,8 +131,8 @@ def forward(dtype: str) -> tuple[Callable[..., None], str]:
         i0 = number * p[block.QUERIES]
         rows, held_row = min(p[block.QUERIES], p[block.L] - i0), (n + W - 1) // W * W
         q += size * (outer * p[block.Q_OUTER] + inner * p[block.Q_INNER] + i0 * p[block.Q_ROW])
-        k += size * (outer * p[block.K_OUTER] + inner * p[block.K_INNER])
-        v += size * (outer * p[block.V_OUTER] + inner * p[block.V_INNER])
+        k += size * (outer * p[block.K_OUTER] + inner // p[block.SHARE] * p[block.K_INNER])
+        v += size * (outer * p[block.V_OUTER] + inner // p[block.SHARE] * p[block.V_INNER])
         width = size if p[block.MASK] > 1 else 1
         mask += width * (outer * p[block.MASK_OUTER] + inner * p[block.MASK_INNER] + i0 * p[block.MASK_ROW])
         pack(pointer(q, T), p[block.Q_ROW], rows, p[block.E], turned, T(scale))
