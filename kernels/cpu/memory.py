@@ -23,6 +23,17 @@ def pointer(typing, address, dtype):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def offset(typing, p, count):  # type: ignore[no-untyped-def]
+    """The pointer ``count`` elements after ``p``."""
+    from numba import types
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return builder.gep(args[0], [args[1]])
+
+    return p(p, types.intp), codegen
+
+
+@intrinsic
 def read(typing, source, index):  # type: ignore[no-untyped-def]
     """``source[index]``, promised not to be what :func:`write` wrote at another index.
 

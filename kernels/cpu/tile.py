@@ -65,10 +65,13 @@ class _Form(NamedTuple):
     vectors: int
     tiles: tuple[int, ...]
     across: bool
+    whole: bool
 
 
 @cache
-def strip(vectors: int, tiles: tuple[int, ...], across: bool = False) -> Intrinsic:
+def strip(
+    vectors: int, tiles: tuple[int, ...], across: bool = False, whole: bool = False
+) -> Intrinsic:
     """The intrinsic for a strip of ``vectors`` vectors of columns and any number of rows::
 
         strip(x, x_row, x_step, y, y_step, out, out_row, seed, seed_row, rows, depth, tail)
@@ -81,7 +84,8 @@ def strip(vectors: int, tiles: tuple[int, ...], across: bool = False) -> Intrins
 
     ``tiles`` are the heights of the tiles to use, largest first, 1 at the end; without any, the
     intrinsic emits nothing. With ``across``, ``y[k, j]`` is at ``k + j * y_step``: square blocks of
-    it are transposed in registers, and ``vectors`` is 1.
+    it are transposed in registers, and ``vectors`` is 1. A ``whole`` strip uses all lanes, whatever
+    ``tail`` says: masked stores take AVX2 longer than a tile's sums over few ``k``.
     """
 
     def emitter(  # type: ignore[no-untyped-def]
@@ -93,7 +97,7 @@ def strip(vectors: int, tiles: tuple[int, ...], across: bool = False) -> Intrins
 
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
             kind = llvm_vector(full_vector(sig.args[0].dtype))
-            _emit_strip(builder, _Form(kind, vectors, tiles, across), _Operands(*args))
+            _emit_strip(builder, _Form(kind, vectors, tiles, across, whole), _Operands(*args))
             return context.get_dummy_value()
 
         return types.void(x, n, n, y, n, out, n, seed, n, n, n, n), codegen
@@ -209,7 +213,8 @@ def _sums_across(builder: Any, form: _Form, given: _Operands, height: int) -> li
 
 def _masks(builder: Any, form: _Form, given: _Operands) -> list[Any]:
     """For every vector of a row the mask of the lanes in use, None for all of them."""
-    return [None] * (form.vectors - 1) + [head_value(builder, given.tail, form.kind.count)]
+    last = None if form.whole else head_value(builder, given.tail, form.kind.count)
+    return [None] * (form.vectors - 1) + [last]
 
 
 def _emit_results(

@@ -1,0 +1,163 @@
+"""Scaled dot-product attention, fused or composed, with gradients of any order."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from tilegrad.autograd.base import needs_graph, own, record
+from tilegrad.autograd.graph import Node
+from tilegrad.autograd.mode import state
+from tilegrad.autograd.rules import extrema, masked, reduce, view
+from tilegrad.autograd.rules.creation import ones
+from tilegrad.autograd.rules.matmul import matmul
+from tilegrad.autograd.rules.softmax import softmax
+from tilegrad.engine.array import Array
+from tilegrad.engine.dtype import bool_
+from tilegrad.engine.ops import attention as ops
+from tilegrad.engine.shape import Shape, broadcast_shapes, numel
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+
+class _Meta:
+    """What a backward pass needs besides the operands."""
+
+    __slots__ = ("causal", "lse", "scale", "share")
+
+    def __init__(self, causal: bool, scale: float, share: int, lse: Array):
+        self.causal = causal
+        self.scale = scale
+        self.share = share
+        self.lse = lse
+
+
+def weights(query: Tensor, key: Tensor, mask: Tensor | None, causal: bool, scale: float) -> Tensor:
+    """softmax(q k^T * scale + mask), composed; 0 for a query that sees no key."""
+    scores = matmul(query * scale, view.transpose(key, -2, -1))
+    if causal:
+        size = (query.shape[-2], key.shape[-2])
+        mask = masked.tril(ones(size, dtype=bool_, device=query.device))
+    if mask is None or not scores.shape[-1]:
+        return softmax(scores, -1)
+    if mask.dtype is bool_:
+        scores = masked.masked_fill(scores, mask.logical_not(), -math.inf)
+    else:
+        scores = scores + mask
+    blind = extrema.amax(scores.detach(), -1, True) == -math.inf
+    return masked.masked_fill(softmax(masked.masked_fill(scores, blind, 0), -1), blind, 0)
+
+
+def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """In one pass over blocks of scores, unless it is to be differentiated again."""
+    q, k, v, *mask, out = node.unpack()
+    meta: _Meta = node.meta
+    if state.grad:
+        slopes = _composed(q, k, v, mask[0] if mask else None, grad, meta)
+    else:
+        held = mask[0] if mask else None
+        made = ops.attention_backward(grad, q, k, v, out, meta.lse, held, meta.causal, meta.scale)
+        slopes = (own(made[0]), own(made[1]), own(made[2]))
+    by_k, by_v = (_gathered(x, meta.share) for x in slopes[1:])
+    return (slopes[0], by_k, by_v, *[None] * len(mask))
+
+
+def _composed(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, grad: Tensor, meta: _Meta
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same in tensor functions."""
+    k, v = spread(k, meta.share), spread(v, meta.share)
+    p = weights(q, k, mask, meta.causal, meta.scale)
+    by_p = matmul(grad, view.transpose(v, -2, -1))
+    slope = p * (by_p - reduce.sum(p * by_p, -1, True)) * meta.scale
+    turned = view.transpose(slope, -2, -1)
+    return matmul(slope, k), matmul(turned, q), matmul(view.transpose(p, -2, -1), grad)
+
+
+def spread(x: Tensor, share: int) -> Tensor:
+    """Every head of (…, H, S, E) ``share`` times."""
+    if share == 1:
+        return x
+    wide = (*x.shape[:-2], share, *x.shape[-2:])
+    shape = (*x.shape[:-3], x.shape[-3] * share, *x.shape[-2:])
+    return view.reshape(view.expand(view.unsqueeze(x, -3), wide), shape)
+
+
+def _gathered(x: Tensor, share: int) -> Tensor:
+    """The gradient of :func:`spread`."""
+    if share == 1:
+        return x
+    N, H, S, E = x.shape
+    return reduce.sum(view.reshape(x, (N, H // share, share, S, E)), 2)
+
+
+def _four(x: Tensor, batch: Shape) -> Tensor:
+    """``x``, whose batch dimensions broadcast to ``batch``, with two of them."""
+    shape = (*batch, *x.shape[-2:])
+    if tuple(x.shape) != shape:
+        x = view.expand(x, shape)
+    if len(batch) == 2:
+        return x
+    return view.reshape(x, (numel(batch[:-1]), *(batch[-1:] or (1,)), *x.shape[-2:]))
+
+
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    causal: bool,
+    scale: float,
+    share: int = 1,
+) -> Tensor:
+    """softmax(q k^T * scale + mask) v.
+
+    The matrix of scores is never stored where the fused op takes the operands
+    (:func:`tilegrad.engine.ops.attention.fits`) and the mask wants no gradient.
+
+    Args:
+        query: (…, H, L, E); key: (…, H / share, S, E); value: (…, H / share, S, F); floating point.
+        mask: broadcast to (…, H, L, S): True where a key may be seen, or a float to add.
+        causal: query i sees keys 0 … i only.
+
+    Gradient: of query, key and value; all are saved, with the result and a number per query.
+
+    Raises:
+        RuntimeError: shapes or dtypes that do not go together.
+
+    Source: T. Dao, "FlashAttention-2: Faster Attention with Better Parallelism and Work
+    Partitioning", 2023.
+    """
+    layouts = [x.layout for x in (query, key, value)]
+    q_kind, k_kind, v_kind = layouts
+    ops.check(q_kind, k_kind, v_kind, None if mask is None else mask.layout)
+    few = [x.shape[:-2] for x in layouts[1:]]
+    wide = [(*s[:-1], s[-1] * share) if share > 1 else s for s in few]
+    batch = broadcast_shapes(ops.NAME, layouts[0].shape[:-2], *wide)
+    L, S = layouts[0].shape[-2], layouts[1].shape[-2]
+    if mask is not None and broadcast_shapes(ops.NAME, mask.shape, (*batch, L, S)) != (
+        *batch,
+        L,
+        S,
+    ):
+        raise RuntimeError(
+            f"{ops.NAME}: attn_mask must broadcast to {(*batch, L, S)}; got {tuple(mask.shape)}"
+        )
+    if not ops.fits(*layouts) or (mask is not None and mask.requires_grad):
+        p = weights(query, spread(key, share), mask, causal, scale)
+        return matmul(p, spread(value, share))
+    fewer = (*batch[:-1], batch[-1] // share) if share > 1 else batch
+    q, k, v = _four(query, batch), _four(key, fewer), _four(value, fewer)
+    given = [q, k, v]
+    if mask is not None:
+        m = mask if mask.ndim > 1 else view.unsqueeze(mask, 0)
+        m = _four(m, batch)
+        given.append(view.expand(m, (*m.shape[:2], L, S)))
+    held = given[3] if mask is not None else None
+    out, lse = ops.attention(q, k, v, held, causal, scale)
+    result = own(out)
+    if state.grad and needs_graph((q, k, v)):
+        saves = (*range(len(given)), -1)
+        record("attention", _vjp, tuple(given), (result,), saves, _Meta(causal, scale, share, lse))
+    return view.reshape(result, (*batch, L, value.shape[-1])) if len(batch) != 2 else result
