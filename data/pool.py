@@ -221,7 +221,10 @@ class WorkerPool:
         ready = self._pollers[which].poll(left)
         if not ready:
             raise RuntimeError(f"DataLoader timed out after {self.timeout} seconds")
-        if all(fd != peer.conn.fileno() for fd, _ in ready):
+        if not peer.conn.poll():  # not even by now: somebody has ended
+            for place, other in enumerate(self.peers):
+                if not (other.ready or other.process.is_alive()) and other.conn.poll():
+                    self.receive(place)  # raises what it could not start for, if it has said so
             self._raise_dead(peer)
 
     def _raise_dead(self, peer: _Peer) -> None:
