@@ -161,8 +161,10 @@ def record_one(
     saves: tuple[int, ...],
     meta: Any,
 ) -> None:
-    """:func:`record` for one result and a ``meta`` that can be looked up: some inputs are tracked."""
-    key = (vjp, meta, saves, len(inputs))
+    """:func:`record` for one result and a ``meta`` of plain values, which is kept for later calls:
+    what belongs to one call alone must not be in it. Some inputs are tracked.
+    """
+    key = (name, vjp, meta, saves, len(inputs))
     recipes = _recipes.get(key)
     if recipes is None:
         if len(_recipes) > 4096:

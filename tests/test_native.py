@@ -39,6 +39,26 @@ def test_references_and_memory_are_given_back() -> None:
     assert all(abs(a - b) < 100 for a, b in zip(after, before, strict=True)), (before, after)
 
 
+def test_nodes_of_one_rule_keep_their_own_names() -> None:
+    x = tilegrad.ones(2, 1, requires_grad=True)
+    for _ in range(2):  # the second time by what the first has left
+        made = (x.squeeze(), x.view(2), x.unsqueeze(0), x.amax(), x.amin())
+        names = [y.grad_fn.name for y in made]
+        assert names == ["squeeze", "view", "unsqueeze", "amax", "amin"]
+
+
+def test_what_belongs_to_one_call_is_not_kept_for_others() -> None:
+    x, y = tilegrad.rand(4, 3, requires_grad=True), tilegrad.zeros(4, dtype=tilegrad.int64)
+    for _ in range(3):
+        tilegrad.nn.functional.cross_entropy(x, y).backward()
+    gc.collect()
+    held = memory.HOST.counts.allocated
+    for _ in range(50):
+        tilegrad.nn.functional.cross_entropy(x, y).backward()
+    gc.collect()
+    assert memory.HOST.counts.allocated == held
+
+
 def test_what_a_launch_raises_arrives() -> None:
     def refuse(*args: int) -> None:
         raise ValueError(f"launched with {len(args)} addresses")

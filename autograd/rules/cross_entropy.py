@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tilegrad.autograd.base import own
+from tilegrad.autograd.base import needs_graph, own, record
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise, view
 from tilegrad.autograd.rules.elementwise import to_dtype
-from tilegrad.autograd.rules.reduce import recorded, sum
+from tilegrad.autograd.rules.reduce import sum
 from tilegrad.autograd.rules.softmax import log_softmax, softmax
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.ops import cross_entropy as ops
@@ -57,10 +57,12 @@ def _loss(
         raise RuntimeError(
             f"{name}: expected scalar type Long but found {target.dtype.name} for the target"
         )
-    weights = None if weight is None else weight
     logits = name == "cross_entropy"
-    out, saved = ops.cross_entropy(x, target, weights, reduction, ignored, logits)
-    return recorded(name, _loss_vjp, x, out, (0,), (saved, reduction))
+    out, saved = ops.cross_entropy(x, target, weight, reduction, ignored, logits)
+    loss = own(out)
+    if state.grad and needs_graph((x,)):
+        record(name, _loss_vjp, (x,), (loss,), (0,), (saved, reduction))
+    return loss
 
 
 def _loss_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:

@@ -53,7 +53,7 @@ def dims_of(name: str, dim: Dims, ndim: int) -> Shape:
 def recorded(
     name: str, vjp: Vjp | None, x: Tensor, array: Array, saves: tuple[int, ...], meta: Any
 ) -> Tensor:
-    """The tensor over ``array``, recorded as what ``name`` made of ``x``."""
+    """The tensor over ``array``, recorded as what ``name`` made of ``x``; ``meta``: plain values."""
     out = own(array)
     if (x._tracked or x._base is not None) and state.grad and vjp is not None:
         record_one(name, vjp, (x,), out, saves, meta)
