@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class TensorBase(Array):
     """An array with its place in the graph.
 
-    Slots: ``_tracked`` (requires_grad); ``_node`` and ``_index``, the output of the
-    graph this is, None for a leaf; ``grad``; ``_base``, the tensor this is a view of, with the
+    Slots: ``_tracked`` (requires_grad); ``_node`` and ``_index``, the output of the graph this is,
+    None for a leaf; ``grad``; ``_base``, the tensor this is a view of, with the
     ``_epoch`` of the base's history it belongs to; hooks.
     """
 

@@ -145,25 +145,13 @@ def new_node(
     outputs: tuple[Layout, ...],
     meta: Any = None,
 ) -> Node:
-    """A node over ``inputs``."""
+    """A node over ``inputs`` that saves nothing yet."""
     edges: list[Edge | None] = []
     layouts = []
     for t in inputs:
         edges.append(edge_of(t) if t._tracked else None)
         layouts.append(t.layout)
-    return bare_node(name, vjp, edges, layouts, outputs, meta)
-
-
-def bare_node(
-    name: str,
-    vjp: Vjp,
-    edges: Sequence[Edge | None],
-    inputs: Sequence[Layout],
-    outputs: tuple[Layout, ...],
-    meta: Any,
-) -> Node:
-    """A node that saves nothing yet."""
-    made: Node = node(name, vjp, edges, inputs, outputs, meta)
+    made: Node = node(name, vjp, edges, layouts, outputs, meta)
     if anomalies and state.anomaly:
         made.extras = Extras()
         made.extras.trace = traceback.StackSummary.from_list(traceback.extract_stack()[:-2])

@@ -1,7 +1,7 @@
 """Recording an op as machine code: one node, with what it saves, in one call.
 
-As :mod:`tilegrad.engine.native`: built-ins over Python's own objects, which
-answer None where the long way must be taken (a stale view, a second output, anomaly mode).
+As :mod:`tilegrad.engine.native`: built-ins over Python's own objects, which answer None where the
+long way must be taken (a stale view, a second output, anomaly mode).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from tilegrad.engine.emitter import (
     WORD,
     Emitter,
     addresses,
-    answer_none,
     loop,
     new_module,
+    publish,
     slot_offset,
 )
 from tilegrad.engine.native import FIELDS, MOST
@@ -144,8 +144,7 @@ def _trace(module: Any, nodes: _Nodes, slots: _Slots, anomalies: list[Any]) -> N
     args, number = e.function.args
     count = e.build.sub(e.build.ptrtoint(number, e.word), e.word(2))
     e.give_up_if(e.build.icmp_signed(">", count, e.word(MOST)))
-    active = e.build.icmp_signed("!=", e.get(e.object(anomalies), SIZE, e.word), e.word(0))
-    e.give_up_if(active)
+    e.give_up_unless_empty(anomalies)
     recipes, out, tensors = e.get(args, 0), e.get(args, WORD), e.at(args, 2 * WORD)
     edges, layouts, bits = _edges(e, slots, tensors, count)
     needed = e.call("PyLong_FromLongLong", bits)
@@ -164,9 +163,7 @@ def _trace(module: Any, nodes: _Nodes, slots: _Slots, anomalies: list[Any]) -> N
         e.drop(e.get(out, slots.tensor[slot]))
         e.put(out, slots.tensor[slot], value)
     e.build.ret(e.take(e.object(True)))
-    outer = Emitter(module, "trace", 3)
-    _, args, number = outer.function.args
-    answer_none(outer, e.function, [args, number])
+    publish(e, "trace")
 
 
 def compile_tracing(

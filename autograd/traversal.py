@@ -99,8 +99,7 @@ class _Pass:
         if self.wanted is not None:
             place = self.wanted.get((id(leaf), 0))
             if place is not None:
-                before = self.captured[place]
-                self.captured[place] = grad if before is None else before + grad
+                self.captured[place] = grad
             return
         if leaf.grad is None:
             leaf.grad = self._own(grad)
@@ -143,17 +142,14 @@ class _Pass:
         if not self.retain:
             node.saved = None
         fitted: list[Tensor | None] = []
-        place = 0
-        for kind in node.inputs:
-            grad = results[place]
-            if grad is not None:
-                if node.edges[place] is None:
-                    grad = None
-                elif grad.layout is not kind:
-                    grad = _fit(grad, kind)
+        for kind, edge, grad in zip(node.inputs, node.edges, results, strict=True):
+            if edge is None:
+                grad = None
+            elif grad is not None and grad.layout is not kind:
+                grad = _fit(grad, kind)
             fitted.append(grad)
-            place += 1
-        if (place == 2 and fitted[0] is fitted[1]) or place > 2:
+        count = len(fitted)
+        if count > 2 or (count == 2 and fitted[0] is fitted[1]):  # mostly two that differ
             _set_apart(fitted)
         if anomalies and state.anomaly:
             _refuse_nan(node, fitted)

@@ -9,6 +9,7 @@ import re
 import resource
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def facts(threads: int) -> dict[str, Any]:
         "SIMD bits": simd_bits(),
         "threads": threads,
         "python": platform.python_version(),
-        **_versions(),
+        **versions(PACKAGES),
         "commit": commit(),
         "NumPy's BLAS": _openblas(),
     }
@@ -92,9 +93,10 @@ def commit() -> str:
     return (git("rev-parse", "--short", "HEAD") or "unknown") + (", changed" if changed else "")
 
 
-def _versions() -> dict[str, str]:
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Those of the packages that are installed."""
     found = {}
-    for name in PACKAGES:
+    for name in packages:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

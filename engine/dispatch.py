@@ -19,7 +19,7 @@ from tilegrad.engine import array as factory, native
 from tilegrad.engine.array import Array, Layout, empty_layout
 from tilegrad.engine.device import CPU, Device
 from tilegrad.engine.errors import DeviceError
-from tilegrad.engine.memory import FreeList
+from tilegrad.engine.memory import FreeList, new_storage
 
 Launch = Callable[..., None]
 
@@ -178,7 +178,6 @@ def compile_calls(tensor: type, first: dict[str, Any]) -> dict[str, Any]:
         tensor: the class of what ops make.
         first: what its slots beside those of an array hold at first.
     """
-    from tilegrad.engine.memory import new_storage
     from tilegrad.engine.ops.view import View
 
     new_storage(0, 0, None)  # their type is there from now on

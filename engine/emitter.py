@@ -105,6 +105,18 @@ class Emitter:
                 self.drop(reference)
             self.build.ret(self.ir.Constant(self.pointer, None))
 
+    def give_up_unless(self, value: Any, kind: Any, *owned: Any) -> None:
+        """The same, unless the object ``value`` is an instance of the class ``kind``."""
+        kin = self.call(
+            "PyType_IsSubtype", self.get(value, TYPE), self.object(kind), returns=self.half
+        )
+        self.give_up_if(self.build.icmp_signed("==", kin, self.half(0)), *owned)
+
+    def give_up_unless_empty(self, held: list[Any]) -> None:
+        """Return null, if anything is in this list when the function runs."""
+        length = self.get(self.object(held), SIZE, self.word)
+        self.give_up_if(self.build.icmp_signed("!=", length, self.word(0)))
+
     def number(self, integer: Any) -> Any:
         """The value of a Python int that fits 64 bits."""
         return self.call("PyLong_AsLongLong", integer, returns=self.word)
@@ -119,6 +131,13 @@ def answer_none(e: Emitter, inner: Any, args: list[Any]) -> None:
             e.build.ret(e.ir.Constant(e.pointer, None))
         e.build.ret(e.take(e.object(None)))
     e.build.ret(found)
+
+
+def publish(e: Emitter, name: str) -> None:
+    """The built-in ``name`` around ``e(arguments, their number)``; see :func:`answer_none`."""
+    outer = Emitter(e.module, name, 3)
+    _, args, number = outer.function.args
+    answer_none(outer, e.function, [args, number])
 
 
 def loop(e: Emitter, count: Any, step: Callable[[Any], None]) -> None:

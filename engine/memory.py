@@ -90,7 +90,7 @@ def new_storage(address: int, nbytes: int, pool: FreeList | None, base: object =
     """A storage over the block at ``address``; see :class:`Storage`."""
     global _make_storage
     if _make_storage is None:
-        _, _make_storage = native.compile_storage(FreeList)
+        _make_storage = native.compile_storage(FreeList)
     return _make_storage(address, nbytes, pool, base)  # type: ignore[no-any-return]
 
 

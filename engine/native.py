@@ -19,10 +19,10 @@ from tilegrad.engine.emitter import (
     WORD,
     Emitter,
     addresses,
-    answer_none,
     keepalive,
     loop,
     new_module,
+    publish,
     slot_offset,
 )
 from tilegrad.kernels.builtin import built_in
@@ -33,7 +33,6 @@ _OBJECT, _INTEGER = 6, 17  # kinds of members
 # the fields of a storage, see tilegrad.engine.memory.Storage
 FIELDS = {"address": 16, "nbytes": 24, "pool": 32, "base": 40, "version": 48}
 BYTES = 56
-
 
 _storage_type: Any = None
 
@@ -141,7 +140,7 @@ class _Tensors:
 
 
 def _tensor(module: Any, tensors: _Tensors) -> None:
-    e = Emitter(module, "tensor", 3)
+    e = Emitter(module, "new", 3)
     _, args, _ = e.function.args
     layout, storage, address = (e.get(args, k * WORD) for k in range(3))
     e.build.ret(tensors.make(e, layout, e.take(storage), address))
@@ -158,19 +157,19 @@ class _Plans:
         self.plans = slot_offset(op, "plans")
         self.cells, self.gate = (slot_offset(free_list, n) for n in ("cells", "gate"))
 
-    def fresh(self, e: Emitter, plan: Any, tensors: _Tensors, kind: Any, *owned: Any) -> Any:
+    def fresh(self, e: Emitter, plan: Any, tensors: _Tensors, kind: Any) -> Any:
         """(a tensor over a block of the plan's pool, its address), or null: the pool is empty."""
         pool = e.get(plan, self.pool)
         plain = e.build.icmp_unsigned("==", e.get(pool, TYPE), e.object(self.free_list))
-        e.give_up_if(e.build.not_(plain), *owned)
+        e.give_up_if(e.build.not_(plain))
         gate = e.get(e.build.inttoptr(e.number(e.get(pool, self.gate)), e.pointer), 0, e.word)
         with e.build.if_then(e.build.icmp_signed("!=", gate, e.word(-1)), likely=False):
             thread = e.call("PyThread_get_thread_ident", returns=e.word)
-            e.give_up_if(e.build.icmp_unsigned("!=", gate, thread), *owned)
+            e.give_up_if(e.build.icmp_unsigned("!=", gate, thread))
         count = e.get(pool, SIZE, e.word)
-        e.give_up_if(e.build.icmp_signed("==", count, e.word(0)), *owned)
+        e.give_up_if(e.build.icmp_signed("==", count, e.word(0)))
         storage = e.call("PyType_GenericAlloc", e.object(kind), e.word(0))
-        e.give_up_if(e.is_null(storage), *owned)
+        e.give_up_if(e.is_null(storage))
         last = e.build.sub(count, e.word(1))
         address = e.get(e.get(pool, LIST_ITEMS), e.build.mul(last, e.word(WORD)))
         e.put(pool, SIZE, last)  # the list's reference to the address is the storage's now
@@ -190,13 +189,11 @@ class _Plans:
 
 
 def _fresh(module: Any, plans: _Plans, tensors: _Tensors, kind: Any) -> None:
-    e = Emitter(module, "fresh_or_null", 1)
-    (plan,) = e.function.args
-    made, _ = plans.fresh(e, plan, tensors, kind)
+    e = Emitter(module, "fresh_or_null", 2)
+    args, _ = e.function.args
+    made, _ = plans.fresh(e, e.get(args, 0), tensors, kind)
     e.build.ret(made)
-    outer = Emitter(module, "fresh", 3)
-    _, args, _ = outer.function.args
-    answer_none(outer, e.function, [outer.get(args, 0)])
+    publish(e, "fresh")
 
 
 MOST = 8  # tensors of an op that machine code takes
@@ -217,8 +214,7 @@ def _launch(module: Any, plans: _Plans, tensors: _Tensors, kind: Any, base: type
     def address_of(i: Any) -> None:
         step = e.build.mul(i, e.word(WORD))
         tensor = e.get(given, step)
-        kin = e.call("PyType_IsSubtype", e.get(tensor, TYPE), e.object(base), returns=e.half)
-        e.give_up_if(e.build.icmp_signed("==", kin, e.half(0)))
+        e.give_up_unless(tensor, base)
         e.build.store(e.get(tensor, tensors.address), e.at(args, step))
 
     def extra_of(i: Any) -> None:
@@ -249,8 +245,7 @@ def _run(module: Any, launch: Any, tensors: _Tensors, base: type, modes: Any) ->
     e = Emitter(module, "run_or_null", 2)
     args, number = e.function.args
     count = e.build.sub(e.build.ptrtoint(number, e.word), e.word(1))
-    active = e.build.icmp_signed("!=", e.get(e.object(modes), SIZE, e.word), e.word(0))
-    e.give_up_if(active)
+    e.give_up_unless_empty(modes)
     e.give_up_if(e.build.icmp_signed(">", count, e.word(MOST)))
     key = e.call("PyTuple_New", count)
     e.give_up_if(e.is_null(key))
@@ -258,8 +253,7 @@ def _run(module: Any, launch: Any, tensors: _Tensors, base: type, modes: Any) ->
     def layout_of(i: Any) -> None:
         step = e.build.mul(i, e.word(WORD))
         given = e.get(args, e.build.add(step, e.word(WORD)))
-        kin = e.call("PyType_IsSubtype", e.get(given, TYPE), e.object(base), returns=e.half)
-        e.give_up_if(e.build.icmp_signed("==", kin, e.half(0)), key)
+        e.give_up_unless(given, base, key)
         layout = e.take(e.get(given, tensors.layout))
         e.build.store(layout, e.at(key, e.build.add(step, e.word(TUPLE_ITEMS))))
 
@@ -270,24 +264,19 @@ def _run(module: Any, launch: Any, tensors: _Tensors, base: type, modes: Any) ->
     )  # fmt: skip
     e.drop(key)
     e.build.ret(made)
-    outer = Emitter(module, "run", 3)
-    _, args, number = outer.function.args
-    answer_none(outer, e.function, [args, number])
+    publish(e, "run")
 
 
 def _run_at(module: Any, launch: Any, modes: Any) -> None:
     """``run_at(op, key, extra, *tensors)``."""
     e = Emitter(module, "run_at_or_null", 2)
     args, number = e.function.args
-    active = e.build.icmp_signed("!=", e.get(e.object(modes), SIZE, e.word), e.word(0))
-    e.give_up_if(active)
+    e.give_up_unless_empty(modes)
     count = e.build.sub(e.build.ptrtoint(number, e.word), e.word(3))
     size = e.build.inttoptr(count, e.pointer)
     op, key, extra = (e.get(args, k * WORD) for k in range(3))
     e.build.ret(e.build.call(launch, [op, key, extra, e.at(args, 3 * WORD), size]))
-    outer = Emitter(module, "run_at", 3)
-    _, args, number = outer.function.args
-    answer_none(outer, e.function, [args, number])
+    publish(e, "run_at")
 
 
 def _show(module: Any, tensors: _Tensors, view: type, modes: Any) -> None:
@@ -301,12 +290,9 @@ def _show(module: Any, tensors: _Tensors, view: type, modes: Any) -> None:
     )
     e = Emitter(module, "show_or_null", 2)
     args, number = e.function.args
-    active = e.build.icmp_signed("!=", e.get(e.object(modes), SIZE, e.word), e.word(0))
-    e.give_up_if(active)
+    e.give_up_unless_empty(modes)
     given = e.get(args, WORD)
-    kind = e.object(next(c for c in tensors.kind.__mro__ if "_base" in c.__dict__))
-    kin = e.call("PyType_IsSubtype", e.get(given, TYPE), kind, returns=e.half)
-    e.give_up_if(e.build.icmp_signed("==", kin, e.half(0)))
+    e.give_up_unless(given, next(c for c in tensors.kind.__mro__ if "_base" in c.__dict__))
     own = e.get(given, base_at)
     apart = e.build.icmp_unsigned("!=", own, e.object(None))
     root = e.build.select(apart, own, given)
@@ -335,13 +321,11 @@ def _show(module: Any, tensors: _Tensors, view: type, modes: Any) -> None:
         e.drop(e.get(made, offset))
         e.put(made, offset, e.take(value))
     e.build.ret(made)
-    outer = Emitter(module, "show", 3)
-    _, args, number = outer.function.args
-    answer_none(outer, e.function, [args, number])
+    publish(e, "show")
 
 
-def compile_storage(free_list: type) -> tuple[Any, Callable[..., Any]]:
-    """The type of storages, and the built-in that makes one."""
+def compile_storage(free_list: type) -> Callable[..., Any]:
+    """The built-in ``storage(address, nbytes, pool, base)``; makes their type first."""
     global _storage_type
     module = new_module()
     _dealloc(module, free_list, slot_offset(free_list, "cells"))
@@ -349,7 +333,7 @@ def compile_storage(free_list: type) -> tuple[Any, Callable[..., Any]]:
     _storage_type = _storage_class(address)
     module = new_module()
     _storage(module, _storage_type)
-    return _storage_type, built_in(addresses(module, "storage")["storage"], "storage")
+    return built_in(addresses(module, "storage")["storage"], "storage")
 
 
 def compile_calls(
@@ -384,6 +368,5 @@ def compile_calls(
     _run(module, launch, tensors, base, modes)
     _run_at(module, launch, modes)
     _show(module, tensors, view, modes)
-    names = {"tensor": "new", **{n: n for n in ("fresh", "run", "run_at", "show")}}
-    found = addresses(module, *names)
-    return {public: built_in(found[name], public) for name, public in names.items()}
+    found = addresses(module, "new", "fresh", "run", "run_at", "show")
+    return {name: built_in(address, name) for name, address in found.items()}

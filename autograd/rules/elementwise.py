@@ -17,9 +17,8 @@ from tilegrad.autograd.base import (
     needs_graph,
     own,
     record,
-    refresh,
 )
-from tilegrad.autograd.graph import Edge, Node, SavedOutput, Vjp, bare_node, edge_of
+from tilegrad.autograd.graph import Node, Vjp
 from tilegrad.autograd.mode import state
 from tilegrad.engine import array as factory, dtype as dt, transfer
 from tilegrad.engine.array import Layout, layout as make_layout
@@ -107,9 +106,10 @@ def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
         op, places, used = step
         operands = [grad]
         for place in places[1:]:
-            value = saved[place]
-            if value.layout.dtype is not kind:
-                value = _matching(node.unpack()[place], kind)
+            value = saved[place]  # as the forward saw it: promoted, unless it is a condition
+            have = value.layout.dtype
+            if have is not kind and have is not dt.bool_:
+                value = node.unpack()[place].to(kind)
             operands.append(value)
         if recording or used:
             operands = [v if isinstance(v, TensorBase) else alias(v) for v in operands]
@@ -120,12 +120,6 @@ def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
                 out = op(*operands)
         result.append(out)
     return tuple(result)
-
-
-def _matching(value: Tensor, kind: dt.DType) -> Tensor:
-    """A saved operand as the forward saw it: promoted, unless it is a condition."""
-    have = value.layout.dtype
-    return value if have is kind or have is dt.bool_ else value.to(kind)
 
 
 def apply(op: Elementwise, *tensors: Tensor, params: tuple[Any, ...] = ()) -> Tensor:
@@ -144,42 +138,22 @@ def apply(op: Elementwise, *tensors: Tensor, params: tuple[Any, ...] = ()) -> Te
 def _track(
     op: Elementwise, tensors: tuple[Tensor, ...], out: Tensor, params: tuple[Any, ...]
 ) -> None:
-    """Make ``out`` the output of a new node, if gradients flow through this call at all.
-
-    This runs for every recorded op, so it avoids comprehensions, which are calls.
+    """Make ``out`` the output of a new node, if gradients flow through this call at all: the long
+    way, which also makes the recipe for :func:`tilegrad.autograd.graph.trace`.
     """
     layout = out.layout
     if not (op.differentiable and layout.dtype.is_floating_point):
         return
-    needed, bit = 0, 1
-    edges: list[Edge | None] = []
-    layouts = []
-    for t in tensors:
-        if t._base is not None:
-            refresh(t)
-        if t._tracked:
-            needed |= bit
-            edges.append(edge_of(t) if t._index or t._node is None else t._node)
-        else:
-            edges.append(None)
-        layouts.append(t.layout)
-        bit += bit
+    if not needs_graph(tensors):
+        return
+    needed = sum([t._tracked << place for place, t in enumerate(tensors)])
     recipe = op.recipes.get(needed)
     if recipe is None:
-        if not needed:
-            return
         recipe = op.recipes[needed] = _recipe(op, tuple([t._tracked for t in tensors]))
     name, vjp, saves, meta = recipe
     if params and meta is not None:
         meta = (meta[0], params)
-    node = bare_node(name, vjp, edges, layouts, (layout,), meta)
-    if saves:
-        kept: list[Any] = []
-        for s in saves:
-            kept.append(tensors[s] if s >= 0 else SavedOutput(out, 0))
-        node.save(*kept)
-    out._tracked = True
-    out._node = node
+    record(name, vjp, tensors, (out,), saves, meta)
 
 
 def _recipe(op: Elementwise, needed: tuple[bool, ...]) -> tuple[str, Vjp, tuple[int, ...], Any]:

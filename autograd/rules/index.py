@@ -111,7 +111,7 @@ def index_get(input: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
     """
     dims = tuple(d for d, i in enumerate(indices) if i is not None)
     given = tuple(i for i in indices if i is not None)
-    out = ops.index_get(input, tuple(None if i is None else i for i in indices))
+    out = ops.index_get(input, tuple(indices))
     saves = tuple(range(1, len(given) + 1))
     return read("index", out, _index_vjp, (input, *given), saves, dims)
 
@@ -136,7 +136,7 @@ def put_at(
     """Write or add ``values`` at ``x[indices]``; ``target``: see :func:`write`."""
     dims = tuple(d for d, i in enumerate(indices) if i is not None)
     given = tuple(i for i in indices if i is not None)
-    arrays = tuple(None if i is None else i for i in indices)
+    arrays = tuple(indices)
 
     def run(**how: bool) -> Array:
         return ops.index_put(x, arrays, values, accumulate, **how)

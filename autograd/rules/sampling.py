@@ -164,7 +164,7 @@ def _replaced(weights: Tensor, count: int, generator: Generator | None) -> Array
 def _kept(weights: Tensor, count: int, generator: Generator | None) -> Array:
     kind = weights.layout
     e = ops.draw("exponential", kind.shape, kind.dtype, kind.device, (1.0, 0.0), generator)
-    values, places = sorting.topk((weights / own(e)), count, -1, True)
+    values, places = sorting.topk(weights / own(e), count, -1, True)
     if not (own(values) > 0).all().item():
         raise RuntimeError(
             "multinomial: invalid multinomial distribution (with replacement=False, not enough "

@@ -6,9 +6,10 @@ import json
 import platform
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from bench.machine import versions
 
 PACKAGES = (
     "numpy", "numba", "llvmlite", "numba-cuda", "cuda-core", "cuda-bindings", "nvidia-nvvm",
@@ -24,22 +25,12 @@ def _output(*command: str) -> str:
     return (done.stdout or done.stderr).strip()
 
 
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def main() -> None:
     """Write the facts to the file named on the command line."""
     import tilegrad
 
     facts: dict[str, Any] = {
-        "versions": _versions(),
+        "versions": {"python": platform.python_version(), **versions(PACKAGES)},
         "commit": _output("git", "rev-parse", "HEAD"),
         "changed": bool(_output("git", "status", "--porcelain", "--untracked-files=no")),
         "processor": platform.processor() or platform.machine(),
