@@ -16,7 +16,7 @@ from tilegrad.kernels.cpu.memory import pointer
 from tilegrad.kernels.cpu.softmax import row_pieces
 from tilegrad.kernels.cpu.threads import get_num_threads
 from tilegrad.kernels.cpu.vector import head, lanes, load, load_masked, splat, store, store_masked
-from tilegrad.kernels.formulas.transcendental import exp, log
+from tilegrad.kernels.formulas.transcendental import exp_decay, log
 
 GRAIN = 1 << 13  # elements a task handles at least; fewer in all: no threads
 TASKS = 64
@@ -116,11 +116,11 @@ def backward(dtype: str, logits: bool, per_sample: bool):  # type: ignore[no-unt
                 level, times = splat(levels[r]), splat(factor)
                 i = 0
                 while i + W <= C:
-                    store(made, at + i, exp(load(source, at + i) - level) * times)
+                    store(made, at + i, exp_decay(load(source, at + i) - level) * times)
                     i += W
                 if i < C:
                     mask = head(T, C - i)
-                    rest = exp(load_masked(source, at + i, mask, level) - level) * times
+                    rest = exp_decay(load_masked(source, at + i, mask, level) - level) * times
                     store_masked(made, at + i, rest, mask)
                 if w != T(0):
                     made[at + target[r]] -= factor
