@@ -85,7 +85,10 @@ def scatter_combine(
 def _cropped(source: Tensor, index: Tensor) -> Tensor:
     """The part of ``source`` that has an index."""
     if source.layout.ndim == index.layout.ndim:
-        for dim, (n, m) in enumerate(zip(index.shape, source.shape, strict=True)):
+        wanted, have = index.layout.shape, source.layout.shape
+        if wanted == have:
+            return source
+        for dim, (n, m) in enumerate(zip(wanted, have, strict=True)):
             if n < m:
                 source = view.slice_(source, dim, 0, n)
     return source

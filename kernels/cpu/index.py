@@ -9,12 +9,11 @@ width share a kernel.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cpu.jit import get_num_threads, kernel
+from tilegrad.kernels.cpu.jit import TEAM, bind, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write
 from tilegrad.kernels.function import DeviceFunction, inline
 
@@ -70,7 +69,8 @@ def gather_rows(width: int, mode: str, wraps: bool):  # type: ignore[no-untyped-
     ``mode`` describes the inner dimension: ``row``: one index, consecutive elements; ``each``:
     consecutive indices; ``any``: any strides; ``row4`` and the like: a row of exactly 4 elements,
     never split between tasks. ``wraps``: negative indices count from ``wrap``.
-    An index that is then outside ``[0, size)`` reads the last element instead, and sets ``flag``.
+    An index that is then outside ``[0, size)`` reads the last element instead, and sets the task's
+    ``flag``, which is 0 otherwise.
     """
     T = np.dtype(f"u{width}").type
     row, each = mode.startswith("row"), mode == "each"
@@ -119,8 +119,7 @@ def gather_rows(width: int, mode: str, wraps: bool):  # type: ignore[no-untyped-
                 line += 1
             line = 0
             plane += 1
-        if largest > last:
-            flag[0] = 1
+        flag[task] = 1 if largest > last else 0
 
     return gather_rows_body, "iiiiiiiiii"
 
@@ -143,8 +142,9 @@ def _widened(
 def gather(
     itemsize: int, sizes: Sizes, x_strides: Sizes, index_strides: Sizes, step: int, size: int,
     wrap: int,
-) -> Callable[..., None]:  # fmt: skip
-    """A launch ``(x, index, out, flag)`` that reads through an index into row-major ``out``.
+) -> tuple[Callable[..., None], int]:  # fmt: skip
+    """A launch ``(x, index, out, flags)`` that reads through an index into row-major ``out``, and
+    how many int64 flags it sets.
 
     Args:
         itemsize: bytes of an element of ``x`` and ``out``.
@@ -153,8 +153,7 @@ def gather(
         step: elements between neighbours along the indexed dimension of ``x``.
         size: of that dimension, at least 1; indices must lie in ``[-wrap, size)``.
 
-    The launch sets the int64 at ``flag`` to 1 if one does not, and ``out`` is then unusable, else
-    to 0.
+    A flag is 1 if one of its part of the indices does not, and ``out`` is then unusable, else 0.
     """
     sizes, (x_strides, index_strides) = _two_dims(sizes, (x_strides, index_strides))
     mode = "each" if index_strides[-1] == 1 else "any"
@@ -171,15 +170,8 @@ def gather(
         tasks = -(-total // chunk)
     function = gather_rows.build(itemsize, mode, wrap != 0)
     table = _walk_table(sizes, x_strides, index_strides)
-    where = table.ctypes.data
-
-    def launch(x: int, index: int, out: int, flag: int) -> None:
-        ctypes.c_int64.from_address(flag).value = 0
-        threads = get_num_threads() if tasks > 1 else 0
-        function(x, index, out, flag, where, total, chunk, step, size, wrap, tasks, threads)
-
-    launch.table = table  # type: ignore[attr-defined]  # the address must outlive the launch
-    return launch
+    sizing = (table.ctypes.data, total, chunk, step, size, wrap)
+    return bind(function, *sizing, tasks, TEAM if tasks > 1 else 0, keep=table), tasks
 
 
 # ------------------------------------------------------------------------------------- writing
@@ -307,18 +299,13 @@ def scatter(
     for n in sizes[:-2]:
         planes *= n
     table = _walk_table(sizes, o, j, v)
-    where = table.ctypes.data
     mode = SCATTER_MODES.get((o[-1], j[-1], v[-1]), "any")
     function = scatter_rows.build(dtype, COMBINE[combine], mode)
     share = max(1, planes * CHUNK // total, -(-planes // TASKS))
     tasks = -(-planes // share) * -(-sizes[-1] // columns)
 
-    def launch(out: int, index: int, source: int) -> None:
-        threads = get_num_threads() if tasks > 1 else 0
-        function(out, index, source, where, planes, share, columns, step, wrap, tasks, threads)
-
-    launch.table = table  # type: ignore[attr-defined]  # the address must outlive the launch
-    return launch
+    sizing = (table.ctypes.data, planes, share, columns, step, wrap)
+    return bind(function, *sizing, tasks, TEAM if tasks > 1 else 0, keep=table)
 
 
 def _storage_form(dtype: str, combine: str) -> tuple[str, str]:
@@ -373,12 +360,7 @@ def outside(total: int, low: int, high: int) -> Callable[..., None]:
     """
     function = first_outside.build()
     tasks, chunk = tasks_for(total)
-
-    def launch(index: int, found: int) -> None:
-        threads = get_num_threads() if tasks > 1 else 0
-        function(index, found, total, chunk, low, high, tasks, threads)
-
-    return launch
+    return bind(function, total, chunk, low, high, tasks, TEAM if tasks > 1 else 0)
 
 
 @kernel
@@ -400,14 +382,17 @@ def linear_index(total: int, steps: Sizes, wraps: Sizes) -> Callable[..., None]:
     """A launch ``(index, …, out)``: offsets from one row-major index per indexed dimension."""
     if total == 0:
         return lambda *addresses: None
-    function = add_index.build()
     tasks, chunk = tasks_for(total)
+    team = TEAM if tasks > 1 else 0
+    adds = [
+        bind(add_index.build(), total, chunk, step, wrap, k == 0, tasks, team)
+        for k, (step, wrap) in enumerate(zip(steps, wraps, strict=True))
+    ]
 
     def launch(*addresses: int) -> None:
-        threads = get_num_threads() if tasks > 1 else 0
-        *indices, out = addresses
-        for k, index in enumerate(indices):
-            function(index, out, total, chunk, steps[k], wraps[k], k == 0, tasks, threads)
+        out = addresses[-1]
+        for add, index in zip(adds, addresses, strict=False):
+            add(index, out)
 
     return launch
 
@@ -434,11 +419,6 @@ def strided_offsets(sizes: Sizes, strides: Sizes, start: int) -> Callable[[int],
         return lambda out: None
     function = count_offsets.build()
     table = _walk_table((*sizes, 1, 1), strides)
-    where = table.ctypes.data
     tasks, chunk = tasks_for(total)
-
-    def launch(out: int) -> None:
-        function(out, where, total, chunk, start, tasks, get_num_threads() if tasks > 1 else 0)
-
-    launch.table = table  # type: ignore[attr-defined]  # the address must outlive the launch
-    return launch
+    sizing = (table.ctypes.data, total, chunk, start)
+    return bind(function, *sizing, tasks, TEAM if tasks > 1 else 0, keep=table)
