@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad.kernels.cpu.emit import load_value, store_value, transposed
-from tilegrad.kernels.cpu.jit import bind, get_num_threads, kernel
+from tilegrad.kernels.cpu.jit import TEAM, bind, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write
 from tilegrad.kernels.function import intrinsic
 
@@ -211,14 +211,8 @@ def _spread(
     """Split ``units`` of ``unit`` bytes over tasks."""
     chunk = max(-(-CHUNK // unit), -(-units // TASKS))
     tasks = -(-units // chunk)
-    where = table.ctypes.data
-    if tasks == 1:
-        return bind(function, where, units, chunk, 1, 0, keep=table)
-
-    def launch(x: int, out: int, keep: np.ndarray = table) -> None:
-        function(x, out, where, units, chunk, tasks, get_num_threads())
-
-    return launch
+    team = TEAM if tasks > 1 else 0
+    return bind(function, table.ctypes.data, units, chunk, tasks, team, keep=table)
 
 
 @kernel
@@ -251,9 +245,4 @@ def expand_counts(dtype: str):  # type: ignore[no-untyped-def]
 
 def repeated_indices(dtype: str, total: int, room: int) -> Callable[..., None]:
     """A launch ``(counts, out, status)`` of :func:`expand_counts`."""
-    function = expand_counts.build(dtype)
-
-    def launch(counts: int, out: int, status: int) -> None:
-        function(counts, out, status, total, room, 1, 0)
-
-    return launch
+    return bind(expand_counts.build(dtype), total, room, 1, 0)

@@ -14,7 +14,7 @@ import numpy as np
 from tilegrad.kernels.cpu.jit import bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.reduce import offset
-from tilegrad.kernels.cpu.threads import get_num_threads
+from tilegrad.kernels.cpu.threads import TEAM
 from tilegrad.kernels.monoids import SCANS
 
 Sizes = tuple[int, ...]
@@ -183,10 +183,4 @@ def _launch(
     function: Callable[..., None], call: tuple[int, ...], table: np.ndarray
 ) -> Callable[..., None]:
     """``function(*addresses, *call)``, which ends in the number of tasks."""
-    if call[-1] == 1:
-        return bind(function, *call, 0, keep=table)
-
-    def launch(*addresses: int, keep: np.ndarray = table) -> None:
-        function(*addresses, *call, get_num_threads())
-
-    return launch
+    return bind(function, *call, TEAM if call[-1] > 1 else 0, keep=table)
