@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import namedtuple
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import TensorBase, needs_graph, record, own, zeros_of
+from tilegrad.autograd.base import TensorBase, needs_graph, record, own
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise, view
@@ -58,14 +58,14 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
 
 def _first_vjp(node: Node, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     """The gradient goes to the element that was chosen."""
-    from tilegrad.autograd.rules.scatter import scatter_add
+    from tilegrad.autograd.rules.scatter import placed
 
     dim, keepdim, where = node.meta
     shape = node.inputs[0].shape
     if not shape:
         return (grad,)
     grad, where = (with_dims(t, shape, (dim,), keepdim) for t in (grad, where))
-    return (scatter_add(zeros_of(node.inputs[0]), dim, where, grad),)
+    return (placed(node.inputs[0], dim, where, grad),)
 
 
 def _extreme(name: str, x: Tensor, dim: int, keepdim: bool) -> tuple[Tensor, Tensor]:

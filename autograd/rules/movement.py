@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import Rule, TensorBase, zeros_of
 from tilegrad.autograd.graph import Node
+from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import view as views
-from tilegrad.autograd.rules.pointwise import clone
+from tilegrad.autograd.rules.pointwise import add_, clone
+from tilegrad.autograd.rules.reduce import sum
 from tilegrad.engine.ops import movement as ops
 from tilegrad.engine.shape import Shape, normalize_dim
 
@@ -163,15 +165,18 @@ def _pad_vjp(node: Node, grad: Tensor) -> Result:
     if node.meta["mode"] == "constant":
         back = tuple([(-before, -after) for before, after in node.meta["pairs"]])
         return (_pad_rule(grad, pairs=back, mode="constant", value=0),)
+    total = grad if state.grad else clone(grad)  # the copy is added to in place
     for axis, (before, after) in enumerate(node.meta["pairs"]):
         if before or after:
             size = node.inputs[0].shape[axis]
-            grad = _fold(grad, axis, size, before, after, node.meta["mode"])
-    return (grad,)
+            total = _fold(total, axis, size, before, after, node.meta["mode"])
+    return (total,)
 
 
 def _fold(grad: Tensor, axis: int, size: int, before: int, after: int, mode: str) -> Tensor:
-    """Add the gradients of the borders to the elements they were copied from."""
+    """Add the gradients of the borders to the elements they were copied from; in place, unless
+    this is to be differentiated again.
+    """
     total = views.narrow(grad, axis, before, size)
     borders = ((0, before, True), (before + size, after, False))
     for begin, length, leading in borders:
@@ -186,7 +191,10 @@ def _fold(grad: Tensor, axis: int, size: int, before: int, after: int, mode: str
             place = 1 if leading else size - 1 - length
         else:
             place = size - length if leading else 0
-        total = total + _along(part, axis, place, size)  # type: ignore[operator]
+        if state.grad:
+            total = total + _along(part, axis, place, size)  # type: ignore[operator]
+        else:
+            add_(views.narrow(total, axis, place, part.layout.shape[axis]), part)
     return total
 
 
@@ -250,6 +258,17 @@ def _expanded(x: Tensor, apart: Shape, wide: Shape, shape: Shape) -> Tensor:
     return clone(result) if result.storage is x.storage else result
 
 
+def _repeat_vjp(node: Node, grad: Tensor) -> Result:
+    """The sum over the repetitions."""
+    shape = node.inputs[0].shape
+    _, apart = ops.repeated(shape, node.meta["times"])
+    parts = views.reshape(grad, apart)
+    return (views.view(sum(parts, tuple(range(0, len(apart), 2))), shape),)
+
+
+_repeat = Rule(ops.repeat, _repeat_vjp)
+
+
 def repeat(input: Tensor, *sizes: Any) -> Tensor:
     """The whole tensor ``sizes[d]`` times along each dimension; new dimensions go in front.
 
@@ -257,16 +276,8 @@ def repeat(input: Tensor, *sizes: Any) -> Tensor:
         RuntimeError: fewer sizes than dimensions.
     """
     times = tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes
-    lead = len(times) - input.ndim
-    if lead < 0 or any(t < 0 for t in times):
-        raise RuntimeError(
-            f"repeat: Number of dimensions of repeat dims can not be smaller than number of "
-            f"dimensions of tensor; got {tuple(times)} for {tuple(input.shape)}"
-        )
-    old = (1,) * lead + tuple(input.shape)
-    apart = tuple([n for size in old for n in (1, size)])
-    wide = tuple([n for pair in zip(times, old, strict=True) for n in pair])
-    return _expanded(input, apart, wide, tuple([t * n for t, n in zip(times, old, strict=True)]))
+    made: Tensor = _repeat(input, times=times)
+    return made
 
 
 def tile(input: Tensor, *dims: Any) -> Tensor:

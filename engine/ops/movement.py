@@ -223,6 +223,32 @@ flip = Op("flip", _flip_plan)
 roll = Op("roll", _roll_plan)
 
 
+# --------------------------------------------------------------------------------------- repeating
+
+
+def repeated(shape: Shape, times: Shape) -> tuple[Shape, Shape]:
+    """(the result's shape, the same with every dimension apart as times and size)."""
+    old = (1,) * (len(times) - len(shape)) + shape
+    apart = tuple([n for pair in zip(times, old, strict=True) for n in pair])
+    return tuple([t * n for t, n in zip(times, old, strict=True)]), apart
+
+
+def _repeat_plan(x: Layout, times: Shape) -> Plan:
+    if len(times) < x.ndim or any(t < 0 for t in times):
+        raise RuntimeError(
+            f"repeat: Number of dimensions of repeat dims can not be smaller than number of "
+            f"dimensions of tensor; got {times} for {x.shape}"
+        )
+    shape, apart = repeated(x.shape, times)
+    strides = (0,) * (len(times) - x.ndim) + x.strides
+    wide = layout(apart, x.dtype, x.device)
+    box = Box(apart, 0, tuple([s for stride in strides for s in (0, stride)]), 0)
+    return Plan((layout(shape, x.dtype, x.device),), _plan(wide, [box]).launch)
+
+
+repeat = Op("repeat", _repeat_plan)
+
+
 # ---------------------------------------------------------------------------------------- padding
 
 Pairs = tuple[tuple[int, int], ...]  # per dimension, elements before and after; negative crops
@@ -303,12 +329,19 @@ _BORDERS: dict[str, Callable[[int, int, int], list[Run]]] = {
 
 
 def _border_plan(x: Layout, pairs: Pairs, mode: str) -> Plan:
+    """Copy the interior, then the borders, dimension by dimension, out of the result itself."""
     out = _padded(x, pairs)
-    runs = []
-    for n, (before, after) in zip(x.shape, pairs, strict=True):
-        interior = [Run(before, 0, n)]
-        runs.append(interior + (_BORDERS[mode](n, before, after) if before or after else []))
-    return _plan(out, list(_boxes(x, out, runs)))
+    interior = [[Run(before, 0, n)] for n, (before, _) in zip(x.shape, pairs, strict=True)]
+    boxes = list(_boxes(x, out, interior))
+    for axis, (n, (before, after)) in reversed(list(enumerate(zip(x.shape, pairs, strict=True)))):
+        for run in _BORDERS[mode](n, before, after) if before or after else []:
+            runs = [*interior[:axis], [run], *([Run(0, 0, m)] for m in out.shape[axis + 1 :])]
+            source = (*(b for b, _ in pairs[:axis]), before + run.start)
+            start = _offset(source, out.strides[: axis + 1])
+            boxes += [
+                box._replace(start=start, operand=1) for box in _boxes(out, out, runs)
+            ]
+    return _plan(out, boxes, 2)
 
 
 pad_constant = Op("pad", _constant_plan)  # params: the value
