@@ -18,6 +18,7 @@ from tilegrad.kernels.cpu.memory import pointer, read, write
 from tilegrad.kernels.function import DeviceFunction, inline
 
 CHUNK = 1 << 14  # elements a task handles at least; fewer in all: no threads
+SCATTERED = 1 << 12  # the same where every element has an index of its own
 TASKS = 64
 SHORT_ROWS = (4, 8, 16)  # elements of rows that get a loop of fixed length: overheads count there
 
@@ -53,9 +54,9 @@ def _two_dims(sizes: Sizes, strides: tuple[Sizes, ...]) -> tuple[Sizes, tuple[Si
     return (1, *sizes), tuple((0, *s) for s in strides)
 
 
-def tasks_for(total: int) -> tuple[int, int]:
-    """(tasks, elements per task) of a loop over ``total`` elements; depends on ``total`` only."""
-    chunk = max(CHUNK, -(-total // TASKS))
+def tasks_for(total: int, least: int = CHUNK) -> tuple[int, int]:
+    """(tasks, elements per task, ``least`` at least) of a loop over ``total`` elements."""
+    chunk = max(least, -(-total // TASKS))
     return -(-total // chunk), chunk
 
 
@@ -163,7 +164,7 @@ def gather(
     total = 1
     for n in sizes:
         total *= n
-    tasks, chunk = tasks_for(total)
+    tasks, chunk = tasks_for(total, CHUNK if mode == "row" else SCATTERED)
     if mode == "row" and sizes[-1] in SHORT_ROWS:
         mode = f"row{sizes[-1]}"
         chunk = -(-chunk // sizes[-1]) * sizes[-1]
@@ -301,7 +302,8 @@ def scatter(
     table = _walk_table(sizes, o, j, v)
     mode = SCATTER_MODES.get((o[-1], j[-1], v[-1]), "any")
     function = scatter_rows.build(dtype, COMBINE[combine], mode)
-    share = max(1, planes * CHUNK // total, -(-planes // TASKS))
+    least = CHUNK if mode == "row" else SCATTERED
+    share = max(1, planes * least // total, -(-planes // TASKS))
     tasks = -(-planes // share) * -(-sizes[-1] // columns)
 
     sizing = (table.ctypes.data, planes, share, columns, step, wrap)
