@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from tilegrad.autograd.base import needs_graph, own, record
@@ -12,6 +13,7 @@ from tilegrad.autograd.rules.elementwise import to_dtype
 from tilegrad.autograd.rules.reduce import sum
 from tilegrad.autograd.rules.softmax import log_softmax, softmax
 from tilegrad.engine import dtype as dt
+from tilegrad.engine.array import Layout
 from tilegrad.engine.ops import cross_entropy as ops
 
 if TYPE_CHECKING:
@@ -28,20 +30,21 @@ def _legacy_reduction(size_average: bool | None, reduce: bool | None, reduction:
     return reduction
 
 
-def _check_shapes(name: str, x: Tensor, target: Tensor, weight: Tensor | None) -> None:
+@lru_cache(maxsize=4096)  # the checks of layouts that were seen before are a look-up
+def _check(name: str, x: Layout, target: Layout, weight: Layout | None) -> None:
     if not x.dtype.is_floating_point:
         raise NotImplementedError(f"\"{name}\" not implemented for '{x.dtype.name}'")
     if x.ndim == 0:
         raise ValueError(f"{name}: Expected 1 or more dimensions; got 0")
     wanted = () if x.ndim == 1 else (x.shape[0], *x.shape[2:])
-    if tuple(target.shape) != wanted:
+    if target.shape != wanted:
         kind = RuntimeError if x.ndim > 2 or target.ndim != len(wanted) else ValueError
         raise kind(
-            f"{name}: Expected target size {list(wanted)} for input of shape {tuple(x.shape)}; "
+            f"{name}: Expected target size {list(wanted)} for input of shape {x.shape}; "
             f"got {list(target.shape)}"
         )
     classes = x.shape[0] if x.ndim == 1 else x.shape[1]
-    if weight is not None and tuple(weight.shape) != (classes,):
+    if weight is not None and weight.shape != (classes,):
         raise RuntimeError(
             f"{name}: weight tensor should be defined either for all {classes} classes or no "
             f"classes; got weight tensor of shape {list(weight.shape)}"
@@ -51,12 +54,12 @@ def _check_shapes(name: str, x: Tensor, target: Tensor, weight: Tensor | None) -
 def _loss(
     name: str, x: Tensor, target: Tensor, weight: Tensor | None, ignored: int, reduction: str
 ) -> Tensor:
-    if target.dtype is dt.uint8:
+    if target.layout.dtype is not dt.int64:
+        if target.dtype is not dt.uint8:
+            raise RuntimeError(
+                f"{name}: expected scalar type Long but found {target.dtype.name} for the target"
+            )
         target = to_dtype(target, dt.int64)
-    if target.dtype is not dt.int64:
-        raise RuntimeError(
-            f"{name}: expected scalar type Long but found {target.dtype.name} for the target"
-        )
     logits = name == "cross_entropy"
     out, saved = ops.cross_entropy(x, target, weight, reduction, ignored, logits)
     loss = own(out)
@@ -114,7 +117,7 @@ def nll_loss(
         IndexError: a target is not a class.
     """
     reduction = _legacy_reduction(size_average, reduce, reduction)
-    _check_shapes("nll_loss", input, target, weight)
+    _check("nll_loss", input.layout, target.layout, None if weight is None else weight.layout)
     return _loss("nll_loss", input, target, weight, ignore_index, reduction)
 
 
@@ -146,11 +149,12 @@ def cross_entropy(
         raise RuntimeError(
             f"cross_entropy: label_smoothing must be between 0.0 and 1.0; got {label_smoothing}"
         )
-    if target.dtype.is_floating_point:
+    if target.layout.dtype.is_floating_point:
         return _against_probabilities(input, target, weight, reduction, label_smoothing)
-    _check_shapes("cross_entropy", input, target, weight)
-    classes = 0 if input.ndim == 1 else 1
-    if label_smoothing == 0.0 and input.ndim <= 2:
+    _check("cross_entropy", input.layout, target.layout, None if weight is None else weight.layout)
+    ndim = input.layout.ndim
+    classes = 0 if ndim == 1 else 1
+    if label_smoothing == 0.0 and ndim <= 2:
         return _loss("cross_entropy", input, target, weight, ignore_index, reduction)
     logs = log_softmax(input, classes)
     plain = _loss("nll_loss", logs, target, weight, ignore_index, reduction)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import namedtuple
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import TensorBase, needs_graph, own, record, zeros_of
+from tilegrad.autograd.base import TensorBase, needs_graph, own, record
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise, view
 from tilegrad.autograd.rules.reduce import Dims, dims_of, only, reduction, sum, with_dims
+from tilegrad.engine.array import window
 from tilegrad.engine.ops import reduce as ops
+from tilegrad.engine.ops.elementwise import contiguous
 from tilegrad.engine.shape import normalize_dim
 
 if TYPE_CHECKING:
@@ -56,18 +58,18 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
 
 def _first_vjp(node: Node, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     """The gradient goes to the element that was chosen."""
-    from tilegrad.autograd.rules.scatter import scatter_add
+    from tilegrad.autograd.rules.scatter import placed
 
     dim, keepdim, where = node.meta
     shape = node.inputs[0].shape
     if not shape:
         return (grad,)
     grad, where = (with_dims(t, shape, (dim,), keepdim) for t in (grad, where))
-    return (scatter_add(zeros_of(node.inputs[0]), dim, where, grad),)
+    return (placed(node.inputs[0], dim, where, grad),)
 
 
 def _extreme(name: str, x: Tensor, dim: int, keepdim: bool) -> tuple[Tensor, Tensor]:
-    axis = normalize_dim(name[1:], dim, x.ndim)
+    axis = normalize_dim(name[1:], dim, x.layout.ndim)
     values, where = (own(a) for a in ops.extreme(name, x, axis, keepdim))
     if state.grad and needs_graph((x,)):
         record(name[1:], _first_vjp, (x,), (values, where), (), (axis, keepdim, where))
@@ -116,16 +118,18 @@ def _of_all(name: str, input: Tensor) -> Tensor:
 
 
 def _position(name: str, input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    kind = input.layout
     if dim is not None:
-        return _extreme(name, input.detach(), dim, keepdim)[1]
-    flat = view.reshape(input.detach(), (-1,))
-    if not flat.numel():
+        axis = normalize_dim(f"arg{name[1:]}", dim, kind.ndim)
+        return own(ops.extreme(name, input, axis, keepdim)[1])
+    if not kind.numel:
         raise IndexError(
             f"arg{name[1:]}: Expected reduction dim to be specified for input.numel() == 0. Specify "
             f"the reduction dim with the 'dim' argument; got {input.layout.describe()}"
         )
-    where = _extreme(name, flat, 0, False)[1]
-    return view.view(where, [1] * input.ndim) if keepdim else where
+    flat = window(contiguous(input), (kind.numel,), (1,))
+    where = own(ops.extreme(name, flat, 0, False)[1])
+    return view.view(where, [1] * kind.ndim) if keepdim else where
 
 
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:

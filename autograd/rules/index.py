@@ -41,6 +41,8 @@ def dim_of(op: str, dim: int, x: Tensor) -> int:
 
 def index_of(op: str, index: Tensor) -> Tensor:
     """``index`` as int64; see :func:`ops.as_index`."""
+    if index.layout.dtype is dt.int64:
+        return index
     return own(ops.as_index(op, index))
 
 
@@ -385,11 +387,11 @@ def embedding(
 
     Gradient: of ``weight``; rows read several times add up, in the order of ``input``.
     """
-    if weight.ndim != 2:
+    if weight.layout.ndim != 2:
         kind = weight.layout.describe()
         raise RuntimeError(f"embedding: 'weight' must be 2-D; got {kind}")
-    rows = weight.shape[0]
     if padding_idx is not None:
+        rows = weight.shape[0]
         if not -rows <= padding_idx < rows:
             raise ValueError(
                 f"embedding: Padding_idx must be within num_embeddings; got {padding_idx}"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import Rule, TensorBase, zeros_of
+from tilegrad.autograd.base import Rule, TensorBase, own, zeros_of
 from tilegrad.autograd.graph import Node
+from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import view as views
 from tilegrad.autograd.rules.pointwise import clone
+from tilegrad.autograd.rules.reduce import sum
+from tilegrad.engine.array import Layout
 from tilegrad.engine.ops import movement as ops
 from tilegrad.engine.shape import Shape, normalize_dim
 
@@ -160,9 +164,12 @@ def _pad(*arrays: Any, params: tuple[Any, ...] = (), **how: Any) -> Any:
 
 
 def _pad_vjp(node: Node, grad: Tensor) -> Result:
+    """One kernel after the other, unless it is to be differentiated again."""
     if node.meta["mode"] == "constant":
         back = tuple([(-before, -after) for before, after in node.meta["pairs"]])
         return (_pad_rule(grad, pairs=back, mode="constant", value=0),)
+    if not state.grad:
+        return (own(ops.pad_backward(grad, node.meta["pairs"], node.meta["mode"])),)
     for axis, (before, after) in enumerate(node.meta["pairs"]):
         if before or after:
             size = node.inputs[0].shape[axis]
@@ -218,27 +225,38 @@ def pad(
         RuntimeError: ``pad`` does not fit the dimensions, or a border is wider than its source.
         NotImplementedError: unknown mode.
     """
-    if len(pad) % 2 or len(pad) // 2 > input.ndim:
+    pairs, cuts = _pairs(input.layout, tuple(pad), mode)
+    if mode != "constant" and value:
+        raise ValueError(f'pad: Padding mode "{mode}" doesn\'t take in value argument')
+    for axis, start, length in cuts:
+        input = views.narrow(input, axis, start, length)
+    made: Tensor = _pad_rule(input, pairs=pairs, mode=mode, value=value or 0)
+    return made
+
+
+@lru_cache(maxsize=4096)
+def _pairs(
+    x: Layout, pad: tuple[int, ...], mode: str
+) -> tuple[ops.Pairs, tuple[tuple[int, int, int], ...]]:
+    """(elements before and after per dimension, what to cut off first as (axis, start, length))."""
+    if len(pad) % 2 or len(pad) // 2 > x.ndim:
         raise RuntimeError(
             f"pad: Padding length must be divisible by 2 and at most twice the number of "
-            f"dimensions of the input ({input.ndim}); got {tuple(pad)}"
+            f"dimensions of the input ({x.ndim}); got {pad}"
         )
     if mode not in ("constant", "reflect", "replicate", "circular"):
         raise NotImplementedError(f"pad: Unrecognised padding mode {mode}")
-    if mode != "constant" and value:
-        raise ValueError(f'pad: Padding mode "{mode}" doesn\'t take in value argument')
-    pairs = [(0, 0)] * input.ndim
+    pairs = [(0, 0)] * x.ndim
     for place in range(len(pad) // 2):
         pairs[-1 - place] = (int(pad[2 * place]), int(pad[2 * place + 1]))
-    if mode != "constant":
-        for axis, (before, after) in enumerate(pairs):
-            if before < 0 or after < 0:
-                cut = max(-before, 0)
-                kept = input.shape[axis] - cut - max(-after, 0)
-                input = views.narrow(input, axis, cut, kept)
-        pairs = [(max(before, 0), max(after, 0)) for before, after in pairs]
-    made: Tensor = _pad_rule(input, pairs=tuple(pairs), mode=mode, value=value or 0)
-    return made
+    if mode == "constant":
+        return tuple(pairs), ()
+    cuts = [
+        (axis, max(-before, 0), x.shape[axis] - max(-before, 0) - max(-after, 0))
+        for axis, (before, after) in enumerate(pairs)
+        if before < 0 or after < 0
+    ]
+    return tuple([(max(before, 0), max(after, 0)) for before, after in pairs]), tuple(cuts)
 
 
 # -------------------------------------------------------------------------------------- repeating
@@ -250,6 +268,17 @@ def _expanded(x: Tensor, apart: Shape, wide: Shape, shape: Shape) -> Tensor:
     return clone(result) if result.storage is x.storage else result
 
 
+def _repeat_vjp(node: Node, grad: Tensor) -> Result:
+    """The sum over the repetitions."""
+    shape = node.inputs[0].shape
+    _, apart = ops.repeated(shape, node.meta["times"])
+    parts = views.reshape(grad, apart)
+    return (views.view(sum(parts, tuple(range(0, len(apart), 2))), shape),)
+
+
+_repeat = Rule(ops.repeat, _repeat_vjp)
+
+
 def repeat(input: Tensor, *sizes: Any) -> Tensor:
     """The whole tensor ``sizes[d]`` times along each dimension; new dimensions go in front.
 
@@ -257,16 +286,8 @@ def repeat(input: Tensor, *sizes: Any) -> Tensor:
         RuntimeError: fewer sizes than dimensions.
     """
     times = tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes
-    lead = len(times) - input.ndim
-    if lead < 0 or any(t < 0 for t in times):
-        raise RuntimeError(
-            f"repeat: Number of dimensions of repeat dims can not be smaller than number of "
-            f"dimensions of tensor; got {tuple(times)} for {tuple(input.shape)}"
-        )
-    old = (1,) * lead + tuple(input.shape)
-    apart = tuple([n for size in old for n in (1, size)])
-    wide = tuple([n for pair in zip(times, old, strict=True) for n in pair])
-    return _expanded(input, apart, wide, tuple([t * n for t, n in zip(times, old, strict=True)]))
+    made: Tensor = _repeat(input, times=times)
+    return made
 
 
 def tile(input: Tensor, *dims: Any) -> Tensor:

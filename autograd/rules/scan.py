@@ -6,7 +6,7 @@ import math
 from collections import namedtuple
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import needs_graph, own, record, zeros_of
+from tilegrad.autograd.base import needs_graph, own, record
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise, view
@@ -171,12 +171,12 @@ def _running(name: str, input: Tensor, dim: int) -> tuple[Tensor, Tensor]:
 
 def _running_vjp(node: Node, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     """Every element gets the gradients of the results that came from it."""
-    from tilegrad.autograd.rules.scatter import scatter_add
+    from tilegrad.autograd.rules.scatter import placed
 
     dim, where = node.meta
     if not node.inputs[0].shape:
         return (grad,)
-    return (scatter_add(zeros_of(node.inputs[0]), dim, where, grad),)
+    return (placed(node.inputs[0], dim, where, grad),)
 
 
 def cummax(input: Tensor, dim: int) -> Any:

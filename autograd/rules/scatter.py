@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import TensorBase
+from tilegrad.autograd.base import TensorBase, zeros_of
 from tilegrad.autograd.graph import Node, Vjp
 from tilegrad.autograd.rules import view
 from tilegrad.autograd.rules.index import (
@@ -26,7 +26,7 @@ from tilegrad.autograd.rules.index import (
     zeros,
 )
 from tilegrad.engine import dtype as dt
-from tilegrad.engine.array import Array
+from tilegrad.engine.array import Array, Layout, layout
 from tilegrad.engine.ops import index as ops
 from tilegrad.engine.shape import broadcast_shapes
 
@@ -53,10 +53,13 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
 
 def _gather_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     (at,) = node.unpack()
-    whole = zeros(node.inputs[0].shape, grad)
-    return scatter_combine(
-        "scatter_add", whole, node.meta, at, grad, "sum", _scatter_add_vjp, FRESH
-    ), None
+    return placed(node.inputs[0], node.meta, at, grad), None
+
+
+def placed(kind: Layout, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    """:func:`scatter_add` to zeros shaped like ``kind``, for indices that are known to be in bounds."""
+    whole = zeros_of(layout(kind.shape, source.layout.dtype, source.layout.device))
+    return scatter_combine("scatter_add", whole, dim, index, source, "sum", _scatter_add_vjp, FRESH)
 
 
 def scatter_combine(
@@ -85,7 +88,10 @@ def scatter_combine(
 def _cropped(source: Tensor, index: Tensor) -> Tensor:
     """The part of ``source`` that has an index."""
     if source.layout.ndim == index.layout.ndim:
-        for dim, (n, m) in enumerate(zip(index.shape, source.shape, strict=True)):
+        wanted, have = index.layout.shape, source.layout.shape
+        if wanted == have:
+            return source
+        for dim, (n, m) in enumerate(zip(wanted, have, strict=True)):
             if n < m:
                 source = view.slice_(source, dim, 0, n)
     return source

@@ -6,7 +6,7 @@ import math
 from collections import namedtuple
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import TensorBase, alias, needs_graph, own, record, zeros_of
+from tilegrad.autograd.base import TensorBase, alias, needs_graph, own, record
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import view
@@ -28,10 +28,10 @@ mode_result = namedtuple("mode_result", "values indices")
 
 
 def _chosen_vjp(node: Node, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    from tilegrad.autograd.rules.scatter import scatter_add
+    from tilegrad.autograd.rules.scatter import placed
 
     dim, places = node.meta
-    return (scatter_add(zeros_of(node.inputs[0]), dim, places, grad),)
+    return (placed(node.inputs[0], dim, places, grad),)
 
 
 def _recorded(name: str, x: Tensor, dim: int, pair: ops.Pair) -> tuple[Tensor, Tensor]:

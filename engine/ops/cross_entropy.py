@@ -11,7 +11,7 @@ from tilegrad.engine.array import Array, Layout, layout
 from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.ops.elementwise import contiguous
 from tilegrad.engine.shape import numel
-from tilegrad.engine.transfer import when_known
+from tilegrad.engine.transfer import unless_all
 
 REDUCTIONS = ("none", "mean", "sum")
 BLOCK_SUMS = 1 << 15  # bytes of scratch memory that kernels may use besides a loss per sample
@@ -86,12 +86,11 @@ def cross_entropy(
     Raises:
         IndexError: a target is neither a class nor ``ignore_index``.
     """
-    operands = [contiguous(x), contiguous(targets)]
-    if weight is not None:
-        operands.append(contiguous(weight))
+    given = (x, targets) if weight is None else (x, targets, weight)
+    operands = [a if a.layout.contiguous else contiguous(a) for a in given]
     op = _FORWARD[logits]
     out, scale, status, *more = op(*operands, params=(ignore_index,), reduction=reduction)
-    when_known(status, partial(_check_targets, op.name))
+    unless_all(b"\0", status, _CHECKS[logits])
     lse = more.pop(0) if logits else None
     return out, Saved(operands[1], scale, lse, more[0] if reduction == "mean" else None)
 
@@ -100,6 +99,9 @@ def _check_targets(op: str, status: np.ndarray) -> None:
     bad, first = status
     if bad:
         raise IndexError(f"{op}: Target {first} is out of bounds.")
+
+
+_CHECKS = {logits: partial(_check_targets, op.name) for logits, op in _FORWARD.items()}
 
 
 def cross_entropy_backward(

@@ -9,6 +9,7 @@ waits.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,9 @@ from tilegrad.engine.array import Array, Layout, layout, window
 from tilegrad.engine.device import CPU, Device
 from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.ops import view
-from tilegrad.engine.ops.elementwise import cast, clone, contiguous
+from tilegrad.engine.ops.elementwise import cast, clone, contiguous, copy
 from tilegrad.engine.shape import Shape, merge_dims
-from tilegrad.engine.transfer import host, when_known
+from tilegrad.engine.transfer import host, unless_all
 
 Indices = tuple[Array | None, ...]
 
@@ -39,15 +40,17 @@ class Writer(Op):
         self, arrays: tuple[Array, ...], params: tuple[Any, ...], metadata: dict[str, Any]
     ) -> Array:
         """Write into the target or a copy of it, and return that."""
-        how = dict(metadata)
-        inplace = how.pop("inplace", False)
-        target = arrays[0] if inplace else clone(arrays[0])
-        others = [clone(a) if a.storage is target.storage else a for a in arrays[1:]]
-        key = (target.layout, tuple([a.layout for a in others]), tuple(how.items()))
+        inplace = metadata.get("inplace", False)
+        target = arrays[0] if inplace else copy(arrays[0])
+        own = target.storage
+        operands = [target]
+        operands += [copy(a) if a.storage is own else a for a in arrays[1:]]
+        key = (tuple([a.layout for a in operands]), tuple(metadata.items()))
         plan = self.plans.get(key)
         if plan is None:
-            plan = self._make_plan(key, (target, *others), how)
-        addresses = [target.address, *[a.address for a in others]]
+            how = {name: value for name, value in metadata.items() if name != "inplace"}
+            plan = self._make_plan(key, tuple(operands), how)
+        addresses = [a.address for a in operands]
         if plan.scratch:
             scratch = plan.allocator.allocate(plan.scratch)
             addresses.append(scratch.address)
@@ -94,7 +97,7 @@ def check_index(op: str, index: Array, dim: int, size: int, negative: bool = Fal
     refuse = _refusal(op, index, dim, size)
     if size == 0:  # nothing could be read in the meantime
         refuse(np.zeros(1, np.int64))
-    when_known(_outside(index, size, negative), refuse)
+    unless_all(b"\xff", _outside(index, size, negative), refuse)
 
 
 def _outside(index: Array, size: int, negative: bool) -> Array:
@@ -123,11 +126,10 @@ def _plan_read(
     x: Layout, out: Layout, x_strides: Shape, j_strides: Shape, step: int, size: int, wrap: int
 ) -> Plan:
     sizes, strides = merge_dims(out.shape, (x_strides, j_strides, out.strides))
-    launch = kernel("index", x.device).gather(
+    launch, flags = kernel("index", x.device).gather(
         x.itemsize, sizes, strides[0], strides[1], step, size, wrap
     )
-    flags = layout((getattr(launch, "flags", 1),), dt.int64, x.device)
-    return Plan((out, flags), launch)
+    return Plan((out, layout((flags,), dt.int64, x.device)), launch)
 
 
 def _plan_take(x: Layout, index: Layout, dims: Shape, at: int, negative: bool) -> Plan:
@@ -166,7 +168,7 @@ def _checked(
             rows = contiguous(index)
             _refusal(op, rows, dim, size)(host(_outside(rows, size, negative)))
 
-    when_known(found, check)
+    unless_all(b"\0", found, check)
     return out
 
 
@@ -176,8 +178,8 @@ def take(op: str, x: Array, index: Array, dim: int, negative: bool = False) -> A
     Raises:
         IndexError: an index is out of bounds.
     """
-    size = x.shape[dim]
-    if size == 0 or x.layout.numel == 0:
+    size = x.layout.shape[dim]
+    if x.layout.numel == 0:
         check_index(op, index, dim, size, negative)
     found = take_rows(x, index, dims=(dim,), at=dim, negative=negative)
     return _checked(found, op, index, dim, size, negative)
@@ -194,9 +196,10 @@ def gather(x: Array, index: Array, dim: int) -> Array:
     if x.layout.numel == 0:
         check_index("gather", index, dim, x.shape[dim])
     found = gather_elements(x, index, dim=dim)
-    return _checked(found, "gather", index, dim, x.shape[dim], False)
+    return _checked(found, "gather", index, dim, x.layout.shape[dim], False)
 
 
+@lru_cache(maxsize=4096)  # layouts that were seen before fit
 def _check_fit(op: str, index: Layout, x: Layout, dim: int) -> None:
     if index.ndim != x.ndim:
         raise RuntimeError(
@@ -313,17 +316,22 @@ def scatter(
         IndexError: an index is out of bounds; nothing was written (by it, on the GPU).
     """
     _check_fit(op, index.layout, x.layout, dim)
-    if source.layout.ndim != index.layout.ndim or any(
+    _check_source(op, index.layout, source.layout)
+    if not checked:
+        check_index(op, index, dim, x.shape[dim])
+    result: Array = scatter_elements(x, index, source, dim=dim, combine=combine, inplace=inplace)
+    return result
+
+
+@lru_cache(maxsize=4096)
+def _check_source(op: str, index: Layout, source: Layout) -> None:
+    if source.ndim != index.ndim or any(
         n > m for n, m in zip(index.shape, source.shape, strict=True)
     ):
         raise RuntimeError(
             f"{op}: Expected index {list(index.shape)} to be no larger than src "
             f"{list(source.shape)} in any dimension"
         )
-    if not checked:
-        check_index(op, index, dim, x.shape[dim])
-    result: Array = scatter_elements(x, index, source, dim=dim, combine=combine, inplace=inplace)
-    return result
 
 
 # --------------------------------------------------------------------- several indices at once

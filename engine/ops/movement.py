@@ -223,6 +223,32 @@ flip = Op("flip", _flip_plan)
 roll = Op("roll", _roll_plan)
 
 
+# --------------------------------------------------------------------------------------- repeating
+
+
+def repeated(shape: Shape, times: Shape) -> tuple[Shape, Shape]:
+    """(the result's shape, the same with every dimension apart as times and size)."""
+    old = (1,) * (len(times) - len(shape)) + shape
+    apart = tuple([n for pair in zip(times, old, strict=True) for n in pair])
+    return tuple([t * n for t, n in zip(times, old, strict=True)]), apart
+
+
+def _repeat_plan(x: Layout, times: Shape) -> Plan:
+    if len(times) < x.ndim or any(t < 0 for t in times):
+        raise RuntimeError(
+            f"repeat: Number of dimensions of repeat dims can not be smaller than number of "
+            f"dimensions of tensor; got {times} for {x.shape}"
+        )
+    shape, apart = repeated(x.shape, times)
+    strides = (0,) * (len(times) - x.ndim) + x.strides
+    wide = layout(apart, x.dtype, x.device)
+    box = Box(apart, 0, tuple([s for stride in strides for s in (0, stride)]), 0)
+    return Plan((layout(shape, x.dtype, x.device),), _plan(wide, [box]).launch)
+
+
+repeat = Op("repeat", _repeat_plan)
+
+
 # ---------------------------------------------------------------------------------------- padding
 
 Pairs = tuple[tuple[int, int], ...]  # per dimension, elements before and after; negative crops
@@ -302,17 +328,75 @@ _BORDERS: dict[str, Callable[[int, int, int], list[Run]]] = {
 }  # fmt: skip
 
 
+def _border_boxes(out: Layout, pairs: Pairs, mode: str) -> list[Box]:
+    """How the borders of ``out`` come from the rest of it: the last dimension's first, of the
+    interior, and so on, each box on top of those before it.
+    """
+    boxes = []
+    shape = [n - before - after for n, (before, after) in zip(out.shape, pairs, strict=True)]
+    inside = [[Run(before, before, n)] for n, (before, _) in zip(shape, pairs, strict=True)]
+    for axis in reversed(range(out.ndim)):
+        before, after = pairs[axis]
+        for run in _BORDERS[mode](shape[axis], before, after) if before or after else []:
+            shifted = run._replace(start=before + run.start)
+            whole = [[Run(0, 0, n)] for n in out.shape[axis + 1 :]]
+            boxes += _boxes(out, out, [*inside[:axis], [shifted], *whole])
+    return boxes
+
+
 def _border_plan(x: Layout, pairs: Pairs, mode: str) -> Plan:
     out = _padded(x, pairs)
-    runs = []
-    for n, (before, after) in zip(x.shape, pairs, strict=True):
-        interior = [Run(before, 0, n)]
-        runs.append(interior + (_BORDERS[mode](n, before, after) if before or after else []))
-    return _plan(out, list(_boxes(x, out, runs)))
+    interior = [[Run(before, 0, n)] for n, (before, _) in zip(x.shape, pairs, strict=True)]
+    borders = [box._replace(operand=1) for box in _border_boxes(out, pairs, mode)]
+    return _plan(out, [*_boxes(x, out, interior), *borders], 2)
+
+
+def _border_backward_plan(grad: Layout, pairs: Pairs, mode: str) -> Plan:
+    """In a copy of ``grad`` add every border to what it came from, then take the interior."""
+    held = layout(grad.shape, grad.dtype, grad.device)
+    out = _padded(grad, tuple([(-before, -after) for before, after in pairs]))
+    begin = _plan(held, [Box(grad.shape, 0, grad.strides, 0)]).launch
+    inner = Box(out.shape, _offset(tuple(b for b, _ in pairs), held.strides), held.strides, 0)
+    finish = _plan(out, [inner]).launch
+    adds = [
+        _addition(held, part)
+        for box in reversed(_border_boxes(held, pairs, mode))
+        for part in _separate(box, held)
+    ]
+
+    def launch(source: int, result: int, scratch: int) -> None:
+        begin(source, scratch)
+        for target, border, add in adds:
+            add(scratch + target, scratch + border, scratch + target)
+        finish(scratch, result)
+
+    return Plan((out,), launch, held.nbytes)
+
+
+def _separate(box: Box, out: Layout) -> Iterator[Box]:
+    """The box, or as many as elements come from one place."""
+    for axis, (n, stride) in enumerate(zip(box.sizes, box.strides, strict=True)):
+        if stride == 0 and n > 1:
+            sizes = (*box.sizes[:axis], 1, *box.sizes[axis + 1 :])
+            for k in range(n):
+                yield box._replace(sizes=sizes, target=box.target + k * out.strides[axis])
+            return
+    yield box
+
+
+def _addition(held: Layout, box: Box) -> tuple[int, int, Callable[..., None]]:
+    """(byte offsets of the source of a box and of the box, launch) that adds the box to its source."""
+    sizes, (source, border) = merge_dims(box.sizes, (box.strides, held.strides))
+    name, size = held.dtype.name, held.itemsize
+    add = kernel("elementwise", held.device).elementwise(
+        OPS["add"].formula.function, (name,) * 3, sizes, (source, border, source)
+    )
+    return box.start * size, box.target * size, add
 
 
 pad_constant = Op("pad", _constant_plan)  # params: the value
 pad_border = Op("pad", _border_plan)
+_border_backward = Op("pad_backward", _border_backward_plan)
 
 
 def pad(x: Array, pairs: Pairs, mode: str, value: float) -> Array:
@@ -328,6 +412,12 @@ def pad(x: Array, pairs: Pairs, mode: str, value: float) -> Array:
     number = float(value) if x.dtype.is_floating_point else int(value)
     made = pad_constant(x, params=(number,), pairs=pairs)
     return made
+
+
+def pad_backward(grad: Array, pairs: Pairs, mode: str) -> Array:
+    """The gradient of the input of :func:`pad`, of another mode than ``constant``."""
+    result: Array = _border_backward(grad, pairs=pairs, mode=mode)
+    return result
 
 
 def _repeated_plan(counts: Layout, room: int) -> Plan:

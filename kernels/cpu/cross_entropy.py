@@ -11,27 +11,67 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cpu.jit import kernel
+from tilegrad.kernels.cpu.jit import bind, kernel
 from tilegrad.kernels.cpu.memory import pointer
 from tilegrad.kernels.cpu.softmax import row_pieces
-from tilegrad.kernels.cpu.threads import get_num_threads
+from tilegrad.kernels.cpu.threads import TEAM
 from tilegrad.kernels.cpu.vector import head, lanes, load, load_masked, splat, store, store_masked
-from tilegrad.kernels.formulas.transcendental import exp, log
+from tilegrad.kernels.formulas.transcendental import exp_decay, log
+from tilegrad.kernels.function import inline
 
 GRAIN = 1 << 13  # elements a task handles at least; fewer in all: no threads
 TASKS = 64
 
 
-@kernel
-def forward(dtype: str, logits: bool):  # type: ignore[no-untyped-def]
-    """Per sample its loss, its weight and, from logits, their logsumexp.
+@inline
+def examine(target, found, rows, C, ignored):  # type: ignore[no-untyped-def]
+    """``found`` = [targets out of range, the first of them]."""
+    bad = 0
+    for r in range(rows):
+        t = target[r]
+        bad += (t != ignored) & ((t < 0) | (t >= C))
+    found[0] = bad
+    found[1] = 0
+    if bad:
+        r = 0
+        while target[r] == ignored or 0 <= target[r] < C:
+            r += 1
+        found[1] = target[r]
 
-    ``weight`` may be null: all ones.
+
+def conclusion(dtype: str, reduction: str):  # type: ignore[no-untyped-def]
+    """``conclude(losses, scales, out, weight_sum, rows)``: the losses' sum, over the weights' sum
+    for the mean; and that sum. Nothing for the reduction "none".
+    """
+    T = np.dtype(dtype).type
+    none, mean = reduction == "none", reduction == "mean"
+
+    @inline
+    def conclude(losses, scales, out, weight_sum, rows):  # type: ignore[no-untyped-def]
+        if not none:
+            a, w = 0.0, 0.0
+            for r in range(rows):
+                a += losses[r]
+                w += scales[r]
+            pointer(out, T)[0] = T(a / w) if mean else T(a)
+            pointer(weight_sum, T)[0] = T(w)
+
+    return conclude
+
+
+@kernel
+def forward(dtype: str, logits: bool, reduction: str):  # type: ignore[no-untyped-def]
+    """Per sample its loss, its weight and, from logits, their logsumexp; where one task does all,
+    also what :func:`finish` does. ``weight`` may be null: all ones.
     """
     T = np.dtype(dtype).type
     highest, sum_exp = row_pieces(dtype)
+    conclude = conclusion(dtype, reduction)
 
-    def body(task, x, targets, weight, loss, scale, lse, rows, per, C, inner, ignored):  # type: ignore[no-untyped-def]
+    def body(  # type: ignore[no-untyped-def]
+        task, x, targets, weight, out, scale, status, lse, weight_sum, loss, ignored, rows, per, C,
+        inner,
+    ):  # fmt: skip
         source, target = pointer(x, T), pointer(targets, np.int64)
         weights, losses = pointer(weight, T), pointer(loss, T)
         scales, levels = pointer(scale, T), pointer(lse, T)
@@ -51,46 +91,24 @@ def forward(dtype: str, logits: bool):  # type: ignore[no-untyped-def]
                 value = value + level
             losses[r] = value * w if known else T(0)
             scales[r] = w
+        if per >= rows:
+            examine(target, pointer(status, np.int64), rows, C, ignored)
+            conclude(losses, scales, out, weight_sum, rows)
 
-    return body, "iiiiiiiiiii"
+    return body, "iiiiiiiiiiiiii"
 
 
 @kernel
-def total(dtype: str, mean: bool):  # type: ignore[no-untyped-def]
-    """``out`` = the losses' sum, over the weights' sum for the mean; ``weight_sum`` that sum."""
+def finish(dtype: str, reduction: str):  # type: ignore[no-untyped-def]
+    """``status``, and the results of a reduction, once every sample has its loss."""
     T = np.dtype(dtype).type
+    conclude = conclusion(dtype, reduction)
 
-    def body(task, loss, scale, out, weight_sum, rows):  # type: ignore[no-untyped-def]
-        losses, scales = pointer(loss, T), pointer(scale, T)
-        a, w = 0.0, 0.0
-        for r in range(rows):
-            a += losses[r]
-            w += scales[r]
-        pointer(out, T)[0] = T(a / w) if mean else T(a)
-        pointer(weight_sum, T)[0] = T(w)
+    def body(task, targets, scale, loss, status, out, weight_sum, ignored, rows, C):  # type: ignore[no-untyped-def]
+        examine(pointer(targets, np.int64), pointer(status, np.int64), rows, C, ignored)
+        conclude(pointer(loss, T), pointer(scale, T), out, weight_sum, rows)
 
-    return body, "iiiii"
-
-
-@kernel
-def check():  # type: ignore[no-untyped-def]
-    """``status`` = [targets out of range, the first of them]."""
-
-    def body(task, targets, status, rows, C, ignored):  # type: ignore[no-untyped-def]
-        target, found = pointer(targets, np.int64), pointer(status, np.int64)
-        bad = 0
-        for r in range(rows):
-            t = target[r]
-            bad += (t != ignored) & ((t < 0) | (t >= C))
-        found[0] = bad
-        found[1] = 0
-        if bad:
-            r = 0
-            while target[r] == ignored or 0 <= target[r] < C:
-                r += 1
-            found[1] = target[r]
-
-    return body, "iiiii"
+    return body, "iiiiiiiii"
 
 
 @kernel
@@ -116,11 +134,11 @@ def backward(dtype: str, logits: bool, per_sample: bool):  # type: ignore[no-unt
                 level, times = splat(levels[r]), splat(factor)
                 i = 0
                 while i + W <= C:
-                    store(made, at + i, exp(load(source, at + i) - level) * times)
+                    store(made, at + i, exp_decay(load(source, at + i) - level) * times)
                     i += W
                 if i < C:
                     mask = head(T, C - i)
-                    rest = exp(load_masked(source, at + i, mask, level) - level) * times
+                    rest = exp_decay(load_masked(source, at + i, mask, level) - level) * times
                     store_masked(made, at + i, rest, mask)
                 if w != T(0):
                     made[at + target[r]] -= factor
@@ -139,9 +157,9 @@ def backward(dtype: str, logits: bool, per_sample: bool):  # type: ignore[no-unt
 
 
 def _shared(rows: int, work: int) -> tuple[int, int]:
-    """(rows per task, tasks)."""
+    """(rows per task, tasks), one task at least."""
     per = max(1, GRAIN // max(work, 1), -(-rows // TASKS))
-    return per, -(-rows // per)
+    return per, max(1, -(-rows // per))
 
 
 def cross_entropy(
@@ -155,19 +173,21 @@ def cross_entropy(
     """
     rows = outer * inner
     per, tasks = _shared(rows, C if logits else 8)
-    run, examine = forward.build(dtype, logits), check.build()
-    finish = None if reduction == "none" else total.build(dtype, reduction == "mean")
+    reduced = reduction != "none"
+    team = TEAM if tasks > 1 else 0
+    run = bind(forward.build(dtype, logits, reduction), rows, per, C, inner, tasks, team)
+    if tasks == 1 and logits and reduced:
+        return run if weighted else lambda x, targets, *rest: run(x, targets, 0, *rest)
+    last = None if tasks == 1 else bind(finish.build(dtype, reduction), rows, C, 1, 0)
 
     def launch(x: int, targets: int, *rest: int) -> None:
         weight, rest = (rest[0], rest[1:]) if weighted else (0, rest)
-        out, scale, status, *more, ignored = rest
+        out, scale, status, *more, scratch, ignored = rest
         lse = more.pop(0) if logits else 0
-        losses = out if finish is None else more[1]
-        examine(targets, status, rows, C, ignored, 1, 0)
-        threads = get_num_threads() if tasks > 1 else 0
-        run(x, targets, weight, losses, scale, lse, rows, per, C, inner, ignored, tasks, threads)
-        if finish is not None:
-            finish(losses, scale, out, more[0], rows, 1, 0)
+        losses, weight_sum = (scratch, more[0]) if reduced else (out, 0)
+        run(x, targets, weight, out, scale, status, lse, weight_sum, losses, ignored)
+        if last is not None:
+            last(targets, scale, losses, status, out, weight_sum, ignored)
 
     return launch
 
@@ -183,11 +203,11 @@ def cross_entropy_backward(
     per, tasks = _shared(rows, C)
     function = backward.build(dtype, logits, reduction == "none")
 
+    run = bind(function, rows, per, C, inner, tasks, TEAM if tasks > 1 else 0)
+
     def launch(grad: int, targets: int, scale: int, *rest: int) -> None:
-        x, lse = rest[:2] if logits else (0, 0)
+        x, lse = (rest[0], rest[1]) if logits else (0, 0)
         weight_sum = rest[-2] if reduction == "mean" else 0
-        threads = get_num_threads() if tasks > 1 else 0
-        where = (grad, x, targets, scale, lse, weight_sum, rest[-1])
-        function(*where, rows, per, C, inner, tasks, threads)
+        run(grad, x, targets, scale, lse, weight_sum, rest[-1])
 
     return launch

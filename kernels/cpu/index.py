@@ -9,16 +9,16 @@ width share a kernel.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cpu.jit import get_num_threads, kernel
+from tilegrad.kernels.cpu.jit import TEAM, bind, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write
 from tilegrad.kernels.function import DeviceFunction, inline
 
 CHUNK = 1 << 14  # elements a task handles at least; fewer in all: no threads
+SCATTERED = 1 << 12  # the same where every element has an index of its own
 TASKS = 64
 SHORT_ROWS = (4, 8, 16)  # elements of rows that get a loop of fixed length: overheads count there
 
@@ -54,9 +54,9 @@ def _two_dims(sizes: Sizes, strides: tuple[Sizes, ...]) -> tuple[Sizes, tuple[Si
     return (1, *sizes), tuple((0, *s) for s in strides)
 
 
-def tasks_for(total: int) -> tuple[int, int]:
-    """(tasks, elements per task) of a loop over ``total`` elements; depends on ``total`` only."""
-    chunk = max(CHUNK, -(-total // TASKS))
+def tasks_for(total: int, least: int = CHUNK) -> tuple[int, int]:
+    """(tasks, elements per task, ``least`` at least) of a loop over ``total`` elements."""
+    chunk = max(least, -(-total // TASKS))
     return -(-total // chunk), chunk
 
 
@@ -70,7 +70,8 @@ def gather_rows(width: int, mode: str, wraps: bool):  # type: ignore[no-untyped-
     ``mode`` describes the inner dimension: ``row``: one index, consecutive elements; ``each``:
     consecutive indices; ``any``: any strides; ``row4`` and the like: a row of exactly 4 elements,
     never split between tasks. ``wraps``: negative indices count from ``wrap``.
-    An index that is then outside ``[0, size)`` reads the last element instead, and sets ``flag``.
+    An index that is then outside ``[0, size)`` reads the last element instead, and sets the task's
+    ``flag``, which is 0 otherwise.
     """
     T = np.dtype(f"u{width}").type
     row, each = mode.startswith("row"), mode == "each"
@@ -119,8 +120,7 @@ def gather_rows(width: int, mode: str, wraps: bool):  # type: ignore[no-untyped-
                 line += 1
             line = 0
             plane += 1
-        if largest > last:
-            flag[0] = 1
+        flag[task] = 1 if largest > last else 0
 
     return gather_rows_body, "iiiiiiiiii"
 
@@ -143,8 +143,9 @@ def _widened(
 def gather(
     itemsize: int, sizes: Sizes, x_strides: Sizes, index_strides: Sizes, step: int, size: int,
     wrap: int,
-) -> Callable[..., None]:  # fmt: skip
-    """A launch ``(x, index, out, flag)`` that reads through an index into row-major ``out``.
+) -> tuple[Callable[..., None], int]:  # fmt: skip
+    """A launch ``(x, index, out, flags)`` that reads through an index into row-major ``out``, and
+    how many int64 flags it sets.
 
     Args:
         itemsize: bytes of an element of ``x`` and ``out``.
@@ -153,8 +154,7 @@ def gather(
         step: elements between neighbours along the indexed dimension of ``x``.
         size: of that dimension, at least 1; indices must lie in ``[-wrap, size)``.
 
-    The launch sets the int64 at ``flag`` to 1 if one does not, and ``out`` is then unusable, else
-    to 0.
+    A flag is 1 if one of its part of the indices does not, and ``out`` is then unusable, else 0.
     """
     sizes, (x_strides, index_strides) = _two_dims(sizes, (x_strides, index_strides))
     mode = "each" if index_strides[-1] == 1 else "any"
@@ -164,22 +164,15 @@ def gather(
     total = 1
     for n in sizes:
         total *= n
-    tasks, chunk = tasks_for(total)
+    tasks, chunk = tasks_for(total, CHUNK if mode == "row" else SCATTERED)
     if mode == "row" and sizes[-1] in SHORT_ROWS:
         mode = f"row{sizes[-1]}"
         chunk = -(-chunk // sizes[-1]) * sizes[-1]
         tasks = -(-total // chunk)
     function = gather_rows.build(itemsize, mode, wrap != 0)
     table = _walk_table(sizes, x_strides, index_strides)
-    where = table.ctypes.data
-
-    def launch(x: int, index: int, out: int, flag: int) -> None:
-        ctypes.c_int64.from_address(flag).value = 0
-        threads = get_num_threads() if tasks > 1 else 0
-        function(x, index, out, flag, where, total, chunk, step, size, wrap, tasks, threads)
-
-    launch.table = table  # type: ignore[attr-defined]  # the address must outlive the launch
-    return launch
+    sizing = (table.ctypes.data, total, chunk, step, size, wrap)
+    return bind(function, *sizing, tasks, TEAM if tasks > 1 else 0, keep=table), tasks
 
 
 # ------------------------------------------------------------------------------------- writing
@@ -307,18 +300,14 @@ def scatter(
     for n in sizes[:-2]:
         planes *= n
     table = _walk_table(sizes, o, j, v)
-    where = table.ctypes.data
     mode = SCATTER_MODES.get((o[-1], j[-1], v[-1]), "any")
     function = scatter_rows.build(dtype, COMBINE[combine], mode)
-    share = max(1, planes * CHUNK // total, -(-planes // TASKS))
+    least = CHUNK if mode == "row" else SCATTERED
+    share = max(1, planes * least // total, -(-planes // TASKS))
     tasks = -(-planes // share) * -(-sizes[-1] // columns)
 
-    def launch(out: int, index: int, source: int) -> None:
-        threads = get_num_threads() if tasks > 1 else 0
-        function(out, index, source, where, planes, share, columns, step, wrap, tasks, threads)
-
-    launch.table = table  # type: ignore[attr-defined]  # the address must outlive the launch
-    return launch
+    sizing = (table.ctypes.data, planes, share, columns, step, wrap)
+    return bind(function, *sizing, tasks, TEAM if tasks > 1 else 0, keep=table)
 
 
 def _storage_form(dtype: str, combine: str) -> tuple[str, str]:
@@ -373,12 +362,7 @@ def outside(total: int, low: int, high: int) -> Callable[..., None]:
     """
     function = first_outside.build()
     tasks, chunk = tasks_for(total)
-
-    def launch(index: int, found: int) -> None:
-        threads = get_num_threads() if tasks > 1 else 0
-        function(index, found, total, chunk, low, high, tasks, threads)
-
-    return launch
+    return bind(function, total, chunk, low, high, tasks, TEAM if tasks > 1 else 0)
 
 
 @kernel
@@ -400,14 +384,17 @@ def linear_index(total: int, steps: Sizes, wraps: Sizes) -> Callable[..., None]:
     """A launch ``(index, …, out)``: offsets from one row-major index per indexed dimension."""
     if total == 0:
         return lambda *addresses: None
-    function = add_index.build()
     tasks, chunk = tasks_for(total)
+    team = TEAM if tasks > 1 else 0
+    adds = [
+        bind(add_index.build(), total, chunk, step, wrap, k == 0, tasks, team)
+        for k, (step, wrap) in enumerate(zip(steps, wraps, strict=True))
+    ]
 
     def launch(*addresses: int) -> None:
-        threads = get_num_threads() if tasks > 1 else 0
-        *indices, out = addresses
-        for k, index in enumerate(indices):
-            function(index, out, total, chunk, steps[k], wraps[k], k == 0, tasks, threads)
+        out = addresses[-1]
+        for add, index in zip(adds, addresses, strict=False):
+            add(index, out)
 
     return launch
 
@@ -434,11 +421,6 @@ def strided_offsets(sizes: Sizes, strides: Sizes, start: int) -> Callable[[int],
         return lambda out: None
     function = count_offsets.build()
     table = _walk_table((*sizes, 1, 1), strides)
-    where = table.ctypes.data
     tasks, chunk = tasks_for(total)
-
-    def launch(out: int) -> None:
-        function(out, where, total, chunk, start, tasks, get_num_threads() if tasks > 1 else 0)
-
-    launch.table = table  # type: ignore[attr-defined]  # the address must outlive the launch
-    return launch
+    sizing = (table.ctypes.data, total, chunk, start)
+    return bind(function, *sizing, tasks, TEAM if tasks > 1 else 0, keep=table)

@@ -7,10 +7,14 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cpu.jit import bind, kernel
-from tilegrad.kernels.cpu.memory import pointer, read, write
-from tilegrad.kernels.cpu.reduce import COLUMNS, GRAIN, NARROW, Sizes, layout_table, offset
-from tilegrad.kernels.cpu.threads import get_num_threads
+from tilegrad.kernels.cpu.memory import local, pointer, read, write
+from tilegrad.kernels.cpu.reduce import GRAIN, NARROW, Sizes, layout_table, offset
+from tilegrad.kernels.cpu.threads import TEAM
+from tilegrad.kernels.formulas.primitives import select
 from tilegrad.kernels.function import inline
+from tilegrad.kernels.monoids import smaller
+
+COLUMNS = 128  # adjacent outputs of a unit, which sees all their rows
 
 
 @kernel
@@ -46,14 +50,18 @@ def locate_rows(dtype: str):  # type: ignore[no-untyped-def]
 
 @kernel
 def locate_columns(dtype: str):  # type: ignore[no-untyped-def]
-    """As :func:`locate_rows` for adjacent outputs: the rows are read from the last to the first."""
-    T = np.dtype(dtype).type
-    block = COLUMNS
+    """As :func:`locate_rows` for adjacent outputs; ``n`` fits into an int32.
+
+    The table ends in ``n - 1``: read as an int32, it keeps the compiler from widening the places.
+    """
+    T, small = np.dtype(dtype).type, np.int32
+    block, places = COLUMNS, local("int32", COLUMNS)
 
     def body(task, x, values, out, table, units, per, n, s, width):  # type: ignore[no-untyped-def]
         kept = pointer(table, np.int64)[0]
         sizes, strides = pointer(table + 16, np.int64), pointer(table + 16 + 8 * kept, np.int64)
         source, wanted, targets = pointer(x, T), pointer(values, T), pointer(out, np.int64)
+        held, end = places(), pointer(table + 16 + 16 * kept, small)[0]
         blocks = (width + block - 1) // block
         for unit in range(task * per, min(units, (task + 1) * per)):
             o = unit // blocks
@@ -61,11 +69,16 @@ def locate_columns(dtype: str):  # type: ignore[no-untyped-def]
             size = min(block, width - column)
             first = o * width + column
             at = offset(o, kept, sizes, strides) + column
-            for i in range(n - 1, -1, -1):
+            for j in range(size):
+                held[j] = end
+            for i in range(n - 1):  # a minimum: what is written if it fits would be a masked store
+                here = small(i)
                 for j in range(size):
                     v = read(source, at + i * s + j)
-                    if (v == read(wanted, first + j)) | (v != v):
-                        write(targets, first + j, i)
+                    place = select((v == read(wanted, first + j)) | (v != v), here, end)
+                    write(held, j, smaller(place, held[j]))
+            for j in range(size):
+                targets[first + j] = held[j]
 
     return body, "iiiiiiiii"
 
@@ -82,10 +95,10 @@ def locate(dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[int, int]) -> C
     outputs, (n, s) = int(np.prod(kept[0])), reduced
     if outputs == 0:
         return lambda *args: None
-    if kept[1][-1] == 1 and kept[0][-1] >= NARROW:
+    if kept[1][-1] == 1 and kept[0][-1] >= NARROW and n < 1 << 31:
         width = kept[0][-1]
         function = locate_columns.build(dtype)
-        table = layout_table((kept[0][:-1], kept[1][:-1]), ((), ()))
+        table = np.append(layout_table((kept[0][:-1], kept[1][:-1]), ((), ())), n - 1)
         shape: tuple[int, ...] = (n, s, width)
         units = outputs // width * -(-width // COLUMNS)
         per = max(1, GRAIN // (n * min(width, COLUMNS)))
@@ -95,10 +108,4 @@ def locate(dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[int, int]) -> C
         units, per = outputs, max(1, GRAIN // n)
     call = (table.ctypes.data, units, per, *shape)
     tasks = -(-units // per)
-    if tasks == 1:
-        return bind(function, *call, 1, 0, keep=table)
-
-    def launch(x: int, values: int, out: int, keep: np.ndarray = table) -> None:
-        function(x, values, out, *call, tasks, get_num_threads())
-
-    return launch
+    return bind(function, *call, tasks, TEAM if tasks > 1 else 0, keep=table)

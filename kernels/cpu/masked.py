@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cpu.index import tasks_for
-from tilegrad.kernels.cpu.jit import get_num_threads, kernel
+from tilegrad.kernels.cpu.jit import TEAM, bind, get_num_threads, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write
 
 
@@ -157,15 +157,9 @@ def coordinates(sizes: tuple[int, ...], total: int) -> Callable[[int, int], None
     """A launch ``(positions, out)``: out is (len(sizes), total), one row per dimension."""
     function = split_positions.build()
     table = np.array(sizes or (1,), np.int64)
-    where = table.ctypes.data
     tasks, chunk = tasks_for(total)
-
-    def launch(positions: int, out: int) -> None:
-        threads = get_num_threads() if tasks > 1 else 0
-        function(positions, out, where, len(sizes), total, chunk, tasks, threads)
-
-    launch.table = table  # type: ignore[attr-defined]  # the address must outlive the launch
-    return launch
+    sizing = (table.ctypes.data, len(sizes), total, chunk)
+    return bind(function, *sizing, tasks, TEAM if tasks > 1 else 0, keep=table)
 
 
 @kernel
@@ -201,9 +195,5 @@ def triangle(
     tasks, chunk = tasks_for(lines * columns)
     share = max(1, chunk // max(columns, 1))
     tasks = -(-lines // share)
-
-    def launch(x: int, out: int) -> None:
-        threads = get_num_threads() if tasks > 1 else 0
-        function(x, out, lines, share, rows, columns, diagonal, int(lower), tasks, threads)
-
-    return launch
+    sizing = (lines, share, rows, columns, diagonal, int(lower))
+    return bind(function, *sizing, tasks, TEAM if tasks > 1 else 0)

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from tilegrad.kernels.cpu.emit import load_value, store_value, transposed
-from tilegrad.kernels.cpu.jit import bind, get_num_threads, kernel
+from tilegrad.kernels.cpu.jit import TEAM, bind, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write
 from tilegrad.kernels.function import intrinsic
 
 CHUNK = 1 << 17  # bytes a task moves at least; fewer in all: no threads
 TASKS = 64
+TOGETHER = 4  # bands of tiles
 _WORDS = {1: "uint8", 2: "uint16", 4: "uint32", 8: "uint64"}
 
 
@@ -122,6 +123,7 @@ def transpose_tile(typing, x, i0, x_step, out, o0, out_step):  # type: ignore[no
 @kernel
 def copy_transposed(itemsize: int):  # type: ignore[no-untyped-def]
     """``out = x`` where x is consecutive along the last dimension but one, out along the last.
+    Neighbouring bands are taken together, so that runs of several cache lines are read.
 
     Arguments: addresses of x and out, the table (outer dims, rows, columns, the stride of x along
     a row of out, the stride of out from row to row, then outer sizes and strides), number of bands
@@ -129,7 +131,7 @@ def copy_transposed(itemsize: int):  # type: ignore[no-untyped-def]
     """
     word = np.dtype(_WORDS[itemsize]).type
     index = np.int64
-    edge = _tile(itemsize)
+    edge, together = _tile(itemsize), TOGETHER
 
     def copy_transposed_body(task, a0, a1, table, total, chunk):  # type: ignore[no-untyped-def]
         x = pointer(a0, word)
@@ -137,9 +139,11 @@ def copy_transposed(itemsize: int):  # type: ignore[no-untyped-def]
         sizes = pointer(table, index)
         outer, rows, columns, x_step, out_step = sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]
         bands = (rows + edge - 1) // edge
-        for band in range(task * chunk, min(total, task * chunk + chunk)):
+        band, end = task * chunk, min(total, task * chunk + chunk)
+        while band < end:
             rest = band // bands
             first = (band - rest * bands) * edge
+            whole_bands = min(together, end - band, (rows - first) // edge)
             i0 = first
             o0 = first * out_step
             for axis in range(outer - 1, -1, -1):
@@ -148,12 +152,15 @@ def copy_transposed(itemsize: int):  # type: ignore[no-untyped-def]
                 rest = above
                 i0 += step * sizes[5 + outer + axis]
                 o0 += step * sizes[5 + 2 * outer + axis]
-            whole = columns - columns % edge if rows - first >= edge else 0
+            whole = columns - columns % edge if whole_bands else 0
             for column in range(0, whole, edge):
-                transpose_tile(x, i0 + column * x_step, x_step, out, o0 + column, out_step)
-            for row in range(min(edge, rows - first)):
+                for k in range(0, whole_bands * edge, edge):
+                    at = i0 + k + column * x_step
+                    transpose_tile(x, at, x_step, out, o0 + k * out_step + column, out_step)
+            for row in range(min(max(whole_bands, 1) * edge, rows - first)):
                 for column in range(whole, columns):
                     out[o0 + row * out_step + column] = x[i0 + row + column * x_step]
+            band += max(whole_bands, 1)
 
     return copy_transposed_body, "iiiii"
 
@@ -211,14 +218,8 @@ def _spread(
     """Split ``units`` of ``unit`` bytes over tasks."""
     chunk = max(-(-CHUNK // unit), -(-units // TASKS))
     tasks = -(-units // chunk)
-    where = table.ctypes.data
-    if tasks == 1:
-        return bind(function, where, units, chunk, 1, 0, keep=table)
-
-    def launch(x: int, out: int, keep: np.ndarray = table) -> None:
-        function(x, out, where, units, chunk, tasks, get_num_threads())
-
-    return launch
+    team = TEAM if tasks > 1 else 0
+    return bind(function, table.ctypes.data, units, chunk, tasks, team, keep=table)
 
 
 @kernel
@@ -251,9 +252,4 @@ def expand_counts(dtype: str):  # type: ignore[no-untyped-def]
 
 def repeated_indices(dtype: str, total: int, room: int) -> Callable[..., None]:
     """A launch ``(counts, out, status)`` of :func:`expand_counts`."""
-    function = expand_counts.build(dtype)
-
-    def launch(counts: int, out: int, status: int) -> None:
-        function(counts, out, status, total, room, 1, 0)
-
-    return launch
+    return bind(expand_counts.build(dtype), total, room, 1, 0)

@@ -20,7 +20,7 @@ import numpy as np
 from tilegrad.kernels.cpu.emit import fold_lanes
 from tilegrad.kernels.cpu.jit import bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer, read, write
-from tilegrad.kernels.cpu.threads import get_num_threads
+from tilegrad.kernels.cpu.threads import TEAM
 from tilegrad.kernels.cpu.vector import (
     head,
     hmax,
@@ -87,8 +87,6 @@ def rows(name: str, dtype: str, out_dtype: str, way: str):  # type: ignore[no-un
     T, A = np.dtype(dtype).type, np.dtype(block_dtype).type
     D, Out = np.dtype(total_dtype).type, np.dtype(out_dtype).type
     start, first = monoid.identity(total_dtype), monoid.identity(block_dtype)
-    signature = "iidiiiiiiiii"
-
     if way == "plain":
 
         @inline
@@ -101,7 +99,8 @@ def rows(name: str, dtype: str, out_dtype: str, way: str):  # type: ignore[no-un
     else:
         run = float_run(name, dtype, way)
 
-    def body(task, x, out, p, center, table, units, per, R, chunk, n, s, chunks):  # type: ignore[no-untyped-def]
+    @inline
+    def reduce_part(task, x, center, out, p, table, units, per, R, chunk, n, s, chunks):  # type: ignore[no-untyped-def]
         t = pointer(table, np.int64)
         kept, outer = t[0], t[1]
         source, targets = pointer(x, T), pointer(out, Out)
@@ -132,7 +131,17 @@ def rows(name: str, dtype: str, out_dtype: str, way: str):  # type: ignore[no-un
             else:
                 partial[(unit - o * chunks) * (units // chunks) + o] = total
 
-    return body, signature
+    if centred:
+
+        def body(task, x, center, out, p, table, units, per, R, chunk, n, s, chunks):  # type: ignore[no-untyped-def]
+            reduce_part(task, x, center, out, p, table, units, per, R, chunk, n, s, chunks)
+
+        return body, "iiidiiiiiiii"
+
+    def plain_body(task, x, out, p, table, units, per, R, chunk, n, s, chunks):  # type: ignore[no-untyped-def]
+        reduce_part(task, x, 0, out, p, table, units, per, R, chunk, n, s, chunks)
+
+    return plain_body, "iidiiiiiiii"
 
 
 def float_run(name: str, dtype: str, way: str) -> Any:
@@ -199,7 +208,8 @@ def columns(name: str, dtype: str, out_dtype: str, adjacent: bool):  # type: ign
     of them in a unit.
 
     Four rows at a time are combined into a row of parts, and every ``FLUSH`` rows these into the
-    totals. A unit is one of ``chunks`` pieces, ``chunk`` rows long, of a block of columns; ``n``
+    totals. (The part comes second: a choice between it and something new would be compiled to a
+    masked store, which is slow on AVX2.) A unit is one of ``chunks`` pieces, ``chunk`` rows long, of a block of columns; ``n``
     rows have the stride ``s``.
     """
     monoid = MONOIDS[name]
@@ -218,7 +228,10 @@ def columns(name: str, dtype: str, out_dtype: str, adjacent: bool):  # type: ign
         at = i + j if adjacent else i + j * apart
         return A(lift(read(x, at), T(c[j]) if centred else T(0)))
 
-    def body(task, x, out, p, center, table, units, per, R, chunk, n, s, chunks, width, apart):  # type: ignore[no-untyped-def]
+    @inline
+    def reduce_part(
+        task, x, center, out, p, table, units, per, R, chunk, n, s, chunks, width, apart
+    ):  # type: ignore[no-untyped-def]
         t = pointer(table, np.int64)
         kept, outer = t[0], t[1]
         source, targets = pointer(x, T), pointer(out, Out)
@@ -263,11 +276,11 @@ def columns(name: str, dtype: str, out_dtype: str, adjacent: bool):  # type: ign
                                 lifted(source, q + 3 * s, c, j, apart),
                             )
                         )
-                        write(part, j, A(combine(part[j], A(combine(v, w)))))
+                        write(part, j, A(combine(A(combine(v, w)), part[j])))
                 for i in range(count - count % 4, count):
                     q = at + i * s
                     for j in range(size):
-                        write(part, j, A(combine(part[j], lifted(source, q, c, j, apart))))
+                        write(part, j, A(combine(lifted(source, q, c, j, apart), part[j])))
                 since += count
                 r += count
                 if since == flush or r == end:
@@ -282,7 +295,19 @@ def columns(name: str, dtype: str, out_dtype: str, adjacent: bool):  # type: ign
                 for j in range(size):
                     partial[piece * outputs + first + j] = total[j]
 
-    return body, "iidiiiiiiiiiii"
+    if centred:
+
+        def body(task, x, center, out, p, table, units, per, R, chunk, n, s, chunks, width, apart):  # type: ignore[no-untyped-def]
+            reduce_part(
+                task, x, center, out, p, table, units, per, R, chunk, n, s, chunks, width, apart
+            )
+
+        return body, "iiidiiiiiiiiii"
+
+    def plain_body(task, x, out, p, table, units, per, R, chunk, n, s, chunks, width, apart):  # type: ignore[no-untyped-def]
+        reduce_part(task, x, 0, out, p, table, units, per, R, chunk, n, s, chunks, width, apart)
+
+    return plain_body, "iidiiiiiiiiii"
 
 
 @kernel
@@ -296,7 +321,7 @@ def combine_parts(name: str, dtype: str, out_dtype: str):  # type: ignore[no-unt
     D, Out = np.dtype(total_dtype).type, np.dtype(out_dtype).type
     start, block, row = monoid.identity(total_dtype), COLUMNS, local(total_dtype, COLUMNS)
 
-    def body(task, parts, out, outputs, chunks, count, p):  # type: ignore[no-untyped-def]
+    def body(task, parts, out, p, outputs, chunks, count):  # type: ignore[no-untyped-def]
         source, targets, total = pointer(parts, D), pointer(out, Out), row()
         for first in range(0, outputs, block):
             size = min(block, outputs - first)
@@ -308,7 +333,7 @@ def combine_parts(name: str, dtype: str, out_dtype: str):  # type: ignore[no-unt
             for j in range(size):
                 write(targets, first + j, Out(finish(total[j], count, p)))
 
-    return body, "iiiiid"
+    return body, "iidiii"
 
 
 # ------------------------------------------------------------------------------------- launching
@@ -364,37 +389,29 @@ def reduce(
         table = layout_table(kept, reduced)
         shape = (R, split.chunk, n, s, split.chunks)
     call = (table.ctypes.data, split.units, split.per, *shape)
-    if split.chunks > 1:
-        second = combine_parts.build(name, dtype, out_dtype)
-        launch = _in_parts(function, second, call, split.tasks, (outputs, split.chunks, R), table)
-        return launch, outputs * split.chunks * np.dtype(monoid.total_dtype(dtype)).itemsize
-    if split.tasks == 1 and not monoid.centred:
-        return bind(function, 0, *call, 1, 0, keep=table), 0
-
-    def whole(x: int, *where: Any, keep: np.ndarray = table) -> None:
-        *center, out, p = where
-        threads = get_num_threads() if split.tasks > 1 else 0
-        function(x, out, p, center[0] if center else 0, *call, split.tasks, threads)
-
-    return whole, 0
+    run = bind(function, *call, split.tasks, TEAM if split.tasks > 1 else 0, keep=table)
+    if split.chunks == 1:
+        return run, 0
+    second = combine_parts.build(name, dtype, out_dtype)
+    finish = bind(second, outputs, split.chunks, R, 1, 0)
+    nbytes = outputs * split.chunks * np.dtype(monoid.total_dtype(dtype)).itemsize
+    return _in_parts(run, finish, monoid.centred), nbytes
 
 
 def _in_parts(
-    function: Callable[..., None],
-    second: Callable[..., None],
-    call: tuple[int, ...],
-    tasks: int,
-    sizes: tuple[int, int, int],
-    table: np.ndarray,
+    run: Callable[..., None], finish: Callable[..., None], centred: bool
 ) -> Callable[..., None]:
-    """The launch of both stages; the table must live as long."""
+    """The launch of both stages."""
 
-    def launch(x: int, *where: Any, keep: np.ndarray = table) -> None:
-        *center, out, parts, p = where
-        function(x, parts, p, center[0] if center else 0, *call, tasks, get_num_threads())
-        second(parts, out, *sizes, p, 1, 0)
+    def launch(x: int, out: int, parts: int, p: float) -> None:
+        run(x, parts, p)
+        finish(parts, out, p)
 
-    return launch
+    def centred_launch(x: int, center: int, out: int, parts: int, p: float) -> None:
+        run(x, center, parts, p)
+        finish(parts, out, p)
+
+    return centred_launch if centred else launch
 
 
 def layout_table(kept: tuple[Sizes, Sizes], reduced: tuple[Sizes, Sizes]) -> np.ndarray:

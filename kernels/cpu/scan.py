@@ -14,23 +14,30 @@ import numpy as np
 from tilegrad.kernels.cpu.jit import bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.reduce import offset
-from tilegrad.kernels.cpu.threads import get_num_threads
+from tilegrad.kernels.cpu.threads import TEAM
 from tilegrad.kernels.monoids import SCANS
 
 Sizes = tuple[int, ...]
 
-GRAIN = 1 << 14  # elements a task handles at least; fewer in all: no threads
+GRAIN = 1 << 12  # elements a task handles at least; fewer in all: no threads
 TASKS = 64
+LINES = 4  # lines walked together
 COLUMNS = 256  # running totals a column task keeps
 
 
 @kernel
-def rows(name: str, dtype: str, exclusive: bool):  # type: ignore[no-untyped-def]
-    """``n`` elements a line, one line a unit; ``first`` and ``step`` tell where to start and go."""
+def rows(name: str, dtype: str, exclusive: bool, lines: int):  # type: ignore[no-untyped-def]
+    """``n`` elements a line, one line a unit; ``first`` and ``step`` tell where to start and go.
+
+    ``lines`` units are walked together, so that their chains of sums overlap; where fewer are left,
+    the last one stands for the others.
+    """
     combine, start = SCANS[name]
     T = np.dtype(dtype).type
-    D = np.float64 if np.dtype(dtype).kind == "f" else np.int64
+    wide = "float64" if np.dtype(dtype).kind == "f" else "int64"
+    D = np.dtype(wide).type
     zero = D(start)
+    totals, places = local(wide, lines), local("int64", lines)
 
     def body(task, x, out, table, units, per, inner, n, s, first, step):  # type: ignore[no-untyped-def]
         t = pointer(table, np.int64)
@@ -38,21 +45,26 @@ def rows(name: str, dtype: str, exclusive: bool):  # type: ignore[no-untyped-def
         b = table + 16
         a = b + 16 * before
         source, target = pointer(x, T), pointer(out, T)
-        for unit in range(task * per, min(units, (task + 1) * per)):
-            o = unit // inner
-            i = unit - o * inner
-            at = offset(o, before, pointer(b, np.int64), pointer(b + 8 * before, np.int64))
-            at += offset(i, after, pointer(a, np.int64), pointer(a + 8 * after, np.int64))
-            to = o * n * inner + i
-            total = zero
-            k = first
+        total, ats, tos = totals(), places(), places()
+        end = min(units, (task + 1) * per)
+        for unit in range(task * per, end, lines):
+            for c in range(lines):
+                line = min(unit + c, end - 1)
+                o = line // inner
+                i = line - o * inner
+                at = offset(o, before, pointer(b, np.int64), pointer(b + 8 * before, np.int64))
+                at += offset(i, after, pointer(a, np.int64), pointer(a + 8 * after, np.int64))
+                ats[c] = at + first * s
+                tos[c] = (o * n + first) * inner + i
+                total[c] = zero
             for _ in range(n):
-                if exclusive:
-                    target[to + k * inner] = T(total)
-                total = combine(total, D(source[at + k * s]))
-                if not exclusive:
-                    target[to + k * inner] = T(total)
-                k += step
+                for c in range(lines):
+                    old = total[c]
+                    new = combine(old, D(read(source, ats[c])))
+                    write(target, tos[c], T(old if exclusive else new))
+                    total[c] = new
+                    ats[c] += step * s
+                    tos[c] += step * inner
 
     return body, "iiiiiiiiii"
 
@@ -152,9 +164,12 @@ def scan(
         function = columns.build(name, dtype, exclusive)
         units, work = outer * -(-inner // COLUMNS), n * min(inner, COLUMNS)
     else:
-        function = rows.build(name, dtype, exclusive)
         units, work = outer * inner, n
+        together = LINES if units >= LINES else 1
+        function = rows.build(name, dtype, exclusive, together)
     per = max(1, GRAIN // work, -(-units // TASKS))
+    if units >= LINES:
+        per = -(-per // LINES) * LINES
     first, step = (n - 1, -1) if reverse else (0, 1)
     call = (table.ctypes.data, units, per, inner, n, s, first, step, -(-units // per))
     return _launch(function, call, table)
@@ -183,10 +198,4 @@ def _launch(
     function: Callable[..., None], call: tuple[int, ...], table: np.ndarray
 ) -> Callable[..., None]:
     """``function(*addresses, *call)``, which ends in the number of tasks."""
-    if call[-1] == 1:
-        return bind(function, *call, 0, keep=table)
-
-    def launch(*addresses: int, keep: np.ndarray = table) -> None:
-        function(*addresses, *call, get_num_threads())
-
-    return launch
+    return bind(function, *call, TEAM if call[-1] > 1 else 0, keep=table)

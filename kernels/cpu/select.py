@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cpu.jit import get_num_threads, kernel
+from tilegrad.kernels.cpu.jit import TEAM, bind, kernel
 from tilegrad.kernels.cpu.memory import pointer
 from tilegrad.kernels.cpu.sort import (
     CHUNK,
@@ -22,10 +22,11 @@ from tilegrad.kernels.cpu.sort import (
     nothing,
     row_bytes,
     split_rows,
+    team,
 )
 from tilegrad.kernels.function import DeviceFunction, inline
 
-BLOCK = 32  # elements that are compared with the worst kept one at a time
+BLOCK = 32  # elements whose best is found first, without a branch
 FEW, MANY = 16, 128  # elements to keep: one pass is best up to FEW, for long rows up to MANY
 
 
@@ -70,50 +71,66 @@ def _select_function(dtype: str) -> DeviceFunction:
 def top_rows(dtype: str):  # type: ignore[no-untyped-def]
     """The values of the ``count`` smallest keys of each row, in order, and their places.
 
-    One pass keeps the best so far in order; blocks without a better one are passed over quickly.
+    The ``count``-th smallest of the blocks' best keys is no better than the last one wanted, so only
+    what reaches it is looked at one by one, and the best so far are kept in order.
 
     Arguments: addresses of x, values, indices (int64) and scratch; rows, row length, rows per
-    task, flip of the keys, bytes of keys, bytes of places, count.
+    task, flip of the keys, bytes of keys, bytes of places, bytes of the blocks' keys, count.
     """
     word, U = WORDS[np.dtype(dtype).itemsize], key_type(dtype)
     T = np.dtype(dtype).type if np.dtype(dtype).kind == "i" else word
     key = key_function(dtype)
     index, small, W = np.int64, np.uint32, np.uint64
+    last = U((1 << 8 * np.dtype(dtype).itemsize) - 1)
 
-    def top_body(task, a0, a1, a2, a3, rows, n, per_task, flip, key_bytes, place_bytes, count):  # type: ignore[no-untyped-def]
+    @inline
+    def settle(k, held, count, one):  # type: ignore[no-untyped-def]
+        at = min(held, count - 1)
+        while at > 0 and k[at - 1] > one:
+            k[at] = k[at - 1]
+            at -= 1
+        k[at] = one
+        return at
+
+    def top_body(  # type: ignore[no-untyped-def]
+        task, a0, a1, a2, a3, rows, n, per_task, flip, key_bytes, place_bytes, block_bytes, count
+    ):
         x, values, indices = pointer(a0, T), pointer(a1, T), pointer(a2, index)
-        base = a3 + task * (key_bytes + place_bytes)
+        base = a3 + task * (key_bytes + place_bytes + block_bytes)
         k, p = pointer(base, U), pointer(base + key_bytes, small)
+        bests = pointer(base + key_bytes + place_bytes, U)
+        blocks = (n + BLOCK - 1) // BLOCK
         for row in range(task * per_task, min(rows, task * per_task + per_task)):
             start = row * n
             held = 0
-            for first in range(0, n, BLOCK):
-                end = min(first + BLOCK, n)
-                better = count - held
-                if better == 0:
-                    worst = k[count - 1]
-                    for i in range(first, end):
-                        better += key(x, start + i, W(flip)) < worst
-                if better == 0:
-                    continue
-                for i in range(first, end):
-                    one = key(x, start + i, W(flip))
-                    if held == count and one >= k[count - 1]:
-                        continue
+            for block in range(blocks):
+                best = last
+                for i in range(block * BLOCK, min(block * BLOCK + BLOCK, n)):
+                    best = min(best, key(x, start + i, W(flip)))
+                bests[block] = best
+                if held < count or best < k[count - 1]:
+                    settle(k, held, count, best)
                     held = min(held + 1, count)
-                    at = held - 1
-                    while at > 0 and k[at - 1] > one:
-                        k[at] = k[at - 1]
-                        p[at] = p[at - 1]
-                        at -= 1
-                    k[at] = one
+            bound = k[count - 1] if held == count else last
+            held = 0
+            for block in range(blocks):
+                if bests[block] > bound:
+                    continue
+                for i in range(block * BLOCK, min(block * BLOCK + BLOCK, n)):
+                    one = key(x, start + i, W(flip))
+                    if one > bound or (held == count and one >= k[count - 1]):
+                        continue
+                    at = settle(k, held, count, one)
+                    for other in range(min(held, count - 1), at, -1):
+                        p[other] = p[other - 1]
                     p[at] = small(i)
+                    held = min(held + 1, count)
             for i in range(count):
                 place = index(p[i])
                 values[row * count + i] = x[start + place]
                 indices[row * count + i] = place
 
-    return top_body, "iiiiiiiiiii"
+    return top_body, "iiiiiiiiiiii"
 
 
 @kernel
@@ -172,17 +189,11 @@ def topk(
         return nothing, 0
     function = top_rows.build(dtype)
     keys, places = row_bytes(dtype, count)
+    blocks, _ = row_bytes(dtype, -(-n // BLOCK))
     tasks, per_task = split_rows(rows, n)
     flip = -1 if largest else 0
-
-    def launch(x: int, values: int, indices: int, scratch: int) -> None:
-        threads = get_num_threads() if tasks > 1 else 0 if n < CHUNK else 1
-        function(
-            x, values, indices, scratch, rows, n, per_task, flip, keys, places, count,
-            tasks, threads,
-        )  # fmt: skip
-
-    return launch, tasks * (keys + places)
+    sizing = (rows, n, per_task, flip, keys, places, blocks, count)
+    return bind(function, *sizing, tasks, team(tasks, n)), tasks * (keys + places + blocks)
 
 
 def pick(dtype: str, rows: int, n: int, which: int) -> tuple[Callable[..., None], int]:
@@ -192,12 +203,8 @@ def pick(dtype: str, rows: int, n: int, which: int) -> tuple[Callable[..., None]
     function = pick_rows.build(dtype)
     keys, _ = row_bytes(dtype, n)
     tasks, per_task = split_rows(rows, n)
-
-    def launch(x: int, values: int, indices: int, scratch: int) -> None:
-        threads = get_num_threads() if tasks > 1 else 0 if n < CHUNK else 1
-        function(x, values, indices, scratch, rows, n, per_task, keys, which, tasks, threads)
-
-    return launch, tasks * 2 * keys
+    sizing = (rows, n, per_task, keys, which)
+    return bind(function, *sizing, tasks, team(tasks, n)), tasks * 2 * keys
 
 
 # --------------------------------------------------------------------------------------- searching
@@ -244,12 +251,8 @@ def searchsorted(dtype: str, rows: int, n: int, values: int, right: bool) -> Cal
     function = search_rows.build(dtype)
     chunk = max(CHUNK, -(-total // TASKS))
     tasks = -(-total // chunk)
-
-    def launch(borders: int, sought: int, out: int) -> None:
-        threads = get_num_threads() if tasks > 1 else 0
-        function(borders, sought, out, n, values, rows, chunk, total, int(right), tasks, threads)
-
-    return launch
+    sizing = (n, values, rows, chunk, total, int(right))
+    return bind(function, *sizing, tasks, TEAM if tasks > 1 else 0)
 
 
 # -------------------------------------------------------------------------------------------- mode
@@ -286,8 +289,4 @@ def mode(dtype: str, rows: int, n: int) -> Callable[..., None]:
     if rows == 0:
         return nothing
     function = mode_rows.build(dtype)
-
-    def launch(x: int, places: int, value: int, place: int) -> None:
-        function(x, places, value, place, rows, n, 1, 0)
-
-    return launch
+    return bind(function, rows, n, 1, 0)

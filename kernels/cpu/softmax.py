@@ -12,8 +12,8 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cpu.jit import KernelFactory, bind, kernel
-from tilegrad.kernels.cpu.memory import local, pointer, read, write
-from tilegrad.kernels.cpu.threads import get_num_threads
+from tilegrad.kernels.cpu.memory import local, pointer
+from tilegrad.kernels.cpu.threads import TEAM
 from tilegrad.kernels.cpu.vector import (
     fma,
     head,
@@ -22,36 +22,45 @@ from tilegrad.kernels.cpu.vector import (
     lanes,
     load,
     load_masked,
+    select,
     splat,
     store,
     store_masked,
 )
-from tilegrad.kernels.formulas.transcendental import exp, log
+from tilegrad.kernels.formulas.transcendental import exp_decay, log
 from tilegrad.kernels.function import inline
-from tilegrad.kernels.monoids import larger
 
-GRAIN = 1 << 13  # elements a task handles at least; fewer in all: no threads
+GRAIN = 1 << 12  # elements a task handles at least; fewer in all: no threads
 TASKS = 64
 COLUMNS = 128  # lines a column task takes together
+FLUSH = 32  # rows that a column task sums in the input's precision
+
+
+@inline
+def peak(x, top):  # type: ignore[no-untyped-def]
+    """max(x, top) of vectors, one instruction; NaN in ``x`` is passed over: its exponential tells."""
+    return select(x > top, x, top)
 
 
 def row_pieces(dtype: str):  # type: ignore[no-untyped-def]
-    """Inline functions on ``n`` elements from ``x[at]``: ``(highest, sum of e^(x - c))``."""
+    """Inline functions on ``n`` elements from ``x[at]``: ``(highest, sum of e^(x - c), c >= x)``."""
     T, W = np.dtype(dtype).type, lanes(dtype)
     low = T(-np.inf)
 
     @inline
     def highest(x, at, n):  # type: ignore[no-untyped-def]
-        a, b = splat(low), splat(low)
+        a, b, c, d = splat(low), splat(low), splat(low), splat(low)
         i = 0
-        while i + 2 * W <= n:
-            a = larger(a, load(x, at + i))
-            b = larger(b, load(x, at + i + W))
-            i += 2 * W
+        while i + 4 * W <= n:
+            a = peak(load(x, at + i), a)
+            b = peak(load(x, at + i + W), b)
+            c = peak(load(x, at + i + 2 * W), c)
+            d = peak(load(x, at + i + 3 * W), d)
+            i += 4 * W
         while i < n:
-            a = larger(a, load_masked(x, at + i, head(T, n - i), splat(low)))
+            a = peak(load_masked(x, at + i, head(T, n - i), splat(low)), a)
             i += W
-        return hmax(larger(a, b))
+        return hmax(peak(peak(a, b), peak(c, d)))
 
     @inline
     def sum_exp(x, at, n, c):  # type: ignore[no-untyped-def]
@@ -59,11 +68,11 @@ def row_pieces(dtype: str):  # type: ignore[no-untyped-def]
         a, b = splat(T(0)), splat(T(0))
         i = 0
         while i + 2 * W <= n:
-            a = a + exp(load(x, at + i) - center)
-            b = b + exp(load(x, at + i + W) - center)
+            a = a + exp_decay(load(x, at + i) - center)
+            b = b + exp_decay(load(x, at + i + W) - center)
             i += 2 * W
         while i < n:
-            a = a + exp(load_masked(x, at + i, head(T, n - i), splat(low)) - center)
+            a = a + exp_decay(load_masked(x, at + i, head(T, n - i), splat(low)) - center)
             i += W
         return hsum(a + b)
 
@@ -78,49 +87,42 @@ def softmax_rows(dtype: str, logs: bool):  # type: ignore[no-untyped-def]
     low = T(-np.inf)
 
     @inline
-    def plain(x, y, at, n):  # type: ignore[no-untyped-def]
-        center = splat(highest(x, at, n))
-        a, b = splat(T(0)), splat(T(0))
-        i = 0
-        while i + 2 * W <= n:
-            e, f = exp(load(x, at + i) - center), exp(load(x, at + i + W) - center)
-            store(y, at + i, e)
-            store(y, at + i + W, f)
-            a, b = a + e, b + f
-            i += 2 * W
-        while i < n:
-            mask = head(T, n - i)
-            e = exp(load_masked(x, at + i, mask, splat(low)) - center)
-            store_masked(y, at + i, e, mask)
-            a = a + e
-            i += W
-        factor = splat(T(1) / hsum(a + b))
-        i = 0
-        while i + W <= n:
-            store(y, at + i, load(y, at + i) * factor)
-            i += W
-        if i < n:
-            mask = head(T, n - i)
-            store_masked(y, at + i, load_masked(y, at + i, mask, factor) * factor, mask)
+    def weigh(x, y, q, mask, top):  # type: ignore[no-untyped-def]
+        e = exp_decay(load_masked(x, q, mask, splat(low)) - splat(top))
+        store_masked(y, q, e, mask)
+        return e
 
     @inline
-    def logarithmic(x, y, at, n):  # type: ignore[no-untyped-def]
-        top = highest(x, at, n)
-        center, shift = splat(top), splat(log(sum_exp(x, at, n, top)))
-        i = 0
-        while i + W <= n:
-            store(y, at + i, load(x, at + i) - center - shift)
-            i += W
-        if i < n:
-            mask = head(T, n - i)
-            store_masked(y, at + i, load_masked(x, at + i, mask, center) - center - shift, mask)
-
-    row = logarithmic if logs else plain
+    def result(x, y, q, mask, top, shift):  # type: ignore[no-untyped-def]
+        if logs:
+            v = load_masked(x, q, mask, splat(low)) - splat(top) - splat(shift)
+        else:
+            v = load_masked(y, q, mask, splat(low)) * splat(shift)
+        store_masked(y, q, v, mask)
 
     def body(task, x, y, rows, per, n):  # type: ignore[no-untyped-def]
         source, target = pointer(x, T), pointer(y, T)
+        every, rest, odd = head(T, W), head(T, n % W), n % (2 * W) >= W
         for r in range(task * per, min(rows, (task + 1) * per)):
-            row(source, target, r * n, n)
+            at = r * n
+            last = at + n - n % W
+            top = highest(source, at, n)
+            if logs:
+                shift = log(sum_exp(source, at, n, top))
+            else:
+                a, b = splat(T(0)), splat(T(0))
+                for q in range(at, last - W, 2 * W):
+                    a = a + weigh(source, target, q, every, top)
+                    b = b + weigh(source, target, q + W, every, top)
+                if odd:
+                    a = a + weigh(source, target, last - W, every, top)
+                if n % W:
+                    b = b + weigh(source, target, last, rest, top)
+                shift = T(1) / hsum(a + b)
+            for q in range(at, last, W):
+                result(source, target, q, every, top, shift)
+            if n % W:
+                result(source, target, last, rest, top, shift)
 
     return body, "iiiii"
 
@@ -128,48 +130,72 @@ def softmax_rows(dtype: str, logs: bool):  # type: ignore[no-untyped-def]
 @kernel
 def softmax_columns(dtype: str, logs: bool):  # type: ignore[no-untyped-def]
     """As :func:`softmax_rows`; a unit is up to ``COLUMNS`` adjacent lines."""
-    T = np.dtype(dtype).type
-    low, block = T(-np.inf), COLUMNS
-    tops, sums, shifts = local(dtype, COLUMNS), local("float64", COLUMNS), local(dtype, COLUMNS)
+    T, W = np.dtype(dtype).type, lanes(dtype)
+    low, block, flush = T(-np.inf), COLUMNS, FLUSH
+    line, wide = local(dtype, COLUMNS), local("float64", COLUMNS)
+
+    @inline
+    def rise(x, q, mask, top, j):  # type: ignore[no-untyped-def]
+        store(top, j, peak(load_masked(x, q + j, mask, splat(low)), load(top, j)))
+
+    @inline
+    def weigh(x, y, q, mask, top, part, j):  # type: ignore[no-untyped-def]
+        e = exp_decay(load_masked(x, q + j, mask, splat(low)) - load(top, j))
+        if not logs:
+            store_masked(y, q + j, e, mask)
+        store(part, j, load(part, j) + e)
+
+    @inline
+    def result(x, y, q, mask, top, shift, j):  # type: ignore[no-untyped-def]
+        if logs:
+            v = load_masked(x, q + j, mask, splat(low)) - load(top, j) - load(shift, j)
+        else:
+            v = load_masked(y, q + j, mask, splat(low)) * load(shift, j)
+        store_masked(y, q + j, v, mask)
 
     def body(task, x, y, units, per, n, inner):  # type: ignore[no-untyped-def]
         source, target = pointer(x, T), pointer(y, T)
-        top, total, shift = tops(), sums(), shifts()
+        top, part, shift, total = line(), line(), line(), wide()
         blocks = (inner + block - 1) // block
+        every = head(T, W)
         for unit in range(task * per, min(units, (task + 1) * per)):
             outer = unit // blocks
             column = (unit - outer * blocks) * block
             size = min(block, inner - column)
             at = outer * n * inner + column
+            last, rest = size - size % W, head(T, size % W)
+            for j in range(0, size, W):
+                store(top, j, splat(low))
+                store(part, j, splat(T(0)))
             for j in range(size):
-                top[j] = low
                 total[j] = 0.0
             for i in range(n):
-                for j in range(size):
-                    top[j] = larger(top[j], read(source, at + i * inner + j))
+                for j in range(0, last, W):
+                    rise(source, at + i * inner, every, top, j)
+                if last < size:
+                    rise(source, at + i * inner, rest, top, last)
             for i in range(n):
-                for j in range(size):
-                    e = exp(read(source, at + i * inner + j) - top[j])
-                    total[j] += e
-                    if not logs:
-                        write(target, at + i * inner + j, e)
+                for j in range(0, last, W):
+                    weigh(source, target, at + i * inner, every, top, part, j)
+                if last < size:
+                    weigh(source, target, at + i * inner, rest, top, part, last)
+                if i % flush == flush - 1 or i == n - 1:
+                    for j in range(size):
+                        total[j] += part[j]
+                        part[j] = T(0)
             for j in range(size):
                 shift[j] = log(T(total[j])) if logs else T(1.0 / total[j])
             for i in range(n):
-                for j in range(size):
-                    q = at + i * inner + j
-                    if logs:
-                        write(target, q, read(source, q) - top[j] - shift[j])
-                    else:
-                        target[q] = target[q] * shift[j]
+                for j in range(0, last, W):
+                    result(source, target, at + i * inner, every, top, shift, j)
+                if last < size:
+                    result(source, target, at + i * inner, rest, top, shift, last)
 
     return body, "iiiiii"
 
 
-@kernel
-def backward_rows(dtype: str, logs: bool):  # type: ignore[no-untyped-def]
-    """``y (g - sum(g y))``; for the logarithm ``g - e^y sum(g)``."""
-    T, W = np.dtype(dtype).type, lanes(dtype)
+def slope_pieces(dtype: str, logs: bool):  # type: ignore[no-untyped-def]
+    """Inline functions on vectors: what a line's ``total`` sums, and the gradient from it."""
 
     @inline
     def weighed(g, y):  # type: ignore[no-untyped-def]
@@ -177,35 +203,47 @@ def backward_rows(dtype: str, logs: bool):  # type: ignore[no-untyped-def]
 
     @inline
     def slope(g, y, total):  # type: ignore[no-untyped-def]
-        return fma(-exp(y), total, g) if logs else y * (g - total)
+        return fma(-exp_decay(y), total, g) if logs else y * (g - total)
+
+    return weighed, slope
+
+
+@kernel
+def backward_rows(dtype: str, logs: bool):  # type: ignore[no-untyped-def]
+    """``y (g - sum(g y))``; for the logarithm ``g - e^y sum(g)``."""
+    T, W = np.dtype(dtype).type, lanes(dtype)
+    weighed, slope = slope_pieces(dtype, logs)
+
+    @inline
+    def term(g, y, q, mask):  # type: ignore[no-untyped-def]
+        zero = splat(T(0))
+        return weighed(load_masked(g, q, mask, zero), load_masked(y, q, mask, zero))
+
+    @inline
+    def result(g, y, out, q, mask, total):  # type: ignore[no-untyped-def]
+        zero = splat(T(0))
+        part, held = load_masked(g, q, mask, zero), load_masked(y, q, mask, zero)
+        store_masked(out, q, slope(part, held, splat(total)), mask)
 
     def body(task, g, y, out, rows, per, n):  # type: ignore[no-untyped-def]
         grad, value, target = pointer(g, T), pointer(y, T), pointer(out, T)
-        zero = splat(T(0))
+        every, rest, odd = head(T, W), head(T, n % W), n % (2 * W) >= W
         for r in range(task * per, min(rows, (task + 1) * per)):
             at = r * n
-            end = at + n
-            a, b = zero, zero
-            i = at
-            while i + 2 * W <= end:
-                a = a + weighed(load(grad, i), load(value, i))
-                b = b + weighed(load(grad, i + W), load(value, i + W))
-                i += 2 * W
-            while i < end:
-                mask = head(T, end - i)
-                part = load_masked(grad, i, mask, zero)
-                a = a + weighed(part, load_masked(value, i, mask, zero))
-                i += W
-            total = splat(hsum(a + b))
-            i = at
-            while i + W <= end:
-                store(target, i, slope(load(grad, i), load(value, i), total))
-                i += W
-            if i < end:
-                mask = head(T, end - i)
-                part = load_masked(grad, i, mask, zero)
-                held = load_masked(value, i, mask, zero)
-                store_masked(target, i, slope(part, held, total), mask)
+            last = at + n - n % W
+            a, b = splat(T(0)), splat(T(0))
+            for q in range(at, last - W, 2 * W):
+                a = a + term(grad, value, q, every)
+                b = b + term(grad, value, q + W, every)
+            if odd:
+                a = a + term(grad, value, last - W, every)
+            if n % W:
+                b = b + term(grad, value, last, rest)
+            total = hsum(a + b)
+            for q in range(at, last, W):
+                result(grad, value, target, q, every, total)
+            if n % W:
+                result(grad, value, target, last, rest, total)
 
     return body, "iiiiii"
 
@@ -213,31 +251,54 @@ def backward_rows(dtype: str, logs: bool):  # type: ignore[no-untyped-def]
 @kernel
 def backward_columns(dtype: str, logs: bool):  # type: ignore[no-untyped-def]
     """As :func:`backward_rows`; a unit is up to ``COLUMNS`` adjacent lines."""
-    T, block = np.dtype(dtype).type, COLUMNS
-    sums, totals = local("float64", COLUMNS), local(dtype, COLUMNS)
+    T, W = np.dtype(dtype).type, lanes(dtype)
+    weighed, slope = slope_pieces(dtype, logs)
+    block, flush = COLUMNS, FLUSH
+    line, wide = local(dtype, COLUMNS), local("float64", COLUMNS)
+
+    @inline
+    def term(g, y, q, mask, part, j):  # type: ignore[no-untyped-def]
+        zero = splat(T(0))
+        v = weighed(load_masked(g, q + j, mask, zero), load_masked(y, q + j, mask, zero))
+        store(part, j, load(part, j) + v)
+
+    @inline
+    def result(g, y, out, q, mask, total, j):  # type: ignore[no-untyped-def]
+        zero = splat(T(0))
+        piece, held = load_masked(g, q + j, mask, zero), load_masked(y, q + j, mask, zero)
+        store_masked(out, q + j, slope(piece, held, load(total, j)), mask)
 
     def body(task, g, y, out, units, per, n, inner):  # type: ignore[no-untyped-def]
         grad, value, target = pointer(g, T), pointer(y, T), pointer(out, T)
-        wide, total = sums(), totals()
+        part, total, sums = line(), line(), wide()
         blocks = (inner + block - 1) // block
+        every = head(T, W)
         for unit in range(task * per, min(units, (task + 1) * per)):
             outer = unit // blocks
             column = (unit - outer * blocks) * block
             size = min(block, inner - column)
             at = outer * n * inner + column
+            last, rest = size - size % W, head(T, size % W)
+            for j in range(0, size, W):
+                store(part, j, splat(T(0)))
             for j in range(size):
-                wide[j] = 0.0
+                sums[j] = 0.0
             for i in range(n):
-                for j in range(size):
-                    q = at + i * inner + j
-                    wide[j] += read(grad, q) if logs else read(grad, q) * read(value, q)
+                for j in range(0, last, W):
+                    term(grad, value, at + i * inner, every, part, j)
+                if last < size:
+                    term(grad, value, at + i * inner, rest, part, last)
+                if i % flush == flush - 1 or i == n - 1:
+                    for j in range(size):
+                        sums[j] += part[j]
+                        part[j] = T(0)
             for j in range(size):
-                total[j] = T(wide[j])
+                total[j] = T(sums[j])
             for i in range(n):
-                for j in range(size):
-                    q = at + i * inner + j
-                    d, v = read(grad, q), read(value, q)
-                    write(target, q, d - exp(v) * total[j] if logs else v * (d - total[j]))
+                for j in range(0, last, W):
+                    result(grad, value, target, at + i * inner, every, total, j)
+                if last < size:
+                    result(grad, value, target, at + i * inner, rest, total, last)
 
     return body, "iiiiiii"
 
@@ -271,6 +332,4 @@ def _shared(
     tasks = -(-units // per)
     function = kernels[not by_rows].build(*variant)
     sizes = (units, per, n) if by_rows else (units, per, n, inner)
-    if tasks == 1:
-        return bind(function, *sizes, 1, 0)
-    return lambda *addresses: function(*addresses, *sizes, tasks, get_num_threads())
+    return bind(function, *sizes, tasks, TEAM if tasks > 1 else 0)

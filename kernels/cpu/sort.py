@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.kernels.cpu.jit import get_num_threads, kernel
+from tilegrad.kernels.cpu.jit import TEAM, bind, kernel
 from tilegrad.kernels.cpu.memory import pointer
 from tilegrad.kernels.function import DeviceFunction, inline
 
@@ -211,12 +211,14 @@ def sort(dtype: str, rows: int, n: int, descending: bool) -> tuple[Callable[...,
     function = (sort_rows_by_radix if radix else sort_rows_by_merging).build(dtype)
     tasks, per_task = split_rows(rows, n)
     flip = -1 if descending else 0
+    sizing = (rows, n, per_task, flip, keys, places)
+    scratch = tasks * (2 * (keys + places) + radix * _COUNTS)
+    return bind(function, *sizing, tasks, team(tasks, n)), scratch
 
-    def launch(x: int, values: int, indices: int, scratch: int) -> None:
-        threads = get_num_threads() if tasks > 1 else 0 if n < CHUNK else 1
-        function(x, values, indices, scratch, rows, n, per_task, flip, keys, places, tasks, threads)
 
-    return launch, tasks * (2 * (keys + places) + radix * _COUNTS)
+def team(tasks: int, n: int) -> int:
+    """Threads of a launch: long rows release the interpreter's lock even for one task."""
+    return TEAM if tasks > 1 else 0 if n < CHUNK else 1
 
 
 def nothing(*args: int) -> None:

@@ -96,15 +96,13 @@ def gather_words(width: int, dims: int, wide: bool) -> Source:
 def gather(
     itemsize: int, sizes: Sizes, x_strides: Sizes, index_strides: Sizes, step: int, size: int,
     wrap: int,
-) -> Callable[..., None]:  # fmt: skip
-    """A launch ``(x, index, out, flags)`` that reads through an index into row-major ``out``.
-
-    As :func:`tilegrad.kernels.cpu.index.gather`, but that there are ``launch.flags`` flags, of
-    which one is 1 if an index is out of bounds.
+) -> tuple[Callable[..., None], int]:  # fmt: skip
+    """A launch ``(x, index, out, flags)`` that reads through an index into row-major ``out``, and
+    how many flags it sets; as :func:`tilegrad.kernels.cpu.index.gather`.
     """
     if math.prod(sizes) == 0:
         clear = add_up(0)
-        return lambda x, index, out, flags: clear(flags)  # the one flag
+        return (lambda x, index, out, flags: clear(flags)), 1
     factors = [1]
     if index_strides[-1] == 0 and x_strides[-1] == 1:
         factors = word_factors(itemsize, sizes, x_strides, (step, 1))
@@ -125,8 +123,7 @@ def gather(
     def launch(x: int, index: int, out: int, flags: int) -> None:
         chosen(x | out)(x, index, out, flags)
 
-    launch.flags = grid  # type: ignore[attr-defined]
-    return launch
+    return launch, grid
 
 
 # ------------------------------------------------------------------------------- the index itself
