@@ -20,6 +20,7 @@ from tilegrad.kernels.cpu import (
     jit,
 )
 from tilegrad.kernels.cpu.conv_pass import Pass, backward_pass, forward_pass, work_of
+from tilegrad.kernels.cpu.conv_tile import shape
 from tilegrad.kernels.window import Window
 
 SERIAL = 1 << 19  # multiply-adds below which a second thread costs more than it gives
@@ -120,7 +121,9 @@ def _prepare(work: Pass, taps: int, weight_steps: tuple[int, int]) -> tuple[Laun
     packed = _aligned(packed)
     tasks = int(-(-plan[forward.UNIT_COUNT] // plan[forward.PER_TASK]))
     frames = tasks * int(plan[forward.FRAME_ELEMENTS]) * size
-    convolve, pack = forward.convolve.build(work.dtype), forward.pack_weight.build(work.dtype)
+    tile = shape(work.outputs)
+    convolve = forward.convolve.build(work.dtype, tile)
+    pack = forward.pack_weight.build(work.dtype, tile.heights)
     small = work_of(work) < SERIAL
     few = work.groups * work.outputs * sum(p.depth for p in packs) < PACK_SERIAL
     row_step = int(plan[forward.ROW_STEP])
