@@ -14,14 +14,14 @@ import numpy as np
 
 from tilegrad.kernels.cpu.conv_frame import FRAME, PITCH, ROWS, Frame, copier, shared_zeros
 from tilegrad.kernels.cpu.conv_pass import Pass, work_of
-from tilegrad.kernels.cpu.conv_tile import Shape, correlate
+from tilegrad.kernels.cpu.conv_tile import Shape, correlate, even_rows
 from tilegrad.kernels.cpu.jit import kernel
 from tilegrad.kernels.cpu.memory import local, pointer
 from tilegrad.kernels.cpu.vector import head, lanes, load, store_masked
 from tilegrad.kernels.function import DeviceFunction, inline
 
 ROW_BLOCK = 64  # output channels done together, while their sums are in the first-level cache
-INNER = 32  # at most this many products are summed in registers: keeps rounding errors small
+INNER = 40  # at most this many products are summed in registers: keeps rounding errors small
 FRAME_BYTES = 3 << 17  # of a padded copy, so that it stays in the second-level cache
 TASKS = 32
 UNITS = 8  # pieces of work at least, if there is enough of it
@@ -145,7 +145,7 @@ def pack_weight(dtype: str, sizes: tuple[int, ...]) -> tuple[Callable[..., None]
     ``offsets[k]`` is where channel 0 has its weight for product ``k``; channels are ``row`` apart.
     """
     T = np.dtype(dtype).type
-    size = np.dtype(dtype).itemsize
+    size, even = np.dtype(dtype).itemsize, even_rows(sizes)
 
     def body(task, weight_, tiles_, offsets_, rows, row_step, row, group, depth, inner):  # type: ignore[no-untyped-def]
         blocks = (rows + row_step - 1) // row_step
@@ -159,7 +159,7 @@ def pack_weight(dtype: str, sizes: tuple[int, ...]) -> tuple[Callable[..., None]
             end = min(depth, k + inner)
             i = 0
             for height in sizes:
-                while i + height <= count:
+                while i + height <= count and (height < sizes[0] or count - i != even):
                     for n in range(k, end):
                         at = i * row + offsets[n]
                         for r in range(height):

@@ -54,6 +54,12 @@ def shape(rows: int) -> Shape:
     return Shape(2, (14, 8, 4, 2, 1) if wide else (6, 4, 2, 1))
 
 
+def even_rows(heights: tuple[int, ...]) -> int:
+    """So many rows are two tiles of the second height, not one of the first and a lone small one."""
+    twice = 2 * heights[1] if len(heights) > 1 else 0
+    return twice if twice > heights[0] else 0
+
+
 class _Operands(NamedTuple):
     """LLVM values; see :func:`correlate`."""
 
@@ -113,7 +119,11 @@ def _emit_correlate(builder: Any, kind: Any, tile: Shape, given: _Operands) -> N
     for height in tile.heights:
 
         def more(state: list[Any], height: int = height) -> Any:
-            return builder.icmp_signed(">=", state[4], size(height))
+            enough = builder.icmp_signed(">=", state[4], size(height))
+            if height < tile.heights[0]:
+                return enough
+            odd = builder.icmp_signed("!=", state[4], size(even_rows(tile.heights)))
+            return builder.and_(enough, odd)
 
         def body(state: list[Any], height: int = height) -> list[Any]:
             weight, bias, seed, out, left = state
