@@ -16,10 +16,19 @@ import numpy as np
 from tilegrad.kernels.cpu import (
     conv_forward as forward,
     conv_items as items,
+    conv_outer as outer,
     conv_weight as weights,
     jit,
 )
-from tilegrad.kernels.cpu.conv_pass import Pass, backward_pass, forward_pass, work_of
+from tilegrad.kernels.cpu.conv_pass import (
+    Pass,
+    WeightPass,
+    backward_pass,
+    forward_pass,
+    work_of,
+)
+from tilegrad.kernels.cpu.conv_tile import shape
+from tilegrad.kernels.cpu.vector import lanes
 from tilegrad.kernels.window import Window
 
 SERIAL = 1 << 19  # multiply-adds below which a second thread costs more than it gives
@@ -120,7 +129,9 @@ def _prepare(work: Pass, taps: int, weight_steps: tuple[int, int]) -> tuple[Laun
     packed = _aligned(packed)
     tasks = int(-(-plan[forward.UNIT_COUNT] // plan[forward.PER_TASK]))
     frames = tasks * int(plan[forward.FRAME_ELEMENTS]) * size
-    convolve, pack = forward.convolve.build(work.dtype), forward.pack_weight.build(work.dtype)
+    tile = shape(work.outputs)
+    convolve = forward.convolve.build(work.dtype, tile)
+    pack = forward.pack_weight.build(work.dtype, tile.heights)
     small = work_of(work) < SERIAL
     few = work.groups * work.outputs * sum(p.depth for p in packs) < PACK_SERIAL
     row_step = int(plan[forward.ROW_STEP])
@@ -146,10 +157,12 @@ def conv_weight(
 ) -> tuple[Launch, int]:
     """Prepare ``launch(x, y, weight, scratch)``; gives ``(launch, scratch_bytes)``."""
     channels = (groups, inputs, outputs)
+    if 2 * outputs > lanes(dtype):
+        return _prepare_outer(WeightPass(dtype, batch, *channels, window))
     if not items.pays(dtype, batch, channels, window, window.out):
-        return _prepare_weight(weights.WeightPass(dtype, batch, *channels, window))
+        return _prepare_weight(WeightPass(dtype, batch, *channels, window))
     wide = items.turned(window, batch)
-    run, scratch_bytes = _prepare_weight(weights.WeightPass(dtype, 1, *channels, wide))
+    run, scratch_bytes = _prepare_weight(WeightPass(dtype, 1, *channels, wide))
     sizes = items.sizes(channels, window)
     turn_x, turn_y = (items.turner(dtype, batch, n) for n in sizes)
     first, second = (_aligned(batch * n * np.dtype(dtype).itemsize) for n in sizes)
@@ -162,7 +175,7 @@ def conv_weight(
     return launch, first + second + scratch_bytes
 
 
-def _prepare_weight(work: weights.WeightPass) -> tuple[Launch, int]:
+def _prepare_weight(work: WeightPass) -> tuple[Launch, int]:
     """``launch(x, y, weight, scratch)`` for a pass."""
     dtype, _, groups, inputs, outputs, window = work
     plan, tables = weights.make_plan(work)
@@ -178,7 +191,7 @@ def _prepare_weight(work: weights.WeightPass) -> tuple[Launch, int]:
     part = groups * blocks * columns * row_step
     sums = _aligned(parts * part * size)
     accumulate, collect = weights.accumulate.build(dtype), weights.collect.build(dtype)
-    small = weights.work_of(work) < SERIAL
+    small = work_of(work) < SERIAL
     few = parts * part < PACK_SERIAL
     address = plan.ctypes.data
 
@@ -191,3 +204,37 @@ def _prepare_weight(work: weights.WeightPass) -> tuple[Launch, int]:
         )  # fmt: skip
 
     return launch, sums + tasks * frames * size
+
+
+def _prepare_outer(work: WeightPass) -> tuple[Launch, int]:
+    """``launch(x, y, weight, scratch)`` for a pass, output channels in the lanes."""
+    dtype, _, groups, inputs, outputs, window = work
+    plan, tables = outer.make_plan(work)
+    size = np.dtype(dtype).itemsize
+    parts, tasks, blocks, row_step, elements = (
+        int(plan[at])
+        for at in (
+            outer.PARTS, outer.TASKS, outer.ROW_BLOCKS, outer.ROW_STEP, outer.TASK_ELEMENTS,
+        )
+    )  # fmt: skip
+    columns = inputs * math.prod(window.kernel)
+    part = groups * blocks * columns * row_step
+    sums = _aligned(parts * part * size)
+    vectors = outer.panel_vectors(dtype, outputs)
+    accumulate, collect = (
+        outer.accumulate.build(dtype, vectors),
+        outer.collect.build(dtype, vectors),
+    )
+    panels = groups * blocks * row_step // (vectors * lanes(dtype))
+    small, few = work_of(work) < SERIAL, parts * part < PACK_SERIAL
+    address = plan.ctypes.data
+
+    def launch(x: int, y: int, weight: int, scratch: int, keep: Any = (plan, tables)) -> None:
+        threads = jit.get_num_threads()
+        accumulate(x, y, scratch, scratch + sums, address, tasks, 0 if small else threads)
+        collect(
+            scratch, weight, parts, blocks, columns, outputs, row_step, part, panels,
+            0 if few else threads,
+        )  # fmt: skip
+
+    return launch, sums + tasks * elements * size

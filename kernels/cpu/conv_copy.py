@@ -90,26 +90,32 @@ def _emit_copy(given: _Rows) -> None:
     builder, size, count = given.builder, given.rows.type, given.kind.count
     one, two = (builder.icmp_signed("==", given.stride, size(s)) for s in (1, 2))
 
-    def chunk(carried: list[Any]) -> list[Any]:
+    def chunks(read: Any) -> None:
         """One vector of every row, from the right: a row's last may spill into the next row."""
-        (q,) = carried
-        with builder.if_else(one) as (near, far):
-            with near:
-                _copy_chunk(given, q, _adjacent)
-            with far, builder.if_else(two) as (pairs, apart):
-                with pairs:
-                    _copy_chunk(given, q, _alternate)
-                with apart:
-                    _copy_chunk(given, q, _apart)
-        return [builder.sub(q, size(count))]
+        right = builder.and_(builder.sub(given.pitch, size(1)), size(-count))
+        more = lambda carried: builder.icmp_signed(">=", carried[0], size(0))  # noqa: E731
+
+        def channel(source: Any, target: Any) -> None:
+            def chunk(carried: list[Any]) -> list[Any]:
+                (q,) = carried
+                _copy_chunk(given, source, target, q, read)
+                return [builder.sub(q, size(count))]
+
+            emit_loop(builder, [right], more, chunk, rolled=True)
+
+        _each_channel(given, given.x, given.frame, channel)
 
     with builder.if_else(_is_one_row(given)) as (together, singly):
         with together:
             _copy_together(given)
-        with singly:
-            more = lambda carried: builder.icmp_signed(">=", carried[0], size(0))  # noqa: E731
-            right = builder.and_(builder.sub(given.pitch, size(1)), size(-count))
-            emit_loop(builder, [right], more, chunk, rolled=True)
+        with singly, builder.if_else(one) as (near, far):
+            with near:
+                chunks(_adjacent)
+            with far, builder.if_else(two) as (pairs, apart):
+                with pairs:
+                    chunks(_alternate)
+                with apart:
+                    chunks(_apart)
 
 
 def _each_channel(given: _Rows, source: Any, target: Any, body: Any) -> None:
@@ -181,8 +187,8 @@ def _copy_together(given: _Rows) -> None:
     _each_channel(given, given.x, given.frame, copy)
 
 
-def _copy_chunk(given: _Rows, q: Any, read: Any) -> None:
-    """The vector at column ``q`` of every row of every channel."""
+def _copy_chunk(given: _Rows, source: Any, target: Any, q: Any, read: Any) -> None:
+    """The vector at column ``q`` of every row of a channel, from ``source`` to ``target``."""
     builder, size, count = given.builder, given.rows.type, given.kind.count
     first, last = (builder.sub(end, q) for end in (given.first, given.last))
     inside = builder.not_(head_value(builder, first, count))
@@ -196,12 +202,9 @@ def _copy_chunk(given: _Rows, q: Any, read: Any) -> None:
         source, target = builder.gep(source, [given.step]), builder.gep(target, [given.pitch])
         return [source, target, builder.sub(left, size(1))]
 
-    def copy(source: Any, target: Any) -> None:
-        more = lambda carried: builder.icmp_signed(">", carried[2], size(0))  # noqa: E731
-        emit_loop(builder, [source, target, given.rows], more, row, rolled=True)
-
-    source = builder.gep(given.x, [builder.mul(q, given.stride)])
-    _each_channel(given, source, builder.gep(given.frame, [q]), copy)
+    source = builder.gep(source, [builder.mul(q, given.stride)])
+    more = lambda carried: builder.icmp_signed(">", carried[2], size(0))  # noqa: E731
+    emit_loop(builder, [source, builder.gep(target, [q]), given.rows], more, row, rolled=True)
 
 
 def _adjacent(given: _Rows, source: Any, inside: Any, first: Any, last: Any) -> Any:

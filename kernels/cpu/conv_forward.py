@@ -14,14 +14,14 @@ import numpy as np
 
 from tilegrad.kernels.cpu.conv_frame import FRAME, PITCH, ROWS, Frame, copier, shared_zeros
 from tilegrad.kernels.cpu.conv_pass import Pass, work_of
-from tilegrad.kernels.cpu.conv_tile import WIDTH, correlate, heights
+from tilegrad.kernels.cpu.conv_tile import Shape, correlate, even_rows
 from tilegrad.kernels.cpu.jit import kernel
 from tilegrad.kernels.cpu.memory import local, pointer
-from tilegrad.kernels.cpu.vector import broadcast, head, lanes, load, store_masked
+from tilegrad.kernels.cpu.vector import head, lanes, load, store_masked
 from tilegrad.kernels.function import DeviceFunction, inline
 
 ROW_BLOCK = 64  # output channels done together, while their sums are in the first-level cache
-INNER = 32  # at most this many products are summed in registers: keeps rounding errors small
+INNER = 40  # at most this many products are summed in registers: keeps rounding errors small
 FRAME_BYTES = 3 << 17  # of a padded copy, so that it stays in the second-level cache
 TASKS = 32
 UNITS = 8  # pieces of work at least, if there is enough of it
@@ -42,21 +42,28 @@ JOB = 11
 
 
 @kernel
-def convolve(dtype: str) -> tuple[Callable[..., None], str]:
+def convolve(dtype: str, tile: Shape) -> tuple[Callable[..., None], str]:
     """A pass in units of: an item and group, a block of rows of pixels, a job, a block of channels.
 
-    A task does several units in turn and copies the input where it is not yet in its frame.
+    A task does several units in turn and copies the input where it is not yet in its frame. Pixels
+    are taken by whole vectors: the last one of a run overlaps the one before it. Only where a run is
+    shorter than a vector, or its pixels are not neighbours in the output, sums are written apart.
     """
     T = np.dtype(dtype).type
-    size, W = np.dtype(dtype).itemsize, lanes(dtype)
-    fill, finish = copier(dtype), _finisher(dtype)
-    wide, narrow = correlate(WIDTH), correlate(1)
-    make_sums = local(dtype, ROW_BLOCK * WIDTH * W + W)
+    size, W, vectors = np.dtype(dtype).itemsize, lanes(dtype), tile.vectors
+    fill, scatter, multiply = copier(dtype), _scatterer(dtype, vectors), correlate(tile)
+    make_sums = local(dtype, ROW_BLOCK * vectors * W)
+    make_zeros, make_table = local(dtype, ROW_BLOCK), local("int64", vectors)
 
     def body(task, x_, weight_, bias_, y_, frames, plan):  # type: ignore[no-untyped-def]
         p = pointer(plan, np.int64)
         f = pointer(plan + 8 * FRAME_AT, np.int64)
-        sums = make_sums()
+        sums, zeros, nothing = make_sums(), make_zeros(), pointer(0, T)
+        spots, places, own = make_table(), make_table(), make_table()
+        for i in range(vectors):
+            own[i] = i * W
+        for i in range(ROW_BLOCK):
+            zeros[i] = T(0)
         groups, inputs, outputs = p[GROUPS], p[INPUTS], p[OUTPUTS]
         pitch = f[PITCH]
         frame = frames + size * task * p[FRAME_ELEMENTS]
@@ -69,84 +76,76 @@ def convolve(dtype: str) -> tuple[Callable[..., None], str]:
                 fill(x, p[X_CHANNEL], frame, f, inputs, h0, h0 != block)
                 copied, block = part, h0
             j = pointer(plan + 8 * (JOBS_AT + JOB * (unit // p[ROW_BLOCKS] % p[JOBS])), np.int64)
-            h1 = min(h0 + p[BLOCK_ROWS], j[COUNT + 1])
-            if h1 <= h0:
+            runs, run, step = min(h0 + p[BLOCK_ROWS], j[COUNT + 1]) - h0, j[COUNT + 2], j[STEPS + 2]
+            if runs <= 0:
                 continue
             group, row = item % groups, unit % p[ROW_BLOCKS] * p[ROW_STEP]
             rows, depth = min(p[ROW_STEP], outputs - row), j[DEPTH]
             tiles = weight_ + size * (j[WEIGHT] + (group * outputs + row) * depth)
-            bias = pointer(bias_ + size * (group * outputs + row) if bias_ != 0 else 0, T)
-            y = pointer(y_ + size * ((item * outputs + row) * p[Y_CHANNEL] + j[FIRST]), T)
-            pixels = (h1 - h0 - 1) * pitch + j[COUNT + 2]
-            width = j[COUNT + 2]
-            if width == pitch and j[STEPS + 2] == 1 and j[STEPS + 1] == width:
-                width = pixels  # the rows follow each other in the output too
-            vectors = (pixels + W - 1) // W
-            wides, narrows = vectors // WIDTH, vectors % WIDTH
+            bias = pointer(bias_ + size * (group * outputs + row), T) if bias_ != 0 else zeros
+            to = y_ + size * ((item * outputs + row) * p[Y_CHANNEL] + j[FIRST])
+            if run == pitch and step == 1 and j[STEPS + 1] == run:
+                runs, run = 1, runs * run  # the rows follow each other
+            direct = step == 1 and run >= W
+            per_run = (run + W - 1) // W
             for d in range(j[COUNT]):
-                start = d * j[STEPS] + h0 * j[STEPS + 1]
-                for tile in range(wides + narrows):
-                    at = W * (min(tile, wides) * WIDTH + max(0, tile - wides))
-                    base = pointer(frame + size * (d * f[ROWS] * pitch + at), T)
+                y = pointer(to + size * (d * j[STEPS] + h0 * j[STEPS + 1]), T)
+                x = pointer(frame + size * d * f[ROWS] * pitch, T)
+                r, c = 0, 0
+                for v in range(0, runs * per_run, vectors):
+                    for i in range(vectors):
+                        at = min(c, run - W) if direct else c
+                        spots[i], places[i] = r * pitch + at, r * j[STEPS + 1] + at
+                        if v + i + 1 < runs * per_run:  # else it stands for those that are missing
+                            c += W
+                            if c >= run:
+                                r, c = r + 1, 0
                     for k in range(0, max(1, depth), j[INNER_DEPTH]):
                         some = min(j[INNER_DEPTH], depth - k)
-                        a = pointer(tiles + size * k * rows, T)
-                        offsets = pointer(j[OFFSETS] + 8 * k, np.int64)
-                        fresh = 1 if k == 0 else 0
-                        if tile < wides:
-                            wide(a, base, offsets, some, rows, sums, fresh)
-                        else:
-                            narrow(a, base, offsets, some, rows, sums, fresh)
-                    count = min((WIDTH if tile < wides else 1) * W, pixels - at)
-                    finish(
-                        sums, rows, at, count, max(width, pitch), width, j, bias_ != 0, bias, y,
-                        start, p[Y_CHANNEL],
-                    )  # fmt: skip
+                        ends = direct and k + some == depth
+                        multiply(
+                            pointer(tiles + size * k * rows, T), x, spots,
+                            pointer(j[OFFSETS] + 8 * k, np.int64), some, rows,
+                            zeros if k else bias, sums if k else nothing, y if ends else sums,
+                            p[Y_CHANNEL] if ends else vectors * W, places if ends else own,
+                        )  # fmt: skip
+                    if not direct:
+                        scatter(
+                            sums, rows, v, runs * per_run, per_run, run, y, p[Y_CHANNEL],
+                            j[STEPS + 1], step,
+                        )  # fmt: skip
 
     return body, "iiiiii"
 
 
-def _finisher(dtype: str) -> DeviceFunction:
-    """Adds the bias to a tile's sums and writes them, leaving out what lies between the rows."""
+def _scatterer(dtype: str, vectors: int) -> DeviceFunction:
+    """Writes the sums of vectors ``first, …`` of ``count``, ``per_run`` in a run of ``run`` pixels."""
     T = np.dtype(dtype).type
-    W, wide = lanes(dtype), WIDTH * lanes(dtype)
+    W = lanes(dtype)
 
-    def finish(sums, rows, at, count, pitch, width, j, biased, bias, y, start, y_row):  # type: ignore[no-untyped-def]
-        i, r, col, step = 0, at // pitch, at % pitch, j[STEPS + 2]
-        while i < count:
-            run = min(width - col, count - i)
-            to = start + r * j[STEPS + 1] + col * step
-            if step == 1:
-                for c in range(0, run, W):
-                    inside = head(T, run - c)
-                    for k in range(rows):
-                        value = load(sums, k * wide + i + c)
-                        if biased:
-                            value = value + broadcast(bias, k)
-                        store_masked(y, k * y_row + to + c, value, inside)
-            else:
-                for k in range(rows):
-                    for c in range(run):
-                        value = sums[k * wide + i + c]
-                        if biased:
-                            value += bias[k]
-                        y[k * y_row + to + c * step] = value
-            i += max(0, run) + pitch - max(width, col)
-            r += 1
-            col = 0
+    def scatter(sums, rows, first, count, per_run, run, y, y_row, run_step, step):  # type: ignore[no-untyped-def]
+        for v in range(first, min(first + vectors, count)):
+            c = v % per_run * W
+            pixels, to = min(W, run - c), v // per_run * run_step + c * step
+            for k in range(rows):
+                at = (k * vectors + v - first) * W
+                if step == 1:
+                    store_masked(y, k * y_row + to, load(sums, at), head(T, pixels))
+                else:
+                    for i in range(pixels):
+                        y[k * y_row + to + i * step] = sums[at + i]
 
-    return inline(finish)
+    return inline(scatter)
 
 
 @kernel
-def pack_weight(dtype: str) -> tuple[Callable[..., None], str]:
-    """Lay the weights of a job out in tiles, one block of channels of one group a task.
+def pack_weight(dtype: str, sizes: tuple[int, ...]) -> tuple[Callable[..., None], str]:
+    """Lay the weights of a job out in tiles of ``sizes`` rows, a block of channels of a group a task.
 
     ``offsets[k]`` is where channel 0 has its weight for product ``k``; channels are ``row`` apart.
     """
     T = np.dtype(dtype).type
-    size = np.dtype(dtype).itemsize
-    sizes = heights()
+    size, even = np.dtype(dtype).itemsize, even_rows(sizes)
 
     def body(task, weight_, tiles_, offsets_, rows, row_step, row, group, depth, inner):  # type: ignore[no-untyped-def]
         blocks = (rows + row_step - 1) // row_step
@@ -160,7 +159,7 @@ def pack_weight(dtype: str) -> tuple[Callable[..., None], str]:
             end = min(depth, k + inner)
             i = 0
             for height in sizes:
-                while i + height <= count:
+                while i + height <= count and (height < sizes[0] or count - i != even):
                     for n in range(k, end):
                         at = i * row + offsets[n]
                         for r in range(height):
@@ -191,7 +190,7 @@ def plan_frame(work: Pass) -> tuple[Frame, int]:
     shared = shared_zeros(work.size[2], work.stride[2], work.before[2], ends[2])
     shared = min(shared, ends[2] - counts[2])
     pitch, flat = counts[2], False
-    if work.stride[2] == 1 and _flat_is_faster(work, len(shifts), counts, ends, shared):
+    if work.stride[2] == 1 and _flat_is_faster(work, len(shifts), counts, ends):
         pitch, shifts, flat = ends[2] - shared, (0,), True
     zeros = W * max(1, -(-shared // W))
     copies = len(shifts) * work.stride[0] * work.stride[1]
@@ -209,18 +208,20 @@ def plan_frame(work: Pass) -> tuple[Frame, int]:
     ), block  # fmt: skip
 
 
-def _flat_is_faster(
-    work: Pass, shifts: int, counts: list[int], ends: list[int], shared: int
-) -> bool:
-    """Compares vector operations: multiply-adds, and those of copying a row."""
+def _flat_is_faster(work: Pass, shifts: int, counts: list[int], ends: list[int]) -> bool:
+    """Compares vector operations: multiply-adds, and those of copying a row.
+
+    In a flat frame every row of pixels is a run of its own, in a dense one all of them are one.
+    """
     W = lanes(work.dtype)
     products = work.outputs * sum(len(job.taps) for job in work.jobs)
 
-    def cost(pitch: int, copies: int) -> int:
-        vectors = -(-((counts[1] - 1) * pitch + counts[2]) // W)
+    def cost(runs: int, run: int, copies: int, pitch: int) -> int:
+        vectors = runs * -(-run // W)
         return counts[0] * vectors * products + COPY * copies * ends[0] * ends[1] * -(-pitch // W)
 
-    return cost(ends[2] - shared, 1) < cost(counts[2], shifts)
+    flat = cost(counts[1], counts[2], 1, ends[2])
+    return flat <= cost(1, counts[1] * counts[2], shifts, counts[2])
 
 
 class Pack(NamedTuple):
@@ -252,7 +253,7 @@ def make_plan(
     together = row_blocks * len(work.jobs)  # units that share a frame
     if work.batch * work.groups * blocks >= UNITS:
         per_task = -(-per_task // together) * together
-    elements = -(-(work.inputs * frame.channel + WIDTH * W) // 16) * 16
+    elements = -(-(work.inputs * frame.channel + W) // 16) * 16
     table = frame.table()
     channels = [
         frame.size[0] * frame.size[1] * frame.size[2],

@@ -47,8 +47,22 @@ class Pass(NamedTuple):
     jobs: list[Job]
 
 
-def work_of(work: Pass) -> int:
+class WeightPass(NamedTuple):
+    """The gradient of the weights; channels are those of a group."""
+
+    dtype: str
+    batch: int
+    groups: int
+    inputs: int
+    outputs: int
+    window: Window
+
+
+def work_of(work: Pass | WeightPass) -> int:
     """Multiply-adds of a pass."""
+    if isinstance(work, WeightPass):
+        products = math.prod(work.window.kernel) * math.prod(work.window.out)
+        return work.batch * work.groups * work.inputs * work.outputs * products
     pixels = sum(len(job.taps) * math.prod(job.counts) for job in work.jobs)
     return work.batch * work.groups * work.inputs * work.outputs * pixels
 

@@ -25,109 +25,177 @@ from tilegrad.kernels.cpu.emit import (
 from tilegrad.kernels.cpu.vector import full_vector
 from tilegrad.kernels.function import Intrinsic, intrinsic
 
-WIDTH = 3  # vectors of pixels, or columns of the weight gradient, in a tile
+WIDTH = 3  # columns of the weight gradient in a tile
 
 
 def heights() -> tuple[int, ...]:
-    """Rows of the tiles in use, largest first: with ``WIDTH`` they fill most of the registers."""
+    """Rows of the tiles of :func:`correlate_pixels`, largest first."""
     return (8, 4, 1) if jit.simd_bits() == 512 else (4, 1)
 
 
+class Shape(NamedTuple):
+    """A tile of sums: how many vectors of pixels, and the numbers of rows, largest first, 1 at the end."""
+
+    vectors: int
+    heights: tuple[int, ...]
+
+
+def shape(rows: int) -> Shape:
+    """The tiles for ``rows`` output channels.
+
+    They fill most of the 32 registers of AVX-512 or of the 16 of others, less what a step loads: few
+    rows are made up for by more pixels, as there must be 8 sums to hide the time that each takes.
+    """
+    wide = jit.simd_bits() == 512
+    if rows == 1:
+        return Shape(8, (1,))
+    if rows <= (6 if wide else 3):
+        return Shape(4, (6, 3, 2, 1) if wide else (3, 2, 1))
+    return Shape(2, (14, 8, 4, 2, 1) if wide else (6, 4, 2, 1))
+
+
+def even_rows(heights: tuple[int, ...]) -> int:
+    """So many rows are two tiles of the second height, not one of the first and a lone small one."""
+    twice = 2 * heights[1] if len(heights) > 1 else 0
+    return twice if twice > heights[0] else 0
+
+
+class _Operands(NamedTuple):
+    """LLVM values; see :func:`correlate`."""
+
+    weight: Any
+    x: Any
+    spots: Any
+    offsets: Any
+    depth: Any
+    rows: Any
+    bias: Any
+    seed: Any
+    out: Any
+    out_row: Any
+    places: Any
+
+
 @lru_cache(maxsize=None)
-def correlate(vectors: int) -> Intrinsic:
-    """The intrinsic for ``vectors`` vectors of pixels and any number of rows (output channels)::
+def correlate(tile: Shape) -> Intrinsic:
+    """The intrinsic for tiles of ``vectors`` vectors of pixels and any number of rows::
 
-        correlate(weight, x, offsets, depth, rows, sums, fresh)
+        correlate(weight, x, spots, offsets, depth, rows, bias, seed, out, out_row, places)
 
-    ``sums[i, j] += sum over k < depth of weight[i, k] * x[offsets[k] + j]``, in the order of ``k``;
-    it is set and not added to where ``fresh`` is not 0. ``weight`` holds the tiles one after the
-    other, each ``depth`` by height; a row of ``sums`` is ``WIDTH`` vectors long.
+    ``sums[i, v, j] = seed[i, v, j] + (bias[i] + sum over k < depth of
+    weight[i, k] * x[spots[v] + offsets[k] + j])`` in the order of ``k``. ``seed`` is null for zeros, or
+    holds whole tiles: row after row of ``vectors`` vectors. ``sums[i, v]`` goes to
+    ``out[i * out_row + places[v]]``. ``weight`` holds tiles one after the other, ``depth`` by height.
     """
 
-    def emitter(typing, weight, x, offsets, depth, rows, sums, fresh):  # type: ignore[no-untyped-def]
+    def emitter(  # type: ignore[no-untyped-def]
+        typing, weight, x, spots, offsets, depth, rows, bias, seed, out, out_row, places
+    ):
         from numba import types
 
         n = types.intp
 
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
             kind = llvm_vector(full_vector(sig.args[0].dtype))
-            _emit_correlate(builder, kind, vectors, *args)
+            _emit_correlate(builder, kind, tile, _Operands(*args))
             return context.get_dummy_value()
 
-        return types.void(weight, x, offsets, n, n, sums, n), codegen
+        return types.void(weight, x, spots, offsets, n, n, bias, seed, out, n, places), codegen
 
-    emitter.__name__ = f"correlate_{vectors}"
+    emitter.__name__ = f"correlate_{tile.vectors}_{'_'.join(map(str, tile.heights))}"
     return intrinsic(emitter)
 
 
-def _emit_correlate(
-    builder: Any, kind: Any, vectors: int, weight: Any, x: Any, offsets: Any, depth: Any,
-    rows: Any, sums: Any, fresh: Any,
-) -> None:  # fmt: skip
-    size = rows.type
-    fresh = builder.icmp_signed("!=", fresh, size(0))
-    state = [weight, sums, rows]
-    for height in heights():
+def _emit_correlate(builder: Any, kind: Any, tile: Shape, given: _Operands) -> None:
+    size = given.rows.type
+    vectors = range(tile.vectors)
+    spots, places = (
+        [builder.load(builder.gep(table, [size(v)])) for v in vectors]
+        for table in (given.spots, given.places)
+    )
+    lines = [builder.gep(given.x, [spot]) for spot in spots]
+    fresh = builder.icmp_unsigned("==", builder.ptrtoint(given.seed, size), size(0))
+    state = [given.weight, given.bias, given.seed, given.out, given.rows]
+    for height in tile.heights:
 
         def more(state: list[Any], height: int = height) -> Any:
-            return builder.icmp_signed(">=", state[2], size(height))
+            enough = builder.icmp_signed(">=", state[4], size(height))
+            if height < tile.heights[0]:
+                return enough
+            odd = builder.icmp_signed("!=", state[4], size(even_rows(tile.heights)))
+            return builder.and_(enough, odd)
 
         def body(state: list[Any], height: int = height) -> list[Any]:
-            weight, sums, left = state
-            made = _products(builder, kind, (height, vectors), weight, x, offsets, depth)
-            _add_up(builder, kind, (height, vectors), made, sums, fresh)
-            weight = builder.gep(weight, [builder.mul(depth, size(height))])
-            sums = builder.gep(sums, [size(height * WIDTH * kind.count)])
-            return [weight, sums, builder.sub(left, size(height))]
+            weight, bias, seed, out, left = state
+            here = given._replace(weight=weight, bias=bias, seed=seed, out=out)
+            made = _products(builder, kind, height, lines, here)
+            _put_down(builder, kind, made, here, places, fresh)
+            weight = builder.gep(weight, [builder.mul(given.depth, size(height))])
+            bias = builder.gep(bias, [size(height)])
+            seed = builder.gep(seed, [size(height * tile.vectors * kind.count)])
+            out = builder.gep(out, [builder.mul(given.out_row, size(height))])
+            return [weight, bias, seed, out, builder.sub(left, size(height))]
 
         state = emit_loop(builder, state, more, body)
 
 
 def _products(
-    builder: Any, kind: Any, shape: tuple[int, int], weight: Any, x: Any, offsets: Any, depth: Any
+    builder: Any, kind: Any, height: int, lines: list[Any], given: _Operands
 ) -> list[Any]:
-    """The sums of one tile over ``depth``, row by row."""
-    from llvmlite import ir
+    """The sums of one tile over ``depth``, row by row.
 
-    size, (height, vectors) = depth.type, shape
+    The side of the tile that is shorter is kept in registers for a step, the other is read as it is
+    needed.
+    """
+    size, vectors = given.depth.type, len(lines)
+
+    def factor(weight: Any, row: int) -> Any:
+        at = builder.gep(weight, [size(row)])
+        return splat_value(builder, builder.load(at), kind.count)
 
     def step(carried: list[Any]) -> list[Any]:
         weight, offsets, left, *sums = carried
-        at = builder.gep(x, [builder.load(offsets)])
-        line = [
-            load_value(builder, builder.gep(at, [size(v * kind.count)]), kind)
-            for v in range(vectors)
-        ]
-        new = []
-        for row in range(height):
-            factor = builder.load(builder.gep(weight, [size(row)]))
-            factor = splat_value(builder, factor, kind.count)
-            for v, values in enumerate(line):
-                new.append(fma_value(builder, factor, values, sums[row * vectors + v]))
+        offset = builder.load(offsets)
+        read = lambda v: load_value(builder, builder.gep(lines[v], [offset]), kind)  # noqa: E731
+        if height < vectors:
+            factors = [factor(weight, row) for row in range(height)]
+            for v in range(vectors):
+                line = read(v)
+                for row, value in enumerate(factors):
+                    at = row * vectors + v
+                    sums[at] = fma_value(builder, value, line, sums[at])
+        else:
+            values = [read(v) for v in range(vectors)]
+            for row in range(height):
+                value = factor(weight, row)
+                for v, line in enumerate(values):
+                    at = row * vectors + v
+                    sums[at] = fma_value(builder, value, line, sums[at])
         weight = builder.gep(weight, [size(height)])
         offsets = builder.gep(offsets, [size(1)])
-        return [weight, offsets, builder.sub(left, size(1)), *new]
+        return [weight, offsets, builder.sub(left, size(1)), *sums]
 
-    zeros = [ir.Constant(kind, None)] * (height * vectors)
+    start = [factor(given.bias, row) for row in range(height) for _ in range(vectors)]
     more = lambda carried: builder.icmp_signed(">", carried[2], size(0))  # noqa: E731
-    return emit_loop(builder, [weight, offsets, depth, *zeros], more, step)[3:]
+    state = [given.weight, given.offsets, given.depth, *start]
+    return emit_loop(builder, state, more, step)[3:]
 
 
-def _add_up(
-    builder: Any, kind: Any, shape: tuple[int, int], made: list[Any], sums: Any, fresh: Any
+def _put_down(
+    builder: Any, kind: Any, made: list[Any], given: _Operands, places: list[Any], fresh: Any
 ) -> None:
-    from llvmlite import ir
-
-    size, vectors = ir.IntType(64), shape[1]
+    """Add the seed to the sums of a tile, unless ``fresh``, and write them out."""
+    size = given.rows.type
     with builder.if_else(fresh) as (first, later):
         for branch, adds in ((first, False), (later, True)):
             with branch:
                 for number, value in enumerate(made):
-                    row, v = divmod(number, vectors)
-                    at = builder.gep(sums, [size((row * WIDTH + v) * kind.count)])
+                    row, v = divmod(number, len(places))
                     if adds:
+                        at = builder.gep(given.seed, [size(number * kind.count)])
                         value = builder.fadd(load_value(builder, at, kind), value)
-                    store_value(builder, value, at)
+                    place = builder.add(builder.mul(given.out_row, size(row)), places[v])
+                    store_value(builder, value, builder.gep(given.out, [place]))
 
 
 @intrinsic

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
@@ -24,12 +23,12 @@ from tilegrad.kernels.cpu.conv_frame import (
     copier,
     taps,
 )
+from tilegrad.kernels.cpu.conv_pass import WeightPass
 from tilegrad.kernels.cpu.conv_tile import WIDTH, correlate_pixels
 from tilegrad.kernels.cpu.jit import kernel
 from tilegrad.kernels.cpu.memory import pointer
 from tilegrad.kernels.cpu.vector import lanes
 from tilegrad.kernels.function import inline
-from tilegrad.kernels.window import Window
 
 RUN_BYTES = 3072  # of a channel in a run: 8 channels of y stay in the first-level cache
 X_BYTES = 1 << 18  # of x in a frame: a part of the second-level cache
@@ -47,17 +46,6 @@ PARTS, PART_RUNS, ROW_BLOCKS, ROW_STEP, COLUMNS_PADDED, OFFSETS, TASKS, TASK_ELE
 Y_ELEMENTS, COUNT, PACKED, TAPS, CHANNEL_STEP = 18, 19, 22, 23, 24
 X_FRAME = 25
 Y_FRAME = X_FRAME + FRAME
-
-
-class WeightPass(NamedTuple):
-    """All sizes are of a group."""
-
-    dtype: str
-    batch: int
-    groups: int
-    inputs: int
-    outputs: int
-    window: Window
 
 
 @kernel
@@ -153,12 +141,6 @@ def collect(dtype: str) -> tuple[Callable[..., None], str]:
 
 
 # ---------------------------------------------------------------------------------- the planning
-
-
-def work_of(work: WeightPass) -> int:
-    """Multiply-adds of a pass."""
-    taps = math.prod(work.window.kernel) * math.prod(work.window.out)
-    return work.batch * work.groups * work.inputs * work.outputs * taps
 
 
 def _frames(work: WeightPass) -> tuple[Frame, Frame, int, int]:
