@@ -106,6 +106,28 @@ def store_value(builder: Any, vector: Any, at: Any, mask: Any = None) -> None:
         call_llvm(builder, f"llvm.masked.store.{suffix(kind)}.p0", ir.VoidType(), arguments)
 
 
+def store_head(builder: Any, vector: Any, at: Any, count: Any) -> None:
+    """Write the first ``count`` lanes (an int64 value below their number) from ``at`` on.
+
+    By halves, where a masked store is a slow sequence of many steps: before AVX-512.
+    """
+    lanes = vector.type.count
+    if jit.simd_bits() == 512:
+        store_value(builder, vector, at, head_value(builder, count, lanes))
+        return
+    size = count.type
+    while lanes > 1:
+        half = lanes // 2
+        low = shuffle_value(builder, vector, vector, list(range(half)))
+        high = shuffle_value(builder, vector, vector, list(range(half, lanes)))
+        taken = builder.icmp_signed("!=", builder.and_(count, size(half)), size(0))
+        with builder.if_then(taken):
+            store_value(builder, low, at)
+        vector = builder.select(taken, high, low)
+        at = builder.select(taken, builder.gep(at, [size(half)]), at)
+        lanes = half
+
+
 def _bytes(kind: Any) -> int:
     return int({"float": 4, "double": 8}.get(str(kind)) or kind.width // 8)
 

@@ -10,6 +10,7 @@ Source: K. Goto and R. van de Geijn, "Anatomy of High-Performance Matrix Multipl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -24,12 +25,14 @@ from tilegrad.kernels.cpu.emit import (
     load_value,
     prefetch_value,
     splat_value,
+    store_head,
     store_value,
 )
 from tilegrad.kernels.cpu.vector import full_vector
 from tilegrad.kernels.function import Intrinsic, intrinsic
 
-AHEAD = 16  # steps from asking for a row of y to its use: rows far apart no hardware foresees
+UNROLL = 8  # steps over the inner dimension written out in a row
+LEAST = 4  # rows of a tile with enough sums to keep the multipliers busy: fewer wait for each other
 
 
 def heights() -> tuple[int, ...]:
@@ -38,7 +41,7 @@ def heights() -> tuple[int, ...]:
     The largest, with two vectors in a row, fills the register file: 28 of 32 registers with AVX-512
     and 12 of 16 otherwise, less a row of ``y`` and one number of ``x``.
     """
-    return (14, 8, 4, 2, 1) if jit.simd_bits() == 512 else (6, 4, 2, 1)
+    return (14, 8, 4, 2, 1) if jit.simd_bits() == 512 else (6, 5, 4, 3, 2, 1)
 
 
 class _Operands(NamedTuple):
@@ -46,7 +49,6 @@ class _Operands(NamedTuple):
 
     x: Any
     x_row: Any
-    x_step: Any
     y: Any
     y_step: Any
     out: Any
@@ -65,18 +67,19 @@ class _Form(NamedTuple):
     vectors: int
     tiles: tuple[int, ...]
     across: bool
+    whole: bool  # all lanes of the last vector are in use
 
 
 @cache
 def strip(vectors: int, tiles: tuple[int, ...], across: bool = False) -> Intrinsic:
     """The intrinsic for a strip of ``vectors`` vectors of columns and any number of rows::
 
-        strip(x, x_row, x_step, y, y_step, out, out_row, seed, seed_row, rows, depth, tail)
+        strip(x, x_row, y, y_step, out, out_row, seed, seed_row, rows, depth, tail)
 
     computes ``out[i, j] = seed[i, j] + sum over k < depth of x[i, k] * y[k, j]``, in the order of
     ``k``, for ``i < rows`` and all lanes ``j`` but those of the last vector from ``tail`` on, which
     are neither read nor written. ``x``, ``y``, ``out`` and ``seed`` are pointers, the others counts
-    of elements: ``x[i, k]`` is at ``i * x_row + k * x_step``, ``y[k, j]`` at ``k * y_step + j``,
+    of elements: ``x[i, k]`` is at ``i * x_row + k``, ``y[k, j]`` at ``k * y_step + j``,
     and ``out`` and ``seed`` have adjacent columns too. A null ``seed`` stands for zeros.
 
     ``tiles`` are the heights of the tiles to use, largest first, 1 at the end; without any, the
@@ -84,43 +87,53 @@ def strip(vectors: int, tiles: tuple[int, ...], across: bool = False) -> Intrins
     it are transposed in registers, and ``vectors`` is 1.
     """
 
-    def emitter(  # type: ignore[no-untyped-def]
-        typing, x, x_row, x_step, y, y_step, out, out_row, seed, seed_row, rows, depth, tail
-    ):
+    def emitter(typing, x, x_row, y, y_step, out, out_row, seed, seed_row, rows, depth, tail):  # type: ignore[no-untyped-def]
         from numba import types
 
         n = types.intp
 
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
             kind = llvm_vector(full_vector(sig.args[0].dtype))
-            _emit_strip(builder, _Form(kind, vectors, tiles, across), _Operands(*args))
+            _emit_strip(builder, _Form(kind, vectors, tiles, across, False), _Operands(*args))
             return context.get_dummy_value()
 
-        return types.void(x, n, n, y, n, out, n, seed, n, n, n, n), codegen
+        return types.void(x, n, y, n, out, n, seed, n, n, n, n), codegen
 
     emitter.__name__ = f"strip_{vectors}"
     return intrinsic(emitter)
 
 
 def _emit_strip(builder: Any, form: _Form, given: _Operands) -> None:
-    """One loop over the rows for every height of tile."""
+    """One loop over the rows for every height of tile; masks only where they are needed."""
+    if not form.tiles:
+        return
     size = given.rows.type
     seedless = builder.icmp_unsigned("==", builder.ptrtoint(given.seed, size), size(0))
-    state = [given.x, given.out, given.seed, given.rows]
-    for height in form.tiles:
-        state = _emit_tiles(builder, form, given, height, seedless, state)
+    filled = builder.icmp_signed("==", given.tail, size(form.kind.count))
+    with builder.if_else(filled) as (then, otherwise):
+        for branch, whole in ((then, True), (otherwise, False)):
+            with branch:
+                state = [given.x, given.out, given.seed, given.rows]
+                for height in form.tiles:
+                    chosen = form._replace(whole=whole)
+                    state = _emit_tiles(builder, chosen, given, height, seedless, state)
 
 
 def _emit_tiles(
     builder: Any, form: _Form, given: _Operands, height: int, seedless: Any, state: list[Any]
 ) -> list[Any]:
-    """Tiles of ``height`` rows while as many are left; ``state`` is ``[x, out, seed, rows]``."""
+    """Tiles of ``height`` rows while that many are left, and not too few after them for a tile of
+    their own; ``state`` is ``[x, out, seed, rows]``.
+    """
     count = given.rows.type(height)
     strides = (given.x_row, given.out_row, given.seed_row)
     steps = [builder.mul(count, stride) for stride in strides]
 
     def more(state: list[Any]) -> Any:
-        return builder.icmp_signed(">=", state[3], count)
+        if height <= LEAST:
+            return builder.icmp_signed(">=", state[3], count)
+        enough = builder.icmp_signed(">=", state[3], given.rows.type(height + LEAST))
+        return builder.or_(enough, builder.icmp_signed("==", state[3], count))
 
     def body(state: list[Any]) -> list[Any]:
         x, out, seed, left = state
@@ -139,28 +152,40 @@ def _sums(builder: Any, form: _Form, given: _Operands, height: int) -> list[Any]
 
     kind, size = form.kind, given.rows.type
     masks = _masks(builder, form, given)
-    offsets = [builder.mul(given.x_row, size(row)) for row in range(height)]
+    rows = [builder.mul(given.x_row, size(row)) for row in range(height)]
+    if height == max(form.tiles):  # the results are needed when the sums are ready
+        for row in range(height):
+            out = builder.gep(given.out, [builder.mul(given.out_row, size(row))])
+            prefetch_value(builder, out)
+            prefetch_value(builder, builder.gep(out, [size(form.vectors * kind.count - 1)]))
 
-    def step(carried: list[Any]) -> list[Any]:
-        x, y, left, *sums = carried
-        line = []
-        for v, mask in enumerate(masks):
-            line.append(load_value(builder, builder.gep(y, [size(v * kind.count)]), kind, mask))
-        if height == heights()[0]:  # the others have too little arithmetic to hide it behind
-            ahead = builder.gep(y, [builder.mul(given.y_step, size(AHEAD))])
-            for v in range(form.vectors):
-                prefetch_value(builder, builder.gep(ahead, [size(v * kind.count)]))
-        new = []
-        for row, offset in enumerate(offsets):
-            factor = splat_value(builder, builder.load(builder.gep(x, [offset])), kind.count)
-            for v, values in enumerate(line):
-                new.append(fma_value(builder, factor, values, sums[row * form.vectors + v]))
-        x, y = builder.gep(x, [given.x_step]), builder.gep(y, [given.y_step])
-        return [x, y, builder.sub(left, size(1)), *new]
+    def steps(count: int) -> Callable[[list[Any]], list[Any]]:
+        def body(carried: list[Any]) -> list[Any]:
+            x, y, left, *sums = carried
+            starts = [builder.gep(x, [offset]) for offset in rows]
+            for k in range(count):
+                line = []
+                for v, mask in enumerate(masks):
+                    at = builder.gep(y, [size(v * kind.count)])
+                    line.append(load_value(builder, at, kind, mask))
+                for row, start in enumerate(starts):
+                    factor = builder.load(builder.gep(start, [size(k)]))
+                    factor = splat_value(builder, factor, kind.count)
+                    for v, values in enumerate(line):
+                        place = row * form.vectors + v
+                        sums[place] = fma_value(builder, factor, values, sums[place])
+                y = builder.gep(y, [given.y_step])
+            return [builder.gep(x, [size(count)]), y, builder.sub(left, size(count)), *sums]
+
+        return body
 
     zeros = [ir.Constant(kind, None)] * (height * form.vectors)
-    more = lambda carried: builder.icmp_signed(">", carried[2], size(0))  # noqa: E731
-    return emit_loop(builder, [given.x, given.y, given.depth, *zeros], more, step)[3:]
+    state = [given.x, given.y, given.depth, *zeros]
+    for count in (UNROLL, 1):
+        least = size(count)
+        more = lambda carried, least=least: builder.icmp_signed(">=", carried[2], least)  # noqa: E731
+        state = emit_loop(builder, state, more, steps(count), rolled=True)
+    return state[3:]
 
 
 def _sums_across(builder: Any, form: _Form, given: _Operands, height: int) -> list[Any]:
@@ -179,8 +204,8 @@ def _sums_across(builder: Any, form: _Form, given: _Operands, height: int) -> li
         x, y, left, *sums = carried
         columns = [builder.gep(y, [offset]) for offset in offsets]
         for k, line in enumerate(load_transposed(builder, columns, kind)):
-            sums = add(builder.gep(x, [builder.mul(given.x_step, size(k))]), line, sums)
-        x, y = builder.gep(x, [builder.mul(given.x_step, size(W))]), builder.gep(y, [size(W)])
+            sums = add(builder.gep(x, [size(k)]), line, sums)
+        x, y = builder.gep(x, [size(W)]), builder.gep(y, [size(W)])
         return [x, y, builder.sub(left, size(W)), *sums]
 
     def single(carried: list[Any]) -> list[Any]:
@@ -190,7 +215,7 @@ def _sums_across(builder: Any, form: _Form, given: _Operands, height: int) -> li
             value = builder.load(builder.gep(y, [offset]))
             line = builder.insert_element(line, value, ir.IntType(32)(lane))
         sums = add(x, line, sums)
-        x, y = builder.gep(x, [given.x_step]), builder.gep(y, [size(1)])
+        x, y = builder.gep(x, [size(1)]), builder.gep(y, [size(1)])
         return [x, y, builder.sub(left, size(1)), *sums]
 
     def add(x: Any, line: Any, sums: list[Any]) -> list[Any]:
@@ -209,7 +234,8 @@ def _sums_across(builder: Any, form: _Form, given: _Operands, height: int) -> li
 
 def _masks(builder: Any, form: _Form, given: _Operands) -> list[Any]:
     """For every vector of a row the mask of the lanes in use, None for all of them."""
-    return [None] * (form.vectors - 1) + [head_value(builder, given.tail, form.kind.count)]
+    last = None if form.whole else head_value(builder, given.tail, form.kind.count)
+    return [None] * (form.vectors - 1) + [last]
 
 
 def _emit_results(
@@ -231,7 +257,11 @@ def _emit_results(
                     if adds:
                         at = place(given.seed, given.seed_row, number)
                         value = builder.fadd(load_value(builder, at, form.kind, mask), value)
-                    store_value(builder, value, place(given.out, given.out_row, number), mask)
+                    at = place(given.out, given.out_row, number)
+                    if mask is None:
+                        store_value(builder, value, at)
+                    else:
+                        store_head(builder, value, at, given.tail)
 
 
 @cache
