@@ -8,16 +8,31 @@ it; outer dimensions are walked through a table of sizes and strides.
 
 from __future__ import annotations
 
+import dis
+import inspect
+import textwrap
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
+from tilegrad.kernels.cpu.emit import each
 from tilegrad.kernels.cpu.jit import bind, get_num_threads, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write
-from tilegrad.kernels.function import DeviceFunction, function_from_source
+from tilegrad.kernels.function import (
+    DeviceFunction,
+    TypedFunction,
+    function_from_source,
+    inline,
+)
 
-CHUNK = 1 << 15  # elements a task handles at least: a smaller share does not pay for the barrier
-TASKS = 64
+SERIAL = 1 << 15  # elements up to which a second thread costs more than it gives
+SERIAL_LONG = 1 << 12  # the same of a long formula
+FEW, MANY = 8, 64  # tasks: enough to share out evenly, up to MIDDLE elements and beyond
+MIDDLE = 1 << 20
+LONG = 64  # steps of a long formula: one that has a polynomial in it
+ABREAST = 4  # vectors of a long formula that are computed at a time
+UNIT = 64  # elements: tasks, and loops of such vectors, are whole multiples of it
 
 # the loop nest of one task; {…} are filled per number of operands and access pattern
 _BODY = """
@@ -46,21 +61,55 @@ def map_rows_body(task, {addresses}, {params}table, total, chunk):
 """
 
 _LOOP = """
-        for i in range(count):
-            write(out, {target}, formula({values}))
+for i in range({first}, count):
+    write(out, {target}, {function}({values}))
+"""
+# of a long formula
+_ABREAST = """
+most = count // {unit} * {unit}
+each({function}_at, most, ({arguments}))
 """
 # of a formula with a cheaper twin (tilegrad.kernels.function.mostly)
-_MOSTLY_LOOP = """
-        common = True
-        for i in range(count):
-            common &= when({values})
-        if common:
-            for i in range(count):
-                write(out, {target}, near({values}))
-        else:
-            for i in range(count):
-                write(out, {target}, formula({values}))
+_MOSTLY = """
+common = True
+for i in range(count):
+    common &= when({values})
+if common:
+{near}
+else:
+{formula}
 """
+
+
+def _loops(target: str, values: list[str], mostly: bool, arguments: str) -> str:
+    """The source of the loops over ``count`` elements of a row; ``arguments`` if ``abreast``."""
+
+    def loop(function: str) -> str:
+        facts = {"target": target, "function": function, "values": ", ".join(values)}
+        if not arguments:
+            return _LOOP.format(first=0, **facts)
+        most = _ABREAST.format(unit=UNIT, arguments=arguments, **facts)
+        return most + _LOOP.format(first="most", **facts)
+
+    if not mostly:
+        return loop("formula")
+    inner = {name: textwrap.indent(loop(name), " " * 4) for name in ("near", "formula")}
+    return _MOSTLY.format(values=", ".join(values), **inner)
+
+
+@cache
+def _steps(function: DeviceFunction) -> int:
+    """How long a formula is, with those it calls: in instructions of Python."""
+    if isinstance(function, TypedFunction):
+        return max(_steps(case) for case in function.cases.values())
+    plain = function.function
+    names = inspect.getclosurevars(plain)
+    known = {**names.globals, **names.nonlocals}
+    steps = 0
+    for instruction in dis.get_instructions(plain):
+        called = known.get(instruction.argval) if isinstance(instruction.argval, str) else None
+        steps += 1 + (_steps(called) if isinstance(called, DeviceFunction) else 0)
+    return steps
 
 
 @kernel
@@ -91,18 +140,29 @@ def map_rows(  # type: ignore[no-untyped-def]
         lines["steps"].append(f"o{k} += index * sizes[2 + outer + {k} * (outer + 1) + axis]")
         if k < last and pattern[k] == "s":
             lines["hoisted"].append(f"v{k} = read(x{k}, o{k})")
+    target = f"o{last}" + step[pattern[last]].format(k=last)
+    long = "v" not in pattern and _steps(formula) >= LONG
+    names = ["out", f"o{last}", *(f"p{k}" for k in range(params))]
+    for k in range(last):
+        names += [f"v{k}"] if pattern[k] == "s" else [f"x{k}", f"o{k}"]
+    arguments = ", ".join(names) if long else ""
+    loops = _loops(target, values, bool(formula.near), arguments)
     source = _BODY.format(
         addresses=", ".join(f"a{k}" for k in range(last + 1)),
         params="".join(f"p{k}, " for k in range(params)),
-        loop=(_MOSTLY_LOOP if formula.near else _LOOP).format(
-            target=f"o{last}" + step[pattern[last]].format(k=last), values=", ".join(values)
-        ),
+        loop=textwrap.indent(loops, " " * 8),
         **{name: "\n".join(" " * indent[name] + line for line in lines[name]) for name in indent},
     )
-    scope = {"formula": formula, "pointer": pointer, "read": read, "write": write}
+    scope = {"formula": formula, "pointer": pointer, "read": read, "write": write, **kinds}
+    scope |= {"int64": np.int64, "each": each(ABREAST)}
     if formula.near:
         scope["near"], scope["when"] = formula.near
-    body = function_from_source(source, "map_rows_body", {**scope, **kinds, "int64": np.int64})
+    for name in ("formula", "near") if formula.near else ("formula",):
+        line = f"write(out, {target}, {name}({', '.join(values)}))"
+        at = f"def {name}_at(i, {arguments}):\n    {line}\n"
+        if long:
+            scope[f"{name}_at"] = inline(function_from_source(at, f"{name}_at", scope))
+    body = function_from_source(source, "map_rows_body", scope)
     return body, "i" * (last + 1) + letter * params + "iii"
 
 
@@ -144,7 +204,11 @@ def elementwise(
     function = map_rows.build(formula, dtypes, _pattern(strides), params)
     table = _table(sizes, strides)
     where = table.ctypes.data
-    chunk = max(CHUNK, -(-total // TASKS))
+    long = _steps(formula) >= LONG
+    tasks = 1
+    if total > (SERIAL_LONG if long else SERIAL):
+        tasks = FEW if total <= MIDDLE else MANY
+    chunk = -(-total // (tasks * UNIT)) * UNIT
     tasks = -(-total // chunk)
     if tasks == 1 and not params:
         return bind(function, where, total, chunk, 1, 0, keep=table)

@@ -6,9 +6,11 @@ no more than an element's alignment; counts and offsets are int64 values.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from tilegrad.kernels.cpu import jit
+from tilegrad.kernels.function import Intrinsic, intrinsic
 
 
 def has_fma() -> bool:
@@ -106,6 +108,28 @@ def store_value(builder: Any, vector: Any, at: Any, mask: Any = None) -> None:
         call_llvm(builder, f"llvm.masked.store.{suffix(kind)}.p0", ir.VoidType(), arguments)
 
 
+def store_head(builder: Any, vector: Any, at: Any, count: Any) -> None:
+    """Write the first ``count`` lanes (an int64 value below their number) from ``at`` on.
+
+    By halves, where a masked store is a slow sequence of many steps: before AVX-512.
+    """
+    lanes = vector.type.count
+    if jit.simd_bits() == 512:
+        store_value(builder, vector, at, head_value(builder, count, lanes))
+        return
+    size = count.type
+    while lanes > 1:
+        half = lanes // 2
+        low = shuffle_value(builder, vector, vector, list(range(half)))
+        high = shuffle_value(builder, vector, vector, list(range(half, lanes)))
+        taken = builder.icmp_signed("!=", builder.and_(count, size(half)), size(0))
+        with builder.if_then(taken):
+            store_value(builder, low, at)
+        vector = builder.select(taken, high, low)
+        at = builder.select(taken, builder.gep(at, [size(half)]), at)
+        lanes = half
+
+
 def _bytes(kind: Any) -> int:
     return int({"float": 4, "double": 8}.get(str(kind)) or kind.width // 8)
 
@@ -181,12 +205,15 @@ def _exchanged(builder: Any, block: list[Any], size: int) -> list[Any]:
 
 
 def emit_loop(
-    builder: Any, start: list[Any], more: Any, body: Any, rolled: bool = False
+    builder: Any, start: list[Any], more: Any, body: Any, rolled: bool = False, abreast: int = 0
 ) -> list[Any]:
     """``while more(values): values = body(values)`` with the values carried in registers.
 
-    LLVM does not unroll it if it is to stay ``rolled``.
+    LLVM does not unroll it if it is to stay ``rolled``; if it can turn it into a loop over vectors,
+    it computes as many of them at a time as go ``abreast``, a power of 2 (0: as it likes).
     """
+    from llvmlite import ir
+
     before = builder.block
     inside = builder.append_basic_block("loop")
     after = builder.append_basic_block("loop.end")
@@ -197,7 +224,11 @@ def emit_loop(
     last = builder.block
     back = builder.cbranch(more(following), inside, after)
     if rolled:
-        back.set_metadata("llvm.loop", _rolled(builder.module))
+        back.set_metadata("llvm.loop", _loop_option(builder.module, "llvm.loop.unroll.disable"))
+    elif abreast:
+        count = ir.IntType(32)(abreast)
+        option = _loop_option(builder.module, "llvm.loop.interleave.count", count)
+        back.set_metadata("llvm.loop", option)
     for phi, first, value in zip(carried, start, following):
         phi.add_incoming(first, before)
         phi.add_incoming(value, last)
@@ -211,11 +242,45 @@ def emit_loop(
     return result
 
 
-def _rolled(module: Any) -> Any:
-    """Metadata of a loop that is not to be unrolled; its first operand must be itself."""
+def _loop_option(module: Any, *option: Any) -> Any:
+    """Metadata of a loop with this option; its first operand must be itself."""
     from llvmlite import ir
 
-    option = module.add_metadata(["llvm.loop.unroll.disable"])
-    node = ir.MDValue(module, [option], name=str(len(module.metadata)))
-    node.operands = (node, option)
+    made = module.add_metadata(list(option))
+    node = ir.MDValue(module, [made], name=str(len(module.metadata)))
+    node.operands = (node, made)
     return node
+
+
+@cache
+def each(abreast: int) -> Intrinsic:
+    """The intrinsic ``each(function, count, args)``: ``function(i, *args)`` for ``i < count``.
+
+    LLVM turns the loop into one over vectors, ``abreast`` of them at a time: where every step of
+    ``function`` waits for the one before, others fill the wait. ``args`` is a tuple.
+    """
+
+    def emitter(typing, function, count, args):  # type: ignore[no-untyped-def]
+        from numba import types
+
+        call = function.get_call_type(typing, (types.intp, *args), {})
+
+        def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
+            _, count, packed = values
+            given = [builder.extract_value(packed, k) for k in range(len(args))]
+            inner = context.get_function(function, call)
+
+            def step(carried: list[Any]) -> list[Any]:
+                inner(builder, [carried[0], *given])
+                return [builder.add(carried[0], count.type(1))]
+
+            def more(carried: list[Any]) -> Any:
+                return builder.icmp_signed("<", carried[0], count)
+
+            emit_loop(builder, [count.type(0)], more, step, abreast=abreast)
+            return context.get_dummy_value()
+
+        return types.void(function, types.intp, args), codegen
+
+    emitter.__name__ = f"each_{abreast}"
+    return intrinsic(emitter)

@@ -19,12 +19,14 @@ from tilegrad.kernels.cpu.vector import lanes
 ACROSS = 32  # rows of x up to which columns of y along memory are transposed on the way
 SERIAL = 1 << 20  # multiply-adds below which a second thread costs more than it gives
 TASK = 1 << 19  # multiply-adds that are worth a task of their own
-LARGE_TASK = 1 << 25  # multiply-adds of a task where there is no lack of them
+LARGE_TASK = 1 << 26  # multiply-adds of a task where there is no lack of them
 TASKS = 16  # enough tasks to share out evenly
 LEAN = 4  # how much wider than tall a task may be: every column of tasks gathers x again
 ROWS = 256  # rows of x that are read against one panel of y after the other
 ALIAS = 4096  # bytes: rows a multiple of this apart compete for the same few places in a cache
-FAR = 3 << 20  # bytes of y from which its rows are better packed: it has left the L2 cache
+PACKED = 48  # rows of x from which strips of y are copied first
+FAR = 1 << 20  # bytes of y from which all of it is copied first: it has left the L2 cache,
+FAR_ROWS = 256  # and rows of x from which that is worth its while
 
 Launch = Callable[..., None]
 Strides = list[tuple[int, ...]]  # of x, y and out
@@ -78,7 +80,8 @@ class _Problem(NamedTuple):
 class _Choice(NamedTuple):
     way: str  # a way of ``product.product``, or "dot"
     swap: bool = False  # compute the transposed product, out' = y' @ x'
-    pack: bool = False  # copy y into panels first
+    pack: bool = False  # copy strips of y on the way
+    panels: bool = False  # copy all of y into strips first
     gather: bool = False  # copy blocks of x on the way
 
 
@@ -149,19 +152,20 @@ def _choose(problem: _Problem) -> _Choice:
         if y_step == 1 and x_step == 1:
             return _Choice("dot")
         if x_row == 1 or M == 1:
-            return _Choice("row", swap=True)
+            return _Choice("row", swap=True, gather=y_step != 1)
         if x_step == 1:
-            return _Choice("across", swap=True)
+            return _Choice("across", swap=True, gather=y_step != 1)
+    gather = x_step != 1 or (min(M, N, K) >= 16 and x_row * size % ALIAS == 0)
     if y_col == 1 or N == 1:
         if M == 1:
-            return _Choice("row")
-        pack = M >= 256 and K * N * size >= FAR
+            return _Choice("row", gather=gather)
+        pack = M >= PACKED
+    elif M <= ACROSS and y_step == 1:
+        return _Choice("across", gather=gather)
     else:
-        if M <= ACROSS and y_step == 1:
-            return _Choice("across")
         pack = True
-    gather = min(M, N, K) >= 16 and x_step == 1 and x_row * size % ALIAS == 0
-    return _Choice("direct", pack=pack, gather=gather)
+    panels = pack and M >= FAR_ROWS and K * N * size >= FAR
+    return _Choice("direct", pack=pack and not panels, panels=panels, gather=gather)
 
 
 def _plan(problem: _Problem) -> np.ndarray:
@@ -195,14 +199,13 @@ def _prepare_floats(problem: _Problem, choice: _Choice) -> tuple[Launch, int]:
     dtype, way = problem.dtype, choice.way
     k, p, W = kernels, _plan(problem), lanes(dtype)
     tasks, small = _split(p, problem, W * (k.ROW_PANEL if way == "row" else k.PANEL))
-    p[k.Y_PANEL], p[k.BIAS_STEP] = k.PANEL * W, not choice.swap
-    if way == "across":
-        p[k.Y_PANEL], p[k.Y_STEP] = p[k.Y_PANEL] * p[k.Y_COL], p[k.Y_COL]
+    p[k.Y_PANEL] = p[k.Y_COL] * W * (1 if way == "across" else k.PANEL)
+    p[k.BIAS_STEP], p[k.GATHER], p[k.PACK] = not choice.swap, choice.gather, choice.pack
+    _even_blocks(p, k.block_rows(dtype) if choice.gather else ROWS)
     function = k.dot.build(dtype) if way == "dot" else k.product.build(dtype, way)
-    p[k.GATHER], p[k.BLOCK_ROWS] = choice.gather, k.block_rows(dtype) if choice.gather else ROWS
     address, scratch_bytes = p.ctypes.data, 0
-    if choice.pack:
-        pack, scratch_bytes = _prepare_pack(p, problem)
+    if choice.panels:
+        pack, scratch_bytes = _prepare_panels(p, problem)
 
         def launch(
             x: int, y: int, out: int, scratch: int = 0, bias: int = 0, _plan: Any = p
@@ -228,7 +231,14 @@ def _prepare_floats(problem: _Problem, choice: _Choice) -> tuple[Launch, int]:
     return launch, scratch_bytes
 
 
-def _prepare_pack(p: np.ndarray, problem: _Problem) -> tuple[Launch, int]:
+def _even_blocks(p: np.ndarray, most: int) -> None:
+    """Cut the rows of a task into as few blocks as there have to be, of about the same size."""
+    rows = int(p[kernels.TASK_ROWS])
+    rows = -(-rows // -(-rows // most))
+    p[kernels.BLOCK_ROWS] = min(most, -(-rows // heights()[0]) * heights()[0])
+
+
+def _prepare_panels(p: np.ndarray, problem: _Problem) -> tuple[Launch, int]:
     """``(pack(y, panels, threads), bytes)``; turns the plan to read from the panels."""
     k, N, K = kernels, problem.N, problem.K
     width = k.PANEL * lanes(problem.dtype)

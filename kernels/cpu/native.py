@@ -68,8 +68,9 @@ def machine() -> Any:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         name, features = target()
+        # code finds its constants beside itself: no instruction and no register for their addresses
         _machine = llvm.Target.from_default_triple().create_target_machine(
-            cpu=name, features=features, opt=3, reloc="default", codemodel="jitdefault", jit=True
+            cpu=name, features=features, opt=3, reloc="pic", codemodel="small", jit=True
         )
     return _machine
 
@@ -192,7 +193,8 @@ def load_object(code: bytes, name: str) -> Callable[..., None]:
     _register_threads()
     module = llvm.ObjectFileRef.from_data(code)
     # every object defines the same entry symbol, so each gets an engine namespace of its own
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine())
+    # and one piece of memory, code and constants within each other's reach
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine(), use_lmm=True)
     engine.add_object_file(module)
     engine.finalize_object()
     address = engine.get_function_address("tilegrad_entry")

@@ -17,19 +17,19 @@ from tilegrad.kernels.cpu.tile import dots, heights, strip
 from tilegrad.kernels.cpu.vector import lanes, load, store, transpose
 from tilegrad.kernels.function import DeviceFunction, inline
 
-PANEL = 2  # vectors of columns in a strip, and in a panel of packed y
+PANEL = 2  # vectors of columns in a strip
 ROW_PANEL = 8  # the same where x is one row
-INNER = 192  # at most this many products are summed in registers: more cost accuracy, not time
-BLOCK = 1 << 16  # bytes of a gathered block of x
+INNER = 256  # at most this many products are summed in registers: more cost accuracy
+BLOCK = 192 << 10  # bytes of a gathered block of x: it stays in the L2 cache
 PAD = 16  # elements between gathered rows
 
 # Places in the plan, the block of int64 that tells a kernel sizes, strides and the split of work.
-# Strides are in elements, PANEL columns of y are Y_PANEL apart, a batch item is an outer and an
-# inner number. A unit of work is one cell of the grid over one item's result.
+# Strides are in elements, PANEL vectors of columns of y (1 ``across``) are Y_PANEL apart, a batch
+# item is an outer and an inner number. A unit of work is one cell of the grid over one item's result.
 ROWS, COLS, DEPTH, INNER_DEPTH, X_ROW, X_STEP, Y_STEP, Y_COL, Y_PANEL, OUT_ROW = range(10)
 INNER_ITEMS, X_OUTER, X_INNER, Y_OUTER, Y_INNER, OUT_OUTER, OUT_INNER = range(10, 17)
 ACCUMULATE, BIAS_STEP, GRID_ROWS, GRID_COLS, TASK_ROWS, TASK_COLS, UNITS, PER_TASK = range(17, 25)
-GATHER, BLOCK_ROWS, PLAN = range(25, 28)
+GATHER, PACK, BLOCK_ROWS, PLAN = range(25, 29)
 
 
 def inner_block(K: int) -> int:
@@ -41,39 +41,39 @@ def inner_block(K: int) -> int:
 
 
 def block_rows(dtype: str) -> int:
-    """Rows of ``x`` in a gathered block: as many of the largest tiles as fit."""
-    tallest = heights()[0]
-    return BLOCK // ((INNER + PAD) * np.dtype(dtype).itemsize) // tallest * tallest
+    """Rows of ``x`` that a gathered block has room for."""
+    return BLOCK // ((INNER + PAD) * np.dtype(dtype).itemsize)
 
 
 @kernel
 def product(dtype: str, way: str) -> tuple[Callable[..., None], str]:
     """Float product, in units of a block of rows by a block of columns of one batch item.
 
-    The way says how the operands are read. ``direct``: as they lie, columns of ``y`` adjacent (or
-    packed before). ``across``: columns of ``y`` run along memory. ``row``: direct, with wide strips
-    for an ``x`` of one row.
+    The way says how the operands are read. ``direct``: columns of ``y`` adjacent. ``across``:
+    columns of ``y`` run along memory. ``row``: direct, with wide strips for an ``x`` of one row.
 
-    Where the plan has ``GATHER``, blocks of ``BLOCK_ROWS`` rows of ``x`` are copied first to
-    memory of the task's own, where rows do not compete for the same places in the cache.
+    Two copies to memory of the task's own, where their cost is small against the gain. With
+    ``GATHER``, blocks of ``BLOCK_ROWS`` rows of ``x`` are made adjacent: they may have lain across
+    memory, or a power of two apart, where rows compete for the same places in the cache. With
+    ``PACK`` (of ``direct``), so are the columns of each strip of ``y``.
     """
     T = np.dtype(dtype).type
     size, W = np.dtype(dtype).itemsize, lanes(dtype)
-    gathers, across = way == "direct", way == "across"
+    packs, across = way == "direct", way == "across"
     vectors = {"row": ROW_PANEL, "across": 1}.get(way, PANEL)
-    NR, NP = vectors * W, PANEL * W
+    NR, NP, unit_cols = vectors * W, PANEL * W, W if across else PANEL * W
     tiles = {"row": (1,), "across": (8, 4, 2, 1)}.get(way, heights())
     wide = strip(vectors, tiles, across)
     pair = strip(PANEL, tiles if vectors > PANEL else ())
     narrow = strip(1, tiles if vectors > 1 else ())
-    copy_row, copy_rows = INNER + PAD, _row_copier(dtype)
-    buffer = local(dtype, block_rows(dtype) * copy_row)
+    copy_row, copy_rows, copy_columns = INNER + PAD, _row_copier(dtype), _column_copier(dtype)
+    block, panel = local(dtype, block_rows(dtype) * copy_row), local(dtype, (INNER + PAD) * NP)
 
     def body(task, x, y, out, bias, plan):  # type: ignore[no-untyped-def]
         p = pointer(plan, np.int64)
         xr, xk, yk, outr, K = p[X_ROW], p[X_STEP], p[Y_STEP], p[OUT_ROW], p[DEPTH]
-        y_depth, y_near = (1, yk) if across else (yk, 1)
-        cells, copy = p[GRID_ROWS] * p[GRID_COLS], buffer()
+        yn = p[Y_COL]
+        cells, gathered, packed = p[GRID_ROWS] * p[GRID_COLS], block(), panel()
         for unit in range(task * p[PER_TASK], min(p[UNITS], (task + 1) * p[PER_TASK])):
             item, cell = unit // cells, unit % cells
             outer, inner = item // p[INNER_ITEMS], item % p[INNER_ITEMS]
@@ -91,42 +91,86 @@ def product(dtype: str, way: str) -> tuple[Callable[..., None], str]:
                 for i in range(row, row_end, p[BLOCK_ROWS]):
                     rows = min(p[BLOCK_ROWS], row_end - i)
                     a, ar = pointer(xi + size * (i * xr + k * xk), T), xr
-                    if gathers and p[GATHER] != 0:
-                        copy_rows(a, xr, copy, copy_row, rows, depth)
-                        a, ar = copy, copy_row
+                    if p[GATHER] != 0:
+                        copy_rows(a, xr, xk, gathered, copy_row, rows, depth)
+                        a, ar = gathered, copy_row
                     j = col
                     while j < end:
                         left = end - j
-                        place = j // NP * p[Y_PANEL] + j % NP * y_near + k * y_depth
-                        b = pointer(yi + size * place, T)
+                        place = j // unit_cols * p[Y_PANEL] + k * yk
+                        b, br = pointer(yi + size * place, T), yn if across else yk
+                        if packs and p[PACK] != 0:
+                            copy_columns(b, yk, yn, packed, NP, min(left, NP), depth)
+                            b, br = packed, NP
                         o = pointer(oi + size * (i * outr + j), T)
                         s, sr = o, outr
                         if k == 0 and not onto:
                             s, sr = pointer(bias + size * j if bias != 0 else 0, T), 0
                         if left > NR - W:
-                            wide(a, ar, xk, b, yk, o, outr, s, sr, rows, depth, left - NR + W)
+                            tail = min(W, left - NR + W)
+                            wide(a, ar, 1, b, br, o, outr, s, sr, rows, depth, tail)
                             j += NR
                         elif left > W:
-                            pair(a, ar, xk, b, yk, o, outr, s, sr, rows, depth, left - W)
+                            tail = min(W, left - W)
+                            pair(a, ar, 1, b, br, o, outr, s, sr, rows, depth, tail)
                             j += NP
                         else:
-                            narrow(a, ar, xk, b, yk, o, outr, s, sr, rows, depth, left)
+                            narrow(a, ar, 1, b, br, o, outr, s, sr, rows, depth, left)
                             j += W
 
     return body, "iiiii"
 
 
 def _row_copier(dtype: str) -> DeviceFunction:
+    """``copy[i, k] = x[i, k]`` with adjacent ``k``. Up to PAD numbers after a row are garbage."""
     W = lanes(dtype)
 
-    def copy_rows(x, x_row, copy, copy_row, rows, depth):  # type: ignore[no-untyped-def]
-        for i in range(rows):
-            for k in range(0, depth - W + 1, W):
-                store(copy, i * copy_row + k, load(x, i * x_row + k))
-            for k in range(depth - depth % W, depth):
-                copy[i * copy_row + k] = x[i * x_row + k]
+    def copy_rows(x, x_row, x_step, copy, copy_row, rows, depth):  # type: ignore[no-untyped-def]
+        done = 0
+        if x_step == 1:
+            done = rows
+            for i in range(rows):
+                for k in range(0, depth - W + 1, W):
+                    store(copy, i * copy_row + k, load(x, i * x_row + k))
+                for k in range(depth - depth % W, depth):
+                    copy[i * copy_row + k] = x[i * x_row + k]
+        elif x_row == 1:
+            done = rows - rows % W
+            for k in range(0, depth, W):
+                count = min(W, depth - k)
+                for i in range(0, done, W):
+                    transpose(x, i + k * x_step, x_step, count, copy, i * copy_row + k, copy_row)
+        for i in range(done, rows):
+            for k in range(depth):
+                copy[i * copy_row + k] = x[i * x_row + k * x_step]
 
     return inline(copy_rows)
+
+
+def _column_copier(dtype: str) -> DeviceFunction:
+    """``copy[k, j] = y[k, j]`` with adjacent ``j < cols``, the rows ``copy_row`` apart."""
+    W = lanes(dtype)
+
+    def copy_columns(y, y_step, y_col, copy, copy_row, cols, depth):  # type: ignore[no-untyped-def]
+        done = 0
+        if y_col == 1:
+            done = depth
+            for k in range(depth):
+                for j in range(0, cols - W + 1, W):
+                    store(copy, k * copy_row + j, load(y, k * y_step + j))
+                for j in range(cols - cols % W, cols):
+                    copy[k * copy_row + j] = y[k * y_step + j]
+        elif y_step == 1:
+            done = depth - depth % W
+            for k in range(0, done, W):
+                for j in range(0, cols, W):
+                    at = k * copy_row + j
+                    transpose(y, j * y_col + k, y_col, min(W, cols - j), copy, at, copy_row)
+        for k in range(done, depth):
+            for j in range(cols):
+                copy[k * copy_row + j] = y[k * y_step + j * y_col]
+
+    return inline(copy_columns)
 
 
 @inline
@@ -142,31 +186,15 @@ def pack(dtype: str) -> tuple[Callable[..., None], str]:
     Columns beyond the last are not written.
     """
     T = np.dtype(dtype).type
-    size, W = np.dtype(dtype).itemsize, lanes(dtype)
-    NP = PANEL * W
+    size, NP = np.dtype(dtype).itemsize, PANEL * lanes(dtype)
+    copy_columns = _column_copier(dtype)
 
     def body(task, y, out, K, N, y_step, y_col, y_outer, y_inner, inner):  # type: ignore[no-untyped-def]
         panels = (N + NP - 1) // NP
         copy, panel = task // panels, task % panels
-        cols = min(NP, N - panel * NP)
         start = copy // inner * y_outer + copy % inner * y_inner + panel * NP * y_col
         b, q = pointer(y + size * start, T), pointer(out + size * task * NP * K, T)
-        whole = 0
-        if y_step == 1:
-            whole = K - K % W
-            for k in range(0, whole, W):
-                for j in range(0, cols, W):
-                    transpose(b, j * y_col + k, y_col, cols - j, q, k * NP + j, NP)
-        elif y_col == 1:
-            whole = K
-            for k in range(K):
-                for j in range(0, cols - W + 1, W):
-                    store(q, k * NP + j, load(b, k * y_step + j))
-                for j in range(cols - cols % W, cols):
-                    q[k * NP + j] = b[k * y_step + j]
-        for k in range(whole, K):
-            for j in range(cols):
-                q[k * NP + j] = b[k * y_step + j * y_col]
+        copy_columns(b, y_step, y_col, q, NP, min(NP, N - panel * NP), K)
 
     return body, "iiiiiiiii"
 

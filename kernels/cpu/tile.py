@@ -10,6 +10,7 @@ Source: K. Goto and R. van de Geijn, "Anatomy of High-Performance Matrix Multipl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -24,12 +25,14 @@ from tilegrad.kernels.cpu.emit import (
     load_value,
     prefetch_value,
     splat_value,
+    store_head,
     store_value,
 )
 from tilegrad.kernels.cpu.vector import full_vector
 from tilegrad.kernels.function import Intrinsic, intrinsic
 
-AHEAD = 16  # steps from asking for a row of y to its use: rows far apart no hardware foresees
+UNROLL = 8  # steps over the inner dimension written out in a row
+LEAST = 4  # rows of a tile with enough sums to keep the multipliers busy: fewer wait for each other
 
 
 def heights() -> tuple[int, ...]:
@@ -38,7 +41,7 @@ def heights() -> tuple[int, ...]:
     The largest, with two vectors in a row, fills the register file: 28 of 32 registers with AVX-512
     and 12 of 16 otherwise, less a row of ``y`` and one number of ``x``.
     """
-    return (14, 8, 4, 2, 1) if jit.simd_bits() == 512 else (6, 4, 2, 1)
+    return (14, 8, 4, 2, 1) if jit.simd_bits() == 512 else (6, 5, 4, 3, 2, 1)
 
 
 class _Operands(NamedTuple):
@@ -65,7 +68,7 @@ class _Form(NamedTuple):
     vectors: int
     tiles: tuple[int, ...]
     across: bool
-    whole: bool
+    whole: bool  # all lanes of the last vector are in use
 
 
 @cache
@@ -79,13 +82,13 @@ def strip(
     computes ``out[i, j] = seed[i, j] + sum over k < depth of x[i, k] * y[k, j]``, in the order of
     ``k``, for ``i < rows`` and all lanes ``j`` but those of the last vector from ``tail`` on, which
     are neither read nor written. ``x``, ``y``, ``out`` and ``seed`` are pointers, the others counts
-    of elements: ``x[i, k]`` is at ``i * x_row + k * x_step``, ``y[k, j]`` at ``k * y_step + j``,
-    and ``out`` and ``seed`` have adjacent columns too. A null ``seed`` stands for zeros.
+    of elements: ``x[i, k]`` is at ``i * x_row + k * x_step``, ``y[k, j]`` at ``k * y_step + j``, and
+    ``out`` and ``seed`` have adjacent columns too. A null ``seed`` stands for zeros.
 
     ``tiles`` are the heights of the tiles to use, largest first, 1 at the end; without any, the
     intrinsic emits nothing. With ``across``, ``y[k, j]`` is at ``k + j * y_step``: square blocks of
     it are transposed in registers, and ``vectors`` is 1. A ``whole`` strip uses all lanes, whatever
-    ``tail`` says: masked stores take AVX2 longer than a tile's sums over few ``k``.
+    ``tail`` says: half the code.
     """
 
     def emitter(  # type: ignore[no-untyped-def]
@@ -107,24 +110,43 @@ def strip(
 
 
 def _emit_strip(builder: Any, form: _Form, given: _Operands) -> None:
-    """One loop over the rows for every height of tile."""
+    """One loop over the rows for every height of tile; masks only where they are needed."""
+    if not form.tiles:
+        return
     size = given.rows.type
     seedless = builder.icmp_unsigned("==", builder.ptrtoint(given.seed, size), size(0))
-    state = [given.x, given.out, given.seed, given.rows]
-    for height in form.tiles:
-        state = _emit_tiles(builder, form, given, height, seedless, state)
+
+    def tiles(whole: bool) -> None:
+        state = [given.x, given.out, given.seed, given.rows]
+        for height in form.tiles:
+            chosen = form._replace(whole=whole)
+            state = _emit_tiles(builder, chosen, given, height, seedless, state)
+
+    if form.whole:
+        tiles(True)
+        return
+    filled = builder.icmp_signed("==", given.tail, size(form.kind.count))
+    with builder.if_else(filled) as (then, otherwise):
+        for branch, whole in ((then, True), (otherwise, False)):
+            with branch:
+                tiles(whole)
 
 
 def _emit_tiles(
     builder: Any, form: _Form, given: _Operands, height: int, seedless: Any, state: list[Any]
 ) -> list[Any]:
-    """Tiles of ``height`` rows while as many are left; ``state`` is ``[x, out, seed, rows]``."""
+    """Tiles of ``height`` rows while that many are left, and not too few after them for a tile of
+    their own; ``state`` is ``[x, out, seed, rows]``.
+    """
     count = given.rows.type(height)
     strides = (given.x_row, given.out_row, given.seed_row)
     steps = [builder.mul(count, stride) for stride in strides]
 
     def more(state: list[Any]) -> Any:
-        return builder.icmp_signed(">=", state[3], count)
+        if height <= LEAST:
+            return builder.icmp_signed(">=", state[3], count)
+        enough = builder.icmp_signed(">=", state[3], given.rows.type(height + LEAST))
+        return builder.or_(enough, builder.icmp_signed("==", state[3], count))
 
     def body(state: list[Any]) -> list[Any]:
         x, out, seed, left = state
@@ -143,28 +165,41 @@ def _sums(builder: Any, form: _Form, given: _Operands, height: int) -> list[Any]
 
     kind, size = form.kind, given.rows.type
     masks = _masks(builder, form, given)
-    offsets = [builder.mul(given.x_row, size(row)) for row in range(height)]
+    rows = [builder.mul(given.x_row, size(row)) for row in range(height)]
+    if height == max(form.tiles):  # the results are needed when the sums are ready
+        for row in range(height):
+            out = builder.gep(given.out, [builder.mul(given.out_row, size(row))])
+            prefetch_value(builder, out)
+            prefetch_value(builder, builder.gep(out, [size(form.vectors * kind.count - 1)]))
 
-    def step(carried: list[Any]) -> list[Any]:
-        x, y, left, *sums = carried
-        line = []
-        for v, mask in enumerate(masks):
-            line.append(load_value(builder, builder.gep(y, [size(v * kind.count)]), kind, mask))
-        if height == heights()[0]:  # the others have too little arithmetic to hide it behind
-            ahead = builder.gep(y, [builder.mul(given.y_step, size(AHEAD))])
-            for v in range(form.vectors):
-                prefetch_value(builder, builder.gep(ahead, [size(v * kind.count)]))
-        new = []
-        for row, offset in enumerate(offsets):
-            factor = splat_value(builder, builder.load(builder.gep(x, [offset])), kind.count)
-            for v, values in enumerate(line):
-                new.append(fma_value(builder, factor, values, sums[row * form.vectors + v]))
-        x, y = builder.gep(x, [given.x_step]), builder.gep(y, [given.y_step])
-        return [x, y, builder.sub(left, size(1)), *new]
+    def steps(count: int) -> Callable[[list[Any]], list[Any]]:
+        def body(carried: list[Any]) -> list[Any]:
+            x, y, left, *sums = carried
+            starts = [builder.gep(x, [offset]) for offset in rows]
+            for k in range(count):
+                line = []
+                for v, mask in enumerate(masks):
+                    at = builder.gep(y, [size(v * kind.count)])
+                    line.append(load_value(builder, at, kind, mask))
+                for row, start in enumerate(starts):
+                    factor = builder.load(builder.gep(start, [builder.mul(given.x_step, size(k))]))
+                    factor = splat_value(builder, factor, kind.count)
+                    for v, values in enumerate(line):
+                        place = row * form.vectors + v
+                        sums[place] = fma_value(builder, factor, values, sums[place])
+                y = builder.gep(y, [given.y_step])
+            x = builder.gep(x, [builder.mul(given.x_step, size(count))])
+            return [x, y, builder.sub(left, size(count)), *sums]
+
+        return body
 
     zeros = [ir.Constant(kind, None)] * (height * form.vectors)
-    more = lambda carried: builder.icmp_signed(">", carried[2], size(0))  # noqa: E731
-    return emit_loop(builder, [given.x, given.y, given.depth, *zeros], more, step)[3:]
+    state = [given.x, given.y, given.depth, *zeros]
+    for count in (UNROLL, 1):
+        least = size(count)
+        more = lambda carried, least=least: builder.icmp_signed(">=", carried[2], least)  # noqa: E731
+        state = emit_loop(builder, state, more, steps(count), rolled=True)
+    return state[3:]
 
 
 def _sums_across(builder: Any, form: _Form, given: _Operands, height: int) -> list[Any]:
@@ -184,7 +219,8 @@ def _sums_across(builder: Any, form: _Form, given: _Operands, height: int) -> li
         columns = [builder.gep(y, [offset]) for offset in offsets]
         for k, line in enumerate(load_transposed(builder, columns, kind)):
             sums = add(builder.gep(x, [builder.mul(given.x_step, size(k))]), line, sums)
-        x, y = builder.gep(x, [builder.mul(given.x_step, size(W))]), builder.gep(y, [size(W)])
+        x = builder.gep(x, [builder.mul(given.x_step, size(W))])
+        y = builder.gep(y, [size(W)])
         return [x, y, builder.sub(left, size(W)), *sums]
 
     def single(carried: list[Any]) -> list[Any]:
@@ -236,7 +272,11 @@ def _emit_results(
                     if adds:
                         at = place(given.seed, given.seed_row, number)
                         value = builder.fadd(load_value(builder, at, form.kind, mask), value)
-                    store_value(builder, value, place(given.out, given.out_row, number), mask)
+                    at = place(given.out, given.out_row, number)
+                    if mask is None:
+                        store_value(builder, value, at)
+                    else:
+                        store_head(builder, value, at, given.tail)
 
 
 @cache

@@ -7,7 +7,7 @@ from typing import Any
 
 from tilegrad.kernels.formulas.declared import declare
 from tilegrad.kernels.formulas.formula import Formula, table
-from tilegrad.kernels.formulas.special import erf
+from tilegrad.kernels.formulas.normal import normal_gate, normal_gate_curve, normal_gate_grad
 from tilegrad.kernels.formulas.transcendental import (
     exp,
     expm1,
@@ -18,7 +18,6 @@ from tilegrad.kernels.formulas.transcendental import (
 )
 from tilegrad.kernels.function import DeviceFunction, inline
 
-_SQRT_HALF = math.sqrt(0.5)
 _GELU_SLOPE = math.sqrt(2 / math.pi)
 # fixed point (mean 0, variance 1) of self-normalising networks: Klambauer et al. 2017, appendix A
 SELU_ALPHA = 1.6732632423543772848170429916717
@@ -80,16 +79,14 @@ def selu(x):  # type: ignore[no-untyped-def]
 @inline
 def gelu(x):  # type: ignore[no-untyped-def]
     """x times the normal distribution function of x (Hendrycks & Gimpel 2016)."""
-    T = type(x)
-    return x * (T(0.5) + T(0.5) * erf(x * T(_SQRT_HALF)))
+    return normal_gate(x)
 
 
 @inline
 def gelu_tanh(x):  # type: ignore[no-untyped-def]
-    """GELU with the distribution function approximated by tanh (Hendrycks & Gimpel 2016)."""
+    """GELU with the distribution function approximated by (1 + tanh) / 2, which is a sigmoid."""
     T = type(x)
-    inner = T(_GELU_SLOPE) * (x + T(0.044715) * (x * x * x))
-    return T(0.5) * x * (T(1) + tanh(inner))
+    return x * sigmoid(T(2 * _GELU_SLOPE) * (x + T(0.044715) * (x * x * x)))
 
 
 @inline
@@ -184,6 +181,8 @@ def gate(x, y):  # type: ignore[no-untyped-def]
 
 
 declare(relu, x=relu_grad)
+declare(normal_gate, x=normal_gate_grad)
+declare(normal_gate_grad, x=normal_gate_curve)
 declare(log1p_exp, x=softplus_grad)
 
 _PLAIN = ("bool",)
