@@ -72,11 +72,11 @@ def gpt(t: Any, vocabulary: int = 256, width: int = 128, heads: int = 4, length:
             self.widen, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
         def attention(self, x: Any) -> Any:
-            n, l, c = x.shape
+            n, length, c = x.shape
             parts = self.attend(x).split(c, dim=2)
-            q, k, v = (p.view(n, l, heads, c // heads).transpose(1, 2) for p in parts)
+            q, k, v = (p.view(n, length, heads, c // heads).transpose(1, 2) for p in parts)
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-            return self.project(y.transpose(1, 2).reshape(n, l, c))
+            return self.project(y.transpose(1, 2).reshape(n, length, c))
 
         def forward(self, x: Any) -> Any:
             x = x + self.attention(self.norm1(x))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tilegrad.cli.operands import EXAMPLES, find
@@ -11,8 +13,7 @@ from tilegrad.engine.ops.elementwise import OPS
 OPTIMIZERS = ("SGD", "Adam", "AdamW")  # names of their own, beside those of ops
 
 # the standing set: what `tilegrad warmup` without names compiles
-STANDING = tuple(
-    """
+_EVERYDAY = """
     add sub mul div neg abs exp log sqrt rsqrt square pow reciprocal sin cos erf maximum minimum clamp
     eq ne lt le gt ge logical_and logical_or logical_not where masked_fill
     relu leaky_relu elu gelu silu sigmoid tanh softplus hardswish dropout
@@ -23,15 +24,15 @@ STANDING = tuple(
     conv1d conv2d conv_transpose2d max_pool2d avg_pool2d adaptive_avg_pool2d
     cat stack clone t contiguous flip pad gather scatter_add embedding index_select masked_select
     zeros ones rand randn randperm one_hot
-    """.split()
-)
+"""
+STANDING = tuple(_EVERYDAY.split())
 
 
 class Example(NamedTuple):
     """Operands and other arguments of one call, as `tilegrad inspect` takes them."""
 
     shapes: tuple[str, ...] = ()
-    given: dict[str, Any] = {}
+    given: Mapping[str, Any] = MappingProxyType({})
 
 
 def _shapes(*texts: str) -> list[Example]:
@@ -96,9 +97,11 @@ def examples(op: str) -> list[Example]:
         second = list(parameters)[1]
         whole = "1024,1024"
         found = _shapes(f"{whole} {whole}", f"{whole} 1024", f"{whole} 1024,1")
-        return [*found, Example((whole,), {second: 2.0})] if "Scalar" in str(
-            parameters[second].annotation
-        ) else found
+        return (
+            [*found, Example((whole,), {second: 2.0})]
+            if "Scalar" in str(parameters[second].annotation)
+            else found
+        )
     if "dim" in parameters and "Tensor" in str(parameters.get("input", "")):
         whole_too = parameters["dim"].default in (None, ())
         ends = [Example((), {"dim": 0}), Example((), {"dim": -1})]

@@ -52,7 +52,7 @@ def _use(name: str, dtype: str, device: str) -> None:
         return
     for example in examples(name):
         try:
-            call = prepare(name, example.shapes, dtype, device, example.given, grad=True)
+            call = prepare(name, example.shapes, dtype, device, dict(example.given), grad=True)
             perform(call, backward=True, needed=False)
         except Failure as failure:
             raise Failure(f"{name}: {failure}") from None

@@ -238,10 +238,10 @@ def overhead() -> dict[str, Any]:
 def training() -> dict[str, Any]:
     """Whole steps, and the speedup over this machine's processor."""
     rows = {}
-    for name in steps.STEPS:
+    for name, step in steps.STEPS.items():
         try:
-            found = measure({k: steps.prepare(name, k, "cuda") for k in LIBRARIES}, 0.1)
-            host = measure({"tilegrad": steps.prepare(name, "tilegrad", "cpu")}, 0.1)
+            found = measure({k: step.prepare(k, "cuda").call for k in LIBRARIES}, 0.1)
+            host = measure({"tilegrad": step.prepare("tilegrad", "cpu").call}, 0.1)
             rows[name] = {
                 "ms": found["tilegrad"] * 1e3,
                 "torch/tilegrad": found["torch"] / found["tilegrad"],

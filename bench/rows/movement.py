@@ -18,7 +18,9 @@ def _copies() -> list[Row]:
     found += _rows("channels last", lambda t, x: x.permute(0, 2, 3, 1).contiguous(), floats(32, 64, 28, 28), numpy=lambda x: np.ascontiguousarray(x.transpose(0, 2, 3, 1)), passes="f")  # fmt: skip
     found += _rows("heads to the front", lambda t, x: x.view(16, 64, 4, 32).transpose(1, 2).contiguous(), floats(16, 64, 128), numpy=lambda x: np.ascontiguousarray(x.reshape(16, 64, 4, 32).transpose(0, 2, 1, 3)), passes="f")  # fmt: skip
     found += _rows("every other column", lambda t, x: x[:, ::2].contiguous(), x, numpy=lambda x: np.ascontiguousarray(x[:, ::2]))  # fmt: skip
-    found += _rows("clone 1e6", lambda t, x: x.clone(), floats(1_000_000), numpy=np.copy, passes="f")
+    found += _rows(
+        "clone 1e6", lambda t, x: x.clone(), floats(1_000_000), numpy=np.copy, passes="f"
+    )
     found += _rows("flip", lambda t, x: x.flip(1), x, numpy=lambda x: np.ascontiguousarray(x[:, ::-1]), passes="f")  # fmt: skip
     found += _rows("cat of dim 0", lambda t, x, y: t.cat((x, y)), x, x, numpy=lambda x, y: np.concatenate((x, y)))  # fmt: skip
     found += _rows("cat of dim 1", lambda t, x, y: t.cat((x, y), 1), x, x, numpy=lambda x, y: np.concatenate((x, y), 1))  # fmt: skip
