@@ -228,21 +228,31 @@ def _put(call: Call, parameter: inspect.Parameter, value: Any) -> None:
         call.positional.append(value)
 
 
-def perform(call: Call, backward: bool, needed: bool = True) -> None:
-    """Run the call, and if asked its backward pass, from gradients of any value.
+def perform(
+    call: Call,
+    backward: bool,
+    needed: bool = True,
+    gradient: Callable[[Any], Any] | None = None,
+) -> None:
+    """Run the call, and if asked its backward pass.
+
+    Args:
+        call: what to run.
+        backward: whether to go backward too; needed: whether it is an error not to be able to.
+        gradient: makes the gradient of an output; by default one of any values.
 
     Raises:
-        Failure: the op refuses its operands, or the backward pass is ``needed`` and there is none.
+        Failure: the op refuses its operands, or no result requires a gradient.
     """
     import tilegrad
 
+    make = gradient or tilegrad.empty_like
     try:
         outputs = [o for o in call() if getattr(o, "requires_grad", False)]
-        if backward and (outputs or needed):
-            if not outputs:
-                raise Failure("--backward: no result requires a gradient")
-            gradients = [tilegrad.empty_like(o) for o in outputs]
-            tilegrad.autograd.backward(outputs, gradients)
+        if backward and needed and not outputs:
+            raise Failure("--backward: no result requires a gradient")
+        if backward and outputs:
+            tilegrad.autograd.backward(outputs, [make(o) for o in outputs])
     except (RuntimeError, TypeError, ValueError, IndexError, ArithmeticError) as error:
         raise Failure(one_line(error)) from None
 

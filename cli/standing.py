@@ -23,7 +23,7 @@ _EVERYDAY = """
     matmul mm bmm mv linear scaled_dot_product_attention
     conv1d conv2d conv_transpose2d max_pool2d avg_pool2d adaptive_avg_pool2d
     cat stack clone t contiguous flip pad gather scatter_add embedding index_select masked_select
-    zeros ones rand randn randperm one_hot
+    zeros ones arange rand randn randperm one_hot
 """
 STANDING = tuple(_EVERYDAY.split())
 
@@ -39,7 +39,7 @@ def _shapes(*texts: str) -> list[Example]:
     return [Example(tuple(text.split())) for text in texts]
 
 
-# calls where the rules of examples() do not reach the kernels that an op is used with
+# calls where the rules do not reach the kernels that an op is used with
 CALLS: dict[str, list[Example]] = {
     "where": _shapes("1024,1024:bool 1024,1024 1024,1024", "1024,1024:bool 1024,1024 1"),
     "masked_fill": [Example(("1024,1024", "1024,1024:bool"), {"value": 0.0})],
@@ -71,6 +71,7 @@ CALLS: dict[str, list[Example]] = {
     "binary_cross_entropy_with_logits": _shapes("1024 1024"),
     "pad": [Example(("32,16,28,28",), {"pad": (1, 1, 1, 1)})],
     "randperm": [Example((), {"n": 1024})],
+    "arange": [Example((), {"start": 1024})],
     "one_hot": [Example(("1024:int64",), {"num_classes": 10})],
     "logical_and": _shapes("1024,1024:bool 1024,1024:bool"),
     "logical_or": _shapes("1024,1024:bool 1024,1024:bool"),
@@ -78,17 +79,26 @@ CALLS: dict[str, list[Example]] = {
     "any": [Example(("1024,1024:bool",), given) for given in ({}, {"dim": 1})],
     "all": [Example(("1024,1024:bool",), given) for given in ({}, {"dim": 1})],
 }  # fmt: skip
+# calls beside those of the rules
+MORE: dict[str, list[Example]] = {
+    "add": _shapes("1:int64 1:int64"),  # the batches that a batch norm has seen
+    "sum": [Example(("8,16",), {"dim": 0})],
+}
 
 
 def examples(op: str) -> list[Example]:
-    """The calls that stand for ``op``: of two operands also one broadcast along rows, one along
-    columns and a number; along dimensions also the first, the last and all of them.
+    """The calls that stand for ``op``.
 
     Raises:
         Failure: there is no such op.
     """
-    if op in CALLS:
-        return CALLS[op]
+    return [*(CALLS[op] if op in CALLS else _by_rule(op)), *MORE.get(op, ())]
+
+
+def _by_rule(op: str) -> list[Example]:
+    """Of two operands also one broadcast along rows, one along columns and a number; along
+    dimensions also the first, the last and all of them.
+    """
     parameters = inspect.signature(find(op)).parameters
     if op in EXAMPLES:
         return [Example()]
@@ -97,11 +107,9 @@ def examples(op: str) -> list[Example]:
         second = list(parameters)[1]
         whole = "1024,1024"
         found = _shapes(f"{whole} {whole}", f"{whole} 1024", f"{whole} 1024,1")
-        return (
-            [*found, Example((whole,), {second: 2.0})]
-            if "Scalar" in str(parameters[second].annotation)
-            else found
-        )
+        if "Scalar" in str(parameters[second].annotation):
+            found.append(Example((whole,), {second: 2.0}))
+        return found
     if "dim" in parameters and "Tensor" in str(parameters.get("input", "")):
         whole_too = parameters["dim"].default in (None, ())
         ends = [Example((), {"dim": 0}), Example((), {"dim": -1})]

@@ -46,7 +46,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _use(name: str, dtype: str, device: str) -> None:
-    """Every call that stands for ``name``, forward and, where it has one, backward."""
+    """Every call that stands for ``name``, forward and, where it has one, backward: from a gradient
+    of its own for each element, and from one for all, as a loss hands it down.
+    """
     if name in OPTIMIZERS:
         _step(name, dtype, device)
         return
@@ -54,8 +56,13 @@ def _use(name: str, dtype: str, device: str) -> None:
         try:
             call = prepare(name, example.shapes, dtype, device, dict(example.given), grad=True)
             perform(call, backward=True, needed=False)
+            perform(call, backward=True, needed=False, gradient=_one_for_all)
         except Failure as failure:
             raise Failure(f"{name}: {failure}") from None
+
+
+def _one_for_all(output: Any) -> Any:
+    return output.detach().new_ones(1).expand(*output.shape) if output.ndim else output.detach()
 
 
 def _step(name: str, dtype: str, device: str) -> None:
