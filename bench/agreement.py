@@ -33,7 +33,7 @@ def _distance(a: np.ndarray, b: np.ndarray) -> float:
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     with np.errstate(invalid="ignore"):
         apart = np.where(same, 0.0, np.abs(a - b) / np.maximum(scale, 1e-30))
-    return float(np.nan_to_num(apart, nan=np.inf).max())
+    return float(np.nan_to_num(apart, nan=np.inf, posinf=np.inf).max())
 
 
 def agree(row: Benchmark) -> tuple[bool, float]:

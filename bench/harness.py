@@ -11,6 +11,7 @@ Call = Callable[[], Any]
 
 SAMPLE = 0.003  # seconds of calls that one sample is made of
 SETTLE = 0.002  # a team of threads still spins for some time after its last work
+OPENBLAS_SPINS = 0.05  # and OpenBLAS's for some 2 ** 26 cycles, in the way of whoever comes next
 BUDGET = 2.0  # seconds after which slow calls get no more rounds than LEAST
 LEAST = 5
 
@@ -43,8 +44,8 @@ def sample(call: Call, count: int) -> float:
     return (time.perf_counter() - start) / count
 
 
-def compare(calls: dict[str, Call], rounds: int = 15) -> dict[str, Timing]:
-    """Time each call, over interleaved rounds, after a warm-up."""
+def compare(calls: dict[str, Call], rounds: int = 15, settle: float = SETTLE) -> dict[str, Timing]:
+    """Time each call, over interleaved rounds, after a warm-up; ``settle`` seconds between samples."""
     for call in calls.values():
         call()
     counts = {name: repeat_count(call) for name, call in calls.items()}
@@ -54,7 +55,7 @@ def compare(calls: dict[str, Call], rounds: int = 15) -> dict[str, Timing]:
         if done >= LEAST and time.perf_counter() - start > BUDGET:
             break
         for name, call in calls.items():
-            time.sleep(SETTLE)
+            time.sleep(settle)
             if counts[name] > 1:
                 call()  # wakes its own threads
             samples[name].append(sample(call, counts[name]))
