@@ -17,8 +17,9 @@ lint: $(VENV)/dev.stamp  ## ruff, mypy and the layer check
 	$(BIN)/mypy
 	PYTHONPATH=.dev $(BIN)/lint-imports
 
-bench: $(VENV)/dev.stamp  ## compare with NumPy and PyTorch
-	$(BIN)/python -m pytest -q bench --benchmark-enable --benchmark-only --benchmark-group-by=group
+bench: $(VENV)/dev.stamp  ## every row of bench/ by pytest-benchmark; `python -m bench` prints the table
+	$(BIN)/python -m pytest -q bench --benchmark-enable --benchmark-only --benchmark-group-by=group \
+		--benchmark-max-time=0.2 --benchmark-min-rounds=3 --benchmark-columns=min,median,iqr,rounds
 
 $(VENV)/train.stamp: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -1,69 +1,35 @@
-"""``python -m bench``: tilegrad against PyTorch and NumPy, measured in one interleaved run.
-
-Ratios are PyTorch's time over ours: above 1, tilegrad is faster.
-"""
+"""``python -m bench``: the table; scaling, memory, compile, blas and report are its other commands."""
 
 from __future__ import annotations
 
 import argparse
-import json
+import importlib
 import sys
-import time
-from pathlib import Path
-from typing import Any
 
-from bench import libraries, machine, table
-from bench.areas import MARKS, chosen
-
-
-def write(path: Path | None, content: dict[str, Any]) -> None:
-    """Keep results as JSON, if somebody wants them."""
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=1) + "\n")
+COMMANDS = {
+    "table": "bench.table",
+    "scaling": "bench.scaling",
+    "memory": "bench.memory",
+    "compile": "bench.compiling",
+    "blas": "bench.blas",
+    "report": "bench.report",
+}
 
 
-def run_table(options: argparse.Namespace) -> int:
-    """All rows, the areas against their marks."""
-    libraries.start(options.threads)
-    begin = time.perf_counter()
-    facts = machine.facts(options.threads)
-    for name, value in facts.items():
-        print(f"{name:36}{value}")
-    results: list[table.Result] = []
-    others, area = machine.Others(), ""
-    for row in chosen(options.area, options.part):
-        if row.area != area:
-            area = row.area
-            print(f"\n{area}\n{table.HEAD}")
-        results.append(table.measure(row, options.rounds, options.check))
-        print(table.line(results[-1]), flush=True)
-    areas = table.summary(results)
-    print("", *table.summary_lines(areas), sep="\n")
-    facts["taken by other processes"] = f"{others.share():.1%} of the processors"
-    print(
-        f"{time.perf_counter() - begin:.0f} s; other processes took "
-        f"{facts['taken by other processes']} meanwhile"
+def main(arguments: list[str]) -> int:
+    """Run the command that is named first, else the table."""
+    name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "table"
+    module = importlib.import_module(COMMANDS[name])
+    program = "python -m bench" + (f" {name}" if name != "table" else "")
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    write(
-        options.out, {"machine": facts, "rounds": options.rounds, "rows": results, "areas": areas}
-    )
-    return int(any(s["wrong"] for s in areas.values()))
-
-
-def main() -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("-k", dest="part", default="", help="only rows with this in area/name")
-    parser.add_argument("--area", nargs="+", choices=MARKS, default=[], help="only these areas")
-    parser.add_argument(
-        "--rounds", type=int, default=9, help="samples of each library (%(default)s)"
-    )
-    parser.add_argument("--threads", type=int, default=2, help="of each library (%(default)s)")
-    parser.add_argument("--out", type=Path, help="write the figures here, as JSON")
-    parser.add_argument("--no-check", dest="check", action="store_false", help="compare no results")
-    return run_table(parser.parse_args())
+    module.add_arguments(parser)
+    status: int = module.run(parser.parse_args(arguments))
+    return status
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

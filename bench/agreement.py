@@ -23,12 +23,17 @@ def difference(ours: list[np.ndarray], theirs: list[np.ndarray]) -> float:
         if a.dtype.kind != "f":
             worst = max(worst, 0.0 if np.array_equal(a, b) else float("inf"))
         elif a.size:
-            wide = b.astype(np.float64)
-            scale = np.abs(wide) + np.abs(wide).mean()
-            with np.errstate(invalid="ignore"):
-                distance = np.where(a == b, 0.0, np.abs(a - wide) / np.maximum(scale, 1e-30))
-            worst = max(worst, float(distance.max()))
-    return worst if worst == worst else float("inf")
+            worst = max(worst, _distance(a, b.astype(np.float64)))
+    return worst
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> float:
+    finite = np.abs(b[np.isfinite(b)])
+    scale = np.abs(b) + (finite.mean() if finite.size else 0.0)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    with np.errstate(invalid="ignore"):
+        apart = np.where(same, 0.0, np.abs(a - b) / np.maximum(scale, 1e-30))
+    return float(np.nan_to_num(apart, nan=np.inf, posinf=np.inf).max())
 
 
 def agree(row: Benchmark) -> tuple[bool, float]:

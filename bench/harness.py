@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 
 Call = Callable[[], Any]
 
-SAMPLE = 0.006  # seconds of calls that one sample is made of
-SETTLE = 0.003  # a team of threads still spins for some time after its last work
+SAMPLE = 0.003  # seconds of calls that one sample is made of
+SETTLE = 0.002  # a team of threads still spins for some time after its last work
+OPENBLAS_SPINS = 0.05  # and OpenBLAS's for some 2 ** 26 cycles, in the way of whoever comes next
+BUDGET = 2.0  # seconds after which slow calls get no more rounds than LEAST
+LEAST = 5
 
 
 class Timing(NamedTuple):
@@ -41,15 +44,18 @@ def sample(call: Call, count: int) -> float:
     return (time.perf_counter() - start) / count
 
 
-def compare(calls: dict[str, Call], rounds: int = 9) -> dict[str, Timing]:
-    """Time each call, over interleaved rounds, after a warm-up."""
+def compare(calls: dict[str, Call], rounds: int = 15, settle: float = SETTLE) -> dict[str, Timing]:
+    """Time each call, over interleaved rounds, after a warm-up; ``settle`` seconds between samples."""
     for call in calls.values():
         call()
     counts = {name: repeat_count(call) for name, call in calls.items()}
     samples: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
+    start = time.perf_counter()
+    for done in range(rounds):
+        if done >= LEAST and time.perf_counter() - start > BUDGET:
+            break
         for name, call in calls.items():
-            time.sleep(SETTLE)
+            time.sleep(settle)
             if counts[name] > 1:
                 call()  # wakes its own threads
             samples[name].append(sample(call, counts[name]))

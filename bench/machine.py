@@ -28,19 +28,24 @@ def facts(threads: int) -> dict[str, Any]:
     from tilegrad.kernels.cpu.jit import simd_bits
 
     found: dict[str, Any] = {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "SIMD bits": simd_bits(),
         "threads": threads,
         "python": platform.python_version(),
         **versions(PACKAGES),
         "commit": commit(),
-        "NumPy's BLAS": _openblas(),
+        "NumPy's BLAS": openblas(),
     }
     if importlib.util.find_spec("torch"):
         found |= _peers()
         found |= _faults()
     return found
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """As text."""
+    return [f"{name:36}{value}" for name, value in found.items()]
 
 
 class Others:
@@ -66,7 +71,8 @@ class Others:
         return max(0.0, busy - own) / total if total else 0.0
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Its name, family and model."""
     info = Path("/proc/cpuinfo")
     text = info.read_text() if info.is_file() else ""
     fields = {
@@ -74,6 +80,13 @@ def _processor() -> str:
     }
     name, family, model = (m.group(1) if m else "" for m in fields.values())
     return f"{name} (family {family}, model {model})" if name else platform.machine()
+
+
+def flags() -> list[str]:
+    """What the processor can do, as Linux names it."""
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"^flags\s*: (.+)$", info.read_text() if info.is_file() else "", re.M)
+    return found.group(1).split() if found else []
 
 
 def commit() -> str:
@@ -104,7 +117,8 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _openblas() -> str:
+def openblas() -> str:
+    """NumPy's BLAS, and for which processor it takes its kernels."""
     import numpy as np
 
     np.ones((2, 2)) @ np.ones((2, 2))

@@ -1,19 +1,36 @@
-"""The table: every row in tilegrad, PyTorch and NumPy, the areas against their marks."""
+"""tilegrad against PyTorch and NumPy, measured in one interleaved run.
+
+Ratios are PyTorch's time over ours: above 1, tilegrad is faster. Results are compared in the same run;
+a row whose results differ is WRONG and has no ratio. Errors are against float64, ours first: the
+largest in ulp, or the root mean square of the relative one.
+
+Other commands: python -m bench scaling, memory, compile, blas, report.
+"""
 
 from __future__ import annotations
 
+import argparse
 import gc
-import math
-from collections.abc import Sequence
-from typing import Any
+import time
 
-from bench import libraries
+from bench import libraries, machine
 from bench.agreement import agree, errors
-from bench.areas import ALL, MARKS, Benchmark, Mark
-from bench.harness import compare
+from bench.areas import MARKS, Benchmark, chosen
+from bench.figures import HEAD, Result, line, summary, summary_lines
+from bench.harness import OPENBLAS_SPINS, compare
+from bench.results import add_out, write
 from bench.rows.row import Row
 
-Result = dict[str, Any]
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of ``python -m bench``."""
+    option = parser.add_argument
+    option("-k", dest="part", default="", metavar="TEXT", help="only rows with this in area/name")
+    option("--area", nargs="+", choices=MARKS, default=[], help="only these areas")
+    option("--rounds", type=int, default=15, help="samples of each library (%(default)s)")
+    option("--threads", type=int, default=2, help="of each library (%(default)s)")
+    option("--no-check", dest="check", action="store_false", help="compare no results")
+    add_out(parser)
 
 
 def measure(row: Benchmark, rounds: int, check: bool = True) -> Result:
@@ -28,7 +45,11 @@ def measure(row: Benchmark, rounds: int, check: bool = True) -> Result:
     calls = {name: row.prepare(name).call for name in names}
     gc.collect()
     gc.freeze()  # what is there already costs nobody a pass of the collector
+    alone = {name: calls.pop(name) for name in ("numpy",) if name in calls}
     timings = compare(calls, rounds)
+    if alone:  # NumPy comes after the comparison, because its threads would disturb it
+        timings |= compare(alone, rounds)
+        time.sleep(OPENBLAS_SPINS)
     result["seconds"] = {name: t.best for name, t in timings.items()}
     result["spread"] = {name: t.spread for name, t in timings.items()}
     if row.flops:
@@ -38,95 +59,27 @@ def measure(row: Benchmark, rounds: int, check: bool = True) -> Result:
     return result
 
 
-def seconds(value: float | None) -> str:
-    """``12.3 us``, three digits."""
-    if value is None:
-        return ""
-    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if value >= scale:
-            return f"{_three(value / scale)} {unit}"
-    return f"{value * 1e9:.0f} ns"
-
-
-def _three(value: float) -> str:
-    return f"{value:.{max(0, 2 - int(math.log10(value)))}f}" if value < 1000 else f"{value:.0f}"
-
-
-def verdict(result: Result) -> str:
-    """``1.23x``, or what is wrong."""
-    if not result.get("agrees", True):
-        return "WRONG"
-    return f"{result['ratio']:.2f}x" if "ratio" in result else ""
-
-
-def notes(result: Result) -> str:
-    """What else is known: spread where it is large, rate, errors, how far WRONG is."""
-    found = []
-    if "gflops" in result:
-        found.append(f"{result['gflops']:.0f} GF/s")
-    if "errors" in result:
-        kind, ours, theirs = (result["errors"][k] for k in ("kind", "tilegrad", "torch"))
-        digits = ".1f" if kind == "ulp" else ".1e"
-        found.append(f"{kind} {ours:{digits}} ({theirs:{digits}})")
-    wide = {k: s for k, s in result["spread"].items() if s > 1.3 and k != "numpy"}
-    found += [f"unsteady: {k} {s:.1f}" for k, s in wide.items()]
-    if not result.get("agrees", True):
-        found.append(f"differs by {result['difference']:.1e}")
-    return ", ".join(found)
-
-
-HEAD = f"{'':36}{'tilegrad':>10}{'PyTorch':>10}{'NumPy':>10}{'ratio':>9}  "
-
-
-def line(result: Result) -> str:
-    """One row as text."""
-    times = result["seconds"]
-    columns = "".join(f"{seconds(times.get(x)):>10}" for x in ("tilegrad", "torch", "numpy"))
-    return f"{result['name']:36}{columns}{verdict(result):>9}  {notes(result)}".rstrip()
-
-
-def geometric_mean(ratios: Sequence[float]) -> float:
-    """The mean of factors."""
-    return math.exp(sum(map(math.log, ratios)) / len(ratios))
-
-
-def summary(results: list[Result]) -> dict[str, dict[str, Any]]:
-    """Per area, then for all: geometric mean and least row, the marks, and rows under the mark."""
-    found = {}
-    for area, mark in [*MARKS.items(), ("all", ALL)]:
-        rows = [r for r in results if area in (r["area"], "all")]
-        if any("ratio" in r for r in rows):
-            found[area] = _summary(rows, mark)
-    return found
-
-
-def _summary(rows: list[Result], mark: Mark) -> dict[str, Any]:
-    compared = [r for r in rows if "ratio" in r]
-    mean = geometric_mean([r["ratio"] for r in compared])
-    least = min(compared, key=lambda r: r["ratio"])
-    under = [r["name"] for r in compared if r["ratio"] < mark.least]
-    wrong = [r["name"] for r in rows if not r.get("agrees", True)]
-    return {
-        "rows": len(rows),
-        "mean": mean,
-        "mean mark": mark.mean,
-        "least": least["ratio"],
-        "least row": least["name"],
-        "least mark": mark.least,
-        "under": under,
-        "wrong": wrong,
-        "reached": mean >= mark.mean and not under and not wrong,
-    }
-
-
-def summary_lines(found: dict[str, dict[str, Any]]) -> list[str]:
-    """The areas against their marks, as text."""
-    lines = [f"{'area':14}{'rows':>5}{'mean':>8}{'mark':>7}{'least':>8}{'mark':>7}  under the mark"]
-    for area, s in found.items():
-        missed = f"{len(s['under'])} rows, least {s['least row']}" if s["under"] else "none"
-        wrong = f"; {len(s['wrong'])} WRONG" if s["wrong"] else ""
-        lines.append(
-            f"{area:14}{s['rows']:>5}{s['mean']:>7.2f}x{s['mean mark']:>6.1f}x"
-            f"{s['least']:>7.2f}x{s['least mark']:>6.2f}x  {missed}{wrong}"
-        )
-    return lines
+def run(options: argparse.Namespace) -> int:
+    """All rows, the areas against their marks; 1 if a row is WRONG."""
+    libraries.start(options.threads)
+    begin = time.perf_counter()
+    facts = machine.facts(options.threads)
+    print(*machine.lines(facts), sep="\n")
+    results: list[Result] = []
+    others, area = machine.Others(), ""
+    for row in chosen(options.area, options.part):
+        if row.area != area:
+            area = row.area
+            print(f"\n{area}\n{HEAD}")
+        results.append(measure(row, options.rounds, options.check))
+        print(line(results[-1]), flush=True)
+    areas = summary(results)
+    facts["taken by other processes"] = f"{others.share():.1%} of the processors"
+    print("", *summary_lines(areas), sep="\n")
+    print(
+        f"{time.perf_counter() - begin:.0f} s; other processes took "
+        f"{facts['taken by other processes']} meanwhile"
+    )
+    content = {"machine": facts, "rounds": options.rounds, "rows": results, "areas": areas}
+    write(options.out, "table", content)
+    return int(any(s["wrong"] for s in areas.values()))

@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 
 from tilegrad.engine.device import device as as_device
 
+_ARCHS = ("sm_75", "sm_80", "sm_90", "sm_100")
+
 
 class _Parser(argparse.ArgumentParser):
     """Errors are one line, without the usage."""
@@ -63,6 +65,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     _add_train(commands)
     _add_predict(commands)
     _add_inspect(commands)
+    _add_warmup(commands)
     info = commands.add_parser("info", help="versions, threads, kernel cache and devices")
     info.set_defaults(run=_info)
     return parser.parse_args(argv)
@@ -121,8 +124,7 @@ def _add_inspect(commands: Any) -> None:
     option = shown.add_argument
     option("op", help="a name of the library: exp, matmul, softmax, conv2d, …")
     option("--device", choices=("cuda", "cpu"), default="cuda", help="whose kernels (%(default)s)")
-    option("--arch", choices=("sm_75", "sm_80", "sm_90", "sm_100"), default="sm_90",
-           help="architecture of the GPU (%(default)s)")  # fmt: skip
+    option("--arch", choices=_ARCHS, default="sm_90", help="architecture of the GPU (%(default)s)")
     option("--shape", nargs="+", default=[], metavar="N,N", help="of each tensor, 64,10:int64 with a "
            "dtype of its own (1024,1024)")  # fmt: skip
     option("--dtype", default="float32", help="of the tensors (%(default)s)")
@@ -132,6 +134,29 @@ def _add_inspect(commands: Any) -> None:
     option("--sass", action="store_true", help="print the GPU's instructions")
     option("--asm", action="store_true", help="print the CPU's instructions")
     shown.set_defaults(run=_inspect)
+
+
+def _add_warmup(commands: Any) -> None:
+    warmed = commands.add_parser(
+        "warmup",
+        help="compile kernels ahead",
+        description="Compile the kernels of ops, forward and backward, and keep them on disk, so that "
+        "no later process waits for them. Operands are contiguous and of common shapes; an op on "
+        "others may still compile a kernel when it first meets them.",
+    )
+    option = warmed.add_argument
+    option("names", nargs="*", metavar="NAME", help="ops (exp, matmul, conv2d, …) or optimizers (SGD, "
+           "Adam, AdamW); without any, those of everyday training")  # fmt: skip
+    option("--device", choices=("cpu", "cuda"), default="cpu", help="whose kernels (%(default)s)")
+    option("--arch", choices=_ARCHS, default="sm_90", help="architecture of the GPU (%(default)s)")
+    option("--dtype", choices=("float32", "float64"), default="float32", help="(%(default)s)")
+    warmed.set_defaults(run=_warmup)
+
+
+def _warmup(arguments: argparse.Namespace) -> None:
+    from tilegrad.cli.warmup import run
+
+    run(arguments)
 
 
 def _inspect(arguments: argparse.Namespace) -> None:

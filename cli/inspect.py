@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tilegrad.cli.failure import Failure
-from tilegrad.cli.operands import Call, keyword, prepare
+from tilegrad.cli.operands import Call, keyword, one_line, perform, prepare
 from tilegrad.kernels.function import DeviceFunction
 
 
@@ -28,31 +28,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _prepared(arguments: argparse.Namespace, device: str) -> Call:
     given = dict(keyword(text) for text in arguments.arg)
-    try:
-        return prepare(
-            arguments.op, arguments.shape, arguments.dtype, device, given, arguments.backward
-        )
-    except (RuntimeError, MemoryError) as error:
-        raise Failure(_one_line(error)) from None
-
-
-def _perform(call: Call, backward: bool) -> None:
-    """Run the call, and its backward pass from gradients of any value."""
-    import tilegrad
-
-    try:
-        outputs = [o for o in call() if getattr(o, "requires_grad", False)]
-        if backward:
-            if not outputs:
-                raise Failure("--backward: no result requires a gradient")
-            gradients = [tilegrad.empty_like(o) for o in outputs]
-            tilegrad.autograd.backward(outputs, gradients)
-    except (RuntimeError, TypeError, ValueError, IndexError, ArithmeticError) as error:
-        raise Failure(_one_line(error)) from None
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    return prepare(
+        arguments.op, arguments.shape, arguments.dtype, device, given, arguments.backward
+    )
 
 
 def _source(function: Callable[..., Any]) -> str:
@@ -97,7 +75,7 @@ def _on_cuda(arguments: argparse.Namespace) -> None:
     planned.plan_for(arch)
     call = _prepared(arguments, "cuda")
     with jit.recording() as launches:
-        _perform(call, arguments.backward)
+        perform(call, arguments.backward)
     kernels: dict[Any, list[Any]] = {}
     for launch in launches:
         kernels.setdefault((id(launch.factory), launch.variant), []).append(launch)
@@ -122,7 +100,7 @@ def _assembled(launch: Any, arch: tuple[int, int]) -> Any:
     try:
         return launch.factory.assemble(launch.variant, arch)
     except Unavailable as error:
-        raise Failure(_one_line(error)) from None
+        raise Failure(one_line(error)) from None
     except ImportError as error:
         raise Failure(f"cannot assemble kernels ({error}); pip install 'tilegrad[cuda]'") from None
 
@@ -194,7 +172,7 @@ def _on_cpu(arguments: argparse.Namespace) -> None:
         raise Failure("--ptx and --sass are of --device cuda; a CPU has --asm")
     call = _prepared(arguments, "cpu")
     before = _built()
-    _perform(call, arguments.backward)
+    perform(call, arguments.backward)
     fresh = [row for row in _built() if row not in before]
     cpu, _ = jit.target()
     print(f"{arguments.op}, {_operands(call)}, on {cpu}: {_count(len(fresh), 'kernel')}")

@@ -1,4 +1,4 @@
-"""From the name of an op to a call of it: `tilegrad inspect` finds arguments by its signature."""
+"""From the name of an op to a call of it: arguments are found by its signature."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import difflib
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from tilegrad.cli.failure import Failure
 
@@ -120,7 +122,10 @@ class _Maker:
         kind = getattr(tilegrad, name or self.dtype, None)
         if not isinstance(kind, tilegrad.dtype):
             raise Failure(f"no dtype is called {name or self.dtype!r}")
-        tensor = tilegrad.empty(shape_of(sizes), dtype=kind, device=self.device)
+        if self.device == "cpu":  # values that any op takes: zero is an index, too
+            tensor = tilegrad.from_numpy(np.zeros(shape_of(sizes), name or self.dtype))
+        else:
+            tensor = tilegrad.empty(shape_of(sizes), dtype=kind, device=self.device)
         if self.grad and kind.is_floating_point:
             tensor.requires_grad_()
         self.made.append(tensor)
@@ -145,9 +150,24 @@ def prepare(
     ones what their names suggest.
 
     Raises:
-        Failure: the op is unknown, or an argument cannot be guessed or is none of the op's.
+        Failure: the op is unknown, an argument cannot be guessed or is none of the op's, or there is
+            no memory for an operand.
     """
-    function = find(op)
+    try:
+        return _prepare(find(op), op, shapes, dtype, device, given, grad)
+    except (RuntimeError, MemoryError) as error:
+        raise Failure(one_line(error)) from None
+
+
+def _prepare(
+    function: Callable[..., Any],
+    op: str,
+    shapes: Sequence[str],
+    dtype: str,
+    device: str,
+    given: dict[str, Any],
+    grad: bool,
+) -> Call:
     if op in EXAMPLES and not shapes:
         shapes, more = EXAMPLES[op]
         given = {**more, **given}
@@ -206,3 +226,37 @@ def _put(call: Call, parameter: inspect.Parameter, value: Any) -> None:
         call.keywords[parameter.name] = value
     else:
         call.positional.append(value)
+
+
+def perform(
+    call: Call,
+    backward: bool,
+    needed: bool = True,
+    gradient: Callable[[Any], Any] | None = None,
+) -> None:
+    """Run the call, and if asked its backward pass.
+
+    Args:
+        call: what to run.
+        backward: whether to go backward too; needed: whether it is an error not to be able to.
+        gradient: makes the gradient of an output; by default one of any values.
+
+    Raises:
+        Failure: the op refuses its operands, or no result requires a gradient.
+    """
+    import tilegrad
+
+    make = gradient or tilegrad.empty_like
+    try:
+        outputs = [o for o in call() if getattr(o, "requires_grad", False)]
+        if backward and needed and not outputs:
+            raise Failure("--backward: no result requires a gradient")
+        if backward and outputs:
+            tilegrad.autograd.backward(outputs, [make(o) for o in outputs])
+    except (RuntimeError, TypeError, ValueError, IndexError, ArithmeticError) as error:
+        raise Failure(one_line(error)) from None
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error, without line breaks."""
+    return " ".join(str(error).split())

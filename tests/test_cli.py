@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image
 
 import tilegrad
 from tilegrad.__main__ import main
-from tilegrad.cli import report
+from tilegrad.cli import operands, report, standing
 from tilegrad.cli.idx import read_folder
 from tilegrad.cli.model import Classifier, Shape, load_classifier
 from tilegrad.data.serialization import load, save
@@ -375,6 +376,73 @@ def test_info(capsys):
     out = capsys.readouterr().out
     for word in ("tilegrad", "numba", "devices", "threads", "kernel cache", str(np.__version__)):
         assert word in out
+
+
+def in_new_process(folder, source):
+    """What ``source`` prints, with kernels kept in ``folder``."""
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", source],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TILEGRAD_CACHE_DIR": str(folder), "PYTHONPATH": str(root / ".dev")},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+USES_OF_WARMED_OPS = """
+import tilegrad
+from tilegrad import nn, optim
+from tilegrad.kernels.cache import compile_log
+x = nn.Parameter(tilegrad.rand(70, 33))
+optimizer = optim.SGD([x], lr=0.1, momentum=0.9)
+for _ in range(2):
+    optimizer.zero_grad()
+    (tilegrad.softmax(nn.functional.gelu(x) + tilegrad.rand(33), 1) + 1.0).sum().backward()
+    optimizer.step()
+print(len(compile_log), [name for name, _, cached in compile_log if not cached])
+"""
+
+
+def test_after_a_warmup_nothing_is_compiled(tmp_path):
+    warm = (
+        "from tilegrad.__main__ import main; import sys\n"
+        "sys.exit(main(['warmup', 'gelu', 'softmax', 'add', 'sum', 'rand', 'SGD']))"
+    )
+    out = in_new_process(tmp_path, warm)
+    count = int(out.split()[0])
+    assert count == len(list(tmp_path.glob("*.o"))) > 5
+    assert f" compiled, 0 found in {tmp_path}" in out
+    assert in_new_process(tmp_path, warm).startswith(f"0 kernels compiled, {count} found")
+    used, compiled = in_new_process(tmp_path, USES_OF_WARMED_OPS).split(maxsplit=1)
+    assert int(used) > 5
+    assert compiled.strip() == "[]"
+
+
+def test_without_a_warmup_something_is(tmp_path):
+    _, compiled = in_new_process(tmp_path, USES_OF_WARMED_OPS).split(maxsplit=1)
+    assert "gelu" in compiled
+
+
+def test_a_warmup_for_a_gpu(tmp_path):
+    warm = "from tilegrad.__main__ import main; main(['warmup', 'silu', '--device', 'cuda', '--arch', 'sm_80'])"
+    count = int(in_new_process(tmp_path, warm).split()[0])
+    assert count == len(list(tmp_path.glob("*.cubin"))) >= 2  # forward and backward
+    assert in_new_process(tmp_path, warm).startswith(f"0 kernels compiled, {count} found")
+
+
+def test_every_op_of_the_standing_set_has_its_calls():
+    for name in standing.STANDING:
+        for example in standing.examples(name):
+            call = operands.prepare(
+                name, example.shapes, "float64", "cpu", dict(example.given), True
+            )
+            assert call.function is operands.find(name)
+
+
+def test_a_wrong_warmup_is_one_line(capsys):
+    assert "no op is called 'gelo'; did you mean gelu" in refused(capsys, "warmup", "exp", "gelo")
 
 
 def test_the_command_starts_light():

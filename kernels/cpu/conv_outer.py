@@ -16,7 +16,7 @@ from itertools import product
 
 import numpy as np
 
-from tilegrad.kernels.cpu.conv_frame import DEPTHS, FRAME, PITCH, ROWS, Frame, copier, taps
+from tilegrad.kernels.cpu.conv_frame import DEPTHS, PITCH, ROWS, Frame, copier, taps
 from tilegrad.kernels.cpu.conv_outer_tile import outer
 from tilegrad.kernels.cpu.conv_pass import WeightPass
 from tilegrad.kernels.cpu.jit import kernel

@@ -1,0 +1,115 @@
+"""Cold start: seconds that each kernel takes to compile, to load when it is on disk, and the first op
+of a new process.
+
+Kernels are those that `tilegrad warmup` compiles for the ops named, in an empty cache folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from typing import Any
+
+from bench import machine
+from bench.figures import seconds
+from bench.results import add_out, figures_of, write
+
+MARK = 0.3  # seconds of a cached first op
+ROUNDS = 3
+
+# what a new process does first: (statement, name)
+FIRST = {
+    "add of 32": "t.ones(32) + t.ones(32)",
+    "matmul 64": "t.ones(64, 64) @ t.ones(64, 64)",
+    "softmax 64x128": "t.softmax(t.ones(64, 128), 1)",
+    "conv2d 3x3": "t.nn.functional.conv2d(t.ones(4, 3, 32, 32), t.ones(16, 3, 3, 3))",
+    "linear and its backward pass": "t.nn.Linear(8, 4)(t.ones(2, 8)).sum().backward()",
+}
+_TIMED = """
+import json, time
+begin = time.perf_counter()
+import {library} as t
+ready = time.perf_counter()
+{statement}
+done = time.perf_counter()
+print(json.dumps([ready - begin, done - ready]))
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of ``python -m bench compile``."""
+    parser.add_argument("names", nargs="*", metavar="NAME", help="ops, as of tilegrad warmup")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    add_out(parser)
+
+
+def _child(names: list[str]) -> int:
+    """Warm up and print what the log says."""
+    from tilegrad.__main__ import main
+    from tilegrad.kernels.cache import compile_log
+
+    begin = time.perf_counter()
+    status = main(["warmup", *names])
+    print(json.dumps({"kernels": compile_log, "seconds": time.perf_counter() - begin}))
+    return status
+
+
+def _first(library: str, statement: str, cache: str) -> tuple[float, float]:
+    """Seconds of the import and of the first op, best of several new processes."""
+    code = _TIMED.format(library=library, statement=statement)
+    pairs = [figures_of("-c", code, TILEGRAD_CACHE_DIR=cache) for _ in range(ROUNDS + 1)][1:]
+    return min(p[0] for p in pairs), min(p[1] for p in pairs)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure and print."""
+    if options.child:
+        return _child(options.names)
+    with tempfile.TemporaryDirectory() as cache:
+        command = ("-m", "bench", "compile", "--child", *options.names)
+        print("compiling with an empty cache", file=sys.stderr)
+        cold = figures_of(*command, TILEGRAD_CACHE_DIR=cache)
+        warm = figures_of(*command, TILEGRAD_CACHE_DIR=cache)
+        rows = _kernels(cold, warm)
+        first = _first_ops(cache)
+    total = {"compile": sum(r["compile"] for r in rows), "load": sum(r["load"] for r in rows)}
+    print(
+        f"\n{len(rows)} kernels: {total['compile']:.1f} s to compile, {total['load']:.2f} s to load"
+    )
+    print(f"whole command: {cold['seconds']:.1f} s cold, {warm['seconds']:.1f} s warm")
+    content = {"kernels": rows, "first": first, "cold": cold["seconds"], "warm": warm["seconds"]}
+    write(options.out, "compile", {"commit": machine.commit(), **content})
+    return 0
+
+
+def _kernels(cold: dict[str, Any], warm: dict[str, Any]) -> list[dict[str, Any]]:
+    """Seconds by kernel, slowest first, as printed."""
+    loads = {name: spent for name, spent, _ in warm["kernels"]}
+    rows = [
+        {"kernel": name, "compile": spent, "load": loads.get(name, 0.0)}
+        for name, spent, cached in cold["kernels"]
+        if not cached
+    ]
+    rows.sort(key=lambda row: -row["compile"])
+    print(f"{'kernel':82}{'compile':>10}{'load':>10}")
+    for row in rows:
+        print(f"{row['kernel'][:80]:82}{seconds(row['compile']):>10}{seconds(row['load']):>10}")
+    return rows
+
+
+def _first_ops(cache: str) -> list[dict[str, Any]]:
+    """The first op of a new process, with the kernels on disk."""
+    print(
+        f"\n{'first op of a process':32}{'import':>10}{'op':>10}{'PyTorch':>12}{'op':>10}",
+        flush=True,
+    )
+    found = []
+    for name, statement in FIRST.items():
+        ours, theirs = (_first(x, statement, cache) for x in ("tilegrad", "torch"))
+        met = "" if ours[1] < MARK else f"  over {MARK} s"
+        print(f"{name:32}{seconds(ours[0]):>10}{seconds(ours[1]):>10}{seconds(theirs[0]):>12}{seconds(theirs[1]):>10}{met}", flush=True)  # fmt: skip
+        found.append({"op": name, "tilegrad": ours, "torch": theirs})
+    return found
