@@ -52,7 +52,8 @@ CASES = [
          second_order=False, numeric=False),
     *(Case(f"attention-mask-{'x'.join(map(str, shape))}", _attend(),
            (*_args(2, 2, L=5, S=6, E=3), _bools(*shape)))
-      for shape in ((5, 6), (2, 1, 5, 6), (2, 1, 1, 6), (6,))),
+      for shape in ((5, 6), (2, 1, 5, 6), (2, 1, 1, 6))),
+    Case("attention-mask-row", _attend(), (*_args(2, L=5, S=6, E=3), _bools(6))),
     Case("attention-bias", _attend(),
          (*_args(2, 2, L=5, S=6, E=3), Arg((2, 5, 6))), differentiable=(0, 1, 2)),
     Case("attention-bias-gradient", _attend(), (*_args(2, L=3, S=4, E=3), Arg((3, 4)))),
