@@ -31,6 +31,9 @@ FACTORIES = sorted(
 PARTS = {"elementwise.map_groups": 16}
 PARTS |= dict.fromkeys(("conv.windows", "product.tiles", "reduce.rows", "scan_lines.rows"), 6)
 PARTS |= dict.fromkeys(
+    ("attention_forward.forward", "attention_backward.queries", "attention_backward.keys"), 2
+)
+PARTS |= dict.fromkeys(
     ("conv.weights", "softmax.forward", "softmax.backward", "sort.short_rows"), 3
 )
 
@@ -41,6 +44,10 @@ FEWER = {
     **dict.fromkeys(
         ("product.tiles", "conv.windows", "conv.weights"),
         "a thread keeps a rectangle of totals and two panels: parallel work within the thread",
+    ),
+    **dict.fromkeys(
+        ("attention_forward.forward", "attention_backward.queries", "attention_backward.keys"),
+        "a thread keeps rectangles of scores and of totals; rows fill shared memory",
     ),
 }
 

@@ -103,9 +103,9 @@ def queries(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
     slope = _sloper(dtype, form, mask, causal, False)
     store, start = storer(dtype, tile, form, vector), zeros(dtype, form.TM * tile // LANES)
     first_rows = shared(dtype, BR * kind.step, "rows")
-    second_rows = shared(dtype, BR * kind.step, "more rows")
+    second_rows = shared(dtype, BR * kind.step, "further_rows")
     first_columns = shared(dtype, BC * kind.step, "columns")
-    second_columns = shared(dtype, BC * kind.step, "more columns")
+    second_columns = shared(dtype, BC * kind.step, "further_columns")
     of_scores = shared(dtype, BR * (BC + PAD), "scores")
     width = 1 if mask == "bool" else size
 
@@ -187,9 +187,9 @@ def keys(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Source:
     gather, slope = _gatherer(dtype, form), _sloper(dtype, form, mask, causal, True)
     store, start = storer(dtype, tile, form, vector), zeros(dtype, form.TM * tile // LANES)
     first_rows = shared(dtype, BR * kind.step, "rows")
-    second_rows = shared(dtype, BR * kind.step, "more rows")
+    second_rows = shared(dtype, BR * kind.step, "further_rows")
     first_columns = shared(dtype, BC * kind.step, "columns")
-    second_columns = shared(dtype, BC * kind.step, "more columns")
+    second_columns = shared(dtype, BC * kind.step, "further_columns")
     of_scores = shared(dtype, BR * (BC + PAD), "scores")
     width = 1 if mask == "bool" else size
 
