@@ -16,7 +16,6 @@ import numpy as np
 from tilegrad.kernels.cuda.attention_tile import (
     BACKWARD,
     LANES,
-    PAD,
     Tile,
     adder,
     along,
@@ -68,7 +67,7 @@ def _sloper(dtype: str, tile: Tile, mask: str, causal: bool, turned: bool) -> De
 
     Rows are queries, or keys where ``turned``; ``shifts`` and ``levels`` are the queries'.
     """
-    TM, TN, step = tile.TM, tile.TN, tile.BC + PAD
+    TM, TN, step = tile.TM, tile.TN, tile.step
     lines = [
         "def slope(s, d, p, shifts, levels, scale, m, m_row, m_column, query, key, r, c, L, S):"
     ]
@@ -106,7 +105,7 @@ def queries(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
     second_rows = shared(dtype, BR * kind.step, "further_rows")
     first_columns = shared(dtype, BC * kind.step, "columns")
     second_columns = shared(dtype, BC * kind.step, "further_columns")
-    of_scores = shared(dtype, BR * (BC + PAD), "scores")
+    of_scores = shared(dtype, BR * form.step, "scores")
     width = 1 if mask == "bool" else size
 
     def attend(g, q, k, v, m, out, lse, dq, sums, L, S, E, F, heads, share, blocks, scale, n):  # type: ignore[no-untyped-def]
@@ -166,7 +165,7 @@ def _putter(tile: Tile) -> DeviceFunction:
     lines = ["def put(d, p, r, c):"]
     for i in range(tile.TM):
         for j in range(tile.TN):
-            at = f"(r + {i * tile.groups}) * {tile.BC + PAD} + c + {j * LANES}"
+            at = f"(r + {i * tile.groups}) * {tile.step} + c + {j * LANES}"
             lines.append(f"    p[{at}] = d[{i * tile.TN + j}]")
     return made("put", lines, {})
 
@@ -190,7 +189,7 @@ def keys(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Source:
     second_rows = shared(dtype, BR * kind.step, "further_rows")
     first_columns = shared(dtype, BC * kind.step, "columns")
     second_columns = shared(dtype, BC * kind.step, "further_columns")
-    of_scores = shared(dtype, BR * (BC + PAD), "scores")
+    of_scores = shared(dtype, BR * form.step, "scores")
     width = 1 if mask == "bool" else size
 
     def attend(g, q, k, v, m, lse, sums, dk, dv, L, S, E, F, heads, share, blocks, scale, n):  # type: ignore[no-untyped-def]

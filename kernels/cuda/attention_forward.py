@@ -13,7 +13,6 @@ import numpy as np
 from tilegrad.kernels.cuda.attention_tile import (
     FORWARD,
     LANES,
-    PAD,
     Tile,
     adder,
     along,
@@ -38,7 +37,7 @@ def _weigher(dtype: str, tile: Tile, mask: str, causal: bool) -> DeviceFunction:
     S)``: products become exponentials, stored to p; gives (tops, sums, what totals shrink by), a
     thread's sums being over its own columns.
     """
-    TM, TN, step = tile.TM, tile.TN, tile.BC + PAD
+    TM, TN, step = tile.TM, tile.TN, tile.step
     lines = ["def weigh(s, p, tops, sums, scale, m, m_row, m_column, query, key, r, c, L, S):"]
     for i in range(TM):
         row = f"r + {i * tile.groups}"
@@ -108,7 +107,7 @@ def forward(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
     store, start = storer(dtype, tile, form, vector), zeros(dtype, TM * tile // LANES)
     of_rows = shared(dtype, BR * kind.step, "rows")
     of_columns = shared(dtype, BC * kind.step, "columns")
-    of_scores = shared(dtype, BR * (BC + PAD), "scores")
+    of_scores = shared(dtype, BR * form.step, "scores")
     lowest, nothing = (np.finfo(T).min,) * TM, (T(0),) * TM  # finite, so that it may be subtracted
     width = 1 if mask == "bool" else size
 

@@ -22,7 +22,6 @@ from tilegrad.kernels.cuda.tile import narrow, outer, zeros
 from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
 
 LANES = 8  # threads that share a group of rows
-PAD = 8  # elements between rows of scores: those that a warp stores then fall on 32 banks
 
 
 class Tile(NamedTuple):
@@ -43,6 +42,12 @@ class Tile(NamedTuple):
     def groups(self) -> int:
         """Groups of rows; a thread's rows are as many apart."""
         return self.BR // self.TM
+
+
+    @property
+    def step(self) -> int:
+        """Elements from a row of scores to the next: what a warp stores falls on all banks."""
+        return self.BC + (8 if self.BC % 16 == 0 else 16)
 
 
 # by dtype and features: what 48 KB of shared memory hold
@@ -149,7 +154,7 @@ def adder(dtype: str, D: int, tile: Tile) -> DeviceFunction:
     """The device function ``add(totals, p, y, r, c)``: ``totals + p @ y`` for a thread's rows of the
     scores p and its vectors of the features of y.
     """
-    kind, step = rows_of(dtype, D), tile.BC + PAD
+    kind, step = rows_of(dtype, D), tile.step
     x = [f"x{i}" for i in range(tile.TM)]
     y = [f"y{q}" for q in range(D // kind.V // LANES)]
     lines = [
