@@ -99,7 +99,9 @@ def test_masks(kind: str) -> None:
 
 K_TILE = "copy_columns(k_at + size * key * n[5], n[5], S - key, E, columns, t)"
 V_TILE = "copy_columns(v_at + size * key * n[8], n[8], S - key, F, columns, t)"
-START = "totals, tops, sums = start(), lowest, nothing\n    end = min(S, first + BR) if causal else S"
+START = (
+    "totals, tops, sums = start(), lowest, nothing\n    end = min(S, first + BR) if causal else S"
+)
 
 MISTAKES = {
     "no barrier before a tile": (f"barrier()\n        {K_TILE}", K_TILE, "race"),

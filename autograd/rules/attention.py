@@ -33,9 +33,7 @@ class _Meta:
         self.lse = lse
 
 
-def weights(
-    query: Tensor, key: Tensor, mask: Tensor | None, causal: bool, scale: float
-) -> Tensor:
+def weights(query: Tensor, key: Tensor, mask: Tensor | None, causal: bool, scale: float) -> Tensor:
     """softmax(q k^T * scale + mask), composed; 0 for a query that sees no key."""
     scores = matmul(query * scale, view.transpose(key, -2, -1))
     if causal:
@@ -138,7 +136,11 @@ def attention(
     wide = [(*s[:-1], s[-1] * share) if share > 1 else s for s in few]
     batch = broadcast_shapes(ops.NAME, layouts[0].shape[:-2], *wide)
     L, S = layouts[0].shape[-2], layouts[1].shape[-2]
-    if mask is not None and broadcast_shapes(ops.NAME, mask.shape, (*batch, L, S)) != (*batch, L, S):
+    if mask is not None and broadcast_shapes(ops.NAME, mask.shape, (*batch, L, S)) != (
+        *batch,
+        L,
+        S,
+    ):
         raise RuntimeError(
             f"{ops.NAME}: attn_mask must broadcast to {(*batch, L, S)}; got {tuple(mask.shape)}"
         )

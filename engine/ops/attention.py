@@ -20,9 +20,7 @@ def check(q: Layout, k: Layout, v: Layout, mask: Layout | None) -> None:
             f"{NAME}: Expected query, key, and value to all be at least 2 dimensional; {got}"
         )
     if not q.dtype is k.dtype is v.dtype:
-        raise RuntimeError(
-            f"{NAME}: Expected query, key, and value to have the same dtype; {got}"
-        )
+        raise RuntimeError(f"{NAME}: Expected query, key, and value to have the same dtype; {got}")
     if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
         raise RuntimeError(
             f"{NAME}: query and key must have as many features, key and value as many positions; "
@@ -60,9 +58,7 @@ def _scores(
 def _plan(
     q: Layout, k: Layout, v: Layout, mask: Layout | None = None, *, causal: bool, scale: float
 ) -> Plan:
-    launch, scratch = kernel("attention", q.device).attention(
-        _scores(q, k, v, mask, causal, scale)
-    )
+    launch, scratch = kernel("attention", q.device).attention(_scores(q, k, v, mask, causal, scale))
     out = layout((*q.shape[:3], v.shape[3]), q.dtype, q.device)
     return Plan((out, layout(q.shape[:3], q.dtype, q.device)), launch, scratch)
 

@@ -161,7 +161,9 @@ def backward(dtype: str) -> tuple[Callable[..., None], str]:
                             min(N, rows - i), some,
                         )  # fmt: skip
                     for turn in range(2):
-                        x, x_row = (rows_k, p[block.K_ROW]) if turn == 0 else (rows_v, p[block.V_ROW])
+                        x, x_row = (
+                            (rows_k, p[block.K_ROW]) if turn == 0 else (rows_v, p[block.V_ROW])
+                        )
                         y, depth = (turned_q, n) if turn == 0 else (turned_g, m)
                         made = offset(shares if turn == 0 else grads, i)
                         start = seed if turn == 0 else pointer(0, T)

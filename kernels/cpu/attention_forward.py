@@ -134,11 +134,15 @@ def forward(dtype: str) -> tuple[Callable[..., None], str]:
         k += size * (outer * p[block.K_OUTER] + inner // p[block.SHARE] * p[block.K_INNER])
         v += size * (outer * p[block.V_OUTER] + inner // p[block.SHARE] * p[block.V_INNER])
         width = size if p[block.MASK] > 1 else 1
-        mask += width * (outer * p[block.MASK_OUTER] + inner * p[block.MASK_INNER] + i0 * p[block.MASK_ROW])
+        mask += width * (
+            outer * p[block.MASK_OUTER] + inner * p[block.MASK_INNER] + i0 * p[block.MASK_ROW]
+        )
         pack(pointer(q, T), p[block.Q_ROW], rows, p[block.E], turned, T(scale))
         for i in range(block.ROWS):
             tops[i], sums[i] = least, T(0)  # finite, so that it may be subtracted
-        for j0 in range(0, min(p[block.S], i0 + rows) if p[block.CAUSAL] != 0 else p[block.S], p[block.KEYS]):
+        for j0 in range(
+            0, min(p[block.S], i0 + rows) if p[block.CAUSAL] != 0 else p[block.S], p[block.KEYS]
+        ):
             for i in range(0, rows, N):
                 keys = min(p[block.KEYS], p[block.S] - j0)
                 if p[block.CAUSAL] != 0:
@@ -148,13 +152,25 @@ def forward(dtype: str) -> tuple[Callable[..., None], str]:
                 some, seed = min(N, rows - i), pointer(0, T)
                 if p[block.MASK] != block.NO_MASK:
                     at = mask + width * (i * p[block.MASK_ROW] + j0 * p[block.MASK_COL])
-                    fill(at, p[block.MASK], p[block.MASK_ROW], p[block.MASK_COL], scores, N, some, keys)
+                    fill(
+                        at,
+                        p[block.MASK],
+                        p[block.MASK_ROW],
+                        p[block.MASK_COL],
+                        scores,
+                        N,
+                        some,
+                        keys,
+                    )
                     seed = scores
                 near, y = pointer(k + size * j0 * p[block.K_ROW], T), offset(turned, i * p[block.E])
                 score(near, p[block.K_ROW], 1, y, N, scores, N, seed, N, keys, p[block.E], W)
                 if p[block.CAUSAL] != 0:
                     hide(scores, N, i0 + i, j0, keys)
-                shrinks, here = normalise(scores, keys, tops, sums, shrink, i), offset(held, i * held_row)
+                shrinks, here = (
+                    normalise(scores, keys, tops, sums, shrink, i),
+                    offset(held, i * held_row),
+                )
                 if shrinks and j0 > 0:
                     spread(here, held_row, shrink, some, n)
                 values = pointer(v + size * j0 * p[block.V_ROW], T)

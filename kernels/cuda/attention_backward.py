@@ -98,7 +98,11 @@ def queries(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
     BR, BC, threads = form.BR, form.BC, form.threads
     copy_rows = copier(dtype, tile, BR, threads, vector)
     copy_columns = copier(dtype, tile, BC, threads, vector)
-    dot, accumulate, level = dots(dtype, tile, form), adder(dtype, tile, form), _leveler(dtype, form)
+    dot, accumulate, level = (
+        dots(dtype, tile, form),
+        adder(dtype, tile, form),
+        _leveler(dtype, form),
+    )
     slope = _sloper(dtype, form, mask, causal, False)
     store, start = storer(dtype, tile, form, vector), zeros(dtype, form.TM * tile // LANES)
     first_rows = shared(dtype, BR * kind.step, "rows")
@@ -119,15 +123,16 @@ def queries(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
         have, at = narrow(L - first), item * L + first
         rows_q, rows_g, p = first_rows(), second_rows(), of_scores()
         columns_k, columns_v = first_columns(), second_columns()
-        copy_rows(
-            q + size * (outer * n[0] + inner * n[1] + first * n[2]), n[2], have, E, rows_q, t
-        )
+        copy_rows(q + size * (outer * n[0] + inner * n[1] + first * n[2]), n[2], have, E, rows_q, t)
         copy_rows(g + size * at * F, F, have, F, rows_g, t)
         levels, shifts = level(
             pointer(g + size * at * F, T), pointer(out + size * at * F, T),
             pointer(sums + size * at, T), pointer(lse + size * at, T), have, F, r, c,
         )  # fmt: skip
-        k_at, v_at = k + size * (outer * n[3] + group * n[4]), v + size * (outer * n[6] + group * n[7])
+        k_at, v_at = (
+            k + size * (outer * n[3] + group * n[4]),
+            v + size * (outer * n[6] + group * n[7]),
+        )
         m_at = m + width * (outer * n[9] + inner * n[10])
         totals = start()
         end = min(S, first + BR) if causal else S
@@ -203,13 +208,12 @@ def keys(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Source:
         have, at = narrow(S - first), item * S + first
         rows_k, rows_v, p = first_rows(), second_rows(), of_scores()
         columns_q, columns_g = first_columns(), second_columns()
-        copy_rows(
-            k + size * (outer * n[3] + group * n[4] + first * n[5]), n[5], have, E, rows_k, t
+        copy_rows(k + size * (outer * n[3] + group * n[4] + first * n[5]), n[5], have, E, rows_k, t)
+        copy_rows(v + size * (outer * n[6] + group * n[7] + first * n[8]), n[8], have, F, rows_v, t)
+        q_at, m_at = (
+            q + size * (outer * n[0] + inner * n[1]),
+            m + width * (outer * n[9] + inner * n[10]),
         )
-        copy_rows(
-            v + size * (outer * n[6] + group * n[7] + first * n[8]), n[8], have, F, rows_v, t
-        )
-        q_at, m_at = q + size * (outer * n[0] + inner * n[1]), m + width * (outer * n[9] + inner * n[10])
         of_k, of_v = start(), start()
         query = narrow(first if causal else 0)  # a multiple of BC: no query sees keys after it
         while query < L:

@@ -121,10 +121,11 @@ def forward(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
         first = narrow((block() - item * blocks) * BR)
         have = narrow(L - first)
         rows, columns, p = of_rows(), of_columns(), of_scores()
-        copy_rows(
-            q + size * (outer * n[0] + inner * n[1] + first * n[2]), n[2], have, E, rows, t
+        copy_rows(q + size * (outer * n[0] + inner * n[1] + first * n[2]), n[2], have, E, rows, t)
+        k_at, v_at = (
+            k + size * (outer * n[3] + group * n[4]),
+            v + size * (outer * n[6] + group * n[7]),
         )
-        k_at, v_at = k + size * (outer * n[3] + group * n[4]), v + size * (outer * n[6] + group * n[7])
         m_at = m + width * (outer * n[9] + inner * n[10])
         totals, tops, sums = start(), lowest, nothing
         end = min(S, first + BR) if causal else S

@@ -43,7 +43,6 @@ class Tile(NamedTuple):
         """Groups of rows; a thread's rows are as many apart."""
         return self.BR // self.TM
 
-
     @property
     def step(self) -> int:
         """Elements from a row of scores to the next: what a warp stores falls on all banks."""
@@ -192,7 +191,10 @@ def storer(dtype: str, D: int, tile: Tile, vector: int) -> DeviceFunction:
             values = [f"totals[{i * (D // LANES) + q * V + v}]" for v in range(V)]
             lines.append(f"        f = (c + {q * LANES}) * {V}")
             if vector > 1:
-                lines += ["        if f < features:", f"            put(out, {at}, ({', '.join(values)}))"]
+                lines += [
+                    "        if f < features:",
+                    f"            put(out, {at}, ({', '.join(values)}))",
+                ]
                 continue
             for v, value in enumerate(values):
                 lines += [
