@@ -213,8 +213,13 @@ CALLS["optimizer steps"] = _steps
 
 def _attention() -> None:
     for dtype in FLOATS:
-        q, k, v = (empty(4, 8, 256, 64, dtype=dtype) for _ in range(3))
-        F.scaled_dot_product_attention(q, k, v, is_causal=True).sum().backward()
+        for features in (32, 64, 128):
+            for wide in (features, features - 1):
+                q, k, v = (empty(4, 8, n, wide, dtype=dtype) for n in (256, 300, 300))
+                for kind in (None, tilegrad.bool_, dtype):
+                    mask = None if kind is None else empty(256, 300, dtype=kind, grad=False)
+                    F.scaled_dot_product_attention(q, k, v, mask).sum().backward()
+                F.scaled_dot_product_attention(q, k, v, is_causal=True).sum().backward()
     layer = nn.TransformerEncoderLayer(512, 8, batch_first=True).to("cuda")
     layer(empty(8, 128, 512)).sum().backward()
 

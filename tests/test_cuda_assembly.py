@@ -64,6 +64,10 @@ FEWER = {
     "pool.put": (768, "bounds of windows in three dimensions"),
     "prefix.running_sum": (768, "one block in all"),
     "scatter_groups.fold_pieces": (768, "totals and rows of several pieces in flight"),
+    **dict.fromkeys(
+        ("attention_forward.forward", "attention_backward.queries", "attention_backward.keys"),
+        (96, "a thread keeps rectangles of scores and of totals; rows fill shared memory"),
+    ),
 }
 
 # kernels with float64 arithmetic where the data are float32, and why

@@ -105,6 +105,13 @@ def _softmax_slope(x: Any) -> Callable[[], Any]:
     return lambda: y.backward(x.detach())
 
 
+def _attention_slopes(*shapes: tuple[int, ...], **how: Any) -> Callable[[], Any]:
+    q, k, v = (_numbers(*shape).requires_grad_() for shape in shapes)
+    out = F.scaled_dot_product_attention(q, k, v, enable_gqa=True, **how)
+    grad = _numbers(*out.shape)
+    return lambda: tilegrad.autograd.grad(out, (q, k, v), grad)
+
+
 # name -> a function that makes operands and gives the call to look at
 CALLS: dict[str, Callable[[], Callable[[], Any]]] = {
     "exp": lambda: _call(tilegrad.exp, _numbers(1000)),
@@ -141,6 +148,14 @@ CALLS: dict[str, Callable[[], Callable[[], Any]]] = {
     "layer_norm": lambda: _call(
         lambda x, w, b: F.layer_norm(x, (64,), w, b), _numbers(6, 64), _numbers(64), _numbers(64)
     ),
+    "attention": lambda: _call(
+        lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v, m, enable_gqa=True),
+        _numbers(1, 2, 9, 8), _numbers(1, 1, 34, 8), _numbers(1, 1, 34, 12), _numbers(2, 1, 34),
+    ),
+    "attention-causal": lambda: _call(
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True),
+        _numbers(1, 1, 9, 5), _numbers(1, 1, 70, 5), _numbers(1, 1, 70, 3),
+    ),
     "copy": lambda: _call(lambda x: x[:, :20].contiguous(), _numbers(16, 33)),
 }  # fmt: skip
 
@@ -164,6 +179,23 @@ def test_work_is_what_is_accessed(name: str, counts: list[Count]) -> None:
         assert work is not None, launch.factory.name(launch.variant)
         assert (work.read, work.written) == (len(count.read), len(count.written))
         assert work.asked in (None, count.asked)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_work_of_attention_backward(causal: bool, counts: list[Count]) -> None:
+    """Both kernels, with and without keys that no query sees."""
+    if not driver.get().simulated:
+        pytest.skip("a GPU does not count")
+    call = _attention_slopes((1, 2, 9, 5), (1, 1, 70, 5), (1, 1, 70, 6), is_causal=causal)
+    counts.clear()
+    with jit.recording() as launches:
+        call()
+    judged = [(work_of(x), c) for x, c in zip(launches, counts, strict=True)]
+    judged = [pair for x, pair in zip(launches, judged) if "attention" in x.factory.__module__]
+    assert len(judged) == 2
+    for work, count in judged:
+        assert work is not None
+        assert (work.read, work.written) == (len(count.read), len(count.written))
 
 
 def test_operations_of_formulas() -> None:

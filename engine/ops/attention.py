@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tilegrad.engine.array import Array, Layout, layout
-from tilegrad.engine.device import CPU
 from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.ops.elementwise import contiguous
 from tilegrad.kernels.scores import Scores
@@ -33,12 +32,10 @@ def check(q: Layout, k: Layout, v: Layout, mask: Layout | None) -> None:
 
 
 def fits(q: Layout, k: Layout, v: Layout) -> bool:
-    """Whether the fused op takes these operands: on the CPU, float32 or float64, none of them empty,
-    features within the kernels' tiles (512). What it does not take is composed, as all is on a GPU,
-    where the fused kernels are still to be written.
+    """Whether the fused op takes these operands: float32 or float64, none of them empty, features
+    within the device's tiles. What it does not take is composed.
     """
-    kinds = q.dtype.name in ("float32", "float64") and q.device is CPU
-    if not kinds or 0 in (q.numel, k.numel, v.numel):
+    if q.dtype.name not in ("float32", "float64") or 0 in (q.numel, k.numel, v.numel):
         return False
     found: bool = kernel("attention", q.device).fits(q.dtype.name, max(q.shape[-1], v.shape[-1]))
     return found

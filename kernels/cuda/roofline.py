@@ -340,6 +340,39 @@ def _copied(call: _Call) -> Work:
     return Work(_distinct(sizes, strides) * width, total * width, 0, asked, width)
 
 
+def _attention(call: _Call) -> Work:
+    """Products of queries and keys, as many with values; where keys are rows, twice as many."""
+    from tilegrad.kernels.cuda.attention_tile import BACKWARD, FORWARD
+
+    L, S, E, F, heads, size = (*(call[n] for n in ("L", "S", "E", "F", "heads")), call.itemsize)
+    backward, by_keys = "g" in call.named, "dk" in call.named
+    tile = (BACKWARD if backward else FORWARD)[call["dtype"], call["tile"]]
+    items = call.grid[0] // call["blocks"]
+    batch = (items // heads, heads)
+    fewer = (batch[0], heads // call["share"])
+    q, k, v = (call.t[a : a + 2] for a in (0, 3, 6))
+    seen, pairs = S, L * S
+    if call["causal"]:
+        pairs = sum(min(i + 1, S) for i in range(L))
+        end = min(S, call["blocks"] * tile.BR)  # of the keys that the last queries see
+        seen = S if by_keys else min(S, -(-end // tile.BC) * tile.BC)
+    read = _distinct(batch, q) * L * E + _distinct(fewer, k) * seen * E
+    read += _distinct(fewer, v) * seen * F
+    written = items * L * (F + 1)
+    products = E + F
+    if backward:  # g, lse, and either out or its products with g
+        read += items * L * (F + 1 + (1 if by_keys else F))
+        written = items * (S * (E + F) if by_keys else L * (E + 1))
+        products = 2 * (E + F) if by_keys else 2 * E + F
+    mask = _distinct((*batch, L, S), call.t[9:13]) if call["mask"] != "none" else 0
+    return Work(
+        read=read * size + mask * (1 if call["mask"] == "bool" else size),
+        written=written * size,
+        operations=2 * items * pairs * products,
+        itemsize=size,
+    )
+
+
 _WORK: dict[str, Callable[[_Call], Work]] = {
     "elementwise.map_groups": _elementwise,
     "reduce.rows": _reduced_rows,
@@ -352,6 +385,9 @@ _WORK: dict[str, Callable[[_Call], Work]] = {
     "product.add_chunks": _chunks_added,
     "conv.windows": _convolution,
     "conv.weights": _convolution,
+    "attention_forward.forward": _attention,
+    "attention_backward.queries": _attention,
+    "attention_backward.keys": _attention,
     "norm.forward": _normalised,
     "norm.backward": _normalised,
     "movement.copy_words": _copied,

@@ -75,6 +75,27 @@ def _(totals: Any, x: Any, y: Any) -> Any:
 
 
 @intrinsic
+def scaled(typing, totals, factors):  # type: ignore[no-untyped-def]
+    """``totals`` with every row, of as many as there are ``factors``, times its own."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        made, rows = args[0], sig.args[1].count
+        columns = sig.args[0].count // rows
+        for k in range(rows * columns):
+            factor = builder.extract_value(args[1], k // columns)
+            product = builder.fmul(builder.extract_value(args[0], k), factor)
+            made = builder.insert_value(made, product, k)
+        return made
+
+    return totals(totals, factors), codegen
+
+
+@scaled.in_python
+def _(totals: Any, factors: Any) -> Any:
+    return totals * np.repeat(np.array(factors, totals.dtype), len(totals) // len(factors))
+
+
+@intrinsic
 def narrow(typing, value):  # type: ignore[no-untyped-def]
     """An integer below 2^31 in half the registers."""
     from numba import types

@@ -58,20 +58,6 @@ def _function(name: str, *args: Arg, **options: Any) -> Case:
     return Case(title, call, args, second_order=False, strided=False)
 
 
-def _attention(**options: Any) -> Case:
-    def call(t: Any, q: Any, k: Any, v: Any) -> Any:
-        return t.nn.functional.scaled_dot_product_attention(q, k, v, **options)
-
-    title = "-".join(["attention", *(f"{k}={v}" for k, v in options.items())])
-    shapes = ((2, 3, 5, 4), (2, 3, 7, 4), (2, 3, 7, 6))
-    return Case(title, call, tuple(Arg(s) for s in shapes), second_order=False, strided=False)
-
-
-def _masked_attention(t: Any, q: Any, k: Any, v: Any, m: Any) -> Any:
-    f = t.nn.functional.scaled_dot_product_attention
-    return f(q, k, v, m > 0), f(q, k, v, m)
-
-
 _VECTOR = Arg((5, 4))
 _ROW_SIGNS = Arg((5,), values=[1, -1, 1, 1, -1])
 
@@ -115,11 +101,4 @@ CASES = [
     _function("normalize", Arg((5, 4), 0.2, 3.0), p=3.0, dim=0),
     _function("softmin", _VECTOR, dim=1),
     _function("bilinear", Arg((3, 2, 4)), Arg((3, 2, 5)), Arg((6, 4, 5)), Arg((6,))),
-    _attention(),
-    _attention(is_causal=True),
-    _attention(scale=0.3),
-    Case("attention-masked", _masked_attention,
-         (Arg((2, 5, 4)), Arg((2, 7, 4)), Arg((2, 7, 3)),
-          Arg((5, 7), values=np.where(np.arange(35) % 4 == 1, -1.0, 1.0))),
-         differentiable=(0, 1, 2), second_order=False, strided=False),
 ]  # fmt: skip

@@ -85,6 +85,11 @@ def _outer(block: Block, totals: np.ndarray, x: Any, y: Any) -> np.ndarray:
     return products.astype(kind)
 
 
+def _scaled(block: Block, totals: np.ndarray, factors: Any) -> np.ndarray:
+    column = np.array([block.lanes(f) for f in factors], totals.dtype)
+    return totals * np.repeat(column, len(totals) // len(factors), axis=0)
+
+
 def _narrow(block: Block, value: Any) -> Any:
     seen = value[block.at_work()] if _is_lanes(value) else np.array([value])
     if len(seen) and (seen.min() < -(1 << 31) or seen.max() >= 1 << 31):
@@ -107,6 +112,7 @@ def _registers(block: Block, count: int, dtype: Any) -> np.ndarray:
 
 SPECIAL: dict[Any, Callable[..., Any]] = {
     tile.outer: _outer,
+    tile.scaled: _scaled,
     tile.narrow: _narrow,
     primitives._exact_fma: _fma,
     ptx.count_bits: lambda block, word: np.bitwise_count(np.asarray(word) & 0xFFFFFFFF).astype(int),
