@@ -332,7 +332,7 @@ def _border_boxes(out: Layout, pairs: Pairs, mode: str) -> list[Box]:
     """How the borders of ``out`` come from the rest of it: the last dimension's first, of the
     interior, and so on, each box on top of those before it.
     """
-    boxes = []
+    boxes: list[Box] = []
     shape = [n - before - after for n, (before, after) in zip(out.shape, pairs, strict=True)]
     inside = [[Run(before, before, n)] for n, (before, _) in zip(shape, pairs, strict=True)]
     for axis in reversed(range(out.ndim)):

@@ -156,7 +156,10 @@ def _products(
     def step(carried: list[Any]) -> list[Any]:
         weight, offsets, left, *sums = carried
         offset = builder.load(offsets)
-        read = lambda v: load_value(builder, builder.gep(lines[v], [offset]), kind)  # noqa: E731
+
+        def read(v: int) -> Any:
+            return load_value(builder, builder.gep(lines[v], [offset]), kind)
+
         if height < vectors:
             factors = [factor(weight, row) for row in range(height)]
             for v in range(vectors):

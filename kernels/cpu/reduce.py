@@ -229,9 +229,9 @@ def columns(name: str, dtype: str, out_dtype: str, adjacent: bool):  # type: ign
         return A(lift(read(x, at), T(c[j]) if centred else T(0)))
 
     @inline
-    def reduce_part(
+    def reduce_part(  # type: ignore[no-untyped-def]
         task, x, center, out, p, table, units, per, R, chunk, n, s, chunks, width, apart
-    ):  # type: ignore[no-untyped-def]
+    ):
         t = pointer(table, np.int64)
         kept, outer = t[0], t[1]
         source, targets = pointer(x, T), pointer(out, Out)
