@@ -17,6 +17,7 @@ import tilegrad
 from tilegrad import nn
 from tilegrad.engine import dispatch
 from tilegrad.engine.device import CPU
+from tilegrad.engine.memory import reset_peaks
 from tilegrad.nn import functional as F
 
 TOLERANCES = {"float32": 2e-5, "float64": 1e-11}
@@ -141,7 +142,8 @@ def test_scores_are_not_stored(mask: str | None) -> None:
     shape = {"row": (1, 1, 1, L), "square": (L, L)}
     held = None if mask is None else tilegrad.ones(shape[mask], dtype=tilegrad.bool)
     counts = CPU.allocator.counts
-    before = counts.peak = counts.allocated
+    reset_peaks(counts)
+    before = counts.peak
     F.scaled_dot_product_attention(q, k, v, held).sum().backward()
     assert counts.peak - before < 4 * L * L
 
@@ -244,9 +246,8 @@ def test_narrower_vectors(bits: int, tmp_path: Path) -> None:
         "from tests.test_attention import compare, numbers\n"
         "import numpy as np\n"
         "x = [numbers(1, 2, n, 21) for n in (75, 130, 130)]\n"
-        "compare(x); compare(x, is_causal=True)\n"
+        "compare(x, is_causal=True)\n"
         "compare(x, np.random.default_rng(0).random((75, 130)) < 0.5)\n"
-        "compare(x, np.random.default_rng(0).random((75, 130)).astype('float32'))\n"
     )
     root = Path(__file__).resolve().parent.parent
     given = {"TILEGRAD_SIMD_BITS": str(bits), "TILEGRAD_CACHE_DIR": str(tmp_path)}

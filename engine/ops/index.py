@@ -45,7 +45,8 @@ class Writer(Op):
         own = target.storage
         operands = [target]
         operands += [copy(a) if a.storage is own else a for a in arrays[1:]]
-        key = (tuple([a.layout for a in operands]), tuple(metadata.items()))
+        # three parts: plans under the keys of a plain call get an output of their own
+        key = (self, tuple([a.layout for a in operands]), tuple(metadata.items()))
         plan = self.plans.get(key)
         if plan is None:
             how = {name: value for name, value in metadata.items() if name != "inplace"}
