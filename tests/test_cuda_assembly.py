@@ -66,7 +66,7 @@ FEWER = {
     "scatter_groups.fold_pieces": (768, "totals and rows of several pieces in flight"),
     **dict.fromkeys(
         ("attention_forward.forward", "attention_backward.queries", "attention_backward.keys"),
-        (96, "a thread keeps rectangles of scores and of totals; rows fill shared memory"),
+        (64, "rectangles of scores and of totals; rows fill the 64 KB that sm_75 has"),
     ),
 }
 

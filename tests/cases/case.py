@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,8 @@ class Case:
         strided: also run with non-contiguous arguments.
         special: also run forward with NaN, inf and signed zeros sprinkled in.
         tolerance: factor on the dtype's tolerance, with the ``reason`` why.
+        simulated: tests that also run on the GPU. Where another row runs the same kernels in the
+            same way, a long simulation may be left to that one.
     """
 
     name: str
@@ -91,7 +93,7 @@ class Case:
     special: bool = False
     tolerance: float = 1.0
     reason: str = ""
-    tags: tuple[str, ...] = field(default=())
+    simulated: tuple[str, ...] = ("forward", "strided", "gradient")
 
     def gradient_positions(self) -> tuple[int, ...]:
         """Arguments that the gradient checks vary."""

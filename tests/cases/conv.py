@@ -68,7 +68,6 @@ def _large(name: str, shape: tuple[int, ...], weight: tuple[int, ...], **options
     """Enough pixels, channels and items to reach every tile, block and part."""
     return Case(
         f"{name}", _call("conv2d", **options), _args(shape, weight), second_order=False,
-        tags=("large",)
     )  # fmt: skip
 
 

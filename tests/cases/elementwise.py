@@ -67,7 +67,6 @@ def _rows() -> list[Case]:
                     reason="PyTorch's own trigamma is good to 1e-9"
                     if row.name == "digamma"
                     else "",
-                    tags=("elementwise",),
                 )
             )
             special = ((64,),) * row.arity

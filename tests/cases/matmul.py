@@ -47,6 +47,7 @@ CASES += [
         differentiable=(),
         tolerance=3,
         reason="sums of up to 300 products",
+        simulated=("forward",),
     )
     for s in _LARGE
 ]

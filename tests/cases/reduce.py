@@ -101,7 +101,7 @@ _EXTREME = [
         Case(f"a{name}-outer", lambda t, x, n=name: getattr(x, "a" + n)((0, 2)),
              (Arg((2, 3, 33), distinct=True),)),
         Case(f"a{name}-ties", lambda t, x, n=name: getattr(x, "a" + n)(1), (_TIES,), numeric=False,
-             second_order=False, tags=("kink",)),
+             second_order=False),
         Case(f"arg{name}", lambda t, x, n=name: getattr(x, "arg" + n)(), (_APART,), (*FLOATS, "int32"),
              differentiable=()),
         Case(f"arg{name}-ties", lambda t, x, n=name: getattr(x, "arg" + n)(1), (_TIES,),
