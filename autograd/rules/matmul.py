@@ -50,16 +50,20 @@ _matmul = Rule(ops.matmul, _matmul_vjp, saves=(0, 1))
 
 
 def _linear_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    x, y = node.unpack()
-    left, right, bias = (e is not None for e in node.edges)
-    return (
-        _left_gradient(grad, x, y) if left else None,
-        _right_gradient(grad, x, y) if right else None,
-        grad if bias else None,  # the graph sums it over the rows
-    )
+    x, weight = node.unpack()
+    left, right, *bias = (e is not None for e in node.edges)
+    of_weight = None
+    if right:  # one product over all rows
+        outputs, features = weight.layout.shape
+        rows = transpose(reshape(grad, (-1, outputs)), 0, 1)
+        of_weight = matmul(rows, reshape(x, (-1, features)))
+    gradients = (matmul(grad, weight) if left else None, of_weight)
+    if not bias:
+        return gradients
+    return (*gradients, grad if bias[0] else None)  # the graph sums it over the rows
 
 
-_linear = Rule(ops.matmul, _linear_vjp, saves=(0, 1))
+_linear = Rule(ops.linear, _linear_vjp, saves=(0, 1))
 
 
 def matmul(input: Tensor, other: Tensor) -> Tensor:
@@ -86,10 +90,13 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         input: (..., in_features); weight: (out_features, in_features) or (in_features,);
         bias: (out_features,).
     """
-    if bias is None or weight.ndim == 1:
-        out = matmul(input, weight.t())
+    if weight.layout.ndim == 1:
+        out = matmul(input, weight)
         return out if bias is None else out + bias
-    return _linear(input, transpose(weight, 0, 1), contiguous(bias))  # type: ignore[no-any-return]
+    if bias is None:
+        return _linear(input, weight)  # type: ignore[no-any-return]
+    held = bias if bias.layout.contiguous else contiguous(bias)
+    return _linear(input, weight, held)  # type: ignore[no-any-return]
 
 
 def _dims(op: str, input: Tensor, first: int, other: Tensor, second: int) -> None:

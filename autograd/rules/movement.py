@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import Rule, TensorBase, own, zeros_of
-from tilegrad.autograd.graph import Node
+from tilegrad.autograd.base import (
+    Rule,
+    TensorBase,
+    needs_graph,
+    own,
+    record,
+    record_one,
+    zeros_of,
+)
+from tilegrad.autograd.graph import Node, Vjp
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import view as views
 from tilegrad.autograd.rules.pointwise import clone
 from tilegrad.autograd.rules.reduce import sum
-from tilegrad.engine.array import Layout
+from tilegrad.engine.array import Layout, window
 from tilegrad.engine.ops import movement as ops
 from tilegrad.engine.shape import Shape, normalize_dim
 
@@ -27,7 +35,7 @@ Result = tuple["Tensor | None", ...]
 
 def _cat_vjp(node: Node, grad: Tensor) -> Result:
     layout = grad.layout
-    axis = normalize_dim("cat", node.meta["dim"], layout.ndim)
+    axis = normalize_dim("cat", node.meta, layout.ndim)
     gradients: list[Tensor | None] = []
     at = 0
     for edge, kind in zip(node.edges, node.inputs, strict=True):
@@ -35,21 +43,42 @@ def _cat_vjp(node: Node, grad: Tensor) -> Result:
             gradients.append(zeros_of(kind))
             continue
         size = kind.shape[axis]
-        gradients.append(None if edge is None else views.narrow(grad, axis, at, size))
+        if edge is None:
+            gradients.append(None)
+        elif state.grad:
+            gradients.append(views.narrow(grad, axis, at, size))
+        else:
+            step = layout.strides[axis]
+            gradients.append(own(window(grad, kind.shape, layout.strides, at * step)))
         at += size
     return tuple(gradients)
 
 
 def _stack_vjp(node: Node, grad: Tensor) -> Result:
-    dim = node.meta["dim"]
+    dim = node.meta
     return tuple(
         None if edge is None else views.select(grad, dim, index)
         for index, edge in enumerate(node.edges)
     )
 
 
-_cat = Rule(ops.cat, _cat_vjp)
-_stack = Rule(ops.stack, _stack_vjp)
+FEW = 4  # inputs up to which the recipe of a node is kept: it grows with two to that power
+
+
+def _joined(
+    name: str, op: Callable[..., Any], vjp: Vjp, tensors: tuple[Tensor, ...], dim: int
+) -> Tensor:
+    """Run the op and record it; the node's meta is ``dim``."""
+    out = own(op(*tensors, dim=dim))
+    for t in tensors:
+        if t._tracked or t._base is not None:
+            if state.grad:
+                if len(tensors) <= FEW:
+                    record_one(name, vjp, tensors, out, (), dim)
+                elif needs_graph(tensors):
+                    record(name, vjp, tensors, (out,), (), dim)
+            break
+    return out
 
 
 def _tensors(op: str, tensors: Any) -> tuple[Tensor, ...]:
@@ -68,8 +97,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     Raises:
         RuntimeError: sizes differ in another dimension, or nothing is given.
     """
-    made: Tensor = _cat(*_tensors("cat", tensors), dim=dim)
-    return made
+    return _joined("cat", ops.cat, _cat_vjp, _tensors("cat", tensors), dim)
 
 
 concat = concatenate = cat
@@ -81,8 +109,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     Raises:
         RuntimeError: shapes differ, or nothing is given.
     """
-    made: Tensor = _stack(*_tensors("stack", tensors), dim=dim)
-    return made
+    return _joined("stack", ops.stack, _stack_vjp, _tensors("stack", tensors), dim)
 
 
 # --------------------------------------------------------------------------------- flip and roll

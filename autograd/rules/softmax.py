@@ -38,9 +38,10 @@ def _log_softmax_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 def _apply(name: str, input: Tensor, dim: Any, dtype: DType | None) -> Tensor:
     if dtype is not None:
         input = to_dtype(input, as_dtype(dtype))
-    if not input.dtype.is_floating_point:
-        raise NotImplementedError(f"\"{name}\" not implemented for '{input.dtype.name}'")
-    axis = _implicit_dim(input.ndim) if dim is None else normalize_dim(name, dim, input.ndim)
+    kind = input.layout
+    if not kind.dtype.is_floating_point:
+        raise NotImplementedError(f"\"{name}\" not implemented for '{kind.dtype.name}'")
+    axis = _implicit_dim(kind.ndim) if dim is None else normalize_dim(name, dim, kind.ndim)
     logs = name == "log_softmax"
     out = ops.softmax(input, axis, logs)
     vjp = _log_softmax_vjp if logs else _softmax_vjp

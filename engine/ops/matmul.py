@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tilegrad.engine.array import Layout, layout
 from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.shape import Shape, broadcast_shapes, broadcast_strides
@@ -24,9 +26,10 @@ def _check(x: Layout, y: Layout) -> None:
         )
 
 
-def _plan(x: Layout, y: Layout, bias: Layout | None = None) -> Plan:
-    """Any number of dimensions: vectors count as a row or a column, batches broadcast."""
-    _check(x, y)
+def _product(x: Layout, y: Layout) -> tuple[Layout, Callable[..., None], int]:
+    """(result, launch, bytes of scratch), for any number of dimensions: vectors count as a row or a
+    column, batches broadcast.
+    """
     x_shape, x_strides = (x.shape, x.strides) if x.ndim > 1 else ((1, *x.shape), (0, *x.strides))
     y_shape, y_strides = (y.shape, y.strides) if y.ndim > 1 else ((*y.shape, 1), (*y.strides, 0))
     M, K, N = x_shape[-2], x_shape[-1], y_shape[-1]
@@ -49,11 +52,37 @@ def _plan(x: Layout, y: Layout, bias: Layout | None = None) -> Plan:
         broadcast_strides(y_shape[:-2], y_strides[:-2], batch) + y_strides[-2:],
         full[:lead] + (N, 1),
     )
+    return out, launch, scratch
+
+
+def _plan(x: Layout, y: Layout) -> Plan:
+    _check(x, y)
+    out, launch, scratch = _product(x, y)
+    return Plan((out,), launch, scratch)
+
+
+def _plan_linear(x: Layout, weight: Layout, bias: Layout | None = None) -> Plan:
+    """``x @ weight.T + bias``."""
+    kind = x.dtype
+    if (
+        weight.ndim != 2
+        or x.ndim == 0
+        or x.shape[-1] != weight.shape[1]
+        or weight.dtype is not kind
+    ):
+        raise RuntimeError(
+            f"linear: input must have the columns and the dtype of a 2-D weight; got input "
+            f"{x.describe()} and weight {weight.describe()}"
+        )
+    turned = layout(weight.shape[::-1], kind, weight.device, weight.strides[::-1])
+    _check(x, turned)
+    out, launch, scratch = _product(x, turned)
     if bias is None:
         return Plan((out,), launch, scratch)
-    if bias.shape != (N,) or bias.dtype is not x.dtype or not bias.contiguous:
+    N = weight.shape[0]
+    if bias.shape != (N,) or bias.dtype is not kind or not bias.contiguous:
         raise RuntimeError(
-            f"linear: bias must have shape ({N},) and dtype {x.dtype.name}; got {bias.describe()}"
+            f"linear: bias must have shape ({N},) and dtype {kind.name}; got {bias.describe()}"
         )
 
     def with_bias(x: int, y: int, bias: int, out: int, scratch: int = 0) -> None:
@@ -63,3 +92,4 @@ def _plan(x: Layout, y: Layout, bias: Layout | None = None) -> Plan:
 
 
 matmul = Op("matmul", _plan)
+linear = Op("linear", _plan_linear)

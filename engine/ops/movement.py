@@ -7,13 +7,13 @@ device copies box by box. A box of the source may be walked backwards or with st
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from tilegrad.engine import dtype as dt
+from tilegrad.engine import array as factory, dtype as dt
 from tilegrad.engine.array import Array, Layout, layout
 from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.ops.elementwise import OPS, cast, contiguous
-from tilegrad.engine.shape import Shape, merge_dims, normalize_dim, normalize_dims
+from tilegrad.engine.shape import Shape, merge_dims, normalize_dim, normalize_dims, numel
 from tilegrad.engine.transfer import host
 
 
@@ -91,6 +91,16 @@ def _in_common_dtype(op: str, arrays: tuple[Array, ...]) -> Sequence[Array]:
     return [cast(a, kind) for a in arrays]
 
 
+def _side_by_side(out: Layout, layouts: Sequence[Layout], axis: int) -> Plan | None:
+    """One launch for operands that lie as their part of ``out`` does, if the device has it."""
+    family = kernel("movement", out.device)
+    if len(layouts) > family.JOINED or not all(x.contiguous for x in layouts):
+        return None
+    rows = numel(out.shape[:axis])
+    runs = tuple([x.numel // max(rows, 1) for x in layouts])
+    return Plan((out,), family.join(out.itemsize, rows, runs))
+
+
 def _cat_plan(*layouts: Layout, dim: int) -> Plan:
     used = [(k, x) for k, x in enumerate(layouts) if x.shape != (0,)]
     for k, x in enumerate(layouts):
@@ -115,6 +125,10 @@ def _cat_plan(*layouts: Layout, dim: int) -> Plan:
         length += x.shape[axis]
     shape = (*model.shape[:axis], length, *model.shape[axis + 1 :])
     out = layout(shape, model.dtype, model.device)
+    if len(used) == len(layouts):
+        joined = _side_by_side(out, layouts, axis)
+        if joined is not None:
+            return joined
     boxes, at = [], 0
     for k, x in used:
         boxes.append(Box(x.shape, 0, x.strides, at * out.strides[axis], k))
@@ -133,6 +147,9 @@ def _stack_plan(*layouts: Layout, dim: int) -> Plan:
             )
     shape = (*model.shape[:axis], len(layouts), *model.shape[axis:])
     out = layout(shape, model.dtype, model.device)
+    joined = _side_by_side(out, layouts, axis)
+    if joined is not None:
+        return joined
     boxes = [
         Box(
             (*x.shape[:axis], 1, *x.shape[axis:]),
@@ -150,24 +167,29 @@ _cat = Op("cat", _cat_plan)
 _stack = Op("stack", _stack_plan)
 
 
-def cat(*arrays: Array, params: tuple[Any, ...] = (), dim: int) -> Array:
+def _joined(op: Op, arrays: tuple[Array, ...], dim: int) -> Array:
+    """By the plan there is for these layouts, or after a look at dtypes."""
+    key = (tuple([a.layout for a in arrays]), (("dim", dim),))
+    result: Array | None = factory.run_at(op, key, (), *arrays)
+    return op(*_in_common_dtype(op.name, arrays), dim=dim) if result is None else result
+
+
+def cat(*arrays: Array, dim: int) -> Array:
     """The arrays, in their common dtype, one after the other along ``dim``.
 
     Raises:
         RuntimeError: sizes differ elsewhere, or an array has no dimensions.
     """
-    result: Array = _cat(*_in_common_dtype("cat", arrays), dim=dim)
-    return result
+    return _joined(_cat, arrays, dim)
 
 
-def stack(*arrays: Array, params: tuple[Any, ...] = (), dim: int) -> Array:
+def stack(*arrays: Array, dim: int) -> Array:
     """The arrays, in their common dtype, along a new dimension ``dim``.
 
     Raises:
         RuntimeError: shapes differ.
     """
-    result: Array = _stack(*_in_common_dtype("stack", arrays), dim=dim)
-    return result
+    return _joined(_stack, arrays, dim)
 
 
 # -------------------------------------------------------------------------------- flip and roll

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from tilegrad.engine import array as factory
 from tilegrad.engine.array import Array, Layout, layout
 from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.ops.elementwise import contiguous
@@ -40,8 +41,9 @@ _BACKWARD = {
 
 def softmax(x: Array, dim: int, logs: bool = False) -> Array:
     """Softmax of a floating ``x`` along ``dim`` (non-negative), or its logarithm."""
-    result: Array = _FORWARD[logs](contiguous(x), dim=dim)
-    return result
+    op = _FORWARD[logs]
+    result: Array | None = factory.run_at(op, ((x.layout,), (("dim", dim),)), (), x)
+    return op(contiguous(x), dim=dim) if result is None else result
 
 
 def softmax_backward(grad: Array, y: Array, dim: int, logs: bool = False) -> Array:

@@ -14,8 +14,8 @@ import numpy as np
 
 from tilegrad.kernels.cpu.emit import load_value, store_value, transposed
 from tilegrad.kernels.cpu.jit import TEAM, bind, kernel
-from tilegrad.kernels.cpu.memory import pointer, read, write
-from tilegrad.kernels.function import intrinsic
+from tilegrad.kernels.cpu.memory import local, pointer, read, write
+from tilegrad.kernels.function import function_from_source, intrinsic
 
 CHUNK = 1 << 17  # bytes a task moves at least; fewer in all: no threads
 TASKS = 64
@@ -220,6 +220,62 @@ def _spread(
     tasks = -(-units // chunk)
     team = TEAM if tasks > 1 else 0
     return bind(function, table.ctypes.data, units, chunk, tasks, team, keep=table)
+
+
+# ----------------------------------------------------------------------------------------- joining
+
+JOINED = 8  # operands that one kernel joins at most
+
+_JOIN = """
+def join_body(task, {names}, a_out, table, total, chunk):
+    runs, out, addresses = pointer(table, int64), pointer(a_out, word), held()
+    {kept}
+    width = runs[{count}]
+    at, end = task * chunk, min(total, task * chunk + chunk)
+    while at < end:
+        row = at // width
+        column = at - row * width
+        start = 0
+        for k in range({count}):
+            run = runs[k]
+            if column < start + run and at < end:
+                x, first = pointer(addresses[k], word), row * run + column - start
+                some = min(start + run - column, end - at)
+                for i in range(some):
+                    write(out, at + i, read(x, first + i))
+                at += some
+                column += some
+            start += run
+"""
+
+
+@kernel
+def join_rows(itemsize: int, count: int):  # type: ignore[no-untyped-def]
+    """Rows of ``out`` are a run of each of ``count`` operands, side by side.
+
+    Arguments: addresses of the operands and of out, the table (elements of the runs, then of a
+    row), number of elements of out, elements per task.
+    """
+    names = [f"a{k}" for k in range(count)]
+    kept = "; ".join(f"addresses[{k}] = {name}" for k, name in enumerate(names))
+    source = _JOIN.format(names=", ".join(names), kept=kept, count=count)
+    word = np.dtype(_WORDS[itemsize]).type
+    scope = {
+        "pointer": pointer, "read": read, "write": write, "word": word, "int64": np.int64,
+        "held": local("int64", count),
+    }  # fmt: skip
+    return function_from_source(source, "join_body", scope), "i" * (count + 4)
+
+
+def join(itemsize: int, rows: int, runs: tuple[int, ...]) -> Callable[..., None]:
+    """A launch ``(*operands, out)`` of up to ``JOINED`` operands: each of the ``rows`` of out is a
+    run of each operand, side by side, of so many elements. Operands and out are row-major.
+    """
+    width = sum(runs)
+    if rows * width == 0:
+        return lambda *args: None
+    table = np.array([*runs, width], np.int64)
+    return _spread(join_rows.build(itemsize, len(runs)), table, rows * width, itemsize)
 
 
 @kernel

@@ -29,6 +29,7 @@ AHEAD = 4  # elements a thread loads before it stores the first
 PER_SM = 16  # blocks a multiprocessor gets before threads take further elements in strides
 TILE = 32  # edge of a transposed tile
 LINES = THREADS // TILE  # of a tile that the threads of a block hold at once
+JOINED = 0  # operands that one kernel joins at most: here each is a copy of its own
 LONG = 16  # elements both dimensions of a transposed copy must have
 
 
