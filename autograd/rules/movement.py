@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tilegrad.autograd.base import (
     Rule,
@@ -20,7 +20,9 @@ from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import view as views
 from tilegrad.autograd.rules.pointwise import clone
 from tilegrad.autograd.rules.reduce import sum
+from tilegrad.engine import array as factory
 from tilegrad.engine.array import Layout, window
+from tilegrad.engine.dispatch import Op
 from tilegrad.engine.ops import movement as ops
 from tilegrad.engine.shape import Shape, normalize_dim
 
@@ -65,20 +67,16 @@ def _stack_vjp(node: Node, grad: Tensor) -> Result:
 FEW = 4  # inputs up to which the recipe of a node is kept: it grows with two to that power
 
 
-def _joined(
-    name: str, op: Callable[..., Any], vjp: Vjp, tensors: tuple[Tensor, ...], dim: int
-) -> Tensor:
-    """Run the op and record it; the node's meta is ``dim``."""
-    out = own(op(*tensors, dim=dim))
-    for t in tensors:
-        if t._tracked or t._base is not None:
-            if state.grad:
-                if len(tensors) <= FEW:
-                    record_one(name, vjp, tensors, out, (), dim)
-                elif needs_graph(tensors):
-                    record(name, vjp, tensors, (out,), (), dim)
-            break
-    return out
+class _Joining(NamedTuple):
+    """An op that takes any number of tensors, and a dimension."""
+
+    op: Op
+    general: Callable[..., Any]  # the same for operands that its plans do not know yet
+    vjp: Vjp
+
+
+_CAT = _Joining(ops.cat_op, ops.cat, _cat_vjp)
+_STACK = _Joining(ops.stack_op, ops.stack, _stack_vjp)
 
 
 def _tensors(op: str, tensors: Any) -> tuple[Tensor, ...]:
@@ -91,13 +89,40 @@ def _tensors(op: str, tensors: Any) -> tuple[Tensor, ...]:
     return result
 
 
+def _joined(how: _Joining, given: Sequence[Tensor], dim: int) -> Tensor:
+    """Run the op and record it; the node's meta is ``dim``."""
+    op, out = how.op, None
+    if given.__class__ is list or given.__class__ is tuple:
+        try:
+            key = (tuple([t.layout for t in given]), (("dim", dim),))
+            out = factory.run_at(op, key, (), *given)
+        except AttributeError:  # there is something among them that is no tensor
+            pass
+    if out is None:
+        given = _tensors(op.name, given)
+        out = own(how.general(*given, dim=dim))
+    for t in given:
+        if t._tracked or t._base is not None:
+            if state.grad:
+                _record_joined(op.name, how.vjp, tuple(given), out, dim)
+            break
+    return out  # type: ignore[no-any-return]
+
+
+def _record_joined(name: str, vjp: Vjp, tensors: tuple[Tensor, ...], out: Tensor, dim: int) -> None:
+    if len(tensors) <= FEW:
+        record_one(name, vjp, tensors, out, (), dim)
+    elif needs_graph(tensors):
+        record(name, vjp, tensors, (out,), (), dim)
+
+
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """The tensors one after the other along ``dim``, in their common dtype.
 
     Raises:
         RuntimeError: sizes differ in another dimension, or nothing is given.
     """
-    return _joined("cat", ops.cat, _cat_vjp, _tensors("cat", tensors), dim)
+    return _joined(_CAT, tensors, dim)
 
 
 concat = concatenate = cat
@@ -109,7 +134,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     Raises:
         RuntimeError: shapes differ, or nothing is given.
     """
-    return _joined("stack", ops.stack, _stack_vjp, _tensors("stack", tensors), dim)
+    return _joined(_STACK, tensors, dim)
 
 
 # --------------------------------------------------------------------------------- flip and roll

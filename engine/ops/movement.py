@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from tilegrad.engine import array as factory, dtype as dt
+from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, Layout, layout
 from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.ops.elementwise import OPS, cast, contiguous
@@ -163,15 +163,8 @@ def _stack_plan(*layouts: Layout, dim: int) -> Plan:
     return _plan(out, boxes, len(layouts))
 
 
-_cat = Op("cat", _cat_plan)
-_stack = Op("stack", _stack_plan)
-
-
-def _joined(op: Op, arrays: tuple[Array, ...], dim: int) -> Array:
-    """By the plan there is for these layouts, or after a look at dtypes."""
-    key = (tuple([a.layout for a in arrays]), (("dim", dim),))
-    result: Array | None = factory.run_at(op, key, (), *arrays)
-    return op(*_in_common_dtype(op.name, arrays), dim=dim) if result is None else result
+cat_op = Op("cat", _cat_plan)
+stack_op = Op("stack", _stack_plan)
 
 
 def cat(*arrays: Array, dim: int) -> Array:
@@ -180,7 +173,8 @@ def cat(*arrays: Array, dim: int) -> Array:
     Raises:
         RuntimeError: sizes differ elsewhere, or an array has no dimensions.
     """
-    return _joined(_cat, arrays, dim)
+    result: Array = cat_op(*_in_common_dtype("cat", arrays), dim=dim)
+    return result
 
 
 def stack(*arrays: Array, dim: int) -> Array:
@@ -189,7 +183,8 @@ def stack(*arrays: Array, dim: int) -> Array:
     Raises:
         RuntimeError: shapes differ.
     """
-    return _joined(_stack, arrays, dim)
+    result: Array = stack_op(*_in_common_dtype("stack", arrays), dim=dim)
+    return result
 
 
 # -------------------------------------------------------------------------------- flip and roll
