@@ -178,19 +178,14 @@ def record_one(
 # -------------------------------------------------------------------------- views and in-place
 
 
-def apply_view(
-    name: str, vjp: Vjp, tensor: Tensor, array: Array, meta: Any, tracks: bool = True
-) -> Tensor:
-    """A tensor over ``array``, which shares the memory of ``tensor``."""
+def part_of(tensor: Tensor, array: Array) -> Tensor:
+    """The tensor over ``array`` as a view of ``tensor``, not recorded yet."""
     if tensor._base is not None:
         refresh(tensor)
     result = own(array)
-    if tracks:
-        base = tensor._base if tensor._base is not None else tensor
-        result._base = base
-        result._epoch = base._epoch
-        if state.grad and tensor._tracked:
-            record(name, vjp, (tensor,), (result,), (), meta)
+    base = tensor._base if tensor._base is not None else tensor
+    result._base = base
+    result._epoch = base._epoch
     return result
 
 

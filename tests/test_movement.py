@@ -212,6 +212,21 @@ def test_writes_through_pieces() -> None:
     assert leaf.grad.tolist() == [[3, 3], [3, 3], [0, 0], [0, 0]]
 
 
+def test_pieces_are_one_node() -> None:
+    """A piece that nothing uses has a gradient of zeros; one of a tensor changed since is up to date."""
+    leaf = tilegrad.ones(2, 6, requires_grad=True)
+    x = leaf * 2
+    first, second, third = x.split(2, 1)
+    assert first._node is second._node is third._node
+    (first * 3 + third).sum().backward()
+    assert leaf.grad.tolist() == [[6, 6, 0, 0, 2, 2]] * 2
+    y = leaf * 2
+    rows = y.unbind()
+    y.mul_(5)
+    (rows[1] * rows[1]).sum().backward()
+    assert leaf.grad.tolist() == [[6, 6, 0, 0, 2, 2], [206, 206, 200, 200, 202, 202]]
+
+
 ERRORS = [
     (lambda t, x: t.cat(()), (RuntimeError, ValueError)),
     (lambda t, x: t.cat((x, 1)), TypeError),

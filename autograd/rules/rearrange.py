@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import TensorBase
+from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rules import view as views
-from tilegrad.autograd.rules.movement import cat
+from tilegrad.autograd.rules.movement import cat, stack
+from tilegrad.engine.ops import view as view_ops
 from tilegrad.engine.shape import broadcast_shapes, infer_size, normalize_dim
 
 if TYPE_CHECKING:
@@ -47,11 +49,13 @@ def split(
                 f"split: expects split_sizes to sum exactly to {size} (input tensor's size at "
                 f"dimension {axis}); got {sections}"
             )
-    pieces, at = [], 0
-    for length in sections:
-        pieces.append(views.narrow(tensor, axis, at, length))
-        at += length
-    return tuple(pieces)
+    ends = list(accumulate(sections))
+    several = [(axis, end - n, end, 1) for n, end in zip(sections, ends, strict=True)]
+    return views.show_all("split", view_ops.slice_, _split_vjp, tensor, axis, several)
+
+
+def _split_vjp(node: Node, *grads: Tensor) -> tuple[Tensor, ...]:
+    return (cat(grads, node.meta),)
 
 
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
@@ -120,7 +124,12 @@ def _cut(op: str, x: Tensor, where: Any, dim: int, least: int) -> tuple[Tensor, 
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of all slices along ``dim``, without that dimension."""
     axis, size = _size("unbind", input, dim)
-    return tuple(views.select(input, axis, index) for index in range(size))
+    several = [(axis, index) for index in range(size)]
+    return views.show_all("unbind", view_ops.select, _unbind_vjp, input, axis, several)
+
+
+def _unbind_vjp(node: Node, *grads: Tensor) -> tuple[Tensor, ...]:
+    return (stack(grads, node.meta),)
 
 
 # ---------------------------------------------------------------------------------------- joining

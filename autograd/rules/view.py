@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import apply_view, needs_graph, own, record, record_one, zeros_of
+from tilegrad.autograd.base import (
+    needs_graph,
+    own,
+    part_of,
+    record,
+    record_one,
+    zeros_of,
+)
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.engine import array as factory
@@ -20,11 +27,28 @@ if TYPE_CHECKING:
 def show(op: ops.View, vjp: Any, x: Tensor, meta: Any, *values: Any) -> Tensor:
     """The view ``op`` of ``x`` with its metadata in order, recorded."""
     result: Tensor | None = factory.show(op, x, *values)
-    if result is None:
-        return apply_view(op.name, vjp, x, op.of(x, *values), meta)
+    if result is not None:
+        if x._tracked and state.grad:
+            record_one(op.name, vjp, (x,), result, (), meta)
+        return result
+    result = part_of(x, op.of(x, *values))
     if x._tracked and state.grad:
-        record_one(op.name, vjp, (x,), result, (), meta)
+        record(op.name, vjp, (x,), (result,), (), meta)
     return result
+
+
+def show_all(
+    name: str, op: ops.View, vjp: Any, x: Tensor, meta: Any, several: Sequence[tuple[Any, ...]]
+) -> tuple[Tensor, ...]:
+    """A view of ``x`` for each of ``several`` metadata, all of them outputs of one node."""
+    pieces = []
+    for values in several:
+        piece: Tensor | None = factory.show(op, x, *values)
+        pieces.append(part_of(x, op.of(x, *values)) if piece is None else piece)
+    found = tuple(pieces)
+    if found and x._tracked and state.grad:
+        record(name, vjp, (x,), found, (), meta)
+    return found
 
 
 def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
