@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ ROWS: list[tuple[str, Callable[..., Any], tuple[Shape, ...]]] = [
     ("bmm", tilegrad.bmm, ((64, 256, 64), (64, 64, 256))),
     ("conv2d 3x3", lambda x, w: F.conv2d(x, w, padding=1), ((32, 64, 56, 56), (64, 64, 3, 3))),
     ("conv2d 1x1", F.conv2d, ((32, 256, 28, 28), (512, 256, 1, 1))),
+    ("attention", F.scaled_dot_product_attention, ((8, 16, 1024, 64),) * 3),
+    ("causal attention", partial(F.scaled_dot_product_attention, is_causal=True), ((8, 16, 1024, 64),) * 3),
 ]  # fmt: skip
 
 
