@@ -166,6 +166,12 @@ def show(view: Any, array: Array, *values: Any) -> Any:
     return show(view, array, *values)
 
 
+def every(array: Array, value: int) -> bool:
+    """Whether each element of an int64 array on the CPU, one without gaps, is ``value``."""
+    _compile()
+    return every(array, value)
+
+
 def output(plan: Any) -> Any:
     """A tensor for the output of ``plan``."""
     made = fresh(plan)

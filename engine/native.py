@@ -388,6 +388,27 @@ def _show(module: Any, tensors: _Tensors, view: type, modes: Any) -> None:
     publish(e, "show")
 
 
+def _every(module: Any, tensors: _Tensors, layout: type) -> None:
+    """``every(array, value)``: whether each word of an int64 array in host memory is ``value``."""
+    e = Emitter(module, "every_or_null", 2)
+    args, _ = e.function.args
+    array, value = e.get(args, 0), e.number(e.get(args, WORD))
+    nbytes = e.number(e.get(e.get(array, tensors.layout), slot_offset(layout, "nbytes")))
+    words = e.build.inttoptr(e.number(e.get(array, tensors.address)), e.pointer)
+    apart = e.build.alloca(e.word)
+    e.build.store(e.word(0), apart)
+
+    def one(i: Any) -> None:
+        here = e.get(words, e.build.mul(i, e.word(WORD)), e.word)
+        found = e.build.or_(e.build.load(apart, typ=e.word), e.build.xor(here, value))
+        e.build.store(found, apart)
+
+    loop(e, e.build.sdiv(nbytes, e.word(WORD)), one)
+    same = e.build.icmp_signed("==", e.build.load(apart, typ=e.word), e.word(0))
+    e.build.ret(e.take(e.build.select(same, e.object(True), e.object(False))))
+    publish(e, "every")
+
+
 def compile_storage(free_list: type) -> Callable[..., Any]:
     """The built-in ``storage(address, nbytes, pool, base)``; makes their type first."""
     global _storage_type
@@ -418,7 +439,8 @@ def compile_calls(
     - ``run(op, *tensors)``: the op's result, or None;
     - ``run_at(op, key, extra, *tensors)``: the same by the plan of this key, ``extra`` behind the
       addresses;
-    - ``show(view, tensor, *values)``: a view op's result, or None.
+    - ``show(view, tensor, *values)``: a view op's result, or None;
+    - ``every(tensor, value)``: whether its words are all this int64.
 
     Args:
         tensor: the class of what ops make; base: of what they take.
@@ -433,5 +455,6 @@ def compile_calls(
     _run(module, launch, tensors, base, modes)
     _run_at(module, launch, modes)
     _show(module, tensors, view, modes)
-    found = addresses(module, "new", "fresh", "run", "run_at", "show")
+    _every(module, tensors, layout)
+    found = addresses(module, "new", "fresh", "run", "run_at", "show", "every")
     return {name: built_in(address, name) for name, address in found.items()}

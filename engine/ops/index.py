@@ -98,7 +98,7 @@ def check_index(op: str, index: Array, dim: int, size: int, negative: bool = Fal
     refuse = _refusal(op, index, dim, size)
     if size == 0:  # nothing could be read in the meantime
         refuse(np.zeros(1, np.int64))
-    unless_all(b"\xff", _outside(index, size, negative), refuse)
+    unless_all(-1, _outside(index, size, negative), refuse)
 
 
 def _outside(index: Array, size: int, negative: bool) -> Array:
@@ -169,7 +169,7 @@ def _checked(
             rows = contiguous(index)
             _refusal(op, rows, dim, size)(host(_outside(rows, size, negative)))
 
-    unless_all(b"\0", found, check)
+    unless_all(0, found, check)
     return out
 
 
