@@ -15,7 +15,7 @@ import numpy as np
 
 from tilegrad.kernels.cpu.jit import TEAM, bind, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write
-from tilegrad.kernels.function import DeviceFunction, inline
+from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
 
 CHUNK = 1 << 14  # elements a task handles at least; fewer in all: no threads
 SCATTERED = 1 << 12  # the same where every element has an index of its own
@@ -365,38 +365,54 @@ def outside(total: int, low: int, high: int) -> Callable[..., None]:
     return bind(function, total, chunk, low, high, tasks, TEAM if tasks > 1 else 0)
 
 
+_JOIN = """
+def join_indices_body(task, {addresses}, out, flags, total, chunk, {numbers}):
+    target = pointer(out, int64)
+    {pointers}
+    begin = task * chunk
+    outside = 0
+    for i in range(begin, min(total, begin + chunk)):
+        {indices}
+        outside |= {sides}
+        write(target, i, {terms})
+    pointer(flags, int64)[task] = outside < 0
+"""
+
+
 @kernel
-def add_index():  # type: ignore[no-untyped-def]
-    """``out = (0 if first else out) + step * index``, negative indices counted from ``wrap``."""
+def join_indices(count: int):  # type: ignore[no-untyped-def]
+    """``out = step * index + …`` over ``count`` indices, negative ones counted from their size.
 
-    def add_index_body(task, a0, a1, total, chunk, step, wrap, first):  # type: ignore[no-untyped-def]
-        index, out = pointer(a0, np.int64), pointer(a1, np.int64)
-        begin = task * chunk
-        for i in range(begin, min(total, begin + chunk)):
-            j = read(index, i)
-            j = (j + wrap if j < 0 else j) * step
-            write(out, i, j if first else read(out, i) + j)
+    Arguments: the indices, out, flags, how many elements, elements per task, the steps, the sizes.
+    A task's flag is 1 if an index was outside its dimension: then it, or what it lacks of the last
+    one, is negative.
+    """
+    each = range(count)
+    source = _JOIN.format(
+        addresses=", ".join(f"a{k}" for k in each),
+        numbers=", ".join(f"{letter}{k}" for letter in "sn" for k in each),
+        pointers="; ".join(f"x{k} = pointer(a{k}, int64)" for k in each),
+        indices="; ".join(f"j{k} = read(x{k}, i); j{k} += (j{k} >> 63) & n{k}" for k in each),
+        sides=" | ".join(f"j{k} | (n{k} - 1 - j{k})" for k in each),
+        terms=" + ".join(f"s{k} * j{k}" for k in each),
+    )
+    scope = {"pointer": pointer, "read": read, "write": write, "int64": np.int64}
+    return function_from_source(source, "join_indices_body", scope), "i" * (3 * count + 4)
 
-    return add_index_body, "iiiiiii"
 
+def linear_index(total: int, steps: Sizes, sizes: Sizes) -> tuple[Callable[..., None], int]:
+    """A launch ``(index, …, out, flags)``: offsets from one row-major index per indexed dimension,
+    of these ``sizes``, whose neighbours are ``steps`` apart; and how many int64 flags it sets.
 
-def linear_index(total: int, steps: Sizes, wraps: Sizes) -> Callable[..., None]:
-    """A launch ``(index, …, out)``: offsets from one row-major index per indexed dimension."""
+    A flag is 1 if an index of its part lies outside ``[-size, size)``, and those offsets are then
+    unusable, else 0.
+    """
     if total == 0:
-        return lambda *addresses: None
+        return lambda *addresses: None, 0
     tasks, chunk = tasks_for(total)
+    function = join_indices.build(len(steps))
     team = TEAM if tasks > 1 else 0
-    adds = [
-        bind(add_index.build(), total, chunk, step, wrap, k == 0, tasks, team)
-        for k, (step, wrap) in enumerate(zip(steps, wraps, strict=True))
-    ]
-
-    def launch(*addresses: int) -> None:
-        out = addresses[-1]
-        for add, index in zip(adds, addresses, strict=False):
-            add(index, out)
-
-    return launch
+    return bind(function, total, chunk, *steps, *sizes, tasks, team), tasks
 
 
 @kernel
