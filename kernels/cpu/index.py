@@ -20,6 +20,7 @@ from tilegrad.kernels.function import DeviceFunction, function_from_source, inli
 CHUNK = 1 << 14  # elements a task handles at least; fewer in all: no threads
 SCATTERED = 1 << 12  # the same where every element has an index of its own
 TASKS = 64
+PIECE = 256  # indices that are checked at a time
 SHORT_ROWS = (4, 8, 16)  # elements of rows that get a loop of fixed length: overheads count there
 
 Sizes = tuple[int, ...]
@@ -68,15 +69,43 @@ def gather_rows(width: int, mode: str, wraps: bool):  # type: ignore[no-untyped-
     """``out[p] = x[origin(p) + step * index[…]]`` over the output's elements ``p``, row-major.
 
     ``mode`` describes the inner dimension: ``row``: one index, consecutive elements; ``each``:
-    consecutive indices; ``any``: any strides; ``row4`` and the like: a row of exactly 4 elements,
-    never split between tasks. ``wraps``: negative indices count from ``wrap``.
+    consecutive indices; ``line``: such indices of one line of consecutive elements; ``any``: any
+    strides; ``row4`` and the like: a row of exactly 4 elements, never split between tasks.
+    ``wraps``: negative indices count from ``wrap``.
     An index that is then outside ``[0, size)`` reads the last element instead, and sets the task's
-    ``flag``, which is 0 otherwise.
+    ``flag``, which is 0 otherwise. Where each element has its own, a piece of them is checked at a
+    time, and read without a further thought.
     """
     T = np.dtype(f"u{width}").type
-    row, each = mode.startswith("row"), mode == "each"
+    row, each, line_of_one = mode.startswith("row"), mode in ("each", "line"), mode == "line"
     words = int(mode[3:]) if row and mode[3:] else 0
-    U = np.uint64
+    U, piece = np.uint64, PIECE
+
+    @inline
+    def nth(index, at, k, j_step, wrap):  # type: ignore[no-untyped-def]
+        j = read(index, at + k) if each else read(index, at + k * j_step)
+        return j + ((j >> 63) & wrap) if wraps else j
+
+    @inline
+    def pieces(x, x_at, x_step, step, index, j_at, j_step, out, at, count, size, wrap):  # type: ignore[no-untyped-def]
+        outside = 0
+        for first in range(0, count, piece):
+            end = min(count, first + piece)
+            sides = 0
+            for k in range(first, end):
+                j = nth(index, j_at, k, j_step, wrap)
+                sides |= j | (size - 1 - j)
+            outside |= sides
+            if sides >= 0:
+                for k in range(first, end):
+                    j = nth(index, j_at, k, j_step, wrap)
+                    place = x_at + (j if line_of_one else k * x_step + j * step)
+                    write(out, at + k, read(x, place))
+            else:
+                for k in range(first, end):
+                    j = np.int64(min(U(nth(index, j_at, k, j_step, wrap)), U(size - 1)))
+                    write(out, at + k, read(x, x_at + k * x_step + j * step))
+        return outside
 
     def gather_rows_body(task, a0, a1, a2, a3, a4, total, chunk, step, size, wrap):  # type: ignore[no-untyped-def]
         x, index, out = pointer(a0, T), pointer(a1, np.int64), pointer(a2, T)
@@ -91,8 +120,7 @@ def gather_rows(width: int, mode: str, wraps: bool):  # type: ignore[no-untyped-
         column = position - line * inner
         plane = line // middle
         line -= plane * middle
-        last = U(size - 1)  # a negative index is larger, as unsigned
-        largest = U(0)
+        outside = 0  # negative, once an index or what it lacks of the last one was
         while position < end:
             x_plane, j_plane = walk(table, plane, xs), walk(table, plane, js)
             while line < middle and position < end:
@@ -103,24 +131,20 @@ def gather_rows(width: int, mode: str, wraps: bool):  # type: ignore[no-untyped-
                     j = index[j_at]
                     if wraps:
                         j += (j >> 63) & wrap
-                    largest = max(largest, U(j))
-                    x_at += np.int64(min(U(j), last)) * step
+                    outside |= j | (size - 1 - j)
+                    x_at += np.int64(min(U(j), U(size - 1))) * step  # as unsigned, -1 is large
                     for k in range(words if words else count):
                         write(out, position + k, read(x, x_at + k))
                 else:
-                    for k in range(count):
-                        j = read(index, j_at + k) if each else read(index, j_at + k * j_step)
-                        if wraps:
-                            j += (j >> 63) & wrap
-                        largest = max(largest, U(j))
-                        at = x_at + k * x_step + np.int64(min(U(j), last)) * step
-                        write(out, position + k, read(x, at))
+                    outside |= pieces(
+                        x, x_at, x_step, step, index, j_at, j_step, out, position, count, size, wrap
+                    )
                 position += count
                 column = 0
                 line += 1
             line = 0
             plane += 1
-        flag[task] = 1 if largest > last else 0
+        flag[task] = outside < 0
 
     return gather_rows_body, "iiiiiiiiii"
 
@@ -158,6 +182,8 @@ def gather(
     """
     sizes, (x_strides, index_strides) = _two_dims(sizes, (x_strides, index_strides))
     mode = "each" if index_strides[-1] == 1 else "any"
+    if mode == "each" and x_strides[-1] == 0 and step == 1:
+        mode = "line"
     if index_strides[-1] == 0 and x_strides[-1] == 1:
         mode = "row"
         itemsize, sizes, x_strides, step = _widened(itemsize, sizes, x_strides, step)
