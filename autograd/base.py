@@ -100,16 +100,18 @@ class Rule:
 
     def __call__(self, *tensors: Tensor, params: tuple[Any, ...] = (), **metadata: Any) -> Any:
         """Run the op on ``tensors`` and record it."""
+        out: Any = None
         if not metadata and not params and self.vjp is not None:
-            result: Tensor | None = factory.run(self.op, *tensors)
-            if result is not None:
+            out = factory.run(self.op, *tensors)
+            if out is not None and out.__class__ is not tuple:
                 for t in tensors:
                     if t._tracked or t._base is not None:
                         if state.grad:
-                            record_one(self.name, self.vjp, tensors, result, self.saves, None)
+                            record_one(self.name, self.vjp, tensors, out, self.saves, None)
                         break
-                return result
-        out = self.op(*tensors, params=params, **metadata)
+                return out
+        if out is None:
+            out = self.op(*tensors, params=params, **metadata)
         results = out if out.__class__ is tuple else (out,)
         if state.grad and self.vjp is not None and needs_graph(tensors):
             meta = metadata

@@ -9,16 +9,20 @@ import numpy as np
 
 from tilegrad.engine.device import CPU, Device
 from tilegrad.engine.dtype import BY_NUMPY, DType
-from tilegrad.engine.memory import Storage, new_storage
+from tilegrad.engine.memory import FreeList, Storage, new_storage
 
 
 class Layout:
     """Shape, strides (in elements), dtype and device. Interned: equal layouts are one object,
     so that ops can look their plans up by identity.
+
+    ``size`` and ``pool``, the class and the free list of its blocks, are there once an array of it was
+    made: machine code serves the next ones.
     """
 
     __slots__ = (
-        "contiguous", "device", "dtype", "itemsize", "nbytes", "ndim", "numel", "shape", "strides",
+        "contiguous", "device", "dtype", "itemsize", "nbytes", "ndim", "numel", "pool", "shape",
+        "size", "strides",
     )  # fmt: skip
 
     shape: tuple[int, ...]
@@ -30,6 +34,8 @@ class Layout:
     itemsize: int
     nbytes: int
     contiguous: bool
+    size: int
+    pool: FreeList
 
     def __repr__(self) -> str:
         return f"Layout({self.shape}, {self.strides}, {self.dtype.name}, {self.device})"
@@ -141,8 +147,8 @@ def fresh(plan: Any) -> Any:
 
 
 def run(op: Any, *arrays: Array) -> Any:
-    """The result of an op without scratch memory, params or metadata; None where it has no plan yet,
-    or anything else calls for the long way.
+    """The result of an op without params or metadata; None where it has no plan yet, or anything
+    else calls for the long way.
     """
     _compile()
     return run(op, *arrays)
@@ -158,6 +164,12 @@ def show(view: Any, array: Array, *values: Any) -> Any:
     """The result of a view op that was asked for before, part of what ``array`` is part of; or None."""
     _compile()
     return show(view, array, *values)
+
+
+def every(array: Array, value: int) -> bool:
+    """Whether each element of an int64 array on the CPU, one without gaps, is ``value``."""
+    _compile()
+    return every(array, value)
 
 
 def output(plan: Any) -> Any:
@@ -197,7 +209,9 @@ def empty(shape: tuple[int, ...], dtype: DType, device: Device = CPU) -> Array:
 
 def empty_layout(made: Layout) -> Array:
     """A new array of this gapless layout, contents undefined."""
-    storage = made.device.allocator.allocate(made.nbytes)
+    allocator = made.device.allocator
+    made.size, made.pool = allocator.pool_of(made.nbytes)
+    storage = allocator.allocate(made.nbytes)
     return new(made, storage, storage.address)  # type: ignore[no-any-return]
 
 

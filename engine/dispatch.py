@@ -181,4 +181,4 @@ def compile_calls(tensor: type, first: dict[str, Any]) -> dict[str, Any]:
     from tilegrad.engine.ops.view import View
 
     new_storage(0, 0, None)  # their type is there from now on
-    return native.compile_calls(tensor, Array, first, Plan, Op, View, FreeList, _modes)
+    return native.compile_calls(tensor, Array, first, Plan, Op, View, FreeList, Layout, _modes)

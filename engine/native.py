@@ -147,19 +147,32 @@ def _tensor(module: Any, tensors: _Tensors) -> None:
 
 
 class _Plans:
-    """Where a plan keeps what a launch needs."""
+    """Where a plan keeps what a launch needs, and a layout the pool of its blocks."""
 
-    def __init__(self, plan: type, op: type, free_list: type):
+    def __init__(self, plan: type, op: type, free_list: type, layout: type):
         self.free_list = free_list
-        self.pool, self.size, self.out, self.outs, self.launch, self.scratch = (
-            slot_offset(plan, n) for n in ("pool", "size", "out", "outs", "launch", "scratch")
+        self.out, self.outs, self.launch, self.scratch, self.allocator = (
+            slot_offset(plan, n) for n in ("out", "outs", "launch", "scratch", "allocator")
         )
+        self.of_plan = tuple(slot_offset(plan, n) for n in ("pool", "size"))
+        self.of_layout = tuple(slot_offset(layout, n) for n in ("pool", "size"))
         self.plans = slot_offset(op, "plans")
         self.cells, self.gate = (slot_offset(free_list, n) for n in ("cells", "gate"))
 
     def fresh(self, e: Emitter, plan: Any, tensors: _Tensors, kind: Any) -> Any:
-        """(a tensor over a block of the plan's pool, its address), or null: the pool is empty."""
-        pool = e.get(plan, self.pool)
+        """(a tensor for the output of a plan, its address), or null: the pool is empty."""
+        pool, size = (e.get(plan, place) for place in self.of_plan)
+        return self._over(e, e.get(plan, self.out), pool, size, tensors, kind)
+
+    def one_of(self, e: Emitter, layout: Any, tensors: _Tensors, kind: Any) -> Any:
+        """The same for one of several outputs."""
+        pool, size = (e.get(layout, place) for place in self.of_layout)
+        e.give_up_if(e.is_null(pool))  # nothing of this layout was made so far
+        return self._over(e, layout, pool, size, tensors, kind)
+
+    def _over(
+        self, e: Emitter, layout: Any, pool: Any, size: Any, tensors: _Tensors, kind: Any
+    ) -> Any:
         plain = e.build.icmp_unsigned("==", e.get(pool, TYPE), e.object(self.free_list))
         e.give_up_if(e.build.not_(plain))
         gate = e.get(e.build.inttoptr(e.number(e.get(pool, self.gate)), e.pointer), 0, e.word)
@@ -174,11 +187,10 @@ class _Plans:
         address = e.get(e.get(pool, LIST_ITEMS), e.build.mul(last, e.word(WORD)))
         e.put(pool, SIZE, last)  # the list's reference to the address is the storage's now
         e.put(storage, FIELDS["address"], address)
-        size = e.get(plan, self.size)
         e.put(storage, FIELDS["nbytes"], e.take(size))
         e.put(storage, FIELDS["pool"], e.take(pool))
         self._count(e, pool, e.number(size))
-        return tensors.make(e, e.get(plan, self.out), storage, address), address
+        return tensors.make(e, layout, storage, address), address
 
     def _count(self, e: Emitter, pool: Any, nbytes: Any) -> None:
         counts = e.build.inttoptr(e.number(e.get(pool, self.cells)), e.pointer)
@@ -199,17 +211,48 @@ def _fresh(module: Any, plans: _Plans, tensors: _Tensors, kind: Any) -> None:
 MOST = 8  # tensors of an op that machine code takes
 
 
+def _results(module: Any, plans: _Plans, tensors: _Tensors, kind: Any) -> Any:
+    """``results(outs, places)``: a tuple of tensors of these layouts; their addresses to ``places``."""
+    e = Emitter(module, "result_or_null", 1)
+    made, _ = plans.one_of(e, e.function.args[0], tensors, kind)
+    e.build.ret(made)
+    one = e.function
+    e = Emitter(module, "results_or_null", 2)
+    outs, places = e.function.args
+    count = e.get(outs, SIZE, e.word)
+    made = e.call("PyTuple_New", count)
+    e.give_up_if(e.is_null(made))
+
+    def add(i: Any) -> None:
+        step = e.build.mul(i, e.word(WORD))
+        item = e.build.add(step, e.word(TUPLE_ITEMS))
+        tensor = e.build.call(one, [e.get(outs, item)])
+        e.give_up_if(e.is_null(tensor), made)
+        e.build.store(tensor, e.at(made, item))
+        e.build.store(e.get(tensor, tensors.address), e.at(places, step))
+
+    loop(e, count, add)
+    e.build.ret(made)
+    return e.function
+
+
 def _launch(module: Any, plans: _Plans, tensors: _Tensors, kind: Any, base: type) -> Any:
     """``launch(op, key, extra, tensors, count)``: run the plan of this key over the tensors, whose
-    addresses come first, then the result's, then the items of the tuple ``extra``.
+    addresses come first, then those of the results, that of scratch memory if there is any, and the
+    items of the tuple ``extra``. Several results are a tuple.
     """
+    results = _results(module, plans, tensors, kind)
     e = Emitter(module, "launch_or_null", 5)
     op, key, extra, given, number = e.function.args
-    count = e.build.ptrtoint(number, e.word)
-    more = e.get(extra, SIZE, e.word)
-    total = e.build.add(e.build.add(count, more), e.word(1))
-    e.give_up_if(e.build.icmp_signed(">", total, e.word(2 * MOST)))
-    args = e.build.alloca(e.pointer, 2 * MOST)
+    count, more = e.build.ptrtoint(number, e.word), e.get(extra, SIZE, e.word)
+    plan = e.call("PyDict_GetItemWithError", e.get(op, plans.plans), key)
+    e.give_up_if(e.is_null(plan))
+    outs, scratch = e.get(plan, plans.outs), e.get(plan, plans.scratch)
+    made = e.get(outs, SIZE, e.word)
+    e.give_up_if(e.build.icmp_signed("==", made, e.word(0)))
+    total = e.build.add(e.build.add(count, made), e.build.add(more, e.word(1)))
+    e.give_up_if(e.build.icmp_signed(">", total, e.word(3 * MOST)))
+    args = e.build.alloca(e.pointer, 3 * MOST)
 
     def address_of(i: Any) -> None:
         step = e.build.mul(i, e.word(WORD))
@@ -217,26 +260,47 @@ def _launch(module: Any, plans: _Plans, tensors: _Tensors, kind: Any, base: type
         e.give_up_unless(tensor, base)
         e.build.store(e.get(tensor, tensors.address), e.at(args, step))
 
-    def extra_of(i: Any) -> None:
-        value = e.get(extra, e.build.add(e.build.mul(i, e.word(WORD)), e.word(TUPLE_ITEMS)))
-        place = e.build.add(e.build.add(i, count), e.word(1))
-        e.build.store(value, e.at(args, e.build.mul(place, e.word(WORD))))
-
     loop(e, count, address_of)
-    loop(e, more, extra_of)
-    plan = e.call("PyDict_GetItemWithError", e.get(op, plans.plans), key)
-    e.give_up_if(e.is_null(plan))
-    scratch = e.number(e.get(plan, plans.scratch))
-    e.give_up_if(e.build.icmp_signed("!=", scratch, e.word(0)))
-    outs = e.get(e.get(plan, plans.outs), SIZE, e.word)
-    e.give_up_if(e.build.icmp_signed("!=", outs, e.word(1)))
-    made, address = plans.fresh(e, plan, tensors, kind)
-    e.give_up_if(e.is_null(made))
-    e.build.store(address, e.at(args, e.build.mul(count, e.word(WORD))))
-    answer = e.call("PyObject_Vectorcall", e.get(plan, plans.launch), args, total, e.constant(0))
-    e.give_up_if(e.is_null(answer), made)
-    e.drop(answer)
-    e.build.ret(made)
+    behind = e.at(args, e.build.mul(count, e.word(WORD)))
+    answer, block, used = (e.build.alloca(t) for t in (e.pointer, e.pointer, e.word))
+    with e.build.if_else(e.build.icmp_signed("==", made, e.word(1))) as (single, several):
+        with single:
+            result, address = plans.fresh(e, plan, tensors, kind)
+            e.build.store(result, answer)
+            e.build.store(address, behind)
+        with several:
+            e.build.store(e.build.call(results, [outs, behind]), answer)
+    result = e.build.load(answer, typ=e.pointer)
+    e.give_up_if(e.is_null(result))
+    e.build.store(e.build.add(count, made), used)
+    e.build.store(e.constant(0), block)
+
+    def push(value: Any) -> None:
+        place = e.build.load(used, typ=e.word)
+        e.build.store(value, e.at(args, e.build.mul(place, e.word(WORD))))
+        e.build.store(e.build.add(place, e.word(1)), used)
+
+    with e.build.if_then(e.build.icmp_signed("!=", e.number(scratch), e.word(0))):
+        allocate, end = e.object("allocate"), e.constant(0)
+        held = e.call(
+            "PyObject_CallMethodObjArgs", e.get(plan, plans.allocator), allocate, scratch, end
+        )  # fmt: skip
+        e.give_up_if(e.is_null(held), result)
+        e.build.store(held, block)
+        push(e.get(held, FIELDS["address"]))
+
+    def push_extra(i: Any) -> None:
+        push(e.get(extra, e.build.add(e.build.mul(i, e.word(WORD)), e.word(TUPLE_ITEMS))))
+
+    loop(e, more, push_extra)
+    done = e.call(
+        "PyObject_Vectorcall", e.get(plan, plans.launch), args, e.build.load(used, typ=e.word),
+        e.constant(0),
+    )  # fmt: skip
+    e.drop(e.build.load(block, typ=e.pointer))
+    e.give_up_if(e.is_null(done), result)
+    e.drop(done)
+    e.build.ret(result)
     return e.function
 
 
@@ -324,6 +388,27 @@ def _show(module: Any, tensors: _Tensors, view: type, modes: Any) -> None:
     publish(e, "show")
 
 
+def _every(module: Any, tensors: _Tensors, layout: type) -> None:
+    """``every(array, value)``: whether each word of an int64 array in host memory is ``value``."""
+    e = Emitter(module, "every_or_null", 2)
+    args, _ = e.function.args
+    array, value = e.get(args, 0), e.number(e.get(args, WORD))
+    nbytes = e.number(e.get(e.get(array, tensors.layout), slot_offset(layout, "nbytes")))
+    words = e.build.inttoptr(e.number(e.get(array, tensors.address)), e.pointer)
+    apart = e.build.alloca(e.word)
+    e.build.store(e.word(0), apart)
+
+    def one(i: Any) -> None:
+        here = e.get(words, e.build.mul(i, e.word(WORD)), e.word)
+        found = e.build.or_(e.build.load(apart, typ=e.word), e.build.xor(here, value))
+        e.build.store(found, apart)
+
+    loop(e, e.build.sdiv(nbytes, e.word(WORD)), one)
+    same = e.build.icmp_signed("==", e.build.load(apart, typ=e.word), e.word(0))
+    e.build.ret(e.take(e.build.select(same, e.object(True), e.object(False))))
+    publish(e, "every")
+
+
 def compile_storage(free_list: type) -> Callable[..., Any]:
     """The built-in ``storage(address, nbytes, pool, base)``; makes their type first."""
     global _storage_type
@@ -344,6 +429,7 @@ def compile_calls(
     op: type,
     view: type,
     free_list: type,
+    layout: type,
     modes: list[Any],
 ) -> dict[str, Callable[..., Any]]:
     """The built-ins over tensors:
@@ -353,7 +439,8 @@ def compile_calls(
     - ``run(op, *tensors)``: the op's result, or None;
     - ``run_at(op, key, extra, *tensors)``: the same by the plan of this key, ``extra`` behind the
       addresses;
-    - ``show(view, tensor, *values)``: a view op's result, or None.
+    - ``show(view, tensor, *values)``: a view op's result, or None;
+    - ``every(tensor, value)``: whether its words are all this int64.
 
     Args:
         tensor: the class of what ops make; base: of what they take.
@@ -361,12 +448,13 @@ def compile_calls(
         modes: where anything is in this list, ``run`` answers None.
     """
     module = new_module()
-    tensors, plans = _Tensors(tensor, first), _Plans(plan, op, free_list)
+    tensors, plans = _Tensors(tensor, first), _Plans(plan, op, free_list, layout)
     _tensor(module, tensors)
     _fresh(module, plans, tensors, _storage_type)
     launch = _launch(module, plans, tensors, _storage_type, base)
     _run(module, launch, tensors, base, modes)
     _run_at(module, launch, modes)
     _show(module, tensors, view, modes)
-    found = addresses(module, "new", "fresh", "run", "run_at", "show")
+    _every(module, tensors, layout)
+    found = addresses(module, "new", "fresh", "run", "run_at", "show", "every")
     return {name: built_in(address, name) for name, address in found.items()}

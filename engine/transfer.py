@@ -71,10 +71,9 @@ def host(x: Array) -> np.ndarray:
     return to_numpy(to_device(x, CPU))
 
 
-def unless_all(quiet: bytes, x: Array, check: Callable[[np.ndarray], None]) -> None:
-    """:func:`when_known`, but on the CPU only if some byte of ``x`` is not ``quiet``."""
-    kind = x.layout
-    if kind.device is not CPU or ctypes.string_at(x.address, kind.nbytes).strip(quiet):
+def unless_all(quiet: int, x: Array, check: Callable[[np.ndarray], None]) -> None:
+    """:func:`when_known`, but on the CPU only if some element of the int64 ``x`` is not ``quiet``."""
+    if x.layout.device is not CPU or not factory.every(x, quiet):
         when_known(x, check)
 
 

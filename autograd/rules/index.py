@@ -111,8 +111,8 @@ def index_get(input: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
 
     Gradient: of ``input``; equal indices add up.
     """
-    dims = tuple(d for d, i in enumerate(indices) if i is not None)
-    given = tuple(i for i in indices if i is not None)
+    dims = tuple([d for d, i in enumerate(indices) if i is not None])
+    given = tuple([i for i in indices if i is not None])
     out = ops.index_get(input, tuple(indices))
     saves = tuple(range(1, len(given) + 1))
     return read("index", out, _index_vjp, (input, *given), saves, dims)

@@ -275,8 +275,9 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     parts = _plain_parts(x, key)
     if parts is not None:
         return _view(x, parts)
-    if _is_plain_index(x, key):
-        return rules.index_get(x, (key,))
+    indices = _plain_indices(x, key)
+    if indices is not None:
+        return rules.index_get(x, indices)
     shown, arrays = _resolve(x, key, True)
     if arrays is None:
         return shown
@@ -312,12 +313,18 @@ def _plain_parts(x: Tensor, key: Any) -> tuple[Part, ...] | None:
     return tuple(parts)
 
 
-def _is_plain_index(x: Tensor, key: Any) -> bool:
-    """Whether ``key`` is one int64 tensor for the first dimension."""
-    if not isinstance(key, TensorBase) or not x.layout.ndim:
-        return False
-    kind = key.layout
-    return kind.dtype is dt.int64 and kind.ndim > 0 and kind.device is x.layout.device
+def _plain_indices(x: Tensor, key: Any) -> tuple[Tensor, ...] | None:
+    """A key of int64 tensors alone, for the first dimensions; else None."""
+    items = key if key.__class__ is tuple else (key,)
+    if not 0 < len(items) <= x.layout.ndim:
+        return None
+    for item in items:
+        if not isinstance(item, TensorBase):
+            return None
+        kind = item.layout
+        if kind.dtype is not dt.int64 or not kind.ndim or kind.device is not x.layout.device:
+            return None
+    return items
 
 
 def _whole_mask(x: Tensor, arrays: Sequence[Tensor | None]) -> Tensor | None:
@@ -339,8 +346,9 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     from tilegrad.autograd.rules.assign import copy_, fill_
 
     value = _value(x, value)
-    if _is_plain_index(x, key):
-        _write_at(x, (key,), value)
+    indices = _plain_indices(x, key)
+    if indices is not None:
+        _write_at(x, indices, value)
         return
     shown, arrays = _resolve(x, key, False)
     if arrays is not None:

@@ -14,7 +14,6 @@ from tilegrad.engine.shape import numel
 from tilegrad.engine.transfer import unless_all
 
 REDUCTIONS = ("none", "mean", "sum")
-BLOCK_SUMS = 1 << 15  # bytes of scratch memory that kernels may use besides a loss per sample
 
 
 def _around(x: Layout) -> tuple[int, int, int]:
@@ -24,16 +23,15 @@ def _around(x: Layout) -> tuple[int, int, int]:
     return x.shape[0], x.shape[1], numel(x.shape[2:])
 
 
-def _plan(logits: bool, x: Layout, targets: Layout, *weight: Layout, reduction: str) -> Plan:
+def _plan(logits: bool, reduction: str, x: Layout, targets: Layout, *weight: Layout) -> Plan:
     scalar = layout((), x.dtype, x.device)
     samples = layout(targets.shape, x.dtype, x.device)
     reduced = reduction != "none"
     outs = [scalar if reduced else samples, samples, layout((2,), dt.int64, x.device)]
     outs += [samples] * logits + [scalar] * reduced
-    launch = kernel("cross_entropy", x.device).cross_entropy(
-        x.dtype.name, logits, bool(weight), reduction, *_around(x)
-    )
-    return Plan(tuple(outs), launch, samples.nbytes + BLOCK_SUMS)
+    family = kernel("cross_entropy", x.device)
+    how = (x.dtype.name, logits, bool(weight), reduction)
+    return Plan(tuple(outs), *family.cross_entropy(*how, *_around(x)))
 
 
 def _plan_backward(
@@ -52,9 +50,11 @@ def _plan_backward(
     return Plan((out,), launch)
 
 
+_NAMES = {False: "nll_loss", True: "cross_entropy"}
 _FORWARD = {
-    False: Op("nll_loss", partial(_plan, False)),
-    True: Op("cross_entropy", partial(_plan, True)),
+    (logits, reduction): Op(name, partial(_plan, logits, reduction))
+    for logits, name in _NAMES.items()
+    for reduction in REDUCTIONS
 }
 _BACKWARD = {
     False: Op("nll_loss_backward", partial(_plan_backward, False)),
@@ -86,13 +86,12 @@ def cross_entropy(
     Raises:
         IndexError: a target is neither a class nor ``ignore_index``.
     """
-    given = (x, targets) if weight is None else (x, targets, weight)
-    operands = [a if a.layout.contiguous else contiguous(a) for a in given]
-    op = _FORWARD[logits]
-    out, scale, status, *more = op(*operands, params=(ignore_index,), reduction=reduction)
-    unless_all(b"\0", status, _CHECKS[logits])
-    lse = more.pop(0) if logits else None
-    return out, Saved(operands[1], scale, lse, more[0] if reduction == "mean" else None)
+    x, targets = contiguous(x), contiguous(targets)
+    operands = (x, targets) if weight is None else (x, targets, contiguous(weight))
+    made = _FORWARD[logits, reduction](*operands, params=(ignore_index,))
+    unless_all(0, made[2], _CHECKS[logits])
+    weight_sum = made[-1] if reduction == "mean" else None
+    return made[0], Saved(targets, made[1], made[3] if logits else None, weight_sum)
 
 
 def _check_targets(op: str, status: np.ndarray) -> None:
@@ -101,7 +100,7 @@ def _check_targets(op: str, status: np.ndarray) -> None:
         raise IndexError(f"{op}: Target {first} is out of bounds.")
 
 
-_CHECKS = {logits: partial(_check_targets, op.name) for logits, op in _FORWARD.items()}
+_CHECKS = {logits: partial(_check_targets, name) for logits, name in _NAMES.items()}
 
 
 def cross_entropy_backward(

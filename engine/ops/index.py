@@ -9,7 +9,7 @@ waits.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -98,7 +98,7 @@ def check_index(op: str, index: Array, dim: int, size: int, negative: bool = Fal
     refuse = _refusal(op, index, dim, size)
     if size == 0:  # nothing could be read in the meantime
         refuse(np.zeros(1, np.int64))
-    unless_all(b"\xff", _outside(index, size, negative), refuse)
+    unless_all(-1, _outside(index, size, negative), refuse)
 
 
 def _outside(index: Array, size: int, negative: bool) -> Array:
@@ -169,7 +169,7 @@ def _checked(
             rows = contiguous(index)
             _refusal(op, rows, dim, size)(host(_outside(rows, size, negative)))
 
-    unless_all(b"\0", found, check)
+    unless_all(0, found, check)
     return out
 
 
@@ -338,9 +338,10 @@ def _check_source(op: str, index: Layout, source: Layout) -> None:
 # --------------------------------------------------------------------- several indices at once
 
 
-def _plan_linear(*indices: Layout, steps: Shape, wraps: Shape) -> Plan:
-    out = layout(indices[0].shape, dt.int64, indices[0].device)
-    return Plan((out,), kernel("index", out.device).linear_index(out.numel, steps, wraps))
+def _plan_linear(*indices: Layout, steps: Shape, sizes: Shape) -> Plan:
+    out = indices[0]
+    launch, flags = kernel("index", out.device).linear_index(out.numel, steps, sizes)
+    return Plan((out, layout((flags,), dt.int64, out.device)), launch)
 
 
 linear_index = Op("linear_index", _plan_linear)
@@ -348,20 +349,30 @@ linear_index = Op("linear_index", _plan_linear)
 
 def _joined(op: str, x: Layout, indices: Indices, checked: bool) -> tuple[Shape, int, Array]:
     """(indexed dims, where their result goes, one index): of several, offsets into ``x``."""
-    dims = tuple(d for d, i in enumerate(indices) if i is not None)
+    dims = tuple([d for d, i in enumerate(indices) if i is not None])
     given = [i for i in indices if i is not None]
     at = dims[0] if dims[-1] - dims[0] == len(dims) - 1 else 0
     if len(dims) == 1:
         return dims, at, given[0]
-    shape = _common_shape(op, [i.shape for i in given])
-    ready = []
-    for dim, index in zip(dims, given, strict=True):
-        if not checked:
+    first = given[0].layout
+    if not first.contiguous or any(i.layout is not first for i in given):
+        shape = _common_shape(op, [i.shape for i in given])
+        given = [contiguous(view.expand(i, shape=shape)) for i in given]
+    sizes = tuple([x.shape[d] for d in dims])
+    if x.numel == 0:
+        for dim, index in zip(dims, given, strict=True):
             check_index(op, index, dim, x.shape[dim], negative=True)
-        ready.append(contiguous(view.expand(index, shape=shape)))
-    steps = tuple(x.strides[d] for d in dims)
-    wraps = tuple(x.shape[d] for d in dims)
-    return dims, at, linear_index(*ready, steps=steps, wraps=wraps)
+    steps = tuple([x.strides[d] for d in dims])
+    made, found = linear_index(*given, steps=steps, sizes=sizes)
+    if not checked:
+        unless_all(0, found, partial(_check_all, op, given, dims, sizes))
+    return dims, at, made
+
+
+def _check_all(op: str, indices: list[Array], dims: Shape, sizes: Shape, flags: np.ndarray) -> None:
+    if flags.any():  # raise here and now: this may be the later time already
+        for index, dim, size in zip(indices, dims, sizes, strict=True):
+            _refusal(op, index, dim, size)(host(_outside(index, size, True)))
 
 
 def _common_shape(op: str, shapes: list[Shape]) -> Shape:

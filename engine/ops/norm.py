@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from tilegrad.engine.array import Array, Layout, layout, window
 from tilegrad.engine.dispatch import Op, Plan, kernel
@@ -17,16 +17,26 @@ class Rows:
     """How an array splits into rows: their length ``n``, and for weights per channel the elements
     ``S`` of one and the number of ``groups`` of channels (0 and 1: a weight per element).
 
-    Metadata of ops, compared by identity: make them with :func:`rows_of`.
+    Made by :func:`rows_of`; they hold the ops over such rows.
     """
 
-    __slots__ = ("S", "centred", "groups", "n")
+    __slots__ = ("S", "backward", "centred", "forward", "groups", "n")
 
     def __init__(self, n: int, S: int, groups: int, centred: bool):
         self.n = n
         self.S = S
         self.groups = groups
         self.centred = centred
+        # an op for every choice of weight and bias: their calls need no metadata
+        self.forward = {
+            (weighted, biased): Op("row_norm", partial(_plan_rows, self, weighted, biased))
+            for weighted in (False, True)
+            for biased in (False, True)
+        }
+        self.backward = {
+            weighted: Op("row_norm_backward", partial(_plan_rows_backward, self, weighted))
+            for weighted in (False, True)
+        }
 
     def __repr__(self) -> str:
         return f"Rows({self.n}, S={self.S}, groups={self.groups}, centred={self.centred})"
@@ -42,7 +52,7 @@ def rows_of(n: int, S: int = 0, groups: int = 1, centred: bool = True) -> Rows:
     return Rows(n, S, groups, centred)
 
 
-def _plan_rows(x: Layout, *rest: Layout, rows: Rows, weighted: bool, biased: bool) -> Plan:
+def _plan_rows(rows: Rows, weighted: bool, biased: bool, x: Layout, *rest: Layout) -> Plan:
     count = rows.count(x)
     statistic = layout((count,), x.dtype, x.device)
     launch = kernel("norm", x.device).row_norm(
@@ -52,7 +62,7 @@ def _plan_rows(x: Layout, *rest: Layout, rows: Rows, weighted: bool, biased: boo
     return Plan((whole, *[statistic] * (1 + rows.centred)), launch)
 
 
-def _plan_rows_backward(g: Layout, x: Layout, *rest: Layout, rows: Rows, weighted: bool) -> Plan:
+def _plan_rows_backward(rows: Rows, weighted: bool, g: Layout, x: Layout, *rest: Layout) -> Plan:
     family = kernel("norm", x.device)
     count, n, S, groups = rows.count(x), rows.n, rows.S, rows.groups
     whole = layout(x.shape, x.dtype, x.device)
@@ -65,18 +75,14 @@ def _plan_rows_backward(g: Layout, x: Layout, *rest: Layout, rows: Rows, weighte
     return Plan(outs, launch)
 
 
-_rows = Op("row_norm", _plan_rows)
-_rows_backward = Op("row_norm_backward", _plan_rows_backward)
-
-
 def row_norm(
     x: Array, weight: Array | None, bias: Array | None, eps: float, rows: Rows
 ) -> tuple[Array, Array | None, Array]:
     """(normalised ``x``, the rows' means or None, the rows' ``1 / sqrt(var + eps)``)."""
-    given = [contiguous(a) for a in (x, weight, bias) if a is not None]
-    made = _rows(
-        *given, params=(eps,), rows=rows, weighted=weight is not None, biased=bias is not None
-    )
+    given = [
+        a if a.layout.contiguous else contiguous(a) for a in (x, weight, bias) if a is not None
+    ]
+    made = rows.forward[weight is not None, bias is not None](*given, params=(eps,))
     return made if rows.centred else (made[0], None, made[1])
 
 
@@ -85,7 +91,7 @@ def row_norm_backward(
 ) -> tuple[Array, Array, Array]:
     """Gradients of the input, and of weight and bias as if there were both, flat."""
     given = [contiguous(a) for a in (g, x, weight, mean, rstd) if a is not None]
-    outs = _rows_backward(*given, rows=rows, weighted=weight is not None)
+    outs = rows.backward[weight is not None](*given)
     if rows.S:
         grad, tilts, sums = outs
         return grad, reduce("sum", tilts, (0,)), reduce("sum", sums, (0,))

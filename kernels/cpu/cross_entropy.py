@@ -12,8 +12,8 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cpu.jit import bind, kernel
-from tilegrad.kernels.cpu.memory import pointer
-from tilegrad.kernels.cpu.softmax import row_pieces
+from tilegrad.kernels.cpu.memory import local, pointer, read, write
+from tilegrad.kernels.cpu.softmax import peak, row_pieces
 from tilegrad.kernels.cpu.threads import TEAM
 from tilegrad.kernels.cpu.vector import head, lanes, load, load_masked, splat, store, store_masked
 from tilegrad.kernels.formulas.transcendental import exp_decay, log
@@ -21,6 +21,8 @@ from tilegrad.kernels.function import inline
 
 GRAIN = 1 << 13  # elements a task handles at least; fewer in all: no threads
 TASKS = 64
+SHORT = 32  # logits of a row that is taken together with others
+GROUP = 64  # such rows
 
 
 @inline
@@ -39,74 +41,108 @@ def examine(target, found, rows, C, ignored):  # type: ignore[no-untyped-def]
         found[1] = target[r]
 
 
-def conclusion(dtype: str, reduction: str):  # type: ignore[no-untyped-def]
-    """``conclude(losses, scales, out, weight_sum, rows)``: the losses' sum, over the weights' sum
-    for the mean; and that sum. Nothing for the reduction "none".
-    """
-    T = np.dtype(dtype).type
-    none, mean = reduction == "none", reduction == "mean"
-
-    @inline
-    def conclude(losses, scales, out, weight_sum, rows):  # type: ignore[no-untyped-def]
-        if not none:
-            a, w = 0.0, 0.0
-            for r in range(rows):
-                a += losses[r]
-                w += scales[r]
-            pointer(out, T)[0] = T(a / w) if mean else T(a)
-            pointer(weight_sum, T)[0] = T(w)
-
-    return conclude
-
-
 @kernel
-def forward(dtype: str, logits: bool, reduction: str):  # type: ignore[no-untyped-def]
-    """Per sample its loss, its weight and, from logits, their logsumexp; where one task does all,
-    also what :func:`finish` does. ``weight`` may be null: all ones.
+def forward(dtype: str, logits: bool, short: bool, reduction: str, alone: bool):  # type: ignore[no-untyped-def]
+    """Per sample its loss, its weight and, from logits, their logsumexp. ``alone``, a task does
+    also what :func:`finish` does, and a reduction keeps no losses. ``weight`` may be null: all ones.
     """
     T = np.dtype(dtype).type
-    highest, sum_exp = row_pieces(dtype)
-    conclude = conclusion(dtype, reduction)
+    levels_of = level_rows(dtype, short)
+    reduced, mean = reduction != "none", reduction == "mean"
+    keeps = not (alone and reduced)
 
     def body(  # type: ignore[no-untyped-def]
-        task, x, targets, weight, out, scale, status, lse, weight_sum, loss, ignored, rows, per, C,
+        task, x, targets, out, scale, status, lse, weight_sum, ignored, weight, loss, rows, per, C,
         inner,
     ):  # fmt: skip
         source, target = pointer(x, T), pointer(targets, np.int64)
         weights, losses = pointer(weight, T), pointer(loss, T)
         scales, levels = pointer(scale, T), pointer(lse, T)
-        for r in range(task * per, min(rows, (task + 1) * per)):
+        first, end = task * per, min(rows, (task + 1) * per)
+        if logits:
+            levels_of(source, first, end, C, levels)
+        total, divisor = 0.0, 0.0
+        for r in range(first, end):
             t = target[r]
-            known = t != ignored and 0 <= t < C
-            w = T(0)
-            value = T(0)
-            if known:
+            w, value = T(0), T(0)
+            if t != ignored and 0 <= t < C:
                 outer = r // inner
                 w = weights[t] if weight != 0 else T(1)
                 value = -source[(outer * C + t) * inner + (r - outer * inner)]
-            if logits:
-                top = highest(source, r * C, C)
-                level = top + log(sum_exp(source, r * C, C, top))
-                levels[r] = level
-                value = value + level
-            losses[r] = value * w if known else T(0)
+                if logits:
+                    value = value + levels[r]
+                value = value * w
+            if keeps:
+                losses[r] = value
             scales[r] = w
-        if per >= rows:
+            total += value
+            divisor += w
+        if alone:
             examine(target, pointer(status, np.int64), rows, C, ignored)
-            conclude(losses, scales, out, weight_sum, rows)
+            if reduced:
+                pointer(out, T)[0] = T(total / divisor) if mean else T(total)
+                pointer(weight_sum, T)[0] = T(divisor)
 
     return body, "iiiiiiiiiiiiii"
 
 
+def level_rows(dtype: str, short: bool):  # type: ignore[no-untyped-def]
+    """``levels_of(x, first, end, C, levels)``: the logsumexp of these rows of ``C`` logits.
+
+    ``short`` rows, of ``SHORT`` logits at most, are taken together, a row per lane: what is done
+    across the lanes of a vector would cost more than their exponentials.
+    """
+    T, W = np.dtype(dtype).type, lanes(dtype)
+    highest, sum_exp = row_pieces(dtype)
+    group, low = GROUP, T(-np.inf)
+    held, highs, totals = local(dtype, GROUP * SHORT), local(dtype, GROUP), local(dtype, GROUP)
+
+    @inline
+    def each(x, first, end, C, levels):  # type: ignore[no-untyped-def]
+        for r in range(first, end):
+            top = highest(x, r * C, C)
+            levels[r] = top + log(sum_exp(x, r * C, C, top))
+
+    @inline
+    def together(x, first, end, C, levels):  # type: ignore[no-untyped-def]
+        lines, tops, sums = held(), highs(), totals()
+        for r in range(first, end, group):
+            count = min(group, end - r)
+            for c in range(C):
+                for k in range(count):
+                    write(lines, c * group + k, read(x, (r + k) * C + c))
+            for k in range(0, count, W):  # the last lanes may hold anything
+                top, total = splat(low), splat(T(0))
+                for c in range(C):
+                    top = peak(load(lines, c * group + k), top)
+                for c in range(C):
+                    total = total + exp_decay(load(lines, c * group + k) - top)
+                store(tops, k, top)
+                store(sums, k, total)
+            for k in range(count):
+                write(levels, r + k, read(tops, k) + log(read(sums, k)))
+
+    return together if short else each
+
+
 @kernel
 def finish(dtype: str, reduction: str):  # type: ignore[no-untyped-def]
-    """``status``, and the results of a reduction, once every sample has its loss."""
+    """``status``, and the results of a reduction, once every sample has its loss: the losses' sum,
+    for the mean over that of the weights.
+    """
     T = np.dtype(dtype).type
-    conclude = conclusion(dtype, reduction)
+    reduced, mean = reduction != "none", reduction == "mean"
 
     def body(task, targets, scale, loss, status, out, weight_sum, ignored, rows, C):  # type: ignore[no-untyped-def]
         examine(pointer(targets, np.int64), pointer(status, np.int64), rows, C, ignored)
-        conclude(pointer(loss, T), pointer(scale, T), out, weight_sum, rows)
+        if reduced:
+            losses, scales = pointer(loss, T), pointer(scale, T)
+            total, divisor = 0.0, 0.0
+            for r in range(rows):
+                total += losses[r]
+                divisor += scales[r]
+            pointer(out, T)[0] = T(total / divisor) if mean else T(total)
+            pointer(weight_sum, T)[0] = T(divisor)
 
     return body, "iiiiiiiii"
 
@@ -164,32 +200,35 @@ def _shared(rows: int, work: int) -> tuple[int, int]:
 
 def cross_entropy(
     dtype: str, logits: bool, weighted: bool, reduction: str, outer: int, C: int, inner: int
-) -> Callable[..., None]:
-    """A launch ``(x, targets, [weight], out, scale, status, [lse], [weight_sum], ignored)``.
+) -> tuple[Callable[..., None], int]:
+    """A launch ``(x, targets, [weight], out, scale, status, [lse], [weight_sum], [scratch],
+    ignored)``, and the bytes of scratch memory it needs.
 
     ``out`` holds a loss per sample for the reduction "none", else one number; ``scale`` the weight
-    of every sample, ``lse`` (logits) its logsumexp; then ``weight_sum`` ("mean", "sum") their sum,
-    and for these a scratch address follows, of ``outer * inner`` losses.
+    of every sample, ``lse`` (logits) its logsumexp; then ``weight_sum`` ("mean", "sum") their sum.
     """
     rows = outer * inner
     per, tasks = _shared(rows, C if logits else 8)
-    reduced = reduction != "none"
-    team = TEAM if tasks > 1 else 0
-    run = bind(forward.build(dtype, logits, reduction), rows, per, C, inner, tasks, team)
-    if tasks == 1 and logits and reduced:
-        return run if weighted else lambda x, targets, *rest: run(x, targets, 0, *rest)
-    last = None if tasks == 1 else bind(finish.build(dtype, reduction), rows, C, 1, 0)
+    reduced, alone = reduction != "none", tasks == 1
+    function = forward.build(dtype, logits, logits and C <= SHORT, reduction, alone)
+    sizing = (rows, per, C, inner, tasks, 0 if alone else TEAM)
+    if alone and logits and reduced and not weighted:
+        return bind(function, 0, 0, *sizing), 0
+    run = bind(function, *sizing)
+    last = None if alone else bind(finish.build(dtype, reduction), rows, C, 1, 0)
+    scratch = rows * np.dtype(dtype).itemsize if reduced and not alone else 0
 
     def launch(x: int, targets: int, *rest: int) -> None:
         weight, rest = (rest[0], rest[1:]) if weighted else (0, rest)
-        out, scale, status, *more, scratch, ignored = rest
+        out, scale, status, *more, ignored = rest
         lse = more.pop(0) if logits else 0
-        losses, weight_sum = (scratch, more[0]) if reduced else (out, 0)
-        run(x, targets, weight, out, scale, status, lse, weight_sum, losses, ignored)
+        weight_sum = more.pop(0) if reduced else 0
+        losses = more[0] if scratch else 0 if reduced else out
+        run(x, targets, out, scale, status, lse, weight_sum, ignored, weight, losses)
         if last is not None:
             last(targets, scale, losses, status, out, weight_sum, ignored)
 
-    return launch
+    return launch, scratch
 
 
 def cross_entropy_backward(

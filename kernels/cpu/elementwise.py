@@ -16,6 +16,7 @@ from functools import cache
 
 import numpy as np
 
+from tilegrad.kernels.cpu import across
 from tilegrad.kernels.cpu.emit import each
 from tilegrad.kernels.cpu.jit import bind, get_num_threads, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write
@@ -201,10 +202,13 @@ def elementwise(
         total *= size
     if total == 0:
         return lambda *args: None
+    long = _steps(formula) >= LONG
+    tiles = None if long or formula.near else across.pattern_of(dtypes, sizes, strides)
+    if tiles is not None:
+        return across.elementwise(formula, dtypes, sizes, strides, params, tiles)
     function = map_rows.build(formula, dtypes, _pattern(strides), params)
     table = _table(sizes, strides)
     where = table.ctypes.data
-    long = _steps(formula) >= LONG
     tasks = 1
     if total > (SERIAL_LONG if long else SERIAL):
         tasks = FEW if total <= MIDDLE else MANY

@@ -15,11 +15,12 @@ import numpy as np
 
 from tilegrad.kernels.cpu.jit import TEAM, bind, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write
-from tilegrad.kernels.function import DeviceFunction, inline
+from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
 
 CHUNK = 1 << 14  # elements a task handles at least; fewer in all: no threads
 SCATTERED = 1 << 12  # the same where every element has an index of its own
 TASKS = 64
+PIECE = 256  # indices that are checked at a time
 SHORT_ROWS = (4, 8, 16)  # elements of rows that get a loop of fixed length: overheads count there
 
 Sizes = tuple[int, ...]
@@ -68,15 +69,43 @@ def gather_rows(width: int, mode: str, wraps: bool):  # type: ignore[no-untyped-
     """``out[p] = x[origin(p) + step * index[…]]`` over the output's elements ``p``, row-major.
 
     ``mode`` describes the inner dimension: ``row``: one index, consecutive elements; ``each``:
-    consecutive indices; ``any``: any strides; ``row4`` and the like: a row of exactly 4 elements,
-    never split between tasks. ``wraps``: negative indices count from ``wrap``.
+    consecutive indices; ``line``: such indices of one line of consecutive elements; ``any``: any
+    strides; ``row4`` and the like: a row of exactly 4 elements, never split between tasks.
+    ``wraps``: negative indices count from ``wrap``.
     An index that is then outside ``[0, size)`` reads the last element instead, and sets the task's
-    ``flag``, which is 0 otherwise.
+    ``flag``, which is 0 otherwise. Where each element has its own, a piece of them is checked at a
+    time, and read without a further thought.
     """
     T = np.dtype(f"u{width}").type
-    row, each = mode.startswith("row"), mode == "each"
+    row, each, line_of_one = mode.startswith("row"), mode in ("each", "line"), mode == "line"
     words = int(mode[3:]) if row and mode[3:] else 0
-    U = np.uint64
+    U, piece = np.uint64, PIECE
+
+    @inline
+    def nth(index, at, k, j_step, wrap):  # type: ignore[no-untyped-def]
+        j = read(index, at + k) if each else read(index, at + k * j_step)
+        return j + ((j >> 63) & wrap) if wraps else j
+
+    @inline
+    def pieces(x, x_at, x_step, step, index, j_at, j_step, out, at, count, size, wrap):  # type: ignore[no-untyped-def]
+        outside = 0
+        for first in range(0, count, piece):
+            end = min(count, first + piece)
+            sides = 0
+            for k in range(first, end):
+                j = nth(index, j_at, k, j_step, wrap)
+                sides |= j | (size - 1 - j)
+            outside |= sides
+            if sides >= 0:
+                for k in range(first, end):
+                    j = nth(index, j_at, k, j_step, wrap)
+                    place = x_at + (j if line_of_one else k * x_step + j * step)
+                    write(out, at + k, read(x, place))
+            else:
+                for k in range(first, end):
+                    j = np.int64(min(U(nth(index, j_at, k, j_step, wrap)), U(size - 1)))
+                    write(out, at + k, read(x, x_at + k * x_step + j * step))
+        return outside
 
     def gather_rows_body(task, a0, a1, a2, a3, a4, total, chunk, step, size, wrap):  # type: ignore[no-untyped-def]
         x, index, out = pointer(a0, T), pointer(a1, np.int64), pointer(a2, T)
@@ -91,8 +120,7 @@ def gather_rows(width: int, mode: str, wraps: bool):  # type: ignore[no-untyped-
         column = position - line * inner
         plane = line // middle
         line -= plane * middle
-        last = U(size - 1)  # a negative index is larger, as unsigned
-        largest = U(0)
+        outside = 0  # negative, once an index or what it lacks of the last one was
         while position < end:
             x_plane, j_plane = walk(table, plane, xs), walk(table, plane, js)
             while line < middle and position < end:
@@ -103,24 +131,20 @@ def gather_rows(width: int, mode: str, wraps: bool):  # type: ignore[no-untyped-
                     j = index[j_at]
                     if wraps:
                         j += (j >> 63) & wrap
-                    largest = max(largest, U(j))
-                    x_at += np.int64(min(U(j), last)) * step
+                    outside |= j | (size - 1 - j)
+                    x_at += np.int64(min(U(j), U(size - 1))) * step  # as unsigned, -1 is large
                     for k in range(words if words else count):
                         write(out, position + k, read(x, x_at + k))
                 else:
-                    for k in range(count):
-                        j = read(index, j_at + k) if each else read(index, j_at + k * j_step)
-                        if wraps:
-                            j += (j >> 63) & wrap
-                        largest = max(largest, U(j))
-                        at = x_at + k * x_step + np.int64(min(U(j), last)) * step
-                        write(out, position + k, read(x, at))
+                    outside |= pieces(
+                        x, x_at, x_step, step, index, j_at, j_step, out, position, count, size, wrap
+                    )
                 position += count
                 column = 0
                 line += 1
             line = 0
             plane += 1
-        flag[task] = 1 if largest > last else 0
+        flag[task] = outside < 0
 
     return gather_rows_body, "iiiiiiiiii"
 
@@ -158,6 +182,8 @@ def gather(
     """
     sizes, (x_strides, index_strides) = _two_dims(sizes, (x_strides, index_strides))
     mode = "each" if index_strides[-1] == 1 else "any"
+    if mode == "each" and x_strides[-1] == 0 and step == 1:
+        mode = "line"
     if index_strides[-1] == 0 and x_strides[-1] == 1:
         mode = "row"
         itemsize, sizes, x_strides, step = _widened(itemsize, sizes, x_strides, step)
@@ -365,38 +391,54 @@ def outside(total: int, low: int, high: int) -> Callable[..., None]:
     return bind(function, total, chunk, low, high, tasks, TEAM if tasks > 1 else 0)
 
 
+_JOIN = """
+def join_indices_body(task, {addresses}, out, flags, total, chunk, {numbers}):
+    target = pointer(out, int64)
+    {pointers}
+    begin = task * chunk
+    outside = 0
+    for i in range(begin, min(total, begin + chunk)):
+        {indices}
+        outside |= {sides}
+        write(target, i, {terms})
+    pointer(flags, int64)[task] = outside < 0
+"""
+
+
 @kernel
-def add_index():  # type: ignore[no-untyped-def]
-    """``out = (0 if first else out) + step * index``, negative indices counted from ``wrap``."""
+def join_indices(count: int):  # type: ignore[no-untyped-def]
+    """``out = step * index + …`` over ``count`` indices, negative ones counted from their size.
 
-    def add_index_body(task, a0, a1, total, chunk, step, wrap, first):  # type: ignore[no-untyped-def]
-        index, out = pointer(a0, np.int64), pointer(a1, np.int64)
-        begin = task * chunk
-        for i in range(begin, min(total, begin + chunk)):
-            j = read(index, i)
-            j = (j + wrap if j < 0 else j) * step
-            write(out, i, j if first else read(out, i) + j)
+    Arguments: the indices, out, flags, how many elements, elements per task, the steps, the sizes.
+    A task's flag is 1 if an index was outside its dimension: then it, or what it lacks of the last
+    one, is negative.
+    """
+    each = range(count)
+    source = _JOIN.format(
+        addresses=", ".join(f"a{k}" for k in each),
+        numbers=", ".join(f"{letter}{k}" for letter in "sn" for k in each),
+        pointers="; ".join(f"x{k} = pointer(a{k}, int64)" for k in each),
+        indices="; ".join(f"j{k} = read(x{k}, i); j{k} += (j{k} >> 63) & n{k}" for k in each),
+        sides=" | ".join(f"j{k} | (n{k} - 1 - j{k})" for k in each),
+        terms=" + ".join(f"s{k} * j{k}" for k in each),
+    )
+    scope = {"pointer": pointer, "read": read, "write": write, "int64": np.int64}
+    return function_from_source(source, "join_indices_body", scope), "i" * (3 * count + 4)
 
-    return add_index_body, "iiiiiii"
 
+def linear_index(total: int, steps: Sizes, sizes: Sizes) -> tuple[Callable[..., None], int]:
+    """A launch ``(index, …, out, flags)``: offsets from one row-major index per indexed dimension,
+    of these ``sizes``, whose neighbours are ``steps`` apart; and how many int64 flags it sets.
 
-def linear_index(total: int, steps: Sizes, wraps: Sizes) -> Callable[..., None]:
-    """A launch ``(index, …, out)``: offsets from one row-major index per indexed dimension."""
+    A flag is 1 if an index of its part lies outside ``[-size, size)``, and those offsets are then
+    unusable, else 0.
+    """
     if total == 0:
-        return lambda *addresses: None
+        return lambda *addresses: None, 0
     tasks, chunk = tasks_for(total)
+    function = join_indices.build(len(steps))
     team = TEAM if tasks > 1 else 0
-    adds = [
-        bind(add_index.build(), total, chunk, step, wrap, k == 0, tasks, team)
-        for k, (step, wrap) in enumerate(zip(steps, wraps, strict=True))
-    ]
-
-    def launch(*addresses: int) -> None:
-        out = addresses[-1]
-        for add, index in zip(adds, addresses, strict=False):
-            add(index, out)
-
-    return launch
+    return bind(function, total, chunk, *steps, *sizes, tasks, team), tasks
 
 
 @kernel

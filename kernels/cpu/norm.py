@@ -70,16 +70,17 @@ def forward(dtype: str, centred: bool, channels: bool):  # type: ignore[no-untyp
         weights, biases = pointer(weight, T), pointer(bias, T)
         means, rstds = pointer(mean, T), pointer(rstd, T)
         has = (weight != 0) + 2 * (bias != 0)
+        share = 1.0 / n  # a row's divisions would wait for one another
         for r in range(task * per, min(rows, (task + 1) * per)):
             at = r * n
             m, low = T(0), T(0)
             if centred:
-                m = T(total(source, at, n, 1, T(0), T(0)) / n)
+                m = T(total(source, at, n, 1, T(0), T(0)) * share)
             rest, square = deviations(source, at, n, m)
             if centred:
-                low = T(rest / n)
+                low = T(rest * share)
                 means[r] = m + low
-            rs = 1.0 / math.sqrt(variance(square / n, low) + eps)
+            rs = 1.0 / math.sqrt(variance(square * share, low) + eps)
             rstds[r] = T(rs)
             if channels:
                 count = n // S

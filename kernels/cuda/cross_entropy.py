@@ -191,11 +191,9 @@ def backward(dtype: str, logits: bool, per_sample: bool, V: int, dims: int, wide
 
 def cross_entropy(
     dtype: str, logits: bool, weighted: bool, reduction: str, outer: int, C: int, inner: int
-) -> Callable[..., None]:
-    """The launch of :func:`tilegrad.kernels.cpu.cross_entropy.cross_entropy`.
-
-    ``(x, targets, [weight], out, scale, status, [lse], [weight_sum], scratch, ignored)``: the first
-    32 KB of scratch memory are used, whatever the reduction.
+) -> tuple[Callable[..., None], int]:
+    """The launch of :func:`tilegrad.kernels.cpu.cross_entropy.cross_entropy`, and the bytes of
+    scratch memory it needs, whatever the reduction.
     """
     samples, keeps = outer * inner, reduction == "none"
     V = vector(dtype, C) if logits else 1
@@ -216,7 +214,7 @@ def cross_entropy(
         results = (0, 0) if keeps else (out, more[0])
         combine(scratch, grid, targets, status, *results, 1, 1, 1)
 
-    return launch
+    return launch, 32 * grid  # for every block two int64, two sums
 
 
 def cross_entropy_backward(

@@ -165,43 +165,57 @@ def outside(total: int, low: int, high: int) -> Callable[..., None]:
 
 @kernel
 def join_indices(count: int) -> Source:
-    """``out = step * index + …`` over ``count`` indices, each kept within its dimension's size.
+    """``out = step * index + …`` over ``count`` indices, negative ones counted from their size; -1
+    where one is outside its dimension, and the block's flag is then 1, else 0.
 
-    Parameters: the indices, out, how many elements, the steps, then the sizes, which negative
-    indices are counted from.
+    Parameters: the indices, out, flags (int64), how many elements, the steps, then the sizes.
     """
     names = [f"a{k}" for k in range(count)]
-    terms = [f"s{k} * within(pointer(a{k}, int64)[i], n{k})" for k in range(count)]
-    arguments = [*names, "out", "total", *(f"{c}{k}" for c in "sn" for k in range(count))]
+    arguments = [*names, "out", "flags", "total", *(f"{c}{k}" for c in "sn" for k in range(count))]
+    lines = [f"        j{k} = wrapped(pointer(a{k}, int64)[i], n{k})\n" for k in range(count)]
+    sides = " | ".join(f"j{k} | (n{k} - 1 - j{k})" for k in range(count))
+    terms = " + ".join(f"s{k} * j{k}" for k in range(count))
     source = (
         f"def join({', '.join(arguments)}):\n"
+        f"    flag = shared_flag()\n"
+        f"    if thread() == 0:\n"
+        f"        flag[0] = int32(0)\n"
+        f"    barrier()\n"
         f"    i = block() * {THREADS} + thread()\n"
-        f"    while i < total:\n"
-        f"        pointer(out, int64)[i] = {' + '.join(terms)}\n"
+        f"    while i < total:\n{''.join(lines)}"
+        f"        offset = {terms}\n"
+        f"        if {sides} < 0:\n"
+        f"            flag[0] = int32(1)\n"
+        f"            offset = -1\n"
+        f"        pointer(out, int64)[i] = offset\n"
         f"        i += blocks() * {THREADS}\n"
+        f"    barrier()\n"
+        f"    if thread() == 0:\n"
+        f"        pointer(flags, int64)[block()] = int64(flag[0])\n"
     )
 
     @inline
-    def within(j, size):  # type: ignore[no-untyped-def]
-        j += (j >> 63) & size
-        return min(max(j, 0), size - 1)
+    def wrapped(j, size):  # type: ignore[no-untyped-def]
+        return j + ((j >> 63) & size)
 
     scope = {
-        "within": within, "pointer": pointer, "int64": np.int64, "block": block, "blocks": blocks,
-        "thread": thread,
+        "wrapped": wrapped, "pointer": pointer, "int32": np.int32, "int64": np.int64,
+        "block": block, "blocks": blocks, "thread": thread, "barrier": barrier,
+        "shared_flag": _flag,
     }  # fmt: skip
     body = function_from_source(source, "join", scope, __name__)
     return Source(body, "i" * len(arguments), THREADS)
 
 
-def linear_index(total: int, steps: Sizes, wraps: Sizes) -> Callable[..., None]:
-    """A launch ``(index, …, out)``: offsets from one row-major index per indexed dimension, of
-    size ``wraps``.
+def linear_index(total: int, steps: Sizes, sizes: Sizes) -> tuple[Callable[..., None], int]:
+    """A launch ``(index, …, out, flags)`` and how many flags it sets; as
+    :func:`tilegrad.kernels.cpu.index.linear_index`, but an offset is -1 where an index is wrong:
+    what reads there reads the first element, what writes leaves it out.
     """
     if total == 0:
-        return lambda *addresses: None
+        return lambda *addresses: None, 0
     grid = blocks_for(total, THREADS, PER_SM)
-    return bind(join_indices.build(len(steps)), total, *steps, *wraps, grid, 1, 1)
+    return bind(join_indices.build(len(steps)), total, *steps, *sizes, grid, 1, 1), grid
 
 
 @kernel
