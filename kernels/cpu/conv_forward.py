@@ -1,6 +1,6 @@
 """Convolution over a padded copy: the kernels of a pass, and the plan that they follow.
 
-Units of work are cut by shape alone. A task copies its input into a frame, multiplies a block of
+Units of work are cut to keep every processor busy; no sum depends on it. A task copies its input into a frame, multiplies a block of
 output channels at a time by runs of pixels and writes the sums out.
 """
 
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tilegrad.kernels.cpu import jit
 from tilegrad.kernels.cpu.conv_frame import FRAME, PITCH, ROWS, Frame, copier, shared_zeros
 from tilegrad.kernels.cpu.conv_pass import Pass, work_of
 from tilegrad.kernels.cpu.conv_tile import Shape, correlate, even_rows
@@ -23,8 +24,9 @@ from tilegrad.kernels.function import DeviceFunction, inline
 ROW_BLOCK = 64  # output channels done together, while their sums are in the first-level cache
 INNER = 40  # at most this many products are summed in registers: keeps rounding errors small
 FRAME_BYTES = 3 << 17  # of a padded copy, so that it stays in the second-level cache
-TASKS = 32
-UNITS = 8  # pieces of work at least, if there is enough of it
+LEAST_ROWS = 4  # of pixels in a block, each of which copies the rows around it too
+LEAST_OUTPUTS = 8  # output channels in a block, likewise
+UNEVEN = 1.15  # how much longer than their share tasks may take so as not to copy an input twice
 WORK = 1 << 21  # multiply-adds worth splitting
 COPY = 3  # vector operations that copying a vector is worth
 
@@ -196,16 +198,29 @@ def plan_frame(work: Pass) -> tuple[Frame, int]:
     copies = len(shifts) * work.stride[0] * work.stride[1]
     row = work.inputs * copies * ends[0] * pitch * np.dtype(work.dtype).itemsize
     extra = ends[1] - counts[1]
-    block = min(counts[1], max(4, FRAME_BYTES // row - extra))
-    if work_of(work) > WORK:
-        pieces = work.batch * work.groups * len(work.jobs) * -(-work.outputs // ROW_BLOCK)
-        while pieces * -(-counts[1] // block) < UNITS and block > 4:
-            block = -(-block // 2)
-    block = -(-counts[1] // -(-counts[1] // block))
+    block = min(counts[1], max(LEAST_ROWS, FRAME_BYTES // row - extra))
+    block = _rows_of_block(work, block, counts[1], extra, copies)
     return Frame(
         work.size, work.stride, work.before, shifts, ends[0], block + extra, pitch, 1, zeros,
         zeros + W, flat,
     ), block  # fmt: skip
+
+
+def _rows_of_block(work: Pass, most: int, rows: int, extra: int, copies: int) -> int:
+    """Rows of pixels of a block, at most ``most``, with which the busiest thread is done first."""
+    blocks = -(-rows // most)
+    if work_of(work) <= WORK:
+        return -(-rows // blocks)
+    pieces = len(work.jobs) * -(-work.outputs // ROW_BLOCK)
+    products = work.outputs * sum(len(job.taps) for job in work.jobs)
+
+    def time(blocks: int) -> float:
+        block = -(-rows // blocks)
+        share = -(-work.batch * work.groups * -(-rows // block) * pieces // jit.processors())
+        return share / pieces * (block * products + COPY * copies * (block + extra))
+
+    finest = max(blocks, min(rows // LEAST_ROWS, blocks + 4 * jit.processors()))
+    return -(-rows // min(range(blocks, finest + 1), key=time))
 
 
 def _flat_is_faster(work: Pass, shifts: int, counts: list[int], ends: list[int]) -> bool:
@@ -222,6 +237,11 @@ def _flat_is_faster(work: Pass, shifts: int, counts: list[int], ends: list[int])
 
     flat = cost(counts[1], counts[2], 1, ends[2])
     return flat <= cost(1, counts[1] * counts[2], shifts, counts[2])
+
+
+def _unevenness(units: int) -> float:
+    """How much longer than its share the busiest thread works."""
+    return -(-units // jit.processors()) * jit.processors() / units
 
 
 class Pack(NamedTuple):
@@ -244,14 +264,15 @@ def make_plan(
     row_step = min(ROW_BLOCK, work.outputs)
     blocks = -(-max(job.counts[1] for job in work.jobs) // block)
     pieces = work.batch * work.groups * blocks * len(work.jobs)
+    threads = jit.processors()
     if work_of(work) > WORK:
-        while row_step > 8 and pieces * -(-work.outputs // row_step) < UNITS:
-            row_step = -(-row_step // 16) * 8
+        while row_step > LEAST_OUTPUTS and _unevenness(pieces * -(-work.outputs // row_step)) > UNEVEN:
+            row_step = -(-row_step // (2 * LEAST_OUTPUTS)) * LEAST_OUTPUTS
     row_blocks = -(-work.outputs // row_step)
     units = pieces * row_blocks
-    per_task = -(-units // TASKS)
+    per_task = -(-units // threads)  # a task's frame stays in its thread's cache
     together = row_blocks * len(work.jobs)  # units that share a frame
-    if work.batch * work.groups * blocks >= UNITS:
+    if _unevenness(units // together) <= UNEVEN:
         per_task = -(-per_task // together) * together
     elements = -(-(work.inputs * frame.channel + W) // 16) * 16
     table = frame.table()

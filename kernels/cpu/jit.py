@@ -32,7 +32,7 @@ from tilegrad.kernels import cache
 from tilegrad.kernels.builtin import bind
 from tilegrad.kernels.cache import cache_dir, compile_log
 from tilegrad.kernels.cpu.native import load_object, machine, simd_bits, target, wrapper_ir
-from tilegrad.kernels.cpu.threads import TEAM, get_num_threads, set_num_threads
+from tilegrad.kernels.cpu.threads import TEAM, get_num_threads, processors, set_num_threads
 from tilegrad.kernels.function import DeviceFunction, Intrinsic, TypedFunction, source_digest
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "get_num_threads",
     "kernel",
     "optimised_ir",
+    "processors",
     "set_num_threads",
     "simd_bits",
     "target",

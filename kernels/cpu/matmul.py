@@ -7,7 +7,7 @@ of threads: the order of summation follows from K alone, or for N = 1 from K and
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ SERIAL = 1 << 20  # multiply-adds below which a second thread costs more than it
 TASK = 1 << 19  # multiply-adds that are worth a task of their own
 LARGE_TASK = 1 << 26  # multiply-adds of a task where there is no lack of them
 TASKS = 16  # enough tasks to share out evenly
-LEAN = 4  # how much wider than tall a task may be: every column of tasks gathers x again
+GATHERED, PACKED_ACROSS, PACKED_ALONG, READ = 6, 5, 2, 0.5  # of an element, in multiply-adds
 ROWS = 256  # rows of x that are read against one panel of y after the other
 ALIAS = 4096  # bytes: rows a multiple of this apart compete for the same few places in a cache
 PACKED = 48  # rows of x from which strips of y are copied first
@@ -83,6 +83,17 @@ class _Choice(NamedTuple):
     pack: bool = False  # copy strips of y on the way
     panels: bool = False  # copy all of y into strips first
     gather: bool = False  # copy blocks of x on the way
+    along: bool = False  # rows of y run along memory
+
+    @property
+    def x_cost(self) -> float:
+        """What it costs to read an element of x once more, in multiply-adds."""
+        return GATHERED if self.gather else READ
+
+    @property
+    def y_cost(self) -> float:
+        """The same of y."""
+        return (PACKED_ALONG if self.along else PACKED_ACROSS) if self.pack else READ
 
 
 def _merge_batch(batch: tuple[int, ...], *strides: tuple[int, ...]) -> tuple[list[int], Strides]:
@@ -154,18 +165,18 @@ def _choose(problem: _Problem) -> _Choice:
         if x_row == 1 or M == 1:
             return _Choice("row", swap=True, gather=y_step != 1)
         if x_step == 1:
-            return _Choice("across", swap=True, gather=y_step != 1)
+            return _Choice("across row", swap=True, gather=y_step != 1)
     gather = x_step != 1 or (min(M, N, K) >= 16 and x_row * size % ALIAS == 0)
     if y_col == 1 or N == 1:
         if M == 1:
             return _Choice("row", gather=gather)
         pack = M >= PACKED
     elif M <= ACROSS and y_step == 1:
-        return _Choice("across", gather=gather)
+        return _Choice("across row" if M == 1 else "across", gather=gather)
     else:
         pack = True
     panels = pack and M >= FAR_ROWS and K * N * size >= FAR
-    return _Choice("direct", pack=pack and not panels, panels=panels, gather=gather)
+    return _Choice("direct", pack=pack and not panels, panels=panels, gather=gather, along=y_col == 1)
 
 
 def _plan(problem: _Problem) -> np.ndarray:
@@ -198,8 +209,9 @@ def _prepare_integers(problem: _Problem) -> tuple[Launch, int]:
 def _prepare_floats(problem: _Problem, choice: _Choice) -> tuple[Launch, int]:
     dtype, way = problem.dtype, choice.way
     k, p, W = kernels, _plan(problem), lanes(dtype)
-    tasks, small = _split(p, problem, W * (k.ROW_PANEL if way == "row" else k.PANEL))
-    p[k.Y_PANEL] = p[k.Y_COL] * W * (1 if way == "across" else k.PANEL)
+    panel = {"row": k.ROW_PANEL, "across row": k.ACROSS_PANEL}.get(way, k.PANEL)
+    tasks, small = _split(p, problem, choice, W * panel)
+    p[k.Y_PANEL] = p[k.Y_COL] * W * (1 if way.startswith("across") else k.PANEL)
     p[k.BIAS_STEP], p[k.GATHER], p[k.PACK] = not choice.swap, choice.gather, choice.pack
     _even_blocks(p, k.block_rows(dtype) if choice.gather else ROWS)
     function = k.dot.build(dtype) if way == "dot" else k.product.build(dtype, way)
@@ -257,27 +269,48 @@ def _prepare_panels(p: np.ndarray, problem: _Problem) -> tuple[Launch, int]:
     return pack, outer * inner * item * np.dtype(problem.dtype).itemsize
 
 
-def _split(p: np.ndarray, problem: _Problem, panel: int) -> tuple[int, bool]:
-    """Cut the work into tasks, by its shape alone; gives (tasks, too small for threads)."""
+def _split(p: np.ndarray, problem: _Problem, choice: _Choice, panel: int) -> tuple[int, bool]:
+    """Cut the work into tasks, which no sum depends on; gives (tasks, too small for threads)."""
     k, M, N, items = kernels, problem.M, problem.N, problem.items
     # with few rows or columns it is memory that takes the time: such work counts eightfold
     work = items * M * N * max(1, problem.K) * max(1, 8 // min(M, N))
-    wanted = max(1, min(TASKS, work // TASK), min(4 * TASKS, work // LARGE_TASK))
-    grid_rows = grid_cols = 1
-    while items * grid_rows * grid_cols < wanted:
-        by_rows = M // grid_rows >= 2 * heights()[0]
-        by_cols = N // grid_cols >= 2 * panel
-        if by_rows and (not by_cols or LEAN * M // grid_rows >= N // grid_cols):
-            grid_rows *= 2
-        elif by_cols:
-            grid_cols *= 2
-        else:
-            break
-    rows, cols = -(-M // grid_rows), -(-N // grid_cols)
-    rows, cols = -(-rows // 4) * 4, -(-cols // panel) * panel
+    most = max(1, min(TASKS, work // TASK), min(4 * TASKS, work // LARGE_TASK))
+    rows, cols = _cell(problem, most, choice, panel)
     grid_rows, grid_cols = -(-M // rows), -(-N // cols)
     units = items * grid_rows * grid_cols
-    per_task = -(-units // max(wanted, min(units, 4 * TASKS, work // TASK)))
+    per_task = -(-units // max(most, min(units, 4 * TASKS, work // TASK)))
     p[[k.GRID_ROWS, k.GRID_COLS, k.TASK_ROWS, k.TASK_COLS]] = grid_rows, grid_cols, rows, cols
     p[[k.UNITS, k.PER_TASK]] = units, per_task
     return -(-units // per_task), work < SERIAL
+
+
+def _cell(problem: _Problem, most: int, choice: _Choice, panel: int) -> tuple[int, int]:
+    """Rows and columns of a unit, of those halved until there are about ``most`` units.
+
+    With it the busiest thread is done first: every unit reads (or gathers) its rows of ``x`` and
+    reads (or packs) its columns of ``y`` once.
+    """
+    M, N, threads = problem.M, problem.N, jit.processors()
+
+    def time(cell: tuple[int, int]) -> float:
+        rows, cols = cell
+        units = problem.items * -(-M // rows) * -(-N // cols)
+        each = rows * cols + cols * choice.y_cost + rows * choice.x_cost
+        return -(-units // threads) * each
+
+    cells = [
+        (-(-M // grid_rows // 4) * 4, -(-N // grid_cols // panel) * panel)
+        for grid_rows in _halvings(M, 2 * heights()[0], most)
+        for grid_cols in _halvings(N, 2 * panel, most // grid_rows)
+    ]
+    return min(cells, key=time)
+
+
+def _halvings(count: int, least: int, most: int) -> Iterator[int]:
+    """1, 2, 4, … up to ``most``, while parts of ``count`` that are halved have ``least``."""
+    parts = 1
+    while parts <= most:
+        yield parts
+        if count // parts < least:
+            return
+        parts *= 2

@@ -19,6 +19,7 @@ from tilegrad.kernels.function import DeviceFunction, inline
 
 PANEL = 2  # vectors of columns in a strip
 ROW_PANEL = 8  # the same where x is one row
+ACROSS_PANEL = 2  # and columns of y run along memory
 INNER = 256  # at most this many products are summed in registers: more cost accuracy
 BLOCK = 192 << 10  # bytes of a gathered block of x: it stays in the L2 cache
 PAD = 16  # elements between gathered rows
@@ -50,7 +51,8 @@ def product(dtype: str, way: str) -> tuple[Callable[..., None], str]:
     """Float product, in units of a block of rows by a block of columns of one batch item.
 
     The way says how the operands are read. ``direct``: columns of ``y`` adjacent. ``across``:
-    columns of ``y`` run along memory. ``row``: direct, with wide strips for an ``x`` of one row.
+    columns of ``y`` run along memory. ``row``, ``across row``: the same with wide strips, for an
+    ``x`` of one row.
 
     Two copies to memory of the task's own, where their cost is small against the gain. With
     ``GATHER``, blocks of ``BLOCK_ROWS`` rows of ``x`` are made adjacent: they may have lain across
@@ -59,13 +61,13 @@ def product(dtype: str, way: str) -> tuple[Callable[..., None], str]:
     """
     T = np.dtype(dtype).type
     size, W = np.dtype(dtype).itemsize, lanes(dtype)
-    packs, across = way == "direct", way == "across"
-    vectors = {"row": ROW_PANEL, "across": 1}.get(way, PANEL)
+    packs, across = way == "direct", way.startswith("across")
+    vectors = {"row": ROW_PANEL, "across": 1, "across row": ACROSS_PANEL}.get(way, PANEL)
     NR, NP, unit_cols = vectors * W, PANEL * W, W if across else PANEL * W
-    tiles = {"row": (1,), "across": (8, 4, 2, 1)}.get(way, heights())
+    tiles = {"row": (1,), "across": (8, 4, 2, 1), "across row": (1,)}.get(way, heights())
     wide = strip(vectors, tiles, across)
-    pair = strip(PANEL, tiles if vectors > PANEL else ())
-    narrow = strip(1, tiles if vectors > 1 else ())
+    pair = strip(PANEL, tiles if vectors > PANEL else (), across)
+    narrow = strip(1, tiles if vectors > 1 else (), across)
     copy_row, copy_rows, copy_columns = INNER + PAD, _row_copier(dtype), _column_copier(dtype)
     block, panel = local(dtype, block_rows(dtype) * copy_row), local(dtype, (INNER + PAD) * NP)
 

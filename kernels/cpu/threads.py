@@ -6,6 +6,7 @@ import ctypes
 import importlib.machinery
 import importlib.util
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,20 @@ def get_num_threads() -> int:
 
 def _default_threads() -> int:
     text = os.environ.get("TILEGRAD_NUM_THREADS", "")
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    _threads.value = max(1, int(text)) if text.isdigit() else (available or 1)
+    _threads.value = max(1, int(text)) if text.isdigit() else processors()
     return _threads.value
+
+
+@cache
+def processors() -> int:
+    """Processors this process may run on.
+
+    Work is cut for so many threads where that does not touch the order of a sum: plans outlive a
+    change of :func:`get_num_threads`.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def threads_address() -> int:

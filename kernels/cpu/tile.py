@@ -87,8 +87,8 @@ def strip(
 
     ``tiles`` are the heights of the tiles to use, largest first, 1 at the end; without any, the
     intrinsic emits nothing. With ``across``, ``y[k, j]`` is at ``k + j * y_step``: square blocks of
-    it are transposed in registers, and ``vectors`` is 1. A ``whole`` strip uses all lanes, whatever
-    ``tail`` says: half the code.
+    it are transposed in registers. A ``whole`` strip uses all lanes, whatever ``tail`` says: half the
+    code.
     """
 
     def emitter(  # type: ignore[no-untyped-def]
@@ -209,42 +209,46 @@ def _sums_across(builder: Any, form: _Form, given: _Operands, height: int) -> li
     kind, size = form.kind, given.rows.type
     W = kind.count
     last = builder.sub(given.tail, size(1))
-    offsets = []
-    for j in range(W):  # columns beyond the last stand on it: read, never written
-        column = builder.select(builder.icmp_signed("<", size(j), last), size(j), last)
-        offsets.append(builder.mul(column, given.y_step))
+    offsets = []  # of the columns of each vector
+    for v in range(form.vectors):
+        columns = [size(v * W + j) for j in range(W)]
+        if v == form.vectors - 1:  # columns beyond the last stand on it: read, never written
+            last = builder.add(last, size(v * W))
+            columns = [builder.select(builder.icmp_signed("<", j, last), j, last) for j in columns]
+        offsets.append([builder.mul(column, given.y_step) for column in columns])
 
     def step(carried: list[Any]) -> list[Any]:
         x, y, left, *sums = carried
-        columns = [builder.gep(y, [offset]) for offset in offsets]
-        for k, line in enumerate(load_transposed(builder, columns, kind)):
-            sums = add(builder.gep(x, [builder.mul(given.x_step, size(k))]), line, sums)
+        for v, some in enumerate(offsets):
+            columns = [builder.gep(y, [offset]) for offset in some]
+            for k, line in enumerate(load_transposed(builder, columns, kind)):
+                add(builder.gep(x, [builder.mul(given.x_step, size(k))]), line, v, sums)
         x = builder.gep(x, [builder.mul(given.x_step, size(W))])
         y = builder.gep(y, [size(W)])
         return [x, y, builder.sub(left, size(W)), *sums]
 
     def single(carried: list[Any]) -> list[Any]:
         x, y, left, *sums = carried
-        line = ir.Constant(kind, ir.Undefined)
-        for lane, offset in enumerate(offsets):
-            value = builder.load(builder.gep(y, [offset]))
-            line = builder.insert_element(line, value, ir.IntType(32)(lane))
-        sums = add(x, line, sums)
+        for v, some in enumerate(offsets):
+            line = ir.Constant(kind, ir.Undefined)
+            for lane, offset in enumerate(some):
+                value = builder.load(builder.gep(y, [offset]))
+                line = builder.insert_element(line, value, ir.IntType(32)(lane))
+            add(x, line, v, sums)
         x, y = builder.gep(x, [given.x_step]), builder.gep(y, [size(1)])
         return [x, y, builder.sub(left, size(1)), *sums]
 
-    def add(x: Any, line: Any, sums: list[Any]) -> list[Any]:
-        new = []
-        for row, old in enumerate(sums):
+    def add(x: Any, line: Any, v: int, sums: list[Any]) -> None:
+        for row in range(height):
             at = builder.gep(x, [builder.mul(given.x_row, size(row))])
-            factor = splat_value(builder, builder.load(at), W)
-            new.append(fma_value(builder, factor, line, old))
-        return new
+            factor, place = splat_value(builder, builder.load(at), W), row * form.vectors + v
+            sums[place] = fma_value(builder, factor, line, sums[place])
 
-    start = [given.x, given.y, given.depth, *[ir.Constant(kind, None)] * height]
+    zeros = [ir.Constant(kind, None)] * (height * form.vectors)
     full = lambda carried: builder.icmp_signed(">=", carried[2], size(W))  # noqa: E731
     some = lambda carried: builder.icmp_signed(">", carried[2], size(0))  # noqa: E731
-    return emit_loop(builder, emit_loop(builder, start, full, step), some, single)[3:]
+    state = emit_loop(builder, [given.x, given.y, given.depth, *zeros], full, step)
+    return emit_loop(builder, state, some, single)[3:]
 
 
 def _masks(builder: Any, form: _Form, given: _Operands) -> list[Any]:
