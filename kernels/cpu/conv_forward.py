@@ -266,7 +266,9 @@ def make_plan(
     pieces = work.batch * work.groups * blocks * len(work.jobs)
     threads = jit.processors()
     if work_of(work) > WORK:
-        while row_step > LEAST_OUTPUTS and _unevenness(pieces * -(-work.outputs // row_step)) > UNEVEN:
+        while (
+            row_step > LEAST_OUTPUTS and _unevenness(pieces * -(-work.outputs // row_step)) > UNEVEN
+        ):
             row_step = -(-row_step // (2 * LEAST_OUTPUTS)) * LEAST_OUTPUTS
     row_blocks = -(-work.outputs // row_step)
     units = pieces * row_blocks
