@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -181,33 +182,53 @@ CONVOLUTIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, int]]]
 }
 
 
+def _with_backward(function: Callable[..., Any], *shapes: tuple[int, ...]) -> dict[str, Any]:
+    """Forward, and forward with backward, against PyTorch; or why not."""
+    try:
+        one = both(function, *shapes)
+        calls = {}
+        for library, t in LIBRARIES.items():
+            operands = tensors(t, *shapes, grad=True)
+
+            def step(t: Any = t, operands: list[Any] = operands) -> None:
+                for x in operands:
+                    x.grad = None
+                function(t, *operands).sum().backward()
+
+            calls[library] = step
+        two = measure(calls)
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"[:300]}
+    return {
+        "forward, torch/tilegrad": one["torch"] / one["tilegrad"],
+        "with backward": two["torch"] / two["tilegrad"],
+        "ms": one["tilegrad"] * 1e3,
+    }
+
+
 def convolutions() -> dict[str, Any]:
-    """Forward, and forward with backward, against cuDNN."""
-    rows: dict[str, Any] = {}
-    for name, (shape, weight, how) in CONVOLUTIONS.items():
+    """Against cuDNN."""
 
-        def forward(t: Any, x: Any, w: Any, how: dict[str, int] = how) -> Any:
-            return t.nn.functional.conv2d(x, w, **how)
+    def convolve(t: Any, x: Any, w: Any, how: dict[str, int]) -> Any:
+        return t.nn.functional.conv2d(x, w, **how)
 
-        try:
-            one = both(forward, shape, weight)
-            calls = {}
-            for library, t in LIBRARIES.items():
-                x, w = tensors(t, shape, weight, grad=True)
+    return {
+        name: _with_backward(partial(convolve, how=how), shape, weight)
+        for name, (shape, weight, how) in CONVOLUTIONS.items()
+    }
 
-                def step(t: Any = t, x: Any = x, w: Any = w, how: dict[str, int] = how) -> None:
-                    x.grad = w.grad = None
-                    t.nn.functional.conv2d(x, w, **how).sum().backward()
 
-                calls[library] = step
-            two = measure(calls)
-            rows[name] = {
-                "forward, torch/tilegrad": one["torch"] / one["tilegrad"],
-                "with backward": two["torch"] / two["tilegrad"],
-                "ms": one["tilegrad"] * 1e3,
-            }
-        except Exception as error:
-            rows[name] = {"error": f"{type(error).__name__}: {error}"[:300]}
+def attention() -> dict[str, Any]:
+    """Against PyTorch's choice among its float32 kernels."""
+
+    def attend(t: Any, q: Any, k: Any, v: Any, causal: bool) -> Any:
+        return t.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
+
+    rows = {}
+    for shape in ((8, 16, 1024, 64), (2, 8, 4096, 128), (64, 8, 128, 32)):
+        for causal in (False, True):
+            name = ("causal " if causal else "") + "x".join(map(str, shape))
+            rows[name] = _with_backward(partial(attend, causal=causal), shape, shape, shape)
     return rows
 
 
@@ -273,7 +294,7 @@ def speedups() -> dict[str, Any]:
     return rows
 
 
-SECTIONS = (families, products, convolutions, overhead, training, speedups)
+SECTIONS = (families, products, convolutions, attention, overhead, training, speedups)
 
 
 def main() -> None:
