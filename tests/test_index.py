@@ -234,6 +234,21 @@ def test_indices_out_of_bounds_are_reported_later(call: Any, bad: int, count: in
     assert (written[3, 0] != 1) == (call in WRITERS)
 
 
+def test_pairs_out_of_bounds_write_nothing(device: str) -> None:
+    x, _ = both(np.ones((5, 4)), device)
+    rows, _ = both([3, 3, 3], device)
+    columns, _ = both([0, -4, 4], device)
+    values = x[0, :3] * 2
+    for call in (lambda: x[rows, columns], lambda: x.index_put_((rows, columns), values)):
+        with pytest.raises(
+            IndexError, match="index 4 is out of bounds for dimension 1 with size 4"
+        ):
+            call().cpu()
+    written = x.cpu().numpy()
+    assert (written[:, 1:] == 1).all() and (written[[0, 1, 2, 4]] == 1).all()
+    assert (written[3, 0] == 1) == (device == "cpu")  # the GPU leaves out the wrong one only
+
+
 def test_empty_dimensions_have_no_indices(device: str) -> None:
     """Known at once: there is nothing to read in the meantime."""
     x, _ = both(np.zeros((3, 0, 2)), device)

@@ -21,12 +21,14 @@ def _work(x: Any, y: Any) -> None:
     part = (x * y + x).relu()[1:3].view(2, 2).t()
     (part.exp().sum(0) * 2.0).mean().backward()
     x.detach().clone().softmax(0)
+    x.detach().sort(0)  # two results, and scratch memory
+    tilegrad.nn.functional.layer_norm(x, (2,))[y.detach().argmax(0)]
 
 
 def test_references_and_memory_are_given_back() -> None:
     x, y = (tilegrad.rand(4, 2, requires_grad=True) for _ in range(2))
     watched = [None, True, False, (), 0, x.layout, OPS["add"], "add", type(x)]
-    for _ in range(10):
+    for _ in range(1000):  # until what compiling left behind is gone
         _work(x, y)
     gc.collect()
     before = [sys.getrefcount(w) for w in watched]
@@ -71,6 +73,34 @@ def test_what_a_launch_raises_arrives() -> None:
             op(x)
     with pytest.raises(ValueError, match="launched with 2 addresses"):
         factory.run(op, x)
+
+
+def test_several_results_scratch_memory_and_numbers() -> None:
+    seen: list[tuple[float, ...]] = []
+    kind = tilegrad.ones(3).layout
+    op = dispatch.Op(
+        "pair", lambda *kinds: dispatch.Plan((kind, kind), lambda *args: seen.append(args), 100)
+    )
+    x, y = tilegrad.ones(3), tilegrad.ones(3)
+    held = memory.HOST.counts.allocated
+    for _ in range(2):  # the second time by its plan
+        one, two = op(x, y, params=(7, 0.5))
+        assert seen[-1][:4] == (x.address, y.address, one.address, two.address)
+        assert len(set(seen[-1][:5])) == 5 and seen[-1][5:] == (7, 0.5)
+        del one, two
+        assert memory.HOST.counts.allocated == held
+    many = dispatch.Op("many", lambda *kinds: dispatch.Plan((kind,) * 30, lambda *args: None))
+    for _ in range(2):
+        assert len(many(x)) == 30
+    assert factory.run(many, x) is None and memory.HOST.counts.allocated == held
+
+
+def test_every_looks_at_each_word() -> None:
+    x = tilegrad.full((70,), -1, dtype=tilegrad.int64)
+    assert factory.every(x, -1) and not factory.every(x, 0)
+    x[69] = 0
+    assert not factory.every(x, -1)
+    assert factory.every(x[:0], 5)
 
 
 def test_what_cannot_be_done_is_answered_with_none() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad.kernels.cpu.jit import bind, kernel
-from tilegrad.kernels.cpu.memory import pointer
+from tilegrad.kernels.cpu.memory import local, pointer
 from tilegrad.kernels.cpu.reduce import float_run
 from tilegrad.kernels.cpu.threads import TEAM
 from tilegrad.kernels.cpu.vector import (
@@ -36,6 +36,8 @@ from tilegrad.kernels.function import inline
 GRAIN = 1 << 13  # elements a task handles at least; fewer in all: no threads
 TASKS = 64
 CHUNK = 64  # rows whose weight gradients one task adds up
+TOGETHER = 16  # rows that are taken step by step together
+LEVEL = 1 << 12  # elements of such rows, at most: they stay in the nearest cache
 
 
 @kernel
@@ -43,7 +45,12 @@ def forward(dtype: str, centred: bool, channels: bool):  # type: ignore[no-untyp
     """``(x - mean) / sqrt(var + eps) * weight + bias``; not ``centred``: with 0 for the mean."""
     T, W = np.dtype(dtype).type, lanes(dtype)
     total, deviations = float_run("sum", dtype, "lanes"), deviation_run(dtype)
-    apply = scale_run(dtype)
+    apply, together = scale_run(dtype), TOGETHER
+    centers, shifts, scales = (
+        local(dtype, together),
+        local(dtype, together),
+        local("float64", together),
+    )
 
     @inline
     def part(x, y, at, i, mask, m, low, exact, weights, biases, has):  # type: ignore[no-untyped-def]
@@ -70,27 +77,37 @@ def forward(dtype: str, centred: bool, channels: bool):  # type: ignore[no-untyp
         weights, biases = pointer(weight, T), pointer(bias, T)
         means, rstds = pointer(mean, T), pointer(rstd, T)
         has = (weight != 0) + 2 * (bias != 0)
-        share = 1.0 / n  # a row's divisions would wait for one another
-        for r in range(task * per, min(rows, (task + 1) * per)):
-            at = r * n
-            m, low = T(0), T(0)
+        share = 1.0 / n
+        center, shift, scale = centers(), shifts(), scales()
+        # short rows step by step together: alone, each would wait for its sums, root and division
+        group = max(1, min(together, LEVEL // max(n, 1)))
+        end = min(rows, (task + 1) * per)
+        for first in range(task * per, end, group):
+            count = min(group, end - first)
             if centred:
-                m = T(total(source, at, n, 1, T(0), T(0)) * share)
-            rest, square = deviations(source, at, n, m)
-            if centred:
-                low = T(rest * share)
-                means[r] = m + low
-            rs = 1.0 / math.sqrt(variance(square * share, low) + eps)
-            rstds[r] = T(rs)
-            if channels:
-                count = n // S
-                first = r % groups * count
-                for c in range(count):
-                    w = weights[first + c] * rs if has & 1 else rs
-                    b = biases[first + c] if has & 2 else T(0)
-                    apply(source, made, at + c * S, S, m, low, w, b)
-            else:
-                elements(source, made, at, n, m, low, rs, weights, biases, has)
+                for k in range(count):
+                    center[k] = T(total(source, (first + k) * n, n, 1, T(0), T(0)) * share)
+            for k in range(count):
+                m = center[k] if centred else T(0)
+                rest, square = deviations(source, (first + k) * n, n, m)
+                low = T(rest * share) if centred else T(0)
+                if centred:
+                    means[first + k] = m + low
+                rs = 1.0 / math.sqrt(variance(square * share, low) + eps)
+                rstds[first + k] = T(rs)
+                shift[k] = low
+                scale[k] = rs
+            for k in range(count):
+                r = first + k
+                at, m, low, rs = r * n, center[k] if centred else T(0), shift[k], scale[k]
+                if channels:
+                    of_row = r % groups * (n // S)
+                    for c in range(n // S):
+                        w = weights[of_row + c] * rs if has & 1 else rs
+                        b = biases[of_row + c] if has & 2 else T(0)
+                        apply(source, made, at + c * S, S, m, low, w, b)
+                else:
+                    elements(source, made, at, n, m, low, rs, weights, biases, has)
 
     return body, "iiiiiidiiiii"
 
