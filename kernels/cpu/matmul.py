@@ -176,7 +176,9 @@ def _choose(problem: _Problem) -> _Choice:
     else:
         pack = True
     panels = pack and M >= FAR_ROWS and K * N * size >= FAR
-    return _Choice("direct", pack=pack and not panels, panels=panels, gather=gather, along=y_col == 1)
+    return _Choice(
+        "direct", pack=pack and not panels, panels=panels, gather=gather, along=y_col == 1
+    )
 
 
 def _across(rows: int, column: int) -> str:
