@@ -1,7 +1,8 @@
 """Convolution over a padded copy: the kernels of a pass, and the plan that they follow.
 
-Units of work are cut to keep every processor busy; no sum depends on it. A task copies its input into a frame, multiplies a block of
-output channels at a time by runs of pixels and writes the sums out.
+Units of work are cut to keep every processor busy; no sum depends on that. A task copies its input
+into a frame, multiplies a block of output channels at a time by runs of pixels and writes the sums
+out.
 """
 
 from __future__ import annotations

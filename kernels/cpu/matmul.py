@@ -283,8 +283,9 @@ def _prepare_panels(p: np.ndarray, problem: _Problem) -> tuple[Launch, int]:
 def _split(p: np.ndarray, problem: _Problem, choice: _Choice, panel: int) -> tuple[int, bool]:
     """Cut the work into tasks, which no sum depends on; gives (tasks, too small for threads)."""
     k, M, N, items = kernels, problem.M, problem.N, problem.items
-    # with few rows or columns it is memory that takes the time: such work counts eightfold
-    work = items * M * N * max(1, problem.K) * max(1, 8 // min(M, N))
+    # where one of them is small it is memory that takes the time: such work counts eightfold
+    depth = max(1, problem.K)
+    work = items * M * N * depth * max(1, 8 // min(M, N, depth))
     most = max(1, min(TASKS, work // TASK), min(4 * TASKS, work // LARGE_TASK))
     rows, cols = _cell(problem, most, choice, panel)
     grid_rows, grid_cols = -(-M // rows), -(-N // cols)
