@@ -13,6 +13,8 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 import tilegrad
+from tilegrad.engine.ops import conv as ops
+from tilegrad.kernels.cpu import jit
 from tilegrad.nn import functional as F
 
 
@@ -110,6 +112,28 @@ def test_bits_do_not_depend_on_threads(
     tilegrad.set_num_threads(before)
     for one, two in zip(*results, strict=True):
         assert np.array_equal(one, two)
+
+
+@pytest.mark.parametrize("x, w, options", _LARGE)
+def test_bits_do_not_depend_on_the_processors_that_work_is_cut_for(
+    x: tuple[int, ...],
+    w: tuple[int, ...],
+    options: dict[str, Any],
+    rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arrays, results = _random(rng, x, w, (w[0],)), []
+    conv = lambda f, *args: f.conv2d(*args, **options)
+    for count in (1, 2, 3, 16):
+        monkeypatch.setattr(jit, "processors", lambda count=count: count)
+        for op in (ops.conv, ops.conv_input):
+            op.plans.clear()
+        results.append(_gradients(tilegrad, conv, arrays))
+    for op in (ops.conv, ops.conv_input):
+        op.plans.clear()
+    for other in results[1:]:
+        for one, two in zip(results[0], other, strict=True):
+            assert np.array_equal(one, two)
 
 
 @pytest.mark.parametrize("x, w, options", _LARGE)

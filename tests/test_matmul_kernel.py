@@ -180,15 +180,27 @@ def test_a_row_does_not_depend_on_the_others(dtype, N, K, layout):
     assert (product(x.reshape(300, 1, K), y)[:, 0] == whole).all()
 
 
+_SHARED = [(300, 310, 320), (4000, 40, 50), (1, 2000, 2000), (2000, 1, 2000)]
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize(
-    "shape", [(300, 310, 320), (4000, 40, 50), (1, 2000, 2000), (2000, 1, 2000)]
-)
+@pytest.mark.parametrize("shape", _SHARED)
 @pytest.mark.parametrize("layout", ["rows", "columns"])
 def test_threads_do_not_change_the_result(dtype, shape, layout):
     M, N, K = shape
     x, y = random(dtype, M, K), laid_out(random(dtype, K, N), layout)
     assert (product(x, y, threads=1) == product(x, y, threads=2)).all()
+
+
+@pytest.mark.parametrize("shape", _SHARED)
+@pytest.mark.parametrize("layout", ["rows", "columns"])
+def test_a_cut_for_other_processors_does_not_change_the_result(shape, layout, monkeypatch):
+    M, N, K = shape
+    x, y, found = random("float32", M, K), laid_out(random("float32", K, N), layout), []
+    for count in (1, 2, 3, 16):
+        monkeypatch.setattr(jit, "processors", lambda count=count: count)
+        found.append(product(x, y))
+    assert all((other == found[0]).all() for other in found[1:])
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

@@ -128,7 +128,7 @@ def _prepare(work: Pass, taps: int, weight_steps: tuple[int, int]) -> tuple[Laun
     packed = sum(p.depth for p in packs) * work.groups * work.outputs * size
     packed = _aligned(packed)
     tasks = int(-(-plan[forward.UNIT_COUNT] // plan[forward.PER_TASK]))
-    frames = tasks * int(plan[forward.FRAME_ELEMENTS]) * size
+    frames = tasks * int(plan[forward.TASK_ELEMENTS]) * size
     tile = shape(work.outputs)
     convolve = forward.convolve.build(work.dtype, tile)
     pack = forward.pack_weight.build(work.dtype, tile.heights)

@@ -1,7 +1,8 @@
 """Convolution over a padded copy: the kernels of a pass, and the plan that they follow.
 
-Units of work are cut to keep every processor busy; no sum depends on it. A task copies its input into a frame, multiplies a block of
-output channels at a time by runs of pixels and writes the sums out.
+Units of work are cut to keep every processor busy; no sum depends on that. A task copies its input
+into a frame, multiplies a block of output channels at a time by runs of pixels and writes the sums
+out.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import numpy as np
 from tilegrad.kernels.cpu import jit
 from tilegrad.kernels.cpu.conv_frame import FRAME, PITCH, ROWS, Frame, copier, shared_zeros
 from tilegrad.kernels.cpu.conv_pass import Pass, work_of
-from tilegrad.kernels.cpu.conv_tile import Shape, correlate, even_rows
+from tilegrad.kernels.cpu.conv_tile import Shape, correlate, even_rows, shape
 from tilegrad.kernels.cpu.jit import kernel
-from tilegrad.kernels.cpu.memory import local, pointer
+from tilegrad.kernels.cpu.memory import local, offset, pointer
 from tilegrad.kernels.cpu.vector import head, lanes, load, store_masked
 from tilegrad.kernels.function import DeviceFunction, inline
 
@@ -32,8 +33,8 @@ COPY = 3  # vector operations that copying a vector is worth
 
 # Places in the plan: the pass, then the frame, then the jobs.
 GROUPS, INPUTS, OUTPUTS, X_CHANNEL, Y_CHANNEL, BLOCK_ROWS, BLOCKS, ROW_BLOCKS, ROW_STEP = range(9)
-JOBS, UNIT_COUNT, PER_TASK, FRAME_ELEMENTS = range(9, 13)
-FRAME_AT = 13
+JOBS, UNIT_COUNT, PER_TASK, TASK_ELEMENTS, FRAME_ELEMENTS, VECTORS = range(9, 15)
+FRAME_AT = 15
 JOBS_AT = FRAME_AT + FRAME
 # Places in a job; offsets are addresses.
 DEPTH, INNER_DEPTH, WEIGHT, OFFSETS, COUNT, FIRST, STEPS = 0, 1, 2, 3, 4, 7, 8
@@ -55,21 +56,27 @@ def convolve(dtype: str, tile: Shape) -> tuple[Callable[..., None], str]:
     size, W, vectors = np.dtype(dtype).itemsize, lanes(dtype), tile.vectors
     fill, scatter, multiply = copier(dtype), _scatterer(dtype, vectors), correlate(tile)
     make_sums = local(dtype, ROW_BLOCK * vectors * W)
-    make_zeros, make_table = local(dtype, ROW_BLOCK), local("int64", vectors)
+    make_zeros, make_table, lay_out = (
+        local(dtype, ROW_BLOCK),
+        local("int64", vectors),
+        _layout(tile.vectors, W),
+    )
 
     def body(task, x_, weight_, bias_, y_, frames, plan):  # type: ignore[no-untyped-def]
         p = pointer(plan, np.int64)
         f = pointer(plan + 8 * FRAME_AT, np.int64)
         sums, zeros, nothing = make_sums(), make_zeros(), pointer(0, T)
-        spots, places, own = make_table(), make_table(), make_table()
+        own = make_table()
         for i in range(vectors):
             own[i] = i * W
         for i in range(ROW_BLOCK):
             zeros[i] = T(0)
         groups, inputs, outputs = p[GROUPS], p[INPUTS], p[OUTPUTS]
         pitch = f[PITCH]
-        frame = frames + size * task * p[FRAME_ELEMENTS]
-        copied, block = -1, -1
+        frame = frames + size * task * p[TASK_ELEMENTS]
+        spots = pointer(frame + size * p[FRAME_ELEMENTS], np.int64)
+        places = offset(spots, p[VECTORS])
+        copied, block, laid_out, laid_runs = -1, -1, -1, -1
         for unit in range(task * p[PER_TASK], min(p[UNIT_COUNT], (task + 1) * p[PER_TASK])):
             part = unit // p[ROW_BLOCKS] // p[JOBS]
             item, h0 = part // p[BLOCKS], part % p[BLOCKS] * p[BLOCK_ROWS]
@@ -77,7 +84,8 @@ def convolve(dtype: str, tile: Shape) -> tuple[Callable[..., None], str]:
                 x = x_ + size * item * inputs * p[X_CHANNEL]
                 fill(x, p[X_CHANNEL], frame, f, inputs, h0, h0 != block)
                 copied, block = part, h0
-            j = pointer(plan + 8 * (JOBS_AT + JOB * (unit // p[ROW_BLOCKS] % p[JOBS])), np.int64)
+            job = unit // p[ROW_BLOCKS] % p[JOBS]
+            j = pointer(plan + 8 * (JOBS_AT + JOB * job), np.int64)
             runs, run, step = min(h0 + p[BLOCK_ROWS], j[COUNT + 1]) - h0, j[COUNT + 2], j[STEPS + 2]
             if runs <= 0:
                 continue
@@ -90,26 +98,22 @@ def convolve(dtype: str, tile: Shape) -> tuple[Callable[..., None], str]:
                 runs, run = 1, runs * run  # the rows follow each other
             direct = step == 1 and run >= W
             per_run = (run + W - 1) // W
+            if job != laid_out or runs * run != laid_runs:
+                lay_out(runs, run, pitch, j[STEPS + 1], direct, spots, places)
+                laid_out, laid_runs = job, runs * run
             for d in range(j[COUNT]):
                 y = pointer(to + size * (d * j[STEPS] + h0 * j[STEPS + 1]), T)
                 x = pointer(frame + size * d * f[ROWS] * pitch, T)
-                r, c = 0, 0
                 for v in range(0, runs * per_run, vectors):
-                    for i in range(vectors):
-                        at = min(c, run - W) if direct else c
-                        spots[i], places[i] = r * pitch + at, r * j[STEPS + 1] + at
-                        if v + i + 1 < runs * per_run:  # else it stands for those that are missing
-                            c += W
-                            if c >= run:
-                                r, c = r + 1, 0
+                    there = offset(places, v)
                     for k in range(0, max(1, depth), j[INNER_DEPTH]):
                         some = min(j[INNER_DEPTH], depth - k)
                         ends = direct and k + some == depth
                         multiply(
-                            pointer(tiles + size * k * rows, T), x, spots,
+                            pointer(tiles + size * k * rows, T), x, offset(spots, v),
                             pointer(j[OFFSETS] + 8 * k, np.int64), some, rows,
                             zeros if k else bias, sums if k else nothing, y if ends else sums,
-                            p[Y_CHANNEL] if ends else vectors * W, places if ends else own,
+                            p[Y_CHANNEL] if ends else vectors * W, there if ends else own,
                         )  # fmt: skip
                     if not direct:
                         scatter(
@@ -118,6 +122,22 @@ def convolve(dtype: str, tile: Shape) -> tuple[Callable[..., None], str]:
                         )  # fmt: skip
 
     return body, "iiiiii"
+
+
+def _layout(vectors: int, W: int) -> DeviceFunction:
+    """Lists where each vector of pixels is in the frame and in the output, for whole tiles of them."""
+
+    def lay_out(runs, run, pitch, run_step, direct, spots, places):  # type: ignore[no-untyped-def]
+        count, r, c = runs * ((run + W - 1) // W), 0, 0
+        for v in range((count + vectors - 1) // vectors * vectors):
+            at = min(c, run - W) if direct else c
+            spots[v], places[v] = r * pitch + at, r * run_step + at
+            if v + 1 < count:  # else it stands for those that are missing
+                c += W
+                if c >= run:
+                    r, c = r + 1, 0
+
+    return inline(lay_out)
 
 
 def _scatterer(dtype: str, vectors: int) -> DeviceFunction:
@@ -277,6 +297,9 @@ def make_plan(
     if _unevenness(units // together) <= UNEVEN:
         per_task = -(-per_task // together) * together
     elements = -(-(work.inputs * frame.channel + W) // 16) * 16
+    vectors, longest = shape(work.outputs).vectors, max(job.counts[2] for job in work.jobs)
+    vectors = -(-block * -(-longest // W) // vectors) * vectors
+    places = 2 * 8 * vectors // np.dtype(work.dtype).itemsize
     table = frame.table()
     channels = [
         frame.size[0] * frame.size[1] * frame.size[2],
@@ -284,7 +307,8 @@ def make_plan(
     ]
     head = [
         work.groups, work.inputs, work.outputs, *channels, block, blocks, row_blocks, row_step,
-        len(work.jobs), units, per_task, elements, *frame.plan(table),
+        len(work.jobs), units, per_task, elements + -(-places // 16) * 16, elements, vectors,
+        *frame.plan(table),
     ]  # fmt: skip
     tables, packs, jobs = [table], [], []
     at = 0

@@ -165,20 +165,32 @@ def _choose(problem: _Problem) -> _Choice:
         if x_row == 1 or M == 1:
             return _Choice("row", swap=True, gather=y_step != 1)
         if x_step == 1:
-            return _Choice("across row", swap=True, gather=y_step != 1)
+            return _Choice(_across(1, x_row * size), swap=True, gather=y_step != 1)
     gather = x_step != 1 or (min(M, N, K) >= 16 and x_row * size % ALIAS == 0)
     if y_col == 1 or N == 1:
         if M == 1:
             return _Choice("row", gather=gather)
         pack = M >= PACKED
     elif M <= ACROSS and y_step == 1:
-        return _Choice("across row" if M == 1 else "across", gather=gather)
+        return _Choice(_across(M, y_col * size), gather=gather)
     else:
         pack = True
     panels = pack and M >= FAR_ROWS and K * N * size >= FAR
     return _Choice(
         "direct", pack=pack and not panels, panels=panels, gather=gather, along=y_col == 1
     )
+<<<<<<< HEAD
+=======
+
+
+def _across(rows: int, column: int) -> str:
+    """The way where columns of y run along memory, ``column`` bytes apart.
+
+    One row has too few sums to keep the multipliers busy, and so takes more columns at a time, unless
+    these push each other out of the cache.
+    """
+    return "across row" if rows == 1 and column % ALIAS else "across"
+>>>>>>> blas
 
 
 def _plan(problem: _Problem) -> np.ndarray:
@@ -274,8 +286,9 @@ def _prepare_panels(p: np.ndarray, problem: _Problem) -> tuple[Launch, int]:
 def _split(p: np.ndarray, problem: _Problem, choice: _Choice, panel: int) -> tuple[int, bool]:
     """Cut the work into tasks, which no sum depends on; gives (tasks, too small for threads)."""
     k, M, N, items = kernels, problem.M, problem.N, problem.items
-    # with few rows or columns it is memory that takes the time: such work counts eightfold
-    work = items * M * N * max(1, problem.K) * max(1, 8 // min(M, N))
+    # where one of them is small it is memory that takes the time: such work counts eightfold
+    depth = max(1, problem.K)
+    work = items * M * N * depth * max(1, 8 // min(M, N, depth))
     most = max(1, min(TASKS, work // TASK), min(4 * TASKS, work // LARGE_TASK))
     rows, cols = _cell(problem, most, choice, panel)
     grid_rows, grid_cols = -(-M // rows), -(-N // cols)
