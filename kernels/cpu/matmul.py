@@ -179,8 +179,6 @@ def _choose(problem: _Problem) -> _Choice:
     return _Choice(
         "direct", pack=pack and not panels, panels=panels, gather=gather, along=y_col == 1
     )
-<<<<<<< HEAD
-=======
 
 
 def _across(rows: int, column: int) -> str:
@@ -190,7 +188,6 @@ def _across(rows: int, column: int) -> str:
     these push each other out of the cache.
     """
     return "across row" if rows == 1 and column % ALIAS else "across"
->>>>>>> blas
 
 
 def _plan(problem: _Problem) -> np.ndarray:
