@@ -11,6 +11,8 @@ Source: T. Dao, "FlashAttention-2", 2023.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tilegrad.kernels.cuda.attention_tile import (
@@ -86,6 +88,29 @@ def _sloper(dtype: str, tile: Tile, mask: str, causal: bool, turned: bool) -> De
     return made("slope", lines, {"seen": masker(dtype, mask, causal), "exp_decay": exp_decay})
 
 
+def _pieces(dtype: str, tile: int, vector: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """What both passes do with a block: copies of rows and of columns, products, their sums, the first
+    totals, how these are stored; and shared memory: twice rows, twice columns, scores.
+    """
+    form, step = BACKWARD[dtype, tile], rows_of(dtype, tile).step
+    functions = (
+        copier(dtype, tile, form.BR, form.threads, vector),
+        copier(dtype, tile, form.BC, form.threads, vector),
+        dots(dtype, tile, form),
+        adder(dtype, tile, form),
+        zeros(dtype, form.TM * tile // LANES),
+        storer(dtype, tile, form, vector),
+    )
+    memory = (
+        shared(dtype, form.BR * step, "rows"),
+        shared(dtype, form.BR * step, "further_rows"),
+        shared(dtype, form.BC * step, "columns"),
+        shared(dtype, form.BC * step, "further_columns"),
+        shared(dtype, form.BR * form.step, "scores"),
+    )
+    return functions, memory
+
+
 @kernel
 def queries(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Source:
     """dq, and the rows' sums D for :func:`keys`; a block is ``BR`` queries of an item.
@@ -94,22 +119,11 @@ def queries(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
     pass.
     """
     T, size = np.dtype(dtype).type, np.dtype(dtype).itemsize
-    form, kind = BACKWARD[dtype, tile], rows_of(dtype, tile)
-    BR, BC, threads = form.BR, form.BC, form.threads
-    copy_rows = copier(dtype, tile, BR, threads, vector)
-    copy_columns = copier(dtype, tile, BC, threads, vector)
-    dot, accumulate, level = (
-        dots(dtype, tile, form),
-        adder(dtype, tile, form),
-        _leveler(dtype, form),
-    )
-    slope = _sloper(dtype, form, mask, causal, False)
-    store, start = storer(dtype, tile, form, vector), zeros(dtype, form.TM * tile // LANES)
-    first_rows = shared(dtype, BR * kind.step, "rows")
-    second_rows = shared(dtype, BR * kind.step, "further_rows")
-    first_columns = shared(dtype, BC * kind.step, "columns")
-    second_columns = shared(dtype, BC * kind.step, "further_columns")
-    of_scores = shared(dtype, BR * form.step, "scores")
+    form, (functions, memory) = BACKWARD[dtype, tile], _pieces(dtype, tile, vector)
+    BR, BC = form.BR, form.BC
+    copy_rows, copy_columns, dot, accumulate, start, store = functions
+    first_rows, second_rows, first_columns, second_columns, of_scores = memory
+    level, slope = _leveler(dtype, form), _sloper(dtype, form, mask, causal, False)
     width = 1 if mask == "bool" else size
 
     def attend(g, q, k, v, m, out, lse, dq, sums, L, S, E, F, heads, share, blocks, scale, n):  # type: ignore[no-untyped-def]
@@ -150,7 +164,7 @@ def queries(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
         store(pointer(dq + size * at * E, T), totals, have, E, r, c)
 
     body = DeviceFunction(attend)
-    return Source(spread(body, 17, 13), "i" * 16 + "d" + "i" * 13, threads, form.per_sm)
+    return Source(spread(body, 17, 13), "i" * 16 + "d" + "i" * 13, form.threads, form.per_sm)
 
 
 def _gatherer(dtype: str, tile: Tile) -> DeviceFunction:
@@ -183,18 +197,12 @@ def keys(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Source:
     pass.
     """
     T, size = np.dtype(dtype).type, np.dtype(dtype).itemsize
-    form, kind = BACKWARD[dtype, tile], rows_of(dtype, tile)
-    BR, BC, threads = form.BR, form.BC, form.threads
-    copy_rows = copier(dtype, tile, BR, threads, vector)
-    copy_columns = copier(dtype, tile, BC, threads, vector)
-    dot, accumulate, put = dots(dtype, tile, form), adder(dtype, tile, form), _putter(form)
-    gather, slope = _gatherer(dtype, form), _sloper(dtype, form, mask, causal, True)
-    store, start = storer(dtype, tile, form, vector), zeros(dtype, form.TM * tile // LANES)
-    first_rows = shared(dtype, BR * kind.step, "rows")
-    second_rows = shared(dtype, BR * kind.step, "further_rows")
-    first_columns = shared(dtype, BC * kind.step, "columns")
-    second_columns = shared(dtype, BC * kind.step, "further_columns")
-    of_scores = shared(dtype, BR * form.step, "scores")
+    form, (functions, memory) = BACKWARD[dtype, tile], _pieces(dtype, tile, vector)
+    BR, BC = form.BR, form.BC
+    copy_rows, copy_columns, dot, accumulate, start, store = functions
+    first_rows, second_rows, first_columns, second_columns, of_scores = memory
+    gather, put = _gatherer(dtype, form), _putter(form)
+    slope = _sloper(dtype, form, mask, causal, True)
     width = 1 if mask == "bool" else size
 
     def attend(g, q, k, v, m, lse, sums, dk, dv, L, S, E, F, heads, share, blocks, scale, n):  # type: ignore[no-untyped-def]
@@ -238,4 +246,4 @@ def keys(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Source:
         store(pointer(dv + size * at * F, T), of_v, have, F, r, c)
 
     body = DeviceFunction(attend)
-    return Source(spread(body, 17, 13), "i" * 16 + "d" + "i" * 13, threads, form.per_sm)
+    return Source(spread(body, 17, 13), "i" * 16 + "d" + "i" * 13, form.threads, form.per_sm)
