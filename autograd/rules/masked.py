@@ -47,7 +47,10 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
         raise RuntimeError(
             f"where: expected condition to be a boolean tensor; got {condition.dtype.name}"
         )
-    x, y = _where_operands(condition, input, other)
+    x, y = input, other
+    tensors = isinstance(x, TensorBase) and isinstance(y, TensorBase)
+    if not tensors or x.layout.dtype is not y.layout.dtype:
+        x, y = _where_operands(condition, input, other)
     return apply(OPS["where"], condition, x, y)
 
 
