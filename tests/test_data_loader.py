@@ -440,6 +440,7 @@ def test_deleting_an_iterator_ends_its_workers():
 
 PROGRAM = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells may start their jobs without
 sys.path.insert(0, {root!r})
 from tests import data_sets as sets
 from tilegrad import data
