@@ -11,7 +11,7 @@ Call = Callable[[], Any]
 
 SAMPLE = 0.003  # seconds of calls that one sample is made of
 SETTLE = 0.002  # a team of threads still spins for some time after its last work
-OPENBLAS_SPINS = 0.05  # and OpenBLAS's for some 2 ** 26 cycles, in the way of whoever comes next
+OPENBLAS_SPINS = 0.15  # and OpenBLAS's for 60 to 100 ms, in the way of whoever comes next
 BUDGET = 2.0  # seconds after which slow calls get no more rounds than LEAST
 LEAST = 5
 
@@ -44,8 +44,14 @@ def sample(call: Call, count: int) -> float:
     return (time.perf_counter() - start) / count
 
 
-def compare(calls: dict[str, Call], rounds: int = 15, settle: float = SETTLE) -> dict[str, Timing]:
-    """Time each call, over interleaved rounds, after a warm-up; ``settle`` seconds between samples."""
+def compare(
+    calls: dict[str, Call], rounds: int = 15, settle: float = SETTLE, wake: int = 0
+) -> dict[str, Timing]:
+    """Time each call, over interleaved rounds, after a warm-up; ``settle`` seconds between samples.
+
+    ``wake``: calls before every sample; after a long time without work, threads first have to be
+    spread over the processors again.
+    """
     for call in calls.values():
         call()
     counts = {name: repeat_count(call) for name, call in calls.items()}
@@ -56,7 +62,7 @@ def compare(calls: dict[str, Call], rounds: int = 15, settle: float = SETTLE) ->
             break
         for name, call in calls.items():
             time.sleep(settle)
-            if counts[name] > 1:
+            for _ in range(wake or counts[name] > 1):
                 call()  # wakes its own threads
             samples[name].append(sample(call, counts[name]))
     return {
