@@ -11,7 +11,6 @@ from tilegrad.autograd.graph import Node, Vjp
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise, view
 from tilegrad.autograd.rules.elementwise import apply, to_dtype
-from tilegrad.engine import array as factory
 from tilegrad.engine.array import Array
 from tilegrad.engine.dtype import DType, bool_, dtype as as_dtype, uint8
 from tilegrad.engine.ops import reduce as ops
@@ -33,10 +32,7 @@ def reduction(
     saves: tuple[int, ...] = (),
 ) -> Tensor:
     """Run a reduction and record it; the node's meta is ``(dims, keepdim)``."""
-    kind = ops.REDUCTIONS[name]
-    out: Tensor | None = factory.run_at(kind, (x.layout, dims, keepdim), (1.0,), x)
-    if out is None:
-        out = own(ops.reduce(name, x, dims, keepdim))
+    out = own(ops.reduce(name, x, dims, keepdim))
     if (x._tracked or x._base is not None) and state.grad and vjp is not None:
         record_one(name, vjp, (x,), out, saves, (dims, keepdim))
     return out

@@ -42,11 +42,10 @@ class Writer(Op):
         """Write into the target or a copy of it, and return that."""
         inplace = metadata.get("inplace", False)
         target = arrays[0] if inplace else copy(arrays[0])
-        own = target.storage
         operands = [target]
-        operands += [copy(a) if a.storage is own else a for a in arrays[1:]]
-        # three parts: plans under the keys of a plain call get an output of their own
-        key = (self, tuple([a.layout for a in operands]), tuple(metadata.items()))
+        operands += [copy(a) if a.storage is target.storage else a for a in arrays[1:]]
+        # no key of a plain call, whose plan would be run with an output of its own
+        key = ("write", tuple([a.layout for a in operands]), tuple(metadata.items()))
         plan = self.plans.get(key)
         if plan is None:
             how = {name: value for name, value in metadata.items() if name != "inplace"}

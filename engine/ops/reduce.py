@@ -74,9 +74,6 @@ class Reduction(Op):
     def fast(self, arrays: tuple[Array, ...], p: float, dims: Shape, keepdim: bool) -> Array:
         """:meth:`run` without a dictionary."""
         key = (arrays[0].layout, dims, keepdim)
-        result: Array | None = factory.run_at(self, key, (p,), *arrays)
-        if result is not None:
-            return result
         plan = self.plans.get(key)
         if plan is None:
             plan = self._make_plan(key, arrays, {"dims": dims, "keepdim": keepdim})
@@ -105,10 +102,13 @@ def reduce(
     ``center``: a row-major array shaped as the result, for a centred reduction. ``p``: divides a
     sum; is subtracted from the count in a variance.
     """
+    op, arrays = REDUCTIONS[name], (x,) if center is None else (x, center)
+    result: Array | None = factory.run_at(op, (x.layout, dims, keepdim), (p,), *arrays)
+    if result is not None:
+        return result
     if _modes or (x.layout.dtype is dt.bool_) is not (name in _TRUTH):
         return _reduce_indirectly(name, x, dims, keepdim, center, p)
-    arrays = (x,) if center is None else (x, center)
-    return REDUCTIONS[name].fast(arrays, p, dims, keepdim)
+    return op.fast(arrays, p, dims, keepdim)
 
 
 def _reduce_indirectly(
