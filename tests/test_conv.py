@@ -51,6 +51,40 @@ def geometries(draw: Any) -> tuple[list[tuple[int, ...]], dict[str, Any]]:
     return shapes, {**options, "groups": groups}
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "groups"),
+    [
+        ((3, 3), 2, 1, 1), ((3, 3), 3, 1, 1), ((1, 2), 2, 0, 1), ((4, 4), 2, 1, 1),
+        ((5, 5), 3, 2, 1), ((7, 7), 2, 3, 1), ((7, 7), 3, 3, 2), ((3, 3), 2, 1, 4),
+        ((2, 3), (3, 2), (1, 0), 2),
+    ],
+)  # fmt: skip
+def test_strided_in_blocks_of_rows(
+    kernel: tuple[int, int], stride: Any, padding: Any, groups: int, channels_last: bool
+) -> None:
+    """A residue of the input's rows may be shorter than another and yet reach a row further: in every
+    block of rows, not in the last alone. ``y`` has channels enough for several blocks."""
+    rng = np.random.default_rng(0)
+    x, w = (
+        rng.integers(-3, 4, s).astype("float32")
+        for s in ((1, 4 * groups, 57, 61), (192 * groups, 4, *kernel))
+    )
+    options = {"stride": stride, "padding": padding, "groups": groups}
+    mine, theirs = (tilegrad.tensor(x), torch.tensor(x, dtype=torch.float64))
+    if channels_last:
+        mine = mine.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    mine.requires_grad_()
+    theirs.requires_grad_()
+    y = F.conv2d(mine, tilegrad.tensor(w), **options)
+    reference = torch.nn.functional.conv2d(theirs, torch.tensor(w).double(), **options)
+    seed = rng.integers(-3, 4, tuple(y.shape)).astype("float32")
+    y.backward(tilegrad.tensor(seed))
+    reference.backward(torch.tensor(seed).double())
+    np.testing.assert_array_equal(y.detach().numpy(), reference.detach().numpy())
+    np.testing.assert_array_equal(mine.grad.numpy(), theirs.grad.numpy())
+
+
 @given(geometries(), st.integers(0, 2**32))
 @settings(max_examples=60, deadline=None)
 def test_any_geometry(case: tuple[list[tuple[int, ...]], dict[str, Any]], seed: int) -> None:

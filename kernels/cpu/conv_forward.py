@@ -217,11 +217,13 @@ def plan_frame(work: Pass) -> tuple[Frame, int]:
     zeros = W * max(1, -(-shared // W))
     copies = len(shifts) * work.stride[0] * work.stride[1]
     row = work.inputs * copies * ends[0] * pitch * np.dtype(work.dtype).itemsize
-    extra = ends[1] - counts[1]
+    # A block of any job may end in a row that reaches this far, also where the job of most rows does
+    # not: a job of fewer rows has its last rows within the frame only where one block holds all.
+    extra = max([0, *(r[1] // work.stride[1] for job in work.jobs for r in job.reaches)])
     block = min(counts[1], max(LEAST_ROWS, FRAME_BYTES // row - extra))
     block = _rows_of_block(work, block, counts[1], extra, copies)
     return Frame(
-        work.size, work.stride, work.before, shifts, ends[0], block + extra, pitch, 1, zeros,
+        work.size, work.stride, work.before, shifts, ends[0], min(block + extra, ends[1]), pitch, 1, zeros,
         zeros + W, flat,
     ), block  # fmt: skip
 
