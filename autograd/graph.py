@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tilegrad.autograd.mode import anomalies, state
 from tilegrad.engine.array import Array, Layout
+from tilegrad.kernels.builtin import cell
+from tilegrad.kernels.forking import compiler
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -25,7 +27,7 @@ Vjp = Callable[..., "tuple[Tensor | None, ...]"]
 # where a gradient goes: the first output of a node, another one as (node, index), or a leaf
 Edge: TypeAlias = "Node | tuple[Node, int] | Tensor"
 
-_sequence = ctypes.c_int64(0)  # number of the newest node
+_sequence = cell(0)  # number of the newest node
 
 
 class SavedOutput(Array):
@@ -179,8 +181,9 @@ def _compile() -> None:
     from tilegrad.autograd import tracing
     from tilegrad.autograd.base import TensorBase
 
-    cell = ctypes.addressof(_sequence)
-    globals().update(tracing.compile_tracing(Node, TensorBase, SavedOutput, anomalies, cell))
+    number = ctypes.addressof(_sequence)
+    with compiler:
+        globals().update(tracing.compile_tracing(Node, TensorBase, SavedOutput, anomalies, number))
 
 
 class RemovableHandle:

@@ -10,6 +10,7 @@ import numpy as np
 from tilegrad.engine.device import CPU, Device
 from tilegrad.engine.dtype import BY_NUMPY, DType
 from tilegrad.engine.memory import FreeList, Storage, new_storage
+from tilegrad.kernels.forking import compiler
 
 
 class Layout:
@@ -181,16 +182,17 @@ def output(plan: Any) -> Any:
 _compiler: Callable[[], dict[str, Any]] = dict
 
 
-def set_compiler(compiler: Callable[[], dict[str, Any]]) -> None:
-    """``compiler()`` gives the machine code of ``new``, ``fresh`` and ``run``: what a tensor is, only
+def set_compiler(compile: Callable[[], dict[str, Any]]) -> None:
+    """``compile()`` gives the machine code of ``new``, ``fresh`` and ``run``: what a tensor is, only
     the layer above knows.
     """
     global _compiler
-    _compiler = compiler
+    _compiler = compile
 
 
 def _compile() -> None:
-    globals().update(_compiler())
+    with compiler:
+        globals().update(_compiler())
 
 
 def window(

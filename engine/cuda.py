@@ -6,7 +6,7 @@ that kernels notice (an index out of bounds) are raised at the next such place.
 
 from __future__ import annotations
 
-import ctypes
+import os
 import threading
 import weakref
 from collections import deque
@@ -15,14 +15,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from tilegrad.engine.errors import DeviceError
+from tilegrad.kernels.builtin import cell
 from tilegrad.kernels.cuda import driver as drivers
 from tilegrad.kernels.cuda.driver import Driver, Properties, Unavailable
 from tilegrad.kernels.cuda.launch import current_stream as _stream_cell
 
 # the thread whose work on the default stream machine code may give memory; 0: no thread's
-gate = ctypes.c_int64(0)
+gate = cell(0)
 _device = 0  # number of the GPU this process uses
 _used = False
+_lost = False  # forked from a process that used the GPU: the driver does not work here
 
 
 class _Thread(threading.local):
@@ -32,6 +34,16 @@ class _Thread(threading.local):
 
 
 _thread = _Thread()
+
+
+def _after_fork() -> None:
+    global _lost
+    if _used and not drivers.get().simulated:
+        _lost, _thread.bound, gate.value = True, False, 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _found() -> Driver:
@@ -50,6 +62,11 @@ def driver() -> Driver:
     global _used
     found = _found()
     if not _thread.bound:
+        if _lost:
+            raise DeviceError(
+                "cuda: Cannot re-initialize CUDA in forked subprocess. To use CUDA with "
+                "multiprocessing, you must use the 'spawn' or 'forkserver' start method"
+            )
         found.use(_device)
         _thread.bound = _used = True
     return found

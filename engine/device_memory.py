@@ -7,7 +7,6 @@ that comes later on that stream at once. Blocks that work on other streams uses 
 
 from __future__ import annotations
 
-import ctypes
 import sys
 import threading
 from collections import deque
@@ -17,10 +16,11 @@ from typing import Any
 from tilegrad.engine import cuda
 from tilegrad.engine.errors import OutOfMemoryError
 from tilegrad.engine.memory import Allocator, Counts, FreeList, Storage, new_storage
+from tilegrad.kernels.builtin import cell
 from tilegrad.kernels.cuda.driver import CudaOutOfMemory
 from tilegrad.kernels.cuda.launch import current_stream
 
-SHUT = ctypes.c_int64(0)  # a gate that lets no thread through
+SHUT = cell(0)  # a gate that lets no thread through
 
 # ------------------------------------------------------------------------------ sources of memory
 

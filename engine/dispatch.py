@@ -20,6 +20,7 @@ from tilegrad.engine.array import Array, Layout, empty_layout
 from tilegrad.engine.device import CPU, Device
 from tilegrad.engine.errors import DeviceError
 from tilegrad.engine.memory import FreeList, new_storage
+from tilegrad.kernels.forking import compiler
 
 Launch = Callable[..., None]
 
@@ -161,7 +162,8 @@ def kernel(family: str, device: Device) -> ModuleType:
     if found is None:
         name = f"tilegrad.kernels.{device.type}.{family}"
         try:
-            found = _modules[key] = importlib.import_module(name)
+            with compiler:
+                found = _modules[key] = importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name != name:
                 raise

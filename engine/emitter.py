@@ -10,12 +10,13 @@ import ctypes
 from collections.abc import Callable
 from typing import Any
 
+from tilegrad.kernels.builtin import forever
+from tilegrad.kernels.forking import compiler
+
 WORD = 8  # bytes of a pointer, and of an item of a list or tuple
 TYPE = 8  # where an object has its type
 SIZE, LIST_ITEMS, TUPLE_ITEMS = 16, 24, 24  # where lists and tuples have their length and items
 _SLOT_NEW = 65  # a number of the stable ABI
-
-keepalive: list[Any] = []  # what machine code holds without a reference
 
 
 def slot_offset(kind: type, name: str) -> int:
@@ -45,8 +46,7 @@ class Emitter:
 
     def object(self, value: Any) -> Any:
         """An object of this process, which is never freed."""
-        keepalive.append(value)
-        return self.constant(id(value))
+        return self.constant(id(forever(value)))
 
     def constant(self, address: int) -> Any:
         """An address."""
@@ -165,6 +165,11 @@ def new_module() -> Any:
 
 def addresses(module: Any, *names: str) -> dict[str, int]:
     """Where the functions of a module are, once it is compiled."""
+    with compiler:
+        return _compiled(module, names)
+
+
+def _compiled(module: Any, names: tuple[str, ...]) -> dict[str, int]:
     import llvmlite.binding as llvm
 
     get = ctypes.pythonapi.PyType_GetSlot
@@ -175,5 +180,5 @@ def addresses(module: Any, *names: str) -> dict[str, int]:
     machine = llvm.Target.from_default_triple().create_target_machine(opt=2, jit=True)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), machine)
     engine.finalize_object()
-    keepalive.append(engine)
+    forever(engine)
     return {name: engine.get_function_address(name) for name in names}

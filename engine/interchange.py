@@ -21,6 +21,7 @@ from tilegrad.engine.device import CPU, Device, device as as_device
 from tilegrad.engine.device_memory import lend
 from tilegrad.engine.errors import DeviceError
 from tilegrad.engine.memory import new_storage
+from tilegrad.kernels.builtin import forever
 
 LEGACY_DEFAULT = 1  # what both protocols call the default stream, whose handle is 0
 
@@ -188,14 +189,21 @@ _exported: dict[int, Any] = {}  # address of a managed tensor -> what must live 
 
 
 @_Deleter  # type: ignore[untyped-decorator]
-def _delete(managed: Any) -> None:
-    _exported.pop(ctypes.addressof(managed.contents), None)
+def _delete(managed: Any, held: Any = _exported, address_of: Any = ctypes.addressof) -> None:
+    held.pop(address_of(managed.contents), None)
 
 
 @_Destructor  # type: ignore[untyped-decorator]
-def _destroy(capsule: int) -> None:
-    if _is_valid(capsule, _FRESH):  # nobody took it
-        _exported.pop(_held_by(capsule, _FRESH), None)
+def _destroy(
+    capsule: int, held: Any = _exported, fresh: bytes = _FRESH, valid: Any = _is_valid,
+    address_of: Any = _held_by,
+) -> None:  # fmt: skip
+    if valid(capsule, fresh):  # nobody took it
+        held.pop(address_of(capsule, fresh), None)
+
+
+# others call them as long as they hold a capsule, also when this module is gone
+forever((_delete, _destroy))
 
 
 def to_dlpack(x: Array, stream: int | None = None) -> Any:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from tilegrad.engine import native
 from tilegrad.engine.errors import OutOfMemoryError
+from tilegrad.kernels.builtin import cell
+from tilegrad.kernels.forking import DATA, compiler, fork_lock
 
 ALIGNMENT = 64
 _SLAB = 1 << 20
@@ -24,7 +25,7 @@ _SMALL = 1 << 15
 _address_of = ctypes.addressof
 
 
-OPEN = ctypes.c_int64(-1)  # a gate for every thread; 0 lets none through
+OPEN = cell(-1)  # a gate for every thread; 0 lets none through
 
 
 class Counts:
@@ -90,7 +91,8 @@ def new_storage(address: int, nbytes: int, pool: FreeList | None, base: object =
     """A storage over the block at ``address``; see :class:`Storage`."""
     global _make_storage
     if _make_storage is None:
-        _make_storage = native.compile_storage(FreeList)
+        with compiler:
+            _make_storage = _make_storage or native.compile_storage(FreeList)
     return _make_storage(address, nbytes, pool, base)  # type: ignore[no-any-return]
 
 
@@ -132,7 +134,7 @@ class Allocator:
         self.source = source
         self.gate = gate
         self.counts = Counts() if counts is None else counts
-        self._lock = threading.Lock()
+        self._lock = fork_lock(DATA)
         self._free: dict[int, FreeList] = {}  # size class -> free blocks
         self._classes: dict[int, tuple[int, FreeList]] = {}  # requested bytes -> (class, its list)
         self._segments: set[int] = set()  # addresses of the blocks that are segments of their own
@@ -218,15 +220,25 @@ class Allocator:
                     self.counts.segments -= 1
 
 
+_PRIVATE: dict[str, int] = (  # mmap's own default is memory that children share
+    {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+)
+
+
 class HostPages:
-    """Anonymous pages of the host, in huge pages where they are large."""
+    """Anonymous pages of the host, in huge pages where they are large.
+
+    They are private: a forked child has a copy of what was in them, made page by page when either
+    side writes, and with it free lists and counts of its own over the same addresses. What the two
+    write, take and give back after the fork, the other does not see.
+    """
 
     def __init__(self) -> None:
         self._mappings: dict[int, mmap.mmap] = {}
 
     def take(self, nbytes: int) -> int:
         try:
-            mapping = mmap.mmap(-1, nbytes)
+            mapping = mmap.mmap(-1, nbytes, **_PRIVATE)
         except (OSError, OverflowError, ValueError):
             raise MemoryError from None
         if nbytes >= 1 << 21 and hasattr(mmap, "MADV_HUGEPAGE"):

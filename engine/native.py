@@ -19,13 +19,12 @@ from tilegrad.engine.emitter import (
     WORD,
     Emitter,
     addresses,
-    keepalive,
     loop,
     new_module,
     publish,
     slot_offset,
 )
-from tilegrad.kernels.builtin import built_in
+from tilegrad.kernels.builtin import built_in, forever
 
 _SLOT_DEALLOC, _SLOT_MEMBERS = 52, 72  # numbers of the stable ABI
 _OBJECT, _INTEGER = 6, 17  # kinds of members
@@ -65,7 +64,8 @@ def _storage_class(dealloc: int) -> Any:
     slots[0].number, slots[0].value = _SLOT_DEALLOC, dealloc
     slots[1].number, slots[1].value = _SLOT_MEMBERS, ctypes.addressof(members)
     spec = _Spec(b"tilegrad.engine.memory.Storage", BYTES, 0, 0, ctypes.addressof(slots))
-    keepalive.extend([members, slots, spec])
+    for part in (members, slots, spec):
+        forever(part)
     make = ctypes.pythonapi.PyType_FromSpec
     make.restype, make.argtypes = ctypes.py_object, (ctypes.c_void_p,)
     return make(ctypes.addressof(spec))
@@ -129,9 +129,10 @@ class _Tensors:
 
     def make(self, e: Emitter, layout: Any, storage: Any, address: Any) -> Any:
         """A new tensor; takes over the reference to ``storage``. Null: no memory."""
+        e.take(layout)  # first: the collector may run now, and drop the plan that holds it
         made = e.new(self.kind)
-        e.give_up_if(e.is_null(made), storage)
-        e.put(made, self.layout, e.take(layout))
+        e.give_up_if(e.is_null(made), storage, layout)
+        e.put(made, self.layout, layout)
         e.put(made, self.storage, storage)
         e.put(made, self.address, e.take(address))
         for offset, value in self.first.items():
@@ -237,16 +238,29 @@ def _results(module: Any, plans: _Plans, tensors: _Tensors, kind: Any) -> Any:
 
 
 def _launch(module: Any, plans: _Plans, tensors: _Tensors, kind: Any, base: type) -> Any:
-    """``launch(op, key, extra, tensors, count)``: run the plan of this key over the tensors, whose
-    addresses come first, then those of the results, that of scratch memory if there is any, and the
-    items of the tuple ``extra``. Several results are a tuple.
+    """``launch(op, key, extra, tensors, count)``: :func:`_planned` with the plan of this key, held
+    while it runs: the op may forget it meanwhile.
     """
-    results = _results(module, plans, tensors, kind)
+    planned = _planned(module, plans, tensors, kind, base)
     e = Emitter(module, "launch_or_null", 5)
-    op, key, extra, given, number = e.function.args
-    count, more = e.build.ptrtoint(number, e.word), e.get(extra, SIZE, e.word)
+    op, key, *rest = e.function.args
     plan = e.call("PyDict_GetItemWithError", e.get(op, plans.plans), key)
     e.give_up_if(e.is_null(plan))
+    made = e.build.call(planned, [e.take(plan), *rest])
+    e.drop(plan)
+    e.build.ret(made)
+    return e.function
+
+
+def _planned(module: Any, plans: _Plans, tensors: _Tensors, kind: Any, base: type) -> Any:
+    """``planned(plan, extra, tensors, count)``: run the plan over the tensors, whose addresses come
+    first, then those of the results, that of scratch memory if there is any, and the items of the
+    tuple ``extra``. Several results are a tuple.
+    """
+    results = _results(module, plans, tensors, kind)
+    e = Emitter(module, "planned_or_null", 4)
+    plan, extra, given, number = e.function.args
+    count, more = e.build.ptrtoint(number, e.word), e.get(extra, SIZE, e.word)
     outs, scratch = e.get(plan, plans.outs), e.get(plan, plans.scratch)
     made = e.get(outs, SIZE, e.word)
     e.give_up_if(e.build.icmp_signed("==", made, e.word(0)))

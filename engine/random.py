@@ -6,17 +6,22 @@ after the same seed give the same numbers on every device and for any number of 
 elements take ``ceil(n / 4)`` blocks where an element is made of one word (float32, dropout,
 Bernoulli) and ``ceil(n / 2)`` where it is made of two (float64, integers). See
 ``tilegrad.kernels.philox``.
+
+A forked child goes on from a copy of every generator, as in PyTorch: until one of the two is seeded
+anew, parent and child draw the same numbers.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 from typing import Any
 
 import numpy as np
 
 from tilegrad.engine.device import Device, device as as_device
+from tilegrad.kernels.forking import DATA, fork_lock
+
+_lock = fork_lock(DATA)  # over the state of every generator
 
 
 class Generator:
@@ -28,7 +33,6 @@ class Generator:
 
     def __init__(self, device: Any = "cpu"):
         self.device: Device = as_device(device)
-        self._lock = threading.Lock()
         self.seed()
 
     def manual_seed(self, seed: int) -> Generator:
@@ -40,7 +44,7 @@ class Generator:
         number = int(seed)
         if not -(1 << 63) <= number < 1 << 64:
             raise RuntimeError(f"manual_seed: seed must lie within [-2**63, 2**64); got {seed}")
-        with self._lock:
+        with _lock:
             self._seed = number & ((1 << 64) - 1)
             self._offset = 0
         return self
@@ -57,7 +61,7 @@ class Generator:
 
     def reserve(self, blocks: int) -> tuple[int, int]:
         """(seed as a signed 64-bit number, first of ``blocks`` blocks nobody else will draw)."""
-        with self._lock:
+        with _lock:
             offset = self._offset
             self._offset = offset + blocks
             seed = self._seed
@@ -80,7 +84,7 @@ class Generator:
         if state.shape != (16,):
             raise RuntimeError(f"set_state: RNG state must have 16 bytes; got shape {state.shape}")
         seed, offset = np.ascontiguousarray(state).view("<u8")
-        with self._lock:
+        with _lock:
             self._seed, self._offset = int(seed), int(offset)
 
 

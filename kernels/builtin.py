@@ -2,6 +2,18 @@
 
 A built-in here is METH_FASTCALL over integers and floats. Its last arguments may be fixed by
 :func:`bind`: they then come, packed, in the built-in's ``self``.
+
+Who keeps alive what machine code has the address of:
+
+- *For ever*, by :func:`forever`: method definitions, code, and the objects and cells whose addresses
+  are written into code. When the interpreter ends it clears the modules first, in an order that nobody
+  promises, and drops tensors, plans and bound built-ins after them: Python then reads a built-in's
+  definition and calls the code that frees a storage, so none of this may ever be freed.
+- *As long as the bound built-in*, by ``keep`` of :func:`bind`: tables that its arguments point at. A
+  launch that is a Python function holds them as a default of its own. A plan holds its launch, and the
+  caller of a plan holds the plan while it runs.
+- *As long as a storage*: its block. The storage holds its free list, the list holds its source (whose
+  mappings hold the memory) and its counts (the cells that the code counts in).
 """
 
 from __future__ import annotations
@@ -99,8 +111,7 @@ class _MethodDef(ctypes.Structure):
 
 
 _METH_FASTCALL = 0x0080
-_methods: dict[int, tuple[_MethodDef, Callable[..., None]]] = {}
-_keepalive: list[Any] = []
+_methods: dict[int, int] = {}  # id of a built-in, which is never freed -> address of its definition
 _built_in: Any = ctypes.pythonapi.PyCFunction_NewEx
 _built_in.restype = ctypes.py_object
 _built_in.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
@@ -109,12 +120,25 @@ _bind: Any = ctypes.PYFUNCTYPE(
 )(("PyCFunction_NewEx", ctypes.pythonapi))
 
 
+def forever(value: Any) -> Any:
+    """``value``, with one more reference that nobody gives up, not even when the interpreter ends."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
+    return value
+
+
+def cell(value: int = 0) -> ctypes.c_int64:
+    """An int64 that machine code finds by its address, for ever."""
+    return forever(ctypes.c_int64(value))  # type: ignore[no-any-return]
+
+
 def built_in(address: int, name: str, keep: object = None) -> Callable[..., None]:
-    """The built-in function ``name`` over the machine code at ``address``, kept for ever."""
-    method = _MethodDef(name.encode(), address, _METH_FASTCALL, None)
-    function: Callable[..., None] = _built_in(ctypes.byref(method), None, None)
-    _keepalive.append(keep)
-    _methods[id(function)] = (method, function)
+    """The built-in function ``name`` over the machine code at ``address``, kept for ever, and with it
+    ``keep``, which owns the code.
+    """
+    forever(keep)
+    method = forever(_MethodDef(name.encode(), address, _METH_FASTCALL, None))
+    function: Callable[..., None] = forever(_built_in(ctypes.byref(method), None, None))
+    _methods[id(function)] = ctypes.addressof(method)
     return function
 
 
@@ -122,7 +146,6 @@ def bind(function: Callable[..., None], *tail: float, keep: object = None) -> Ca
     """``function`` with its last arguments fixed, the fastest call there is. ``keep`` lives as
     long as the result: memory that an argument is the address of.
     """
-    method, _ = _methods[id(function)]
     packed = b"".join(struct.pack("d" if isinstance(v, float) else "q", v) for v in tail)
-    bound: Callable[..., None] = _bind(ctypes.addressof(method), packed, keep)
+    bound: Callable[..., None] = _bind(_methods[id(function)], packed, keep)
     return bound

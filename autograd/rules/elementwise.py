@@ -24,6 +24,7 @@ from tilegrad.engine import array as factory, dtype as dt, transfer
 from tilegrad.engine.array import Layout, layout as make_layout
 from tilegrad.engine.device import Device
 from tilegrad.engine.ops.elementwise import OPS, Elementwise, scalar
+from tilegrad.kernels.forking import compiler
 from tilegrad.kernels.formulas.formula import Formula
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class Backward:
 @lru_cache(maxsize=None)
 def derivative(op: Elementwise, position: int) -> Backward:
     """The backward op of ``op`` for operand ``position``, worked out on first use."""
-    from tilegrad.kernels.formulas.derive import backward
+    with compiler:
+        from tilegrad.kernels.formulas.derive import backward
 
     row = op.formula
     names = row.names

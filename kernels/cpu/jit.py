@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import hashlib
 import sys
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -33,6 +32,7 @@ from tilegrad.kernels.builtin import bind
 from tilegrad.kernels.cache import cache_dir, compile_log
 from tilegrad.kernels.cpu.native import load_object, machine, simd_bits, target, wrapper_ir
 from tilegrad.kernels.cpu.threads import TEAM, get_num_threads, processors, set_num_threads
+from tilegrad.kernels.forking import compiler as _lock
 from tilegrad.kernels.function import DeviceFunction, Intrinsic, TypedFunction, source_digest
 
 __all__ = [
@@ -51,8 +51,6 @@ __all__ = [
     "simd_bits",
     "target",
 ]
-
-_lock = threading.RLock()
 
 
 class KernelFactory:

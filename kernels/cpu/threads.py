@@ -10,10 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tilegrad.kernels.builtin import cell, forever
+
 TEAM = -1  # as the number of threads in a bound call: as many as are allowed when it runs
 
-_keepalive: list[Any] = []
-_threads = ctypes.c_int64(0)  # kernels read it; 0: not known yet
+_threads = cell(0)  # kernels read it; 0: not known yet
 _forked = False
 
 
@@ -85,8 +86,7 @@ def parallel_for_address() -> int:
                     loader.exec_module(pool)
                 except ImportError:  # this layer's runtime (libgomp) is not installed
                     continue
-                _keepalive.append(pool)
-                _launch(pool, path)
+                _launch(forever(pool), path)
                 return int(pool.parallel_for)
     raise ImportError(f"numba has no usable threading layer in {folder}")
 

@@ -8,7 +8,6 @@ needs a GPU or its driver.
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,14 +17,13 @@ from typing import Any
 from tilegrad.kernels.cuda import checked
 from tilegrad.kernels.cuda.driver import Unavailable
 from tilegrad.kernels.cuda.ptx import pointer
+from tilegrad.kernels.forking import compiler as lock
 from tilegrad.kernels.function import DeviceFunction, Intrinsic, TypedFunction
 
 Arch = tuple[int, int]  # compute capability: (9, 0) for sm_90
 
 # LTO-IR of this architecture links for all later ones; what an instruction needs, the linker checks
 BASE: Arch = (7, 5)
-
-lock = threading.RLock()
 
 
 @dataclass(frozen=True)

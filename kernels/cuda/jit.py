@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from tilegrad.kernels.cuda import backend, driver, launch
 from tilegrad.kernels.cuda.backend import Arch, Usage
 from tilegrad.kernels.cuda.launch import bind
 from tilegrad.kernels.cuda.simulator import machine
+from tilegrad.kernels.forking import compiler as _lock
 from tilegrad.kernels.function import DeviceFunction, source_digest
 
 __all__ = [
@@ -40,7 +40,6 @@ __all__ = [
     "recording",
 ]
 
-_lock = threading.RLock()
 kernels_built: list[tuple[KernelFactory, tuple[Any, ...]]] = []  # every variant of this process
 
 

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from typing import Any
 
 from tilegrad.kernels import builtin
-from tilegrad.kernels.builtin import KINDS, entry_ir
+from tilegrad.kernels.builtin import KINDS, cell, entry_ir, forever
 
 # the current stream's handle; compiled launchers read it, tilegrad.engine.cuda writes it
-current_stream = ctypes.c_int64(0)
+current_stream = cell(0)
 
 # the address of a Python function that is called in place of a launch, or 0; see ``divert``
-_diversion = ctypes.c_int64(0)
+_diversion = cell(0)
 _diverted_to: Callable[..., None] | None = None
 
 _LAUNCHER = """
@@ -143,7 +143,6 @@ def divert(function: Callable[..., None] | None) -> None:
 
 
 _loaded: dict[int, Loaded] = {}
-_kept: list[Any] = []
 
 
 def load(
@@ -154,7 +153,7 @@ def load(
     text = ctypes.create_string_buffer(name.encode())
     static = (threads, shared, function, ctypes.addressof(text))
     bound = builtin.bind(raw, *static, keep=text)
-    _kept.append((bound, text))
+    forever((bound, text))
     _loaded[id(bound)] = Loaded(raw, static)
     return bound
 

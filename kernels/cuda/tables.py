@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import threading
 import weakref
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,6 +11,9 @@ import numpy as np
 
 from tilegrad.kernels.cuda import driver
 from tilegrad.kernels.cuda.launch import current_stream
+from tilegrad.kernels.forking import DRIVER, fork_lock
+
+_lock = fork_lock(DRIVER)  # over the copies of every table
 
 CHUNK = 2048  # elements that a block takes at least
 BLOCKS = 1 << 14  # about as many blocks at most, before chunks grow
@@ -63,14 +65,13 @@ class Tables:
         self._tail = np.ascontiguousarray(numbers, np.int64)
         self._whole = self.scratch + scratch
         self._streams: dict[int, dict[bytes, _Copy]] = {}
-        self._lock = threading.Lock()
         weakref.finalize(self, _free, self._streams).atexit = False
 
     def on_device(self, table: int) -> int:
         """The device address of a copy of the host table at ``table``, for the current stream."""
         content = ctypes.string_at(table, self.nbytes)
         stream = current_stream.value
-        with self._lock:
+        with _lock:
             kept = self._streams.setdefault(stream, {})
             copy = kept.get(content)
             if copy is None:

@@ -5,15 +5,15 @@ Apart from it, because every formula table declares some and few processes deriv
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
+from tilegrad.kernels.forking import DATA, fork_lock
 from tilegrad.kernels.function import DeviceFunction, Intrinsic
 
 rows: dict[Any, dict[str, DeviceFunction | int]] = {}
 on_change: list[Callable[[], None]] = []  # called after each declaration
-lock = threading.RLock()
+lock = fork_lock(DATA)
 
 
 def parameters(function: Any) -> list[str]:
