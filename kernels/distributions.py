@@ -149,8 +149,10 @@ def bits(w0, w1, w2, w3, _, __):  # type: ignore[no-untyped-def]
 
 @inline
 def dropout(x, w, threshold, scale):  # type: ignore[no-untyped-def]
-    """0 with probability ``threshold / 2^32``, else ``x * scale``."""
-    return select(w < np.uint64(threshold), cast(0.0, x), x * scale)
+    """``x * 0`` with probability ``threshold / 2^32`` (so NaN stays, and inf gives it), else
+    ``x * scale``.
+    """
+    return x * select(w < np.uint64(threshold), cast(0.0, x), cast(scale, x))
 
 
 @inline

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tilegrad.kernels.formulas.primitives import fma, sqrt
+from tilegrad.kernels.formulas.primitives import fma, select, sqrt
 from tilegrad.kernels.function import DeviceFunction, inline
 
 
@@ -48,8 +48,21 @@ class Update:
 
 @inline
 def lerp(x, y, w):  # type: ignore[no-untyped-def]
-    """x + w (y - x)"""
-    return fma(w, y - x, x)
+    """x + w (y - x), counted from y where w is at least one half, as PyTorch's ``lerp``."""
+    way = y - x
+    return select(w < type(w)(0.5), fma(w, way, x), fma(w - type(w)(1), way, y))
+
+
+@inline
+def decayed(g, p, decay):  # type: ignore[no-untyped-def]
+    """g + decay p; without decay g, whatever p: 0 times infinity would be NaN."""
+    return select(decay != 0, fma(decay, p, g), g)
+
+
+@inline
+def larger(x, y):  # type: ignore[no-untyped-def]
+    """The larger one; NaN if one of them is."""
+    return select((x > y) | (x != x), x, y)
 
 
 # ------------------------------------------------------------------------- gradient descent
@@ -63,7 +76,7 @@ def _sgd_prepare(lr, weight_decay, sign):  # type: ignore[no-untyped-def]
 @inline
 def sgd(p, g, rate, decay, sign):  # type: ignore[no-untyped-def]
     """p - lr (g + decay p)"""
-    g = fma(decay, p, sign * g)
+    g = decayed(sign * g, p, decay)
     return (fma(rate, g, p),)
 
 
@@ -79,9 +92,9 @@ def sgd_momentum(p, g, b, rate, decay, sign, momentum, keep, own, ahead):  # typ
 
     Sutskever et al. 2013, in the form without the rate in b.
     """
-    g = fma(decay, p, sign * g)
+    g = decayed(sign * g, p, decay)
     b = fma(momentum, b, keep * g)
-    return fma(rate, fma(ahead, b, own * g), p), b
+    return fma(rate, select(own != 0, fma(ahead, b, g), b), p), b
 
 
 # ------------------------------------------------------------------------------------- Adam
@@ -103,7 +116,7 @@ def _adam_prepare(step, lr, beta1, beta2, eps, coupled, decoupled, sign):  # typ
 def adam(p, g, m, v, rate, scale, c1, beta2, c2, eps, coupled, shrink, sign):  # type: ignore[no-untyped-def]
     """Kingma & Ba 2015; ``shrink`` is the decoupled weight decay of Loshchilov & Hutter 2019."""
     p = p * shrink
-    g = fma(coupled, p, sign * g)
+    g = decayed(sign * g, p, coupled)
     m = lerp(m, g, c1)
     v = fma(c2 * g, g, v * beta2)
     return fma(rate, m / fma(sqrt(v), scale, eps), p), m, v
@@ -113,10 +126,10 @@ def adam(p, g, m, v, rate, scale, c1, beta2, c2, eps, coupled, shrink, sign):  #
 def adam_amsgrad(p, g, m, v, top, rate, scale, c1, beta2, c2, eps, coupled, shrink, sign):  # type: ignore[no-untyped-def]
     """Adam with the largest v so far in place of v (Reddi et al. 2018)."""
     p = p * shrink
-    g = fma(coupled, p, sign * g)
+    g = decayed(sign * g, p, coupled)
     m = lerp(m, g, c1)
     v = fma(c2 * g, g, v * beta2)
-    top = v if v > top else top
+    top = larger(v, top)
     return fma(rate, m / fma(sqrt(top), scale, eps), p), m, v, top
 
 
@@ -128,10 +141,9 @@ def _adamax_prepare(step, lr, beta1, beta2, eps, coupled, decoupled, sign):  # t
 @inline
 def adamax(p, g, m, u, rate, c1, beta2, eps, coupled, sign):  # type: ignore[no-untyped-def]
     """Adam by the infinity norm (Kingma & Ba 2015, section 7.1)."""
-    g = fma(coupled, p, sign * g)
+    g = decayed(sign * g, p, coupled)
     m = lerp(m, g, c1)
-    size, old = abs(g) + eps, u * beta2
-    u = size if size > old else old
+    u = larger(abs(g) + eps, u * beta2)
     return fma(rate, m / u, p), m, u
 
 
@@ -153,10 +165,11 @@ def _radam_prepare(step, lr, beta1, beta2, eps, coupled, decoupled, sign):  # ty
 def radam(p, g, m, v, rate, scale, plain, c1, beta2, c2, eps, coupled, shrink, sign):  # type: ignore[no-untyped-def]
     """Adam with its variance rectified (Liu et al. 2020)."""
     p = p * shrink
-    g = fma(coupled, p, sign * g)
+    g = decayed(sign * g, p, coupled)
     m = lerp(m, g, c1)
     v = fma(c2 * g, g, v * beta2)
-    return fma(rate * m, plain + scale / (sqrt(v) + eps), p), m, v
+    factor = select(plain != 0, plain, scale / (sqrt(v) + eps))
+    return fma(rate * m, factor, p), m, v
 
 
 @inline
@@ -189,7 +202,7 @@ def _nadam_prepare(  # type: ignore[no-untyped-def]
 def nadam(p, g, m, v, own, past, scale, c1, beta2, c2, eps, coupled, shrink, sign):  # type: ignore[no-untyped-def]
     """Adam with Nesterov momentum (Dozat 2016)."""
     p = p * shrink
-    g = fma(coupled, p, sign * g)
+    g = decayed(sign * g, p, coupled)
     m = lerp(m, g, c1)
     v = fma(c2 * g, g, v * beta2)
     below = sqrt(v * scale) + eps
@@ -222,7 +235,7 @@ def _momentum_scaled_prepare(step, lr, weight_decay, sign, keep, eps, momentum):
 @inline
 def rmsprop(p, g, s, rate, decay, sign, keep, rest, eps):  # type: ignore[no-untyped-def]
     """The gradient over the root of its running mean square (Tieleman & Hinton 2012)."""
-    g = fma(decay, p, sign * g)
+    g = decayed(sign * g, p, decay)
     s = fma(rest * g, g, s * keep)
     return fma(rate, g / (sqrt(s) + eps), p), s
 
@@ -230,7 +243,7 @@ def rmsprop(p, g, s, rate, decay, sign, keep, rest, eps):  # type: ignore[no-unt
 @inline
 def rmsprop_centered(p, g, s, a, rate, decay, sign, keep, rest, eps):  # type: ignore[no-untyped-def]
     """RMSprop by the running variance (Graves 2013)."""
-    g = fma(decay, p, sign * g)
+    g = decayed(sign * g, p, decay)
     s = fma(rest * g, g, s * keep)
     a = lerp(a, g, rest)
     return fma(rate, g / (sqrt(fma(-a, a, s)) + eps), p), s, a
@@ -239,7 +252,7 @@ def rmsprop_centered(p, g, s, a, rate, decay, sign, keep, rest, eps):  # type: i
 @inline
 def rmsprop_momentum(p, g, s, b, rate, decay, sign, keep, rest, eps, momentum):  # type: ignore[no-untyped-def]
     """RMSprop with momentum."""
-    g = fma(decay, p, sign * g)
+    g = decayed(sign * g, p, decay)
     s = fma(rest * g, g, s * keep)
     b = fma(momentum, b, g / (sqrt(s) + eps))
     return fma(rate, b, p), s, b
@@ -250,7 +263,7 @@ def rmsprop_centered_momentum(  # type: ignore[no-untyped-def]
     p, g, s, a, b, rate, decay, sign, keep, rest, eps, momentum
 ):
     """RMSprop by the running variance with momentum (Graves 2013)."""
-    g = fma(decay, p, sign * g)
+    g = decayed(sign * g, p, decay)
     s = fma(rest * g, g, s * keep)
     a = lerp(a, g, rest)
     b = fma(momentum, b, g / (sqrt(fma(-a, a, s)) + eps))
@@ -260,7 +273,7 @@ def rmsprop_centered_momentum(  # type: ignore[no-untyped-def]
 @inline
 def adadelta(p, g, s, d, rate, decay, sign, keep, rest, eps):  # type: ignore[no-untyped-def]
     """Steps in the units of the parameter (Zeiler 2012)."""
-    g = fma(decay, p, sign * g)
+    g = decayed(sign * g, p, decay)
     s = fma(rest * g, g, s * keep)
     delta = sqrt(d + eps) / sqrt(s + eps) * g
     d = fma(rest * delta, delta, d * keep)
@@ -275,7 +288,7 @@ def _adagrad_prepare(step, lr, weight_decay, sign, lr_decay, eps):  # type: igno
 @inline
 def adagrad(p, g, s, rate, decay, sign, eps):  # type: ignore[no-untyped-def]
     """The gradient over the root of the sum of its squares (Duchi et al. 2011)."""
-    g = fma(decay, p, sign * g)
+    g = decayed(sign * g, p, decay)
     s = fma(g, g, s)
     return fma(rate, g / (sqrt(s) + eps), p), s
 

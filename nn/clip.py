@@ -27,12 +27,12 @@ def _grads(parameters: Tensors) -> list[Tensor]:
 def _fused(tensors: list[Tensor], norm_type: float) -> bool:
     """Whether one kernel can take all of them."""
     dtypes = {t.dtype for t in tensors}
-    return float(norm_type) == 2.0 and len(dtypes) == 1
+    return norm_type == 2.0 and len(dtypes) == 1
 
 
 def get_total_norm(
     tensors: Tensors,
-    norm_type: float = 2.0,
+    norm_type: float | str = 2.0,
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
 ) -> Tensor:
@@ -41,15 +41,15 @@ def get_total_norm(
     Raises:
         RuntimeError: it is not finite and ``error_if_nonfinite`` is set.
     """
-    given = _list(tensors)
+    given, order = _list(tensors), float(norm_type)  # also of "inf"
     if not any(t.numel() for t in given):
         return tensor(0.0)
     with no_grad():
-        if _fused(given, norm_type):
+        if _fused(given, order):
             total = own(ops.total_norm(given))
         else:
-            each = [t.detach().norm(norm_type) for t in given if t.numel()]
-            total = stack([n.to(each[0].dtype) for n in each]).norm(norm_type)
+            each = [t.detach().norm(order) for t in given if t.numel()]
+            total = stack([n.to(each[0].dtype) for n in each]).norm(order)
     if error_if_nonfinite and not math.isfinite(total.item()):
         raise RuntimeError(
             f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, "
@@ -78,7 +78,7 @@ def clip_grads_with_norm_(
 def clip_grad_norm_(
     parameters: Tensors,
     max_norm: float,
-    norm_type: float = 2.0,
+    norm_type: float | str = 2.0,
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
 ) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -37,8 +38,15 @@ def _check(name: str, x: Layout, target: Layout, weight: Layout | None) -> None:
     if x.ndim == 0:
         raise ValueError(f"{name}: Expected 1 or more dimensions; got 0")
     wanted = () if x.ndim == 1 else (x.shape[0], *x.shape[2:])
-    if target.shape != wanted:
-        kind = RuntimeError if x.ndim > 2 or target.ndim != len(wanted) else ValueError
+    if x.ndim > 1 and target.shape[:1] != x.shape[:1]:
+        raise ValueError(
+            f"{name}: Expected input batch_size ({x.shape[0]}) to match target batch_size "
+            f"({target.shape[0] if target.ndim else 0})."
+        )
+    if x.ndim < 3 and target.ndim > 1:
+        raise RuntimeError(f"{name}: 0D or 1D target tensor expected, multi-target not supported")
+    if target.shape != wanted and (x.ndim > 1 or target.shape != (1,)):
+        kind = RuntimeError if x.ndim > 1 else ValueError
         raise kind(
             f"{name}: Expected target size {list(wanted)} for input of shape {x.shape}; "
             f"got {list(target.shape)}"
@@ -61,6 +69,8 @@ def _loss(
             )
         target = to_dtype(target, dt.int64)
     logits = name == "cross_entropy"
+    if x.ndim == 1 and target.ndim == 1:
+        target = view.view(target, ())
     out, saved = ops.cross_entropy(x, target, weight, reduction, ignored, logits)
     loss = own(out)
     if state.grad and needs_graph((x,)):
@@ -108,7 +118,7 @@ def nll_loss(
 
     Args:
         input: log-probabilities (C,), (N, C) or (N, C, d1, …).
-        target: int64 classes (), (N,) or (N, d1, …).
+        target: int64 classes () or (1,), (N,) or (N, d1, …).
         weight: (C,) or None.
 
     Gradient: of ``input``.
@@ -149,7 +159,12 @@ def cross_entropy(
         raise RuntimeError(
             f"cross_entropy: label_smoothing must be between 0.0 and 1.0; got {label_smoothing}"
         )
-    if target.layout.dtype.is_floating_point:
+    if target.layout.dtype.is_floating_point and target.ndim == input.ndim:
+        if ignore_index >= 0:
+            raise RuntimeError(
+                f"cross_entropy: ignore_index is not supported for floating point target; "
+                f"got {ignore_index}"
+            )
         return _against_probabilities(input, target, weight, reduction, label_smoothing)
     _check("cross_entropy", input.layout, target.layout, None if weight is None else weight.layout)
     ndim = input.layout.ndim
@@ -162,7 +177,7 @@ def cross_entropy(
         return plain
     smooth = _smoothing_loss(logs, target, weight, ignore_index, reduction, classes)
     mixed: Tensor = plain * (1.0 - label_smoothing)
-    mixed = mixed + smooth * (label_smoothing / input.shape[classes])
+    mixed = mixed + smooth * _ratio(label_smoothing, input.shape[classes])
     return mixed
 
 
@@ -186,6 +201,11 @@ def _smoothing_loss(
     return sum(loss) / sum(weights)
 
 
+def _ratio(part: float, whole: int) -> float:
+    """``part / whole`` of numbers that are not negative, by IEEE 754 where ``whole`` is 0."""
+    return part / whole if whole else part * math.inf
+
+
 def _along(weight: Tensor, ndim: int, classes: int) -> Tensor:
     return view.view(weight, [-1 if a == classes else 1 for a in range(ndim)])
 
@@ -201,11 +221,11 @@ def _against_probabilities(
     classes = 0 if input.ndim == 1 else 1
     count = input.shape[classes]
     if smoothing:
-        target = target * (1.0 - smoothing) + smoothing / count
+        target = target * (1.0 - smoothing) + _ratio(smoothing, count)
     terms = log_softmax(input, classes) * target
     if weight is not None:
         terms = terms * _along(weight, input.ndim, classes)
     if reduction == "none":
         return -sum(terms, classes)
     total = -sum(terms)
-    return total if reduction == "sum" else total / (input.numel() / count)
+    return total if reduction == "sum" else total / _ratio(input.numel(), count)

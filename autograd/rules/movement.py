@@ -268,29 +268,33 @@ def pad(
 
     Args:
         pad: (before, after) of the last dimension, then of the one before it, …; negative numbers
-            cut elements off.
+            cut elements off: in ``reflect`` and ``replicate`` mode of the padded tensor, so that
+            borders see the whole input, in ``circular`` mode before.
         mode: ``constant``, ``reflect`` (mirrored, the edge not repeated), ``replicate`` (the edge
             repeated) or ``circular``.
         value: of constant padding, 0 unless given.
 
     Raises:
         RuntimeError: ``pad`` does not fit the dimensions, or a border is wider than its source.
-        NotImplementedError: unknown mode.
+        NotImplementedError: unknown mode, or one other than ``constant`` over other than the last
+            one to three dimensions of a tensor with one or two more.
     """
     pairs, cuts = _pairs(input.layout, tuple(pad), mode)
     if mode != "constant" and value:
         raise ValueError(f'pad: Padding mode "{mode}" doesn\'t take in value argument')
-    for axis, start, length in cuts:
-        input = views.narrow(input, axis, start, length)
+    if cuts and mode == "circular":
+        input = _pad_rule(input, pairs=cuts, mode="constant", value=0)
     made: Tensor = _pad_rule(input, pairs=pairs, mode=mode, value=value or 0)
+    if cuts and mode != "circular":
+        made = _pad_rule(made, pairs=cuts, mode="constant", value=0)
     return made
 
 
 @lru_cache(maxsize=4096)
-def _pairs(
-    x: Layout, pad: tuple[int, ...], mode: str
-) -> tuple[ops.Pairs, tuple[tuple[int, int, int], ...]]:
-    """(elements before and after per dimension, what to cut off first as (axis, start, length))."""
+def _pairs(x: Layout, pad: tuple[int, ...], mode: str) -> tuple[ops.Pairs, ops.Pairs]:
+    """Elements before and after per dimension, and what is cut off apart, as negative numbers; of
+    constant mode all at once.
+    """
     if len(pad) % 2 or len(pad) // 2 > x.ndim:
         raise RuntimeError(
             f"pad: Padding length must be divisible by 2 and at most twice the number of "
@@ -301,14 +305,38 @@ def _pairs(
     pairs = [(0, 0)] * x.ndim
     for place in range(len(pad) // 2):
         pairs[-1 - place] = (int(pad[2 * place]), int(pad[2 * place + 1]))
+    for n, (before, after) in zip(x.shape, pairs, strict=True):
+        if n + min(before, 0) + min(after, 0) < 0 or n + before + after < 0:
+            raise RuntimeError(
+                f"pad: no more can be cut off than there is; got ({before}, {after}) for size {n}"
+            )
     if mode == "constant":
         return tuple(pairs), ()
-    cuts = [
-        (axis, max(-before, 0), x.shape[axis] - max(-before, 0) - max(-after, 0))
-        for axis, (before, after) in enumerate(pairs)
-        if before < 0 or after < 0
-    ]
-    return tuple([(max(before, 0), max(after, 0)) for before, after in pairs]), tuple(cuts)
+    _check_border(x, pairs, mode, len(pad) // 2)
+    cuts = tuple([(min(before, 0), min(after, 0)) for before, after in pairs])
+    given = tuple([(max(before, 0), max(after, 0)) for before, after in pairs])
+    return given, cuts if any(a or b for a, b in cuts) else ()
+
+
+def _check_border(x: Layout, pairs: list[tuple[int, int]], mode: str, count: int) -> None:
+    """Raise an error, in PyTorch's words, for a border that no padding of this mode can have."""
+    if not 1 <= count <= 3 or x.ndim not in (count + 1, count + 2):
+        raise NotImplementedError(
+            f"pad: Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now; "
+            f"got {2 * count} numbers for {x.describe()}"
+        )
+    padded = list(zip(x.shape[-count:], pairs[-count:], strict=True))
+    made = [n + before + after for n, (before, after) in padded]
+    if mode != "circular" and not any(made):
+        raise RuntimeError(
+            f"pad: input of shape {x.shape} is too small. Calculated output size: {made}"
+        )
+    for n, (before, after) in padded:
+        if mode == "circular" and max(before, after) > n:
+            raise RuntimeError(
+                f"pad: Padding value causes wrapping around more than once; got "
+                f"({before}, {after}) for size {n}"
+            )
 
 
 # -------------------------------------------------------------------------------------- repeating

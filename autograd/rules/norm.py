@@ -350,9 +350,10 @@ def instance_norm(
             f"instance_norm: Expected more than 1 spatial element when training, got input size "
             f"{list(input.shape)}"
         )
+    made = _by_groups("instance_norm", input, C, weight, bias, eps)
     if running_mean is not None and running_var is not None and N:
         _average_statistics(input, running_mean, running_var, momentum)
-    return _by_groups("instance_norm", input, C, weight, bias, eps)
+    return made
 
 
 def _average_statistics(x: Tensor, mean: Tensor, var: Tensor, momentum: float) -> None:

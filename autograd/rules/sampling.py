@@ -37,7 +37,8 @@ def dropout(
     *,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Zeros with probability ``p``, else ``input / (1 - p)``; ``input`` itself if not ``training``.
+    """``input * 0`` with probability ``p``, else ``input / (1 - p)``; ``input`` itself if not
+    ``training``. NaN stays NaN, a dropped infinity becomes it.
 
     Gradient: of ``input``. Nothing is saved but the place of the random numbers, which are drawn
     again.

@@ -372,6 +372,8 @@ def _border_backward_plan(grad: Layout, pairs: Pairs, mode: str) -> Plan:
     """In a copy of ``grad`` add every border to what it came from, then take the interior."""
     held = layout(grad.shape, grad.dtype, grad.device)
     out = _padded(grad, tuple([(-before, -after) for before, after in pairs]))
+    if not held.numel:
+        return Plan((out,), lambda source, result: None)
     begin = _plan(held, [Box(grad.shape, 0, grad.strides, 0)]).launch
     inner = Box(out.shape, _offset(tuple(b for b, _ in pairs), held.strides), held.strides, 0)
     finish = _plan(out, [inner]).launch

@@ -88,7 +88,7 @@ def bernoulli_of(p: Array, generator: Generator | None) -> Array:
 
 
 def dropout(x: Array, params: tuple[int, int, int, float]) -> Array:
-    """``x * scale`` or 0.
+    """``x * scale`` or ``x * 0``.
 
     Args:
         params: seed, first block, threshold out of 2^32 below which a word drops, scale.

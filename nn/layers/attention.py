@@ -117,7 +117,10 @@ class MultiheadAttention(Module):
         q, k, v = self._project(*(self._batch(x, single) for x in (query, key, value)))
         mask = self._mask(q, k, attn_mask, key_padding_mask)
         k, v, mask = self._extended(k, v, mask)
-        q, k, v = (x.reshape(*x.shape[:2], self.num_heads, -1).transpose(1, 2) for x in (q, k, v))
+        q, k, v = (
+            x.reshape(*x.shape[:2], self.num_heads, self.head_dim).transpose(1, 2)
+            for x in (q, k, v)
+        )
         share = self.dropout if self.training else 0.0
         weights = None
         if need_weights:
