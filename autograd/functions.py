@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tilegrad.autograd.arguments import checked as _checked
 from tilegrad.autograd.rules.activation import (
     celu as celu,
     celu_ as celu_,
@@ -380,3 +381,5 @@ from tilegrad.autograd.rules.view import (
     transpose as transpose,
     unsqueeze as unsqueeze,
 )
+
+_checked(globals().values())

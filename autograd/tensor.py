@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilegrad.autograd import base, formatting, graph as graphs
+from tilegrad.autograd.arguments import checked
 from tilegrad.autograd.base import alias, own, refresh
 from tilegrad.autograd.families import FamilyMethods
 from tilegrad.autograd.rules import (
@@ -421,7 +422,7 @@ class Tensor(FamilyMethods):
 
     def type_as(self, other: Tensor) -> Tensor:
         """In the dtype and on the device of ``other``."""
-        return self.to(other)
+        return self.to(dtype=other.layout.dtype, device=other.layout.device)
 
     def contiguous(self) -> Tensor:
         """Row-major: itself, or a copy."""
@@ -470,3 +471,5 @@ class Tensor(FamilyMethods):
 
 
 base.set_tensor_class(Tensor)
+for _kind in Tensor.__mro__[:-1]:
+    checked(method for name, method in vars(_kind).items() if not name.startswith("_"))

@@ -142,17 +142,17 @@ def _all(tensors: Any) -> list[Tensor]:
     return list(tensors)
 
 
-def atleast_1d(*tensors: Any) -> Any:
+def atleast_1d(*tensors: Tensor | Sequence[Tensor]) -> Any:
     """The tensors, those without dimensions given one."""
     return _atleast(tensors, lambda x: views.view(x, (1,)) if x.ndim == 0 else x)
 
 
-def atleast_2d(*tensors: Any) -> Any:
+def atleast_2d(*tensors: Tensor | Sequence[Tensor]) -> Any:
     """The tensors with at least two dimensions; a vector becomes a row."""
     return _atleast(tensors, _to_2d)
 
 
-def atleast_3d(*tensors: Any) -> Any:
+def atleast_3d(*tensors: Tensor | Sequence[Tensor]) -> Any:
     """The tensors with at least three dimensions; a matrix gets a last one of size 1."""
     return _atleast(tensors, lambda x: views.unsqueeze(_to_2d(x), -1) if x.ndim < 3 else x)
 
@@ -259,14 +259,14 @@ def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
     return views.expand(input, tuple(size))
 
 
-def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
+def broadcast_tensors(*tensors: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Views of all tensors in their common shape."""
     items = _all(tensors)
     shape = broadcast_shapes("broadcast_tensors", *(x.layout.shape for x in items))
     return tuple(views.expand(x, shape) for x in items)
 
 
-def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:
     """Coordinate grids of the given vectors, as views.
 
     Args:

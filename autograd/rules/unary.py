@@ -13,6 +13,7 @@ from tilegrad.autograd.rules.elementwise import (
     inplace,
     unary,
 )
+from tilegrad.engine import dtype as dt
 from tilegrad.engine.ops.elementwise import OPS
 
 if TYPE_CHECKING:
@@ -113,7 +114,13 @@ def isfinite(input: Tensor) -> Tensor:
 
 
 def positive(input: Tensor) -> Tensor:
-    """``+input``: itself."""
+    """``+input``: itself.
+
+    Raises:
+        RuntimeError: it is bool.
+    """
+    if input.layout.dtype is dt.bool_:
+        raise RuntimeError("positive: The `+` operator, on a bool tensor is not supported.")
     return input
 
 

@@ -4,6 +4,7 @@ Those with kernels of their own come from :mod:`tilegrad.autograd.rules`; the ot
 of them here.
 """
 
+from tilegrad.autograd.arguments import checked as _checked
 from tilegrad.autograd.rules.activation import (
     celu,
     celu_,
@@ -110,3 +111,5 @@ __all__ = [
     "smooth_l1_loss", "soft_margin_loss", "softmax", "softmin", "softplus", "softshrink",
     "softsign", "tanh", "tanhshrink", "threshold", "threshold_", "triplet_margin_loss",
 ]  # fmt: skip
+
+_checked(globals().values())

@@ -1,0 +1,205 @@
+"""TypeErrors for what is no tensor where a tensor belongs, at no cost for calls that succeed.
+
+:func:`checked` gives a function an outermost ``except`` clause. Only when an exception leaves the
+function are its arguments looked at: if one that is annotated as a tensor is none, that is what the
+caller is told, whatever went wrong first. The clause is added to the byte code, where an exception
+table makes it free until it is needed; a wrapper would add its frame to every call.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import inspect
+import itertools
+import re
+import sys
+from collections.abc import Callable, Iterable
+from types import CodeType, FunctionType
+from typing import Any
+
+import numpy as np
+
+from tilegrad.autograd.base import TensorBase
+
+_GENERATORS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+_TENSOR = re.compile(r"\bTensor\b")
+_SEQUENCE = re.compile(r"\b(Sequence|Iterable|list|tuple)\[(tuple\[)?Tensor")
+_NUMBER = re.compile(r"\b(Scalar|Number|float|int|bool)\b(?!])")
+_INTEGERS = re.compile(r"\bSequence\[int\]")
+
+
+class _Refusal:
+    """Raises a TypeError for the first argument of ``function`` that should be a tensor."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: FunctionType):
+        self.function = function
+
+    def __call__(self) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, Exception):
+            self.look(sys._getframe(1).f_locals)
+
+    def look(self, values: dict[str, Any]) -> None:
+        """Raise for ``values``, the function's locals, unless all is well."""
+        function = self.function
+        code = function.__code__
+        count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & inspect.CO_VARARGS)
+        for position, name in enumerate(code.co_varnames[:count], 1):
+            kind = str(function.__annotations__.get(name, ""))
+            if name not in values or not _TENSOR.search(kind) or "Callable" in kind:
+                continue
+            value = values[name]
+            optional = "None" in kind or _default(function, name) is None
+            if value is None and optional:
+                continue
+            if position > code.co_argcount + code.co_kwonlyargcount:  # *tensors
+                self._elements(value, name, code.co_argcount + 1)
+            elif _SEQUENCE.search(kind):
+                if not isinstance(value, TensorBase):
+                    self._elements(value, name, position)
+            elif not (
+                isinstance(value, TensorBase)
+                or (_NUMBER.search(kind) and _number(value))
+                or (_INTEGERS.search(kind) and isinstance(value, (list, tuple)))
+            ):
+                raise TypeError(
+                    f"{function.__name__}(): argument '{name}' (position {position}) must be "
+                    f"Tensor, not {type(value).__name__}"
+                ) from None
+
+    def _elements(self, value: Any, name: str, position: int) -> None:
+        if not isinstance(value, (list, tuple)):
+            raise TypeError(
+                f"{self.function.__name__}(): argument '{name}' (position {position}) must be "
+                f"tuple of Tensors, not {type(value).__name__}"
+            ) from None
+        for place, element in enumerate(value):
+            if isinstance(element, (list, tuple)):  # meshgrid([a, b])
+                self._elements(element, name, position)
+            elif not isinstance(element, TensorBase):
+                raise TypeError(
+                    f"{self.function.__name__}(): expected Tensor as element {place} in argument "
+                    f"'{name}' (position {position}), but got {type(element).__name__}"
+                ) from None
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, (builtins.bool, int, float, np.generic))
+
+
+def _default(function: FunctionType, name: str) -> Any:
+    parameter = inspect.signature(function).parameters.get(name)
+    return inspect.Parameter.empty if parameter is None else parameter.default
+
+
+_done: dict[FunctionType, None] = {}
+
+
+def checked(functions: Iterable[Any]) -> None:
+    """Let the functions among these that take tensors refuse what is none."""
+    if sys.version_info[:2] != (3, 11):  # the clause is written in this version's byte code
+        return
+    for function in functions:
+        if not isinstance(function, FunctionType) or function in _done:
+            continue
+        if function.__code__.co_flags & _GENERATORS:
+            continue
+        if any(_TENSOR.search(str(a)) for a in _parameters(function)):
+            _done[function] = None
+            function.__code__ = with_clause(function.__code__, _Refusal(function))
+
+
+def _parameters(function: FunctionType) -> list[Any]:
+    return [a for name, a in function.__annotations__.items() if name != "return"]
+
+
+# --------------------------------------------------------------------------------- byte code
+
+
+def _varint(value: int) -> list[int]:
+    """Six bits a byte, the lowest first (as line tables have it)."""
+    out = []
+    while value > 63:
+        out.append(64 | (value & 63))
+        value >>= 6
+    return [*out, value]
+
+
+def _entry(start: int, end: int, target: int, depth: int, lasti: bool) -> bytes:
+    """One row of an exception table: six bits a byte, the highest first; in code units."""
+    out: list[int] = []
+    for value in (start, end - start, target, depth << 1 | lasti):
+        digits = [d & 63 for d in _varint(value)][::-1]
+        out += [64 | d for d in digits[:-1]] + digits[-1:]
+    out[0] |= 128
+    return bytes(out)
+
+
+def _rows(table: bytes) -> list[tuple[int, int, bytes]]:
+    """(start, end, the row itself) of each row of an exception table."""
+    starts = [i for i, byte in enumerate(table) if byte & 128] + [len(table)]
+    rows = []
+    for begin, stop in itertools.pairwise(starts):
+        row, values, value = table[begin:stop], [], 0
+        for byte in row:
+            value = value << 6 | (byte & 63)
+            if not byte & 64:
+                values.append(value)
+                value = 0
+        rows.append((values[0], values[0] + values[1], row))
+    return rows
+
+
+@functools.cache
+def _handler(constant: int) -> tuple[bytes, bytes]:
+    """The handler that calls a constant, and what puts the state of exceptions back after it."""
+    return _assemble(
+        ("PUSH_EXC_INFO", 0), ("PUSH_NULL", 0), ("LOAD_CONST", constant), ("PRECALL", 0),
+        ("CALL", 0), ("POP_TOP", 0), ("RERAISE", 0),
+    ), _assemble(("COPY", 3), ("POP_EXCEPT", 0), ("RERAISE", 1))  # fmt: skip
+
+
+def _assemble(*words: tuple[str, int]) -> bytes:
+    """Instructions with their inline caches."""
+    import opcode
+
+    out = bytearray()
+    for name, argument in words:
+        number = opcode.opmap[name]
+        for shift in (16, 8):
+            if argument >> shift:
+                out += bytes((opcode.EXTENDED_ARG, argument >> shift & 255))
+        out += bytes((number, argument & 255)) + bytes(2 * opcode._inline_cache_entries[number])  # type: ignore[attr-defined]
+    return bytes(out)
+
+
+def with_clause(code: CodeType, handler: Callable[[], None]) -> CodeType:
+    """``code`` with ``except BaseException: handler(); raise`` around all of it (CPython 3.11)."""
+    size = len(code.co_code) // 2
+    call, leave = _handler(len(code.co_consts))
+    landing = size + len(call) // 2
+    table, reached = b"", 0
+    for start, end, row in _rows(code.co_exceptiontable):
+        if reached < start:
+            table += _entry(reached, start, size, 0, False)
+        table += row
+        reached = end
+    if reached < size:
+        table += _entry(reached, size, size, 0, False)
+    table += _entry(size, landing, landing, 1, True)
+    back = code.co_firstlineno - [x for _, _, x in code.co_lines() if x is not None][-1]
+    lines, left = bytearray(), (len(call) + len(leave)) // 2
+    while left:  # the line of "def", without columns
+        delta = _varint(abs(back) << 1 | (back < 0))
+        lines += bytes((128 | 13 << 3 | min(left, 8) - 1, *delta))
+        left, back = left - min(left, 8), 0
+    return code.replace(
+        co_code=code.co_code + call + leave,
+        co_consts=(*code.co_consts, handler),
+        co_stacksize=max(code.co_stacksize, 8),
+        co_exceptiontable=table,
+        co_linetable=code.co_linetable + bytes(lines),
+    )

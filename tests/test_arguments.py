@@ -1,0 +1,200 @@
+"""What is no tensor where a tensor belongs: every public function, position by position, found by
+the functions' signatures, refuses it with a TypeError that names the argument, where PyTorch raises
+too.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import traceback
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import tilegrad as tg
+from tilegrad.autograd import arguments
+
+BAD = {"int": 5, "str": "s", "None": None, "list": [1.0], "ndarray": np.ones(2)}
+
+# takes what PyTorch refuses: a number or an array as first operand, as ``5 * tensor`` does
+LENIENT = ("int", "ndarray")
+
+
+def _functions() -> dict[str, tuple[Any, Any]]:
+    """(ours, PyTorch's or None) by name."""
+    found = {}
+    for prefix, ours, theirs in (
+        ("", tg, torch),
+        ("functional.", tg.nn.functional, torch.nn.functional),
+        ("Tensor.", tg.Tensor, torch.Tensor),
+    ):
+        for name in dir(ours):
+            function = getattr(ours, name)
+            if inspect.isfunction(function) and not name.startswith("_"):
+                found[prefix + name] = function, getattr(theirs, name, None)
+    return found
+
+
+FUNCTIONS = _functions()
+
+
+def _tensors(function: Any) -> list[inspect.Parameter]:
+    return [
+        p
+        for p in inspect.signature(function).parameters.values()
+        if re.search(r"\bTensor\b", str(p.annotation)) and "Callable" not in str(p.annotation)
+    ]
+
+
+POSITIONS = [
+    (name, parameter.name)
+    for name, (function, _) in FUNCTIONS.items()
+    for parameter in _tensors(function)
+    if parameter.name != "self" and not (name.startswith("Tensor.") and parameter.name == "input")
+]
+
+
+def _filler(parameter: inspect.Parameter, module: Any) -> Any:
+    kind = str(parameter.annotation)
+    if "Sequence[Tensor" in kind:
+        return [module.ones(2, 3)]
+    for word, value in (
+        ("Tensor", None),
+        ("Sequence", (2, 3)),
+        ("int", 1),
+        ("float", 0.5),
+        ("str", "x"),
+    ):
+        if word in kind:
+            return module.ones(2, 3) if value is None else value
+    return module.ones(2, 3)
+
+
+def _call(function: Any, like: Any, position: str, bad: Any, module: Any) -> Any:
+    positional: list[Any] = []
+    named = {}
+    for parameter in inspect.signature(like).parameters.values():
+        if parameter.name == position:
+            value = bad
+        elif parameter.default is not parameter.empty or parameter.kind is parameter.VAR_KEYWORD:
+            continue
+        else:
+            value = _filler(parameter, module)
+        if (
+            parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.VAR_POSITIONAL)
+            and not named
+        ):
+            if parameter.default is parameter.empty:
+                positional.append(value)
+                continue
+        named[parameter.name] = value
+    return function(*positional, **named)
+
+
+def _raised(*call: Any) -> BaseException | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _call(*call)
+    except Exception as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize(("name", "position"), POSITIONS, ids=lambda x: str(x))
+def test_what_is_no_tensor_is_refused_by_name(name, position):
+    ours, theirs = FUNCTIONS[name]
+    annotation = str(inspect.signature(ours).parameters[position].annotation)
+    for kind, bad in BAD.items():
+        if (bad is None and "None" in annotation) or (kind == "list" and "Sequence" in annotation):
+            continue
+        if kind in LENIENT and re.search("Scalar|float|int|Number", annotation):
+            continue
+        error = _raised(ours, ours, position, bad, tg)
+        if error is None:
+            refused = theirs is not None and _raised(theirs, ours, position, bad, torch)
+            assert kind in LENIENT or not refused, f"{kind}: taken, PyTorch raises {refused!r}"
+            continue
+        assert type(error) is TypeError, f"{kind}: {type(error).__name__}: {error}"
+        assert re.search(r"argument|operands|must be|expected|got", str(error)), error
+
+
+def test_the_words_are_pytorchs():
+    for call in (
+        lambda t: t.softmax(5, 0),
+        lambda t: t.exp("a"),
+        lambda t: t.matmul(t.ones(2, 2), None),
+        lambda t: t.gather(t.ones(2), 0, [0]),
+        lambda t: t.mul(None, t.ones(2)),
+    ):
+        with pytest.raises(TypeError) as theirs:
+            call(torch)
+        with pytest.raises(TypeError) as ours:
+            call(tg)
+        assert str(ours.value) == str(theirs.value).split("\n")[0]
+
+
+def test_an_error_of_another_kind_is_left_alone():
+    with pytest.raises(IndexError, match="Dimension out of range"):
+        tg.softmax(tg.ones(2), 3)
+    with pytest.raises(RuntimeError, match="shape"):
+        tg.matmul(tg.ones(2, 3), tg.ones(2, 3))
+    assert sys.exc_info() == (None, None, None)
+
+
+def _several(x: tg.Tensor, count: int = 3) -> list[int]:
+    """Loops, handlers within handlers, cleanup: every kind of row that an exception table has."""
+    seen = []
+    for index in range(count):
+        try:
+            with warnings.catch_warnings():
+                seen.append(x.layout.ndim // index)
+        except ZeroDivisionError as error:
+            try:
+                raise KeyError from error
+            except KeyError:
+                seen.append(-1)
+        finally:
+            seen.append(-2)
+    return seen
+
+
+def test_the_clause_keeps_what_the_function_does():
+    plain = _several(tg.ones(2))
+    code = _several.__code__
+    arguments.checked([_several])
+    try:
+        assert _several.__code__ is not code
+        assert _several(tg.ones(2)) == plain == [-1, -2, 1, -2, 0, -2]
+        for _ in range(3):
+            with pytest.raises(
+                TypeError, match=r"^_several\(\): argument 'x' \(position 1\)"
+            ) as seen:
+                _several(7)
+            lines = [frame.lineno for frame in traceback.extract_tb(seen.value.__traceback__)]
+            assert None not in lines
+        with pytest.raises(TypeError, match="interpreted as an integer"):
+            _several(tg.ones(2), "q")
+        with pytest.raises(TypeError, match="positional argument"):
+            _several()
+        assert sys.exc_info() == (None, None, None)
+    finally:
+        _several.__code__ = code
+        arguments._done.pop(_several)
+
+
+def test_a_clause_under_300_constants():
+    source = "def big(x: 'Tensor'):\n    x.layout\n    return [" + "".join(
+        f"{i}.5 if x is None else {i}.25, " for i in range(300)
+    )
+    space: dict[str, Any] = {}
+    exec(source + "]", space)
+    arguments.checked([space["big"]])
+    assert sum(space["big"](tg.ones(1))) == sum(i + 0.25 for i in range(300))
+    with pytest.raises(TypeError, match="must be Tensor, not str"):
+        space["big"]("a")
