@@ -14,6 +14,11 @@ TOLERANCES = {
 DEVICES = ("cpu", "cuda")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How many random large programs to run."""
+    parser.addoption("--seeds", type=int, default=400, help="of tests/test_large.py")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Where there is no GPU, the device "cuda" of the tests is the simulated one."""
     from tilegrad.kernels.cuda import driver

@@ -41,6 +41,8 @@ def _said(stage: str, result: dict[str, Any]) -> str:
         return f"{result['made']} of {result['kernels']} kernels compiled"
     if stage == "correctness":
         return f"{result['ran']} checks, {len(result['failed'])} failed"
+    if stage == "large":
+        return f"{result['ran']} seeds, {len(result['failed'])} failed"
     if stage == "sanitizer":
         return result.get("note") or "; ".join(f"{k}: {v}" for k, v in result["tools"].items())
     if stage == "train":
