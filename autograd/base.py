@@ -213,6 +213,11 @@ def check_inplace(name: str, target: Tensor) -> None:
     """
     if target._base is not None:
         refresh(target)
+    if target.storage.version < 0 and not state.inference:
+        raise RuntimeError(
+            f"{name}: Inplace update to inference tensor outside InferenceMode is not allowed. You "
+            f"can make a clone to get a normal tensor before doing inplace update."
+        )
     if state.grad:
         owner = target if target._base is None else target._base
         if target._tracked and target._node is None:

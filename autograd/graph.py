@@ -90,6 +90,8 @@ class Node:
                 versions += (-1,)
             else:
                 versions += (v.storage.version,)
+                if versions[-1] < 0:
+                    refuse_inference(self.name)
         self.versions = versions
 
     def unpack(self) -> list[Any]:
@@ -217,6 +219,16 @@ def edge_of(tensor: Tensor) -> Edge:
     if node is None:
         return tensor
     return (node, tensor._index) if tensor._index else node
+
+
+def refuse_inference(name: str) -> None:
+    """Raise: what was made in inference mode is to be saved."""
+    raise RuntimeError(
+        f"{name}: Inference tensors cannot be saved for backward. Please do not use Tensors created "
+        f"in inference mode in computation tracked by autograd. To work around this, you can make a "
+        f"clone to get a normal tensor and use it in autograd, or use `tilegrad.no_grad()` instead "
+        f"of `tilegrad.inference_mode()`."
+    )
 
 
 def _rebuild(node: Node, value: SavedOutput) -> Tensor:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import threading
+import warnings
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
+
+from tilegrad.autograd.decorators import decorated
+from tilegrad.engine import inference
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _State(threading.local):
-    grad = True
+    grad = True  # ops record a graph
+    asked = True  # what the last gradient mode said: ``grad``, but in inference mode
     inference = False
     anomaly = False
 
@@ -24,17 +28,16 @@ anomalies: list[None] = []  # one for each thread in anomaly mode: a cheap quest
 
 
 class _Switch:
-    """Context manager and decorator that sets the gradient mode."""
+    """Context manager that sets the gradient mode; used by the graph itself."""
 
-    def __init__(self, grad: bool, inference: bool = False):
+    def __init__(self, grad: bool):
         self.grad = grad
-        self.inference = inference
         self.saved: list[tuple[bool, bool]] = []
 
     def __enter__(self) -> None:
-        self.saved.append((state.grad, state.inference))
-        state.grad = self.grad
-        state.inference = state.inference or self.inference
+        self.saved.append((state.asked, state.grad))
+        state.asked = self.grad
+        state.grad = self.grad and not state.inference
 
     def __exit__(
         self,
@@ -42,68 +45,143 @@ class _Switch:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        state.grad, state.inference = self.saved.pop()
+        state.asked, state.grad = self.saved.pop()
+
+
+class _Mode(_Switch):
+    """A switch that is a decorator too: of functions, generators, coroutines and their kin, which
+    have the mode while they run and not while they wait; of a class, whose ``__init__`` has it.
+    """
+
+    def again(self) -> _Mode:
+        """A context manager that does the same as this one."""
+        raise NotImplementedError
 
     def __call__(self, function: F) -> F:
-        @functools.wraps(function)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with _Switch(self.grad, self.inference):
-                return function(*args, **kwargs)
+        if not callable(function):
+            raise TypeError(
+                f"{type(self).__name__}: decorates a function or a class; "
+                f"got {type(function).__name__}"
+            )
+        if isinstance(function, type):
+            warnings.warn(
+                "Decorating classes is deprecated: decorate functions or methods; here __init__ "
+                "is decorated and nothing else",
+                FutureWarning,
+                stacklevel=2,
+            )
+            kind: Any = function
+            kind.__init__ = decorated(self.again, kind.__init__)
+            return kind  # type: ignore[no-any-return]
+        return decorated(self.again, function)  # type: ignore[return-value]
 
-        return wrapped  # type: ignore[return-value]
 
-
-class no_grad(_Switch):
-    """Record nothing inside: results have ``requires_grad=False``."""
+class _BareMode(_Mode):
+    """A mode without arguments, whose parentheses a decorator may leave out."""
 
     def __new__(cls, function: Any = None) -> Any:
         made = super().__new__(cls)
-        if function is not None:
-            made.__init__()  # type: ignore[misc]
-            return made(function)
+        if function is None:
+            return made
+        made.__init__()  # type: ignore[misc]
+        return made(function)
+
+    def again(self) -> _Mode:
+        made: _Mode = type(self)()
         return made
+
+
+class no_grad(_BareMode):
+    """Record nothing inside: results have ``requires_grad=False``."""
 
     def __init__(self, function: Any = None) -> None:
         super().__init__(False)
 
 
-class enable_grad(_Switch):
-    """Record inside, also where the surrounding code does not."""
-
-    def __new__(cls, function: Any = None) -> Any:
-        made = super().__new__(cls)
-        if function is not None:
-            made.__init__()  # type: ignore[misc]
-            return made(function)
-        return made
+class enable_grad(_BareMode):
+    """Record inside, also where the surrounding code does not (inference mode never does)."""
 
     def __init__(self, function: Any = None) -> None:
         super().__init__(True)
 
 
-class inference_mode(_Switch):
-    """As ``no_grad``, for code that will never need gradients of its results."""
+class inference_mode(_Mode):
+    """As ``no_grad``, for code that will never need gradients of its results: tensors made inside
+    cannot be saved for a backward pass, and are written in place inside only. With ``mode=False``
+    the surrounding inference mode ends until the block does.
+    """
+
+    def __new__(cls, mode: Any = True) -> Any:
+        made = super().__new__(cls)
+        if isinstance(mode, bool):
+            return made
+        made.__init__()  # type: ignore[misc]
+        return made(mode)
 
     def __init__(self, mode: bool = True) -> None:
-        super().__init__(not mode and state.grad, mode)
+        super().__init__(not mode)
+        self.mode = mode
+        self.before: list[bool] = []
 
-
-class set_grad_enabled(_Switch):
-    """Turn recording on or off, as a statement or as a context manager."""
-
-    def __init__(self, mode: bool) -> None:
-        super().__init__(mode)
-        self.before = state.grad
-        state.grad = mode
+    def again(self) -> _Mode:
+        return inference_mode(self.mode)  # type: ignore[no-any-return]
 
     def __enter__(self) -> None:
-        self.saved.append((self.before, state.inference))
-        state.grad = self.grad
+        self.before.append(state.inference)
+        _set_inference(self.mode)
+        super().__enter__()
+
+    def __exit__(self, *args: Any) -> None:
+        super().__exit__(*args)
+        _set_inference(self.before.pop())
+
+
+def _set_inference(mode: bool) -> None:
+    if mode != state.inference:
+        state.inference = mode
+        inference.change(mode)
+
+
+inference.set_question(lambda: state.inference)
+
+
+class set_grad_enabled(_Mode):
+    """Turn recording on or off, as a statement, a context manager or a decorator.
+
+    Raises:
+        TypeError: ``mode`` is no bool.
+    """
+
+    def __init__(self, mode: bool) -> None:
+        if not isinstance(mode, bool):
+            raise TypeError(
+                f"set_grad_enabled: argument 'mode' must be bool, not {type(mode).__name__}"
+            )
+        super().__init__(mode)
+        super().__enter__()
+
+    def __enter__(self) -> None:
+        if len(self.saved) == 1 and not self.entered:
+            self.entered = True  # the statement has done it
+            return
+        super().__enter__()
+
+    entered = False
+
+    def __call__(self, function: F) -> F:
+        self.__exit__(None, None, None)
+        return super().__call__(function)
+
+    def again(self) -> _Mode:
+        return set_grad_enabled(self.grad)
+
+    def __repr__(self) -> str:
+        return f"set_grad_enabled(mode={self.grad})"
 
 
 def is_grad_enabled() -> bool:
     """Whether ops record a graph now, in this thread."""
-    return state.grad
+    return state.asked
 
 
 def is_inference_mode_enabled() -> bool:

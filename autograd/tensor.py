@@ -11,6 +11,7 @@ from tilegrad.autograd import base, formatting, graph as graphs
 from tilegrad.autograd.arguments import checked
 from tilegrad.autograd.base import alias, own, refresh
 from tilegrad.autograd.families import FamilyMethods
+from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import (
     creation,
     elementwise,
@@ -104,7 +105,13 @@ class Tensor(FamilyMethods):
 
     @property
     def _version(self) -> int:
+        if self.storage.version < 0:
+            raise RuntimeError("_version: Inference tensors do not track version counter.")
         return self.storage.version
+
+    def is_inference(self) -> bool:
+        """Whether the memory was made in inference mode: no backward pass may need it."""
+        return self.storage.version < 0
 
     @property
     def itemsize(self) -> int:
@@ -180,6 +187,11 @@ class Tensor(FamilyMethods):
             raise RuntimeError(
                 f"requires_grad_: only Tensors of floating point dtype can require gradients; "
                 f"got {self.dtype.name}"
+            )
+        if requires_grad and self.storage.version < 0 and not state.inference:
+            raise RuntimeError(
+                "requires_grad_: Setting requires_grad=True on inference tensor outside "
+                "InferenceMode is not allowed."
             )
         if self._node is not None and not requires_grad:
             raise RuntimeError(

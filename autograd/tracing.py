@@ -128,6 +128,7 @@ def _saves(e: Emitter, slots: _Slots, args: Any, out: Any, places: Any) -> tuple
         e.build.store(kept, e.at(saved, item))
         storage = e.get(kept, slots.tensor["storage"])
         version = e.get(storage, FIELDS["version"], e.word)
+        e.give_up_if(e.build.icmp_signed("<", version, e.word(0)), saved, versions)
         e.build.store(e.call("PyLong_FromLongLong", version), e.at(versions, item))
 
     loop(e, count, one)

@@ -11,6 +11,7 @@ import ctypes
 from collections.abc import Callable
 from typing import Any
 
+from tilegrad.engine import inference
 from tilegrad.engine.emitter import (
     LIST_ITEMS,
     SIZE,
@@ -114,7 +115,25 @@ def _storage(module: Any, kind: Any) -> None:
         absent = e.build.icmp_unsigned("==", given, e.object(None))
         with e.build.if_then(e.build.not_(absent)):
             e.put(made, FIELDS[name], e.take(given))
+    _mark_inference(e, made)
     e.build.ret(made)
+
+
+def _mark_inference(e: Emitter, storage: Any) -> None:
+    """A storage made in inference mode has a version below zero."""
+    version = FIELDS["version"]
+    here = e.get(e.constant(ctypes.addressof(inference.here)), 0, e.word)
+    e.object(inference.here)  # never freed
+    with e.build.if_then(e.differ(here, e.word(0)), likely=False):
+        thread = e.call("PyThread_get_thread_ident", returns=e.word)
+        with e.build.if_then(e.build.icmp_unsigned("==", here, thread)):
+            e.put(storage, version, e.word(inference.MARK))
+        with e.build.if_then(e.build.icmp_signed("==", here, e.word(inference.SEVERAL))):
+            answer = e.call("PyObject_CallNoArgs", e.object(inference.question))
+            e.give_up_if(e.is_null(answer), storage)
+            e.drop(answer)
+            with e.build.if_then(e.build.icmp_unsigned("==", answer, e.object(True))):
+                e.put(storage, version, e.word(inference.MARK))
 
 
 class _Tensors:
@@ -191,6 +210,7 @@ class _Plans:
         e.put(storage, FIELDS["nbytes"], e.take(size))
         e.put(storage, FIELDS["pool"], e.take(pool))
         self._count(e, pool, e.number(size))
+        _mark_inference(e, storage)
         return tensors.make(e, layout, storage, address), address
 
     def _count(self, e: Emitter, pool: Any, nbytes: Any) -> None:

@@ -226,6 +226,7 @@ def operand(value: Any, like: Tensor, op: str) -> Tensor:
         if isinstance(value, int) and not kind.is_floating_point:
             value = _wrapped(value, kind)
         made = own(scalar(value, kind, layout.device))
+        made.storage.version = 0  # kept for later calls, which may record
         if len(_numbers) > 4096:
             _numbers.clear()
         _numbers[key] = made
