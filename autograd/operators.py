@@ -17,13 +17,14 @@ _ADD, _SUB, _MUL, _DIV = (OPS[n] for n in ("add", "sub", "mul", "div"))
 
 
 def _comparable(other: object) -> bool:
-    return isinstance(other, (TensorBase, int, float, np.generic))
+    return isinstance(other, (TensorBase, int, float, np.generic, np.ndarray))
 
 
 class ElementwiseMethods(TensorBase):
     """What :class:`Tensor` takes from ``autograd/rules/pointwise.py``."""
 
     __slots__ = ()
+    __array_priority__ = 1000  # NumPy's operators leave it to ours
 
     abs, abs_ = pointwise.abs, pointwise.abs_
     tan, tan_ = pointwise.tan, pointwise.tan_
@@ -156,6 +157,12 @@ class ElementwiseMethods(TensorBase):
 
     def __rpow__(self: Any, other: Any) -> Tensor:
         return pointwise.pow(other, self)
+
+    def __rlshift__(self: Any, other: Any) -> Tensor:
+        return pointwise.bitwise_left_shift(other, self)
+
+    def __rrshift__(self: Any, other: Any) -> Tensor:
+        return pointwise.bitwise_right_shift(other, self)
 
     def __rfloordiv__(self: Any, other: Any) -> Tensor:
         return pointwise.floor_divide(elementwise.operand(other, self, "floor_divide"), self)

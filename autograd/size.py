@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, SupportsIndex
 
 
 def sizes(given: tuple[Any, ...]) -> tuple[int, ...]:
@@ -19,9 +20,22 @@ def sizes(given: tuple[Any, ...]) -> tuple[int, ...]:
 
 
 class Size(tuple):  # type: ignore[type-arg]
-    """A shape: a tuple of ints that can count elements."""
+    """A shape: a tuple of ints that can count elements; its slices, sums and multiples are shapes."""
 
     __slots__ = ()
+
+    def __new__(cls, sizes: Iterable[Any] = ()) -> Size:
+        """A shape of ints, or of what stands for one (an integer tensor, a NumPy integer).
+
+        Raises:
+            TypeError: an item is no integer.
+        """
+        made = tuple(sizes)
+        for size in made:
+            if size.__class__ is not int:
+                made = tuple([_whole(place, item) for place, item in enumerate(made)])
+                break
+        return tuple.__new__(cls, made)
 
     def numel(self) -> int:
         """Product of the sizes."""
@@ -30,5 +44,38 @@ class Size(tuple):  # type: ignore[type-arg]
             count *= size
         return count
 
+    def __getitem__(self, key: Any) -> Any:
+        found = tuple.__getitem__(self, key)
+        return _shape(found) if key.__class__ is slice else found
+
+    def __add__(self, other: Any) -> Size:
+        if not isinstance(other, tuple):
+            raise TypeError(f"can only concatenate tuple (not {type(other).__name__}) to Size")
+        return Size(tuple.__add__(self, other))
+
+    def __radd__(self, other: Any) -> Size:
+        return Size(other).__add__(self) if isinstance(other, tuple) else NotImplemented
+
+    def __mul__(self, count: SupportsIndex) -> Size:
+        return _shape(tuple.__mul__(self, count))
+
+    __rmul__ = __mul__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Size, (tuple(self),)
+
     def __repr__(self) -> str:
         return f"tilegrad.Size({list(self)})"
+
+
+def _shape(sizes: tuple[int, ...]) -> Size:
+    return tuple.__new__(Size, sizes)
+
+
+def _whole(place: int, size: Any) -> int:
+    if not isinstance(size, float) and hasattr(size, "__index__"):
+        try:
+            return int(size.__index__())
+        except TypeError:
+            pass
+    raise TypeError(f"Size: takes an iterable of 'int' (item {place} is {type(size).__name__!r})")

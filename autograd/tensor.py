@@ -44,7 +44,7 @@ class Tensor(FamilyMethods):
     @property
     def shape(self) -> Size:
         """Sizes of the dimensions."""
-        return Size(self.layout.shape)
+        return tuple.__new__(Size, self.layout.shape)
 
     @property
     def dtype(self) -> DType:
@@ -272,6 +272,10 @@ class Tensor(FamilyMethods):
         if dtype is not None and result.dtype != dtype:
             return result.astype(dtype)
         return result.copy() if copy else result
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        """What a NumPy function made of tensors, as a tensor again."""
+        return creation.as_tensor(np.asarray(array))
 
     def __dlpack__(
         self,

@@ -250,10 +250,15 @@ def from_numpy(source: np.ndarray) -> Array:
     """An array over the same memory as ``source``.
 
     Raises:
-        TypeError: the dtype is not supported, or the bytes are swapped.
-        ValueError: a stride is negative or not a multiple of the item size.
+        TypeError: the dtype is not supported.
+        ValueError: the bytes are swapped; a stride is negative or not a multiple of the item size.
     """
     kind = BY_NUMPY.get(source.dtype)
+    if not source.dtype.isnative:
+        raise ValueError(
+            f"from_numpy: given numpy array has byte order different from the native byte order; "
+            f"got {source.dtype} (take a copy with astype first)"
+        )
     if kind is None:
         names = ", ".join(d.name for d in BY_NUMPY.values())
         raise TypeError(f"from_numpy: dtype must be one of {names}; got {source.dtype}")

@@ -13,7 +13,14 @@ _BOOL, _INTEGER, _FLOAT = 0, 1, 2
 class DType:
     """One element type. Compare with ``is`` or ``==``; each exists once."""
 
-    __slots__ = ("category", "is_floating_point", "is_signed", "itemsize", "name", "numpy")
+    __slots__ = (
+        "category", "high", "is_floating_point", "is_signed", "itemsize", "low", "name", "numpy",
+        "python",
+    )  # fmt: skip
+
+    low: float  # least and greatest number that it holds
+    high: float
+    python: type  # of its elements
 
     def __init__(self, name: str, category: int, is_signed: bool = True):
         self.name = name
@@ -22,6 +29,15 @@ class DType:
         self.itemsize = self.numpy.itemsize
         self.is_floating_point = category == _FLOAT
         self.is_signed = is_signed
+        self.python = (bool, int, float)[category]
+        if category == _BOOL:
+            self.low, self.high = 0, 1
+        elif category == _INTEGER:
+            bits = 8 * self.itemsize - is_signed
+            self.low, self.high = -(1 << bits) if is_signed else 0, (1 << bits) - 1
+        else:
+            self.high = float(np.finfo(self.numpy).max)
+            self.low = -self.high
 
     is_complex = False
 
@@ -67,7 +83,9 @@ def set_default_dtype(d: DType) -> None:
 
 
 def dtype(value: object) -> DType:
-    """The :class:`DType` that ``value`` (DType, name, NumPy dtype, Python type) stands for."""
+    """The :class:`DType` that ``value`` (DType, name, NumPy dtype) stands for; Python's ``float``
+    is float64, ``int`` int64, ``bool`` bool, whatever the default dtype is.
+    """
     if isinstance(value, DType):
         return value
     if isinstance(value, str):
@@ -75,7 +93,7 @@ def dtype(value: object) -> DType:
         if found is not None:
             return found
     elif value is float:
-        return _default
+        return float64
     elif value is int:
         return int64
     elif value is bool:

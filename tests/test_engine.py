@@ -408,7 +408,8 @@ def test_dlpack_both_ways() -> None:
 
 @pytest.mark.parametrize("bad", [np.zeros(3, np.complex64), np.array(["a"]), np.zeros(3, ">f4")])
 def test_foreign_dtypes_are_refused(bad) -> None:
-    with pytest.raises(TypeError, match="from_numpy"):
+    kind = TypeError if bad.dtype.isnative else ValueError
+    with pytest.raises(kind, match="from_numpy"):
         tilegrad.from_numpy(bad)
 
 

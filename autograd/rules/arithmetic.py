@@ -5,6 +5,7 @@ A name that ends in ``_`` writes over its first argument.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,14 @@ from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.rules.elementwise import (
     Scalar,
     apply,
+    beside,
     binary,
     inplace,
     operand,
     to_dtype,
     unary,
 )
-from tilegrad.engine import dtype as dt
+from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.ops.elementwise import OPS
 
 if TYPE_CHECKING:
@@ -42,28 +44,73 @@ minimum = binary_function("minimum")
 
 def add(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
     """``input + alpha * other``, broadcast and promoted."""
-    if alpha == 1:
+    if alpha == 1 and alpha is not True:
         return binary(OPS["add"], input, other)
-    return apply(OPS["add_scaled"], input, operand(other, input, "add"), params=(alpha,))
+    if isinstance(input, TensorBase):
+        other = operand(other, input, "add")
+    else:
+        input = operand(input, other, "add")  # type: ignore[arg-type]
+    return apply(OPS["add_scaled"], input, other, params=_alpha("add", input, other, alpha))
+
+
+def _alpha(op: str, input: Tensor, other: Any, alpha: Any) -> tuple[Scalar]:
+    """The factor as params of a formula.
+
+    Raises:
+        RuntimeError: a float beside integers, a bool beside anything but bools, or out of range.
+    """
+    kind = input.layout.dtype
+    if kind is other.layout.dtype and alpha.__class__ is kind.python:
+        if kind.low <= alpha <= kind.high:
+            return (alpha,)
+    alpha = number.required(alpha, op)
+    kind = _promoted(input, other)
+    if isinstance(alpha, bool) and kind is not dt.bool_:
+        raise RuntimeError(f"{op}: Boolean alpha only supported for Boolean results.")
+    if isinstance(alpha, float) and not kind.is_floating_point:
+        raise RuntimeError(
+            f"{op}: For integral input tensors, argument alpha must not be a floating point number."
+        )
+    return (number.stored(alpha, kind, op),)
+
+
+def _negated(alpha: Any, op: str) -> Scalar:
+    """The factor of ``add`` that makes it ``sub``; a bool is left for :func:`_alpha` to judge."""
+    plain = number.required(alpha, op)
+    return plain if isinstance(plain, bool) else -plain
+
+
+def _values(op: str, value: Any, *tensors: Tensor) -> tuple[Scalar]:
+    """The factor of ``addcmul`` and ``addcdiv`` as params of a formula."""
+    kind = tensors[0].layout.dtype
+    if value.__class__ is float and kind.python is float and kind.low <= value <= kind.high:
+        return (value,)
+    if op.startswith("addcdiv") and not any(t.layout.dtype.is_floating_point for t in tensors[1:]):
+        raise RuntimeError(f"{op}: Integer division with addcdiv is no longer supported")
+    ranks = [(t.layout.dtype, 2 if t.layout.ndim else 1) for t in tensors]
+    return (number.stored(number.required(value, op), dt.result_type(*ranks), op),)
 
 
 def add_(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
     """``input += alpha * other``."""
-    if alpha == 1:
+    if alpha == 1 and alpha is not True:
         return inplace(OPS["add"], input, operand(other, input, "add_"))
-    return inplace(OPS["add_scaled"], input, operand(other, input, "add_"), params=(alpha,))
+    other = operand(other, input, "add_")
+    return inplace(OPS["add_scaled"], input, other, params=_alpha("add_", input, other, alpha))
 
 
 def sub(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
     """``input - alpha * other``, broadcast and promoted."""
-    return binary(OPS["sub"], input, other) if alpha == 1 else add(input, other, alpha=-alpha)
+    if alpha == 1 and alpha is not True:
+        return binary(OPS["sub"], input, other)
+    return add(input, other, alpha=_negated(alpha, "sub"))
 
 
 def sub_(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
     """``input -= alpha * other``."""
-    if alpha == 1:
+    if alpha == 1 and alpha is not True:
         return inplace(OPS["sub"], input, operand(other, input, "sub_"))
-    return add_(input, other, alpha=-alpha)
+    return add_(input, other, alpha=_negated(alpha, "sub_"))
 
 
 subtract, subtract_ = sub, sub_
@@ -97,7 +144,7 @@ def div(input: Tensor, other: Tensor | Scalar, *, rounding_mode: str | None = No
     """
     if rounding_mode is None:
         return binary(OPS["div"], input, other)
-    return _integral("div", input, other, lambda f: _rounded_division(rounding_mode, f))
+    return _integral("floor_divide", input, other, lambda f: _rounded_division(rounding_mode, f))
 
 
 def _integral(name: str, input: Any, other: Any, choose: Callable[[bool], Any]) -> Tensor:
@@ -163,16 +210,27 @@ def pow(input: Tensor | Scalar, exponent: Tensor | Scalar) -> Tensor:
         RuntimeError: an integer to a negative integer power given as a number.
     """
     if not isinstance(exponent, TensorBase):
-        return _pow_number(input, exponent)  # type: ignore[arg-type]
+        plain = number.plain(exponent)
+        if plain is not None:
+            return _pow_number(input, plain)  # type: ignore[arg-type]
+        exponent = operand(exponent, input, "pow")  # type: ignore[arg-type]
     base = operand(input, exponent, "pow")  # type: ignore[arg-type]
-    floating = _promoted(base, exponent).is_floating_point  # type: ignore[arg-type]
+    kind = _promoted(base, exponent)  # type: ignore[arg-type]
+    if kind is dt.bool_:  # only False ** True is False
+        return binary(OPS["logical_or"], base, unary(OPS["logical_not"], exponent))  # type: ignore[arg-type]
+    floating = kind.is_floating_point
     return binary(OPS["pow" if floating else "pow_int"], base, exponent)
 
 
 def _pow_number(input: Tensor, exponent: Scalar) -> Tensor:
     floating = input.dtype.is_floating_point or isinstance(exponent, float)
-    if not floating and exponent < 0:
-        raise RuntimeError("pow: Integers to negative integer powers are not allowed.")
+    if not floating:
+        if isinstance(exponent, bool) and input.dtype is dt.bool_:
+            return pow(input, operand(exponent, input, "pow"))
+        if exponent < 0:
+            raise RuntimeError("pow: Integers to negative integer powers are not allowed.")
+        if exponent > 127:
+            number.stored(exponent, beside(input, exponent), "pow")
     if floating:
         if not input.dtype.is_floating_point:
             input = to_dtype(input, dt.get_default_dtype())
@@ -206,22 +264,26 @@ def lerp_(input: Tensor, end: Tensor, weight: Tensor | Scalar) -> Tensor:
 
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Scalar = 1) -> Tensor:
     """``input + value * tensor1 * tensor2``."""
-    return apply(OPS["addcmul"], input, tensor1, tensor2, params=(value,))
+    params = _values("addcmul", value, input, tensor1, tensor2)
+    return apply(OPS["addcmul"], input, tensor1, tensor2, params=params)
 
 
 def addcmul_(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Scalar = 1) -> Tensor:
     """``input += value * tensor1 * tensor2``."""
-    return inplace(OPS["addcmul"], input, tensor1, tensor2, params=(value,))
+    params = _values("addcmul_", value, input, tensor1, tensor2)
+    return inplace(OPS["addcmul"], input, tensor1, tensor2, params=params)
 
 
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Scalar = 1) -> Tensor:
     """``input + value * tensor1 / tensor2``."""
-    return apply(OPS["addcdiv"], input, tensor1, tensor2, params=(value,))
+    params = _values("addcdiv", value, input, tensor1, tensor2)
+    return apply(OPS["addcdiv"], input, tensor1, tensor2, params=params)
 
 
 def addcdiv_(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Scalar = 1) -> Tensor:
     """``input += value * tensor1 / tensor2``."""
-    return inplace(OPS["addcdiv"], input, tensor1, tensor2, params=(value,))
+    params = _values("addcdiv_", value, input, tensor1, tensor2)
+    return inplace(OPS["addcdiv"], input, tensor1, tensor2, params=params)
 
 
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
@@ -236,24 +298,43 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
         if min is not None:
             input = maximum(input, min)
         return input if max is None else minimum(input, max)
-    name, bounds = _clamp(min, max)
-    wide = any(isinstance(b, float) for b in bounds) and not input.dtype.is_floating_point
-    return apply(
-        OPS[name], to_dtype(input, dt.get_default_dtype()) if wide else input, params=bounds
-    )
+    name, bounds, kind = _clamp(input, min, max)
+    if bounds[0] != bounds[0] or bounds[-1] != bounds[-1]:  # nothing lies within NaN
+        everywhere = binary(OPS["eq"], input.detach(), input.detach())
+        return apply(
+            OPS["where"], everywhere, operand(math.nan, input, "clamp"), to_dtype(input, kind)
+        )
+    return apply(OPS[name], to_dtype(input, kind), params=bounds)
 
 
-def _clamp(low: Any, high: Any) -> tuple[str, tuple[Any, ...]]:
-    if low is None:
-        return "clamp_max", (high,)
-    return ("clamp_min", (low,)) if high is None else ("clamp", (low, high))
+def _clamp(input: Tensor, low: Any, high: Any) -> tuple[str, tuple[Any, ...], dt.DType]:
+    """(formula, bounds as its params, dtype of the result)."""
+    name = "clamp_max" if low is None else "clamp_min" if high is None else "clamp"
+    given: tuple[Any, ...] = (low, high) if name == "clamp" else (high if low is None else low,)
+    kind = input.layout.dtype
+    for bound in given:
+        exact = bound.__class__ is kind.python or (bound.__class__ is int and kind is not dt.bool_)
+        if not exact or not kind.low <= bound <= kind.high:
+            break
+    else:
+        return name, given, kind
+    given = tuple([number.required(bound, "clamp") for bound in given])
+    kind = beside(input, *given)
+    return name, tuple([number.stored(bound, kind, "clamp") for bound in given]), kind
 
 
 def clamp_(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """:func:`clamp`, in place."""
     if isinstance(min, TensorBase) or isinstance(max, TensorBase) or (min is None and max is None):
         return copy_(input, clamp(input, min, max))
-    name, bounds = _clamp(min, max)
+    name, bounds, kind = _clamp(input, min, max)
+    if not dt.can_cast(kind, input.layout.dtype):
+        raise RuntimeError(
+            f"clamp_: result type {kind.name} can't be cast to the desired output type "
+            f"{input.dtype.name}"
+        )
+    if bounds[0] != bounds[0] or bounds[-1] != bounds[-1]:
+        return copy_(input, clamp(input, min, max))
     return inplace(OPS[name], input, params=bounds)
 
 

@@ -12,6 +12,7 @@ from tilegrad.autograd.rules.elementwise import (
     operand,
     unary,
 )
+from tilegrad.engine import number
 from tilegrad.engine.ops import elementwise as ops
 from tilegrad.engine.ops.elementwise import OPS
 from tilegrad.engine.transfer import copy_across
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def zero_(input: Tensor) -> Tensor:
     """Write zeros over ``input``."""
-    return fill_(input, 0)
+    return fill_(input, 0.0)
 
 
 def fill_(input: Tensor, value: Scalar | Tensor) -> Tensor:
@@ -30,6 +31,8 @@ def fill_(input: Tensor, value: Scalar | Tensor) -> Tensor:
     if isinstance(value, TensorBase):
         return copy_(input, value)  # type: ignore[arg-type]
     check_inplace("fill_", input)
+    if value.__class__ is not float:
+        value = number.required(value, "fill_")
     ops.fill(input, value)
     if state.grad and input._tracked:
         rebase(input, new_node("fill", _constant_vjp, (input,), (input.layout,)))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tilegrad.autograd.base import TensorBase, alias, own
-from tilegrad.engine import array as arrays, dtype as dt
+from tilegrad.engine import array as arrays, dtype as dt, number
 from tilegrad.engine.array import Array
 from tilegrad.engine.device import CPU, Device, device as as_device
 from tilegrad.engine.ops import create as ops, elementwise
@@ -60,8 +62,9 @@ def tensor(
         same = kind is None or kind is data.layout.dtype
         array: Array = elementwise.clone(data) if same else elementwise.cast(data, kind)  # type: ignore[arg-type]
         array = array if device is None else to_device(array, where)
-    elif type(data) in (bool, int, float) and kind is None and -(2**63) <= data < 2**63:
-        array = elementwise.full((), data, dt.of_scalar(data), where)
+    elif type(data) in (bool, int, float) and kind is None:
+        kind = dt.of_scalar(data)
+        array = elementwise.full((), number.element(data, kind, "tensor"), kind, where)
     else:
         array = ops.from_host(_without_tensors(data), kind, where)
     return _made("tensor", array, requires_grad)
@@ -81,7 +84,7 @@ def _without_tensors(data: Any) -> Any:
         isinstance(item, (list, tuple, TensorBase)) for item in data
     ):
         return [_without_tensors(item) for item in data]
-    if not isinstance(data, (list, tuple, np.ndarray)) and hasattr(data, "__array__"):
+    if not isinstance(data, (list, tuple, np.ndarray, np.generic)) and hasattr(data, "__array__"):
         return np.asarray(data)
     return data
 
@@ -134,15 +137,29 @@ def _shares(obj: Any, made: Tensor) -> bool:
 
 
 def from_numpy(ndarray: np.ndarray) -> Tensor:
-    """A tensor over the memory of ``ndarray``; writes to one show in the other.
+    """A tensor over the memory of ``ndarray``; writes to one show in the other. A read-only array
+    is shared too, with a warning: nothing keeps the tensor from being written to.
 
     Raises:
         TypeError: no array, or one of an unsupported dtype.
-        ValueError: negative strides.
+        ValueError: negative strides, or swapped bytes.
     """
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"from_numpy: expected np.ndarray; got {type(ndarray).__name__}")
+    if not ndarray.flags.writeable:
+        _warn_read_only()
     return own(arrays.from_numpy(ndarray))
+
+
+@lru_cache(maxsize=1)
+def _warn_read_only() -> None:
+    """Say once in a process, as PyTorch does, that a read-only array was taken."""
+    warnings.warn(
+        "The given NumPy array is not writable, and tensors have no read-only memory: writing to "
+        "the tensor writes to the array. Copy the array first to protect its data.",
+        UserWarning,
+        stacklevel=3,
+    )
 
 
 def from_dlpack(ext_tensor: Any) -> Tensor:
@@ -156,7 +173,7 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
         return alias(ext_tensor)
     kind = ext_tensor.__dlpack_device__()[0]
     if kind == 1:
-        return from_numpy(np.from_dlpack(ext_tensor))
+        return own(arrays.from_numpy(np.from_dlpack(ext_tensor)))
     from tilegrad.engine import interchange
 
     return own(interchange.from_dlpack(ext_tensor, int(kind)))
@@ -192,12 +209,12 @@ def empty_strided(
 
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros."""
-    return _full("zeros", size, 0, _dtype(dtype), device, requires_grad)
+    return _full("zeros", size, 0.0, _dtype(dtype), device, requires_grad)
 
 
 def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones."""
-    return _full("ones", size, 1, _dtype(dtype), device, requires_grad)
+    return _full("ones", size, 1.0, _dtype(dtype), device, requires_grad)
 
 
 def full(
@@ -212,6 +229,7 @@ def full(
     if isinstance(fill_value, TensorBase):
         dtype = fill_value.dtype if dtype is None else dtype
         fill_value = fill_value.item()  # type: ignore[attr-defined]
+    fill_value = number.required(fill_value, "full")
     kind = dt.of_scalar(fill_value) if dtype is None else dt.dtype(dtype)
     return _full("full", (size,), fill_value, kind, device, requires_grad)  # type: ignore[arg-type]
 
@@ -220,19 +238,8 @@ def _full(
     op: str, size: Any, value: Number, kind: dt.DType, device: Any, requires_grad: bool
 ) -> Tensor:
     shape = ops.check_sizes(op, size)
-    made = elementwise.full(shape, _holdable(op, value, kind), kind, as_device(device))
+    made = elementwise.full(shape, value, kind, as_device(device))
     return _made(op, made, requires_grad)
-
-
-def _holdable(op: str, value: Number, kind: dt.DType) -> Number:
-    if not kind.is_floating_point and kind is not dt.bool_:
-        limits = dt.iinfo(kind)
-        lowest = limits.min if kind.is_signed else -limits.max
-        if not lowest <= value <= limits.max:
-            raise RuntimeError(
-                f"{op}: value cannot be converted to type {kind.name} without overflow; got {value}"
-            )
-    return value
 
 
 def eye(
@@ -346,7 +353,7 @@ def full_like(
 ) -> Tensor:
     """``fill_value`` everywhere, in the shape, dtype and order of dimensions of ``input``."""
     made = _like("full_like", input, dtype, device)
-    made = elementwise.fill(made, _holdable("full_like", fill_value, made.dtype))
+    made = elementwise.fill(made, number.required(fill_value, "full_like"))
     return _made("full_like", made, requires_grad)
 
 
@@ -354,14 +361,14 @@ def zeros_like(
     input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Zeros, in the shape, dtype and order of dimensions of ``input``."""
-    return full_like(input, 0, dtype=dtype, device=device, requires_grad=requires_grad)
+    return full_like(input, 0.0, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def ones_like(
     input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Ones, in the shape, dtype and order of dimensions of ``input``."""
-    return full_like(input, 1, dtype=dtype, device=device, requires_grad=requires_grad)
+    return full_like(input, 1.0, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def new_empty(self: Tensor, *size: Any, dtype: Any = None, **options: Any) -> Tensor:

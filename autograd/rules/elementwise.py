@@ -9,6 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tilegrad.autograd import graph
 from tilegrad.autograd.base import (
     TensorBase,
@@ -20,9 +22,10 @@ from tilegrad.autograd.base import (
 )
 from tilegrad.autograd.graph import Node, Vjp
 from tilegrad.autograd.mode import state
-from tilegrad.engine import array as factory, dtype as dt, transfer
+from tilegrad.engine import array as factory, dtype as dt, number, transfer
 from tilegrad.engine.array import Layout, layout as make_layout
 from tilegrad.engine.device import Device
+from tilegrad.engine.ops.create import from_host
 from tilegrad.engine.ops.elementwise import OPS, Elementwise, scalar
 from tilegrad.kernels.forking import compiler
 from tilegrad.kernels.formulas.formula import Formula
@@ -218,14 +221,14 @@ def operand(value: Any, like: Tensor, op: str) -> Tensor:
         return value  # type: ignore[return-value]
     layout = like.layout
     if isinstance(value, (bool, int, float)):
-        key = (layout, value, value.__class__)
+        key = (layout, value, value.__class__, op)
         found = _numbers.get(key) if value else None  # two zeros are equal
         if found is not None:
             return found
-        kind = dt.result_type((layout.dtype, 2 if layout.ndim else 1), (dt.of_scalar(value), 0))
-        if isinstance(value, int) and not kind.is_floating_point:
-            value = _wrapped(value, kind)
-        made = own(scalar(value, kind, layout.device))
+        kind = beside(like, value)
+        if not kind.is_floating_point and op in _FLOAT_OPS:
+            kind = dt.get_default_dtype()
+        made = own(scalar(number.wrapped(value, kind), kind, layout.device))
         made.storage.version = 0  # kept for later calls, which may record
         if len(_numbers) > 4096:
             _numbers.clear()
@@ -234,21 +237,37 @@ def operand(value: Any, like: Tensor, op: str) -> Tensor:
     return _foreign(value, like, op)
 
 
-_numbers: dict[tuple[Layout, Scalar, type], Tensor] = {}  # the constants that numbers stand for
+_FLOAT_OPS = frozenset(
+    n for n, op in OPS.items() if op.formula.kind == "float" and n + "_int" not in OPS
+)
+_numbers: dict[
+    tuple[Layout, Scalar, type, str], Tensor
+] = {}  # the constants that numbers stand for
 
 
-def _wrapped(value: int, kind: dt.DType) -> int:
-    bits = 8 * kind.itemsize
-    if kind is dt.bool_ or -(1 << (bits - 1)) <= value < (1 << bits):
-        return value
-    raise RuntimeError(f"value cannot be converted to type {kind.name} without overflow")
+def beside(like: Tensor, *values: Scalar) -> dt.DType:
+    """The dtype of a result of ``like`` and Python numbers.
+
+    Raises:
+        RuntimeError: a bool tensor beside an int that int64 does not hold.
+    """
+    kind = like.layout
+    for value in values:
+        if kind.dtype is dt.bool_ and isinstance(value, int) and 1 << 63 <= value < 1 << 64:
+            raise RuntimeError(f"Promotion for uint64 is not supported; got bool and {value}")
+    ranks = [(dt.of_scalar(value), 0) for value in values]
+    return dt.result_type((kind.dtype, 2 if kind.ndim else 1), *ranks)
 
 
 def _foreign(value: Any, like: Tensor, op: str) -> Tensor:
-    """NumPy scalars count as Python numbers; anything else is refused."""
-    item = getattr(value, "item", None)
-    if item is not None and getattr(value, "ndim", None) == 0:
-        return operand(item(), like, op)
+    """NumPy scalars count as Python numbers, its arrays as tensors (of a copy, which the graph may
+    keep); anything else is refused.
+    """
+    plain = number.plain(value)
+    if plain is not None:
+        return operand(plain, like, op)
+    if isinstance(value, np.ndarray):
+        return own(from_host(value, None, like.layout.device))
     raise TypeError(
         f"{op}: operands must be tensors or numbers; got Tensor and {type(value).__name__}"
     )

@@ -22,7 +22,7 @@ from tilegrad.autograd.base import (
 from tilegrad.autograd.graph import Node, Vjp, new_node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import view
-from tilegrad.engine import dtype as dt
+from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.array import Array, Layout, layout as make_layout
 from tilegrad.engine.ops import index as ops
 from tilegrad.engine.ops.elementwise import full, scalar
@@ -91,7 +91,7 @@ def zeros(shape: Shape, like: Tensor) -> Tensor:
 def constant(value: Scalar, like: Tensor) -> Tensor:
     """A zero-dimensional constant, not to be written to, of the dtype of ``like``."""
     kind = like.layout
-    return own(scalar(value, kind.dtype, kind.device))
+    return own(scalar(number.required(value, "constant"), kind.dtype, kind.device))
 
 
 def require_same_dtype(op: str, x: Tensor, source: Tensor) -> None:

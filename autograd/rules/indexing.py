@@ -15,7 +15,7 @@ import numpy as np
 
 from tilegrad.autograd.base import TensorBase, own
 from tilegrad.autograd.rules import index as rules, view as views
-from tilegrad.engine import dtype as dt
+from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.array import Layout, from_numpy, window
 from tilegrad.engine.device import CPU
 from tilegrad.engine.ops import masked as masked_ops
@@ -362,10 +362,11 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
 
 
 def _value(x: Tensor, value: Any) -> Tensor | float:
-    if isinstance(value, (TensorBase, bool, int, float)):
+    if isinstance(value, TensorBase):
         return value  # type: ignore[return-value]
-    if isinstance(value, np.generic):
-        return value.item()  # type: ignore[no-any-return]
+    plain = number.plain(value)
+    if plain is not None:
+        return number.long_int(plain, "setitem")
     raise TypeError(f"can't assign a {type(value).__name__} to a {x.dtype.name} tensor")
 
 

@@ -10,7 +10,7 @@ from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import view
 from tilegrad.autograd.rules.elementwise import apply
 from tilegrad.autograd.rules.index import IN_PLACE, Scalar, write, zeros
-from tilegrad.engine import dtype as dt
+from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.array import Array
 from tilegrad.engine.ops import masked as ops, view as views
 from tilegrad.engine.ops.elementwise import OPS, scalar
@@ -56,6 +56,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
 
 def _where_operands(condition: Tensor, x: Any, y: Any) -> tuple[Tensor, Tensor]:
     """Python numbers as constants that do not decide the dtype beside a tensor."""
+    x, y = (v if isinstance(v, TensorBase) else number.required(v, "where") for v in (x, y))
     ranks = [
         (v.dtype, 2 if v.ndim else 1) if isinstance(v, TensorBase) else (dt.of_scalar(v), 0)  # type: ignore[attr-defined]
         for v in (x, y)
@@ -65,8 +66,6 @@ def _where_operands(condition: Tensor, x: Any, y: Any) -> tuple[Tensor, Tensor]:
     def ready(v: Any) -> Tensor:
         if isinstance(v, TensorBase):
             return v if v.dtype is kind else v.to(kind)  # type: ignore[attr-defined, return-value]
-        if not isinstance(v, (bool, int, float)):
-            raise TypeError(f"where: operands must be tensors or numbers; got {type(v).__name__}")
         return own(scalar(v, kind, condition.device))
 
     return ready(x), ready(y)
@@ -96,7 +95,8 @@ def argwhere(input: Tensor) -> Tensor:
 
 def _fill_value(input: Tensor, value: Tensor | Scalar) -> Tensor:
     if not isinstance(value, TensorBase):
-        return own(scalar(value, input.dtype, input.device))
+        plain = number.required(value, "masked_fill")
+        return own(scalar(plain, input.dtype, input.device))
     if value.layout.ndim:
         raise RuntimeError(
             f"masked_fill: only supports a 0-dimensional value tensor; got {value.ndim} dimensions"

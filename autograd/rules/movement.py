@@ -20,7 +20,7 @@ from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import view as views
 from tilegrad.autograd.rules.pointwise import clone
 from tilegrad.autograd.rules.reduce import sum
-from tilegrad.engine import array as factory
+from tilegrad.engine import array as factory, number
 from tilegrad.engine.array import Layout, window
 from tilegrad.engine.dispatch import Op
 from tilegrad.engine.ops import movement as ops
@@ -284,7 +284,8 @@ def pad(
         raise ValueError(f'pad: Padding mode "{mode}" doesn\'t take in value argument')
     if cuts and mode == "circular":
         input = _pad_rule(input, pairs=cuts, mode="constant", value=0)
-    made: Tensor = _pad_rule(input, pairs=pairs, mode=mode, value=value or 0)
+    fill = 0 if value is None else number.required(value, "pad")
+    made: Tensor = _pad_rule(input, pairs=pairs, mode=mode, value=fill)
     if cuts and mode != "circular":
         made = _pad_rule(made, pairs=cuts, mode="constant", value=0)
     return made

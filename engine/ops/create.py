@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tilegrad.engine import dtype as dt
+from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.array import Array, Layout, empty, layout, to_numpy
 from tilegrad.engine.device import Device
 from tilegrad.engine.dispatch import Op, Plan, kernel
@@ -117,12 +118,11 @@ def _stored(data: Any, dtype: DType | None) -> np.ndarray:
     found: set[Any] = set()
     _leaf_kinds(data, found)
     kind = infer(found) if dtype is None else dtype
+    if kind.category == dt.int64.category:
+        return _integers(data, found, kind)
     try:
-        return np.array(data, kind.numpy)
-    except OverflowError:
-        raise RuntimeError(
-            f"tensor: value cannot be converted to type {kind.name} without overflow"
-        ) from None
+        with np.errstate(over="ignore"):  # of float32: infinity
+            return np.array(data, kind.numpy)
     except ValueError as error:
         _check_rectangular(data)
         raise RuntimeError(
@@ -130,21 +130,49 @@ def _stored(data: Any, dtype: DType | None) -> np.ndarray:
         ) from None
 
 
+def _integers(data: Any, found: set[Any], kind: DType) -> np.ndarray:
+    """Numbers of the types ``found`` as integers of dtype ``kind``, each as it would be stored."""
+    if all(k in (bool, int) or getattr(k, "category", 2) < 2 for k in found):
+        try:
+            whole = np.array(data, np.int64)
+        except OverflowError:
+            raise ValueError("tensor: Overflow when unpacking long long") from None
+        except ValueError:
+            _check_rectangular(data)
+            raise
+        if kind is not dt.int64 and whole.size:
+            number.stored(int(whole.min()), kind, "tensor")
+            number.stored(int(whole.max()), kind, "tensor")
+        return whole.astype(kind.numpy)
+    values = np.array(data, object)
+    made = []
+    for value in values.ravel():
+        plain = number.plain(value)
+        if plain is None:
+            _check_rectangular(data)
+            raise RuntimeError(f"tensor: {type(value).__name__} is no number")
+        made.append(number.element(plain, kind, "tensor"))
+    return np.array(made, kind.numpy).reshape(values.shape)
+
+
 def infer(kinds: set[Any]) -> DType:
     """The dtype of numbers of these Python types and dtypes: bool, int64, the default float, or
     what numbers that carry a dtype ask for.
     """
-    scalars = [dt.dtype(k) for k in kinds if k in (bool, int, float)]
+    scalars = [_OF_PYTHON[k]() for k in kinds if k in _OF_PYTHON]
     typed = [k for k in kinds if isinstance(k, DType)]
     if not scalars and not typed:
         return dt.get_default_dtype()
-    made = (scalars + typed)[0]
+    made: DType = (scalars + typed)[0]
     for kind in scalars + typed:
         made = dt.promote_types(made, kind)
     return made
 
 
-_PYTHON = frozenset((bool, int, float))
+_OF_PYTHON: dict[Any, Callable[[], DType]] = {
+    bool: lambda: dt.bool_, int: lambda: dt.int64, float: dt.get_default_dtype,
+}  # fmt: skip
+_PYTHON = frozenset(_OF_PYTHON)
 _NESTED = (list, tuple, range)
 
 

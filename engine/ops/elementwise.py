@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tilegrad.engine import array as factory, dtype as dt
+from tilegrad.engine import array as factory, dtype as dt, number
 from tilegrad.engine.array import (
     Array,
     Layout,
@@ -295,15 +295,12 @@ def full(shape: Shape, value: float, dtype: DType, device: Any) -> Array:
 
 
 def fill(x: Array, value: float) -> Array:
-    """Write ``value`` to every element of ``x``."""
-    if x.dtype.is_floating_point:
-        value = float(value)
-    else:
-        value = int(bool(value)) if x.dtype is dt.bool_ else _wrap(int(value), x.dtype)
+    """Write ``value`` to every element of ``x``.
+
+    Raises:
+        RuntimeError: the dtype cannot hold it.
+    """
+    kind = x.layout.dtype
+    if value.__class__ is not kind.python or not kind.low <= value <= kind.high:
+        value = number.stored(value, kind, "fill")
     return OPS["fill"].into(x, params=(value,))
-
-
-def _wrap(value: int, dtype: DType) -> int:
-    bits = 8 * dtype.itemsize
-    value &= (1 << bits) - 1
-    return value - (1 << bits) if dtype.is_signed and value >> (bits - 1) else value

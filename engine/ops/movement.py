@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from tilegrad.engine import dtype as dt
+from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.array import Array, Layout, layout
 from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.ops.elementwise import OPS, cast, contiguous
@@ -428,8 +428,8 @@ def pad(x: Array, pairs: Pairs, mode: str, value: float) -> Array:
     if mode != "constant":
         made: Array = pad_border(x, pairs=pairs, mode=mode)
         return made
-    number = float(value) if x.dtype.is_floating_point else int(value)
-    made = pad_constant(x, params=(number,), pairs=pairs)
+    filled = number.padding(value, x.dtype, "pad")
+    made = pad_constant(x, params=(filled,), pairs=pairs)
     return made
 
 

@@ -337,14 +337,14 @@ def bitwise_not(x):  # type: ignore[no-untyped-def]
 
 @inline
 def left_shift(x, y):  # type: ignore[no-untyped-def]
-    """x << y"""
-    return x << y
+    """x << y; 0 for a shift that is negative or beyond the bits"""
+    return (x << y) if 0 <= y < 64 else (x ^ x)
 
 
 @inline
 def right_shift(x, y):  # type: ignore[no-untyped-def]
-    """x >> y, keeping the sign"""
-    return x >> y
+    """x >> y, keeping the sign; the sign alone for a shift that is negative or beyond the bits"""
+    return x >> (y if 0 <= y < 64 else 63)
 
 
 declare(sign, x=0)
