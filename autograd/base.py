@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd import graph
-from tilegrad.autograd.graph import Node, SavedOutput, Vjp, new_node
+from tilegrad.autograd.graph import CustomCall, Node, SavedOutput, Vjp, new_node
 from tilegrad.autograd.mode import state
 from tilegrad.engine import array as factory, dispatch
 from tilegrad.engine.array import Array, Layout
@@ -196,6 +196,8 @@ def refresh(view: Tensor) -> None:
     base = view._base
     if base is None or view._epoch == base._epoch:
         return
+    if view._node is not None:
+        refuse_custom_view(view, "its base or another view of its base has been")
     view._epoch = base._epoch
     if base._tracked:
         from tilegrad.autograd.rules.view import as_strided_vjp
@@ -203,6 +205,21 @@ def refresh(view: Tensor) -> None:
         layout = view.layout
         meta = (layout.shape, layout.strides, view.offset - base.offset)
         record("as_strided", as_strided_vjp, (base,), (view,), (), meta)
+
+
+def refuse_custom_view(view: Tensor, what: str) -> None:
+    """Raise if ``view`` is an input's memory that a custom function returned: a new history of that
+    memory would pass its backward by.
+    """
+    node = view._node
+    if node is not None and node.meta.__class__ is CustomCall and view._index in node.meta.views:
+        raise RuntimeError(
+            f"Output {view._index} of {node.name} is a view and {what} modified inplace. This view "
+            f"was created inside a custom Function (or because an input was returned as-is) and the "
+            f"autograd logic to handle view+inplace would override the custom backward associated "
+            f"with the custom Function, leading to incorrect gradients. This behavior is forbidden. "
+            f"You can fix this by cloning the output of the custom Function."
+        )
 
 
 def check_inplace(name: str, target: Tensor) -> None:
@@ -220,6 +237,8 @@ def check_inplace(name: str, target: Tensor) -> None:
         )
     if state.grad:
         owner = target if target._base is None else target._base
+        if target._base is not None:
+            refuse_custom_view(target, "is being")
         if target._tracked and target._node is None:
             raise RuntimeError(
                 f"{name}: a leaf Variable that requires grad is being used in an in-place operation."

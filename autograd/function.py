@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import weakref
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import TensorBase, alias, needs_graph, record
-from tilegrad.autograd.graph import Node, another
+from tilegrad.autograd.base import TensorBase, alias, needs_graph, rebase, record
+from tilegrad.autograd.graph import CustomCall, Node, SavedOutput, another
 from tilegrad.autograd.mode import _Switch, state
 
 if TYPE_CHECKING:
@@ -17,32 +19,64 @@ class FunctionCtx:
 
     def __init__(self) -> None:
         self._to_save: tuple[Tensor | None, ...] = ()
-        self._node: Node | None = None
+        self._node: Any = None  # a weak reference, for the node keeps this
         self._non_differentiable: set[int] = set()
         self._dirty: tuple[Tensor, ...] = ()
         self._materialize = True
         self.needs_input_grad: tuple[bool, ...] = ()
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
-        """Keep inputs or outputs; changing them later in place is then an error."""
+        """Keep inputs, outputs or others; changing them later in place is then an error.
+
+        Raises:
+            TypeError: one is neither a tensor nor None.
+        """
+        for place, value in enumerate(tensors):
+            if value is not None and not isinstance(value, TensorBase):
+                raise TypeError(
+                    f"save_for_backward: save_for_backward can only save variables, but argument "
+                    f"{place} is of type {type(value).__name__}"
+                )
         self._to_save = tensors
 
     @property
     def saved_tensors(self) -> tuple[Tensor, ...]:
-        """What :meth:`save_for_backward` kept."""
-        assert self._node is not None
-        return tuple(self._node.unpack())
+        """What :meth:`save_for_backward` kept; empty while ``forward`` runs."""
+        if self._node is None:
+            return ()
+        node = self._node()
+        if node is None:
+            raise RuntimeError(
+                "saved_tensors: Trying to directly access saved tensors after they have already been "
+                "freed: nobody holds the graph any more"
+            )
+        return tuple(node.unpack())
 
     def mark_non_differentiable(self, *tensors: Tensor) -> None:
         """These outputs get no gradient."""
         self._non_differentiable = {id(t) for t in tensors}
 
     def mark_dirty(self, *tensors: Tensor) -> None:
-        """These inputs were written over, and are returned."""
+        """These inputs were written over, and are returned.
+
+        Raises:
+            RuntimeError: one is no tensor.
+        """
+        for value in tensors:
+            if not isinstance(value, TensorBase):
+                raise RuntimeError(
+                    f"mark_dirty: mark_dirty can only accept variables; got {type(value).__name__}"
+                )
         self._dirty = tensors
 
     def set_materialize_grads(self, value: bool) -> None:
-        """Whether missing gradients arrive in ``backward`` as zeros (default) or None."""
+        """Whether missing gradients arrive in ``backward`` as zeros (default) or None.
+
+        Raises:
+            TypeError: ``value`` is no bool.
+        """
+        if not isinstance(value, bool):
+            raise TypeError(f"set_materialize_grads: expected a bool; got {type(value).__name__}")
         self._materialize = value
 
 
@@ -57,7 +91,9 @@ class Function:
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
         """Compute the outputs from plain values."""
-        raise NotImplementedError("Function: a subclass must define the static method forward")
+        raise NotImplementedError(
+            "Function: You must implement the forward function for custom autograd.Function."
+        )
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -67,7 +103,10 @@ class Function:
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         """One gradient, or None, per argument of ``forward``."""
-        raise NotImplementedError("Function: a subclass must define the static method backward")
+        raise NotImplementedError(
+            "Function: You must implement either the backward or vjp method for your custom "
+            "autograd.Function to use it with backward mode AD."
+        )
 
     vjp = backward
 
@@ -77,44 +116,85 @@ class Function:
         context = FunctionCtx()
         tensors = tuple(a for a in args if isinstance(a, TensorBase))
         recording = state.grad and needs_graph(tensors)  # type: ignore[arg-type]
-        context.needs_input_grad = tuple(
-            recording and isinstance(a, TensorBase) and a._tracked for a in args
-        )
+        context.needs_input_grad = tuple([isinstance(a, TensorBase) and a._tracked for a in args])
         with _Switch(False):
             if cls.setup_context is not Function.setup_context:
                 output = cls.forward(*args, **kwargs)
                 cls.setup_context(context, args, output)
             else:
                 output = cls.forward(context, *args, **kwargs)
+        outputs = output if isinstance(output, tuple) else (output,)
+        _check_dirty(cls.__name__, context._dirty, outputs, recording)
         if not recording:
             return output
-        return cls._record(context, args, tensors, output)
+        results = cls._record(context, args, tensors, outputs)
+        return tuple(results) if isinstance(output, tuple) else results[0]
 
     @classmethod
     def _record(
-        cls, context: FunctionCtx, args: tuple[Any, ...], tensors: tuple[Any, ...], output: Any
-    ) -> Any:
-        outputs = output if isinstance(output, tuple) else (output,)
-        given = {id(t): t for t in tensors}
+        cls,
+        context: FunctionCtx,
+        args: tuple[Any, ...],
+        tensors: tuple[Any, ...],
+        outputs: tuple[Any, ...],
+    ) -> list[Any]:
+        """``outputs`` as outputs of a new node: written inputs as they are, the others under new
+        handles; a part of an input stays known as one.
+        """
         dirty = {id(t) for t in context._dirty}
-        results = []
+        roots = {id(t.storage): t if t._base is None else t._base for t in tensors}
+        call = CustomCall(
+            cls, context, [i for i, a in enumerate(args) if isinstance(a, TensorBase)], len(args)
+        )
+        results: list[Any] = []
         for value in outputs:
-            if not isinstance(value, TensorBase):
+            if not isinstance(value, TensorBase) or id(value) in dirty:
                 results.append(value)
-            elif id(value) in dirty:
-                results.append(value)
-            else:  # an input passed through, or a fresh tensor: a new handle on the same memory
-                results.append(alias(value))
-        made = tuple(r for r in results if isinstance(r, TensorBase))
-        positions = [i for i, a in enumerate(args) if isinstance(a, TensorBase)]
-        node = record(cls.__name__, _vjp, tensors, made, (), (cls, context, positions, len(args)))  # type: ignore[arg-type]
-        context._node = node
-        _save(context, node, outputs, results, given)
-        for value, result in zip(outputs, results, strict=True):
+                continue
+            made = alias(value)
+            base = roots.get(id(value.storage))
+            if base is not None:
+                made._base, made._epoch = base, base._epoch
+                call.views.add(sum(isinstance(r, TensorBase) for r in results))
+            results.append(made)
+        call.outputs = [i for i, r in enumerate(results) if isinstance(r, TensorBase)]
+        call.count = len(results)
+        returned = tuple([results[i] for i in call.outputs])
+        node = record(cls.__name__, _vjp, tensors, returned, (), call)
+        context._node = weakref.ref(node)
+        context._dirty = ()
+        _save(context, node, outputs, results, {id(t) for t in tensors} - dirty)
+        for index, place in enumerate(call.outputs):
+            value, result = outputs[place], results[place]
             if id(value) in context._non_differentiable:
                 result._tracked = False
                 result._node = None
-        return tuple(results) if isinstance(output, tuple) else results[0]
+            elif id(value) in dirty and result._tracked:
+                rebase(result, node, index)
+        return results
+
+
+def _check_dirty(
+    name: str, dirty: tuple[Tensor, ...], outputs: tuple[Any, ...], recording: bool
+) -> None:
+    """Refuse written inputs that are not returned, or whose history cannot be replaced."""
+    returned = {id(o) for o in outputs}
+    if any(id(t) not in returned for t in dirty):
+        raise RuntimeError(
+            f"{name}: Some elements marked as dirty during the forward method were not returned as "
+            f"output. The inputs that are modified inplace must all be outputs of the Function."
+        )
+    for tensor in dirty if recording else ():
+        if tensor._tracked and tensor._node is None:
+            raise RuntimeError(
+                f"{name}: a leaf Variable that requires grad has been used in an in-place operation."
+            )
+        base = tensor._base
+        if base is not None and base._tracked and base._node is None:
+            raise RuntimeError(
+                f"{name}: a view of a leaf Variable that requires grad is being used in an in-place "
+                f"operation."
+            )
 
 
 def _save(
@@ -122,27 +202,91 @@ def _save(
     node: Node,
     outputs: tuple[Any, ...],
     results: list[Any],
-    given: dict[int, Any],
+    kept_inputs: set[int],
 ) -> None:
-    from tilegrad.autograd.graph import SavedOutput
-
+    """Save what ``forward`` named: an output as such, for the tensor would be a cycle."""
     places = {id(o): r for o, r in zip(outputs, results, strict=True)}
     kept: list[Any] = []
     for value in context._to_save:
-        result = None if value is None or id(value) in given else places.get(id(value))
+        result = None if value is None or id(value) in kept_inputs else places.get(id(value))
         kept.append(value if result is None else SavedOutput(result, result._index))
     node.save(*kept)
     context._to_save = ()
 
 
 def _vjp(node: Node, *grads: Tensor) -> tuple[Tensor | None, ...]:
-    kind, context, positions, count = node.meta
-    found = kind.backward(context, *grads)
+    call: CustomCall = node.meta
+    kind, name = call.kind, f"{call.kind.__name__}Backward"
+    given: list[Any] = [None] * call.count
+    for place, grad in zip(call.outputs, grads, strict=True):
+        given[place] = grad
+    found = _backward_of(kind)(call.context, *given)
     if not isinstance(found, tuple):
         found = (found,)
-    if len(found) < count or any(f is not None for f in found[count:]):
+    if len(found) < call.arguments or any(f is not None for f in found[call.arguments :]):
         raise RuntimeError(
-            f"function {kind.__name__}Backward returned an incorrect number of gradients "
-            f"(expected {count}, got {len(found)})"
+            f"function {name} returned an incorrect number of gradients "
+            f"(expected {call.arguments}, got {len(found)})"
         )
-    return tuple([another(found[p]) for p in positions])  # saved tensors may be among them
+    for place, grad in enumerate(found):
+        if grad is None:
+            continue
+        if place not in call.positions:
+            raise RuntimeError(
+                f"function {name} returned a gradient different than None at position "
+                f"{place + 1}, but the corresponding forward input was not a Variable"
+            )
+        if not isinstance(grad, TensorBase):
+            raise RuntimeError(f"{name}: expected Variable or None (got {type(grad).__name__})")
+    slopes = [found[p] for p in call.positions]
+    for place, (grad, kind) in enumerate(zip(slopes, node.inputs, strict=True)):
+        if grad is not None and node.edges[place] is not None:
+            _check_shape(name, place, grad.layout.shape, kind.shape)
+    return tuple([another(grad) for grad in slopes])  # saved tensors may be among them
+
+
+def _check_shape(name: str, place: int, have: Any, want: Any) -> None:
+    """A gradient may have more than its input's shape, from broadcasting; never less."""
+    behind = have[len(have) - len(want) :] if len(have) >= len(want) else None
+    if behind is None or any(w not in (1, h) for h, w in zip(behind, want, strict=True)):
+        raise RuntimeError(
+            f"Function {name} returned an invalid gradient at index {place} - got {list(have)} but "
+            f"expected shape compatible with {list(want)}"
+        )
+
+
+def _backward_of(kind: type[Function]) -> Any:
+    if kind.vjp is Function.vjp:
+        return kind.backward
+    if kind.backward is Function.backward:
+        return kind.vjp
+    raise RuntimeError(
+        f"{kind.__name__}: Implementing both 'backward' and 'vjp' for a custom Function is not "
+        f"allowed. You should only implement one of them."
+    )
+
+
+def once_differentiable(function: Any) -> Any:
+    """Decorator of ``backward``: its results cannot be differentiated again, and say so."""
+
+    @functools.wraps(function)
+    def backward(ctx: Any, *grads: Any) -> Any:
+        with _Switch(False):
+            found = function(ctx, *grads)
+        inputs: Any = tuple(g for g in grads if isinstance(g, TensorBase))
+        if not (state.grad and needs_graph(inputs)):
+            return found
+        several = found if isinstance(found, tuple) else (found,)
+        made = [alias(f) if isinstance(f, TensorBase) else f for f in several]
+        results: Any = tuple([m for m in made if m is not None])
+        record("once_differentiable", _refuse, inputs, results, (), None)
+        return tuple(made) if isinstance(found, tuple) else made[0]
+
+    return backward
+
+
+def _refuse(node: Node, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    raise RuntimeError(
+        "once_differentiable: trying to differentiate twice a function that was marked with "
+        "@once_differentiable"
+    )

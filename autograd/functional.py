@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd import traversal
 from tilegrad.autograd.base import TensorBase, zeros_of
+from tilegrad.engine.array import layout
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -14,6 +15,18 @@ if TYPE_CHECKING:
 
 def _sequence(value: Any) -> list[Any]:
     return [value] if isinstance(value, TensorBase) or value is None else list(value)
+
+
+def _differentiable(op: str, values: list[Any]) -> list[Any]:
+    """``values``, all of them tensors.
+
+    Raises:
+        TypeError: one is not.
+    """
+    for place, value in enumerate(values):
+        if not isinstance(value, TensorBase):
+            raise TypeError(f"{op}: element {place} must be a Tensor; got {type(value).__name__}")
+    return values
 
 
 def backward(
@@ -24,7 +37,7 @@ def backward(
     inputs: Tensor | Sequence[Tensor] | None = None,
 ) -> None:
     """Add the gradients of ``tensors`` to ``.grad`` of every leaf, or of ``inputs`` only."""
-    roots = _sequence(tensors)
+    roots = _differentiable("backward", _sequence(tensors))
     given = None if grad_tensors is None else _sequence(grad_tensors)
     if inputs is None:
         traversal.backward(roots, given, retain_graph, create_graph)
@@ -44,24 +57,73 @@ def grad(
     grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
     materialize_grads: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """Gradients of ``outputs`` with respect to ``inputs``, leaving every ``.grad`` alone.
 
+    With ``is_grads_batched`` the first dimension of ``grad_outputs`` counts them: one pass for each,
+    and every gradient has that dimension too.
+
     Raises:
         RuntimeError: an input does not require a gradient, or (unless ``allow_unused``) was not
             used.
+        ValueError: ``materialize_grads`` with ``allow_unused=False``, or ``only_inputs=False``.
     """
-    wanted = _sequence(inputs)
+    if not only_inputs:
+        raise ValueError("grad: only_inputs must be True; use backward to accumulate in leaves")
+    if materialize_grads and allow_unused is False:
+        raise ValueError(
+            "grad: Expected allow_unused to be True or not passed when materialize_grads=True, but "
+            "got: allow_unused=False."
+        )
+    roots = _differentiable("grad", _sequence(outputs))
+    wanted = _differentiable("grad", _sequence(inputs))
+    if not wanted:
+        raise ValueError("grad: grad requires non-empty inputs.")
     for tensor in wanted:
         if not tensor.requires_grad:
             raise RuntimeError("grad: One of the differentiated Tensors does not require grad")
     given = None if grad_outputs is None else _sequence(grad_outputs)
     unused = materialize_grads if allow_unused is None else allow_unused
-    found = traversal.backward(
-        _sequence(outputs), given, retain_graph, create_graph, wanted, allow_unused=unused
-    )
+
+    def once(starts: list[Any] | None, retain: bool | None) -> list[Any]:
+        return traversal.backward(roots, starts, retain, create_graph, wanted, allow_unused=unused)
+
+    if is_grads_batched:
+        found = _batched(once, given, create_graph if retain_graph is None else retain_graph)
+    else:
+        found = once(given, retain_graph)
     if materialize_grads:
-        found = [zeros_of(w.layout) if f is None else f for f, w in zip(found, wanted, strict=True)]
+        count = (_batch(given),) if is_grads_batched else ()
+        found = [
+            zeros_of(layout((*count, *w.layout.shape), w.layout.dtype, w.layout.device))
+            if f is None
+            else f
+            for f, w in zip(found, wanted, strict=True)
+        ]
     return tuple(found)
+
+
+def _batch(given: list[Any] | None) -> int:
+    """How many cotangents each of ``given`` has."""
+    sizes = {len(g) for g in given or () if g is not None}
+    if len(sizes) != 1:
+        raise RuntimeError(
+            f"grad: is_grads_batched needs grad_outputs of one size in dimension 0; got {sizes}"
+        )
+    return int(sizes.pop())
+
+
+def _batched(once: Any, given: list[Any] | None, retain: bool) -> list[Any]:
+    """The gradients of every cotangent, stacked."""
+    from tilegrad.autograd.rules.movement import stack
+
+    count = _batch(given)
+    passes = [
+        once([None if g is None else g[i] for g in given or ()], retain or i + 1 < count)
+        for i in range(count)
+    ]
+    return [None if each[0] is None else stack(each) for each in zip(*passes, strict=True)]

@@ -12,7 +12,7 @@ from heapq import heappop, heappush
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.graph import Edge, Node, another, edge_of
+from tilegrad.autograd.graph import CustomCall, Edge, Node, another, edge_of
 from tilegrad.autograd.mode import _Switch, anomalies, state
 from tilegrad.engine.array import Layout
 
@@ -137,7 +137,7 @@ class _Pass:
                     self.captured[place] = grad
             if node not in self.leading:
                 return None
-        full = gradients if len(gradients) == 1 else _filled(gradients, node.outputs)
+        full = gradients if len(gradients) == 1 else _filled(gradients, node)
         results = self._differentiate(node, full)
         if not self.retain:
             node.saved = None
@@ -186,11 +186,14 @@ def _set_apart(gradients: list[Tensor | None]) -> None:
         seen.add(id(grad))
 
 
-def _filled(gradients: list[Tensor | None], outputs: tuple[Layout, ...]) -> list[Tensor | None]:
-    """Zeros for the outputs that no gradient reached."""
+def _filled(gradients: list[Tensor | None], node: Node) -> list[Tensor | None]:
+    """Zeros for the outputs that no gradient reached, unless a custom function wants None."""
     from tilegrad.autograd.base import zeros_of
 
-    return [zeros_of(o) if g is None else g for g, o in zip(gradients, outputs, strict=True)]
+    meta = node.meta
+    if meta.__class__ is CustomCall and not meta.context._materialize:
+        return gradients
+    return [zeros_of(o) if g is None else g for g, o in zip(gradients, node.outputs, strict=True)]
 
 
 def _replaced(changed: Any, grad: Tensor) -> Tensor:
@@ -302,6 +305,8 @@ def _root_gradients(
                 )
             grad = ones_of(kind)
         elif grad.layout.shape == kind.shape:
+            if grad.layout.dtype is not kind.dtype and grad.layout.dtype.is_floating_point:
+                grad = grad.to(kind.dtype)
             grad = another(grad)
         else:
             raise RuntimeError(

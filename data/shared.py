@@ -133,7 +133,7 @@ class _Pickler(pickle.Pickler):
         if isinstance(value, Tensor):
             return reduce_tensor(value)
         if isinstance(value, Generator):
-            return rebuild_generator, (value.get_state(),)
+            return rebuild_generator, (np.asarray(value.get_state()),)
         return NotImplemented
 
 

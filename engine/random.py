@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad.engine.array import Array, from_numpy, to_numpy
 from tilegrad.engine.device import Device, device as as_device
 from tilegrad.kernels.forking import DATA, fork_lock
 
@@ -67,17 +68,25 @@ class Generator:
             seed = self._seed
         return seed - (1 << 64) if seed >> 63 else seed, offset
 
-    def get_state(self) -> np.ndarray:
-        """16 bytes, uint8: seed and offset, little-endian."""
-        return np.array([self._seed, self._offset], "<u8").view(np.uint8)
+    def get_state(self) -> Any:
+        """A tensor of 16 bytes, uint8: seed and offset, little-endian."""
+        return from_numpy(np.array([self._seed, self._offset], "<u8").view(np.uint8))
 
-    def set_state(self, new_state: Any) -> None:
-        """Go on from where :meth:`get_state` was taken.
+    def clone_state(self) -> Generator:
+        """A generator that goes on from where this one is now, apart from it."""
+        made = Generator(self.device)
+        made._seed, made._offset = self._seed, self._offset
+        return made
+
+    def set_state(self, new_state: Any) -> Generator:
+        """Go on from where :meth:`get_state` was taken; returns the generator.
 
         Raises:
             TypeError: not uint8.
             RuntimeError: not 16 bytes.
         """
+        if isinstance(new_state, Array):
+            new_state = to_numpy(new_state)
         state = np.asarray(new_state)
         if state.dtype != np.uint8:
             raise TypeError(f"set_state: expected a uint8 state; got {state.dtype}")
@@ -86,6 +95,7 @@ class Generator:
         seed, offset = np.ascontiguousarray(state).view("<u8")
         with _lock:
             self._seed, self._offset = int(seed), int(offset)
+        return self
 
 
 default_generator = Generator()

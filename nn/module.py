@@ -400,9 +400,21 @@ class Module:
         """
         return state.load(self, state_dict, strict, assign)
 
+    def get_extra_state(self) -> Any:
+        """What ``state_dict()`` has of this module beside tensors; a subclass that defines it defines
+        ``set_extra_state`` too. Anything that :func:`tilegrad.save` can store.
+        """
+        raise RuntimeError("get_extra_state: a module that has extra state must define this method")
+
+    def set_extra_state(self, state: Any) -> None:
+        """Take back what ``get_extra_state`` gave."""
+        raise RuntimeError("set_extra_state: a module that has extra state must define this method")
+
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         for name, value in state.own_entries(self):
             destination[prefix + name] = value if keep_vars else value.detach()
+        if state.defines(self, "get_extra_state"):
+            destination[prefix + state.EXTRA] = self.get_extra_state()
 
     def _load_from_state_dict(
         self,

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from tilegrad.nn.module import Module
 
 
+EXTRA = "_extra_state"  # the key of what a module's get_extra_state gives
+
+
 class IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpected_keys"])):
     """What ``load_state_dict`` did not find, and what it did not know."""
 
@@ -25,6 +28,13 @@ class IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpect
         return super().__repr__()
 
     __str__ = __repr__
+
+
+def defines(module: Module, name: str) -> bool:
+    """Whether the class of ``module`` has a method ``name`` of its own."""
+    from tilegrad.nn.module import Module
+
+    return getattr(type(module), name) is not getattr(Module, name)
 
 
 def own_entries(module: Module) -> Iterator[tuple[str, Tensor]]:
@@ -132,8 +142,14 @@ def load_own(
         problem = _fill(module, name, target, key, state[key], assign)
         if problem:
             errors.append(problem)
+    extra = prefix + EXTRA
+    takes = defines(module, "set_extra_state")
+    if takes and extra in state:
+        module.set_extra_state(state[extra])
+    elif takes or (extra not in state and defines(module, "get_extra_state")):
+        missing.append(extra)
     for key in state:
-        if key.startswith(prefix):
+        if key.startswith(prefix) and not (takes and key == extra):
             first = key[len(prefix) :].split(".", 1)
             known = first[0] in (module._modules if len(first) > 1 else own)
             if not known and strict:

@@ -13,7 +13,6 @@ import numpy as np
 from tilegrad.autograd.base import TensorBase, check_inplace, own, rebase
 from tilegrad.autograd.graph import Node, new_node
 from tilegrad.autograd.mode import state
-from tilegrad.autograd.rules.creation import from_numpy
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, empty_layout
 from tilegrad.engine.device import device as as_device
@@ -50,7 +49,7 @@ def initial_seed() -> int:
 
 def get_rng_state() -> Tensor:
     """The state of the default generator: 16 bytes, uint8."""
-    return from_numpy(default_generator.get_state())
+    return default_generator.get_state()  # type: ignore[no-any-return]
 
 
 def set_rng_state(new_state: Any) -> None:
