@@ -19,6 +19,7 @@ from tilegrad.autograd.rules import (
     view,
 )
 from tilegrad.autograd.size import Size as Size, sizes
+from tilegrad.autograd.twins import add_twins
 from tilegrad.engine import array as arrays, transfer
 from tilegrad.engine.device import Device, device as as_device
 from tilegrad.engine.dtype import DType, dtype as as_dtype
@@ -486,6 +487,7 @@ class Tensor(FamilyMethods):
         return view.transpose(self, 0, 1) if self.ndim == 2 else self
 
 
+add_twins(Tensor)
 base.set_tensor_class(Tensor)
 for _kind in Tensor.__mro__[:-1]:
     checked(method for name, method in vars(_kind).items() if not name.startswith("_"))

@@ -8,6 +8,7 @@ view. Where arrays are not neighbours in it, their common dimensions come first.
 from __future__ import annotations
 
 import operator
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from tilegrad.autograd.base import TensorBase, own
 from tilegrad.autograd.rules import index as rules, view as views
+from tilegrad.autograd.rules.elementwise import to_dtype
 from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.array import Layout, from_numpy, window
 from tilegrad.engine.device import CPU
@@ -87,6 +89,8 @@ def _as_tensor(key: Any) -> Tensor:
         array = np.asarray(_numbers(key))
         if array.size == 0:
             array = array.astype(np.int64)
+    if array.dtype.kind == "f" and not array.size:
+        array = array.astype(np.int64)
     if array.dtype.kind == "f":
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
     if array.dtype.kind not in "iub":
@@ -115,10 +119,13 @@ def _normal(key: Any) -> Any:
         return key
     if isinstance(key, TensorBase):
         kind = key.layout
+        if kind.ndim == 0 and not kind.dtype.is_floating_point:  # a number, or a bool
+            value = key.item()  # type: ignore[attr-defined]
+            return bool(value) if kind.dtype is dt.uint8 else value
+        if kind.dtype is dt.uint8:
+            return _mask_of_bytes(key)  # type: ignore[arg-type]
         if kind.dtype not in (dt.bool_, dt.int64, dt.int32):
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
-        if kind.ndim == 0:  # a number
-            return key.item()  # type: ignore[attr-defined]
         return key
     if isinstance(key, np.bool_):
         return bool(key)
@@ -128,6 +135,37 @@ def _normal(key: Any) -> Any:
         return operator.index(key)
     except TypeError:
         raise _invalid(key) from None
+
+
+def _mask_of_bytes(index: Tensor) -> Tensor:
+    """A uint8 tensor as the mask it is, with PyTorch's warning."""
+    warnings.warn(
+        "indexing with dtype tilegrad.uint8 is now deprecated, please use a dtype tilegrad.bool "
+        "instead.",
+        UserWarning,
+        stacklevel=5,
+    )
+    return to_dtype(index.detach(), dt.bool_)
+
+
+def _items(key: Any) -> tuple[Any, ...]:
+    """The items of a key. A short list of anything but numbers is read as a tuple, with a warning,
+    as PyTorch does.
+    """
+    if isinstance(key, tuple):
+        return key
+    if not isinstance(key, list) or len(key) >= 32:
+        return (key,)
+    apart = (TensorBase, np.ndarray, list, tuple, range, slice)
+    if not any(k is None or k is Ellipsis or isinstance(k, apart) for k in key):
+        return (key,)
+    warnings.warn(
+        "Using a non-tuple sequence for multidimensional indexing is deprecated; use "
+        "x[tuple(seq)] instead of x[seq], or x[tilegrad.tensor(seq)] for one index.",
+        UserWarning,
+        stacklevel=5,
+    )
+    return tuple(key)
 
 
 def _beside(x: Tensor, index: Tensor) -> Tensor:
@@ -158,7 +196,7 @@ def _consumed(key: Any) -> int:
 
 def _split(x: Tensor, key: Any) -> tuple[list[Part], list[Tensor | None]]:
     """(parts of the view, per dimension of the view its index or mask)."""
-    items = [_normal(k) for k in (key if isinstance(key, tuple) else (key,))]
+    items = [_normal(k) for k in _items(key)]
     ndim = x.layout.ndim
     used = sum(map(_consumed, items))
     if used > ndim:
@@ -251,6 +289,8 @@ def prepare(x: Tensor, indices: Sequence[Any]) -> list[Tensor | None]:
             continue
         index: Any = given if isinstance(given, TensorBase) else _as_tensor(given)
         index = _beside(x, index)
+        if index.layout.dtype is dt.uint8:
+            index = _mask_of_bytes(index)
         if index.layout.dtype is dt.bool_:
             arrays += [index] + [None] * (max(index.layout.ndim, 1) - 1)
         else:
