@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.operators import ElementwiseMethods
 from tilegrad.autograd.rules import (
     counting,
@@ -66,10 +67,15 @@ class FamilyMethods(ElementwiseMethods):
 
     # ------------------------------------------------------------------------------------ matmul
 
-    matmul = __matmul__ = products.matmul
+    matmul = products.matmul
+
+    def __matmul__(self: Any, other: Any) -> Tensor:
+        if not isinstance(other, TensorBase):
+            other = elementwise.operand(other, self, "matmul")
+        return products.matmul(self, other)  # type: ignore[arg-type]
 
     def __rmatmul__(self: Any, other: Any) -> Tensor:
-        return products.matmul(other, self)
+        return products.matmul(elementwise.operand(other, self, "matmul"), self)
 
     mm, bmm, mv = products.mm, products.bmm, products.mv
     dot, outer = products.dot, products.outer

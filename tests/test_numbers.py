@@ -145,3 +145,14 @@ def test_nan_bound_leaves_no_gradient():
         x = lib.tensor([1.0, 2.0], requires_grad=True)
         x.clamp(max=math.nan).sum().backward()
         assert x.grad.tolist() == [0.0, 0.0]
+
+
+def test_arrays_are_operands():
+    a = np.array([[1, 2], [3, 4]], np.float32)
+    x = tg.tensor([[5.0, 6.0], [7.0, 8.0]], requires_grad=True)
+    assert (x @ a).tolist() == [[23.0, 34.0], [31.0, 46.0]]
+    assert (a @ x).tolist() == [[19.0, 22.0], [43.0, 50.0]]
+    (a * x).sum().backward()
+    assert x.grad.tolist() == a.tolist()
+    assert isinstance(np.float64(2) * x, tg.Tensor)
+    assert isinstance(np.sqrt(x.detach()), tg.Tensor)
