@@ -8,6 +8,7 @@ methods, is in ``autograd/tensor.py``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd import graph
@@ -76,6 +77,11 @@ def ones_of(kind: Layout) -> Tensor:
     return own(ops.full(kind.shape, 1, kind.dtype, kind.device))
 
 
+# What a node keeps: inputs by position, outputs as ``-1 - position``; as a tuple (position, inputs
+# …) only if one of these inputs needs a gradient, for whose sake it is read.
+Saves = tuple[int | tuple[int, ...], ...]
+
+
 class Rule:
     """How one op is differentiated.
 
@@ -83,12 +89,12 @@ class Rule:
         op: the engine's op.
         vjp: ``vjp(node, *gradients)`` -> one gradient or None per input, in differentiable tensor
             functions; ``node.unpack()`` gives what ``saves`` names, ``node.meta`` the metadata.
-        saves: inputs by position, outputs as ``-1 - position``.
+        saves: see :data:`Saves`.
     """
 
     __slots__ = ("op", "saves", "vjp")
 
-    def __init__(self, op: Callable[..., Any], vjp: Vjp | None, saves: tuple[int, ...] = ()):
+    def __init__(self, op: Callable[..., Any], vjp: Vjp | None, saves: Saves = ()):
         self.op = op
         self.vjp = vjp
         self.saves = saves
@@ -137,19 +143,50 @@ def record(
     vjp: Vjp,
     inputs: tuple[Tensor, ...],
     results: tuple[Tensor, ...],
-    saves: tuple[int, ...],
+    saves: Saves,
     meta: Any,
 ) -> Node:
-    """Make ``results`` outputs of a new node over ``inputs``."""
+    """Make ``results`` outputs of a new node over ``inputs``. Every tensor that the VJP reads is an
+    input or an output that ``saves`` names (constants are inputs without an edge); ``meta`` is
+    plain values.
+    """
     node = new_node(name, vjp, inputs, tuple([r.layout for r in results]), meta)
     if saves:
-        node.save(*[inputs[s] if s >= 0 else SavedOutput(results[-1 - s], -1 - s) for s in saves])
+        keep(node, saves, inputs, results)
     for index, result in enumerate(results):
         if result.layout.dtype.is_floating_point:
             result._tracked = True
             result._node = node
             result._index = index
     return node
+
+
+def keep(
+    node: Node, saves: Saves, inputs: tuple[Tensor, ...], results: tuple[Tensor, ...] = ()
+) -> None:
+    """Let ``node`` save what the gradients that are asked for read, None in place of the rest."""
+    found: list[Any] = []
+    for s in needed_saves(saves, sum([t._tracked << k for k, t in enumerate(inputs)])):
+        if s is None or s >= 0:
+            found.append(None if s is None else inputs[s])
+        else:
+            found.append(SavedOutput(results[-1 - s], -1 - s))
+    node.save(*found)
+
+
+@lru_cache(maxsize=None)
+def needed_saves(saves: Saves, tracked: int) -> tuple[int | None, ...]:
+    """The positions of ``saves``, where the inputs in the bits ``tracked`` need a gradient; None for
+    what no such gradient reads.
+    """
+    found: list[int | None] = []
+    for s in saves:
+        if isinstance(s, tuple):
+            position, *readers = s
+            found.append(position if any(tracked >> r & 1 for r in readers) else None)
+        else:
+            found.append(s)
+    return tuple(found)
 
 
 _recipes: dict[Any, dict[int, Any]] = {}  # what graph.trace needs, by what a node is made of
@@ -160,7 +197,7 @@ def record_one(
     vjp: Vjp,
     inputs: tuple[Tensor, ...],
     result: Tensor,
-    saves: tuple[int, ...],
+    saves: Saves,
     meta: Any,
 ) -> None:
     """:func:`record` for one result and a ``meta`` of plain values, which is kept for later calls:
@@ -171,10 +208,29 @@ def record_one(
     if recipes is None:
         if len(_recipes) > 4096:
             _recipes.clear()
-        recipe = (name, vjp, saves, meta)
-        recipes = _recipes[key] = dict.fromkeys(range(1, 1 << len(inputs)), recipe)
+        recipes = _recipes[key] = {
+            tracked: (name, vjp, needed_saves(saves, tracked), meta)
+            for tracked in range(1, 1 << len(inputs))
+        }
     if not graph.trace(recipes, result, *inputs) and needs_graph(inputs):
         record(name, vjp, inputs, (result,), saves, meta)
+
+
+def recorded(
+    name: str,
+    vjp: Vjp,
+    inputs: tuple[Tensor, ...],
+    result: Tensor,
+    saves: Saves,
+    meta: Any,
+) -> Tensor:
+    """``result``, recorded by :func:`record_one` if a gradient is asked for."""
+    if state.grad:
+        for t in inputs:
+            if t._tracked or t._base is not None:
+                record_one(name, vjp, inputs, result, saves, meta)
+                break
+    return result
 
 
 # -------------------------------------------------------------------------- views and in-place

@@ -82,8 +82,9 @@ class Node:
         name: of the op.
         vjp: see :data:`Vjp`.
         edges: see :data:`Edge`, one per input; None where no gradient flows.
-        saved: tensors (inputs) and :class:`SavedOutput`, with the versions they had.
-        meta: scalars and metadata that the VJP reads.
+        saved: tensors (inputs) and :class:`SavedOutput`, with the versions they had; None in place
+            of what no gradient that is asked for reads. No tensor is kept anywhere else.
+        meta: plain values that the VJP reads.
         inputs: layouts of the inputs; outputs: layouts of the outputs.
     """
 
@@ -257,9 +258,10 @@ def _rebuild(node: Node, value: SavedOutput) -> Tensor:
     from tilegrad.autograd.base import alias
 
     tensor = alias(value)
-    tensor._tracked = True
-    tensor._node = node
-    tensor._index = value.index
+    if value.layout.dtype.is_floating_point:  # indices lie outside the graph
+        tensor._tracked = True
+        tensor._node = node
+        tensor._index = value.index
     return tensor
 
 

@@ -153,6 +153,8 @@ class ElementwiseMethods(TensorBase):
         return pointwise.ne(self, other) if _comparable(other) else NotImplemented
 
     def __rtruediv__(self: Any, other: Any) -> Tensor:
+        if other.__class__ in (int, float) and other == 1 and self.layout.dtype.is_floating_point:
+            return pointwise.reciprocal(self)  # whose gradient reads the result
         return pointwise.div(elementwise.operand(other, self, "div"), self)
 
     def __rpow__(self: Any, other: Any) -> Tensor:

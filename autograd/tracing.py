@@ -104,14 +104,22 @@ def _edges(e: Emitter, slots: _Slots, args: Any, count: Any) -> tuple[Any, Any, 
 
 
 def _saves(e: Emitter, slots: _Slots, args: Any, out: Any, places: Any) -> tuple[Any, Any]:
-    """(what is saved, its versions), for the tuple ``places``: inputs, or -1 for ``out``."""
+    """(what is saved, its versions), for the tuple ``places``: inputs, -1 for ``out``, or None."""
     count = e.get(places, SIZE, e.word)
     saved, versions = e.call("PyTuple_New", count), e.call("PyTuple_New", count)
     e.give_up_if(e.build.or_(e.is_null(saved), e.is_null(versions)), saved, versions)
 
     def one(i: Any) -> None:
         item = e.build.add(e.build.mul(i, e.word(WORD)), e.word(TUPLE_ITEMS))
-        place = e.number(e.get(places, item))
+        found = e.get(places, item)
+        with e.build.if_else(e.differ(found, e.object(None))) as (some, none):
+            with some:
+                kept(item, e.number(found))
+            with none:
+                e.build.store(e.take(found), e.at(saved, item))
+                e.build.store(e.call("PyLong_FromLongLong", e.word(-1)), e.at(versions, item))
+
+    def kept(item: Any, place: Any) -> None:
         value = e.build.alloca(e.pointer)
         with e.build.if_else(e.build.icmp_signed("<", place, e.word(0))) as (output, given):
             with output:
@@ -124,9 +132,9 @@ def _saves(e: Emitter, slots: _Slots, args: Any, out: Any, places: Any) -> tuple
             with given:
                 tensor = e.get(args, e.build.mul(place, e.word(WORD)))
                 e.build.store(e.take(tensor), value)
-        kept = e.build.load(value, typ=e.pointer)
-        e.build.store(kept, e.at(saved, item))
-        storage = e.get(kept, slots.tensor["storage"])
+        held = e.build.load(value, typ=e.pointer)
+        e.build.store(held, e.at(saved, item))
+        storage = e.get(held, slots.tensor["storage"])
         version = e.get(storage, FIELDS["version"], e.word)
         e.give_up_if(e.build.icmp_signed("<", version, e.word(0)), saved, versions)
         e.build.store(e.call("PyLong_FromLongLong", version), e.at(versions, item))

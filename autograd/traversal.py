@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
+from functools import lru_cache
 from heapq import heappop, heappush
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.graph import CustomCall, Edge, Node, another, edge_of
 from tilegrad.autograd.mode import _Switch, anomalies, state
-from tilegrad.engine.array import Layout
+from tilegrad.engine.array import Layout, layout
+from tilegrad.engine.dtype import DType
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -102,19 +104,26 @@ class _Pass:
                 self.captured[place] = grad
             return
         if leaf.grad is None:
-            leaf.grad = self._own(grad)
+            leaf.grad = self._own(leaf, grad)
         elif self.create:
-            leaf.grad = leaf.grad + grad
+            leaf.grad = _laid_out(leaf.grad + grad, leaf.layout)
         else:
             leaf.grad.add_(grad)
         for hook in list(leaf._post_hooks or ()):
             hook(leaf)
 
-    def _own(self, grad: Tensor) -> Tensor:
-        """``grad`` for keeps, row-major: a copy of it where another tensor shares its memory."""
-        if getrefcount(grad.storage) > 2 or not grad.layout.contiguous:  # the slot, and this call
-            return grad.clone() if self.create else grad.detach().clone()
-        return grad.detach() if grad._tracked and not self.create else grad
+    def _own(self, leaf: Tensor, grad: Tensor) -> Tensor:
+        """``grad`` for keeps, in the strides of ``leaf`` (see :func:`gradient_layout`): a copy of it
+        where another tensor shares its memory.
+        """
+        shared = getrefcount(grad.storage) > 2  # the slot, and this call
+        if grad._tracked and not self.create:
+            grad = grad.detach()
+        if grad.layout is not leaf.layout:
+            made = _laid_out(grad, leaf.layout)
+            if made is not grad:
+                return made
+        return grad.clone() if shared else grad
 
     def evaluate(
         self, node: Node, gradients: list[Tensor | None]
@@ -175,6 +184,34 @@ class _Pass:
                 f"got {len(results)} for {len(node.edges)} inputs"
             )
         return results
+
+
+def _laid_out(grad: Tensor, leaf: Layout) -> Tensor:
+    """``grad`` itself if its strides suit a leaf of this layout, else a copy whose strides do."""
+    wanted = gradient_layout(leaf, grad.layout.dtype)
+    have = grad.layout
+    if have is wanted or all(
+        n == 1 or s == t for n, s, t in zip(have.shape, have.strides, wanted.strides, strict=True)
+    ):
+        return grad
+    from tilegrad.autograd.rules.elementwise import copy_to_layout
+
+    return copy_to_layout(grad, wanted)
+
+
+@lru_cache(maxsize=4096)
+def gradient_layout(leaf: Layout, kind: DType) -> Layout:
+    """What the gradient of a leaf looks like in memory: as the leaf, if its elements lie without
+    gaps or overlaps in some order of its dimensions, else row-major.
+    """
+    reach = 1
+    for stride, size in sorted(zip(leaf.strides, leaf.shape, strict=True)):
+        if size < 2:
+            continue
+        if stride != reach:
+            return layout(leaf.shape, kind, leaf.device)
+        reach *= size
+    return layout(leaf.shape, kind, leaf.device, leaf.strides)
 
 
 def _set_apart(gradients: list[Tensor | None]) -> None:

@@ -299,3 +299,17 @@ def test_other_vector_widths(bits: int, tmp_path: Any) -> None:
     wanted = [out, *(t.grad for t in tensors), pooled]
     for have, want in zip(np.load(path).values(), wanted, strict=True):
         assert np.array_equal(have, want.detach().numpy())
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("channels, dims", [(3, 2), (15, 1), (64, 2), (24, 3)])
+def test_gradients_of_an_empty_batch(
+    dims: int, channels: int, transposed: bool, device: str
+) -> None:
+    kind = "ConvTranspose" if transposed else "Conv"
+    layer = getattr(tilegrad.nn, f"{kind}{dims}d")(3, channels, 2).to(device)
+    x = tilegrad.zeros(0, 3, *[5] * dims, device=device, requires_grad=True)
+    layer(x).sum().backward()
+    assert x.grad.shape == x.shape
+    for p in layer.parameters():
+        assert p.grad.shape == p.shape and not p.grad.cpu().numpy().any()

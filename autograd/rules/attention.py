@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from tilegrad.autograd.base import needs_graph, own, record
+from tilegrad.autograd.base import own, recorded, zeros_of
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import extrema, masked, reduce, view
 from tilegrad.autograd.rules.creation import ones
 from tilegrad.autograd.rules.matmul import matmul
 from tilegrad.autograd.rules.softmax import softmax
-from tilegrad.engine.array import Array
 from tilegrad.engine.dtype import bool_
 from tilegrad.engine.ops import attention as ops
 from tilegrad.engine.shape import Shape, broadcast_shapes, numel
@@ -21,16 +20,12 @@ if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
 
-class _Meta:
+class _Meta(NamedTuple):
     """What a backward pass needs besides the operands."""
 
-    __slots__ = ("causal", "lse", "scale", "share")
-
-    def __init__(self, causal: bool, scale: float, share: int, lse: Array):
-        self.causal = causal
-        self.scale = scale
-        self.share = share
-        self.lse = lse
+    causal: bool
+    scale: float
+    share: int
 
 
 def weights(query: Tensor, key: Tensor, mask: Tensor | None, causal: bool, scale: float) -> Tensor:
@@ -51,16 +46,18 @@ def weights(query: Tensor, key: Tensor, mask: Tensor | None, causal: bool, scale
 
 def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     """In one pass over blocks of scores, unless it is to be differentiated again."""
-    q, k, v, *mask, out = node.unpack()
+    q, k, v, *mask, lse, out = node.unpack()
     meta: _Meta = node.meta
+    if v is None:  # its gradient alone is wanted, and does not read it
+        v, out = zeros_of(node.inputs[2]), grad
     if state.grad:
         slopes = _composed(q, k, v, mask[0] if mask else None, grad, meta)
     else:
         held = mask[0] if mask else None
-        made = ops.attention_backward(grad, q, k, v, out, meta.lse, held, meta.causal, meta.scale)
+        made = ops.attention_backward(grad, q, k, v, out, lse, held, meta.causal, meta.scale)
         slopes = (own(made[0]), own(made[1]), own(made[2]))
     by_k, by_v = (_gathered(x, meta.share) for x in slopes[1:])
-    return (slopes[0], by_k, by_v, *[None] * len(mask))
+    return (slopes[0], by_k, by_v, *[None] * (len(mask) + 1))
 
 
 def _composed(
@@ -121,7 +118,8 @@ def attention(
         mask: broadcast to (…, H, L, S): True where a key may be seen, or a float to add.
         causal: query i sees keys 0 … i only.
 
-    Gradient: of query, key and value; all are saved, with the result and a number per query.
+    Gradient: of query, key and value; all are saved, with the result and a number per query (value
+    and result only where query or key needs a gradient).
 
     Raises:
         RuntimeError: shapes or dtypes that do not go together.
@@ -156,8 +154,8 @@ def attention(
         given.append(view.expand(m, (*m.shape[:2], L, S)))
     held = given[3] if mask is not None else None
     out, lse = ops.attention(q, k, v, held, causal, scale)
-    result = own(out)
-    if state.grad and needs_graph((q, k, v)):
-        saves = (*range(len(given)), -1)
-        record("attention", _vjp, tuple(given), (result,), saves, _Meta(causal, scale, share, lse))
+    given.append(own(lse))
+    saves = (0, 1, (2, 0, 1), *range(3, len(given)), (-1, 0, 1))
+    meta = _Meta(causal, scale, share)
+    result = recorded("attention", _vjp, tuple(given), own(out), saves, meta)
     return view.reshape(result, (*batch, L, value.shape[-1])) if len(batch) != 2 else result

@@ -62,9 +62,9 @@ def _weight_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return by_x, by_y
 
 
-_conv = Rule(ops.conv, _conv_vjp, (0, 1))
-_conv_input = Rule(ops.conv_input, _input_vjp, (0, 1))
-_conv_weight = Rule(ops.conv_weight, _weight_vjp, (0, 1))
+_conv = Rule(ops.conv, _conv_vjp, ((0, 1), (1, 0)))
+_conv_input = Rule(ops.conv_input, _input_vjp, ((0, 1), (1, 0)))
+_conv_weight = Rule(ops.conv_weight, _weight_vjp, ((0, 1), (1, 0)))
 
 
 # ------------------------------------------------------------------------------------ functions
@@ -157,7 +157,7 @@ def conv1d(
         (N, K, L') with L' = (L + 2 padding - dilation (kernel - 1) - 1) // stride + 1.
     Raises:
         RuntimeError: shapes that do not go together.
-    Gradient: input, weight and bias, of any order; saves input and weight.
+    Gradient: input, weight and bias, of any order; input and weight save each other.
     """
     return _forward(1, input, weight, bias, stride, padding, dilation, groups)
 
@@ -204,7 +204,7 @@ def conv_transpose1d(
         (N, C, L') with L' = (L - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1.
     Raises:
         RuntimeError: shapes that do not go together.
-    Gradient: input, weight and bias, of any order; saves input and weight.
+    Gradient: input, weight and bias, of any order; input and weight save each other.
     """
     return _transposed(1, input, weight, bias, stride, padding, output_padding, groups, dilation)
 

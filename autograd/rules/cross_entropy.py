@@ -6,16 +6,17 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from tilegrad.autograd.base import needs_graph, own, record
+from tilegrad.autograd.base import TensorBase, alias, needs_graph, own, record_one, recorded
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise, view
 from tilegrad.autograd.rules.elementwise import to_dtype
 from tilegrad.autograd.rules.reduce import sum
-from tilegrad.autograd.rules.softmax import log_softmax, softmax
+from tilegrad.autograd.rules.softmax import log_softmax, log_softmax_vjp
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Layout
 from tilegrad.engine.ops import cross_entropy as ops
+from tilegrad.engine.shape import Shape
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -71,37 +72,58 @@ def _loss(
     logits = name == "cross_entropy"
     if x.ndim == 1 and target.ndim == 1:
         target = view.view(target, ())
-    out, saved = ops.cross_entropy(x, target, weight, reduction, ignored, logits)
+    out, *rest = ops.cross_entropy(x, target, weight, reduction, ignored, logits)
     loss = own(out)
     if state.grad and needs_graph((x,)):
-        record(name, _loss_vjp, (x,), (loss,), (0,), (saved, reduction))
+        if logits:  # the logits may change: the gradient reads log-probabilities
+            rest[0] = ops.log_probabilities(x, rest[0])
+        inputs = (x, target, *rest)
+        record_one(name, _loss_vjp, inputs, loss, tuple(range(1, len(inputs))), (reduction, logits))  # type: ignore[arg-type]
     return loss
 
 
 def _loss_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     """One kernel, unless the gradient is to be differentiated again."""
-    (x,) = node.unpack()
-    saved, reduction = node.meta
-    logits = saved.lse is not None
+    reduction, logits = node.meta
+    targets, *saved = node.unpack()
+    logs = saved.pop(0) if logits else None
+    shape = node.inputs[0].shape
     if state.grad:
-        return (_composed_slope(x, saved, grad, reduction, logits),)
-    return (own(ops.cross_entropy_backward(grad, x, saved, reduction, logits)),)
+        logs = None if logs is None else _as_log_softmax(node, logs)
+        slope = _composed_slope(shape, logs, targets, saved, grad, reduction)
+    else:
+        how = (logs, targets, *saved)
+        slope = own(ops.cross_entropy_backward(grad, *how, reduction=reduction, shape=shape))
+    return (slope, *[None] * (len(node.inputs) - 1))
+
+
+def _as_log_softmax(node: Node, logs: Tensor) -> Tensor:
+    """The log-probabilities that ``node`` saved, as the function of its logits that they are."""
+    (edge,) = node.edges[:1]
+    x = alias(logs)  # in the place of the logits, whose values no gradient reads
+    if isinstance(edge, TensorBase):
+        x = edge  # type: ignore[assignment]
+    else:
+        x._tracked = True
+        x._node, x._index = edge if isinstance(edge, tuple) else (edge, 0)  # type: ignore[assignment]
+    return recorded("log_softmax", log_softmax_vjp, (x,), alias(logs), (-1,), x.ndim - 1)
 
 
 def _composed_slope(
-    x: Tensor, saved: ops.Saved, grad: Tensor, reduction: str, logits: bool
-) -> Tensor:
+    shape: Shape, logs: Tensor | None, targets: Tensor, saved: list[Tensor], grad: Tensor,
+    reduction: str,
+) -> Tensor:  # fmt: skip
     from tilegrad.autograd.rules.scatter import scatter_add
 
-    scale, classes = own(saved.scale), 0 if x.ndim == 1 else 1
-    if saved.weight_sum is not None:
-        scale = scale / own(saved.weight_sum)
-    counted = pointwise.ne(own(saved.scale), 0)
-    target = to_dtype(counted, dt.int64) * own(saved.targets)  # ignored ones point anywhere
+    scale, classes = saved[0], 0 if len(shape) == 1 else 1
+    counted = pointwise.ne(scale, 0)
+    if reduction == "mean":
+        scale = scale / saved[-1]
+    target = to_dtype(counted, dt.int64) * targets  # ignored ones point anywhere
     factor = view.unsqueeze(grad * scale, classes)
-    nothing = view.expand(factor.detach() * 0.0, x.shape)
+    nothing = view.expand(factor.detach() * 0.0, shape)
     onehot = scatter_add(nothing, classes, view.unsqueeze(target, classes), factor)
-    return softmax(x, classes) * factor - onehot if logits else -onehot
+    return -onehot if logs is None else pointwise.exp(logs) * factor - onehot
 
 
 def nll_loss(
@@ -149,7 +171,7 @@ def cross_entropy(
         weight: (C,) or None.
         label_smoothing: probability that is spread evenly over all classes.
 
-    Gradient: of ``input``, and of probabilities; logits and their logsumexp are saved.
+    Gradient: of ``input``, and of probabilities; their log-probabilities are saved.
 
     Raises:
         IndexError: a target is not a class.

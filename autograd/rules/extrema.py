@@ -60,7 +60,8 @@ def _first_vjp(node: Node, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]
     """The gradient goes to the element that was chosen."""
     from tilegrad.autograd.rules.scatter import placed
 
-    dim, keepdim, where = node.meta
+    (where,) = node.unpack()
+    dim, keepdim = node.meta
     shape = node.inputs[0].shape
     if not shape:
         return (grad,)
@@ -72,7 +73,7 @@ def _extreme(name: str, x: Tensor, dim: int, keepdim: bool) -> tuple[Tensor, Ten
     axis = normalize_dim(name[1:], dim, x.layout.ndim)
     values, where = (own(a) for a in ops.extreme(name, x, axis, keepdim))
     if state.grad and needs_graph((x,)):
-        record(name[1:], _first_vjp, (x,), (values, where), (), (axis, keepdim, where))
+        record(name[1:], _first_vjp, (x,), (values, where), (-2,), (axis, keepdim))
     return values, where
 
 

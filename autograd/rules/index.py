@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import (
+    Saves,
     TensorBase,
     check_inplace,
+    keep,
     needs_graph,
     own,
     rebase,
-    record,
+    recorded,
     zeros_of,
 )
 from tilegrad.autograd.graph import Node, Vjp, new_node
@@ -47,13 +49,10 @@ def index_of(op: str, index: Tensor) -> Tensor:
 
 
 def read(
-    name: str, out: Array, vjp: Vjp, inputs: tuple[Tensor, ...], saves: tuple[int, ...], meta: Any
+    name: str, out: Array, vjp: Vjp, inputs: tuple[Tensor, ...], saves: Saves, meta: Any
 ) -> Tensor:
     """Record a reading op that has run."""
-    result = own(out)
-    if state.grad and needs_graph(inputs):
-        record(name, vjp, inputs, (result,), saves, meta)
-    return result
+    return recorded(name, vjp, inputs, own(out), saves, meta)
 
 
 # What a writing function does with its target: write over it; write over a copy; or take over a
@@ -63,7 +62,7 @@ IN_PLACE, COPY, FRESH = "in place", "copy", "fresh"
 
 def write(
     name: str, run: Callable[..., Array], vjp: Vjp, inputs: tuple[Tensor, ...],
-    saves: tuple[int, ...], meta: Any, target: str,
+    saves: Saves, meta: Any, target: str,
 ) -> Tensor:  # fmt: skip
     """``run(inplace=…, checked=…)`` overwrites parts of ``inputs[0]``, or of a copy; record it."""
     if target != IN_PLACE:
@@ -75,7 +74,7 @@ def write(
     node = None
     if state.grad and kind.dtype.is_floating_point and needs_graph(inputs):
         node = new_node(name + "_", vjp, inputs, (kind,), meta)
-        node.save(*[inputs[s] for s in saves])
+        keep(node, saves, inputs)
     run(inplace=True, checked=False)
     if node is not None:
         rebase(x, node)
@@ -143,7 +142,8 @@ def put_at(
     def run(**how: bool) -> Array:
         return ops.index_put(x, arrays, values, accumulate, **how)
 
-    saves = tuple(range(2, len(given) + 2))
+    indexed = range(2, len(given) + 2)
+    saves: Saves = tuple([(p, 1) for p in indexed]) if accumulate else tuple(indexed)
     meta = (dims, accumulate)
     return write("index_put", run, _put_vjp, (x, values, *given), saves, meta, target)
 
@@ -151,10 +151,12 @@ def put_at(
 def _put_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     dims, accumulate = node.meta
     given = node.unpack()
+    g, g_values = grad if accumulate else None, None
+    if accumulate and node.edges[1] is None:
+        return (g, *[None] * (len(given) + 1))
     indices = _placed(dims, given)
-    g, g_values = None, None
-    if node.edges[0] is not None:
-        g = grad if accumulate else put_at(grad, indices, constant(0, grad), False, COPY)
+    if node.edges[0] is not None and not accumulate:
+        g = put_at(grad, indices, constant(0, grad), False, COPY)
     if node.edges[1] is not None:
         g_values = index_get(grad, indices)
     return (g, g_values, *[None] * len(given))
@@ -235,7 +237,8 @@ def _slices(
     def run(**how: bool) -> Array:
         return ops.put(name, x, at, values, dim, combine, negative=negative, **how)
 
-    return write(name, run, vjp, (x, index, source), (1,), dim, target)
+    saves: Saves = ((1, 2),) if combine == "sum" else (1,)
+    return write(name, run, vjp, (x, index, source), saves, dim, target)
 
 
 def _index_add_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:

@@ -9,6 +9,7 @@ from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rules.elementwise import Scalar, contiguous
 from tilegrad.autograd.rules.view import reshape, transpose, unsqueeze
 from tilegrad.engine.ops import matmul as ops
+from tilegrad.engine.shape import numel
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -18,35 +19,36 @@ def _matmul_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     x, y = node.unpack()
     left, right = node.edges[0] is not None, node.edges[1] is not None
     return (
-        _left_gradient(grad, x, y) if left else None,
-        _right_gradient(grad, x, y) if right else None,
+        _left_gradient(grad, node.inputs[0].ndim, y) if left else None,
+        _right_gradient(grad, x, node.inputs[1].ndim) if right else None,
     )
 
 
-def _left_gradient(grad: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """grad @ y^T, for any number of dimensions."""
+def _left_gradient(grad: Tensor, ndim: int, y: Tensor) -> Tensor:
+    """grad @ y^T, for any number of dimensions; ``ndim``: of the left operand."""
     if y.ndim == 1:
-        return unsqueeze(grad, -1) * y if x.ndim > 1 else grad * y
-    if x.ndim == 1:
+        return unsqueeze(grad, -1) * y if ndim > 1 else grad * y
+    if ndim == 1:
         return matmul(y, unsqueeze(grad, -1)).squeeze(-1)
-    if y.ndim == 2 and x.ndim > 2:
+    if y.ndim == 2 and ndim > 2:
         return matmul(grad, transpose(y, 0, 1))
     return matmul(grad, transpose(y, -2, -1))
 
 
-def _right_gradient(grad: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """x^T @ grad, for any number of dimensions."""
+def _right_gradient(grad: Tensor, x: Tensor, ndim: int) -> Tensor:
+    """x^T @ grad, for any number of dimensions; ``ndim``: of the right operand."""
     if x.ndim == 1:
-        return unsqueeze(x, -1) * unsqueeze(grad, -2) if y.ndim > 1 else grad * x
-    if y.ndim == 1:
+        return unsqueeze(x, -1) * unsqueeze(grad, -2) if ndim > 1 else grad * x
+    if ndim == 1:
         return matmul(transpose(x, -2, -1), unsqueeze(grad, -1)).squeeze(-1)
-    if y.ndim == 2 and x.ndim > 2:  # one product over all rows of the batch
-        rows = reshape(x, (-1, x.layout.shape[-1]))
-        return matmul(transpose(rows, 0, 1), reshape(grad, (-1, grad.layout.shape[-1])))
+    if ndim == 2 and x.ndim > 2:  # one product over all rows of the batch
+        count = numel(x.layout.shape[:-1])
+        rows = reshape(x, (count, x.layout.shape[-1]))
+        return matmul(transpose(rows, 0, 1), reshape(grad, (count, grad.layout.shape[-1])))
     return matmul(transpose(x, -2, -1), grad)
 
 
-_matmul = Rule(ops.matmul, _matmul_vjp, saves=(0, 1))
+_matmul = Rule(ops.matmul, _matmul_vjp, saves=((0, 1), (1, 0)))
 
 
 def _linear_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -54,16 +56,17 @@ def _linear_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     left, right, *bias = (e is not None for e in node.edges)
     of_weight = None
     if right:  # one product over all rows
-        outputs, features = weight.layout.shape
-        rows = transpose(reshape(grad, (-1, outputs)), 0, 1)
-        of_weight = matmul(rows, reshape(x, (-1, features)))
+        outputs, features = node.inputs[1].shape
+        count = numel(node.inputs[0].shape[:-1])
+        rows = transpose(reshape(grad, (count, outputs)), 0, 1)
+        of_weight = matmul(rows, reshape(x, (count, features)))
     gradients = (matmul(grad, weight) if left else None, of_weight)
     if not bias:
         return gradients
     return (*gradients, grad if bias[0] else None)  # the graph sums it over the rows
 
 
-_linear = Rule(ops.linear, _linear_vjp, saves=(0, 1))
+_linear = Rule(ops.linear, _linear_vjp, saves=((0, 1), (1, 0)))
 
 
 def matmul(input: Tensor, other: Tensor) -> Tensor:
@@ -78,7 +81,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     Raises:
         RuntimeError: the inner sizes or the dtypes differ.
 
-    Gradient: both; saves both.
+    Gradient: both; each saves the other.
     """
     return _matmul(input, other)  # type: ignore[no-any-return]
 

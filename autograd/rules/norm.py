@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from tilegrad.autograd.base import needs_graph, own, record
+from tilegrad.autograd.base import Saves, own, recorded
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise, view
@@ -20,23 +20,17 @@ if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
 
-class _Meta:
-    """What a backward pass needs: the forward's statistics, and how the input splits into ``rows``
-    (None: channels).
+class _Meta(NamedTuple):
+    """How the input splits into ``rows`` (None: channels), and which operands there are: of
+    (input, weight, bias, means, deviations), those ``weighted`` and ``biased`` and ``centred``.
     """
 
-    __slots__ = ("biased", "eps", "mean", "rows", "rstd", "training")
-
-    def __init__(
-        self, eps: float, mean: Array | None, rstd: Array, biased: bool,
-        rows: ops.Rows | None = None, training: bool = True,
-    ):  # fmt: skip
-        self.eps = eps
-        self.mean = mean
-        self.rstd = rstd
-        self.biased = biased
-        self.rows = rows
-        self.training = training
+    eps: float
+    weighted: bool
+    biased: bool
+    centred: bool
+    rows: ops.Rows | None = None
+    training: bool = True
 
     def parts(self, shape: Shape) -> tuple[Shape, Shape, Shape]:
         """(the shape in which an input is split, that of the weight, dimensions of one mean)."""
@@ -51,47 +45,74 @@ class _Meta:
 
 
 def _recorded(
-    name: str, x: Tensor, weight: Tensor | None, bias: Tensor | None, out: Array, meta: _Meta
-) -> Tensor:
-    result = own(out)
-    inputs = tuple(t for t in (x, weight, bias) if t is not None)
-    if state.grad and needs_graph(inputs):
-        record(name, _vjp, inputs, (result,), (0,) if weight is None else (0, 1), meta)
-    return result
+    name: str, x: Tensor, weight: Tensor | None, bias: Tensor | None, made: Sequence[Array | None],
+    eps: float, rows: ops.Rows | None = None, training: bool = True,
+) -> Tensor:  # fmt: skip
+    """The first of ``made`` (result, means or None, deviations), recorded over all operands."""
+    out, mean, rstd = made
+    meta = _Meta(eps, weight is not None, bias is not None, mean is not None, rows, training)
+    inputs = tuple([t for t in (x, weight, bias, mean, rstd) if t is not None])
+    return recorded(name, _vjp, inputs, own(out), _saves(meta), meta)  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=None)
+def _saves(meta: _Meta) -> Saves:
+    """The input and its statistics but for the bias alone; the weight for the input. By statistics
+    that are constants, the input's gradient reads no input.
+    """
+    readers = (1,) if meta.weighted else ()
+    found: list[tuple[int, ...]] = [(0, *readers) if not meta.training else (0, 0, *readers)]
+    if meta.weighted:
+        found.append((1, 0))
+    statistics = 1 + meta.weighted + meta.biased
+    found += [(statistics + k, 0, *readers) for k in range(1 + meta.centred)]
+    return tuple(found)
 
 
 def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     """One kernel for all inputs, unless the gradients are to be differentiated again."""
-    x, *rest = node.unpack()
     meta: _Meta = node.meta
-    weight = rest[0] if rest else None
-    if state.grad:
-        slopes = _composed(x, weight, grad, meta)
+    weighted, biased = meta.weighted, meta.biased
+    x, *rest = node.unpack()
+    weight = rest.pop(0) if weighted else None
+    mean, rstd = rest if meta.centred else (None, *rest)
+    shape = node.inputs[0].shape
+    slopes: tuple[Tensor | None, ...]
+    if rstd is None:  # the bias alone
+        slopes = (None, None, _level(grad, meta.parts(shape)))
     else:
-        made = _fused(grad, x, weight, meta)
-        slopes = (own(made[0]), own(made[1]), own(made[2]))
-    wanted = [slopes[0]]
-    if weight is not None:
-        wanted.append(slopes[1])
-    if meta.biased:
-        wanted.append(slopes[2])
-    return tuple(
-        [
-            t if t.layout.shape == kind.shape else view.reshape(t, kind.shape)
-            for t, kind in zip(wanted, node.inputs, strict=True)
-        ]
-    )
+        x = grad if x is None else x  # what is made of it, nobody asked for
+        if state.grad:
+            slopes = _composed(x, weight, mean, rstd, grad, meta)
+        else:
+            made = _fused(grad, x, weight, mean, rstd, meta)
+            slopes = (own(made[0]), own(made[1]), own(made[2]))
+    wanted = [slopes[0], *slopes[1:2] * weighted, *slopes[2:] * biased]
+    shaped = [
+        t if t is None or t.layout.shape == kind.shape else view.reshape(t, kind.shape)
+        for t, kind in zip(wanted, node.inputs, strict=False)
+    ]
+    return (*shaped, *(None,) * (1 + meta.centred))
 
 
-def _fused(g: Array, x: Array, weight: Array | None, meta: _Meta) -> tuple[Array, Array, Array]:
+def _level(grad: Tensor, parts: tuple[Shape, Shape, Shape]) -> Tensor:
+    """The gradient of a bias."""
+    spread = tuple(a for a, n in enumerate(parts[1]) if n == 1)
+    part = view.reshape(grad, parts[0])
+    return sum(part, spread, True) if spread else part
+
+
+def _fused(
+    g: Array, x: Array, weight: Array | None, mean: Array | None, rstd: Array, meta: _Meta
+) -> tuple[Array, Array, Array]:
     if meta.rows is not None:
-        return ops.row_norm_backward(g, x, weight, meta.mean, meta.rstd, meta.rows)
-    assert meta.mean is not None
-    return ops.batch_norm_backward(g, x, weight, meta.mean, meta.rstd, meta.training)
+        return ops.row_norm_backward(g, x, weight, mean, rstd, meta.rows)
+    assert mean is not None
+    return ops.batch_norm_backward(g, x, weight, mean, rstd, meta.training)
 
 
 def _composed(
-    x: Tensor, weight: Tensor | None, grad: Tensor, meta: _Meta
+    x: Tensor, weight: Tensor | None, mean_: Tensor | None, rstd_: Tensor, grad: Tensor, meta: _Meta
 ) -> tuple[Tensor, Tensor, Tensor]:
     """``(v - mean(v) - xhat mean(v xhat)) rstd`` with ``v = grad * weight``, in tensor functions."""
     parts, weights, dims = meta.parts(x.layout.shape)
@@ -105,9 +126,9 @@ def _composed(
         slope = v - xhat * mean(v * xhat, dims, True)
         slope = (slope - mean(v, dims, True) if centred else slope) * rstd
     else:
-        assert meta.mean is not None
-        rstd = view.view(own(meta.rstd), weights)
-        xhat = (part - view.view(own(meta.mean), weights)) * rstd
+        assert mean_ is not None
+        rstd = view.view(rstd_, weights)
+        xhat = (part - view.view(mean_, weights)) * rstd
         slope = v * rstd
     spread = tuple(a for a, n in enumerate(weights) if n == 1)
     tilt, level = (sum(t, spread, True) if spread else t for t in (g * xhat, g))
@@ -168,8 +189,8 @@ def _over_last(
 def _by_rows(
     name: str, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, rows: ops.Rows
 ) -> Tensor:
-    out, center, rstd = ops.row_norm(x, weight, bias, eps, rows)
-    return _recorded(name, x, weight, bias, out, _Meta(eps, center, rstd, bias is not None, rows))
+    made = ops.row_norm(x, weight, bias, eps, rows)
+    return _recorded(name, x, weight, bias, made, eps, rows)
 
 
 def layer_norm(
@@ -280,9 +301,8 @@ def batch_norm(
     """
     _check_batch(input.layout, _kind(weight), _kind(bias), training)
     running = _running(input, running_mean, running_var, training)
-    out, center, rstd = ops.batch_norm(input, weight, bias, running, training, momentum, eps)
-    meta = _Meta(eps, center, rstd, bias is not None, None, training)
-    return _recorded("batch_norm", input, weight, bias, out, meta)
+    made = ops.batch_norm(input, weight, bias, running, training, momentum, eps)
+    return _recorded("batch_norm", input, weight, bias, made, eps, None, training)
 
 
 @lru_cache(maxsize=4096)

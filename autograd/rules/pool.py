@@ -20,17 +20,12 @@ Sizes = int | Sequence[int]
 
 def _max_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     (index,) = node.unpack()
-    return (_put(grad, index, size=node.inputs[0].shape[2:], **node.meta),)
+    return _put(grad, index, size=node.inputs[0].shape[2:], **node.meta), None
 
 
 def _put_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     (index,) = node.unpack()
     return _take(grad, index, **{k: v for k, v in node.meta.items() if k != "size"}), None
-
-
-def _take_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    (index,) = node.unpack()
-    return _put(grad, index, size=node.inputs[0].shape[2:], **node.meta), None
 
 
 def _mean_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -42,7 +37,7 @@ def _mean_input_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 _put = Rule(ops.pool_put, _put_vjp, (1,))
-_take = Rule(ops.pool_take, _take_vjp, (1,))
+_take = Rule(ops.pool_take, _max_vjp, (1,))
 _mean = Rule(ops.avg_pool, _mean_vjp)
 _mean_input = Rule(ops.avg_pool_input, _mean_input_vjp)
 
@@ -94,7 +89,7 @@ def _maxima(x: Tensor, return_indices: bool, how: dict[str, Any]) -> Any:
         return own(ops.max_pool(x, indexed=False, **how))
     values, indices = (own(a) for a in ops.max_pool(x, indexed=True, **how))
     if recording:
-        record("max_pool", _max_vjp, (x,), (values,), (), how).save(indices)
+        record("max_pool", _max_vjp, (x, indices), (values,), (1,), how)
     return (values, indices) if return_indices else values
 
 

@@ -165,7 +165,7 @@ def _running(name: str, input: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     axis = normalize_dim(name, dim, input.ndim)
     values, where = (own(a) for a in ops.extreme(name == "cummax", input, axis))
     if state.grad and needs_graph((input,)):
-        record(name, _running_vjp, (input,), (values, where), (), (axis, where))
+        record(name, _running_vjp, (input,), (values, where), (-2,), axis)
     return values, where
 
 
@@ -173,10 +173,10 @@ def _running_vjp(node: Node, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ..
     """Every element gets the gradients of the results that came from it."""
     from tilegrad.autograd.rules.scatter import placed
 
-    dim, where = node.meta
+    (where,) = node.unpack()
     if not node.inputs[0].shape:
         return (grad,)
-    return (placed(node.inputs[0], dim, where, grad),)
+    return (placed(node.inputs[0], node.meta, where, grad),)
 
 
 def cummax(input: Tensor, dim: int) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import TensorBase, zeros_of
+from tilegrad.autograd.base import Saves, TensorBase, zeros_of
 from tilegrad.autograd.graph import Node, Vjp
 from tilegrad.autograd.rules import view
 from tilegrad.autograd.rules.index import (
@@ -82,7 +82,8 @@ def scatter_combine(
     def run(**how: bool) -> Array:
         return ops.scatter(name, x, at, values, dim, combine, **how)
 
-    return write(name, run, vjp, (x, index, source), (1,), dim, target)
+    saves: Saves = ((1, 2),) if combine == "sum" else (1,)
+    return write(name, run, vjp, (x, index, source), saves, dim, target)
 
 
 def _cropped(source: Tensor, index: Tensor) -> Tensor:
@@ -249,7 +250,8 @@ def _combine_saving(
         return view.reshape(_combine_saving(name, x1, 0, index, src, reduce, vjp), ())
     src = _cropped(at_least_1d(src), index)
     out = ops.scatter(name, x, index, src, dim, reduce)
-    return read(name, out, vjp, (x, index, src), (0, 1, 2, -1), (dim, reduce))
+    saves: Saves = ((0, 2), 1, 2, (-1, 2)) if reduce == "prod" else (0, 1, 2, -1)
+    return read(name, out, vjp, (x, index, src), saves, (dim, reduce))
 
 
 def _prod_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -260,7 +262,7 @@ def _prod_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     dim, _ = node.meta
     g, g_src = None, None
     if node.edges[0] is not None:
-        one = view.expand(constant(1, x), x.shape)
+        one = view.expand(constant(1, grad), node.inputs[0].shape)
         g = grad * scatter_reduce(one, dim, index, src, "prod")
     if node.edges[2] is not None:
         zero = src.eq(0)

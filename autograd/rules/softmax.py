@@ -27,7 +27,7 @@ def _softmax_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (own(ops.softmax_backward(grad, y, node.meta)),)
 
 
-def _log_softmax_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+def log_softmax_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     """g - e^y sum(g); in one kernel, unless it is to be differentiated again."""
     (y,) = node.unpack()
     if state.grad:
@@ -44,7 +44,7 @@ def _apply(name: str, input: Tensor, dim: Any, dtype: DType | None) -> Tensor:
     axis = _implicit_dim(kind.ndim) if dim is None else normalize_dim(name, dim, kind.ndim)
     logs = name == "log_softmax"
     out = ops.softmax(input, axis, logs)
-    vjp = _log_softmax_vjp if logs else _softmax_vjp
+    vjp = log_softmax_vjp if logs else _softmax_vjp
     return recorded(name, vjp, input, out, (-1,), axis)
 
 

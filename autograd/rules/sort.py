@@ -30,14 +30,14 @@ mode_result = namedtuple("mode_result", "values indices")
 def _chosen_vjp(node: Node, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     from tilegrad.autograd.rules.scatter import placed
 
-    dim, places = node.meta
-    return (placed(node.inputs[0], dim, places, grad),)
+    (places,) = node.unpack()
+    return (placed(node.inputs[0], node.meta, places, grad),)
 
 
 def _recorded(name: str, x: Tensor, dim: int, pair: ops.Pair) -> tuple[Tensor, Tensor]:
     values, places = own(pair[0]), own(pair[1])
     if state.grad and needs_graph((x,)):
-        record(name, _chosen_vjp, (x,), (values, places), (), (dim, places))
+        record(name, _chosen_vjp, (x,), (values, places), (-2,), dim)
     return values, places
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from tilegrad.engine.array import Array, Layout, layout
 from tilegrad.engine.dispatch import Op, Plan, kernel
-from tilegrad.engine.ops.elementwise import contiguous
+from tilegrad.engine.ops.elementwise import contiguous, full
 from tilegrad.engine.shape import Shape
 from tilegrad.kernels.window import Window
 
@@ -269,6 +269,22 @@ class ContiguousOp(Op):
         return super().run(tuple([contiguous(a) for a in arrays]), params, metadata)
 
 
+class WeightOp(ContiguousOp):
+    """A sum over samples and positions, which is zero where there are none."""
+
+    __slots__ = ()
+
+    def run(
+        self, arrays: tuple[Array, ...], params: tuple[Any, ...], metadata: dict[str, Any]
+    ) -> Any:
+        x, y = (a.layout for a in arrays)
+        if x.numel and y.numel:
+            return super().run(arrays, params, metadata)
+        _check(self.name, (x, y))
+        shape = (y.shape[1], x.shape[1] // metadata["groups"], *metadata["kernel_size"])
+        return full(shape, 0, x.dtype, x.device)
+
+
 conv = ContiguousOp("conv", _plan_conv)
 conv_input = ContiguousOp("conv_input", _plan_input)
-conv_weight = ContiguousOp("conv_weight", _plan_weight)
+conv_weight = WeightOp("conv_weight", _plan_weight)

@@ -7,10 +7,10 @@ from functools import partial
 import numpy as np
 
 from tilegrad.engine import dtype as dt
-from tilegrad.engine.array import Array, Layout, layout
+from tilegrad.engine.array import Array, Layout, layout, window
 from tilegrad.engine.dispatch import Op, Plan, kernel
-from tilegrad.engine.ops.elementwise import contiguous
-from tilegrad.engine.shape import numel
+from tilegrad.engine.ops.elementwise import OPS, contiguous
+from tilegrad.engine.shape import Shape, numel
 from tilegrad.engine.transfer import unless_all
 
 REDUCTIONS = ("none", "mean", "sum")
@@ -62,22 +62,11 @@ _BACKWARD = {
 }
 
 
-class Saved:
-    """What the backward op reads besides the gradient."""
-
-    __slots__ = ("lse", "scale", "targets", "weight_sum")
-
-    def __init__(self, targets: Array, scale: Array, lse: Array | None, weight_sum: Array | None):
-        self.targets = targets
-        self.scale = scale
-        self.lse = lse
-        self.weight_sum = weight_sum
-
-
 def cross_entropy(
     x: Array, targets: Array, weight: Array | None, reduction: str, ignore_index: int, logits: bool
-) -> tuple[Array, Saved]:
-    """The loss of log-probabilities ``x`` (N, C, …), or of ``logits`` (N, C), and what to save.
+) -> tuple[Array, ...]:
+    """The loss of log-probabilities ``x`` (N, C, …), or of ``logits`` (N, C), of logits their
+    logsumexp, the samples' weights, and for the reduction "mean" the sum of these.
 
     Args:
         targets: (N, …) int64 classes.
@@ -90,8 +79,16 @@ def cross_entropy(
     operands = (x, targets) if weight is None else (x, targets, contiguous(weight))
     made = _FORWARD[logits, reduction](*operands, params=(ignore_index,))
     unless_all(0, made[2], _CHECKS[logits])
-    weight_sum = made[-1] if reduction == "mean" else None
-    return made[0], Saved(targets, made[1], made[3] if logits else None, weight_sum)
+    last = len(made) - (reduction == "sum")  # a plain sum's gradient reads no sum of the weights
+    levels = made[3:4] if logits else ()
+    return (made[0], *levels, made[1], *made[3 + logits : last])
+
+
+def log_probabilities(x: Array, lse: Array) -> Array:
+    """The logits ``x``, (N, C) or (C,), less the logsumexp of each sample."""
+    level = window(lse, (*lse.layout.shape, 1), (*lse.layout.strides, 0))
+    made: Array = OPS["sub"](x, level)
+    return made
 
 
 def _check_targets(op: str, status: np.ndarray) -> None:
@@ -104,14 +101,16 @@ _CHECKS = {logits: partial(_check_targets, name) for logits, name in _NAMES.item
 
 
 def cross_entropy_backward(
-    grad: Array, x: Array, saved: Saved, reduction: str, logits: bool
-) -> Array:
-    """The gradient of ``x``, given that of the loss."""
-    operands = [contiguous(grad), saved.targets, saved.scale]
-    if logits:
-        assert saved.lse is not None
-        operands += [contiguous(x), saved.lse]
-    if saved.weight_sum is not None:
-        operands.append(saved.weight_sum)
-    result: Array = _BACKWARD[logits](*operands, reduction=reduction, shape=x.layout.shape)
+    grad: Array, logs: Array | None, targets: Array, scale: Array, *rest: Array, reduction: str,
+    shape: Shape,
+) -> Array:  # fmt: skip
+    """The gradient of what :func:`cross_entropy` took, of ``shape``, given that of the loss.
+
+    Args:
+        logs: of logits their log-probabilities, else None. scale, rest: what came with the loss.
+    """
+    operands = [contiguous(grad), contiguous(targets), scale]
+    if logs is not None:
+        operands.append(logs)
+    result: Array = _BACKWARD[logs is not None](*operands, *rest, reduction=reduction, shape=shape)
     return result

@@ -149,16 +149,17 @@ def finish(dtype: str, reduction: str):  # type: ignore[no-untyped-def]
 
 @kernel
 def backward(dtype: str, logits: bool, per_sample: bool):  # type: ignore[no-untyped-def]
-    """``(softmax - onehot) * factor``, from log-probabilities ``-onehot * factor``.
+    """``(softmax - onehot) * factor`` for logits, whose log-probabilities ``x`` are; for
+    log-probabilities ``-onehot * factor``.
 
     The factor is the sample's weight times its gradient (one for all unless ``per_sample``), over
     ``weight_sum`` unless that is null. ``rows`` of logits; else ``outer * inner`` samples.
     """
     T, W = np.dtype(dtype).type, lanes(dtype)
 
-    def body(task, grad, x, targets, scale, lse, weight_sum, out, rows, per, C, inner):  # type: ignore[no-untyped-def]
+    def body(task, grad, x, targets, scale, weight_sum, out, rows, per, C, inner):  # type: ignore[no-untyped-def]
         grads, target, scales = pointer(grad, T), pointer(targets, np.int64), pointer(scale, T)
-        source, levels, made = pointer(x, T), pointer(lse, T), pointer(out, T)
+        source, made = pointer(x, T), pointer(out, T)
         divisor = pointer(weight_sum, T)[0] if weight_sum != 0 else T(1)
         for r in range(task * per, min(rows, (task + 1) * per)):
             w = scales[r]
@@ -167,14 +168,14 @@ def backward(dtype: str, logits: bool, per_sample: bool):  # type: ignore[no-unt
                 factor = grads[r if per_sample else 0] * w / divisor
             if logits:
                 at = r * C
-                level, times = splat(levels[r]), splat(factor)
+                times, nothing = splat(factor), splat(T(0))
                 i = 0
                 while i + W <= C:
-                    store(made, at + i, exp_decay(load(source, at + i) - level) * times)
+                    store(made, at + i, exp_decay(load(source, at + i)) * times)
                     i += W
                 if i < C:
                     mask = head(T, C - i)
-                    rest = exp_decay(load_masked(source, at + i, mask, level) - level) * times
+                    rest = exp_decay(load_masked(source, at + i, mask, nothing)) * times
                     store_masked(made, at + i, rest, mask)
                 if w != T(0):
                     made[at + target[r]] -= factor
@@ -189,7 +190,7 @@ def backward(dtype: str, logits: bool, per_sample: bool):  # type: ignore[no-unt
                 if w != T(0):
                     made[at + target[r] * inner] = -factor
 
-    return body, "iiiiiiiiiii"
+    return body, "iiiiiiiiii"
 
 
 def _shared(rows: int, work: int) -> tuple[int, int]:
@@ -234,7 +235,7 @@ def cross_entropy(
 def cross_entropy_backward(
     dtype: str, logits: bool, reduction: str, outer: int, C: int, inner: int
 ) -> Callable[..., None]:
-    """A launch ``(grad, targets, scale, [x, lse], [weight_sum], out)``; see :func:`backward`.
+    """A launch ``(grad, targets, scale, [log-probabilities], [weight_sum], out)``; see :func:`backward`.
 
     ``weight_sum`` is an operand for the reduction "mean" only.
     """
@@ -245,8 +246,8 @@ def cross_entropy_backward(
     run = bind(function, rows, per, C, inner, tasks, TEAM if tasks > 1 else 0)
 
     def launch(grad: int, targets: int, scale: int, *rest: int) -> None:
-        x, lse = (rest[0], rest[1]) if logits else (0, 0)
+        x = rest[0] if logits else 0
         weight_sum = rest[-2] if reduction == "mean" else 0
-        run(grad, x, targets, scale, lse, weight_sum, rest[-1])
+        run(grad, x, targets, scale, weight_sum, rest[-1])
 
     return launch

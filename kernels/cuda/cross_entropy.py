@@ -141,11 +141,12 @@ def finish(dtype: str, mean: bool) -> Source:
 
 @kernel
 def backward(dtype: str, logits: bool, per_sample: bool, V: int, dims: int, wide: bool) -> Source:
-    """``(softmax - onehot) * factor``, from log-probabilities ``-onehot * factor``.
+    """``(softmax - onehot) * factor`` for logits, whose log-probabilities ``x`` are; for
+    log-probabilities ``-onehot * factor``.
 
     The factor is the sample's weight times its gradient (one for all unless ``per_sample``), over
     ``weight_sum`` unless that is null. A thread has ``V`` elements. Parameters: grad, x, targets,
-    scale, lse, weight_sum, out, groups, then the block of groups by sample and class.
+    scale, weight_sum, out, groups, then the block of groups by sample and class.
     """
     T = np.dtype(dtype).type
     zero, one = T(0), T(1)
@@ -157,7 +158,7 @@ def backward(dtype: str, logits: bool, per_sample: bool, V: int, dims: int, wide
 
     @inline
     def slopes_of(  # type: ignore[no-untyped-def]
-        grad, x, targets, scale, lse, weight_sum, out, groups, t
+        grad, x, targets, scale, weight_sum, out, groups, t
     ):
         group = block() * THREADS + thread()
         if group < groups:
@@ -171,9 +172,8 @@ def backward(dtype: str, logits: bool, per_sample: bool, V: int, dims: int, wide
                 factor = pointer(grad, T)[sample if per_sample else 0] * w / divisor
             aligned = (x | out) & mask == 0
             if logits and w != zero:
-                high = pointer(lse, T)[sample]
                 v = load(source, base, 0, 1, aligned, zero, t)
-                store(made, base, 0, 1, aligned, shares(v, high, factor), t)
+                store(made, base, 0, 1, aligned, shares(v, zero, factor), t)
             else:
                 store(made, base, 0, 1, aligned, nothing, t)
             if w != zero:
@@ -181,12 +181,11 @@ def backward(dtype: str, logits: bool, per_sample: bool, V: int, dims: int, wide
                 if 0 <= here < V:
                     value = -factor
                     if logits:
-                        high = pointer(lse, T)[sample]
-                        value += exp_decay(source[base + here] - high) * factor
+                        value += exp_decay(source[base + here]) * factor
                     made[base + here] = value
 
     params = (PER_AXIS + 1) * dims
-    return Source(spread(slopes_of, 8, params), "i" * (8 + params), THREADS)
+    return Source(spread(slopes_of, 7, params), "i" * (7 + params), THREADS)
 
 
 def cross_entropy(
@@ -220,7 +219,7 @@ def cross_entropy(
 def cross_entropy_backward(
     dtype: str, logits: bool, reduction: str, outer: int, C: int, inner: int
 ) -> Callable[..., None]:
-    """A launch ``(grad, targets, scale, [x, lse], [weight_sum], out)``; see :func:`backward`.
+    """A launch ``(grad, targets, scale, [log-probabilities], [weight_sum], out)``; see :func:`backward`.
 
     ``weight_sum`` is an operand for the reduction "mean" only.
     """
@@ -238,9 +237,9 @@ def cross_entropy_backward(
     grid = -(-groups // THREADS)
 
     def launch(grad: int, targets: int, scale: int, *rest: int) -> None:
-        x, lse = rest[:2] if logits else (0, 0)
+        x = rest[0] if logits else 0
         weight_sum = rest[-2] if reduction == "mean" else 0
-        where = (grad, x, targets, scale, lse, weight_sum, rest[-1])
+        where = (grad, x, targets, scale, weight_sum, rest[-1])
         function(*where, groups, *shape, grid, 1, 1)
 
     return launch

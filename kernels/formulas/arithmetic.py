@@ -57,6 +57,12 @@ def reciprocal(x):  # type: ignore[no-untyped-def]
 
 
 @inline
+def reciprocal_grad(out):  # type: ignore[no-untyped-def]
+    """-1 / x^2"""
+    return -(out * out)
+
+
+@inline
 def add(x, y):  # type: ignore[no-untyped-def]
     """x + y"""
     return x + y
@@ -348,6 +354,7 @@ def right_shift(x, y):  # type: ignore[no-untyped-def]
 
 
 declare(sign, x=0)
+declare(reciprocal, x=reciprocal_grad)
 declare(maximum, x=maximum_grad_x, y=maximum_grad_y)
 declare(minimum, x=minimum_grad_x, y=minimum_grad_y)
 

@@ -268,12 +268,6 @@ def fmod(x, y):  # type: ignore[no-untyped-def]
 
 
 @inline
-def fmod_grad_x(x):  # type: ignore[no-untyped-def]
-    """d fmod(x, y) / dx = 1."""
-    return cast(1.0, x)
-
-
-@inline
 def fmod_grad_y(x, y):  # type: ignore[no-untyped-def]
     """d fmod(x, y) / dy = -trunc(x / y)."""
     return -trunc(x / y)
@@ -297,12 +291,6 @@ def remainder_near(x, y):  # type: ignore[no-untyped-def]
 def remainder(x, y):  # type: ignore[no-untyped-def]
     """x - y floor(x / y) with the sign of y (Python's %)."""
     return _towards(_rest(x, y), y)
-
-
-@inline
-def remainder_grad_x(x):  # type: ignore[no-untyped-def]
-    """d remainder(x, y) / dx = 1."""
-    return cast(1.0, x)
 
 
 @inline
