@@ -26,28 +26,28 @@ class TensorBase(Array):
     """An array with its place in the graph.
 
     Slots: ``_tracked`` (requires_grad); ``_node`` and ``_index``, the output of the graph this is,
-    None for a leaf; ``grad``; ``_base``, the tensor this is a view of, with the
+    None for a leaf; ``_grad``; ``_base``, the tensor this is a view of, with the
     ``_epoch`` of the base's history it belongs to; hooks.
     """
 
     __slots__ = (
         "__dict__", "__weakref__", "_base", "_epoch", "_hooks", "_index", "_node", "_post_hooks",
-        "_tracked", "grad",
+        "_grad", "_tracked",
     )  # fmt: skip
 
     _base: Tensor | None
     _epoch: int
-    _hooks: list[Callable[..., Any]] | None
+    _hooks: Any  # of a leaf: a list; of others: the handle of retain_grad's hook
     _index: int
     _node: Node | None
     _post_hooks: list[Callable[..., Any]] | None
     _tracked: bool
-    grad: Tensor | None
+    _grad: Tensor | None
 
 
 # what a tensor is at first: a leaf that requires no gradient
 LEAF = {
-    "_tracked": False, "_node": None, "_index": 0, "grad": None, "_base": None, "_epoch": 0,
+    "_tracked": False, "_node": None, "_index": 0, "_grad": None, "_base": None, "_epoch": 0,
     "_hooks": None, "_post_hooks": None,
 }  # fmt: skip
 
@@ -261,6 +261,8 @@ def refresh(view: Tensor) -> None:
         layout = view.layout
         meta = (layout.shape, layout.strides, view.offset - base.offset)
         record("as_strided", as_strided_vjp, (base,), (view,), (), meta)
+        if view._hooks is not None:
+            _retain_again(view)
 
 
 def refuse_custom_view(view: Tensor, what: str) -> None:
@@ -324,6 +326,8 @@ def rebase(target: Tensor, node: Node, index: int = 0) -> None:
         target._node = node
         target._index = index
         target._epoch += 1
+        if target._hooks is not None:
+            _retain_again(target)
         return
     target._tracked = True
     target._node = node
@@ -338,6 +342,17 @@ def rebase(target: Tensor, node: Node, index: int = 0) -> None:
     base._index = 0
     base._epoch += 1
     target._epoch = base._epoch
+    for written in (target, base):
+        if written._hooks is not None:
+            _retain_again(written)
+
+
+def _retain_again(tensor: Tensor) -> None:
+    """``tensor`` has a new history: what ``retain_grad`` asked for is its gradient as it is now."""
+    from tilegrad.autograd.hooks import retain
+
+    if not isinstance(tensor._hooks, list):
+        retain(tensor)
 
 
 def apply_inplace(

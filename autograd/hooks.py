@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.graph import RemovableHandle
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def register(tensor: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Removab
         changed = None if grad is None else hook(grad)
         if changed is None:
             return None
+        check_hooked(hook, changed, grad)
         return (*grads[:index], changed, *grads[index + 1 :])
 
     handle: RemovableHandle = node.register_prehook(on_node)
@@ -56,8 +58,10 @@ def register_post_accumulate(tensor: Tensor, hook: Callable[[Tensor], None]) -> 
 
 def retain(tensor: Tensor) -> None:
     """Keep the gradient of a non-leaf in its ``.grad``."""
-    node, index = tensor.grad_fn, tensor._index
+    node, index = tensor._node, tensor._index
     assert node is not None
+    if tensor._hooks is not None:
+        tensor._hooks.remove()
     target = weakref.ref(tensor)
 
     def keep(grads: tuple[Tensor | None, ...]) -> None:
@@ -65,4 +69,104 @@ def retain(tensor: Tensor) -> None:
         if alive is not None and grad is not None:
             alive.grad = grad if alive.grad is None else alive.grad + grad
 
-    node.register_prehook(keep)
+    keep.last = True  # type: ignore[attr-defined]
+    tensor._hooks = node.register_prehook(keep)
+
+
+def in_order(hooks: list[Any]) -> list[Any]:
+    """Those that keep a gradient see it as the others have left it."""
+    return sorted(hooks, key=lambda hook: getattr(hook, "last", False))
+
+
+def check_hooked(hook: Any, changed: Any, grad: Any) -> None:
+    """Refuse what a hook gave for ``grad``, unless it is a tensor of the same kind.
+
+    Raises:
+        TypeError: it is no tensor.
+        RuntimeError: its shape, dtype or device differ.
+    """
+    if not isinstance(changed, TensorBase):
+        raise TypeError(f"expected Variable, but hook returned '{type(changed).__name__}'")
+    if not isinstance(grad, TensorBase):
+        return
+    name, have, want = getattr(hook, "__name__", "hook"), changed.layout, grad.layout
+    if have.dtype is not want.dtype or have.device is not want.device:
+        raise RuntimeError(
+            f"hook '{name}' has changed the type of value (was {want.describe()} got "
+            f"{have.describe()})"
+        )
+    if have.shape != want.shape:
+        raise RuntimeError(f"hook '{name}' has changed the size of value")
+
+
+def check_hooked_all(hook: Any, changed: Any, grads: Any) -> list[Any]:
+    """The same for a hook of a node, which gives a tuple."""
+    if not isinstance(changed, (tuple, list)):
+        raise TypeError(f"expected tuple, but hook returned '{type(changed).__name__}'")
+    if len(changed) != len(grads):
+        name = getattr(hook, "__name__", "hook")
+        raise RuntimeError(
+            f"hook '{name}' has returned an incorrect number of values (got {len(changed)}, but "
+            f"expected {len(grads)})"
+        )
+    for value, grad in zip(changed, grads, strict=True):
+        if value is not None:
+            check_hooked(hook, value, grad)
+    return list(changed)
+
+
+# ------------------------------------------------------------------------------- what is assigned
+
+
+def _check_grad(tensor: Tensor, grad: Any) -> None:
+    if not isinstance(grad, TensorBase):
+        raise TypeError(
+            f"grad: assigned grad expected to be a Tensor or None but got grad of type "
+            f"{type(grad).__name__}"
+        )
+    if grad is tensor:
+        raise RuntimeError("grad: can't assign Variable as its own grad")
+    have, want = grad.layout, tensor.layout
+    if have.shape != want.shape:
+        raise RuntimeError(
+            f"grad: attempting to assign a gradient of size '{list(have.shape)}' to a tensor of size "
+            f"'{list(want.shape)}'. Please ensure that the gradient and the tensor are the same size"
+        )
+    if have.dtype is not want.dtype or have.device is not want.device:
+        raise RuntimeError(
+            f"grad: attempting to assign a gradient of {have.describe()} to a tensor of "
+            f"{want.describe()}. The gradient must match the tensor's dtype and device"
+        )
+
+
+def check_data(tensor: Tensor, value: Any) -> None:
+    """Refuse what cannot be the ``.data`` of ``tensor``.
+
+    Raises:
+        TypeError: it is no tensor.
+        RuntimeError: it is not floating point, and ``tensor`` requires a gradient.
+    """
+    if not isinstance(value, TensorBase):
+        raise TypeError(f"data: Variable data has to be a tensor, but got {type(value).__name__}")
+    if tensor._tracked and not value.layout.dtype.is_floating_point:
+        raise RuntimeError(
+            "data: data set to a tensor that requires gradients must be floating point or complex "
+            "dtype"
+        )
+
+
+def _set_grad(tensor: Any, value: Any) -> None:
+    if value is not None:
+        _check_grad(tensor, value)
+    tensor._grad = value
+
+
+def _drop_grad(tensor: Any) -> None:
+    tensor._grad = None
+
+
+# the attribute ``grad`` of tensors, read by the slot's own getter, in C
+GRAD: Any = property(
+    TensorBase.__dict__["_grad"].__get__, _set_grad, _drop_grad,
+    "What backward passes added up: a tensor of this one's shape, dtype and device, or None.",
+)  # fmt: skip

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilegrad.autograd import base, formatting, graph as graphs
+from tilegrad.autograd import base, formatting, graph as graphs, hooks
 from tilegrad.autograd.arguments import checked
 from tilegrad.autograd.base import alias, own, refresh
 from tilegrad.autograd.families import FamilyMethods
@@ -85,6 +85,8 @@ class Tensor(FamilyMethods):
         """True for tensors that no recorded op made."""
         return self.grad_fn is None
 
+    grad = hooks.GRAD
+
     @property
     def data(self) -> Tensor:
         """The same memory, out of the graph, without counting writes."""
@@ -92,6 +94,7 @@ class Tensor(FamilyMethods):
 
     @data.setter
     def data(self, value: Tensor) -> None:
+        hooks.check_data(self, value)
         self.layout, self.storage, self.address = value.layout, value.storage, value.address
 
     @property
@@ -207,7 +210,7 @@ class Tensor(FamilyMethods):
 
     def detach_(self) -> Tensor:
         """Leave the graph."""
-        self._node = None
+        self._node = self._hooks = None
         self._tracked = False
         self._base = None
         return self
@@ -218,25 +221,24 @@ class Tensor(FamilyMethods):
             raise RuntimeError(
                 "retain_grad: can't retain_grad on Tensor that has requires_grad=False"
             )
-        if self._node is None:
+        if self._node is None or self._hooks is not None:
             return
-        from tilegrad.autograd.hooks import retain
+        hooks.retain(self)
 
-        retain(self)
+    @property
+    def retains_grad(self) -> bool:
+        """Whether :meth:`retain_grad` was called on this non-leaf."""
+        return self.grad_fn is not None and self._hooks is not None
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> graphs.RemovableHandle:
         """Call ``hook(grad)`` when this tensor's gradient is known; it may return another."""
-        from tilegrad.autograd.hooks import register
-
-        return register(self, hook)
+        return hooks.register(self, hook)
 
     def register_post_accumulate_grad_hook(
         self, hook: Callable[[Tensor], None]
     ) -> graphs.RemovableHandle:
         """Call ``hook(leaf)`` each time ``.grad`` of this leaf was updated."""
-        from tilegrad.autograd.hooks import register_post_accumulate
-
-        return register_post_accumulate(self, hook)
+        return hooks.register_post_accumulate(self, hook)
 
     # ------------------------------------------------------------------------------- to Python
 

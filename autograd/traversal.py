@@ -13,6 +13,7 @@ from heapq import heappop, heappush
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
+from tilegrad.autograd import hooks
 from tilegrad.autograd.graph import CustomCall, Edge, Node, another, edge_of
 from tilegrad.autograd.mode import _Switch, anomalies, state
 from tilegrad.engine.array import Layout, layout
@@ -97,7 +98,7 @@ class _Pass:
 
     def _accumulate(self, leaf: Tensor, grad: Tensor) -> None:
         for hook in list(leaf._hooks or ()):
-            grad = _replaced(hook(another(grad)), grad)
+            grad = _replaced(hook, hook(another(grad)), grad)
         if self.wanted is not None:
             place = self.wanted.get((id(leaf), 0))
             if place is not None:
@@ -135,10 +136,10 @@ class _Pass:
             self.owned.difference_update([id(g) for g in gradients])
         extras = node.extras
         if extras is not None:
-            for hook in list(extras.pre_hooks):
+            for hook in hooks.in_order(extras.pre_hooks):
                 changed = hook(tuple(map(another, gradients)))
                 if changed is not None:
-                    gradients = list(changed) if isinstance(changed, (tuple, list)) else [changed]
+                    gradients = hooks.check_hooked_all(hook, changed, gradients)
         if self.wanted is not None:
             for index, grad in enumerate(gradients):
                 place = self.wanted.get((id(node), index))
@@ -167,7 +168,7 @@ class _Pass:
         for hook in list(extras.hooks):
             changed = hook(tuple(map(another, fitted)), tuple(map(another, full)))
             if changed is not None:
-                fitted = list(changed) if isinstance(changed, (tuple, list)) else [changed]
+                fitted = hooks.check_hooked_all(hook, changed, fitted)
         return fitted
 
     def _differentiate(self, node: Node, full: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
@@ -233,8 +234,11 @@ def _filled(gradients: list[Tensor | None], node: Node) -> list[Tensor | None]:
     return [zeros_of(o) if g is None else g for g, o in zip(gradients, node.outputs, strict=True)]
 
 
-def _replaced(changed: Any, grad: Tensor) -> Tensor:
-    return grad if changed is None else changed
+def _replaced(hook: Any, changed: Any, grad: Tensor) -> Tensor:
+    if changed is None:
+        return grad
+    hooks.check_hooked(hook, changed, grad)
+    return changed  # type: ignore[no-any-return]
 
 
 def _fit(grad: Tensor, kind: Layout) -> Tensor:

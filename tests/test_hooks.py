@@ -1,0 +1,132 @@
+"""What hooks return, what is assigned to .grad and .data, and the gradients that tensors retain."""
+
+import numpy as np
+import pytest
+
+import tilegrad
+
+WRONG = {
+    "int": (3, TypeError),
+    "list": ([1.0, 2.0], TypeError),
+    "array": (np.ones(2, np.float32), TypeError),
+    "shape (3,)": (tilegrad.ones(3), RuntimeError),
+    "shape (1,)": (tilegrad.ones(1), RuntimeError),
+    "shape (2, 1)": (tilegrad.ones(2, 1), RuntimeError),
+    "float64": (tilegrad.ones(2, dtype=tilegrad.float64), RuntimeError),
+    "int64": (tilegrad.ones(2, dtype=tilegrad.int64), RuntimeError),
+}
+
+
+def leaf():
+    return tilegrad.tensor([1.0, 2.0], requires_grad=True)
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_results_of_hooks(name: str) -> None:
+    value, error = WRONG[name]
+    places = (
+        lambda x, y: x.register_hook(lambda g: value),
+        lambda x, y: y.register_hook(lambda g: value),
+        lambda x, y: y.grad_fn.register_prehook(lambda out: (value,)),
+        lambda x, y: y.grad_fn.register_hook(lambda given, out: (value, *given[1:])),
+    )
+    for register in places:
+        x = leaf()
+        y = x * 3
+        register(x, y)
+        with pytest.raises(error, match="hook"):
+            y.sum().backward()
+        assert x.grad is None
+
+
+def test_wrong_tuples_of_node_hooks() -> None:
+    for add in (
+        lambda node: node.register_hook(lambda given, out: given[0]),
+        lambda node: node.register_prehook(lambda out: out[0]),
+    ):
+        y = leaf() * 3
+        add(y.grad_fn)
+        with pytest.raises(TypeError, match="expected tuple, but hook returned 'Tensor'"):
+            y.sum().backward()
+    for add in (
+        lambda node: node.register_hook(lambda given, out: (*given, None)),
+        lambda node: node.register_prehook(lambda out: out * 2),
+    ):
+        y = leaf() * 3
+        add(y.grad_fn)
+        with pytest.raises(RuntimeError, match="incorrect number of values"):
+            y.sum().backward()
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_gradients_assigned(name: str) -> None:
+    value, error = WRONG[name]
+    for x in (leaf(), tilegrad.ones(2)):
+        with pytest.raises(error, match="grad"):
+            x.grad = value
+        assert x.grad is None
+
+
+def test_gradients_assigned() -> None:
+    x = leaf()
+    x.grad = tilegrad.ones(2)
+    (x * 2).sum().backward()
+    assert x.grad.tolist() == [3.0, 3.0]
+    del x.grad
+    assert x.grad is None
+    with pytest.raises(RuntimeError, match="as its own grad"):
+        x.grad = x
+
+
+def test_data_assigned() -> None:
+    x = leaf()
+    for value in (3, [1.0], np.ones(2)):
+        with pytest.raises(TypeError, match="data"):
+            x.data = value
+    with pytest.raises(RuntimeError, match="floating point"):
+        x.data = tilegrad.ones(2, dtype=tilegrad.int64)
+    x.data = tilegrad.ones(3)
+    assert x.tolist() == [1.0, 1.0, 1.0] and x.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("write", "expected"),
+    [
+        (lambda y: y.mul_(5), [5.0, 5.0]),
+        (lambda y: y.mul_(5).mul_(2), [10.0, 10.0]),
+        (lambda y: y.__setitem__(0, 5.0), [0.0, 1.0]),
+        (lambda y: y[:1].mul_(3), [3.0, 1.0]),
+        (lambda y: y[:1].mul_(3).add_(1), [3.0, 1.0]),
+        (lambda y: y.copy_(y * 2), [2.0, 2.0]),
+        (lambda y: None, [1.0, 1.0]),
+    ],
+)
+def test_retained_gradients_are_those_of_the_tensor_as_it_is(write, expected) -> None:
+    x = leaf()
+    y = x * 2
+    assert not y.retains_grad and not x.retains_grad
+    y.retain_grad()
+    y.retain_grad()
+    write(y)
+    assert y.retains_grad
+    y.sum().backward(retain_graph=True)
+    assert y.grad.tolist() == [1.0, 1.0]
+    assert x.grad.tolist() == [2 * e for e in expected]
+    y.sum().backward()
+    assert y.grad.tolist() == [2.0, 2.0]
+
+
+def test_retained_gradients_of_views_and_beside_hooks() -> None:
+    y = leaf() * 2
+    part = y[:1]
+    part.retain_grad()
+    y.mul_(5)
+    part.sum().backward()
+    assert part.grad.tolist() == [1.0]
+    y = leaf() * 2
+    y.retain_grad()
+    y.register_hook(lambda g: g * 10)
+    y.sum().backward()
+    assert y.grad.tolist() == [10.0, 10.0]
+    y.detach_()
+    assert not y.retains_grad
