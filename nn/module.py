@@ -401,9 +401,7 @@ class Module:
         return state.load(self, state_dict, strict, assign)
 
     def get_extra_state(self) -> Any:
-        """What ``state_dict()`` has of this module beside tensors; a subclass that defines it defines
-        ``set_extra_state`` too. Anything that :func:`tilegrad.save` can store.
-        """
+        """What ``state_dict()`` has of this module beside tensors, if a subclass defines it."""
         raise RuntimeError("get_extra_state: a module that has extra state must define this method")
 
     def set_extra_state(self, state: Any) -> None:
