@@ -6,7 +6,6 @@ A name that ends in ``_`` writes over its first argument.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import TensorBase
@@ -21,7 +20,7 @@ from tilegrad.autograd.rules.elementwise import (
     unary,
 )
 from tilegrad.engine import dtype as dt, number
-from tilegrad.engine.ops.elementwise import OPS
+from tilegrad.engine.ops.elementwise import OPS, Elementwise
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -121,13 +120,13 @@ def rsub(input: Tensor, other: Tensor | Scalar) -> Tensor:
     return binary(OPS["sub"], operand(other, input, "sub"), input)
 
 
-def _rounded_division(rounding_mode: str, floating: bool) -> Any:
-    names = {"floor": "floor_divide", "trunc": "div_trunc" if floating else "trunc_divide"}
-    if rounding_mode not in names:
-        raise RuntimeError(
-            f"div: rounding_mode must be None, 'trunc' or 'floor'; got {rounding_mode!r}"
-        )
-    return OPS[names[rounding_mode] + ("" if floating else "_int")]
+_ROUNDED = {  # by rounding mode: of floats, of integers
+    "floor": (OPS["div_floor"], OPS["floor_divide_int"]),
+    "trunc": (OPS["div_trunc"], OPS["trunc_divide_int"]),
+}
+_REMAINDER = (OPS["remainder"], OPS["remainder_int"])
+_FMOD = (OPS["fmod"], OPS["fmod_int"])
+_FLOOR_DIVIDE = (OPS["floor_divide"], OPS["floor_divide_int"])
 
 
 def _promoted(input: Tensor, other: Tensor) -> dt.DType:
@@ -139,15 +138,22 @@ def div(input: Tensor, other: Tensor | Scalar, *, rounding_mode: str | None = No
     """``input / other``; integers become the default float, unless the quotient is rounded
     (``"floor"`` down, ``"trunc"`` towards zero).
 
+    Gradient: of both; zeros where the quotient is rounded.
+
     Raises:
-        RuntimeError: an integer is divided by zero with rounding.
+        RuntimeError: an integer is divided by zero with rounding, or no such rounding is known.
     """
     if rounding_mode is None:
         return binary(OPS["div"], input, other)
-    return _integral("floor_divide", input, other, lambda f: _rounded_division(rounding_mode, f))
+    pair = _ROUNDED.get(rounding_mode)
+    if pair is None:
+        raise RuntimeError(
+            f"div: rounding_mode must be None, 'trunc' or 'floor'; got {rounding_mode!r}"
+        )
+    return _integral("floor_divide", input, other, pair)
 
 
-def _integral(name: str, input: Any, other: Any, choose: Callable[[bool], Any]) -> Tensor:
+def _integral(name: str, input: Any, other: Any, pair: tuple[Elementwise, Elementwise]) -> Tensor:
     """Run the float or the integer variant of an op; integer division by zero is refused."""
     if isinstance(input, TensorBase):
         other = operand(other, input, name)  # type: ignore[arg-type]
@@ -156,7 +162,7 @@ def _integral(name: str, input: Any, other: Any, choose: Callable[[bool], Any]) 
     floating = _promoted(input, other).is_floating_point
     if not floating:
         refuse_zero_divisor(other)
-    return binary(choose(floating), input, other)
+    return binary(pair[not floating], input, other)
 
 
 def refuse_zero_divisor(other: Tensor) -> None:
@@ -177,8 +183,13 @@ divide, divide_ = div, div_
 
 
 def floor_divide(input: Tensor, other: Tensor | Scalar) -> Tensor:
-    """``input // other``, rounded down."""
-    return div(input, other, rounding_mode="floor")
+    """``input // other``, rounded down.
+
+    Raises:
+        RuntimeError: an integer is divided by zero.
+        NotImplementedError: in backward; ``div(rounding_mode="floor")`` has a gradient, of zeros.
+    """
+    return _integral("floor_divide", input, other, _FLOOR_DIVIDE)
 
 
 def floor_divide_(input: Tensor, other: Tensor | Scalar) -> Tensor:
@@ -188,9 +199,7 @@ def floor_divide_(input: Tensor, other: Tensor | Scalar) -> Tensor:
 
 def remainder(input: Tensor, other: Tensor | Scalar) -> Tensor:
     """``input - other * floor(input / other)``: the sign of the divisor, as Python's ``%``."""
-    return _integral(
-        "remainder", input, other, lambda f: OPS["remainder" if f else "remainder_int"]
-    )
+    return _integral("remainder", input, other, _REMAINDER)
 
 
 def remainder_(input: Tensor, other: Tensor | Scalar) -> Tensor:
@@ -200,7 +209,7 @@ def remainder_(input: Tensor, other: Tensor | Scalar) -> Tensor:
 
 def fmod(input: Tensor, other: Tensor | Scalar) -> Tensor:
     """The remainder with the sign of the dividend, as C's ``fmod``."""
-    return _integral("fmod", input, other, lambda f: OPS["fmod" if f else "fmod_int"])
+    return _integral("fmod", input, other, _FMOD)
 
 
 def pow(input: Tensor | Scalar, exponent: Tensor | Scalar) -> Tensor:
@@ -289,15 +298,20 @@ def addcdiv_(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Scalar =
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """``input`` limited to ``[min, max]``; each bound a number, a tensor or None.
 
+    Gradient: of ``input`` within the bounds, which count as within, and of tensors that are bounds
+    where they were taken.
+
     Raises:
         RuntimeError: both bounds are None.
     """
     if min is None and max is None:
         raise RuntimeError("clamp: At least one of 'min' or 'max' must not be None")
     if isinstance(min, TensorBase) or isinstance(max, TensorBase):
-        if min is not None:
-            input = maximum(input, min)
-        return input if max is None else minimum(input, max)
+        taken = [operand(b, input, "clamp") for b in (min, max) if b is not None]
+        formula = (
+            "clamp_below" if min is None else "clamp_above" if max is None else "clamp_between"
+        )
+        return apply(OPS[formula], input, *taken)
     name, bounds, kind = _clamp(input, min, max)
     if bounds[0] != bounds[0] or bounds[-1] != bounds[-1]:  # nothing lies within NaN
         everywhere = binary(OPS["eq"], input.detach(), input.detach())

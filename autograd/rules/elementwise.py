@@ -201,8 +201,16 @@ def _mul_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     )
 
 
+def _refused_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    raise NotImplementedError(
+        f"{node.name}: derivative for {node.name} is not implemented; div with rounding_mode='floor' "
+        f"has one, of zeros"
+    )
+
+
 _LINEAR: dict[str, Vjp] = {
     "copy": _identity_vjp, "add": _add_vjp, "sub": _sub_vjp, "neg": _neg_vjp,
+    "floor_divide": _refused_vjp,
 }  # fmt: skip
 
 _ADD, _SUB, _MUL, _DIV, _NEG = (OPS[n] for n in ("add", "sub", "mul", "div", "neg"))

@@ -9,14 +9,17 @@ from tilegrad.autograd.base import TensorBase, needs_graph, own, record
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise, view
+from tilegrad.autograd.rules.elementwise import binary
 from tilegrad.autograd.rules.reduce import Dims, dims_of, only, reduction, sum, with_dims
 from tilegrad.engine.array import window
 from tilegrad.engine.ops import reduce as ops
-from tilegrad.engine.ops.elementwise import contiguous
+from tilegrad.engine.ops.elementwise import OPS, contiguous
 from tilegrad.engine.shape import normalize_dim
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
+
+_MATCHES = OPS["matches"]
 
 max_result = namedtuple("max_result", "values indices")
 min_result = namedtuple("min_result", "values indices")
@@ -24,11 +27,13 @@ aminmax_result = namedtuple("aminmax_result", "min max")
 
 
 def _even_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    """All elements that equal the extreme share its gradient evenly."""
+    """All elements that equal the extreme share its gradient evenly; all NaN that of a NaN, where
+    PyTorch's ``amax`` gives NaN to the whole row and its ``max()`` does as this.
+    """
     x, out = node.unpack()
     dims, keepdim = node.meta
     shape = node.inputs[0].shape
-    ties = pointwise.eq(x.detach(), with_dims(out.detach(), shape, dims, keepdim))
+    ties = binary(_MATCHES, x.detach(), with_dims(out.detach(), shape, dims, keepdim))
     share = with_dims(grad, shape, dims, keepdim) / sum(ties, dims, True)
     return (only(ties, share),)
 

@@ -96,7 +96,8 @@ def _picked(name: str, x: Tensor, dim: int, keepdim: bool, pair: ops.Pair) -> tu
 
 
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
-    """``(values, indices)`` of the ``k``-th smallest element along ``dim``, counted from 1.
+    """``(values, indices)`` of the ``k``-th smallest element along ``dim``, counted from 1;
+    the index is of the first of equal elements.
 
     Gradient: of ``input``, by the indices.
 
@@ -110,7 +111,8 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any
 
 
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The median, of two the lower; NaN if there is one. With ``dim``: ``(values, indices)``.
+    """The median, of two the lower; NaN if there is one. With ``dim``: ``(values, indices)``,
+    the index of the first of equal elements.
 
     Gradient: of ``input``; by the indices, or without ``dim`` shared evenly by equal elements.
 

@@ -19,7 +19,7 @@ from tilegrad.engine.ops.elementwise import OPS
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
-from tilegrad.autograd.rules.arithmetic import clamp, mul, rsub, true_divide
+from tilegrad.autograd.rules.arithmetic import clamp, mul
 from tilegrad.autograd.rules.assign import copy_
 from tilegrad.autograd.rules.define import always, rounding_function, unary_function, unary_inplace
 
@@ -156,6 +156,11 @@ def rad2deg(input: Tensor) -> Tensor:
 
 
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
-    """``log(x / (1 - x))``, with x kept within ``[eps, 1 - eps]`` if ``eps`` is given."""
-    x = input if eps is None else clamp(input, eps, 1 - eps)
-    return log(true_divide(x, rsub(x, 1)))
+    """``log(x / (1 - x))``, with x kept within ``[eps, 1 - eps]`` if ``eps`` is given.
+
+    Gradient: of ``input``; infinite at 0 and 1 and NaN beyond, zero where ``eps`` took effect.
+    """
+    return unary(_LOGIT, input if eps is None else clamp(input, eps, 1 - eps))
+
+
+_LOGIT = OPS["logit"]

@@ -61,6 +61,27 @@ def elu(x, alpha):  # type: ignore[no-untyped-def]
 
 
 @inline
+def elu_grad(x, alpha):  # type: ignore[no-untyped-def]
+    """1, or alpha e^x below 0, to full precision; NaN for NaN."""
+    T = type(x)
+    return T(1) if x > T(0) else alpha * exp(x)
+
+
+@inline
+def celu_grad(x, alpha):  # type: ignore[no-untyped-def]
+    """1, or e^(x / alpha) below 0."""
+    T = type(x)
+    return T(1) if x > T(0) else exp(x / alpha)
+
+
+@inline
+def selu_grad(x):  # type: ignore[no-untyped-def]
+    """The scale, times alpha e^x below 0."""
+    T = type(x)
+    return T(SELU_SCALE) if x > T(0) else T(SELU_ALPHA * SELU_SCALE) * exp(x)
+
+
+@inline
 def celu(x, alpha):  # type: ignore[no-untyped-def]
     """x, or alpha (e^(x / alpha) - 1) below 0: an ELU whose slope is continuous (Barron 2017)."""
     T = type(x)
@@ -118,7 +139,8 @@ def softplus(x, beta, threshold):  # type: ignore[no-untyped-def]
 @inline
 def logsigmoid(x):  # type: ignore[no-untyped-def]
     """log(sigmoid(x)) = -log(1 + e^-x)."""
-    return -log1p_exp(-x)
+    T = type(x)
+    return T(0) - log1p_exp(-x)
 
 
 @inline
@@ -137,7 +159,14 @@ def tanhshrink(x):  # type: ignore[no-untyped-def]
 @inline
 def hardtanh(x, low, high):  # type: ignore[no-untyped-def]
     """x limited to [low, high]; NaN stays NaN."""
-    return low if x <= low else (high if x >= high else x)
+    return low if x < low else (high if x > high else x)
+
+
+@inline
+def hardtanh_grad(x, low, high):  # type: ignore[no-untyped-def]
+    """1 between the bounds; 0 for NaN."""
+    T = type(x)
+    return T(1) if x > low and x < high else T(0)
 
 
 @inline
@@ -145,6 +174,13 @@ def hardsigmoid(x):  # type: ignore[no-untyped-def]
     """x / 6 + 1/2 limited to [0, 1]."""
     T = type(x)
     return T(0) if x <= T(-3) else (T(1) if x >= T(3) else (x + T(3)) / T(6))
+
+
+@inline
+def hardsigmoid_grad(x):  # type: ignore[no-untyped-def]
+    """1/6 between the bounds; 0 for NaN."""
+    T = type(x)
+    return T(1 / 6) if x > T(-3) and x < T(3) else T(0)
 
 
 @inline
@@ -169,6 +205,13 @@ def hardshrink(x, width):  # type: ignore[no-untyped-def]
 
 
 @inline
+def hardshrink_grad(x, width):  # type: ignore[no-untyped-def]
+    """1 outside [-width, width]; 0 for NaN."""
+    T = type(x)
+    return T(1) if x < -width or x > width else T(0)
+
+
+@inline
 def threshold(x, limit, value):  # type: ignore[no-untyped-def]
     """x, or ``value`` where x <= limit."""
     return value if x <= limit else x
@@ -181,6 +224,12 @@ def gate(x, y):  # type: ignore[no-untyped-def]
 
 
 declare(relu, x=relu_grad)
+declare(elu, x=elu_grad)
+declare(celu, x=celu_grad)
+declare(selu, x=selu_grad)
+declare(hardtanh, x=hardtanh_grad)
+declare(hardsigmoid, x=hardsigmoid_grad)
+declare(hardshrink, x=hardshrink_grad)
 declare(normal_gate, x=normal_gate_grad)
 declare(normal_gate_grad, x=normal_gate_curve)
 declare(log1p_exp, x=softplus_grad)

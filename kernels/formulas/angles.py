@@ -169,14 +169,16 @@ def atan2(x, y):  # type: ignore[no-untyped-def]
 
 @inline
 def atan2_grad_x(x, y):  # type: ignore[no-untyped-def]
-    """d atan2(x, y) / dx = y / (x^2 + y^2)."""
-    return y / fma(x, x, y * y)
+    """d atan2(x, y) / dx = y / (x^2 + y^2); 0 at the origin."""
+    T = type(x)
+    return T(0) if x == T(0) and y == T(0) else y / fma(x, x, y * y)
 
 
 @inline
 def atan2_grad_y(x, y):  # type: ignore[no-untyped-def]
-    """d atan2(x, y) / dy = -x / (x^2 + y^2)."""
-    return -x / fma(x, x, y * y)
+    """d atan2(x, y) / dy = -x / (x^2 + y^2); 0 at the origin."""
+    T = type(x)
+    return T(0) if x == T(0) and y == T(0) else -x / fma(x, x, y * y)
 
 
 @inline

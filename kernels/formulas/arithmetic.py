@@ -169,30 +169,30 @@ def minimum(x, y):  # type: ignore[no-untyped-def]
 
 @inline
 def maximum_grad_x(x, y):  # type: ignore[no-untyped-def]
-    """1 where x is larger; equals share."""
+    """0 where x is smaller; equals share; of a NaN both get all, so that it shows."""
     T = type(x)
-    return T(1) if x > y else (T(0.5) if x == y else T(0))
+    return T(0) if x < y else (T(0.5) if x == y else T(1))
 
 
 @inline
 def maximum_grad_y(x, y):  # type: ignore[no-untyped-def]
-    """1 where y is larger; equals share."""
+    """0 where y is smaller; equals share; of a NaN both get all."""
     T = type(y)
-    return T(1) if y > x else (T(0.5) if x == y else T(0))
+    return T(0) if y < x else (T(0.5) if x == y else T(1))
 
 
 @inline
 def minimum_grad_x(x, y):  # type: ignore[no-untyped-def]
-    """1 where x is smaller; equals share."""
+    """0 where x is larger; equals share; of a NaN both get all."""
     T = type(x)
-    return T(1) if x < y else (T(0.5) if x == y else T(0))
+    return T(0) if x > y else (T(0.5) if x == y else T(1))
 
 
 @inline
 def minimum_grad_y(x, y):  # type: ignore[no-untyped-def]
-    """1 where y is smaller; equals share."""
+    """0 where y is larger; equals share; of a NaN both get all."""
     T = type(y)
-    return T(1) if y < x else (T(0.5) if x == y else T(0))
+    return T(0) if y > x else (T(0.5) if x == y else T(1))
 
 
 @inline
@@ -212,6 +212,74 @@ def clamp_min(x, low):  # type: ignore[no-untyped-def]
 def clamp_max(x, high):  # type: ignore[no-untyped-def]
     """x, but at most high."""
     return high if x > high else x
+
+
+@inline
+def clamp_grad(x, low, high):  # type: ignore[no-untyped-def]
+    """1 within the bounds, which count as within; 0 for NaN."""
+    T = type(x)
+    return T(1) if x >= low and x <= high else T(0)
+
+
+@inline
+def clamp_min_grad(x, low):  # type: ignore[no-untyped-def]
+    """1 from the bound on; 0 for NaN."""
+    T = type(x)
+    return T(1) if x >= low else T(0)
+
+
+@inline
+def clamp_max_grad(x, high):  # type: ignore[no-untyped-def]
+    """1 up to the bound; 0 for NaN."""
+    T = type(x)
+    return T(1) if x <= high else T(0)
+
+
+@inline
+def clamp_between(x, low, high):  # type: ignore[no-untyped-def]
+    """x limited to [low, high], high where they cross; NaN if any is."""
+    above = low if x < low or low != low else x
+    return high if above > high or high != high else above
+
+
+@inline
+def clamp_between_grad_low(x, low, high):  # type: ignore[no-untyped-def]
+    """1 where the result is low."""
+    T = type(x)
+    return T(1) if x < low and low < high else T(0)
+
+
+@inline
+def clamp_between_grad_high(x, low, high):  # type: ignore[no-untyped-def]
+    """1 where the result is high."""
+    T = type(x)
+    return T(1) if x > high or high < low else T(0)
+
+
+@inline
+def clamp_above(x, low):  # type: ignore[no-untyped-def]
+    """x, but at least low; NaN if either is."""
+    return low if x < low or low != low else x
+
+
+@inline
+def clamp_above_grad_low(x, low):  # type: ignore[no-untyped-def]
+    """1 where x is below."""
+    T = type(x)
+    return T(1) if x < low else T(0)
+
+
+@inline
+def clamp_below(x, high):  # type: ignore[no-untyped-def]
+    """x, but at most high; NaN if either is."""
+    return high if x > high or high != high else x
+
+
+@inline
+def clamp_below_grad_high(x, high):  # type: ignore[no-untyped-def]
+    """1 where x is above."""
+    T = type(x)
+    return T(1) if x > high else T(0)
 
 
 @inline
@@ -306,6 +374,12 @@ def isnan(x):  # type: ignore[no-untyped-def]
 
 
 @inline
+def matches(x, y):  # type: ignore[no-untyped-def]
+    """x = y, or x is NaN: whether x is the extreme y of its row, which is NaN if any element is."""
+    return x == y or x != x
+
+
+@inline
 def isinf(x):  # type: ignore[no-untyped-def]
     """x is infinite"""
     return x == x and x - x != x - x
@@ -355,6 +429,15 @@ def right_shift(x, y):  # type: ignore[no-untyped-def]
 
 declare(sign, x=0)
 declare(reciprocal, x=reciprocal_grad)
+declare(absolute, x=sign)
+declare(div_trunc, x=0, y=0)
+declare(floor_divide, x=0, y=0)
+declare(clamp, x=clamp_grad)
+declare(clamp_min, x=clamp_min_grad)
+declare(clamp_max, x=clamp_max_grad)
+declare(clamp_between, x=clamp_grad, low=clamp_between_grad_low, high=clamp_between_grad_high)
+declare(clamp_above, x=clamp_min_grad, low=clamp_above_grad_low)
+declare(clamp_below, x=clamp_max_grad, high=clamp_below_grad_high)
 declare(maximum, x=maximum_grad_x, y=maximum_grad_y)
 declare(minimum, x=minimum_grad_x, y=minimum_grad_y)
 
@@ -373,8 +456,9 @@ TABLE = table(
     Formula("sub", sub, kind="same", excludes=BOOL),
     Formula("mul", mul, kind="same"),
     Formula("div", div, domain=_APART),
-    Formula("div_trunc", div_trunc, differentiable=False, domain=_APART),
-    Formula("floor_divide", floor_divide, differentiable=False, domain=_APART),
+    Formula("div_trunc", div_trunc, domain=_APART),
+    Formula("div_floor", floor_divide, domain=_APART),
+    Formula("floor_divide", floor_divide, domain=_APART),
     Formula("floor_divide_int", floor_divide_int, kind="integer", excludes=BOOL),
     Formula("remainder_int", remainder_int, kind="integer", excludes=BOOL),
     Formula("trunc_divide_int", trunc_divide_int, kind="integer", excludes=BOOL),
@@ -385,6 +469,9 @@ TABLE = table(
     Formula("clamp", clamp, kind="same", params=2, kinks=(-1.0, 1.5), samples=(-1.0, 1.5)),
     Formula("clamp_min", clamp_min, kind="same", params=1, kinks=(-1.0,), samples=(-1.0,)),
     Formula("clamp_max", clamp_max, kind="same", params=1, kinks=(1.0,), samples=(1.0,)),
+    Formula("clamp_between", clamp_between, kind="same"),
+    Formula("clamp_above", clamp_above, kind="same"),
+    Formula("clamp_below", clamp_below, kind="same"),
     Formula("where", where, kind="where"),
     Formula("lerp", lerp, domain=((-3.0, 3.0), (-3.0, 3.0), (0.1, 0.4))),
     Formula("addcmul", addcmul, kind="same", params=1, samples=(0.5,)),
@@ -401,6 +488,7 @@ TABLE = table(
     Formula("logical_and", logical_and, kind="compare", differentiable=False),
     Formula("logical_or", logical_or, kind="compare", differentiable=False),
     Formula("logical_xor", logical_xor, kind="compare", differentiable=False),
+    Formula("matches", matches, kind="compare", differentiable=False),
     Formula("isnan", isnan, kind="compare", differentiable=False),
     Formula("isinf", isinf, kind="compare", differentiable=False),
     Formula("isfinite", isfinite, kind="compare", differentiable=False),

@@ -202,11 +202,22 @@ def _declared_body(function: DeviceFunction, grad: DeviceFunction | int) -> Defi
             ast.Return(call("T", constant)),
         ]
         formula.namespace = {}
+    elif not isinstance(grad, TypedFunction) and _is_choice(read(grad).body):
+        chosen = read(grad)  # in place of a call, so that g goes into its branches
+        formula.body, formula.namespace = chosen.body, chosen.namespace
+        formula.parameters = [*formula.parameters, "out"]
     else:
         formula.body = [ast.Return(call(grad.__name__, *map(name, parameters(grad))))]
         formula.namespace = {grad.__name__: grad}
         formula.parameters = [*formula.parameters, "out"]
     return formula
+
+
+def _is_choice(body: list[ast.stmt]) -> bool:
+    """``return a if b else c`` behind casts alone."""
+    *casts, last = body
+    chooses = isinstance(last, ast.Return) and isinstance(last.value, ast.IfExp)
+    return chooses and all(map(_is_cast, casts))
 
 
 def _is_cast(s: ast.stmt) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tilegrad.kernels.formulas import (
     angles as a,
     gamma as g,
@@ -77,7 +79,23 @@ def fraction(x):  # type: ignore[no-untyped-def]
     return x - trunc(x)
 
 
+@inline
+def logit(x):  # type: ignore[no-untyped-def]
+    """log(x / (1 - x)), the inverse of sigmoid."""
+    T = type(x)
+    return e.log(x / (T(1) - x))
+
+
+@inline
+def logit_grad(x):  # type: ignore[no-untyped-def]
+    """1 / (x (1 - x)): infinite at both ends of [0, 1], NaN beyond them, as the function is."""
+    T = type(x)
+    slope = T(1) / abs(x * (T(1) - x))
+    return slope if x >= T(0) and x <= T(1) else T(np.nan)
+
+
 declare(root, x=root_grad)
+declare(logit, x=logit_grad)
 declare(rsqrt, x=rsqrt_grad)
 declare(e.exp, x=e.exp_grad)
 declare(e.exp2, x=e.exp2_grad)
@@ -123,6 +141,7 @@ TABLE = table(
     Formula("ceil", round_up),
     Formula("round", round_even),
     Formula("trunc", round_to_zero),
+    Formula("logit", logit, domain=((0.1, 0.9),)),
     Formula("frac", fraction, kinks=(-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)),
     Formula("exp", e.exp),
     Formula("exp2", e.exp2),

@@ -136,7 +136,7 @@ def acosh(x):  # type: ignore[no-untyped-def]
 def acosh_grad(x):  # type: ignore[no-untyped-def]
     """d acosh(x) / dx = 1 / sqrt(x^2 - 1)."""
     one = cast(1.0, x)
-    return one / sqrt((x - one) * (x + one))
+    return one / sqrt(fabs((x - one) * (x + one)) if x == -one else (x - one) * (x + one))
 
 
 @inline

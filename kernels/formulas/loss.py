@@ -22,6 +22,20 @@ def l1(x, y):  # type: ignore[no-untyped-def]
 
 
 @inline
+def l1_grad_x(x, y):  # type: ignore[no-untyped-def]
+    """The sign of x - y; 0 for NaN."""
+    T = type(x)
+    return T(1) if x > y else (T(-1) if x < y else T(0))
+
+
+@inline
+def l1_grad_y(x, y):  # type: ignore[no-untyped-def]
+    """The sign of y - x; 0 for NaN."""
+    T = type(y)
+    return T(1) if y > x else (T(-1) if y < x else T(0))
+
+
+@inline
 def smooth_l1(x, y, beta):  # type: ignore[no-untyped-def]
     """(x - y)^2 / (2 beta) where |x - y| < beta, else |x - y| - beta / 2 (Girshick 2015)."""
     T = type(x)
@@ -86,6 +100,7 @@ def divergence_log(x, y):  # type: ignore[no-untyped-def]
 
 
 declare(bce, x=bce_grad_x)
+declare(l1, x=l1_grad_x, y=l1_grad_y)
 
 _PAIR = ((-3.0, 3.0), (-3.0, 3.0))
 _UNIT = (0.1, 0.9)

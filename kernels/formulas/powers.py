@@ -295,8 +295,14 @@ def remainder(x, y):  # type: ignore[no-untyped-def]
 
 @inline
 def remainder_grad_y(x, y):  # type: ignore[no-untyped-def]
-    """d remainder(x, y) / dy = -floor(x / y)."""
-    return -floor(x / y)
+    """d remainder(x, y) / dy = -floor(x / y), -1 below a quotient that rounds to 0; NaN where the
+    remainder is.
+    """
+    zero, one = cast(0.0, x), cast(1.0, x)
+    quotient = x / y
+    below = (quotient == zero) & (x != zero) & ((x < zero) != (y < zero))
+    whole = select(below, -one, floor(quotient))
+    return select((x - x == zero) | (y == zero), -whole, (x - x) * quotient)
 
 
 # -------------------------------------------------------------------------- sums of exponentials

@@ -386,9 +386,9 @@ def tanh(x):  # type: ignore[no-untyped-def]
     one, two = cast(1.0, x), cast(2.0, x)
     a = fabs(x)
     z = x * x
-    near = fma(x * z, polynomial(z, _TANH), x)
+    near = fma(a * z, polynomial(z, _TANH), a)
     far = one - two / (exp_within(two * clamp(a, cast(0.0, x), const(x, (10.0, 20.0)))) + one)
-    return select(a < const(x, (0.625, 0.625)), near, copysign(far, x))
+    return copysign(select(a < const(x, (0.625, 0.625)), near, far), x)
 
 
 @inline
