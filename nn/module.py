@@ -129,15 +129,14 @@ class Module:
         elif isinstance(value, Module):
             self._forget(name, keep="_modules")
             own["_modules"][name] = value
-        elif isinstance(value, Buffer):
-            self._forget(name, keep="_buffers")
-            self.register_buffer(name, value, value.persistent)
         elif name in parameters:
             self._refuse(name, value, "parameter", "nn.Parameter")
             parameters[name] = value
         elif name in own["_modules"]:
             self._refuse(name, value, "child module", "nn.Module")
             own["_modules"][name] = value
+        elif isinstance(value, Buffer):
+            self.register_buffer(name, value, value.persistent)
         elif name in own["_buffers"]:
             if not isinstance(value, Tensor):
                 self._refuse(name, value, "buffer", "nn.Buffer, Tensor")

@@ -71,6 +71,13 @@ def test_assignment_moves_names_between_tables() -> None:
     assert "x" not in net.__dict__ and list(net._parameters) == ["x"]
     net.x = nn.Linear(1, 1)
     assert not net._parameters and list(net._modules) == ["x"]
+    with pytest.raises(TypeError, match="child module"):
+        net.x = nn.Buffer(tilegrad.zeros(1))
+    del net.x
+    net.x = 3
+    with pytest.raises(KeyError, match="already exists"):
+        net.x = nn.Buffer(tilegrad.zeros(1))
+    del net.x
     net.x = nn.Buffer(tilegrad.zeros(1), persistent=False)
     assert not net._modules and list(net.state_dict()) == []
     net.x = tilegrad.ones(1)

@@ -48,11 +48,15 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """x, times ``weight`` below 0: one weight, or one per channel (dimension 1).
 
     Raises:
-        RuntimeError: weight is not of shape (1,), () or (channels,).
+        RuntimeError: weight is not of shape (1,), () or (channels,), or of another dtype.
     """
     if weight.ndim > 1:
         raise RuntimeError(
             f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.ndim}"
+        )
+    if weight.dtype is not input.dtype:
+        raise RuntimeError(
+            f"prelu: Type promoting not supported. Got {input.dtype.name} and {weight.dtype.name}"
         )
     if weight.numel() != 1:
         channels = input.shape[1] if input.ndim > 1 else 1

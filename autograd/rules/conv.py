@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +11,10 @@ from tilegrad.autograd.base import Rule
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rules import reduce
 from tilegrad.autograd.rules.elementwise import binary
-from tilegrad.autograd.rules.view import squeeze, unsqueeze, view
+from tilegrad.autograd.rules.matmul import matmul
+from tilegrad.autograd.rules.movement import pad
+from tilegrad.autograd.rules.view import reshape, squeeze, unsqueeze, view
+from tilegrad.engine import dtype as dt
 from tilegrad.engine.ops import conv as ops
 from tilegrad.engine.ops.elementwise import OPS
 
@@ -17,6 +22,7 @@ if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
 Sizes = int | Sequence[int]
+INTEGERS = (dt.uint8, dt.int8, dt.int16, dt.int32, dt.int64)
 
 _GEOMETRY = ("stride", "before", "dilation", "groups")
 
@@ -109,7 +115,10 @@ def _forward(
     how = ops.resolve(op, x.layout, weight.layout, stride, padding, dilation, groups)
     _check_bias(op, bias, weight.shape[0])
     given = (x, weight) if bias is None else (x, weight, bias)
-    out: Tensor = _conv(*given, **how)
+    if x.layout.dtype in INTEGERS:
+        out = _of_integers(x, weight, bias, **how)
+    else:
+        out = _conv(*given, **how)
     return squeeze(out, 0) if single else out
 
 
@@ -137,6 +146,43 @@ def _transposed(
     return squeeze(out, 0) if single else out
 
 
+def _of_integers(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    out: tuple[int, ...],
+    stride: tuple[int, ...],
+    before: tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int,
+) -> Tensor:
+    """A convolution of integers, whose sums wrap around: one matrix product per place of the kernel."""
+    ops.check_one_dtype("conv", [t.layout for t in (x, weight, bias) if t is not None])
+    dims, (K, inputs) = len(out), weight.shape[:2]
+    windows = weight.shape[2:]
+    reach = [
+        (o - 1) * s + d * (k - 1) + 1
+        for o, s, d, k in zip(out, stride, dilation, windows, strict=True)
+    ]
+    edges = [(b, r - n - b) for b, r, n in zip(before, reach, x.shape[2:], strict=True)]
+    wide = pad(x, [n for pair in reversed(edges) for n in pair])
+    taps = reshape(weight, (groups, K // groups, inputs, -1))
+    total: Any = None
+    for tap, place in enumerate(itertools.product(*(range(k) for k in windows))):
+        part = wide
+        for axis in range(dims):
+            first = place[axis] * dilation[axis]
+            part = part[
+                (slice(None),) * (2 + axis)
+                + (slice(first, first + (out[axis] - 1) * stride[axis] + 1, stride[axis]),)
+            ]
+        columns = reshape(part, (x.shape[0], groups, inputs, math.prod(out)))
+        product = matmul(taps[..., tap], columns)
+        total = product if total is None else binary(OPS["add"], total, product)
+    made = reshape(total, (x.shape[0], K, *out))
+    return made if bias is None else binary(OPS["add"], made, view(bias, (K,) + (1,) * dims))
+
+
 def conv1d(
     input: Tensor,
     weight: Tensor,
@@ -151,7 +197,8 @@ def conv1d(
     .. math:: y_{nkl} = b_k + \sum_{c,t} w_{kct} \, x_{n, c, l s + t d - p}
 
     Args:
-        input: float32 or float64. weight: the same dtype. bias: (K,) or None.
+        input: floating point, or integers (without gradient). weight: the same dtype. bias: (K,) or
+            None.
         stride, dilation: positive. padding: zeros on both sides, "valid" (none) or "same".
     Returns:
         (N, K, L') with L' = (L + 2 padding - dilation (kernel - 1) - 1) // stride + 1.

@@ -294,6 +294,13 @@ def _number(value: Any) -> Number:
     return int(item) if isinstance(item, bool) else item  # type: ignore[no-any-return]
 
 
+def _number_dtype(op: str, dtype: Any) -> dt.DType:
+    kind = _dtype(dtype)
+    if kind is dt.bool_:
+        raise NotImplementedError(f"\"{op}\" not implemented for 'bool'")
+    return kind
+
+
 def linspace(
     start: Any,
     end: Any,
@@ -304,7 +311,7 @@ def linspace(
     requires_grad: bool = False,
 ) -> Tensor:
     """``steps`` evenly spaced values from ``start`` to ``end``, symmetric from both ends."""
-    kind, where = _dtype(dtype), as_device(device)
+    kind, where = _number_dtype("linspace", dtype), as_device(device)
     made = ops.linspace(_number(start), _number(end), steps, kind, where)
     return _made("linspace", made, requires_grad)
 
@@ -320,7 +327,7 @@ def logspace(
     requires_grad: bool = False,
 ) -> Tensor:
     """``base`` to the power of ``linspace(start, end, steps)``, computed in float64."""
-    kind, where = _dtype(dtype), as_device(device)
+    kind, where = _number_dtype("logspace", dtype), as_device(device)
     exponents = ops.linspace(_number(start), _number(end), steps, dt.float64, where)
     powers = elementwise.OPS["pow"](elementwise.scalar(float(base), dt.float64, where), exponents)
     return _made("logspace", elementwise.cast(powers, kind), requires_grad)

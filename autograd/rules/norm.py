@@ -244,6 +244,7 @@ def group_norm(
 
     Raises:
         RuntimeError: the channels do not split into ``num_groups``.
+        ValueError: one sample with one value per group.
 
     Source: Y. Wu and K. He, "Group Normalization", 2018.
     """
@@ -256,11 +257,16 @@ def _group_rows(
 ) -> ops.Rows:
     if x.ndim < 2:
         raise RuntimeError(f"{name}: Expected at least 2 dimensions; got {x.ndim}")
-    _, C, S = ops.channels(x.shape)
+    N, C, S = ops.channels(x.shape)
     if groups <= 0 or C % groups:
         raise RuntimeError(
             f"{name}: Expected number of channels in input to be divisible by num_groups, but got "
             f"input of shape {list(x.shape)} and num_groups={groups}"
+        )
+    if N * C // groups * S == 1:
+        raise ValueError(
+            f"{name}: Expected more than 1 value per channel when training, got input size "
+            f"{list(x.shape)}"
         )
     _check(name, x, weight, bias, (C,))
     return ops.rows_of(C // groups * S, max(S, 1), groups)

@@ -163,7 +163,8 @@ def max_pool1d(
     """The largest element of each window of (N, C, L) or (C, L).
 
     Args:
-        input: float32 or float64. stride: ``kernel_size`` if None. padding: of minus infinity.
+        input: floating point or integers. stride: ``kernel_size`` if None. padding: of the least
+            value there is.
         ceil_mode: a last, partial window counts too.
         return_indices: also return where in the plane each was (int64); the first among equals.
     Returns:

@@ -187,6 +187,8 @@ def normal(
     if not given:
         shape, kind = check_sizes("normal", (size or (),)), _floating("normal", dtype)
         return _new("normal", shape, kind, device, (float(mean), float(std)), generator)  # type: ignore[arg-type]
+    if isinstance(std, TensorBase) and std.layout.numel and not bool((std.detach() >= 0).all()):
+        raise RuntimeError("normal: expects all elements of std >= 0.0")
     shape = broadcast_shapes("normal", *(a.layout.shape for a in given))
     kind = given[0].dtype
     result = ops.draw("normal", shape, kind, given[0].device, (0.0, 1.0), generator)

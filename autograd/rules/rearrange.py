@@ -273,6 +273,8 @@ def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple
         indexing: ``ij``: the k-th vector runs along dimension k; ``xy``: the first two swapped.
     """
     items = _all(tensors)
+    if not items:
+        raise RuntimeError("meshgrid: expects a non-empty TensorList; got none")
     if indexing not in ("ij", "xy"):
         raise RuntimeError(f"meshgrid: indexing must be one of 'xy' or 'ij'; got {indexing!r}")
     if any(x.ndim > 1 for x in items):

@@ -73,7 +73,15 @@ def feature_dropout(
 def dropout1d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Tensor:
-    """Whole channels zeroed; (N, C, L) or (C, L)."""
+    """Whole channels zeroed; (N, C, L) or (C, L).
+
+    Raises:
+        RuntimeError: another number of dimensions.
+    """
+    if input.ndim not in (2, 3):
+        raise RuntimeError(
+            f"dropout1d: Expected 2D or 3D input, but received a {input.ndim}D input"
+        )
     return _unbatched(input, 2, p, training, inplace)
 
 

@@ -177,15 +177,21 @@ def _padding(
     return sizes, sizes
 
 
-def _check(name: str, layouts: tuple[Layout, ...]) -> None:
+def check_one_dtype(name: str, layouts: Sequence[Layout]) -> None:
+    """Raise RuntimeError unless all arguments have one dtype."""
     first = layouts[0].dtype
     if any(x.dtype is not first for x in layouts):
         raise RuntimeError(
             f"{name}: all arguments must have one dtype; "
             f"got {' and '.join(x.describe() for x in layouts)}"
         )
-    if first.name not in ("float32", "float64"):
-        raise RuntimeError(f"\"{name}\" not implemented for '{first.name}'")
+
+
+def _check(name: str, layouts: tuple[Layout, ...]) -> None:
+    check_one_dtype(name, layouts)
+    first = layouts[0].dtype
+    if not first.is_floating_point:
+        raise NotImplementedError(f"\"{name}\" not implemented for '{first.name}'")
 
 
 def _plan_conv(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad.engine import dtype as dt
-from tilegrad.engine.array import Array, Layout, layout, window
+from tilegrad.engine.array import Array, Layout, empty_layout, layout, window
 from tilegrad.engine.device import CPU, Device
 from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.ops import view
@@ -192,6 +192,8 @@ def gather(x: Array, index: Array, dim: int) -> Array:
         RuntimeError: the index has another rank, or is larger than ``x`` beside ``dim``.
         IndexError: an index is out of bounds.
     """
+    if not index.layout.numel and index.layout.ndim != x.layout.ndim:  # nothing, of any rank
+        return empty_layout(layout(index.shape, x.dtype, x.device))
     _check_fit("gather", index.layout, x.layout, dim)
     if x.layout.numel == 0:
         check_index("gather", index, dim, x.shape[dim])
@@ -315,6 +317,8 @@ def scatter(
             ``dim``.
         IndexError: an index is out of bounds; nothing was written (by it, on the GPU).
     """
+    if not index.layout.numel:
+        return x if inplace else clone(x)
     _check_fit(op, index.layout, x.layout, dim)
     _check_source(op, index.layout, source.layout)
     if not checked:

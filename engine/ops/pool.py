@@ -70,10 +70,14 @@ def resolve(
     }  # fmt: skip
 
 
-def _spatial(x: Layout, name: str) -> tuple[int, tuple[int, int, int]]:
-    """(planes, sizes of the plane in three dimensions)."""
-    if x.dtype.name not in ("float32", "float64"):
-        raise RuntimeError(f"\"{name}\" not implemented for '{x.dtype.name}'")
+def _spatial(x: Layout, name: str, integers: bool = False) -> tuple[int, tuple[int, int, int]]:
+    """(planes, sizes of the plane in three dimensions).
+
+    Raises:
+        NotImplementedError: neither floating point nor, with ``integers``, an integer.
+    """
+    if x.dtype is dt.bool_ or not (x.dtype.is_floating_point or integers):
+        raise NotImplementedError(f"\"{name}\" not implemented for '{x.dtype.name}'")
     size = x.shape[2:]
     return x.shape[0] * x.shape[1], (1,) * (3 - len(size)) + size  # type: ignore[return-value]
 
@@ -123,7 +127,7 @@ def _window(size: Shape, adaptive: bool, how: dict[str, Any]) -> Window | None:
 
 
 def _plan_max(x: Layout, *, indexed: bool, adaptive: bool = False, **how: Any) -> Plan:
-    planes, size = _spatial(x, "max_pool")
+    planes, size = _spatial(x, "max_pool", integers=not adaptive)
     shape = (*x.shape[:2], *how["out"])
     outs: tuple[Layout, ...] = (layout(shape, x.dtype, x.device),)
     if indexed:

@@ -36,7 +36,7 @@ def max_windows(dtype: str, indexed: bool) -> tuple[Callable[..., None], str]:
     """
     T = np.dtype(dtype).type
     size = np.dtype(dtype).itemsize
-    lowest = T(-math.inf)
+    lowest = T(-math.inf if np.dtype(dtype).kind == "f" else np.iinfo(dtype).min)
 
     def body(task, x_, out_, index_, planes, per_task, plan):  # type: ignore[no-untyped-def]
         p = pointer(plan, np.int64)
@@ -216,7 +216,8 @@ def max_pool(
     """
     outputs = math.prod(len(t[0]) for t in tables)
     tasks, per_task, small = _share(planes, math.prod(size), outputs)
-    if window is not None and rows.suits(window):
+    floating = np.dtype(dtype).kind == "f"
+    if window is not None and floating and rows.suits(window):
         plan = _row_plan(dtype, window)
         function = rows.max_rows.build(dtype, indexed, window.stride[2])
         scratch_bytes = tasks * 2 * rows.row_length(dtype, window) * np.dtype(dtype).itemsize

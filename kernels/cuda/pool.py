@@ -72,7 +72,7 @@ def max_windows(dtype: str, indexed: bool, wide: bool) -> Source:
     """
     T = np.dtype(dtype).type
     divide = division(wide)
-    lowest = T(-math.inf)
+    lowest = T(-math.inf if np.dtype(dtype).kind == "f" else np.iinfo(dtype).min)
 
     @inline
     def largest(x, out, index, total, w):  # type: ignore[no-untyped-def]

@@ -149,7 +149,8 @@ def binary_cross_entropy(
     """-y log(x) - (1 - y) log(1 - x) for probabilities x, with logarithms of at least -100.
 
     Raises:
-        ValueError: the shapes differ. RuntimeError: an input lies outside [0, 1].
+        ValueError: the shapes differ. RuntimeError: the dtypes differ, or an element of either
+            lies outside [0, 1].
     """
     mode = reduction_of(reduction, size_average, reduce)
     if target.shape != input.shape:
@@ -157,9 +158,13 @@ def binary_cross_entropy(
             f"Using a target size ({target.shape}) that is different to the input size "
             f"({input.shape}) is deprecated. Please ensure they have the same size."
         )
-    inside = (input.detach() >= 0) & (input.detach() <= 1)
-    if not bool(inside.all()):
-        raise RuntimeError("all elements of input should be between 0 and 1")
+    if target.dtype is not input.dtype:
+        raise RuntimeError(
+            f"binary_cross_entropy: Found dtype {target.dtype.name} but expected {input.dtype.name}"
+        )
+    for name, x in (("input", input.detach()), ("target", target.detach())):
+        if not bool(((x >= 0) & (x <= 1)).all()):
+            raise RuntimeError(f"all elements of {name} should be between 0 and 1")
     loss = apply(OPS["bce"], input, target)
     return reduced(loss if weight is None else loss * weight, mode)
 
@@ -378,11 +383,17 @@ def triplet_margin_loss(
         swap: use |p - n| where it is less than |a - n|.
 
     Raises:
-        ValueError: margin is not positive.
+        ValueError: margin is not positive. RuntimeError: the numbers of dimensions differ.
     """
     mode = reduction_of(reduction, size_average, reduce)
     if margin <= 0:
         raise ValueError(f"margin must be greater than 0, got {margin}")
+    if not anchor.ndim == positive.ndim == negative.ndim:
+        raise RuntimeError(
+            f"The anchor, positive, and negative tensors are expected to have the same number of "
+            f"dimensions, but got: anchor {anchor.ndim}D, positive {positive.ndim}D, and negative "
+            f"{negative.ndim}D inputs"
+        )
     anchor, positive, negative = broadcast_tensors(anchor, positive, negative)
     near = pairwise_distance(anchor, positive, p, eps)
     far = pairwise_distance(anchor, negative, p, eps)
