@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from tilegrad.autograd.base import Rule
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rules.elementwise import Scalar, contiguous
-from tilegrad.autograd.rules.view import reshape, transpose, unsqueeze
+from tilegrad.autograd.rules.view import permute, reshape, transpose, unsqueeze
+from tilegrad.engine.array import Layout
 from tilegrad.engine.ops import matmul as ops
 from tilegrad.engine.shape import numel
 
@@ -19,33 +20,61 @@ def _matmul_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     x, y = node.unpack()
     left, right = node.edges[0] is not None, node.edges[1] is not None
     return (
-        _left_gradient(grad, node.inputs[0].ndim, y) if left else None,
-        _right_gradient(grad, x, node.inputs[1].ndim) if right else None,
+        _left_gradient(grad, node.inputs[0], y) if left else None,
+        _right_gradient(grad, x, node.inputs[1]) if right else None,
     )
 
 
-def _left_gradient(grad: Tensor, ndim: int, y: Tensor) -> Tensor:
-    """grad @ y^T, for any number of dimensions; ``ndim``: of the left operand."""
+def _left_gradient(grad: Tensor, left: Layout, y: Tensor) -> Tensor:
+    """grad @ y^T, for any number of dimensions; ``left``: layout of the left operand."""
     if y.ndim == 1:
-        return unsqueeze(grad, -1) * y if ndim > 1 else grad * y
-    if ndim == 1:
+        return unsqueeze(grad, -1) * y if left.ndim > 1 else grad * y
+    if left.ndim == 1:
         return matmul(y, unsqueeze(grad, -1)).squeeze(-1)
-    if y.ndim == 2 and ndim > 2:
-        return matmul(grad, transpose(y, 0, 1))
-    return matmul(grad, transpose(y, -2, -1))
+    dims = _summed(grad, left) if y.ndim > 2 else ()
+    if not dims:
+        return matmul(grad, transpose(y, -2, -1))
+    rows, columns = _stacked(transpose(grad, -2, -1), dims), _stacked(transpose(y, -2, -1), dims)
+    return reshape(matmul(transpose(rows, -2, -1), columns), left.shape)
 
 
-def _right_gradient(grad: Tensor, x: Tensor, ndim: int) -> Tensor:
-    """x^T @ grad, for any number of dimensions; ``ndim``: of the right operand."""
+def _right_gradient(grad: Tensor, x: Tensor, right: Layout) -> Tensor:
+    """x^T @ grad, for any number of dimensions; ``right``: layout of the right operand."""
     if x.ndim == 1:
-        return unsqueeze(x, -1) * unsqueeze(grad, -2) if ndim > 1 else grad * x
-    if ndim == 1:
+        return unsqueeze(x, -1) * unsqueeze(grad, -2) if right.ndim > 1 else grad * x
+    if right.ndim == 1:
         return matmul(transpose(x, -2, -1), unsqueeze(grad, -1)).squeeze(-1)
-    if ndim == 2 and x.ndim > 2:  # one product over all rows of the batch
+    if right.ndim == 2 and x.ndim > 2:  # one product over all rows of the batch
         count = numel(x.layout.shape[:-1])
         rows = reshape(x, (count, x.layout.shape[-1]))
         return matmul(transpose(rows, 0, 1), reshape(grad, (count, grad.layout.shape[-1])))
-    return matmul(transpose(x, -2, -1), grad)
+    dims = _summed(grad, right) if x.ndim > 2 else ()
+    if not dims:
+        return matmul(transpose(x, -2, -1), grad)
+    rows = transpose(_stacked(x, dims), -2, -1)
+    return reshape(matmul(rows, _stacked(grad, dims)), right.shape)
+
+
+def _summed(grad: Tensor, operand: Layout) -> tuple[int, ...]:
+    """The batch dimensions, as negative numbers, along which ``operand`` was broadcast. Its gradient
+    is a sum over them: one product with them inside, instead of a product for each.
+    """
+    batch, own = grad.layout.shape[-3::-1], operand.shape[-3::-1]  # from the last on
+    own += (1,) * (len(batch) - len(own))
+    return tuple([-3 - d for d, n in enumerate(batch) if own[d] == 1 and n != 1])
+
+
+def _stacked(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """The matrices along ``dims`` below each other: (rest of the batch, all rows, columns)."""
+    shape = x.layout.shape
+    ndim = len(shape)
+    folded = sorted(d + ndim for d in dims)
+    rest = [d for d in range(ndim - 2) if d not in folded]
+    rows = shape[-2]
+    for d in folded:
+        rows *= shape[d]
+    order = (*rest, *folded, ndim - 2, ndim - 1)
+    return reshape(permute(x, order), (*[shape[d] for d in rest], rows, shape[-1]))
 
 
 _matmul = Rule(ops.matmul, _matmul_vjp, saves=((0, 1), (1, 0)))
