@@ -17,6 +17,7 @@ from tilegrad.autograd.mode import state
 from tilegrad.engine import array as factory, dispatch
 from tilegrad.engine.array import Array, Layout
 from tilegrad.engine.ops import elementwise as ops
+from tilegrad.engine.shape import permutation_of
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -316,6 +317,41 @@ def check_inplace(name: str, target: Tensor) -> None:
         )
 
 
+def refuse_overlap(name: str, target: Tensor, sources: tuple[Any, ...], same: bool = True) -> None:
+    """Refuse to write over ``target`` what shares memory with it in part, or, unless ``same``, at all:
+    the one rule of every in-place op. What is no tensor is passed over.
+
+    As in PyTorch, memory is compared where both are gapless; else the engine copies what a write
+    would change before it is read.
+
+    Raises:
+        RuntimeError: a source's memory overlaps.
+    """
+    storage = target.storage
+    for source in sources:
+        if isinstance(source, TensorBase) and source.storage is storage:
+            if source is not target or not same:
+                _refuse_shared(name, target, source, same)
+
+
+def _refuse_shared(name: str, target: Tensor, source: TensorBase, same: bool) -> None:
+    one, other = target.layout, source.layout
+    if source is not target:
+        if not (one.numel and other.numel):
+            return
+        if any(permutation_of(x.shape, x.strides) is None for x in (one, other)):
+            return
+    first, begin = target.address, source.address
+    if first == begin and one.nbytes == other.nbytes and one.strides == other.strides and same:
+        return
+    if source is target or (first < begin + other.nbytes and begin < first + one.nbytes):
+        raise RuntimeError(
+            f"{name}: unsupported operation: some elements of the input tensor and the written-to "
+            f"tensor refer to a single memory location. Please clone() the tensor before performing "
+            f"the operation."
+        )
+
+
 def rebase(target: Tensor, node: Node, index: int = 0) -> None:
     """``target`` was overwritten by output ``index`` of ``node``: give it, and the tensor whose
     memory it shows, the new history.
@@ -366,6 +402,9 @@ def apply_inplace(
 ) -> Tensor:
     """``target = op(target, *others)`` in place; the new value's history replaces the old."""
     check_inplace(op.name + "_", target)
+    for other in others:
+        if other.storage is target.storage:
+            refuse_overlap(op.name + "_", target, others)
     inputs = (target, *others)
     recording = state.grad and vjp is not None and needs_graph(inputs)
     node = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import TensorBase
+from tilegrad.autograd.base import TensorBase, refuse_overlap
 from tilegrad.autograd.rules.elementwise import (
     Scalar,
     apply,
@@ -176,6 +176,7 @@ def div_(input: Tensor, other: Tensor | Scalar, *, rounding_mode: str | None = N
     """:func:`div`, in place."""
     if rounding_mode is None:
         return inplace(OPS["div"], input, operand(other, input, "div_"))
+    refuse_overlap("div_", input, (other,))
     return copy_(input, div(input, other, rounding_mode=rounding_mode))
 
 
@@ -194,6 +195,7 @@ def floor_divide(input: Tensor, other: Tensor | Scalar) -> Tensor:
 
 def floor_divide_(input: Tensor, other: Tensor | Scalar) -> Tensor:
     """``input //= other``."""
+    refuse_overlap("floor_divide_", input, (other,))
     return copy_(input, floor_divide(input, other))
 
 
@@ -204,6 +206,7 @@ def remainder(input: Tensor, other: Tensor | Scalar) -> Tensor:
 
 def remainder_(input: Tensor, other: Tensor | Scalar) -> Tensor:
     """``input %= other``."""
+    refuse_overlap("remainder_", input, (other,))
     return copy_(input, remainder(input, other))
 
 
@@ -258,6 +261,7 @@ def pow_(input: Tensor, exponent: Tensor | Scalar) -> Tensor:
     """``input **= exponent``."""
     if isinstance(exponent, (int, float)) and input.dtype.is_floating_point and exponent == 2:
         return inplace(OPS["square"], input)
+    refuse_overlap("pow_", input, (exponent,))
     return copy_(input, pow(input, exponent))
 
 
@@ -340,6 +344,7 @@ def _clamp(input: Tensor, low: Any, high: Any) -> tuple[str, tuple[Any, ...], dt
 def clamp_(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """:func:`clamp`, in place."""
     if isinstance(min, TensorBase) or isinstance(max, TensorBase) or (min is None and max is None):
+        refuse_overlap("clamp_", input, (min, max))
         return copy_(input, clamp(input, min, max))
     name, bounds, kind = _clamp(input, min, max)
     if not dt.can_cast(kind, input.layout.dtype):

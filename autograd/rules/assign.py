@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import TensorBase, check_inplace, needs_graph, rebase
+from tilegrad.autograd.base import TensorBase, check_inplace, needs_graph, rebase, refuse_overlap
 from tilegrad.autograd.graph import Node, new_node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules.elementwise import (
     Scalar,
+    apart,
     operand,
     unary,
 )
@@ -29,7 +30,7 @@ def zero_(input: Tensor) -> Tensor:
 def fill_(input: Tensor, value: Scalar | Tensor) -> Tensor:
     """Write ``value`` over ``input``."""
     if isinstance(value, TensorBase):
-        return copy_(input, value)  # type: ignore[arg-type]
+        return copy_(input, apart(value, input))  # type: ignore[arg-type]
     check_inplace("fill_", input)
     if value.__class__ is not float:
         value = number.required(value, "fill_")
@@ -50,6 +51,7 @@ def copy_(input: Tensor, src: Tensor | Scalar, non_blocking: bool = False) -> Te
     """
     check_inplace("copy_", input)
     source = operand(src, input, "copy_")
+    refuse_overlap("copy_", input, (source,))
     if source.layout.device is input.layout.device:
         OPS["copy"].into(input, source)
     else:

@@ -317,6 +317,13 @@ def inplace(op: Elementwise, x: Tensor, *others: Tensor, params: tuple[Any, ...]
     return apply_inplace(op, None, x, others, (), params)
 
 
+def apart(value: Tensor, target: Tensor) -> Tensor:
+    """``value``, or a copy of it if it shares the memory of ``target``: for one value that an op writes
+    everywhere, which PyTorch reads first.
+    """
+    return unary(OPS["copy"], value) if value.storage is target.storage else value
+
+
 def neg(x: Tensor) -> Tensor:
     """-x"""
     return apply(_NEG, x)

@@ -19,11 +19,13 @@ from tilegrad.autograd.base import (
     own,
     rebase,
     recorded,
+    refuse_overlap,
     zeros_of,
 )
 from tilegrad.autograd.graph import Node, Vjp, new_node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import view
+from tilegrad.autograd.rules.elementwise import apart
 from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.array import Array, Layout, layout as make_layout
 from tilegrad.engine.ops import index as ops
@@ -62,14 +64,18 @@ IN_PLACE, COPY, FRESH = "in place", "copy", "fresh"
 
 def write(
     name: str, run: Callable[..., Array], vjp: Vjp, inputs: tuple[Tensor, ...],
-    saves: Saves, meta: Any, target: str,
+    saves: Saves, meta: Any, target: str, same: bool = False,
 ) -> Tensor:  # fmt: skip
-    """``run(inplace=…, checked=…)`` overwrites parts of ``inputs[0]``, or of a copy; record it."""
+    """``run(inplace=…, checked=…)`` overwrites parts of ``inputs[0]``, or of a copy; record it.
+
+    The other inputs must not share the target's memory, or only the ``same`` elements.
+    """
     if target != IN_PLACE:
         fresh = target == FRESH
         return read(name, run(inplace=fresh, checked=fresh), vjp, inputs, saves, meta)
     x = inputs[0]
     check_inplace(name + "_", x)
+    refuse_overlap(name + "_", x, inputs[1:], same)
     kind = x.layout
     node = None
     if state.grad and kind.dtype.is_floating_point and needs_graph(inputs):
@@ -302,6 +308,7 @@ def index_add_(
     input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Scalar = 1
 ) -> Tensor:
     """:func:`index_add` in place."""
+    refuse_overlap("index_add_", input, (source,), False)
     source = source if alpha == 1 else source * alpha
     return _write_slices("index_add", input, dim, index, source, "sum", _index_add_vjp, IN_PLACE)
 
@@ -329,7 +336,7 @@ def _fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Scalar, target
             f"index_fill: only supports a 0-dimensional value tensor; got {value.ndim} dimensions"
         )
     else:
-        value = value.to(input.dtype)
+        value = apart(value.to(input.dtype), input)
     out = _slices(
         "index_fill", at_least_1d(input), index, value, dim, "set", _index_copy_vjp, target, True
     )

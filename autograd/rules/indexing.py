@@ -16,7 +16,7 @@ import numpy as np
 
 from tilegrad.autograd.base import TensorBase, own
 from tilegrad.autograd.rules import index as rules, view as views
-from tilegrad.autograd.rules.elementwise import to_dtype
+from tilegrad.autograd.rules.elementwise import apart, to_dtype
 from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.array import Layout, from_numpy, window
 from tilegrad.engine.device import CPU
@@ -398,6 +398,8 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     else:
         array = value
         if array.address != shown.address or array.layout is not shown.layout:
+            if array.layout.shape != shown.layout.shape:
+                value = apart(value, shown)  # type: ignore[arg-type]
             copy_(shown, _fitted(value, shown.ndim))  # type: ignore[arg-type]
 
 

@@ -8,7 +8,7 @@ from tilegrad.autograd.base import TensorBase, needs_graph, own, record
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import view
-from tilegrad.autograd.rules.elementwise import apply
+from tilegrad.autograd.rules.elementwise import apart, apply
 from tilegrad.autograd.rules.index import IN_PLACE, Scalar, write, zeros
 from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.array import Array
@@ -101,7 +101,7 @@ def _fill_value(input: Tensor, value: Tensor | Scalar) -> Tensor:
         raise RuntimeError(
             f"masked_fill: only supports a 0-dimensional value tensor; got {value.ndim} dimensions"
         )
-    return value.to(input.dtype)
+    return apart(value.to(input.dtype), input)
 
 
 def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Scalar) -> Tensor:
@@ -122,7 +122,7 @@ def masked_fill_(input: Tensor, mask: Tensor, value: Tensor | Scalar) -> Tensor:
     def run(**how: bool) -> Array:
         return OPS["where"].into(input, *operands)
 
-    return write("masked_fill", run, _fill_vjp, (input, mask, value), (1,), None, IN_PLACE)
+    return write("masked_fill", run, _fill_vjp, (input, mask, value), (1,), None, IN_PLACE, True)
 
 
 def _fill_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import Saves, TensorBase, zeros_of
+from tilegrad.autograd.base import Saves, TensorBase, refuse_overlap, zeros_of
 from tilegrad.autograd.graph import Node, Vjp
 from tilegrad.autograd.rules import view
 from tilegrad.autograd.rules.index import (
@@ -76,6 +76,8 @@ def scatter_combine(
             target,
         )  # fmt: skip
         return x if target == IN_PLACE else view.reshape(flat, ())
+    if target == IN_PLACE:
+        refuse_overlap(name + "_", x, (source,), False)
     source = _cropped(at_least_1d(source), index)
     at, values = index, source
 
@@ -214,6 +216,7 @@ def reduced(
     if reduce not in _EMPTY:
         raise RuntimeError(f"{name}: reduce must be one of {list(_EMPTY)}; got {reduce!r}")
     if target == IN_PLACE:
+        refuse_overlap(name + "_", x, (index, src), False)
         return x.copy_(reduced(name, x.clone(), dim, index, src, reduce, include_self, COPY))
     require_same_dtype(name, x, src)
     if not include_self:
