@@ -60,8 +60,9 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     if minlength < 0:
         raise RuntimeError(f"bincount: minlength should be >= 0; got {minlength}")
     kind = input.layout
-    ok = kind.ndim == 1 and not kind.dtype.is_floating_point and kind.dtype is not dt.bool_
-    if not ok or (kind.numel and input.amin().item() < 0):
+    if kind.dtype.is_floating_point or kind.dtype is dt.bool_:
+        raise NotImplementedError(f"\"bincount\" not implemented for '{kind.dtype.name}'")
+    if kind.ndim != 1 or (kind.numel and input.amin().item() < 0):
         raise RuntimeError(
             f"bincount: only supports 1-d non-negative integral inputs; got {kind.describe()}"
         )

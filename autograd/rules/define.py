@@ -87,6 +87,8 @@ def rounding_function(name: str) -> Unary:
     op = OPS[name]
 
     def function(input: Tensor) -> Tensor:
+        if input.layout.dtype is dt.bool_:
+            raise NotImplementedError(f"\"{name}\" not implemented for 'bool'")
         return unary(op if input.dtype.is_floating_point else OPS["copy"], input)
 
     return _named(function, name, _doc(name))  # type: ignore[no-any-return]

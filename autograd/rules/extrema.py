@@ -12,6 +12,7 @@ from tilegrad.autograd.rules import pointwise, view
 from tilegrad.autograd.rules.elementwise import binary
 from tilegrad.autograd.rules.reduce import Dims, dims_of, only, reduction, sum, with_dims
 from tilegrad.engine.array import window
+from tilegrad.engine.dtype import bool_
 from tilegrad.engine.ops import reduce as ops
 from tilegrad.engine.ops.elementwise import OPS, contiguous
 from tilegrad.engine.shape import normalize_dim
@@ -44,6 +45,8 @@ def amax(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     Gradient: of ``input``, shared evenly by equal elements; input and result are saved.
     """
     dims = dims_of("amax", dim, input.layout.ndim)
+    if not input.layout.numel and len(dims) == input.layout.ndim and not (dim or dim == 0):
+        _refuse_nothing("amax", input)
     return reduction("amax", input, dims, keepdim, _even_vjp, (0, -1))
 
 
@@ -53,11 +56,22 @@ def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     Gradient: of ``input``, shared evenly by equal elements; input and result are saved.
     """
     dims = dims_of("amin", dim, input.layout.ndim)
+    if not input.layout.numel and len(dims) == input.layout.ndim and not (dim or dim == 0):
+        _refuse_nothing("amin", input)
     return reduction("amin", input, dims, keepdim, _even_vjp, (0, -1))
 
 
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
-    """``(min, max)`` over ``dim``, or over all elements."""
+    """``(min, max)`` over ``dim``, or over all elements.
+
+    Raises:
+        IndexError, RuntimeError: there are no elements to choose from.
+    """
+    if dim is None and not input.layout.numel:
+        raise RuntimeError(
+            "aminmax: cannot compute aminmax over an empty dimension as the operation has no "
+            f"identity; got {input.layout.describe()}"
+        )
     return aminmax_result(amin(input, dim, keepdim), amax(input, dim, keepdim))
 
 
@@ -114,17 +128,23 @@ def min(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = N
     return min_result(*_extreme("amin", input, dim, keepdim))
 
 
+def _refuse_nothing(name: str, input: Tensor) -> None:
+    raise RuntimeError(
+        f"{name}: Expected reduction dim to be specified for input.numel() == 0. Specify the "
+        f"reduction dim with the 'dim' argument; got {input.layout.describe()}"
+    )
+
+
 def _of_all(name: str, input: Tensor) -> Tensor:
     if not input.numel():
-        raise RuntimeError(
-            f"{name[1:]}: Expected reduction dim to be specified for input.numel() == 0. Specify the "
-            f"reduction dim with the 'dim' argument; got {input.layout.describe()}"
-        )
+        _refuse_nothing(name[1:], input)
     return reduction(name, input, tuple(range(input.ndim)), False, _even_vjp, (0, -1))
 
 
 def _position(name: str, input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     kind = input.layout
+    if kind.dtype is bool_:
+        raise RuntimeError(f"arg{name[1:]}: does not support bool input")
     if dim is not None:
         axis = normalize_dim(f"arg{name[1:]}", dim, kind.ndim)
         return own(ops.extreme(name, input, axis, keepdim)[1])

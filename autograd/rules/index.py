@@ -274,7 +274,7 @@ def _slice_operands(
     x, index, source = at_least_1d(x), at_least_1d(index), at_least_1d(source)
     have, want = source.shape, (*x.shape[:dim], *index.shape, *x.shape[dim + 1 :])
     if tuple(have) != want:
-        raise RuntimeError(
+        raise (IndexError if name == "index_copy" and len(have) == len(want) else RuntimeError)(
             f"{name}: source must have the shape of self with {index.numel()} slices along dim "
             f"{dim}, {list(want)}; got {list(have)}"
         )
@@ -377,6 +377,11 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
     """
     require_same_dtype("put", input, source)
     flat = view.reshape(input, (-1,))
+    if source.layout.numel != index.layout.numel:
+        raise IndexError(
+            f"put: Expected source and index to have the same number of elements; got "
+            f"{source.layout.describe()} and {index.layout.describe()}"
+        )
     values = view.reshape(source, index.shape)
     out = put_at(flat, [index_of("put", index)], values, accumulate, COPY)
     return view.reshape(out, input.shape)

@@ -183,6 +183,11 @@ def norm(
         count = ops.reduce("sum", cast(input, bool_), dims, keepdim)
         return recorded("norm0", _norm0_vjp, input, cast(count, input.dtype), (), None)
     if math.isinf(order):
+        if any(not input.layout.shape[a] for a in dims):
+            raise RuntimeError(
+                f"norm: cannot compute the {order} norm of nothing, because the operation does not "
+                f"have an identity; got {input.layout.describe()}"
+            )
         size = OPS["abs"](input)
         out = ops.reduce("amax" if order > 0 else "amin", size, dims, keepdim)
         return recorded("norm_inf", _norm_end_vjp, input, out, (0, -1), (dims, keepdim))

@@ -181,9 +181,11 @@ def roll(
     Without ``dims`` the tensor is rolled as if it were flat.
 
     Raises:
-        RuntimeError: there is not one shift per dimension.
+        RuntimeError: there is no shift, or not one per dimension.
     """
     by = (shifts,) if isinstance(shifts, int) else tuple(shifts)
+    if not by:
+        raise RuntimeError("roll: `shifts` required; got none")
     along = () if dims is None else (dims,) if isinstance(dims, int) else tuple(dims)
     if not along and len(by) == 1:
         flat = views.reshape(input, (-1,))
@@ -409,7 +411,11 @@ def _select_repeated(input: Tensor, repeats: Tensor, axis: int, total: int | Non
     from tilegrad.autograd.base import own
     from tilegrad.autograd.rules.index import index_select
 
-    if repeats.dtype.is_floating_point or repeats.ndim != 1:
+    if repeats.dtype.is_floating_point:
+        raise NotImplementedError(
+            f"\"repeat_interleave\" not implemented for '{repeats.dtype.name}' as repeats"
+        )
+    if repeats.ndim != 1:
         raise RuntimeError(
             f"repeat_interleave: repeats must be an int or a 1-D integer tensor; "
             f"got {repeats.layout.describe()}"

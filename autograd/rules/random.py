@@ -63,7 +63,7 @@ def set_rng_state(new_state: Any) -> None:
 def _floating(op: str, dtype: Any) -> dt.DType:
     kind = dt.get_default_dtype() if dtype is None else dt.dtype(dtype)
     if not kind.is_floating_point:
-        raise RuntimeError(f"{op}: dtype must be floating point; got {kind.name}")
+        raise NotImplementedError(f"{op}: dtype must be floating point; got {kind.name}")
     return kind
 
 
@@ -184,6 +184,8 @@ def normal(
     given = [x for x in (mean, std) if isinstance(x, TensorBase)]
     if not isinstance(std, TensorBase) and std < 0:
         raise RuntimeError(f"normal: expects std >= 0.0, but found std {std}")
+    if isinstance(std, TensorBase) and std.layout.numel and bool((std.detach() < 0).any().item()):
+        raise RuntimeError("normal: expects all elements of std >= 0.0")
     if not given:
         shape, kind = check_sizes("normal", (size or (),)), _floating("normal", dtype)
         return _new("normal", shape, kind, device, (float(mean), float(std)), generator)  # type: ignore[arg-type]
@@ -221,7 +223,7 @@ def bernoulli(
 def _bernoulli_array(p: Tensor, generator: Generator | None) -> Array:
     kind = p.layout
     if not kind.dtype.is_floating_point:
-        raise RuntimeError(
+        raise NotImplementedError(
             f"bernoulli: probabilities must be floating point; got {kind.describe()}"
         )
     if kind.numel:
@@ -254,7 +256,7 @@ def _like(
     kind = x.layout
     wanted = kind.dtype if dtype is None else dt.dtype(dtype)
     if name != "integers" and not wanted.is_floating_point:
-        raise RuntimeError(f"{name}: dtype must be floating point; got {wanted.name}")
+        raise NotImplementedError(f"{name}: dtype must be floating point; got {wanted.name}")
     where = kind.device if device is None else as_device(device)
     made = ops.draw(name, kind.shape, wanted, where, params, None)
     model = like(kind, wanted, where)
@@ -314,7 +316,8 @@ def _no_gradient(node: Node, grad: Tensor) -> tuple[None]:
 def _redraw(op: str, name: str, x: Tensor, params: Params, generator: Generator | None) -> Tensor:
     kind = x.layout
     if name not in ("integers", "bernoulli") and not kind.dtype.is_floating_point:
-        raise RuntimeError(f"{op}: not implemented for '{kind.dtype.name}'; got {kind.describe()}")
+        raised = RuntimeError if name == "exponential" else NotImplementedError
+        raise raised(f"{op}: not implemented for '{kind.dtype.name}'; got {kind.describe()}")
     return _overwrite(op, x, ops.draw(name, kind.shape, kind.dtype, kind.device, params, generator))
 
 

@@ -123,6 +123,8 @@ def _cut(op: str, x: Tensor, where: Any, dim: int, least: int) -> tuple[Tensor, 
 
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of all slices along ``dim``, without that dimension."""
+    if input.layout.ndim == 0:
+        raise IndexError("unbind: Dimension specified as 0 but tensor has no dimensions")
     axis, size = _size("unbind", input, dim)
     several = [(axis, index) for index in range(size)]
     return views.show_all("unbind", view_ops.select, _unbind_vjp, input, axis, several)

@@ -81,6 +81,8 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
         RuntimeError: there are fewer than ``k``.
     """
     axis = normalize_dim("topk", dim, input.ndim)
+    if input.layout.dtype is dt.bool_:
+        raise RuntimeError("topk: does not support bool dtypes")
     pair = ops.topk(input, k, axis, largest)
     return topk_result(*_recorded("topk", input, axis, pair))
 

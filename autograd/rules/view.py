@@ -135,9 +135,17 @@ def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
     """``length`` slices of dimension ``dim`` from ``start`` on.
 
     Raises:
-        RuntimeError: they do not lie within the dimension.
+        IndexError: ``start`` does not lie within the dimension.
+        RuntimeError: the last does not, or there is no dimension.
     """
+    if not x.layout.ndim:
+        raise RuntimeError("narrow: narrow() cannot be applied to a 0-dim tensor.")
     size = x.layout.shape[normalize_dim("narrow", dim, x.layout.ndim)]
+    if not -size <= start <= size:
+        raise IndexError(
+            f"narrow: start out of range (expected to be in range of [{-size}, {size}], but got "
+            f"{start})"
+        )
     begin = start + size if start < 0 else start
     if length < 0 or not 0 <= begin <= size or begin + length > size:
         raise RuntimeError(
@@ -169,6 +177,10 @@ def as_strided(
     array = x
     start = array.offset if storage_offset is None else storage_offset
     shape, strides = tuple(size), tuple(stride)
+    if len(shape) != len(strides):
+        raise RuntimeError(
+            f"as_strided: mismatch in length of strides and shape; got {strides} for {shape}"
+        )
     reach = start + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
     within = array.storage.nbytes // array.layout.itemsize
     if all(shape) and (start < 0 or reach >= within):

@@ -80,9 +80,15 @@ class Elementwise(Op):
         """The dtype each operand is cast to before the formula sees it.
 
         Raises:
-            TypeError or RuntimeError: as PyTorch's type rules have it.
+            NotImplementedError: the op is not there for the dtype.
+            RuntimeError: it is the difference or the negative of truth values.
         """
         kind = self.formula.kind
+        if self.name == "sub" and any(x.dtype is dt.bool_ for x in layouts):
+            raise RuntimeError(
+                "sub: Subtraction, the `-` operator, with a bool tensor is not supported. If you "
+                "are trying to invert a mask, use the `~` or `logical_not()` operator instead."
+            )
         if kind in ("cast", "fill"):
             return tuple(x.dtype for x in layouts)
         free = layouts[1:] if kind == "where" else layouts
@@ -90,7 +96,8 @@ class Elementwise(Op):
         if kind == "float" and not common.is_floating_point:
             common = dt.get_default_dtype()
         if common.name in self.formula.excludes or (kind == "integer" and common.is_floating_point):
-            raise RuntimeError(
+            raised = RuntimeError if self.name in ("neg", "relu") else NotImplementedError
+            raise raised(
                 f"\"{self.name}\" not implemented for '{common.name}'; "
                 f"got {' and '.join(x.describe() for x in layouts)}"
             )

@@ -106,13 +106,17 @@ def _outside(index: Array, size: int, negative: bool) -> Array:
     return found
 
 
+# PyTorch's choice: along one dimension, where the index is shaped as the result
+_RUNTIME = ("gather", "scatter", "scatter_add", "scatter_reduce")
+
+
 def _refusal(op: str, index: Array, dim: int, size: int) -> Callable[[np.ndarray], None]:
     """The function that names the index at the first of its positions that is not -1."""
 
     def refuse(positions: np.ndarray) -> None:
         for position in positions[positions >= 0]:
             value = host(window(index, (1,), (1,), int(position)))[0]
-            raise IndexError(
+            raise (RuntimeError if op in _RUNTIME else IndexError)(
                 f"{op}: index {value} is out of bounds for dimension {dim} with size {size}"
             )
 

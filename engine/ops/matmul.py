@@ -19,7 +19,7 @@ def _check(x: Layout, y: Layout) -> None:
             f"{y.dtype.name}"
         )
     if x.dtype.name == "bool":
-        raise RuntimeError(f"matmul: \"addmm_impl_cpu_\" not implemented for 'bool'; {got}")
+        raise NotImplementedError(f"matmul: \"addmm_impl_cpu_\" not implemented for 'bool'; {got}")
     if x.shape[-1] != y.shape[-2 if y.ndim > 1 else -1]:
         raise RuntimeError(
             f"matmul: x.shape[-1] must equal y.shape[{-2 if y.ndim > 1 else -1}]; {got}"

@@ -24,8 +24,15 @@ def get_num_threads() -> int:
 
 
 def _default_threads() -> int:
-    text = os.environ.get("TILEGRAD_NUM_THREADS", "")
-    _threads.value = max(1, int(text)) if text.isdigit() else processors()
+    """``TILEGRAD_NUM_THREADS``, else ``OMP_NUM_THREADS`` (the first of a list of levels), else one
+    per processor.
+    """
+    for name in ("TILEGRAD_NUM_THREADS", "OMP_NUM_THREADS"):
+        text = os.environ.get(name, "").split(",")[0].strip()
+        if text.isdigit() and int(text):
+            _threads.value = int(text)
+            return _threads.value
+    _threads.value = processors()
     return _threads.value
 
 
