@@ -1,0 +1,1 @@
+"""Random programs, run in step by PyTorch and by tilegrad."""

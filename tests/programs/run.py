@@ -1,0 +1,237 @@
+"""Run a program in both libraries, statement by statement, and find where they part."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+import tilegrad
+from tests.programs.explained import reason
+from tests.programs.statements import draw_statement
+from tests.programs.values import Draw, Variable
+
+# relative to the largest element: chains of a dozen roundings, and cancellation within them
+TOLERANCE = {"float32": 2e-4, "float64": 1e-9}
+LARGEST = 1e6  # results beyond leave the program: what follows would be about rounding
+
+
+@dataclass
+class Outcome:
+    """How a program went.
+
+    Attributes:
+        lines: statements that both libraries have run.
+        difference: what differed at the last one; empty where nothing did.
+        missing: names and arguments that tilegrad lacks, each of which left a statement out.
+        refused: statements that both refused.
+        explained: reasons of differences that are meant, each of which left a statement out.
+    """
+
+    lines: list[str] = field(default_factory=list)
+    difference: str = ""
+    missing: list[str] = field(default_factory=list)
+    refused: int = 0
+    explained: list[str] = field(default_factory=list)
+
+    def program(self) -> str:
+        """The statements as a script that prints what each library makes of the last one."""
+        body = "\n".join(f"    {line}" for line in self.lines)
+        last = self.lines[-1]
+        name = (
+            last.split(" = ")[0]
+            if last.startswith("x") and " = " in last
+            else last[: last.find(".")]
+        )
+        return (
+            f"import torch, tilegrad\nfrom math import inf, nan\n\n\ndef program(t):\n{body}\n    return {name.split('[')[0]}\n\n\n"
+            f"for t in torch, tilegrad:\n    try:\n        print(t.__name__, program(t))\n"
+            f"    except Exception as error:\n        print(t.__name__, type(error).__name__, error)\n"
+        )
+
+
+class Pair:
+    """The names of a program in both libraries."""
+
+    def __init__(self) -> None:
+        self.theirs: dict[str, Any] = {"t": torch, "nan": float("nan"), "inf": float("inf")}
+        self.ours: dict[str, Any] = {**self.theirs, "t": tilegrad}
+
+    def run(self, line: str) -> tuple[Exception | None, Exception | None]:
+        """What each library raised, if it did."""
+        return _raised(line, self.theirs), _raised(line, self.ours)
+
+    def compare(self, exactly: set[str]) -> str:
+        """What differs between tensors of the same name, or of their gradients."""
+        for name, want in self.theirs.items():
+            if isinstance(want, torch.Tensor) and readable(want):
+                text = difference(self.ours[name], want, name in exactly)
+                if not text and want.is_leaf and want.requires_grad:
+                    text = _gradients(self.ours[name].grad, want.grad)
+                if text:
+                    return f"{name}: {text}"
+        return ""
+
+
+def _raised(line: str, names: dict[str, Any]) -> Exception | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            exec(line, names)  # a line that draw_statement wrote
+    except Exception as error:
+        return error
+    return None
+
+
+def _gradients(have: Any, want: Any) -> str:
+    if have is None or want is None:
+        return "" if have is want else f".grad is {have}, not {want}"
+    text = difference(have, want, False)
+    return text and f".grad: {text}"
+
+
+def difference(have: Any, want: torch.Tensor, exactly: bool) -> str:
+    """In words; empty if there is none."""
+    kind = str(want.dtype).split(".")[1]
+    if not isinstance(have, tilegrad.Tensor):
+        return f"is a {type(have).__name__}"
+    if str(have.dtype).split(".")[1] != kind:
+        return f"has {have.dtype}, not {want.dtype}"
+    if tuple(have.shape) != tuple(want.shape):
+        return f"has shape {tuple(have.shape)}, not {tuple(want.shape)}"
+    if have.requires_grad != want.requires_grad:
+        return f"requires_grad is {have.requires_grad}, not {want.requires_grad}"
+    got, ref = have.detach().numpy(), want.detach().resolve_neg().numpy()
+    if kind not in TOLERANCE:
+        return "" if np.array_equal(got, ref) else f"is {got.tolist()}, not {ref.tolist()}"
+    finite = np.abs(ref[np.isfinite(ref)])
+    scale = max(1.0, float(finite.max())) if finite.size else 1.0
+    bound = 0.0 if exactly else TOLERANCE[kind] * scale
+    if np.allclose(got, ref, rtol=0.0, atol=bound, equal_nan=True):
+        return ""
+    return f"is {got.tolist()}, not {ref.tolist()}"
+
+
+def is_missing(error: Exception | None) -> str:
+    """The name or argument that tilegrad lacks, if that is what it says."""
+    text = str(error)
+    lacking = (
+        isinstance(error, AttributeError) and "has no attribute" in text and "'layout'" not in text
+    )
+    lacking = lacking or (isinstance(error, TypeError) and "unexpected keyword" in text)
+    return text if lacking else ""
+
+
+def same_error(have: Exception, want: Exception) -> bool:
+    """Whether who expects PyTorch's exception catches ours."""
+    return isinstance(have, type(want)) or isinstance(want, type(have))
+
+
+def step(pair: Pair, line: str, outcome: Outcome, exactly: set[str]) -> bool:
+    """Run one statement; whether it belongs to the program from now on."""
+    want, have = pair.run(line)
+    if want is None and have is None:
+        outcome.lines.append(line)
+        outcome.difference = pair.compare(exactly)
+        return True
+    if have is not None and is_missing(have):
+        outcome.missing.append(is_missing(have))
+    elif want is None or have is None or not same_error(have, want):
+        text = f"{_words(have)}, where PyTorch gives {_words(want)}"
+        if reason(text):
+            outcome.explained.append(reason(text))
+            return False
+        outcome.lines.append(line)
+        outcome.difference = text
+        return False
+    else:
+        outcome.refused += 1
+    return False
+
+
+def _words(error: Exception | None) -> str:
+    return (
+        "no error"
+        if error is None
+        else f"{type(error).__name__}: {str(error).splitlines()[0][:160]}"
+    )
+
+
+def run_program(seed: int, length: int = 14) -> Outcome:
+    """Draw a program and run it until the libraries part.
+
+    A statement in place that one library refuses or lacks may have been begun by the other: both start
+    anew from the lines before.
+    """
+    draw = Draw(random.Random(seed))
+    outcome, pair, exactly = Outcome(), Pair(), set[str]()
+    for number in range(length):
+        text, exact = draw_statement(draw)
+        name = f"x{number}"
+        line = text.replace("NEW", name)
+        makes = text.startswith("NEW")
+        if not exact and not makes:  # what is written to, and whatever shares its memory
+            exactly.clear()
+        kept = step(pair, line, outcome, exactly | {name} if exact else exactly)
+        if outcome.difference:
+            return outcome
+        if not kept:
+            pair = replay(outcome.lines)
+        elif exact and makes:
+            exactly.add(name)
+        draw.variables = [
+            Variable(n, v, n in exactly)
+            for n, v in pair.theirs.items()
+            if isinstance(v, torch.Tensor) and readable(v) and _tame(v)
+        ]
+    return outcome
+
+
+def replay(lines: list[str]) -> Pair:
+    """Both libraries after ``lines``, which they have run before."""
+    pair = Pair()
+    for line in lines:
+        pair.run(line)
+    return pair
+
+
+def readable(value: torch.Tensor) -> bool:
+    """Whether PyTorch lets this be used: one of several views is lost once their base was written to."""
+    try:
+        return value.is_leaf is not None  # asking brings the graph up to date
+    except RuntimeError:
+        return False
+
+
+def _tame(value: torch.Tensor) -> bool:
+    if value.numel() > 4000:
+        return False
+    sizes = value.detach().abs() if value.dtype.is_floating_point else value.detach().double().abs()
+    return bool((sizes.nan_to_num(0, 0, 0) < LARGEST).all())
+
+
+def shortened(outcome: Outcome) -> Outcome:
+    """The same difference by as few statements as leaving out one after the other gives."""
+    best = outcome
+    place = len(best.lines) - 2
+    while place >= 0:
+        tried = Outcome()
+        pair = Pair()
+        for line in best.lines[:place] + best.lines[place + 1 :]:
+            step(pair, line, tried, set())
+            if tried.difference:
+                break
+        same = tried.difference and tried.lines and tried.lines[-1] == best.lines[-1]
+        if same and not isinstance(_raised_kind(tried), NameError):
+            best = tried
+        place -= 1
+        place = min(place, len(best.lines) - 2)
+    return best
+
+
+def _raised_kind(outcome: Outcome) -> Exception | None:
+    return NameError() if "NameError" in outcome.difference else None
