@@ -22,6 +22,9 @@ import numpy as np
 
 from tilegrad.autograd.base import TensorBase
 
+# whose byte code the clause is written in
+VERSIONS = ((3, 11), (3, 12), (3, 13))
+
 _GENERATORS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 _TENSOR = re.compile(r"\bTensor\b")
 _SEQUENCE = re.compile(r"\b(Sequence|Iterable|list|tuple)\[(tuple\[)?Tensor")
@@ -99,8 +102,12 @@ _done: dict[FunctionType, None] = {}
 
 
 def checked(functions: Iterable[Any]) -> None:
-    """Let the functions among these that take tensors refuse what is none."""
-    if sys.version_info[:2] != (3, 11):  # the clause is written in this version's byte code
+    """Let the functions among these that take tensors refuse what is none.
+
+    On a Python whose byte code is not known here they stay as they are: what is no tensor is then an
+    AttributeError.
+    """
+    if sys.version_info[:2] not in VERSIONS or sys.implementation.name != "cpython":
         return
     for function in functions:
         if not isinstance(function, FunctionType) or function in _done:
@@ -156,28 +163,34 @@ def _rows(table: bytes) -> list[tuple[int, int, bytes]]:
 @functools.cache
 def _handler(constant: int) -> tuple[bytes, bytes]:
     """The handler that calls a constant, and what puts the state of exceptions back after it."""
+    load = [("PUSH_NULL", 0), ("LOAD_CONST", constant)]
+    if sys.version_info >= (3, 13):
+        load.reverse()
+    if sys.version_info < (3, 12):
+        load.append(("PRECALL", 0))
     return _assemble(
-        ("PUSH_EXC_INFO", 0), ("PUSH_NULL", 0), ("LOAD_CONST", constant), ("PRECALL", 0),
-        ("CALL", 0), ("POP_TOP", 0), ("RERAISE", 0),
-    ), _assemble(("COPY", 3), ("POP_EXCEPT", 0), ("RERAISE", 1))  # fmt: skip
+        ("PUSH_EXC_INFO", 0), *load, ("CALL", 0), ("POP_TOP", 0), ("RERAISE", 0)
+    ), _assemble(("COPY", 3), ("POP_EXCEPT", 0), ("RERAISE", 1))
 
 
 def _assemble(*words: tuple[str, int]) -> bytes:
     """Instructions with their inline caches."""
     import opcode
 
+    caches: Any = opcode._inline_cache_entries  # type: ignore[attr-defined]
     out = bytearray()
     for name, argument in words:
         number = opcode.opmap[name]
         for shift in (16, 8):
             if argument >> shift:
                 out += bytes((opcode.EXTENDED_ARG, argument >> shift & 255))
-        out += bytes((number, argument & 255)) + bytes(2 * opcode._inline_cache_entries[number])  # type: ignore[attr-defined]
+        units = caches.get(name, 0) if isinstance(caches, dict) else caches[number]
+        out += bytes((number, argument & 255)) + bytes(2 * units)
     return bytes(out)
 
 
 def with_clause(code: CodeType, handler: Callable[[], None]) -> CodeType:
-    """``code`` with ``except BaseException: handler(); raise`` around all of it (CPython 3.11)."""
+    """``code`` with ``except BaseException: handler(); raise`` around all of it (CPython)."""
     size = len(code.co_code) // 2
     call, leave = _handler(len(code.co_consts))
     landing = size + len(call) // 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.operators import ElementwiseMethods
 from tilegrad.autograd.rules import (
     counting,
@@ -67,12 +66,7 @@ class FamilyMethods(ElementwiseMethods):
 
     # ------------------------------------------------------------------------------------ matmul
 
-    matmul = products.matmul
-
-    def __matmul__(self: Any, other: Any) -> Tensor:
-        if not isinstance(other, TensorBase):
-            other = elementwise.operand(other, self, "matmul")
-        return products.matmul(self, other)  # type: ignore[arg-type]
+    matmul = __matmul__ = products.matmul
 
     def __rmatmul__(self: Any, other: Any) -> Tensor:
         return products.matmul(elementwise.operand(other, self, "matmul"), self)

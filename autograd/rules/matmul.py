@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tilegrad.autograd.base import Rule
 from tilegrad.autograd.graph import Node
-from tilegrad.autograd.rules.elementwise import Scalar, contiguous
+from tilegrad.autograd.rules.elementwise import Scalar, contiguous, operand
 from tilegrad.autograd.rules.view import permute, reshape, transpose, unsqueeze
 from tilegrad.engine.array import Layout
 from tilegrad.engine.ops import matmul as ops
@@ -112,7 +114,12 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
 
     Gradient: both; each saves the other.
     """
-    return _matmul(input, other)  # type: ignore[no-any-return]
+    try:
+        return _matmul(input, other)  # type: ignore[no-any-return]
+    except AttributeError:
+        if not isinstance(other, np.ndarray):
+            raise
+        return _matmul(input, operand(other, input, "matmul"))  # type: ignore[no-any-return]
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
