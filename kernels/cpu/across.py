@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tilegrad.kernels.cpu import splitting
 from tilegrad.kernels.cpu.jit import TEAM, bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.vector import lanes, transpose
@@ -141,7 +142,7 @@ def elementwise(
     units = -(-sizes[-1] // COLUMNS) * -(-sizes[-2] // ROWS)
     for size in sizes[:-2]:
         units *= size
-    per = max(GRAIN // (ROWS * COLUMNS), -(-units // TASKS))
+    per = splitting.share(units, GRAIN // (ROWS * COLUMNS), TASKS)
     tasks = -(-units // per)
     sizing = (table.ctypes.data, units, per, tasks, TEAM if tasks > 1 else 0)
     return bind(function, *sizing, keep=table)

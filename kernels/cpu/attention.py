@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cpu import attention_block as block
+from tilegrad.kernels.cpu import attention_block as block, splitting
 from tilegrad.kernels.cpu.attention_backward import backward, collect
 from tilegrad.kernels.cpu.attention_forward import forward
 from tilegrad.kernels.cpu.product import PANEL
@@ -53,10 +53,12 @@ def _plan(given: Scores) -> np.ndarray:
         p[first : first + 2] = strides[:2]
     p[[block.Q_ROW, block.K_ROW, block.V_ROW]] = given.q[2], given.k[2], given.v[2]
     p[[block.MASK_ROW, block.MASK_COL]] = given.m[2:]
-    p[block.QUERIES] = _split(given.L, rows, N)
-    p[block.KEYS] = min(_split(given.S, block.COLUMNS, tallest), block.COLUMNS)
+    p[block.QUERIES] = _split(given.L, splitting.extent(given.L, rows, N), N)
+    keys = splitting.extent(given.S, block.COLUMNS, tallest)
+    p[block.KEYS] = min(_split(given.S, keys, tallest), block.COLUMNS)
     p[block.BLOCKS] = -(-given.L // p[block.QUERIES])
-    p[block.GROUPS] = min(p[block.BLOCKS], -(-UNITS // items))
+    blocks = int(p[block.BLOCKS])
+    p[block.GROUPS] = splitting.pieces(min(blocks, -(-UNITS // items)), blocks)
     return p
 
 
@@ -64,7 +66,7 @@ def attention(given: Scores) -> tuple[Callable[..., None], int]:
     """Prepare ``launch(q, k, v, [mask], out, lse)``; gives ``(launch, scratch_bytes)``."""
     p, function = _plan(given), forward.build(given.dtype)
     tasks, address, scale = int(p[block.ITEMS] * p[block.BLOCKS]), p.ctypes.data, given.scale
-    small = _work(given) < SERIAL
+    small = splitting.serial(_work(given), SERIAL)
     masked = given.mask != "none"
 
     def launch(q: int, k: int, v: int, *rest: int, _plan: np.ndarray = p) -> None:
@@ -84,7 +86,8 @@ def attention_backward(given: Scores) -> tuple[Callable[..., None], int]:
     """
     p, function = _plan(given), backward.build(given.dtype)
     tasks, address, scale = int(p[block.ITEMS] * p[block.GROUPS]), p.ctypes.data, given.scale
-    small, masked, groups = _work(given) < SERIAL, given.mask != "none", int(p[block.GROUPS])
+    small = splitting.serial(_work(given), SERIAL)
+    masked, groups = given.mask != "none", int(p[block.GROUPS])
     size, rows = np.dtype(given.dtype).itemsize, int(p[block.ITEMS]) * given.S
     add = collect.build(given.dtype) if groups > 1 else None
 
@@ -100,7 +103,8 @@ def attention_backward(given: Scores) -> tuple[Callable[..., None], int]:
         if add is not None:
             for part, made, features in ((part_k, dk, given.E), (part_v, dv, given.F)):
                 total = rows * features
-                add(part, made, total, groups, EACH, -(-total // EACH), threads)
+                each = splitting.share(total, EACH)
+                add(part, made, total, groups, each, -(-total // each), threads)
 
     return launch, size * groups * rows * (given.E + given.F) if groups > 1 else 0
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad.kernels.cpu import splitting
 from tilegrad.kernels.cpu.jit import bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.norm import deviation_run, scale_run, slope_runs, variance
@@ -207,7 +208,7 @@ def backward_columns(dtype: str):  # type: ignore[no-untyped-def]
 def _shared(N: int, C: int, S: int) -> tuple[int, int]:
     """(channels or blocks of channels per task, tasks)."""
     units, work = (C, N * S) if S > 1 else (-(-C // COLUMNS), N * min(C, COLUMNS))
-    per = max(1, GRAIN // max(work, 1))
+    per = splitting.share(units, GRAIN // max(work, 1))
     return per, -(-units // per)
 
 

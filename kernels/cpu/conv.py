@@ -19,6 +19,7 @@ from tilegrad.kernels.cpu import (
     conv_outer as outer,
     conv_weight as weights,
     jit,
+    splitting,
 )
 from tilegrad.kernels.cpu.conv_pass import (
     Pass,
@@ -132,8 +133,8 @@ def _prepare(work: Pass, taps: int, weight_steps: tuple[int, int]) -> tuple[Laun
     tile = shape(work.outputs)
     convolve = forward.convolve.build(work.dtype, tile)
     pack = forward.pack_weight.build(work.dtype, tile.heights)
-    small = work_of(work) < SERIAL
-    few = work.groups * work.outputs * sum(p.depth for p in packs) < PACK_SERIAL
+    small = splitting.serial(work_of(work), SERIAL)
+    few = splitting.serial(work.groups * work.outputs * sum(p.depth for p in packs), PACK_SERIAL)
     row_step = int(plan[forward.ROW_STEP])
     pack_tasks = work.groups * -(-work.outputs // row_step)
     address = plan.ctypes.data
@@ -191,8 +192,8 @@ def _prepare_weight(work: WeightPass) -> tuple[Launch, int]:
     part = groups * blocks * columns * row_step
     sums = _aligned(parts * part * size)
     accumulate, collect = weights.accumulate.build(dtype), weights.collect.build(dtype)
-    small = work_of(work) < SERIAL
-    few = parts * part < PACK_SERIAL
+    small = splitting.serial(work_of(work), SERIAL)
+    few = splitting.serial(parts * part, PACK_SERIAL)
     address = plan.ctypes.data
 
     def launch(x: int, y: int, weight: int, scratch: int, keep: Any = (plan, tables)) -> None:
@@ -226,7 +227,8 @@ def _prepare_outer(work: WeightPass) -> tuple[Launch, int]:
         outer.collect.build(dtype, vectors),
     )
     panels = groups * blocks * row_step // (vectors * lanes(dtype))
-    small, few = work_of(work) < SERIAL, parts * part < PACK_SERIAL
+    small = splitting.serial(work_of(work), SERIAL)
+    few = splitting.serial(parts * part, PACK_SERIAL)
     address = plan.ctypes.data
 
     def launch(x: int, y: int, weight: int, scratch: int, keep: Any = (plan, tables)) -> None:

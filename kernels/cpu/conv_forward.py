@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tilegrad.kernels.cpu import jit
+from tilegrad.kernels.cpu import jit, splitting
 from tilegrad.kernels.cpu.conv_frame import FRAME, PITCH, ROWS, Frame, copier, shared_zeros
 from tilegrad.kernels.cpu.conv_pass import Pass, work_of
 from tilegrad.kernels.cpu.conv_tile import Shape, correlate, even_rows, shape
@@ -221,7 +221,7 @@ def plan_frame(work: Pass) -> tuple[Frame, int]:
     # not: a job of fewer rows has its last rows within the frame only where one block holds all.
     extra = max([0, *(r[1] // work.stride[1] for job in work.jobs for r in job.reaches)])
     block = min(counts[1], max(LEAST_ROWS, FRAME_BYTES // row - extra))
-    block = _rows_of_block(work, block, counts[1], extra, copies)
+    block = _rows_of_block(work, splitting.extent(counts[1], block), counts[1], extra, copies)
     return Frame(
         work.size, work.stride, work.before, shifts, ends[0], min(block + extra, ends[1]), pitch, 1, zeros,
         zeros + W, flat,
@@ -231,7 +231,7 @@ def plan_frame(work: Pass) -> tuple[Frame, int]:
 def _rows_of_block(work: Pass, most: int, rows: int, extra: int, copies: int) -> int:
     """Rows of pixels of a block, at most ``most``, with which the busiest thread is done first."""
     blocks = -(-rows // most)
-    if work_of(work) <= WORK:
+    if splitting.PIECES or work_of(work) <= WORK:
         return -(-rows // blocks)
     pieces = len(work.jobs) * -(-work.outputs // ROW_BLOCK)
     products = work.outputs * sum(len(job.taps) for job in work.jobs)
@@ -287,16 +287,20 @@ def make_plan(
     blocks = -(-max(job.counts[1] for job in work.jobs) // block)
     pieces = work.batch * work.groups * blocks * len(work.jobs)
     threads = jit.processors()
-    if work_of(work) > WORK:
+    if splitting.PIECES:
+        row_step = splitting.extent(work.outputs, row_step, LEAST_OUTPUTS)
+    elif work_of(work) > WORK:
         while (
             row_step > LEAST_OUTPUTS and _unevenness(pieces * -(-work.outputs // row_step)) > UNEVEN
         ):
             row_step = -(-row_step // (2 * LEAST_OUTPUTS)) * LEAST_OUTPUTS
     row_blocks = -(-work.outputs // row_step)
     units = pieces * row_blocks
-    per_task = -(-units // threads)  # a task's frame stays in its thread's cache
+    per_task = splitting.share(
+        units, -(-units // threads)
+    )  # a task's frame stays in its thread's cache
     together = row_blocks * len(work.jobs)  # units that share a frame
-    if _unevenness(units // together) <= UNEVEN:
+    if not splitting.PIECES and _unevenness(units // together) <= UNEVEN:
         per_task = -(-per_task // together) * together
     elements = -(-(work.inputs * frame.channel + W) // 16) * 16
     vectors, longest = shape(work.outputs).vectors, max(job.counts[2] for job in work.jobs)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cpu import jit
+from tilegrad.kernels.cpu import jit, splitting
 from tilegrad.kernels.cpu.jit import kernel
 from tilegrad.kernels.cpu.memory import pointer
 from tilegrad.kernels.cpu.vector import lanes
@@ -44,8 +44,8 @@ def turn(dtype: str) -> tuple[Callable[..., None], str]:
 def turner(dtype: str, rows: int, columns: int) -> Callable[[int, int], None]:
     """Prepare ``launch(x, out)``: the transpose of a row-major matrix."""
     function = turn.build(dtype)
-    step = -(-max(1, TASK // rows) // BLOCK) * BLOCK
-    tasks, small = -(-columns // step), rows * columns < 2 * TASK
+    step = -(-splitting.share(columns, TASK // rows) // BLOCK) * BLOCK
+    tasks, small = -(-columns // step), splitting.serial(rows * columns, 2 * TASK)
 
     def launch(x: int, out: int) -> None:
         threads = 0 if small else jit.get_num_threads()

@@ -16,6 +16,7 @@ from itertools import product
 
 import numpy as np
 
+from tilegrad.kernels.cpu import splitting
 from tilegrad.kernels.cpu.conv_frame import DEPTHS, PITCH, ROWS, Frame, copier, taps
 from tilegrad.kernels.cpu.conv_outer_tile import outer
 from tilegrad.kernels.cpu.conv_pass import WeightPass
@@ -163,10 +164,10 @@ def _frame(work: WeightPass) -> tuple[Frame, int, int]:
     itemsize = np.dtype(work.dtype).itemsize
     panel = panel_vectors(work.dtype, work.outputs) * lanes(work.dtype)
     room, items, rows = RUN_BYTES // (panel * itemsize), 1, out[1]
-    if out[0] > 1 or out[1] * out[2] <= room:
-        items = max(1, min(work.batch, room // math.prod(out)))
+    if out[0] > 1 or (out[1] * out[2] <= room and not splitting.PIECES):
+        items = splitting.extent(work.batch, max(1, min(work.batch, room // math.prod(out))))
     else:
-        rows = -(-out[1] // -(-out[1] // max(1, room // out[2])))
+        rows = -(-out[1] // -(-out[1] // splitting.extent(out[1], max(1, room // out[2]))))
     depths, height, pitch = (
         (n - 1) * s + (k - 1) * d + 1
         for n, s, k, d in zip((out[0], rows, out[2]), stride, kernel_size, dilation, strict=True)
@@ -189,7 +190,7 @@ def make_plan(work: WeightPass) -> tuple[np.ndarray, list[np.ndarray]]:
     where = [x.offset(tap) for tap in taps(kernel_size, dilation)]
     columns = work.inputs * len(where)
     channels = X_BYTES // (x.channel * np.dtype(work.dtype).itemsize)
-    channels = min(work.inputs, max(1, channels))
+    channels = splitting.extent(work.inputs, min(work.inputs, max(1, channels)))
     inputs = np.repeat(np.arange(work.inputs, dtype=np.int64) % channels, len(where))
     bases = inputs * x.channel + np.tile(np.array(where, np.int64), work.inputs)
     steps = np.array(
@@ -201,10 +202,16 @@ def make_plan(work: WeightPass) -> tuple[np.ndarray, list[np.ndarray]]:
     )
     panels = -(-work.outputs // panel)
     limit = max(1, PART_ELEMENTS // (work.groups * columns * panels * panel))
-    part_runs = -(-runs // min(runs, WORKERS, limit))
+    part_runs = splitting.share(runs, -(-runs // min(runs, WORKERS, limit)))
     parts = -(-runs // part_runs)
     row_step = panels * panel
-    while row_step > panel and parts * work.groups * -(-work.outputs // row_step) < WORKERS // 2:
+    if splitting.PIECES:
+        row_step = splitting.extent(work.outputs, row_step, panel)
+    while (
+        not splitting.PIECES
+        and row_step > panel
+        and parts * work.groups * -(-work.outputs // row_step) < WORKERS // 2
+    ):
         row_step = -(-row_step // (2 * panel)) * panel
     row_blocks = -(-work.outputs // row_step)
     y_elements = row_step * len(steps)

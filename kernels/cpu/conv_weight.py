@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tilegrad.kernels.cpu import splitting
 from tilegrad.kernels.cpu.conv_frame import (
     CHANNEL,
     DEPTHS,
@@ -150,10 +151,10 @@ def _frames(work: WeightPass) -> tuple[Frame, Frame, int, int]:
     extra = [(k - 1) * d // s for k, d, s in zip(kernel_size, dilation, stride, strict=True)]
     room = max(W, RUN_BYTES // np.dtype(work.dtype).itemsize)
     items, rows = 1, out[1]
-    if out[0] > 1 or out[1] * out[2] <= room:
-        items = max(1, min(work.batch, room // math.prod(out)))
+    if out[0] > 1 or (out[1] * out[2] <= room and not splitting.PIECES):
+        items = splitting.extent(work.batch, max(1, min(work.batch, room // math.prod(out))))
     else:
-        rows = -(-out[1] // -(-out[1] // max(1, room // out[2])))
+        rows = -(-out[1] // -(-out[1] // splitting.extent(out[1], max(1, room // out[2]))))
     shifts = tuple(sorted({t[2] for t in taps(kernel_size, dilation)}))
     depths, height = out[0] + extra[0], rows + extra[1]
     x = Frame(size, stride, before, shifts, depths, height, out[2], items, 0, W)
@@ -178,14 +179,22 @@ def make_plan(work: WeightPass) -> tuple[np.ndarray, list[np.ndarray]]:
     # channels of x in a frame at a time; a multiple of WIDTH, so that no tile straddles two blocks
     channels = X_BYTES // (x.channel * np.dtype(work.dtype).itemsize)
     channels = min(work.inputs, max(1, channels // WIDTH) * WIDTH)
+    if channels > WIDTH:
+        channels = splitting.extent(work.inputs, channels, WIDTH)
     inputs = np.repeat(np.arange(work.inputs, dtype=np.int64) % channels, len(where))
     offsets = inputs * x.channel + np.tile(np.array(where, np.int64), work.inputs)
     offsets = np.append(offsets, np.full(padded - columns, offsets[-1]))
     limit = max(1, PART_ELEMENTS // (work.groups * padded * work.outputs))
-    part_runs = -(-runs // max(1, min(runs, WORKERS, limit)))
+    part_runs = splitting.share(runs, -(-runs // max(1, min(runs, WORKERS, limit))))
     parts = max(1, -(-runs // max(1, part_runs)))
     row_step = work.outputs
-    while row_step > HEIGHT and parts * work.groups * -(-work.outputs // row_step) < WORKERS // 2:
+    if splitting.PIECES:
+        row_step = splitting.extent(work.outputs, row_step, HEIGHT)
+    while (
+        not splitting.PIECES
+        and row_step > HEIGHT
+        and parts * work.groups * -(-work.outputs // row_step) < WORKERS // 2
+    ):
         row_step = -(-row_step // (2 * HEIGHT)) * HEIGHT
     row_blocks = -(-work.outputs // row_step)
     y_elements = -(-row_step * y.channel // 16) * 16

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tilegrad.kernels.cpu import splitting
 from tilegrad.kernels.cpu.jit import get_num_threads, kernel
 from tilegrad.kernels.cpu.memory import pointer
 
@@ -39,7 +40,7 @@ def _launcher(dtype: str, letter: str, total: int, half: int) -> Callable[..., N
     if total == 0:
         return lambda *args: None
     function = ramp.build(dtype, letter)
-    chunk = max(CHUNK, -(-total // TASKS))
+    chunk = splitting.share(total, CHUNK, TASKS)
     tasks = -(-total // chunk)
 
     def launch(out: int, start: float, end: float, step: float) -> None:

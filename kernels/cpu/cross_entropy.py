@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tilegrad.kernels.cpu import splitting
 from tilegrad.kernels.cpu.jit import bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.softmax import peak, row_pieces
@@ -195,7 +196,7 @@ def backward(dtype: str, logits: bool, per_sample: bool):  # type: ignore[no-unt
 
 def _shared(rows: int, work: int) -> tuple[int, int]:
     """(rows per task, tasks), one task at least."""
-    per = max(1, GRAIN // max(work, 1), -(-rows // TASKS))
+    per = splitting.share(rows, GRAIN // max(work, 1), TASKS)
     return per, max(1, -(-rows // per))
 
 

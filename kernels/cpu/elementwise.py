@@ -16,7 +16,7 @@ from functools import cache
 
 import numpy as np
 
-from tilegrad.kernels.cpu import across
+from tilegrad.kernels.cpu import across, splitting
 from tilegrad.kernels.cpu.emit import each
 from tilegrad.kernels.cpu.jit import bind, get_num_threads, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write
@@ -210,8 +210,8 @@ def elementwise(
     table = _table(sizes, strides)
     where = table.ctypes.data
     tasks = 1
-    if total > (SERIAL_LONG if long else SERIAL):
-        tasks = FEW if total <= MIDDLE else MANY
+    if not splitting.serial(total - 1, SERIAL_LONG if long else SERIAL):
+        tasks = splitting.pieces(FEW if total <= MIDDLE else MANY, total)
     chunk = -(-total // (tasks * UNIT)) * UNIT
     tasks = -(-total // chunk)
     if tasks == 1 and not params:

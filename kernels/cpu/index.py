@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tilegrad.kernels.cpu import splitting
 from tilegrad.kernels.cpu.jit import TEAM, bind, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write
 from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
@@ -57,7 +58,7 @@ def _two_dims(sizes: Sizes, strides: tuple[Sizes, ...]) -> tuple[Sizes, tuple[Si
 
 def tasks_for(total: int, least: int = CHUNK) -> tuple[int, int]:
     """(tasks, elements per task, ``least`` at least) of a loop over ``total`` elements."""
-    chunk = max(least, -(-total // TASKS))
+    chunk = splitting.share(total, least, TASKS)
     return -(-total // chunk), chunk
 
 
@@ -329,7 +330,7 @@ def scatter(
     mode = SCATTER_MODES.get((o[-1], j[-1], v[-1]), "any")
     function = scatter_rows.build(dtype, COMBINE[combine], mode)
     least = CHUNK if mode == "row" else SCATTERED
-    share = max(1, planes * least // total, -(-planes // TASKS))
+    share = splitting.share(planes, planes * least // total, TASKS)
     tasks = -(-planes // share) * -(-sizes[-1] // columns)
 
     sizing = (table.ctypes.data, planes, share, columns, step, wrap)
@@ -352,6 +353,8 @@ def _column_share(total: int, columns: int, outer: list[int]) -> int:
     planes = 1
     for n in outer:
         planes *= n
+    if splitting.PIECES:
+        return splitting.share(columns, 1)
     if total < 2 * CHUNK or planes >= 16:
         return max(columns, 1)
     return max(32, min(256, -(-columns // 128) * 16))

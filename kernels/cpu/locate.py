@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tilegrad.kernels.cpu import splitting
 from tilegrad.kernels.cpu.jit import bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.reduce import GRAIN, NARROW, Sizes, layout_table, offset
@@ -101,11 +102,11 @@ def locate(dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[int, int]) -> C
         table = np.append(layout_table((kept[0][:-1], kept[1][:-1]), ((), ())), n - 1)
         shape: tuple[int, ...] = (n, s, width)
         units = outputs // width * -(-width // COLUMNS)
-        per = max(1, GRAIN // (n * min(width, COLUMNS)))
+        per = splitting.share(units, GRAIN // (n * min(width, COLUMNS)))
     else:
         function = locate_rows.build(dtype)
         table, shape = layout_table(kept, ((), ())), (n, s)
-        units, per = outputs, max(1, GRAIN // n)
+        units, per = outputs, splitting.share(outputs, GRAIN // n)
     call = (table.ctypes.data, units, per, *shape)
     tasks = -(-units // per)
     return bind(function, *call, tasks, TEAM if tasks > 1 else 0, keep=table)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tilegrad.kernels.cpu import jit, product as kernels
+from tilegrad.kernels.cpu import jit, product as kernels, splitting
 from tilegrad.kernels.cpu.tile import heights
 from tilegrad.kernels.cpu.vector import lanes
 
@@ -207,7 +207,7 @@ def _plan(problem: _Problem) -> np.ndarray:
 def _prepare_integers(problem: _Problem) -> tuple[Launch, int]:
     plan, tasks = _plan(problem), problem.items * problem.M
     function, address = kernels.integers.build(problem.dtype), plan.ctypes.data
-    small = tasks * problem.N * problem.K < SERIAL
+    small = splitting.serial(tasks * problem.N * problem.K, SERIAL)
 
     def launch(
         x: int, y: int, out: int, scratch: int = 0, bias: int = 0, _plan: Any = plan
@@ -257,7 +257,7 @@ def _prepare_floats(problem: _Problem, choice: _Choice) -> tuple[Launch, int]:
 def _even_blocks(p: np.ndarray, most: int) -> None:
     """Cut the rows of a task into as few blocks as there have to be, of about the same size."""
     rows = int(p[kernels.TASK_ROWS])
-    rows = -(-rows // -(-rows // most))
+    rows = -(-rows // -(-rows // splitting.extent(rows, most)))
     p[kernels.BLOCK_ROWS] = min(most, -(-rows // heights()[0]) * heights()[0])
 
 
@@ -287,13 +287,14 @@ def _split(p: np.ndarray, problem: _Problem, choice: _Choice, panel: int) -> tup
     depth = max(1, problem.K)
     work = items * M * N * depth * max(1, 8 // min(M, N, depth))
     most = max(1, min(TASKS, work // TASK), min(4 * TASKS, work // LARGE_TASK))
+    most = splitting.pieces(most, M * N)
     rows, cols = _cell(problem, most, choice, panel)
     grid_rows, grid_cols = -(-M // rows), -(-N // cols)
     units = items * grid_rows * grid_cols
-    per_task = -(-units // max(most, min(units, 4 * TASKS, work // TASK)))
+    per_task = splitting.share(units, -(-units // max(most, min(units, 4 * TASKS, work // TASK))))
     p[[k.GRID_ROWS, k.GRID_COLS, k.TASK_ROWS, k.TASK_COLS]] = grid_rows, grid_cols, rows, cols
     p[[k.UNITS, k.PER_TASK]] = units, per_task
-    return -(-units // per_task), work < SERIAL
+    return -(-units // per_task), splitting.serial(work, SERIAL)
 
 
 def _cell(problem: _Problem, most: int, choice: _Choice, panel: int) -> tuple[int, int]:
@@ -315,7 +316,7 @@ def _cell(problem: _Problem, most: int, choice: _Choice, panel: int) -> tuple[in
         for grid_rows in _halvings(M, 2 * heights()[0], most)
         for grid_cols in _halvings(N, 2 * panel, most // grid_rows)
     ]
-    return min(cells, key=time)
+    return cells[-1] if splitting.PIECES else min(cells, key=time)
 
 
 def _halvings(count: int, least: int, most: int) -> Iterator[int]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad.kernels.cpu import splitting
 from tilegrad.kernels.cpu.emit import load_value, store_value, transposed
 from tilegrad.kernels.cpu.jit import TEAM, bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer, read, write
@@ -216,7 +217,7 @@ def _spread(
     function: Callable[..., None], table: np.ndarray, units: int, unit: int
 ) -> Callable[..., None]:
     """Split ``units`` of ``unit`` bytes over tasks."""
-    chunk = max(-(-CHUNK // unit), -(-units // TASKS))
+    chunk = splitting.share(units, -(-CHUNK // unit), TASKS)
     tasks = -(-units // chunk)
     team = TEAM if tasks > 1 else 0
     return bind(function, table.ctypes.data, units, chunk, tasks, team, keep=table)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad.kernels.cpu import splitting
 from tilegrad.kernels.cpu.jit import bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer
 from tilegrad.kernels.cpu.reduce import float_run
@@ -311,7 +312,7 @@ def backward_channels(dtype: str):  # type: ignore[no-untyped-def]
 
 def _shared(rows: int, n: int) -> tuple[int, int]:
     """(rows per task, tasks)."""
-    per = max(1, GRAIN // max(n, 1), -(-rows // TASKS))
+    per = splitting.share(rows, GRAIN // max(n, 1), TASKS)
     return per, -(-rows // per)
 
 
@@ -343,7 +344,7 @@ def row_norm(
 
 def row_norm_parts(rows: int) -> int:
     """How many partial sums of weight gradients :func:`row_norm_backward` writes."""
-    return -(-rows // CHUNK)
+    return -(-rows // splitting.share(rows, CHUNK))
 
 
 def row_norm_backward(
@@ -365,7 +366,7 @@ def row_norm_backward(
         return (g, x, weight, mean, *left)
 
     if S == 0:
-        per, tasks = CHUNK, row_norm_parts(rows)
+        per, tasks = splitting.share(rows, CHUNK), row_norm_parts(rows)
         function = backward_elements.build(dtype, centred)
         sizes: tuple[int, ...] = (rows, per, n)
     else:
@@ -373,7 +374,7 @@ def row_norm_backward(
         function = backward_channels.build(dtype)
         sizes = (rows, per, n, S, groups)
 
-    small = tasks == 1 or rows * n < 2 * GRAIN
+    small = tasks == 1 or splitting.serial(rows * n, 2 * GRAIN)
     bound = bind(function, *sizes, tasks, 0 if small else TEAM)
     if weighted and centred:
         return bound

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from tilegrad.kernels.cpu import splitting
 from tilegrad.kernels.cpu.jit import get_num_threads, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write
 from tilegrad.kernels.function import function_from_source
@@ -124,7 +125,7 @@ def advance(rule: str):  # type: ignore[no-untyped-def]
 def cut(sizes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Spans of all tasks, (n, 3), and where in it each task starts, (tasks + 1,)."""
     total = sum(sizes)
-    chunk = max(CHUNK, -(-total // TASKS))
+    chunk = splitting.share(total, CHUNK, TASKS)
     chunk = -(-chunk // LANES) * LANES
     spans: list[tuple[int, int, int]] = []
     starts = [0]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.kernels.cpu import jit, pool_rows as rows
+from tilegrad.kernels.cpu import jit, pool_rows as rows, splitting
 from tilegrad.kernels.cpu.jit import kernel
 from tilegrad.kernels.cpu.memory import pointer
 from tilegrad.kernels.cpu.vector import head, lanes, load, load_masked, splat, store_masked
@@ -198,8 +198,9 @@ def _row_plan(dtype: str, window: Window, *addresses: int) -> np.ndarray:
 
 def _share(planes: int, inputs: int, outputs: int) -> tuple[int, int, bool]:
     """(tasks, planes of a task, whether the work is too small for threads)."""
-    per_task = max(1, TASK // (inputs + outputs))
-    return -(-planes // per_task), per_task, planes * (inputs + outputs) < 2 * TASK
+    per_task = splitting.share(planes, TASK // (inputs + outputs))
+    small = splitting.serial(planes * (inputs + outputs), 2 * TASK)
+    return -(-planes // per_task), per_task, small
 
 
 def max_pool(

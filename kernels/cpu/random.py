@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels import distributions
+from tilegrad.kernels.cpu import splitting
 from tilegrad.kernels.cpu.jit import get_num_threads, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write
 from tilegrad.kernels.distributions import distribution
@@ -107,7 +108,7 @@ def map_blocks(formula: DeviceFunction, dtype: str):  # type: ignore[no-untyped-
 
 def _split(blocks: int) -> tuple[int, int]:
     """(tasks, blocks per task), of the size alone."""
-    chunk = max(CHUNK, -(-blocks // TASKS))
+    chunk = splitting.share(blocks, CHUNK, TASKS)
     return -(-blocks // chunk), chunk
 
 

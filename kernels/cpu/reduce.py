@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad.kernels.cpu import splitting
 from tilegrad.kernels.cpu.emit import fold_lanes
 from tilegrad.kernels.cpu.jit import bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer, read, write
@@ -346,13 +347,14 @@ class _Split:
         total = outputs * R
         self.chunks = 1
         self.chunk = max(R, 1)
-        if strips < 16 and total >= 2 * GRAIN:
+        if splitting.PIECES or (strips < 16 and total >= 2 * GRAIN):
             pieces = min(-(-32 // strips), total // GRAIN, max(1, R // step))
+            pieces = splitting.pieces(pieces, max(1, R // step))
             self.chunk = -(-R // (pieces * step)) * step
             self.chunks = -(-R // self.chunk)
         self.units = strips * self.chunks
         work = max(1, min(self.chunk, R) * width)
-        self.per = max(1, -(-GRAIN // work), -(-self.units // (2 * TASKS)))
+        self.per = splitting.share(self.units, -(-GRAIN // work), 2 * TASKS)
         self.tasks = -(-self.units // self.per)
 
 

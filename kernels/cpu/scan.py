@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tilegrad.kernels.cpu import splitting
 from tilegrad.kernels.cpu.jit import bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.reduce import offset
@@ -167,7 +168,7 @@ def scan(
         units, work = outer * inner, n
         together = LINES if units >= LINES else 1
         function = rows.build(name, dtype, exclusive, together)
-    per = max(1, GRAIN // work, -(-units // TASKS))
+    per = splitting.share(units, GRAIN // work, TASKS)
     if units >= LINES:
         per = -(-per // LINES) * LINES
     first, step = (n - 1, -1) if reverse else (0, 1)
@@ -189,7 +190,7 @@ def scan_extreme(
     table = _tables(before, after)
     function = extreme_rows.build(largest, dtype)
     units = outer * inner
-    per = max(1, GRAIN // n, -(-units // TASKS))
+    per = splitting.share(units, GRAIN // n, TASKS)
     call = (table.ctypes.data, units, per, inner, n, s, -(-units // per))
     return _launch(function, call, table)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tilegrad.kernels.cpu import splitting
 from tilegrad.kernels.cpu.jit import TEAM, bind, kernel
 from tilegrad.kernels.cpu.memory import pointer
 from tilegrad.kernels.cpu.sort import (
@@ -249,7 +250,7 @@ def searchsorted(dtype: str, rows: int, n: int, values: int, right: bool) -> Cal
     if total == 0:
         return nothing
     function = search_rows.build(dtype)
-    chunk = max(CHUNK, -(-total // TASKS))
+    chunk = splitting.share(total, CHUNK, TASKS)
     tasks = -(-total // chunk)
     sizing = (n, values, rows, chunk, total, int(right))
     return bind(function, *sizing, tasks, TEAM if tasks > 1 else 0)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tilegrad.kernels.cpu import splitting
 from tilegrad.kernels.cpu.jit import KernelFactory, bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer
 from tilegrad.kernels.cpu.threads import TEAM
@@ -328,7 +329,7 @@ def _shared(
     by_rows = inner == 1
     units = outer if by_rows else outer * -(-inner // COLUMNS)
     work = n if by_rows else n * min(inner, COLUMNS)
-    per = max(1, GRAIN // work, -(-units // TASKS))
+    per = splitting.share(units, GRAIN // work, TASKS)
     tasks = -(-units // per)
     function = kernels[not by_rows].build(*variant)
     sizes = (units, per, n) if by_rows else (units, per, n, inner)

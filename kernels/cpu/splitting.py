@@ -1,0 +1,40 @@
+"""How work is cut: into tasks, blocks, bands and chunks.
+
+Planners ask here, so that one setting cuts everything otherwise: ``TILEGRAD_PIECES=3`` makes three
+pieces of whatever can be cut in three, however small, and runs them on threads. It is for tests, which
+so reach each path without size. Plans are made once: the setting is read when the process starts.
+"""
+
+from __future__ import annotations
+
+import os
+
+_text = os.environ.get("TILEGRAD_PIECES", "")
+PIECES = int(_text) if _text.isdigit() else 0  # 0: as many as are best
+
+
+def share(units: int, least: int, most: int = 0) -> int:
+    """Units of a task: ``least`` of them, more where there would be over ``most`` tasks."""
+    if PIECES:
+        return max(1, -(-units // PIECES))
+    return max(1, least, -(-units // most) if most else 1)
+
+
+def serial(work: int, limit: int) -> bool:
+    """Whether ``work`` is too small for threads: below ``limit``."""
+    return PIECES == 1 if PIECES else work < limit
+
+
+def extent(count: int, best: int, multiple: int = 1) -> int:
+    """The size of a block of ``count`` things: ``best``, the most that there is room for. Forced
+    blocks are no larger, and whole multiples.
+    """
+    if not PIECES:
+        return best
+    each = -(-count // PIECES)
+    return max(1, min(best, -(-each // multiple) * multiple))
+
+
+def pieces(best: int, most: int) -> int:
+    """How many pieces: ``best``, or as forced, of ``most`` that can be had."""
+    return max(1, min(PIECES, most)) if PIECES else best
