@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tilegrad.autograd.operators import ElementwiseMethods
 from tilegrad.autograd.rules import (
     counting,
+    creation,
     elementwise,
     extrema,
     index,
@@ -23,6 +24,7 @@ from tilegrad.autograd.rules import (
     scatter as scattering,
     softmax as softmax_rules,
     sort as sorting,
+    view as views,
 )
 from tilegrad.autograd.size import sizes
 from tilegrad.engine import dtype as dt
@@ -35,6 +37,15 @@ class FamilyMethods(ElementwiseMethods):
     """What :class:`Tensor` takes from ``autograd/rules``, elementwise ops apart."""
 
     __slots__ = ()
+
+    # --------------------------------------------------------------------------- creation, views
+
+    new_empty, new_full, new_tensor = creation.new_empty, creation.new_full, creation.new_tensor
+    new_ones, new_zeros = creation.new_ones, creation.new_zeros
+    transpose = swapaxes = swapdims = views.transpose
+    squeeze, unsqueeze = views.squeeze, views.unsqueeze
+    select, narrow = views.select, views.narrow
+    diagonal, unfold, as_strided = views.diagonal, views.unfold, views.as_strided
 
     # -------------------------------------------------------------------------------- reductions
 

@@ -459,24 +459,7 @@ class Tensor(FamilyMethods):
         """Row-major: itself, or a copy."""
         return elementwise.contiguous(self)
 
-    # ------------------------------------------------------------------------------ creation
-
-    new_empty = creation.new_empty
-    new_full = creation.new_full
-    new_ones = creation.new_ones
-    new_tensor = creation.new_tensor
-    new_zeros = creation.new_zeros
-
     # ------------------------------------------------------------------------------------- views
-
-    transpose = swapaxes = swapdims = view.transpose
-    squeeze = view.squeeze
-    unsqueeze = view.unsqueeze
-    select = view.select
-    narrow = view.narrow
-    diagonal = view.diagonal
-    unfold = view.unfold
-    as_strided = view.as_strided
 
     def view(self, *shape: Any) -> Tensor:
         """The same memory in another shape."""

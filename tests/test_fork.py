@@ -228,3 +228,28 @@ def test_shared_segments_stay_shared() -> None:
         del seen
     finally:
         segment.close()
+
+
+def test_a_child_forgets_other_threads_inference() -> None:
+    """A thread in inference mode is not in the child: what is made there counts versions."""
+    inside, leave = threading.Event(), threading.Event()
+
+    def infer() -> None:
+        with tilegrad.inference_mode():
+            inside.set()
+            leave.wait()
+
+    thread = threading.Thread(target=infer)
+    thread.start()
+    inside.wait()
+    try:
+
+        def child() -> int:
+            from tilegrad.engine import inference
+
+            return int(inference.here.value == 0 and not tilegrad.ones(2).is_inference())
+
+        assert in_child(child) == 1
+    finally:
+        leave.set()
+        thread.join()

@@ -87,7 +87,7 @@ def cross_entropy(
 def log_probabilities(x: Array, lse: Array) -> Array:
     """The logits ``x``, (N, C) or (C,), less the logsumexp of each sample."""
     level = window(lse, (*lse.layout.shape, 1), (*lse.layout.strides, 0))
-    made: Array = OPS["sub"](x, level)
+    made: Array = OPS["sub"](contiguous(x), level)  # the backward kernel reads rows
     return made
 
 

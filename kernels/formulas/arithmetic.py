@@ -391,42 +391,6 @@ def isfinite(x):  # type: ignore[no-untyped-def]
     return x - x == x - x
 
 
-@inline
-def bitwise_and(x, y):  # type: ignore[no-untyped-def]
-    """x & y"""
-    return x & y
-
-
-@inline
-def bitwise_or(x, y):  # type: ignore[no-untyped-def]
-    """x | y"""
-    return x | y
-
-
-@inline
-def bitwise_xor(x, y):  # type: ignore[no-untyped-def]
-    """x ^ y"""
-    return x ^ y
-
-
-@inline
-def bitwise_not(x):  # type: ignore[no-untyped-def]
-    """~x"""
-    return ~x
-
-
-@inline
-def left_shift(x, y):  # type: ignore[no-untyped-def]
-    """x << y; 0 for a shift that is negative or beyond the bits"""
-    return (x << y) if 0 <= y < 64 else (x ^ x)
-
-
-@inline
-def right_shift(x, y):  # type: ignore[no-untyped-def]
-    """x >> y, keeping the sign; the sign alone for a shift that is negative or beyond the bits"""
-    return x >> (y if 0 <= y < 64 else 63)
-
-
 declare(sign, x=0)
 declare(reciprocal, x=reciprocal_grad)
 declare(absolute, x=sign)
@@ -492,10 +456,4 @@ TABLE = table(
     Formula("isnan", isnan, kind="compare", differentiable=False),
     Formula("isinf", isinf, kind="compare", differentiable=False),
     Formula("isfinite", isfinite, kind="compare", differentiable=False),
-    Formula("bitwise_and", bitwise_and, kind="integer", differentiable=False),
-    Formula("bitwise_or", bitwise_or, kind="integer", differentiable=False),
-    Formula("bitwise_xor", bitwise_xor, kind="integer", differentiable=False),
-    Formula("bitwise_not", bitwise_not, kind="integer", differentiable=False),
-    Formula("left_shift", left_shift, kind="integer", excludes=BOOL, differentiable=False),
-    Formula("right_shift", right_shift, kind="integer", excludes=BOOL, differentiable=False),
 )

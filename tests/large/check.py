@@ -24,14 +24,16 @@ def check(
     ``fixed`` are the positions of tensors that take no gradient. Floating results may differ by
     ``tolerance`` times 2e-5 (float32) or 1e-11 (float64) of the largest right value of a tensor.
     """
-    wide = lambda a: torch.from_numpy(a.astype("float64") if a.dtype.kind == "f" else a)
+    wide = lambda a: torch.from_numpy(np.asarray(a, "float64" if a.dtype.kind == "f" else a.dtype))
     theirs = [t.contiguous() for t in make(wide)]  # some of PyTorch's rules refuse other layouts
     try:
         right = _results(torch, theirs, call, fixed, seed)
     except RuntimeError as refused:  # some kernels ask more than others: nothing to compare with
         print(f"# seed {seed}: PyTorch refuses: {refused}")
         return []
-    mine = _results(tilegrad, make(lambda a: tilegrad.from_numpy(a).to(device)), call, fixed, seed)
+    mine = _results(
+        tilegrad, make(lambda a: tilegrad.from_numpy(np.asarray(a)).to(device)), call, fixed, seed
+    )
     faults = [] if len(mine) == len(right) else [f"{len(mine)} results, not {len(right)}"]
     for (name, a), (_, b) in zip(mine, right, strict=False):
         if a is None or b is None:

@@ -1,0 +1,54 @@
+"""Formulas over the bits of integers."""
+
+from __future__ import annotations
+
+from tilegrad.kernels.formulas.formula import Formula, table
+from tilegrad.kernels.function import inline
+
+BOOL = ("bool",)
+
+
+@inline
+def bitwise_and(x, y):  # type: ignore[no-untyped-def]
+    """x & y"""
+    return x & y
+
+
+@inline
+def bitwise_or(x, y):  # type: ignore[no-untyped-def]
+    """x | y"""
+    return x | y
+
+
+@inline
+def bitwise_xor(x, y):  # type: ignore[no-untyped-def]
+    """x ^ y"""
+    return x ^ y
+
+
+@inline
+def bitwise_not(x):  # type: ignore[no-untyped-def]
+    """~x"""
+    return ~x
+
+
+@inline
+def left_shift(x, y):  # type: ignore[no-untyped-def]
+    """x << y; 0 for a shift that is negative or beyond the bits"""
+    return (x << y) if 0 <= y < 64 else (x ^ x)
+
+
+@inline
+def right_shift(x, y):  # type: ignore[no-untyped-def]
+    """x >> y, keeping the sign; the sign alone for a shift that is negative or beyond the bits"""
+    return x >> (y if 0 <= y < 64 else 63)
+
+
+TABLE = table(
+    Formula("bitwise_and", bitwise_and, kind="integer", differentiable=False),
+    Formula("bitwise_or", bitwise_or, kind="integer", differentiable=False),
+    Formula("bitwise_xor", bitwise_xor, kind="integer", differentiable=False),
+    Formula("bitwise_not", bitwise_not, kind="integer", differentiable=False),
+    Formula("left_shift", left_shift, kind="integer", excludes=BOOL, differentiable=False),
+    Formula("right_shift", right_shift, kind="integer", excludes=BOOL, differentiable=False),
+)
