@@ -71,6 +71,10 @@ def test_topk_is_the_head_of_the_sorted_row(device: str, data: Any, largest: boo
     x = data.draw(rows(device))
     k = data.draw(st.integers(0, x.shape[1]))
     t = place(x, device)
+    if x.dtype == bool:  # PyTorch sorts them, but has no topk of them
+        with pytest.raises(RuntimeError, match="bool"):
+            t.topk(k, -1, largest)
+        return
     for have, want in zip(t.topk(k, -1, largest), t.sort(-1, descending=largest), strict=True):
         assert bits(have) == bits(want[:, :k])
 

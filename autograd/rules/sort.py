@@ -78,7 +78,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     Gradient: of ``input``, by the indices.
 
     Raises:
-        RuntimeError: there are fewer than ``k``.
+        RuntimeError: there are fewer than ``k``, or they are bools.
     """
     axis = normalize_dim("topk", dim, input.ndim)
     if input.layout.dtype is dt.bool_:
