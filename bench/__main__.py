@@ -1,4 +1,4 @@
-"""``python -m bench``: the table; scaling, memory, compile, blas and report are its other commands."""
+"""``python -m bench``: the table; against, scaling, memory, compile, blas and report are its other commands."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 
 COMMANDS = {
     "table": "bench.table",
+    "against": "bench.against",
     "scaling": "bench.scaling",
     "memory": "bench.memory",
     "compile": "bench.compiling",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import os
 import platform
@@ -41,6 +42,21 @@ def facts(threads: int) -> dict[str, Any]:
         found |= _peers()
         found |= _faults()
     return found
+
+
+def add_simd(parser: argparse.ArgumentParser) -> None:
+    """``--simd``."""
+    parser.add_argument(
+        "--simd",
+        type=int,
+        choices=(128, 256, 512),
+        help="build our kernels for registers of so many bits, if the processor has them",
+    )
+
+
+def simd_environment(bits: int | None) -> dict[str, str]:
+    """The environment that forces a width; empty where the processor's own is taken."""
+    return {"TILEGRAD_SIMD_BITS": str(bits)} if bits else {}
 
 
 def lines(found: dict[str, Any]) -> list[str]:

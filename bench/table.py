@@ -4,13 +4,14 @@ Ratios are PyTorch's time over ours: above 1, tilegrad is faster. Results are co
 a row whose results differ is WRONG and has no ratio. Errors are against float64, ours first: the
 largest in ulp, or the root mean square of the relative one.
 
-Other commands: python -m bench scaling, memory, compile, blas, report.
+Other commands: python -m bench against, scaling, memory, compile, blas, report.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import os
 import time
 
 from bench import libraries, machine
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option("--area", nargs="+", choices=MARKS, default=[], help="only these areas")
     option("--rounds", type=int, default=15, help="samples of each library (%(default)s)")
     option("--threads", type=int, default=2, help="of each library (%(default)s)")
+    machine.add_simd(parser)
     option("--no-check", dest="check", action="store_false", help="compare no results")
     add_out(parser)
 
@@ -61,6 +63,7 @@ def measure(row: Benchmark, rounds: int, check: bool = True) -> Result:
 
 def run(options: argparse.Namespace) -> int:
     """All rows, the areas against their marks; 1 if a row is WRONG."""
+    os.environ.update(machine.simd_environment(options.simd))  # before a kernel is built
     libraries.start(options.threads)
     begin = time.perf_counter()
     facts = machine.facts(options.threads)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from bench import agreement, areas, figures
+from bench import against, agreement, areas, figures
+from bench.__main__ import main as bench_main
 from bench.harness import compare
 from bench.rows.row import Row, floats
 
@@ -82,3 +86,59 @@ def test_rounds_are_interleaved() -> None:
     assert all(0 < t.best and t.spread >= 1 for t in found.values())
     turns = [x for x, before in zip(order[1:], order) if x != before]
     assert turns[-6:] == ["a", "b"] * 3
+
+
+@pytest.mark.parametrize(
+    "figure, slower",
+    [
+        (against.Figure(1.04, 1.0, 1.0), False),
+        (against.Figure(1.06, 1.0, 1.0), True),
+        (against.Figure(1.06, 1.0, 1.02), False),  # within the revision's own noise
+        (against.Figure(1.06, 1.02, 1.0), False),
+        (against.Figure(1.2, 1.0, 1.02), True),
+        (against.Figure(0.5, 1.0, 1.0), False),
+    ],
+)
+def test_slower_is_beyond_noise(figure: against.Figure, slower: bool) -> None:
+    assert figure.slower(0.05) is slower
+
+
+def revision(folder: Path, add: str) -> Path:
+    """A tree whose tilegrad is this one with another ``exp``."""
+    package = folder / ".dev" / "tilegrad"
+    package.mkdir(parents=True)
+    source = f"""
+import importlib.util, sys, time
+from pathlib import Path
+root = {str(against.ROOT)!r}
+spec = importlib.util.spec_from_file_location(
+    "tilegrad", root + "/__init__.py", submodule_search_locations=[root])
+module = sys.modules["tilegrad"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+def exp(x, inner=module.Tensor.exp):
+    {add}
+    return inner(x)
+module.exp = module.Tensor.exp = exp
+"""
+    (package / "__init__.py").write_text(source)
+    return folder
+
+
+def test_against_finds_what_is_slower(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A revision whose exp returns at once, one that cannot run it, and one that waits."""
+    rows = areas.chosen(["overhead"], "exp")[:1]
+    options = argparse.Namespace(simd=None, threads=1, rounds=5, by=0.05)
+    fast = against.rows_of(revision(tmp_path / "fast", "return x"), rows, options)
+    (figure,) = fast.values()
+    assert figure["slower"] and figure["ratio"] > 1.5
+    assert "slower" in capsys.readouterr().out
+    slow = against.rows_of(revision(tmp_path / "slow", "time.sleep(1e-3)"), rows, options)
+    (figure,) = slow.values()
+    assert not figure["slower"] and figure["ratio"] < 0.5
+    assert not against.rows_of(revision(tmp_path / "none", "raise OSError('x')"), rows, options)
+    assert "not in the revision: OSError: x" in capsys.readouterr().out
+
+
+def test_against_an_unknown_revision(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench_main(["against", "no-such-revision"]) == 2
+    assert "git knows no commit 'no-such-revision'" in capsys.readouterr().err
