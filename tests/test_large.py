@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from tests.large import NAMES, TABLE
+from tests.large.check import check, refused
 from tests.large.program import Sizes, run, write
 
 GROUPS = 20  # tests that share the seeds out
@@ -34,8 +37,11 @@ def _first_of_the_day() -> int:
 def test_seeds_of_the_day(group: int, request: pytest.FixtureRequest) -> None:
     """``--seeds`` says how many; they begin anew every day."""
     first = _first_of_the_day()
-    for seed in range(first + group, first + request.config.getoption("--seeds"), GROUPS):
+    last = first + request.config.getoption("--seeds")
+    refused.clear()
+    for seed in range(first + group, last, GROUPS):
         _run(seed, Sizes(), "cpu")
+    assert len(refused) <= 1 + (last - first) // GROUPS // 200, refused
 
 
 @pytest.mark.parametrize("group", range(4))
@@ -44,6 +50,16 @@ def test_seeds_of_the_day_on_the_gpu(group: int) -> None:
     first = _first_of_the_day()
     for seed in range(first + group, first + SIMULATED, 4):
         _run(seed, Sizes(elements=300, products=6000), "cuda")
+
+
+def test_what_pytorch_refuses_is_refused() -> None:
+    """Such a program is counted; that tilegrad gives a value where PyTorch does not is a fault."""
+    make = lambda t: [t(np.ones((2, 3), "float32"))]
+    refused.clear()
+    assert check(make, lambda lib, F, x: x.view(4), 0) == []
+    assert len(refused) == 1
+    bare = lambda lib, F, x: x.view(4) if lib is torch else x
+    assert check(make, bare, 0)[0].startswith("not refused")
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 3, 7])

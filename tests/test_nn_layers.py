@@ -48,6 +48,7 @@ LAYERS: list[tuple[Any, tuple[tuple[int, ...], ...]]] = [
     (lambda n: n.AdaptiveAvgPool1d(4), ((2, 3, 9),)),
     (lambda n: n.AdaptiveAvgPool2d((2, None)), ((2, 3, 7, 6),)),
     (lambda n: n.AdaptiveMaxPool2d(2), ((2, 3, 7, 6),)),
+    (lambda n: n.AdaptiveMaxPool3d(2), ((2, 3, 4, 5, 3),)),
     (lambda n: n.ReLU(), ((3, 5),)),
     (lambda n: n.ReLU6(), ((3, 5),)),
     (lambda n: n.LeakyReLU(0.2), ((3, 5),)),

@@ -285,3 +285,8 @@ def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = 
 def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """The largest element of the windows of :func:`adaptive_avg_pool2d`."""
     return _adaptive_max(2, input, output_size, return_indices)
+
+
+def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """The largest element of the windows of :func:`adaptive_avg_pool3d`."""
+    return _adaptive_max(3, input, output_size, return_indices)

@@ -219,3 +219,9 @@ class AdaptiveMaxPool2d(_AdaptiveMax):
     """As :class:`AdaptiveAvgPool2d`, with maxima; ``return_indices`` for where they were."""
 
     _function = staticmethod(F.adaptive_max_pool2d)
+
+
+class AdaptiveMaxPool3d(_AdaptiveMax):
+    """As :class:`AdaptiveAvgPool3d`, with maxima; ``return_indices`` for where they were."""
+
+    _function = staticmethod(F.adaptive_max_pool3d)

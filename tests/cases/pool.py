@@ -40,6 +40,7 @@ CASES = [
     _max("max_pool3d", (1, 2, 3, 4, 5), (2, 3, 2), label="", padding=1),
     _max("adaptive_max_pool1d", (2, 2, 7), 3),
     _max("adaptive_max_pool2d", (1, 2, 5, 7), (3, 2), return_indices=True),
+    _max("adaptive_max_pool3d", (1, 2, 4, 5, 3), (3, 2, 2), return_indices=True),
     _mean("avg_pool1d", (2, 3, 9), 2),
     _mean("avg_pool1d", (3, 17), 4, 3, label="-ceil", padding=2, ceil_mode=True),
     _mean("avg_pool2d", (2, 2, 4, 6), 2),

@@ -131,7 +131,9 @@ def attention(d: Draw) -> str:
     value = width if d.chance(0.7) else d.size(140)
     limit = max(1, d.sizes.products // 2 // (width + value))
     q = d.size(min(700, limit))
-    k = d.size(min(700, limit // q), least=2)  # the weight of a single key has no gradient
+    k = d.size(min(700, limit // q))
+    if 1 in (q, k):  # the weight of a single key has no gradient, nor has a first row's that is
+        d.program.least = math.sqrt(q * value)  # causal: all of it cancels
     heads = d.size(
         max(1, min(limit // (q * k), d.sizes.elements // (max(q, k) * max(width, value))))
     )
@@ -161,7 +163,6 @@ def pooling(d: Draw) -> str:
     lead = (d.size(max(1, planes // 4)), d.size(planes))
     lead = lead if math.prod(lead) <= 2 * planes else (1, planes)
     way = d.pick("max", "max", "avg", "avg", "adaptive_avg", "adaptive_max")
-    way = "adaptive_avg" if rank == 3 and way == "adaptive_max" else way  # there is none yet
     x = d.array(
         (*lead, *size), DISTINCT if "max" in way else "rng.standard_normal({shape}).astype(dtype)"
     )
@@ -177,7 +178,8 @@ def pooling(d: Draw) -> str:
         options += f", dilation={tuple(dilation)}" if fits else ""
     else:
         options += f", count_include_pad={d.chance(0.5)}"
-    fits = all(n + 2 * p >= k for n, k, p in zip(size, kernel, padding, strict=True))
+    bare = (way, rank) == ("avg", 3)  # PyTorch's wants a window's size without the padding
+    fits = all(n + 2 * p * (not bare) >= k for n, k, p in zip(size, kernel, padding, strict=True))
     kernel = kernel if fits else [1] * rank
     options = options if fits else "stride=2"
     return f"F.{way}_pool{rank}d({x}, {tuple(kernel)}, {options}, ceil_mode={d.chance(0.3)})"
@@ -187,20 +189,18 @@ def norm(d: Draw) -> str:
     """batch, layer, group, instance and rms norm, normalize."""
     way = d.pick("batch", "batch", "layer", "layer", "group", "instance", "rms", "normalize")
     d.program.tolerance = 5.0  # sums of many terms, whose differences are left
+    shape = d.shape(d.int(1, 4) if way in ("layer", "rms") else d.int(2, 5))
+    d.program.least = math.sqrt(math.prod(shape)) / 100  # a weight's gradient: terms of either sign
     if way in ("layer", "rms"):
-        shape = d.shape(d.int(1, 4))
         tail = shape[-d.int(1, min(2, len(shape))) :]
         weight = d.array(tail) if d.chance(0.7) else None
         bias = f", {d.array(tail)}" if weight and way == "layer" and d.chance(0.7) else ""
         return f"F.{way}_norm({d.array(shape)}, {tail}, {weight}{bias}, eps=1e-3)"
-    shape = d.shape(d.int(2, 5))
     if way == "normalize":
-        dims = [i for i, n in enumerate(shape) if n > 1]  # of one element the gradient is 0
-        return (
-            f"F.normalize({d.array(shape, POSITIVE)}, dim={d.pick(*dims)})"
-            if dims
-            else f"{d.array(shape)} * 2"
-        )
+        dim = d.int(0, len(shape) - 1)
+        if shape[dim] == 1:  # of one element the gradient is 0: all of it cancels
+            d.program.least = 1.0
+        return f"F.normalize({d.array(shape, POSITIVE)}, dim={dim})"
     if way == "group":
         groups = d.pick(1, 2, 3)
         shape = (shape[0], groups * max(1, shape[1] // groups), *(shape[2:] or (2,)))
