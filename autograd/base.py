@@ -74,8 +74,8 @@ def zeros_of(kind: Layout) -> Tensor:
 
 
 def ones_of(kind: Layout) -> Tensor:
-    """A constant of ones, shaped like ``kind``."""
-    return own(ops.full(kind.shape, 1, kind.dtype, kind.device))
+    """A constant of ones, shaped like ``kind``, of a floating dtype."""
+    return own(ops.full(kind.shape, 1.0, kind.dtype, kind.device))
 
 
 # What a node keeps: inputs by position, outputs as ``-1 - position``; as a tuple (position, inputs

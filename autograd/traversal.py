@@ -97,21 +97,24 @@ class _Pass:
         return total
 
     def _accumulate(self, leaf: Tensor, grad: Tensor) -> None:
-        for hook in list(leaf._hooks or ()):
-            grad = _replaced(hook, hook(another(grad)), grad)
+        if leaf._hooks:
+            for hook in list(leaf._hooks):
+                grad = _replaced(hook, hook(another(grad)), grad)
         if self.wanted is not None:
             place = self.wanted.get((id(leaf), 0))
             if place is not None:
                 self.captured[place] = grad
             return
-        if leaf.grad is None:
-            leaf.grad = self._own(leaf, grad)
+        before = leaf._grad
+        if before is None:
+            leaf._grad = self._own(leaf, grad)
         elif self.create:
-            leaf.grad = _laid_out(leaf.grad + grad, leaf.layout)
+            leaf._grad = _laid_out(before + grad, leaf.layout)
         else:
-            leaf.grad.add_(grad)
-        for hook in list(leaf._post_hooks or ()):
-            hook(leaf)
+            before.add_(grad)
+        if leaf._post_hooks:
+            for hook in list(leaf._post_hooks):
+                hook(leaf)
 
     def _own(self, leaf: Tensor, grad: Tensor) -> Tensor:
         """``grad`` for keeps, in the strides of ``leaf`` (see :func:`gradient_layout`): a copy of it
@@ -152,15 +155,17 @@ class _Pass:
         if not self.retain:
             node.saved = None
         fitted: list[Tensor | None] = []
+        count = 0
         for kind, edge, grad in zip(node.inputs, node.edges, results, strict=True):
             if edge is None:
                 grad = None
-            elif grad is not None and grad.layout is not kind:
-                grad = _fit(grad, kind)
+            elif grad is not None:
+                count += 1
+                if grad.layout is not kind:
+                    grad = _fit(grad, kind)
             fitted.append(grad)
-        count = len(fitted)
-        if count > 2 or (count == 2 and fitted[0] is fitted[1]):  # mostly two that differ
-            _set_apart(fitted)
+        if count > 1 and (count > 2 or len(fitted) > 2 or fitted[0] is fitted[1]):
+            _set_apart(fitted)  # mostly two that differ
         if anomalies and state.anomaly:
             _refuse_nan(node, fitted)
         if extras is None:

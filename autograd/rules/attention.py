@@ -32,9 +32,9 @@ def weights(query: Tensor, key: Tensor, mask: Tensor | None, causal: bool, scale
     """softmax(q k^T * scale + mask), composed; 0 for a query that sees no key."""
     scores = matmul(query * scale, view.transpose(key, -2, -1))
     if causal:
-        size = (query.shape[-2], key.shape[-2])
+        size = (query.layout.shape[-2], key.layout.shape[-2])
         mask = masked.tril(ones(size, dtype=bool_, device=query.device))
-    if mask is None or not scores.shape[-1]:
+    if mask is None or not scores.layout.shape[-1]:
         return softmax(scores, -1)
     if mask.dtype is bool_:
         scores = masked.masked_fill(scores, mask.logical_not(), -math.inf)
@@ -91,12 +91,12 @@ def _gathered(x: Tensor, share: int) -> Tensor:
 
 def _four(x: Tensor, batch: Shape) -> Tensor:
     """``x``, whose batch dimensions broadcast to ``batch``, with two of them."""
-    shape = (*batch, *x.shape[-2:])
-    if tuple(x.shape) != shape:
+    shape = (*batch, *x.layout.shape[-2:])
+    if x.layout.shape != shape:
         x = view.expand(x, shape)
     if len(batch) == 2:
         return x
-    return view.reshape(x, (numel(batch[:-1]), *(batch[-1:] or (1,)), *x.shape[-2:]))
+    return view.reshape(x, (numel(batch[:-1]), *(batch[-1:] or (1,)), *x.layout.shape[-2:]))
 
 
 def attention(
@@ -158,4 +158,4 @@ def attention(
     saves = (0, 1, (2, 0, 1), *range(3, len(given)), (-1, 0, 1))
     meta = _Meta(causal, scale, share)
     result = recorded("attention", _vjp, tuple(given), own(out), saves, meta)
-    return view.reshape(result, (*batch, L, value.shape[-1])) if len(batch) != 2 else result
+    return view.reshape(result, (*batch, L, value.layout.shape[-1])) if len(batch) != 2 else result

@@ -113,7 +113,7 @@ def _forward(
     op = f"conv{dims}d"
     x, single = _batched(op, input, dims)
     how = ops.resolve(op, x.layout, weight.layout, stride, padding, dilation, groups)
-    _check_bias(op, bias, weight.shape[0])
+    _check_bias(op, bias, weight.layout.shape[0])
     given = (x, weight) if bias is None else (x, weight, bias)
     if x.layout.dtype in INTEGERS:
         out = _of_integers(x, weight, bias, **how)
@@ -138,7 +138,7 @@ def _transposed(
     how = ops.resolve_transpose(
         op, y.layout, weight.layout, stride, padding, output_padding, dilation, groups
     )
-    channels = weight.shape[1] * groups
+    channels = weight.layout.shape[1] * groups
     _check_bias(op, bias, channels)
     out: Tensor = _conv_input(y, weight, **how)
     if bias is not None:

@@ -70,16 +70,22 @@ def _loss(
             )
         target = to_dtype(target, dt.int64)
     logits = name == "cross_entropy"
-    if x.ndim == 1 and target.ndim == 1:
+    if x.layout.ndim == 1 and target.layout.ndim == 1:
         target = view.view(target, ())
-    out, *rest = ops.cross_entropy(x, target, weight, reduction, ignored, logits)
+    records = state.grad and needs_graph((x,))
+    # the logits may change: their gradient reads the log-probabilities
+    out, *rest = ops.cross_entropy(
+        x, target, weight, reduction, ignored, logits, logits and records
+    )
     loss = own(out)
-    if state.grad and needs_graph((x,)):
-        if logits:  # the logits may change: the gradient reads log-probabilities
-            rest[0] = ops.log_probabilities(x, rest[0])
+    if records:
         inputs = (x, target, *rest)
-        record_one(name, _loss_vjp, inputs, loss, tuple(range(1, len(inputs))), (reduction, logits))  # type: ignore[arg-type]
+        record_one(name, _loss_vjp, inputs, loss, _KEPT[len(rest)], (reduction, logits))  # type: ignore[arg-type]
     return loss
+
+
+# every input but the first, given how many came with the loss
+_KEPT = [tuple(range(1, count + 2)) for count in range(4)]
 
 
 def _loss_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:

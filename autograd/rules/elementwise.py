@@ -26,7 +26,7 @@ from tilegrad.engine import array as factory, dtype as dt, number, transfer
 from tilegrad.engine.array import Layout, layout as make_layout
 from tilegrad.engine.device import Device
 from tilegrad.engine.ops.create import from_host
-from tilegrad.engine.ops.elementwise import OPS, Elementwise, scalar
+from tilegrad.engine.ops.elementwise import OPS, Elementwise, copy_as, scalar
 from tilegrad.kernels.forking import compiler
 from tilegrad.kernels.formulas.formula import Formula
 
@@ -338,11 +338,8 @@ def contiguous(x: Tensor) -> Tensor:
 
 
 def copy_to_layout(x: Tensor, kind: Layout) -> Tensor:
-    """A copy of ``x`` in new memory with the shape and strides of ``kind``."""
-    reach = sum((n - 1) * s for n, s in zip(kind.shape, kind.strides, strict=True))
-    storage = kind.device.allocator.allocate(max(reach + 1, 0) * kind.itemsize)
-    target = factory.new(kind, storage, storage.address)
-    out = own(OPS["copy"].into(target, x))
+    """A copy of ``x`` with the strides of ``kind``, which has no gaps, recorded."""
+    out = own(copy_as(x, kind))
     if state.grad and needs_graph((x,)):
         record("clone", _identity_vjp, (x,), (out,), (), None)
     return out

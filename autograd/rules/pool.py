@@ -52,7 +52,7 @@ def _apply(op: str, input: Tensor, dims: int, run: Callable[[Tensor], Any]) -> A
         RuntimeError: the number of dimensions is neither ``dims + 1`` nor ``dims + 2``, or a size
             other than the batch's is 0.
     """
-    if input.ndim not in (dims + 1, dims + 2) or 0 in input.shape[input.ndim - dims - 1 :]:
+    if input.ndim not in (dims + 1, dims + 2) or 0 in input.layout.shape[input.ndim - dims - 1 :]:
         raise RuntimeError(
             f"{op}: Expected {dims + 1}D or {dims + 2}D (batch mode) tensor with optional 0 dim "
             f"batch size for input, but got: {list(input.shape)}"

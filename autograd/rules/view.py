@@ -11,12 +11,13 @@ from tilegrad.autograd.base import (
     part_of,
     record,
     record_one,
+    recorded,
     zeros_of,
 )
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.engine import array as factory
-from tilegrad.engine.array import layout as make_layout
+from tilegrad.engine.array import Layout, layout as make_layout
 from tilegrad.engine.ops import elementwise as elementwise_ops, view as ops
 from tilegrad.engine.shape import Shape, infer_size, normalize_dim, view_strides
 
@@ -264,8 +265,13 @@ def copy_slices_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return outside, inside
 
 
-def _laid_out_like(x: Tensor, kind: Any) -> Tensor:
-    """``x`` copied into memory with the strides of ``kind``."""
-    from tilegrad.autograd.rules.elementwise import copy_to_layout
+def _laid_out_like(x: Tensor, kind: Layout) -> Tensor:
+    """``x`` copied into memory with the strides of ``kind``, which may have gaps; recorded."""
+    reach = sum((n - 1) * s for n, s in zip(kind.shape, kind.strides, strict=True))
+    storage = kind.device.allocator.allocate(max(reach + 1, 0) * kind.itemsize)
+    out = own(elementwise_ops.copy.into(factory.new(kind, storage, storage.address), x))
+    return recorded("clone", _copy_vjp, (x,), out, (), None)
 
-    return copy_to_layout(x, kind)
+
+def _copy_vjp(node: Node, grad: Tensor) -> tuple[Tensor]:
+    return (grad,)

@@ -7,9 +7,9 @@ from functools import partial
 import numpy as np
 
 from tilegrad.engine import dtype as dt
-from tilegrad.engine.array import Array, Layout, layout, window
+from tilegrad.engine.array import Array, Layout, layout
 from tilegrad.engine.dispatch import Op, Plan, kernel
-from tilegrad.engine.ops.elementwise import OPS, contiguous
+from tilegrad.engine.ops.elementwise import contiguous
 from tilegrad.engine.shape import Shape, numel
 from tilegrad.engine.transfer import unless_all
 
@@ -23,14 +23,16 @@ def _around(x: Layout) -> tuple[int, int, int]:
     return x.shape[0], x.shape[1], numel(x.shape[2:])
 
 
-def _plan(logits: bool, reduction: str, x: Layout, targets: Layout, *weight: Layout) -> Plan:
+def _plan(
+    logits: bool, kept: bool, reduction: str, x: Layout, targets: Layout, *weight: Layout
+) -> Plan:
     scalar = layout((), x.dtype, x.device)
     samples = layout(targets.shape, x.dtype, x.device)
     reduced = reduction != "none"
     outs = [scalar if reduced else samples, samples, layout((2,), dt.int64, x.device)]
-    outs += [samples] * logits + [scalar] * reduced
+    outs += [samples] * logits + [scalar] * reduced + [layout(x.shape, x.dtype, x.device)] * kept
     family = kernel("cross_entropy", x.device)
-    how = (x.dtype.name, logits, bool(weight), reduction)
+    how = (x.dtype.name, logits, kept, bool(weight), reduction)
     return Plan(tuple(outs), *family.cross_entropy(*how, *_around(x)))
 
 
@@ -52,8 +54,9 @@ def _plan_backward(
 
 _NAMES = {False: "nll_loss", True: "cross_entropy"}
 _FORWARD = {
-    (logits, reduction): Op(name, partial(_plan, logits, reduction))
+    (logits, kept, reduction): Op(name, partial(_plan, logits, kept, reduction))
     for logits, name in _NAMES.items()
+    for kept in (False, True)[: 1 + logits]
     for reduction in REDUCTIONS
 }
 _BACKWARD = {
@@ -63,10 +66,11 @@ _BACKWARD = {
 
 
 def cross_entropy(
-    x: Array, targets: Array, weight: Array | None, reduction: str, ignore_index: int, logits: bool
-) -> tuple[Array, ...]:
-    """The loss of log-probabilities ``x`` (N, C, …), or of ``logits`` (N, C), of logits their
-    logsumexp, the samples' weights, and for the reduction "mean" the sum of these.
+    x: Array, targets: Array, weight: Array | None, reduction: str, ignore_index: int, logits: bool,
+    kept: bool,
+) -> tuple[Array, ...]:  # fmt: skip
+    """The loss of log-probabilities ``x`` (N, C, …), or of ``logits`` (N, C); if they are ``kept``,
+    the log-probabilities of logits; the samples' weights; for the reduction "mean" the sum of these.
 
     Args:
         targets: (N, …) int64 classes.
@@ -77,18 +81,11 @@ def cross_entropy(
     """
     x, targets = contiguous(x), contiguous(targets)
     operands = (x, targets) if weight is None else (x, targets, contiguous(weight))
-    made = _FORWARD[logits, reduction](*operands, params=(ignore_index,))
+    made = _FORWARD[logits, kept, reduction](*operands, params=(ignore_index,))
     unless_all(0, made[2], _CHECKS[logits])
-    last = len(made) - (reduction == "sum")  # a plain sum's gradient reads no sum of the weights
-    levels = made[3:4] if logits else ()
-    return (made[0], *levels, made[1], *made[3 + logits : last])
-
-
-def log_probabilities(x: Array, lse: Array) -> Array:
-    """The logits ``x``, (N, C) or (C,), less the logsumexp of each sample."""
-    level = window(lse, (*lse.layout.shape, 1), (*lse.layout.strides, 0))
-    made: Array = OPS["sub"](contiguous(x), level)  # the backward kernel reads rows
-    return made
+    logs = (made[-1],) if kept else ()
+    sums = (made[3 + logits],) if reduction == "mean" else ()
+    return (made[0], *logs, made[1], *sums)
 
 
 def _check_targets(op: str, status: np.ndarray) -> None:

@@ -111,10 +111,13 @@ class Elementwise(Op):
         return made
 
     def plan(self, *layouts: Layout, **metadata: Any) -> Plan:
-        """Broadcast, lay the output out like the first full-sized operand, choose the loop."""
+        """Broadcast, lay the output out like the first full-sized operand (a copy in the ``strides``
+        that it is given), choose the loop.
+        """
         shape = broadcast_shapes(self.name, *(x.shape for x in layouts))
+        strides = metadata.pop("strides", None) or _output_strides(shape, layouts)
         made = self.result_dtype(layouts[-1].dtype, **metadata)
-        out = layout(shape, made, layouts[0].device, _output_strides(shape, layouts))
+        out = layout(shape, made, layouts[0].device, strides)
         return Plan((out,), self._launch(layouts, out))
 
     def _launch(self, layouts: tuple[Layout, ...], out: Layout) -> Any:
@@ -275,11 +278,16 @@ def clone(x: Array) -> Array:
     return result
 
 
+def copy_as(x: Array, kind: Layout) -> Array:
+    """A copy with the strides of ``kind``, whose shape is that of ``x`` and which has no gaps."""
+    result: Array = copy(x, strides=kind.strides)
+    return result
+
+
 def contiguous(x: Array) -> Array:
     """``x`` if it is row-major, else a row-major copy."""
-    if x.layout.contiguous:
-        return x
-    return copy.into(empty_layout(layout(x.layout.shape, x.layout.dtype, x.layout.device)), x)
+    have = x.layout
+    return x if have.contiguous else copy_as(x, layout(have.shape, have.dtype, have.device))
 
 
 _scalars: dict[Any, Array] = {}

@@ -43,18 +43,20 @@ def examine(target, found, rows, C, ignored):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def forward(dtype: str, logits: bool, short: bool, reduction: str, alone: bool):  # type: ignore[no-untyped-def]
-    """Per sample its loss, its weight and, from logits, their logsumexp. ``alone``, a task does
-    also what :func:`finish` does, and a reduction keeps no losses. ``weight`` may be null: all ones.
+def forward(dtype: str, logits: bool, kept: bool, short: bool, reduction: str, alone: bool):  # type: ignore[no-untyped-def]
+    """Per sample its loss, its weight and, from logits, their logsumexp; the log-probabilities too
+    if they are to be ``kept``. ``alone``, a task does also what :func:`finish` does, and a reduction
+    keeps no losses. ``weight`` may be null: all ones.
     """
     T = np.dtype(dtype).type
-    levels_of = level_rows(dtype, short)
+    levels_of, subtract = level_rows(dtype, short), less_level(dtype)
     reduced, mean = reduction != "none", reduction == "mean"
     keeps = not (alone and reduced)
 
-    def body(  # type: ignore[no-untyped-def]
-        task, x, targets, out, scale, status, lse, weight_sum, ignored, weight, loss, rows, per, C,
-        inner,
+    @inline
+    def losses_of(  # type: ignore[no-untyped-def]
+        task, x, targets, out, scale, status, lse, weight_sum, logs, ignored, weight, loss, rows,
+        per, C, inner,
     ):  # fmt: skip
         source, target = pointer(x, T), pointer(targets, np.int64)
         weights, losses = pointer(weight, T), pointer(loss, T)
@@ -62,6 +64,8 @@ def forward(dtype: str, logits: bool, short: bool, reduction: str, alone: bool):
         first, end = task * per, min(rows, (task + 1) * per)
         if logits:
             levels_of(source, first, end, C, levels)
+            if kept:
+                subtract(source, first, end, C, levels, pointer(logs, T))
         total, divisor = 0.0, 0.0
         for r in range(first, end):
             t = target[r]
@@ -84,7 +88,45 @@ def forward(dtype: str, logits: bool, short: bool, reduction: str, alone: bool):
                 pointer(out, T)[0] = T(total / divisor) if mean else T(total)
                 pointer(weight_sum, T)[0] = T(divisor)
 
-    return body, "iiiiiiiiiiiiii"
+    def keeping(  # type: ignore[no-untyped-def]
+        task, x, targets, out, scale, status, lse, weight_sum, logs, ignored, weight, loss, rows,
+        per, C, inner,
+    ):  # fmt: skip
+        losses_of(
+            task, x, targets, out, scale, status, lse, weight_sum, logs, ignored, weight, loss,
+            rows, per, C, inner,
+        )  # fmt: skip
+
+    def plain(  # type: ignore[no-untyped-def]
+        task, x, targets, out, scale, status, lse, weight_sum, ignored, weight, loss, rows, per, C,
+        inner,
+    ):  # fmt: skip
+        losses_of(
+            task, x, targets, out, scale, status, lse, weight_sum, 0, ignored, weight, loss,
+            rows, per, C, inner,
+        )  # fmt: skip
+
+    return (keeping, "i" * 15) if kept else (plain, "i" * 14)
+
+
+def less_level(dtype: str):  # type: ignore[no-untyped-def]
+    """``subtract(x, first, end, C, levels, out)``: rows of ``C`` logits less their level."""
+    T, W = np.dtype(dtype).type, lanes(dtype)
+
+    @inline
+    def subtract(x, first, end, C, levels, out):  # type: ignore[no-untyped-def]
+        nothing = splat(T(0))
+        for r in range(first, end):
+            at, level = r * C, splat(levels[r])
+            i = 0
+            while i + W <= C:
+                store(out, at + i, load(x, at + i) - level)
+                i += W
+            if i < C:
+                mask = head(T, C - i)
+                store_masked(out, at + i, load_masked(x, at + i, mask, nothing) - level, mask)
+
+    return subtract
 
 
 def level_rows(dtype: str, short: bool):  # type: ignore[no-untyped-def]
@@ -201,18 +243,20 @@ def _shared(rows: int, work: int) -> tuple[int, int]:
 
 
 def cross_entropy(
-    dtype: str, logits: bool, weighted: bool, reduction: str, outer: int, C: int, inner: int
-) -> tuple[Callable[..., None], int]:
-    """A launch ``(x, targets, [weight], out, scale, status, [lse], [weight_sum], [scratch],
+    dtype: str, logits: bool, kept: bool, weighted: bool, reduction: str, outer: int, C: int,
+    inner: int,
+) -> tuple[Callable[..., None], int]:  # fmt: skip
+    """A launch ``(x, targets, [weight], out, scale, status, [lse], [weight_sum], [logs], [scratch],
     ignored)``, and the bytes of scratch memory it needs.
 
     ``out`` holds a loss per sample for the reduction "none", else one number; ``scale`` the weight
-    of every sample, ``lse`` (logits) its logsumexp; then ``weight_sum`` ("mean", "sum") their sum.
+    of every sample, ``lse`` (logits) its logsumexp; then ``weight_sum`` ("mean", "sum") their sum,
+    and ``logs``, if ``kept``, the log-probabilities of logits.
     """
     rows = outer * inner
     per, tasks = _shared(rows, C if logits else 8)
     reduced, alone = reduction != "none", tasks == 1
-    function = forward.build(dtype, logits, logits and C <= SHORT, reduction, alone)
+    function = forward.build(dtype, logits, kept, logits and C <= SHORT, reduction, alone)
     sizing = (rows, per, C, inner, tasks, 0 if alone else TEAM)
     if alone and logits and reduced and not weighted:
         return bind(function, 0, 0, *sizing), 0
@@ -225,8 +269,9 @@ def cross_entropy(
         out, scale, status, *more, ignored = rest
         lse = more.pop(0) if logits else 0
         weight_sum = more.pop(0) if reduced else 0
+        logs = (more.pop(0),) if kept else ()
         losses = more[0] if scratch else 0 if reduced else out
-        run(x, targets, out, scale, status, lse, weight_sum, ignored, weight, losses)
+        run(x, targets, out, scale, status, lse, weight_sum, *logs, ignored, weight, losses)
         if last is not None:
             last(targets, scale, losses, status, out, weight_sum, ignored)
 

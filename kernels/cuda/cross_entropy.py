@@ -22,6 +22,7 @@ from tilegrad.kernels.cuda.lines import (
     each,
     loader,
     places,
+    present,
     seating,
     storer,
     vector,
@@ -45,30 +46,41 @@ BLOCKS = 1024  # blocks that share the samples, at most
 FAR = np.iinfo(np.int64).max  # after every sample
 
 
+@inline
+def less(x, level):  # type: ignore[no-untyped-def]
+    """x - level"""
+    return x - level
+
+
 @kernel
 def forward(dtype: str, logits: bool, keeps: bool, seat: Seating, dims: int, wide: bool) -> Source:
     """Per sample its weight, from logits their logsumexp and, if it ``keeps`` them, the losses.
 
-    Parameters: x, targets, weight (null: all ones), losses, scale, lse, parts, samples, C, groups
-    of a line, inner, the class to ignore, then the block of samples. ``parts``: for every block how
+    Parameters: x, targets, weight (null: all ones), losses, scale, lse, logs (the log-probabilities
+    of logits, or null), parts, samples, C, groups of a line, inner, the class to ignore, then the block of samples. ``parts``: for every block how
     many bad targets it met and the first one's sample, the sums of its losses and weights.
     """
     T = np.dtype(dtype).type
     zero, one, lines = T(0), T(1), seat.lines
     lane_of, line_of = places(seat)
     base_of = offset_of(dims, 0, wide)
-    level = online(dtype, seat, loader(seat, ADJACENT))
+    load, store, have = loader(seat, ADJACENT), storer(seat, ADJACENT), present(seat)
+    level, lower, stride = (
+        online(dtype, seat, load),
+        each(seat, less, 1, 1),
+        seat.lanes * seat.vectors,
+    )
     mask = seat.V * np.dtype(dtype).itemsize - 1
     add_up, count_up = tree(add, dtype, seat.threads), tree(add, "int64", seat.threads)
     earliest = tree(smaller, "int64", seat.threads)
 
     @inline
     def losses_of(  # type: ignore[no-untyped-def]
-        x, targets, weight, losses, scale, lse, parts, samples, C, groups, inner, ignored, t
+        x, targets, weight, losses, scale, lse, logs, parts, samples, C, groups, inner, ignored, t
     ):
         source, target, weights = pointer(x, T), pointer(targets, np.int64), pointer(weight, T)
         made, scales, levels = pointer(losses, T), pointer(scale, T), pointer(lse, T)
-        lane, aligned = lane_of(), x & mask == 0
+        lane, aligned = lane_of(), (x | logs) & mask == 0
         bad, where, loss, whole = 0, FAR, zero, zero
         first = line_of()
         start = block() * lines
@@ -76,8 +88,16 @@ def forward(dtype: str, logits: bool, keeps: bool, seat: Seating, dims: int, wid
             base = base_of(first, t)
             high = zero
             if logits:
-                top, part = level(source, base, groups if first < samples else 0, lane, aligned, t)
+                count = groups if first < samples else 0
+                top, part = level(source, base, count, lane, aligned, t)
                 high = top + log(part)
+                if logs != 0:
+                    g = lane
+                    while g < count:
+                        there = have(count, g)
+                        v = lower(load(source, base, g, there, aligned, zero, t), high)
+                        store(pointer(logs, T), base, g, there, aligned, v, t)
+                        g += stride
             if lane == 0 and first < samples:
                 k = target[first]
                 w = value = zero
@@ -105,7 +125,7 @@ def forward(dtype: str, logits: bool, keeps: bool, seat: Seating, dims: int, wid
 
     params = PER_AXIS * dims
     per_sm = RESIDENT // seat.threads
-    return Source(spread(losses_of, 12, params), "i" * (12 + params), seat.threads, per_sm)
+    return Source(spread(losses_of, 13, params), "i" * (13 + params), seat.threads, per_sm)
 
 
 @kernel
@@ -189,28 +209,31 @@ def backward(dtype: str, logits: bool, per_sample: bool, V: int, dims: int, wide
 
 
 def cross_entropy(
-    dtype: str, logits: bool, weighted: bool, reduction: str, outer: int, C: int, inner: int
-) -> tuple[Callable[..., None], int]:
+    dtype: str, logits: bool, kept: bool, weighted: bool, reduction: str, outer: int, C: int,
+    inner: int,
+) -> tuple[Callable[..., None], int]:  # fmt: skip
     """The launch of :func:`tilegrad.kernels.cpu.cross_entropy.cross_entropy`, and the bytes of
     scratch memory it needs, whatever the reduction.
     """
     samples, keeps = outer * inner, reduction == "none"
     V = vector(dtype, C) if logits else 1
     seat = seating(C, V, KEPT[dtype] // 2) if logits else Seating(False, 1, LEAST, 1)
-    kept = ((samples,), (C,)) if inner == 1 else ((outer, inner), (C * inner, 1))
+    lines = ((samples,), (C,)) if inner == 1 else ((outer, inner), (C * inner, 1))
     wide = is_wide(samples * C)
-    run = forward.build(dtype, logits, keeps, seat, len(kept[0]), wide)
+    run = forward.build(dtype, logits, keeps, seat, len(lines[0]), wide)
     combine = finish.build(dtype, reduction == "mean")
     grid = max(1, min(seat.blocks(samples), BLOCKS))
     tail = (samples, C, C // V, inner)
-    shape = (*numbers(*kept), grid, 1, 1)
+    shape = (*numbers(*lines), grid, 1, 1)
 
     def launch(x: int, targets: int, *rest: int) -> None:
         weight, rest = (rest[0], rest[1:]) if weighted else (0, rest)
         out, scale, status, *more, scratch, ignored = rest
         lse = more.pop(0) if logits else 0
-        run(x, targets, weight, out, scale, lse, scratch, *tail, ignored, *shape)
-        results = (0, 0) if keeps else (out, more[0])
+        sums = 0 if keeps else more.pop(0)
+        logs = more.pop(0) if kept else 0
+        run(x, targets, weight, out, scale, lse, logs, scratch, *tail, ignored, *shape)
+        results = (0, 0) if keeps else (out, sums)
         combine(scratch, grid, targets, status, *results, 1, 1, 1)
 
     return launch, 32 * grid  # for every block two int64, two sums

@@ -42,7 +42,7 @@ def scaled_dot_product_attention(
         raise RuntimeError(
             "scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True"
         )
-    factor = 1.0 / math.sqrt(max(1, query.shape[-1])) if scale is None else float(scale)
+    factor = 1.0 / math.sqrt(max(1, query.layout.shape[-1])) if scale is None else float(scale)
     key, value, share = _heads(query, key, value) if enable_gqa else (key, value, 1)
     if not dropout_p:
         return attention(query, key, value, attn_mask, is_causal, factor, share)
@@ -52,7 +52,7 @@ def scaled_dot_product_attention(
 
 def _heads(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, int]:
     """Key and value with as many heads, and how many heads of query each of them serves."""
-    heads, fewer, few = query.shape[-3], key.shape[-3], value.shape[-3]
+    heads, fewer, few = query.layout.shape[-3], key.layout.shape[-3], value.layout.shape[-3]
     if 0 in (fewer, few) or heads % fewer or heads % few:
         raise RuntimeError(
             f"scaled_dot_product_attention: Number of heads in key and value must divide the "
