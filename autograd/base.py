@@ -7,6 +7,7 @@ methods, is in ``autograd/tensor.py``.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -254,7 +255,7 @@ def refresh(view: Tensor) -> None:
     if base is None or view._epoch == base._epoch:
         return
     if view._node is not None:
-        refuse_custom_view(view, "its base or another view of its base has been")
+        refuse_view(view, "its base or another view of its base has been")
     view._epoch = base._epoch
     if base._tracked:
         from tilegrad.autograd.rules.view import as_strided_vjp
@@ -266,10 +267,41 @@ def refresh(view: Tensor) -> None:
             _retain_again(view)
 
 
-def refuse_custom_view(view: Tensor, what: str) -> None:
-    """Raise if ``view`` is an input's memory that a custom function returned: a new history of that
-    memory would pass its backward by.
+_VIEWS = frozenset(
+    [
+        "as_strided",
+        "diagonal",
+        "expand",
+        "getitem",
+        "permute",
+        "select",
+        "slice",
+        "squeeze",
+        "transpose",
+        "unfold",
+        "unsqueeze",
+        "view",
+    ]
+)
+
+
+def refuse_view(view: Tensor, what: str) -> None:
+    """Raise if ``view`` is one that PyTorch lets nobody give a new history: one of several that a
+    function returned, a view of such a one, or an input's memory that a custom function returned,
+    whose backward a new history would pass by.
     """
+    node: Any = view._node
+    while node.__class__ is Node and node.name in _VIEWS:
+        node = node.edges[0]
+    origin = node[0] if node.__class__ is tuple else node
+    if origin.__class__ is Node and origin.name in ("split", "unbind"):
+        assert view._node is not None
+        raise RuntimeError(
+            f"Output {view._index} of {view._node.name} is a view and {what} modified inplace. This "
+            f"view is the output of a function that returns multiple views. Such functions do not "
+            f"allow the output views to be modified inplace. You should replace the inplace "
+            f"operation by an out-of-place one."
+        )
     node = view._node
     if node is not None and node.meta.__class__ is CustomCall and view._index in node.meta.views:
         raise RuntimeError(
@@ -281,11 +313,13 @@ def refuse_custom_view(view: Tensor, what: str) -> None:
         )
 
 
-def check_inplace(name: str, target: Tensor) -> None:
-    """Refuse to write over ``target`` where that would break the graph.
+def check_inplace(name: str, target: Tensor, expanded: bool = False) -> None:
+    """Refuse to write over ``target`` where that would break the graph. ``expanded`` lets pass what
+    has several elements in one place.
 
     Raises:
-        RuntimeError: it is a leaf that requires a gradient, or a view of one, or expanded memory.
+        RuntimeError: it is a leaf that requires a gradient, or a view of one, or a view made without
+            a graph of what has one, or expanded memory.
     """
     if target._base is not None:
         refresh(target)
@@ -297,7 +331,7 @@ def check_inplace(name: str, target: Tensor) -> None:
     if state.grad:
         owner = target if target._base is None else target._base
         if target._base is not None:
-            refuse_custom_view(target, "is being")
+            refuse_view(target, "is being")
         if target._tracked and target._node is None:
             raise RuntimeError(
                 f"{name}: a leaf Variable that requires grad is being used in an in-place operation."
@@ -307,13 +341,36 @@ def check_inplace(name: str, target: Tensor) -> None:
                 f"{name}: a view of a leaf Variable that requires grad is being used in an "
                 f"in-place operation."
             )
+        if owner._tracked and not target._tracked:
+            raise RuntimeError(
+                f"{name}: A view was created in no_grad mode and is being modified inplace with grad "
+                f"mode enabled. Given that this use case is ambiguous and error-prone, it is "
+                f"forbidden. You can clarify your code by moving both the view and the inplace either "
+                f"both inside the no_grad block (if you don't want the inplace to be tracked) or both "
+                f"outside (if you want the inplace to be tracked)."
+            )
     layout = target.layout
-    if layout.numel and any(
-        s == 0 and n > 1 for n, s in zip(layout.shape, layout.strides, strict=True)
+    if (
+        not expanded
+        and layout.numel
+        and any(s == 0 and n > 1 for n, s in zip(layout.shape, layout.strides, strict=True))
     ):
         raise RuntimeError(
             f"{name}: unsupported operation: more than one element of the written-to tensor refers "
             f"to a single memory location. Please clone() the tensor before performing the operation."
+        )
+
+
+def warn_expanded(name: str, x: Tensor) -> None:
+    """PyTorch's warning, where several elements of ``x`` lie in one place."""
+    kind = x.layout
+    if any(s == 0 and n > 1 for n, s in zip(kind.shape, kind.strides, strict=True)):
+        warnings.warn(
+            f"Use of {name} on expanded tensors is deprecated. Please clone() the tensor before "
+            f"performing this operation. This also applies to advanced indexing e.g. tensor[indices] "
+            f"= tensor",
+            UserWarning,
+            stacklevel=4,
         )
 
 

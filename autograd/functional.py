@@ -98,11 +98,12 @@ def grad(
         found = once(given, retain_graph)
     if materialize_grads:
         count = (_batch(given),) if is_grads_batched else ()
+        kinds = [w.layout for w in wanted]
         found = [
-            zeros_of(layout((*count, *w.layout.shape), w.layout.dtype, w.layout.device))
+            zeros_of(layout((*count, *k.shape), k.dtype, k.device)).requires_grad_(create_graph)
             if f is None
             else f
-            for f, w in zip(found, wanted, strict=True)
+            for f, k in zip(found, kinds, strict=True)
         ]
     return tuple(found)
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import check_inplace
 from tilegrad.autograd.mode import state
-from tilegrad.autograd.rules.assign import clone, copy_
-from tilegrad.engine import dtype as dt
+from tilegrad.autograd.rules.assign import clone, overwrite
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -38,12 +37,7 @@ def _written(name: str, method: Callable[..., Tensor]) -> Callable[..., Tensor]:
                 f"{name}: output with shape {list(self.shape)} doesn't match the broadcast shape "
                 f"{list(out.shape)}"
             )
-        if not dt.can_cast(out.layout.dtype, self.layout.dtype):
-            raise RuntimeError(
-                f"{name}: result type {out.dtype.name} can't be cast to the desired output type "
-                f"{self.dtype.name}"
-            )
-        return copy_(self, out)
+        return overwrite(name, self, out)
 
     return twin
 
@@ -53,7 +47,7 @@ def _shown(name: str, method: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     def twin(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if state.grad and self.requires_grad:
-            check_inplace(name, self)
+            check_inplace(name, self, True)
         view = method(self, *args, **kwargs)
         if view is self:
             return self

@@ -384,8 +384,10 @@ def test_writes_pass_through_modes() -> None:
 def test_setitem_casts_and_wraps() -> None:
     x, _ = both(np.zeros(4, np.int32))
     x[1:3] = tilegrad.from_numpy(np.array([2.7, -1.2]))
-    x[[0]] = tilegrad.from_numpy(np.array([5.9]))
-    assert x.tolist() == [5, 2, -1, 0]
+    x[x == 0] = tilegrad.from_numpy(np.array([5.9]))
+    assert x.tolist() == [5, 2, -1, 5]
+    with pytest.raises(RuntimeError, match="source and destination dtypes match"):
+        x[[0]] = tilegrad.from_numpy(np.array([5.9]))
 
 
 @pytest.mark.parametrize("write", ["slice", "index", "pair", "mask", "mask-values", "add"])

@@ -25,7 +25,7 @@ from tilegrad.engine.ops.elementwise import OPS, Elementwise
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
-from tilegrad.autograd.rules.assign import copy_
+from tilegrad.autograd.rules.assign import overwrite
 from tilegrad.autograd.rules.define import binary_function, binary_inplace
 
 mul = multiply = binary_function("mul")
@@ -160,7 +160,7 @@ def _integral(name: str, input: Any, other: Any, pair: tuple[Elementwise, Elemen
     else:
         input = operand(input, other, name)
     floating = _promoted(input, other).is_floating_point
-    if not floating:
+    if not floating and input.layout.numel:
         refuse_zero_divisor(other)
     return binary(pair[not floating], input, other)
 
@@ -177,7 +177,7 @@ def div_(input: Tensor, other: Tensor | Scalar, *, rounding_mode: str | None = N
     if rounding_mode is None:
         return inplace(OPS["div"], input, operand(other, input, "div_"))
     refuse_overlap("div_", input, (other,))
-    return copy_(input, div(input, other, rounding_mode=rounding_mode))
+    return overwrite("div_", input, div(input, other, rounding_mode=rounding_mode))
 
 
 divide, divide_ = div, div_
@@ -187,8 +187,7 @@ def floor_divide(input: Tensor, other: Tensor | Scalar) -> Tensor:
     """``input // other``, rounded down.
 
     Raises:
-        RuntimeError: an integer is divided by zero.
-        NotImplementedError: in backward; ``div(rounding_mode="floor")`` has a gradient, of zeros.
+        RuntimeError: an integer is divided by zero, or in backward; ``div(rounding_mode="floor")`` has a gradient, of zeros.
     """
     return _integral("floor_divide", input, other, _FLOOR_DIVIDE)
 
@@ -196,7 +195,7 @@ def floor_divide(input: Tensor, other: Tensor | Scalar) -> Tensor:
 def floor_divide_(input: Tensor, other: Tensor | Scalar) -> Tensor:
     """``input //= other``."""
     refuse_overlap("floor_divide_", input, (other,))
-    return copy_(input, floor_divide(input, other))
+    return overwrite("floor_divide_", input, floor_divide(input, other))
 
 
 def remainder(input: Tensor, other: Tensor | Scalar) -> Tensor:
@@ -207,7 +206,7 @@ def remainder(input: Tensor, other: Tensor | Scalar) -> Tensor:
 def remainder_(input: Tensor, other: Tensor | Scalar) -> Tensor:
     """``input %= other``."""
     refuse_overlap("remainder_", input, (other,))
-    return copy_(input, remainder(input, other))
+    return overwrite("remainder_", input, remainder(input, other))
 
 
 def fmod(input: Tensor, other: Tensor | Scalar) -> Tensor:
@@ -262,7 +261,7 @@ def pow_(input: Tensor, exponent: Tensor | Scalar) -> Tensor:
     if isinstance(exponent, (int, float)) and input.dtype.is_floating_point and exponent == 2:
         return inplace(OPS["square"], input)
     refuse_overlap("pow_", input, (exponent,))
-    return copy_(input, pow(input, exponent))
+    return overwrite("pow_", input, pow(input, exponent))
 
 
 def lerp(input: Tensor, end: Tensor, weight: Tensor | Scalar) -> Tensor:
@@ -345,7 +344,7 @@ def clamp_(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """:func:`clamp`, in place."""
     if isinstance(min, TensorBase) or isinstance(max, TensorBase) or (min is None and max is None):
         refuse_overlap("clamp_", input, (min, max))
-        return copy_(input, clamp(input, min, max))
+        return overwrite("clamp_", input, clamp(input, min, max))
     name, bounds, kind = _clamp(input, min, max)
     if not dt.can_cast(kind, input.layout.dtype):
         raise RuntimeError(
@@ -353,7 +352,7 @@ def clamp_(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
             f"{input.dtype.name}"
         )
     if bounds[0] != bounds[0] or bounds[-1] != bounds[-1]:
-        return copy_(input, clamp(input, min, max))
+        return overwrite("clamp_", input, clamp(input, min, max))
     return inplace(OPS[name], input, params=bounds)
 
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import TensorBase, check_inplace, needs_graph, rebase, refuse_overlap
+from tilegrad.autograd.base import (
+    TensorBase,
+    check_inplace,
+    needs_graph,
+    rebase,
+    refuse_overlap,
+    zeros_of,
+)
 from tilegrad.autograd.graph import Node, new_node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules.elementwise import (
@@ -13,7 +20,7 @@ from tilegrad.autograd.rules.elementwise import (
     operand,
     unary,
 )
-from tilegrad.engine import number
+from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.ops import elementwise as ops
 from tilegrad.engine.ops.elementwise import OPS
 from tilegrad.engine.transfer import copy_across
@@ -31,7 +38,7 @@ def fill_(input: Tensor, value: Scalar | Tensor) -> Tensor:
     """Write ``value`` over ``input``."""
     if isinstance(value, TensorBase):
         return copy_(input, apart(value, input))  # type: ignore[arg-type]
-    check_inplace("fill_", input)
+    check_inplace("fill_", input, True)
     if value.__class__ is not float:
         value = number.required(value, "fill_")
     ops.fill(input, value)
@@ -41,7 +48,7 @@ def fill_(input: Tensor, value: Scalar | Tensor) -> Tensor:
 
 
 def _constant_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    return (None,)
+    return (zeros_of(node.inputs[0]),)
 
 
 def copy_(input: Tensor, src: Tensor | Scalar, non_blocking: bool = False) -> Tensor:
@@ -62,7 +69,21 @@ def copy_(input: Tensor, src: Tensor | Scalar, non_blocking: bool = False) -> Te
 
 
 def _copy_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    return None, grad
+    return None if node.edges[0] is None else zeros_of(node.inputs[0]), grad
+
+
+def overwrite(name: str, input: Tensor, made: Tensor) -> Tensor:
+    """Write ``made``, the result of an op on ``input``, over it.
+
+    Raises:
+        RuntimeError: its dtype is of a higher category than that of ``input``.
+    """
+    if not dt.can_cast(made.layout.dtype, input.layout.dtype):
+        raise RuntimeError(
+            f"{name}: result type {made.dtype.name} can't be cast to the desired output type "
+            f"{input.dtype.name}"
+        )
+    return copy_(input, made)
 
 
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:

@@ -19,6 +19,7 @@ from tilegrad.autograd.base import (
     needs_graph,
     own,
     record,
+    zeros_of,
 )
 from tilegrad.autograd.graph import Node, Vjp
 from tilegrad.autograd.mode import state
@@ -202,15 +203,22 @@ def _mul_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def _refused_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    raise NotImplementedError(
-        f"{node.name}: derivative for {node.name} is not implemented; div with rounding_mode='floor' "
-        f"has one, of zeros"
+    raise RuntimeError(
+        f"{node.name}: derivative for aten::{node.name} is not implemented; div with "
+        f"rounding_mode='floor' has one, of zeros"
     )
+
+
+def _steps_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """Zeros of steps, whatever flows in: constants, as PyTorch's are."""
+    pairs = zip(node.edges, node.inputs, strict=True)
+    return tuple([None if edge is None else zeros_of(kind) for edge, kind in pairs])
 
 
 _LINEAR: dict[str, Vjp] = {
     "copy": _identity_vjp, "add": _add_vjp, "sub": _sub_vjp, "neg": _neg_vjp,
-    "floor_divide": _refused_vjp,
+    "floor_divide": _refused_vjp, "round": _steps_vjp, "floor": _steps_vjp, "ceil": _steps_vjp,
+    "trunc": _steps_vjp, "sign": _steps_vjp, "div_floor": _steps_vjp, "div_trunc": _steps_vjp,
 }  # fmt: skip
 
 _ADD, _SUB, _MUL, _DIV, _NEG = (OPS[n] for n in ("add", "sub", "mul", "div", "neg"))
@@ -233,6 +241,11 @@ def operand(value: Any, like: Tensor, op: str) -> Tensor:
         found = _numbers.get(key) if value else None  # two zeros are equal
         if found is not None:
             return found
+        if value.__class__ is bool and op in ("sub", "sub_"):
+            raise RuntimeError(
+                f"{op}: Subtraction, the `-` operator, with a bool tensor is not supported. If you are "
+                f"trying to invert a mask, use the `~` or `logical_not()` operator instead."
+            )
         kind = beside(like, value)
         if not kind.is_floating_point and op in _FLOAT_OPS:
             kind = dt.get_default_dtype()

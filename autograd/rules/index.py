@@ -20,6 +20,7 @@ from tilegrad.autograd.base import (
     rebase,
     recorded,
     refuse_overlap,
+    warn_expanded,
     zeros_of,
 )
 from tilegrad.autograd.graph import Node, Vjp, new_node
@@ -64,21 +65,25 @@ IN_PLACE, COPY, FRESH = "in place", "copy", "fresh"
 
 def write(
     name: str, run: Callable[..., Array], vjp: Vjp, inputs: tuple[Tensor, ...],
-    saves: Saves, meta: Any, target: str, same: bool = False,
+    saves: Saves, meta: Any, target: str, same: bool = False, single: bool = False,
 ) -> Tensor:  # fmt: skip
     """``run(inplace=…, checked=…)`` overwrites parts of ``inputs[0]``, or of a copy; record it.
 
-    The other inputs must not share the target's memory, or only the ``same`` elements.
+    The other inputs must not share the target's memory, or only the ``same`` elements. A target with
+    several elements in one place takes a ``single`` value, with a warning, if nothing is recorded.
     """
     if target != IN_PLACE:
         fresh = target == FRESH
         return read(name, run(inplace=fresh, checked=fresh), vjp, inputs, saves, meta)
     x = inputs[0]
-    check_inplace(name + "_", x)
-    refuse_overlap(name + "_", x, inputs[1:], same)
     kind = x.layout
+    recording = state.grad and kind.dtype.is_floating_point and needs_graph(inputs)
+    check_inplace(name + "_", x, single and not recording)
+    if single and 0 in kind.strides:
+        warn_expanded(name + "_", x)
+    refuse_overlap(name + "_", x, inputs[1:], same)
     node = None
-    if state.grad and kind.dtype.is_floating_point and needs_graph(inputs):
+    if recording:
         node = new_node(name + "_", vjp, inputs, (kind,), meta)
         keep(node, saves, inputs)
     run(inplace=True, checked=False)
@@ -151,7 +156,9 @@ def put_at(
     indexed = range(2, len(given) + 2)
     saves: Saves = tuple([(p, 1) for p in indexed]) if accumulate else tuple(indexed)
     meta = (dims, accumulate)
-    return write("index_put", run, _put_vjp, (x, values, *given), saves, meta, target)
+    single = values.layout.numel == 1 and not accumulate
+    inputs = (x, values, *given)
+    return write("index_put", run, _put_vjp, inputs, saves, meta, target, False, single)
 
 
 def _put_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -168,16 +175,21 @@ def _put_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (g, g_values, *[None] * len(given))
 
 
+def require_put_dtype(input: Tensor, values: Tensor) -> None:
+    """Raise RuntimeError unless the dtypes are the same."""
+    if values.dtype is not input.dtype:
+        raise RuntimeError(
+            f"index_put: Index put requires the source and destination dtypes match, got "
+            f"{input.dtype.name} for the destination and {values.dtype.name} for the source"
+        )
+
+
 def _put_checked(
     input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool, target: str
 ) -> Tensor:
     from tilegrad.autograd.rules.indexing import prepare
 
-    if values.dtype is not input.dtype:
-        raise RuntimeError(
-            f"index_put: Index put requires the source and destination dtypes match; got "
-            f"{input.dtype.name} for the destination and {values.dtype.name} for the source"
-        )
+    require_put_dtype(input, values)
     return put_at(input, prepare(input, indices), values, accumulate, target)
 
 
@@ -218,6 +230,10 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
             f"index_select: Index is supposed to be a vector; got {index.layout.describe()}"
         )
     if input.layout.ndim == 0:
+        if index.layout.numel != 1:
+            raise RuntimeError(
+                f"index_select: Index to scalar can have only 1 value; got {index.layout.numel}"
+            )
         return view.reshape(index_select(at_least_1d(input), 0, index), ())
     return _select(input, at_least_1d(index), dim, "index_select")
 
@@ -244,7 +260,8 @@ def _slices(
         return ops.put(name, x, at, values, dim, combine, negative=negative, **how)
 
     saves: Saves = ((1, 2),) if combine == "sum" else (1,)
-    return write(name, run, vjp, (x, index, source), saves, dim, target)
+    single = name == "index_fill"
+    return write(name, run, vjp, (x, index, source), saves, dim, target, False, single)
 
 
 def _index_add_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilegrad.autograd.base import TensorBase, own
+from tilegrad.autograd.base import TensorBase, check_inplace, own
 from tilegrad.autograd.rules import index as rules, view as views
 from tilegrad.autograd.rules.elementwise import apart, to_dtype
 from tilegrad.engine import dtype as dt, number
@@ -394,6 +394,8 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     if arrays is not None:
         _write_arrays(shown, arrays, value)
     elif not isinstance(value, TensorBase):
+        if 0 in shown.layout.strides:  # several elements in one place, which fill_ lets pass
+            check_inplace("setitem", shown)
         fill_(shown, value)
     else:
         array = value
@@ -401,6 +403,8 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
             if array.layout.shape != shown.layout.shape:
                 value = apart(value, shown)  # type: ignore[arg-type]
             copy_(shown, _fitted(value, shown.ndim))  # type: ignore[arg-type]
+        elif shown._tracked:  # nothing is to be written, but a leaf is not to be written to
+            check_inplace("setitem", shown)
 
 
 def _value(x: Tensor, value: Any) -> Tensor | float:
@@ -441,5 +445,7 @@ def _write_at(x: Tensor, indices: Sequence[Tensor | None], value: Tensor | float
         return
     given = [i.ndim for i in indices if i is not None]
     value = _fitted(value, max(given) + x.ndim - len(given))  # type: ignore[arg-type]
-    where = value.device if value.ndim else x.device  # a number may be in host memory
-    rules.put_at(x, indices, value.to(where, x.dtype), False, rules.IN_PLACE)
+    rules.require_put_dtype(x, value)  # type: ignore[arg-type]
+    if not value.ndim:
+        value = value.to(x.device)  # a number may be in host memory
+    rules.put_at(x, indices, value, False, rules.IN_PLACE)  # type: ignore[arg-type]

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import TensorBase, needs_graph, own, record
+from tilegrad.autograd.base import (
+    TensorBase,
+    check_inplace,
+    needs_graph,
+    own,
+    record,
+    warn_expanded,
+)
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import view
@@ -117,12 +124,33 @@ def masked_fill_(input: Tensor, mask: Tensor, value: Tensor | Scalar) -> Tensor:
     """:func:`masked_fill` in place."""
     _require_mask("masked_fill_", mask)
     value = _fill_value(input, value)
+    repeated = _repeated(input) if 0 in input.layout.strides else ()
+    if repeated:
+        _fill_repeated(input, mask, value, repeated)
+        return input
     operands = mask, value, input
 
     def run(**how: bool) -> Array:
         return OPS["where"].into(input, *operands)
 
     return write("masked_fill", run, _fill_vjp, (input, mask, value), (1,), None, IN_PLACE, True)
+
+
+def _repeated(x: Tensor) -> tuple[int, ...]:
+    """The dimensions along which all elements lie in one place."""
+    kind = x.layout
+    places = zip(kind.shape, kind.strides, strict=True)
+    return tuple([d for d, (n, s) in enumerate(places) if s == 0 and n > 1])
+
+
+def _fill_repeated(x: Tensor, mask: Tensor, value: Tensor, dims: tuple[int, ...]) -> None:
+    """A place is filled where the mask holds at one of its elements."""
+    check_inplace("masked_fill_", x, True)
+    warn_expanded("masked_fill_", x)
+    mask = view.expand(mask, x.shape).any(dim=dims, keepdim=True)
+    for dim in dims:
+        x = view.narrow(x, dim, 0, 1)
+    masked_fill_(x, mask, value)
 
 
 def _fill_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:

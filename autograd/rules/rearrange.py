@@ -86,8 +86,7 @@ def tensor_split(
                 f"tensor_split: number of sections must be larger than 0; got {given}"
             )
         least, more = divmod(size, given)
-        sections = [least + (k < more) for k in range(given)]
-        return split(input, sections, axis)
+        given = list(accumulate(least + (k < more) for k in range(given - 1)))
     cuts = [0, *given, size]
     return tuple(
         views.slice_(input, axis, begin, None if end is size else end)

@@ -83,7 +83,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     axis = normalize_dim("topk", dim, input.ndim)
     if input.layout.dtype is dt.bool_:
         raise RuntimeError("topk: does not support bool dtypes")
-    pair = ops.topk(input, k, axis, largest)
+    pair = ops.topk(input, k if input.ndim else k or 1, axis, largest)  # of no dimension: itself
     return topk_result(*_recorded("topk", input, axis, pair))
 
 

@@ -19,7 +19,7 @@ from tilegrad.engine.ops.elementwise import OPS
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
-from tilegrad.autograd.rules.arithmetic import clamp, mul
+from tilegrad.autograd.rules.arithmetic import clamp, mul, pow
 from tilegrad.autograd.rules.assign import copy_
 from tilegrad.autograd.rules.define import always, rounding_function, unary_function, unary_inplace
 
@@ -28,7 +28,6 @@ abs_ = absolute_ = unary_inplace("abs")
 neg = negative = unary_function("neg")
 neg_ = negative_ = unary_inplace("neg")
 sign = sgn = unary_function("sign")
-square = unary_function("square")
 reciprocal = unary_function("reciprocal")
 reciprocal_ = unary_inplace("reciprocal")
 sqrt = unary_function("sqrt")
@@ -101,6 +100,13 @@ relu_ = unary_inplace("relu")
 logical_not = unary_function("logical_not")
 bitwise_not = unary_function("bitwise_not")
 isnan = unary_function("isnan")
+
+
+def square(input: Tensor) -> Tensor:
+    """``input * input``; of bools int64, as their power is."""
+    if input.layout.dtype is dt.bool_:
+        return pow(input, 2)
+    return unary(OPS["square"], input)
 
 
 def isinf(input: Tensor) -> Tensor:

@@ -85,16 +85,17 @@ def as_index(op: str, index: Array) -> Array:
     return cast(index, dt.int64)
 
 
-def check_index(op: str, index: Array, dim: int, size: int, negative: bool = False) -> None:
-    """Refuse indices outside ``[0, size)``, or ``[-size, size)`` where ``negative``.
+def check_index(op: str, index: Array, dim: int, x: Layout, negative: bool = False) -> None:
+    """Refuse indices outside ``[0, size)``, or ``[-size, size)`` where ``negative``, of a dimension
+    of ``x``.
 
     Raises:
-        IndexError: naming the first such index.
+        IndexError, RuntimeError: naming the first such index.
     """
     if index.layout.numel == 0:
         return
-    index = contiguous(index)
-    refuse = _refusal(op, index, dim, size)
+    index, size = contiguous(index), x.shape[dim]
+    refuse = _refusal(op, index, dim, x)
     if size == 0:  # nothing could be read in the meantime
         refuse(np.zeros(1, np.int64))
     unless_all(-1, _outside(index, size, negative), refuse)
@@ -106,18 +107,25 @@ def _outside(index: Array, size: int, negative: bool) -> Array:
     return found
 
 
-# PyTorch's choice: along one dimension, where the index is shaped as the result
-_RUNTIME = ("gather", "scatter", "scatter_add", "scatter_reduce")
+def _raised(op: str, dim: int, x: Layout) -> type[Exception]:
+    """PyTorch's choice for an index out of bounds: it differs from one of its loops to the next."""
+    if op in ("gather", "scatter", "scatter_add", "scatter_reduce"):
+        return RuntimeError
+    if op == "index_add" and x.ndim > 1:
+        return RuntimeError
+    if op == "index_select" and x.ndim > 1 and (dim == 1 or not x.numel):
+        return RuntimeError
+    return IndexError
 
 
-def _refusal(op: str, index: Array, dim: int, size: int) -> Callable[[np.ndarray], None]:
+def _refusal(op: str, index: Array, dim: int, x: Layout) -> Callable[[np.ndarray], None]:
     """The function that names the index at the first of its positions that is not -1."""
 
     def refuse(positions: np.ndarray) -> None:
         for position in positions[positions >= 0]:
             value = host(window(index, (1,), (1,), int(position)))[0]
-            raise (RuntimeError if op in _RUNTIME else IndexError)(
-                f"{op}: index {value} is out of bounds for dimension {dim} with size {size}"
+            raise _raised(op, dim, x)(
+                f"{op}: index {value} is out of bounds for dimension {dim} with size {x.shape[dim]}"
             )
 
     return refuse
@@ -163,14 +171,14 @@ gather_elements = Op("gather_elements", _plan_gather)
 
 
 def _checked(
-    result: tuple[Array, Array], op: str, index: Array, dim: int, size: int, negative: bool
+    result: tuple[Array, Array], op: str, index: Array, dim: int, x: Layout, negative: bool
 ) -> Array:
     out, found = result
 
     def check(flags: np.ndarray) -> None:
         if flags.any():  # raise here and now: this may be the later time already
             rows = contiguous(index)
-            _refusal(op, rows, dim, size)(host(_outside(rows, size, negative)))
+            _refusal(op, rows, dim, x)(host(_outside(rows, x.shape[dim], negative)))
 
     unless_all(0, found, check)
     return out
@@ -182,11 +190,10 @@ def take(op: str, x: Array, index: Array, dim: int, negative: bool = False) -> A
     Raises:
         IndexError: an index is out of bounds.
     """
-    size = x.layout.shape[dim]
     if x.layout.numel == 0:
-        check_index(op, index, dim, size, negative)
+        check_index(op, index, dim, x.layout, negative)
     found = take_rows(x, index, dims=(dim,), at=dim, negative=negative)
-    return _checked(found, op, index, dim, size, negative)
+    return _checked(found, op, index, dim, x.layout, negative)
 
 
 def gather(x: Array, index: Array, dim: int) -> Array:
@@ -200,9 +207,9 @@ def gather(x: Array, index: Array, dim: int) -> Array:
         return empty_layout(layout(index.shape, x.dtype, x.device))
     _check_fit("gather", index.layout, x.layout, dim)
     if x.layout.numel == 0:
-        check_index("gather", index, dim, x.shape[dim])
+        check_index("gather", index, dim, x.layout)
     found = gather_elements(x, index, dim=dim)
-    return _checked(found, "gather", index, dim, x.layout.shape[dim], False)
+    return _checked(found, "gather", index, dim, x.layout, False)
 
 
 @lru_cache(maxsize=4096)  # layouts that were seen before fit
@@ -271,7 +278,7 @@ def put(
         IndexError: an index is out of bounds; nothing was written (by it, on the GPU).
     """
     if not checked:
-        check_index(op, index, dim, x.shape[dim], negative)
+        check_index(op, index, dim, x.layout, negative)
     return _put(x, index, source, (dim,), dim, combine, inplace, negative)
 
 
@@ -326,7 +333,7 @@ def scatter(
     _check_fit(op, index.layout, x.layout, dim)
     _check_source(op, index.layout, source.layout)
     if not checked:
-        check_index(op, index, dim, x.shape[dim])
+        check_index(op, index, dim, x.layout)
     result: Array = scatter_elements(x, index, source, dim=dim, combine=combine, inplace=inplace)
     return result
 
@@ -368,18 +375,18 @@ def _joined(op: str, x: Layout, indices: Indices, checked: bool) -> tuple[Shape,
     sizes = tuple([x.shape[d] for d in dims])
     if x.numel == 0:
         for dim, index in zip(dims, given, strict=True):
-            check_index(op, index, dim, x.shape[dim], negative=True)
+            check_index(op, index, dim, x, negative=True)
     steps = tuple([x.strides[d] for d in dims])
     made, found = linear_index(*given, steps=steps, sizes=sizes)
     if not checked:
-        unless_all(0, found, partial(_check_all, op, given, dims, sizes))
+        unless_all(0, found, partial(_check_all, op, given, dims, x))
     return dims, at, made
 
 
-def _check_all(op: str, indices: list[Array], dims: Shape, sizes: Shape, flags: np.ndarray) -> None:
+def _check_all(op: str, indices: list[Array], dims: Shape, x: Layout, flags: np.ndarray) -> None:
     if flags.any():  # raise here and now: this may be the later time already
-        for index, dim, size in zip(indices, dims, sizes, strict=True):
-            _refusal(op, index, dim, size)(host(_outside(index, size, True)))
+        for index, dim in zip(indices, dims, strict=True):
+            _refusal(op, index, dim, x)(host(_outside(index, x.shape[dim], True)))
 
 
 def _common_shape(op: str, shapes: list[Shape]) -> Shape:

@@ -30,8 +30,11 @@ def result_dtype(name: str, dtype: DType) -> DType:
 def _plan(name: str, x: Layout, *rest: Layout, dims: Shape, keepdim: bool) -> Plan:
     made = result_dtype(name, x.dtype)
     out = layout(reduced_shape(x.shape, dims, keepdim), made, x.device)
-    if name in _NEEDS_ELEMENTS and out.numel and not x.numel:
-        raise _empty(name, x, dims)
+    empty = [d for d in dims if not x.shape[d]]
+    if name in _NEEDS_ELEMENTS and empty:
+        raise IndexError(
+            f"{name}: Expected reduction dim {empty[0]} to have non-zero size; got {x.describe()}"
+        )
     gone = sorted((a for a in dims if x.shape[a] != 1), key=lambda a: (-x.strides[a], a))
     lengths, (jumps,) = merge_dims(
         tuple(x.shape[a] for a in gone), (tuple(x.strides[a] for a in gone),)
@@ -49,12 +52,6 @@ def _kept(x: Layout, dims: Shape) -> tuple[Shape, Shape]:
     strides = (tuple(x.strides[a] for a in keep), contiguous_strides(shape))
     sizes, (steps, _) = merge_dims(shape, strides)
     return sizes, steps
-
-
-def _empty(name: str, x: Layout, dims: Shape) -> IndexError:
-    return IndexError(
-        f"{name}: Expected reduction dim {dims[0]} to have non-zero size; got {x.describe()}"
-    )
 
 
 class Reduction(Op):

@@ -65,13 +65,21 @@ class Pair:
         """What each library raised, if it did."""
         return _raised(line, self.theirs), _raised(line, self.ours)
 
+    def is_empty(self, line: str) -> bool:
+        """Whether PyTorch's result of ``line``, or what it wrote to, has no elements."""
+        value = self.theirs.get(line[: len(line) - len(line.lstrip("x0123456789"))])
+        return isinstance(value, torch.Tensor) and not value.numel()
+
     def compare(self, exactly: set[str]) -> str:
         """What differs between tensors of the same name, or of their gradients."""
+        tensors = [v for v in self.theirs.values() if isinstance(v, torch.Tensor)]
+        single = any(v.dtype is torch.float32 for v in tensors)
+        bounds = dict.fromkeys(TOLERANCE, TOLERANCE["float32"]) if single else TOLERANCE
         for name, want in self.theirs.items():
             if isinstance(want, torch.Tensor) and readable(want):
-                text = difference(self.ours[name], want, name in exactly)
+                text = difference(self.ours[name], want, name in exactly, bounds)
                 if not text and want.is_leaf and want.requires_grad:
-                    text = _gradients(self.ours[name].grad, want.grad)
+                    text = _gradients(self.ours[name].grad, want.grad, bounds)
                 if text:
                     return f"{name}: {text}"
         return ""
@@ -87,15 +95,15 @@ def _raised(line: str, names: dict[str, Any]) -> Exception | None:
     return None
 
 
-def _gradients(have: Any, want: Any) -> str:
+def _gradients(have: Any, want: Any, bounds: dict[str, float]) -> str:
     if have is None or want is None:
         return "" if have is want else f".grad is {have}, not {want}"
-    text = difference(have, want, False)
+    text = difference(have, want, False, bounds)
     return text and f".grad: {text}"
 
 
-def difference(have: Any, want: torch.Tensor, exactly: bool) -> str:
-    """In words; empty if there is none."""
+def difference(have: Any, want: torch.Tensor, exactly: bool, bounds: dict[str, float]) -> str:
+    """In words; empty if there is none. ``bounds``: by dtype, unless ``exactly``."""
     kind = str(want.dtype).split(".")[1]
     if not isinstance(have, tilegrad.Tensor):
         return f"is a {type(have).__name__}"
@@ -103,14 +111,15 @@ def difference(have: Any, want: torch.Tensor, exactly: bool) -> str:
         return f"has {have.dtype}, not {want.dtype}"
     if tuple(have.shape) != tuple(want.shape):
         return f"has shape {tuple(have.shape)}, not {tuple(want.shape)}"
-    if have.requires_grad != want.requires_grad:
+    # the gradient of cummax without elements is what came in, which may ask for gradients itself
+    if want.numel() and have.requires_grad != want.requires_grad:
         return f"requires_grad is {have.requires_grad}, not {want.requires_grad}"
     got, ref = have.detach().numpy(), want.detach().resolve_neg().numpy()
     if kind not in TOLERANCE:
         return "" if np.array_equal(got, ref) else f"is {got.tolist()}, not {ref.tolist()}"
     finite = np.abs(ref[np.isfinite(ref)])
     scale = max(1.0, float(finite.max())) if finite.size else 1.0
-    bound = 0.0 if exactly else TOLERANCE[kind] * scale
+    bound = 0.0 if exactly else bounds[kind] * scale
     if np.allclose(got, ref, rtol=0.0, atol=bound, equal_nan=True):
         return ""
     return f"is {got.tolist()}, not {ref.tolist()}"
@@ -142,6 +151,8 @@ def step(pair: Pair, line: str, outcome: Outcome, exactly: set[str]) -> bool:
         outcome.missing.append(is_missing(have))
     elif want is None or have is None or not same_error(have, want):
         text = f"{_words(have)}, where PyTorch gives {_words(want)}"
+        if want is None and pair.is_empty(line):
+            text += " of no elements"
         if reason(text):
             outcome.explained.append(reason(text))
             return False
