@@ -14,6 +14,8 @@ import os
 import threading
 from typing import Any
 
+from tilegrad.kernels.interrupt import Uninterrupted
+
 COMPILER, DRIVER, DATA = range(3)  # in this order they may be taken within each other
 
 _locks: tuple[list[Any], ...] = ([], [], [])  # by level, for ever
@@ -46,4 +48,4 @@ if hasattr(os, "register_at_fork"):
         before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
     )
 
-compiler = fork_lock(COMPILER)  # for LLVM and numba, and all that waits for them
+compiler = Uninterrupted(fork_lock(COMPILER))  # for LLVM and numba, and all that waits for them

@@ -186,7 +186,7 @@ def test_locks_are_free_in_a_child_whoever_held_them() -> None:
     from tilegrad.engine import memory, random
     from tilegrad.kernels.formulas import declared
 
-    for lock in (forking.compiler, memory.HOST._lock, random._lock, declared.lock):
+    for lock in (forking.compiler.lock, memory.HOST._lock, random._lock, declared.lock):
         holding.clear()
         let_go.clear()
         holder = threading.Thread(target=hold, args=(lock,))

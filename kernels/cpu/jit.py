@@ -131,8 +131,18 @@ def _register_with_numba() -> None:
     if _registered:
         return
     import numba.extending
-    from numba.core import config
+    from numba.core import config, event
 
+    class Interrupts(event.Listener):  # type: ignore[misc]
+        """Ctrl-C ends a compilation between two passes: numba is ready for errors there."""
+
+        def on_start(self, event: Any) -> None:
+            _lock.check()
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    event.register("numba:run_pass", Interrupts())
     config.CPU_NAME, config.CPU_FEATURES = target()
 
     from numba.core.registry import cpu_target

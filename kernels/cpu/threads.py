@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib.machinery
 import importlib.util
+import math
 import os
 from functools import cache
 from pathlib import Path
@@ -25,15 +26,54 @@ def get_num_threads() -> int:
 
 def _default_threads() -> int:
     """``TILEGRAD_NUM_THREADS``, else ``OMP_NUM_THREADS`` (the first of a list of levels), else one
-    per processor.
+    per processor, but not more than the container's share of them.
     """
     for name in ("TILEGRAD_NUM_THREADS", "OMP_NUM_THREADS"):
         text = os.environ.get(name, "").split(",")[0].strip()
         if text.isdigit() and int(text):
             _threads.value = int(text)
             return _threads.value
-    _threads.value = processors()
+    _threads.value = max(1, int(min(processors(), _quota())))
     return _threads.value
+
+
+def _quota(root: Path = Path("/")) -> float:
+    """Processors' worth of time that the control groups of this process allow; infinity without.
+
+    A group's limit holds for those below it. Version 2 keeps ``cpu.max``, version 1 two files.
+    """
+    least = math.inf
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except (OSError, ValueError):
+        return least
+    for line in lines:
+        number, controllers, path = line.split(":", 2)
+        if number == "0":
+            top = root / "sys/fs/cgroup"
+            read = _limit_v2
+        elif "cpu" in controllers.split(","):
+            top = root / "sys/fs/cgroup" / "cpu"
+            read = _limit_v1
+        else:
+            continue
+        below = [part for part in path.split("/") if part not in ("", "..")]
+        for depth in range(len(below) + 1):
+            try:
+                least = min(least, read(top.joinpath(*below[:depth])))
+            except (OSError, ValueError, ZeroDivisionError):  # in a container it is not all seen
+                continue
+    return least
+
+
+def _limit_v2(group: Path) -> float:
+    quota, period = (group / "cpu.max").read_text().split()
+    return math.inf if quota == "max" else int(quota) / int(period)
+
+
+def _limit_v1(group: Path) -> float:
+    quota = int((group / "cpu.cfs_quota_us").read_text())
+    return math.inf if quota <= 0 else quota / int((group / "cpu.cfs_period_us").read_text())
 
 
 @cache
