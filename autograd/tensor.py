@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilegrad.autograd import base, formatting, graph as graphs, hooks
+from tilegrad.autograd import base, copying, formatting, graph as graphs, hooks
 from tilegrad.autograd.arguments import checked
 from tilegrad.autograd.base import alias, own, refresh
 from tilegrad.autograd.families import FamilyMethods
@@ -438,18 +438,7 @@ class Tensor(FamilyMethods):
         """Number of the GPU, -1 on the CPU."""
         return -1 if self.device.index is None else self.device.index
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        if not self.is_leaf:
-            raise RuntimeError(
-                "deepcopy: Only Tensors created explicitly by the user (graph leaves) support the "
-                "deepcopy protocol at the moment"
-            )
-        found: Tensor | None = memo.get(id(self))
-        if found is None:
-            found = memo[id(self)] = self.detach().clone()
-            found._tracked = self._tracked
-            found.grad = None if self.grad is None else self.grad.detach().clone()
-        return found
+    __copy__, __deepcopy__, __reduce_ex__ = copying.shallow, copying.deep, copying.reduced
 
     def type_as(self, other: Tensor) -> Tensor:
         """In the dtype and on the device of ``other``."""

@@ -16,13 +16,11 @@ import struct
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-import numpy as np
-
-from tilegrad.autograd.base import own
+from tilegrad.autograd.copying import of_kind
 from tilegrad.autograd.tensor import Tensor
-from tilegrad.engine import array as arrays
 from tilegrad.engine.memory import ALIGNMENT, size_class
-from tilegrad.engine.random import Generator
+from tilegrad.engine.ops.elementwise import contiguous
+from tilegrad.engine.shape import reach
 
 _MINIMUM = 1 << 16  # bytes of the smallest segment
 
@@ -78,7 +76,7 @@ def _reserve(fd: int, nbytes: int) -> int:
 
 
 def reduce_tensor(t: Tensor) -> tuple[Any, ...]:
-    """How a tensor travels to another process: as a leaf over a copy of its elements.
+    """How a tensor travels to another process.
 
     Raises:
         RuntimeError: it is part of a graph, which cannot travel.
@@ -88,53 +86,26 @@ def reduce_tensor(t: Tensor) -> tuple[Any, ...]:
             "pickle: a non-leaf Tensor that requires grad cannot be sent to another process; "
             "detach() it first"
         )
-    host = np.ascontiguousarray(arrays.to_numpy(t)).reshape(t.layout.shape)
-    return rebuild_tensor, (type(t), host, t.requires_grad, dict(t.__dict__))
-
-
-def rebuild_tensor(
-    kind: type[Tensor], host: np.ndarray, requires_grad: bool, attributes: dict[str, Any]
-) -> Tensor:
-    """The receiving end of :func:`reduce_tensor`; shares the memory of ``host``."""
-    plain = own(arrays.from_numpy(host))
-    if kind is not Tensor:
-        made = object.__new__(kind)
-        for name in (
-            "layout",
-            "storage",
-            "address",
-            "_node",
-            "grad",
-            "_base",
-            "_hooks",
-            "_post_hooks",
-            "_index",
-            "_epoch",
-        ):
-            setattr(made, name, getattr(plain, name))
-        plain = made
-    plain._tracked = requires_grad
-    plain.__dict__.update(attributes)
-    return plain
+    return t.__reduce_ex__(5)
 
 
 ForkingPickler.register(Tensor, reduce_tensor)  # for a user's own queues and pipes
 
 
-def rebuild_generator(state: np.ndarray) -> Generator:
-    """A generator that goes on from ``state``."""
-    made = Generator()
-    made.set_state(state)
+def _without_gaps(t: Tensor) -> Tensor:
+    """``t``, or a copy of its elements alone: a column must not bring its matrix along."""
+    kind = t.layout
+    if reach(kind.shape, kind.strides) <= kind.numel or not t.is_leaf:
+        return t
+    made: Tensor = of_kind(type(t), contiguous(t))
+    made._tracked = t._tracked
+    made.__dict__.update(t.__dict__)
     return made
 
 
 class _Pickler(pickle.Pickler):
     def reducer_override(self, value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return reduce_tensor(value)
-        if isinstance(value, Generator):
-            return rebuild_generator, (np.asarray(value.get_state()),)
-        return NotImplemented
+        return reduce_tensor(_without_gaps(value)) if isinstance(value, Tensor) else NotImplemented
 
 
 class Packed:

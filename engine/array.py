@@ -10,6 +10,7 @@ import numpy as np
 from tilegrad.engine.device import CPU, Device
 from tilegrad.engine.dtype import BY_NUMPY, DType
 from tilegrad.engine.memory import FreeList, Storage, new_storage
+from tilegrad.engine.shape import reach
 from tilegrad.kernels.forking import compiler
 
 
@@ -271,7 +272,7 @@ def from_numpy(source: np.ndarray) -> Array:
             )
         strides.append(stride // kind.itemsize)
     address = source.__array_interface__["data"][0]
-    storage = new_storage(address, source.nbytes, None, base=source)
-    return new(  # type: ignore[no-any-return]
-        layout(source.shape, kind, CPU, tuple(strides)), storage, address
-    )
+    made = layout(source.shape, kind, CPU, tuple(strides))
+    nbytes = reach(made.shape, made.strides) * kind.itemsize
+    storage = new_storage(address, nbytes, None, base=source)
+    return new(made, storage, address)  # type: ignore[no-any-return]

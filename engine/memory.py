@@ -8,6 +8,7 @@ power below.
 
 from __future__ import annotations
 
+import copyreg
 import ctypes
 import mmap
 from collections.abc import Callable
@@ -92,11 +93,20 @@ def new_storage(address: int, nbytes: int, pool: FreeList | None, base: object =
     global _make_storage
     if _make_storage is None:
         with compiler:
-            _make_storage = _make_storage or native.compile_storage(FreeList)
+            if _make_storage is None:
+                _make_storage = native.compile_storage(FreeList)
+                copyreg.pickle(type(_make_storage(0, 0, None, None)), _reduced)
     return _make_storage(address, nbytes, pool, base)  # type: ignore[no-any-return]
 
 
 _make_storage: Callable[..., Any] | None = None
+
+
+def _reduced(storage: Storage) -> tuple[Any, ...]:
+    """A storage in a pickle; the arrays over it bring its bytes."""
+    from tilegrad.engine.sharing import Shared
+
+    return Shared, ()
 
 
 class Source(Protocol):

@@ -121,6 +121,13 @@ def numel(shape: Shape) -> int:
     return count
 
 
+def reach(shape: Shape, strides: Shape) -> int:
+    """Elements from the first to the last, both included; none where there are none."""
+    if 0 in shape:
+        return 0
+    return 1 + sum([(n - 1) * s for n, s in zip(shape, strides, strict=True)])
+
+
 def permutation_of(shape: Shape, strides: Shape) -> Shape | None:
     """The order of dimensions, largest stride first, if this is a gapless permutation."""
     order = sorted(range(len(shape)), key=lambda a: (-strides[a], a))

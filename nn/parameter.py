@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tilegrad.autograd.copying import of_kind
 from tilegrad.autograd.tensor import Tensor
-
-
-def _adopt(made: Any, data: Tensor, requires_grad: bool) -> Any:
-    """Make ``made`` a leaf over the memory of ``data``."""
-    made.layout, made.storage, made.address = data.layout, data.storage, data.address
-    made._node = made.grad = made._base = made._hooks = made._post_hooks = None
-    made._index = made._epoch = 0
-    made._tracked = False
-    made.requires_grad_(requires_grad)
-    return made
 
 
 class Parameter(Tensor):
@@ -28,7 +19,9 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Parameter:
-        return _adopt(object.__new__(cls), _checked(cls, data), requires_grad)  # type: ignore[no-any-return]
+        made: Parameter = of_kind(cls, _checked(cls, data))
+        made.requires_grad_(requires_grad)
+        return made
 
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()
@@ -53,19 +46,14 @@ class Buffer(Tensor):
     persistent: bool
 
     def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Buffer:
-        made: Buffer = _adopt(object.__new__(cls), _checked(cls, data), False)
+        tensor = _checked(cls, data)
+        made: Buffer = of_kind(cls, tensor)
+        made.requires_grad_(tensor.requires_grad)
         made.persistent = persistent
         return made
 
     def __repr__(self) -> str:
         return "Buffer containing:\n" + super().__repr__()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Buffer:
-        found: Buffer | None = memo.get(id(self))
-        if found is None:
-            copied = type(self)(self.detach().clone(), persistent=self.persistent)
-            found = memo[id(self)] = copied
-        return found
 
 
 def _checked(kind: type, data: Any) -> Tensor:

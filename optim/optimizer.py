@@ -226,6 +226,15 @@ class Optimizer:
         """Call ``hook(optimizer, args, kwargs)`` after every step."""
         return RemovableHandle(self._post_hooks, hook)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy takes over: all but the hooks."""
+        hooks = ("_pre_hooks", "_post_hooks")
+        return {name: value for name, value in self.__dict__.items() if name not in hooks}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._pre_hooks, self._post_hooks = [], []
+
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
         for index, group in enumerate(self.param_groups):
