@@ -120,7 +120,7 @@ def _saves(e: Emitter, slots: _Slots, args: Any, out: Any, places: Any) -> tuple
                 e.build.store(e.call("PyLong_FromLongLong", e.word(-1)), e.at(versions, item))
 
     def kept(item: Any, place: Any) -> None:
-        value = e.build.alloca(e.pointer)
+        value = e.room()
         with e.build.if_else(e.build.icmp_signed("<", place, e.word(0))) as (output, given):
             with output:
                 made = e.new(slots.saved)

@@ -75,6 +75,13 @@ class Emitter:
         """Write ``value`` there."""
         self.build.store(value, self.at(base, offset))
 
+    def room(self, count: int = 1) -> Any:
+        """Stack memory for ``count`` pointers. Where llvmlite spells pointers with what they point to, as
+        0.45 does, it has no word for a pointer to a pointer.
+        """
+        place = self.build.ptrtoint(self.build.alloca(self.word, count), self.word)
+        return self.build.inttoptr(place, self.pointer)
+
     def take(self, reference: Any) -> Any:
         """One more reference."""
         self.call("Py_IncRef", reference, returns=self.ir.VoidType())

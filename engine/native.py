@@ -87,7 +87,7 @@ def _dealloc(module: Any, free_list: type, cells: int) -> None:
             with fast:
                 e.call("PyList_Append", pool, fields["address"], returns=e.half)
             with slow:  # a list with an ``append`` of its own; an error on its way stays
-                state = [e.build.alloca(e.pointer) for _ in range(3)]
+                state = [e.room() for _ in range(3)]
                 e.call("PyErr_Fetch", *state, returns=e.ir.VoidType())
                 name = e.object("append")
                 none = e.ir.Constant(e.pointer, None)
@@ -286,7 +286,7 @@ def _planned(module: Any, plans: _Plans, tensors: _Tensors, kind: Any, base: typ
     e.give_up_if(e.build.icmp_signed("==", made, e.word(0)))
     total = e.build.add(e.build.add(count, made), e.build.add(more, e.word(1)))
     e.give_up_if(e.build.icmp_signed(">", total, e.word(3 * MOST)))
-    args = e.build.alloca(e.pointer, 3 * MOST)
+    args = e.room(3 * MOST)
 
     def address_of(i: Any) -> None:
         step = e.build.mul(i, e.word(WORD))
@@ -296,7 +296,7 @@ def _planned(module: Any, plans: _Plans, tensors: _Tensors, kind: Any, base: typ
 
     loop(e, count, address_of)
     behind = e.at(args, e.build.mul(count, e.word(WORD)))
-    answer, block, used = (e.build.alloca(t) for t in (e.pointer, e.pointer, e.word))
+    answer, block, used = e.room(), e.room(), e.build.alloca(e.word)
     with e.build.if_else(e.build.icmp_signed("==", made, e.word(1))) as (single, several):
         with single:
             result, address = plans.fresh(e, plan, tensors, kind)
