@@ -14,7 +14,7 @@ compile_log: list[tuple[str, float, bool]] = []  # (kernel, seconds, came from t
 def cache_dir() -> Path:
     """Where compiled kernels are kept: ``TILEGRAD_CACHE_DIR``, else the user's cache folder."""
     root = os.environ.get("TILEGRAD_CACHE_DIR")
-    if root is None:
+    if not root:  # an empty one means unset, as a shell would have it
         base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
         root = os.path.join(base, "tilegrad")
     return Path(root)

@@ -145,7 +145,7 @@ def test_float32_formulas_stay_float32(name: str) -> None:
     body, letters = elementwise.map_rows.factory(
         row.function, dtypes, "c" * len(dtypes), row.params
     )
-    ir, _ = jit.optimised_ir(body, letters)
+    ir = jit.optimised_ir(body, letters)
     arithmetic = re.search(r"= f(?:add|sub|mul|div|rem) (?:contract )?(?:<\d+ x )?double", ir)
     assert bool(arithmetic) == (name in WIDE)
 

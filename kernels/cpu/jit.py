@@ -13,9 +13,9 @@ addresses, sizes and scalars, and the letters of ``args``: ``i`` for int64, ``d`
   threads to use with the lock released; ``TEAM`` for :func:`get_num_threads` at the time of the
   call, so that it can be bound.
 
-numba only translates: its optimised LLVM IR is linked with a small C-API wrapper and emitted as an
-object file, kept on disk under a key made of every source that went into it, the versions and the
-processor. A process that finds all its kernels there loads them with llvmlite and never imports
+numba only translates (:mod:`tilegrad.kernels.cpu.translate`): its LLVM IR is optimised, linked with a
+small C-API wrapper and emitted as an object file (:mod:`tilegrad.kernels.cpu.backend`), kept on disk
+under a key made of every source that went into it, the versions and the processor. A process that finds all its kernels there loads them with llvmlite and never imports
 numba.
 """
 
@@ -33,7 +33,7 @@ from tilegrad.kernels.cache import cache_dir, compile_log
 from tilegrad.kernels.cpu.native import load_object, machine, simd_bits, target, wrapper_ir
 from tilegrad.kernels.cpu.threads import TEAM, get_num_threads, processors, set_num_threads
 from tilegrad.kernels.forking import compiler as _lock
-from tilegrad.kernels.function import DeviceFunction, Intrinsic, TypedFunction, source_digest
+from tilegrad.kernels.function import DeviceFunction, source_digest
 
 __all__ = [
     "KernelFactory",
@@ -120,114 +120,30 @@ def _versions() -> str:
 _version_string = ""
 
 
-# --------------------------------------------------------------------------- compile with numba
-
-_registered = False
-
-
-def _register_with_numba() -> None:
-    """Teach numba's type inference what our marks mean, once."""
-    global _registered
-    if _registered:
-        return
-    import numba.extending
-    from numba.core import config, event
-
-    class Interrupts(event.Listener):  # type: ignore[misc]
-        """Ctrl-C ends a compilation between two passes: numba is ready for errors there."""
-
-        def on_start(self, event: Any) -> None:
-            _lock.check()
-
-        def on_end(self, event: Any) -> None:
-            pass
-
-    event.register("numba:run_pass", Interrupts())
-    config.CPU_NAME, config.CPU_FEATURES = target()
-
-    from numba.core.registry import cpu_target
-
-    @numba.extending.typeof_impl.register(DeviceFunction)  # type: ignore[untyped-decorator]
-    @numba.extending.typeof_impl.register(Intrinsic)  # type: ignore[untyped-decorator]
-    def _marked(value: DeviceFunction | Intrinsic, context: Any) -> Any:
-        return cpu_target.typing_context.resolve_value_type(_for_numba(value))
-
-    _registered = True
-
-
-def _for_numba(value: DeviceFunction | Intrinsic) -> Any:
-    if "cpu" not in value.compiled:
-        if isinstance(value, Intrinsic):
-            import numba.extending
-            from numba.core.registry import cpu_target
-
-            value.compiled["cpu"] = numba.extending.intrinsic(value.cpu)
-            cpu_target.typing_context.refresh()  # numba looks for new intrinsics only here
-        elif isinstance(value, TypedFunction):
-            value.compiled["cpu"] = _Chooser(value)
-        else:
-            value.compiled["cpu"] = _dispatcher(value.function, forceinline=True)
-    return value.compiled["cpu"]
-
-
-class _Chooser:
-    """What numba takes for a dispatcher: hands each call on, by the type of its first argument."""
-
-    is_compiling = False
-
-    def __init__(self, function: TypedFunction):
-        from numba import types
-
-        self.function = function
-        self._numba_type_ = types.Dispatcher(self)
-
-    def get_call_template(self, args: Any, kws: Any) -> Any:
-        return _for_numba(self.function.case(args[0])).get_call_template(args, kws)
-
-    def get_overload(self, args: Any) -> Any:
-        return _for_numba(self.function.case(args[0])).get_overload(args)
-
-
-def _dispatcher(function: Callable[..., Any], forceinline: bool = False) -> Any:
-    import numba
-
-    return numba.njit(
-        no_cpython_wrapper=True,
-        no_cfunc_wrapper=True,
-        boundscheck=False,
-        error_model="numpy",
-        forceinline=forceinline,
-        _nrt=False,
-    )(function)
-
-
-def optimised_ir(function: Callable[..., None], signature: str) -> tuple[str, str]:
-    """(LLVM IR text, native symbol) of a loop nest, optimised for the target."""
-    _register_with_numba()
-    from numba import types
-
-    letters = {"i": types.int64, "d": types.float64}
-    dispatcher = _dispatcher(function)
-    dispatcher.compile(types.void(types.int64, *(letters[c] for c in signature)))
-    (result,) = dispatcher.overloads.values()
-    return result.library.get_llvm_str(), result.fndesc.llvm_func_name
+# ------------------------------------------------------------------------------------- compile
 
 
 def compile_object(function: Callable[..., None], signature: str) -> bytes:
     """Object code of a loop nest with the C-API wrapper ``tilegrad_entry`` around it."""
-    import llvmlite.binding as llvm
+    from tilegrad.kernels.cpu import backend, translate
 
     with _lock:
-        ir, symbol = optimised_ir(function, signature)
-        module = llvm.parse_assembly(ir)
-        module.link_in(llvm.parse_assembly(wrapper_ir(symbol, signature)))
-        return bytes(machine().emit_object(module))
+        return backend.emit(
+            translate.translate(function, signature), wrapper_ir(backend.BODY, signature)
+        )
+
+
+def optimised_ir(function: Callable[..., None], signature: str) -> str:
+    """The LLVM IR of a loop nest, optimised for the target (for tests)."""
+    from tilegrad.kernels.cpu import backend, translate
+
+    with _lock:
+        return str(backend.optimised(translate.translate(function, signature), machine()))
 
 
 def assembly(function: Callable[..., None], signature: str) -> str:
     """The machine code of a loop nest as assembly text (for tests and ``inspect``)."""
-    import llvmlite.binding as llvm
+    from tilegrad.kernels.cpu import backend, translate
 
     with _lock:
-        ir, _ = optimised_ir(function, signature)
-        return str(machine().emit_assembly(llvm.parse_assembly(ir)))
+        return backend.assembly(translate.translate(function, signature))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from tilegrad.kernels.builtin import KINDS, built_in, entry_ir
@@ -56,23 +57,23 @@ def target() -> tuple[str, str]:
     return _target
 
 
-_machine: Any = None
-
-
+@cache
 def machine() -> Any:
     """LLVM's target machine, made once."""
-    global _machine
-    if _machine is None:
-        import llvmlite.binding as llvm
+    return new_machine()
 
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        name, features = target()
-        # code finds its constants beside itself: no instruction and no register for their addresses
-        _machine = llvm.Target.from_default_triple().create_target_machine(
-            cpu=name, features=features, opt=3, reloc="pic", codemodel="small", jit=True
-        )
-    return _machine
+
+def new_machine() -> Any:
+    """A target machine, for one thread at a time."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    name, features = target()
+    # code finds its constants beside itself: no instruction and no register for their addresses
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=name, features=features, opt=3, reloc="pic", codemodel="small", jit=True
+    )
 
 
 # ------------------------------------------------------------------------------------ wrapper

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.kernels.cpu import jit
+from tilegrad.kernels.cpu import jit, translate
 from tilegrad.kernels.cpu.emit import (
     call_llvm,
     fma_value,
@@ -72,7 +72,6 @@ def mask_type(vector: Any) -> Any:
 @cache
 def _vector_class() -> Any:
     from numba import types
-    from numba.core.registry import cpu_target
     from numba.extending import models, register_model
 
     class Vector(types.Type):  # type: ignore[misc]
@@ -86,7 +85,7 @@ def _vector_class() -> Any:
             super().__init__(manager, kind, llvm_vector(kind))
 
     _register_operators(Vector)
-    cpu_target.target_context.refresh()  # registrations made during a compilation
+    translate.refresh()  # registrations made during a compilation
     return Vector
 
 
