@@ -57,7 +57,9 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool
 def argsort(
     input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False
 ) -> Tensor:
-    """int64 indices that sort ``input`` along ``dim``; see :func:`sort`."""
+    """int64 indices that sort ``input`` along ``dim``, equal elements in their order; see
+    :func:`sort`.
+    """
     return own(ops.sort(input, dim, descending)[1])
 
 
@@ -162,7 +164,7 @@ def _shared_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     """``(values, indices)`` of the most frequent element along ``dim``: of several the smallest,
-    and the last place where it stands.
+    and the last place where it stands. NaN equals no other element: a row of them gives the first.
 
     Gradient: of ``input``, by the indices.
     """
