@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
 from tilegrad.kernels.cpu import jit
 from tilegrad.kernels.cpu.matmul import matmul
+from tilegrad.kernels.cpu.memory import pointer
+from tilegrad.kernels.cpu.product import PANEL
+from tilegrad.kernels.cpu.tile import heights, strip
 
 FLOATS = ("float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8")
@@ -249,6 +254,52 @@ for dtype, M, N, K in (
         bias = random(dtype, N)
         assert_close(product(x, y, bias=bias), x, y, plus=bias.astype(np.float64))
 """
+
+
+def inner_loops(text):
+    """The loops of an assembly text without a jump in them, each a list of its lines."""
+    lines, labels, found = text.splitlines(), {}, []
+    for number, line in enumerate(lines):
+        if label := re.match(r"(\.\w+):", line):
+            labels[label[1]] = number
+        elif (jump := re.match(r"\s+j\w+\s+(\.\w+)", line)) and jump[1] in labels:
+            inside = lines[labels[jump[1]] + 1 : number]
+            if not any(re.match(r"\s+j", line) for line in inside):
+                found.append(inside)
+    return found
+
+
+PROCESSORS = {  # that kernels of this width run on: what LLVM makes of a loop differs
+    256: ("x86-64-v3", "haswell", "skylake", "znver2", "znver3"),
+    512: ("x86-64-v4", "skylake-avx512", "icelake-server", "sapphirerapids", "znver4", "znver5"),
+}
+
+
+def texts_for_processors(body, signature):
+    """``(name, assembly text)`` of a loop nest for every processor of this register width."""
+    code, _ = jit.optimised_ir(body, signature)
+    for name in PROCESSORS[jit.simd_bits()]:
+        target = llvm.Target.from_default_triple().create_target_machine(
+            cpu=name, features=jit.target()[1], opt=3, reloc="pic", jit=True
+        )
+        yield name, str(target.emit_assembly(llvm.parse_assembly(code)))
+
+
+@pytest.mark.skipif(jit.simd_bits() not in PROCESSORS, reason="too few registers for these tiles")
+def test_sums_stay_in_registers():
+    """No loop of a tile moves a vector to memory and back: that costs more than the arithmetic."""
+    add_strip, T = strip(PANEL, heights(), whole=True), np.float32
+
+    def body(task, x, x_row, y, y_step, out, out_row, rows, depth):  # type: ignore[no-untyped-def]
+        o, a, b = pointer(out, T), pointer(x, T), pointer(y, T)
+        add_strip(a, x_row, 1, b, y_step, o, out_row, o, out_row, rows, depth, 1)
+
+    for name, text in texts_for_processors(body, "iiiiiiii"):
+        loops = [loop for loop in inner_loops(text) if "vfmadd" in "".join(loop)]
+        longest = max(sum("vfmadd" in line for line in loop) for loop in loops)
+        assert longest % (PANEL * heights()[0]) == 0, name  # the largest tile is among them
+        moves = [line for loop in loops for line in loop if "mm" in line and "(%rsp)" in line]
+        assert not moves, name
 
 
 @pytest.mark.parametrize("bits", [128, 256])

@@ -31,7 +31,6 @@ from tilegrad.kernels.cpu.emit import (
 from tilegrad.kernels.cpu.vector import full_vector
 from tilegrad.kernels.function import Intrinsic, intrinsic
 
-UNROLL = 8  # steps over the inner dimension written out in a row
 LEAST = 4  # rows of a tile with enough sums to keep the multipliers busy: fewer wait for each other
 
 
@@ -42,6 +41,16 @@ def heights() -> tuple[int, ...]:
     and 12 of 16 otherwise, less a row of ``y`` and one number of ``x``.
     """
     return (14, 8, 4, 2, 1) if jit.simd_bits() == 512 else (6, 5, 4, 3, 2, 1)
+
+
+def unroll() -> int:
+    """Steps over the inner dimension written out in a row.
+
+    A step of 256 bits has so little arithmetic that it pays to share the counting and the addresses.
+    One of AVX-512 has time for them. More would cost: LLVM reads the numbers of ``x`` that are written
+    out well before they are needed, and moves sums to memory to make room for them.
+    """
+    return 1 if jit.simd_bits() == 512 else 4
 
 
 class _Operands(NamedTuple):
@@ -195,7 +204,7 @@ def _sums(builder: Any, form: _Form, given: _Operands, height: int) -> list[Any]
 
     zeros = [ir.Constant(kind, None)] * (height * form.vectors)
     state = [given.x, given.y, given.depth, *zeros]
-    for count in (UNROLL, 1):
+    for count in dict.fromkeys((unroll(), 1)):
         least = size(count)
         more = lambda carried, least=least: builder.icmp_signed(">=", carried[2], least)  # noqa: E731
         state = emit_loop(builder, state, more, steps(count), rolled=True)
