@@ -211,6 +211,29 @@ def _compile() -> None:
         globals().update(tracing.compile_tracing(Node, TensorBase, SavedOutput, anomalies, number))
 
 
+def tied(origin: Node, grad: Tensor) -> Tensor:
+    """``grad``, which a VJP of ``origin`` worked out without its inputs, as a function of them whose
+    derivative is zero: under ``create_graph`` only, where a second derivative may be asked for.
+    """
+    from tilegrad.autograd.base import alias
+
+    if not state.grad:
+        return grad
+    edges = [edge_of(grad) if grad._tracked else None, *origin.edges]
+    result = alias(grad)
+    inputs = [grad.layout, *origin.inputs]
+    result._node = node(origin.name + "_backward", _tied_vjp, edges, inputs, (grad.layout,), None)
+    result._tracked = True
+    return result
+
+
+def _tied_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    from tilegrad.autograd.base import zeros_of
+
+    zeros = zip(node.edges[1:], node.inputs[1:], strict=True)
+    return grad, *[None if edge is None else zeros_of(kind) for edge, kind in zeros]
+
+
 class RemovableHandle:
     """Takes a hook back with :meth:`remove`."""
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import TensorBase, refuse_overlap
+from tilegrad.autograd.base import TensorBase, own, recorded, refuse_overlap
+from tilegrad.autograd.graph import Node, tied
 from tilegrad.autograd.rules.elementwise import (
     Scalar,
     apply,
@@ -246,6 +247,8 @@ def _pow_number(input: Tensor, exponent: Scalar) -> Tensor:
         if not input.dtype.is_floating_point:
             input = to_dtype(input, dt.get_default_dtype())
         simple = _POWERS.get(exponent)
+        if exponent == 1:
+            return recorded("pow", _power_one_vjp, (input,), own(OPS["copy"](input)), (), None)
         if simple is not None:
             return unary(OPS[simple], input)
         if exponent == 3:
@@ -253,7 +256,11 @@ def _pow_number(input: Tensor, exponent: Scalar) -> Tensor:
     return binary(OPS["pow" if floating else "pow_int"], input, exponent)
 
 
-_POWERS = {1: "copy", 2: "square", 0.5: "sqrt", -1: "reciprocal", -0.5: "rsqrt"}
+def _power_one_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return (tied(node, grad),)  # the second derivative is zero, as every power's further on
+
+
+_POWERS = {2: "square", 0.5: "sqrt", -1: "reciprocal", -0.5: "rsqrt"}
 
 
 def pow_(input: Tensor, exponent: Tensor | Scalar) -> Tensor:

@@ -6,8 +6,15 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from tilegrad.autograd.base import TensorBase, alias, needs_graph, own, record_one, recorded
-from tilegrad.autograd.graph import Node
+from tilegrad.autograd.base import (
+    TensorBase,
+    alias,
+    needs_graph,
+    own,
+    record_one,
+    recorded,
+)
+from tilegrad.autograd.graph import Node, tied
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise, view
 from tilegrad.autograd.rules.elementwise import to_dtype
@@ -97,6 +104,7 @@ def _loss_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     if state.grad:
         logs = None if logs is None else _as_log_softmax(node, logs)
         slope = _composed_slope(shape, logs, targets, saved, grad, reduction)
+        slope = slope if logits else tied(node, slope)
     else:
         how = (logs, targets, *saved)
         slope = own(ops.cross_entropy_backward(grad, *how, reduction=reduction, shape=shape))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import Rule, needs_graph, own, record
-from tilegrad.autograd.graph import Node
+from tilegrad.autograd.graph import Node, tied
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import reduce
 from tilegrad.autograd.rules.view import squeeze, unsqueeze
@@ -20,7 +20,7 @@ Sizes = int | Sequence[int]
 
 def _max_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     (index,) = node.unpack()
-    return _put(grad, index, size=node.inputs[0].shape[2:], **node.meta), None
+    return tied(node, _put(grad, index, size=node.inputs[0].shape[2:], **node.meta)), None
 
 
 def _put_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -29,7 +29,7 @@ def _put_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def _mean_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    return (_mean_input(grad, size=node.inputs[0].shape[2:], **node.meta),)
+    return (tied(node, _mean_input(grad, size=node.inputs[0].shape[2:], **node.meta)),)
 
 
 def _mean_input_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:

@@ -238,6 +238,8 @@ def _overlapping_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 def as_strided_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     """Gradient of a region given by strides within the input's own memory."""
     shape, strides, offset = node.meta
+    if not grad.layout.numel:
+        return (zeros_of(node.inputs[0]),)
     return (_gather_back(grad, node.inputs[0], shape, strides, offset),)
 
 

@@ -52,9 +52,9 @@ EXPLAINED = [
         "a write to expanded memory that is recorded, which PyTorch refuses in backward, or of several values",
     ),
     (
-        r"each dimension may appear once",
-        r"to have non-zero size",
-        "which of two mistakes in one call is named",
+        r"each dimension may appear once|index -?\d+ is out of bounds",
+        r"to have non-zero size|value cannot be converted",
+        "which of two mistakes in one statement is named",
     ),
 ]
 

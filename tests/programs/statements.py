@@ -181,7 +181,7 @@ def scan(draw: Draw) -> Statement:
         f"NEW = t.kthvalue({x.name}, {max(k, 1)}, {dim})[0]",
         f"NEW = t.cummax({x.name}, {dim})[0]",
         f"NEW = t.diff({x.name}, dim={dim})" if draw.slip() else f"NEW = t.flip({x.name}, [{dim}])",
-    )), True  # fmt: skip
+    )), x.exact  # fmt: skip
 
 
 def view(draw: Draw) -> Statement:
