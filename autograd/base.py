@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tilegrad.autograd import graph
 from tilegrad.autograd.graph import CustomCall, Node, SavedOutput, Vjp, new_node
 from tilegrad.autograd.mode import state
-from tilegrad.engine import array as factory, dispatch
+from tilegrad.engine import calls, dispatch
 from tilegrad.engine.array import Array, Layout
 from tilegrad.engine.ops import elementwise as ops
 from tilegrad.engine.shape import permutation_of
@@ -56,7 +56,7 @@ LEAF = {
 
 def set_tensor_class(kind: type[Any]) -> None:
     """Let the engine's ops make instances of ``kind``: the public class names itself here."""
-    factory.set_compiler(lambda: dispatch.compile_calls(kind, LEAF))
+    calls.bind_to(lambda: dispatch.make_calls(kind, LEAF))
 
 
 def own(array: Array) -> Tensor:
@@ -66,7 +66,7 @@ def own(array: Array) -> Tensor:
 
 def alias(array: Array) -> Tensor:
     """Another tensor over the same memory, out of the graph."""
-    return factory.new(array.layout, array.storage, array.address)  # type: ignore[no-any-return]
+    return calls.new(array.layout, array.storage, array.address)  # type: ignore[no-any-return]
 
 
 def zeros_of(kind: Layout) -> Tensor:
@@ -110,7 +110,7 @@ class Rule:
         """Run the op on ``tensors`` and record it."""
         out: Any = None
         if not metadata and not params and self.vjp is not None:
-            out = factory.run(self.op, *tensors)
+            out = calls.run(self.op, *tensors)
             if out is not None and out.__class__ is not tuple:
                 for t in tensors:
                     if t._tracked or t._base is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilegrad.autograd.base import LEAF
-from tilegrad.engine import array as arrays, dtype as dt
+from tilegrad.engine import array as arrays, calls, dtype as dt
 from tilegrad.engine.array import Array
 from tilegrad.engine.device import Device
 from tilegrad.engine.ops import elementwise
@@ -104,7 +104,7 @@ def rebuild(
     """The tensor that :func:`reduced` took apart; lies over the memory of ``data`` where it may."""
     piece = arrays.from_numpy(data if data.flags.writeable else data.copy())
     layout = arrays.layout(shape, dtype, device, strides)
-    made = of_kind(kind, arrays.new(layout, piece.storage, piece.address))
+    made = of_kind(kind, calls.new(layout, piece.storage, piece.address))
     made._tracked = requires_grad
     shared.add(begin, to_device(piece, device), made, offset)
     return made
@@ -112,7 +112,7 @@ def rebuild(
 
 def _bytes(array: Array, address: int, count: int) -> Array:
     made = arrays.layout((count,), dt.uint8, array.layout.device)
-    return arrays.new(made, array.storage, address)  # type: ignore[no-any-return]
+    return calls.new(made, array.storage, address)  # type: ignore[no-any-return]
 
 
 def _warn_of_hooks(tensor: Tensor) -> None:

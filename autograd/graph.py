@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tilegrad.autograd.mode import anomalies, state
 from tilegrad.engine.array import Array, Layout
+from tilegrad.engine.interpreter import why_plain
 from tilegrad.kernels.builtin import cell
-from tilegrad.kernels.forking import compiler
+from tilegrad.kernels.forking import DATA, compiler, fork_lock
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -185,30 +186,60 @@ def new_node(
     return made
 
 
-# What follows is machine code once the first node was made: callers go by way of this module.
+# Bound once, when the first node is made, to machine code or to plain Python; callers go by way of this
+# module.
+#
+# - ``node(name, vjp, edges, inputs, outputs, meta)``: a node without a trace for anomaly mode;
+# - ``trace(recipes, out, *tensors)``: make ``out`` the output of a node over ``tensors``, by a recipe for
+#   the bits of those that are tracked; None where that takes the long way. See
+#   :mod:`tilegrad.autograd.tracing`.
 
 
-def node(*fields: Any) -> Any:
-    """``node(name, vjp, edges, inputs, outputs, meta)``, without a trace for anomaly mode."""
-    _compile()
+def _first_node(*fields: Any) -> Any:
+    _bind()
     return node(*fields)
 
 
-def trace(recipes: dict[int, Any], out: Tensor, *tensors: Tensor) -> Any:
-    """Make ``out`` the output of a node over ``tensors``, by a recipe for the bits of those that are
-    tracked; None where that takes the long way. See :mod:`tilegrad.autograd.tracing`.
-    """
-    _compile()
-    return trace(recipes, out, *tensors)
+def _first_trace(*args: Any) -> Any:
+    _bind()
+    return trace(*args)
 
 
-def _compile() -> None:
+node: Callable[..., Any] = _first_node
+trace: Callable[..., Any] = _first_trace
+
+
+def _bind() -> None:
+    global node, trace
     from tilegrad.autograd import tracing
     from tilegrad.autograd.base import TensorBase
 
-    number = ctypes.addressof(_sequence)
     with compiler:
-        globals().update(tracing.compile_tracing(Node, TensorBase, SavedOutput, anomalies, number))
+        if why_plain():
+            node, trace = _plain_node, _plain_trace
+        else:
+            number = ctypes.addressof(_sequence)
+            made = tracing.compile_tracing(Node, TensorBase, SavedOutput, anomalies, number)
+            node, trace = made["node"], made["trace"]
+
+
+_number = fork_lock(DATA)
+
+
+def _plain_node(name: str, vjp: Vjp, edges: Any, inputs: Any, outputs: Any, meta: Any) -> Node:
+    """``node`` in Python."""
+    made = object.__new__(Node)
+    made.name, made.vjp, made.edges, made.inputs = name, vjp, edges, inputs
+    made.outputs, made.meta, made.extras = outputs, meta, None
+    made.saved = made.versions = ()
+    with _number:
+        _sequence.value += 1
+        made.sequence = _sequence.value
+    return made
+
+
+def _plain_trace(*args: Any) -> None:
+    """``trace`` in Python: the long way, always."""
 
 
 def tied(origin: Node, grad: Tensor) -> Tensor:

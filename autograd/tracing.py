@@ -9,17 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tilegrad.engine.emitter import (
-    SIZE,
-    TUPLE_ITEMS,
-    WORD,
-    Emitter,
-    addresses,
-    loop,
-    new_module,
-    publish,
-    slot_offset,
-)
+from tilegrad.engine.emitter import Emitter, addresses, loop, new_module, publish
+from tilegrad.engine.interpreter import SIZE, TUPLE_ITEMS, WORD, slot_offset
 from tilegrad.engine.native import FIELDS, MOST
 from tilegrad.kernels.builtin import built_in
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from tilegrad.engine import calls
 from tilegrad.engine.device import CPU, Device
 from tilegrad.engine.dtype import BY_NUMPY, DType
 from tilegrad.engine.memory import FreeList, Storage, new_storage
 from tilegrad.engine.shape import reach
-from tilegrad.kernels.forking import compiler
 
 
 class Layout:
@@ -133,67 +132,10 @@ class Array:
         return f"Array({self.layout!r})"
 
 
-# What follows is machine code once the first array was made: callers go by way of this module.
-
-
-def new(layout: Layout, storage: Storage, address: int) -> Any:
-    """The tensor of this layout over ``storage``, from ``address`` on."""
-    _compile()
-    return new(layout, storage, address)
-
-
-def fresh(plan: Any) -> Any:
-    """A tensor for the output of ``plan``, with a block of the plan's pool; None if that is empty."""
-    _compile()
-    return fresh(plan)
-
-
-def run(op: Any, *arrays: Array) -> Any:
-    """The result of an op without params or metadata; None where it has no plan yet, or anything
-    else calls for the long way.
-    """
-    _compile()
-    return run(op, *arrays)
-
-
-def run_at(op: Any, key: Any, extra: tuple[Any, ...], *arrays: Array) -> Any:
-    """The result by the plan of ``key``, the numbers ``extra`` behind the addresses; or None."""
-    _compile()
-    return run_at(op, key, extra, *arrays)
-
-
-def show(view: Any, array: Array, *values: Any) -> Any:
-    """The result of a view op that was asked for before, part of what ``array`` is part of; or None."""
-    _compile()
-    return show(view, array, *values)
-
-
-def every(array: Array, value: int) -> bool:
-    """Whether each element of an int64 array on the CPU, one without gaps, is ``value``."""
-    _compile()
-    return every(array, value)
-
-
 def output(plan: Any) -> Any:
     """A tensor for the output of ``plan``."""
-    made = fresh(plan)
+    made = calls.fresh(plan)
     return empty_layout(plan.out) if made is None else made
-
-
-_compiler: Callable[[], dict[str, Any]] = dict
-
-
-def set_compiler(compile: Callable[[], dict[str, Any]]) -> None:
-    """``compile()`` gives the machine code of ``new``, ``fresh`` and ``run``: what a tensor is, only
-    the layer above knows.
-    """
-    global _compiler
-    _compiler = compile
-
-
-def _compile() -> None:
-    with compiler:
-        globals().update(_compiler())
 
 
 def window(
@@ -202,7 +144,7 @@ def window(
     """The memory of ``array`` through another shape; ``offset`` in elements from its start."""
     old = array.layout
     made = layout(shape, old.dtype, old.device, strides)
-    return new(made, array.storage, array.address + offset * old.itemsize)  # type: ignore[no-any-return]
+    return calls.new(made, array.storage, array.address + offset * old.itemsize)  # type: ignore[no-any-return]
 
 
 def empty(shape: tuple[int, ...], dtype: DType, device: Device = CPU) -> Array:
@@ -215,7 +157,7 @@ def empty_layout(made: Layout) -> Array:
     allocator = made.device.allocator
     made.size, made.pool = allocator.pool_of(made.nbytes)
     storage = allocator.allocate(made.nbytes)
-    return new(made, storage, storage.address)  # type: ignore[no-any-return]
+    return calls.new(made, storage, storage.address)  # type: ignore[no-any-return]
 
 
 class _Exporter:
@@ -275,4 +217,4 @@ def from_numpy(source: np.ndarray) -> Array:
     made = layout(source.shape, kind, CPU, tuple(strides))
     nbytes = reach(made.shape, made.strides) * kind.itemsize
     storage = new_storage(address, nbytes, None, base=source)
-    return new(made, storage, address)  # type: ignore[no-any-return]
+    return calls.new(made, storage, address)  # type: ignore[no-any-return]

@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, NoReturn
 
-from tilegrad.engine import array as factory, native
-from tilegrad.engine.array import Array, Layout, empty_layout
+from tilegrad.engine import calls, native, plain
+from tilegrad.engine.array import Array, Layout, empty_layout, output
 from tilegrad.engine.device import CPU, Device
 from tilegrad.engine.errors import DeviceError
+from tilegrad.engine.interpreter import why_plain
 from tilegrad.engine.memory import FreeList, new_storage
 from tilegrad.kernels.forking import compiler
 
@@ -74,7 +75,7 @@ class Op:
         key: Any = tuple([a.layout for a in arrays])
         if metadata:
             key = (key, tuple(metadata.items()))
-        result = factory.run_at(self, key, params, *arrays)
+        result = calls.run_at(self, key, params, *arrays)
         return self.run(arrays, params, metadata) if result is None else result
 
     def run(
@@ -89,7 +90,7 @@ class Op:
             plan = self._make_plan(key, arrays, metadata)
         outs = plan.outs
         if len(outs) == 1:
-            result = factory.output(plan)
+            result = output(plan)
             addresses = [a.address for a in arrays]
             addresses.append(result.address)
         else:
@@ -173,8 +174,8 @@ def kernel(family: str, device: Device) -> ModuleType:
     return found
 
 
-def compile_calls(tensor: type, first: dict[str, Any]) -> dict[str, Any]:
-    """Machine code for the functions of :mod:`tilegrad.engine.array` that ask for it.
+def make_calls(tensor: type, first: dict[str, Any]) -> dict[str, Callable[..., Any]]:
+    """What :mod:`tilegrad.engine.calls` is bound to.
 
     Args:
         tensor: the class of what ops make.
@@ -182,5 +183,7 @@ def compile_calls(tensor: type, first: dict[str, Any]) -> dict[str, Any]:
     """
     from tilegrad.engine.ops.view import View
 
+    if why_plain():
+        return plain.calls(tensor, first)
     new_storage(0, 0, None)  # their type is there from now on
     return native.compile_calls(tensor, Array, first, Plan, Op, View, FreeList, Layout, _modes)

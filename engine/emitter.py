@@ -10,23 +10,11 @@ import ctypes
 from collections.abc import Callable
 from typing import Any
 
+from tilegrad.engine.interpreter import SIZE, TYPE
 from tilegrad.kernels.builtin import forever
 from tilegrad.kernels.forking import compiler
 
-WORD = 8  # bytes of a pointer, and of an item of a list or tuple
-TYPE = 8  # where an object has its type
-SIZE, LIST_ITEMS, TUPLE_ITEMS = 16, 24, 24  # where lists and tuples have their length and items
 _SLOT_NEW = 65  # a number of the stable ABI
-
-
-def slot_offset(kind: type, name: str) -> int:
-    """Bytes from an object of class ``kind`` to its slot ``name``."""
-    descriptor = next(c.__dict__[name] for c in kind.__mro__ if name in c.__dict__)
-    if type(descriptor).__name__ != "member_descriptor":
-        raise TypeError(f"slot_offset: {kind.__name__}.{name} is no slot; got {descriptor}")
-    member = ctypes.c_void_p.from_address(id(descriptor) + 5 * WORD).value
-    assert member is not None
-    return ctypes.c_ssize_t.from_address(member + 2 * WORD).value
 
 
 class Emitter:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.engine import array as factory, cuda, dtype as dt
+from tilegrad.engine import calls, cuda, dtype as dt
 from tilegrad.engine.array import Array, layout
 from tilegrad.engine.device import CPU, Device, device as as_device
 from tilegrad.engine.device_memory import lend
@@ -78,7 +78,7 @@ def _borrowed(
     reach = sum((n - 1) * s for n, s in zip(made.shape, made.strides, strict=True))
     nbytes = (reach + 1) * kind.itemsize if made.numel else 0
     storage = new_storage(address, nbytes, None, base=_Foreign(address, nbytes, owner))
-    return factory.new(made, storage, address)  # type: ignore[no-any-return]
+    return calls.new(made, storage, address)  # type: ignore[no-any-return]
 
 
 # ------------------------------------------------------------------------ CUDA array interface

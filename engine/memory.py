@@ -14,8 +14,9 @@ import mmap
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from tilegrad.engine import native
+from tilegrad.engine import native, plain
 from tilegrad.engine.errors import OutOfMemoryError
+from tilegrad.engine.interpreter import why_plain
 from tilegrad.kernels.builtin import cell
 from tilegrad.kernels.forking import DATA, compiler, fork_lock
 
@@ -94,8 +95,9 @@ def new_storage(address: int, nbytes: int, pool: FreeList | None, base: object =
     if _make_storage is None:
         with compiler:
             if _make_storage is None:
-                _make_storage = native.compile_storage(FreeList)
-                copyreg.pickle(type(_make_storage(0, 0, None, None)), _reduced)
+                make = plain.Storage if why_plain() else native.compile_storage(FreeList)
+                copyreg.pickle(type(make(0, 0, None, None)), _reduced)
+                _make_storage = make
     return _make_storage(address, nbytes, pool, base)  # type: ignore[no-any-return]
 
 

@@ -12,19 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tilegrad.engine import inference
-from tilegrad.engine.emitter import (
-    LIST_ITEMS,
-    SIZE,
-    TUPLE_ITEMS,
-    TYPE,
-    WORD,
-    Emitter,
-    addresses,
-    loop,
-    new_module,
-    publish,
-    slot_offset,
-)
+from tilegrad.engine.emitter import Emitter, addresses, loop, new_module, publish
+from tilegrad.engine.interpreter import LIST_ITEMS, SIZE, TUPLE_ITEMS, TYPE, WORD, slot_offset
 from tilegrad.kernels.builtin import built_in, forever
 
 _SLOT_DEALLOC, _SLOT_MEMBERS = 52, 72  # numbers of the stable ABI

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.engine import array as factory
+from tilegrad.engine import calls
 from tilegrad.engine.array import Array, Layout, empty_layout, layout, to_numpy
 from tilegrad.engine.device import CPU, Device
 from tilegrad.engine.ops.elementwise import contiguous, copy
@@ -73,7 +73,7 @@ def host(x: Array) -> np.ndarray:
 
 def unless_all(quiet: int, x: Array, check: Callable[[np.ndarray], None]) -> None:
     """:func:`when_known`, but on the CPU only if some element of the int64 ``x`` is not ``quiet``."""
-    if x.layout.device is not CPU or not factory.every(x, quiet):
+    if x.layout.device is not CPU or not calls.every(x, quiet):
         when_known(x, check)
 
 
@@ -97,7 +97,7 @@ def _pinned(kind: Layout) -> Array:
     from tilegrad.engine import device_memory
 
     storage = device_memory.pinned(kind.nbytes)
-    return factory.new(kind, storage, storage.address)  # type: ignore[no-any-return]
+    return calls.new(kind, storage, storage.address)  # type: ignore[no-any-return]
 
 
 def is_pinned(x: Array) -> bool:

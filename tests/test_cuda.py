@@ -17,7 +17,7 @@ import pytest
 import tilegrad
 from tilegrad import cuda, nn, optim
 from tilegrad.engine import (
-    array as factory,
+    calls,
     cuda as engine,
     device_memory,
     dispatch,
@@ -259,19 +259,19 @@ def test_machine_code_gives_memory_to_one_thread_on_the_default_stream(monkeypat
     plan.size, plan.pool = memory.pool_of(kind.nbytes)
     address = memory.allocate(kind.nbytes).address
     assert memory.counts.allocated == 0
-    made = factory.fresh(plan)
+    made = calls.fresh(plan)
     assert made.data_ptr() == address and memory.counts.allocated == plan.size
     del made
     elsewhere: list[Any] = []
-    thread = threading.Thread(target=lambda: elsewhere.append(factory.fresh(plan)))
+    thread = threading.Thread(target=lambda: elsewhere.append(calls.fresh(plan)))
     thread.start()
     thread.join()
     with cuda.stream(cuda.Stream()):
-        elsewhere.append(factory.fresh(plan))
-    elsewhere.append(factory.fresh(plan))  # back, but nobody has looked yet
+        elsewhere.append(calls.fresh(plan))
+    elsewhere.append(calls.fresh(plan))  # back, but nobody has looked yet
     assert elsewhere == [None, None, None] and memory.counts.allocated == 0
     memory.allocate(kind.nbytes)  # looks
-    assert factory.fresh(plan) is not None
+    assert calls.fresh(plan) is not None
 
 
 def test_pinned_memory() -> None:

@@ -23,7 +23,7 @@ from tilegrad.autograd.base import (
 )
 from tilegrad.autograd.graph import Node, Vjp, tied
 from tilegrad.autograd.mode import state
-from tilegrad.engine import array as factory, dtype as dt, number, transfer
+from tilegrad.engine import calls, dtype as dt, number, transfer
 from tilegrad.engine.array import Layout, layout as make_layout
 from tilegrad.engine.device import Device
 from tilegrad.engine.ops.create import from_host
@@ -123,7 +123,7 @@ def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
             if recording and node.name == "square_backward":  # the third derivative is zero
                 out = tied(node, out)
         else:
-            out = factory.run(op, *operands)
+            out = calls.run(op, *operands)
             if out is None:
                 out = op(*operands)
         result.append(out)
@@ -132,7 +132,7 @@ def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 def apply(op: Elementwise, *tensors: Tensor, params: tuple[Any, ...] = ()) -> Tensor:
     """``op`` on tensors, recorded."""
-    out: Any = None if params else factory.run(op, *tensors)
+    out: Any = None if params else calls.run(op, *tensors)
     if out is None:
         out = op(*tensors, params=params)
     if state.grad:
@@ -298,7 +298,7 @@ def _foreign(value: Any, like: Tensor, op: str) -> Tensor:
 
 def unary(op: Elementwise, x: Tensor) -> Tensor:
     """``op(x)``, recorded."""
-    out: Tensor = factory.run(op, x)
+    out: Tensor = calls.run(op, x)
     if out is None:
         out = op(x)
     if (x._tracked or x._base is not None) and state.grad and not graph.trace(op.recipes, out, x):
@@ -312,7 +312,7 @@ def binary(op: Elementwise, x: Any, y: Any) -> Tensor:
         y = operand(y, x, op.name)
     elif not isinstance(x, TensorBase):
         x = operand(x, y, op.name)  # type: ignore[arg-type]
-    out: Tensor = factory.run(op, x, y)
+    out: Tensor = calls.run(op, x, y)
     if out is None:
         out = op(x, y)
     if (x._tracked or y._tracked or x._base is not None or y._base is not None) and state.grad:

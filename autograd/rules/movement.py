@@ -20,7 +20,7 @@ from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import view as views
 from tilegrad.autograd.rules.pointwise import clone
 from tilegrad.autograd.rules.reduce import sum
-from tilegrad.engine import array as factory, number
+from tilegrad.engine import calls, number
 from tilegrad.engine.array import Layout, window
 from tilegrad.engine.dispatch import Op
 from tilegrad.engine.ops import movement as ops
@@ -95,7 +95,7 @@ def _joined(how: _Joining, given: Sequence[Tensor], dim: int) -> Tensor:
     if given.__class__ is list or given.__class__ is tuple:
         try:
             key = (tuple([t.layout for t in given]), (("dim", dim),))
-            out = factory.run_at(op, key, (), *given)
+            out = calls.run_at(op, key, (), *given)
         except AttributeError:  # there is something among them that is no tensor
             pass
     if out is None:

@@ -16,7 +16,7 @@ from tilegrad.autograd.base import (
 )
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
-from tilegrad.engine import array as factory
+from tilegrad.engine import calls
 from tilegrad.engine.array import Layout, layout as make_layout
 from tilegrad.engine.ops import elementwise as elementwise_ops, view as ops
 from tilegrad.engine.shape import Shape, infer_size, normalize_dim, view_strides
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def show(op: ops.View, vjp: Any, x: Tensor, meta: Any, *values: Any) -> Tensor:
     """The view ``op`` of ``x`` with its metadata in order, recorded."""
-    result: Tensor | None = factory.show(op, x, *values)
+    result: Tensor | None = calls.show(op, x, *values)
     if result is not None:
         if x._tracked and state.grad:
             record_one(op.name, vjp, (x,), result, (), meta)
@@ -44,7 +44,7 @@ def show_all(
     """A view of ``x`` for each of ``several`` metadata, all of them outputs of one node."""
     pieces = []
     for values in several:
-        piece: Tensor | None = factory.show(op, x, *values)
+        piece: Tensor | None = calls.show(op, x, *values)
         pieces.append(part_of(x, op.of(x, *values)) if piece is None else piece)
     found = tuple(pieces)
     if found and x._tracked and state.grad:
@@ -271,7 +271,7 @@ def _laid_out_like(x: Tensor, kind: Layout) -> Tensor:
     """``x`` copied into memory with the strides of ``kind``, which may have gaps; recorded."""
     reach = sum((n - 1) * s for n, s in zip(kind.shape, kind.strides, strict=True))
     storage = kind.device.allocator.allocate(max(reach + 1, 0) * kind.itemsize)
-    out = own(elementwise_ops.copy.into(factory.new(kind, storage, storage.address), x))
+    out = own(elementwise_ops.copy.into(calls.new(kind, storage, storage.address), x))
     return recorded("clone", _copy_vjp, (x,), out, (), None)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from tilegrad.engine import array as factory, dtype as dt, number
+from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.array import (
     Array,
     Layout,
     contiguous_strides,
     empty_layout,
     layout,
+    output,
     to_numpy,
 )
 from tilegrad.engine.device import CPU, Device
@@ -51,7 +52,7 @@ class Elementwise(Op):
             plan = self._plan_or_cast(key, arrays, params, metadata)
             if not isinstance(plan, Plan):
                 return plan
-        result = factory.output(plan)
+        result = output(plan)
         plan.launch(*[a.address for a in arrays], result.address, *params)
         return result
 

@@ -6,8 +6,8 @@ import math
 from functools import partial
 from typing import Any
 
-from tilegrad.engine import array as factory, dtype as dt
-from tilegrad.engine.array import Array, Layout, contiguous_strides, layout
+from tilegrad.engine import calls, dtype as dt
+from tilegrad.engine.array import Array, Layout, contiguous_strides, layout, output
 from tilegrad.engine.dispatch import Op, Plan, _modes, kernel
 from tilegrad.engine.dtype import DType
 from tilegrad.engine.ops.elementwise import OPS, cast, clone, full, scalar
@@ -74,7 +74,7 @@ class Reduction(Op):
         plan = self.plans.get(key)
         if plan is None:
             plan = self._make_plan(key, arrays, {"dims": dims, "keepdim": keepdim})
-        made: Array = factory.output(plan)
+        made: Array = output(plan)
         if plan.scratch:
             parts = plan.allocator.allocate(plan.scratch)
             plan.launch(*[a.address for a in arrays], made.address, parts.address, p)
@@ -100,7 +100,7 @@ def reduce(
     sum; is subtracted from the count in a variance.
     """
     op, arrays = REDUCTIONS[name], (x,) if center is None else (x, center)
-    result: Array | None = factory.run_at(op, (x.layout, dims, keepdim), (p,), *arrays)
+    result: Array | None = calls.run_at(op, (x.layout, dims, keepdim), (p,), *arrays)
     if result is not None:
         return result
     if _modes or (x.layout.dtype is dt.bool_) is not (name in _TRUTH):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from tilegrad.engine import array as factory
+from tilegrad.engine import calls
 from tilegrad.engine.array import Array, Layout, layout
 from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.ops.elementwise import contiguous
@@ -42,7 +42,7 @@ _BACKWARD = {
 def softmax(x: Array, dim: int, logs: bool = False) -> Array:
     """Softmax of a floating ``x`` along ``dim`` (non-negative), or its logarithm."""
     op = _FORWARD[logs]
-    result: Array | None = factory.run_at(op, ((x.layout,), (("dim", dim),)), (), x)
+    result: Array | None = calls.run_at(op, ((x.layout,), (("dim", dim),)), (), x)
     return op(contiguous(x), dim=dim) if result is None else result
 
 

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from tilegrad.engine import array as factory
+from tilegrad.engine import calls
 from tilegrad.engine.array import Array, Layout, layout
 from tilegrad.engine.dispatch import Op, Plan, _modes
 from tilegrad.engine.shape import (
@@ -50,7 +50,7 @@ class View(Op):
             kind = layout(shape, x.layout.dtype, x.layout.device, strides)
             found = self.made[key] = (kind, offset * x.layout.itemsize)
         made, step = found
-        return factory.new(made, x.storage, x.address + step)  # type: ignore[no-any-return]
+        return calls.new(made, x.storage, x.address + step)  # type: ignore[no-any-return]
 
 
 def _no_plan(*layouts: Layout, **metadata: Any) -> Plan:
