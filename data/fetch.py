@@ -13,6 +13,7 @@ from tilegrad.autograd.tensor import Tensor
 from tilegrad.data.collate import default_collate, default_convert
 from tilegrad.data.dataset import IterableDataset, Subset, TensorDataset
 from tilegrad.data.seeding import mix, seed_all
+from tilegrad.data.twisters import Seeder
 from tilegrad.engine import array as arrays
 
 
@@ -30,7 +31,7 @@ class MapFetcher:
         self.dataset = dataset
         self.collate_fn = collate_fn
         self.batched = batched
-        self.seed = seed
+        self.seeder = Seeder(seed)
         # nothing in it is random: no generator needs a seed
         self.plain = _is_plain(dataset) and collate_fn in (default_collate, default_convert)
 
@@ -43,14 +44,14 @@ class MapFetcher:
             if rows is not None:
                 return rows
         if hasattr(self.dataset, "__getitems__"):
-            seed_all(mix(self.seed, start))
+            self.seeder(start)
             return self.collate_fn(self.dataset.__getitems__(indices))
         samples = [self._sample(index, start + i) for i, index in enumerate(indices)]
         return self.collate_fn(samples)
 
     def _sample(self, index: Any, place: int) -> Any:
         if not self.plain:
-            seed_all(mix(self.seed, place))
+            self.seeder(place)
         return self.dataset[index]
 
 
@@ -96,7 +97,7 @@ class IterableFetcher:
         self.collate_fn = collate_fn
         self.batch_size = batch_size
         self.drop_last = drop_last
-        self.seed = seed
+        self.seeder = Seeder(seed)
         self.place = 0
         seed_all(seed)
         self.samples: Iterator[Any] = iter(dataset)
@@ -120,7 +121,7 @@ class IterableFetcher:
         return self.collate_fn(batch)
 
     def _sample(self) -> Any:
-        seed_all(mix(self.seed, self.place))
+        self.seeder(self.place)
         self.place += 1
         return next(self.samples)
 

@@ -18,8 +18,7 @@ import numpy as np
 
 from tilegrad.data import worker
 from tilegrad.data.shared import Packed, Segment, unpack
-
-GRACE = 1.0  # seconds that a worker gets to end by itself
+from tilegrad.data.worker import GRACE
 
 
 def worker_context(chosen: Any) -> BaseContext:

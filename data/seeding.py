@@ -5,12 +5,11 @@ on the sample's place in the epoch, never on which process loads it.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from tilegrad.data import twisters
 from tilegrad.engine.random import Generator, default_generator
 
 _MASK = (1 << 64) - 1
@@ -48,13 +47,11 @@ def seed_all(seed: int) -> None:
     default_generator.manual_seed(seed)
 
 
-@contextmanager
-def generators_kept() -> Iterator[None]:
-    """Put the global generators back afterwards."""
-    python, numpy, own = random.getstate(), np.random.get_state(), default_generator.get_state()
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        default_generator.set_state(own)
+class generators_kept:
+    """A context manager: puts the global generators back afterwards."""
+
+    def __enter__(self) -> None:
+        self._restore = twisters.kept()
+
+    def __exit__(self, *error: object) -> None:
+        self._restore()

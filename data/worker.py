@@ -8,8 +8,11 @@ never blocks on sending while the main process blocks on sending to it.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import struct
+import threading
+import time
 from collections import deque
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -25,6 +28,7 @@ from tilegrad.kernels.cpu.threads import set_num_threads
 
 ANSWER = struct.Struct("<6q")  # kind, generation, number, slot, bytes of the slot, slot is new
 READY, BATCH, ERROR, EXHAUSTED = range(4)
+GRACE = 1.0  # seconds that a worker gets to end by itself
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,22 @@ def main(conn: Connection, worker_id: int, num_workers: int) -> None:
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C is for the main process, which then closes
     set_num_threads(1)
+    threading.Thread(target=_end_with, args=(conn.fileno(),), daemon=True).start()
     try:
         _Worker(conn, worker_id, num_workers).serve()
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
+
+
+def _end_with(descriptor: int) -> None:
+    """End this process :data:`GRACE` seconds after the main process has closed its end or is gone,
+    whatever it is doing: a sample may take minutes.
+    """
+    hung_up = select.poll()
+    hung_up.register(descriptor, 0)
+    hung_up.poll()
+    time.sleep(GRACE)
+    os._exit(1)
 
 
 class _Worker:

@@ -50,6 +50,17 @@ class Generator:
             self._offset = 0
         return self
 
+    @property
+    def position(self) -> tuple[int, int]:
+        """Seed and offset, both below 2^64: where it is, or goes on from when assigned."""
+        with _lock:
+            return self._seed, self._offset
+
+    @position.setter
+    def position(self, place: tuple[int, int]) -> None:
+        with _lock:
+            self._seed, self._offset = place
+
     def seed(self) -> int:
         """Start anew from a seed that the system chooses; returns it."""
         number = int.from_bytes(os.urandom(8), "little")

@@ -156,3 +156,20 @@ class Ragged(Dataset):
 
     def __getitem__(self, index):
         return np.full(10 ** (index % 6), index, np.int64)
+
+
+class Endless(Dataset):
+    """Samples that take minutes, but for the first ones; ``busy`` computes meanwhile."""
+
+    def __init__(self, busy=False):
+        self.busy = busy
+
+    def __len__(self):
+        return 100
+
+    def __getitem__(self, index):
+        until = time.monotonic() + (600 if index > 1 else 0)
+        while time.monotonic() < until:
+            if not self.busy:
+                time.sleep(600)
+        return index
