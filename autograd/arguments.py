@@ -32,6 +32,18 @@ _NUMBER = re.compile(r"\b(Scalar|Number|float|int|bool)\b(?!])")
 _INTEGERS = re.compile(r"\bSequence\[int\]")
 
 
+class _Missing:
+    """What stands for an argument that was not given."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<missing>"
+
+
+MISSING = _Missing()
+
+
 class _Refusal:
     """Raises a TypeError for the first argument of ``function`` that should be a tensor."""
 
@@ -50,6 +62,12 @@ class _Refusal:
         function = self.function
         code = function.__code__
         count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & inspect.CO_VARARGS)
+        absent = [n for n in code.co_varnames[:count] if values.get(n) is MISSING]
+        if absent:
+            raise TypeError(
+                f"{function.__name__}() missing {len(absent)} required positional argument"
+                f"{'s' * (len(absent) > 1)}: {' and '.join(map(repr, absent))}"
+            ) from None
         for position, name in enumerate(code.co_varnames[:count], 1):
             kind = str(function.__annotations__.get(name, ""))
             if name not in values or not _TENSOR.search(kind) or "Callable" in kind:
@@ -135,7 +153,7 @@ def _varint(value: int) -> list[int]:
     return [*out, value]
 
 
-def _entry(start: int, end: int, target: int, depth: int, lasti: bool) -> bytes:
+def table_entry(start: int, end: int, target: int, depth: int, lasti: int) -> bytes:
     """One row of an exception table: six bits a byte, the highest first; in code units."""
     out: list[int] = []
     for value in (start, end - start, target, depth << 1 | lasti):
@@ -145,18 +163,19 @@ def _entry(start: int, end: int, target: int, depth: int, lasti: bool) -> bytes:
     return bytes(out)
 
 
-def _rows(table: bytes) -> list[tuple[int, int, bytes]]:
-    """(start, end, the row itself) of each row of an exception table."""
+def rows_of(table: bytes) -> list[tuple[int, int, int, int, int]]:
+    """(start, end, target, depth, lasti) of every row of an exception table."""
     starts = [i for i, byte in enumerate(table) if byte & 128] + [len(table)]
     rows = []
     for begin, stop in itertools.pairwise(starts):
-        row, values, value = table[begin:stop], [], 0
-        for byte in row:
+        values, value = [], 0
+        for byte in table[begin:stop]:
             value = value << 6 | (byte & 63)
             if not byte & 64:
                 values.append(value)
                 value = 0
-        rows.append((values[0], values[0] + values[1], row))
+        start, size, target, last = values
+        rows.append((start, start + size, target, last >> 1, last & 1))
     return rows
 
 
@@ -168,12 +187,12 @@ def _handler(constant: int) -> tuple[bytes, bytes]:
         load.reverse()
     if sys.version_info < (3, 12):
         load.append(("PRECALL", 0))
-    return _assemble(
+    return assemble(
         ("PUSH_EXC_INFO", 0), *load, ("CALL", 0), ("POP_TOP", 0), ("RERAISE", 0)
-    ), _assemble(("COPY", 3), ("POP_EXCEPT", 0), ("RERAISE", 1))
+    ), assemble(("COPY", 3), ("POP_EXCEPT", 0), ("RERAISE", 1))
 
 
-def _assemble(*words: tuple[str, int]) -> bytes:
+def assemble(*words: tuple[str, int]) -> bytes:
     """Instructions with their inline caches."""
     import opcode
 
@@ -195,14 +214,14 @@ def with_clause(code: CodeType, handler: Callable[[], None]) -> CodeType:
     call, leave = _handler(len(code.co_consts))
     landing = size + len(call) // 2
     table, reached = b"", 0
-    for start, end, row in _rows(code.co_exceptiontable):
+    for start, end, *place in rows_of(code.co_exceptiontable):
         if reached < start:
-            table += _entry(reached, start, size, 0, False)
-        table += row
+            table += table_entry(reached, start, size, 0, False)
+        table += table_entry(start, end, *place)
         reached = end
     if reached < size:
-        table += _entry(reached, size, size, 0, False)
-    table += _entry(size, landing, landing, 1, True)
+        table += table_entry(reached, size, size, 0, False)
+    table += table_entry(size, landing, landing, 1, True)
     back = code.co_firstlineno - [x for _, _, x in code.co_lines() if x is not None][-1]
     lines, left = bytearray(), (len(call) + len(leave)) // 2
     while left:  # the line of "def", without columns

@@ -42,7 +42,8 @@ class FamilyMethods(ElementwiseMethods):
 
     new_empty, new_full, new_tensor = creation.new_empty, creation.new_full, creation.new_tensor
     new_ones, new_zeros = creation.new_ones, creation.new_zeros
-    transpose = swapaxes = swapdims = views.transpose
+    transpose = swapdims = views.transpose
+    swapaxes = views.swapaxes
     squeeze, unsqueeze = views.squeeze, views.unsqueeze
     select, narrow = views.select, views.narrow
     diagonal, unfold, as_strided = views.diagonal, views.unfold, views.as_strided

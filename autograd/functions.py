@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tilegrad.autograd.arguments import checked as _checked
+from tilegrad.autograd.names import renamed as _renamed
 from tilegrad.autograd.rules.activation import (
     celu as celu,
     celu_ as celu_,
@@ -382,4 +383,5 @@ from tilegrad.autograd.rules.view import (
     unsqueeze as unsqueeze,
 )
 
+_renamed(list(globals().values()))
 _checked(globals().values())

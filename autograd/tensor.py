@@ -13,6 +13,7 @@ from tilegrad.autograd.arguments import checked
 from tilegrad.autograd.base import alias, own, refresh
 from tilegrad.autograd.families import FamilyMethods
 from tilegrad.autograd.mode import state
+from tilegrad.autograd.names import renamed
 from tilegrad.autograd.rules import (
     creation,
     elementwise,
@@ -24,6 +25,7 @@ from tilegrad.autograd.twins import add_twins
 from tilegrad.engine import array as arrays, transfer
 from tilegrad.engine.device import Device, device as as_device
 from tilegrad.engine.dtype import DType, dtype as as_dtype
+from tilegrad.engine.ops import view as ops
 from tilegrad.engine.transfer import host
 
 if TYPE_CHECKING:
@@ -450,9 +452,9 @@ class Tensor(FamilyMethods):
 
     # ------------------------------------------------------------------------------------- views
 
-    def view(self, *shape: Any) -> Tensor:
+    def view(self, *size: Any) -> Tensor:
         """The same memory in another shape."""
-        return view.view(self, sizes(shape))
+        return view.show(ops.view, view.reshape_vjp, self, None, sizes(size))
 
     def reshape(self, *shape: Any) -> Tensor:
         """Another shape, as a view where possible."""
@@ -460,11 +462,12 @@ class Tensor(FamilyMethods):
 
     def permute(self, *dims: Any) -> Tensor:
         """The dimensions in another order."""
-        return view.permute(self, sizes(dims))
+        dims = sizes(dims)
+        return view.show(ops.permute, view.permute_vjp, self, dims, dims)
 
-    def expand(self, *shape: Any) -> Tensor:
+    def expand(self, *size: Any) -> Tensor:
         """Size-1 dimensions repeated, without a copy."""
-        return view.expand(self, sizes(shape))
+        return view.show(ops.expand, view.broadcast_vjp, self, None, sizes(size))
 
     def t(self) -> Tensor:
         """The transpose of a matrix."""
@@ -476,4 +479,6 @@ class Tensor(FamilyMethods):
 add_twins(Tensor)
 base.set_tensor_class(Tensor)
 for _kind in Tensor.__mro__[:-1]:
-    checked(method for name, method in vars(_kind).items() if not name.startswith("_"))
+    _methods = [method for name, method in vars(_kind).items() if not name.startswith("_")]
+    renamed(_methods)
+    checked(_methods)

@@ -23,7 +23,7 @@ Number = float | int | bool
 
 
 def _made(op: str, array: Array, requires_grad: bool) -> Tensor:
-    result = own(array)
+    result: Tensor = array  # type: ignore[assignment]
     if requires_grad:
         if not array.dtype.is_floating_point:
             raise RuntimeError(
@@ -185,7 +185,7 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
 def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Undefined contents."""
     made = arrays.empty(ops.check_sizes("empty", size), _dtype(dtype), as_device(device))
-    return _made("empty", made, requires_grad)
+    return _made("empty", made, True) if requires_grad else made  # type: ignore[return-value]
 
 
 def empty_strided(
@@ -238,8 +238,9 @@ def _full(
     op: str, size: Any, value: Number, kind: dt.DType, device: Any, requires_grad: bool
 ) -> Tensor:
     shape = ops.check_sizes(op, size)
-    made = elementwise.full(shape, value, kind, as_device(device))
-    return _made(op, made, requires_grad)
+    made = arrays.empty_layout(arrays.layout(shape, kind, as_device(device)))
+    made = elementwise.fill(made, value)
+    return _made(op, made, True) if requires_grad else made  # type: ignore[return-value]
 
 
 def eye(

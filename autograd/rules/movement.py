@@ -362,13 +362,14 @@ def _repeat_vjp(node: Node, grad: Tensor) -> Result:
 _repeat = Rule(ops.repeat, _repeat_vjp)
 
 
-def repeat(input: Tensor, *sizes: Any) -> Tensor:
-    """The whole tensor ``sizes[d]`` times along each dimension; new dimensions go in front.
+def repeat(input: Tensor, *repeats: Any) -> Tensor:
+    """The whole tensor ``repeats[d]`` times along each dimension; new dimensions go in front.
 
     Raises:
         RuntimeError: fewer sizes than dimensions.
     """
-    times = tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes
+    one = len(repeats) == 1 and not isinstance(repeats[0], int)
+    times = tuple(repeats[0]) if one else repeats
     made: Tensor = _repeat(input, times=times)
     return made
 

@@ -52,22 +52,28 @@ def show_all(
     return found
 
 
-def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
-    """``x`` with two dimensions swapped; shares its memory."""
-    return show(ops.transpose, _transpose_vjp, x, (dim0, dim1), dim0, dim1)
+def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    """``input`` with two dimensions swapped; shares its memory."""
+    return show(ops.transpose, _transpose_vjp, input, (dim0, dim1), dim0, dim1)
+
+
+def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
+    """:func:`transpose`."""
+    return show(ops.transpose, _transpose_vjp, input, (axis0, axis1), axis0, axis1)
 
 
 def _transpose_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (transpose(grad, *node.meta),)
 
 
-def permute(x: Tensor, dims: Sequence[int]) -> Tensor:
-    """``x`` with its dimensions in the order ``dims``; shares its memory."""
+def permute(input: Tensor, dims: Sequence[int]) -> Tensor:
+    """``input`` with its dimensions in the order ``dims``; shares its memory."""
     dims = tuple(dims)
-    return show(ops.permute, _permute_vjp, x, dims, dims)
+    return show(ops.permute, permute_vjp, input, dims, dims)
 
 
-def _permute_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+def permute_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """The inverse permutation."""
     ndim = len(node.meta)
     inverse = [0] * ndim
     for position, dim in enumerate(node.meta):
@@ -75,53 +81,55 @@ def _permute_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (permute(grad, inverse),)
 
 
-def expand(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """``x`` with size-1 dimensions repeated to ``shape`` (-1 keeps a size); shares its memory."""
-    return show(ops.expand, _broadcast_vjp, x, None, tuple(shape))
+def expand(input: Tensor, shape: Sequence[int]) -> Tensor:
+    """``input`` with size-1 dimensions repeated to ``shape`` (-1 keeps a size); shares its memory."""
+    return show(ops.expand, broadcast_vjp, input, None, tuple(shape))
 
 
-def _broadcast_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    return (grad,)  # the graph sums it back to the input's shape
+def broadcast_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """The graph sums the gradient back to the input's shape."""
+    return (grad,)
 
 
-def view(x: Tensor, shape: Sequence[int]) -> Tensor:
+def view(input: Tensor, shape: Sequence[int]) -> Tensor:
     """The same memory in another shape.
 
     Raises:
         RuntimeError: the sizes do not fit, or the strides would need a copy.
     """
-    return show(ops.view, _reshape_vjp, x, None, tuple(shape))
+    return show(ops.view, reshape_vjp, input, None, tuple(shape))
 
 
-def _reshape_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+def reshape_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """The gradient in the input's shape."""
     return (reshape(grad, node.inputs[0].shape),)
 
 
-def reshape(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """``x`` in another shape, as a view where its strides allow, else as a copy."""
-    layout = x.layout
+def reshape(input: Tensor, shape: Sequence[int]) -> Tensor:
+    """``input`` in another shape, as a view where its strides allow, else as a copy."""
+    layout = input.layout
     target = infer_size("reshape", tuple(shape), layout.numel)
     if view_strides(layout.shape, layout.strides, target) is None:
         from tilegrad.autograd.rules.elementwise import contiguous
 
-        x = contiguous(x)
-    return view(x, target)
+        input = contiguous(input)
+    return view(input, target)
 
 
-def squeeze(x: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
-    """``x`` without its size-1 dimensions, or without those of ``dim``."""
+def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
+    """``input`` without its size-1 dimensions, or without those of ``dim``."""
     dims = None if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
-    return show(ops.squeeze, _reshape_vjp, x, None, dims)
+    return show(ops.squeeze, reshape_vjp, input, None, dims)
 
 
-def unsqueeze(x: Tensor, dim: int) -> Tensor:
-    """``x`` with a dimension of size 1 put in at ``dim``."""
-    return show(ops.unsqueeze, _reshape_vjp, x, None, dim)
+def unsqueeze(input: Tensor, dim: int) -> Tensor:
+    """``input`` with a dimension of size 1 put in at ``dim``."""
+    return show(ops.unsqueeze, reshape_vjp, input, None, dim)
 
 
-def select(x: Tensor, dim: int, index: int) -> Tensor:
+def select(input: Tensor, dim: int, index: int) -> Tensor:
     """The slice ``index`` of dimension ``dim``, without that dimension."""
-    return show(ops.select, _region_vjp, x, (ops.select, dim, int(index)), dim, int(index))
+    return show(ops.select, _region_vjp, input, (ops.select, dim, int(index)), dim, int(index))
 
 
 def slice_(
@@ -132,16 +140,16 @@ def slice_(
     return show(ops.slice_, _region_vjp, x, (ops.slice_, *values), *values)
 
 
-def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
+def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """``length`` slices of dimension ``dim`` from ``start`` on.
 
     Raises:
         IndexError: ``start`` does not lie within the dimension.
         RuntimeError: the last does not, or there is no dimension.
     """
-    if not x.layout.ndim:
+    if not input.layout.ndim:
         raise RuntimeError("narrow: narrow() cannot be applied to a 0-dim tensor.")
-    size = x.layout.shape[normalize_dim("narrow", dim, x.layout.ndim)]
+    size = input.layout.shape[normalize_dim("narrow", dim, input.layout.ndim)]
     if not -size <= start <= size:
         raise IndexError(
             f"narrow: start out of range (expected to be in range of [{-size}, {size}], but got "
@@ -152,30 +160,30 @@ def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
         raise RuntimeError(
             f"narrow: start ({start}) + length ({length}) exceeds dimension size ({size})"
         )
-    return slice_(x, dim, begin, begin + length)
+    return slice_(input, dim, begin, begin + length)
 
 
-def diagonal(x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonal of two dimensions, as the last dimension."""
     values = (offset, dim1, dim2)
-    return show(ops.diagonal, _region_vjp, x, (ops.diagonal, *values), *values)
+    return show(ops.diagonal, _region_vjp, input, (ops.diagonal, *values), *values)
 
 
-def unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
+def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Windows of ``size`` every ``step`` along ``dimension``, as a new last dimension."""
     values = (dimension, size, step)
-    return show(ops.unfold, _overlapping_vjp, x, (ops.unfold, *values), *values)
+    return show(ops.unfold, _overlapping_vjp, input, (ops.unfold, *values), *values)
 
 
 def as_strided(
-    x: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
+    input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
 ) -> Tensor:
-    """The storage of ``x`` through any sizes and strides (in elements).
+    """The storage of ``input`` through any sizes and strides (in elements).
 
     Raises:
         RuntimeError: an element would lie outside the storage.
     """
-    array = x
+    array = input
     start = array.offset if storage_offset is None else storage_offset
     shape, strides = tuple(size), tuple(stride)
     if len(shape) != len(strides):
@@ -190,7 +198,7 @@ def as_strided(
             f"offset {start} are out of bounds for storage of {within} elements"
         )
     values = (shape, strides, start - array.offset)
-    return show(ops.as_strided, as_strided_vjp, x, values, *values)
+    return show(ops.as_strided, as_strided_vjp, input, values, *values)
 
 
 # ------------------------------------------------------------------------- gradients of regions
