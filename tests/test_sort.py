@@ -168,6 +168,14 @@ def test_long_rows_on_the_device(
             assert bits(have) == bits(want)
 
 
+@pytest.mark.parametrize("k", [1, 16, 32, 33, 100])
+def test_few_entries_of_many_long_rows(k: int, rng: np.random.Generator) -> None:
+    """At most 32 entries are gathered by all warps of a block, and sorted by one."""
+    x = rng.standard_normal((6, 4096), dtype=np.float32)
+    for have, want in zip(place(x, "cuda").topk(k), place(x, "cpu").topk(k), strict=True):
+        assert bits(have) == bits(want)
+
+
 @pytest.mark.parametrize(
     "call", [lambda x: x.sort(), lambda x: x.topk(5), lambda x: x.median(0), lambda x: x.sort(0)]
 )

@@ -77,7 +77,7 @@ def sort_entries(keys, places, first, size, lane, lanes):  # type: ignore[no-unt
 
     Source: Batcher, Sorting Networks and their Applications (1968).
     """
-    before = size
+    before = max(size, lanes)  # what was written before is of all lanes, whose warps may be several
     span = 2
     while span <= size:
         step = span // 2

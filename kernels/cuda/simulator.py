@@ -1,9 +1,10 @@
 """A simulated GPU: runs the Python source of CUDA kernels thread by thread, memory and all.
 
 It stands in for the CUDA driver when ``NUMBA_ENABLE_CUDASIM=1`` is set. Every thread of a block is a
-greenlet that runs until it has to wait for others (a barrier, a shuffle); blocks run one after the
-other, in an order that a seed shuffles, so that a kernel which relies on an order fails. It is
-stricter than hardware: an access outside a live allocation, a misaligned vector, a barrier that
+greenlet that runs until it has to wait for others (a barrier, a shuffle). Blocks run one after the
+other, and between two barriers of a block its warps do, each as far as it gets alone, in orders that
+a seed shuffles: a kernel which relies on an order, or lacks a barrier, fails. It is stricter than
+hardware: an access outside a live allocation, a misaligned vector, a barrier that
 not all threads reach and a read of fresh memory as if it were zero are errors or visible garbage.
 
 numba's own simulator runs threads as operating system threads: measured, 150 us a thread and as
@@ -274,21 +275,37 @@ class Machine:
     def _run_threads(self, name: str, made: list[Any], args: tuple[Any, ...]) -> None:
         waiting: dict[int, tuple[Any, _Waiting]] = {}
         threads = len(made)
-        for number, glet in enumerate(made):
-            self._step(name, number, glet, args, waiting)
-        while waiting:
-            ready = self._ready(waiting, threads)
-            if not ready:
+        warps = [range(k, min(k + WARP, threads)) for k in range(0, threads, WARP)]
+        running = dict(enumerate(made))
+        while running:
+            self._order.shuffle(warps)
+            for warp in warps:
+                self._run_warp(name, warp, running, args, waiting)
+            if len(waiting) not in (0, threads) or any(
+                what.kind != "barrier" for _, what in waiting.values()
+            ):
                 kinds = sorted({what.kind for _, what in waiting.values()})
                 raise KernelFault(
                     f"{name}: block {self.block} is stuck: {len(waiting)} of {threads} threads "
                     f"wait at a {' or '.join(kinds)} that the others do not reach"
                 )
-            for group in ready:
-                values = [waiting[k][1].value for k in group]
-                running = [(k, waiting.pop(k)[0]) for k in group]
-                for number, glet in running:
-                    self._step(name, number, glet, (values,), waiting)
+            running, args = {k: glet for k, (glet, _) in waiting.items()}, (None,)
+            waiting.clear()
+
+    def _run_warp(
+        self, name: str, warp: range, running: dict[int, Any], args: tuple[Any, ...],
+        waiting: dict[int, tuple[Any, _Waiting]],
+    ) -> None:  # fmt: skip
+        """Run the threads of one warp as far as they get without the others."""
+        for number in warp:
+            self._step(name, number, running[number], args, waiting)
+        while all(k in waiting for k in warp):
+            whats = [waiting[k][1] for k in warp]
+            if whats[0].kind == "barrier" or any(w.kind != whats[0].kind for w in whats):
+                return
+            values = [what.value for what in whats]
+            for number in warp:
+                self._step(name, number, waiting.pop(number)[0], (values,), waiting)
 
     def _step(
         self, name: str, number: int, glet: Any, args: tuple[Any, ...], waiting: dict[int, Any]
@@ -302,26 +319,6 @@ class Machine:
             raise KernelFault(f"{place}: {error}") from error
         if not glet.dead:
             waiting[number] = (glet, result)
-
-    def _ready(self, waiting: dict[int, tuple[Any, _Waiting]], threads: int) -> list[list[int]]:
-        """Groups of threads that all wait for one another: warps, or else the block."""
-        groups = []
-        for start in range(0, threads, WARP):
-            lanes = [k for k in range(start, min(start + WARP, threads)) if k in waiting]
-            kinds = {waiting[k][1].kind for k in lanes}
-            if (
-                len(kinds) == 1
-                and "barrier" not in kinds
-                and len(lanes) == min(WARP, threads - start)
-            ):
-                groups.append(lanes)
-        if groups:
-            return groups
-        everyone = list(waiting)
-        all_there = len(everyone) == threads and all(
-            what.kind == "barrier" for _, what in waiting.values()
-        )
-        return [everyone] if all_there else []
 
     # ---------------------------------------------------------------------------------- copies
 
