@@ -150,8 +150,8 @@ LAYOUT = (
 )  # fmt: skip
 
 
-# Variants of a factory that a test run assembles: numba takes seconds for each. All of them with
-# TILEGRAD_ASSEMBLE=all in the environment.
+# Variants of a factory that a test run assembles: numba takes seconds for each. With
+# TILEGRAD_ASSEMBLE=formulas in the environment, all of those that have a formula; all of any with "all".
 EACH = 4
 MORE = {"elementwise.map_groups": 40, "product.tiles": 8, "conv.windows": 6, "reduce.rows": 8}
 
@@ -161,11 +161,17 @@ def chosen() -> dict[str, list[tuple[KernelFactory, Variant]]]:
     and values other than a layout's with every dtype; of elementwise kernels, see there. Of those,
     unless all are asked for, the first.
     """
-    whole = os.environ.get("TILEGRAD_ASSEMBLE") == "all"
-    groups = _all_chosen()
-    if not whole:
-        groups = {name: rows[: MORE.get(name, EACH)] for name, rows in groups.items()}
-    return groups
+    extent, groups = os.environ.get("TILEGRAD_ASSEMBLE"), _all_chosen()
+    return {
+        name: rows
+        if extent == "all" or (extent == "formulas" and _has_formula(rows))
+        else rows[: MORE.get(name, EACH)]
+        for name, rows in groups.items()
+    }
+
+
+def _has_formula(rows: list[tuple[KernelFactory, Variant]]) -> bool:
+    return any(isinstance(value, DeviceFunction) for _, variant in rows for value in variant)
 
 
 def _all_chosen() -> dict[str, list[tuple[KernelFactory, Variant]]]:
@@ -236,7 +242,7 @@ def _every_formula_and_pattern(
 
 def _kept_at(factory: KernelFactory, variant: Variant) -> Path:
     keys = [factory._key(variant, arch) for arch in ARCHS]
-    here = [inspect.getsource(x) for x in (sass, _assembled, _counts)]
+    here = [inspect.getsource(x) for x in (sass, _assembled, _counts, _logged)]
     here += [repr(PATTERNS), str(sass.available())]
     name = hashlib.sha256("\0".join(keys + here).encode()).hexdigest()[:32]
     return cache.cache_dir() / "assembly" / f"{name}.json"
@@ -281,10 +287,18 @@ def _assembled(factory: KernelFactory, variant: Variant) -> tuple[dict[str, Any]
             "spills": usage.spills,
             "shared": usage.shared,
             "warnings": list(usage.warnings),
+            "logged": _logged(usage.log),
             "resident": held.threads,
         }
         code = made.cubin if made.arch == READ else code
     return report, code
+
+
+def _logged(log: str) -> list[int]:
+    """[registers, stack, static shared memory] by the linker's log; [] where it is empty."""
+    patterns = (r"Used (\d+) registers", r"(\d+) bytes stack frame", r"(\d+) bytes smem")
+    found = [re.search(pattern, log) for pattern in patterns]
+    return [int(m[1]) if m else 0 for m in found] if found[0] else []
 
 
 def _plain(value: Any) -> Any:

@@ -163,6 +163,8 @@ def _faults(report: dict[str, Any], factory: str) -> Iterator[str]:
             faults.append(f"{made['registers']} registers of {report['budget']}")
         if made["resident"] < FEWER.get(factory, (THREADS, ""))[0]:
             faults.append(f"{made['registers']} registers leave {made['resident']} threads")
+        if made["logged"] not in ([], [made[what] for what in ("registers", "stack", "shared")]):
+            faults.append(f"the linker's log says {made['logged']}")
         if made["shared"] > 48 << 10:
             faults.append(f"{made['shared']} bytes of static shared memory")
         if "code" in made:

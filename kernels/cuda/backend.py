@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from tilegrad.kernels.cuda import checked
+from tilegrad.kernels.cuda.cubin import Resources, resources
 from tilegrad.kernels.cuda.driver import Unavailable
 from tilegrad.kernels.cuda.ptx import pointer
 from tilegrad.kernels.forking import compiler as lock
@@ -27,15 +28,25 @@ BASE: Arch = (7, 5)
 
 
 @dataclass(frozen=True)
-class Usage:
-    """What the assembler reported of a kernel."""
+class Usage(Resources):
+    """What a kernel takes, by its cubin, and what the linker said meanwhile, if anything."""
 
-    entry: str  # mangled name
-    registers: int
-    stack: int  # bytes of local memory a thread has
-    spills: int  # bytes stored and loaded for lack of registers
-    shared: int  # static bytes
-    warnings: tuple[str, ...]
+    log: str = ""
+
+    @property
+    def spills(self) -> int:
+        """Bytes stored and loaded for lack of registers, as logged; without a stack there are none."""
+        return sum(map(int, re.findall(r"(\d+) bytes spill (?:stores|loads)", self.log)))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Lines of the log that are warnings."""
+        return tuple(
+            line.strip()
+            for line in self.log.splitlines()
+            if ("warning" in line.lower() or "Potential Performance Loss" in line)
+            and "minnctapersm will be ignored" not in line  # more than sm_75 holds: all it can
+        )
 
 
 def versions() -> str:
@@ -186,12 +197,18 @@ def arch_name(arch: Arch) -> str:
 
 
 def link(ltoir: bytes, arch: Arch) -> tuple[bytes, Usage]:
-    """The cubin for ``arch`` and what the assembler says about it."""
+    """The cubin for ``arch`` and what it takes."""
+    cubin, log = _linked(ltoir, arch)
+    return cubin, Usage(**vars(resources(cubin, arch)), log=log)
+
+
+def _linked(ltoir: bytes, arch: Arch) -> tuple[bytes, str]:
+    """(cubin, the linker's log)."""
     from cuda.bindings import nvjitlink
 
     # a product and the sum it goes into keep their own rounding, as on the CPU: where one is meant,
-    # formulas say fma
-    options = [f"-arch={arch_name(arch)}", "-lto", "-fma=0", "-verbose", "-Xptxas=-v"]
+    # formulas say fma. The linker's cache is the driver's, on disk: kernels/cache.py has ours
+    options = [f"-arch={arch_name(arch)}", "-lto", "-fma=0", "-no-cache", "-verbose", "-Xptxas=-v"]
     with lock:
         handle = nvjitlink.create(len(options), options)
         try:
@@ -207,28 +224,4 @@ def link(ltoir: bytes, arch: Arch) -> tuple[bytes, Usage]:
             raise RuntimeError(f"nvJitLink: {error}\n{text.decode(errors='replace')}") from None
         finally:
             nvjitlink.destroy(handle)
-    return bytes(cubin), _usage(log.decode(errors="replace"))
-
-
-def _usage(log: str) -> Usage:
-    def number(pattern: str) -> int:
-        found = re.search(pattern, log)
-        return int(found[1]) if found else 0
-
-    entry = re.search(r"Compiling entry function '(\S+?)'", log)
-    if entry is None:
-        raise RuntimeError(f"nvJitLink: no entry function in its report:\n{log}")
-    warnings = [
-        line.strip()
-        for line in log.splitlines()
-        if ("warning" in line.lower() or "Potential Performance Loss" in line)
-        and "minnctapersm will be ignored" not in line  # more blocks than sm_75 holds: all it can
-    ]
-    return Usage(
-        entry=entry[1],
-        registers=number(r"Used (\d+) registers"),
-        stack=number(r"(\d+) bytes stack frame"),
-        spills=number(r"(\d+) bytes spill stores") + number(r"(\d+) bytes spill loads"),
-        shared=number(r"(\d+) bytes smem"),
-        warnings=tuple(warnings),
-    )
+    return bytes(cubin), log.decode(errors="replace")

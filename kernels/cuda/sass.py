@@ -1,13 +1,12 @@
 """Machine code of GPUs as text, by NVIDIA's disassembler.
 
-Source: CUDA Binary Utilities for the instruction sets; ELF-64 for the container.
+Source: CUDA Binary Utilities for the instruction sets.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
-import struct
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
+from tilegrad.kernels.cuda import cubin
 from tilegrad.kernels.cuda.backend import Arch
 from tilegrad.kernels.cuda.driver import Unavailable
 
@@ -45,18 +45,6 @@ def available() -> bool:
         return False
 
 
-def code_of(cubin: bytes) -> bytes:
-    """The instructions of a cubin's kernel: its ``.text`` section."""
-    (table,) = struct.unpack_from("<Q", cubin, 0x28)
-    size, count, names = struct.unpack_from("<HHH", cubin, 0x3A)
-    sections = [struct.unpack_from("<IIQQQQ", cubin, table + k * size) for k in range(count)]
-    for name, _, _, _, start, length in sections:
-        at = sections[names][4] + name
-        if cubin[at : at + 6] == b".text.":
-            return cubin[start : start + length]
-    raise ValueError("cubin: no section of instructions")
-
-
 def disassemble(cubins: Sequence[bytes], arch: Arch) -> list[list[str]]:
     """The instructions of each kernel, in order; padding left out.
 
@@ -65,7 +53,7 @@ def disassemble(cubins: Sequence[bytes], arch: Arch) -> list[list[str]]:
     Raises:
         Unavailable: there is no disassembler.
     """
-    codes = [code_of(cubin) for cubin in cubins]
+    codes = [cubin.code(made) for made in cubins]
     with tempfile.NamedTemporaryFile(suffix=".bin") as file:
         file.write(b"".join(codes))
         file.flush()
