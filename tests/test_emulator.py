@@ -356,17 +356,22 @@ def exchange(out, n):
     t, o = narrow(thread()), pointer(out, np.float32)
     held, total = words(), np.float32(0)
     held[t] = np.float32(t)
+    if t < n // 4:
+        store4(o, 4 * t, load4(o, 4 * t))
     barrier()
     total += held[63 - t]
     total += shuffle_xor(total, 1)
     if t < n:
         o[t] = total
-    if t < n // 4:
-        store4(o, 4 * t, load4(o, 4 * t))
 
 
 FAULTS = {
-    "no barrier": ("    barrier()\n", "", "race on element .* by thread"),
+    "no barrier": ("    barrier()\n", "", "race in global memory"),
+    "a late barrier": (
+        "    total += held",
+        "    total += held[63 - t]; held[t] = 1; total += held",
+        "race on element .* by thread",
+    ),
     "write after read": ("total += sh", "held[t] = 0\n    total += sh", r"at .*: held\[t\] = 0"),
     "divergent barrier": ("    barrier()", "    if t < 40:\n        barrier()", "only 40 of 64"),
     "barrier in a loop": ("barrier()", "for k in range(1 + t // 32): barrier()", "only 32 of"),
@@ -382,6 +387,7 @@ FAULTS = {
     "unwritten": ("held[63 - t]", "held[64 - t]", "nobody wrote element 64"),
     "two for one": ("o[t] =", "o[t // 4] =", "different values to one place"),
     "beyond 32 bits": ("narrow(thread())", "narrow(thread() << 26)", "beyond 32 bits"),
+    "a neighbour's result": ("o[t] = total", "o[t] = total + o[59 - t]", "global memory.* read by"),
     "nowhere": ("pointer(out", "pointer(out * 0 + 64", "no allocation"),
 }
 
@@ -397,6 +403,38 @@ def test_mistakes_are_seen(name: str) -> None:
     old, new, message = FAULTS[name]
     with pytest.raises(Fault, match=message):
         run(exchange, 64, np.zeros(60, np.float32), 60, edits=((old, new),))
+
+
+def handed_on(out, n):
+    """Every block adds to what the one before it may have left."""
+    t, o = thread(), pointer(out, np.float32)
+    at = block() * 64 + t
+    if t == 0:
+        o[at] = np.float32(1)
+    barrier()
+    o[at] = o[block() * 64] + np.float32(t)
+    atomic_add(pointer(out, np.int32), n * 64, 1)
+
+
+GLOBAL_FAULTS = {
+    "another block's element": ("o[block() * 64]", "o[(block() ^ 1) * 64]", "by block .* the (read|write)"),
+    "a store to another block's": ("o[at] = o", "o[(block() ^ 1) * 64 + t] = o", "race in global"),
+    "no barrier": ("    barrier()\n", "", "block .*, thread 0 and the read"),
+    "an atomic's result": ("o[at] = o", "o[at] = pointer(out, np.int32)[n * 64] + o", "race in global"),
+}  # fmt: skip
+
+
+def test_what_a_block_keeps_to_itself_is_no_race() -> None:
+    out = np.zeros(4 * 64 + 1, np.float32)
+    run(handed_on, 64, out, 4, grid=(4, 1, 1), edits=())
+    assert out.view(np.int32)[-1] == 4 * 64
+
+
+@pytest.mark.parametrize("name", GLOBAL_FAULTS)
+def test_races_in_global_memory_are_seen(name: str) -> None:
+    old, new, message = GLOBAL_FAULTS[name]
+    with pytest.raises(Fault, match=message):
+        run(handed_on, 64, np.zeros(257, np.float32), 4, grid=(4, 1, 1), edits=((old, new),))
 
 
 def test_edits_must_apply_once() -> None:

@@ -249,7 +249,7 @@ PRODUCT_MISTAKES = {
     "a panel to the wrong place": ("x_put = i32(0 + ", "x_put = i32(1 + ", "nobody wrote|race"),
     "a step too many": ("min(K - first, chunk)", "min(K - first + 1, chunk)", "out of bounds"),
     "a panel too few": ("while left > 0", f"while left > {TILES['small'].BK}", WRONG),
-    "no guard of columns": ("if r < M and c < N:", "if r < M:", "out of bounds"),
+    "no guard of columns": ("if r < M and c < N:", "if r < M:", "out of bounds|race"),
     "no guard of rows": ("if r < M and c < N:", "if c < N:", "out of bounds"),
     "rows beyond the matrix": ("x_slow + 0, M - 1)", "x_slow + 0, M + 0)", "out of bounds"),
     "a divergent barrier": (" barrier()\n    u", " if t < 32: barrier()\n    u", "only 32"),

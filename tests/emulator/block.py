@@ -79,6 +79,7 @@ class Block(Flow):
 
     Attributes:
         epochs: barriers of its own that each warp has passed since the block's last one.
+        passed: barriers that the block has passed.
     """
 
     def __init__(self, threads: int):
@@ -94,6 +95,11 @@ class Block(Flow):
         self._random = random.Random(0)
         self._none = np.zeros(threads // WARP, np.int64)
         self.epochs = self._none
+        self.passed = 0
+
+    def launch(self) -> None:
+        """Begin a launch: no block has touched global memory."""
+        self._global.races.begin()
 
     def start(self, place: tuple[int, int, int], grid: tuple[int, int, int], dynamic: int) -> None:
         """Begin block number ``place``, with so many bytes of dynamic shared memory."""
@@ -193,6 +199,7 @@ class Block(Flow):
             count = np.count_nonzero(self.mask)
             self.fault(f"barrier that only {count} of {self.threads} threads reach")
         self.report.barriers += 1
+        self.passed += 1
         for area in self._areas.values():
             area.settle()
         self.epochs = self._none

@@ -31,6 +31,7 @@ class Program:
         """All blocks, in an order of no significance."""
         places = [(x, y, z) for z in range(grid[2]) for y in range(grid[1]) for x in range(grid[0])]
         random.Random(0).shuffle(places)
+        self.block.launch()
         try:
             with np.errstate(all="ignore"):
                 for place in places:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tests.emulator.global_races import GlobalRaces
 from tilegrad.kernels.cuda.simulator import KernelFault, machine
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ class Space:
         """
         raise NotImplementedError
 
+    def changes(self, addresses: np.ndarray, dtype: np.dtype, fresh: np.ndarray) -> None:
+        """Of the elements (count, threads) that are to be written, the ``fresh`` ones change."""
+
     def _addresses(self, address: Any) -> np.ndarray:
         """The addresses of the threads at work."""
         if type(address) is np.ndarray:
@@ -99,8 +103,9 @@ class Space:
             lanes = type(value) is np.ndarray and mask is not None
             made[k] = value[mask] if lanes else value
         items, numbers = self.place(addresses, dtype, len(values), "write")
-        items[numbers] = made
         bits = _BITS[dtype.itemsize]
+        self.changes(addresses, dtype, items[numbers].view(bits) != made.view(bits))
+        items[numbers] = made
         lost = items[numbers].view(bits) != made.view(bits)
         if lost.any():
             lane = int(np.argmax(lost.any(0)))
@@ -123,10 +128,17 @@ class Space:
 class Global(Space):
     """Global memory. An access lies in one live allocation, aligned to its width."""
 
+    def __init__(self, block: Block):
+        super().__init__(block)
+        self.races = GlobalRaces(block)
+
+    def changes(self, addresses: np.ndarray, dtype: np.dtype, fresh: np.ndarray) -> None:
+        self.races.note("write", addresses, dtype, len(fresh), fresh)
+
     def place(
         self, addresses: np.ndarray, dtype: np.dtype, count: int, kind: str
     ) -> tuple[Any, np.ndarray]:
-        width = dtype.itemsize * count
+        width, asked = dtype.itemsize * count, addresses
         if (addresses & (width - 1)).any():
             lane = int(np.argmax(addresses & (width - 1) != 0))
             self.block.fault(f"misaligned: {width} bytes at {int(addresses[lane]):#x}", lane)
@@ -135,6 +147,8 @@ class Global(Space):
         if high + width > start + len(held):
             held, addresses = self._gathered(addresses, width)
             start = 0
+        if kind != "write":
+            self.races.note(kind, asked, dtype, count)
         numbers = (addresses - start) // dtype.itemsize
         return _view(held, dtype), numbers + np.arange(count)[:, None]
 
