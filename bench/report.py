@@ -1,4 +1,7 @@
-"""Results as Markdown: ``python -m bench report RESULTS.json [--rows]``."""
+"""Results as Markdown: ``python -m bench report RESULTS.json [--rows]``.
+
+Several files, of several machines, stand side by side.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +25,17 @@ SPREAD = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of ``python -m bench report``."""
-    parser.add_argument("results", type=Path, help="what --out wrote")
+    parser.add_argument("results", type=Path, nargs="+", help="what --out wrote, a file a machine")
     parser.add_argument("--rows", action="store_true", help="every row, not areas alone")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print what there is."""
-    found = json.loads(options.results.read_text())
+    if len(options.results) > 1:
+        tables = {p.stem: json.loads(p.read_text()).get("table") for p in options.results}
+        print("\n".join(_beside({n: t for n, t in tables.items() if t}, options.rows)))
+        return 0
+    found = json.loads(options.results[0].read_text())
     parts = []
     if "table" in found:
         parts += _facts(found["table"]) + _areas(found["table"])
@@ -81,6 +88,25 @@ def _rows(table: dict[str, Any]) -> list[str]:
             ]
             parts += [f"### {area.capitalize()}", ""]
             parts += _grid(["", "tilegrad", "PyTorch", "NumPy", "ratio", ""], cells)
+    return parts
+
+
+def _beside(tables: dict[str, dict[str, Any]], every: bool) -> list[str]:
+    """The areas, or every row, of several machines: PyTorch's time over ours."""
+    kept = ("processor", "SIMD bits", "threads", "commit", "PyTorch's loops")
+    facts = [[k, *(str(t["machine"].get(k, "")) for t in tables.values())] for k in kept]
+    parts = _grid(["machine", *tables], facts)
+    areas = [
+        [area, *(f"{t['areas'][area]['mean']:.2f}x" if area in t["areas"] else ""
+                 for t in tables.values())]
+        for area in [*MARKS, "all"]
+    ]  # fmt: skip
+    parts += _grid(["PyTorch's time over ours, geometric mean", *tables], areas)
+    if every:
+        ratios = [{(r["area"], r["name"]): verdict(r) for r in t["rows"]} for t in tables.values()]
+        names = dict.fromkeys(key for found in ratios for key in found)
+        rows = [[f"{a}: {n}", *(found.get((a, n), "") for found in ratios)] for a, n in names]
+        parts += _grid(["", *tables], rows)
     return parts
 
 

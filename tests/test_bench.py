@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
@@ -142,3 +143,21 @@ def test_against_finds_what_is_slower(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_against_an_unknown_revision(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench_main(["against", "no-such-revision"]) == 2
     assert "git knows no commit 'no-such-revision'" in capsys.readouterr().err
+
+
+def test_results_of_machines_stand_side_by_side(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, ratio in (("one", 2.0), ("two", 3.0)):
+        rows = [{"area": "matmul", "name": "x @ y", "ratio": ratio, "seconds": {}, "spread": {}}]
+        table = {
+            "machine": {"processor": f"{name}'s"},
+            "rows": rows,
+            "areas": figures.summary(rows),
+        }
+        (tmp_path / f"{name}.json").write_text(json.dumps({"table": table}))
+    files = [str(tmp_path / f"{name}.json") for name in ("one", "two")]
+    assert bench_main(["report", *files, "--rows"]) == 0
+    out = capsys.readouterr().out
+    assert "| machine | one | two |" in out and "| processor | one's | two's |" in out
+    assert "| matmul | 2.00x | 3.00x |" in out and "| matmul: x @ y | 2.00x | 3.00x |" in out
