@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -416,3 +417,31 @@ def test_training_changes_the_numbers(rng: np.random.Generator) -> None:
         loss(net(x), y).backward()
         optimizer.step()
     assert loss(net(x), y).item() < before / 5
+
+
+class Counter(nn.Module):
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.n = n
+        self.w = nn.Parameter(tilegrad.ones(1))
+
+    def get_extra_state(self) -> Any:
+        return {"n": self.n}
+
+    def set_extra_state(self, state: Any) -> None:
+        self.n = state["n"]
+
+
+def test_extra_state_travels(tmp_path: Path) -> None:
+    state = nn.Sequential(Counter(7)).state_dict()
+    assert list(state) == ["0.w", "0._extra_state"]
+    tilegrad.save(state, tmp_path / "f")
+    other = nn.Sequential(Counter(0))
+    assert not other.load_state_dict(tilegrad.load(tmp_path / "f")).unexpected_keys
+    assert other[0].n == 7
+    with pytest.raises(RuntimeError, match='Unexpected.*"_extra_state"'):
+        nn.Linear(1, 1).load_state_dict({**nn.Linear(1, 1).state_dict(), "_extra_state": 1})
+    with pytest.raises(RuntimeError, match='Missing.*"_extra_state"'):
+        Counter(1).load_state_dict({"w": tilegrad.ones(1)})
+    found = Counter(1).load_state_dict({"w": tilegrad.ones(1)}, strict=False)
+    assert found.missing_keys == ["_extra_state"]
