@@ -121,6 +121,45 @@ def numel(shape: Shape) -> int:
     return count
 
 
+def dense_strides(shape: Shape, strides: Shape) -> Shape:
+    """These strides if they leave no gaps, else gapless ones in their order of dimensions."""
+    if 0 in shape or permutation_of(shape, strides) is not None:
+        return strides
+    return ordered_strides(shape, [strides])
+
+
+def ordered_strides(shape: Shape, several: Sequence[Shape]) -> Shape:
+    """Gapless strides in the order of dimensions that operands with these strides have, the first of
+    them deciding where it can (PyTorch's rule: what is broadcast does not count).
+    """
+    order = list(range(len(shape) - 1, -1, -1))  # the innermost first
+    for end in range(1, len(order)):
+        place = end
+        for before in range(end - 1, -1, -1):
+            known = _compared(shape, several, order[before], order[place])
+            if known > 0:
+                order[before], order[place] = order[place], order[before]
+                place = before
+            elif known < 0:
+                break
+    made, step = [1] * len(shape), 1
+    for axis in order:
+        made[axis] = step
+        step *= max(shape[axis], 1)
+    return tuple(made)
+
+
+def _compared(shape: Shape, several: Sequence[Shape], one: int, other: int) -> int:
+    """-1 where dimension ``one`` is the inner one of two, 1 where ``other`` is, 0 for no matter."""
+    for strides in several:
+        if strides[one] and strides[other]:
+            if strides[one] != strides[other]:
+                return -1 if strides[one] < strides[other] else 1
+            if shape[one] > shape[other]:
+                return 1
+    return 0
+
+
 def reach(shape: Shape, strides: Shape) -> int:
     """Elements from the first to the last, both included; none where there are none."""
     if 0 in shape:

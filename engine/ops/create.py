@@ -16,7 +16,7 @@ from tilegrad.engine.dtype import DType
 from tilegrad.engine.ops import elementwise
 from tilegrad.engine.ops.elementwise import full
 from tilegrad.engine.ops.view import diagonal
-from tilegrad.engine.shape import Shape, permutation_of
+from tilegrad.engine.shape import Shape, dense_strides
 from tilegrad.engine.transfer import to_device
 
 # ------------------------------------------------------------------------------------- sequences
@@ -82,10 +82,8 @@ def eye(n: int, m: int, dtype: DType, device: Device) -> Array:
 
 
 def like(x: Layout, dtype: DType, device: Device) -> Layout:
-    """The layout of a new array shaped as ``x``: in its order of dimensions if it has no gaps."""
-    if not x.contiguous and permutation_of(x.shape, x.strides) is not None:
-        return layout(x.shape, dtype, device, x.strides)
-    return layout(x.shape, dtype, device)
+    """The layout of a new array shaped as ``x``, in its order of dimensions."""
+    return layout(x.shape, dtype, device, dense_strides(x.shape, x.strides))
 
 
 # ------------------------------------------------------------------------------------- host data

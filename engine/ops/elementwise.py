@@ -21,7 +21,9 @@ from tilegrad.engine.shape import (
     Shape,
     broadcast_shapes,
     broadcast_strides,
+    dense_strides,
     merge_dims,
+    ordered_strides,
     permutation_of,
 )
 from tilegrad.kernels.formulas.formula import Formula
@@ -116,7 +118,14 @@ class Elementwise(Op):
         that it is given), choose the loop.
         """
         shape = broadcast_shapes(self.name, *(x.shape for x in layouts))
-        strides = metadata.pop("strides", None) or _output_strides(shape, layouts)
+        strides = metadata.pop("strides", None)
+        if not strides:
+            like = self is copy  # a copy keeps the strides of single elements too
+            strides = (
+                dense_strides(shape, layouts[0].strides)
+                if like
+                else _output_strides(shape, layouts)
+            )
         made = self.result_dtype(layouts[-1].dtype, **metadata)
         out = layout(shape, made, layouts[0].device, strides)
         return Plan((out,), self._launch(layouts, out))
@@ -226,15 +235,23 @@ def _numbers_on(device: Device, op: str, arrays: tuple[Array, ...]) -> tuple[Arr
 
 
 def _output_strides(shape: Shape, layouts: tuple[Layout, ...]) -> Shape:
-    """Strides of a new output: in the order of the first full-sized, gapless operand."""
-    for x in layouts:
-        if x.shape == shape:
-            if x.contiguous:
-                break
-            order = permutation_of(x.shape, x.strides)
-            if order is not None:
-                return x.strides
-    return contiguous_strides(shape)
+    """Strides of a new output: in the order of dimensions of the operands."""
+    if all(x.shape == shape for x in layouts):
+        if all(x.contiguous for x in layouts):
+            return contiguous_strides(shape)
+        if len(shape) == 4:  # channels last, single elements included
+            n, h, w, c = contiguous_strides(tuple(shape[a] for a in (0, 2, 3, 1)))
+            last = (n, c, h, w)
+            if all(_same_but_single(shape, x.strides, last) for x in layouts):
+                return last
+        if all(x.strides == layouts[0].strides for x in layouts):
+            return dense_strides(shape, layouts[0].strides)
+    return ordered_strides(shape, [broadcast_strides(x.shape, x.strides, shape) for x in layouts])
+
+
+def _same_but_single(shape: Shape, one: Shape, other: Shape) -> bool:
+    """Whether two strides differ in dimensions of size 1 only."""
+    return all(n == 1 or a == b for n, a, b in zip(shape, one, other, strict=True))
 
 
 def _may_clobber(source: Array, out: Array) -> bool:

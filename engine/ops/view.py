@@ -83,7 +83,9 @@ def _expand(x: Layout, shape: Shape) -> Geometry:
             f"number of dimensions in the tensor ({x.ndim}); got {x.describe()} and {shape}"
         )
     sizes, strides = [], []
-    for axis, size in enumerate(shape):
+    step = 1 if x.ndim else 0  # of a dimension put in front: what a view would have
+    for axis in range(len(shape) - 1, -1, -1):
+        size = shape[axis]
         have = x.shape[axis - lead] if axis >= lead else None
         if size == -1 and have is not None:
             size = have
@@ -92,9 +94,11 @@ def _expand(x: Layout, shape: Shape) -> Geometry:
                 f"expand: the expanded size ({size}) must match the existing size ({have}) at "
                 f"non-singleton dimension {axis}; got {x.describe()} and {shape}"
             )
+        stride = step if have is None else x.strides[axis - lead]
         sizes.append(size)
-        strides.append(0 if have is None or (have == 1 and size != 1) else x.strides[axis - lead])
-    return tuple(sizes), tuple(strides), 0
+        strides.append(stride if size == (have or 1) or have == 0 else 0)
+        step = size * strides[-1]
+    return tuple(sizes[::-1]), tuple(strides[::-1]), 0
 
 
 def _view(x: Layout, shape: Shape) -> Geometry:
