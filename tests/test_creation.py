@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -273,3 +274,19 @@ def test_default_dtype() -> None:
             assert made.dtype is tilegrad.float64
     finally:
         tilegrad.set_default_dtype(tilegrad.float32)
+
+
+@pytest.mark.parametrize("name", ["linspace", "logspace", "arange"])
+def test_sequences_of_integers_round_as_pytorch_does(name: str) -> None:
+    dtypes = ["int8", "uint8", "int16", "int32", "int64"]
+    third = (1, 2, -1, 0.5, -0.3, 1.5, 3) if name == "arange" else (0, 1, 2, 4, 7)
+    for kind, *given in itertools.product(
+        dtypes, (0, -2, 1.7, -2.5, 0.2), (0, 2, -1.5, 2.6), third
+    ):
+        found = []
+        for m in (tilegrad, torch):
+            try:
+                found.append(getattr(m, name)(*given, dtype=getattr(m, kind)).tolist())
+            except (RuntimeError, ValueError) as error:
+                found.append(type(error).__name__)
+        assert found[0] == found[1], (kind, given)

@@ -329,7 +329,10 @@ def logspace(
 ) -> Tensor:
     """``base`` to the power of ``linspace(start, end, steps)``, computed in float64."""
     kind, where = _number_dtype("logspace", dtype), as_device(device)
-    exponents = ops.linspace(_number(start), _number(end), steps, dt.float64, where)
+    first, last = _number(start), _number(end)
+    if steps > 1:
+        first, last = ops.ends(first, last, kind, "logspace")
+    exponents = ops.linspace(first, last, steps, dt.float64, where)
     powers = elementwise.OPS["pow"](elementwise.scalar(float(base), dt.float64, where), exponents)
     return _made("logspace", elementwise.cast(powers, kind), requires_grad)
 

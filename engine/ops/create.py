@@ -51,6 +51,10 @@ def arange(start: float, end: float, step: float, dtype: DType, device: Device) 
             f"arange: upper bound and lower bound inconsistent with step sign; "
             f"got {start} -> {end}, step {step}"
         )
+    if dtype is dt.int64:  # PyTorch counts whole steps here, and only here
+        start, end, step = (int(number.stored(v, dtype, "arange")) for v in (start, end, step))
+        if step == 0:
+            raise ValueError("arange: step must be nonzero; got 0")
     if all(isinstance(v, int) for v in (start, end, step)):
         size = -((start - end) // step)
     else:
@@ -66,12 +70,25 @@ def linspace(start: float, end: float, steps: int, dtype: DType, device: Device)
     """``steps`` evenly spaced values from ``start`` to ``end``, both included."""
     if steps < 0:
         raise RuntimeError(f"linspace: number of steps must be non-negative; got {steps}")
+    if steps:
+        start, end = ends(start, end if steps > 1 else start, dtype, "linspace")
     step = (end - start) / (steps - 1) if steps > 1 else 0.0
     if steps == 1:
         end = start
     params = (float(start), float(end), float(step))
     made: Array = _linspace(params=params, size=steps, dtype=dtype, device=device)
     return made
+
+
+def ends(start: float, end: float, dtype: DType, op: str) -> tuple[float, float]:
+    """Both ends as elements of ``dtype``: integers are spaced evenly between whole numbers.
+
+    Raises:
+        RuntimeError: an integer dtype does not hold them.
+    """
+    if dtype.is_floating_point:
+        return start, end
+    return number.stored(start, dtype, op), number.stored(end, dtype, op)
 
 
 def eye(n: int, m: int, dtype: DType, device: Device) -> Array:

@@ -113,8 +113,9 @@ def floor_divide(x, y):  # type: ignore[no-untyped-def]
 
 @inline
 def floor_divide_int(x, y):  # type: ignore[no-untyped-def]
-    """x / y rounded down, for integers."""
-    return x // y
+    """x / y rounded down, for integers; the least one over -1 is itself."""
+    T = type(x)
+    return T(0) - x if T(~T(0)) < T(0) and y == T(~T(0)) else x // y
 
 
 @inline
@@ -127,7 +128,7 @@ def remainder_int(x, y):  # type: ignore[no-untyped-def]
 def trunc_divide_int(x, y):  # type: ignore[no-untyped-def]
     """x / y rounded towards zero, for integers."""
     T = type(x)
-    quotient = x // y
+    quotient = T(0) - x if T(~T(0)) < T(0) and y == T(~T(0)) else x // y
     return quotient + T(1) if quotient < T(0) and quotient * y != x else quotient
 
 
