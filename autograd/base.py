@@ -291,13 +291,13 @@ def refuse_view(view: Tensor, what: str) -> None:
     whose backward a new history would pass by.
     """
     node: Any = view._node
-    while node.__class__ is Node and node.name in _VIEWS:
+    while isinstance(node, Node) and node.op in _VIEWS:
         node = node.edges[0]
     origin = node[0] if node.__class__ is tuple else node
-    if origin.__class__ is Node and origin.name in ("split", "unbind"):
+    if isinstance(origin, Node) and origin.op in ("split", "unbind"):
         assert view._node is not None
         raise RuntimeError(
-            f"Output {view._index} of {view._node.name} is a view and {what} modified inplace. This "
+            f"Output {view._index} of {view._node.name().removesuffix('Backward0')} is a view and {what} modified inplace. This "
             f"view is the output of a function that returns multiple views. Such functions do not "
             f"allow the output views to be modified inplace. You should replace the inplace "
             f"operation by an out-of-place one."
@@ -305,7 +305,7 @@ def refuse_view(view: Tensor, what: str) -> None:
     node = view._node
     if node is not None and node.meta.__class__ is CustomCall and view._index in node.meta.views:
         raise RuntimeError(
-            f"Output {view._index} of {node.name} is a view and {what} modified inplace. This view "
+            f"Output {view._index} of {node.op} is a view and {what} modified inplace. This view "
             f"was created inside a custom Function (or because an input was returned as-is) and the "
             f"autograd logic to handle view+inplace would override the custom backward associated "
             f"with the custom Function, leading to incorrect gradients. This behavior is forbidden. "

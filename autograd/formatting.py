@@ -82,7 +82,7 @@ def tensor_repr(tensor: Tensor) -> str:
         if kind not in (dt.get_default_dtype(), dt.int64, dt.bool_):
             suffixes.append(f"dtype={kind!r}")
     if tensor.grad_fn is not None:
-        suffixes.append(f"grad_fn=<{tensor.grad_fn!r}".split(" object")[0].replace("<<", "<") + ">")
+        suffixes.append(f"grad_fn=<{tensor.grad_fn.name()}>")
     elif tensor.requires_grad:
         suffixes.append("requires_grad=True")
     return _with_suffixes(prefix + body, suffixes, len(prefix))

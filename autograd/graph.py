@@ -80,7 +80,7 @@ class Node:
     """One recorded op.
 
     Attributes:
-        name: of the op.
+        op: its name here; :meth:`name` is PyTorch's.
         vjp: see :data:`Vjp`.
         edges: see :data:`Edge`, one per input; None where no gradient flows.
         saved: tensors (inputs) and :class:`SavedOutput`, with the versions they had; None in place
@@ -90,11 +90,11 @@ class Node:
     """
 
     __slots__ = (
-        "__weakref__", "edges", "extras", "inputs", "meta", "name", "outputs", "saved", "sequence",
+        "__weakref__", "edges", "extras", "inputs", "meta", "op", "outputs", "saved", "sequence",
         "versions", "vjp",
     )  # fmt: skip
 
-    name: str
+    op: str
     vjp: Vjp
     edges: Sequence[Edge | None]
     inputs: Sequence[Layout]
@@ -115,7 +115,7 @@ class Node:
             else:
                 versions += (v.storage.version,)
                 if versions[-1] < 0:
-                    refuse_inference(self.name)
+                    refuse_inference(self.op)
         self.versions = versions
 
     def unpack(self) -> list[Any]:
@@ -133,7 +133,7 @@ class Node:
         """What :meth:`unpack` gives, but outputs as bare arrays: memory to read, no more."""
         if self.saved is None:
             raise RuntimeError(
-                f"{self.name}: Trying to backward through the graph a second time (or directly "
+                f"{self.op}: Trying to backward through the graph a second time (or directly "
                 f"access saved tensors after they have already been freed). Saved intermediate "
                 f"values of the graph are freed when you call .backward() or autograd.grad(). "
                 f"Specify retain_graph=True if you need to backward through the graph a second time"
@@ -141,7 +141,7 @@ class Node:
         for value, version in zip(self.saved, self.versions, strict=True):
             if value is not None and value.storage.version != version:
                 raise RuntimeError(
-                    f"{self.name}: one of the variables needed for gradient computation has been "
+                    f"{self.op}: one of the variables needed for gradient computation has been "
                     f"modified by an inplace operation: [{value.layout.describe()}] is at version "
                     f"{value.storage.version}; expected version {version} instead"
                 )
@@ -150,7 +150,15 @@ class Node:
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
         """PyTorch's view of the edges."""
-        return tuple(e if isinstance(e, tuple) else (e, 0) for e in self.edges)
+        from tilegrad.autograd.naming import function_at
+
+        return tuple([function_at(edge) for edge in self.edges])
+
+    def name(self) -> str:
+        """PyTorch's name of the op: ``AddBackward0``."""
+        from tilegrad.autograd.naming import name_of
+
+        return name_of(self)
 
     def register_hook(self, hook: Callable[..., Any]) -> Any:
         """Call ``hook(grad_inputs, grad_outputs)`` after this node's VJP; it may replace them."""
@@ -163,7 +171,10 @@ class Node:
         return RemovableHandle(self.extras.pre_hooks, hook)
 
     def __repr__(self) -> str:
-        return f"<{self.name.title().replace('_', '')}Backward0 object at {id(self):#x}>"
+        return f"<{self.name()} object at {id(self):#x}>"
+
+
+named_kinds: set[type[Node]] = set()  # the classes of nodes that somebody has looked at
 
 
 def new_node(
@@ -253,7 +264,7 @@ def tied(origin: Node, grad: Tensor) -> Tensor:
     edges = [edge_of(grad) if grad._tracked else None, *origin.edges]
     result = alias(grad)
     inputs = [grad.layout, *origin.inputs]
-    result._node = node(origin.name + "_backward", _tied_vjp, edges, inputs, (grad.layout,), None)
+    result._node = node(origin.op + "_backward", _tied_vjp, edges, inputs, (grad.layout,), None)
     result._tracked = True
     return result
 

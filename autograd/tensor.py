@@ -14,6 +14,7 @@ from tilegrad.autograd.base import alias, own, refresh
 from tilegrad.autograd.families import FamilyMethods
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.names import renamed
+from tilegrad.autograd.naming import named
 from tilegrad.autograd.rules import (
     creation,
     elementwise,
@@ -81,12 +82,14 @@ class Tensor(FamilyMethods):
         """The node that made this tensor; None for a leaf."""
         if self._base is not None:
             refresh(self)
-        return self._node
+        return None if self._node is None else named(self._node)
 
     @property
     def is_leaf(self) -> bool:
         """True for tensors that no recorded op made."""
-        return self.grad_fn is None
+        if self._base is not None:
+            refresh(self)
+        return self._node is None
 
     grad = hooks.GRAD
 

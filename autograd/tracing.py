@@ -24,7 +24,7 @@ class _Nodes:
         self.at = {
             name: slot_offset(node, name)
             for name in (
-                "name", "vjp", "edges", "inputs", "outputs", "meta", "saved", "versions",
+                "op", "vjp", "edges", "inputs", "outputs", "meta", "saved", "versions",
                 "sequence", "extras",
             )
         }  # fmt: skip
@@ -50,7 +50,7 @@ def _node(module: Any, nodes: _Nodes) -> None:
     """``node(name, vjp, edges, inputs, outputs, meta)``: saves nothing yet."""
     e = Emitter(module, "node", 3)
     _, args, _ = e.function.args
-    names = ("name", "vjp", "edges", "inputs", "outputs", "meta")
+    names = ("op", "vjp", "edges", "inputs", "outputs", "meta")
     given = {name: e.take(e.get(args, k * WORD)) for k, name in enumerate(names)}
     e.build.ret(nodes.make(e, **given))
 
@@ -156,7 +156,7 @@ def _trace(module: Any, nodes: _Nodes, slots: _Slots, anomalies: list[Any]) -> N
     outputs = e.call("PyTuple_New", e.word(1))
     e.put(outputs, TUPLE_ITEMS, e.take(e.get(out, slots.tensor["layout"])))
     node = nodes.make(
-        e, name=e.take(name), vjp=e.take(vjp), edges=edges, inputs=layouts, outputs=outputs,
+        e, op=e.take(name), vjp=e.take(vjp), edges=edges, inputs=layouts, outputs=outputs,
         meta=e.take(meta), saved=saved, versions=versions,
     )  # fmt: skip
     for slot, value in (("_tracked", e.take(e.object(True))), ("_node", node)):

@@ -14,7 +14,7 @@ from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd import hooks
-from tilegrad.autograd.graph import CustomCall, Edge, Node, another, edge_of
+from tilegrad.autograd.graph import CustomCall, Edge, Node, another, edge_of, named_kinds
 from tilegrad.autograd.mode import _Switch, anomalies, state
 from tilegrad.engine.array import Layout, layout
 from tilegrad.engine.dtype import DType
@@ -74,6 +74,8 @@ class _Pass:
             index = 0
         elif kind is tuple:
             target, index = edge  # type: ignore[misc, assignment]
+        elif kind in named_kinds:  # somebody has looked at this node
+            target, index = edge, 0
         else:
             before = self.leaves.get(id(edge))  # summed first: hooks see it once
             total = grad if before is None else self._add(before[1], grad)
@@ -186,7 +188,7 @@ class _Pass:
             raise
         if len(results) != len(node.edges):
             raise RuntimeError(
-                f"{node.name}: the backward must return one gradient per input; "
+                f"{node.op}: the backward must return one gradient per input; "
                 f"got {len(results)} for {len(node.edges)} inputs"
             )
         return results
@@ -286,14 +288,14 @@ def _forward_line(node: Node) -> str:
     lines = "".join(
         traceback.format_list(node.extras.trace or [] if node.extras is not None else [])
     )
-    return f"{node.name}: the forward call that made this node was\n{lines}"
+    return f"{node.op}: the forward call that made this node was\n{lines}"
 
 
 def _refuse_nan(node: Node, results: Sequence[Tensor | None]) -> None:
     for index, grad in enumerate(results):
         if grad is not None and bool(grad.detach().isnan().any().item()):
             raise RuntimeError(
-                f"Function '{node.name}Backward0' returned nan values in its {index}th output.\n"
+                f"Function '{node.name()}' returned nan values in its {index}th output.\n"
                 + _forward_line(node)
             )
 

@@ -95,10 +95,10 @@ def test_no_array_lies_outside_saved() -> None:
         for node in _nodes(*ends, *slopes):
             for field in ("meta", "vjp", "name", "inputs", "outputs"):
                 for path in _hidden(getattr(node, field), set()):
-                    faults.append(f"{case.name}: {node.name}.{field}: {path}")
+                    faults.append(f"{case.name}: {node.op}.{field}: {path}")
             for kept in node.saved or ():
                 if kept is not None and not isinstance(kept, (tilegrad.Tensor, SavedOutput)):
-                    faults.append(f"{case.name}: {node.name} saves a {type(kept).__name__}")
+                    faults.append(f"{case.name}: {node.op} saves a {type(kept).__name__}")
     assert not faults, "\n".join(sorted(set(faults)))
 
 

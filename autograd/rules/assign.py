@@ -64,7 +64,7 @@ def copy_(input: Tensor, src: Tensor | Scalar, non_blocking: bool = False) -> Te
     else:
         copy_across(input, source, non_blocking)
     if state.grad and needs_graph((input, source)) and input.dtype.is_floating_point:
-        rebase(input, new_node("copy", _copy_vjp, (input, source), (input.layout,)))
+        rebase(input, new_node("copy_", _copy_vjp, (input, source), (input.layout,)))
     return input
 
 

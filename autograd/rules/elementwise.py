@@ -120,7 +120,7 @@ def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
         if recording or used:
             operands = [v if isinstance(v, TensorBase) else alias(v) for v in operands]
             out = apply(op, *operands, params=tuple([params[p] for p in used]))
-            if recording and node.name == "square_backward":  # the third derivative is zero
+            if recording and node.op == "square_backward":  # the third derivative is zero
                 out = tied(node, out)
         else:
             out = calls.run(op, *operands)
@@ -206,7 +206,7 @@ def _mul_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 def _refused_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     raise RuntimeError(
-        f"{node.name}: derivative for aten::{node.name} is not implemented; div with "
+        f"{node.op}: derivative for aten::{node.op} is not implemented; div with "
         f"rounding_mode='floor' has one, of zeros"
     )
 

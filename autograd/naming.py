@@ -1,0 +1,138 @@
+"""What PyTorch calls the nodes of the graph: ``AddBackward0`` for ``add``, by one rule and a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tilegrad.autograd.graph import CustomCall, Node, named_kinds
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+# where the name is not that of the op in capitals, with "Backward0"
+_NAMES = {
+    "batch_norm": "NativeBatchNormBackward0",
+    "clamp": "ClampBackward1", "clamp_above": "ClampBackward0", "clamp_below": "ClampBackward0",
+    "clamp_between": "ClampBackward0", "clamp_max": "ClampBackward1", "clamp_min": "ClampBackward1",
+    "conv": "ConvolutionBackward0", "copy": "CloneBackward0", "copy_": "CopyBackwards",
+    "copy_slices": "CopySlices", "cross_entropy": "NllLossBackward0", "embed": "DiagEmbedBackward0", "fill": "FillBackward2",
+    "gate": "GluBackward0", "group_norm": "NativeGroupNormBackward0",
+    "layer_norm": "NativeLayerNormBackward0", "logsigmoid": "LogSigmoidBackward0",
+    "norm": "LinalgVectorNormBackward0", "norm0": "LinalgVectorNormBackward0",
+    "norm2": "LinalgVectorNormBackward0", "norm_inf": "LinalgVectorNormBackward0",
+    "prelu": "PreluKernelBackward0", "selu": "EluBackward0", "square": "PowBackward0",
+}  # fmt: skip
+
+# the second of a function's two forms: with a dimension, or of two tensors
+_BY_DIM = ("mean", "prod", "sum")
+_BY_OPERAND = ("fmod", "lerp", "pow", "remainder")
+
+
+def name_of(node: Node) -> str:
+    """PyTorch's name of ``node``."""
+    if node.meta.__class__ is CustomCall:
+        return f"{node.op}Backward"
+    op = node.op if node.op in _NAMES else node.op.rstrip("_")
+    known = _NAMES.get(op)
+    if known is not None:
+        return known
+    if op in ("avg_pool", "max_pool"):
+        dims = node.inputs[0].ndim - 2
+        return f"{_camel(op)}{dims}D{'WithIndices' if op == 'max_pool' else ''}Backward0"
+    if op == "matmul":
+        return _product(node)
+    if op == "getitem":
+        return _shown(node.meta[1])
+    second = op in _BY_DIM and node.outputs[0].ndim > 0
+    if (
+        op in _BY_OPERAND
+        and len(node.edges) > 1
+        and (node.edges[-1] is not None or node.inputs[-1].ndim)
+    ):
+        second = True
+        if op == "pow" and node.edges[0] is None and not node.inputs[0].ndim:
+            return "PowBackward2"
+    return f"{_camel(op)}Backward{int(second)}"
+
+
+def _camel(op: str) -> str:
+    return "".join([word[:1].upper() + word[1:] for word in op.split("_")])
+
+
+def _product(node: Node) -> str:
+    ranks = tuple([kind.ndim for kind in node.inputs[:2]])
+    known: dict[tuple[int, ...], str] = {(1, 1): "Dot", (2, 2): "Mm", (2, 1): "Mv"}
+    return f"{known.get(ranks, 'UnsafeView')}Backward0"
+
+
+def _shown(parts: tuple[Any, ...]) -> str:
+    """Of ``x[parts]``, the name of the last view that it is made of."""
+    last: Any = ()
+    for part in parts:
+        if part != (None, None, 1):
+            last = part
+    if last.__class__ is int:
+        return "SelectBackward0"
+    return "UnsqueezeBackward0" if last is None else "SliceBackward0" if last else "AliasBackward0"
+
+
+class AccumulateGrad:
+    """The end of the graph at a leaf: what adds to its ``.grad``.
+
+    Attributes:
+        variable: the leaf.
+    """
+
+    __slots__ = ("variable",)
+
+    next_functions = ()
+
+    def __init__(self, variable: Tensor):
+        self.variable = variable
+
+    def name(self) -> str:
+        """PyTorch's name."""
+        return "AccumulateGrad"
+
+    def register_prehook(self, hook: Any) -> Any:
+        """Call ``hook((grad,))`` before the gradient is added; it may replace it."""
+
+        def on_leaf(grad: Tensor) -> Any:
+            changed = hook((grad,))
+            return changed[0] if isinstance(changed, tuple) else changed
+
+        return self.variable.register_hook(on_leaf)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AccumulateGrad) and other.variable is self.variable
+
+    def __hash__(self) -> int:
+        return id(self.variable)
+
+    def __repr__(self) -> str:
+        return f"<AccumulateGrad object at {id(self):#x}>"
+
+
+_kinds: dict[str, type[Node]] = {}
+
+
+def named(node: Node) -> Node:
+    """``node`` itself, of a class with PyTorch's name from now on."""
+    if node.__class__ is Node:
+        name = name_of(node)
+        kind = _kinds.get(name)
+        if kind is None:
+            made = type(name, (Node,), {"__slots__": (), "__module__": Node.__module__})
+            kind = _kinds.setdefault(name, made)
+            named_kinds.add(kind)
+        node.__class__ = kind
+    return node
+
+
+def function_at(edge: Any) -> tuple[Any, int]:
+    """PyTorch's view of an edge: what it leads to, and which of its outputs (see ``next_functions``)."""
+    if edge is None:
+        return None, 0
+    if edge.__class__ is tuple:
+        return named(edge[0]), edge[1]
+    return (named(edge) if isinstance(edge, Node) else AccumulateGrad(edge)), 0

@@ -1,0 +1,96 @@
+"""Nodes are called as PyTorch's: the class of ``grad_fn``, its ``name()``, what it leads to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import tilegrad
+
+# the op, on a vector of three (x), a matrix (m), a stack of matrices (s), an image (i)
+CALLS = """
+x + 1; x - x; x * 2; x / 2; -x; x ** 2; x ** x; 2 ** x; x.pow(1); x.exp(); x.log(); x.sqrt(); x.rsqrt(); x.sin()
+x.abs(); x.sigmoid(); x.tanh(); x.erf(); x.reciprocal(); x.round(); x.sign(); x.clamp(-1, 1); x.clamp(min=0); x % 2
+x % x; t.fmod(x, 2); t.maximum(x, x); t.atan2(x, x); t.where(x > 0, x, 0.0); t.lerp(x, x, 0.5); t.addcmul(x, x, x)
+x.sum(); m.sum(0); x.mean(); m.mean(1); x.prod(); m.prod(0); m.amax(0); m.std(); m.var(); x.norm(); x.logsumexp(0)
+x.cumsum(0); x.cumprod(0); x.softmax(0); x.log_softmax(0); x.sort()[0]; x.topk(2)[0]; x.cummax(0)[0]
+x.clone(); x.double(); x.view(3, 1); x.unsqueeze(0); x.expand(2, 3); m.transpose(0, 1); m.permute(1, 0); x.flip(0)
+x[0]; x[1:]; x[None]; m[0, 1:]; x[t.tensor([0, 1])]; x.split(2)[0]; x.unbind()[0]; m.diagonal(); x.unfold(0, 2, 1)
+t.cat([x, x]); t.stack([x, x]); x.gather(0, t.tensor([0])); x.index_select(0, t.tensor([0])); m.tril()
+x @ x; m @ m.t(); m @ x; s @ s; F.relu(x); F.elu(x); F.silu(x); F.gelu(x); F.softplus(x); F.logsigmoid(x); F.glu(s)
+F.leaky_relu(x); F.hardtanh(x); F.selu(x); F.conv2d(i, i); F.avg_pool2d(i, 2); F.max_pool2d(i, 2)
+F.layer_norm(m, (3,)); F.group_norm(i, 1); F.batch_norm(m, None, None, training=True)
+F.nll_loss(m, t.tensor([0, 1])); F.embedding(t.tensor([0]), m)
+(x * 1).add_(1); (x * 1).mul_(x); (x * 1).fill_(1); (x * 1).copy_(x); (x * 1).relu_(); put(x * 1)
+"""
+LIST = [call.strip() for line in CALLS.split("\n") for call in line.split(";") if call.strip()]
+
+
+def put(value: Any) -> Any:
+    """A base whose view was written to."""
+    value[0] = 1.0
+    return value
+
+
+def made(t: Any, call: str) -> Any:
+    """The result of ``call`` on leaves of library ``t``."""
+    leaf = lambda *shape: (t.ones(shape) / 3).requires_grad_()
+    names = {"x": leaf(3), "m": leaf(2, 3), "s": leaf(2, 2, 2), "i": leaf(1, 1, 2, 2)}
+    return eval(call, {"t": t, "F": t.nn.functional, "put": put, **names})
+
+
+@pytest.mark.parametrize("call", LIST)
+def test_a_node_has_its_name(call: str) -> None:
+    """Its class, ``name()`` and what is printed."""
+    want = type(made(torch, call).grad_fn).__name__
+    value = made(tilegrad, call)
+    have = value.grad_fn
+    assert type(have).__name__ == have.name() == want
+    assert value.grad_fn is have and f"grad_fn=<{want}>" in repr(value)
+
+
+def test_a_named_node_works_as_before() -> None:
+    """What was looked at is differentiated, by edges to its first output and to others."""
+    x = tilegrad.tensor([1.0, 2.0], requires_grad=True)
+    y = x * x
+    low, high = tilegrad.aminmax(y)
+    names = {type(n.grad_fn).__name__ for n in (y, low, high)}
+    assert "MulBackward0" in names
+    (low + high * 2).backward()
+    assert x.grad is not None and x.grad.tolist() == [2.0, 8.0]
+
+
+def test_the_graph_can_be_walked() -> None:
+    """From a result down to the leaves, as PyTorch's users do."""
+    for t in (tilegrad, torch):
+        x = t.tensor([1.0, 2.0], requires_grad=True)
+        y = (x * 2 + x).sum()
+        found, ahead = [], [y.grad_fn]
+        while ahead:
+            node = ahead.pop()
+            found.append(type(node).__name__)
+            ahead += [below for below, _ in node.next_functions if below is not None]
+        assert sorted(found) == sorted(
+            ["SumBackward0", "AddBackward0", "MulBackward0", "AccumulateGrad", "AccumulateGrad"]
+        )
+        (mul, _), (leaf, _) = y.grad_fn.next_functions[0][0].next_functions
+        assert leaf.variable is x and leaf == mul.next_functions[0][0]
+
+
+def test_a_function_of_ones_own() -> None:
+    """The class's name, without a number."""
+
+    class Twice(tilegrad.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x * 2
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            return g * 2
+
+    y = Twice.apply(tilegrad.ones(2, requires_grad=True))
+    assert type(y.grad_fn).__name__ == y.grad_fn.name() == "TwiceBackward"
+    assert "grad_fn=<TwiceBackward>" in repr(y)
