@@ -240,7 +240,7 @@ _number = fork_lock(DATA)
 def _plain_node(name: str, vjp: Vjp, edges: Any, inputs: Any, outputs: Any, meta: Any) -> Node:
     """``node`` in Python."""
     made = object.__new__(Node)
-    made.name, made.vjp, made.edges, made.inputs = name, vjp, edges, inputs
+    made.op, made.vjp, made.edges, made.inputs = name, vjp, edges, inputs
     made.outputs, made.meta, made.extras = outputs, meta, None
     made.saved = made.versions = ()
     with _number:
