@@ -57,6 +57,9 @@ LEAF = {
 def set_tensor_class(kind: type[Any]) -> None:
     """Let the engine's ops make instances of ``kind``: the public class names itself here."""
     calls.bind_to(lambda: dispatch.make_calls(kind, LEAF))
+    dispatch.recorded[0] = lambda arrays: (
+        state.grad and any(getattr(a, "_tracked", False) for a in arrays)
+    )
 
 
 def own(array: Array) -> Tensor:

@@ -21,6 +21,7 @@ from tilegrad.engine.device import CPU, Device
 from tilegrad.engine.errors import DeviceError
 from tilegrad.engine.interpreter import why_plain
 from tilegrad.engine.memory import FreeList, new_storage
+from tilegrad.kernels.cpu import ahead
 from tilegrad.kernels.forking import compiler
 
 Launch = Callable[..., None]
@@ -51,6 +52,9 @@ Planner = Callable[..., Plan]
 Mode = Callable[["Op", tuple[Array, ...], tuple[Any, ...], dict[str, Any]], Any]
 
 _modes: list[Mode] = []
+
+# whether what is planned for these arrays will be differentiated; autograd knows
+recorded: list[Callable[[tuple[Array, ...]], bool]] = [lambda arrays: False]
 
 
 class Op:
@@ -107,7 +111,11 @@ class Op:
         same_device(self.name, layouts)
         if len(self.plans) >= PLAN_LIMIT:
             self.plans.clear()
-        plan = self.plans[key] = self.planner(*layouts, **metadata)
+        ahead.following[0] = recorded[0](arrays)
+        try:
+            plan = self.plans[key] = self.planner(*layouts, **metadata)
+        finally:
+            ahead.following[0] = False
         return plan
 
 

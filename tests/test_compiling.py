@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,3 +58,80 @@ def test_an_empty_cache_folder_means_unset(tmp_path: Path) -> None:
     run(code, "", home, XDG_CACHE_HOME=str(tmp_path / "xdg"))
     assert not list(home.iterdir())
     assert list((tmp_path / "xdg" / "tilegrad").glob("*.o"))
+
+
+BEGIN = """if True:
+    import os, sys, threading, time, tilegrad
+    from tilegrad.kernels import cache
+    from tilegrad.kernels.cpu import ahead, softmax
+    ahead.processors = lambda: 2
+    variants = [(dtype, logs) for dtype in ("float32", "float64") for logs in (False, True)]
+    for variant in variants:
+        softmax.softmax_rows.begin(*variant)
+"""
+
+
+def test_kernels_are_begun_ahead_and_taken_over(tmp_path: Path) -> None:
+    code = f"""{BEGIN}
+    started = len(ahead._jobs)
+    with ahead.compiler:  # nobody else translates: what waits is taken over, the rest waited for
+        for variant in reversed(variants):
+            softmax.softmax_rows.build(*variant)
+    print(started, len(cache.compile_log), any(cached for *_, cached in cache.compile_log))
+    print(len(os.listdir(cache.cache_dir())), ahead._jobs, ahead._waiting)
+    """
+    assert run(code, tmp_path).split() == ["4", "4", "False", "4", "{}", "{}"]
+
+
+def test_what_fails_ahead_fails_where_it_is_needed(tmp_path: Path) -> None:
+    code = f"""{BEGIN}
+    softmax.softmax_rows.begin("float31", False)
+    while ahead._jobs:
+        time.sleep(0.01)
+    for _ in range(2):
+        try:
+            softmax.softmax_rows.build("float31", False)
+        except Exception as error:
+            print(type(error).__name__)
+    print(float((tilegrad.ones(3) * 2).sum()))
+    """
+    assert run(code, tmp_path).split() == ["TypeError", "TypeError", "6.0"]
+
+
+def test_a_process_may_end_and_fork_while_kernels_are_begun(tmp_path: Path) -> None:
+    code = f"""{BEGIN}
+    child = os.fork()
+    value = float(tilegrad.zeros(2, 4).softmax(1).sum())
+    if child:
+        print(os.waitpid(child, 0)[1], value)
+    else:
+        os._exit(0 if value == 2 else 1)
+    import atexit  # what is registered first runs last
+    atexit.register(lambda: print(float(tilegrad.zeros(2, 4, dtype=tilegrad.float64).log_softmax(1).sum())))
+    atexit.unregister(ahead.close)
+    atexit.register(ahead.close)
+    for logs in (False, True):
+        softmax.backward_rows.begin("float64", logs)
+    """
+    begin = time.perf_counter()
+    zero, value, last = run(code, tmp_path).split()
+    assert (zero, value) == ("0", "2.0") and float(last) < -11
+    assert time.perf_counter() - begin < 60
+
+
+def test_a_killed_program_keeps_what_it_had_compiled(tmp_path: Path) -> None:
+    code = (
+        "import tilegrad; x = tilegrad.ones(5)\nfor f in (x.sum, x.exp, x.sin, x.sort, x.tanh): f()"
+    )
+    environment = {"PYTHONPATH": str(ROOT / ".dev"), "TILEGRAD_CACHE_DIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env={**os.environ, **environment}
+    ) as program:
+        while program.poll() is None and len(objects(tmp_path)) < 3:
+            time.sleep(0.01)
+        assert program.poll() is None
+        kept = objects(tmp_path)
+        program.kill()
+    assert len(kept) >= 3
+    count = "from tilegrad.kernels import cache; print(sum(c for *_, c in cache.compile_log))"
+    assert int(run(f"{code}\n{count}", tmp_path)) >= len(kept)

@@ -9,6 +9,7 @@ import numpy as np
 from tilegrad.kernels.cpu import attention_block as block, splitting
 from tilegrad.kernels.cpu.attention_backward import backward, collect
 from tilegrad.kernels.cpu.attention_forward import forward
+from tilegrad.kernels.cpu.jit import backward_follows
 from tilegrad.kernels.cpu.product import PANEL
 from tilegrad.kernels.cpu.threads import get_num_threads
 from tilegrad.kernels.cpu.tile import heights
@@ -64,6 +65,8 @@ def _plan(given: Scores) -> np.ndarray:
 
 def attention(given: Scores) -> tuple[Callable[..., None], int]:
     """Prepare ``launch(q, k, v, [mask], out, lse)``; gives ``(launch, scratch_bytes)``."""
+    if backward_follows():
+        backward.begin(given.dtype)
     p, function = _plan(given), forward.build(given.dtype)
     tasks, address, scale = int(p[block.ITEMS] * p[block.BLOCKS]), p.ctypes.data, given.scale
     small = splitting.serial(_work(given), SERIAL)
@@ -84,7 +87,10 @@ def attention_backward(given: Scores) -> tuple[Callable[..., None], int]:
     ``g``, ``out`` and the gradients are row-major; dk and dv have a head for each of q. Where there are few items, blocks of queries are
     shared out to groups, whose sums of dk and dv are added up in order.
     """
-    p, function = _plan(given), backward.build(given.dtype)
+    p = _plan(given)
+    if p[block.GROUPS] > 1:
+        collect.begin(given.dtype)
+    function = backward.build(given.dtype)
     tasks, address, scale = int(p[block.ITEMS] * p[block.GROUPS]), p.ctypes.data, given.scale
     small = splitting.serial(_work(given), SERIAL)
     masked, groups = given.mask != "none", int(p[block.GROUPS])

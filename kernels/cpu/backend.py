@@ -8,6 +8,7 @@ before.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +20,21 @@ if TYPE_CHECKING:
 BODY = "tilegrad_body"  # the symbol of every loop nest
 
 
-def emit(kernel: Translation, wrapper: str) -> bytes:
-    """The object file of a loop nest and of ``wrapper``, IR that calls :data:`BODY`. In any thread."""
+def emitter(kernel: Translation, wrapper: str) -> Callable[[], bytes]:
+    """Links a loop nest; the result, a function for any thread, gives the object file of it and of
+    ``wrapper``, IR that calls :data:`BODY`.
+    """
     import llvmlite.binding as llvm
 
-    own = new_machine()
-    module = optimised(kernel, own)
-    module.link_in(llvm.parse_assembly(wrapper, module._context))
-    return _object(module, own)
+    context = llvm.create_context()  # threads share none
+    module, own = _linked(kernel, context), new_machine()
+
+    def emit() -> bytes:
+        _optimise(module, own)
+        module.link_in(llvm.parse_assembly(wrapper, context))
+        return _object(module, own)
+
+    return emit
 
 
 def assembly(kernel: Translation) -> str:
@@ -35,14 +43,27 @@ def assembly(kernel: Translation) -> str:
 
 
 def optimised(kernel: Translation, own: Any) -> Any:
-    """The module of a loop nest, linked and optimised for the target machine ``own``."""
+    """The module of a loop nest, optimised for the target machine ``own``."""
     import llvmlite.binding as llvm
 
-    context = llvm.create_context()  # threads share none
+    module = _linked(kernel, llvm.create_context())
+    _optimise(module, own)
+    return module
+
+
+def _linked(kernel: Translation, context: Any) -> Any:
+    import llvmlite.binding as llvm
+
     module, *others = [llvm.parse_assembly(text, context) for text in kernel.texts]
     for other in others:
         module.link_in(other)
     _close(module, kernel.symbol)
+    return module
+
+
+def _optimise(module: Any, own: Any) -> None:
+    import llvmlite.binding as llvm
+
     tuning = llvm.create_pipeline_tuning_options()
     # 3 would add loop unswitching: attention's backward pass compiles twice as long and runs no faster
     tuning.speed_level = 2
@@ -51,7 +72,6 @@ def optimised(kernel: Translation, own: Any) -> Any:
     builder = llvm.create_pass_builder(own, tuning)
     passes = builder.getModulePassManager()
     _unlocked().LLVMPY_RunNewModulePassManager(passes, module, builder)
-    return module
 
 
 def _close(module: Any, symbol: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad.kernels.cpu import splitting
-from tilegrad.kernels.cpu.jit import bind, kernel
+from tilegrad.kernels.cpu.jit import backward_follows, bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.norm import deviation_run, scale_run, slope_runs, variance
 from tilegrad.kernels.cpu.reduce import float_run
@@ -221,6 +221,8 @@ def batch_norm(
     """
     if N * C * S == 0:
         return lambda *arguments: None
+    if backward_follows():
+        (backward_channels if S > 1 else backward_columns).begin(dtype)
     function = (forward_channels if S > 1 else forward_columns).build(dtype)
     per, tasks = _shared(N, C, S)
     bound = bind(function, per, N, C, S, training, tasks, TEAM if tasks > 1 else 0)

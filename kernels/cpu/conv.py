@@ -131,6 +131,7 @@ def _prepare(work: Pass, taps: int, weight_steps: tuple[int, int]) -> tuple[Laun
     tasks = int(-(-plan[forward.UNIT_COUNT] // plan[forward.PER_TASK]))
     frames = tasks * int(plan[forward.TASK_ELEMENTS]) * size
     tile = shape(work.outputs)
+    forward.pack_weight.begin(work.dtype, tile.heights)
     convolve = forward.convolve.build(work.dtype, tile)
     pack = forward.pack_weight.build(work.dtype, tile.heights)
     small = splitting.serial(work_of(work), SERIAL)
@@ -191,6 +192,7 @@ def _prepare_weight(work: WeightPass) -> tuple[Launch, int]:
     taps = inputs * math.prod(window.kernel)
     part = groups * blocks * columns * row_step
     sums = _aligned(parts * part * size)
+    weights.collect.begin(dtype)
     accumulate, collect = weights.accumulate.build(dtype), weights.collect.build(dtype)
     small = splitting.serial(work_of(work), SERIAL)
     few = splitting.serial(parts * part, PACK_SERIAL)
@@ -222,6 +224,7 @@ def _prepare_outer(work: WeightPass) -> tuple[Launch, int]:
     part = groups * blocks * columns * row_step
     sums = _aligned(parts * part * size)
     vectors = outer.panel_vectors(dtype, outputs)
+    outer.collect.begin(dtype, vectors)
     accumulate, collect = (
         outer.accumulate.build(dtype, vectors),
         outer.collect.build(dtype, vectors),

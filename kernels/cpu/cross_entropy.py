@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cpu import splitting
-from tilegrad.kernels.cpu.jit import bind, kernel
+from tilegrad.kernels.cpu.jit import backward_follows, bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.softmax import peak, row_pieces
 from tilegrad.kernels.cpu.threads import TEAM
@@ -256,6 +256,10 @@ def cross_entropy(
     rows = outer * inner
     per, tasks = _shared(rows, C if logits else 8)
     reduced, alone = reduction != "none", tasks == 1
+    if backward_follows():
+        backward.begin(dtype, logits, reduction == "none")
+    if not alone:
+        finish.begin(dtype, reduction)
     function = forward.build(dtype, logits, kept, logits and C <= SHORT, reduction, alone)
     sizing = (rows, per, C, inner, tasks, 0 if alone else TEAM)
     if alone and logits and reduced and not weighted:

@@ -25,11 +25,14 @@ import hashlib
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tilegrad.kernels import cache
 from tilegrad.kernels.builtin import bind
 from tilegrad.kernels.cache import cache_dir, compile_log
+from tilegrad.kernels.cpu import ahead
+from tilegrad.kernels.cpu.ahead import backward_follows
 from tilegrad.kernels.cpu.native import load_object, machine, simd_bits, target, wrapper_ir
 from tilegrad.kernels.cpu.threads import TEAM, get_num_threads, processors, set_num_threads
 from tilegrad.kernels.forking import compiler as _lock
@@ -39,10 +42,10 @@ __all__ = [
     "KernelFactory",
     "TEAM",
     "assembly",
+    "backward_follows",
     "bind",
     "cache_dir",
     "compile_log",
-    "compile_object",
     "get_num_threads",
     "kernel",
     "optimised_ir",
@@ -66,12 +69,14 @@ class KernelFactory:
     def build(self, *variant: Any) -> Callable[..., None]:
         """The compiled kernel of this variant: from memory, else from disk, else compiled now."""
         function = self.built.get(variant)
-        if function is None:
-            with _lock:
-                function = self.built.get(variant)
-                if function is None:
-                    function = self.built[variant] = self._load_or_compile(variant)
-        return function
+        return self._load_or_compile(variant) if function is None else function
+
+    def begin(self, *variant: Any) -> None:
+        """This variant will be asked for: compile it in another thread, unless it is there."""
+        if variant not in self.built:
+            _, path = self._place(variant)
+            if not path.is_file():
+                ahead.begin(path, lambda: self._translate(variant, path))
 
     def name(self, variant: tuple[Any, ...]) -> str:
         """For files and the log: module, factory, variant."""
@@ -80,16 +85,34 @@ class KernelFactory:
 
     def _load_or_compile(self, variant: tuple[Any, ...]) -> Callable[..., None]:
         start = time.perf_counter()
-        name = "".join(c if c.isalnum() else "_" for c in self.name(variant))
-        path = cache_dir() / f"{name[:80]}-{self._key(variant)}.o"
+        name, path = self._place(variant)
         code = cache.read(path)
-        cached = code is not None
+        cached = code is not None and path not in ahead.made
         if code is None:
-            code = compile_object(*self.factory(*variant))
-            cache.write(path, code)
-        function = load_object(code, name)
-        compile_log.append((name, time.perf_counter() - start, cached))
+            code = ahead.compile_now(path, name, lambda: self._translate(variant, path))
+        with ahead.llvm:
+            function = self.built.get(variant)
+            if function is None:  # another thread may have been faster
+                function = self.built[variant] = load_object(code, name)
+                compile_log.append((name, time.perf_counter() - start, cached))
+                cache.used.setdefault(path.name, cached)
         return function
+
+    def _place(self, variant: tuple[Any, ...]) -> tuple[str, Path]:
+        """Its name and the file it is kept in."""
+        name = "".join(c if c.isalnum() else "_" for c in self.name(variant))
+        return name, cache_dir() / f"{name[:80]}-{self._key(variant)}.o"
+
+    def _translate(self, variant: tuple[Any, ...], path: Path) -> Callable[[], bytes]:
+        """What makes and keeps the object; see :mod:`tilegrad.kernels.cpu.ahead`."""
+        emit = _emitter(*self.factory(*variant))
+
+        def step() -> bytes:
+            code = emit()
+            cache.write(path, code)
+            return code
+
+        return step
 
     def _key(self, variant: tuple[Any, ...]) -> str:
         parts = [source_digest(self.__module__), self.__name__, *target(), _versions()]
@@ -123,14 +146,12 @@ _version_string = ""
 # ------------------------------------------------------------------------------------- compile
 
 
-def compile_object(function: Callable[..., None], signature: str) -> bytes:
-    """Object code of a loop nest with the C-API wrapper ``tilegrad_entry`` around it."""
+def _emitter(function: Callable[..., None], signature: str) -> Callable[[], bytes]:
+    """What gives the object code of a loop nest with the C-API wrapper around it."""
     from tilegrad.kernels.cpu import backend, translate
 
-    with _lock:
-        return backend.emit(
-            translate.translate(function, signature), wrapper_ir(backend.BODY, signature)
-        )
+    wrapper = wrapper_ir(backend.BODY, signature)
+    return backend.emitter(translate.translate(function, signature), wrapper)
 
 
 def optimised_ir(function: Callable[..., None], signature: str) -> str:

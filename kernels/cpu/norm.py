@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad.kernels.cpu import splitting
-from tilegrad.kernels.cpu.jit import bind, kernel
+from tilegrad.kernels.cpu.jit import backward_follows, bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer
 from tilegrad.kernels.cpu.reduce import float_run
 from tilegrad.kernels.cpu.threads import TEAM
@@ -325,6 +325,11 @@ def row_norm(
     """
     if rows * n == 0:
         return lambda *arguments: None
+    if backward_follows():
+        if S == 0:
+            backward_elements.begin(dtype, centred)
+        else:
+            backward_channels.begin(dtype)
     function = forward.build(dtype, centred, S > 0)
     per, tasks = _shared(rows, n)
     bound = bind(function, rows, per, n, S, groups, tasks, TEAM if tasks > 1 else 0)

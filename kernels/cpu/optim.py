@@ -154,6 +154,8 @@ def optim_step(rule: str, dtype: str, sizes: tuple[int, ...]) -> Callable[..., N
     arrays, the scalar state (float32), as the rule in :data:`~tilegrad.kernels.updates.UPDATES`
     names them. All arrays are dense and of ``dtype``.
     """
+    if UPDATES[rule].advance:
+        advance.begin(rule)
     update = step.build(rule, dtype)
     count = advance.build(rule) if UPDATES[rule].advance else None
     spans, starts = cut(sizes)

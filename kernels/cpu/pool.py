@@ -217,6 +217,8 @@ def max_pool(
     """
     outputs = math.prod(len(t[0]) for t in tables)
     tasks, per_task, small = _share(planes, math.prod(size), outputs)
+    if indexed and jit.backward_follows():
+        put.begin(dtype)
     floating = np.dtype(dtype).kind == "f"
     if window is not None and floating and rows.suits(window):
         plan = _row_plan(dtype, window)

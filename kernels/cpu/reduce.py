@@ -358,6 +358,11 @@ class _Split:
         self.tasks = -(-self.units // self.per)
 
 
+def _begin_parts(split: _Split, *variant: str) -> None:
+    if split.chunks > 1:
+        combine_parts.begin(*variant)
+
+
 def reduce(
     name: str, dtype: str, out_dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[Sizes, Sizes]
 ) -> tuple[Callable[..., None], int]:
@@ -380,6 +385,7 @@ def reduce(
         width = kept[0][-1]
         blocks = -(-width // COLUMNS)
         split = _Split(outputs, R, outputs // width * blocks, 32, min(width, COLUMNS))
+        _begin_parts(split, name, dtype, out_dtype)
         function = columns.build(name, dtype, out_dtype, adjacent)
         table = layout_table((kept[0][:-1], kept[1][:-1]), reduced)
         shape: tuple[int, ...] = (R, split.chunk, n, s, split.chunks, width, kept[1][-1])
@@ -387,6 +393,7 @@ def reduce(
         split = _Split(outputs, R, outputs, BLOCK, 1)
         floats = monoid.block_dtype(dtype) == dtype and np.dtype(dtype).kind == "f"
         way = "plain" if not floats else "lanes" if s == 1 and monoid.lanes else "buffer"
+        _begin_parts(split, name, dtype, out_dtype)
         function = rows.build(name, dtype, out_dtype, way)
         table = layout_table(kept, reduced)
         shape = (R, split.chunk, n, s, split.chunks)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cpu import splitting
-from tilegrad.kernels.cpu.jit import KernelFactory, bind, kernel
+from tilegrad.kernels.cpu.jit import KernelFactory, backward_follows, bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer
 from tilegrad.kernels.cpu.threads import TEAM
 from tilegrad.kernels.cpu.vector import (
@@ -307,6 +307,8 @@ def backward_columns(dtype: str, logs: bool):  # type: ignore[no-untyped-def]
 def softmax(dtype: str, logs: bool, outer: int, n: int, inner: int) -> Callable[..., None]:
     """A launch ``(x, y)`` of softmax (``logs``: its logarithm) over the middle dimension."""
     kernels = (softmax_rows, softmax_columns)
+    if backward_follows() and outer * n * inner:
+        (backward_rows, backward_columns)[inner != 1].begin(dtype, logs)
     return _shared(kernels, (dtype, logs), outer, n, inner)
 
 

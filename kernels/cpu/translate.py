@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
+from tilegrad.kernels.cpu import ahead
 from tilegrad.kernels.cpu.native import machine
 from tilegrad.kernels.forking import compiler
 from tilegrad.kernels.function import DeviceFunction, Intrinsic, TypedFunction
@@ -145,6 +146,7 @@ def _target() -> Any:
 
         def on_start(self, event: Any) -> None:
             compiler.check()
+            ahead.leave_if_closing()
 
         def on_end(self, event: Any) -> None:
             pass

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tilegrad.kernels import cache
+from tilegrad.kernels import cache, progress
 from tilegrad.kernels.cuda import backend, driver, launch
 from tilegrad.kernels.cuda.backend import Arch, Usage
 from tilegrad.kernels.cuda.launch import bind
@@ -153,9 +153,11 @@ class KernelFactory:
             cache.cache_dir() / f"{_file_name(self.name(variant))}-{self._key(variant, arch)}.cubin"
         )
         kept = cache.read(path)
+        cache.used.setdefault(path.name, kept is not None)
         if kept is not None:
             return kept, True
-        made = self.assemble(variant, arch)
+        with progress.compiling(f"cuda {self.name(variant)}"):
+            made = self.assemble(variant, arch)
         source = made.source
         head = [made.usage.entry, source.signature, source.threads, source.shared]
         kept = "\n".join(map(str, head)).encode() + b"\n\n" + made.cubin
