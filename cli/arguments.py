@@ -150,6 +150,7 @@ def _add_warmup(commands: Any) -> None:
     option("--device", choices=("cpu", "cuda"), default="cpu", help="whose kernels (%(default)s)")
     option("--arch", choices=_ARCHS, default="sm_90", help="architecture of the GPU (%(default)s)")
     option("--dtype", choices=("float32", "float64"), default="float32", help="(%(default)s)")
+    option("--worker", action="store_true", help=argparse.SUPPRESS)
     warmed.set_defaults(run=_warmup)
 
 

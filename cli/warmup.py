@@ -2,14 +2,20 @@
 
 An op is called, with its backward pass, on operands that stand for how it is used
 (:mod:`tilegrad.cli.standing`). On a GPU's behalf it is planned on paper, where nothing runs, and the
-kernels are assembled.
+kernels are assembled. Ops are shared out to a process for each processor: numba is Python.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm
@@ -18,6 +24,9 @@ from tilegrad.cli.failure import Failure
 from tilegrad.cli.operands import find, perform, prepare
 from tilegrad.cli.standing import OPTIMIZERS, STANDING, examples
 from tilegrad.kernels import cache
+from tilegrad.kernels.cpu.threads import get_num_threads
+
+Used = dict[str, bool]  # file of a kernel -> whether it was there before
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -26,23 +35,138 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         Failure: an op is unknown or takes other operands, or a package for GPUs is missing.
     """
+    if arguments.worker:
+        _work(arguments)
+        return
     names = list(dict.fromkeys(arguments.names)) or [*STANDING, *OPTIMIZERS]
     for name in names:
         if name not in OPTIMIZERS:
             find(name)
     start = time.perf_counter()
-    collect = _on_cuda(arguments.arch) if arguments.device == "cuda" else _on_cpu()
-    compiled = found = 0
-    with tqdm(names, desc="tilegrad warmup", unit="op", dynamic_ncols=True) as bar:
-        for name in bar:
-            bar.set_postfix_str(f"{name}, {compiled} kernels compiled")
-            _use(name, arguments.dtype, arguments.device)
-            made, had = collect()
-            compiled, found = compiled + made, found + had
+    used: Used = {}
+    with tqdm(total=len(names), desc="tilegrad warmup", unit="op", dynamic_ncols=True) as bar:
+        for name, found in _shared_out(names, arguments):
+            for file, was_there in found.items():  # false wins: one of the processes compiled it
+                used[file] = used.get(file, True) and was_there
+            bar.set_postfix_str(f"{name}, {_compiled(used)} kernels compiled", refresh=False)
+            bar.update()
+    compiled = _compiled(used)
     print(
-        f"{compiled} {'kernel' if compiled == 1 else 'kernels'} compiled, {found} found in "
+        f"{compiled} {'kernel' if compiled == 1 else 'kernels'} compiled, {len(used) - compiled} found in "
         f"{cache.cache_dir()}; {time.perf_counter() - start:.1f} s"
     )
+
+
+def _compiled(used: Used) -> int:
+    return sum(not was_there for was_there in used.values())
+
+
+# ------------------------------------------------------------------------------------- sharing out
+
+
+def _shared_out(names: list[str], arguments: argparse.Namespace) -> Iterator[tuple[str, Used]]:
+    """Each op with the kernels it uses, as they get done."""
+    count = min(get_num_threads(), len(names))
+    if count == 1:
+        warm = _warmer(arguments)
+        for name in names:
+            yield name, warm(name)
+        return
+    # from the end: what is slow to compile (convolutions, products) comes before what is quick
+    waiting, done, ready = list(names), [], threading.Condition()  # type: ignore[var-annotated]
+    with _workers(count, arguments) as workers:
+
+        def feed(worker: subprocess.Popen[str]) -> None:
+            reply: Any = None
+            while waiting:
+                try:
+                    name = waiting.pop()
+                except IndexError:
+                    return
+                try:
+                    reply = _ask(worker, name)
+                except (OSError, ValueError):
+                    reply = (
+                        f"{name}: the process that compiled it ended (exit code {worker.wait()})"
+                    )
+                with ready:
+                    done.append((name, reply))
+                    ready.notify()
+
+        for worker in workers:
+            threading.Thread(target=feed, args=(worker,), daemon=True).start()
+        for _ in names:
+            with ready:
+                while not done:
+                    ready.wait()
+                name, reply = done.pop(0)
+            if isinstance(reply, str):
+                waiting.clear()
+                raise Failure(reply)
+            yield name, reply
+
+
+@contextmanager
+def _workers(count: int, arguments: argparse.Namespace) -> Iterator[list[subprocess.Popen[str]]]:
+    """Processes that warm up the ops whose names they read, a line each."""
+    options = ("device", "arch", "dtype")
+    given = [word for name in options for word in (f"--{name}", getattr(arguments, name))]
+    command = [sys.executable, "-m", "tilegrad", "warmup", "--worker", *given]
+    environment = {**os.environ, "TILEGRAD_QUIET": "1", "TILEGRAD_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    workers = [subprocess.Popen(command, env=environment, **pipes) for _ in range(count)]
+    try:
+        yield workers
+    except BaseException:
+        for worker in workers:
+            worker.terminate()
+        raise
+    finally:
+        for worker in workers:
+            worker.communicate()  # it ends when there is nothing more to read
+
+
+def _ask(worker: subprocess.Popen[str], name: str) -> Used | str:
+    """What a worker used for an op, or what is wrong with it."""
+    assert worker.stdin is not None and worker.stdout is not None
+    worker.stdin.write(name + "\n")
+    worker.stdin.flush()
+    reply: Used | str = json.loads(worker.stdout.readline())
+    return reply
+
+
+def _work(arguments: argparse.Namespace) -> None:
+    """In a worker: answer each line."""
+    from tilegrad.kernels.cpu import ahead
+
+    ahead.close()  # the other processors have processes of their own
+    warm = _warmer(arguments)
+    for line in sys.stdin:
+        try:
+            reply: Used | str = warm(line.strip())
+        except Failure as failure:
+            reply = str(failure)
+        print(json.dumps(reply), flush=True)
+
+
+# ----------------------------------------------------------------------------------------- warming
+
+
+def _warmer(arguments: argparse.Namespace) -> Callable[[str], Used]:
+    """What uses an op and tells which kernels it took that none did before."""
+    keep = _on_cuda(arguments.arch) if arguments.device == "cuda" else None
+    told = set(cache.used)
+
+    def warm(name: str) -> Used:
+        _use(name, arguments.dtype, arguments.device)
+        if keep is not None:
+            keep()
+        fresh = {file: was for file, was in cache.used.items() if file not in told}
+        told.update(fresh)
+        return fresh
+
+    return warm
 
 
 def _use(name: str, dtype: str, device: str) -> None:
@@ -80,22 +204,8 @@ def _step(name: str, dtype: str, device: str) -> None:
             optimizer.step()
 
 
-def _on_cpu() -> Callable[[], tuple[int, int]]:
-    """A function that counts the kernels (compiled, found on disk) since it was last called."""
-    seen = len(cache.compile_log)
-
-    def collect() -> tuple[int, int]:
-        nonlocal seen
-        fresh = cache.compile_log[seen:]
-        seen += len(fresh)
-        cached = sum(was_cached for _, _, was_cached in fresh)
-        return len(fresh) - cached, cached
-
-    return collect
-
-
-def _on_cuda(name: str) -> Callable[[], tuple[int, int]]:
-    """The same on paper: assembles what was planned since the last call."""
+def _on_cuda(name: str) -> Callable[[], None]:
+    """On paper: a function that assembles what was planned since the last call."""
     from tilegrad.kernels.cuda import driver, jit, planned
     from tilegrad.kernels.cuda.occupancy import CHIPS
 
@@ -103,18 +213,18 @@ def _on_cuda(name: str) -> Callable[[], tuple[int, int]]:
     planned.plan_for(arch)
     seen = 0
 
-    def collect() -> tuple[int, int]:
+    def keep() -> None:
         nonlocal seen
         fresh = jit.kernels_built[seen:]
         seen += len(fresh)
         try:
-            cached = sum(factory.keep(variant, arch)[1] for factory, variant in fresh)
+            for factory, variant in fresh:
+                factory.keep(variant, arch)
         except driver.Unavailable as error:
             raise Failure(" ".join(str(error).split())) from None
         except ImportError as error:
             raise Failure(
                 f"cannot assemble kernels ({error}); pip install 'tilegrad[cuda]'"
             ) from None
-        return len(fresh) - cached, cached
 
-    return collect
+    return keep

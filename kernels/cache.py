@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 compile_log: list[tuple[str, float, bool]] = []  # (kernel, seconds, came from the disk cache)
+used: dict[str, bool] = {}  # file of each kernel that was asked for -> whether it was there before
 
 
 def cache_dir() -> Path:

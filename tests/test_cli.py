@@ -420,6 +420,31 @@ def test_after_a_warmup_nothing_is_compiled(tmp_path):
     assert compiled.strip() == "[]"
 
 
+def test_a_warmup_uses_all_processors(tmp_path):
+    count = """if True:
+        import os, subprocess, sys
+        os.environ["TILEGRAD_NUM_THREADS"] = "3"
+        import tilegrad
+        from tilegrad.__main__ import main
+        from tilegrad.kernels import cache
+        before, made = subprocess.Popen, []
+        class Counted(before):
+            def __init__(self, *a, **k):
+                super().__init__(*a, **k)
+                made.append(self)
+        subprocess.Popen = Counted
+        status = main(['warmup', *sys.argv[1:]])
+        print(status, len(made), [p.returncode == 0 for p in made], cache.used)
+    """
+    out = in_new_process(
+        tmp_path, count.replace("*sys.argv[1:]", "'exp', 'sum', 'one_hot', 'rand'")
+    )
+    assert out.splitlines()[-1] == "0 3 [True, True, True] {}"
+    assert int(out.split()[0]) == len(list(tmp_path.glob("*.o"))) > 4
+    out = in_new_process(tmp_path, count.replace("*sys.argv[1:]", "'reshape', 'sum'"))
+    assert out.startswith("2 2 ")  # what a process cannot do ends the command
+
+
 def test_without_a_warmup_something_is(tmp_path):
     _, compiled = in_new_process(tmp_path, USES_OF_WARMED_OPS).split(maxsplit=1)
     assert "gelu" in compiled
