@@ -277,7 +277,7 @@ PROCESSORS = {  # that kernels of this width run on: what LLVM makes of a loop d
 
 def texts_for_processors(body, signature):
     """``(name, assembly text)`` of a loop nest for every processor of this register width."""
-    code, _ = jit.optimised_ir(body, signature)
+    code = jit.optimised_ir(body, signature)
     for name in PROCESSORS[jit.simd_bits()]:
         target = llvm.Target.from_default_triple().create_target_machine(
             cpu=name, features=jit.target()[1], opt=3, reloc="pic", jit=True
