@@ -20,7 +20,7 @@ from tilegrad.autograd.mode import (
 )
 from tilegrad.autograd.size import Size
 from tilegrad.autograd.tensor import Tensor
-from tilegrad.engine.device import device
+from tilegrad.engine.device import Device as device
 from tilegrad.engine.dtype import (
     DType as dtype,
     bool_,

@@ -15,7 +15,7 @@ import numpy as np
 from tilegrad.autograd.base import LEAF
 from tilegrad.engine import array as arrays, calls, dtype as dt
 from tilegrad.engine.array import Array
-from tilegrad.engine.device import Device
+from tilegrad.engine.device import Device, device as as_device
 from tilegrad.engine.ops import elementwise
 from tilegrad.engine.shape import reach
 from tilegrad.engine.sharing import Shared
@@ -103,6 +103,7 @@ def rebuild(
 ) -> Any:
     """The tensor that :func:`reduced` took apart; lies over the memory of ``data`` where it may."""
     piece = arrays.from_numpy(data if data.flags.writeable else data.copy())
+    device = as_device(device)
     layout = arrays.layout(shape, dtype, device, strides)
     made = of_kind(kind, calls.new(layout, piece.storage, piece.address))
     made._tracked = requires_grad

@@ -9,9 +9,14 @@ from tilegrad.engine.memory import HOST
 
 
 class Device:
-    """A place where arrays live. Each exists once; ``Device("cuda")`` means the current GPU.
+    """The name of a place where arrays live: ``device("cuda:1")``, ``device("cuda", 1)`` or
+    ``device(1)``. Equal names are one object, and need no GPU: :func:`device` asks for that.
 
-    ``allocator`` serves its memory.
+    ``allocator`` serves the memory of those that arrays are on.
+
+    Raises:
+        RuntimeError: the name is no device.
+        TypeError: it is no name.
     """
 
     __slots__ = ("allocator", "index", "type")
@@ -19,6 +24,27 @@ class Device:
     type: str
     index: int | None
     allocator: Any
+
+    def __new__(cls, type: Any = None, index: int | None = None, *, device: Any = None) -> Device:
+        type = device if type is None else type
+        if isinstance(type, Device) and index is None:
+            return type
+        if isinstance(type, int) and not isinstance(type, bool):
+            type = f"cuda:{type}"
+        if not isinstance(type, str) or not (index is None or isinstance(index, int)):
+            raise TypeError(
+                f"device: expected a name like 'cuda' or 'cuda:1', or a GPU's number; got {type!r}"
+            )
+        kind, colon, number = type.partition(":")
+        if index is not None and colon:
+            raise RuntimeError(
+                f"device: type (string) must not include an index because index was passed "
+                f"explicitly; got {type!r}"
+            )
+        plain = number.isdigit() and str(int(number)) == number if colon else True
+        if kind not in ("cpu", "cuda") or not plain or (index or 0) < 0:
+            raise RuntimeError(f"device: must be 'cpu', 'cuda' or 'cuda:N'; got {type!r}")
+        return _named(kind, int(number) if colon else index)
 
     def __repr__(self) -> str:
         return f"device(type={self.type!r}" + (
@@ -29,42 +55,46 @@ class Device:
         return self.type if self.index is None else f"{self.type}:{self.index}"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (device, (str(self),))
+        return (Device, (self.type, self.index))
 
 
-_devices: dict[str, Device] = {}
+_devices: dict[tuple[str, int | None], Device] = {}
 
 
-def _make(kind: str, index: int | None, allocator: Any) -> Device:
-    made = Device()
-    made.type, made.index, made.allocator = kind, index, allocator
-    return _devices.setdefault(str(made), made)
+def _named(kind: str, index: int | None) -> Device:
+    found = _devices.get((kind, index))
+    if found is None:
+        made = object.__new__(Device)
+        made.type, made.index, made.allocator = kind, index, None
+        found = _devices.setdefault((kind, index), made)
+    return found
 
 
-CPU = _make("cpu", None, HOST)
+CPU = _named("cpu", None)
+CPU.allocator = HOST
 
 
-def device(value: object = "cpu", index: int | None = None) -> Device:
-    """The device that ``value`` names: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, a GPU's number or a
-    :class:`Device`.
+def device(value: object = "cpu") -> Device:
+    """The device whose memory ``value`` asks for: ``"cpu"``, ``"cuda"`` (the current GPU),
+    ``"cuda:1"``, a GPU's number or a :class:`Device`.
 
     Raises:
-        RuntimeError: the name is no device.
+        RuntimeError, TypeError: it names no device.
         DeviceError: the device is not available here; the message says what is missing.
     """
     if value is CPU or value is None:
         return CPU
-    if isinstance(value, Device):
-        return value
-    name = f"cuda:{value}" if isinstance(value, int) else str(value)
-    if index is not None:
-        name = f"{name}:{index}"
-    if name in _devices:
-        return _devices[name]
-    kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
-        raise RuntimeError(f"device: must be 'cpu', 'cuda' or 'cuda:N'; got {value!r}")
-    return CPU if kind == "cpu" else _cuda(int(number) if number else None)
+    known = value.__class__ is str or value.__class__ is Device
+    found = _resolved.get(value) if known else None
+    if found is None:
+        named = Device(value)
+        found = CPU if named.type == "cpu" else _cuda(named.index)
+        if known:
+            _resolved[value] = found
+    return found
+
+
+_resolved: dict[object, Device] = {}  # a process uses one GPU
 
 
 def _cuda(index: int | None) -> Device:
@@ -83,6 +113,7 @@ def _cuda(index: int | None) -> Device:
             f"device: a process uses one GPU, here cuda:{current}; got 'cuda:{index}' (call "
             f"tilegrad.cuda.set_device({index}) before the first use, or set CUDA_VISIBLE_DEVICES)"
         )
-    found = _devices.get(f"cuda:{index}") or _make("cuda", index, DeviceAllocator(index))
-    _devices["cuda"] = found
+    found = _named("cuda", index)
+    if found.allocator is None:
+        found.allocator = DeviceAllocator(index)
     return found

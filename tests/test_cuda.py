@@ -93,8 +93,8 @@ def test_devices() -> None:
             assert tilegrad.ones(1, device="cuda").get_device() == here
     found = cuda.get_device_properties()
     assert found.total_memory > 1 << 30 and found.multi_processor_count > 0
-    assert tilegrad.device("cuda") is tilegrad.device(f"cuda:{here}")
-    assert str(tilegrad.device("cuda")) == f"cuda:{here}"
+    on = tilegrad.ones(1, device=tilegrad.device("cuda")).device
+    assert on is tilegrad.device(f"cuda:{here}") and str(on) == f"cuda:{here}"
 
 
 @pytest.mark.parametrize("bad", ["cpu", "tpu", 1.5, "cuda:x"])
@@ -110,7 +110,7 @@ def test_another_gpu_is_refused() -> None:
         lambda: cuda.get_device_name(99),
         lambda: cuda.memory_allocated("cuda:99"),
         lambda: cuda.device(99).__enter__(),
-        lambda: tilegrad.device("cuda:99"),
+        lambda: tilegrad.ones(1, device=tilegrad.device("cuda:99")),
     ):
         with pytest.raises(tilegrad.DeviceError, match="this machine has"):
             call()

@@ -423,7 +423,7 @@ def test_cuda_is_a_clear_error() -> None:
     code = """
 import tilegrad
 calls = (
-    lambda: tilegrad.device("cuda"),
+    lambda: tilegrad.tensor([1.0], device=tilegrad.device("cuda:0")),
     lambda: tilegrad.ones(3).to("cuda"),
     lambda: tilegrad.ones(3).cuda(),
     lambda: tilegrad.zeros(3, device="cuda:1"),
