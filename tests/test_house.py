@@ -150,6 +150,22 @@ def test_float32_formulas_stay_float32(name: str) -> None:
     assert bool(arithmetic) == (name in WIDE)
 
 
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "kernels/formulas").glob("*.py")), ids=lambda p: p.stem
+)
+def test_constants_are_no_calls(path: Path) -> None:
+    """``math.log(10)`` within a formula is a call for every element on the GPU, and in float64; a
+    root is folded.
+    """
+    for function in ast.walk(ast.parse(path.read_text())):
+        if isinstance(function, ast.FunctionDef) and any(
+            isinstance(mark, ast.Name) and mark.id == "inline" for mark in function.decorator_list
+        ):
+            calls = [n.func for n in ast.walk(function) if isinstance(n, ast.Call)]
+            names = {ast.unparse(call) for call in calls if isinstance(call, ast.Attribute)}
+            assert {n for n in names if n.startswith("math.")} <= {"math.sqrt"}, function.name
+
+
 def test_the_library_speaks_of_itself_alone() -> None:
     words = re.compile(r"/work/|/tmp/|helper-|\bsession\b", re.I)
     for path in [*SOURCES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:

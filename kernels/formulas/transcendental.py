@@ -45,6 +45,7 @@ LOG10E_HIGH, LOG10E_LOW = zip(parts(_LOG10E, np.float32, 2), parts(_LOG10E, np.f
 # the high part short enough that its product with any exponent is exact
 LOG10_2_HIGH = (math.ldexp(round(math.ldexp(float(_LOG10_2), 14)), -14),) * 2
 LOG10_2_LOW = (float(_LOG10_2) - LOG10_2_HIGH[0],) * 2
+LN10 = math.log(10)
 
 # (e^r - 1 - r) / r^2 on |r| <= ln(2) / 2, minimax in the relative error of e^r - 1
 EXPM1 = (
@@ -334,7 +335,7 @@ def log10(x):  # type: ignore[no-untyped-def]
 @inline
 def log10_grad(x):  # type: ignore[no-untyped-def]
     """d log10(x) / dx = 1 / (x ln 10)."""
-    return cast(1.0, x) / (x * cast(math.log(10), x))
+    return cast(1.0, x) / (x * cast(LN10, x))
 
 
 # ------------------------------------------------------------- sigmoids and hyperbolic functions
