@@ -18,6 +18,8 @@ import os
 import re
 import sys
 from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,18 +125,34 @@ def _backward(result: Any) -> None:
         tilegrad.autograd.backward(outputs, [tilegrad.ones_like(o) for o in outputs])
 
 
-def survey() -> Survey:
-    """Plan everything."""
-    found = Survey()
+Plan = tuple[str, Callable[[Survey], None]]
+
+
+def plans() -> list[Plan]:
+    """Everything to plan, by name: rows of the table, then larger calls."""
+    found: list[Plan] = []
     folder = Path(__file__).parent / "cases"
     for stem in sorted(p.stem for p in folder.glob("*.py") if p.stem != "case"):
         for case in importlib.import_module(f"tests.cases.{stem}").CASES:
             for dtype in case.dtypes:
-                found.case(case, dtype, strided=False)
+                found.append(
+                    (case.name, partial(Survey.case, case=case, dtype=dtype, strided=False))
+                )
             if case.strided:
-                found.case(case, case.dtypes[0], strided=True)
+                first = case.dtypes[0]
+                found.append(
+                    (case.name, partial(Survey.case, case=case, dtype=first, strided=True))
+                )
     for name, call in larger.CALLS.items():
-        found.run(name, call)
+        found.append((name, partial(Survey.run, name=name, call=call)))
+    return found
+
+
+def survey() -> Survey:
+    """Plan everything."""
+    found = Survey()
+    for _, plan in plans():
+        plan(found)
     return found
 
 

@@ -29,7 +29,7 @@ def table(results: dict[str, Any]) -> str:
         if "error" in result:
             lines += [f"    {line}" for line in result["error"]["log"]]
     for section, rows in results.get("speed", {}).items():
-        if isinstance(rows, dict) and section not in ("error",):
+        if isinstance(rows, dict) and section != "error":
             lines += ["", *_section(section, rows)]
     return "\n".join(lines)
 
@@ -38,13 +38,15 @@ def _said(stage: str, result: dict[str, Any]) -> str:
     if "error" in result:
         return f"FAILED: {result['error']['what']}"
     if stage == "build":
-        return f"{result['made']} of {result['kernels']} kernels compiled"
-    if stage == "correctness":
-        return f"{result['ran']} checks, {len(result['failed'])} failed"
-    if stage == "large":
+        return f"{result['kernels']} kernels, {len(result['failed'])} failed"
+    if stage in ("correctness", "large"):
+        return f"{result['ran']} of {result['of']} checks, {len(result['failed'])} failed"
+    if stage == "programs":
         return f"{result['ran']} seeds, {len(result['failed'])} failed"
     if stage == "sanitizer":
-        return result.get("note") or "; ".join(f"{k}: {v}" for k, v in result["tools"].items())
+        foreign = sum(n for found in result["foreign"].values() for n in found.values())
+        tools = "; ".join(f"{k}: {v}" for k, v in result["tools"].items())
+        return result.get("note") or f"{tools} ({foreign} of them not ours)"
     if stage == "train":
         return f"accuracy {result['accuracy']} % in {result['wall_seconds']} s"
     return "done"

@@ -1,15 +1,17 @@
 """Speed on the hardware: bandwidth, products, convolutions, overhead, training steps, CPU against GPU.
 
-All libraries run in one process, interleaved, best of several rounds; a round queues many calls and
+Each section is a process of its own; there all libraries are interleaved, best of several rounds; a round queues many calls and
 waits once. TF32 is off everywhere. Families are compared with the copy bandwidth measured here.
 """
 
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,10 @@ import torch
 
 import tilegrad
 from bench import steps
+from bench.gpu.pool import Writer, quick
 
 Call = Callable[[], Any]
+Rows = Iterator[tuple[str, dict[str, Any]]]
 ROUNDS = 5
 LIBRARIES: dict[str, Any] = {"tilegrad": tilegrad, "torch": torch}
 
@@ -29,20 +33,28 @@ torch.backends.cudnn.allow_tf32 = False
 torch.backends.cudnn.benchmark = True
 
 
+def _fault(error: Exception) -> dict[str, Any]:
+    return {"error": f"{type(error).__name__}: {error}"[:300]}
+
+
 def _wait() -> None:
     tilegrad.cuda.synchronize()
     torch.cuda.synchronize()
 
 
 def measure(calls: dict[str, Call], target: float = 0.02) -> dict[str, float]:
-    """Best seconds per call of each, over interleaved rounds."""
+    """Best seconds per call of each, over interleaved rounds.
+
+    How many calls make a round, the third one tells: the first makes kernels, and the second may still
+    allocate.
+    """
     counts = {}
     for name, call in calls.items():
-        call()
-        _wait()
-        start = time.perf_counter()
-        call()
-        _wait()
+        for _ in range(3):
+            _wait()
+            start = time.perf_counter()
+            call()
+            _wait()
         counts[name] = max(1, min(2000, int(target / max(time.perf_counter() - start, 1e-6))))
     best = dict.fromkeys(calls, float("inf"))
     for _ in range(ROUNDS):
@@ -105,7 +117,7 @@ FAMILIES: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...], float
 }
 
 
-def families() -> dict[str, Any]:
+def families() -> Rows:
     """Every memory-bound family as a share of the copy bandwidth."""
     copies = {}
     for name, t in LIBRARIES.items():
@@ -113,26 +125,27 @@ def families() -> dict[str, Any]:
         copies[name] = lambda x=x: x.clone()
     seconds = measure(copies)
     copy = 8 * N / min(seconds.values())
-    rows: dict[str, Any] = {"copy": {"GB/s": copy / 1e9, **seconds}}
+    yield "copy", {"GB/s": copy / 1e9, **seconds}
     for name, (function, shapes, moved) in FAMILIES.items():
         try:
             found = both(function, *shapes)
-            rows[name] = {
+            row = {
                 "share of copy": moved / found["tilegrad"] / copy,
                 "torch/tilegrad": found["torch"] / found["tilegrad"],
                 "GB/s": moved / found["tilegrad"] / 1e9,
             }
         except Exception as error:
-            rows[name] = {"error": f"{type(error).__name__}: {error}"[:300]}
-    return rows
+            row = _fault(error)
+        yield name, row
 
 
-def products() -> dict[str, Any]:
+PRODUCTS = [(n, n, n) for n in (256, 512, 1024, 2048, 4096, 8192)]
+PRODUCTS += [(4, 4096, 4096), (1, 4096, 4096), (64, 64, 65536), (4097, 4095, 4093)]
+
+
+def products() -> Rows:
     """float32 matrix products against cuBLAS, by way of PyTorch and CuPy."""
-    rows: dict[str, Any] = {}
-    sizes = [(n, n, n) for n in (256, 512, 1024, 2048, 4096, 8192)]
-    sizes += [(4, 4096, 4096), (1, 4096, 4096), (64, 64, 65536), (4097, 4095, 4093)]
-    for m, n, k in sizes:
+    for m, n, k in PRODUCTS:
         name = f"{m}x{n}x{k}"
         try:
             found = both(lambda t, x, y: x @ y, (m, k), (k, n))
@@ -141,12 +154,11 @@ def products() -> dict[str, Any]:
                 "torch/tilegrad": found["torch"] / found["tilegrad"],
             }
             row.update(_cupy(m, n, k, found["tilegrad"]))
-            rows[name] = row
         except Exception as error:
-            rows[name] = {"error": f"{type(error).__name__}: {error}"[:300]}
+            row = _fault(error)
+        yield name, row
     turned = both(lambda t, x, y: x @ y.t(), (4096, 4096), (4096, 4096))
-    rows["4096 x 4096.T"] = {"torch/tilegrad": turned["torch"] / turned["tilegrad"]}
-    return rows
+    yield "4096 x 4096.T", {"torch/tilegrad": turned["torch"] / turned["tilegrad"]}
 
 
 def _cupy(m: int, n: int, k: int, ours: float) -> dict[str, float]:
@@ -198,7 +210,7 @@ def _with_backward(function: Callable[..., Any], *shapes: tuple[int, ...]) -> di
             calls[library] = step
         two = measure(calls)
     except Exception as error:
-        return {"error": f"{type(error).__name__}: {error}"[:300]}
+        return _fault(error)
     return {
         "forward, torch/tilegrad": one["torch"] / one["tilegrad"],
         "with backward": two["torch"] / two["tilegrad"],
@@ -206,74 +218,77 @@ def _with_backward(function: Callable[..., Any], *shapes: tuple[int, ...]) -> di
     }
 
 
-def convolutions() -> dict[str, Any]:
+def _convolve(t: Any, x: Any, w: Any, how: dict[str, int]) -> Any:
+    return t.nn.functional.conv2d(x, w, **how)
+
+
+def convolutions() -> Rows:
     """Against cuDNN."""
 
-    def convolve(t: Any, x: Any, w: Any, how: dict[str, int]) -> Any:
-        return t.nn.functional.conv2d(x, w, **how)
-
-    return {
-        name: _with_backward(partial(convolve, how=how), shape, weight)
-        for name, (shape, weight, how) in CONVOLUTIONS.items()
-    }
+    for name, (shape, weight, how) in CONVOLUTIONS.items():
+        yield name, _with_backward(partial(_convolve, how=how), shape, weight)
 
 
-def attention() -> dict[str, Any]:
+ATTENTION = ((8, 16, 1024, 64), (2, 8, 4096, 128), (64, 8, 128, 32))
+
+
+def _attend(t: Any, q: Any, k: Any, v: Any, causal: bool) -> Any:
+    return t.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
+
+
+def attention() -> Rows:
     """Against PyTorch's choice among its float32 kernels."""
 
-    def attend(t: Any, q: Any, k: Any, v: Any, causal: bool) -> Any:
-        return t.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
-
-    rows = {}
-    for shape in ((8, 16, 1024, 64), (2, 8, 4096, 128), (64, 8, 128, 32)):
+    for shape in ATTENTION:
         for causal in (False, True):
             name = ("causal " if causal else "") + "x".join(map(str, shape))
-            rows[name] = _with_backward(partial(attend, causal=causal), shape, shape, shape)
-    return rows
+            yield name, _with_backward(partial(_attend, causal=causal), shape, shape, shape)
 
 
-def overhead() -> dict[str, Any]:
+SMALL: dict[str, Callable[..., Any]] = {
+    "x + y": lambda t, x, y: x + y,
+    "x.exp()": lambda t, x, y: x.exp(),
+    "x.sum()": lambda t, x, y: x.sum(),
+    "x @ y.t()": lambda t, x, y: x @ y.t(),
+    "softmax": lambda t, x, y: t.softmax(x, 1),
+}
+
+
+def overhead() -> Rows:
     """Host time to queue a small op."""
-    small = {
-        "x + y": lambda t, x, y: x + y,
-        "x.exp()": lambda t, x, y: x.exp(),
-        "x.sum()": lambda t, x, y: x.sum(),
-        "x @ y.t()": lambda t, x, y: x @ y.t(),
-        "softmax": lambda t, x, y: t.softmax(x, 1),
-    }
-    rows = {}
-    for name, function in small.items():
+    for name, function in SMALL.items():
         calls = {}
         for library, t in LIBRARIES.items():
             operands = tensors(t, (8, 8), (8, 8))
             calls[library] = lambda t=t, o=operands: function(t, *o)  # noqa: B023
         found = measure(calls)
-        rows[name] = {
-            "tilegrad us": found["tilegrad"] * 1e6,
-            "torch us": found["torch"] * 1e6,
-            "tilegrad/torch": found["tilegrad"] / found["torch"],
-        }
-    return rows
+        yield (
+            name,
+            {
+                "tilegrad us": found["tilegrad"] * 1e6,
+                "torch us": found["torch"] * 1e6,
+                "tilegrad/torch": found["tilegrad"] / found["torch"],
+            },
+        )
 
 
-def training() -> dict[str, Any]:
+def training() -> Rows:
     """Whole steps, and the speedup over this machine's processor."""
-    rows = {}
     for name, step in steps.STEPS.items():
         try:
             found = measure({k: step.prepare(k, "cuda").call for k in LIBRARIES}, 0.1)
             host = measure({"tilegrad": step.prepare("tilegrad", "cpu").call}, 0.1)
-            rows[name] = {
+            row = {
                 "ms": found["tilegrad"] * 1e3,
                 "torch/tilegrad": found["torch"] / found["tilegrad"],
                 "CPU/GPU": host["tilegrad"] / found["tilegrad"],
             }
         except Exception as error:
-            rows[name] = {"error": f"{type(error).__name__}: {error}"[:300]}
-    return rows
+            row = _fault(error)
+        yield name, row
 
 
-def speedups() -> dict[str, Any]:
+def speedups() -> Rows:
     """tilegrad on this machine's processor against tilegrad on the GPU, large operands."""
     work: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
         "add 2^24": (lambda x, y: x + y, ((1 << 24,), (1 << 24,))),
@@ -285,27 +300,86 @@ def speedups() -> dict[str, Any]:
         ),
         "softmax 4096": (lambda x: tilegrad.softmax(x, 1), ((4096, 4096),)),
     }
-    rows = {}
     for name, (function, shapes) in work.items():
         there = tensors(tilegrad, *shapes)
         here = [x.cpu() for x in there]
         found = measure({"gpu": lambda: function(*there), "cpu": lambda: function(*here)})  # noqa: B023
-        rows[name] = {"CPU/GPU": found["cpu"] / found["gpu"]}
-    return rows
+        yield name, {"CPU/GPU": found["cpu"] / found["gpu"]}
 
 
-SECTIONS = (families, products, convolutions, attention, overhead, training, speedups)
+def calls() -> Iterator[tuple[str, Callable[..., Any], tuple[tuple[int, ...], ...], bool]]:
+    """(name, call, shapes of its operands, whether it is differentiated) of what is timed, but for
+    training steps, and speedups, whose kernels are others' too.
+    """
+    for name, function in SMALL.items():
+        yield name, function, ((8, 8), (8, 8)), False
+    for name, (function, shapes, _) in FAMILIES.items():
+        yield name, function, shapes, False
+    for m, n, k in PRODUCTS:
+        yield f"{m}x{n}x{k}", lambda t, x, y: x @ y, ((m, k), (k, n)), False
+    yield "turned", lambda t, x, y: x @ y.t(), ((4096, 4096), (4096, 4096)), False
+    for name, (shape, weight, how) in CONVOLUTIONS.items():
+        yield name, partial(_convolve, how=how), (shape, weight), True
+    for shape in ATTENTION:
+        for causal in (False, True):
+            yield f"attention {shape}", partial(_attend, causal=causal), (shape,) * 3, True
+
+
+# section -> seconds it may take, whole and in a short run (0: not at all); most wanted first
+SECTIONS: dict[str, tuple[Callable[[], Rows], int, int]] = {
+    "overhead": (overhead, 14, 14),
+    "families": (families, 26, 0),
+    "products": (products, 18, 0),
+    "convolutions": (convolutions, 20, 0),
+    "attention": (attention, 16, 0),
+    "training": (training, 20, 0),
+    "speedups": (speedups, 14, 0),
+}
+
+
+def section(name: str, path: Path) -> None:
+    """In a process of its own: the rows of one section, each written down as soon as it is there."""
+    write, rows = Writer(path), dict[str, Any]()
+    for row, columns in SECTIONS[name][0]():
+        rows[row] = columns
+        write(rows, now=True)
+
+
+def measured(name: str, path: Path, seconds: float) -> dict[str, Any]:
+    """The rows of a section, and what became of its process if that is not well."""
+    command = [sys.executable, "-W", "ignore", "-m", "bench.gpu.speed", "section", name, str(path)]
+    fault = None
+    try:
+        status = subprocess.run(command, timeout=seconds, check=False).returncode
+        fault = f"exit status {status}" if status else None
+    except subprocess.TimeoutExpired:
+        fault = f"not done after {seconds:.0f} s"
+    rows: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return {**rows, "error": fault} if fault else rows
 
 
 def main() -> None:
-    """All sections; each is written down as soon as it is done."""
-    path, result = Path(sys.argv[1]), {}
-    for section in SECTIONS:
-        try:
-            result[section.__name__] = section()
-        except Exception as error:
-            result[section.__name__] = {"error": f"{type(error).__name__}: {error}"[:500]}
-        path.write_text(json.dumps(result, indent=1))
+    """All sections, one process after the other."""
+    if sys.argv[1] == "section":
+        section(sys.argv[2], Path(sys.argv[3]))
+        return
+    deadline = time.perf_counter() + float(sys.argv[2])
+    write, failed = Writer(Path(sys.argv[1])), list[str]()
+    result: dict[str, Any] = {"failed": failed}
+    for name, (_, *limits) in SECTIONS.items():
+        seconds = min(limits[quick()], deadline - time.perf_counter())
+        if not limits[quick()]:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            rows = measured(name, Path(folder) / "rows.json", max(seconds, 0.1))
+        result[name] = rows
+        failed += [f"{name}: {rows['error']}"] if "error" in rows else []
+        failed += [
+            f"{name}, {row}: {columns['error']}"
+            for row, columns in rows.items()
+            if isinstance(columns, dict) and "error" in columns
+        ]
+        write(result, now=True)
 
 
 if __name__ == "__main__":
