@@ -1,8 +1,8 @@
-"""TypeErrors for what is no tensor where a tensor belongs, at no cost for calls that succeed.
+"""TypeErrors for what is no tensor (no int, no float) where one belongs, at no cost for calls that succeed.
 
 :func:`checked` gives a function an outermost ``except`` clause. Only when an exception leaves the
-function are its arguments looked at: if one that is annotated as a tensor is none, that is what the
-caller is told, whatever went wrong first. The clause is added to the byte code, where an exception
+function are its arguments looked at: if one that is annotated as a tensor (or as an int or a float) is
+none, that is what the caller is told, whatever went wrong first. The clause is added to the byte code, where an exception
 table makes it free until it is needed; a wrapper would add its frame to every call.
 """
 
@@ -55,10 +55,12 @@ class _Refusal:
     def __call__(self) -> None:
         error = sys.exc_info()[1]
         if isinstance(error, Exception):
-            self.look(sys._getframe(1).f_locals)
+            self.look(sys._getframe(1).f_locals, isinstance(error, TypeError))
 
-    def look(self, values: dict[str, Any]) -> None:
-        """Raise for ``values``, the function's locals, unless all is well."""
+    def look(self, values: dict[str, Any], typed: bool = False) -> None:
+        """Raise for ``values``, the function's locals, unless all is well; with ``typed``, which a
+        TypeError has been raised for already, for tensors only.
+        """
         function = self.function
         code = function.__code__
         count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & inspect.CO_VARARGS)
@@ -70,9 +72,13 @@ class _Refusal:
             ) from None
         for position, name in enumerate(code.co_varnames[:count], 1):
             kind = str(function.__annotations__.get(name, ""))
-            if name not in values or not _TENSOR.search(kind) or "Callable" in kind:
+            if name not in values or "Callable" in kind:
                 continue
             value = values[name]
+            if not _TENSOR.search(kind):
+                if not typed and position <= code.co_argcount + code.co_kwonlyargcount:
+                    self._plain(value, kind, name, position)
+                continue
             optional = "None" in kind or _default(function, name) is None
             if value is None and optional:
                 continue
@@ -90,6 +96,24 @@ class _Refusal:
                     f"{function.__name__}(): argument '{name}' (position {position}) must be "
                     f"Tensor, not {type(value).__name__}"
                 ) from None
+
+    def _plain(self, value: Any, kind: str, name: str, position: int) -> None:
+        """Raise if ``value`` should be one integer, or one number, and is something else."""
+        wanted = kind.removesuffix(" | None")
+        if wanted not in ("int", "float") or (value is None and wanted != kind):
+            return
+        if isinstance(value, TensorBase):
+            fits = value.layout.numel == 1 and not (
+                wanted == "int" and value.layout.dtype.is_floating_point
+            )
+        else:
+            fits = hasattr(value, "__index__") if wanted == "int" else _number(value)
+            fits = fits and not isinstance(value, np.ndarray)
+        if not fits:
+            raise TypeError(
+                f"{self.function.__name__}(): argument '{name}' (position {position}) must be "
+                f"{wanted}, not {type(value).__name__}"
+            ) from None
 
     def _elements(self, value: Any, name: str, position: int) -> None:
         if not isinstance(value, (list, tuple)):

@@ -16,7 +16,7 @@ def sizes(given: tuple[Any, ...]) -> tuple[int, ...]:
     if len(given) == 1 and not isinstance(given[0], int):
         first = given[0]
         given = tuple(first) if isinstance(first, (tuple, list, range)) else given
-    return tuple(int(s) for s in given)
+    return tuple(_whole(place, size) for place, size in enumerate(given))
 
 
 class Size(tuple):  # type: ignore[type-arg]
@@ -78,4 +78,4 @@ def _whole(place: int, size: Any) -> int:
             return int(size.__index__())
         except TypeError:
             pass
-    raise TypeError(f"Size: takes an iterable of 'int' (item {place} is {type(size).__name__!r})")
+    raise TypeError(f"sizes: must be 'int' (item {place} is {type(size).__name__!r})")

@@ -111,6 +111,12 @@ class Tensor(FamilyMethods):
     @property
     def mT(self) -> Tensor:
         """The last two dimensions swapped."""
+        if self.ndim == 1:
+            raise RuntimeError(
+                "tensor.mT is only supported on matrices or batches of matrices. Got 1-D tensor."
+            )
+        if self.ndim == 0:
+            return self
         return view.transpose(self, -2, -1)
 
     @property

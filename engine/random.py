@@ -40,11 +40,14 @@ class Generator:
         """Start anew from ``seed``.
 
         Raises:
-            RuntimeError: it lies outside [-2^63, 2^64).
+            ValueError: it lies outside [-2^63, 2^64).
+            RuntimeError: it is no number.
         """
+        if isinstance(seed, str):
+            raise RuntimeError(f"manual_seed: expected a long, but got {type(seed).__name__}")
         number = int(seed)
         if not -(1 << 63) <= number < 1 << 64:
-            raise RuntimeError(f"manual_seed: seed must lie within [-2**63, 2**64); got {seed}")
+            raise ValueError(f"manual_seed: seed must lie within [-2**63, 2**64); got {seed}")
         with _lock:
             self._seed = number & ((1 << 64) - 1)
             self._offset = 0

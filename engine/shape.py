@@ -48,7 +48,7 @@ def normalize_dim(op: str, dim: int, ndim: int) -> int:
     """
     bound = max(ndim, 1)
     if not isinstance(dim, int) or isinstance(dim, bool):
-        dim = _as_index(op, dim)
+        dim = as_index(op, dim)
     if not -bound <= dim < bound:
         raise IndexError(
             f"{op}: Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], "
@@ -57,11 +57,12 @@ def normalize_dim(op: str, dim: int, ndim: int) -> int:
     return dim + bound if dim < 0 else dim
 
 
-def _as_index(op: str, value: object) -> int:
+def as_index(op: str, value: object, what: str = "dim") -> int:
+    """``value`` as an int, or TypeError for what stands for none (a float, a string)."""
     try:
         return value.__index__()  # type: ignore[attr-defined, no-any-return]
     except AttributeError:
-        raise TypeError(f"{op}: dim must be an int; got {type(value).__name__}") from None
+        raise TypeError(f"{op}: {what} must be an int; got {type(value).__name__}") from None
 
 
 def normalize_dims(op: str, dim: int | Sequence[int] | None, ndim: int) -> Shape:

@@ -189,6 +189,10 @@ def _put_checked(
 ) -> Tensor:
     from tilegrad.autograd.rules.indexing import prepare
 
+    if not isinstance(indices, (list, tuple)):
+        raise TypeError(
+            f"index_put: indices must be a tuple of Tensors; got {type(indices).__name__}"
+        )
     require_put_dtype(input, values)
     return put_at(input, prepare(input, indices), values, accumulate, target)
 

@@ -20,6 +20,7 @@ from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import view as views
 from tilegrad.autograd.rules.pointwise import clone
 from tilegrad.autograd.rules.reduce import sum
+from tilegrad.autograd.size import sizes as as_sizes
 from tilegrad.engine import calls, number
 from tilegrad.engine.array import Layout, window
 from tilegrad.engine.dispatch import Op
@@ -368,15 +369,14 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
     Raises:
         RuntimeError: fewer sizes than dimensions.
     """
-    one = len(repeats) == 1 and not isinstance(repeats[0], int)
-    times = tuple(repeats[0]) if one else repeats
+    times = as_sizes(repeats)
     made: Tensor = _repeat(input, times=times)
     return made
 
 
 def tile(input: Tensor, *dims: Any) -> Tensor:
     """As :func:`repeat`, with missing leading repeats taken as 1."""
-    times = tuple(dims[0]) if len(dims) == 1 and not isinstance(dims[0], int) else dims
+    times = as_sizes(dims)
     return repeat(input, (1,) * (input.ndim - len(times)) + times)
 
 

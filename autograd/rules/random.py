@@ -34,7 +34,7 @@ Params = tuple[Any, Any]
 
 def manual_seed(seed: int) -> Generator:
     """Start the default generator anew from ``seed``; returns it."""
-    return default_generator.manual_seed(seed)
+    return default_generator.manual_seed(int(seed))
 
 
 def seed() -> int:

@@ -11,7 +11,7 @@ from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rules import view as views
 from tilegrad.autograd.rules.movement import cat, stack
 from tilegrad.engine.ops import view as view_ops
-from tilegrad.engine.shape import broadcast_shapes, infer_size, normalize_dim
+from tilegrad.engine.shape import as_index, broadcast_shapes, infer_size, normalize_dim
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -43,7 +43,7 @@ def split(
         count = max(-(-size // step), 1) if step else 1
         sections = [min(step, size - k * step) for k in range(count)]
     else:
-        sections = [int(s) for s in split_size_or_sections]
+        sections = [as_index("split", s, "size") for s in split_size_or_sections]
         if sum(sections) != size or any(s < 0 for s in sections):
             raise RuntimeError(
                 f"split: expects split_sizes to sum exactly to {size} (input tensor's size at "
@@ -170,15 +170,21 @@ def _atleast(tensors: Any, change: Any) -> Any:
     return tuple(change(x) for x in _all(tensors))
 
 
+def _some(op: str, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    if len(tensors) == 0:
+        raise RuntimeError(f"{op}: expects a non-empty TensorList")
+    return tensors
+
+
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined along columns (vectors: along their only dimension)."""
-    items = [atleast_1d(x) for x in tensors]
+    items = [atleast_1d(x) for x in _some("hstack", tensors)]
     return cat(items, 0 if items and items[0].ndim == 1 else 1)
 
 
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined along rows; vectors are rows."""
-    return cat([atleast_2d(x) for x in tensors], 0)
+    return cat([atleast_2d(x) for x in _some("vstack", tensors)], 0)
 
 
 row_stack = vstack
@@ -186,12 +192,13 @@ row_stack = vstack
 
 def dstack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined along the third dimension."""
-    return cat([atleast_3d(x) for x in tensors], 2)
+    return cat([atleast_3d(x) for x in _some("dstack", tensors)], 2)
 
 
 def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined along columns; vectors are columns."""
-    return cat([views.reshape(x, (-1, 1)) if x.ndim < 2 else x for x in tensors], 1)
+    items = _some("column_stack", tensors)
+    return cat([views.reshape(x, (-1, 1)) if x.ndim < 2 else x for x in items], 1)
 
 
 # -------------------------------------------------------------------------------------- reshaping

@@ -16,10 +16,11 @@ from tilegrad.autograd.base import (
 )
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
+from tilegrad.autograd.size import sizes
 from tilegrad.engine import calls
 from tilegrad.engine.array import Layout, layout as make_layout
 from tilegrad.engine.ops import elementwise as elementwise_ops, view as ops
-from tilegrad.engine.shape import Shape, infer_size, normalize_dim, view_strides
+from tilegrad.engine.shape import Shape, as_index, infer_size, normalize_dim, view_strides
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -129,7 +130,9 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
 
 def select(input: Tensor, dim: int, index: int) -> Tensor:
     """The slice ``index`` of dimension ``dim``, without that dimension."""
-    return show(ops.select, _region_vjp, input, (ops.select, dim, int(index)), dim, int(index))
+    if index.__class__ is not int:
+        index = as_index("select", index, "index")
+    return show(ops.select, _region_vjp, input, (ops.select, dim, index), dim, index)
 
 
 def slice_(
@@ -165,13 +168,13 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
 
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonal of two dimensions, as the last dimension."""
-    values = (offset, dim1, dim2)
+    values = (as_index("diagonal", offset, "offset"), dim1, dim2)
     return show(ops.diagonal, _region_vjp, input, (ops.diagonal, *values), *values)
 
 
 def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Windows of ``size`` every ``step`` along ``dimension``, as a new last dimension."""
-    values = (dimension, size, step)
+    values = (dimension, as_index("unfold", size, "size"), as_index("unfold", step, "step"))
     return show(ops.unfold, _overlapping_vjp, input, (ops.unfold, *values), *values)
 
 
@@ -185,7 +188,7 @@ def as_strided(
     """
     array = input
     start = array.offset if storage_offset is None else storage_offset
-    shape, strides = tuple(size), tuple(stride)
+    shape, strides = sizes(tuple(size)), sizes(tuple(stride))
     if len(shape) != len(strides):
         raise RuntimeError(
             f"as_strided: mismatch in length of strides and shape; got {strides} for {shape}"

@@ -80,7 +80,8 @@ def dense(x: Array) -> Array:
 def _in_common_dtype(op: str, arrays: tuple[Array, ...]) -> Sequence[Array]:
     """The operands cast to the dtype they promote to."""
     if not arrays:
-        raise RuntimeError(f"{op}: expected a non-empty list of Tensors; got none")
+        error = ValueError if op == "cat" else RuntimeError
+        raise error(f"{op}: expected a non-empty list of Tensors; got none")
     first = arrays[0].layout.dtype
     for x in arrays:
         if x.layout.dtype is not first:

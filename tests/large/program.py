@@ -117,7 +117,7 @@ class Draw:
         ways = ["plain"] * 3 + ["step", "wide"] * (rank > 0)
         ways += ["transposed"] * 2 * (rank > 1) + ["last"] * 2 * (rank > 2) + ["first"] * (rank > 1)
         way = self.pick(*ways)
-        other = "np.nan" if "dtype" in values else "-1"
+        other = "np.nan" if "dtype" in values else "1" if "uint8" in values else "-1"
         if way == "step":
             return f"t(np.stack([{name}, np.full_like({name}, {other})], -1)).select(-1, 0)"
         if way == "wide":
