@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilegrad.engine import dtype as dt
+from tilegrad.engine.array import window
+from tilegrad.engine.device import CPU
 from tilegrad.engine.transfer import host
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ def set_printoptions(
 def tensor_repr(tensor: Tensor) -> str:
     """``tensor([...], dtype=…, grad_fn=…)``."""
     prefix = "tensor("
-    values = host(tensor)
+    values = _values(tensor)
     suffixes = []
     kind = tensor.dtype
     if tensor.device.type != "cpu":
@@ -86,6 +88,15 @@ def tensor_repr(tensor: Tensor) -> str:
     elif tensor.requires_grad:
         suffixes.append("requires_grad=True")
     return _with_suffixes(prefix + body, suffixes, len(prefix))
+
+
+def _values(tensor: Tensor) -> np.ndarray:
+    """The elements on the host; what is expanded is not copied as a whole."""
+    kind = tensor.layout
+    if CPU is kind.device or 0 not in kind.strides:
+        return host(tensor)
+    once = tuple(n if s else min(n, 1) for n, s in zip(kind.shape, kind.strides, strict=True))
+    return np.broadcast_to(host(window(tensor, once, kind.strides)), kind.shape)
 
 
 def _with_suffixes(text: str, suffixes: list[str], indent: int) -> str:
@@ -108,12 +119,14 @@ def _body(values: np.ndarray, indent: int) -> str:
 
 
 def _edges(values: np.ndarray) -> np.ndarray:
-    """The elements that a summary shows."""
-    for axis, size in enumerate(values.shape):
-        if size > 2 * options.edgeitems:
-            keep = [*range(options.edgeitems), *range(size - options.edgeitems, size)]
-            values = values.take(keep, axis)
-    return values
+    """The elements that a summary shows; no more are copied."""
+    edge = options.edgeitems
+    kept = [
+        [*range(edge), *range(size - edge, size)] if size > 2 * edge else range(size)
+        for size in values.shape
+    ]
+    shown: np.ndarray = values[np.ix_(*kept)]
+    return shown
 
 
 def _nested(values: np.ndarray, indent: int, summarise: bool, format: Callable[[Any], str]) -> str:

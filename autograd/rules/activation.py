@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.rules import elementwise, view
 from tilegrad.autograd.rules.pointwise import clone, copy_
+from tilegrad.engine import number
 from tilegrad.engine.ops.elementwise import OPS
 from tilegrad.engine.shape import normalize_dim
 
@@ -13,9 +14,23 @@ if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
 
+_SAFE = 3e38  # every float dtype holds what is smaller
+
+
+def _stored(name: str, x: Tensor, params: tuple[float, ...]) -> tuple[Any, ...]:
+    """``params`` as elements of the dtype of ``x``."""
+    kind = x.layout.dtype
+    return tuple([number.stored(number.required(p, name), kind, name) for p in params])
+
+
 def _run(name: str, x: Tensor, inplace: bool = False, params: tuple[float, ...] = ()) -> Tensor:
     """The formula ``name`` of ``x``, written over ``x`` if ``inplace``."""
     op = OPS[name]
+    floats = x.layout.dtype.is_floating_point
+    for value in params:
+        if value.__class__ is not float or not -_SAFE < value < _SAFE or not floats:
+            params = _stored(name, x, params)
+            break
     if not inplace:
         return elementwise.apply(op, x, params=params)
     if x.requires_grad and 0 in elementwise.derivative(op, 0).reads:
@@ -36,7 +51,7 @@ def relu_(input: Tensor) -> Tensor:
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     """x limited to [0, 6]."""
-    return _run("hardtanh", input, inplace, (0, 6))
+    return _run("hardtanh", input, inplace, (0.0, 6.0))
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
@@ -146,6 +161,10 @@ def hardtanh(
         raise ValueError("hardtanh: min_val cannot be greater than max_val")
     if not input.dtype.is_floating_point:
         min_val, max_val = int(min_val), int(max_val)
+        if not input.dtype.is_signed and (min_val < 0 or max_val < 0):
+            raise RuntimeError(
+                "hardtanh: cannot do hardtanh on an unsigned type with negative limits"
+            )
     return _run("hardtanh", input, inplace, (min_val, max_val))
 
 
