@@ -264,6 +264,8 @@ def _gather_back(grad: Tensor, kind: Any, shape: Shape, strides: Shape, offset: 
 
 def copy_slices_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     """The base kept its old value outside the region, and took the view's inside it."""
+    from tilegrad.autograd.rules.masked import masked_fill
+
     base = node.inputs[0]
     dense = grad
     if grad.layout.strides != base.strides:
@@ -274,7 +276,9 @@ def copy_slices_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
         mask = own(elementwise_ops.full(base.shape, 1, grad.dtype, base.device))
         hole = _laid_out_like(mask, base)
         elementwise_ops.OPS["fill"].into(ops.as_strided.of(hole, *node.meta), params=(0.0,))
-        outside = dense * hole
+        outside = masked_fill(
+            dense, hole == 0, 0
+        )  # not a product: what flows there may be infinite
     return outside, inside
 
 
