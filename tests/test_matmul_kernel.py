@@ -11,7 +11,7 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from tilegrad.kernels.cpu import jit
+from tilegrad.kernels.cpu import backend, caches, jit, product as kernels, translate
 from tilegrad.kernels.cpu.matmul import matmul
 from tilegrad.kernels.cpu.memory import pointer
 from tilegrad.kernels.cpu.product import PANEL
@@ -242,7 +242,7 @@ import sys
 sys.path.insert(0, {folder!r})
 import numpy as np
 from test_matmul_kernel import assert_close, laid_out, product, random
-from tilegrad.kernels.cpu import jit
+from tilegrad.kernels.cpu import backend, caches, jit, product as kernels, translate
 assert jit.simd_bits() == {bits}
 for dtype, M, N, K in (
     *(("float32", 1, 1, 1), ("float32", 1, 37, 50), ("float32", 37, 1, 50), ("float32", 9, 1, 30)),
@@ -254,6 +254,34 @@ for dtype, M, N, K in (
         bias = random(dtype, N)
         assert_close(product(x, y, bias=bias), x, y, plus=bias.astype(np.float64))
 """
+
+
+@pytest.mark.parametrize("facts", [("Data", "48K"), ("Data", "?"), ("Unified", "64K"), None])
+def test_the_size_of_the_cache(facts, tmp_path, monkeypatch):
+    """As the system tells it, else the usual one."""
+    if facts:
+        (tmp_path / "index0").mkdir()
+        for name, text in zip(("level", "type", "size"), ("1", *facts)):
+            (tmp_path / "index0" / name).write_text(text + "\n")
+    (tmp_path / "index1").mkdir()  # one that tells nothing
+    monkeypatch.setattr(caches, "FOLDER", tmp_path)
+    size = caches.size.__wrapped__()
+    assert size == (48 << 10 if facts == ("Data", "48K") else caches.USUAL)
+
+
+@pytest.mark.parametrize("column", [1024, 527])
+def test_one_row_reads_as_many_columns_as_the_cache_holds(column, monkeypatch):
+    """Columns that push each other out of the cache are read fewer at a time, to the same bits."""
+    x, y = random("float32", 1, column), laid_out(random("float32", column, 70), "columns")
+    ways, build, results = [], kernels.product.build, []
+    monkeypatch.setattr(
+        kernels.product, "build", lambda dtype, way: ways.append(way) or build(dtype, way)
+    )
+    for size in (1 << 12, 1 << 20):
+        monkeypatch.setattr(caches, "size", lambda size=size: size)
+        results.append(product(x, y))
+    assert ways == ["across row" if column == 527 else "across", "across row"]
+    assert (results[0] == results[1]).all()
 
 
 def inner_loops(text):
@@ -277,12 +305,12 @@ PROCESSORS = {  # that kernels of this width run on: what LLVM makes of a loop d
 
 def texts_for_processors(body, signature):
     """``(name, assembly text)`` of a loop nest for every processor of this register width."""
-    code = jit.optimised_ir(body, signature)
+    kernel = translate.translate(body, signature)
     for name in PROCESSORS[jit.simd_bits()]:
         target = llvm.Target.from_default_triple().create_target_machine(
             cpu=name, features=jit.target()[1], opt=3, reloc="pic", jit=True
         )
-        yield name, str(target.emit_assembly(llvm.parse_assembly(code)))
+        yield name, str(target.emit_assembly(backend.optimised(kernel, target)))
 
 
 @pytest.mark.skipif(jit.simd_bits() not in PROCESSORS, reason="too few registers for these tiles")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tilegrad.kernels.cpu import jit, product as kernels, splitting
+from tilegrad.kernels.cpu import caches, jit, product as kernels, splitting
 from tilegrad.kernels.cpu.tile import heights
 from tilegrad.kernels.cpu.vector import lanes
 
@@ -23,7 +23,6 @@ LARGE_TASK = 1 << 26  # multiply-adds of a task where there is no lack of them
 TASKS = 16  # enough tasks to share out evenly
 GATHERED, PACKED_ACROSS, PACKED_ALONG, READ = 6, 5, 2, 0.5  # of an element, in multiply-adds
 ROWS = 256  # rows of x that are read against one panel of y after the other
-ALIAS = 4096  # bytes: rows a multiple of this apart compete for the same few places in a cache
 PACKED = 48  # rows of x from which strips of y are copied first
 FAR = 1 << 20  # bytes of y from which all of it is copied first: it has left the L2 cache,
 FAR_ROWS = 256  # and rows of x from which that is worth its while
@@ -165,14 +164,14 @@ def _choose(problem: _Problem) -> _Choice:
         if x_row == 1 or M == 1:
             return _Choice("row", swap=True, gather=y_step != 1)
         if x_step == 1:
-            return _Choice(_across(1, x_row * size), swap=True, gather=y_step != 1)
-    gather = x_step != 1 or (min(M, N, K) >= 16 and x_row * size % ALIAS == 0)
+            return _Choice(_across(problem.dtype, 1, x_row), swap=True, gather=y_step != 1)
+    gather = x_step != 1 or (min(M, N, K) >= 16 and x_row * size % caches.WAY == 0)
     if y_col == 1 or N == 1:
         if M == 1:
             return _Choice("row", gather=gather)
         pack = M >= PACKED
     elif M <= ACROSS and y_step == 1:
-        return _Choice(_across(M, y_col * size), gather=gather)
+        return _Choice(_across(problem.dtype, M, y_col), gather=gather)
     else:
         pack = True
     panels = pack and M >= FAR_ROWS and K * N * size >= FAR
@@ -181,13 +180,15 @@ def _choose(problem: _Problem) -> _Choice:
     )
 
 
-def _across(rows: int, column: int) -> str:
-    """The way where columns of y run along memory, ``column`` bytes apart.
+def _across(dtype: str, rows: int, column: int) -> str:
+    """The way where columns of y run along memory, ``column`` elements apart.
 
     One row has too few sums to keep the multipliers busy, and so takes more columns at a time, unless
     these push each other out of the cache.
     """
-    return "across row" if rows == 1 and column % ALIAS else "across"
+    at_once = kernels.ACROSS_PANEL * lanes(dtype)
+    held = caches.places(column * np.dtype(dtype).itemsize)
+    return "across row" if rows == 1 and at_once <= held else "across"
 
 
 def _plan(problem: _Problem) -> np.ndarray:
