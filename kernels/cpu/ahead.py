@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
@@ -110,6 +111,7 @@ def _started() -> bool:
 def _work() -> None:
     while True:
         _bell.get()
+        time.sleep(0.01)  # who has begun a kernel is about to ask for another, which comes first
         # a job is begun with the lock held: who holds it already can take the job over
         compiler.lock.acquire()
         if not _ahead.acquire(blocking=False):  # for ever: the process ends

@@ -43,6 +43,8 @@ def conv(
 ) -> tuple[Launch, int]:
     """Prepare ``launch(x, weight, [bias], y, scratch)``; gives ``(launch, scratch_bytes)``."""
     taps = math.prod(window.kernel)
+    if jit.backward_follows():
+        _begin_weight(dtype, outputs)
     run, scratch_bytes = _forward(
         dtype, batch, (groups, inputs, outputs), window, taps, (inputs * taps, taps)
     )
@@ -175,6 +177,17 @@ def conv_weight(
         run(scratch, scratch + first, weight, scratch + first + second)
 
     return launch, first + second + scratch_bytes
+
+
+def _begin_weight(dtype: str, outputs: int) -> None:
+    """Begin what :func:`conv_weight` will build."""
+    if 2 * outputs > lanes(dtype):
+        vectors = outer.panel_vectors(dtype, outputs)
+        outer.accumulate.begin(dtype, vectors)
+        outer.collect.begin(dtype, vectors)
+    else:
+        weights.accumulate.begin(dtype)
+        weights.collect.begin(dtype)
 
 
 def _prepare_weight(work: WeightPass) -> tuple[Launch, int]:
