@@ -1,5 +1,5 @@
 """Cold start: seconds that each kernel takes to compile, to load when it is on disk, and the first op
-of a new process.
+of a new process, with its kernels on disk and with none.
 
 Kernels are those that `tilegrad warmup` compiles for the ops named, in an empty cache folder.
 """
@@ -28,6 +28,20 @@ FIRST = {
     "conv2d 3x3": "t.nn.functional.conv2d(t.ones(4, 3, 32, 32), t.ones(16, 3, 3, 3))",
     "linear and its backward pass": "t.nn.Linear(8, 4)(t.ones(2, 8)).sum().backward()",
 }
+# and with an empty cache: (statement, seconds it may take)
+COLD = {
+    "matmul 64": ("t.ones(64, 64) @ t.ones(64, 64)", 2.0),
+    "conv2d 3x3": (FIRST["conv2d 3x3"], 2.0),
+    "cross_entropy": (
+        "t.nn.functional.cross_entropy(t.ones(64, 10), t.zeros(64, dtype=t.int64))",
+        2.0,
+    ),
+    "attention and its backward pass": (
+        "q = t.ones(2, 4, 64, 32).requires_grad_()\n"
+        "t.nn.functional.scaled_dot_product_attention(q, q, q).sum().backward()",
+        6.0,
+    ),
+}
 _TIMED = """
 import json, time
 begin = time.perf_counter()
@@ -35,7 +49,7 @@ import {library} as t
 ready = time.perf_counter()
 {statement}
 done = time.perf_counter()
-print(json.dumps([ready - begin, done - ready]))
+print(json.dumps([ready - begin, done - ready, time.process_time()]))
 """
 
 
@@ -47,13 +61,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _child(names: list[str]) -> int:
-    """Warm up and print what the log says."""
+    """Warm up and print what the log says: one kernel at a time, so that its seconds are its own."""
     from tilegrad.__main__ import main
     from tilegrad.kernels.cache import compile_log
+    from tilegrad.kernels.cpu import ahead
 
+    ahead.close()
     begin = time.perf_counter()
     status = main(["warmup", *names])
-    print(json.dumps({"kernels": compile_log, "seconds": time.perf_counter() - begin}))
+    spent = {"seconds": time.perf_counter() - begin, "processor": time.process_time()}
+    print(json.dumps({"kernels": compile_log, **spent}))
     return status
 
 
@@ -71,16 +88,22 @@ def run(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as cache:
         command = ("-m", "bench", "compile", "--child", *options.names)
         print("compiling with an empty cache", file=sys.stderr)
-        cold = figures_of(*command, TILEGRAD_CACHE_DIR=cache)
-        warm = figures_of(*command, TILEGRAD_CACHE_DIR=cache)
+        alone = {"TILEGRAD_CACHE_DIR": cache, "TILEGRAD_NUM_THREADS": "1"}
+        cold = figures_of(*command, **alone)
+        warm = figures_of(*command, **alone)
         rows = _kernels(cold, warm)
         first = _first_ops(cache)
+    started = _cold_ops()
     total = {"compile": sum(r["compile"] for r in rows), "load": sum(r["load"] for r in rows)}
     print(
         f"\n{len(rows)} kernels: {total['compile']:.1f} s to compile, {total['load']:.2f} s to load"
     )
-    print(f"whole command: {cold['seconds']:.1f} s cold, {warm['seconds']:.1f} s warm")
-    content = {"kernels": rows, "first": first, "cold": cold["seconds"], "warm": warm["seconds"]}
+    print(
+        f"whole command: {cold['seconds']:.1f} s cold ({cold['processor']:.1f} s of a processor), "
+        f"{warm['seconds']:.1f} s warm"
+    )
+    content = {"kernels": rows, "first": first, "cold": cold["seconds"], "warm": warm["seconds"],
+               "processor": cold["processor"], "started": started}  # fmt: skip
     write(options.out, "compile", {"commit": machine.commit(), **content})
     return 0
 
@@ -98,6 +121,20 @@ def _kernels(cold: dict[str, Any], warm: dict[str, Any]) -> list[dict[str, Any]]
     for row in rows:
         print(f"{row['kernel'][:80]:82}{seconds(row['compile']):>10}{seconds(row['load']):>10}")
     return rows
+
+
+def _cold_ops() -> list[dict[str, Any]]:
+    """The first op of a new process that finds no kernel."""
+    print(f"\n{'with an empty cache':32}{'op':>10}{'processor':>12}", flush=True)
+    found = []
+    for name, (statement, mark) in COLD.items():
+        with tempfile.TemporaryDirectory() as cache:
+            code = _TIMED.format(library="tilegrad", statement=statement)
+            _, spent, processor = figures_of("-c", code, TILEGRAD_CACHE_DIR=cache)
+        met = "" if spent < mark else f"  over {mark} s"
+        print(f"{name:32}{seconds(spent):>10}{seconds(processor):>12}{met}", flush=True)
+        found.append({"op": name, "seconds": spent, "processor": processor})
+    return found
 
 
 def _first_ops(cache: str) -> list[dict[str, Any]]:
