@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,3 +76,19 @@ def test_by_type_picks_the_case_of_the_first_argument() -> None:
         assert typed(x[0]).dtype == dtype
     with pytest.raises(TypeError, match="typed: no case for int64"):
         typed(np.int64(1))
+
+
+def test_the_gpu_gets_only_what_every_nvvm_takes() -> None:
+    """NVVM promises few of LLVM's intrinsics, and 13.0 refuses trunc: one that is not among those that
+    ``python -m tests.toolchains oldest`` has seen accepted is an instruction instead.
+    """
+    accepted = {"fma", "sqrt", "copysign"}
+    tree = ast.parse(Path(primitives.__file__).read_text())
+    intrinsics = {
+        ast.literal_eval(call.args[0])
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "_llvm"
+    }
+    assert intrinsics >= {"rint", "floor", "trunc"}
+    plain = {n for n in intrinsics if getattr(primitives, n).cuda_emitter is None}
+    assert plain == accepted
