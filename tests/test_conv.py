@@ -246,6 +246,18 @@ def test_empty_batch_and_empty_gradients() -> None:
         ("conv_transpose2d", [(1, 3, 5, 5), (2, 3, 3, 3)], {}, "channels"),
         ("conv_transpose2d", [(1, 2, 5, 5), (2, 3, 3, 3)], {"output_padding": 1}, "output padding"),
         ("conv_transpose2d", [(1, 2, 1, 1), (2, 3, 1, 1)], {"padding": 1}, "too small"),
+        ("conv1d", [(2, 3, 6), (0, 3, 3)], {}, "at least 1 at dimension 0"),
+        ("conv2d", [(0, 3, 6, 6), (0, 3, 3, 3)], {}, "at least 1 at dimension 0"),
+        ("conv3d", [(2, 4, 5, 5, 5), (0, 2, 3, 3, 3)], {"groups": 2}, "at least 2 at dimension 0"),
+        ("conv2d", [(2, 3, 5, 5), (4, 3, 0, 3)], {}, "Kernel size"),
+        ("conv2d", [(2, 3, 0, 5), (4, 3, 3, 3)], {"padding": 2}, "zero batch or zero channel"),
+        ("conv1d", [(2, 3, 0), (4, 3, 1)], {"padding": 1}, "zero batch or zero channel"),
+        ("conv1d", [(2, 0, 6), (4, 3, 3)], {}, "expected input"),
+        ("conv_transpose2d", [(2, 0, 6, 6), (0, 4, 3, 3)], {}, "at least 1 at dimension 0"),
+        ("conv_transpose2d", [(2, 4, 6, 6), (4, 0, 3, 3)], {"groups": 2}, "non-empty weight"),
+        ("conv_transpose1d", [(2, 4, 6), (4, 3, 0)], {}, "non-empty weight"),
+        ("conv_transpose3d", [(2, 3, 0, 5, 5), (3, 4, 3, 3, 3)], {}, "zero batch or zero channel"),
+        ("conv_transpose1d", [(1, 3, 5), (3, 2, 3)], {"groups": 0}, "non-positive groups"),
     ],
 )
 def test_errors(
@@ -313,3 +325,34 @@ def test_gradients_of_an_empty_batch(
     assert x.grad.shape == x.shape
     for p in layer.parameters():
         assert p.grad.shape == p.shape and not p.grad.cpu().numpy().any()
+
+
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_no_channels_and_no_positions(dims: int, dtype: str, biased: bool, device: str) -> None:
+    """An input without channels has a result without channels, as PyTorch's, and zeros as gradients."""
+    size, kernel, name = (6, 5, 4)[:dims], (3,) * dims, f"conv{dims}d"
+    rows: list[tuple[str, list[tuple[int, ...]], dict[str, Any]]] = [
+        (name, [(2, 0, *size), (4, 0, *kernel), (4,)], {"padding": 1}),
+        (name, [(0, 0, *size), (4, 0, *kernel), (4,)], {"padding": 2, "stride": 2}),
+        (name, [(2, 0, *size), (4, 0, *kernel), (4,)], {"padding": "same", "groups": 2}),
+        (name, [(0, *size), (4, 0, *kernel), (4,)], {"padding": 1}),
+        (name, [(2, 0, 0, *size[1:]), (4, 0, *kernel), (4,)], {"padding": 2}),
+        (name, [(0, 3, 0, *size[1:]), (4, 3, *kernel), (4,)], {"padding": 2}),
+        (f"conv_transpose{dims}d", [(0, 3, *size), (3, 4, *kernel), (4,)], {}),
+        (f"conv_transpose{dims}d", [(0, 3, *(0,) * dims), (3, 4, *kernel), (4,)], {"padding": 1}),
+    ]
+    for function, shapes, options in rows:
+        arrays = [np.ones(s, dtype) for s in shapes[: 2 + biased]]
+        ours = [tilegrad.from_numpy(a).to(device) for a in arrays]
+        theirs = [torch.from_numpy(a) for a in arrays]
+        if dtype == "float32":
+            ours, theirs = [t.requires_grad_() for t in ours], [t.requires_grad_() for t in theirs]
+        have = getattr(F, function)(*ours, **options)
+        want = getattr(torch.nn.functional, function)(*theirs, **options)
+        assert tuple(have.shape) == tuple(want.shape), (function, shapes, options)
+        if dtype == "float32":
+            have.sum().backward()
+            for t in ours:
+                assert t.grad.shape == t.shape and not t.grad.cpu().numpy().any()

@@ -12,8 +12,8 @@ from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rules import reduce
 from tilegrad.autograd.rules.elementwise import binary
 from tilegrad.autograd.rules.matmul import matmul
-from tilegrad.autograd.rules.movement import pad
-from tilegrad.autograd.rules.view import reshape, squeeze, unsqueeze, view
+from tilegrad.autograd.rules.movement import flip, pad
+from tilegrad.autograd.rules.view import narrow, reshape, squeeze, transpose, unsqueeze, view
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.ops import conv as ops
 from tilegrad.engine.ops.elementwise import OPS
@@ -115,7 +115,9 @@ def _forward(
     how = ops.resolve(op, x.layout, weight.layout, stride, padding, dilation, groups)
     _check_bias(op, bias, weight.layout.shape[0])
     given = (x, weight) if bias is None else (x, weight, bias)
-    if x.layout.dtype in INTEGERS:
+    if x.layout.shape[1] == 0:
+        out = _of_no_channels(x, weight, bias, how["out"])
+    elif x.layout.dtype in INTEGERS:
         out = _of_integers(x, weight, bias, **how)
     else:
         out = _conv(*given, **how)
@@ -140,10 +142,49 @@ def _transposed(
     )
     channels = weight.layout.shape[1] * groups
     _check_bias(op, bias, channels)
-    out: Tensor = _conv_input(y, weight, **how)
-    if bias is not None:
-        out = binary(OPS["add"], out, view(bias, (channels,) + (1,) * dims))
+    if y.layout.dtype is dt.int64:
+        out = _of_stuffed_integers(y, weight, bias, **how)
+    else:
+        out = _conv_input(y, weight, **how)
+        if bias is not None:
+            out = binary(OPS["add"], out, view(bias, (channels,) + (1,) * dims))
     return squeeze(out, 0) if single else out
+
+
+def _of_no_channels(x: Tensor, weight: Tensor, bias: Tensor | None, out: tuple[int, ...]) -> Tensor:
+    """What PyTorch makes of an input without channels: no channels either, and gradients of zeros."""
+    given = [t for t in (x, weight, bias) if t is not None]
+    ops.check_one_dtype("conv", [t.layout for t in given])
+    shape = (x.shape[0], 0, *out)
+    made = binary(OPS["add"], reshape(x, shape), reshape(weight, shape))
+    return made if bias is None else binary(OPS["add"], made, reshape(bias[:0], shape))
+
+
+def _of_stuffed_integers(
+    y: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    size: tuple[int, ...],
+    stride: tuple[int, ...],
+    before: tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int,
+) -> Tensor:
+    """A transposed convolution of integers: that of ``y``, with zeros between its elements, with the
+    reversed kernel.
+    """
+    ops.check_one_dtype("conv_input", [t.layout for t in (y, weight, bias) if t is not None])
+    for axis, (n, s) in enumerate(zip(y.shape[2:], stride, strict=True), start=2):
+        if s > 1 and n:
+            apart = pad(unsqueeze(y, axis + 1), (0, 0) * (y.ndim - 1 - axis) + (0, s - 1))
+            y = reshape(apart, (*y.shape[:axis], n * s, *y.shape[axis + 1 :]))
+            y = narrow(y, axis, 0, (n - 1) * s + 1)
+    (K, made), kernel = weight.shape[:2], weight.shape[2:]
+    taps = transpose(reshape(weight, (groups, K // groups, made, *kernel)), 1, 2)
+    turned = flip(reshape(taps, (groups * made, K // groups, *kernel)), tuple(range(2, y.ndim)))
+    edges = tuple(d * (k - 1) - b for d, k, b in zip(dilation, kernel, before, strict=True))
+    ones = (1,) * len(size)
+    return _of_integers(y, turned, bias, size, ones, edges, dilation, groups)
 
 
 def _of_integers(

@@ -213,7 +213,8 @@ def avg_pool1d(
     """The mean of each window of (N, C, L) or (C, L).
 
     Args:
-        input: float32 or float64. stride: ``kernel_size`` if None. padding: of zeros.
+        input: floating point, or int64 (without gradient; the mean is rounded towards zero).
+        stride: ``kernel_size`` if None. padding: of zeros.
         ceil_mode: a last, partial window counts too.
         count_include_pad: whether padding counts in the mean's divisor.
     Returns:

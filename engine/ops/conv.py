@@ -106,6 +106,8 @@ def resolve_transpose(
     spread = per_dimension(op, "dilation", dilation, count)
     check_steps(op, steps, spread)
     check_channels(op, y, weight, groups, y.shape[1], weight.shape[0])
+    if 0 in weight.shape[1:]:
+        raise RuntimeError(f"{op}: non-empty weight tensor expected; got {weight.describe()}")
     size = []
     for axis in range(count):
         if before[axis] < 0:
@@ -117,7 +119,7 @@ def resolve_transpose(
             )
         reach = spread[axis] * (weight.shape[2 + axis] - 1) + 1
         made = (y.shape[2 + axis] - 1) * steps[axis] - 2 * before[axis] + reach + extra[axis]
-        if made <= 0:
+        if made < 0 or (made == 0 and y.shape[0]):
             raise RuntimeError(
                 f"{op}: Given input size per channel: {y.shape[2:]}. Calculated output size per "
                 f"channel: {made} at dimension {2 + axis}. Output size is too small"
@@ -139,7 +141,7 @@ def check_steps(op: str, stride: Shape, dilation: Shape) -> None:
 def check_channels(
     op: str, x: Layout, weight: Layout, groups: int, have: int, expected: int
 ) -> None:
-    """Raise RuntimeError unless ranks, channels and groups fit each other."""
+    """Raise RuntimeError unless ranks, channels and groups fit each other, and there are positions."""
     if groups <= 0:
         raise RuntimeError(f"{op}: non-positive groups is not supported; got groups={groups}")
     if weight.ndim != x.ndim:
@@ -148,6 +150,16 @@ def check_channels(
         raise RuntimeError(
             f"{op}: Given groups={groups}, weight of size {list(weight.shape)}, expected input "
             f"{list(x.shape)} to have {expected} channels, but got {have} channels instead"
+        )
+    if weight.shape[0] < groups:
+        raise RuntimeError(
+            f"{op}: Given groups={groups}, expected weight to be at least {groups} at dimension 0, "
+            f"but got weight of size {list(weight.shape)} instead"
+        )
+    if 0 in x.shape[2:] and x.shape[0] and x.shape[1]:
+        raise RuntimeError(
+            f"{op}: Only zero batch or zero channel inputs are supported, but got input shape: "
+            f"{list(x.shape)}"
         )
 
 

@@ -189,7 +189,7 @@ def _plan_mean(
     divisor: int | None = None,
     **how: Any,
 ) -> Plan:
-    planes, size = _spatial(x, "avg_pool")
+    planes, size = _spatial(x, "avg_pool", integers=x.dtype is dt.int64 and not adaptive)
     made = layout((*x.shape[:2], *how["out"]), x.dtype, x.device)
     if made.numel == 0:
         return Plan((made,), nothing)

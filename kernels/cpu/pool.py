@@ -18,6 +18,7 @@ from tilegrad.kernels.cpu import jit, pool_rows as rows, splitting
 from tilegrad.kernels.cpu.jit import kernel
 from tilegrad.kernels.cpu.memory import pointer
 from tilegrad.kernels.cpu.vector import head, lanes, load, load_masked, splat, store_masked
+from tilegrad.kernels.formulas.arithmetic import div, trunc_divide_int
 from tilegrad.kernels.window import Table, Triple, Window
 
 TASK = 1 << 15  # elements worth a task of their own
@@ -112,8 +113,9 @@ def put(dtype: str) -> tuple[Callable[..., None], str]:
 
 @kernel
 def mean_windows(dtype: str) -> tuple[Callable[..., None], str]:
-    """The sum of each window, row by row, over its divisor."""
+    """The sum of each window, row by row, over its divisor; of integers rounded towards zero."""
     T = np.dtype(dtype).type
+    over = div if np.dtype(dtype).kind == "f" else trunc_divide_int
     size = np.dtype(dtype).itemsize
 
     def body(task, x_, y_, planes, per_task, plan):  # type: ignore[no-untyped-def]
@@ -137,7 +139,7 @@ def mean_windows(dtype: str) -> tuple[Callable[..., None], str]:
                             for w in range(row + p[w0 + ow], row + p[w0 + OW + ow]):
                                 part += x[w]
                             total += part
-                    y[line * OW + ow] = total / T(share * p[w0 + 2 * OW + ow])
+                    y[line * OW + ow] = over(total, T(share * p[w0 + 2 * OW + ow]))
 
     return body, "iiiii"
 
@@ -271,7 +273,7 @@ def avg_pool(
     """
     outputs, W = math.prod(len(t[0]) for t in tables), lanes(dtype)
     tasks, per_task, small = _share(planes, math.prod(size), outputs)
-    if window is None or not rows.suits(window):
+    if window is None or np.dtype(dtype).kind != "f" or not rows.suits(window):
         plan, shares, scratch_bytes = _plan(size, (1, 1, 1), tables), [], 0
         function = mean_windows.build(dtype)
     else:

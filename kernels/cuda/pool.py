@@ -19,6 +19,7 @@ from tilegrad.kernels.cuda.jit import KernelFactory, Source, kernel
 from tilegrad.kernels.cuda.ptx import block, multiply_wide, pointer, thread
 from tilegrad.kernels.cuda.strided import division, is_wide, magic, spread
 from tilegrad.kernels.cuda.tables import Constant
+from tilegrad.kernels.formulas.arithmetic import div, trunc_divide_int
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.window import Table, Triple, Window
 
@@ -151,11 +152,12 @@ def put(dtype: str, wide: bool) -> Source:
 
 @kernel
 def mean_windows(dtype: str, wide: bool) -> Source:
-    """The sum of each window, row by row, over its divisor.
+    """The sum of each window, row by row, over its divisor; of integers rounded towards zero.
 
     Parameters: x, y, elements of y, then the windows.
     """
     T = np.dtype(dtype).type
+    over = div if np.dtype(dtype).kind == "f" else trunc_divide_int
     divide = division(wide)
 
     @inline
@@ -176,7 +178,7 @@ def mean_windows(dtype: str, wide: bool) -> Source:
                         part += source[row + i2]
                     whole += part
             share = t[d + 2 * w[6]] * t[h + 2 * w[7]] * t[v + 2 * w[8]]
-            pointer(y, T)[e] = whole / T(share)
+            pointer(y, T)[e] = over(whole, T(share))
 
     return Source(spread(average, 3, _COUNT), "i" * (3 + _COUNT), THREADS)
 
