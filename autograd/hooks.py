@@ -4,6 +4,7 @@ node that made them runs its VJP.
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -165,8 +166,21 @@ def _drop_grad(tensor: Any) -> None:
     tensor._grad = None
 
 
-# the attribute ``grad`` of tensors, read by the slot's own getter, in C
+def _get_grad(tensor: Any) -> Any:
+    grad = tensor._grad
+    if grad is None and tensor._node is not None and tensor._hooks is None:
+        warnings.warn(
+            "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad "
+            "attribute won't be populated during autograd.backward(). If you indeed want the .grad "
+            "field to be populated for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. "
+            "If you access the non-leaf Tensor by mistake, make sure you access the leaf Tensor "
+            "instead.",
+            stacklevel=2,
+        )
+    return grad
+
+
 GRAD: Any = property(
-    TensorBase.__dict__["_grad"].__get__, _set_grad, _drop_grad,
+    _get_grad, _set_grad, _drop_grad,
     "What backward passes added up: a tensor of this one's shape, dtype and device, or None.",
 )  # fmt: skip

@@ -21,7 +21,7 @@ def _list(tensors: Tensors) -> list[Tensor]:
 
 
 def _grads(parameters: Tensors) -> list[Tensor]:
-    return [p.grad for p in _list(parameters) if p.grad is not None]
+    return [p._grad for p in _list(parameters) if p._grad is not None]
 
 
 def _fused(tensors: list[Tensor], norm_type: float) -> bool:

@@ -118,7 +118,7 @@ class Optimizer:
 
     def update(self, group: Group) -> None:
         """One step for the parameters of ``group`` that have a gradient."""
-        rows = [p for p in group["params"] if p.grad is not None]
+        rows = [p for p in group["params"] if p._grad is not None]
         if rows:
             self.launch(group, rows)
 
@@ -129,7 +129,7 @@ class Optimizer:
         kept = names + scalars
         rows = []
         for p in parameters:
-            row: list[Any] = [p, p.grad]
+            row: list[Any] = [p, p._grad]
             if kept:
                 state = self.state[p]
                 values = [state.get(name) for name in kept]

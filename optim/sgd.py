@@ -52,7 +52,7 @@ class SGD(Optimizer):
         return "sgd_momentum", hypers + ahead
 
     def update(self, group: Group) -> None:
-        rows = [p for p in group["params"] if p.grad is not None]
+        rows = [p for p in group["params"] if p._grad is not None]
         if group["momentum"] and group["dampening"]:  # the first gradient is taken whole
             fresh = {id(p) for p in rows if self.state[p].get("momentum_buffer") is None}
             if fresh:

@@ -56,6 +56,8 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     """How often each value occurs in a vector of non-negative integers, or the sum of its weights.
 
     Weights that are not float32 count as float64. The result has at least ``minlength`` elements.
+
+    Gradient: of ``weights`` (PyTorch has none).
     """
     if minlength < 0:
         raise RuntimeError(f"bincount: minlength should be >= 0; got {minlength}")
@@ -73,13 +75,12 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         )
     length = max(minlength, input.amax().item() + 1 if kind.numel else 0)
     index = input.to(dt.int64)
-    with no_grad():
-        if weights is None:
-            weights = own(full(kind.shape, 1, dt.int64, input.device))
-        elif weights.dtype is not dt.float32:
-            weights = weights.to(dt.float64)
-        counts = own(full((length,), 0, weights.dtype, input.device))
-        return scatter_add(counts, 0, index, weights)
+    if weights is None:
+        weights = own(full(kind.shape, 1, dt.int64, input.device))
+    elif weights.dtype is not dt.float32:
+        weights = weights.to(dt.float64)
+    counts = own(full((length,), 0, weights.dtype, input.device))
+    return scatter_add(counts, 0, index, weights)
 
 
 # --------------------------------------------------------------------------------------- unique

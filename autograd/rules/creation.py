@@ -54,6 +54,18 @@ def tensor(
         ValueError: nested sequences of unequal length.
         TypeError, RuntimeError: ``data`` holds something that is no number.
     """
+    if isinstance(data, TensorBase):
+        warnings.warn(
+            "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() "
+            "or sourceTensor.detach().clone().requires_grad_(True), rather than "
+            "tilegrad.tensor(sourceTensor).",
+            stacklevel=2,
+        )
+    return _made("tensor", _copied(data, dtype, device), requires_grad)
+
+
+def _copied(data: Any, dtype: Any, device: Any) -> Array:
+    """A new array of ``data``; see :func:`tensor`."""
     where = as_device(device)
     kind = None if dtype is None else dt.dtype(dtype)
     if _is_on_gpu(data):
@@ -67,7 +79,7 @@ def tensor(
         array = elementwise.full((), number.element(data, kind, "tensor"), kind, where)
     else:
         array = ops.from_host(_without_tensors(data), kind, where)
-    return _made("tensor", array, requires_grad)
+    return array
 
 
 def _is_on_gpu(data: Any) -> bool:
@@ -77,9 +89,11 @@ def _is_on_gpu(data: Any) -> bool:
 
 
 def _without_tensors(data: Any) -> Any:
-    """``data`` with NumPy arrays in place of tensors."""
+    """``data`` with NumPy arrays in place of tensors, of which each holds one number."""
     if isinstance(data, TensorBase):
-        return host(data)
+        if data.layout.numel != 1:
+            raise ValueError("only one element tensors can be converted to Python scalars")
+        return host(data).reshape(())
     if isinstance(data, (list, tuple)) and any(
         isinstance(item, (list, tuple, TensorBase)) for item in data
     ):
@@ -104,7 +118,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     if isinstance(data, np.ndarray) and as_device(device) is CPU:
         if kind in (None, dt.BY_NUMPY.get(data.dtype)) and all(s >= 0 for s in data.strides):
             return from_numpy(data)
-    return tensor(data, dtype=kind, device=device)
+    return own(_copied(data, kind, device))
 
 
 def asarray(
@@ -120,7 +134,7 @@ def asarray(
     Raises:
         ValueError: ``copy=False``, but a copy is needed.
     """
-    made = tensor(obj, dtype=dtype, device=device) if copy else as_tensor(obj, dtype, device)
+    made = own(_copied(obj, dtype, device)) if copy else as_tensor(obj, dtype, device)
     if copy is False and not _shares(obj, made):
         raise ValueError("asarray: can't alias arbitrary sequence or cast without a copy")
     if requires_grad:
@@ -282,7 +296,7 @@ def arange(
         start, end = 0, start
     start, end, step = _number(start), _number(end), _number(step)
     if dtype is not None:
-        kind = dt.dtype(dtype)
+        kind = _number_dtype("arange", dtype)
     else:
         exact = all(isinstance(v, int) for v in (start, end, step))
         kind = dt.int64 if exact else dt.get_default_dtype()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -31,9 +32,12 @@ if TYPE_CHECKING:
 
 def _legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
     if size_average is not None or reduce is not None:
-        if reduce is False:
-            return "none"
-        return "mean" if size_average is None or size_average else "sum"
+        mode = "none" if reduce is False else "sum" if size_average is False else "mean"
+        warnings.warn(
+            f"size_average and reduce args will be deprecated, please use reduction='{mode}' instead.",
+            stacklevel=3,
+        )
+        return mode
     if reduction not in ops.REDUCTIONS:
         raise ValueError(f"{reduction} is not a valid value for reduction")
     return reduction

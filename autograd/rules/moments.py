@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import warnings
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import zeros_of
@@ -23,6 +25,7 @@ from tilegrad.autograd.rules.reduce import (
 from tilegrad.engine.dtype import DType, bool_, dtype as as_dtype, get_default_dtype
 from tilegrad.engine.ops import reduce as ops
 from tilegrad.engine.ops.elementwise import OPS, cast
+from tilegrad.engine.shape import Shape
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -65,11 +68,26 @@ def _spread_about_mean(
         )
     dims = dims_of(name, dim, input.layout.ndim)
     center = ops.mean(input, dims, keepdim)
+    if _lacks_freedom(input.layout.shape, dims, correction):
+        _warn_of_freedom(name)
     out = ops.reduce("var", input, dims, keepdim, center, float(correction))
     meta = (dims, keepdim, correction)
     if name == "var":
         return recorded(name, _var_vjp, input, out, (0,), meta), dims
     return recorded(name, _std_vjp, input, OPS["sqrt"](out), (0, -1), meta), dims
+
+
+@lru_cache(maxsize=4096)
+def _lacks_freedom(shape: Shape, dims: Shape, correction: float) -> bool:
+    return reduced_count(shape, dims) <= correction
+
+
+def _warn_of_freedom(name: str) -> None:
+    warnings.warn(
+        f"{name}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction "
+        f"factor (input numel divided by output numel).",
+        stacklevel=4,
+    )
 
 
 def var(

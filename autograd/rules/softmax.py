@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import own
@@ -41,15 +42,20 @@ def _apply(name: str, input: Tensor, dim: Any, dtype: DType | None) -> Tensor:
     kind = input.layout
     if not kind.dtype.is_floating_point:
         raise NotImplementedError(f"\"{name}\" not implemented for '{kind.dtype.name}'")
-    axis = _implicit_dim(kind.ndim) if dim is None else normalize_dim(name, dim, kind.ndim)
+    axis = _implicit_dim(name, kind.ndim) if dim is None else normalize_dim(name, dim, kind.ndim)
     logs = name == "log_softmax"
     out = ops.softmax(input, axis, logs)
     vjp = log_softmax_vjp if logs else _softmax_vjp
     return recorded(name, vjp, input, out, (-1,), axis)
 
 
-def _implicit_dim(ndim: int) -> int:
+def _implicit_dim(name: str, ndim: int) -> int:
     """PyTorch's legacy choice where no dimension is given."""
+    warnings.warn(
+        f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X "
+        f"as an argument.",
+        stacklevel=4,
+    )
     return 0 if ndim in (0, 1, 3) else 1
 
 

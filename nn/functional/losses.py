@@ -27,9 +27,12 @@ def reduction_of(reduction: str, size_average: Flag = None, reduce: Flag = None)
         ValueError: it is none of "none", "mean", "sum".
     """
     if size_average is not None or reduce is not None:
-        if reduce is False:
-            return "none"
-        return "sum" if size_average is False else "mean"
+        mode = "none" if reduce is False else "sum" if size_average is False else "mean"
+        warnings.warn(
+            f"size_average and reduce args will be deprecated, please use reduction='{mode}' instead.",
+            stacklevel=3,
+        )
+        return mode
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{reduction} is not a valid value for reduction")
     return reduction
@@ -214,6 +217,13 @@ def kl_div(
     """
     batch = reduction == "batchmean"
     mode = reduction_of("sum" if batch else reduction, size_average, reduce)
+    if mode == "mean":
+        warnings.warn(
+            "kl_div: reduction 'mean' divides the total loss by both the batch size and the support "
+            "size. 'batchmean' divides only by the batch size, and aligns with the KL div math "
+            "definition.",
+            stacklevel=2,
+        )
     loss = apply(OPS["divergence_log" if log_target else "divergence"], input, target)
     result = reduced(loss, mode)
     return result / input.shape[0] if batch and input.ndim else result
