@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilegrad.autograd import base, copying, formatting, graph as graphs, hooks
+from tilegrad.autograd import base, copying, formatting, graph as graphs, hooks, once
 from tilegrad.autograd.arguments import checked
 from tilegrad.autograd.base import alias, own, refresh
 from tilegrad.autograd.families import FamilyMethods
@@ -32,25 +30,6 @@ from tilegrad.engine.transfer import host
 
 if TYPE_CHECKING:
     from tilegrad.engine.cuda import Stream
-
-
-@lru_cache(maxsize=1)  # once in a process, as PyTorch does
-def _warn_of_scalar() -> None:
-    warnings.warn(
-        "Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior.\n"
-        "Consider using tensor.detach() first.",
-        stacklevel=4,
-    )
-
-
-@lru_cache(maxsize=1)
-def _warn_of_reversal() -> None:
-    warnings.warn(
-        "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is deprecated. "
-        "Consider `x.mT` to transpose batches of matrices or `x.permute` to reverse the dimensions of "
-        "a tensor.",
-        stacklevel=3,
-    )
 
 
 class Tensor(FamilyMethods):
@@ -127,7 +106,7 @@ class Tensor(FamilyMethods):
     def T(self) -> Tensor:
         """The dimensions in reverse order."""
         if self.layout.ndim != 2:
-            _warn_of_reversal()
+            once.warn_of_reversal()
         return view.permute(self, range(self.ndim - 1, -1, -1))
 
     @property
@@ -380,7 +359,7 @@ class Tensor(FamilyMethods):
         if self.layout.numel != 1:
             raise ValueError("only one element tensors can be converted to Python scalars")
         if self.requires_grad:
-            _warn_of_scalar()
+            once.warn_of_scalar()
         return self.item()
 
     def __index__(self) -> int:

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import tilegrad as tg
-from tilegrad.autograd import tensor as tensors
+from tilegrad.autograd import once
 
 
 def leaf(t: Any) -> Any:
@@ -97,7 +97,7 @@ def test_a_bad_call_raises_what_pytorch_raises(row, words):
 
 def test_a_number_of_what_needs_a_gradient_warns():
     for kind in (float, int):
-        tensors._warn_of_scalar.cache_clear()
+        once.warn_of_scalar.cache_clear()
         with pytest.warns(UserWarning, match="requires_grad=True to a scalar"):
             kind(tg.ones(1, requires_grad=True))
     with warnings.catch_warnings():

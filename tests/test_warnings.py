@@ -12,7 +12,7 @@ import torch
 import tilegrad
 import tilegrad.nn
 import tilegrad.optim
-from tilegrad.autograd import tensor as tensors
+from tilegrad.autograd import once
 
 
 def leaf(t: Any) -> Any:
@@ -73,8 +73,8 @@ def test_what_is_warned_of(t: Any) -> None:
 
 def test_once_in_a_process() -> None:
     """A number of what needs a gradient, reversed dimensions, a read-only array."""
-    tensors._warn_of_scalar.cache_clear()
-    tensors._warn_of_reversal.cache_clear()
+    once.warn_of_scalar.cache_clear()
+    once.warn_of_reversal.cache_clear()
     number, cube = tilegrad.ones(1, requires_grad=True), tilegrad.ones(2, 2, 2)
     assert [count(lambda t: float(number), tilegrad) for _ in range(3)] == [1, 0, 0]
     assert [count(lambda t: cube.T, tilegrad) for _ in range(3)] == [1, 0, 0]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tilegrad.autograd.base import TensorBase, alias, own
+from tilegrad.autograd.once import warn_of_read_only
 from tilegrad.engine import array as arrays, dtype as dt, number
 from tilegrad.engine.array import Array
 from tilegrad.engine.device import CPU, Device, device as as_device
@@ -161,19 +161,8 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"from_numpy: expected np.ndarray; got {type(ndarray).__name__}")
     if not ndarray.flags.writeable:
-        _warn_read_only()
+        warn_of_read_only()
     return own(arrays.from_numpy(ndarray))
-
-
-@lru_cache(maxsize=1)
-def _warn_read_only() -> None:
-    """Say once in a process, as PyTorch does, that a read-only array was taken."""
-    warnings.warn(
-        "The given NumPy array is not writable, and tensors have no read-only memory: writing to "
-        "the tensor writes to the array. Copy the array first to protect its data.",
-        UserWarning,
-        stacklevel=3,
-    )
 
 
 def from_dlpack(ext_tensor: Any) -> Tensor:
