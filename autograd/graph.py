@@ -8,6 +8,7 @@ Broadcasting and dtype promotion are undone here, after every rule, so that no r
 from __future__ import annotations
 
 import ctypes
+import functools
 import itertools
 import traceback
 from collections.abc import Callable, Sequence
@@ -284,15 +285,20 @@ class RemovableHandle:
     _ids = itertools.count()
 
     def __init__(self, hooks: Any, hook: Any):
+        if any(other is hook for other in hooks):  # an object of its own, so that it is found again
+            hook = functools.update_wrapper(functools.partial(hook), hook)
         self.hooks = hooks
         self.hook = hook
         self.id = next(RemovableHandle._ids)
         hooks.append(hook)
 
     def remove(self) -> None:
-        """Never call the hook again."""
-        if self.hook in self.hooks:
-            self.hooks.remove(self.hook)
+        """Never call the hook again; another registration of the same function stays."""
+        for place, hook in enumerate(self.hooks):
+            if hook is self.hook:
+                del self.hooks[place]
+                break
+        self.hooks = ()
 
     def __enter__(self) -> RemovableHandle:
         return self

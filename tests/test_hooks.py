@@ -1,5 +1,7 @@
 """What hooks return, what is assigned to .grad and .data, and the gradients that tensors retain."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -130,3 +132,41 @@ def test_retained_gradients_of_views_and_beside_hooks() -> None:
     assert y.grad.tolist() == [10.0, 10.0]
     y.detach_()
     assert not y.retains_grad
+
+
+def test_a_handle_removes_its_own_registration() -> None:
+    """Of a function that is registered twice, with another one between."""
+    seen: list[str] = []
+
+    def first(*args: Any) -> None:
+        seen.append("first")
+
+    def second(*args: Any) -> None:
+        seen.append("second")
+
+    leaf, layer = tilegrad.ones(2, requires_grad=True), tilegrad.nn.Linear(2, 2)
+    product = leaf * 2
+    optimizer = tilegrad.optim.SGD([leaf], 0.1)
+    registers: list[tuple[Any, Any]] = [
+        (leaf.register_hook, lambda: (leaf * 2).sum().backward()),
+        (leaf.register_post_accumulate_grad_hook, lambda: (leaf * 2).sum().backward()),
+        (product.register_hook, lambda: product.sum().backward(retain_graph=True)),
+        (product.grad_fn.register_hook, lambda: product.sum().backward(retain_graph=True)),
+        (layer.register_forward_hook, lambda: layer(leaf)),
+        (layer.register_full_backward_pre_hook, lambda: layer(leaf).sum().backward()),
+        (optimizer.register_step_post_hook, optimizer.step),
+    ]
+    for register, run in registers:
+        one, two, three = (register(h) for h in (first, second, first))
+        for handle, left in (
+            (None, ["first", "second", "first"]),
+            (three, ["first", "second"]),
+            (three, ["first", "second"]),
+            (one, ["second"]),
+        ):
+            if handle is not None:
+                handle.remove()
+            seen.clear()
+            run()
+            assert seen == left, register
+        two.remove()
