@@ -210,7 +210,6 @@ def _subsets(positions: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
 # Rows that keep more than PyTorch's do, and why. Numbers as operands (16 bytes) count nowhere.
 MORE = {
     "attention": "saves q, k, v and the result, never the scores, which PyTorch keeps at these sizes",
-    "bilinear": "composed of products, one of which reads what it made",
     "cross_entropy": "a weight per sample, so that targets to ignore are not looked for again",
     "nll_loss": "a weight per sample, as cross_entropy",
     "getitem": "a mask as the int64 positions of what it chose",

@@ -35,6 +35,7 @@ from tilegrad.autograd.rules.activation import (
     threshold,
     threshold_,
 )
+from tilegrad.autograd.rules.bilinear import bilinear
 from tilegrad.autograd.rules.conv import (
     conv1d,
     conv2d,
@@ -74,7 +75,6 @@ from tilegrad.autograd.rules.sampling import dropout, dropout1d, dropout2d, drop
 from tilegrad.autograd.rules.softmax import log_softmax, softmax, softmin
 from tilegrad.nn.functional.attention import scaled_dot_product_attention
 from tilegrad.nn.functional.composed import (
-    bilinear,
     cosine_similarity,
     normalize,
     pairwise_distance,

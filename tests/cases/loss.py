@@ -55,7 +55,7 @@ def _function(name: str, *args: Arg, **options: Any) -> Case:
     def call(t: Any, *tensors: Any) -> Any:
         return getattr(t.nn.functional, name)(*tensors, **options)
 
-    return Case(title, call, args, second_order=False, strided=False)
+    return Case(title, call, args, second_order=name == "bilinear", strided=False)
 
 
 _VECTOR = Arg((5, 4))
