@@ -1,4 +1,4 @@
-"""Arrays in safetensors files, through the library ``safetensors``; it checks what a file says.
+"""Arrays in safetensors files, read through the library ``safetensors``, which checks what a file says.
 
 The library is imported where it is used, so that importing tilegrad does not load it.
 """
@@ -9,12 +9,13 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any
 
 import numpy as np
 
+from tilegrad.autograd.tensor import Tensor
 from tilegrad.engine import array as arrays, dtype as dt
 from tilegrad.engine.array import Array
 
@@ -23,38 +24,58 @@ _NAMES = {
     "BOOL": "bool", "U8": "uint8", "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64",
     "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64",
 }  # fmt: skip
+_CODES = {name: code for code, name in _NAMES.items()}
+_ORDER = ("int64", "float64", "float32", "int32", "int16", "int8", "uint8", "bool")  # in a file
+_LONGEST = 100_000_000  # bytes of a header that the library reads
+_PIECE = 1 << 20  # bytes that are copied at once
 _KINDS = {code: dt.BY_NAME[name] for code, name in _NAMES.items() if name in dt.BY_NAME}
 
 Source = str | os.PathLike[str] | IO[bytes]
 
 
-def write(file: Any, hosts: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """Write contiguous arrays and strings; equal contents give equal bytes.
+def write(file: Any, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write tensors and strings as the library does, but in pieces: no tensor is copied as a whole,
+    save those of a GPU, one at a time. Equal contents give equal bytes.
 
     Raises:
         ValueError: the names and the metadata take more than the format allows, 100 MB.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import save
+    header: dict[str, Any] = {METADATA: dict(sorted(metadata.items()))} if metadata else {}
+    names = sorted(tensors, key=lambda name: (_ORDER.index(tensors[name].dtype.name), name))
+    end = 0
+    for name in names:
+        t = tensors[name]
+        start, end = end, end + t.numel() * t.itemsize
+        header[name] = {
+            "dtype": _CODES[t.dtype.name], "shape": list(t.shape), "data_offsets": [start, end]
+        }  # fmt: skip
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    if len(text) > _LONGEST:
+        raise ValueError(
+            f"save: the header takes {len(text)} bytes; at most {_LONGEST} are allowed"
+        )
+    file.write(len(text).to_bytes(8, "little") + text)
+    for name in names:
+        for piece in _pieces(arrays.to_numpy(tensors[name].detach().cpu())):
+            file.write(piece.reshape(-1).view(np.uint8).data)
 
-    try:
-        data = memoryview(save(hosts, metadata or None))
-    except SafetensorError as error:
-        raise ValueError(f"save: {error}") from None
-    end = 8 + int.from_bytes(data[:8], "little")
-    if len(metadata) > 1:
-        file.write(_ordered(bytes(data[8:end])))
-        data = data[end:]
-    file.write(data)
 
-
-def _ordered(text: bytes) -> bytes:
-    """The header with its length and sorted metadata: the library's order is random."""
-    header = json.loads(text)
-    header[METADATA] = dict(sorted(header[METADATA].items()))
-    made = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    made += b" " * (-len(made) % 8)
-    return len(made).to_bytes(8, "little") + made
+def _pieces(host: np.ndarray) -> Iterator[np.ndarray]:
+    """Contiguous arrays that make up ``host``, in order: itself, or copies of about a MB."""
+    if host.size == 0:
+        return
+    if host.flags.c_contiguous:
+        yield host
+    elif host.nbytes <= _PIECE:
+        yield np.ascontiguousarray(host)
+    elif len(host) == 1 or host[0].nbytes > _PIECE:
+        for part in host:
+            yield from _pieces(part)
+    else:
+        rows = _PIECE // host[0].nbytes
+        for first in range(0, len(host), rows):
+            yield np.ascontiguousarray(host[first : first + rows])
 
 
 def read(f: Source) -> tuple[dict[str, Array], dict[str, str]]:

@@ -21,7 +21,6 @@ import numpy as np
 from tilegrad.autograd.base import own
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.data import container
-from tilegrad.engine import array as arrays
 from tilegrad.engine.device import device as as_device
 
 STRUCTURE = "tilegrad.structure"  # metadata keys
@@ -62,12 +61,11 @@ def save(obj: Any, f: Target, *, metadata: Mapping[str, str] | None = None) -> N
         tensors = encoder.tensors
     if structure:
         kept |= {STRUCTURE: structure, VERSION: "1"}
-    hosts = {name: _host(t) for name, t in tensors.items()}
     if hasattr(f, "write"):
-        container.write(f, hosts, kept)
+        container.write(f, tensors, kept)
         return
     with _replacing(Path(f)) as file:
-        container.write(file, hosts, kept)
+        container.write(file, tensors, kept)
 
 
 def load(f: Target, map_location: Any = None) -> Any:
@@ -229,11 +227,6 @@ def _decode_item(item: Any, tensors: dict[str, Any], name: str, depth: int) -> t
 
 
 # ---------------------------------------------------------------------------------------- files
-
-
-def _host(t: Tensor) -> np.ndarray:
-    host = arrays.to_numpy(t.detach().cpu())
-    return host if host.flags.c_contiguous else np.ascontiguousarray(host)
 
 
 @contextmanager

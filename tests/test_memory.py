@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -98,3 +99,39 @@ def test_a_backward_pass_takes_no_more_than_it_reads(name: str) -> None:
     read = 4 * (sum(x.numel() for x in inputs) + 2 * out.numel())
     most = {"var": 2.3, "bilinear": 2.0}.get(name, 1.5)
     assert peak_of(lambda: out.backward(grad)) <= most * read + (1 << 16)
+
+
+def test_saving_copies_no_tensor_as_a_whole(tmp_path: Any) -> None:
+    """Nor the file: of an expanded, a transposed and a plain tensor of 32 MB each."""
+    tensors = {
+        "expanded": tilegrad.arange(2.0).expand(4_000_000, 2),
+        "wide": tilegrad.ones(1, 1).expand(2, 4_000_000),
+        "turned": tilegrad.rand(2000, 4000).t(),
+        "plain": tilegrad.rand(8_000_000),
+    }
+    tracemalloc.start()
+    try:
+        assert peak_of(lambda: tilegrad.save(tensors, tmp_path / "tensors")) < 1 << 16
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+    for name, have in tilegrad.load(tmp_path / "tensors").items():
+        assert tilegrad.equal(have, tensors[name]), name
+
+
+def test_files_are_the_librarys(tmp_path: Any) -> None:
+    """Byte for byte: order, header and padding, for every dtype, empty and 0-d tensors."""
+    from safetensors.numpy import save
+
+    names = ("int64", "float64", "float32", "int32", "int16", "int8", "uint8", "bool")
+    kinds = {n: getattr(tilegrad, n) for n in names}
+    tensors = {
+        f'{n}.ü\n"\t{k}': tilegrad.ones(3, k, dtype=d) for k, (n, d) in enumerate(kinds.items())
+    }
+    tensors |= {f"z{n}": tilegrad.tensor(1, dtype=d) for n, d in kinds.items()}
+    tensors["a"] = tilegrad.rand(3, 4).t()
+    for metadata in (None, {"k": "é\x01/"}):
+        tilegrad.save(dict(sorted(tensors.items())), tmp_path / "f", metadata=metadata)
+        hosts = {n: np.ascontiguousarray(t.numpy()) for n, t in tensors.items()}
+        hosts |= {n: h.reshape(tensors[n].shape) for n, h in hosts.items()}
+        assert (tmp_path / "f").read_bytes() == save(hosts, metadata)
