@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tilegrad.optim.optimizer import Group, Optimizer, check_options
+from tilegrad.optim.optimizer import Group, Optimizer, check_options, check_ways
 
 Betas = tuple[float, float]
 
@@ -66,6 +66,7 @@ class Adam(_Averaging):
             "maximize": maximize, "decoupled_weight_decay": decoupled_weight_decay,
         }  # fmt: skip
         check_options(options)
+        check_ways(foreach, fused)
         super().__init__(params, options)
 
     def rule(self, group: Group) -> tuple[str, tuple[float, ...]]:
@@ -91,7 +92,7 @@ class AdamW(Adam):
     ):
         super().__init__(
             params, lr, betas, eps, weight_decay, amsgrad,
-            maximize=maximize, decoupled_weight_decay=True,
+            maximize=maximize, decoupled_weight_decay=True, foreach=foreach, fused=fused,
         )  # fmt: skip
 
 

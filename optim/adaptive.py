@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tilegrad.optim.optimizer import Group, Optimizer, at_least_zero, check_options
+from tilegrad.optim.optimizer import Group, Optimizer, at_least_zero, check_options, check_ways
 
 
 def _common(group: Group) -> tuple[float, float, float]:
@@ -81,6 +81,7 @@ class Adagrad(Optimizer):
             "initial_accumulator_value": initial_accumulator_value, "maximize": maximize,
         }  # fmt: skip
         check_options(options)
+        check_ways(foreach, fused)
         at_least_zero("initial_accumulator_value value", initial_accumulator_value)
         self.initial = {"sum": float(initial_accumulator_value)}
         super().__init__(params, options)

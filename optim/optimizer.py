@@ -249,6 +249,12 @@ def at_least_zero(what: str, value: float) -> None:
         raise ValueError(f"Invalid {what}: {value}")
 
 
+def check_ways(foreach: bool | None, fused: bool | None) -> None:
+    """Refuse two ways of a step at once, RuntimeError; one alone changes nothing here."""
+    if foreach and fused:
+        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+
+
 def check_options(options: dict[str, Any]) -> None:
     """Raise ValueError for options out of their range."""
     at_least_zero("learning rate", options["lr"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tilegrad.optim.optimizer import Group, Optimizer, check_options
+from tilegrad.optim.optimizer import Group, Optimizer, check_options, check_ways
 
 
 class SGD(Optimizer):
@@ -38,6 +38,7 @@ class SGD(Optimizer):
             "nesterov": nesterov, "maximize": maximize,
         }  # fmt: skip
         check_options(options)
+        check_ways(foreach, fused)
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
         super().__init__(params, options)
