@@ -195,3 +195,28 @@ def test_no_samples(device: str) -> None:
     assert np.isnan(F.cross_entropy(x, target).item())
     assert F.cross_entropy(x, target, reduction="sum").item() == 0
     assert F.cross_entropy(x, target, reduction="none").tolist() == []
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+def test_what_is_ignored_may_be_infinite(
+    reduction: str, weighted: bool, rng: np.random.Generator, device: str
+) -> None:
+    """With smoothing, too: a sample that is ignored counts as 0, whatever its logits are."""
+    x = rng.standard_normal((4, 5)).astype("float32")
+    x[1, 2], x[2, 0] = -np.inf, np.nan
+    target, weight = np.array([0, -100, -100, 4]), np.arange(1.0, 6.0, dtype="float32")
+    results = []
+    for lib, where in ((tilegrad, device), (torch, "cpu")):
+        logits = lib.from_numpy(x.copy()).to(where).requires_grad_()
+        out = lib.nn.functional.cross_entropy(
+            logits,
+            lib.from_numpy(target).to(where),
+            lib.from_numpy(weight).to(where) if weighted else None,
+            label_smoothing=0.1,
+            reduction=reduction,
+        )
+        out.sum().backward()
+        results.append([t.detach().cpu().numpy() for t in (out, logits.grad)])
+    for have, want in zip(*results, strict=True):
+        np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-6)

@@ -19,7 +19,7 @@ from tilegrad.autograd.graph import Node, tied
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise, view
 from tilegrad.autograd.rules.elementwise import to_dtype
-from tilegrad.autograd.rules.reduce import sum
+from tilegrad.autograd.rules.reduce import only, sum
 from tilegrad.autograd.rules.softmax import log_softmax, log_softmax_vjp
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Layout
@@ -227,9 +227,9 @@ def _smoothing_loss(
     """The loss against all classes alike, of the samples that count."""
     from tilegrad.autograd.rules.index import take
 
-    terms = -logs if weight is None else -logs * _along(weight, logs.ndim, classes)
+    terms = logs if weight is None else logs * _along(weight, logs.ndim, classes)
     counted = pointwise.ne(target, ignored)
-    loss = sum(terms, classes) * to_dtype(counted, logs.dtype)
+    loss = only(counted, -sum(terms, classes))
     if reduction == "none":
         return loss
     if reduction == "sum":
