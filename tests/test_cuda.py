@@ -363,7 +363,7 @@ def test_to_takes_what_pytorch_takes() -> None:
     for made in (
         x.cuda(), x.cuda(here), x.to("cuda"), x.to(here), x.to(ramp(1)), x.type_as(ramp(1)),
         x.to(device="cuda", dtype=tilegrad.float32), x.to("cuda", tilegrad.float32, True),
-        tilegrad.tensor(x, device="cuda"), tilegrad.as_tensor(x, device="cuda"),
+        tilegrad.asarray(x, device="cuda", copy=True), tilegrad.as_tensor(x, device="cuda"),
     ):  # fmt: skip
         assert made.is_cuda and made.tolist() == [1, 1] and made.get_device() == here
     there = x.cuda()
