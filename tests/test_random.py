@@ -366,7 +366,7 @@ def test_bad_states() -> None:
         generator.set_state(np.zeros(16))
     with pytest.raises(RuntimeError, match="16 bytes"):
         generator.set_state(np.zeros(3, np.uint8))
-    with pytest.raises(RuntimeError, match="seed must lie"):
+    with pytest.raises(ValueError, match="seed must lie"):
         generator.manual_seed(2**64)
 
 
