@@ -34,7 +34,7 @@ class Distribution:
 
 
 @inline
-def uniform_single(w0, w1, w2, w3, low, high):  # type: ignore[no-untyped-def]
+def uniform_single(w0, w1, w2, w3, low, high):
     """[low, high)"""
     span = high - low
     return (
@@ -46,14 +46,14 @@ def uniform_single(w0, w1, w2, w3, low, high):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _normal_pair_single(w0, w1, mean, std):  # type: ignore[no-untyped-def]
+def _normal_pair_single(w0, w1, mean, std):
     radius = std * sqrt(np.float32(-2) * log(above_single(w0)))
     angle = np.float32(2) * unit_single(w1)
     return radius * cos_pi(angle) + mean, radius * sin_pi(angle) + mean
 
 
 @inline
-def normal_single(w0, w1, w2, w3, mean, std):  # type: ignore[no-untyped-def]
+def normal_single(w0, w1, w2, w3, mean, std):
     """Box and Muller's transform of the words (0, 1) and (2, 3)."""
     a, b = _normal_pair_single(w0, w1, mean, std)
     c, d = _normal_pair_single(w2, w3, mean, std)
@@ -61,14 +61,14 @@ def normal_single(w0, w1, w2, w3, mean, std):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _exponential_single(w, rate):  # type: ignore[no-untyped-def]
+def _exponential_single(w, rate):
     x = -log(above_single(w))
     # 1 is half a word wide: its logarithm is the middle of that, not 0
     return select(x > np.float32(0), x, np.float32(2.0**-34)) / rate
 
 
 @inline
-def exponential_single(w0, w1, w2, w3, rate, _):  # type: ignore[no-untyped-def]
+def exponential_single(w0, w1, w2, w3, rate, _):
     """Positive, with density ``rate * exp(-rate * x)``."""
     return (
         _exponential_single(w0, rate),
@@ -79,7 +79,7 @@ def exponential_single(w0, w1, w2, w3, rate, _):  # type: ignore[no-untyped-def]
 
 
 @inline
-def bernoulli(w0, w1, w2, w3, threshold, _):  # type: ignore[no-untyped-def]
+def bernoulli(w0, w1, w2, w3, threshold, _):
     """1 with probability ``threshold / 2^32``, else 0."""
     limit = np.uint64(threshold)
     return w0 < limit, w1 < limit, w2 < limit, w3 < limit
@@ -89,14 +89,14 @@ def bernoulli(w0, w1, w2, w3, threshold, _):  # type: ignore[no-untyped-def]
 
 
 @inline
-def uniform_double(w0, w1, w2, w3, low, high):  # type: ignore[no-untyped-def]
+def uniform_double(w0, w1, w2, w3, low, high):
     """[low, high)"""
     span = high - low
     return unit_double(w0, w1) * span + low, unit_double(w2, w3) * span + low
 
 
 @inline
-def normal_double(w0, w1, w2, w3, mean, std):  # type: ignore[no-untyped-def]
+def normal_double(w0, w1, w2, w3, mean, std):
     """Box and Muller's transform of the words (0, 1) and (2, 3)."""
     radius = std * sqrt(np.float64(-2) * log(above_double(w0, w1)))
     angle = np.float64(2) * unit_double(w2, w3)
@@ -104,13 +104,13 @@ def normal_double(w0, w1, w2, w3, mean, std):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _exponential_double(low, high, rate):  # type: ignore[no-untyped-def]
+def _exponential_double(low, high, rate):
     x = -log(above_double(low, high))
     return select(x > np.float64(0), x, np.float64(2.0**-55)) / rate
 
 
 @inline
-def exponential_double(w0, w1, w2, w3, rate, _):  # type: ignore[no-untyped-def]
+def exponential_double(w0, w1, w2, w3, rate, _):
     """Positive, with density ``rate * exp(-rate * x)``."""
     return _exponential_double(w0, w1, rate), _exponential_double(w2, w3, rate)
 
@@ -119,7 +119,7 @@ _HALF, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
 @inline
-def _bounded(low, high, base, span):  # type: ignore[no-untyped-def]
+def _bounded(low, high, base, span):
     """``base`` plus an integer below ``span``: the upper 64 bits of words times span.
 
     Of 2^64 words each integer gets ``2^64 / span``, rounded up or down.
@@ -133,13 +133,13 @@ def _bounded(low, high, base, span):  # type: ignore[no-untyped-def]
 
 
 @inline
-def integers(w0, w1, w2, w3, base, span):  # type: ignore[no-untyped-def]
+def integers(w0, w1, w2, w3, base, span):
     """Integers from ``base`` on, below ``base + span``, evenly."""
     return _bounded(w0, w1, base, span), _bounded(w2, w3, base, span)
 
 
 @inline
-def bits(w0, w1, w2, w3, _, __):  # type: ignore[no-untyped-def]
+def bits(w0, w1, w2, w3, _, __):
     """All 64 bits, as int64."""
     return np.int64((w1 << _HALF) | w0), np.int64((w3 << _HALF) | w2)
 
@@ -148,7 +148,7 @@ def bits(w0, w1, w2, w3, _, __):  # type: ignore[no-untyped-def]
 
 
 @inline
-def dropout(x, w, threshold, scale):  # type: ignore[no-untyped-def]
+def dropout(x, w, threshold, scale):
     """``x * 0`` with probability ``threshold / 2^32`` (so NaN stays, and inf gives it), else
     ``x * scale``.
     """
@@ -156,7 +156,7 @@ def dropout(x, w, threshold, scale):  # type: ignore[no-untyped-def]
 
 
 @inline
-def bernoulli_of(p, w, _, __):  # type: ignore[no-untyped-def]
+def bernoulli_of(p, w, _, __):
     """1 with probability p, else 0."""
     return np.float64(np.int64(w)) * np.float64(2.0**-32) < np.float64(p)
 

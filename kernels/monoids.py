@@ -23,43 +23,43 @@ from tilegrad.kernels.function import DeviceFunction, inline
 
 
 @inline
-def add(a, b):  # type: ignore[no-untyped-def]
+def add(a, b):
     """a + b"""
     return a + b
 
 
 @inline
-def multiply(a, b):  # type: ignore[no-untyped-def]
+def multiply(a, b):
     """a b"""
     return a * b
 
 
 @inline
-def larger(a, b):  # type: ignore[no-untyped-def]
+def larger(a, b):
     """max(a, b); NaN if either is NaN."""
     return select(a == a, select(a > b, a, b), a)
 
 
 @inline
-def smaller(a, b):  # type: ignore[no-untyped-def]
+def smaller(a, b):
     """min(a, b); NaN if either is NaN."""
     return select(a == a, select(a < b, a, b), a)
 
 
 @inline
-def either(a, b):  # type: ignore[no-untyped-def]
+def either(a, b):
     """a or b, as bits."""
     return a | b
 
 
 @inline
-def both(a, b):  # type: ignore[no-untyped-def]
+def both(a, b):
     """a and b, as bits."""
     return a & b
 
 
 @inline
-def add_logs(a, b):  # type: ignore[no-untyped-def]
+def add_logs(a, b):
     """log(e^a + e^b) = max(a, b) + log1p(e^-|a - b|)."""
     top, low = select(a > b, a, b), select(a > b, b, a)
     sum_ = top + log1p(exp(low - top))
@@ -68,50 +68,50 @@ def add_logs(a, b):  # type: ignore[no-untyped-def]
 
 
 @inline
-def itself(x, c):  # type: ignore[no-untyped-def]
+def itself(x, c):
     """x"""
     return x
 
 
 @inline
-def truth(x, c):  # type: ignore[no-untyped-def]
+def truth(x, c):
     """1 where x is not zero (NaN is not), else 0."""
     return np.uint8(1) if x != c else np.uint8(0)
 
 
 @inline
-def squared(x, c):  # type: ignore[no-untyped-def]
+def squared(x, c):
     """(x - c)^2"""
     d = x - c
     return d * d
 
 
 @inline
-def exponential(x, c):  # type: ignore[no-untyped-def]
+def exponential(x, c):
     """e^(x - c)"""
     return exp(x - c)
 
 
 @inline
-def total(a, count, p):  # type: ignore[no-untyped-def]
+def total(a, count, p):
     """What was combined."""
     return a
 
 
 @inline
-def quotient(a, count, p):  # type: ignore[no-untyped-def]
+def quotient(a, count, p):
     """a / p: a sum for p = 1, a mean for p = count."""
     return a / p
 
 
 @inline
-def corrected(a, count, p):  # type: ignore[no-untyped-def]
+def corrected(a, count, p):
     """a / max(count - p, 0): Bessel's correction for p = 1."""
     return a / max(count - p, count - count)
 
 
 @inline
-def root(a, count, p):  # type: ignore[no-untyped-def]
+def root(a, count, p):
     """The square root."""
     return math.sqrt(a)
 

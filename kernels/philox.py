@@ -29,7 +29,7 @@ _BUMP_1 = tuple(_W(r * _WEYL_1 & 0xFFFFFFFF) for r in range(10))
 
 
 @inline
-def _round(a, b, c, d, key_0, key_1):  # type: ignore[no-untyped-def]
+def _round(a, b, c, d, key_0, key_1):
     left = _MULTIPLIER_0 * a
     right = _MULTIPLIER_1 * c
     return (
@@ -41,7 +41,7 @@ def _round(a, b, c, d, key_0, key_1):  # type: ignore[no-untyped-def]
 
 
 @inline
-def philox_rounds(a, b, c, d, k, m):  # type: ignore[no-untyped-def]
+def philox_rounds(a, b, c, d, k, m):
     """Philox4x32-10 of the counter (a, b, c, d) under the key (k, m): four words.
 
     Arguments and results are uint64 below 2^32.
@@ -59,7 +59,7 @@ def philox_rounds(a, b, c, d, k, m):  # type: ignore[no-untyped-def]
 
 
 @inline
-def philox(block, seed):  # type: ignore[no-untyped-def]
+def philox(block, seed):
     """The four words of a block; both arguments are uint64."""
     return philox_rounds(block & _LOW, block >> _HALF, _ZERO, _ZERO, seed & _LOW, seed >> _HALF)
 
@@ -70,25 +70,25 @@ _EIGHT, _ONE, _ELEVEN, _TWENTY_ONE = _W(8), _W(1), _W(11), _W(21)
 
 
 @inline
-def unit_single(w):  # type: ignore[no-untyped-def]
+def unit_single(w):
     """float32 in [0, 1): a multiple of 2^-24."""
     return np.float32(np.int32(w >> _EIGHT)) * np.float32(2.0**-24)
 
 
 @inline
-def above_single(w):  # type: ignore[no-untyped-def]
+def above_single(w):
     """float32 in (0, 1], at least 2^-32: its logarithm reaches far."""
     return np.float32(np.int32(w >> _ONE)) * np.float32(2.0**-31) + np.float32(2.0**-32)
 
 
 @inline
-def unit_double(low, high):  # type: ignore[no-untyped-def]
+def unit_double(low, high):
     """float64 in [0, 1): a multiple of 2^-53."""
     bits = (high << _TWENTY_ONE) | (low >> _ELEVEN)
     return np.float64(np.int64(bits)) * np.float64(2.0**-53)
 
 
 @inline
-def above_double(low, high):  # type: ignore[no-untyped-def]
+def above_double(low, high):
     """float64 in (0, 1], at least 2^-54."""
     return unit_double(low, high) + np.float64(2.0**-54)

@@ -47,20 +47,20 @@ class Update:
 
 
 @inline
-def lerp(x, y, w):  # type: ignore[no-untyped-def]
+def lerp(x, y, w):
     """x + w (y - x), counted from y where w is at least one half, as PyTorch's ``lerp``."""
     way = y - x
     return select(w < type(w)(0.5), fma(w, way, x), fma(w - type(w)(1), way, y))
 
 
 @inline
-def decayed(g, p, decay):  # type: ignore[no-untyped-def]
+def decayed(g, p, decay):
     """g + decay p; without decay g, whatever p: 0 times infinity would be NaN."""
     return select(decay != 0, fma(decay, p, g), g)
 
 
 @inline
-def larger(x, y):  # type: ignore[no-untyped-def]
+def larger(x, y):
     """The larger one; NaN if one of them is."""
     return select((x > y) | (x != x), x, y)
 
@@ -69,25 +69,25 @@ def larger(x, y):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _sgd_prepare(lr, weight_decay, sign):  # type: ignore[no-untyped-def]
+def _sgd_prepare(lr, weight_decay, sign):
     return -lr, weight_decay, sign
 
 
 @inline
-def sgd(p, g, rate, decay, sign):  # type: ignore[no-untyped-def]
+def sgd(p, g, rate, decay, sign):
     """p - lr (g + decay p)"""
     g = decayed(sign * g, p, decay)
     return (fma(rate, g, p),)
 
 
 @inline
-def _momentum_prepare(lr, weight_decay, sign, momentum, keep, nesterov):  # type: ignore[no-untyped-def]
+def _momentum_prepare(lr, weight_decay, sign, momentum, keep, nesterov):
     own = 1.0 if nesterov else 0.0
     return -lr, weight_decay, sign, momentum, keep, own, momentum if nesterov else 1.0
 
 
 @inline
-def sgd_momentum(p, g, b, rate, decay, sign, momentum, keep, own, ahead):  # type: ignore[no-untyped-def]
+def sgd_momentum(p, g, b, rate, decay, sign, momentum, keep, own, ahead):
     """b = momentum b + keep g; then a step along b, or with Nesterov along g + momentum b.
 
     Sutskever et al. 2013, in the form without the rate in b.
@@ -101,19 +101,19 @@ def sgd_momentum(p, g, b, rate, decay, sign, momentum, keep, own, ahead):  # typ
 
 
 @inline
-def _adam_advance(step, lr, beta1, beta2, eps, coupled, decoupled, sign):  # type: ignore[no-untyped-def]
+def _adam_advance(step, lr, beta1, beta2, eps, coupled, decoupled, sign):
     return (step + 1.0,)
 
 
 @inline
-def _adam_prepare(step, lr, beta1, beta2, eps, coupled, decoupled, sign):  # type: ignore[no-untyped-def]
+def _adam_prepare(step, lr, beta1, beta2, eps, coupled, decoupled, sign):
     first, second = 1.0 - beta1**step, 1.0 - beta2**step
     rate, scale = -lr / first, 1.0 / math.sqrt(second)
     return rate, scale, 1.0 - beta1, beta2, 1.0 - beta2, eps, coupled, 1.0 - lr * decoupled, sign
 
 
 @inline
-def adam(p, g, m, v, rate, scale, c1, beta2, c2, eps, coupled, shrink, sign):  # type: ignore[no-untyped-def]
+def adam(p, g, m, v, rate, scale, c1, beta2, c2, eps, coupled, shrink, sign):
     """Kingma & Ba 2015; ``shrink`` is the decoupled weight decay of Loshchilov & Hutter 2019."""
     p = p * shrink
     g = decayed(sign * g, p, coupled)
@@ -123,7 +123,7 @@ def adam(p, g, m, v, rate, scale, c1, beta2, c2, eps, coupled, shrink, sign):  #
 
 
 @inline
-def adam_amsgrad(p, g, m, v, top, rate, scale, c1, beta2, c2, eps, coupled, shrink, sign):  # type: ignore[no-untyped-def]
+def adam_amsgrad(p, g, m, v, top, rate, scale, c1, beta2, c2, eps, coupled, shrink, sign):
     """Adam with the largest v so far in place of v (Reddi et al. 2018)."""
     p = p * shrink
     g = decayed(sign * g, p, coupled)
@@ -134,12 +134,12 @@ def adam_amsgrad(p, g, m, v, top, rate, scale, c1, beta2, c2, eps, coupled, shri
 
 
 @inline
-def _adamax_prepare(step, lr, beta1, beta2, eps, coupled, decoupled, sign):  # type: ignore[no-untyped-def]
+def _adamax_prepare(step, lr, beta1, beta2, eps, coupled, decoupled, sign):
     return -lr / (1.0 - beta1**step), 1.0 - beta1, beta2, eps, coupled, sign
 
 
 @inline
-def adamax(p, g, m, u, rate, c1, beta2, eps, coupled, sign):  # type: ignore[no-untyped-def]
+def adamax(p, g, m, u, rate, c1, beta2, eps, coupled, sign):
     """Adam by the infinity norm (Kingma & Ba 2015, section 7.1)."""
     g = decayed(sign * g, p, coupled)
     m = lerp(m, g, c1)
@@ -148,7 +148,7 @@ def adamax(p, g, m, u, rate, c1, beta2, eps, coupled, sign):  # type: ignore[no-
 
 
 @inline
-def _radam_prepare(step, lr, beta1, beta2, eps, coupled, decoupled, sign):  # type: ignore[no-untyped-def]
+def _radam_prepare(step, lr, beta1, beta2, eps, coupled, decoupled, sign):
     first, power = 1.0 - beta1**step, beta2**step
     longest = 2.0 / (1.0 - beta2) - 1.0
     length = longest - 2.0 * step * power / (1.0 - power)
@@ -162,7 +162,7 @@ def _radam_prepare(step, lr, beta1, beta2, eps, coupled, decoupled, sign):  # ty
 
 
 @inline
-def radam(p, g, m, v, rate, scale, plain, c1, beta2, c2, eps, coupled, shrink, sign):  # type: ignore[no-untyped-def]
+def radam(p, g, m, v, rate, scale, plain, c1, beta2, c2, eps, coupled, shrink, sign):
     """Adam with its variance rectified (Liu et al. 2020)."""
     p = p * shrink
     g = decayed(sign * g, p, coupled)
@@ -173,12 +173,12 @@ def radam(p, g, m, v, rate, scale, plain, c1, beta2, c2, eps, coupled, shrink, s
 
 
 @inline
-def _nadam_mu(step, beta1, momentum_decay):  # type: ignore[no-untyped-def]
+def _nadam_mu(step, beta1, momentum_decay):
     return beta1 * (1.0 - 0.5 * 0.96 ** (step * momentum_decay))
 
 
 @inline
-def _nadam_advance(  # type: ignore[no-untyped-def]
+def _nadam_advance(
     step, mu_product, lr, beta1, beta2, eps, coupled, decoupled, sign, momentum_decay
 ):
     step = step + 1.0
@@ -187,7 +187,7 @@ def _nadam_advance(  # type: ignore[no-untyped-def]
 
 
 @inline
-def _nadam_prepare(  # type: ignore[no-untyped-def]
+def _nadam_prepare(
     step, mu_product, lr, beta1, beta2, eps, coupled, decoupled, sign, momentum_decay
 ):
     mu = _nadam_mu(step, beta1, momentum_decay)
@@ -199,7 +199,7 @@ def _nadam_prepare(  # type: ignore[no-untyped-def]
 
 
 @inline
-def nadam(p, g, m, v, own, past, scale, c1, beta2, c2, eps, coupled, shrink, sign):  # type: ignore[no-untyped-def]
+def nadam(p, g, m, v, own, past, scale, c1, beta2, c2, eps, coupled, shrink, sign):
     """Adam with Nesterov momentum (Dozat 2016)."""
     p = p * shrink
     g = decayed(sign * g, p, coupled)
@@ -213,27 +213,27 @@ def nadam(p, g, m, v, own, past, scale, c1, beta2, c2, eps, coupled, shrink, sig
 
 
 @inline
-def _count(step, lr, weight_decay, sign, keep, eps):  # type: ignore[no-untyped-def]
+def _count(step, lr, weight_decay, sign, keep, eps):
     return (step + 1.0,)
 
 
 @inline
-def _scaled_prepare(step, lr, weight_decay, sign, keep, eps):  # type: ignore[no-untyped-def]
+def _scaled_prepare(step, lr, weight_decay, sign, keep, eps):
     return -lr, weight_decay, sign, keep, 1.0 - keep, eps
 
 
 @inline
-def _count_momentum(step, lr, weight_decay, sign, keep, eps, momentum):  # type: ignore[no-untyped-def]
+def _count_momentum(step, lr, weight_decay, sign, keep, eps, momentum):
     return (step + 1.0,)
 
 
 @inline
-def _momentum_scaled_prepare(step, lr, weight_decay, sign, keep, eps, momentum):  # type: ignore[no-untyped-def]
+def _momentum_scaled_prepare(step, lr, weight_decay, sign, keep, eps, momentum):
     return -lr, weight_decay, sign, keep, 1.0 - keep, eps, momentum
 
 
 @inline
-def rmsprop(p, g, s, rate, decay, sign, keep, rest, eps):  # type: ignore[no-untyped-def]
+def rmsprop(p, g, s, rate, decay, sign, keep, rest, eps):
     """The gradient over the root of its running mean square (Tieleman & Hinton 2012)."""
     g = decayed(sign * g, p, decay)
     s = fma(rest * g, g, s * keep)
@@ -241,7 +241,7 @@ def rmsprop(p, g, s, rate, decay, sign, keep, rest, eps):  # type: ignore[no-unt
 
 
 @inline
-def rmsprop_centered(p, g, s, a, rate, decay, sign, keep, rest, eps):  # type: ignore[no-untyped-def]
+def rmsprop_centered(p, g, s, a, rate, decay, sign, keep, rest, eps):
     """RMSprop by the running variance (Graves 2013)."""
     g = decayed(sign * g, p, decay)
     s = fma(rest * g, g, s * keep)
@@ -250,7 +250,7 @@ def rmsprop_centered(p, g, s, a, rate, decay, sign, keep, rest, eps):  # type: i
 
 
 @inline
-def rmsprop_momentum(p, g, s, b, rate, decay, sign, keep, rest, eps, momentum):  # type: ignore[no-untyped-def]
+def rmsprop_momentum(p, g, s, b, rate, decay, sign, keep, rest, eps, momentum):
     """RMSprop with momentum."""
     g = decayed(sign * g, p, decay)
     s = fma(rest * g, g, s * keep)
@@ -259,9 +259,7 @@ def rmsprop_momentum(p, g, s, b, rate, decay, sign, keep, rest, eps, momentum): 
 
 
 @inline
-def rmsprop_centered_momentum(  # type: ignore[no-untyped-def]
-    p, g, s, a, b, rate, decay, sign, keep, rest, eps, momentum
-):
+def rmsprop_centered_momentum(p, g, s, a, b, rate, decay, sign, keep, rest, eps, momentum):
     """RMSprop by the running variance with momentum (Graves 2013)."""
     g = decayed(sign * g, p, decay)
     s = fma(rest * g, g, s * keep)
@@ -271,7 +269,7 @@ def rmsprop_centered_momentum(  # type: ignore[no-untyped-def]
 
 
 @inline
-def adadelta(p, g, s, d, rate, decay, sign, keep, rest, eps):  # type: ignore[no-untyped-def]
+def adadelta(p, g, s, d, rate, decay, sign, keep, rest, eps):
     """Steps in the units of the parameter (Zeiler 2012)."""
     g = decayed(sign * g, p, decay)
     s = fma(rest * g, g, s * keep)
@@ -281,12 +279,12 @@ def adadelta(p, g, s, d, rate, decay, sign, keep, rest, eps):  # type: ignore[no
 
 
 @inline
-def _adagrad_prepare(step, lr, weight_decay, sign, lr_decay, eps):  # type: ignore[no-untyped-def]
+def _adagrad_prepare(step, lr, weight_decay, sign, lr_decay, eps):
     return -lr / (1.0 + (step - 1.0) * lr_decay), weight_decay, sign, eps
 
 
 @inline
-def adagrad(p, g, s, rate, decay, sign, eps):  # type: ignore[no-untyped-def]
+def adagrad(p, g, s, rate, decay, sign, eps):
     """The gradient over the root of the sum of its squares (Duchi et al. 2011)."""
     g = decayed(sign * g, p, decay)
     s = fma(g, g, s)

@@ -74,7 +74,7 @@ class NumbaMachine(simulator.Machine):
         values = self._exchange(condition)
         return sum(1 << k for k in range(WARP) if values.get(first + k))
 
-    def launch(self, name, body, threads, grid, args, dynamic=0, *more):  # type: ignore[no-untyped-def]
+    def launch(self, name, body, threads, grid, args, dynamic=0, *more):
         self.grid = grid
         self.launches += 1
         self._pointers.clear()

@@ -55,12 +55,12 @@ STACK = 256  # bytes
 
 
 @intrinsic
-def _own(typing):  # type: ignore[no-untyped-def]
+def _own(typing):
     """A float32 array in local memory."""
     from llvmlite import ir
     from numba.cuda import types
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         held = builder.alloca(ir.ArrayType(ir.FloatType(), STACK // 4))
         return builder.gep(held, [ir.IntType(32)(0), ir.IntType(32)(0)])
 

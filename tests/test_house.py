@@ -186,3 +186,19 @@ def test_simd_width_can_be_forced(tmp_path: Path) -> None:
     for bits in (128, 256):
         out = run(code, TILEGRAD_SIMD_BITS=str(bits), TILEGRAD_CACHE_DIR=str(tmp_path))
         assert out.split() == [str(bits), "True", "True"]
+
+
+def test_host_functions_of_kernels_are_annotated() -> None:
+    """mypy leaves the bodies that numba types alone, by one section in setup.cfg; the rest is whole."""
+    for_numba = ("inline", "intrinsic", "by_type", "mostly")
+    bare = []
+    for path in sorted((ROOT / "kernels").rglob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            marks = [ast.unparse(d).split("(")[0] for d in node.decorator_list]
+            arguments = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+            whole = node.returns is not None and all(a.annotation for a in arguments)
+            if not whole and not set(marks) & set(for_numba):
+                bare.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
+    assert not bare

@@ -318,7 +318,7 @@ def test_sums_stay_in_registers():
     """No loop of a tile moves a vector to memory and back: that costs more than the arithmetic."""
     add_strip, T = strip(PANEL, heights(), whole=True), np.float32
 
-    def body(task, x, x_row, y, y_step, out, out_row, rows, depth):  # type: ignore[no-untyped-def]
+    def body(task, x, x_row, y, y_step, out, out_row, rows, depth):
         o, a, b = pointer(out, T), pointer(x, T), pointer(y, T)
         add_strip(a, x_row, 1, b, y_step, o, out_row, o, out_row, rows, depth, 1)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cpu import splitting
-from tilegrad.kernels.cpu.jit import TEAM, bind, kernel
+from tilegrad.kernels.cpu.jit import TEAM, Kernel, bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.vector import lanes, transpose
 from tilegrad.kernels.function import DeviceFunction, function_from_source
@@ -72,9 +72,9 @@ def _packing(k: int, dtype: str) -> str:
 
 
 @kernel
-def map_tiles(  # type: ignore[no-untyped-def]
+def map_tiles(
     formula: DeviceFunction, dtypes: tuple[str, ...], pattern: str, params: int
-):
+) -> Kernel:
     """``out = formula(x, …, *params)``; ``dtypes`` names the output last.
 
     ``pattern`` has a letter per input: ``c``: consecutive along a row, ``s``: one value for a row,

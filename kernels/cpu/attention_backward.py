@@ -30,7 +30,7 @@ def _products(dtype: str) -> DeviceFunction:
     T, W = np.dtype(dtype).type, lanes(dtype)
 
     @inline
-    def sums(x, y, rows, columns, out):  # type: ignore[no-untyped-def]
+    def sums(x, y, rows, columns, out):
         zero = splat(T(0))
         for i in range(rows):
             total = zero
@@ -50,7 +50,7 @@ def _slopes(dtype: str) -> DeviceFunction:
     N = PANEL * W
 
     @inline
-    def slopes(scores, grads, row, lse, sums, scale, keys, all_keys):  # type: ignore[no-untyped-def]
+    def slopes(scores, grads, row, lse, sums, scale, keys, all_keys):
         factor, zero = splat(scale), splat(T(0))
         for v in range(0, N, W):
             shift, level = load(lse, v), load(sums, v)
@@ -76,7 +76,7 @@ def _accumulator(dtype: str) -> DeviceFunction:
     N = PANEL * lanes(dtype)
 
     @inline
-    def add(which, shares, slopes, row, rows, keys, i0, j0, apart, y, y_row, out, columns, fresh):  # type: ignore[no-untyped-def]
+    def add(which, shares, slopes, row, rows, keys, i0, j0, apart, y, y_row, out, columns, fresh):
         count = rows if which == 2 else keys
         step = N if apart else count
         for r in range(0, count, step):
@@ -112,7 +112,7 @@ def backward(dtype: str) -> tuple[Callable[..., None], str]:
     third, fourth = local(dtype, block.COLUMNS * row), local(dtype, block.COLUMNS * row)
     fifth, sixth = local(dtype, block.ROWS), local(dtype, block.ROWS)
 
-    def body(task, g, q, k, v, out, lse, mask, dq, dk, dv, plan, scale):  # type: ignore[no-untyped-def]
+    def body(task, g, q, k, v, out, lse, mask, dq, dk, dv, plan, scale):
         p = pointer(plan, np.int64)
         turned_q, turned_g, shares, grads = first(), second(), third(), fourth()
         levels, shifts = fifth(), sixth()
@@ -198,7 +198,7 @@ def collect(dtype: str) -> tuple[Callable[..., None], str]:
     """Add up the sums of the groups, ``out[i] = sum over g of parts[g, i]``, ``each`` a task."""
     T, W = np.dtype(dtype).type, lanes(dtype)
 
-    def body(task, parts, out, total, groups, each):  # type: ignore[no-untyped-def]
+    def body(task, parts, out, total, groups, each):
         source, target = pointer(parts, T), pointer(out, T)
         end = min(total, (task + 1) * each)
         i = task * each

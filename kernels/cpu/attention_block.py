@@ -43,7 +43,7 @@ def packer(dtype: str) -> DeviceFunction:
     N = PANEL * W
 
     @inline
-    def pack(x, row, rows, columns, to, factor):  # type: ignore[no-untyped-def]
+    def pack(x, row, rows, columns, to, factor):
         whole = columns - columns % W
         for first in range(0, rows, N):
             for v in range(first, first + N, W):
@@ -72,7 +72,7 @@ def masker(dtype: str) -> DeviceFunction:
     N, low = PANEL * W, T(-np.inf)
 
     @inline
-    def fill(mask, kind, row, column, to, to_row, queries, keys):  # type: ignore[no-untyped-def]
+    def fill(mask, kind, row, column, to, to_row, queries, keys):
         bits, floats = pointer(mask, np.uint8), pointer(mask, T)
         whole = 0
         if kind == FLOATS and column == 1:
@@ -102,7 +102,7 @@ def hider(dtype: str) -> DeviceFunction:
     N, low = PANEL * W, T(-np.inf)
 
     @inline
-    def hide(scores, row, query, key, keys):  # type: ignore[no-untyped-def]
+    def hide(scores, row, query, key, keys):
         order, never = iota(T), splat(low)
         for j in range(max(0, query + 1 - key), keys):
             for v in range(0, N, W):
@@ -122,7 +122,7 @@ def multiplier(dtype: str) -> DeviceFunction:
     wide, pair, narrow = strip(PANEL, tiles, whole=True), strip(PANEL, tiles), strip(1, tiles)
 
     @inline
-    def times(x, x_row, x_step, y, y_row, out, out_row, fresh, rows, depth, columns):  # type: ignore[no-untyped-def]
+    def times(x, x_row, x_step, y, y_row, out, out_row, fresh, rows, depth, columns):
         j = 0
         while j < columns:
             left, b, o = columns - j, offset(y, j), offset(out, j)

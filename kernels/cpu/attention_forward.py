@@ -45,7 +45,7 @@ def _softmax(dtype: str) -> DeviceFunction:
     N, one = PANEL * W, T(1)
 
     @inline
-    def normalise(scores, keys, tops, sums, shrink, at):  # type: ignore[no-untyped-def]
+    def normalise(scores, keys, tops, sums, shrink, at):
         shrinks = False
         for v in range(0, N, W):
             old = load(tops, at + v)
@@ -90,7 +90,7 @@ def _finisher(dtype: str) -> DeviceFunction:
     zero, one, infinity = T(0), T(1), T(np.inf)
 
     @inline
-    def finish(held, held_row, tops, sums, out, lse, rows, columns):  # type: ignore[no-untyped-def]
+    def finish(held, held_row, tops, sums, out, lse, rows, columns):
         for i in range(rows):
             total = sums[i]
             factor = splat(zero if total == zero else one / total)
@@ -119,13 +119,13 @@ def forward(dtype: str) -> tuple[Callable[..., None], str]:
     maxima, totals = local(dtype, block.ROWS), local(dtype, block.ROWS)
 
     @inline
-    def spread(held, held_row, shrink, rows, columns):  # type: ignore[no-untyped-def]
+    def spread(held, held_row, shrink, rows, columns):
         for i in range(rows):
             factor = splat(shrink[i])
             for c in range(0, columns, W):
                 store(held, i * held_row + c, load(held, i * held_row + c) * factor)
 
-    def body(task, q, k, v, mask, out, lse, plan, scale):  # type: ignore[no-untyped-def]
+    def body(task, q, k, v, mask, out, lse, plan, scale):
         p = pointer(plan, np.int64)
         turned, held, scores, shrink = queries(), results(), panel(), shrinking()
         tops, sums = maxima(), totals()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad.kernels.cpu import splitting
-from tilegrad.kernels.cpu.jit import backward_follows, bind, kernel
+from tilegrad.kernels.cpu.jit import Kernel, backward_follows, bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.norm import deviation_run, scale_run, slope_runs, variance
 from tilegrad.kernels.cpu.reduce import float_run
@@ -26,19 +26,19 @@ COLUMNS = 64  # channels a column task takes together
 
 
 @inline
-def blend(running, value, momentum):  # type: ignore[no-untyped-def]
+def blend(running, value, momentum):
     """``(1 - momentum) running + momentum value``"""
     return (1.0 - momentum) * running + momentum * value
 
 
 @kernel
-def forward_channels(dtype: str):  # type: ignore[no-untyped-def]
+def forward_channels(dtype: str) -> Kernel:
     """``per`` channels a task; weight, bias and running statistics may be null."""
     T = np.dtype(dtype).type
     total, deviations = float_run("sum", dtype, "lanes"), deviation_run(dtype)
     apply = scale_run(dtype)
 
-    def body(  # type: ignore[no-untyped-def]
+    def body(
         task, x, weight, bias, rmean, rvar, y, mean, rstd, eps, momentum, per, N, C, S, training
     ):
         source, made = pointer(x, T), pointer(y, T)
@@ -78,12 +78,12 @@ def forward_channels(dtype: str):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def forward_columns(dtype: str):  # type: ignore[no-untyped-def]
+def forward_columns(dtype: str) -> Kernel:
     """As :func:`forward_channels` for S = 1, ``per`` blocks of ``COLUMNS`` channels a task."""
     T, block = np.dtype(dtype).type, COLUMNS
     sums, line = local("float64", block), local(dtype, block)
 
-    def body(  # type: ignore[no-untyped-def]
+    def body(
         task, x, weight, bias, rmean, rvar, y, mean, rstd, eps, momentum, per, N, C, S, training
     ):
         source, made = pointer(x, T), pointer(y, T)
@@ -137,14 +137,14 @@ def forward_columns(dtype: str):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def backward_channels(dtype: str):  # type: ignore[no-untyped-def]
+def backward_channels(dtype: str) -> Kernel:
     """``out = rs (g w - (sum g + xhat sum g xhat) w / count)``; ``tilts`` and ``sums`` are those
     sums, the gradients of weight and bias. Not ``training``: ``out = rs g w``.
     """
     T = np.dtype(dtype).type
     add_up, slope = slope_runs(dtype)
 
-    def body(task, g, x, mean, rstd, weight, out, tilts, sums, per, N, C, S, training):  # type: ignore[no-untyped-def]
+    def body(task, g, x, mean, rstd, weight, out, tilts, sums, per, N, C, S, training):
         grad, source, made = pointer(g, T), pointer(x, T), pointer(out, T)
         weights, means, rstds = pointer(weight, T), pointer(mean, T), pointer(rstd, T)
         by_tilt, by_sum = pointer(tilts, T), pointer(sums, T)
@@ -168,12 +168,12 @@ def backward_channels(dtype: str):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def backward_columns(dtype: str):  # type: ignore[no-untyped-def]
+def backward_columns(dtype: str) -> Kernel:
     """As :func:`backward_channels` for S = 1, ``per`` blocks of ``COLUMNS`` channels a task."""
     T, block = np.dtype(dtype).type, COLUMNS
     wide, line = local("float64", block), local(dtype, block)
 
-    def body(task, g, x, mean, rstd, weight, out, tilts, sums, per, N, C, S, training):  # type: ignore[no-untyped-def]
+    def body(task, g, x, mean, rstd, weight, out, tilts, sums, per, N, C, S, training):
         grad, source, made = pointer(g, T), pointer(x, T), pointer(out, T)
         weights, means, rstds = pointer(weight, T), pointer(mean, T), pointer(rstd, T)
         by_tilt, by_sum = pointer(tilts, T), pointer(sums, T)

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from tilegrad.kernels.cpu.jit import get_num_threads, kernel
+from tilegrad.kernels.cpu.jit import Kernel, get_num_threads, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write
 from tilegrad.kernels.cpu.optim import cut
 from tilegrad.kernels.cpu.vector import fma, head, hsum, lanes, load, load_masked, splat
@@ -18,7 +18,7 @@ BLOCK = 4096  # elements added up in the gradients' precision, in 4 vectors of p
 
 
 @kernel
-def squares(dtype: str):  # type: ignore[no-untyped-def]
+def squares(dtype: str) -> Kernel:
     """``partial[task]``, float64: the sum of squares of a task's elements.
 
     Arguments: a table of addresses, spans and starts as of :func:`~tilegrad.kernels.cpu.optim.cut`,
@@ -28,7 +28,7 @@ def squares(dtype: str):  # type: ignore[no-untyped-def]
     W = lanes(dtype)
 
     @inline
-    def block(x, at, end):  # type: ignore[no-untyped-def]
+    def block(x, at, end):
         none = splat(T(0))
         a0, a1, a2, a3 = none, none, none, none
         i = at
@@ -43,7 +43,7 @@ def squares(dtype: str):  # type: ignore[no-untyped-def]
             i += W
         return hsum((a0 + a1) + (a2 + a3))
 
-    def body(task, table, spans, starts, partial):  # type: ignore[no-untyped-def]
+    def body(task, table, spans, starts, partial):
         rows = pointer(table, np.int64)
         span = pointer(spans, np.int64)
         first = pointer(starts, np.int64)
@@ -62,11 +62,11 @@ def squares(dtype: str):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def length(dtype: str):  # type: ignore[no-untyped-def]
+def length(dtype: str) -> Kernel:
     """The root of the sum of ``count`` partial sums, as ``dtype``."""
     T = np.dtype(dtype).type
 
-    def body(task, partial, count, out):  # type: ignore[no-untyped-def]
+    def body(task, partial, count, out):
         sums = pointer(partial, np.float64)
         total = np.float64(0)
         for k in range(count):
@@ -77,11 +77,11 @@ def length(dtype: str):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def shrink(dtype: str):  # type: ignore[no-untyped-def]
+def shrink(dtype: str) -> Kernel:
     """All elements times ``min(1, limit / (norm + 1e-6))``, as PyTorch has it."""
     T = np.dtype(dtype).type
 
-    def body(task, table, spans, starts, norm, limit):  # type: ignore[no-untyped-def]
+    def body(task, table, spans, starts, norm, limit):
         rows = pointer(table, np.int64)
         span = pointer(spans, np.int64)
         first = pointer(starts, np.int64)

@@ -18,13 +18,13 @@ from tilegrad.kernels.function import intrinsic
 
 
 @intrinsic
-def clear(typing, frame, at, count):  # type: ignore[no-untyped-def]
+def clear(typing, frame, at, count):
     """Zeros from ``frame[at]`` on, whole vectors of them: ``count`` or a few more."""
     from numba import types
 
     n = types.intp
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         from llvmlite import ir
 
         frame, at, count = args
@@ -46,7 +46,7 @@ def clear(typing, frame, at, count):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def copy_rows(  # type: ignore[no-untyped-def]
+def copy_rows(
     typing, x, x_channel, step, stride, first, last, frame, channel, pitch, rows, channels
 ):
     """``frame[c, r, q] = x[c, r, q]`` for ``first <= q < last``, zero for the other ``q < pitch``.
@@ -59,7 +59,7 @@ def copy_rows(  # type: ignore[no-untyped-def]
 
     n = types.intp
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         kind = llvm_vector(full_vector(sig.args[0].dtype))
         _emit_copy(_Rows(builder, kind, *args))
         return context.get_dummy_value()

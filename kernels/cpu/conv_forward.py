@@ -62,7 +62,7 @@ def convolve(dtype: str, tile: Shape) -> tuple[Callable[..., None], str]:
         _layout(tile.vectors, W),
     )
 
-    def body(task, x_, weight_, bias_, y_, frames, plan):  # type: ignore[no-untyped-def]
+    def body(task, x_, weight_, bias_, y_, frames, plan):
         p = pointer(plan, np.int64)
         f = pointer(plan + 8 * FRAME_AT, np.int64)
         sums, zeros, nothing = make_sums(), make_zeros(), pointer(0, T)
@@ -127,7 +127,7 @@ def convolve(dtype: str, tile: Shape) -> tuple[Callable[..., None], str]:
 def _layout(vectors: int, W: int) -> DeviceFunction:
     """Lists where each vector of pixels is in the frame and in the output, for whole tiles of them."""
 
-    def lay_out(runs, run, pitch, run_step, direct, spots, places):  # type: ignore[no-untyped-def]
+    def lay_out(runs, run, pitch, run_step, direct, spots, places):
         count, r, c = runs * ((run + W - 1) // W), 0, 0
         for v in range((count + vectors - 1) // vectors * vectors):
             at = min(c, run - W) if direct else c
@@ -145,7 +145,7 @@ def _scatterer(dtype: str, vectors: int) -> DeviceFunction:
     T = np.dtype(dtype).type
     W = lanes(dtype)
 
-    def scatter(sums, rows, first, count, per_run, run, y, y_row, run_step, step):  # type: ignore[no-untyped-def]
+    def scatter(sums, rows, first, count, per_run, run, y, y_row, run_step, step):
         for v in range(first, min(first + vectors, count)):
             c = v % per_run * W
             pixels, to = min(W, run - c), v // per_run * run_step + c * step
@@ -169,7 +169,7 @@ def pack_weight(dtype: str, sizes: tuple[int, ...]) -> tuple[Callable[..., None]
     T = np.dtype(dtype).type
     size, even = np.dtype(dtype).itemsize, even_rows(sizes)
 
-    def body(task, weight_, tiles_, offsets_, rows, row_step, row, group, depth, inner):  # type: ignore[no-untyped-def]
+    def body(task, weight_, tiles_, offsets_, rows, row_step, row, group, depth, inner):
         blocks = (rows + row_step - 1) // row_step
         first = task % blocks * row_step
         count = min(row_step, rows - first)

@@ -133,11 +133,11 @@ def copier(dtype: str) -> DeviceFunction:
     size = np.dtype(dtype).itemsize
 
     @inline
-    def clear_channels(frame, channel, at, count, channels):  # type: ignore[no-untyped-def]
+    def clear_channels(frame, channel, at, count, channels):
         for c in range(channels):
             clear(frame, c * channel + at, count)
 
-    def fill(x, x_channel, frame, p, channels, row, fresh):  # type: ignore[no-untyped-def]
+    def fill(x, x_channel, frame, p, channels, row, fresh):
         D, H, width = p[SIZE], p[SIZE + 1], p[SIZE + 2]
         sd, sh, sw = p[STRIDE], p[STRIDE + 1], p[STRIDE + 2]
         rows, pitch, copies, channel = p[ROWS], p[PITCH], p[COPIES], p[CHANNEL]

@@ -30,7 +30,7 @@ def turn(dtype: str) -> tuple[Callable[..., None], str]:
     """``out[j, i] = x[i, j]`` of a matrix of ``rows`` by ``columns``, ``step`` columns a task."""
     T = np.dtype(dtype).type
 
-    def body(task, x_, out_, rows, columns, step):  # type: ignore[no-untyped-def]
+    def body(task, x_, out_, rows, columns, step):
         x, out = pointer(x_, T), pointer(out_, T)
         end = min(columns, (task + 1) * step)
         for start in range(task * step, end, BLOCK):

@@ -52,7 +52,7 @@ def accumulate(dtype: str, vectors: int) -> tuple[Callable[..., None], str]:
     size, panel = np.dtype(dtype).itemsize, vectors * lanes(dtype)
     fill, gather, multiply = copier(dtype), _gatherer(dtype, vectors), outer(vectors)
 
-    def body(task, x_, y_, sums_, frames, plan):  # type: ignore[no-untyped-def]
+    def body(task, x_, y_, sums_, frames, plan):
         p = pointer(plan, np.int64)
         f = pointer(plan + 8 * X_FRAME, np.int64)
         groups, inputs, outputs, taps = p[GROUPS], p[INPUTS], p[OUTPUTS], p[TAPS]
@@ -105,7 +105,7 @@ def _gatherer(dtype: str, vectors: int) -> DeviceFunction:
     """Transposes ``rows`` rows of ``pixels`` elements into panels that are ``step`` elements apart."""
     W = lanes(dtype)
 
-    def gather(y, y_row, rows, pixels, out, step):  # type: ignore[no-untyped-def]
+    def gather(y, y_row, rows, pixels, out, step):
         for k in range(0, rows, W):
             to = k // (vectors * W) * step + k % (vectors * W)
             some = min(W, rows - k)
@@ -130,7 +130,7 @@ def collect(dtype: str, vectors: int) -> tuple[Callable[..., None], str]:
     size, W = np.dtype(dtype).itemsize, lanes(dtype)
     panel = vectors * W
 
-    def body(task, sums_, weight_, parts, blocks, columns, outputs, row_step, step):  # type: ignore[no-untyped-def]
+    def body(task, sums_, weight_, parts, blocks, columns, outputs, row_step, step):
         panels = row_step // panel
         row = task % (blocks * panels) * panel
         sums = pointer(sums_ + size * task * panel * columns, T)

@@ -50,12 +50,12 @@ def outer(vectors: int) -> Intrinsic:
     not 0. A row of ``y`` and of ``sums`` is as long as the panel is wide.
     """
 
-    def emitter(typing, y, x, bases, steps, pixels, columns, sums, fresh):  # type: ignore[no-untyped-def]
+    def emitter(typing, y, x, bases, steps, pixels, columns, sums, fresh):
         from numba import types
 
         n = types.intp
 
-        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):
             kind = llvm_vector(full_vector(sig.args[0].dtype))
             _emit_outer(builder, kind, vectors, _Operands(*args))
             return context.get_dummy_value()

@@ -88,14 +88,12 @@ def correlate(tile: Shape) -> Intrinsic:
     ``out[i * out_row + places[v]]``. ``weight`` holds tiles one after the other, ``depth`` by height.
     """
 
-    def emitter(  # type: ignore[no-untyped-def]
-        typing, weight, x, spots, offsets, depth, rows, bias, seed, out, out_row, places
-    ):
+    def emitter(typing, weight, x, spots, offsets, depth, rows, bias, seed, out, out_row, places):
         from numba import types
 
         n = types.intp
 
-        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):
             kind = llvm_vector(full_vector(sig.args[0].dtype))
             _emit_correlate(builder, kind, tile, _Operands(*args))
             return context.get_dummy_value()
@@ -202,7 +200,7 @@ def _put_down(
 
 
 @intrinsic
-def correlate_pixels(  # type: ignore[no-untyped-def]
+def correlate_pixels(
     typing, y, y_row, y_item, x, x_item, offsets, items, pixels, rows, out, out_column
 ):
     """``out[j, i] += sum over n, p of y[n, i, p] * x[n, offsets[j] + p]`` for ``j < WIDTH``.
@@ -215,7 +213,7 @@ def correlate_pixels(  # type: ignore[no-untyped-def]
 
     n = types.intp
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         kind = llvm_vector(full_vector(sig.args[0].dtype))
         _emit_pixels(builder, kind, _Pixels(*args))
         return context.get_dummy_value()

@@ -57,7 +57,7 @@ def accumulate(dtype: str) -> tuple[Callable[..., None], str]:
     fill = copier(dtype)
 
     @inline
-    def inner(  # type: ignore[no-untyped-def]
+    def inner(
         y, y_row, y_item, y_plane, x, x_item, x_plane, offsets, items, planes, pixels, rows, out,
         out_column,
     ):  # fmt: skip
@@ -71,7 +71,7 @@ def accumulate(dtype: str) -> tuple[Callable[..., None], str]:
                 pointer(out, T), out_column,
             )  # fmt: skip
 
-    def body(task, x_, y_, sums_, frames, plan):  # type: ignore[no-untyped-def]
+    def body(task, x_, y_, sums_, frames, plan):
         p = pointer(plan, np.int64)
         fx, fy = pointer(plan + 8 * X_FRAME, np.int64), pointer(plan + 8 * Y_FRAME, np.int64)
         groups, inputs, outputs, columns = p[GROUPS], p[INPUTS], p[OUTPUTS], p[COLUMNS_PADDED]
@@ -127,7 +127,7 @@ def collect(dtype: str) -> tuple[Callable[..., None], str]:
     T = np.dtype(dtype).type
     size = np.dtype(dtype).itemsize
 
-    def body(task, sums_, weight_, parts, blocks, columns, outputs, row_step, padded, step):  # type: ignore[no-untyped-def]
+    def body(task, sums_, weight_, parts, blocks, columns, outputs, row_step, padded, step):
         group, row = task // blocks, task % blocks * row_step
         sums = pointer(sums_ + size * task * padded * row_step, T)
         weight = pointer(weight_ + size * (group * outputs + row) * columns, T)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cpu import splitting
-from tilegrad.kernels.cpu.jit import get_num_threads, kernel
+from tilegrad.kernels.cpu.jit import Kernel, get_num_threads, kernel
 from tilegrad.kernels.cpu.memory import pointer
 
 CHUNK = 1 << 14  # elements a task handles at least; fewer in all: no threads
@@ -15,7 +15,7 @@ TASKS = 64
 
 
 @kernel
-def ramp(dtype: str, letter: str):  # type: ignore[no-untyped-def]
+def ramp(dtype: str, letter: str) -> Kernel:
     """Count up by ``step`` from ``start`` for the first ``half`` elements, down from ``end`` after.
 
     Arguments: output address, start, end, step (of type ``letter``, ``d`` rounds each element once,
@@ -24,7 +24,7 @@ def ramp(dtype: str, letter: str):  # type: ignore[no-untyped-def]
     T = np.dtype(dtype).type
     S = np.float64 if letter == "d" else np.int64
 
-    def ramp_body(task, a0, start, end, step, half, total, chunk):  # type: ignore[no-untyped-def]
+    def ramp_body(task, a0, start, end, step, half, total, chunk):
         out = pointer(a0, T)
         first = task * chunk
         last = min(total, first + chunk)

@@ -12,13 +12,13 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cpu import splitting
-from tilegrad.kernels.cpu.jit import backward_follows, bind, kernel
+from tilegrad.kernels.cpu.jit import Kernel, backward_follows, bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.softmax import peak, row_pieces
 from tilegrad.kernels.cpu.threads import TEAM
 from tilegrad.kernels.cpu.vector import head, lanes, load, load_masked, splat, store, store_masked
 from tilegrad.kernels.formulas.transcendental import exp_decay, log
-from tilegrad.kernels.function import inline
+from tilegrad.kernels.function import DeviceFunction, inline
 
 GRAIN = 1 << 13  # elements a task handles at least; fewer in all: no threads
 TASKS = 64
@@ -27,7 +27,7 @@ GROUP = 64  # such rows
 
 
 @inline
-def examine(target, found, rows, C, ignored):  # type: ignore[no-untyped-def]
+def examine(target, found, rows, C, ignored):
     """``found`` = [targets out of range, the first of them]."""
     bad = 0
     for r in range(rows):
@@ -43,7 +43,9 @@ def examine(target, found, rows, C, ignored):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def forward(dtype: str, logits: bool, kept: bool, short: bool, reduction: str, alone: bool):  # type: ignore[no-untyped-def]
+def forward(
+    dtype: str, logits: bool, kept: bool, short: bool, reduction: str, alone: bool
+) -> Kernel:
     """Per sample its loss, its weight and, from logits, their logsumexp; the log-probabilities too
     if they are to be ``kept``. ``alone``, a task does also what :func:`finish` does, and a reduction
     keeps no losses. ``weight`` may be null: all ones.
@@ -54,7 +56,7 @@ def forward(dtype: str, logits: bool, kept: bool, short: bool, reduction: str, a
     keeps = not (alone and reduced)
 
     @inline
-    def losses_of(  # type: ignore[no-untyped-def]
+    def losses_of(
         task, x, targets, out, scale, status, lse, weight_sum, logs, ignored, weight, loss, rows,
         per, C, inner,
     ):  # fmt: skip
@@ -88,7 +90,7 @@ def forward(dtype: str, logits: bool, kept: bool, short: bool, reduction: str, a
                 pointer(out, T)[0] = T(total / divisor) if mean else T(total)
                 pointer(weight_sum, T)[0] = T(divisor)
 
-    def keeping(  # type: ignore[no-untyped-def]
+    def keeping(
         task, x, targets, out, scale, status, lse, weight_sum, logs, ignored, weight, loss, rows,
         per, C, inner,
     ):  # fmt: skip
@@ -97,7 +99,7 @@ def forward(dtype: str, logits: bool, kept: bool, short: bool, reduction: str, a
             rows, per, C, inner,
         )  # fmt: skip
 
-    def plain(  # type: ignore[no-untyped-def]
+    def plain(
         task, x, targets, out, scale, status, lse, weight_sum, ignored, weight, loss, rows, per, C,
         inner,
     ):  # fmt: skip
@@ -109,12 +111,12 @@ def forward(dtype: str, logits: bool, kept: bool, short: bool, reduction: str, a
     return (keeping, "i" * 15) if kept else (plain, "i" * 14)
 
 
-def less_level(dtype: str):  # type: ignore[no-untyped-def]
+def less_level(dtype: str) -> DeviceFunction:
     """``subtract(x, first, end, C, levels, out)``: rows of ``C`` logits less their level."""
     T, W = np.dtype(dtype).type, lanes(dtype)
 
     @inline
-    def subtract(x, first, end, C, levels, out):  # type: ignore[no-untyped-def]
+    def subtract(x, first, end, C, levels, out):
         nothing = splat(T(0))
         for r in range(first, end):
             at, level = r * C, splat(levels[r])
@@ -129,7 +131,7 @@ def less_level(dtype: str):  # type: ignore[no-untyped-def]
     return subtract
 
 
-def level_rows(dtype: str, short: bool):  # type: ignore[no-untyped-def]
+def level_rows(dtype: str, short: bool) -> DeviceFunction:
     """``levels_of(x, first, end, C, levels)``: the logsumexp of these rows of ``C`` logits.
 
     ``short`` rows, of ``SHORT`` logits at most, are taken together, a row per lane: what is done
@@ -141,13 +143,13 @@ def level_rows(dtype: str, short: bool):  # type: ignore[no-untyped-def]
     held, highs, totals = local(dtype, GROUP * SHORT), local(dtype, GROUP), local(dtype, GROUP)
 
     @inline
-    def each(x, first, end, C, levels):  # type: ignore[no-untyped-def]
+    def each(x, first, end, C, levels):
         for r in range(first, end):
             top = highest(x, r * C, C)
             levels[r] = top + log(sum_exp(x, r * C, C, top))
 
     @inline
-    def together(x, first, end, C, levels):  # type: ignore[no-untyped-def]
+    def together(x, first, end, C, levels):
         lines, tops, sums = held(), highs(), totals()
         for r in range(first, end, group):
             count = min(group, end - r)
@@ -169,14 +171,14 @@ def level_rows(dtype: str, short: bool):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def finish(dtype: str, reduction: str):  # type: ignore[no-untyped-def]
+def finish(dtype: str, reduction: str) -> Kernel:
     """``status``, and the results of a reduction, once every sample has its loss: the losses' sum,
     for the mean over that of the weights.
     """
     T = np.dtype(dtype).type
     reduced, mean = reduction != "none", reduction == "mean"
 
-    def body(task, targets, scale, loss, status, out, weight_sum, ignored, rows, C):  # type: ignore[no-untyped-def]
+    def body(task, targets, scale, loss, status, out, weight_sum, ignored, rows, C):
         examine(pointer(targets, np.int64), pointer(status, np.int64), rows, C, ignored)
         if reduced:
             losses, scales = pointer(loss, T), pointer(scale, T)
@@ -191,7 +193,7 @@ def finish(dtype: str, reduction: str):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def backward(dtype: str, logits: bool, per_sample: bool):  # type: ignore[no-untyped-def]
+def backward(dtype: str, logits: bool, per_sample: bool) -> Kernel:
     """``(softmax - onehot) * factor`` for logits, whose log-probabilities ``x`` are; for
     log-probabilities ``-onehot * factor``.
 
@@ -200,7 +202,7 @@ def backward(dtype: str, logits: bool, per_sample: bool):  # type: ignore[no-unt
     """
     T, W = np.dtype(dtype).type, lanes(dtype)
 
-    def body(task, grad, x, targets, scale, weight_sum, out, rows, per, C, inner):  # type: ignore[no-untyped-def]
+    def body(task, grad, x, targets, scale, weight_sum, out, rows, per, C, inner):
         grads, target, scales = pointer(grad, T), pointer(targets, np.int64), pointer(scale, T)
         source, made = pointer(x, T), pointer(out, T)
         divisor = pointer(weight_sum, T)[0] if weight_sum != 0 else T(1)

@@ -18,7 +18,7 @@ import numpy as np
 
 from tilegrad.kernels.cpu import across, splitting
 from tilegrad.kernels.cpu.emit import each
-from tilegrad.kernels.cpu.jit import bind, get_num_threads, kernel
+from tilegrad.kernels.cpu.jit import Kernel, bind, get_num_threads, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write
 from tilegrad.kernels.function import (
     DeviceFunction,
@@ -114,9 +114,7 @@ def _steps(function: DeviceFunction) -> int:
 
 
 @kernel
-def map_rows(  # type: ignore[no-untyped-def]
-    formula: DeviceFunction, dtypes: tuple[str, ...], pattern: str, params: int
-):
+def map_rows(formula: DeviceFunction, dtypes: tuple[str, ...], pattern: str, params: int) -> Kernel:
     """``out = formula(x, …, *params)``; ``dtypes`` and ``pattern`` name the output last.
 
     Arguments: the operands' addresses, the params, the table (see :func:`_table`), the number of

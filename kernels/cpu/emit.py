@@ -260,12 +260,12 @@ def each(abreast: int) -> Intrinsic:
     ``function`` waits for the one before, others fill the wait. ``args`` is a tuple.
     """
 
-    def emitter(typing, function, count, args):  # type: ignore[no-untyped-def]
+    def emitter(typing, function, count, args):
         from numba import types
 
         call = function.get_call_type(typing, (types.intp, *args), {})
 
-        def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, values):
             _, count, packed = values
             given = [builder.extract_value(packed, k) for k in range(len(args))]
             inner = context.get_function(function, call)

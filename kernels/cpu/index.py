@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cpu import splitting
-from tilegrad.kernels.cpu.jit import TEAM, bind, kernel
+from tilegrad.kernels.cpu.jit import TEAM, Kernel, bind, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write
 from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
 
@@ -28,7 +28,7 @@ Sizes = tuple[int, ...]
 
 
 @inline
-def walk(table, plane, strides):  # type: ignore[no-untyped-def]
+def walk(table, plane, strides):
     """Offset of outer position ``plane``: ``table`` is [dims, middle, inner, sizes…, strides…],
     and the operand's strides begin at ``strides``.
     """
@@ -66,7 +66,7 @@ def tasks_for(total: int, least: int = CHUNK) -> tuple[int, int]:
 
 
 @kernel
-def gather_rows(width: int, mode: str, wraps: bool):  # type: ignore[no-untyped-def]
+def gather_rows(width: int, mode: str, wraps: bool) -> Kernel:
     """``out[p] = x[origin(p) + step * index[…]]`` over the output's elements ``p``, row-major.
 
     ``mode`` describes the inner dimension: ``row``: one index, consecutive elements; ``each``:
@@ -83,12 +83,12 @@ def gather_rows(width: int, mode: str, wraps: bool):  # type: ignore[no-untyped-
     U, piece = np.uint64, PIECE
 
     @inline
-    def nth(index, at, k, j_step, wrap):  # type: ignore[no-untyped-def]
+    def nth(index, at, k, j_step, wrap):
         j = read(index, at + k) if each else read(index, at + k * j_step)
         return j + ((j >> 63) & wrap) if wraps else j
 
     @inline
-    def pieces(x, x_at, x_step, step, index, j_at, j_step, out, at, count, size, wrap):  # type: ignore[no-untyped-def]
+    def pieces(x, x_at, x_step, step, index, j_at, j_step, out, at, count, size, wrap):
         outside = 0
         for first in range(0, count, piece):
             end = min(count, first + piece)
@@ -108,7 +108,7 @@ def gather_rows(width: int, mode: str, wraps: bool):  # type: ignore[no-untyped-
                     write(out, at + k, read(x, x_at + k * x_step + j * step))
         return outside
 
-    def gather_rows_body(task, a0, a1, a2, a3, a4, total, chunk, step, size, wrap):  # type: ignore[no-untyped-def]
+    def gather_rows_body(task, a0, a1, a2, a3, a4, total, chunk, step, size, wrap):
         x, index, out = pointer(a0, T), pointer(a1, np.int64), pointer(a2, T)
         flag, table = pointer(a3, np.int64), pointer(a4, np.int64)
         dims, middle, inner = table[0], table[1], table[2]
@@ -206,31 +206,31 @@ def gather(
 
 
 @inline
-def put(old, new):  # type: ignore[no-untyped-def]
+def put(old, new):
     """The new value."""
     return new
 
 
 @inline
-def plus(old, new):  # type: ignore[no-untyped-def]
+def plus(old, new):
     """The sum."""
     return old + new
 
 
 @inline
-def times(old, new):  # type: ignore[no-untyped-def]
+def times(old, new):
     """The product."""
     return old * new
 
 
 @inline
-def larger(old, new):  # type: ignore[no-untyped-def]
+def larger(old, new):
     """The larger; NaN if either is."""
     return new if new > old or new != new else old
 
 
 @inline
-def smaller(old, new):  # type: ignore[no-untyped-def]
+def smaller(old, new):
     """The smaller; NaN if either is."""
     return new if new < old or new != new else old
 
@@ -241,7 +241,7 @@ COMBINE = {"set": put, "sum": plus, "prod": times, "amax": larger, "amin": small
 
 
 @kernel
-def scatter_rows(dtype: str, combine: DeviceFunction, mode: str):  # type: ignore[no-untyped-def]
+def scatter_rows(dtype: str, combine: DeviceFunction, mode: str) -> Kernel:
     """``out[…] = combine(out[…], source[…])`` at ``origin + step * index[…]``, in index order.
 
     Loops: outer positions, then the middle dimension, then the inner one, or the task's share of
@@ -252,7 +252,7 @@ def scatter_rows(dtype: str, combine: DeviceFunction, mode: str):  # type: ignor
     row, unit = mode == "row", mode != "any"
     line_of_one = mode == "line"
 
-    def scatter_rows_body(task, a0, a1, a2, a3, planes, share, columns, step, wrap):  # type: ignore[no-untyped-def]
+    def scatter_rows_body(task, a0, a1, a2, a3, planes, share, columns, step, wrap):
         out, index, source = pointer(a0, T), pointer(a1, np.int64), pointer(a2, T)
         table = pointer(a3, np.int64)
         dims, middle, inner = table[0], table[1], table[2]
@@ -364,10 +364,10 @@ def _column_share(total: int, columns: int, outer: list[int]) -> int:
 
 
 @kernel
-def first_outside():  # type: ignore[no-untyped-def]
+def first_outside() -> Kernel:
     """``found[task]``: the position of the task's first index outside ``[low, high)``, or -1."""
 
-    def first_outside_body(task, a0, a1, total, chunk, low, high):  # type: ignore[no-untyped-def]
+    def first_outside_body(task, a0, a1, total, chunk, low, high):
         index, found = pointer(a0, np.int64), pointer(a1, np.int64)
         first = task * chunk
         last = min(total, first + chunk)
@@ -409,7 +409,7 @@ def join_indices_body(task, {addresses}, out, flags, total, chunk, {numbers}):
 
 
 @kernel
-def join_indices(count: int):  # type: ignore[no-untyped-def]
+def join_indices(count: int) -> Kernel:
     """``out = step * index + …`` over ``count`` indices, negative ones counted from their size.
 
     Arguments: the indices, out, flags, how many elements, elements per task, the steps, the sizes.
@@ -445,10 +445,10 @@ def linear_index(total: int, steps: Sizes, sizes: Sizes) -> tuple[Callable[..., 
 
 
 @kernel
-def count_offsets():  # type: ignore[no-untyped-def]
+def count_offsets() -> Kernel:
     """``out[p] = start + the offset that strides give position p``, row-major."""
 
-    def count_offsets_body(task, a0, a1, total, chunk, start):  # type: ignore[no-untyped-def]
+    def count_offsets_body(task, a0, a1, total, chunk, start):
         out, table = pointer(a0, np.int64), pointer(a1, np.int64)
         begin = task * chunk
         for i in range(begin, min(total, begin + chunk)):

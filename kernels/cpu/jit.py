@@ -56,6 +56,10 @@ __all__ = [
 ]
 
 
+# what a factory returns: the body of a task, and a letter per argument of it
+Kernel = tuple[Callable[..., None], str]
+
+
 class KernelFactory:
     """A family of compiled functions, one per variant. See :func:`kernel`."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cpu import splitting
-from tilegrad.kernels.cpu.jit import bind, kernel
+from tilegrad.kernels.cpu.jit import Kernel, bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.reduce import GRAIN, NARROW, Sizes, layout_table, offset
 from tilegrad.kernels.cpu.threads import TEAM
@@ -19,15 +19,15 @@ COLUMNS = 128  # adjacent outputs of a unit, which sees all their rows
 
 
 @kernel
-def locate_rows(dtype: str):  # type: ignore[no-untyped-def]
+def locate_rows(dtype: str) -> Kernel:
     """Position of the first element of each run of ``n`` that equals ``values`` or is NaN."""
     T = np.dtype(dtype).type
 
     @inline
-    def fits(x, m):  # type: ignore[no-untyped-def]
+    def fits(x, m):
         return (x == m) | (x != x)
 
-    def body(task, x, values, out, table, units, per, n, s):  # type: ignore[no-untyped-def]
+    def body(task, x, values, out, table, units, per, n, s):
         kept = pointer(table, np.int64)[0]
         sizes, strides = pointer(table + 16, np.int64), pointer(table + 16 + 8 * kept, np.int64)
         source, wanted, targets = pointer(x, T), pointer(values, T), pointer(out, np.int64)
@@ -50,7 +50,7 @@ def locate_rows(dtype: str):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def locate_columns(dtype: str):  # type: ignore[no-untyped-def]
+def locate_columns(dtype: str) -> Kernel:
     """As :func:`locate_rows` for adjacent outputs; ``n`` fits into an int32.
 
     The table ends in ``n - 1``: read as an int32, it keeps the compiler from widening the places.
@@ -58,7 +58,7 @@ def locate_columns(dtype: str):  # type: ignore[no-untyped-def]
     T, small = np.dtype(dtype).type, np.int32
     block, places = COLUMNS, local("int32", COLUMNS)
 
-    def body(task, x, values, out, table, units, per, n, s, width):  # type: ignore[no-untyped-def]
+    def body(task, x, values, out, table, units, per, n, s, width):
         kept = pointer(table, np.int64)[0]
         sizes, strides = pointer(table + 16, np.int64), pointer(table + 16 + 8 * kept, np.int64)
         source, wanted, targets = pointer(x, T), pointer(values, T), pointer(out, np.int64)

@@ -11,15 +11,15 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cpu.index import tasks_for
-from tilegrad.kernels.cpu.jit import TEAM, bind, get_num_threads, kernel
+from tilegrad.kernels.cpu.jit import TEAM, Kernel, bind, get_num_threads, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write
 
 
 @kernel
-def count_chunks():  # type: ignore[no-untyped-def]
+def count_chunks() -> Kernel:
     """``counts[task]``: how often the mask holds in the task's chunk."""
 
-    def count_chunks_body(task, a0, a1, total, chunk):  # type: ignore[no-untyped-def]
+    def count_chunks_body(task, a0, a1, total, chunk):
         mask, counts = pointer(a0, np.uint8), pointer(a1, np.int64)
         first = task * chunk
         count = 0
@@ -31,10 +31,10 @@ def count_chunks():  # type: ignore[no-untyped-def]
 
 
 @kernel
-def running_sum():  # type: ignore[no-untyped-def]
+def running_sum() -> Kernel:
     """``counts`` replaced by their sums before each; the sum of all behind them."""
 
-    def running_sum_body(task, a0, length):  # type: ignore[no-untyped-def]
+    def running_sum_body(task, a0, length):
         counts = pointer(a0, np.int64)
         before = 0
         for i in range(length):
@@ -61,7 +61,7 @@ def mask_starts(total: int) -> Callable[[int, int], None]:
 
 
 @kernel
-def select_true(width: int):  # type: ignore[no-untyped-def]
+def select_true(width: int) -> Kernel:
     """``out`` = the elements of ``x`` where the mask holds; for width 0 their positions.
 
     Writes at the next free place whether the mask holds or not, and stops when the task's share is
@@ -69,7 +69,7 @@ def select_true(width: int):  # type: ignore[no-untyped-def]
     """
     T = np.dtype(f"u{width}").type if width else np.int64
 
-    def select_true_body(task, a0, a1, a2, a3, chunk):  # type: ignore[no-untyped-def]
+    def select_true_body(task, a0, a1, a2, a3, chunk):
         x, mask, starts = pointer(a0, T), pointer(a1, np.uint8), pointer(a2, np.int64)
         out = pointer(a3, T)
         place, stop = starts[task], starts[task + 1]
@@ -106,11 +106,11 @@ def true_positions(total: int) -> Callable[..., None]:
 
 
 @kernel
-def fill_true(width: int):  # type: ignore[no-untyped-def]
+def fill_true(width: int) -> Kernel:
     """``x`` gets the next element of ``source`` wherever the mask holds."""
     T = np.dtype(f"u{width}").type
 
-    def fill_true_body(task, a0, a1, a2, a3, total, chunk):  # type: ignore[no-untyped-def]
+    def fill_true_body(task, a0, a1, a2, a3, total, chunk):
         x, mask, starts = pointer(a0, T), pointer(a1, np.uint8), pointer(a2, np.int64)
         source = pointer(a3, T)
         place, stop = starts[task], starts[task + 1]
@@ -137,10 +137,10 @@ def masked_scatter(itemsize: int, total: int) -> Callable[..., None]:
 
 
 @kernel
-def split_positions():  # type: ignore[no-untyped-def]
+def split_positions() -> Kernel:
     """``out[axis, p]``: coordinates, within the sizes of ``table``, of row-major positions."""
 
-    def split_positions_body(task, a0, a1, a2, dims, total, chunk):  # type: ignore[no-untyped-def]
+    def split_positions_body(task, a0, a1, a2, dims, total, chunk):
         positions, out, sizes = pointer(a0, np.int64), pointer(a1, np.int64), pointer(a2, np.int64)
         first = task * chunk
         for i in range(first, min(total, first + chunk)):
@@ -163,14 +163,14 @@ def coordinates(sizes: tuple[int, ...], total: int) -> Callable[[int, int], None
 
 
 @kernel
-def keep_triangle(width: int):  # type: ignore[no-untyped-def]
+def keep_triangle(width: int) -> Kernel:
     """Rows of ``columns`` elements; row r keeps ``[lo, hi)`` and is zero elsewhere.
 
     ``lower``: lo = 0, hi = r + diagonal + 1; else lo = r + diagonal, hi = columns.
     """
     T = np.dtype(f"u{width}").type
 
-    def keep_triangle_body(task, a0, a1, lines, share, rows, columns, diagonal, lower):  # type: ignore[no-untyped-def]
+    def keep_triangle_body(task, a0, a1, lines, share, rows, columns, diagonal, lower):
         x, out = pointer(a0, T), pointer(a1, T)
         for line in range(task * share, min(lines, task * share + share)):
             edge = line % rows + diagonal

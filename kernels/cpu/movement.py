@@ -14,7 +14,7 @@ import numpy as np
 
 from tilegrad.kernels.cpu import splitting
 from tilegrad.kernels.cpu.emit import load_value, store_value, transposed
-from tilegrad.kernels.cpu.jit import TEAM, bind, kernel
+from tilegrad.kernels.cpu.jit import TEAM, Kernel, bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer, read, write
 from tilegrad.kernels.function import function_from_source, intrinsic
 
@@ -33,7 +33,7 @@ def _tile(itemsize: int) -> int:
 
 
 @kernel
-def copy_rows(itemsize: int, source_step: int | None, target_step: int | None):  # type: ignore[no-untyped-def]
+def copy_rows(itemsize: int, source_step: int | None, target_step: int | None) -> Kernel:
     """``out = x``; steps are the innermost strides where they are compile-time facts.
 
     Arguments: addresses of x and out, the table (see :func:`_row_table`), number of elements,
@@ -44,7 +44,7 @@ def copy_rows(itemsize: int, source_step: int | None, target_step: int | None): 
     source_known, source_fixed = source_step is not None, source_step or 0
     target_known, target_fixed = target_step is not None, target_step or 0
 
-    def copy_rows_body(task, a0, a1, table, total, chunk):  # type: ignore[no-untyped-def]
+    def copy_rows_body(task, a0, a1, table, total, chunk):
         x = pointer(a0, word)
         out = pointer(a1, word)
         sizes = pointer(table, index)
@@ -95,7 +95,7 @@ def _row_table(sizes: tuple[int, ...], x: tuple[int, ...], out: tuple[int, ...])
 
 
 @intrinsic
-def transpose_tile(typing, x, i0, x_step, out, o0, out_step):  # type: ignore[no-untyped-def]
+def transpose_tile(typing, x, i0, x_step, out, o0, out_step):
     """Write the transpose of a square tile: its row r is at ``x[i0 + r * x_step]``, of consecutive
     elements; the result's row r at ``out[o0 + r * out_step]``. See :func:`_tile` for its edge.
     """
@@ -103,7 +103,7 @@ def transpose_tile(typing, x, i0, x_step, out, o0, out_step):  # type: ignore[no
 
     edge = _tile(x.dtype.bitwidth // 8)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         from llvmlite import ir
 
         source, first, step, target, start, out_step = args
@@ -122,7 +122,7 @@ def transpose_tile(typing, x, i0, x_step, out, o0, out_step):  # type: ignore[no
 
 
 @kernel
-def copy_transposed(itemsize: int):  # type: ignore[no-untyped-def]
+def copy_transposed(itemsize: int) -> Kernel:
     """``out = x`` where x is consecutive along the last dimension but one, out along the last.
     Neighbouring bands are taken together, so that runs of several cache lines are read.
 
@@ -134,7 +134,7 @@ def copy_transposed(itemsize: int):  # type: ignore[no-untyped-def]
     index = np.int64
     edge, together = _tile(itemsize), TOGETHER
 
-    def copy_transposed_body(task, a0, a1, table, total, chunk):  # type: ignore[no-untyped-def]
+    def copy_transposed_body(task, a0, a1, table, total, chunk):
         x = pointer(a0, word)
         out = pointer(a1, word)
         sizes = pointer(table, index)
@@ -251,7 +251,7 @@ def join_body(task, {names}, a_out, table, total, chunk):
 
 
 @kernel
-def join_rows(itemsize: int, count: int):  # type: ignore[no-untyped-def]
+def join_rows(itemsize: int, count: int) -> Kernel:
     """Rows of ``out`` are a run of each of ``count`` operands, side by side.
 
     Arguments: addresses of the operands and of out, the table (elements of the runs, then of a
@@ -280,7 +280,7 @@ def join(itemsize: int, rows: int, runs: tuple[int, ...]) -> Callable[..., None]
 
 
 @kernel
-def expand_counts(dtype: str):  # type: ignore[no-untyped-def]
+def expand_counts(dtype: str) -> Kernel:
     """``out = 0 repeated counts[0] times, 1 repeated counts[1] times, …``, as int64.
 
     Arguments: addresses of counts, out and the status, number of counts, room in out. The status
@@ -289,7 +289,7 @@ def expand_counts(dtype: str):  # type: ignore[no-untyped-def]
     T = np.dtype(dtype).type
     index = np.int64
 
-    def expand_counts_body(task, a0, a1, a2, total, room):  # type: ignore[no-untyped-def]
+    def expand_counts_body(task, a0, a1, a2, total, room):
         counts = pointer(a0, T)
         out = pointer(a1, index)
         status = pointer(a2, index)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad.kernels.cpu import splitting
-from tilegrad.kernels.cpu.jit import backward_follows, bind, kernel
+from tilegrad.kernels.cpu.jit import Kernel, backward_follows, bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer
 from tilegrad.kernels.cpu.reduce import float_run
 from tilegrad.kernels.cpu.threads import TEAM
@@ -32,7 +32,7 @@ from tilegrad.kernels.cpu.vector import (
     store,
     store_masked,
 )
-from tilegrad.kernels.function import inline
+from tilegrad.kernels.function import DeviceFunction, inline
 
 GRAIN = 1 << 13  # elements a task handles at least; fewer in all: no threads
 TASKS = 64
@@ -42,7 +42,7 @@ LEVEL = 1 << 12  # elements of such rows, at most: they stay in the nearest cach
 
 
 @kernel
-def forward(dtype: str, centred: bool, channels: bool):  # type: ignore[no-untyped-def]
+def forward(dtype: str, centred: bool, channels: bool) -> Kernel:
     """``(x - mean) / sqrt(var + eps) * weight + bias``; not ``centred``: with 0 for the mean."""
     T, W = np.dtype(dtype).type, lanes(dtype)
     total, deviations = float_run("sum", dtype, "lanes"), deviation_run(dtype)
@@ -54,7 +54,7 @@ def forward(dtype: str, centred: bool, channels: bool):  # type: ignore[no-untyp
     )
 
     @inline
-    def part(x, y, at, i, mask, m, low, exact, weights, biases, has):  # type: ignore[no-untyped-def]
+    def part(x, y, at, i, mask, m, low, exact, weights, biases, has):
         rs = T(exact)
         center, scale, extra, shift = splat(m), splat(rs), splat(T(exact - rs)), splat(-low * rs)
         d = load_masked(x, at + i, mask, center) - center
@@ -66,14 +66,14 @@ def forward(dtype: str, centred: bool, channels: bool):  # type: ignore[no-untyp
         store_masked(y, at + i, v, mask)
 
     @inline
-    def elements(x, y, at, n, m, low, exact, weights, biases, has):  # type: ignore[no-untyped-def]
+    def elements(x, y, at, n, m, low, exact, weights, biases, has):
         whole = n - n % W
         for i in range(0, whole, W):
             part(x, y, at, i, head(T, W), m, low, exact, weights, biases, has)
         if whole < n:
             part(x, y, at, whole, head(T, n - whole), m, low, exact, weights, biases, has)
 
-    def body(task, x, weight, bias, y, mean, rstd, eps, rows, per, n, S, groups):  # type: ignore[no-untyped-def]
+    def body(task, x, weight, bias, y, mean, rstd, eps, rows, per, n, S, groups):
         source, made = pointer(x, T), pointer(y, T)
         weights, biases = pointer(weight, T), pointer(bias, T)
         means, rstds = pointer(mean, T), pointer(rstd, T)
@@ -114,17 +114,17 @@ def forward(dtype: str, centred: bool, channels: bool):  # type: ignore[no-untyp
 
 
 @inline
-def variance(square, low):  # type: ignore[no-untyped-def]
+def variance(square, low):
     """The mean square about the mean, from that about a number ``low`` below it."""
     return max(square - low * low, 0.0) if square == square else square
 
 
-def deviation_run(dtype: str):  # type: ignore[no-untyped-def]
+def deviation_run(dtype: str) -> DeviceFunction:
     """``deviations(x, at, n, m)``: the sums of ``x - m`` and of its squares over a run of ``n``."""
     T, W = np.dtype(dtype).type, lanes(dtype)
 
     @inline
-    def deviations(x, at, n, m):  # type: ignore[no-untyped-def]
+    def deviations(x, at, n, m):
         zero, center = splat(T(0)), splat(m)
         total, square = 0.0, 0.0
         i = 0
@@ -148,7 +148,7 @@ def deviation_run(dtype: str):  # type: ignore[no-untyped-def]
     return deviations
 
 
-def scale_run(dtype: str):  # type: ignore[no-untyped-def]
+def scale_run(dtype: str) -> DeviceFunction:
     """``apply(x, y, at, n, m, low, w, b)``: ``y = (x - m - low) * w + b`` on a run of ``n``.
 
     ``w`` is a float64, of which both halves are used.
@@ -156,7 +156,7 @@ def scale_run(dtype: str):  # type: ignore[no-untyped-def]
     T, W = np.dtype(dtype).type, lanes(dtype)
 
     @inline
-    def apply(x, y, at, n, m, low, w, b):  # type: ignore[no-untyped-def]
+    def apply(x, y, at, n, m, low, w, b):
         high = T(w)
         center, scale, extra, shift = (
             splat(m),
@@ -177,7 +177,7 @@ def scale_run(dtype: str):  # type: ignore[no-untyped-def]
     return apply
 
 
-def slope_runs(dtype: str):  # type: ignore[no-untyped-def]
+def slope_runs(dtype: str) -> tuple[DeviceFunction, ...]:
     """Inline functions for the backward pass of a run with one weight.
 
     ``sums(g, x, at, n, m, rs)`` gives ``(sum g, sum g xhat)`` with ``xhat = (x - m) rs``;
@@ -186,7 +186,7 @@ def slope_runs(dtype: str):  # type: ignore[no-untyped-def]
     T, W = np.dtype(dtype).type, lanes(dtype)
 
     @inline
-    def sums(g, x, at, n, m, rs):  # type: ignore[no-untyped-def]
+    def sums(g, x, at, n, m, rs):
         zero, center, scale = splat(T(0)), splat(m), splat(rs)
         a, b = 0.0, 0.0
         i = 0
@@ -208,7 +208,7 @@ def slope_runs(dtype: str):  # type: ignore[no-untyped-def]
         return a, b
 
     @inline
-    def slope(g, x, out, at, n, m, rs, w, a, b):  # type: ignore[no-untyped-def]
+    def slope(g, x, out, at, n, m, rs, w, a, b):
         center, scale = splat(m), splat(rs)
         weight, level, tilt = splat(w), splat(a), splat(b)
         i = 0
@@ -227,7 +227,7 @@ def slope_runs(dtype: str):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def backward_elements(dtype: str, centred: bool):  # type: ignore[no-untyped-def]
+def backward_elements(dtype: str, centred: bool) -> Kernel:
     """Gradients of ``CHUNK`` rows a task, and of weight and bias summed over them.
 
     ``parts[task]`` = (sum of g xhat, sum of g), each ``n`` long; null: not wanted.
@@ -235,7 +235,7 @@ def backward_elements(dtype: str, centred: bool):  # type: ignore[no-untyped-def
     T, W, size = np.dtype(dtype).type, lanes(dtype), np.dtype(dtype).itemsize
 
     @inline
-    def sums(grad, source, weights, part, at, i, n, mask, m, rs, has, a, b):  # type: ignore[no-untyped-def]
+    def sums(grad, source, weights, part, at, i, n, mask, m, rs, has, a, b):
         zero, center = splat(T(0)), splat(m)
         v = load_masked(grad, at + i, mask, zero)
         xhat = (load_masked(source, at + i, mask, center) - center) * splat(rs)
@@ -247,7 +247,7 @@ def backward_elements(dtype: str, centred: bool):  # type: ignore[no-untyped-def
         return a + v, fma(v, xhat, b)
 
     @inline
-    def slope(grad, source, weights, made, at, i, mask, m, rs, has, level, tilt):  # type: ignore[no-untyped-def]
+    def slope(grad, source, weights, made, at, i, mask, m, rs, has, level, tilt):
         zero, center, scale = splat(T(0)), splat(m), splat(rs)
         v = load_masked(grad, at + i, mask, zero)
         xhat = (load_masked(source, at + i, mask, center) - center) * scale
@@ -255,7 +255,7 @@ def backward_elements(dtype: str, centred: bool):  # type: ignore[no-untyped-def
             v = v * load_masked(weights, i, mask, zero)
         store_masked(made, at + i, (v - splat(level) - xhat * splat(tilt)) * scale, mask)
 
-    def body(task, g, x, weight, mean, rstd, out, parts, rows, per, n):  # type: ignore[no-untyped-def]
+    def body(task, g, x, weight, mean, rstd, out, parts, rows, per, n):
         grad, source, made = pointer(g, T), pointer(x, T), pointer(out, T)
         weights, means, rstds = pointer(weight, T), pointer(mean, T), pointer(rstd, T)
         part = pointer(parts + task * 2 * n * size, T)
@@ -282,12 +282,12 @@ def backward_elements(dtype: str, centred: bool):  # type: ignore[no-untyped-def
 
 
 @kernel
-def backward_channels(dtype: str):  # type: ignore[no-untyped-def]
+def backward_channels(dtype: str) -> Kernel:
     """Gradients of rows, and per row and channel ``sums`` = sum of g, ``tilts`` = sum of g xhat."""
     T = np.dtype(dtype).type
     add_up, slope = slope_runs(dtype)
 
-    def body(task, g, x, weight, mean, rstd, out, tilts, sums, rows, per, n, S, groups):  # type: ignore[no-untyped-def]
+    def body(task, g, x, weight, mean, rstd, out, tilts, sums, rows, per, n, S, groups):
         grad, source, made = pointer(g, T), pointer(x, T), pointer(out, T)
         weights, means, rstds = pointer(weight, T), pointer(mean, T), pointer(rstd, T)
         by_tilt, by_sum = pointer(tilts, T), pointer(sums, T)

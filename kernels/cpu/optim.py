@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from tilegrad.kernels.cpu import splitting
-from tilegrad.kernels.cpu.jit import get_num_threads, kernel
+from tilegrad.kernels.cpu.jit import Kernel, get_num_threads, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write
 from tilegrad.kernels.function import function_from_source
 from tilegrad.kernels.updates import UPDATES
@@ -77,7 +77,7 @@ def _indented(lines: list[str], by: int) -> str:
 
 
 @kernel
-def step(rule: str, dtype: str):  # type: ignore[no-untyped-def]
+def step(rule: str, dtype: str) -> Kernel:
     """New values of parameters and state. Arguments: hyperparameters, table, spans, starts."""
     update = UPDATES[rule]
     hypers, arrays, constants = update.hypers, len(update.state), update.prepared
@@ -103,7 +103,7 @@ def step(rule: str, dtype: str):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def advance(rule: str):  # type: ignore[no-untyped-def]
+def advance(rule: str) -> Kernel:
     """New values of the scalar state. Arguments: hyperparameters, table, number of rows."""
     update = UPDATES[rule]
     count = range(len(update.scalars))

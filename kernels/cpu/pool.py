@@ -39,7 +39,7 @@ def max_windows(dtype: str, indexed: bool) -> tuple[Callable[..., None], str]:
     size = np.dtype(dtype).itemsize
     lowest = T(-math.inf if np.dtype(dtype).kind == "f" else np.iinfo(dtype).min)
 
-    def body(task, x_, out_, index_, planes, per_task, plan):  # type: ignore[no-untyped-def]
+    def body(task, x_, out_, index_, planes, per_task, plan):
         p = pointer(plan, np.int64)
         H, W = p[SIZE + 1], p[SIZE + 2]
         OD, OH, OW = p[OUT], p[OUT + 1], p[OUT + 2]
@@ -81,7 +81,7 @@ def take(dtype: str) -> tuple[Callable[..., None], str]:
     T = np.dtype(dtype).type
     size = np.dtype(dtype).itemsize
 
-    def body(task, x_, index_, out_, inputs, outputs, planes, per_task):  # type: ignore[no-untyped-def]
+    def body(task, x_, index_, out_, inputs, outputs, planes, per_task):
         for plane in range(task * per_task, min(planes, (task + 1) * per_task)):
             x = pointer(x_ + size * plane * inputs, T)
             out = pointer(out_ + size * plane * outputs, T)
@@ -98,7 +98,7 @@ def put(dtype: str) -> tuple[Callable[..., None], str]:
     T = np.dtype(dtype).type
     size = np.dtype(dtype).itemsize
 
-    def body(task, y_, index_, x_, inputs, outputs, planes, per_task):  # type: ignore[no-untyped-def]
+    def body(task, y_, index_, x_, inputs, outputs, planes, per_task):
         for plane in range(task * per_task, min(planes, (task + 1) * per_task)):
             x = pointer(x_ + size * plane * inputs, T)
             y = pointer(y_ + size * plane * outputs, T)
@@ -118,7 +118,7 @@ def mean_windows(dtype: str) -> tuple[Callable[..., None], str]:
     over = div if np.dtype(dtype).kind == "f" else trunc_divide_int
     size = np.dtype(dtype).itemsize
 
-    def body(task, x_, y_, planes, per_task, plan):  # type: ignore[no-untyped-def]
+    def body(task, x_, y_, planes, per_task, plan):
         p = pointer(plan, np.int64)
         H, W = p[SIZE + 1], p[SIZE + 2]
         OD, OH, OW = p[OUT], p[OUT + 1], p[OUT + 2]
@@ -153,7 +153,7 @@ def spread_windows(dtype: str) -> tuple[Callable[..., None], str]:
     T = np.dtype(dtype).type
     size, LANES = np.dtype(dtype).itemsize, lanes(dtype)
 
-    def body(task, y_, x_, scratch, planes, per_task, plan):  # type: ignore[no-untyped-def]
+    def body(task, y_, x_, scratch, planes, per_task, plan):
         p = pointer(plan, np.int64)
         H, W = p[SIZE + 1], p[SIZE + 2]
         OD, OH, OW = p[OUT], p[OUT + 1], p[OUT + 2]

@@ -53,12 +53,12 @@ def row_length(dtype: str, window: Window) -> int:
 def every(stride: int) -> Intrinsic:
     """``every(stride)(p, i)``: the vector of elements ``i, i + stride, …``; the stride is 1 or 2."""
 
-    def emitter(typing, p, i):  # type: ignore[no-untyped-def]
+    def emitter(typing, p, i):
         from numba import types
 
         vector = full_vector(p.dtype)
 
-        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):
             kind, at = llvm_vector(vector), builder.gep(args[0], [args[1]])
             first = load_value(builder, at, kind)
             if stride == 1:
@@ -73,7 +73,7 @@ def every(stride: int) -> Intrinsic:
 
 
 @inline
-def _fill(p, count, value, W):  # type: ignore[no-untyped-def]
+def _fill(p, count, value, W):
     for i in range(0, count, W):
         store(p, i, splat(value))
 
@@ -92,7 +92,7 @@ def max_rows(dtype: str, indexed: bool, stride: int) -> tuple[Callable[..., None
     make_places = local(dtype, 2 * W)
 
     @inline
-    def combine(x, start, width, best, rows, at, row, first):  # type: ignore[no-untyped-def]
+    def combine(x, start, width, best, rows, at, row, first):
         """Take the row of ``x`` at ``start`` into ``best``, its number into ``rows``."""
         for i in range(0, width, W):
             inside = head(T, width - i)
@@ -108,7 +108,7 @@ def max_rows(dtype: str, indexed: bool, stride: int) -> tuple[Callable[..., None
                 if indexed:
                     store(rows, at + i, select(taken, splat(row), load(rows, at + i)))
 
-    def body(task, x_, out_, index_, scratch, planes, per_task, plan):  # type: ignore[no-untyped-def]
+    def body(task, x_, out_, index_, scratch, planes, per_task, plan):
         p = pointer(plan, np.int64)
         H, width, OH, OW = p[SIZE + 1], p[SIZE + 2], p[OUT + 1], p[OUT + 2]
         before, length = p[BEFORE + 2], p[LENGTH]
@@ -167,12 +167,12 @@ def mean_rows(dtype: str, stride: int) -> tuple[Callable[..., None], str]:
     pick = every(stride)
 
     @inline
-    def combine(x, start, width, total, at, first):  # type: ignore[no-untyped-def]
+    def combine(x, start, width, total, at, first):
         for i in range(0, width, W):
             value = load_masked(x, start + i, head(T, width - i), splat(T(0)))
             store(total, at + i, value if first else value + load(total, at + i))
 
-    def body(task, x_, out_, scratch, planes, per_task, plan):  # type: ignore[no-untyped-def]
+    def body(task, x_, out_, scratch, planes, per_task, plan):
         p = pointer(plan, np.int64)
         H, width, OH, OW = p[SIZE + 1], p[SIZE + 2], p[OUT + 1], p[OUT + 2]
         before, length = p[BEFORE + 2], p[LENGTH]

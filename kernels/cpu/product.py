@@ -71,7 +71,7 @@ def product(dtype: str, way: str) -> tuple[Callable[..., None], str]:
     copy_row, copy_rows, copy_columns = INNER + PAD, _row_copier(dtype), _column_copier(dtype)
     block, panel = local(dtype, block_rows(dtype) * copy_row), local(dtype, (INNER + PAD) * NP)
 
-    def body(task, x, y, out, bias, plan):  # type: ignore[no-untyped-def]
+    def body(task, x, y, out, bias, plan):
         p = pointer(plan, np.int64)
         xr, xk, yk, outr, K = p[X_ROW], p[X_STEP], p[Y_STEP], p[OUT_ROW], p[DEPTH]
         yn = p[Y_COL]
@@ -127,7 +127,7 @@ def _row_copier(dtype: str) -> DeviceFunction:
     """``copy[i, k] = x[i, k]`` with adjacent ``k``. Up to PAD numbers after a row are garbage."""
     W = lanes(dtype)
 
-    def copy_rows(x, x_row, x_step, copy, copy_row, rows, depth):  # type: ignore[no-untyped-def]
+    def copy_rows(x, x_row, x_step, copy, copy_row, rows, depth):
         done = 0
         if x_step == 1:
             done = rows
@@ -153,7 +153,7 @@ def _column_copier(dtype: str) -> DeviceFunction:
     """``copy[k, j] = y[k, j]`` with adjacent ``j < cols``, the rows ``copy_row`` apart."""
     W = lanes(dtype)
 
-    def copy_columns(y, y_step, y_col, copy, copy_row, cols, depth):  # type: ignore[no-untyped-def]
+    def copy_columns(y, y_step, y_col, copy, copy_row, cols, depth):
         done = 0
         if y_col == 1:
             done = depth
@@ -176,7 +176,7 @@ def _column_copier(dtype: str) -> DeviceFunction:
 
 
 @inline
-def _fill(out, start, end, value):  # type: ignore[no-untyped-def]
+def _fill(out, start, end, value):
     for j in range(start, end):
         out[j] = value
 
@@ -191,7 +191,7 @@ def pack(dtype: str) -> tuple[Callable[..., None], str]:
     size, NP = np.dtype(dtype).itemsize, PANEL * lanes(dtype)
     copy_columns = _column_copier(dtype)
 
-    def body(task, y, out, K, N, y_step, y_col, y_outer, y_inner, inner):  # type: ignore[no-untyped-def]
+    def body(task, y, out, K, N, y_step, y_col, y_outer, y_inner, inner):
         panels = (N + NP - 1) // NP
         copy, panel = task // panels, task % panels
         start = copy // inner * y_outer + copy % inner * y_inner + panel * NP * y_col
@@ -207,7 +207,7 @@ def dot(dtype: str) -> tuple[Callable[..., None], str]:
     T = np.dtype(dtype).type
     size, add_dots = np.dtype(dtype).itemsize, dots((4, 1))
 
-    def body(task, x, y, out, bias, plan):  # type: ignore[no-untyped-def]
+    def body(task, x, y, out, bias, plan):
         p = pointer(plan, np.int64)
         for unit in range(task * p[PER_TASK], min(p[UNITS], (task + 1) * p[PER_TASK])):
             item, cell = unit // p[GRID_ROWS], unit % p[GRID_ROWS]
@@ -230,7 +230,7 @@ def integers(dtype: str) -> tuple[Callable[..., None], str]:
     T = np.dtype(dtype).type
     size = np.dtype(dtype).itemsize
 
-    def body(task, x, y, out, bias, plan):  # type: ignore[no-untyped-def]
+    def body(task, x, y, out, bias, plan):
         p = pointer(plan, np.int64)
         item, row, N, K = task // p[ROWS], task % p[ROWS], p[COLS], p[DEPTH]
         xk, yk, yn = p[X_STEP], p[Y_STEP], p[Y_COL]
@@ -253,7 +253,7 @@ def integers(dtype: str) -> tuple[Callable[..., None], str]:
 
 
 @inline
-def _add_lines(x, x_step, y, y_step, out, N, K):  # type: ignore[no-untyped-def]
+def _add_lines(x, x_step, y, y_step, out, N, K):
     """Rows of ``y`` times numbers of ``x``, four at a time to write the result less often."""
     for k in range(0, K - 3, 4):
         a, b, c, d = x[k * x_step], x[(k + 1) * x_step], x[(k + 2) * x_step], x[(k + 3) * x_step]
@@ -269,7 +269,7 @@ def _add_lines(x, x_step, y, y_step, out, N, K):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _add_dots(x, x_step, y, y_step, y_col, out, N, K):  # type: ignore[no-untyped-def]
+def _add_dots(x, x_step, y, y_step, y_col, out, N, K):
     """Dot products with the columns of ``y``."""
     for j in range(N):
         total = 0

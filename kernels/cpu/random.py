@@ -8,7 +8,7 @@ import numpy as np
 
 from tilegrad.kernels import distributions
 from tilegrad.kernels.cpu import splitting
-from tilegrad.kernels.cpu.jit import get_num_threads, kernel
+from tilegrad.kernels.cpu.jit import Kernel, get_num_threads, kernel
 from tilegrad.kernels.cpu.memory import pointer, read, write
 from tilegrad.kernels.distributions import distribution
 from tilegrad.kernels.function import DeviceFunction
@@ -19,7 +19,7 @@ TASKS = 64
 
 
 @kernel
-def draw_blocks(draw: DeviceFunction, dtype: str, elements: int, letter: str):  # type: ignore[no-untyped-def]
+def draw_blocks(draw: DeviceFunction, dtype: str, elements: int, letter: str) -> Kernel:
     """Fill memory from a distribution.
 
     Arguments: address of out, seed, first block, two parameters, number of elements, blocks per
@@ -29,7 +29,7 @@ def draw_blocks(draw: DeviceFunction, dtype: str, elements: int, letter: str):  
     P = T if letter == "d" else np.int64
     W = np.uint64
 
-    def fours(task, a0, seed, offset, a, b, total, chunk):  # type: ignore[no-untyped-def]
+    def fours(task, a0, seed, offset, a, b, total, chunk):
         out = pointer(a0, T)
         first = task * chunk
         key = W(seed)
@@ -50,7 +50,7 @@ def draw_blocks(draw: DeviceFunction, dtype: str, elements: int, letter: str):  
             if 4 * whole + 2 < total:
                 out[4 * whole + 2] = T(v2)
 
-    def twos(task, a0, seed, offset, a, b, total, chunk):  # type: ignore[no-untyped-def]
+    def twos(task, a0, seed, offset, a, b, total, chunk):
         out = pointer(a0, T)
         first = task * chunk
         key = W(seed)
@@ -69,7 +69,7 @@ def draw_blocks(draw: DeviceFunction, dtype: str, elements: int, letter: str):  
 
 
 @kernel
-def map_blocks(formula: DeviceFunction, dtype: str):  # type: ignore[no-untyped-def]
+def map_blocks(formula: DeviceFunction, dtype: str) -> Kernel:
     """``out[i] = formula(x[i], word i, a, b)``.
 
     Arguments: addresses of x and out, seed, first block, a (int64), b (of x's type), number of
@@ -78,7 +78,7 @@ def map_blocks(formula: DeviceFunction, dtype: str):  # type: ignore[no-untyped-
     T = np.dtype(dtype).type
     W = np.uint64
 
-    def map_body(task, a0, a1, seed, offset, a, b, total, chunk):  # type: ignore[no-untyped-def]
+    def map_body(task, a0, a1, seed, offset, a, b, total, chunk):
         x, out = pointer(a0, T), pointer(a1, T)
         first = task * chunk
         key = W(seed)

@@ -19,7 +19,7 @@ import numpy as np
 
 from tilegrad.kernels.cpu import splitting
 from tilegrad.kernels.cpu.emit import fold_lanes
-from tilegrad.kernels.cpu.jit import bind, kernel
+from tilegrad.kernels.cpu.jit import Kernel, bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.threads import TEAM
 from tilegrad.kernels.cpu.vector import (
@@ -48,10 +48,10 @@ NARROW = 8  # fewer adjacent outputs than this are not worth a column task
 
 
 @intrinsic
-def hproduct(typing, vector):  # type: ignore[no-untyped-def]
+def hproduct(typing, vector):
     """The product of the lanes: halves are multiplied until one is left."""
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         return fold_lanes(builder, args[0], lambda b, x, y: b.fmul(x, y))
 
     return vector.elem(vector), codegen
@@ -61,7 +61,7 @@ _ACROSS = {add: hsum, larger: hmax, smaller: hmin, multiply: hproduct}
 
 
 @inline
-def offset(index, ndim, sizes, strides):  # type: ignore[no-untyped-def]
+def offset(index, ndim, sizes, strides):
     """Elements between the first element and number ``index`` of a strided block."""
     total = 0
     for axis in range(ndim - 1, 0, -1):
@@ -72,7 +72,7 @@ def offset(index, ndim, sizes, strides):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def rows(name: str, dtype: str, out_dtype: str, way: str):  # type: ignore[no-untyped-def]
+def rows(name: str, dtype: str, out_dtype: str, way: str) -> Kernel:
     """Reduce runs of ``n`` elements with stride ``s``.
 
     A unit is one of ``chunks`` pieces, ``chunk`` elements long, of one output. The way is ``lanes``
@@ -91,7 +91,7 @@ def rows(name: str, dtype: str, out_dtype: str, way: str):  # type: ignore[no-un
     if way == "plain":
 
         @inline
-        def run(x, at, count, s, c, into):  # type: ignore[no-untyped-def]
+        def run(x, at, count, s, c, into):
             a = into
             for i in range(count):
                 a = A(combine(a, A(lift(read(x, at + i * s), c))))
@@ -101,7 +101,7 @@ def rows(name: str, dtype: str, out_dtype: str, way: str):  # type: ignore[no-un
         run = float_run(name, dtype, way)
 
     @inline
-    def reduce_part(task, x, center, out, p, table, units, per, R, chunk, n, s, chunks):  # type: ignore[no-untyped-def]
+    def reduce_part(task, x, center, out, p, table, units, per, R, chunk, n, s, chunks):
         t = pointer(table, np.int64)
         kept, outer = t[0], t[1]
         source, targets = pointer(x, T), pointer(out, Out)
@@ -134,12 +134,12 @@ def rows(name: str, dtype: str, out_dtype: str, way: str):  # type: ignore[no-un
 
     if centred:
 
-        def body(task, x, center, out, p, table, units, per, R, chunk, n, s, chunks):  # type: ignore[no-untyped-def]
+        def body(task, x, center, out, p, table, units, per, R, chunk, n, s, chunks):
             reduce_part(task, x, center, out, p, table, units, per, R, chunk, n, s, chunks)
 
         return body, "iiidiiiiiiii"
 
-    def plain_body(task, x, out, p, table, units, per, R, chunk, n, s, chunks):  # type: ignore[no-untyped-def]
+    def plain_body(task, x, out, p, table, units, per, R, chunk, n, s, chunks):
         reduce_part(task, x, 0, out, p, table, units, per, R, chunk, n, s, chunks)
 
     return plain_body, "iidiiiiiiii"
@@ -158,13 +158,13 @@ def float_run(name: str, dtype: str, way: str) -> Any:
     buffer = local(dtype, 512)
 
     @inline
-    def keep(v, c):  # type: ignore[no-untyped-def]
+    def keep(v, c):
         return v
 
     taken = lift if way == "lanes" else keep
 
     @inline
-    def fold(x, at, count, c, first):  # type: ignore[no-untyped-def]
+    def fold(x, at, count, c, first):
         none, center = splat(first), splat(c)
         a0, a1, a2, a3 = none, none, none, none
         i = at
@@ -185,7 +185,7 @@ def float_run(name: str, dtype: str, way: str) -> Any:
         return across(combine(combine(a0, a1), combine(a2, a3)))
 
     @inline
-    def run(x, at, count, s, c, first):  # type: ignore[no-untyped-def]
+    def run(x, at, count, s, c, first):
         total = start
         i = 0
         while i < count:
@@ -204,7 +204,7 @@ def float_run(name: str, dtype: str, way: str) -> Any:
 
 
 @kernel
-def columns(name: str, dtype: str, out_dtype: str, adjacent: bool):  # type: ignore[no-untyped-def]
+def columns(name: str, dtype: str, out_dtype: str, adjacent: bool) -> Kernel:
     """Reduce over rows of elements with the stride ``apart`` (1 if ``adjacent``), up to ``COLUMNS``
     of them in a unit.
 
@@ -225,12 +225,12 @@ def columns(name: str, dtype: str, out_dtype: str, adjacent: bool):  # type: ign
     block, flush = COLUMNS, FLUSH
 
     @inline
-    def lifted(x, i, c, j, apart):  # type: ignore[no-untyped-def]
+    def lifted(x, i, c, j, apart):
         at = i + j if adjacent else i + j * apart
         return A(lift(read(x, at), T(c[j]) if centred else T(0)))
 
     @inline
-    def reduce_part(  # type: ignore[no-untyped-def]
+    def reduce_part(
         task, x, center, out, p, table, units, per, R, chunk, n, s, chunks, width, apart
     ):
         t = pointer(table, np.int64)
@@ -298,21 +298,21 @@ def columns(name: str, dtype: str, out_dtype: str, adjacent: bool):  # type: ign
 
     if centred:
 
-        def body(task, x, center, out, p, table, units, per, R, chunk, n, s, chunks, width, apart):  # type: ignore[no-untyped-def]
+        def body(task, x, center, out, p, table, units, per, R, chunk, n, s, chunks, width, apart):
             reduce_part(
                 task, x, center, out, p, table, units, per, R, chunk, n, s, chunks, width, apart
             )
 
         return body, "iiidiiiiiiiiii"
 
-    def plain_body(task, x, out, p, table, units, per, R, chunk, n, s, chunks, width, apart):  # type: ignore[no-untyped-def]
+    def plain_body(task, x, out, p, table, units, per, R, chunk, n, s, chunks, width, apart):
         reduce_part(task, x, 0, out, p, table, units, per, R, chunk, n, s, chunks, width, apart)
 
     return plain_body, "iidiiiiiiiiii"
 
 
 @kernel
-def combine_parts(name: str, dtype: str, out_dtype: str):  # type: ignore[no-untyped-def]
+def combine_parts(name: str, dtype: str, out_dtype: str) -> Kernel:
     """Combine ``chunks`` totals of each output, in order; part k of output o is at
     ``k * outputs + o``.
     """
@@ -322,7 +322,7 @@ def combine_parts(name: str, dtype: str, out_dtype: str):  # type: ignore[no-unt
     D, Out = np.dtype(total_dtype).type, np.dtype(out_dtype).type
     start, block, row = monoid.identity(total_dtype), COLUMNS, local(total_dtype, COLUMNS)
 
-    def body(task, parts, out, p, outputs, chunks, count):  # type: ignore[no-untyped-def]
+    def body(task, parts, out, p, outputs, chunks, count):
         source, targets, total = pointer(parts, D), pointer(out, Out), row()
         for first in range(0, outputs, block):
             size = min(block, outputs - first)

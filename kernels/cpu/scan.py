@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cpu import splitting
-from tilegrad.kernels.cpu.jit import bind, kernel
+from tilegrad.kernels.cpu.jit import Kernel, bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.reduce import offset
 from tilegrad.kernels.cpu.threads import TEAM
@@ -27,7 +27,7 @@ COLUMNS = 256  # running totals a column task keeps
 
 
 @kernel
-def rows(name: str, dtype: str, exclusive: bool, lines: int):  # type: ignore[no-untyped-def]
+def rows(name: str, dtype: str, exclusive: bool, lines: int) -> Kernel:
     """``n`` elements a line, one line a unit; ``first`` and ``step`` tell where to start and go.
 
     ``lines`` units are walked together, so that their chains of sums overlap; where fewer are left,
@@ -40,7 +40,7 @@ def rows(name: str, dtype: str, exclusive: bool, lines: int):  # type: ignore[no
     zero = D(start)
     totals, places = local(wide, lines), local("int64", lines)
 
-    def body(task, x, out, table, units, per, inner, n, s, first, step):  # type: ignore[no-untyped-def]
+    def body(task, x, out, table, units, per, inner, n, s, first, step):
         t = pointer(table, np.int64)
         before, after = t[0], t[1]
         b = table + 16
@@ -71,7 +71,7 @@ def rows(name: str, dtype: str, exclusive: bool, lines: int):  # type: ignore[no
 
 
 @kernel
-def columns(name: str, dtype: str, exclusive: bool):  # type: ignore[no-untyped-def]
+def columns(name: str, dtype: str, exclusive: bool) -> Kernel:
     """``width`` adjacent lines, up to ``COLUMNS`` of them a unit; arguments as for :func:`rows`."""
     combine, start = SCANS[name]
     T = np.dtype(dtype).type
@@ -80,7 +80,7 @@ def columns(name: str, dtype: str, exclusive: bool):  # type: ignore[no-untyped-
     zero, block = D(start), COLUMNS
     totals = local(wide, COLUMNS)
 
-    def body(task, x, out, table, units, per, width, n, s, first, step):  # type: ignore[no-untyped-def]
+    def body(task, x, out, table, units, per, width, n, s, first, step):
         before = pointer(table, np.int64)[0]
         sizes, strides = pointer(table + 16, np.int64), pointer(table + 16 + 8 * before, np.int64)
         source, target = pointer(x, T), pointer(out, T)
@@ -106,11 +106,11 @@ def columns(name: str, dtype: str, exclusive: bool):  # type: ignore[no-untyped-
 
 
 @kernel
-def extreme_rows(largest: bool, dtype: str):  # type: ignore[no-untyped-def]
+def extreme_rows(largest: bool, dtype: str) -> Kernel:
     """Running extreme and its position, the latest of equal ones; NaN stays once it is met."""
     T = np.dtype(dtype).type
 
-    def body(task, x, out, where, table, units, per, inner, n, s):  # type: ignore[no-untyped-def]
+    def body(task, x, out, where, table, units, per, inner, n, s):
         t = pointer(table, np.int64)
         before, after = t[0], t[1]
         b = table + 16

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tilegrad.kernels.cpu.jit import kernel
+from tilegrad.kernels.cpu.jit import Kernel, kernel
 from tilegrad.kernels.cpu.memory import pointer
 from tilegrad.kernels.function import inline
 
@@ -24,7 +24,7 @@ _USED_UP = np.uint32(WORDS)  # the next draw makes new words
 
 
 @inline
-def split_mix(z):  # type: ignore[no-untyped-def]
+def split_mix(z):
     """The output function of SplitMix64, over uint64.
 
     Source: Steele, Lea, Flood, Fast Splittable Pseudorandom Number Generators (OOPSLA 2014).
@@ -35,14 +35,14 @@ def split_mix(z):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def seed_twisters():  # type: ignore[no-untyped-def]
+def seed_twisters() -> Kernel:
     """The ``place``-th 63-bit seed of ``seed``, and two states that belong to it.
 
     Arguments: place, seed, addresses of Python's state (its index, then the words), of NumPy's (the
     words, then its index), of NumPy's kept Gaussian (whether there is one) and of the seed found.
     """
 
-    def seed_body(task, place, seed, a0, a1, a2, a3):  # type: ignore[no-untyped-def]
+    def seed_body(task, place, seed, a0, a1, a2, a3):
         found = split_mix(_W(seed) + _W(place + 1) * _STEP) >> _1
         pointer(a3, np.uint64)[0] = found
         python, numpy = pointer(a0, np.uint32), pointer(a1, np.uint32)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cpu import splitting
-from tilegrad.kernels.cpu.jit import TEAM, bind, kernel
+from tilegrad.kernels.cpu.jit import TEAM, Kernel, bind, kernel
 from tilegrad.kernels.cpu.memory import pointer
 from tilegrad.kernels.cpu.sort import (
     CHUNK,
@@ -40,7 +40,7 @@ def _select_function(dtype: str) -> DeviceFunction:
     none, one, eight = W(0), W(1), W(8)
 
     @inline
-    def select(k, k_other, n, wanted):  # type: ignore[no-untyped-def]
+    def select(k, k_other, n, wanted):
         found = none  # its leading bits, found one by one; counting vectorises, sorting does not
         below = 0
         left = n
@@ -69,7 +69,7 @@ def _select_function(dtype: str) -> DeviceFunction:
 
 
 @kernel
-def top_rows(dtype: str):  # type: ignore[no-untyped-def]
+def top_rows(dtype: str) -> Kernel:
     """The values of the ``count`` smallest keys of each row, in order, and their places.
 
     The ``count``-th smallest of the blocks' best keys is no better than the last one wanted, so only
@@ -85,7 +85,7 @@ def top_rows(dtype: str):  # type: ignore[no-untyped-def]
     last = U((1 << 8 * np.dtype(dtype).itemsize) - 1)
 
     @inline
-    def settle(k, held, count, one):  # type: ignore[no-untyped-def]
+    def settle(k, held, count, one):
         at = min(held, count - 1)
         while at > 0 and k[at - 1] > one:
             k[at] = k[at - 1]
@@ -93,7 +93,7 @@ def top_rows(dtype: str):  # type: ignore[no-untyped-def]
         k[at] = one
         return at
 
-    def top_body(  # type: ignore[no-untyped-def]
+    def top_body(
         task, a0, a1, a2, a3, rows, n, per_task, flip, key_bytes, place_bytes, block_bytes, count
     ):
         x, values, indices = pointer(a0, T), pointer(a1, T), pointer(a2, index)
@@ -135,7 +135,7 @@ def top_rows(dtype: str):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def pick_rows(dtype: str):  # type: ignore[no-untyped-def]
+def pick_rows(dtype: str) -> Kernel:
     """The value of one key of each row, and its place: the first, among equal ones.
 
     Arguments: as :func:`top_rows`, without bytes of places; the last says which: from 0 on the
@@ -149,7 +149,7 @@ def pick_rows(dtype: str):  # type: ignore[no-untyped-def]
     float_like = np.dtype(dtype).kind == "f"
     last = U((1 << 8 * np.dtype(dtype).itemsize) - 1)
 
-    def pick_body(task, a0, a1, a2, a3, rows, n, per_task, key_bytes, which):  # type: ignore[no-untyped-def]
+    def pick_body(task, a0, a1, a2, a3, rows, n, per_task, key_bytes, which):
         x, values, indices = pointer(a0, T), pointer(a1, T), pointer(a2, index)
         base = a3 + task * 2 * key_bytes
         k, k_other = pointer(base, U), pointer(base + key_bytes, U)
@@ -212,7 +212,7 @@ def pick(dtype: str, rows: int, n: int, which: int) -> tuple[Callable[..., None]
 
 
 @kernel
-def search_rows(dtype: str):  # type: ignore[no-untyped-def]
+def search_rows(dtype: str) -> Kernel:
     """Where each value would go into its ascending row.
 
     Arguments: addresses of the rows, the values, out (int64); row length, values per row, number
@@ -222,7 +222,7 @@ def search_rows(dtype: str):  # type: ignore[no-untyped-def]
     T = np.dtype(dtype).type
     index = np.int64
 
-    def search_body(task, a0, a1, a2, n, per_row, rows, chunk, total, right):  # type: ignore[no-untyped-def]
+    def search_body(task, a0, a1, a2, n, per_row, rows, chunk, total, right):
         border, values, out = pointer(a0, T), pointer(a1, T), pointer(a2, index)
         for i in range(task * chunk, min(total, task * chunk + chunk)):
             value = values[i]
@@ -260,7 +260,7 @@ def searchsorted(dtype: str, rows: int, n: int, values: int, right: bool) -> Cal
 
 
 @kernel
-def mode_rows(dtype: str):  # type: ignore[no-untyped-def]
+def mode_rows(dtype: str) -> Kernel:
     """The first longest run of each sorted row: its value, and the place of its last element.
 
     Arguments: addresses of the sorted values and their places, of value and place; rows, length.
@@ -268,7 +268,7 @@ def mode_rows(dtype: str):  # type: ignore[no-untyped-def]
     T = np.dtype(dtype).type
     index = np.int64
 
-    def mode_body(task, a0, a1, a2, a3, rows, n):  # type: ignore[no-untyped-def]
+    def mode_body(task, a0, a1, a2, a3, rows, n):
         x, places = pointer(a0, T), pointer(a1, index)
         value, place = pointer(a2, T), pointer(a3, index)
         for row in range(rows):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cpu import splitting
-from tilegrad.kernels.cpu.jit import KernelFactory, backward_follows, bind, kernel
+from tilegrad.kernels.cpu.jit import Kernel, KernelFactory, backward_follows, bind, kernel
 from tilegrad.kernels.cpu.memory import local, pointer
 from tilegrad.kernels.cpu.threads import TEAM
 from tilegrad.kernels.cpu.vector import (
@@ -29,7 +29,7 @@ from tilegrad.kernels.cpu.vector import (
     store_masked,
 )
 from tilegrad.kernels.formulas.transcendental import exp_decay, log
-from tilegrad.kernels.function import inline
+from tilegrad.kernels.function import DeviceFunction, inline
 
 GRAIN = 1 << 12  # elements a task handles at least; fewer in all: no threads
 TASKS = 64
@@ -38,18 +38,18 @@ FLUSH = 32  # rows that a column task sums in the input's precision
 
 
 @inline
-def peak(x, top):  # type: ignore[no-untyped-def]
+def peak(x, top):
     """max(x, top) of vectors, one instruction; NaN in ``x`` is passed over: its exponential tells."""
     return select(x > top, x, top)
 
 
-def row_pieces(dtype: str):  # type: ignore[no-untyped-def]
+def row_pieces(dtype: str) -> tuple[DeviceFunction, ...]:
     """Inline functions on ``n`` elements from ``x[at]``: ``(highest, sum of e^(x - c), c >= x)``."""
     T, W = np.dtype(dtype).type, lanes(dtype)
     low = T(-np.inf)
 
     @inline
-    def highest(x, at, n):  # type: ignore[no-untyped-def]
+    def highest(x, at, n):
         a, b, c, d = splat(low), splat(low), splat(low), splat(low)
         i = 0
         while i + 4 * W <= n:
@@ -64,7 +64,7 @@ def row_pieces(dtype: str):  # type: ignore[no-untyped-def]
         return hmax(peak(peak(a, b), peak(c, d)))
 
     @inline
-    def sum_exp(x, at, n, c):  # type: ignore[no-untyped-def]
+    def sum_exp(x, at, n, c):
         center = splat(c)
         a, b = splat(T(0)), splat(T(0))
         i = 0
@@ -81,27 +81,27 @@ def row_pieces(dtype: str):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def softmax_rows(dtype: str, logs: bool):  # type: ignore[no-untyped-def]
+def softmax_rows(dtype: str, logs: bool) -> Kernel:
     """``e^(x - max) / sum``, or ``(x - max) - log(sum)``."""
     T, W = np.dtype(dtype).type, lanes(dtype)
     highest, sum_exp = row_pieces(dtype)
     low = T(-np.inf)
 
     @inline
-    def weigh(x, y, q, mask, top):  # type: ignore[no-untyped-def]
+    def weigh(x, y, q, mask, top):
         e = exp_decay(load_masked(x, q, mask, splat(low)) - splat(top))
         store_masked(y, q, e, mask)
         return e
 
     @inline
-    def result(x, y, q, mask, top, shift):  # type: ignore[no-untyped-def]
+    def result(x, y, q, mask, top, shift):
         if logs:
             v = load_masked(x, q, mask, splat(low)) - splat(top) - splat(shift)
         else:
             v = load_masked(y, q, mask, splat(low)) * splat(shift)
         store_masked(y, q, v, mask)
 
-    def body(task, x, y, rows, per, n):  # type: ignore[no-untyped-def]
+    def body(task, x, y, rows, per, n):
         source, target = pointer(x, T), pointer(y, T)
         every, rest, odd = head(T, W), head(T, n % W), n % (2 * W) >= W
         for r in range(task * per, min(rows, (task + 1) * per)):
@@ -129,32 +129,32 @@ def softmax_rows(dtype: str, logs: bool):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def softmax_columns(dtype: str, logs: bool):  # type: ignore[no-untyped-def]
+def softmax_columns(dtype: str, logs: bool) -> Kernel:
     """As :func:`softmax_rows`; a unit is up to ``COLUMNS`` adjacent lines."""
     T, W = np.dtype(dtype).type, lanes(dtype)
     low, block, flush = T(-np.inf), COLUMNS, FLUSH
     line, wide = local(dtype, COLUMNS), local("float64", COLUMNS)
 
     @inline
-    def rise(x, q, mask, top, j):  # type: ignore[no-untyped-def]
+    def rise(x, q, mask, top, j):
         store(top, j, peak(load_masked(x, q + j, mask, splat(low)), load(top, j)))
 
     @inline
-    def weigh(x, y, q, mask, top, part, j):  # type: ignore[no-untyped-def]
+    def weigh(x, y, q, mask, top, part, j):
         e = exp_decay(load_masked(x, q + j, mask, splat(low)) - load(top, j))
         if not logs:
             store_masked(y, q + j, e, mask)
         store(part, j, load(part, j) + e)
 
     @inline
-    def result(x, y, q, mask, top, shift, j):  # type: ignore[no-untyped-def]
+    def result(x, y, q, mask, top, shift, j):
         if logs:
             v = load_masked(x, q + j, mask, splat(low)) - load(top, j) - load(shift, j)
         else:
             v = load_masked(y, q + j, mask, splat(low)) * load(shift, j)
         store_masked(y, q + j, v, mask)
 
-    def body(task, x, y, units, per, n, inner):  # type: ignore[no-untyped-def]
+    def body(task, x, y, units, per, n, inner):
         source, target = pointer(x, T), pointer(y, T)
         top, part, shift, total = line(), line(), line(), wide()
         blocks = (inner + block - 1) // block
@@ -195,38 +195,38 @@ def softmax_columns(dtype: str, logs: bool):  # type: ignore[no-untyped-def]
     return body, "iiiiii"
 
 
-def slope_pieces(dtype: str, logs: bool):  # type: ignore[no-untyped-def]
+def slope_pieces(dtype: str, logs: bool) -> tuple[DeviceFunction, ...]:
     """Inline functions on vectors: what a line's ``total`` sums, and the gradient from it."""
 
     @inline
-    def weighed(g, y):  # type: ignore[no-untyped-def]
+    def weighed(g, y):
         return g if logs else g * y
 
     @inline
-    def slope(g, y, total):  # type: ignore[no-untyped-def]
+    def slope(g, y, total):
         return fma(-exp_decay(y), total, g) if logs else y * (g - total)
 
     return weighed, slope
 
 
 @kernel
-def backward_rows(dtype: str, logs: bool):  # type: ignore[no-untyped-def]
+def backward_rows(dtype: str, logs: bool) -> Kernel:
     """``y (g - sum(g y))``; for the logarithm ``g - e^y sum(g)``."""
     T, W = np.dtype(dtype).type, lanes(dtype)
     weighed, slope = slope_pieces(dtype, logs)
 
     @inline
-    def term(g, y, q, mask):  # type: ignore[no-untyped-def]
+    def term(g, y, q, mask):
         zero = splat(T(0))
         return weighed(load_masked(g, q, mask, zero), load_masked(y, q, mask, zero))
 
     @inline
-    def result(g, y, out, q, mask, total):  # type: ignore[no-untyped-def]
+    def result(g, y, out, q, mask, total):
         zero = splat(T(0))
         part, held = load_masked(g, q, mask, zero), load_masked(y, q, mask, zero)
         store_masked(out, q, slope(part, held, splat(total)), mask)
 
-    def body(task, g, y, out, rows, per, n):  # type: ignore[no-untyped-def]
+    def body(task, g, y, out, rows, per, n):
         grad, value, target = pointer(g, T), pointer(y, T), pointer(out, T)
         every, rest, odd = head(T, W), head(T, n % W), n % (2 * W) >= W
         for r in range(task * per, min(rows, (task + 1) * per)):
@@ -250,7 +250,7 @@ def backward_rows(dtype: str, logs: bool):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def backward_columns(dtype: str, logs: bool):  # type: ignore[no-untyped-def]
+def backward_columns(dtype: str, logs: bool) -> Kernel:
     """As :func:`backward_rows`; a unit is up to ``COLUMNS`` adjacent lines."""
     T, W = np.dtype(dtype).type, lanes(dtype)
     weighed, slope = slope_pieces(dtype, logs)
@@ -258,18 +258,18 @@ def backward_columns(dtype: str, logs: bool):  # type: ignore[no-untyped-def]
     line, wide = local(dtype, COLUMNS), local("float64", COLUMNS)
 
     @inline
-    def term(g, y, q, mask, part, j):  # type: ignore[no-untyped-def]
+    def term(g, y, q, mask, part, j):
         zero = splat(T(0))
         v = weighed(load_masked(g, q + j, mask, zero), load_masked(y, q + j, mask, zero))
         store(part, j, load(part, j) + v)
 
     @inline
-    def result(g, y, out, q, mask, total, j):  # type: ignore[no-untyped-def]
+    def result(g, y, out, q, mask, total, j):
         zero = splat(T(0))
         piece, held = load_masked(g, q + j, mask, zero), load_masked(y, q + j, mask, zero)
         store_masked(out, q + j, slope(piece, held, load(total, j)), mask)
 
-    def body(task, g, y, out, units, per, n, inner):  # type: ignore[no-untyped-def]
+    def body(task, g, y, out, units, per, n, inner):
         grad, value, target = pointer(g, T), pointer(y, T), pointer(out, T)
         part, total, sums = line(), line(), wide()
         blocks = (inner + block - 1) // block

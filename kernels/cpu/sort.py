@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.kernels.cpu.jit import TEAM, bind, kernel
+from tilegrad.kernels.cpu.jit import TEAM, Kernel, bind, kernel
 from tilegrad.kernels.cpu.memory import pointer
 from tilegrad.kernels.function import DeviceFunction, inline
 
@@ -38,7 +38,7 @@ def key_function(dtype: str) -> DeviceFunction:
     none = W(0)
 
     @inline
-    def float_key(x, i, flip):  # type: ignore[no-untyped-def]
+    def float_key(x, i, flip):
         u = W(x[i])
         magnitude = u & (everything ^ sign)
         u = none if magnitude == none else u
@@ -47,11 +47,11 @@ def key_function(dtype: str) -> DeviceFunction:
         return U((k ^ flip) & everything)
 
     @inline
-    def signed_key(x, i, flip):  # type: ignore[no-untyped-def]
+    def signed_key(x, i, flip):
         return U((W(x[i]) ^ sign ^ flip) & everything)
 
     @inline
-    def unsigned_key(x, i, flip):  # type: ignore[no-untyped-def]
+    def unsigned_key(x, i, flip):
         return U((W(x[i]) ^ flip) & everything)
 
     if kind.kind == "f":
@@ -61,7 +61,7 @@ def key_function(dtype: str) -> DeviceFunction:
 
 
 @inline
-def merge_sort(k, p, k_other, p_other, n):  # type: ignore[no-untyped-def]
+def merge_sort(k, p, k_other, p_other, n):
     """Sort n keys k with their places p, using as much other memory; True: the result is there."""
     for start in range(0, n, _RUN):
         for i in range(start + 1, min(start + _RUN, n)):
@@ -116,7 +116,7 @@ _COUNTS = 8 * 256 * 8  # bytes of a histogram per byte of the key, int64
 
 
 @kernel
-def sort_rows_by_merging(dtype: str):  # type: ignore[no-untyped-def]
+def sort_rows_by_merging(dtype: str) -> Kernel:
     """Sorted values of each row, and the places they came from.
 
     Arguments: addresses of x, values, indices (int64) and scratch; rows, row length, rows per
@@ -127,7 +127,7 @@ def sort_rows_by_merging(dtype: str):  # type: ignore[no-untyped-def]
     key = key_function(dtype)
     index, small, W = np.int64, np.uint32, np.uint64
 
-    def merging_body(task, a0, a1, a2, a3, rows, n, per_task, flip, key_bytes, place_bytes):  # type: ignore[no-untyped-def]
+    def merging_body(task, a0, a1, a2, a3, rows, n, per_task, flip, key_bytes, place_bytes):
         x, values, indices = pointer(a0, T), pointer(a1, T), pointer(a2, index)
         base = a3 + task * 2 * (key_bytes + place_bytes)
         k, k_other = pointer(base, U), pointer(base + key_bytes, U)
@@ -149,7 +149,7 @@ def sort_rows_by_merging(dtype: str):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def sort_rows_by_radix(dtype: str):  # type: ignore[no-untyped-def]
+def sort_rows_by_radix(dtype: str) -> Kernel:
     """As :func:`sort_rows_by_merging`; each task's scratch ends with :data:`_COUNTS` bytes."""
     word, U = WORDS[np.dtype(dtype).itemsize], key_type(dtype)
     T = np.dtype(dtype).type if np.dtype(dtype).kind == "i" else word
@@ -157,7 +157,7 @@ def sort_rows_by_radix(dtype: str):  # type: ignore[no-untyped-def]
     index, small, W = np.int64, np.uint32, np.uint64
     eight, low = np.uint64(8), np.uint64(255)
 
-    def radix_body(task, a0, a1, a2, a3, rows, n, per_task, flip, key_bytes, place_bytes):  # type: ignore[no-untyped-def]
+    def radix_body(task, a0, a1, a2, a3, rows, n, per_task, flip, key_bytes, place_bytes):
         x, values, indices = pointer(a0, T), pointer(a1, T), pointer(a2, index)
         base = a3 + task * (2 * (key_bytes + place_bytes) + _COUNTS)
         k, k_other = pointer(base, U), pointer(base + key_bytes, U)

@@ -100,14 +100,14 @@ def strip(
     code.
     """
 
-    def emitter(  # type: ignore[no-untyped-def]
+    def emitter(
         typing, x, x_row, x_step, y, y_step, out, out_row, seed, seed_row, rows, depth, tail
     ):
         from numba import types
 
         n = types.intp
 
-        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):
             kind = llvm_vector(full_vector(sig.args[0].dtype))
             _emit_strip(builder, _Form(kind, vectors, tiles, across, whole), _Operands(*args))
             return context.get_dummy_value()
@@ -303,12 +303,12 @@ def dots(tiles: tuple[int, ...]) -> Intrinsic:
     lanes are added by halves: an order that depends on ``depth`` only.
     """
 
-    def emitter(typing, x, x_row, y, out, rows, depth):  # type: ignore[no-untyped-def]
+    def emitter(typing, x, x_row, y, out, rows, depth):
         from numba import types
 
         n = types.intp
 
-        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):
             x, x_row, y, out, rows, depth = args
             kind, state = llvm_vector(full_vector(sig.args[0].dtype)), [x, out, rows]
             for height in tiles:

@@ -75,13 +75,13 @@ def _vector_class() -> Any:
     from numba.extending import models, register_model
 
     class Vector(types.Type):  # type: ignore[misc]
-        def __init__(self, elem, count):  # type: ignore[no-untyped-def]
+        def __init__(self, elem, count):
             self.elem, self.count = elem, count
             super().__init__(name=f"Vector({elem}, {count})")
 
     @register_model(Vector)
     class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
-        def __init__(self, manager, kind):  # type: ignore[no-untyped-def]
+        def __init__(self, manager, kind):
             super().__init__(manager, kind, llvm_vector(kind))
 
     _register_operators(Vector)
@@ -130,14 +130,14 @@ def _register_arithmetic(Vector: type, symbol: Any, instructions: list[Any], ari
 
     @infer_global(symbol)
     class _Typing(AbstractTemplate):  # type: ignore[misc]
-        def generic(self, args, kws):  # type: ignore[no-untyped-def]
+        def generic(self, args, kws):
             same = len(args) == arity and isinstance(args[0], Vector) and len(set(args)) == 1
             if same and instructions[_class_of(args[0])] is not None:
                 return signature(args[0], *args)
             return None
 
     @lower_builtin(symbol, *[Vector] * arity)
-    def _lower(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def _lower(context, builder, sig, args):
         return getattr(builder, instructions[_class_of(sig.args[0])])(*args)
 
 
@@ -147,13 +147,13 @@ def _register_comparison(Vector: type, symbol: Any, condition: str) -> None:
 
     @infer_global(symbol)
     class _Typing(AbstractTemplate):  # type: ignore[misc]
-        def generic(self, args, kws):  # type: ignore[no-untyped-def]
+        def generic(self, args, kws):
             if len(args) == 2 and isinstance(args[0], Vector) and args[0] == args[1]:
                 return signature(mask_type(args[0]), *args)
             return None
 
     @lower_builtin(symbol, Vector, Vector)
-    def _lower(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def _lower(context, builder, sig, args):
         if _class_of(sig.args[0]) != 0:
             return builder.icmp_signed(condition, *args)
         if condition == "!=":  # true for NaN, as in IEEE 754
@@ -174,22 +174,22 @@ def _class_of(vector: Any) -> int:
 
 
 @intrinsic
-def splat(typing, scalar):  # type: ignore[no-untyped-def]
+def splat(typing, scalar):
     """Every lane is ``scalar``; the scalar's type is the element type."""
     vector = full_vector(scalar)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         return splat_value(builder, args[0], vector.count)
 
     return vector(scalar), codegen
 
 
 @intrinsic
-def iota(typing, dtype):  # type: ignore[no-untyped-def]
+def iota(typing, dtype):
     """Lane numbers 0, 1, 2, … as elements of ``dtype``, a NumPy type."""
     vector = full_vector(dtype.dtype)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         from llvmlite import ir
 
         kind = llvm_vector(vector)
@@ -199,39 +199,39 @@ def iota(typing, dtype):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def head(typing, dtype, count):  # type: ignore[no-untyped-def]
+def head(typing, dtype, count):
     """The mask of the first ``count`` lanes of a vector of ``dtype``: none below 1."""
     from numba import types
 
     vector = full_vector(dtype.dtype)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         return head_value(builder, args[1], vector.count)
 
     return mask_type(vector)(dtype, types.intp), codegen
 
 
 @intrinsic
-def load(typing, p, i):  # type: ignore[no-untyped-def]
+def load(typing, p, i):
     """Elements ``i, i + 1, …`` from pointer ``p``; no alignment is needed."""
     from numba import types
 
     vector = full_vector(p.dtype)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         return load_value(builder, builder.gep(args[0], [args[1]]), llvm_vector(vector))
 
     return vector(p, types.intp), codegen
 
 
 @intrinsic
-def broadcast(typing, p, i):  # type: ignore[no-untyped-def]
+def broadcast(typing, p, i):
     """Every lane is element ``i`` from pointer ``p``."""
     from numba import types
 
     vector = full_vector(p.dtype)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         scalar = builder.load(builder.gep(args[0], [args[1]]))
         return splat_value(builder, scalar, vector.count)
 
@@ -239,11 +239,11 @@ def broadcast(typing, p, i):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def store(typing, p, i, vector):  # type: ignore[no-untyped-def]
+def store(typing, p, i, vector):
     """Write the lanes to elements ``i, i + 1, …`` of pointer ``p``."""
     from numba import types
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         store_value(builder, args[2], builder.gep(args[0], [args[1]]))
         return context.get_dummy_value()
 
@@ -251,22 +251,22 @@ def store(typing, p, i, vector):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def load_masked(typing, p, i, mask, otherwise):  # type: ignore[no-untyped-def]
+def load_masked(typing, p, i, mask, otherwise):
     """``load`` where the mask is set, ``otherwise``'s lanes elsewhere; reads no masked element."""
     from numba import types
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         return load_value(builder, builder.gep(args[0], [args[1]]), args[3].type, *args[2:])
 
     return otherwise(p, types.intp, mask, otherwise), codegen
 
 
 @intrinsic
-def store_masked(typing, p, i, vector, mask):  # type: ignore[no-untyped-def]
+def store_masked(typing, p, i, vector, mask):
     """``store`` where the mask is set; touches nothing elsewhere."""
     from numba import types
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         store_value(builder, args[2], builder.gep(args[0], [args[1]]), args[3])
         return context.get_dummy_value()
 
@@ -274,11 +274,11 @@ def store_masked(typing, p, i, vector, mask):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def prefetch(typing, p, i):  # type: ignore[no-untyped-def]
+def prefetch(typing, p, i):
     """Ask for the cache line of element ``i`` of pointer ``p``; any address is allowed."""
     from numba import types
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         prefetch_value(builder, builder.gep(args[0], [args[1]]))
         return context.get_dummy_value()
 
@@ -289,33 +289,33 @@ def prefetch(typing, p, i):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def fma(typing, a, b, c):  # type: ignore[no-untyped-def]
+def fma(typing, a, b, c):
     """``a * b + c``, rounded once where the target can do so in one instruction."""
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         return fma_value(builder, *args)
 
     return a(a, b, c), codegen
 
 
 @intrinsic
-def select(typing, mask, a, b):  # type: ignore[no-untyped-def]
+def select(typing, mask, a, b):
     """``a``'s lanes where the mask is set, ``b``'s elsewhere."""
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         return builder.select(*args)
 
     return a(mask, a, b), codegen
 
 
 def _lanewise(name: str, llvm_name: str, arity: int, doc: str) -> Intrinsic:
-    def emitter(typing, a, b):  # type: ignore[no-untyped-def]
+    def emitter(typing, a, b):
         return a(a, b), codegen
 
-    def unary_emitter(typing, a):  # type: ignore[no-untyped-def]
+    def unary_emitter(typing, a):
         return a(a), codegen
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         kind = args[0].type
         return call_llvm(builder, f"{llvm_name}.{suffix(kind)}", kind, args)
 
@@ -333,11 +333,11 @@ minimum = _lanewise("minimum", "llvm.minimum", 2, "The smaller float; NaN if eit
 
 
 @intrinsic
-def convert(typing, vector, dtype):  # type: ignore[no-untyped-def]
+def convert(typing, vector, dtype):
     """Each lane as ``dtype``, a NumPy type of the same width: int to float and back (truncated)."""
     target = vector_type(dtype.dtype, vector.count)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         kind = llvm_vector(target)
         if _class_of(target) == _class_of(vector):
             return args[0]
@@ -347,11 +347,11 @@ def convert(typing, vector, dtype):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def reinterpret(typing, vector, dtype):  # type: ignore[no-untyped-def]
+def reinterpret(typing, vector, dtype):
     """The same bits as ``dtype``, a NumPy type of the same width."""
     target = vector_type(dtype.dtype, vector.count)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         return builder.bitcast(args[0], llvm_vector(target))
 
     return target(vector, dtype), codegen
@@ -361,8 +361,8 @@ def reinterpret(typing, vector, dtype):  # type: ignore[no-untyped-def]
 
 
 def _horizontal(name: str, combine: Any, doc: str) -> Intrinsic:
-    def emitter(typing, vector):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def emitter(typing, vector):
+        def codegen(context, builder, sig, args):
             return fold_lanes(builder, args[0], combine)
 
         return vector.elem(vector), codegen
@@ -371,16 +371,16 @@ def _horizontal(name: str, combine: Any, doc: str) -> Intrinsic:
     return intrinsic(emitter)
 
 
-def _add(builder, a, b):  # type: ignore[no-untyped-def]
+def _add(builder: Any, a: Any, b: Any) -> Any:
     return builder.fadd(a, b) if is_float(a) else builder.add(a, b)
 
 
-def _larger(builder, a, b):  # type: ignore[no-untyped-def]
+def _larger(builder: Any, a: Any, b: Any) -> Any:
     name = "llvm.maximum" if is_float(a) else "llvm.smax"
     return call_llvm(builder, f"{name}.{suffix(a.type)}", a.type, [a, b])
 
 
-def _smaller(builder, a, b):  # type: ignore[no-untyped-def]
+def _smaller(builder: Any, a: Any, b: Any) -> Any:
     name = "llvm.minimum" if is_float(a) else "llvm.smin"
     return call_llvm(builder, f"{name}.{suffix(a.type)}", a.type, [a, b])
 
@@ -391,7 +391,7 @@ hmin = _horizontal("hmin", _smaller, "The smallest lane; NaN if a lane is NaN.")
 
 
 @intrinsic
-def transpose(typing, p, i, stride, rows, q, j, q_stride):  # type: ignore[no-untyped-def]
+def transpose(typing, p, i, stride, rows, q, j, q_stride):
     """Transpose a square block of ``lanes`` x ``lanes`` elements from ``p[i]`` to ``q[j]``.
 
     Row ``r`` is read at ``p[i + r * stride]``; column ``c`` is written at ``q[j + c * q_stride]``,
@@ -401,7 +401,7 @@ def transpose(typing, p, i, stride, rows, q, j, q_stride):  # type: ignore[no-un
 
     vector = full_vector(p.dtype)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         source, first, step, count, target, start, target_step = args
         kind, index = llvm_vector(vector), step.type
         source, target = builder.gep(source, [first]), builder.gep(target, [start])

@@ -126,7 +126,7 @@ def queries(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
     level, slope = _leveler(dtype, form), _sloper(dtype, form, mask, causal, False)
     width = 1 if mask == "bool" else size
 
-    def attend(g, q, k, v, m, out, lse, dq, sums, L, S, E, F, heads, share, blocks, scale, n):  # type: ignore[no-untyped-def]
+    def attend(g, q, k, v, m, out, lse, dq, sums, L, S, E, F, heads, share, blocks, scale, n):
         t = thread()
         r, c, factor = narrow(t >> 3), narrow(t & 7), T(scale)
         item = block() // blocks
@@ -205,7 +205,7 @@ def keys(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Source:
     slope = _sloper(dtype, form, mask, causal, True)
     width = 1 if mask == "bool" else size
 
-    def attend(g, q, k, v, m, lse, sums, dk, dv, L, S, E, F, heads, share, blocks, scale, n):  # type: ignore[no-untyped-def]
+    def attend(g, q, k, v, m, lse, sums, dk, dv, L, S, E, F, heads, share, blocks, scale, n):
         t = thread()
         r, c, factor = narrow(t >> 3), narrow(t & 7), T(scale)
         item = block() // blocks

@@ -111,7 +111,7 @@ def forward(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
     lowest, nothing = (np.finfo(T).min,) * TM, (T(0),) * TM  # finite, so that it may be subtracted
     width = 1 if mask == "bool" else size
 
-    def attend(q, k, v, m, out, lse, L, S, E, F, heads, share, blocks, scale, n):  # type: ignore[no-untyped-def]
+    def attend(q, k, v, m, out, lse, L, S, E, F, heads, share, blocks, scale, n):
         t = thread()
         r, c, factor = narrow(t >> 3), narrow(t & 7), T(scale)
         item = block() // blocks

@@ -104,7 +104,7 @@ def copier(dtype: str, D: int, rows: int, threads: int, vector: int) -> DeviceFu
     load, store, none = load_vector(vector), store_vector(vector), (T(0),) * vector
 
     @inline
-    def copy(address, row, have, features, to, t):  # type: ignore[no-untyped-def]
+    def copy(address, row, have, features, to, t):
         source, n = pointer(address, T), narrow(t)
         while n < rows * per:
             i, f = n >> shift, (n & (per - 1)) * vector
@@ -205,7 +205,7 @@ def storer(dtype: str, D: int, tile: Tile, vector: int) -> DeviceFunction:
 
 
 @inline
-def along(value, combine):  # type: ignore[no-untyped-def]
+def along(value, combine):
     """The combination over the threads that share a row, in all of them."""
     value = combine(value, shuffle_xor(value, 1))
     value = combine(value, shuffle_xor(value, 2))
@@ -221,7 +221,7 @@ def masker(dtype: str, mask: str, causal: bool) -> DeviceFunction:
     low = T(-np.inf)
 
     @inline
-    def seen(s, scale, m, m_row, m_column, query, key, L, S):  # type: ignore[no-untyped-def]
+    def seen(s, scale, m, m_row, m_column, query, key, L, S):
         x = low
         if query < L and key < S and (not causal or key <= query):
             x = s * scale

@@ -29,7 +29,7 @@ def running(dtype: str) -> Source:
     T = stored(dtype)
     one = T(1)
 
-    def body(rmean, rvar, mean, rstd, eps, C):  # type: ignore[no-untyped-def]
+    def body(rmean, rvar, mean, rstd, eps, C):
         c = block() * THREADS + thread()
         if c < C:
             pointer(mean, T)[c] = pointer(rmean, T)[c]

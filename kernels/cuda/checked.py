@@ -48,11 +48,11 @@ def _word(address: int) -> Any:
 
 
 @intrinsic
-def _bounded(typing, address, low, high, dtype):  # type: ignore[no-untyped-def]
+def _bounded(typing, address, low, high, dtype):
     """A pointer to ``address`` for accesses from byte address ``low`` to ``high``."""
     kind = _checked_type()(dtype.dtype)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         return context.make_tuple(builder, _parts(), args[:3])
 
     return kind(address, low, high, dtype), codegen
@@ -66,7 +66,7 @@ def pointer_to(guard: int) -> DeviceFunction:
     """What ``pointer`` is in a build whose guard lies at ``guard``."""
 
     @inline
-    def pointer(address, dtype):  # type: ignore[no-untyped-def]
+    def pointer(address, dtype):
         first, last = 0, _load(guard + 8 * COUNT)
         while first < last:  # the last allocation that starts at or before the address
             middle = (first + last) // 2
@@ -87,7 +87,7 @@ def locate_from(guard: int) -> Any:
     ``size`` bytes from ``index`` on may be accessed.
     """
 
-    def locate(address, low, high, index, size, count):  # type: ignore[no-untyped-def]
+    def locate(address, low, high, index, size, count):
         here = address + index * size
         if count == 0 or (here >= low and here + count * size <= high):
             return here

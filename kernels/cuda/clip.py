@@ -34,7 +34,7 @@ def squares(dtype: str) -> Source:
     V = BYTES // np.dtype(dtype).itemsize
     load, fold = load_vector(V), tree(add, dtype, THREADS)
 
-    def body(table, spans, partial):  # type: ignore[no-untyped-def]
+    def body(table, spans, partial):
         span = pointer(spans, np.int64)
         address = pointer(table, np.int64)[span[3 * block()]]
         begin = span[3 * block() + 1]
@@ -66,7 +66,7 @@ def length(dtype: str) -> Source:
     T = np.dtype(dtype).type
     fold = tree(add, "float64", THREADS)
 
-    def body(partial, count, out):  # type: ignore[no-untyped-def]
+    def body(partial, count, out):
         sums = pointer(partial, np.float64)
         total = np.float64(0)
         i = thread()
@@ -90,7 +90,7 @@ def shrink(dtype: str) -> Source:
     V = BYTES // np.dtype(dtype).itemsize
     load, store = load_vector(V), store_vector(V)
 
-    def body(table, spans, norm, limit):  # type: ignore[no-untyped-def]
+    def body(table, spans, norm, limit):
         ratio = T(limit) / (pointer(norm, T)[0] + T(1e-6))
         factor = T(1) if ratio > T(1) else ratio
         span = pointer(spans, np.int64)

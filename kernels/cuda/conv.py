@@ -48,7 +48,7 @@ PARTS = 512  # blocks that a weight's gradient is cut into, at most
 
 
 @inline
-def pixel_place(c, numbers):  # type: ignore[no-untyped-def]
+def pixel_place(c, numbers):
     """Where pixel ``c``, counted through the batch, lies from the first of its channel on.
 
     The last parameters: pixels of an item with multiplier and shift, and elements of an item.

@@ -16,7 +16,7 @@ from tilegrad.kernels.function import Intrinsic, intrinsic
 
 
 @intrinsic
-def copy_async16(typing, target, at, source, start, have):  # type: ignore[no-untyped-def]
+def copy_async16(typing, target, at, source, start, have):
     """Begin to copy 16 bytes, from element ``start`` of global ``source`` to element ``at`` of
     shared ``target``: ``have`` elements, then zeros.
 
@@ -24,7 +24,7 @@ def copy_async16(typing, target, at, source, start, have):  # type: ignore[no-un
     """
     from numba import types
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         from llvmlite import ir
         from numba.core.typing import signature
 

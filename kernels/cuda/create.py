@@ -24,7 +24,7 @@ def ramp(dtype: str, letter: str) -> Source:
     T = np.dtype(dtype).type
     S = np.float64 if letter == "d" else np.int64
 
-    def ramp_body(a0, start, end, step, half, total):  # type: ignore[no-untyped-def]
+    def ramp_body(a0, start, end, step, half, total):
         out = pointer(a0, T)
         i = block() * THREADS + thread()
         while i < total:

@@ -47,7 +47,7 @@ FAR = np.iinfo(np.int64).max  # after every sample
 
 
 @inline
-def less(x, level):  # type: ignore[no-untyped-def]
+def less(x, level):
     """x - level"""
     return x - level
 
@@ -75,7 +75,7 @@ def forward(dtype: str, logits: bool, keeps: bool, seat: Seating, dims: int, wid
     earliest = tree(smaller, "int64", seat.threads)
 
     @inline
-    def losses_of(  # type: ignore[no-untyped-def]
+    def losses_of(
         x, targets, weight, losses, scale, lse, logs, parts, samples, C, groups, inner, ignored, t
     ):
         source, target, weights = pointer(x, T), pointer(targets, np.int64), pointer(weight, T)
@@ -136,7 +136,7 @@ def finish(dtype: str, mean: bool) -> Source:
     add_up, count_up = tree(add, dtype, THREADS), tree(add, "int64", THREADS)
     earliest = tree(smaller, "int64", THREADS)
 
-    def body(parts, count, targets, status, out, weight_sum):  # type: ignore[no-untyped-def]
+    def body(parts, count, targets, status, out, weight_sum):
         found, sums = pointer(parts, np.int64), pointer(parts + 16 * count, T)
         bad, where, loss, whole = 0, FAR, zero, zero
         i = thread()
@@ -177,9 +177,7 @@ def backward(dtype: str, logits: bool, per_sample: bool, V: int, dims: int, wide
     mask = V * np.dtype(dtype).itemsize - 1
 
     @inline
-    def slopes_of(  # type: ignore[no-untyped-def]
-        grad, x, targets, scale, weight_sum, out, groups, t
-    ):
+    def slopes_of(grad, x, targets, scale, weight_sum, out, groups, t):
         group = block() * THREADS + thread()
         if group < groups:
             source, made = pointer(x, T), pointer(out, T)

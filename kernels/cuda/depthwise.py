@@ -42,7 +42,7 @@ def _numbers(window: Window) -> list[int]:
 
 
 @inline
-def position(p, sizes, magics, w):  # type: ignore[no-untyped-def]
+def position(p, sizes, magics, w):
     """The three coordinates of position ``p`` in a plane of fewer than 2^31."""
     line = multiply_wide(p, w[magics + 2]) >> w[magics + 3]
     plane = multiply_wide(line, w[magics]) >> w[magics + 1]
@@ -60,7 +60,7 @@ def outputs_of(dtype: str, biased: bool, wide: bool) -> Source:
     sizes, magics, divide = 6, 18, division(wide)
 
     @inline
-    def convolve(x, weight, bias, y, total, pixels, m, h, channels, each, w):  # type: ignore[no-untyped-def]
+    def convolve(x, weight, bias, y, total, pixels, m, h, channels, each, w):
         e = block() * THREADS + thread()
         if e < total:
             plane = divide(e, pixels, m, h)
@@ -99,7 +99,7 @@ def inputs_of(dtype: str, wide: bool) -> Source:
     sizes, magics, divide = 0, 22, division(wide)
 
     @inline
-    def scatter(y, weight, x, total, pixels, m, h, channels, each, w):  # type: ignore[no-untyped-def]
+    def scatter(y, weight, x, total, pixels, m, h, channels, each, w):
         e = block() * THREADS + thread()
         if e < total:
             plane = divide(e, pixels, m, h)
@@ -143,7 +143,7 @@ def weights_of(dtype: str, lanes: int, wide: bool) -> Source:
     sizes, magics, divide = 6, 18, division(wide)
 
     @inline
-    def correlate(x, y, out, batch, pixels, m, h, channels, each, taps, part, weights, w):  # type: ignore[no-untyped-def]
+    def correlate(x, y, out, batch, pixels, m, h, channels, each, taps, part, weights, w):
         number = block() * groups + thread() // lanes
         lane = thread() % lanes
         channel = number // taps

@@ -23,7 +23,7 @@ def rank_keys(dtype: str) -> Source:
     """
     T = np.dtype(dtype).type
 
-    def rank(a0, a1, total):  # type: ignore[no-untyped-def]
+    def rank(a0, a1, total):
         keys, ranks = pointer(a0, T), pointer(a1, np.int32)
         i = block() * THREADS + thread()
         if i < total:

@@ -55,7 +55,7 @@ def gather_words(width: int, dims: int, wide: bool) -> Source:
     place = offsets_of(dims, 2, 0, wide)
 
     @inline
-    def gather(x, a1, out, flags, total, step, size, wrap, t):  # type: ignore[no-untyped-def]
+    def gather(x, a1, out, flags, total, step, size, wrap, t):
         source, index, target = pointer(x, T), pointer(a1, np.int64), pointer(out, T)
         flag = _flag()
         if thread() == 0:
@@ -138,7 +138,7 @@ def first_outside() -> Source:
     nowhere = 1 << 62
     first_of = tree(smaller, "int64", THREADS)
 
-    def find(a0, a1, total, chunk, low, high):  # type: ignore[no-untyped-def]
+    def find(a0, a1, total, chunk, low, high):
         index = pointer(a0, np.int64)
         i = block() * chunk + thread()
         end = min(total, block() * chunk + chunk)
@@ -195,7 +195,7 @@ def join_indices(count: int) -> Source:
     )
 
     @inline
-    def wrapped(j, size):  # type: ignore[no-untyped-def]
+    def wrapped(j, size):
         return j + ((j >> 63) & size)
 
     scope = {
@@ -227,7 +227,7 @@ def count_offsets(dims: int, wide: bool) -> Source:
     place = offset_of(dims, 0, wide)
 
     @inline
-    def count(a0, total, start, t):  # type: ignore[no-untyped-def]
+    def count(a0, total, start, t):
         out = pointer(a0, np.int64)
         i = block() * THREADS + thread()
         while i < total:

@@ -38,7 +38,7 @@ def key_function(dtype: str) -> DeviceFunction:
     none, magnitudes = U(0), U(everything ^ sign)
 
     @inline
-    def float_key(word, descending):  # type: ignore[no-untyped-def]
+    def float_key(word, descending):
         u = U(word)
         size = U(u & magnitudes)
         k = U(u ^ everything) if u > magnitudes and size > none else U(size | sign)
@@ -46,11 +46,11 @@ def key_function(dtype: str) -> DeviceFunction:
         return U(k ^ everything) if descending else k
 
     @inline
-    def signed_key(word, descending):  # type: ignore[no-untyped-def]
+    def signed_key(word, descending):
         return U(word ^ below) if descending else U(word ^ sign)
 
     @inline
-    def unsigned_key(word, descending):  # type: ignore[no-untyped-def]
+    def unsigned_key(word, descending):
         return U(word ^ everything) if descending else U(word)
 
     if kind.kind == "f":
@@ -61,14 +61,14 @@ def key_function(dtype: str) -> DeviceFunction:
 
 
 @inline
-def goes_after(keys, places, a, b):  # type: ignore[no-untyped-def]
+def goes_after(keys, places, a, b):
     """Whether entry ``a`` belongs behind entry ``b``."""
     k, m = keys[a], keys[b]
     return k > m or (k == m and places[a] > places[b])
 
 
 @inline
-def sort_entries(keys, places, first, size, lane, lanes):  # type: ignore[no-untyped-def]
+def sort_entries(keys, places, first, size, lane, lanes):
     """Sort ``size`` entries from ``first`` on, a power of 2 above 1, with ``lanes`` threads, of which
     this is number ``lane``. All threads of the block must call it; it waits for what they wrote.
 
@@ -110,7 +110,7 @@ def rank_function(read: DeviceFunction, dtype: str) -> DeviceFunction:
     nan = key_type(dtype)((1 << key_bits(dtype)) - 1)
 
     @inline
-    def lower_bound(entries, first, n, k):  # type: ignore[no-untyped-def]
+    def lower_bound(entries, first, n, k):
         low, high = 0, n
         while low < high:
             middle = (low + high) // 2
@@ -121,7 +121,7 @@ def rank_function(read: DeviceFunction, dtype: str) -> DeviceFunction:
         return low
 
     @inline
-    def rank(entries, first, n, which):  # type: ignore[no-untyped-def]
+    def rank(entries, first, n, which):
         wanted = which
         if which < 0:
             numbers = lower_bound(entries, first, n, nan) if floating else n
@@ -132,7 +132,7 @@ def rank_function(read: DeviceFunction, dtype: str) -> DeviceFunction:
 
 
 @inline
-def rank_of(numbers, n, which):  # type: ignore[no-untyped-def]
+def rank_of(numbers, n, which):
     """The rank that ``which`` (-1 or -2) means among ``n`` elements, of which the last are NaN."""
     if numbers == n:
         return (n - 1) // 2

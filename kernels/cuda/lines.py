@@ -155,11 +155,11 @@ def places(seat: Seating) -> tuple[DeviceFunction, DeviceFunction]:
     columns, lanes, lines = seat.columns, seat.lanes, seat.lines
 
     @inline
-    def lane():  # type: ignore[no-untyped-def]
+    def lane():
         return thread() // lines if columns else thread() % lanes
 
     @inline
-    def line():  # type: ignore[no-untyped-def]
+    def line():
         return block() * lines + (thread() % lines if columns else thread() // lanes)
 
     return lane, line
@@ -176,7 +176,7 @@ def fold(combine: DeviceFunction, dtype: str, seat: Seating) -> DeviceFunction:
     parts = shared(dtype, seat.threads, "fold")
 
     @inline
-    def fold_columns(a):  # type: ignore[no-untyped-def]
+    def fold_columns(a):
         if lanes > 1:
             held = parts()
             barrier()
@@ -213,7 +213,7 @@ def present(seat: Seating) -> DeviceFunction:
     lanes, shift = seat.lanes, seat.lanes.bit_length() - 1
 
     @inline
-    def have(groups, first):  # type: ignore[no-untyped-def]
+    def have(groups, first):
         return np.int32((groups - first + (lanes - 1)) >> shift)
 
     return have

@@ -39,7 +39,7 @@ DEPTH = THREADS // TILE  # threads of a column
 
 
 @inline
-def fits(x, m):  # type: ignore[no-untyped-def]
+def fits(x, m):
     """Whether ``x`` is ``m`` or NaN."""
     return (x == m) | (x != x)
 
@@ -48,7 +48,7 @@ def fits(x, m):  # type: ignore[no-untyped-def]
 def fill() -> Source:
     """``count`` elements of ``out`` (int64) become ``value``. Parameters: out, value, count."""
 
-    def fill_body(out, value, count):  # type: ignore[no-untyped-def]
+    def fill_body(out, value, count):
         i = block() * THREADS + thread()
         while i < count:
             pointer(out, np.int64)[i] = value
@@ -71,7 +71,7 @@ def rows(dtype: str, lanes: int, kept: int, vector: int, whole: bool, wide: bool
     load, first_of = load_vector(vector), tree(smaller, "int64", lanes)
 
     @inline
-    def locate_rows(x, values, out, n, s, chunk, chunks, units, t):  # type: ignore[no-untyped-def]
+    def locate_rows(x, values, out, n, s, chunk, chunks, units, t):
         unit = block() * groups + thread() // lanes
         active = unit < units
         o = unit // chunks if chunks > 1 else unit
@@ -119,7 +119,7 @@ def columns(dtype: str, kept: int, whole: bool, wide: bool) -> Source:
     parts = shared("int64", THREADS, "locate")
 
     @inline
-    def locate_columns(x, values, out, n, s, chunk, width, tiles, t):  # type: ignore[no-untyped-def]
+    def locate_columns(x, values, out, n, s, chunk, width, tiles, t):
         outer = block() // tiles
         j = (block() - outer * tiles) * TILE + thread() % TILE
         o = outer * width + j

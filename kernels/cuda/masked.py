@@ -35,7 +35,7 @@ _load_words, _load_bytes = load_vector(2), load_vector(EACH)
 
 
 @inline
-def _ones(word):  # type: ignore[no-untyped-def]
+def _ones(word):
     """How many bits of 64 are set: the bytes of a mask are 0 or 1."""
     return count_bits(word) + count_bits(word >> np.uint64(32))
 
@@ -47,7 +47,7 @@ def count_chunks() -> Source:
     Parameters: mask, counts (int64), elements, elements of a chunk.
     """
 
-    def count(a0, a1, total, chunk):  # type: ignore[no-untyped-def]
+    def count(a0, a1, total, chunk):
         mask = pointer(a0, np.uint8)
         first = block() * chunk
         end = min(total, first + chunk)
@@ -89,7 +89,7 @@ def mask_starts(total: int) -> Callable[[int, int], None]:
 
 
 @inline
-def _four(mask, i, end, aligned):  # type: ignore[no-untyped-def]
+def _four(mask, i, end, aligned):
     """The mask at ``i`` and behind, as int64; nothing from ``end`` on."""
     if aligned and i + 3 < end:
         m = _load_bytes(mask, i)
@@ -112,7 +112,7 @@ def move_true(width: int, fills: bool) -> Source:
     T = np.dtype(f"u{width}").type if width else np.int64
 
     @inline
-    def move_one(x, packed, i, place, holds):  # type: ignore[no-untyped-def]
+    def move_one(x, packed, i, place, holds):
         if holds:
             if fills:
                 x[i] = packed[place]
@@ -120,7 +120,7 @@ def move_true(width: int, fills: bool) -> Source:
                 packed[place] = x[i] if width else i
         return place + holds
 
-    def move(a0, a1, a2, a3, total, chunk):  # type: ignore[no-untyped-def]
+    def move(a0, a1, a2, a3, total, chunk):
         x, mask, packed = pointer(a0, T), pointer(a1, np.uint8), pointer(a3, T)
         starts = pointer(a2, np.int64)
         first = block() * chunk
@@ -187,7 +187,7 @@ def split_positions(dims: int, wide: bool) -> Source:
     split = inline(function_from_source(source, "split", {}, __name__))
 
     @inline
-    def coordinates(a0, a1, total, t):  # type: ignore[no-untyped-def]
+    def coordinates(a0, a1, total, t):
         positions, out = pointer(a0, np.int64), pointer(a1, np.int64)
         i = block() * THREADS + thread()
         while i < total:
@@ -220,13 +220,13 @@ def keep_triangle(width: int, lower: bool, wide: bool) -> Source:
     place = offsets_of(3, 2, 0, wide)
 
     @inline
-    def kept(x, i, diagonal, t):  # type: ignore[no-untyped-def]
+    def kept(x, i, diagonal, t):
         row, column = place(i, t)
         keeps = column <= row + diagonal if lower else column >= row + diagonal
         return x[i] if keeps else T(0)
 
     @inline
-    def keep(a0, a1, total, diagonal, t):  # type: ignore[no-untyped-def]
+    def keep(a0, a1, total, diagonal, t):
         x, out = pointer(a0, T), pointer(a1, T)
         last = total - 1
         i = block() * (AHEAD * THREADS) + thread()

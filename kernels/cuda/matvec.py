@@ -23,7 +23,7 @@ from tilegrad.kernels.monoids import add
 
 
 @inline
-def whole_step(x, y, total):  # type: ignore[no-untyped-def]
+def whole_step(x, y, total):
     """``total + x * y`` of integers."""
     return total + x * y
 
@@ -51,7 +51,7 @@ def vectors(dtype: str, lanes: int, vector: int, dims: int) -> Source:
     groups = threads // lanes
 
     @inline
-    def times_vector(x_address, v_address, out_address, bias, rows, M, K, xm, xk, vk, om, t):  # type: ignore[no-untyped-def]
+    def times_vector(x_address, v_address, out_address, bias, rows, M, K, xm, xk, vk, om, t):
         lane = thread() % lanes
         r = block() * groups + thread() // lanes
         active = r < rows
@@ -109,7 +109,7 @@ def tall_vectors(dtype: str, dims: int) -> Source:
     parts, step = shared(np.dtype(A).name, 8 * WARP, "rows"), _step(dtype)
 
     @inline
-    def times_vector(x_address, v_address, out_address, bias, rows, M, K, xm, xk, vk, om, t):  # type: ignore[no-untyped-def]
+    def times_vector(x_address, v_address, out_address, bias, rows, M, K, xm, xk, vk, om, t):
         lane, part = thread() % 32, thread() // 32
         m, item = block() * 32 + lane, block_y()
         x, v = pointer(x_address, T), pointer(v_address, T)

@@ -44,25 +44,25 @@ TILE = {"float32": 16, "float64": 8}  # elements that a thread has of a long lin
 
 
 @inline
-def minus(x, m):  # type: ignore[no-untyped-def]
+def minus(x, m):
     """x - m"""
     return x - m
 
 
 @inline
-def square(x):  # type: ignore[no-untyped-def]
+def square(x):
     """x^2"""
     return x * x
 
 
 @inline
-def product(g, y):  # type: ignore[no-untyped-def]
+def product(g, y):
     """g y"""
     return g * y
 
 
 @inline
-def hat(x, m, rs):  # type: ignore[no-untyped-def]
+def hat(x, m, rs):
     """x, normalised."""
     return (x - m) * rs
 
@@ -78,7 +78,7 @@ def measured(dtype: str, centred: bool, seat: Seating) -> DeviceFunction:
     fold_sum, keep = fold(add, dtype, seat), kept(seat)
 
     @inline
-    def measure(v, there, count):  # type: ignore[no-untyped-def]
+    def measure(v, there, count):
         m, low, d = zero, zero, v
         if centred:
             m = fold_sum(whole(v)) / count
@@ -101,7 +101,7 @@ def recorder(dtype: str) -> DeviceFunction:
     one = T(1)
 
     @inline
-    def record(line, m, var, rs, n, mean, rstd, rmean, rvar, momentum):  # type: ignore[no-untyped-def]
+    def record(line, m, var, rs, n, mean, rstd, rmean, rvar, momentum):
         if mean != 0:
             pointer(mean, T)[line] = m
         pointer(rstd, T)[line] = rs
@@ -139,7 +139,7 @@ def moments(dtype: str, centred: bool, seat: Seating, runs: bool, wide: bool) ->
     mask = seat.V * np.dtype(dtype).itemsize - 1
 
     @inline
-    def moments_of(x, parts, lines, n, groups, step, units, t):  # type: ignore[no-untyped-def]
+    def moments_of(x, parts, lines, n, groups, step, units, t):
         lane, unit = lane_of(), unit_of()
         active = unit < units
         q = unit // lines
@@ -171,7 +171,7 @@ def settle(dtype: str, seat: Seating) -> Source:
     lane_of, line_of = places(seat)
     fold_sum, record = fold(add, dtype, seat), recorder(dtype)
 
-    def body(parts, mean, rstd, rmean, rvar, eps, momentum, lines, tiles, n, tile):  # type: ignore[no-untyped-def]
+    def body(parts, mean, rstd, rmean, rvar, eps, momentum, lines, tiles, n, tile):
         lane, line = lane_of(), line_of()
         at = line if line < lines else 0
         means, squares = pointer(parts, T), pointer(parts, T)
@@ -211,7 +211,7 @@ def slope_sums(dtype: str, seat: Seating, runs: bool, wide: bool) -> Source:
     mask = seat.V * np.dtype(dtype).itemsize - 1
 
     @inline
-    def sums_of(g, x, mean, rstd, tilts, levels, lines, groups, step, share, units, t):  # type: ignore[no-untyped-def]
+    def sums_of(g, x, mean, rstd, tilts, levels, lines, groups, step, share, units, t):
         lane, unit = lane_of(), unit_of()
         active = unit < units
         q = unit // lines
@@ -241,7 +241,7 @@ def gather(dtype: str, seat: Seating) -> Source:
     lane_of, line_of = places(seat)
     fold_sum = fold(add, dtype, seat)
 
-    def body(parts, tilts, levels, lines, tiles):  # type: ignore[no-untyped-def]
+    def body(parts, tilts, levels, lines, tiles):
         lane, line = lane_of(), line_of()
         source, tilt, level = pointer(parts, T), zero, zero
         q = lane if line < lines else tiles

@@ -47,7 +47,7 @@ def copy_words(width: int, dims: int, wide: bool) -> Source:
     place = offsets_of(dims, 2, 0, wide)
 
     @inline
-    def copy(x, out, total, t):  # type: ignore[no-untyped-def]
+    def copy(x, out, total, t):
         source, target = pointer(x, T), pointer(out, T)
         last = total - 1
         i = block() * (AHEAD * THREADS) + thread()
@@ -120,7 +120,7 @@ def copy_tiles(width: int, dims: int, wide: bool) -> Source:
     start = offsets_of(dims, 4, 0, wide)
 
     @inline
-    def copy(x, out, rows, columns, x_row, x_column, out_row, out_column, t):  # type: ignore[no-untyped-def]
+    def copy(x, out, rows, columns, x_row, x_column, out_row, out_column, t):
         held = tile()
         lane, line = thread() % TILE, thread() // TILE
         x_at, out_at, row, column = start(block(), t)

@@ -59,13 +59,13 @@ KEPT = {"float32": 16, "float64": 8}  # elements that a thread keeps
 
 
 @inline
-def plus(v, b):  # type: ignore[no-untyped-def]
+def plus(v, b):
     """v + b"""
     return v + b
 
 
 @inline
-def normal(d, low, rs):  # type: ignore[no-untyped-def]
+def normal(d, low, rs):
     """A deviation from the mean, normalised."""
     return (d - low) * rs
 
@@ -95,7 +95,7 @@ def forward(dtype: str, centred: bool, scale: str, seat: Seating, runs: bool, wi
     mask = seat.V * np.dtype(dtype).itemsize - 1
 
     @inline
-    def norm_line(  # type: ignore[no-untyped-def]
+    def norm_line(
         x, weight, bias, y, mean, rstd, eps, rmean, rvar, momentum,
         lines, n, groups, step, cycle, channels, t,
     ):  # fmt: skip
@@ -150,7 +150,7 @@ def backward(
     mask = seat.V * np.dtype(dtype).itemsize - 1
 
     @inline
-    def slope_line(  # type: ignore[no-untyped-def]
+    def slope_line(
         g, x, weight, mean, rstd, out, tilts, levels, training, lines, n, groups, step, t
     ):
         lane, line = lane_of(), line_of()

@@ -38,7 +38,7 @@ CHUNK, CHUNKS = 64, 256  # rows that a block there adds up at least; parts at mo
 
 
 @inline
-def slope(v, h, level, tilt, factor):  # type: ignore[no-untyped-def]
+def slope(v, h, level, tilt, factor):
     """The gradient of an element, from that of its normalised value ``h``."""
     return (v - level - h * tilt) * factor
 
@@ -57,7 +57,7 @@ def backward_tiles(dtype: str, centred: bool, seat: Seating) -> Source:
     hats, products, slopes = each(seat, hat, 1, 2), each(seat, product, 2), each(seat, slope, 2, 3)
     mask = V * np.dtype(dtype).itemsize - 1
 
-    def body(g, x, weight, mean, rstd, out, rows, n):  # type: ignore[no-untyped-def]
+    def body(g, x, weight, mean, rstd, out, rows, n):
         lane, row = lane_of(), line_of()
         active = row < rows
         groups = n // V if active else 0
@@ -104,7 +104,7 @@ def weight_sums(dtype: str, centred: bool) -> Source:
     zero, depth = T(0), THREADS // TILE
     tilts, levels = shared(dtype, THREADS, "tilts"), shared(dtype, THREADS, "levels")
 
-    def body(g, x, mean, rstd, parts, rows, n, chunk):  # type: ignore[no-untyped-def]
+    def body(g, x, mean, rstd, parts, rows, n, chunk):
         j, deep = block() * TILE + thread() % TILE, thread() // TILE
         grad, source = pointer(g, T), pointer(x, T)
         means, rstds = pointer(mean, T), pointer(rstd, T)
@@ -154,7 +154,7 @@ def channel_slopes(dtype: str, seat: Seating, wide: bool) -> Source:
     mask = seat.V * np.dtype(dtype).itemsize - 1
 
     @inline
-    def slope_tile(  # type: ignore[no-untyped-def]
+    def slope_tile(
         g, x, weight, mean, rstd, out, tilts, levels, n, groups, tiles, units, cycle, channels, t
     ):
         lane, unit = lane_of(), unit_of()

@@ -287,7 +287,7 @@ def indented(lines: list[str], depth: int) -> str:
 
 
 @inline
-def itself(c, numbers):  # type: ignore[no-untyped-def]
+def itself(c, numbers):
     """Columns of a matrix are neighbours."""
     return c
 
@@ -315,7 +315,7 @@ def multiply(
     name, has_bias = np.dtype(A).name, biased != ""
 
     @inline
-    def finish(total, old, fresh, final, bias, c):  # type: ignore[no-untyped-def]
+    def finish(total, old, fresh, final, bias, c):
         v = total if fresh else A(old) + total
         if has_bias:
             v = v + A(bias[c]) if final else v

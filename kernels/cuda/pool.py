@@ -57,7 +57,7 @@ def _numbers(
 
 
 @inline
-def place(p, sizes, magics, w):  # type: ignore[no-untyped-def]
+def place(p, sizes, magics, w):
     """The three coordinates of position ``p`` in a plane of fewer than 2^31."""
     line = multiply_wide(p, w[magics + 2]) >> w[magics + 3]
     plane = multiply_wide(line, w[magics]) >> w[magics + 1]
@@ -76,7 +76,7 @@ def max_windows(dtype: str, indexed: bool, wide: bool) -> Source:
     lowest = T(-math.inf if np.dtype(dtype).kind == "f" else np.iinfo(dtype).min)
 
     @inline
-    def largest(x, out, index, total, w):  # type: ignore[no-untyped-def]
+    def largest(x, out, index, total, w):
         e = block() * THREADS + thread()
         if e < total:
             t, source = pointer(w[0], np.int64), pointer(x, T)
@@ -111,7 +111,7 @@ def take(dtype: str, wide: bool) -> Source:
     T = np.dtype(dtype).type
     divide = division(wide)
 
-    def take_body(x, index, out, total, inputs, outputs, m, h):  # type: ignore[no-untyped-def]
+    def take_body(x, index, out, total, inputs, outputs, m, h):
         e = block() * THREADS + thread()
         if e < total:
             plane = divide(e, outputs, m, h)
@@ -130,7 +130,7 @@ def put(dtype: str, wide: bool) -> Source:
     divide = division(wide)
 
     @inline
-    def gather(y, index, x, total, w):  # type: ignore[no-untyped-def]
+    def gather(y, index, x, total, w):
         e = block() * THREADS + thread()
         if e < total:
             t, grads, wheres = pointer(w[0], np.int64), pointer(y, T), pointer(index, np.int64)
@@ -161,7 +161,7 @@ def mean_windows(dtype: str, wide: bool) -> Source:
     divide = division(wide)
 
     @inline
-    def average(x, y, total, w):  # type: ignore[no-untyped-def]
+    def average(x, y, total, w):
         e = block() * THREADS + thread()
         if e < total:
             t, source = pointer(w[0], np.int64), pointer(x, T)
@@ -193,7 +193,7 @@ def spread_windows(dtype: str, wide: bool) -> Source:
     divide = division(wide)
 
     @inline
-    def collect(y, x, total, w):  # type: ignore[no-untyped-def]
+    def collect(y, x, total, w):
         e = block() * THREADS + thread()
         if e < total:
             t, grads = pointer(w[0], np.int64), pointer(y, T)

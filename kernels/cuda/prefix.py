@@ -30,7 +30,7 @@ def tasks_for(total: int) -> tuple[int, int]:
 
 
 @inline
-def sum_before(value):  # type: ignore[no-untyped-def]
+def sum_before(value):
     """(sum of the integers of the threads before this one, sum over the block).
 
     All threads of the block must call it.
@@ -61,7 +61,7 @@ def running_sum() -> Source:
     Parameters: counts (int64), how many there are.
     """
 
-    def sum_up(a0, length):  # type: ignore[no-untyped-def]
+    def sum_up(a0, length):
         counts = pointer(a0, np.int64)
         carry = 0
         first = 0

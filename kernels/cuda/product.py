@@ -39,7 +39,7 @@ def add_chunks(dtype: str, biased: bool) -> Source:
     T = np.dtype(dtype).type
     A = T if np.dtype(dtype).kind == "f" else np.int64
 
-    def sum_chunks_body(parts, out, bias, total, run, biases, chunks, accumulate):  # type: ignore[no-untyped-def]
+    def sum_chunks_body(parts, out, bias, total, run, biases, chunks, accumulate):
         i = block() * 256 + thread()
         if i < total:
             source, target = pointer(parts, T), pointer(out, T)

@@ -146,11 +146,11 @@ blocks = _special("blocks", "nctaid.x", "Blocks in the grid.", lambda: machine.g
 
 
 @intrinsic
-def barrier(typing):  # type: ignore[no-untyped-def]
+def barrier(typing):
     """Wait for all threads of the block; what they wrote before, all read after."""
     from numba import types
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         from llvmlite import ir
 
         symbol = "llvm.nvvm.barrier0"
@@ -169,13 +169,13 @@ barrier.in_python(lambda: machine.barrier())
 
 
 @intrinsic
-def pointer(typing, address, dtype):  # type: ignore[no-untyped-def]
+def pointer(typing, address, dtype):
     """``pointer(address, np.float32)[i]`` is element ``i`` of global memory from ``address`` on."""
     from numba import types
 
     kind = types.CPointer(dtype.dtype)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         from llvmlite import ir
 
         generic = context.get_value_type(kind)
@@ -375,11 +375,11 @@ warp_barrier = instruction(
 
 
 @intrinsic
-def ballot(typing, condition):  # type: ignore[no-untyped-def]
+def ballot(typing, condition):
     """The warp's conditions as the bits of a number, lane 0 lowest."""
     from numba import types
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         from llvmlite import ir
 
         word = ir.IntType(32)
@@ -396,11 +396,11 @@ ballot.in_python(lambda condition: machine.ballot(bool(condition)))
 
 
 @intrinsic
-def count_bits(typing, word):  # type: ignore[no-untyped-def]
+def count_bits(typing, word):
     """How many of the low 32 bits of a number are set."""
     from numba import types
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         from llvmlite import ir
 
         kind = ir.IntType(32)
@@ -448,13 +448,13 @@ atomic_min = _atomic(
 
 
 @intrinsic
-def dynamic_shared(typing, offset, dtype):  # type: ignore[no-untyped-def]
+def dynamic_shared(typing, offset, dtype):
     """A pointer to the block's dynamic shared memory from byte ``offset`` on."""
     from numba import types
 
     kind = types.CPointer(dtype.dtype)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         from llvmlite import ir
 
         name, byte = "dynamic_shared_memory", ir.IntType(8)
@@ -476,11 +476,11 @@ dynamic_shared.in_python(lambda offset, dtype: machine.dynamic(int(offset), dtyp
 
 
 @intrinsic
-def multiply_wide(typing, a, b):  # type: ignore[no-untyped-def]
+def multiply_wide(typing, a, b):
     """The product of two numbers in [0, 2^32), by one instruction."""
     from numba import types
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         from llvmlite import ir
 
         word, whole = ir.IntType(32), ir.IntType(64)

@@ -48,11 +48,11 @@ def _digit_function(dtype: str, initial: bool) -> tuple[DeviceFunction, DeviceFu
     low = U(DIGITS - 1)
 
     @inline
-    def entry(source, i, descending):  # type: ignore[no-untyped-def]
+    def entry(source, i, descending):
         return key(source[i], descending) if initial else source[i]
 
     @inline
-    def digit(k, shift):  # type: ignore[no-untyped-def]
+    def digit(k, shift):
         return np.int64((k >> U(shift)) & low)
 
     return entry, digit
@@ -69,7 +69,7 @@ def count_digits(dtype: str, initial: bool, each: int) -> Source:
     entry, digit = _digit_function(dtype, initial)
     shared_counts = shared("int32", DIGITS, "digits")
 
-    def count_body(keys, counts, n, tiles, shift, descending):  # type: ignore[no-untyped-def]
+    def count_body(keys, counts, n, tiles, shift, descending):
         row = block() // tiles
         tile = block() - row * tiles
         source, held = pointer(keys, S), shared_counts()
@@ -99,7 +99,7 @@ def count_digits(dtype: str, initial: bool, each: int) -> Source:
 
 
 @inline
-def equal_lanes(value, active):  # type: ignore[no-untyped-def]
+def equal_lanes(value, active):
     """The active lanes of the warp that have this digit, as bits."""
     same = ballot(active)
     bit = 1
@@ -127,9 +127,7 @@ def move_entries(dtype: str, initial: bool, final: bool, each: int) -> Source:
     shared_tallies = shared("int32", WARPS * DIGITS, "tallies")
     shared_offsets = shared("int64", DIGITS, "offsets")
 
-    def move_body(  # type: ignore[no-untyped-def]
-        x, keys, places, new_keys, new_places, counts, n, tiles, shift, descending
-    ):
+    def move_body(x, keys, places, new_keys, new_places, counts, n, tiles, shift, descending):
         row = block() // tiles
         tile = block() - row * tiles
         warp = thread() // WARP

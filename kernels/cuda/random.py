@@ -28,20 +28,20 @@ def _fours(itemsize: int) -> tuple[DeviceFunction, DeviceFunction]:
     load_two, store_two = load_vector(2), store_vector(2)
 
     @inline
-    def load_whole(p, i):  # type: ignore[no-untyped-def]
+    def load_whole(p, i):
         return load(p, i)
 
     @inline
-    def store_whole(p, i, v):  # type: ignore[no-untyped-def]
+    def store_whole(p, i, v):
         store(p, i, v)
 
     @inline
-    def load_halves(p, i):  # type: ignore[no-untyped-def]
+    def load_halves(p, i):
         a, b = load_two(p, i), load_two(p, i + 2)
         return a[0], a[1], b[0], b[1]
 
     @inline
-    def store_halves(p, i, v):  # type: ignore[no-untyped-def]
+    def store_halves(p, i, v):
         store_two(p, i, (v[0], v[1]))
         store_two(p, i + 2, (v[2], v[3]))
 
@@ -61,7 +61,7 @@ def draw_blocks(draw: DeviceFunction, dtype: str, elements: int, letter: str) ->
     _, store_four = _fours(np.dtype(T).itemsize)
     store_two = store_vector(2)
 
-    def fours(a0, seed, offset, a, b, total):  # type: ignore[no-untyped-def]
+    def fours(a0, seed, offset, a, b, total):
         out = pointer(a0, T)
         key = W(np.int64(seed))
         number = block() * THREADS + thread()
@@ -81,7 +81,7 @@ def draw_blocks(draw: DeviceFunction, dtype: str, elements: int, letter: str) ->
                     out[i + 3] = T(v3)
             number += blocks() * THREADS
 
-    def twos(a0, seed, offset, a, b, total):  # type: ignore[no-untyped-def]
+    def twos(a0, seed, offset, a, b, total):
         out = pointer(a0, T)
         key = W(np.int64(seed))
         number = block() * THREADS + thread()
@@ -111,7 +111,7 @@ def map_blocks(formula: DeviceFunction, dtype: str) -> Source:
     mask = BYTES - 1
     load, store = _fours(np.dtype(T).itemsize)
 
-    def map_body(a0, a1, seed, offset, a, b, total):  # type: ignore[no-untyped-def]
+    def map_body(a0, a1, seed, offset, a, b, total):
         x, out = pointer(a0, T), pointer(a1, T)
         key, scale = W(np.int64(seed)), T(b)
         number = block() * THREADS + thread()

@@ -57,7 +57,7 @@ def tree(combine: DeviceFunction, dtype: str, lanes: int) -> DeviceFunction:
     T = np.dtype(dtype).type
 
     @inline
-    def fold(a):  # type: ignore[no-untyped-def]
+    def fold(a):
         step = steps // 2
         while step > 0:
             a = T(combine(a, shuffle_xor(a, step)))
@@ -108,7 +108,7 @@ def rows(
     width = np.dtype(T).itemsize
 
     @inline
-    def reduce_rows(x, out, center, p, R, count, chunk, chunks, units, t):  # type: ignore[no-untyped-def]
+    def reduce_rows(x, out, center, p, R, count, chunk, chunks, units, t):
         lane = thread() % lanes
         unit = block() * groups + thread() // lanes
         active = unit < units
@@ -191,7 +191,7 @@ def columns(
     parts = shared(total_dtype, THREADS, "columns")
 
     @inline
-    def reduce_columns(x, out, center, p, R, count, chunk, width, tiles, t):  # type: ignore[no-untyped-def]
+    def reduce_columns(x, out, center, p, R, count, chunk, width, tiles, t):
         column, row = thread() % TILE, thread() // TILE
         outer = block() // tiles
         j = (block() - outer * tiles) * TILE + column

@@ -22,7 +22,7 @@ def sum_counts(dtype: str) -> Source:
     """
     T = np.dtype(dtype).type
 
-    def add(a0, a1, a2, total, chunk):  # type: ignore[no-untyped-def]
+    def add(a0, a1, a2, total, chunk):
         counts = pointer(a0, T)
         i = block() * chunk + thread()
         end = min(total, block() * chunk + chunk)
@@ -50,7 +50,7 @@ def count_ends(dtype: str) -> Source:
     """
     T = np.dtype(dtype).type
 
-    def end_up(a0, a1, a2, a3, a4, total, chunk, chunks):  # type: ignore[no-untyped-def]
+    def end_up(a0, a1, a2, a3, a4, total, chunk, chunks):
         counts, starts, ends = pointer(a0, T), pointer(a1, np.int64), pointer(a3, np.int64)
         first = block() * chunk
         end = min(total, first + chunk)
@@ -79,7 +79,7 @@ def count_ends(dtype: str) -> Source:
 def repeat_indices() -> Source:
     """``out[k]``: the first i whose end lies beyond k, by halving. Parameters: ends, out, total, room."""
 
-    def find(a0, a1, total, room):  # type: ignore[no-untyped-def]
+    def find(a0, a1, total, room):
         ends, out = pointer(a0, np.int64), pointer(a1, np.int64)
         k = block() * THREADS + thread()
         while k < room:

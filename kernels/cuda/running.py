@@ -50,27 +50,27 @@ def _number(name: str, dtype: str) -> State:
     T = np.dtype(dtype).type
 
     @inline
-    def lift(v, k):  # type: ignore[no-untyped-def]
+    def lift(v, k):
         return v
 
     @inline
-    def merge(a, b):  # type: ignore[no-untyped-def]
+    def merge(a, b):
         return T(combine(a, b))
 
     @inline
-    def shift(a, step):  # type: ignore[no-untyped-def]
+    def shift(a, step):
         return shuffle_up(a, step)
 
     @inline
-    def fetch(a, lane):  # type: ignore[no-untyped-def]
+    def fetch(a, lane):
         return shuffle(a, lane)
 
     @inline
-    def load(values, places, i):  # type: ignore[no-untyped-def]
+    def load(values, places, i):
         return values[i]
 
     @inline
-    def save(values, places, i, a):  # type: ignore[no-untyped-def]
+    def save(values, places, i, a):
         values[i] = a
 
     return State(T(first), lift, merge, shift, fetch, load, save)
@@ -86,11 +86,11 @@ def _extreme(largest: bool, dtype: str) -> State:
         first = T(np.iinfo(kind).min if largest else np.iinfo(kind).max)
 
     @inline
-    def lift(v, k):  # type: ignore[no-untyped-def]
+    def lift(v, k):
         return v, k
 
     @inline
-    def merge(a, b):  # type: ignore[no-untyped-def]
+    def merge(a, b):
         v, p = a
         w, q = b
         better = (w > v if largest else w < v) | ((w == v) & (q > p))
@@ -98,19 +98,19 @@ def _extreme(largest: bool, dtype: str) -> State:
         return select(takes, w, v), select(takes, q, p)
 
     @inline
-    def shift(a, step):  # type: ignore[no-untyped-def]
+    def shift(a, step):
         return shuffle_up(a[0], step), shuffle_up(a[1], step)
 
     @inline
-    def fetch(a, lane):  # type: ignore[no-untyped-def]
+    def fetch(a, lane):
         return shuffle(a[0], lane), shuffle(a[1], lane)
 
     @inline
-    def load(values, places, i):  # type: ignore[no-untyped-def]
+    def load(values, places, i):
         return values[i], places[i]
 
     @inline
-    def save(values, places, i, a):  # type: ignore[no-untyped-def]
+    def save(values, places, i, a):
         values[i] = a[0]
         places[i] = a[1]
 
@@ -128,22 +128,22 @@ def quad(itemsize: int, step: int) -> tuple[DeviceFunction, DeviceFunction]:
     load_some, store_some = load_vector(2 if pairs else 4), store_vector(2 if pairs else 4)
 
     @inline
-    def load_pairs(p, i):  # type: ignore[no-untyped-def]
+    def load_pairs(p, i):
         v, w = load_some(p, i + low), load_some(p, i + low + 2)
         return (v[0], v[1], w[0], w[1]) if forward else (w[1], w[0], v[1], v[0])
 
     @inline
-    def load_four(p, i):  # type: ignore[no-untyped-def]
+    def load_four(p, i):
         v = load_some(p, i + low)
         return v if forward else (v[3], v[2], v[1], v[0])
 
     @inline
-    def store_pairs(p, i, v):  # type: ignore[no-untyped-def]
+    def store_pairs(p, i, v):
         store_some(p, i + low, (v[0], v[1]) if forward else (v[3], v[2]))
         store_some(p, i + low + 2, (v[2], v[3]) if forward else (v[1], v[0]))
 
     @inline
-    def store_four(p, i, v):  # type: ignore[no-untyped-def]
+    def store_four(p, i, v):
         store_some(p, i + low, v if forward else (v[3], v[2], v[1], v[0]))
 
     return (load_pairs, store_pairs) if pairs else (load_four, store_four)
@@ -154,7 +154,7 @@ def misaligned(itemsize: int, step: int) -> DeviceFunction:
     low, mask = min(0, 3 * step), min(16, 4 * itemsize) - 1
 
     @inline
-    def bits(address, i):  # type: ignore[no-untyped-def]
+    def bits(address, i):
         return (address + (i + low) * itemsize) & mask
 
     return bits

@@ -39,11 +39,11 @@ def _taking(
     _, store_places = quad(8, step or 1)
 
     @inline
-    def entry(source, places, i, k):  # type: ignore[no-untyped-def]
+    def entry(source, places, i, k):
         return load(source, places, i) if resumes else lift(source[i], k)
 
     @inline
-    def take(source, places, i, s, k, left, fast):  # type: ignore[no-untyped-def]
+    def take(source, places, i, s, k, left, fast):
         if step != 0 and fast and left >= FOUR:
             v = load_quad(source, i)
             return lift(v[0], k), lift(v[1], k + 1), lift(v[2], k + 2), lift(v[3], k + 3)
@@ -55,14 +55,14 @@ def _taking(
         )
 
     @inline
-    def give_numbers(values, places, i, d, left, fast, a):  # type: ignore[no-untyped-def]
+    def give_numbers(values, places, i, d, left, fast, a):
         if step != 0 and fast and left >= FOUR:
             store_quad(values, i, a)
         else:
             give_slowly(values, places, i, d, left, a)
 
     @inline
-    def give_pairs(values, places, i, d, left, fast, a):  # type: ignore[no-untyped-def]
+    def give_pairs(values, places, i, d, left, fast, a):
         if step != 0 and fast and left >= FOUR:
             store_quad(values, i, (a[0][0], a[1][0], a[2][0], a[3][0]))
             store_places(places, i, (a[0][1], a[1][1], a[2][1], a[3][1]))
@@ -70,7 +70,7 @@ def _taking(
             give_slowly(values, places, i, d, left, a)
 
     @inline
-    def give_slowly(values, places, i, d, left, a):  # type: ignore[no-untyped-def]
+    def give_slowly(values, places, i, d, left, a):
         if left > 0:
             save(values, places, i, a[0])
         if left > 1:
@@ -102,7 +102,7 @@ def _across(dtype: str, carried: State, lanes: int, paired: bool) -> DeviceFunct
     parts_places = shared("int64", 2 * WARPS, "places") if paired else parts
 
     @inline
-    def across(a, half):  # type: ignore[no-untyped-def]
+    def across(a, half):
         lane = thread() % min(lanes, WARP)
         reach = 1
         while reach < min(lanes, WARP):
@@ -152,7 +152,7 @@ def rows(
     totals, last = stage == "totals", stage == "last"
 
     @inline
-    def scan_rows(x, out, where, n, s, d, chunk, chunks, units, t):  # type: ignore[no-untyped-def]
+    def scan_rows(x, out, where, n, s, d, chunk, chunks, units, t):
         lane = thread() % lanes
         unit = block() * groups + thread() // lanes
         line = unit // chunks if chunks > 1 else unit
@@ -221,7 +221,7 @@ def columns(name: str, dtype: str, exclusive: bool, stage: str, dims: int, wide:
     totals, last = stage == "totals", stage == "last"
 
     @inline
-    def scan_columns(x, out, where, n, s, d, chunk, lines, t):  # type: ignore[no-untyped-def]
+    def scan_columns(x, out, where, n, s, d, chunk, lines, t):
         line = block() * COLUMNS + thread()
         k = block_y() * chunk
         end = min(n, k + chunk) if line < lines else k

@@ -28,7 +28,7 @@ MANY = 1 << 14  # positions that keep a GPU busy
 
 
 @inline
-def put(old, new):  # type: ignore[no-untyped-def]
+def put(old, new):
     """The new value."""
     return new
 
@@ -52,13 +52,13 @@ def scatter_lines(dtype: str, combine: DeviceFunction, dims: int, wide: bool) ->
     place = offsets_of(dims, 3, 0, wide)
 
     @inline
-    def write_one(out, at, j, value, step, wrap, size):  # type: ignore[no-untyped-def]
+    def write_one(out, at, j, value, step, wrap, size):
         j += (j >> 63) & wrap
         if j >= 0 and j < size:
             out[at + j * step] = T(combine(out[at + j * step], value))
 
     @inline
-    def scatter(a0, a1, a2, total, length, j_step, v_step, step, wrap, size, t):  # type: ignore[no-untyped-def]
+    def scatter(a0, a1, a2, total, length, j_step, v_step, step, wrap, size, t):
         out, index, source = pointer(a0, T), pointer(a1, np.int64), pointer(a2, T)
         i = block() * THREADS + thread()
         while i < total:

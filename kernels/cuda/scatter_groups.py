@@ -39,7 +39,7 @@ def write_keys(dtype: str, dims: int, wide: bool) -> Source:
     place = offsets_of(dims, 2, 0, wide)
 
     @inline
-    def write(a0, a1, total, size, wrap, limit, t):  # type: ignore[no-untyped-def]
+    def write(a0, a1, total, size, wrap, limit, t):
         index, keys = pointer(a0, np.int64), pointer(a1, T)
         i = block() * THREADS + thread()
         while i < total:
@@ -53,7 +53,7 @@ def write_keys(dtype: str, dims: int, wide: bool) -> Source:
 
 
 @inline
-def end_of_equals(keys, first, end):  # type: ignore[no-untyped-def]
+def end_of_equals(keys, first, end):
     """Where the keys that equal the first one end, of sorted keys before ``end``."""
     key, low, high = keys[first], first + 1, end
     while low < high:
@@ -82,7 +82,7 @@ def fold_pieces(
     place = offsets_of(outer, 3, 7 * (inner + 1), wide)
 
     @inline
-    def fold(out, source, parts, k0, p0, r0, count, total, columns, limit, bits, step, t):  # type: ignore[no-untyped-def]
+    def fold(out, source, parts, k0, p0, r0, count, total, columns, limit, bits, step, t):
         target, values, held = pointer(out, T), pointer(source, T), pointer(parts, T)
         keys, places, ranks = pointer(k0, K), pointer(p0, np.int64), pointer(r0, np.int32)
         number = block() * THREADS + thread()
@@ -131,7 +131,7 @@ def join_pieces(
     place = offsets_of(outer, 3, 7 * (inner + 1), wide)
 
     @inline
-    def join(out, source, parts, k0, p0, r0, count, total, columns, limit, bits, step, t):  # type: ignore[no-untyped-def]
+    def join(out, source, parts, k0, p0, r0, count, total, columns, limit, bits, step, t):
         target, held = pointer(out, T), pointer(parts, T)
         keys, places, ranks = pointer(k0, K), pointer(p0, np.int64), pointer(r0, np.int32)
         number = block() * THREADS + thread()

@@ -27,7 +27,7 @@ def search_rows(dtype: str) -> Source:
     """
     T = stored(dtype)
 
-    def search_body(rows, values, out, n, per_row, count, total, right):  # type: ignore[no-untyped-def]
+    def search_body(rows, values, out, n, per_row, count, total, right):
         border, sought, found = pointer(rows, T), pointer(values, T), pointer(out, np.int64)
         i = block() * THREADS + thread()
         while i < total:
@@ -71,7 +71,7 @@ def longest_runs(dtype: str, lanes: int, whole: bool) -> Source:
     T, groups = stored(dtype), THREADS // lanes
     best_of = tree(larger, "int64", lanes)
 
-    def run_body(x, places, value, place, n, chunk, chunks, units):  # type: ignore[no-untyped-def]
+    def run_body(x, places, value, place, n, chunk, chunks, units):
         unit = block() * groups + thread() // lanes
         row = unit // chunks if chunks > 1 else unit
         i = (unit - row * chunks) * chunk
@@ -111,7 +111,7 @@ def take_ends(dtype: str) -> Source:
     """
     T = stored(dtype)
 
-    def take_body(x, places, value, place, n, rows):  # type: ignore[no-untyped-def]
+    def take_body(x, places, value, place, n, rows):
         row = block() * THREADS + thread()
         if row < rows:
             at = row * n + LOW - (pointer(place, np.int64)[row] & LOW)

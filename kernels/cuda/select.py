@@ -54,7 +54,7 @@ def _counting(dtype: str) -> DeviceFunction:
     low = U(DIGITS - 1)
 
     @inline
-    def tally(bins, k, i, known, found, place_known, place_found, left, shift):  # type: ignore[no-untyped-def]
+    def tally(bins, k, i, known, found, place_known, place_found, left, shift):
         if (k & known) == found and (i & place_known) == place_found:
             digit = np.int64((k >> U(shift)) & low) if left > 0 else (i >> shift) & (DIGITS - 1)
             atomic_add(bins, digit, 1)
@@ -63,7 +63,7 @@ def _counting(dtype: str) -> DeviceFunction:
 
 
 @inline
-def find_digit(bins, chosen, below, wanted):  # type: ignore[no-untyped-def]
+def find_digit(bins, chosen, below, wanted):
     """(the digit of the entry of rank ``wanted``, the rank of the first with that digit, how many
     have it) where ``below`` entries come before all that were counted. For all threads of a block.
     """
@@ -102,13 +102,13 @@ def long_rows(dtype: str, picks: bool, resumes: bool) -> Source:
     shared_places = shared("uint32", ENTRIES, "places")
 
     @inline
-    def held(entries, i):  # type: ignore[no-untyped-def]
+    def held(entries, i):
         return entries[i]
 
     rank = rank_function(held, dtype)
 
     @inline
-    def count_numbers(source, size):  # type: ignore[no-untyped-def]
+    def count_numbers(source, size):
         own = 0
         i = thread()
         while i < size:
@@ -118,7 +118,7 @@ def long_rows(dtype: str, picks: bool, resumes: bool) -> Source:
         return numbers
 
     @inline
-    def narrow(source, size, wanted, limit, place_bits, descending):  # type: ignore[no-untyped-def]
+    def narrow(source, size, wanted, limit, place_bits, descending):
         """(known, found, place_known, place_found, below, here, wanted)"""
         bins, chosen = shared_bins(), shared_chosen()
         known, found, place_known, place_found = U(0), U(0), 0, 0
@@ -156,9 +156,7 @@ def long_rows(dtype: str, picks: bool, resumes: bool) -> Source:
                 place_left = shift
         return known, found, place_known, place_found, below, here, wanted
 
-    def long_body(  # type: ignore[no-untyped-def]
-        x, origins, values, indices, n, chunks, count, limit, place_bits, descending
-    ):
+    def long_body(x, origins, values, indices, n, chunks, count, limit, place_bits, descending):
         row = block() // chunks
         c = block() - row * chunks
         first = c * n // chunks
@@ -223,12 +221,12 @@ def sorted_rows(dtype: str) -> Source:
     W, key = word_type(dtype), key_function(dtype)
 
     @inline
-    def ascending(entries, i):  # type: ignore[no-untyped-def]
+    def ascending(entries, i):
         return key(entries[i], 0)
 
     rank = rank_function(ascending, dtype)
 
-    def take_body(x, places, value, place, n, which, rows):  # type: ignore[no-untyped-def]
+    def take_body(x, places, value, place, n, which, rows):
         row = block() * THREADS + thread()
         if row < rows:
             source = pointer(x, W)

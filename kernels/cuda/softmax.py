@@ -39,43 +39,43 @@ KEPT = {"float32": 32, "float64": 8}  # elements that a thread keeps
 
 
 @inline
-def power(x, top):  # type: ignore[no-untyped-def]
+def power(x, top):
     """e^(x - top) for a top that is no smaller."""
     return exp_decay(x - top)
 
 
 @inline
-def scaled(e, factor):  # type: ignore[no-untyped-def]
+def scaled(e, factor):
     """A share."""
     return e * factor
 
 
 @inline
-def logarithm(x, top, shift):  # type: ignore[no-untyped-def]
+def logarithm(x, top, shift):
     """A share's logarithm."""
     return x - top - shift
 
 
 @inline
-def share(x, top, factor):  # type: ignore[no-untyped-def]
+def share(x, top, factor):
     """A share, from scratch."""
     return exp_decay(x - top) * factor
 
 
 @inline
-def product(g, y):  # type: ignore[no-untyped-def]
+def product(g, y):
     """g y"""
     return g * y
 
 
 @inline
-def slope(g, y, whole):  # type: ignore[no-untyped-def]
+def slope(g, y, whole):
     """Gradient through softmax; ``whole`` is the line's sum of g y."""
     return y * (g - whole)
 
 
 @inline
-def slope_log(g, y, whole):  # type: ignore[no-untyped-def]
+def slope_log(g, y, whole):
     """Gradient through its logarithm; ``whole`` is the line's sum of g."""
     return g - exp(y) * whole
 
@@ -91,7 +91,7 @@ def online(dtype: str, seat: Seating, load: DeviceFunction) -> DeviceFunction:
     fold_top, fold_sum = fold(larger, dtype, seat), fold(add, dtype, seat)
 
     @inline
-    def level(p, base, groups, lane, aligned, t):  # type: ignore[no-untyped-def]
+    def level(p, base, groups, lane, aligned, t):
         top, part = least, zero  # finite, so that it may be subtracted
         first = lane
         while first < groups:
@@ -130,7 +130,7 @@ def forward(dtype: str, logs: bool, seat: Seating, dims: int, tiled: bool, wide:
     mask = seat.V * np.dtype(dtype).itemsize - 1
 
     @inline
-    def softmax_line(x, y, lines, groups, t):  # type: ignore[no-untyped-def]
+    def softmax_line(x, y, lines, groups, t):
         lane, line = lane_of(), line_of()
         base = base_of(line, t)
         count = groups if line < lines else 0
@@ -145,7 +145,7 @@ def forward(dtype: str, logs: bool, seat: Seating, dims: int, tiled: bool, wide:
         store(target, base, lane, there, aligned, made, t)
 
     @inline
-    def softmax_tiles(x, y, lines, groups, t):  # type: ignore[no-untyped-def]
+    def softmax_tiles(x, y, lines, groups, t):
         lane, line = lane_of(), line_of()
         base = base_of(line, t)
         count = groups if line < lines else 0
@@ -184,7 +184,7 @@ def backward(dtype: str, logs: bool, seat: Seating, dims: int, tiled: bool, wide
     mask = seat.V * np.dtype(dtype).itemsize - 1
 
     @inline
-    def slope_line(g, y, out, lines, groups, t):  # type: ignore[no-untyped-def]
+    def slope_line(g, y, out, lines, groups, t):
         lane, line = lane_of(), line_of()
         base = base_of(line, t)
         count = groups if line < lines else 0
@@ -197,7 +197,7 @@ def backward(dtype: str, logs: bool, seat: Seating, dims: int, tiled: bool, wide
         store(target, base, lane, there, aligned, slopes(d, v, part), t)
 
     @inline
-    def slope_tiles(g, y, out, lines, groups, t):  # type: ignore[no-untyped-def]
+    def slope_tiles(g, y, out, lines, groups, t):
         lane, line = lane_of(), line_of()
         base = base_of(line, t)
         count = groups if line < lines else 0

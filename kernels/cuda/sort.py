@@ -48,12 +48,12 @@ def short_rows(dtype: str, capacity: int, picks: bool) -> Source:
     shared_places = shared("uint32", lines * capacity, "places")
 
     @inline
-    def held(entries, i):  # type: ignore[no-untyped-def]
+    def held(entries, i):
         return entries[i]
 
     rank = rank_function(held, dtype)
 
-    def short_body(x, values, indices, rows, n, count, descending):  # type: ignore[no-untyped-def]
+    def short_body(x, values, indices, rows, n, count, descending):
         lane = thread() % lanes
         first = thread() // lanes * capacity
         row = block() * lines + thread() // lanes

@@ -96,7 +96,7 @@ def division(wide: bool) -> DeviceFunction:
     """
 
     @inline
-    def divide(n, divisor, multiplier, shift):  # type: ignore[no-untyped-def]
+    def divide(n, divisor, multiplier, shift):
         return n // divisor if wide else multiply_wide(n, multiplier) >> shift
 
     return divide

@@ -36,10 +36,10 @@ def zeros(dtype: str, count: int) -> Intrinsic:
 
 
 @intrinsic
-def outer(typing, totals, x, y):  # type: ignore[no-untyped-def]
+def outer(typing, totals, x, y):
     """``totals[i * len(y) + j] + x[i] * y[j]`` for all i and j, floats rounded once."""
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         from llvmlite import ir
 
         element = args[0].type.elements[0]
@@ -75,10 +75,10 @@ def _(totals: Any, x: Any, y: Any) -> Any:
 
 
 @intrinsic
-def scaled(typing, totals, factors):  # type: ignore[no-untyped-def]
+def scaled(typing, totals, factors):
     """``totals`` with every row, of as many as there are ``factors``, times its own."""
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         made, rows = args[0], sig.args[1].count
         columns = sig.args[0].count // rows
         for k in range(rows * columns):
@@ -96,11 +96,11 @@ def _(totals: Any, factors: Any) -> Any:
 
 
 @intrinsic
-def narrow(typing, value):  # type: ignore[no-untyped-def]
+def narrow(typing, value):
     """An integer below 2^31 in half the registers."""
     from numba import types
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         return context.cast(builder, args[0], sig.args[0], types.int32)
 
     return types.int32(value), codegen
@@ -110,10 +110,10 @@ narrow.in_python(int)
 
 
 @intrinsic
-def opaque(typing, value):  # type: ignore[no-untyped-def]
+def opaque(typing, value):
     """An int32 that the optimiser knows nothing about: what depends on it stays where it stands."""
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         from llvmlite import ir
 
         kind = ir.FunctionType(args[0].type, [args[0].type])

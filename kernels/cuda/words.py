@@ -18,25 +18,25 @@ _load_pair, _store_pair = load_vector(2), store_vector(2)
 
 
 @inline
-def read_pair(p, i):  # type: ignore[no-untyped-def]
+def read_pair(p, i):
     """The pair number ``i`` of 8-byte words, in one access."""
     return _load_pair(p, 2 * i)
 
 
 @inline
-def write_pair(p, i, value):  # type: ignore[no-untyped-def]
+def write_pair(p, i, value):
     """The counterpart of :func:`read_pair`."""
     _store_pair(p, 2 * i, value)
 
 
 @inline
-def read_word(p, i):  # type: ignore[no-untyped-def]
+def read_word(p, i):
     """``p[i]``"""
     return p[i]
 
 
 @inline
-def write_word(p, i, value):  # type: ignore[no-untyped-def]
+def write_word(p, i, value):
     """``p[i] = value``"""
     p[i] = value
 

@@ -25,35 +25,35 @@ SELU_SCALE = 1.0507009873554804934193349852946
 
 
 @inline
-def relu(x):  # type: ignore[no-untyped-def]
+def relu(x):
     """max(x, 0); NaN stays NaN."""
     T = type(x)
     return T(0) if x < T(0) else x
 
 
 @inline
-def relu_grad(out):  # type: ignore[no-untyped-def]
+def relu_grad(out):
     """1 where the output is positive, else 0."""
     T = type(out)
     return T(0) if out <= T(0) else T(1)
 
 
 @inline
-def leaky_relu(x, slope):  # type: ignore[no-untyped-def]
+def leaky_relu(x, slope):
     """x, times ``slope`` below 0."""
     T = type(x)
     return x if x > T(0) else slope * x
 
 
 @inline
-def prelu(x, w):  # type: ignore[no-untyped-def]
+def prelu(x, w):
     """x, times the learned w below 0 (He et al. 2015)."""
     T = type(x)
     return x if x > T(0) else w * x
 
 
 @inline
-def elu(x, alpha):  # type: ignore[no-untyped-def]
+def elu(x, alpha):
     """x, or alpha (e^x - 1) below 0 (Clevert et al. 2016)."""
     T = type(x)
     below = alpha * expm1(x)
@@ -61,28 +61,28 @@ def elu(x, alpha):  # type: ignore[no-untyped-def]
 
 
 @inline
-def elu_grad(x, alpha):  # type: ignore[no-untyped-def]
+def elu_grad(x, alpha):
     """1, or alpha e^x below 0, to full precision; NaN for NaN."""
     T = type(x)
     return T(1) if x > T(0) else alpha * exp(x)
 
 
 @inline
-def celu_grad(x, alpha):  # type: ignore[no-untyped-def]
+def celu_grad(x, alpha):
     """1, or e^(x / alpha) below 0."""
     T = type(x)
     return T(1) if x > T(0) else exp(x / alpha)
 
 
 @inline
-def selu_grad(x):  # type: ignore[no-untyped-def]
+def selu_grad(x):
     """The scale, times alpha e^x below 0."""
     T = type(x)
     return T(SELU_SCALE) if x > T(0) else T(SELU_ALPHA * SELU_SCALE) * exp(x)
 
 
 @inline
-def celu(x, alpha):  # type: ignore[no-untyped-def]
+def celu(x, alpha):
     """x, or alpha (e^(x / alpha) - 1) below 0: an ELU whose slope is continuous (Barron 2017)."""
     T = type(x)
     below = alpha * expm1(x / alpha)
@@ -90,7 +90,7 @@ def celu(x, alpha):  # type: ignore[no-untyped-def]
 
 
 @inline
-def selu(x):  # type: ignore[no-untyped-def]
+def selu(x):
     """The scaled ELU that keeps mean 0 and variance 1 (Klambauer et al. 2017)."""
     T = type(x)
     below = T(SELU_ALPHA * SELU_SCALE) * expm1(x)
@@ -98,26 +98,26 @@ def selu(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def gelu(x):  # type: ignore[no-untyped-def]
+def gelu(x):
     """x times the normal distribution function of x (Hendrycks & Gimpel 2016)."""
     return normal_gate(x)
 
 
 @inline
-def gelu_tanh(x):  # type: ignore[no-untyped-def]
+def gelu_tanh(x):
     """GELU with the distribution function approximated by (1 + tanh) / 2, which is a sigmoid."""
     T = type(x)
     return x * sigmoid(T(2 * _GELU_SLOPE) * (x + T(0.044715) * (x * x * x)))
 
 
 @inline
-def silu(x):  # type: ignore[no-untyped-def]
+def silu(x):
     """x sigmoid(x)."""
     return x * sigmoid(x)
 
 
 @inline
-def mish(x):  # type: ignore[no-untyped-def]
+def mish(x):
     """x tanh(log(1 + e^x)), as x n / (n + 2) with n = e^x (e^x + 2) (Misra 2020).
 
     The ratio rounds to 1 from x = 20 on.
@@ -129,7 +129,7 @@ def mish(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def softplus(x, beta, threshold):  # type: ignore[no-untyped-def]
+def softplus(x, beta, threshold):
     """log(1 + e^(beta x)) / beta; x itself where beta x exceeds ``threshold``."""
     z = x * beta
     smooth = log1p_exp(z) / beta
@@ -137,88 +137,88 @@ def softplus(x, beta, threshold):  # type: ignore[no-untyped-def]
 
 
 @inline
-def logsigmoid(x):  # type: ignore[no-untyped-def]
+def logsigmoid(x):
     """log(sigmoid(x)) = -log(1 + e^-x)."""
     T = type(x)
     return T(0) - log1p_exp(-x)
 
 
 @inline
-def softsign(x):  # type: ignore[no-untyped-def]
+def softsign(x):
     """x / (1 + |x|)"""
     T = type(x)
     return x / (T(1) + abs(x))
 
 
 @inline
-def tanhshrink(x):  # type: ignore[no-untyped-def]
+def tanhshrink(x):
     """x - tanh(x)"""
     return x - tanh(x)
 
 
 @inline
-def hardtanh(x, low, high):  # type: ignore[no-untyped-def]
+def hardtanh(x, low, high):
     """x limited to [low, high]; NaN stays NaN."""
     return low if x < low else (high if x > high else x)
 
 
 @inline
-def hardtanh_grad(x, low, high):  # type: ignore[no-untyped-def]
+def hardtanh_grad(x, low, high):
     """1 between the bounds; 0 for NaN."""
     T = type(x)
     return T(1) if x > low and x < high else T(0)
 
 
 @inline
-def hardsigmoid(x):  # type: ignore[no-untyped-def]
+def hardsigmoid(x):
     """x / 6 + 1/2 limited to [0, 1]."""
     T = type(x)
     return T(0) if x <= T(-3) else (T(1) if x >= T(3) else (x + T(3)) / T(6))
 
 
 @inline
-def hardsigmoid_grad(x):  # type: ignore[no-untyped-def]
+def hardsigmoid_grad(x):
     """1/6 between the bounds; 0 for NaN."""
     T = type(x)
     return T(1 / 6) if x > T(-3) and x < T(3) else T(0)
 
 
 @inline
-def hardswish(x):  # type: ignore[no-untyped-def]
+def hardswish(x):
     """x hardsigmoid(x) (Howard et al. 2019)."""
     T = type(x)
     return T(0) if x <= T(-3) else (x if x >= T(3) else x * (x + T(3)) / T(6))
 
 
 @inline
-def softshrink(x, width):  # type: ignore[no-untyped-def]
+def softshrink(x, width):
     """x moved towards 0 by ``width``, at most to 0."""
     T = type(x)
     return x - width if x > width else (x + width if x < -width else x * T(0))
 
 
 @inline
-def hardshrink(x, width):  # type: ignore[no-untyped-def]
+def hardshrink(x, width):
     """x, or 0 where |x| <= width."""
     T = type(x)
     return T(0) if -width <= x and x <= width else x
 
 
 @inline
-def hardshrink_grad(x, width):  # type: ignore[no-untyped-def]
+def hardshrink_grad(x, width):
     """1 outside [-width, width]; 0 for NaN."""
     T = type(x)
     return T(1) if x < -width or x > width else T(0)
 
 
 @inline
-def threshold(x, limit, value):  # type: ignore[no-untyped-def]
+def threshold(x, limit, value):
     """x, or ``value`` where x <= limit."""
     return value if x <= limit else x
 
 
 @inline
-def gate(x, y):  # type: ignore[no-untyped-def]
+def gate(x, y):
     """x sigmoid(y): the gated linear unit of Dauphin et al. 2017."""
     return x * sigmoid(y)
 

@@ -78,14 +78,14 @@ _ASIN = (
 
 
 @inline
-def _atan_rest(q):  # type: ignore[no-untyped-def]
+def _atan_rest(q):
     """atan(q) - q on 0 <= q <= 1."""
     z = q * q
     return q * z * polynomial(z, _ATAN)
 
 
 @inline
-def atan(x):  # type: ignore[no-untyped-def]
+def atan(x):
     """The angle in [-pi / 2, pi / 2] with tangent x; beyond 1 from that of 1 / x.
 
     Error: 1.08 ulp in float32, 1.16 in float64.
@@ -101,13 +101,13 @@ def atan(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def atan_grad(x):  # type: ignore[no-untyped-def]
+def atan_grad(x):
     """d atan(x) / dx = 1 / (1 + x^2)."""
     return cast(1.0, x) / fma(x, x, cast(1.0, x))
 
 
 @inline
-def _angle(x, y, q, rest):  # type: ignore[no-untyped-def]
+def _angle(x, y, q, rest):
     """The angle of the point (y, x), whose smaller over larger side has the angle q + rest."""
     zero = cast(0.0, q)
     steep = fabs(x) > fabs(y)
@@ -122,7 +122,7 @@ def _angle(x, y, q, rest):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _sides(x, y):  # type: ignore[no-untyped-def]
+def _sides(x, y):
     """(smaller, larger) of |x| and |y|; (1, 1) if both are infinite."""
     a, b = fabs(x), fabs(y)
     one, infinity = cast(1.0, x), cast(math.inf, x)
@@ -132,7 +132,7 @@ def _sides(x, y):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _atan2_single(x, y):  # type: ignore[no-untyped-def]
+def _atan2_single(x, y):
     small, large = _sides(x, y)
     q = np.float64(small) / np.float64(large)
     q = select(small == np.float32(0), np.float64(0), q)
@@ -143,7 +143,7 @@ def _atan2_single(x, y):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _atan2_double(x, y):  # type: ignore[no-untyped-def]
+def _atan2_double(x, y):
     one, zero = np.float64(1), np.float64(0)
     small, large = _sides(x, y)
     # keep the inverse of the larger side in range
@@ -160,7 +160,7 @@ def _atan2_double(x, y):  # type: ignore[no-untyped-def]
 
 
 @by_type(float32=_atan2_single, float64=_atan2_double)
-def atan2(x, y):  # type: ignore[no-untyped-def]
+def atan2(x, y):
     """The angle in [-pi, pi] of the point with ordinate x and abscissa y (in C's order).
 
     Error: 0.55 ulp in float32, 1.07 in float64.
@@ -168,27 +168,27 @@ def atan2(x, y):  # type: ignore[no-untyped-def]
 
 
 @inline
-def atan2_grad_x(x, y):  # type: ignore[no-untyped-def]
+def atan2_grad_x(x, y):
     """d atan2(x, y) / dx = y / (x^2 + y^2); 0 at the origin."""
     T = type(x)
     return T(0) if x == T(0) and y == T(0) else y / fma(x, x, y * y)
 
 
 @inline
-def atan2_grad_y(x, y):  # type: ignore[no-untyped-def]
+def atan2_grad_y(x, y):
     """d atan2(x, y) / dy = -x / (x^2 + y^2); 0 at the origin."""
     T = type(x)
     return T(0) if x == T(0) and y == T(0) else -x / fma(x, x, y * y)
 
 
 @inline
-def _asin_rest(a, z):  # type: ignore[no-untyped-def]
+def _asin_rest(a, z):
     """asin(a) - a on 0 <= a <= 1/2, with z = a^2."""
     return a * z * polynomial(z, _ASIN)
 
 
 @inline
-def asin(x):  # type: ignore[no-untyped-def]
+def asin(x):
     """The angle in [-pi / 2, pi / 2] with sine x; above 1/2 by pi/2 - 2 asin(sqrt((1 - x) / 2)).
 
     Error: 1.07 ulp in float32, 1.09 in float64.
@@ -205,14 +205,14 @@ def asin(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def asin_grad(x):  # type: ignore[no-untyped-def]
+def asin_grad(x):
     """d asin(x) / dx = 1 / sqrt(1 - x^2)."""
     one = cast(1.0, x)
     return one / sqrt((one - x) * (one + x))
 
 
 @inline
-def acos(x):  # type: ignore[no-untyped-def]
+def acos(x):
     """The angle in [0, pi] with cosine x.
 
     Error: 1.07 ulp in float32, 1.08 in float64.
@@ -235,7 +235,7 @@ def acos(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def acos_grad(x):  # type: ignore[no-untyped-def]
+def acos_grad(x):
     """d acos(x) / dx = -1 / sqrt(1 - x^2)."""
     one = cast(1.0, x)
     return -one / sqrt((one - x) * (one + x))

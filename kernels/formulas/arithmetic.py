@@ -13,93 +13,93 @@ BOOL = ("bool",)
 
 
 @inline
-def copy(x):  # type: ignore[no-untyped-def]
+def copy(x):
     """x"""
     return x
 
 
 @inline
-def fill(value):  # type: ignore[no-untyped-def]
+def fill(value):
     """value"""
     return value
 
 
 @inline
-def neg(x):  # type: ignore[no-untyped-def]
+def neg(x):
     """-x"""
     return -x
 
 
 @inline
-def absolute(x):  # type: ignore[no-untyped-def]
+def absolute(x):
     """|x|"""
     return abs(x)
 
 
 @inline
-def sign(x):  # type: ignore[no-untyped-def]
+def sign(x):
     """-1, 0 or 1; 0 for NaN."""
     T = type(x)
     return T(1) if x > T(0) else (T(-1) if x < T(0) else T(0))
 
 
 @inline
-def square(x):  # type: ignore[no-untyped-def]
+def square(x):
     """x^2"""
     return x * x
 
 
 @inline
-def reciprocal(x):  # type: ignore[no-untyped-def]
+def reciprocal(x):
     """1 / x"""
     T = type(x)
     return T(1) / x
 
 
 @inline
-def reciprocal_grad(out):  # type: ignore[no-untyped-def]
+def reciprocal_grad(out):
     """-1 / x^2"""
     return -(out * out)
 
 
 @inline
-def add(x, y):  # type: ignore[no-untyped-def]
+def add(x, y):
     """x + y"""
     return x + y
 
 
 @inline
-def add_scaled(x, y, alpha):  # type: ignore[no-untyped-def]
+def add_scaled(x, y, alpha):
     """x + alpha y"""
     return x + alpha * y
 
 
 @inline
-def sub(x, y):  # type: ignore[no-untyped-def]
+def sub(x, y):
     """x - y"""
     return x - y
 
 
 @inline
-def mul(x, y):  # type: ignore[no-untyped-def]
+def mul(x, y):
     """x y"""
     return x * y
 
 
 @inline
-def div(x, y):  # type: ignore[no-untyped-def]
+def div(x, y):
     """x / y"""
     return x / y
 
 
 @inline
-def div_trunc(x, y):  # type: ignore[no-untyped-def]
+def div_trunc(x, y):
     """x / y rounded towards zero."""
     return trunc(x / y)
 
 
 @inline
-def floor_divide(x, y):  # type: ignore[no-untyped-def]
+def floor_divide(x, y):
     """x / y rounded down, from the exact remainder, as Python's ``//``."""
     T = type(x)
     rest = fmod(x, y)
@@ -112,20 +112,20 @@ def floor_divide(x, y):  # type: ignore[no-untyped-def]
 
 
 @inline
-def floor_divide_int(x, y):  # type: ignore[no-untyped-def]
+def floor_divide_int(x, y):
     """x / y rounded down, for integers; the least one over -1 is itself."""
     T = type(x)
     return T(0) - x if T(~T(0)) < T(0) and y == T(~T(0)) else x // y
 
 
 @inline
-def remainder_int(x, y):  # type: ignore[no-untyped-def]
+def remainder_int(x, y):
     """x - y floor(x / y), for integers."""
     return x % y
 
 
 @inline
-def trunc_divide_int(x, y):  # type: ignore[no-untyped-def]
+def trunc_divide_int(x, y):
     """x / y rounded towards zero, for integers."""
     T = type(x)
     quotient = T(0) - x if T(~T(0)) < T(0) and y == T(~T(0)) else x // y
@@ -133,7 +133,7 @@ def trunc_divide_int(x, y):  # type: ignore[no-untyped-def]
 
 
 @inline
-def fmod_int(x, y):  # type: ignore[no-untyped-def]
+def fmod_int(x, y):
     """The remainder with the sign of x, for integers."""
     T = type(x)
     rest = x % y
@@ -141,7 +141,7 @@ def fmod_int(x, y):  # type: ignore[no-untyped-def]
 
 
 @inline
-def pow_int(x, y):  # type: ignore[no-untyped-def]
+def pow_int(x, y):
     """x^y by squaring, for integers with y >= 0 (else 0, or +-1 for x = +-1)."""
     T = type(x)
     result, base, rest = T(1), x, y
@@ -157,237 +157,237 @@ def pow_int(x, y):  # type: ignore[no-untyped-def]
 
 
 @inline
-def maximum(x, y):  # type: ignore[no-untyped-def]
+def maximum(x, y):
     """The larger; NaN if either is."""
     return x if x > y or x != x else y
 
 
 @inline
-def minimum(x, y):  # type: ignore[no-untyped-def]
+def minimum(x, y):
     """The smaller; NaN if either is."""
     return x if x < y or x != x else y
 
 
 @inline
-def maximum_grad_x(x, y):  # type: ignore[no-untyped-def]
+def maximum_grad_x(x, y):
     """0 where x is smaller; equals share; of a NaN both get all, so that it shows."""
     T = type(x)
     return T(0) if x < y else (T(0.5) if x == y else T(1))
 
 
 @inline
-def maximum_grad_y(x, y):  # type: ignore[no-untyped-def]
+def maximum_grad_y(x, y):
     """0 where y is smaller; equals share; of a NaN both get all."""
     T = type(y)
     return T(0) if y < x else (T(0.5) if x == y else T(1))
 
 
 @inline
-def minimum_grad_x(x, y):  # type: ignore[no-untyped-def]
+def minimum_grad_x(x, y):
     """0 where x is larger; equals share; of a NaN both get all."""
     T = type(x)
     return T(0) if x > y else (T(0.5) if x == y else T(1))
 
 
 @inline
-def minimum_grad_y(x, y):  # type: ignore[no-untyped-def]
+def minimum_grad_y(x, y):
     """0 where y is larger; equals share; of a NaN both get all."""
     T = type(y)
     return T(0) if y > x else (T(0.5) if x == y else T(1))
 
 
 @inline
-def clamp(x, low, high):  # type: ignore[no-untyped-def]
+def clamp(x, low, high):
     """x limited to [low, high]; NaN stays NaN."""
     above = low if x < low else x
     return high if above > high else above
 
 
 @inline
-def clamp_min(x, low):  # type: ignore[no-untyped-def]
+def clamp_min(x, low):
     """x, but at least low."""
     return low if x < low else x
 
 
 @inline
-def clamp_max(x, high):  # type: ignore[no-untyped-def]
+def clamp_max(x, high):
     """x, but at most high."""
     return high if x > high else x
 
 
 @inline
-def clamp_grad(x, low, high):  # type: ignore[no-untyped-def]
+def clamp_grad(x, low, high):
     """1 within the bounds, which count as within; 0 for NaN."""
     T = type(x)
     return T(1) if x >= low and x <= high else T(0)
 
 
 @inline
-def clamp_min_grad(x, low):  # type: ignore[no-untyped-def]
+def clamp_min_grad(x, low):
     """1 from the bound on; 0 for NaN."""
     T = type(x)
     return T(1) if x >= low else T(0)
 
 
 @inline
-def clamp_max_grad(x, high):  # type: ignore[no-untyped-def]
+def clamp_max_grad(x, high):
     """1 up to the bound; 0 for NaN."""
     T = type(x)
     return T(1) if x <= high else T(0)
 
 
 @inline
-def clamp_between(x, low, high):  # type: ignore[no-untyped-def]
+def clamp_between(x, low, high):
     """x limited to [low, high], high where they cross; NaN if any is."""
     above = low if x < low or low != low else x
     return high if above > high or high != high else above
 
 
 @inline
-def clamp_between_grad_low(x, low, high):  # type: ignore[no-untyped-def]
+def clamp_between_grad_low(x, low, high):
     """1 where the result is low."""
     T = type(x)
     return T(1) if x < low and low < high else T(0)
 
 
 @inline
-def clamp_between_grad_high(x, low, high):  # type: ignore[no-untyped-def]
+def clamp_between_grad_high(x, low, high):
     """1 where the result is high."""
     T = type(x)
     return T(1) if x > high or high < low else T(0)
 
 
 @inline
-def clamp_above(x, low):  # type: ignore[no-untyped-def]
+def clamp_above(x, low):
     """x, but at least low; NaN if either is."""
     return low if x < low or low != low else x
 
 
 @inline
-def clamp_above_grad_low(x, low):  # type: ignore[no-untyped-def]
+def clamp_above_grad_low(x, low):
     """1 where x is below."""
     T = type(x)
     return T(1) if x < low else T(0)
 
 
 @inline
-def clamp_below(x, high):  # type: ignore[no-untyped-def]
+def clamp_below(x, high):
     """x, but at most high; NaN if either is."""
     return high if x > high or high != high else x
 
 
 @inline
-def clamp_below_grad_high(x, high):  # type: ignore[no-untyped-def]
+def clamp_below_grad_high(x, high):
     """1 where x is above."""
     T = type(x)
     return T(1) if x > high else T(0)
 
 
 @inline
-def where(c, x, y):  # type: ignore[no-untyped-def]
+def where(c, x, y):
     """x where c holds, else y."""
     return x if c else y
 
 
 @inline
-def lerp(x, y, w):  # type: ignore[no-untyped-def]
+def lerp(x, y, w):
     """x + w (y - x), from the nearer end."""
     T = type(x)
     return x + w * (y - x) if abs(w) < T(0.5) else y - (y - x) * (T(1) - w)
 
 
 @inline
-def addcmul(x, y, z, value):  # type: ignore[no-untyped-def]
+def addcmul(x, y, z, value):
     """x + value y z"""
     return x + value * y * z
 
 
 @inline
-def addcdiv(x, y, z, value):  # type: ignore[no-untyped-def]
+def addcdiv(x, y, z, value):
     """x + value y / z"""
     return x + value * (y / z)
 
 
 @inline
-def eq(x, y):  # type: ignore[no-untyped-def]
+def eq(x, y):
     """x = y"""
     return x == y
 
 
 @inline
-def ne(x, y):  # type: ignore[no-untyped-def]
+def ne(x, y):
     """x != y"""
     return x != y
 
 
 @inline
-def lt(x, y):  # type: ignore[no-untyped-def]
+def lt(x, y):
     """x < y"""
     return x < y
 
 
 @inline
-def le(x, y):  # type: ignore[no-untyped-def]
+def le(x, y):
     """x <= y"""
     return x <= y
 
 
 @inline
-def gt(x, y):  # type: ignore[no-untyped-def]
+def gt(x, y):
     """x > y"""
     return x > y
 
 
 @inline
-def ge(x, y):  # type: ignore[no-untyped-def]
+def ge(x, y):
     """x >= y"""
     return x >= y
 
 
 @inline
-def logical_not(x):  # type: ignore[no-untyped-def]
+def logical_not(x):
     """x is zero"""
     return not x
 
 
 @inline
-def logical_and(x, y):  # type: ignore[no-untyped-def]
+def logical_and(x, y):
     """both nonzero"""
     return bool(x) & bool(y)
 
 
 @inline
-def logical_or(x, y):  # type: ignore[no-untyped-def]
+def logical_or(x, y):
     """either nonzero"""
     return bool(x) | bool(y)
 
 
 @inline
-def logical_xor(x, y):  # type: ignore[no-untyped-def]
+def logical_xor(x, y):
     """one nonzero, not both"""
     return bool(x) != bool(y)
 
 
 @inline
-def isnan(x):  # type: ignore[no-untyped-def]
+def isnan(x):
     """x is NaN"""
     return x != x
 
 
 @inline
-def matches(x, y):  # type: ignore[no-untyped-def]
+def matches(x, y):
     """x = y, or x is NaN: whether x is the extreme y of its row, which is NaN if any element is."""
     return x == y or x != x
 
 
 @inline
-def isinf(x):  # type: ignore[no-untyped-def]
+def isinf(x):
     """x is infinite"""
     return x == x and x - x != x - x
 
 
 @inline
-def isfinite(x):  # type: ignore[no-untyped-def]
+def isfinite(x):
     """x is neither infinite nor NaN"""
     return x - x == x - x
 

@@ -9,37 +9,37 @@ BOOL = ("bool",)
 
 
 @inline
-def bitwise_and(x, y):  # type: ignore[no-untyped-def]
+def bitwise_and(x, y):
     """x & y"""
     return x & y
 
 
 @inline
-def bitwise_or(x, y):  # type: ignore[no-untyped-def]
+def bitwise_or(x, y):
     """x | y"""
     return x | y
 
 
 @inline
-def bitwise_xor(x, y):  # type: ignore[no-untyped-def]
+def bitwise_xor(x, y):
     """x ^ y"""
     return x ^ y
 
 
 @inline
-def bitwise_not(x):  # type: ignore[no-untyped-def]
+def bitwise_not(x):
     """~x"""
     return ~x
 
 
 @inline
-def left_shift(x, y):  # type: ignore[no-untyped-def]
+def left_shift(x, y):
     """x << y; 0 for a shift that is negative or beyond the bits"""
     return (x << y) if 0 <= y < 64 else (x ^ x)
 
 
 @inline
-def right_shift(x, y):  # type: ignore[no-untyped-def]
+def right_shift(x, y):
     """x >> y, keeping the sign; the sign alone for a shift that is negative or beyond the bits"""
     return x >> (y if 0 <= y < 64 else 63)
 

@@ -23,71 +23,71 @@ _POSITIVE = ((0.1, 4.0),)
 
 
 @inline
-def root(x):  # type: ignore[no-untyped-def]
+def root(x):
     """sqrt(x)"""
     return sqrt(x)
 
 
 @inline
-def root_grad(out):  # type: ignore[no-untyped-def]
+def root_grad(out):
     """1 / (2 sqrt(x))"""
     T = type(out)
     return T(0.5) / out
 
 
 @inline
-def rsqrt(x):  # type: ignore[no-untyped-def]
+def rsqrt(x):
     """1 / sqrt(x)"""
     T = type(x)
     return T(1) / sqrt(x)
 
 
 @inline
-def rsqrt_grad(out):  # type: ignore[no-untyped-def]
+def rsqrt_grad(out):
     """-1/2 x^(-3/2)"""
     T = type(out)
     return T(-0.5) * (out * out * out)
 
 
 @inline
-def round_down(x):  # type: ignore[no-untyped-def]
+def round_down(x):
     """The greatest integer not above x."""
     return floor(x)
 
 
 @inline
-def round_up(x):  # type: ignore[no-untyped-def]
+def round_up(x):
     """The least integer not below x."""
     return ceil(x)
 
 
 @inline
-def round_even(x):  # type: ignore[no-untyped-def]
+def round_even(x):
     """The nearest integer, ties to even."""
     return rint(x)
 
 
 @inline
-def round_to_zero(x):  # type: ignore[no-untyped-def]
+def round_to_zero(x):
     """x without its fraction."""
     return trunc(x)
 
 
 @inline
-def fraction(x):  # type: ignore[no-untyped-def]
+def fraction(x):
     """x minus its integral part."""
     return x - trunc(x)
 
 
 @inline
-def logit(x):  # type: ignore[no-untyped-def]
+def logit(x):
     """log(x / (1 - x)), the inverse of sigmoid."""
     T = type(x)
     return e.log(x / (T(1) - x))
 
 
 @inline
-def logit_grad(x):  # type: ignore[no-untyped-def]
+def logit_grad(x):
     """1 / (x (1 - x)): infinite at both ends of [0, 1], NaN beyond them, as the function is."""
     T = type(x)
     slope = T(1) / abs(x * (T(1) - x))

@@ -90,7 +90,7 @@ _FAR = 8
 
 
 @inline
-def _lgamma_double(x):  # type: ignore[no-untyped-def]
+def _lgamma_double(x):
     """By reflection to x >= -1/2, by recurrence to [1, 2.5) or to Stirling's series from 8 on."""
     one, half = np.float64(1), np.float64(0.5)
     negative = x < -half
@@ -119,12 +119,12 @@ def _lgamma_double(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _lgamma_single(x):  # type: ignore[no-untyped-def]
+def _lgamma_single(x):
     return np.float32(_lgamma_double(np.float64(x)))
 
 
 @by_type(float32=_lgamma_single, float64=_lgamma_double)
-def lgamma(x):  # type: ignore[no-untyped-def]
+def lgamma(x):
     """log |gamma(x)|, infinite at 0 and the negative integers.
 
     Error: 0.51 ulp in float32, 2.5 in float64 of x > 0.
@@ -132,13 +132,13 @@ def lgamma(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def lgamma_grad(x):  # type: ignore[no-untyped-def]
+def lgamma_grad(x):
     """d lgamma(x) / dx = digamma(x)."""
     return digamma(x)
 
 
 @inline
-def _digamma_double(x):  # type: ignore[no-untyped-def]
+def _digamma_double(x):
     """By the reflection formula to x > 0, by recurrence to [1, 2] or to the series from 8 on."""
     zero, one, two = np.float64(0), np.float64(1), np.float64(2)
     negative = x < zero
@@ -163,12 +163,12 @@ def _digamma_double(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _digamma_single(x):  # type: ignore[no-untyped-def]
+def _digamma_single(x):
     return np.float32(_digamma_double(np.float64(x)))
 
 
 @by_type(float32=_digamma_single, float64=_digamma_double)
-def digamma(x):  # type: ignore[no-untyped-def]
+def digamma(x):
     """The derivative of log gamma(x): NaN at the negative integers, -inf at 0 and inf at -0.
 
     Error: 0.51 ulp in float32, 3.4 in float64 of x > 0.
@@ -176,13 +176,13 @@ def digamma(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def digamma_grad(x):  # type: ignore[no-untyped-def]
+def digamma_grad(x):
     """d digamma(x) / dx = trigamma(x)."""
     return trigamma(x)
 
 
 @inline
-def _trigamma_double(x):  # type: ignore[no-untyped-def]
+def _trigamma_double(x):
     """By the reflection formula to x > 0, by recurrence to the series from 8 on."""
     one, half = np.float64(1), np.float64(0.5)
     negative = x < np.float64(0)
@@ -201,12 +201,12 @@ def _trigamma_double(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _trigamma_single(x):  # type: ignore[no-untyped-def]
+def _trigamma_single(x):
     return np.float32(_trigamma_double(np.float64(x)))
 
 
 @by_type(float32=_trigamma_single, float64=_trigamma_double)
-def trigamma(x):  # type: ignore[no-untyped-def]
+def trigamma(x):
     """The second derivative of log gamma(x): infinite at 0 and the negative integers.
 
     Error: 0.51 ulp in float32, 5 in float64.

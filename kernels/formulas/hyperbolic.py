@@ -36,7 +36,7 @@ _SINH = (
 
 
 @inline
-def sinh(x):  # type: ignore[no-untyped-def]
+def sinh(x):
     """(e^x - e^-x) / 2, an odd polynomial below 1.
 
     Error: 1.6 ulp in float32, 1.6 in float64.
@@ -49,13 +49,13 @@ def sinh(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def sinh_grad(x):  # type: ignore[no-untyped-def]
+def sinh_grad(x):
     """d sinh(x) / dx = cosh(x)."""
     return cosh(x)
 
 
 @inline
-def cosh(x):  # type: ignore[no-untyped-def]
+def cosh(x):
     """(e^x + e^-x) / 2.
 
     Error: 1.4 ulp in float32, 1.45 in float64.
@@ -65,13 +65,13 @@ def cosh(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def cosh_grad(x):  # type: ignore[no-untyped-def]
+def cosh_grad(x):
     """d cosh(x) / dx = sinh(x)."""
     return sinh(x)
 
 
 @inline
-def _asinh_double(x):  # type: ignore[no-untyped-def]
+def _asinh_double(x):
     """log1p(a + a^2 / (1 + sqrt(1 + a^2))); log(2 a) where a^2 would overflow."""
     one = np.float64(1)
     a = fabs(x)
@@ -87,12 +87,12 @@ def _asinh_double(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _asinh_single(x):  # type: ignore[no-untyped-def]
+def _asinh_single(x):
     return np.float32(_asinh_double(np.float64(x)))
 
 
 @by_type(float32=_asinh_single, float64=_asinh_double)
-def asinh(x):  # type: ignore[no-untyped-def]
+def asinh(x):
     """The inverse hyperbolic sine.
 
     Error: 0.51 ulp in float32, 1.7 in float64.
@@ -100,13 +100,13 @@ def asinh(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def asinh_grad(x):  # type: ignore[no-untyped-def]
+def asinh_grad(x):
     """d asinh(x) / dx = 1 / sqrt(x^2 + 1)."""
     return cast(1.0, x) / sqrt(fma(x, x, cast(1.0, x)))
 
 
 @inline
-def _acosh_double(x):  # type: ignore[no-untyped-def]
+def _acosh_double(x):
     """log1p(t + sqrt(2 t + t^2)) with t = x - 1; log(2 x) where t^2 would overflow."""
     one = np.float64(1)
     huge = x > np.float64(2.0**28)
@@ -120,12 +120,12 @@ def _acosh_double(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _acosh_single(x):  # type: ignore[no-untyped-def]
+def _acosh_single(x):
     return np.float32(_acosh_double(np.float64(x)))
 
 
 @by_type(float32=_acosh_single, float64=_acosh_double)
-def acosh(x):  # type: ignore[no-untyped-def]
+def acosh(x):
     """The inverse hyperbolic cosine, of x >= 1.
 
     Error: 0.51 ulp in float32, 1.99 in float64.
@@ -133,14 +133,14 @@ def acosh(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def acosh_grad(x):  # type: ignore[no-untyped-def]
+def acosh_grad(x):
     """d acosh(x) / dx = 1 / sqrt(x^2 - 1)."""
     one = cast(1.0, x)
     return one / sqrt(fabs((x - one) * (x + one)) if x == -one else (x - one) * (x + one))
 
 
 @inline
-def _atanh_double(x):  # type: ignore[no-untyped-def]
+def _atanh_double(x):
     """log1p(2 a / (1 - a)) / 2."""
     one = np.float64(1)
     a = fabs(x)
@@ -154,12 +154,12 @@ def _atanh_double(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _atanh_single(x):  # type: ignore[no-untyped-def]
+def _atanh_single(x):
     return np.float32(_atanh_double(np.float64(x)))
 
 
 @by_type(float32=_atanh_single, float64=_atanh_double)
-def atanh(x):  # type: ignore[no-untyped-def]
+def atanh(x):
     """The inverse hyperbolic tangent, of |x| <= 1.
 
     Error: 0.51 ulp in float32, 1.74 in float64.
@@ -167,7 +167,7 @@ def atanh(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def atanh_grad(x):  # type: ignore[no-untyped-def]
+def atanh_grad(x):
     """d atanh(x) / dx = 1 / (1 - x^2)."""
     one = cast(1.0, x)
     return one / ((one - x) * (one + x))

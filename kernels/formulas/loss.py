@@ -9,34 +9,34 @@ from tilegrad.kernels.function import inline
 
 
 @inline
-def mse(x, y):  # type: ignore[no-untyped-def]
+def mse(x, y):
     """(x - y)^2"""
     d = x - y
     return d * d
 
 
 @inline
-def l1(x, y):  # type: ignore[no-untyped-def]
+def l1(x, y):
     """|x - y|"""
     return abs(x - y)
 
 
 @inline
-def l1_grad_x(x, y):  # type: ignore[no-untyped-def]
+def l1_grad_x(x, y):
     """The sign of x - y; 0 for NaN."""
     T = type(x)
     return T(1) if x > y else (T(-1) if x < y else T(0))
 
 
 @inline
-def l1_grad_y(x, y):  # type: ignore[no-untyped-def]
+def l1_grad_y(x, y):
     """The sign of y - x; 0 for NaN."""
     T = type(y)
     return T(1) if y > x else (T(-1) if y < x else T(0))
 
 
 @inline
-def smooth_l1(x, y, beta):  # type: ignore[no-untyped-def]
+def smooth_l1(x, y, beta):
     """(x - y)^2 / (2 beta) where |x - y| < beta, else |x - y| - beta / 2 (Girshick 2015)."""
     T = type(x)
     d = x - y
@@ -45,7 +45,7 @@ def smooth_l1(x, y, beta):  # type: ignore[no-untyped-def]
 
 
 @inline
-def huber(x, y, delta):  # type: ignore[no-untyped-def]
+def huber(x, y, delta):
     """(x - y)^2 / 2 where |x - y| <= delta, else delta (|x - y| - delta / 2) (Huber 1964)."""
     T = type(x)
     d = x - y
@@ -54,7 +54,7 @@ def huber(x, y, delta):  # type: ignore[no-untyped-def]
 
 
 @inline
-def bce(x, y):  # type: ignore[no-untyped-def]
+def bce(x, y):
     """-y log(x) - (1 - y) log(1 - x), with logarithms of at least -100."""
     T = type(x)
     hit, miss = log(x), log1p(-x)
@@ -64,7 +64,7 @@ def bce(x, y):  # type: ignore[no-untyped-def]
 
 
 @inline
-def bce_grad_x(x, y):  # type: ignore[no-untyped-def]
+def bce_grad_x(x, y):
     """(x - y) / (x (1 - x)), with a denominator of at least 1e-12."""
     T = type(x)
     spread = (T(1) - x) * x
@@ -72,21 +72,21 @@ def bce_grad_x(x, y):  # type: ignore[no-untyped-def]
 
 
 @inline
-def bce_logits(x, y):  # type: ignore[no-untyped-def]
+def bce_logits(x, y):
     """-y log(sigmoid(x)) - (1 - y) log(sigmoid(-x))"""
     T = type(x)
     return (T(1) - y) * x + softplus(-x)
 
 
 @inline
-def bce_logits_weighted(x, y, w):  # type: ignore[no-untyped-def]
+def bce_logits_weighted(x, y, w):
     """-w y log(sigmoid(x)) - (1 - y) log(sigmoid(-x))"""
     T = type(x)
     return (T(1) - y) * x + ((w - T(1)) * y + T(1)) * softplus(-x)
 
 
 @inline
-def divergence(x, y):  # type: ignore[no-untyped-def]
+def divergence(x, y):
     """y (log(y) - x) for a log-probability x; 0 where y is 0."""
     T = type(x)
     own = T(0) if y == T(0) else y * log(y)
@@ -94,7 +94,7 @@ def divergence(x, y):  # type: ignore[no-untyped-def]
 
 
 @inline
-def divergence_log(x, y):  # type: ignore[no-untyped-def]
+def divergence_log(x, y):
     """e^y (y - x) for log-probabilities x and y."""
     return exp(y) * (y - x)
 

@@ -20,7 +20,7 @@ _DENSITY = 1 / math.sqrt(2 * math.pi)
 
 
 @inline
-def _parts_single(x):  # type: ignore[no-untyped-def]
+def _parts_single(x):
     """(e^(-x^2 / 2), P(X <= x)), to x^2 / 2 ulp far from 0."""
     one = np.float32(1)
     e = exp_decay(np.float32(-0.5) * (x * x))
@@ -32,19 +32,19 @@ def _parts_single(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _parts_double(x):  # type: ignore[no-untyped-def]
+def _parts_double(x):
     """The same, less accurate far below 0."""
     half = np.float64(0.5)
     return exp_decay(-half * (x * x)), half + half * erf(x * np.float64(math.sqrt(0.5)))
 
 
 @by_type(float32=_parts_single, float64=_parts_double)
-def _parts(x):  # type: ignore[no-untyped-def]
+def _parts(x):
     """(e^(-x^2 / 2), P(X <= x))."""
 
 
 @inline
-def normal_gate(x):  # type: ignore[no-untyped-def]
+def normal_gate(x):
     """x P(X <= x).
 
     Error: 7 ulp in float32 where x >= 0, below x^2 / 2 ulp more (of a result that small).
@@ -54,14 +54,14 @@ def normal_gate(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def normal_gate_grad(x):  # type: ignore[no-untyped-def]
+def normal_gate_grad(x):
     """d x P(X <= x) / dx = P(X <= x) + x p(x)."""
     e, below = _parts(x)
     return fma(x * const(x, (_DENSITY, _DENSITY)), e, below)
 
 
 @inline
-def normal_gate_curve(x):  # type: ignore[no-untyped-def]
+def normal_gate_curve(x):
     """d^2 x P(X <= x) / dx^2 = (2 - x^2) p(x)."""
     square = x * x
     return const(x, (_DENSITY, _DENSITY)) * exp(cast(-0.5, x) * square) * (cast(2.0, x) - square)

@@ -68,7 +68,7 @@ _THIRD, _THIRD_LOW = 2 / 3, float(Fraction(2, 3) - Fraction(2 / 3))
 
 
 @inline
-def _pow_ends(x, y, size):  # type: ignore[no-untyped-def]
+def _pow_ends(x, y, size):
     """C99's pow(x, y), given |x|^y where |x| is neither 0 nor infinite nor 1."""
     zero, one, nan = cast(0.0, x), cast(1.0, x), cast(math.nan, x)
     infinity = cast(math.inf, x)
@@ -87,7 +87,7 @@ def _pow_ends(x, y, size):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _pow_single(x, y):  # type: ignore[no-untyped-def]
+def _pow_single(x, y):
     """2^(y log2 x) in double precision."""
     one = np.float64(1)
     m, e = split(np.float64(fabs(x)), np.float64(math.sqrt(0.5)))
@@ -103,7 +103,7 @@ def _pow_single(x, y):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _log2_pair(a):  # type: ignore[no-untyped-def]
+def _log2_pair(a):
     """log2(a) of a finite float64 a > 0 as a sum, to about 2^-68 of its size."""
     one, two = np.float64(1), np.float64(2)
     m, e = split(a, np.float64(math.sqrt(0.5)))
@@ -133,7 +133,7 @@ def _log2_pair(a):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _pow_double(x, y):  # type: ignore[no-untyped-def]
+def _pow_double(x, y):
     high, low = _log2_pair(fabs(x))
     power = y * high
     power_low = fma(y, high, -power) + y * low
@@ -152,7 +152,7 @@ def _pow_double(x, y):  # type: ignore[no-untyped-def]
 
 
 @by_type(float32=_pow_single, float64=_pow_double)
-def pow(x, y):  # type: ignore[no-untyped-def]
+def pow(x, y):
     """x^y with C99's ends; NaN for a negative x and a y that is no integer.
 
     Error: 0.51 ulp in float32, 1.13 in float64.
@@ -160,27 +160,27 @@ def pow(x, y):  # type: ignore[no-untyped-def]
 
 
 @inline
-def pow_grad_x(x, y):  # type: ignore[no-untyped-def]
+def pow_grad_x(x, y):
     """d x^y / dx = y x^(y - 1), 0 where y = 0."""
     zero = cast(0.0, y)
     return select(y == zero, zero, y * pow(x, y - cast(1.0, y)))
 
 
 @inline
-def pow_grad_y(x, y, out):  # type: ignore[no-untyped-def]
+def pow_grad_y(x, y, out):
     """d x^y / dy = x^y log(x), 0 where x = 0 and y >= 0."""
     zero = cast(0.0, x)
     return select((x == zero) & (y >= zero), zero, out * log(x))
 
 
 @inline
-def _hypot_single(x, y):  # type: ignore[no-untyped-def]
+def _hypot_single(x, y):
     a, b = np.float64(x), np.float64(y)
     return _hypot_ends(x, y, np.float32(sqrt(fma(a, a, b * b))))
 
 
 @inline
-def _hypot_double(x, y):  # type: ignore[no-untyped-def]
+def _hypot_double(x, y):
     a, b = fabs(x), fabs(y)
     large, small = select(a < b, b, a), select(a < b, a, b)
     one = np.float64(1)
@@ -200,14 +200,14 @@ def _hypot_double(x, y):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _hypot_ends(x, y, result):  # type: ignore[no-untyped-def]
+def _hypot_ends(x, y, result):
     """Infinite where either is, even beside a NaN."""
     infinity = cast(math.inf, x)
     return select((fabs(x) == infinity) | (fabs(y) == infinity), infinity, result)
 
 
 @by_type(float32=_hypot_single, float64=_hypot_double)
-def hypot(x, y):  # type: ignore[no-untyped-def]
+def hypot(x, y):
     """sqrt(x^2 + y^2) without overflow or underflow on the way.
 
     Error: 0.5 ulp in float32, 0.5 in float64.
@@ -215,13 +215,13 @@ def hypot(x, y):  # type: ignore[no-untyped-def]
 
 
 @inline
-def hypot_grad_x(x, out):  # type: ignore[no-untyped-def]
+def hypot_grad_x(x, out):
     """d hypot(x, y) / dx = x / hypot(x, y)."""
     return x / out
 
 
 @inline
-def hypot_grad_y(y, out):  # type: ignore[no-untyped-def]
+def hypot_grad_y(y, out):
     """d hypot(x, y) / dy = y / hypot(x, y)."""
     return y / out
 
@@ -230,10 +230,10 @@ def hypot_grad_y(y, out):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def _rest(typing, x, y):  # type: ignore[no-untyped-def]
+def _rest(typing, x, y):
     """LLVM's remainder of a division."""
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         return builder.frem(args[0], args[1])
 
     return x(x, x), codegen
@@ -245,13 +245,13 @@ def _(x: Any, y: Any) -> Any:
 
 
 @inline
-def quotient_is_whole(x, y):  # type: ignore[no-untyped-def]
+def quotient_is_whole(x, y):
     """Whether the type of x holds trunc(x / y), or its neighbour, exactly."""
     return fabs(x) < fabs(y) * const(y, (2.0**22, 2.0**51))
 
 
 @inline
-def fmod_near(x, y):  # type: ignore[no-untyped-def]
+def fmod_near(x, y):
     """:func:`fmod` of quotients that are whole: every step but the division is exact."""
     zero = cast(0.0, x)
     a, b = fabs(x), fabs(y)
@@ -262,39 +262,39 @@ def fmod_near(x, y):  # type: ignore[no-untyped-def]
 
 @mostly(fmod_near, quotient_is_whole)
 @inline
-def fmod(x, y):  # type: ignore[no-untyped-def]
+def fmod(x, y):
     """x - y trunc(x / y), exact, with the sign of x (C's fmod, which it calls)."""
     return _rest(x, y)
 
 
 @inline
-def fmod_grad_y(x, y):  # type: ignore[no-untyped-def]
+def fmod_grad_y(x, y):
     """d fmod(x, y) / dy = -trunc(x / y)."""
     return -trunc(x / y)
 
 
 @inline
-def _towards(rest, y):  # type: ignore[no-untyped-def]
+def _towards(rest, y):
     """The remainder of y's sign, from one of the dividend's."""
     zero = cast(0.0, y)
     return select((rest != zero) & ((rest < zero) != (y < zero)), rest + y, rest)
 
 
 @inline
-def remainder_near(x, y):  # type: ignore[no-untyped-def]
+def remainder_near(x, y):
     """:func:`remainder` of quotients that are whole."""
     return _towards(fmod_near(x, y), y)
 
 
 @mostly(remainder_near, quotient_is_whole)
 @inline
-def remainder(x, y):  # type: ignore[no-untyped-def]
+def remainder(x, y):
     """x - y floor(x / y) with the sign of y (Python's %)."""
     return _towards(_rest(x, y), y)
 
 
 @inline
-def remainder_grad_y(x, y):  # type: ignore[no-untyped-def]
+def remainder_grad_y(x, y):
     """d remainder(x, y) / dy = -floor(x / y), -1 below a quotient that rounds to 0; NaN where the
     remainder is.
     """
@@ -309,13 +309,13 @@ def remainder_grad_y(x, y):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _larger_and_gap(x, y):  # type: ignore[no-untyped-def]
+def _larger_and_gap(x, y):
     """(the larger, -|x - y|), the gap 0 for equal infinities."""
     return select(x < y, y, x), -fabs(select(x == y, cast(0.0, x), x - y))
 
 
 @inline
-def logaddexp(x, y):  # type: ignore[no-untyped-def]
+def logaddexp(x, y):
     """log(e^x + e^y).
 
     Error: 2.3 ulp in float32, 2.4 in float64 of the largest of x, y and the result.
@@ -325,19 +325,19 @@ def logaddexp(x, y):  # type: ignore[no-untyped-def]
 
 
 @inline
-def logaddexp_grad_x(x, y):  # type: ignore[no-untyped-def]
+def logaddexp_grad_x(x, y):
     """d logaddexp(x, y) / dx = sigmoid(x - y)."""
     return sigmoid(x - y)
 
 
 @inline
-def logaddexp_grad_y(x, y):  # type: ignore[no-untyped-def]
+def logaddexp_grad_y(x, y):
     """d logaddexp(x, y) / dy = sigmoid(y - x)."""
     return sigmoid(y - x)
 
 
 @inline
-def logaddexp2(x, y):  # type: ignore[no-untyped-def]
+def logaddexp2(x, y):
     """log2(2^x + 2^y).
 
     Error: 2.3 ulp in float32, 2.2 in float64 of the largest of x, y and the result.
@@ -347,19 +347,19 @@ def logaddexp2(x, y):  # type: ignore[no-untyped-def]
 
 
 @inline
-def logaddexp2_grad_x(x, y):  # type: ignore[no-untyped-def]
+def logaddexp2_grad_x(x, y):
     """d logaddexp2(x, y) / dx = sigmoid((x - y) ln 2)."""
     return sigmoid((x - y) * const(x, LN2_HIGH))
 
 
 @inline
-def logaddexp2_grad_y(x, y):  # type: ignore[no-untyped-def]
+def logaddexp2_grad_y(x, y):
     """d logaddexp2(x, y) / dy = sigmoid((y - x) ln 2)."""
     return sigmoid((y - x) * const(x, LN2_HIGH))
 
 
 @inline
-def xlogy(x, y):  # type: ignore[no-untyped-def]
+def xlogy(x, y):
     """x log(y), 0 where x = 0 unless y is NaN.
 
     Error: 1.66 ulp in float32, 1.52 in float64.
@@ -369,13 +369,13 @@ def xlogy(x, y):  # type: ignore[no-untyped-def]
 
 
 @inline
-def xlogy_grad_x(x, y):  # type: ignore[no-untyped-def]
+def xlogy_grad_x(x, y):
     """d xlogy(x, y) / dx = log(y), 0 where x = 0 and y <= 0."""
     zero = cast(0.0, x)
     return select((x == zero) & (y <= zero), zero, log(y))
 
 
 @inline
-def xlogy_grad_y(x, y):  # type: ignore[no-untyped-def]
+def xlogy_grad_y(x, y):
     """d xlogy(x, y) / dy = x / y."""
     return x / y

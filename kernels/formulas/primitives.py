@@ -61,7 +61,7 @@ def _llvm(name: str, count: int, meaning: Callable[..., Any], summary: str) -> I
     """An LLVM intrinsic over ``count`` floats of one type."""
 
     def of(typing: Any, a: Any, *rest: Any) -> Any:
-        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):
             return builder.call(_declare(builder.module, name, args[0].type, count), args)
 
         return a(*[a] * count), codegen
@@ -114,7 +114,7 @@ def _by_instruction(intrinsic: Intrinsic, code: str) -> None:
     """On CUDA: one instruction: NVVM promises few of LLVM's intrinsics, and 13.0 lacks trunc."""
 
     def emitter(typing: Any, x: Any) -> Any:
-        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):
             from llvmlite import ir
 
             kind = args[0].type
@@ -136,12 +136,12 @@ _by_instruction(fabs, "abs.{width}")
 
 
 @intrinsic
-def select(typing, condition, a, b):  # type: ignore[no-untyped-def]
+def select(typing, condition, a, b):
     """``a if condition else b`` with both sides computed: never a branch. a and b: one type."""
     if a != b:
         raise TypeError(f"select: both values must have one type; got {a} and {b}")
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         return builder.select(*args)
 
     return a(condition, a, b), codegen
@@ -156,10 +156,10 @@ def _(condition: Any, a: Any, b: Any) -> Any:
 
 
 @intrinsic
-def cast(typing, value, like):  # type: ignore[no-untyped-def]
+def cast(typing, value, like):
     """``value`` as a number of the type of ``like``; a literal becomes a constant of that type."""
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         return _number(context, builder, args[0], sig.args[0], like)
 
     return like(value, like), codegen
@@ -171,11 +171,11 @@ def _(value: Any, like: Any) -> Any:
 
 
 @intrinsic
-def const(typing, x, pair):  # type: ignore[no-untyped-def]
+def const(typing, x, pair):
     """The constant for the type of x: ``pair[0]`` where it is float32, else ``pair[1]``."""
     chosen = 0 if str(getattr(x, "elem", x)) == "float32" else 1
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         value = builder.extract_value(args[1], chosen)
         return _number(context, builder, value, sig.args[1][chosen], x)
 
@@ -263,13 +263,13 @@ _FLOAT: dict[Any, Any] = {np.int32: np.float32, np.int64: np.float64}
 
 
 @intrinsic
-def bits(typing, x):  # type: ignore[no-untyped-def]
+def bits(typing, x):
     """The bits of a float as the signed integer of its width."""
     from numba import types
 
     kind = types.int32 if x == types.float32 else types.int64
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         return builder.bitcast(args[0], context.get_value_type(kind))
 
     return kind(x), codegen
@@ -281,13 +281,13 @@ def _(x: Any) -> Any:
 
 
 @intrinsic
-def from_bits(typing, i):  # type: ignore[no-untyped-def]
+def from_bits(typing, i):
     """The float whose bits are the int32 or int64 ``i``."""
     from numba import types
 
     kind = types.float32 if i == types.int32 else types.float64
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         return builder.bitcast(args[0], context.get_value_type(kind))
 
     return kind(i), codegen
@@ -299,7 +299,7 @@ def _(i: Any) -> Any:
 
 
 @intrinsic
-def power2(typing, n):  # type: ignore[no-untyped-def]
+def power2(typing, n):
     """2^n for an integer-valued float n with a normal result.
 
     Adding 1.5 * 2^(mantissa bits) leaves n in the low bits, whose shift makes the exponent: no
@@ -307,7 +307,7 @@ def power2(typing, n):  # type: ignore[no-untyped-def]
     """
     width, mantissa, bias = _layout(n)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         from llvmlite import ir
 
         kind, whole = args[0].type, ir.IntType(width)
@@ -326,7 +326,7 @@ def _(n: Any) -> Any:
 
 
 @inline
-def scale2(x, n):  # type: ignore[no-untyped-def]
+def scale2(x, n):
     """``x * 2**n`` for an integer-valued n within twice the exponent range, rounded once.
 
     Two factors, so that 2^n may leave the range while the result does not, or is denormal. The
@@ -337,14 +337,14 @@ def scale2(x, n):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def turn_quarters(typing, n, s, c):  # type: ignore[no-untyped-def]
+def turn_quarters(typing, n, s, c):
     """``(s, c, -s, -c)[n mod 4]``: the sine, n quarter turns on, of an angle with sine s, cosine c.
 
     n: an integer-valued float below 2^(mantissa bits - 1).
     """
     width, mantissa, _ = _layout(n)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         from llvmlite import ir
 
         kind, whole = args[0].type, ir.IntType(width)
@@ -366,10 +366,10 @@ def _(n: Any, s: Any, c: Any) -> Any:
 
 
 @intrinsic
-def _split(typing, x, pivot):  # type: ignore[no-untyped-def]
+def _split(typing, x, pivot):
     width, mantissa, bias = _layout(x)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         from llvmlite import ir
 
         value, whole = args[0], ir.IntType(width)
@@ -409,7 +409,7 @@ def _(x: Any, pivot: Any) -> Any:
 
 
 @inline
-def split(x, pivot):  # type: ignore[no-untyped-def]
+def split(x, pivot):
     """(m, e) with ``x == m * 2**e``, m in [pivot, 2 pivot), both floats of x's type.
 
     ``pivot`` in [0.5, 1]. Denormal x are handled; zero, negative, infinite and NaN x give
@@ -425,24 +425,24 @@ def split(x, pivot):  # type: ignore[no-untyped-def]
 
 
 @inline
-def isnan(x):  # type: ignore[no-untyped-def]
+def isnan(x):
     """Whether x is not a number."""
     return x != x
 
 
 @inline
-def maximum(x, y):  # type: ignore[no-untyped-def]
+def maximum(x, y):
     """The larger; NaN if either is NaN (IEEE 754-2019 maximum, but for the order of zeros)."""
     return select(x > y, x, select(x == x, y, x))
 
 
 @inline
-def minimum(x, y):  # type: ignore[no-untyped-def]
+def minimum(x, y):
     """The smaller; NaN if either is NaN."""
     return select(x < y, x, select(x == x, y, x))
 
 
 @inline
-def clamp(x, low, high):  # type: ignore[no-untyped-def]
+def clamp(x, low, high):
     """x kept within constants ``low <= high``; NaN stays NaN."""
     return select(x < low, low, select(x > high, high, x))

@@ -114,7 +114,7 @@ def _turns(builder: Any, mantissa: Any, window: list[Any]) -> tuple[Any, Any]:
 
 
 @intrinsic
-def large_single(typing, x):  # type: ignore[no-untyped-def]
+def large_single(typing, x):
     """(angle, n): ``|x| == (n + 4 k) pi / 2 + angle``, n in 0..3, of finite float32 |x| >= 2^16.
 
     Both are float64, |angle| <= pi / 4. Of the mantissa's product with 1 / (2 pi) the bits below
@@ -122,7 +122,7 @@ def large_single(typing, x):  # type: ignore[no-untyped-def]
     """
     from numba import types
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         from llvmlite import ir
 
         i32, i64, double = ir.IntType(32), ir.IntType(64), ir.DoubleType()
@@ -155,14 +155,14 @@ def _nearest_quarter(builder: Any, turns: Any) -> tuple[Any, Any]:
 
 
 @intrinsic
-def _large_double(typing, x):  # type: ignore[no-untyped-def]
+def _large_double(typing, x):
     """(high, low, n) of finite float64 |x| >= 2^30: as :func:`large_single`.
 
     The angle is ``(high + low) * pi * 2^-63``, unevaluated.
     """
     from numba import types
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         from llvmlite import ir
 
         i64, double = ir.IntType(64), ir.DoubleType()
@@ -215,7 +215,7 @@ def _(x: Any) -> Any:
 
 
 @inline
-def quarter_near(x):  # type: ignore[no-untyped-def]
+def quarter_near(x):
     """(r, low, n): ``x == n pi / 2 + r + low``, |r| <= pi / 4, for x that are not large."""
     n = rint(x * cast(2 / math.pi, x))
     first = fma(n, -const(x, HALF_PI_1), x)  # exact, because so much cancels
@@ -224,14 +224,14 @@ def quarter_near(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def is_large(a):  # type: ignore[no-untyped-def]
+def is_large(a):
     """Whether a >= 0 is finite and too large for :func:`quarter_near`."""
     # not "< inf", of which LLVM would make a call that it cannot vectorise
     return (a >= const(a, LARGE)) & (a <= const(a, _LARGEST))
 
 
 @inline
-def _quarter_single(x):  # type: ignore[no-untyped-def]
+def _quarter_single(x):
     a = fabs(x)
     r, low, n = quarter_near(a)
     angle, quarters = large_single(x)
@@ -243,7 +243,7 @@ def _quarter_single(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def large_angle(x):  # type: ignore[no-untyped-def]
+def large_angle(x):
     """(r, low, n) as :func:`quarter_near` of |x|, for float64 x that are large."""
     high, low, n = _large_double(x)
     total = high + low
@@ -254,7 +254,7 @@ def large_angle(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _quarter_double(x):  # type: ignore[no-untyped-def]
+def _quarter_double(x):
     a = fabs(x)
     r, low, n = quarter_near(a)
     high, rest, quarters = large_angle(x)
@@ -263,11 +263,11 @@ def _quarter_double(x):  # type: ignore[no-untyped-def]
 
 
 @by_type(float32=_quarter_single, float64=_quarter_double)
-def quarter(x):  # type: ignore[no-untyped-def]
+def quarter(x):
     """(r, low, n): ``|x| == n pi / 2 + r + low``, |r| <= pi / 4; NaN for an infinite x."""
 
 
 @inline
-def is_near(x):  # type: ignore[no-untyped-def]
+def is_near(x):
     """Whether x is not large: :func:`quarter_near` serves it."""
     return fabs(x) < const(x, LARGE)

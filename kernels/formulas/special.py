@@ -188,13 +188,13 @@ _ERFINV_TAIL = (
 
 
 @inline
-def _erf_near(x):  # type: ignore[no-untyped-def]
+def _erf_near(x):
     """erf(x) on |x| <= 1."""
     return fma(x, polynomial(x * x, _ERF_NEAR), x)
 
 
 @inline
-def erf(x):  # type: ignore[no-untyped-def]
+def erf(x):
     """The error function: 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x.
 
     An odd polynomial below 1, else 1 - e^q(x) with a polynomial q.
@@ -210,13 +210,13 @@ def erf(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def erf_grad(x):  # type: ignore[no-untyped-def]
+def erf_grad(x):
     """d erf(x) / dx = 2 / sqrt(pi) e^(-x^2)."""
     return cast(2 / math.sqrt(math.pi), x) * exp(-(x * x))
 
 
 @inline
-def _exp_pair(high, low):  # type: ignore[no-untyped-def]
+def _exp_pair(high, low):
     """(y, y_low, n) with ``e^(high + low) == (y + y_low) * 2**n``."""
     one = cast(1.0, high)
     n = rint(high * const(high, LOG2E_HIGH))
@@ -232,7 +232,7 @@ def _exp_pair(high, low):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _erfc_far(a):  # type: ignore[no-untyped-def]
+def _erfc_far(a):
     """erfc(a) on 0.4 <= a <= 28: e^(-a^2) times a smooth factor."""
     one, two, four = np.float64(1), np.float64(2), np.float64(4)
     t = (a - four) / (a + four)
@@ -248,7 +248,7 @@ def _erfc_far(a):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _erfc_double(x):  # type: ignore[no-untyped-def]
+def _erfc_double(x):
     """1 - erf(x) below 0.5, else that of |x|."""
     half = np.float64(0.5)
     near = np.float64(1) - _erf_near(x)
@@ -258,7 +258,7 @@ def _erfc_double(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _erfc_single(x):  # type: ignore[no-untyped-def]
+def _erfc_single(x):
     """As for float64, which it is computed in, with fewer terms."""
     one, two = np.float64(1), np.float64(2)
     wide = np.float64(x)
@@ -271,7 +271,7 @@ def _erfc_single(x):  # type: ignore[no-untyped-def]
 
 
 @by_type(float32=_erfc_single, float64=_erfc_double)
-def erfc(x):  # type: ignore[no-untyped-def]
+def erfc(x):
     """1 - erf(x), accurate where it is small.
 
     Error: 0.53 ulp in float32, 1.93 in float64.
@@ -279,13 +279,13 @@ def erfc(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def erfc_grad(x):  # type: ignore[no-untyped-def]
+def erfc_grad(x):
     """d erfc(x) / dx = -2 / sqrt(pi) e^(-x^2)."""
     return cast(-2 / math.sqrt(math.pi), x) * exp(-(x * x))
 
 
 @inline
-def _erfinv_double(x):  # type: ignore[no-untyped-def]
+def _erfinv_double(x):
     """A polynomial guess, then a Taylor step of third order from erf or, above 0.52, erfc."""
     one = np.float64(1)
     a = fabs(x)
@@ -306,7 +306,7 @@ def _erfinv_double(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _erfinv_single(x):  # type: ignore[no-untyped-def]
+def _erfinv_single(x):
     """The polynomials alone, in double precision."""
     one = np.float64(1)
     a = np.float64(fabs(x))
@@ -319,7 +319,7 @@ def _erfinv_single(x):  # type: ignore[no-untyped-def]
 
 
 @by_type(float32=_erfinv_single, float64=_erfinv_double)
-def erfinv(x):  # type: ignore[no-untyped-def]
+def erfinv(x):
     """The inverse of erf, of |x| <= 1.
 
     Error: 0.51 ulp in float32, 1.72 in float64.
@@ -327,6 +327,6 @@ def erfinv(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def erfinv_grad(out):  # type: ignore[no-untyped-def]
+def erfinv_grad(out):
     """d erfinv(x) / dx = sqrt(pi) / 2 e^(erfinv(x)^2)."""
     return cast(math.sqrt(math.pi) / 2, out) * exp(out * out)

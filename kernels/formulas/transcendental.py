@@ -114,7 +114,7 @@ _TANH = (
 
 
 @inline
-def _reduce_exp(x):  # type: ignore[no-untyped-def]
+def _reduce_exp(x):
     """(n, r) with ``x == n ln 2 + r``, n an integer and ``|r| <= ln(2) / 2``."""
     n = rint(x * const(x, LOG2E_HIGH))
     r = fma(n, -const(x, LN2_HIGH), x)
@@ -122,14 +122,14 @@ def _reduce_exp(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def exp_parts(x):  # type: ignore[no-untyped-def]
+def exp_parts(x):
     """(y, n) with ``e^x == y * 2**n``, y in [0.7, 1.42]."""
     n, r = _reduce_exp(x)
     return cast(1.0, x) + fma(r * r, polynomial(r, _EXP), r), n
 
 
 @inline
-def exp(x):  # type: ignore[no-untyped-def]
+def exp(x):
     """e^x.
 
     Error: 1.01 ulp in float32, 0.97 in float64.
@@ -139,14 +139,14 @@ def exp(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def half_exp(x):  # type: ignore[no-untyped-def]
+def half_exp(x):
     """e^x / 2, which overflows later than e^x."""
     y, n = exp_parts(clamp(x, const(x, (-104.0, -746.0)), const(x, (90.0, 711.0))))
     return scale2(y, n - cast(1.0, x))
 
 
 @inline
-def exp_decay(x):  # type: ignore[no-untyped-def]
+def exp_decay(x):
     """e^x of x <= 0, in fewer steps; to the bit that of :func:`exp`."""
     least = const(x, (-104.0, -746.0))
     y, n = exp_parts(select(x < least, least, x))
@@ -154,20 +154,20 @@ def exp_decay(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def exp_within(x):  # type: ignore[no-untyped-def]
+def exp_within(x):
     """e^x where it is a normal number below the largest power of 2, in the fewest steps."""
     y, n = exp_parts(x)
     return y * power2(n)
 
 
 @inline
-def exp_grad(out):  # type: ignore[no-untyped-def]
+def exp_grad(out):
     """d e^x / dx = e^x."""
     return out
 
 
 @inline
-def exp2(x):  # type: ignore[no-untyped-def]
+def exp2(x):
     """2^x.
 
     Error: 1.02 ulp in float32, 1.04 in float64.
@@ -181,13 +181,13 @@ def exp2(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def exp2_grad(out):  # type: ignore[no-untyped-def]
+def exp2_grad(out):
     """d 2^x / dx = ln 2 * 2^x."""
     return out * const(out, LN2_HIGH)
 
 
 @inline
-def expm1(x):  # type: ignore[no-untyped-def]
+def expm1(x):
     """e^x - 1, accurate near 0.
 
     Error: 1.21 ulp in float32, 1.44 in float64.
@@ -207,7 +207,7 @@ def expm1(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def expm1_grad(out):  # type: ignore[no-untyped-def]
+def expm1_grad(out):
     """d (e^x - 1) / dx = e^x."""
     return out + cast(1.0, out)
 
@@ -216,13 +216,13 @@ def expm1_grad(out):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _log_rest_single(f):  # type: ignore[no-untyped-def]
+def _log_rest_single(f):
     """log(1 + f) - f on |f| <= 1/3."""
     return f * f * fma(f, polynomial(f, (_LOG_SINGLE, _LOG_SINGLE)), cast(-0.5, f))
 
 
 @inline
-def _log_rest_double(f):  # type: ignore[no-untyped-def]
+def _log_rest_double(f):
     """log(1 + f) - f for 1 + f in [0.7, 1.42], by s = f / (2 + f): log(1 + f) = 2 atanh(s) (fdlibm)."""
     s = f / (np.float64(2) + f)
     z = s * s
@@ -232,12 +232,12 @@ def _log_rest_double(f):  # type: ignore[no-untyped-def]
 
 
 @by_type(float32=_log_rest_single, float64=_log_rest_double)
-def _log_rest(f):  # type: ignore[no-untyped-def]
+def _log_rest(f):
     """log(1 + f) - f where 1 + f is a mantissa from _PIVOT on."""
 
 
 @inline
-def _log_ends(x, result):  # type: ignore[no-untyped-def]
+def _log_ends(x, result):
     """``result`` where 0 < x < inf, else what a logarithm is there."""
     zero, infinity = cast(0.0, x), cast(math.inf, x)
     other = select(x == zero, -infinity, cast(math.nan, x))
@@ -245,7 +245,7 @@ def _log_ends(x, result):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _log_sum(f, e):  # type: ignore[no-untyped-def]
+def _log_sum(f, e):
     """log(1 + f) + e ln 2."""
     rest = fma(e, const(f, LN2_LOW), _log_rest(f))
     base = e * const(f, LN2_HIGH)
@@ -255,7 +255,7 @@ def _log_sum(f, e):  # type: ignore[no-untyped-def]
 
 
 @inline
-def log(x):  # type: ignore[no-untyped-def]
+def log(x):
     """The natural logarithm.
 
     Error: 0.8 ulp in float32, 0.85 in float64.
@@ -265,13 +265,13 @@ def log(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def log_grad(x):  # type: ignore[no-untyped-def]
+def log_grad(x):
     """d log(x) / dx = 1 / x."""
     return cast(1.0, x) / x
 
 
 @inline
-def log1p(x):  # type: ignore[no-untyped-def]
+def log1p(x):
     """log(1 + x), accurate near 0.
 
     Error: 1.54 ulp in float32, 1.34 in float64.
@@ -286,13 +286,13 @@ def log1p(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def log1p_grad(x):  # type: ignore[no-untyped-def]
+def log1p_grad(x):
     """d log(1 + x) / dx = 1 / (1 + x)."""
     return cast(1.0, x) / (cast(1.0, x) + x)
 
 
 @inline
-def _log_to_base(x, high, low, base_high, base_low):  # type: ignore[no-untyped-def]
+def _log_to_base(x, high, low, base_high, base_low):
     """``log(x) * (high + low)``, where log 2 of that base is ``base_high + base_low``."""
     m, e = split(x, const(x, _PIVOT))
     f = m - cast(1.0, x)
@@ -307,7 +307,7 @@ def _log_to_base(x, high, low, base_high, base_low):  # type: ignore[no-untyped-
 
 
 @inline
-def log2(x):  # type: ignore[no-untyped-def]
+def log2(x):
     """The logarithm to base 2; exact for powers of 2.
 
     Error: 0.9 ulp in float32, 0.9 in float64.
@@ -317,13 +317,13 @@ def log2(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def log2_grad(x):  # type: ignore[no-untyped-def]
+def log2_grad(x):
     """d log2(x) / dx = 1 / (x ln 2)."""
     return cast(1.0, x) / (x * const(x, LN2_HIGH))
 
 
 @inline
-def log10(x):  # type: ignore[no-untyped-def]
+def log10(x):
     """The logarithm to base 10.
 
     Error: 0.72 ulp in float32, 0.81 in float64.
@@ -333,7 +333,7 @@ def log10(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def log10_grad(x):  # type: ignore[no-untyped-def]
+def log10_grad(x):
     """d log10(x) / dx = 1 / (x ln 10)."""
     return cast(1.0, x) / (x * cast(LN10, x))
 
@@ -342,7 +342,7 @@ def log10_grad(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def sigmoid(x):  # type: ignore[no-untyped-def]
+def sigmoid(x):
     """1 / (1 + e^-x), by e^-|x| so that nothing overflows.
 
     Error: 1.76 ulp in float32, 1.88 in float64.
@@ -357,13 +357,13 @@ def sigmoid(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def sigmoid_grad(out):  # type: ignore[no-untyped-def]
+def sigmoid_grad(out):
     """d sigmoid(x) / dx = s (1 - s)."""
     return out * (cast(1.0, out) - out)
 
 
 @inline
-def softplus(x):  # type: ignore[no-untyped-def]
+def softplus(x):
     """log(1 + e^x) = max(x, 0) + log1p(e^-|x|).
 
     Error: 1.85 ulp in float32, 1.63 in float64.
@@ -373,13 +373,13 @@ def softplus(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def softplus_grad(x):  # type: ignore[no-untyped-def]
+def softplus_grad(x):
     """d softplus(x) / dx = sigmoid(x)."""
     return sigmoid(x)
 
 
 @inline
-def tanh(x):  # type: ignore[no-untyped-def]
+def tanh(x):
     """The hyperbolic tangent: an odd polynomial below 0.625, else 1 - 2 / (e^2|x| + 1).
 
     Error: 1.3 ulp in float32, 1.32 in float64.
@@ -393,6 +393,6 @@ def tanh(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def tanh_grad(out):  # type: ignore[no-untyped-def]
+def tanh_grad(out):
     """d tanh(x) / dx = 1 - tanh(x)^2."""
     return fma(-out, out, cast(1.0, out))

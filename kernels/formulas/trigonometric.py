@@ -62,14 +62,14 @@ _SINC_GRAD = tuple((-1) ** (k + 1) * (2 * k + 2) / math.factorial(2 * k + 3) for
 
 
 @inline
-def _sine(r, low):  # type: ignore[no-untyped-def]
+def _sine(r, low):
     """sin(r + low) on |r| <= pi / 4; low is below the last place of r."""
     z = r * r
     return r + fma(r * z, polynomial(z, _SIN), low)
 
 
 @inline
-def _cosine(r, low):  # type: ignore[no-untyped-def]
+def _cosine(r, low):
     """cos(r + low) on |r| <= pi / 4; low is below the last place of r."""
     one, half = cast(1.0, r), cast(0.5, r)
     z = r * r
@@ -79,21 +79,21 @@ def _cosine(r, low):  # type: ignore[no-untyped-def]
 
 
 @inline
-def sin_near(x):  # type: ignore[no-untyped-def]
+def sin_near(x):
     """:func:`sin`, to the bit, of x that are not large."""
     r, low, n = quarter_near(x)
     return select(x == cast(0.0, x), x, turn_quarters(n, _sine(r, low), _cosine(r, low)))
 
 
 @inline
-def cos_near(x):  # type: ignore[no-untyped-def]
+def cos_near(x):
     """:func:`cos`, to the bit, of x that are not large."""
     r, low, n = quarter_near(x)
     return turn_quarters(n + cast(1.0, x), _sine(r, low), _cosine(r, low))
 
 
 @inline
-def _tan_quotient_single(x, r, n):  # type: ignore[no-untyped-def]
+def _tan_quotient_single(x, r, n):
     """sin / cos of n quarter turns and r in float64, with the sign of x, as a float32."""
     z = r * r
     s = fma(r * z, polynomial(z, (_SIN[0], _SIN[0])), r)
@@ -103,14 +103,14 @@ def _tan_quotient_single(x, r, n):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _tan_near_single(x):  # type: ignore[no-untyped-def]
+def _tan_near_single(x):
     """In double precision, whose reduction is exact enough for the quotient."""
     r, _, n = quarter_near(np.float64(fabs(x)))
     return _tan_quotient_single(x, r, n)
 
 
 @inline
-def _tan_single(x):  # type: ignore[no-untyped-def]
+def _tan_single(x):
     r, _, n = quarter_near(np.float64(fabs(x)))
     far, quarters = large_single(x)
     large = is_large(fabs(x))
@@ -118,7 +118,7 @@ def _tan_single(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _quarter_exact(x):  # type: ignore[no-untyped-def]
+def _quarter_exact(x):
     """As :func:`quarter_near` for float64, with all that r does not hold in low."""
     n = rint(x * np.float64(2 / math.pi))
     first = fma(n, -np.float64(HALF_PI_1[1]), x)
@@ -131,7 +131,7 @@ def _quarter_exact(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _tan_quotient(r, low, n):  # type: ignore[no-untyped-def]
+def _tan_quotient(r, low, n):
     """sin / cos of n quarter turns and r + low, each as a sum of two float64."""
     one, half = np.float64(1), np.float64(0.5)
     z = r * r
@@ -152,13 +152,13 @@ def _tan_quotient(r, low, n):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _tan_near_double(x):  # type: ignore[no-untyped-def]
+def _tan_near_double(x):
     r, low, n = _quarter_exact(x)
     return select(x == np.float64(0), x, _tan_quotient(r, low, n))
 
 
 @inline
-def _tan_double(x):  # type: ignore[no-untyped-def]
+def _tan_double(x):
     a = fabs(x)
     r, low, n = _quarter_exact(a)
     high, rest, quarters = large_angle(x)
@@ -171,7 +171,7 @@ def _tan_double(x):  # type: ignore[no-untyped-def]
 
 @mostly(sin_near, is_near)
 @inline
-def sin(x):  # type: ignore[no-untyped-def]
+def sin(x):
     """The sine.
 
     Error: 1.52 ulp in float32, 1.48 in float64.
@@ -182,14 +182,14 @@ def sin(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def sin_grad(x):  # type: ignore[no-untyped-def]
+def sin_grad(x):
     """d sin(x) / dx = cos(x)."""
     return cos(x)
 
 
 @mostly(cos_near, is_near)
 @inline
-def cos(x):  # type: ignore[no-untyped-def]
+def cos(x):
     """The cosine.
 
     Error: 1.5 ulp in float32, 1.5 in float64.
@@ -199,19 +199,19 @@ def cos(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def cos_grad(x):  # type: ignore[no-untyped-def]
+def cos_grad(x):
     """d cos(x) / dx = -sin(x)."""
     return -sin(x)
 
 
 @by_type(float32=_tan_near_single, float64=_tan_near_double)
-def tan_near(x):  # type: ignore[no-untyped-def]
+def tan_near(x):
     """:func:`tan`, to the bit, of x that are not large."""
 
 
 @mostly(tan_near, is_near)
 @by_type(float32=_tan_single, float64=_tan_double)
-def tan(x):  # type: ignore[no-untyped-def]
+def tan(x):
     """The tangent.
 
     Error: 0.57 ulp in float32, 1.07 in float64.
@@ -219,13 +219,13 @@ def tan(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def tan_grad(out):  # type: ignore[no-untyped-def]
+def tan_grad(out):
     """d tan(x) / dx = 1 + tan(x)^2."""
     return fma(out, out, cast(1.0, out))
 
 
 @inline
-def _times_pi(x):  # type: ignore[no-untyped-def]
+def _times_pi(x):
     """(high, low) with the sum ``pi x``."""
     pi, pi_low = const(x, HALF_PI_1) * cast(2.0, x), const(x, HALF_PI_2) * cast(2.0, x)
     high = x * pi
@@ -233,7 +233,7 @@ def _times_pi(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _turn_pi(x, quarters):  # type: ignore[no-untyped-def]
+def _turn_pi(x, quarters):
     """sin(pi x + quarters pi / 2); the multiples of 1 / 2 leave x, exactly, before pi comes in."""
     x -= cast(2.0, x) * rint(x * cast(0.5, x))
     n = rint(x + x)
@@ -242,7 +242,7 @@ def _turn_pi(x, quarters):  # type: ignore[no-untyped-def]
 
 
 @inline
-def sin_pi(x):  # type: ignore[no-untyped-def]
+def sin_pi(x):
     """sin(pi x), 0 at the integers.
 
     Error: 0.84 ulp in float32, 0.74 in float64.
@@ -251,13 +251,13 @@ def sin_pi(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def sin_pi_grad(x):  # type: ignore[no-untyped-def]
+def sin_pi_grad(x):
     """d sin(pi x) / dx = pi cos(pi x)."""
     return cast(math.pi, x) * cos_pi(x)
 
 
 @inline
-def cos_pi(x):  # type: ignore[no-untyped-def]
+def cos_pi(x):
     """cos(pi x), 0 halfway between the integers.
 
     Error: 0.84 ulp in float32, 0.75 in float64.
@@ -266,13 +266,13 @@ def cos_pi(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def cos_pi_grad(x):  # type: ignore[no-untyped-def]
+def cos_pi_grad(x):
     """d cos(pi x) / dx = -pi sin(pi x)."""
     return cast(-math.pi, x) * sin_pi(x)
 
 
 @inline
-def sinc(x):  # type: ignore[no-untyped-def]
+def sinc(x):
     """sin(pi x) / (pi x), 1 at 0; its series near 0.
 
     Error: 1.88 ulp in float32, 1.91 in float64.
@@ -287,7 +287,7 @@ def sinc(x):  # type: ignore[no-untyped-def]
 
 
 @inline
-def sinc_grad(x):  # type: ignore[no-untyped-def]
+def sinc_grad(x):
     """d sinc(x) / dx = (cos(pi x) - sinc(x)) / x; its series near 0."""
     t = x * cast(math.pi, x)
     near = polynomial(t * t, (_SINC_GRAD, _SINC_GRAD)) * (t * cast(math.pi, x))

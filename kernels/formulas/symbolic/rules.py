@@ -25,21 +25,21 @@ from tilegrad.kernels.function import DeviceFunction, inline
 
 
 @inline
-def abs_grad(x):  # type: ignore[no-untyped-def]
+def abs_grad(x):
     """The sign of x, 0 at 0."""
     T = type(x)
     return T(1) if x > T(0) else (T(-1) if x < T(0) else x * T(0))
 
 
 @inline
-def power_grad_x(x, y):  # type: ignore[no-untyped-def]
+def power_grad_x(x, y):
     """y x^(y - 1), 0 where y = 0."""
     T = type(x)
     return T(0) if y == T(0) else y * x ** (y - T(1))
 
 
 @inline
-def power_grad_y(x, y, out):  # type: ignore[no-untyped-def]
+def power_grad_y(x, y, out):
     """x^y log x, 0 where 0^y is constant for y >= 0."""
     T = type(x)
     if x > T(0):
@@ -50,196 +50,196 @@ def power_grad_y(x, y, out):  # type: ignore[no-untyped-def]
 
 
 @inline
-def mod_grad_y(x, y):  # type: ignore[no-untyped-def]
+def mod_grad_y(x, y):
     """-floor(x / y)"""
     return -primitives.floor(x / y)
 
 
 @inline
-def fmod_grad_y(x, y):  # type: ignore[no-untyped-def]
+def fmod_grad_y(x, y):
     """-trunc(x / y)"""
     return -primitives.trunc(x / y)
 
 
 @inline
-def exp_grad(out):  # type: ignore[no-untyped-def]
+def exp_grad(out):
     """e^x"""
     return out
 
 
 @inline
-def exp2_grad(out):  # type: ignore[no-untyped-def]
+def exp2_grad(out):
     """2^x log 2"""
     T = type(out)
     return out * T(math.log(2))
 
 
 @inline
-def expm1_grad(out):  # type: ignore[no-untyped-def]
+def expm1_grad(out):
     """e^x"""
     T = type(out)
     return out + T(1)
 
 
 @inline
-def log_grad(x):  # type: ignore[no-untyped-def]
+def log_grad(x):
     """1 / x"""
     T = type(x)
     return T(1) / x
 
 
 @inline
-def log1p_grad(x):  # type: ignore[no-untyped-def]
+def log1p_grad(x):
     """1 / (1 + x)"""
     T = type(x)
     return T(1) / (T(1) + x)
 
 
 @inline
-def log2_grad(x):  # type: ignore[no-untyped-def]
+def log2_grad(x):
     """1 / (x log 2)"""
     T = type(x)
     return T(1) / (x * T(math.log(2)))
 
 
 @inline
-def log10_grad(x):  # type: ignore[no-untyped-def]
+def log10_grad(x):
     """1 / (x log 10)"""
     T = type(x)
     return T(1) / (x * T(math.log(10)))
 
 
 @inline
-def sqrt_grad(out):  # type: ignore[no-untyped-def]
+def sqrt_grad(out):
     """1 / (2 sqrt x)"""
     T = type(out)
     return T(0.5) / out
 
 
 @inline
-def sin_grad(x):  # type: ignore[no-untyped-def]
+def sin_grad(x):
     """cos x"""
     T = type(x)
     return T(math.cos(x))
 
 
 @inline
-def cos_grad(x):  # type: ignore[no-untyped-def]
+def cos_grad(x):
     """-sin x"""
     T = type(x)
     return -T(math.sin(x))
 
 
 @inline
-def tan_grad(out):  # type: ignore[no-untyped-def]
+def tan_grad(out):
     """1 + tan^2"""
     T = type(out)
     return T(1) + out * out
 
 
 @inline
-def asin_grad(x):  # type: ignore[no-untyped-def]
+def asin_grad(x):
     """1 / sqrt(1 - x^2)"""
     T = type(x)
     return T(1) / T(math.sqrt((T(1) - x) * (T(1) + x)))
 
 
 @inline
-def acos_grad(x):  # type: ignore[no-untyped-def]
+def acos_grad(x):
     """-1 / sqrt(1 - x^2)"""
     T = type(x)
     return T(-1) / T(math.sqrt((T(1) - x) * (T(1) + x)))
 
 
 @inline
-def atan_grad(x):  # type: ignore[no-untyped-def]
+def atan_grad(x):
     """1 / (1 + x^2)"""
     T = type(x)
     return T(1) / (T(1) + x * x)
 
 
 @inline
-def atan2_grad_y(y, x):  # type: ignore[no-untyped-def]
+def atan2_grad_y(y, x):
     """x / (x^2 + y^2)"""
     return x / (x * x + y * y)
 
 
 @inline
-def atan2_grad_x(y, x):  # type: ignore[no-untyped-def]
+def atan2_grad_x(y, x):
     """-y / (x^2 + y^2)"""
     return -y / (x * x + y * y)
 
 
 @inline
-def sinh_grad(x):  # type: ignore[no-untyped-def]
+def sinh_grad(x):
     """cosh x"""
     T = type(x)
     return T(math.cosh(x))
 
 
 @inline
-def cosh_grad(x):  # type: ignore[no-untyped-def]
+def cosh_grad(x):
     """sinh x"""
     T = type(x)
     return T(math.sinh(x))
 
 
 @inline
-def tanh_grad(out):  # type: ignore[no-untyped-def]
+def tanh_grad(out):
     """1 - tanh^2"""
     T = type(out)
     return T(1) - out * out
 
 
 @inline
-def asinh_grad(x):  # type: ignore[no-untyped-def]
+def asinh_grad(x):
     """1 / sqrt(x^2 + 1)"""
     T = type(x)
     return T(1) / T(math.sqrt(x * x + T(1)))
 
 
 @inline
-def acosh_grad(x):  # type: ignore[no-untyped-def]
+def acosh_grad(x):
     """1 / sqrt(x^2 - 1)"""
     T = type(x)
     return T(1) / T(math.sqrt((x - T(1)) * (x + T(1))))
 
 
 @inline
-def atanh_grad(x):  # type: ignore[no-untyped-def]
+def atanh_grad(x):
     """1 / (1 - x^2)"""
     T = type(x)
     return T(1) / ((T(1) - x) * (T(1) + x))
 
 
 @inline
-def erf_grad(x):  # type: ignore[no-untyped-def]
+def erf_grad(x):
     """2 e^(-x^2) / sqrt(pi)"""
     T = type(x)
     return T(2 / math.sqrt(math.pi)) * T(math.exp(-x * x))
 
 
 @inline
-def erfc_grad(x):  # type: ignore[no-untyped-def]
+def erfc_grad(x):
     """-2 e^(-x^2) / sqrt(pi)"""
     T = type(x)
     return T(-2 / math.sqrt(math.pi)) * T(math.exp(-x * x))
 
 
 @inline
-def hypot_grad_x(x, out):  # type: ignore[no-untyped-def]
+def hypot_grad_x(x, out):
     """x / hypot(x, y)"""
     return x / out
 
 
 @inline
-def hypot_grad_y(y, out):  # type: ignore[no-untyped-def]
+def hypot_grad_y(y, out):
     """y / hypot(x, y)"""
     return y / out
 
 
 @inline
-def copysign_grad_x(x, out):  # type: ignore[no-untyped-def]
+def copysign_grad_x(x, out):
     """1, or -1 where the sign was changed; 0 at 0."""
     T = type(x)
     same = T(1) if (x < T(0)) == (out < T(0)) else T(-1)
@@ -247,7 +247,7 @@ def copysign_grad_x(x, out):  # type: ignore[no-untyped-def]
 
 
 @inline
-def polynomial_grad(x, tables):  # type: ignore[no-untyped-def]
+def polynomial_grad(x, tables):
     """c[1] + 2 c[2] x + 3 c[3] x^2 + …"""
     return primitives.polynomial_slope(x, tables)
 
