@@ -30,7 +30,14 @@ if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
 
-def _legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
+def reduction_of(
+    reduction: str, size_average: bool | None = None, reduce: bool | None = None
+) -> str:
+    """``reduction``, or what the two older flags mean, of which it warns.
+
+    Raises:
+        ValueError: it is none of "none", "mean", "sum".
+    """
     if size_average is not None or reduce is not None:
         mode = "none" if reduce is False else "sum" if size_average is False else "mean"
         warnings.warn(
@@ -166,7 +173,7 @@ def nll_loss(
     Raises:
         IndexError: a target is not a class.
     """
-    reduction = _legacy_reduction(size_average, reduce, reduction)
+    reduction = reduction_of(reduction, size_average, reduce)
     _check("nll_loss", input.layout, target.layout, None if weight is None else weight.layout)
     return _loss("nll_loss", input, target, weight, ignore_index, reduction)
 
@@ -194,7 +201,7 @@ def cross_entropy(
     Raises:
         IndexError: a target is not a class.
     """
-    reduction = _legacy_reduction(size_average, reduce, reduction)
+    reduction = reduction_of(reduction, size_average, reduce)
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(
             f"cross_entropy: label_smoothing must be between 0.0 and 1.0; got {label_smoothing}"

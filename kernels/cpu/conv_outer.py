@@ -19,7 +19,7 @@ import numpy as np
 from tilegrad.kernels.cpu import splitting
 from tilegrad.kernels.cpu.conv_frame import DEPTHS, PITCH, ROWS, Frame, copier, taps
 from tilegrad.kernels.cpu.conv_outer_tile import outer
-from tilegrad.kernels.cpu.conv_pass import WeightPass
+from tilegrad.kernels.cpu.conv_pass import WORKERS, WeightPass, cut_rows
 from tilegrad.kernels.cpu.jit import kernel
 from tilegrad.kernels.cpu.memory import pointer
 from tilegrad.kernels.cpu.vector import lanes, transpose
@@ -29,7 +29,6 @@ RUN_BYTES = 1 << 14  # of a panel of y in a run: half of the first-level cache
 X_BYTES = 1 << 18  # of x in a frame: a part of the second-level cache
 CHUNK = 64  # at most this many products are summed in registers: keeps rounding errors small
 PART_ELEMENTS = 1 << 20  # of all sums of all parts
-WORKERS = 16  # tasks wanted
 
 # Places in the plan: the pass, then the frame of x.
 BATCH, GROUPS, INPUTS, OUTPUTS, X_CHANNEL, Y_CHANNEL, ITEMS, BLOCK_ROWS, BLOCKS, RUNS = range(10)
@@ -204,15 +203,7 @@ def make_plan(work: WeightPass) -> tuple[np.ndarray, list[np.ndarray]]:
     limit = max(1, PART_ELEMENTS // (work.groups * columns * panels * panel))
     part_runs = splitting.share(runs, -(-runs // min(runs, WORKERS, limit)))
     parts = -(-runs // part_runs)
-    row_step = panels * panel
-    if splitting.PIECES:
-        row_step = splitting.extent(work.outputs, row_step, panel)
-    while (
-        not splitting.PIECES
-        and row_step > panel
-        and parts * work.groups * -(-work.outputs // row_step) < WORKERS // 2
-    ):
-        row_step = -(-row_step // (2 * panel)) * panel
+    row_step = cut_rows(work.outputs, panels * panel, panel, parts * work.groups)
     row_blocks = -(-work.outputs // row_step)
     y_elements = row_step * len(steps)
     elements = y_elements + -(-channels * x.channel // 16) * 16

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from itertools import product
 from typing import NamedTuple
 
+from tilegrad.kernels.cpu import splitting
 from tilegrad.kernels.cpu.conv_frame import taps
 from tilegrad.kernels.window import Triple, Window
 
@@ -45,6 +46,20 @@ class Pass(NamedTuple):
     before: Triple
     out: Triple
     jobs: list[Job]
+
+
+WORKERS = 16  # tasks that a weight's gradient is wanted in
+
+
+def cut_rows(outputs: int, step: int, unit: int, others: int) -> int:
+    """Outputs of a task of the weight's gradient, whole units: ``step``, fewer while that and the
+    ``others`` ways it is cut give too few tasks, or as the splitting is forced.
+    """
+    if splitting.PIECES:
+        return splitting.extent(outputs, step, unit)
+    while step > unit and others * -(-outputs // step) < WORKERS // 2:
+        step = -(-step // (2 * unit)) * unit
+    return step
 
 
 class WeightPass(NamedTuple):

@@ -24,7 +24,7 @@ from tilegrad.kernels.cpu.conv_frame import (
     copier,
     taps,
 )
-from tilegrad.kernels.cpu.conv_pass import WeightPass
+from tilegrad.kernels.cpu.conv_pass import WORKERS, WeightPass, cut_rows
 from tilegrad.kernels.cpu.conv_tile import WIDTH, correlate_pixels
 from tilegrad.kernels.cpu.jit import kernel
 from tilegrad.kernels.cpu.memory import pointer
@@ -34,7 +34,6 @@ from tilegrad.kernels.function import inline
 RUN_BYTES = 3072  # of a channel in a run: 8 channels of y stay in the first-level cache
 X_BYTES = 1 << 18  # of x in a frame: a part of the second-level cache
 PART_ELEMENTS = 1 << 22  # of all sums of all parts
-WORKERS = 16  # tasks wanted
 FEW_COLUMNS = 32  # up to which y is not copied
 ALIAS = 1024  # bytes: rows a multiple of this apart compete for few places in a cache
 HEIGHT = 8  # output channels done against all inputs in turn
@@ -187,15 +186,7 @@ def make_plan(work: WeightPass) -> tuple[np.ndarray, list[np.ndarray]]:
     limit = max(1, PART_ELEMENTS // (work.groups * padded * work.outputs))
     part_runs = splitting.share(runs, -(-runs // max(1, min(runs, WORKERS, limit))))
     parts = max(1, -(-runs // max(1, part_runs)))
-    row_step = work.outputs
-    if splitting.PIECES:
-        row_step = splitting.extent(work.outputs, row_step, HEIGHT)
-    while (
-        not splitting.PIECES
-        and row_step > HEIGHT
-        and parts * work.groups * -(-work.outputs // row_step) < WORKERS // 2
-    ):
-        row_step = -(-row_step // (2 * HEIGHT)) * HEIGHT
+    row_step = cut_rows(work.outputs, work.outputs, HEIGHT, parts * work.groups)
     row_blocks = -(-work.outputs // row_step)
     y_elements = -(-row_step * y.channel // 16) * 16
     elements = y_elements + -(-channels * x.channel // 16) * 16

@@ -10,6 +10,7 @@ import math
 import warnings
 
 from tilegrad.autograd.rules.creation import full_like
+from tilegrad.autograd.rules.cross_entropy import reduction_of
 from tilegrad.autograd.rules.elementwise import apply
 from tilegrad.autograd.rules.masked import where
 from tilegrad.autograd.rules.rearrange import broadcast_tensors
@@ -18,24 +19,6 @@ from tilegrad.engine.ops.elementwise import OPS
 from tilegrad.nn.functional.composed import pairwise_distance
 
 Flag = bool | None
-
-
-def reduction_of(reduction: str, size_average: Flag = None, reduce: Flag = None) -> str:
-    """``reduction``, or what the two older flags mean.
-
-    Raises:
-        ValueError: it is none of "none", "mean", "sum".
-    """
-    if size_average is not None or reduce is not None:
-        mode = "none" if reduce is False else "sum" if size_average is False else "mean"
-        warnings.warn(
-            f"size_average and reduce args will be deprecated, please use reduction='{mode}' instead.",
-            stacklevel=3,
-        )
-        return mode
-    if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f"{reduction} is not a valid value for reduction")
-    return reduction
 
 
 def reduced(loss: Tensor, reduction: str) -> Tensor:
