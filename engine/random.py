@@ -13,6 +13,7 @@ anew, parent and child draw the same numbers.
 
 from __future__ import annotations
 
+import operator
 import os
 from typing import Any
 
@@ -62,7 +63,7 @@ class Generator:
     @position.setter
     def position(self, place: tuple[int, int]) -> None:
         with _lock:
-            self._seed, self._offset = place
+            self._seed, self._offset = map(operator.index, place)
 
     def seed(self) -> int:
         """Start anew from a seed that the system chooses; returns it."""
@@ -76,6 +77,7 @@ class Generator:
 
     def reserve(self, blocks: int) -> tuple[int, int]:
         """(seed as a signed 64-bit number, first of ``blocks`` blocks nobody else will draw)."""
+        blocks = operator.index(blocks)  # whatever else is added would stay with later draws
         with _lock:
             offset = self._offset
             self._offset = offset + blocks

@@ -18,6 +18,7 @@ import torch
 
 import tilegrad as tg
 from tilegrad.autograd import once
+from tilegrad.engine.random import default_generator
 
 
 def leaf(t: Any) -> Any:
@@ -76,6 +77,15 @@ def _error(row: str, names: dict[str, Any]) -> Exception:
     raise AssertionError(f"{row} gave {value!r}")
 
 
+def _process() -> dict[str, Any]:
+    """What a refused call may leave to no later one."""
+    return {
+        "kinds of the generator's numbers": [type(n) for n in default_generator.position],
+        "dtype": tg.get_default_dtype(), "threads": tg.get_num_threads(),
+        "grad mode": tg.is_grad_enabled(), "inference mode": tg.is_inference_mode_enabled(),
+    }  # fmt: skip
+
+
 def _words(error: Exception) -> str:
     return " ".join(re.findall(r"[a-z']+", str(error).lower()))
 
@@ -87,7 +97,11 @@ def test_the_table_has_the_rows_that_it_should():
 
 @pytest.mark.parametrize(("row", "words"), ROWS, ids=[row for row, _ in ROWS])
 def test_a_bad_call_raises_what_pytorch_raises(row, words):
+    before, place, state = _process(), default_generator.position, torch.get_rng_state()
     ours, theirs = _error(row, OURS), _error(row, THEIRS)
+    assert _process() == before
+    drew = not torch.equal(state, torch.get_rng_state())
+    assert drew or default_generator.position == place, "a refused call drew random numbers"
     same = type(ours) is type(theirs)
     own = type(ours).__module__.startswith("tilegrad") and isinstance(ours, type(theirs))
     assert same or own, f"{ours!r}, PyTorch {theirs!r}"

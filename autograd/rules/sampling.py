@@ -12,6 +12,7 @@ from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array
 from tilegrad.engine.ops import elementwise, random as ops, sort as sorting
 from tilegrad.engine.random import Generator, default_generator
+from tilegrad.engine.shape import as_index
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -137,6 +138,7 @@ def multinomial(
         raise RuntimeError(
             f"multinomial: input must be 1-D or 2-D and floating point; got {kind.describe()}"
         )
+    num_samples = as_index("multinomial", num_samples, "num_samples")
     if num_samples <= 0:
         raise RuntimeError(f"multinomial: cannot sample n_sample <= 0 samples; got {num_samples}")
     if not replacement and num_samples > kind.shape[-1]:
@@ -172,11 +174,10 @@ def _replaced(weights: Tensor, count: int, generator: Generator | None) -> Array
 
 def _kept(weights: Tensor, count: int, generator: Generator | None) -> Array:
     kind = weights.layout
-    e = ops.draw("exponential", kind.shape, kind.dtype, kind.device, (1.0, 0.0), generator)
-    values, places = sorting.topk(weights / own(e), count, -1, True)
-    if not (own(values) > 0).all().item():
+    if not ((weights > 0).sum(-1) >= count).all().item():
         raise RuntimeError(
             "multinomial: invalid multinomial distribution (with replacement=False, not enough "
             "non-negative category to sample)"
         )
-    return places
+    e = ops.draw("exponential", kind.shape, kind.dtype, kind.device, (1.0, 0.0), generator)
+    return sorting.topk(weights / own(e), count, -1, True)[1]
