@@ -1,6 +1,6 @@
 """In-place twins of methods that have no kernel of their own for it: ``x.eq_(y)``, ``x.t_()``.
 
-``tests/test_twins.py`` compares the names with PyTorch's.
+``tests/autograd/test_twins.py`` compares the names with PyTorch's.
 """
 
 from __future__ import annotations

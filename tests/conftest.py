@@ -1,6 +1,8 @@
-"""Fixtures and the one table of tolerances."""
+"""Fixtures, the one table of tolerances, and the folder of the tree."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +15,12 @@ TOLERANCES = {
 
 DEVICES = ("cpu", "cuda")
 
+ROOT = Path(__file__).resolve().parents[1]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How many random large programs to run."""
-    parser.addoption("--seeds", type=int, default=400, help="of tests/test_large.py")
+    parser.addoption("--seeds", type=int, default=400, help="of tests/large/test_large.py")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.gpu.pool import Writer, chosen, processes, quick
-from tests.families import FAMILIES, Operand
+from tests.emulator.families import FAMILIES, Operand
 
 MINOR_SHARE = {"cases": 8, "families": 5}  # of a short run; as the stages choose
 
@@ -58,7 +58,7 @@ def _timed() -> Iterator[tuple[str, Any]]:
 
 def plans() -> list[tuple[str, Any]]:
     """(name, what plans it on a survey) of all there is, in the order of the stages."""
-    from tests.assembler import Survey, plans as rows
+    from tests.assembly.assembler import Survey, plans as rows
 
     found = [row for row in rows() if chosen(row[0], MINOR_SHARE["cases"])]
     for f in FAMILIES:
@@ -75,7 +75,7 @@ def share(part: int, parts: int, arch: tuple[int, int], claims: Path) -> None:
 
     ``claims`` is a folder that all processes share: who makes a kernel's file there, makes it.
     """
-    from tests.assembler import Survey
+    from tests.assembly.assembler import Survey
     from tilegrad.kernels.cuda import jit
 
     survey = Survey()

@@ -4,11 +4,9 @@ the CPU's bits where they are promised equal.
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,16 +14,10 @@ import torch
 
 import tilegrad
 from bench.gpu.pool import Check, chosen, serve, stage
+from tests.cases import table
 from tests.cases.case import FLOATS, Case
 
 TOLERANCES = {"float32": 2e-5, "float64": 1e-10}
-ROOT = Path(__file__).resolve().parent.parent.parent
-
-
-def rows() -> list[Case]:
-    """The table."""
-    stems = sorted(p.stem for p in (ROOT / "tests/cases").glob("*.py") if p.stem != "case")
-    return [c for s in stems for c in importlib.import_module(f"tests.cases.{s}").CASES]
 
 
 def _outputs(result: Any) -> list[Any]:
@@ -131,7 +123,7 @@ def checks() -> list[Check]:
     def add(name: str, function: Callable[..., None], *given: Any) -> None:
         found.append((name, lambda: function(*given, _generator(name))))
 
-    for case in (c for c in rows() if chosen(c.name, 8)):
+    for case in (c for c in table() if chosen(c.name, 8)):
         for dtype in case.dtypes:
             add(f"{case.name}-{dtype}", forward, case, dtype, False)
         if case.strided:

@@ -1,5 +1,5 @@
 """Every family at large and awkward shapes, 2^31 elements included, forward and backward, compared on
-the GPU with PyTorch in float64: the large column of :mod:`tests.families`.
+the GPU with PyTorch in float64: the large column of :mod:`tests.emulator.families`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 
 import tilegrad
 from bench.gpu.pool import Check, chosen, processes, serve, stage
-from tests.families import FAMILIES, Family, Operand
+from tests.emulator.families import FAMILIES, Family, Operand
 
 EACH = 10 << 30  # bytes of the GPU for each process
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # PyTorch's, where ours is simulated

@@ -1,0 +1,187 @@
+"""Every CUDA kernel that an op asks for assembles, and to machine code as good as was meant.
+
+No GPU is needed. A process of its own finds the kernels and assembles them, see
+:mod:`tests.assembly.assembler`; every test here takes a share of one kernel's variants.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT
+from tests.house.test_house import WIDE
+
+FACTORIES = sorted(
+    f"{path.stem}.{name}"
+    for path in (ROOT / "kernels/cuda").glob("*.py")
+    for name in re.findall(r"^@kernel\ndef (\w+)", path.read_text(), re.M)
+)
+
+# tests that share a kernel's variants, so that several processes can work at them
+PARTS = {"elementwise.map_groups": 8}
+PARTS |= dict.fromkeys(("conv.windows", "product.tiles", "reduce.rows", "scan_lines.rows"), 2)
+
+THREADS = 1024  # that must fit on a multiprocessor
+
+# kernels of which fewer threads fit, the least number, and why
+FEWER = {
+    **dict.fromkeys(
+        ("product.tiles", "conv.windows", "conv.weights"),
+        (96, "a thread keeps a rectangle of totals and two panels: work that overlaps by itself"),
+    ),
+    "elementwise.map_groups": (256, "groups of up to 16 strided elements; rare float64 formulas"),
+    **dict.fromkeys(
+        ("matvec.vectors", "matvec.tall_vectors"), (512, "several rows in flight, in float64 too")
+    ),
+    "cross_entropy.finish": (512, "one block in all"),
+    "optim.advance": (512, "a thread per parameter: blocks of one warp, 16 of them on sm_75"),
+    "optim.step": (512, "quotients and roots of float64"),
+    "radix.move_entries": (256, "keys of a stretch in shared memory, of which sm_75 has 64 KB"),
+    "select.long_rows": (256, "keys of a row in shared memory, of which sm_75 has 64 KB"),
+    **dict.fromkeys(
+        ("scan_lines.rows", "scan_lines.columns"),
+        (512, "states of several numbers, four at a time"),
+    ),
+    **dict.fromkeys(
+        ("pool.mean_windows", "pool.spread_windows"), (512, "bounds of windows in three dimensions")
+    ),
+    "index.gather_words": (768, "words of several places in flight, found over four dimensions"),
+    **dict.fromkeys(
+        ("depthwise.inputs_of", "depthwise.weights_of"),
+        (512, "bounds of windows in three dimensions"),
+    ),
+    "movement.copy_words": (768, "words of several places in flight, found over four dimensions"),
+    "pool.put": (768, "bounds of windows in three dimensions"),
+    "prefix.running_sum": (768, "one block in all"),
+    "scatter_groups.fold_pieces": (768, "totals and rows of several pieces in flight"),
+    **dict.fromkeys(
+        ("attention_forward.forward", "attention_backward.queries", "attention_backward.keys"),
+        (64, "rectangles of scores and of totals; rows fill the 64 KB that sm_75 has"),
+    ),
+}
+
+# kernels with float64 arithmetic where the data are float32, and why
+DOUBLE = {
+    "clip.length": "sums of chunks are added up in float64",
+    "create.ramp": "rounds as float64 does, then once more, like the CPU",
+    "optim.advance": "a parameter's scalars are computed in float64",
+}
+
+
+class Assembler:
+    """The other side of :mod:`tests.assembly.assembler`."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.assembly.assembler"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+
+    def ask(self, *request: Any) -> Any:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        assert answer, "the assembling process has died"
+        return json.loads(answer)
+
+    def close(self) -> None:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def assembler() -> Iterator[Assembler]:
+    if find_spec("numba_cuda") is None:
+        pytest.skip("numba-cuda is not installed")
+    made = Assembler()
+    yield made
+    made.close()
+
+
+def test_every_call_plans_and_every_kernel_is_asked_for(assembler: Assembler) -> None:
+    found = assembler.ask("list")
+    assert not found["failed"]
+    assert sorted(found["kernels"]) == FACTORIES
+
+
+def _code_faults(report: dict[str, Any], code: dict[str, int], factory: str) -> Iterator[str]:
+    """What is wrong with machine code."""
+    if code["local"]:
+        yield f"{code['local']} accesses to local memory"
+    if code["generic"]:
+        yield f"{code['generic']} accesses to memory of unknown kind"
+    wide = factory in DOUBLE or report["variant"].get("formula", "").split("_")[0] in WIDE
+    if code["double"] and not wide and "float64" not in str(report["variant"]):
+        yield f"{code['double']} instructions of float64"
+    for name in _meant(report["variant"], factory):
+        if not code[name] and (name != "LDG.128" or code["loads"]):
+            yield f"no {name}"
+
+
+def _meant(variant: dict[str, Any], factory: str) -> set[str]:
+    """The 16-byte accesses that a variant's name promises."""
+    meant = set()
+    if factory == "elementwise.map_groups":
+        for k, (dtype, letter) in enumerate(
+            zip(variant["dtypes"], variant["pattern"], strict=True)
+        ):
+            if letter == "c" and np.dtype(dtype).itemsize * variant["vector"] == 16:
+                meant.add("STG.128" if k == len(variant["dtypes"]) - 1 else "LDG.128")
+    if "dtype" in variant:
+        size = np.dtype(variant["dtype"]).itemsize
+        widths = [variant.get(name, 1) for name in ("vector", "V", "x_vector", "y_vector")]
+        widths.append((variant.get("seat") or {}).get("V", 1))
+        if any(V * size == 16 for V in widths):
+            meant.add("LDG.128")
+        if "tile" in variant and variant["dtype"] == "float32":
+            meant.add("LDS.128")
+    return meant
+
+
+def _faults(report: dict[str, Any], factory: str) -> Iterator[str]:
+    """What is wrong with a kernel."""
+    for arch, made in report["archs"].items():
+        faults = [f"{n} bytes of {what}" for what in ("stack", "spills") if (n := made[what])]
+        faults += made["warnings"]
+        if made["registers"] > report["budget"]:
+            faults.append(f"{made['registers']} registers of {report['budget']}")
+        if made["resident"] < FEWER.get(factory, (THREADS, ""))[0]:
+            faults.append(f"{made['registers']} registers leave {made['resident']} threads")
+        if made["logged"] not in ([], [made[what] for what in ("registers", "stack", "shared")]):
+            faults.append(f"the linker's log says {made['logged']}")
+        if made["shared"] > 48 << 10:
+            faults.append(f"{made['shared']} bytes of static shared memory")
+        if "code" in made:
+            faults += _code_faults(report, made["code"], factory)
+        yield from (f"{report['name']} on {arch}: {fault}" for fault in faults)
+
+
+@pytest.mark.parametrize(
+    "factory, part", [(f, part) for f in FACTORIES for part in range(PARTS.get(f, 1))]
+)
+def test_kernels_assemble(factory: str, part: int, assembler: Assembler) -> None:
+    reports = assembler.ask("assemble", factory, part, PARTS.get(factory, 1))
+    faults = [fault for report in reports for fault in _faults(report, factory)]
+    assert not faults, "\n".join(faults)
+
+
+def test_machine_code_is_looked_at(assembler: Assembler) -> None:
+    """The disassembler of the test extra is there, and finds what it should."""
+    (report, *_) = assembler.ask("assemble", "reduce.rows", 0, 1_000_000)
+    code = report["archs"]["sm_90"]["code"]
+    assert code["local"] == 0 and set(code) >= {"double", "LDG.128"}
