@@ -40,7 +40,7 @@ from tilegrad.engine.dtype import (
 from tilegrad.engine.errors import DeviceError, OutOfMemoryError
 from tilegrad.engine.memory import empty_cache, memory_stats, reset_peak_memory_stats
 from tilegrad.engine.random import Generator, default_generator
-from tilegrad.kernels.cpu.threads import get_num_threads, set_num_threads
+from tilegrad.kernels.cpu.run.threads import get_num_threads, set_num_threads
 
 if TYPE_CHECKING:
     from tilegrad import cuda, data, nn, optim

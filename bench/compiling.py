@@ -64,7 +64,7 @@ def _child(names: list[str]) -> int:
     """Warm up and print what the log says: one kernel at a time, so that its seconds are its own."""
     from tilegrad.__main__ import main
     from tilegrad.kernels.cache import compile_log
-    from tilegrad.kernels.cpu import ahead
+    from tilegrad.kernels.cpu.run import ahead
 
     ahead.close()
     begin = time.perf_counter()

@@ -26,7 +26,7 @@ print("ATEN", torch.backends.cpu.get_cpu_capability())
 
 def facts(threads: int) -> dict[str, Any]:
     """Everything that stands over a table."""
-    from tilegrad.kernels.cpu.jit import simd_bits
+    from tilegrad.kernels.cpu.run.jit import simd_bits
 
     found: dict[str, Any] = {
         "processor": processor(),

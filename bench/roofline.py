@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import tilegrad
-from tilegrad.kernels.cuda import jit, planned
-from tilegrad.kernels.cuda.backend import Arch, arch_name
-from tilegrad.kernels.cuda.jit import Launch
-from tilegrad.kernels.cuda.occupancy import CHIPS, occupancy
-from tilegrad.kernels.cuda.roofline import least_time, work_of
+from tilegrad.kernels.cuda.run import jit
+from tilegrad.kernels.cuda.run.backend import Arch, arch_name
+from tilegrad.kernels.cuda.run.jit import Launch
+from tilegrad.kernels.cuda.tools import dry_run as planned
+from tilegrad.kernels.cuda.tools.occupancy import CHIPS, occupancy
+from tilegrad.kernels.cuda.tools.roofline import least_time, work_of
+from tilegrad.kernels.function import place
 from tilegrad.nn import functional as F
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "cuda.md"
@@ -111,7 +113,7 @@ def _row(row: Row, launch: Launch, seen: str) -> str:
     cells = [
         row.name,
         " @ ".join("x".join(map(str, s)) for s in row.shapes[:2]),
-        f"`{factory.__module__.rsplit('.', 1)[-1]}.{factory.__name__}`",
+        f"`{place(factory.__module__)}.{factory.__name__}`",
         str(source.threads),
     ]
     registers, shares, times = [], [], []

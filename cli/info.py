@@ -6,8 +6,8 @@ import argparse
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from tilegrad.kernels.cpu.jit import cache_dir, get_num_threads
-from tilegrad.kernels.cpu.native import target
+from tilegrad.kernels.cpu.run.jit import cache_dir, get_num_threads
+from tilegrad.kernels.cpu.run.native import target
 
 _PACKAGES = (
     "numpy", "numba", "llvmlite", "safetensors", "tqdm", "scikit-learn", "matplotlib", "pillow",

@@ -64,8 +64,9 @@ def _operands(call: Call) -> str:
 
 
 def _on_cuda(arguments: argparse.Namespace) -> None:
-    from tilegrad.kernels.cuda import jit, planned, sass
-    from tilegrad.kernels.cuda.occupancy import CHIPS
+    from tilegrad.kernels.cuda.run import jit
+    from tilegrad.kernels.cuda.tools import dry_run as planned, sass
+    from tilegrad.kernels.cuda.tools.occupancy import CHIPS
 
     if arguments.asm:
         raise Failure("--asm is of --device cpu; a GPU has --ptx and --sass")
@@ -95,7 +96,7 @@ def _assembled(launch: Any, arch: tuple[int, int]) -> Any:
     Raises:
         Failure: a package for that is missing.
     """
-    from tilegrad.kernels.cuda.driver import Unavailable
+    from tilegrad.kernels.cuda.run.driver import Unavailable
 
     try:
         return launch.factory.assemble(launch.variant, arch)
@@ -113,8 +114,8 @@ def _print_kernel(
     number: int, launches: list[Any], made: Any, chip: Any, arguments: argparse.Namespace
 ) -> None:
     """Everything about one kernel, by the first of its launches."""
-    from tilegrad.kernels.cuda import sass
-    from tilegrad.kernels.cuda.occupancy import occupancy
+    from tilegrad.kernels.cuda.tools import sass
+    from tilegrad.kernels.cuda.tools.occupancy import occupancy
 
     launch = launches[0]
     factory, source, usage = launch.factory, launch.source, made.usage
@@ -143,7 +144,7 @@ def _print_kernel(
 
 
 def _print_work(launch: Any, chip: Any) -> None:
-    from tilegrad.kernels.cuda.roofline import least_time, work_of
+    from tilegrad.kernels.cuda.tools.roofline import least_time, work_of
 
     work = work_of(launch)
     if work is None:
@@ -166,7 +167,7 @@ def _row(name: str, text: str) -> None:
 
 
 def _on_cpu(arguments: argparse.Namespace) -> None:
-    from tilegrad.kernels.cpu import jit
+    from tilegrad.kernels.cpu.run import jit
 
     if arguments.ptx or arguments.sass:
         raise Failure("--ptx and --sass are of --device cuda; a CPU has --asm")
@@ -186,7 +187,7 @@ def _on_cpu(arguments: argparse.Namespace) -> None:
 
 def _built() -> list[tuple[Any, tuple[Any, ...]]]:
     """All kernels of this process."""
-    from tilegrad.kernels.cpu.jit import KernelFactory
+    from tilegrad.kernels.cpu.run.jit import KernelFactory
 
     modules = [m for n, m in list(sys.modules.items()) if n.startswith("tilegrad.kernels.cpu.")]
     factories: dict[int, KernelFactory] = {}

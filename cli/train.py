@@ -22,7 +22,7 @@ from tilegrad.cli.failure import Failure, missing
 from tilegrad.cli.model import Classifier, Shape
 from tilegrad.data import DataLoader
 from tilegrad.data.serialization import save
-from tilegrad.kernels.cpu.threads import get_num_threads, set_num_threads
+from tilegrad.kernels.cpu.run.threads import get_num_threads, set_num_threads
 from tilegrad.nn import functional as F
 from tilegrad.optim import AdamW
 from tilegrad.optim.lr_scheduler import ExponentialLR

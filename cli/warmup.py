@@ -24,7 +24,7 @@ from tilegrad.cli.failure import Failure
 from tilegrad.cli.operands import find, perform, prepare
 from tilegrad.cli.standing import OPTIMIZERS, STANDING, examples
 from tilegrad.kernels import cache
-from tilegrad.kernels.cpu.threads import get_num_threads
+from tilegrad.kernels.cpu.run.threads import get_num_threads
 
 Used = dict[str, bool]  # file of a kernel -> whether it was there before
 
@@ -138,7 +138,7 @@ def _ask(worker: subprocess.Popen[str], name: str) -> Used | str:
 
 def _work(arguments: argparse.Namespace) -> None:
     """In a worker: answer each line."""
-    from tilegrad.kernels.cpu import ahead
+    from tilegrad.kernels.cpu.run import ahead
 
     ahead.close()  # the other processors have processes of their own
     warm = _warmer(arguments)
@@ -206,8 +206,9 @@ def _step(name: str, dtype: str, device: str) -> None:
 
 def _on_cuda(name: str) -> Callable[[], None]:
     """On paper: a function that assembles what was planned since the last call."""
-    from tilegrad.kernels.cuda import driver, jit, planned
-    from tilegrad.kernels.cuda.occupancy import CHIPS
+    from tilegrad.kernels.cuda.run import driver, jit
+    from tilegrad.kernels.cuda.tools import dry_run as planned
+    from tilegrad.kernels.cuda.tools.occupancy import CHIPS
 
     arch = next(a for a in CHIPS if f"sm_{a[0]}{a[1]}" == name)
     planned.plan_for(arch)

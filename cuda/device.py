@@ -7,7 +7,7 @@ from typing import Any
 from tilegrad.engine import cuda
 from tilegrad.engine.device import Device
 from tilegrad.engine.random import default_generator
-from tilegrad.kernels.cuda.driver import Properties
+from tilegrad.kernels.cuda.run.driver import Properties
 
 
 def index_of(device: Any) -> int:

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from tilegrad.engine.random import default_generator
-from tilegrad.kernels.cpu.jit import bind
-from tilegrad.kernels.cpu.seeding import WORDS, seed_twisters
+from tilegrad.kernels.cpu.parts.seeding import WORDS, seed_twisters
+from tilegrad.kernels.cpu.run.jit import bind
 
 _BYTES = 4 * (WORDS + 1)  # a state's words and its index
 _PYTHON: Any = random._inst  # type: ignore[attr-defined]

@@ -24,7 +24,7 @@ from tilegrad.data.dataset import IterableDataset
 from tilegrad.data.fetch import CaughtError, make_fetcher
 from tilegrad.data.seeding import seed_all
 from tilegrad.data.shared import Packed, Segment, unpack
-from tilegrad.kernels.cpu.threads import set_num_threads
+from tilegrad.kernels.cpu.run.threads import set_num_threads
 
 ANSWER = struct.Struct("<6q")  # kind, generation, number, slot, bytes of the slot, slot is new
 READY, BATCH, ERROR, EXHAUSTED = range(4)

@@ -16,9 +16,9 @@ from typing import Any
 
 from tilegrad.engine.errors import DeviceError
 from tilegrad.kernels.builtin import cell
-from tilegrad.kernels.cuda import driver as drivers
-from tilegrad.kernels.cuda.driver import Driver, Properties, Unavailable
-from tilegrad.kernels.cuda.launch import current_stream as _stream_cell
+from tilegrad.kernels.cuda.run import driver as drivers
+from tilegrad.kernels.cuda.run.driver import Driver, Properties, Unavailable
+from tilegrad.kernels.cuda.run.launch import current_stream as _stream_cell
 
 # the thread whose work on the default stream machine code may give memory; 0: no thread's
 gate = cell(0)

@@ -7,8 +7,8 @@ from typing import Any
 
 from tilegrad.engine import cuda, dispatch
 from tilegrad.engine.interchange import foreign_memory
-from tilegrad.kernels.cuda.launch import divert
-from tilegrad.kernels.cuda.simulator import KernelFault
+from tilegrad.kernels.cuda.device.simulator import KernelFault
+from tilegrad.kernels.cuda.run.launch import divert
 
 __all__ = ["KernelFault", "debug"]
 
@@ -60,7 +60,7 @@ def _switch(on: bool) -> None:
         return
     cuda.synchronize()
     if not cuda.driver().simulated:
-        from tilegrad.kernels.cuda.guard import Guard
+        from tilegrad.kernels.cuda.tools.guard import Guard
 
         _guard = _guard or Guard(foreign_memory)
         divert(_guard.launch)

@@ -17,8 +17,8 @@ from tilegrad.engine import cuda
 from tilegrad.engine.errors import OutOfMemoryError
 from tilegrad.engine.memory import Allocator, Counts, FreeList, Storage, new_storage
 from tilegrad.kernels.builtin import cell
-from tilegrad.kernels.cuda.driver import CudaOutOfMemory
-from tilegrad.kernels.cuda.launch import current_stream
+from tilegrad.kernels.cuda.run.driver import CudaOutOfMemory
+from tilegrad.kernels.cuda.run.launch import current_stream
 
 SHUT = cell(0)  # a gate that lets no thread through
 

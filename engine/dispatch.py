@@ -21,7 +21,7 @@ from tilegrad.engine.device import CPU, Device
 from tilegrad.engine.errors import DeviceError
 from tilegrad.engine.interpreter import why_plain
 from tilegrad.engine.memory import FreeList, new_storage
-from tilegrad.kernels.cpu import ahead
+from tilegrad.kernels.cpu.run import ahead
 from tilegrad.kernels.forking import compiler
 
 Launch = Callable[..., None]

@@ -3,7 +3,7 @@
 A module of kernels must be importable without numba, because a process that finds its kernels in
 the cache never needs a compiler. So the decorators here only *mark* a function. The device's
 compiler turns the mark into its own kind of object when it meets one
-(``tilegrad.kernels.cpu.jit``, ``tilegrad.kernels.cuda.jit``).
+(``tilegrad.kernels.cpu.run.jit``, ``tilegrad.kernels.cuda.run.jit``).
 """
 
 from __future__ import annotations
@@ -173,6 +173,19 @@ def function_from_source(
     exec(compile(source, file, "exec"), names)
     function: Callable[..., Any] = names[name]
     return function
+
+
+ROOMS = ("parts", "run", "simd", "device")
+
+
+def place(module: str) -> str:
+    """``conv.forward`` for ``tilegrad.kernels.cpu.conv.forward``: its path below the device, without
+    the rooms that all families share; another package's module as it is.
+    """
+    package, _, rest = module.partition(".kernels.")
+    if package != "tilegrad":
+        return module
+    return ".".join(word for word in rest.split(".")[1:] if word not in ROOMS)
 
 
 @lru_cache(maxsize=None)

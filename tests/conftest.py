@@ -25,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Where there is no GPU, the device "cuda" of the tests is the simulated one."""
-    from tilegrad.kernels.cuda import driver
+    from tilegrad.kernels.cuda.run import driver
 
     try:
         driver.get()

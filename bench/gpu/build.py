@@ -76,7 +76,7 @@ def share(part: int, parts: int, arch: tuple[int, int], claims: Path) -> None:
     ``claims`` is a folder that all processes share: who makes a kernel's file there, makes it.
     """
     from tests.assembly.assembler import Survey
-    from tilegrad.kernels.cuda import jit
+    from tilegrad.kernels.cuda.run import jit
 
     survey = Survey()
     for _, plan in plans()[part::parts]:

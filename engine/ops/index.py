@@ -16,7 +16,7 @@ import numpy as np
 
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, Layout, empty_layout, layout, window
-from tilegrad.engine.device import CPU, Device
+from tilegrad.engine.device import Device
 from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.ops import view
 from tilegrad.engine.ops.elementwise import cast, clone, contiguous, copy
@@ -233,8 +233,7 @@ def _write_plan(x: Layout, size: int, *how: Any) -> Plan:
     """The plan of a scatter into ``x``; off the CPU it leaves out indices beyond ``size``, which
     the host may not know of yet.
     """
-    known = () if x.device is CPU else (size,)
-    launch = kernel("index", x.device).scatter(x.dtype.name, *how, *known)
+    launch = kernel("index", x.device).scatter(x.dtype.name, *how, size)
     return Plan((x,), launch, getattr(launch, "scratch", 0))
 
 

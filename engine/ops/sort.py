@@ -39,17 +39,17 @@ def _sort_plan(x: Layout, descending: bool) -> Plan:
 
 
 def _topk_plan(x: Layout, k: int, largest: bool) -> Plan:
-    launch, scratch = kernel("select", x.device).topk(x.dtype.name, *_rows(x), k, largest)
+    launch, scratch = kernel("topk", x.device).topk(x.dtype.name, *_rows(x), k, largest)
     return Plan(_pair((*x.shape[:-1], k), x.dtype, x.device), launch, scratch)
 
 
 def _pick_plan(x: Layout, which: int) -> Plan:
-    launch, scratch = kernel("select", x.device).pick(x.dtype.name, *_rows(x), which)
+    launch, scratch = kernel("topk", x.device).pick(x.dtype.name, *_rows(x), which)
     return Plan(_pair((*x.shape[:-1], 1), x.dtype, x.device), launch, scratch)
 
 
 def _mode_plan(values: Layout, places: Layout) -> Plan:
-    launch = kernel("select", values.device).mode(values.dtype.name, *_rows(values))
+    launch = kernel("topk", values.device).mode(values.dtype.name, *_rows(values))
     return Plan(_pair((*values.shape[:-1], 1), values.dtype, values.device), launch)
 
 
@@ -57,7 +57,7 @@ def _search_plan(borders: Layout, values: Layout, right: bool) -> Plan:
     n = borders.shape[-1]
     rows = borders.numel // n if n and borders.ndim > 1 else 1
     each = values.numel // rows if rows else 0
-    launch = kernel("select", values.device).searchsorted(values.dtype.name, rows, n, each, right)
+    launch = kernel("topk", values.device).searchsorted(values.dtype.name, rows, n, each, right)
     return Plan((layout(values.shape, dt.int64, values.device),), launch)
 
 
@@ -102,7 +102,7 @@ def topk(x: Array, k: int, dim: int, largest: bool) -> Pair:
         x = view(x, shape=(1,))
 
     def run(rows: Array) -> Pair:
-        if kernel("select", x.device).one_pass(rows.shape[-1], k):
+        if kernel("topk", x.device).one_pass(rows.shape[-1], k):
             pair: Pair = _topk(rows, k=k, largest=largest)
             return pair
         values, places = _sort(rows, descending=largest)

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.kernels.cpu import splitting
-from tilegrad.kernels.cpu.jit import Kernel, backward_follows, bind, kernel
-from tilegrad.kernels.cpu.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.norm import deviation_run, scale_run, slope_runs, variance
 from tilegrad.kernels.cpu.reduce import float_run
-from tilegrad.kernels.cpu.threads import TEAM
+from tilegrad.kernels.cpu.run import splitting
+from tilegrad.kernels.cpu.run.jit import Kernel, backward_follows, bind, kernel
+from tilegrad.kernels.cpu.run.threads import TEAM
+from tilegrad.kernels.cpu.simd.memory import local, pointer, read, write
 from tilegrad.kernels.function import inline
 
 GRAIN = 1 << 13  # elements a task handles at least; fewer in all: no threads

@@ -7,10 +7,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from tilegrad.kernels.cpu.jit import Kernel, get_num_threads, kernel
-from tilegrad.kernels.cpu.memory import pointer, read, write
 from tilegrad.kernels.cpu.optim import cut
-from tilegrad.kernels.cpu.vector import fma, head, hsum, lanes, load, load_masked, splat
+from tilegrad.kernels.cpu.run.jit import Kernel, get_num_threads, kernel
+from tilegrad.kernels.cpu.simd.memory import pointer, read, write
+from tilegrad.kernels.cpu.simd.vector import fma, head, hsum, lanes, load, load_masked, splat
 from tilegrad.kernels.formulas.primitives import sqrt
 from tilegrad.kernels.function import inline
 

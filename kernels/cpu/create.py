@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cpu import splitting
-from tilegrad.kernels.cpu.jit import Kernel, get_num_threads, kernel
-from tilegrad.kernels.cpu.memory import pointer
+from tilegrad.kernels.cpu.run import splitting
+from tilegrad.kernels.cpu.run.jit import Kernel, get_num_threads, kernel
+from tilegrad.kernels.cpu.simd.memory import pointer
 
 CHUNK = 1 << 14  # elements a task handles at least; fewer in all: no threads
 TASKS = 64

@@ -11,12 +11,20 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cpu import splitting
-from tilegrad.kernels.cpu.jit import Kernel, backward_follows, bind, kernel
-from tilegrad.kernels.cpu.memory import local, pointer, read, write
+from tilegrad.kernels.cpu.run import splitting
+from tilegrad.kernels.cpu.run.jit import Kernel, backward_follows, bind, kernel
+from tilegrad.kernels.cpu.run.threads import TEAM
+from tilegrad.kernels.cpu.simd.memory import local, pointer, read, write
+from tilegrad.kernels.cpu.simd.vector import (
+    head,
+    lanes,
+    load,
+    load_masked,
+    splat,
+    store,
+    store_masked,
+)
 from tilegrad.kernels.cpu.softmax import peak, row_pieces
-from tilegrad.kernels.cpu.threads import TEAM
-from tilegrad.kernels.cpu.vector import head, lanes, load, load_masked, splat, store, store_masked
 from tilegrad.kernels.formulas.transcendental import exp_decay, log
 from tilegrad.kernels.function import DeviceFunction, inline
 

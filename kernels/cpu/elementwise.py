@@ -16,10 +16,11 @@ from functools import cache
 
 import numpy as np
 
-from tilegrad.kernels.cpu import across, splitting
-from tilegrad.kernels.cpu.emit import each
-from tilegrad.kernels.cpu.jit import Kernel, bind, get_num_threads, kernel
-from tilegrad.kernels.cpu.memory import pointer, read, write
+from tilegrad.kernels.cpu.parts import across
+from tilegrad.kernels.cpu.run import splitting
+from tilegrad.kernels.cpu.run.jit import Kernel, bind, get_num_threads, kernel
+from tilegrad.kernels.cpu.simd.emit import each
+from tilegrad.kernels.cpu.simd.memory import pointer, read, write
 from tilegrad.kernels.function import (
     DeviceFunction,
     TypedFunction,

@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cpu import splitting
-from tilegrad.kernels.cpu.jit import TEAM, Kernel, bind, kernel
-from tilegrad.kernels.cpu.memory import pointer, read, write
+from tilegrad.kernels.cpu.run import splitting
+from tilegrad.kernels.cpu.run.jit import TEAM, Kernel, bind, kernel
+from tilegrad.kernels.cpu.simd.memory import pointer, read, write
 from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
 
 CHUNK = 1 << 14  # elements a task handles at least; fewer in all: no threads
@@ -56,8 +56,12 @@ def _two_dims(sizes: Sizes, strides: tuple[Sizes, ...]) -> tuple[Sizes, tuple[Si
     return (1, *sizes), tuple((0, *s) for s in strides)
 
 
-def tasks_for(total: int, least: int = CHUNK) -> tuple[int, int]:
-    """(tasks, elements per task, ``least`` at least) of a loop over ``total`` elements."""
+def tasks_for(total: int) -> tuple[int, int]:
+    """(tasks, elements per task) of a loop over ``total`` elements."""
+    return _cut(total, CHUNK)
+
+
+def _cut(total: int, least: int) -> tuple[int, int]:
     chunk = splitting.share(total, least, TASKS)
     return -(-total // chunk), chunk
 
@@ -191,7 +195,7 @@ def gather(
     total = 1
     for n in sizes:
         total *= n
-    tasks, chunk = tasks_for(total, CHUNK if mode == "row" else SCATTERED)
+    tasks, chunk = _cut(total, CHUNK if mode == "row" else SCATTERED)
     if mode == "row" and sizes[-1] in SHORT_ROWS:
         mode = f"row{sizes[-1]}"
         chunk = -(-chunk // sizes[-1]) * sizes[-1]
@@ -293,7 +297,7 @@ def scatter_rows(dtype: str, combine: DeviceFunction, mode: str) -> Kernel:
 
 def scatter(
     dtype: str, combine: str, sizes: Sizes, strides: tuple[Sizes, Sizes, Sizes],
-    length: int, length_strides: tuple[int, int], step: int, wrap: int,
+    length: int, length_strides: tuple[int, int], step: int, wrap: int, size: int,
 ) -> Callable[..., None]:  # fmt: skip
     """A launch ``(out, index, source)`` that writes through an index.
 
@@ -306,6 +310,7 @@ def scatter(
             source; values that meet are combined in its order.
         step: elements between neighbours along the indexed dimension of ``out``.
         wrap: added to negative indices.
+        size: of the indexed dimension, within which all indices are known to lie.
     """
     total = length
     for n in sizes:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cpu import splitting
-from tilegrad.kernels.cpu.jit import Kernel, bind, kernel
-from tilegrad.kernels.cpu.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.reduce import GRAIN, NARROW, Sizes, layout_table, offset
-from tilegrad.kernels.cpu.threads import TEAM
+from tilegrad.kernels.cpu.run import splitting
+from tilegrad.kernels.cpu.run.jit import Kernel, bind, kernel
+from tilegrad.kernels.cpu.run.threads import TEAM
+from tilegrad.kernels.cpu.simd.memory import local, pointer, read, write
 from tilegrad.kernels.formulas.primitives import select
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.monoids import smaller

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cpu.index import tasks_for
-from tilegrad.kernels.cpu.jit import TEAM, Kernel, bind, get_num_threads, kernel
-from tilegrad.kernels.cpu.memory import pointer, read, write
+from tilegrad.kernels.cpu.run.jit import TEAM, Kernel, bind, get_num_threads, kernel
+from tilegrad.kernels.cpu.simd.memory import pointer, read, write
 
 
 @kernel

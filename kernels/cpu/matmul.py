@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tilegrad.kernels.cpu import caches, jit, product as kernels, splitting
-from tilegrad.kernels.cpu.tile import heights
-from tilegrad.kernels.cpu.vector import lanes
+from tilegrad.kernels.cpu.parts import product as kernels
+from tilegrad.kernels.cpu.parts.micro_kernel import heights
+from tilegrad.kernels.cpu.run import caches, jit, splitting
+from tilegrad.kernels.cpu.simd.vector import lanes
 
 ACROSS = 32  # rows of x up to which columns of y along memory are transposed on the way
 SERIAL = 1 << 20  # multiply-adds below which a second thread costs more than it gives

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.kernels.cpu import splitting
-from tilegrad.kernels.cpu.emit import load_value, store_value, transposed
-from tilegrad.kernels.cpu.jit import TEAM, Kernel, bind, kernel
-from tilegrad.kernels.cpu.memory import local, pointer, read, write
+from tilegrad.kernels.cpu.run import splitting
+from tilegrad.kernels.cpu.run.jit import TEAM, Kernel, bind, kernel
+from tilegrad.kernels.cpu.simd.emit import load_value, store_value, transposed
+from tilegrad.kernels.cpu.simd.memory import local, pointer, read, write
 from tilegrad.kernels.function import function_from_source, intrinsic
 
 CHUNK = 1 << 17  # bytes a task moves at least; fewer in all: no threads

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.kernels.cpu import splitting
-from tilegrad.kernels.cpu.jit import Kernel, backward_follows, bind, kernel
-from tilegrad.kernels.cpu.memory import local, pointer
 from tilegrad.kernels.cpu.reduce import float_run
-from tilegrad.kernels.cpu.threads import TEAM
-from tilegrad.kernels.cpu.vector import (
+from tilegrad.kernels.cpu.run import splitting
+from tilegrad.kernels.cpu.run.jit import Kernel, backward_follows, bind, kernel
+from tilegrad.kernels.cpu.run.threads import TEAM
+from tilegrad.kernels.cpu.simd.memory import local, pointer
+from tilegrad.kernels.cpu.simd.vector import (
     fma,
     head,
     hsum,

@@ -12,9 +12,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from tilegrad.kernels.cpu import splitting
-from tilegrad.kernels.cpu.jit import Kernel, get_num_threads, kernel
-from tilegrad.kernels.cpu.memory import pointer, read, write
+from tilegrad.kernels.cpu.run import splitting
+from tilegrad.kernels.cpu.run.jit import Kernel, get_num_threads, kernel
+from tilegrad.kernels.cpu.simd.memory import pointer, read, write
 from tilegrad.kernels.function import function_from_source
 from tilegrad.kernels.updates import UPDATES
 

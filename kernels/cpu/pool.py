@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.kernels.cpu import jit, pool_rows as rows, splitting
-from tilegrad.kernels.cpu.jit import kernel
-from tilegrad.kernels.cpu.memory import pointer
-from tilegrad.kernels.cpu.vector import head, lanes, load, load_masked, splat, store_masked
+from tilegrad.kernels.cpu.parts import pool_rows as rows
+from tilegrad.kernels.cpu.run import jit, splitting
+from tilegrad.kernels.cpu.run.jit import kernel
+from tilegrad.kernels.cpu.simd.memory import pointer
+from tilegrad.kernels.cpu.simd.vector import head, lanes, load, load_masked, splat, store_masked
 from tilegrad.kernels.formulas.arithmetic import div, trunc_divide_int
 from tilegrad.kernels.window import Table, Triple, Window
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels import distributions
-from tilegrad.kernels.cpu import splitting
-from tilegrad.kernels.cpu.jit import Kernel, get_num_threads, kernel
-from tilegrad.kernels.cpu.memory import pointer, read, write
+from tilegrad.kernels.cpu.run import splitting
+from tilegrad.kernels.cpu.run.jit import Kernel, get_num_threads, kernel
+from tilegrad.kernels.cpu.simd.memory import pointer, read, write
 from tilegrad.kernels.distributions import distribution
 from tilegrad.kernels.function import DeviceFunction
 from tilegrad.kernels.philox import philox

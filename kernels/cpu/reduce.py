@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.kernels.cpu import splitting
-from tilegrad.kernels.cpu.emit import fold_lanes
-from tilegrad.kernels.cpu.jit import Kernel, bind, kernel
-from tilegrad.kernels.cpu.memory import local, pointer, read, write
-from tilegrad.kernels.cpu.threads import TEAM
-from tilegrad.kernels.cpu.vector import (
+from tilegrad.kernels.cpu.run import splitting
+from tilegrad.kernels.cpu.run.jit import Kernel, bind, kernel
+from tilegrad.kernels.cpu.run.threads import TEAM
+from tilegrad.kernels.cpu.simd.emit import fold_lanes
+from tilegrad.kernels.cpu.simd.memory import local, pointer, read, write
+from tilegrad.kernels.cpu.simd.vector import (
     head,
     hmax,
     hmin,

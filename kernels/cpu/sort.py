@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.kernels.cpu.jit import TEAM, Kernel, bind, kernel
-from tilegrad.kernels.cpu.memory import pointer
+from tilegrad.kernels.cpu.run.jit import TEAM, Kernel, bind, kernel
+from tilegrad.kernels.cpu.simd.memory import pointer
 from tilegrad.kernels.function import DeviceFunction, inline
 
 TASKS = 16  # at most: each has scratch memory of its own

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tilegrad.kernels.cuda.device.ptx import block, pointer, thread
 from tilegrad.kernels.cuda.elementwise import elementwise
-from tilegrad.kernels.cuda.jit import Source, bind, kernel
-from tilegrad.kernels.cuda.lines import THREADS, Form, channels_of
-from tilegrad.kernels.cuda.moments import long_moments, long_sums, normalised, sloped
 from tilegrad.kernels.cuda.norm import KEPT, backward, forward
-from tilegrad.kernels.cuda.norm_slopes import KEPT_TWO
-from tilegrad.kernels.cuda.ptx import block, pointer, thread
-from tilegrad.kernels.cuda.reduce import stored
-from tilegrad.kernels.cuda.strided import is_wide
+from tilegrad.kernels.cuda.norm.gradients import KEPT_TWO
+from tilegrad.kernels.cuda.parts.block_reduce import stored
+from tilegrad.kernels.cuda.parts.lines import THREADS, Form, channels_of
+from tilegrad.kernels.cuda.parts.moments import long_moments, long_sums, normalised, sloped
+from tilegrad.kernels.cuda.parts.strided import is_wide
+from tilegrad.kernels.cuda.run.jit import Source, bind, kernel
 from tilegrad.kernels.formulas.primitives import sqrt
 from tilegrad.kernels.function import DeviceFunction
 

@@ -1,6 +1,6 @@
 """The length of all gradients taken together, and its limit.
 
-As on the CPU, but by chunks of one array each (:func:`tilegrad.kernels.cuda.tables.cut`), a block
+As on the CPU, but by chunks of one array each (:func:`tilegrad.kernels.cuda.parts.tables.cut`), a block
 of threads a chunk. Squares are added up in the gradients' precision within a chunk, in float64 over
 the chunks, in an order that follows from the sizes alone.
 """
@@ -12,10 +12,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from tilegrad.kernels.cuda.jit import Source, kernel
-from tilegrad.kernels.cuda.ptx import block, load_vector, pointer, store_vector, thread
-from tilegrad.kernels.cuda.reduce import tree
-from tilegrad.kernels.cuda.tables import Tables, cut
+from tilegrad.kernels.cuda.device.ptx import block, load_vector, pointer, store_vector, thread
+from tilegrad.kernels.cuda.parts.block_reduce import block_reduce
+from tilegrad.kernels.cuda.parts.tables import Tables, cut
+from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.formulas.primitives import fma, sqrt
 from tilegrad.kernels.monoids import add
 
@@ -32,7 +32,7 @@ def squares(dtype: str) -> Source:
     """
     T = np.dtype(dtype).type
     V = BYTES // np.dtype(dtype).itemsize
-    load, fold = load_vector(V), tree(add, dtype, THREADS)
+    load, fold = load_vector(V), block_reduce(add, dtype, THREADS)
 
     def body(table, spans, partial):
         span = pointer(spans, np.int64)
@@ -64,7 +64,7 @@ def squares(dtype: str) -> Source:
 def length(dtype: str) -> Source:
     """The root of the sum of ``count`` partial sums, as ``dtype``; one block."""
     T = np.dtype(dtype).type
-    fold = tree(add, "float64", THREADS)
+    fold = block_reduce(add, "float64", THREADS)
 
     def body(partial, count, out):
         sums = pointer(partial, np.float64)

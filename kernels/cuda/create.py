@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cuda.jit import Source, blocks_for, kernel
-from tilegrad.kernels.cuda.ptx import block, blocks, pointer, thread
+from tilegrad.kernels.cuda.device.ptx import block, blocks, pointer, thread
+from tilegrad.kernels.cuda.run.jit import Source, blocks_for, kernel
 
 THREADS = 256
 PER_SM = 16  # blocks a multiprocessor gets before threads take further elements in strides

@@ -12,8 +12,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cuda.jit import Source, kernel
-from tilegrad.kernels.cuda.lines import (
+from tilegrad.kernels.cuda.device.ptx import block, blocks, pointer, thread
+from tilegrad.kernels.cuda.parts.block_reduce import block_reduce
+from tilegrad.kernels.cuda.parts.lines import (
     ADJACENT,
     LEAST,
     RESIDENT,
@@ -27,10 +28,7 @@ from tilegrad.kernels.cuda.lines import (
     storer,
     vector,
 )
-from tilegrad.kernels.cuda.ptx import block, blocks, pointer, thread
-from tilegrad.kernels.cuda.reduce import tree
-from tilegrad.kernels.cuda.softmax import KEPT, online, share
-from tilegrad.kernels.cuda.strided import (
+from tilegrad.kernels.cuda.parts.strided import (
     PER_AXIS,
     is_wide,
     numbers,
@@ -38,6 +36,8 @@ from tilegrad.kernels.cuda.strided import (
     offsets_of,
     spread,
 )
+from tilegrad.kernels.cuda.run.jit import Source, kernel
+from tilegrad.kernels.cuda.softmax import KEPT, online, share
 from tilegrad.kernels.formulas.transcendental import exp_decay, log
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.monoids import add, smaller
@@ -71,8 +71,11 @@ def forward(dtype: str, logits: bool, keeps: bool, seat: Seating, dims: int, wid
         seat.lanes * seat.vectors,
     )
     mask = seat.V * np.dtype(dtype).itemsize - 1
-    add_up, count_up = tree(add, dtype, seat.threads), tree(add, "int64", seat.threads)
-    earliest = tree(smaller, "int64", seat.threads)
+    add_up, count_up = (
+        block_reduce(add, dtype, seat.threads),
+        block_reduce(add, "int64", seat.threads),
+    )
+    earliest = block_reduce(smaller, "int64", seat.threads)
 
     @inline
     def losses_of(
@@ -133,8 +136,8 @@ def finish(dtype: str, mean: bool) -> Source:
     """One block combines the parts of ``count`` blocks; ``out`` and ``weight_sum`` may be null."""
     T = np.dtype(dtype).type
     zero = T(0)
-    add_up, count_up = tree(add, dtype, THREADS), tree(add, "int64", THREADS)
-    earliest = tree(smaller, "int64", THREADS)
+    add_up, count_up = block_reduce(add, dtype, THREADS), block_reduce(add, "int64", THREADS)
+    earliest = block_reduce(smaller, "int64", THREADS)
 
     def body(parts, count, targets, status, out, weight_sum):
         found, sums = pointer(parts, np.int64), pointer(parts + 16 * count, T)

@@ -14,8 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cuda.jit import Source, bind, blocks_for, kernel
-from tilegrad.kernels.cuda.ptx import (
+from tilegrad.kernels.cuda.device.ptx import (
     block,
     blocks,
     load_vector,
@@ -24,7 +23,8 @@ from tilegrad.kernels.cuda.ptx import (
     store_vector,
     thread,
 )
-from tilegrad.kernels.cuda.strided import is_wide, magic
+from tilegrad.kernels.cuda.parts.strided import is_wide, magic
+from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
 from tilegrad.kernels.function import DeviceFunction, function_from_source
 
 THREADS = 256
@@ -55,7 +55,7 @@ def map_groups(
     """``out = formula(x, …, *params)``; ``dtypes`` and ``pattern`` name the output last.
 
     Parameters: the operands' addresses, the params, then per outer dimension, innermost first:
-    size, multiplier and shift (:func:`tilegrad.kernels.cuda.strided.magic`) of its size, and every
+    size, multiplier and shift (:func:`tilegrad.kernels.cuda.parts.strided.magic`) of its size, and every
     operand's stride; before them the same of the innermost dimension counted in groups; last the
     number of elements.
     """

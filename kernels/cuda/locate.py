@@ -13,8 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cuda.jit import Source, bind, blocks_for, kernel
-from tilegrad.kernels.cuda.ptx import (
+from tilegrad.kernels.cuda.device.ptx import (
     WARP,
     atomic_min,
     ballot,
@@ -27,8 +26,10 @@ from tilegrad.kernels.cuda.ptx import (
     shared,
     thread,
 )
-from tilegrad.kernels.cuda.reduce import NARROW, THREADS, TILE, UNITS, stored, tree
-from tilegrad.kernels.cuda.strided import PER_AXIS, is_wide, numbers, offset_of, spread
+from tilegrad.kernels.cuda.parts.block_reduce import block_reduce, stored
+from tilegrad.kernels.cuda.parts.strided import PER_AXIS, is_wide, numbers, offset_of, spread
+from tilegrad.kernels.cuda.reduce import NARROW, THREADS, TILE, UNITS
+from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.monoids import smaller
 
@@ -68,7 +69,7 @@ def rows(dtype: str, lanes: int, kept: int, vector: int, whole: bool, wide: bool
     T, width = stored(dtype), np.dtype(dtype).itemsize
     place = offset_of(kept, 0, wide)
     groups, V, mask = THREADS // lanes, vector, vector * width - 1
-    load, first_of = load_vector(vector), tree(smaller, "int64", lanes)
+    load, first_of = load_vector(vector), block_reduce(smaller, "int64", lanes)
 
     @inline
     def locate_rows(x, values, out, n, s, chunk, chunks, units, t):

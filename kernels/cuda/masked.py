@@ -10,9 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cuda.jit import Source, bind, blocks_for, kernel
-from tilegrad.kernels.cuda.prefix import add_up, sum_before, tasks_for
-from tilegrad.kernels.cuda.ptx import (
+from tilegrad.kernels.cuda.device.ptx import (
     block,
     blocks,
     count_bits,
@@ -20,7 +18,9 @@ from tilegrad.kernels.cuda.ptx import (
     pointer,
     thread,
 )
-from tilegrad.kernels.cuda.strided import is_wide, numbers, offsets_of, spread
+from tilegrad.kernels.cuda.parts.prefix import add_up, sum_before, tasks_for
+from tilegrad.kernels.cuda.parts.strided import is_wide, numbers, offsets_of, spread
+from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
 from tilegrad.kernels.function import function_from_source, inline
 
 THREADS = 256

@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cuda.matvec import tall_vectors, vectors
-from tilegrad.kernels.cuda.panels import TILES
-from tilegrad.kernels.cuda.product import add_chunks, tiles
-from tilegrad.kernels.cuda.ptx import WARP
-from tilegrad.kernels.cuda.strided import numbers
+from tilegrad.kernels.cuda.device.ptx import WARP
+from tilegrad.kernels.cuda.parts.matvec import tall_vectors, vectors
+from tilegrad.kernels.cuda.parts.panels import TILES
+from tilegrad.kernels.cuda.parts.product import add_chunks, tiles
+from tilegrad.kernels.cuda.parts.strided import numbers
 from tilegrad.kernels.function import DeviceFunction
 
 Launch = Callable[..., None]

@@ -13,11 +13,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cuda.jit import Source, bind, blocks_for, kernel
-from tilegrad.kernels.cuda.ptx import barrier, block, blocks, pointer, shared, thread
-from tilegrad.kernels.cuda.repeat import repeated_indices
-from tilegrad.kernels.cuda.strided import is_wide, numbers, offsets_of, spread
-from tilegrad.kernels.cuda.words import by_address, word_factors, words
+from tilegrad.kernels.cuda.device.ptx import barrier, block, blocks, pointer, shared, thread
+from tilegrad.kernels.cuda.device.words import by_address, word_factors, words
+from tilegrad.kernels.cuda.parts.repeat import repeated_indices
+from tilegrad.kernels.cuda.parts.strided import is_wide, numbers, offsets_of, spread
+from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
 from tilegrad.kernels.function import inline
 
 __all__ = ["copy", "repeated_indices"]

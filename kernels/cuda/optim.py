@@ -1,7 +1,7 @@
 """Optimizer steps: one launch over all parameters of a group.
 
 The elements of all parameters are cut into chunks, a block of threads each
-(:func:`tilegrad.kernels.cuda.tables.cut`). Where a rule keeps scalars, a small launch before goes
+(:func:`tilegrad.kernels.cuda.parts.tables.cut`). Where a rule keeps scalars, a small launch before goes
 through the parameters, moves the scalars on and works out what the elements share; the powers in
 float64 are then computed once for each parameter, not by every block.
 """
@@ -13,9 +13,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from tilegrad.kernels.cuda.jit import Source, kernel
-from tilegrad.kernels.cuda.ptx import block, load_vector, pointer, store_vector, thread
-from tilegrad.kernels.cuda.tables import Tables, cut
+from tilegrad.kernels.cuda.device.ptx import block, load_vector, pointer, store_vector, thread
+from tilegrad.kernels.cuda.parts.tables import Tables, cut
+from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.function import function_from_source
 from tilegrad.kernels.updates import UPDATES
 

@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tilegrad.kernels.cuda.jit import KernelFactory, Source, kernel
-from tilegrad.kernels.cuda.ptx import block, multiply_wide, pointer, thread
-from tilegrad.kernels.cuda.strided import division, is_wide, magic, spread
-from tilegrad.kernels.cuda.tables import Constant
+from tilegrad.kernels.cuda.device.ptx import block, multiply_wide, pointer, thread
+from tilegrad.kernels.cuda.parts.strided import division, is_wide, magic, spread
+from tilegrad.kernels.cuda.parts.tables import Constant
+from tilegrad.kernels.cuda.run.jit import KernelFactory, Source, kernel
 from tilegrad.kernels.formulas.arithmetic import div, trunc_divide_int
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.window import Table, Triple, Window

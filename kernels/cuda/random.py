@@ -11,8 +11,15 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels import distributions
-from tilegrad.kernels.cuda.jit import Source, blocks_for, kernel
-from tilegrad.kernels.cuda.ptx import block, blocks, load_vector, pointer, store_vector, thread
+from tilegrad.kernels.cuda.device.ptx import (
+    block,
+    blocks,
+    load_vector,
+    pointer,
+    store_vector,
+    thread,
+)
+from tilegrad.kernels.cuda.run.jit import Source, blocks_for, kernel
 from tilegrad.kernels.distributions import distribution
 from tilegrad.kernels.function import DeviceFunction, inline
 from tilegrad.kernels.philox import philox

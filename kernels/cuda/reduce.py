@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.kernels.cuda.jit import Source, kernel
-from tilegrad.kernels.cuda.ptx import (
+from tilegrad.kernels.cuda.device.ptx import (
     WARP,
     barrier,
     block,
@@ -25,11 +24,12 @@ from tilegrad.kernels.cuda.ptx import (
     load_vector,
     pointer,
     shared,
-    shuffle_xor,
     thread,
 )
-from tilegrad.kernels.cuda.strided import PER_AXIS, is_wide, numbers, offset_of, spread
-from tilegrad.kernels.function import DeviceFunction, inline
+from tilegrad.kernels.cuda.parts.block_reduce import block_reduce, stored
+from tilegrad.kernels.cuda.parts.strided import PER_AXIS, is_wide, numbers, offset_of, spread
+from tilegrad.kernels.cuda.run.jit import Source, kernel
+from tilegrad.kernels.function import inline
 from tilegrad.kernels.monoids import MONOIDS, itself
 
 Sizes = tuple[int, ...]
@@ -40,42 +40,6 @@ UNITS = 1024  # groups of threads that should be at work at least, where sizes a
 EACH = 16  # elements a thread should have before an output is cut
 TILE = 32  # outputs side by side in a block of ``columns``
 NARROW = 8  # fewer adjacent outputs than this are not worth ``columns``
-
-
-def stored(dtype: str) -> Any:
-    """The NumPy type that elements of ``dtype`` are read and written as: bool as uint8."""
-    return np.dtype("uint8" if dtype == "bool" else dtype).type
-
-
-def tree(combine: DeviceFunction, dtype: str, lanes: int) -> DeviceFunction:
-    """The device function ``fold(a)``: the combination over ``lanes`` threads that follow each
-    other, in all of them, to the bit if ``combine`` commutes. All threads of the block must call it.
-    """
-    warps = lanes // WARP
-    steps = min(lanes, WARP)
-    parts = shared(dtype, max(warps, 1), "tree")
-    T = np.dtype(dtype).type
-
-    @inline
-    def fold(a):
-        step = steps // 2
-        while step > 0:
-            a = T(combine(a, shuffle_xor(a, step)))
-            step //= 2
-        if warps > 1:
-            held = parts()
-            barrier()
-            if thread() % WARP == 0:
-                held[thread() // WARP] = a
-            barrier()
-            a = held[thread() % warps]
-            step = warps // 2
-            while step > 0:
-                a = T(combine(a, shuffle_xor(a, step)))
-                step //= 2
-        return a
-
-    return fold
 
 
 @kernel
@@ -102,7 +66,7 @@ def rows(
     P = A if floating else np.float64
     kept_offset = offset_of(kept, 0, wide)
     place = offset_of(reduced, PER_AXIS * kept, wide)
-    load, fold = load_vector(vector), tree(combine, total_dtype, lanes)
+    load, fold = load_vector(vector), block_reduce(combine, total_dtype, lanes)
     groups, V = THREADS // lanes, vector
     mask = vector * np.dtype(T).itemsize - 1
     width = np.dtype(T).itemsize

@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tilegrad.kernels.cuda.jit import bind
-from tilegrad.kernels.cuda.ptx import WARP
-from tilegrad.kernels.cuda.running import FOUR
-from tilegrad.kernels.cuda.scan_lines import COLUMNS, EXTREMES, THREADS, columns, rows
-from tilegrad.kernels.cuda.strided import is_wide, numbers
+from tilegrad.kernels.cuda.device.ptx import WARP
+from tilegrad.kernels.cuda.parts.running import FOUR
+from tilegrad.kernels.cuda.parts.scan_lines import COLUMNS, EXTREMES, THREADS, columns, rows
+from tilegrad.kernels.cuda.parts.strided import is_wide, numbers
+from tilegrad.kernels.cuda.run.jit import bind
 
 Sizes = tuple[int, ...]
 
@@ -51,7 +51,7 @@ class _Lines(NamedTuple):
 
     @property
     def is_wide(self) -> bool:
-        """See :func:`tilegrad.kernels.cuda.strided.is_wide`."""
+        """See :func:`tilegrad.kernels.cuda.parts.strided.is_wide`."""
         sizes, (a, b) = (*self.sizes, self.n), self.strides
         return is_wide(math.prod(sizes), (sizes, (*a, self.s)), (sizes, (*b, self.d)))
 

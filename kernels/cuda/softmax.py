@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cuda.jit import KernelFactory, Source, bind, kernel
-from tilegrad.kernels.cuda.lines import (
+from tilegrad.kernels.cuda.device.ptx import pointer
+from tilegrad.kernels.cuda.parts.lines import (
     ADJACENT,
     RESIDENT,
     STRIDED,
@@ -29,8 +29,8 @@ from tilegrad.kernels.cuda.lines import (
     total,
     vector,
 )
-from tilegrad.kernels.cuda.ptx import pointer
-from tilegrad.kernels.cuda.strided import PER_AXIS, is_wide, numbers, offset_of, spread
+from tilegrad.kernels.cuda.parts.strided import PER_AXIS, is_wide, numbers, offset_of, spread
+from tilegrad.kernels.cuda.run.jit import KernelFactory, Source, bind, kernel
 from tilegrad.kernels.formulas.transcendental import exp, exp_decay, log
 from tilegrad.kernels.function import DeviceFunction, inline
 from tilegrad.kernels.monoids import add, larger

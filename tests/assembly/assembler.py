@@ -1,7 +1,7 @@
 """All CUDA kernels that ops ask for, found and assembled in a process of its own, with no GPU.
 
 ``python -m tests.assembly.assembler`` plans every row of ``tests/cases`` and the larger shapes of
-:mod:`tests.assembly.larger` on paper (:mod:`tilegrad.kernels.cuda.planned`), forward and backward, and keeps
+:mod:`tests.assembly.larger` on paper (:mod:`tilegrad.kernels.cuda.tools.dry_run`), forward and backward, and keeps
 what variants of which kernels that builds. It then answers requests, a line of JSON each:
 ``["list"]`` what there is, ``["assemble", "reduce.rows", part, parts]`` what the assembler says of a
 share of a kernel's variants. Reports are kept on disk with the compiled kernels.
@@ -32,12 +32,13 @@ from tilegrad.autograd.rules import elementwise as rules
 from tilegrad.engine import cuda
 from tilegrad.engine.ops import elementwise
 from tilegrad.kernels import cache
-from tilegrad.kernels.cuda import jit, planned, sass
-from tilegrad.kernels.cuda.backend import Arch, arch_name
-from tilegrad.kernels.cuda.jit import KernelFactory
-from tilegrad.kernels.cuda.occupancy import REGISTERS, occupancy
-from tilegrad.kernels.cuda.simulator import machine
-from tilegrad.kernels.function import DeviceFunction
+from tilegrad.kernels.cuda.device.simulator import machine
+from tilegrad.kernels.cuda.run import jit
+from tilegrad.kernels.cuda.run.backend import Arch, arch_name
+from tilegrad.kernels.cuda.run.jit import KernelFactory
+from tilegrad.kernels.cuda.tools import dry_run as planned, sass
+from tilegrad.kernels.cuda.tools.occupancy import REGISTERS, occupancy
+from tilegrad.kernels.function import DeviceFunction, place
 
 ARCHS: tuple[Arch, ...] = ((7, 5), (8, 0), (9, 0), (10, 0))
 MAIN: tuple[Arch, ...] = ((8, 0), (9, 0))  # all that float64 kernels are assembled for
@@ -152,7 +153,7 @@ def survey() -> Survey:
 
 def factory_name(factory: KernelFactory) -> str:
     """``reduce.rows``."""
-    return f"{factory.__module__.rsplit('.', 1)[-1]}.{factory.__name__}"
+    return f"{place(factory.__module__)}.{factory.__name__}"
 
 
 # parameters that say how work is laid out, not what it is

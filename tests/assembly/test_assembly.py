@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,17 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.house.test_house import WIDE
+from tilegrad.kernels.function import place
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(["tilegrad", *parts]).removesuffix(".__init__")
+
 
 FACTORIES = sorted(
-    f"{path.stem}.{name}"
-    for path in (ROOT / "kernels/cuda").glob("*.py")
+    f"{place(module_of(path))}.{name}"
+    for path in (ROOT / "kernels/cuda").rglob("*.py")
     for name in re.findall(r"^@kernel\ndef (\w+)", path.read_text(), re.M)
 )
 
@@ -45,8 +53,11 @@ FEWER = {
     "cross_entropy.finish": (512, "one block in all"),
     "optim.advance": (512, "a thread per parameter: blocks of one warp, 16 of them on sm_75"),
     "optim.step": (512, "quotients and roots of float64"),
-    "radix.move_entries": (256, "keys of a stretch in shared memory, of which sm_75 has 64 KB"),
-    "select.long_rows": (256, "keys of a row in shared memory, of which sm_75 has 64 KB"),
+    "sort.radix.move_entries": (
+        256,
+        "keys of a stretch in shared memory, of which sm_75 has 64 KB",
+    ),
+    "topk.long_rows": (256, "keys of a row in shared memory, of which sm_75 has 64 KB"),
     **dict.fromkeys(
         ("scan_lines.rows", "scan_lines.columns"),
         (512, "states of several numbers, four at a time"),
@@ -56,15 +67,15 @@ FEWER = {
     ),
     "index.gather_words": (768, "words of several places in flight, found over four dimensions"),
     **dict.fromkeys(
-        ("depthwise.inputs_of", "depthwise.weights_of"),
+        ("conv.depthwise.inputs_of", "conv.depthwise.weights_of"),
         (512, "bounds of windows in three dimensions"),
     ),
     "movement.copy_words": (768, "words of several places in flight, found over four dimensions"),
     "pool.put": (768, "bounds of windows in three dimensions"),
     "prefix.running_sum": (768, "one block in all"),
-    "scatter_groups.fold_pieces": (768, "totals and rows of several pieces in flight"),
+    "index.scatter_groups.fold_pieces": (768, "totals and rows of several pieces in flight"),
     **dict.fromkeys(
-        ("attention_forward.forward", "attention_backward.queries", "attention_backward.keys"),
+        ("attention.forward.forward", "attention.backward.queries", "attention.backward.keys"),
         (64, "rectangles of scores and of totals; rows fill the 64 KB that sm_75 has"),
     ),
 }

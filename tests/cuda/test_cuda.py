@@ -25,7 +25,7 @@ from tilegrad.engine import (
 )
 from tilegrad.engine.array import layout
 from tilegrad.engine.device import device as as_device
-from tilegrad.kernels.cuda import driver
+from tilegrad.kernels.cuda.run import driver
 
 only_simulated = pytest.mark.skipif(
     not driver.get().simulated, reason="looks into the simulated device"

@@ -17,7 +17,7 @@ from tests.data import sets
 from tilegrad import data
 from tilegrad.data import twisters
 from tilegrad.data.seeding import generators_kept, mix
-from tilegrad.kernels.cpu.seeding import WORDS
+from tilegrad.kernels.cpu.parts.seeding import WORDS
 
 PROGRAM = """
 import signal, sys, time

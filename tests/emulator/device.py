@@ -14,8 +14,8 @@ from tests.emulator.block import Block, Report
 from tests.emulator.flow import Fault
 from tests.emulator.meanings import Meanings
 from tests.emulator.translate import Edit
-from tilegrad.kernels.cuda import jit, launch
-from tilegrad.kernels.cuda.simulator import machine
+from tilegrad.kernels.cuda.device.simulator import machine
+from tilegrad.kernels.cuda.run import jit, launch
 
 Grid = tuple[int, int, int]
 

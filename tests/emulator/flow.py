@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.kernels.cuda.simulator import KernelFault
+from tilegrad.kernels.cuda.device.simulator import KernelFault
 
 WARP = 32
 PASSES = 1 << 17  # of a loop, before it is taken for an endless one

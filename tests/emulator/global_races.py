@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tests.emulator.flow import WARP
-from tilegrad.kernels.cuda.simulator import machine
+from tilegrad.kernels.cuda.device.simulator import machine
 
 if TYPE_CHECKING:
     from tests.emulator.block import Block

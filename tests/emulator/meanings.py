@@ -18,8 +18,8 @@ import numpy as np
 from tests.emulator.block import Block
 from tests.emulator.flow import Span
 from tests.emulator.translate import Edit, translated
-from tilegrad.kernels.cuda import ptx, tile
-from tilegrad.kernels.cuda.simulator import Machine
+from tilegrad.kernels.cuda.device import ptx, registers as tile
+from tilegrad.kernels.cuda.device.simulator import Machine
 from tilegrad.kernels.formulas import primitives, quadrants
 from tilegrad.kernels.function import DeviceFunction, Intrinsic, TypedFunction
 

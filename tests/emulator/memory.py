@@ -1,7 +1,7 @@
 """Memory as kernels index it: pointers, global memory, and the checks of every access.
 
 An access is by all threads at work at once: an address, or one per thread. Global memory is the
-simulated device's (:class:`tilegrad.kernels.cuda.simulator.Memory`), at real addresses.
+simulated device's (:class:`tilegrad.kernels.cuda.device.simulator.Memory`), at real addresses.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tests.emulator.global_races import GlobalRaces
-from tilegrad.kernels.cuda.simulator import KernelFault, machine
+from tilegrad.kernels.cuda.device.simulator import KernelFault, machine
 
 if TYPE_CHECKING:
     from tests.emulator.block import Block

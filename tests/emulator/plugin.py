@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.emulator.device import Device
-from tilegrad.kernels.cuda import jit
-from tilegrad.kernels.cuda.simulator import machine
+from tilegrad.kernels.cuda.device.simulator import machine
+from tilegrad.kernels.cuda.run import jit
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -19,7 +19,9 @@ from tests.emulator.device import Device
 from tests.emulator.families import FAMILIES, Family
 from tests.emulator.flow import Fault
 from tests.emulator.translate import Edit
-from tilegrad.kernels.cuda import jit, search, select
+from tilegrad.kernels.cuda import topk as select
+from tilegrad.kernels.cuda.run import jit
+from tilegrad.kernels.cuda.topk import search
 
 SMALL = [family for family in FAMILIES if family.small is not None]
 MANY = 4  # blocks

@@ -10,9 +10,8 @@ import pytest
 from tests.emulator.device import run
 from tests.emulator.flow import Fault
 from tests.emulator.shared import bank_ways
-from tilegrad.kernels.cuda import backend
-from tilegrad.kernels.cuda.copies import commit_copies, copy_async16, wait_copies
-from tilegrad.kernels.cuda.ptx import (
+from tilegrad.kernels.cuda.device.copies import commit_copies, copy_async16, wait_copies
+from tilegrad.kernels.cuda.device.ptx import (
     atomic_add,
     atomic_max,
     ballot,
@@ -32,8 +31,9 @@ from tilegrad.kernels.cuda.ptx import (
     thread,
     warp_barrier,
 )
-from tilegrad.kernels.cuda.simulator import machine
-from tilegrad.kernels.cuda.tile import narrow
+from tilegrad.kernels.cuda.device.registers import narrow
+from tilegrad.kernels.cuda.device.simulator import machine
+from tilegrad.kernels.cuda.run import backend
 from tilegrad.kernels.function import function_from_source, inline
 
 T = np.arange(64)

@@ -15,7 +15,7 @@ from tests.emulator.device import Device, emulated
 from tests.emulator.flow import Fault
 from tilegrad.kernels.cuda import matmul as products
 from tilegrad.kernels.cuda.matmul import matmul
-from tilegrad.kernels.cuda.panels import TILES
+from tilegrad.kernels.cuda.parts.panels import TILES
 from tilegrad.kernels.cuda.reduce import reduce
 from tilegrad.kernels.cuda.softmax import softmax, softmax_backward
 from tilegrad.kernels.formulas.activation import silu

@@ -11,12 +11,14 @@ import pytest
 import tilegrad
 from tilegrad import cuda, optim
 from tilegrad.engine import cuda as engine
-from tilegrad.kernels.cuda import checked, driver, guard, launch
 from tilegrad.kernels.cuda.clip import squares
+from tilegrad.kernels.cuda.device import checked
+from tilegrad.kernels.cuda.device.simulator import machine
 from tilegrad.kernels.cuda.elementwise import map_groups
 from tilegrad.kernels.cuda.optim import step
 from tilegrad.kernels.cuda.reduce import rows
-from tilegrad.kernels.cuda.simulator import machine
+from tilegrad.kernels.cuda.run import driver, launch
+from tilegrad.kernels.cuda.tools import guard
 
 only_simulated = pytest.mark.skipif(
     not driver.get().simulated, reason="looks into the simulated device"
@@ -137,7 +139,7 @@ def test_debug_builds_assemble(factory: Any, variant: tuple[Any, ...]) -> None:
 
 def test_debug_builds_report() -> None:
     from tilegrad.engine.ops.elementwise import OPS
-    from tilegrad.kernels.cuda import backend
+    from tilegrad.kernels.cuda.run import backend
 
     names = ("float32", "float32")
     source = map_groups.factory(OPS["exp"].formula.function, names, "cc", 0, 1, 4, False)
@@ -249,7 +251,7 @@ class StandIn:
 
 
 def test_the_guard_runs_debug_builds_and_raises_their_reports(monkeypatch: Any) -> None:
-    from tilegrad.kernels.cuda import jit
+    from tilegrad.kernels.cuda.run import jit
 
     there = StandIn([])
     monkeypatch.setattr(driver, "get", lambda: there)

@@ -19,7 +19,7 @@ import tilegrad
 from tests.conftest import ROOT
 from tilegrad.engine import memory
 from tilegrad.engine.dtype import ALL
-from tilegrad.kernels.cpu import jit
+from tilegrad.kernels.cpu.run import jit
 
 # -------------------------------------------------------------------------------------- memory
 
@@ -121,7 +121,7 @@ def test_kernels_run_from_several_python_threads() -> None:
 def test_our_threads_leave_the_openmp_runtime_as_it_was() -> None:
     code = """
 import ctypes, sys
-from tilegrad.kernels.cpu import threads
+from tilegrad.kernels.cpu.run import threads
 try:
     runtime = ctypes.CDLL("libgomp.so.1")
 except OSError:
@@ -206,7 +206,7 @@ def _cached(code: str, cache: Path) -> list[str]:
 
 def test_a_corrupt_cache_entry_is_compiled_again(tmp_path: Path) -> None:
     code = (
-        "import tilegrad\nfrom tilegrad.kernels.cpu import jit\n"
+        "import tilegrad\nfrom tilegrad.kernels.cpu.run import jit\n"
         "print((tilegrad.ones(3) + 1).tolist()[0], sum(c for *_, c in jit.compile_log))"
     )
     assert _cached(code, tmp_path)[0] == "2.0"
@@ -219,7 +219,7 @@ def test_the_key_covers_helpers_in_other_files() -> None:
     from tilegrad.kernels.function import _closure
 
     closure = _closure("tilegrad.kernels.cpu.elementwise")
-    assert {"tilegrad.kernels.cpu.memory", "tilegrad.kernels.cpu.native"} <= closure
+    assert {"tilegrad.kernels.cpu.simd.memory", "tilegrad.kernels.cpu.run.native"} <= closure
     formulas = _closure("tilegrad.kernels.formulas.activation")
     assert {
         "tilegrad.kernels.formulas.transcendental",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import configparser
+import importlib
+import inspect
 import os
 import re
 import subprocess
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tilegrad.kernels.function import ROOMS
 
 PACKAGES = ("autograd", "cli", "cuda", "data", "engine", "kernels", "nn", "optim")
 SOURCES = sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.py"))
@@ -101,15 +104,59 @@ def test_imports_are_absolute_and_kernels_need_no_compiler_to_import() -> None:
             assert not {n for n in names if n and n.split(".")[0] in ("numba", "llvmlite")}, path
 
 
-def test_every_ops_family_has_its_kernels() -> None:
-    views = {"view"}  # nothing to compute
-    kernels = {p.stem for p in (ROOT / "kernels/cpu").glob("*.py")}
-    families = {p.stem for p in (ROOT / "engine/ops").glob("*.py")} - {"__init__"} - views
-    used = set()
+def _families() -> set[str]:
+    """The families that the engine asks a device for."""
+    used = set[str]()
     for path in (ROOT / "engine").rglob("*.py"):
         used |= set(re.findall(r'kernel\("(\w+)"', path.read_text()))
-    assert used <= kernels
+    return used
+
+
+def test_every_ops_family_has_its_kernels() -> None:
+    views = {"view"}  # nothing to compute
+    families = {p.stem for p in (ROOT / "engine/ops").glob("*.py")} - {"__init__"} - views
+    used = _families()
     assert families <= used | views
+    for device in ("cpu", "cuda"):  # rooms that families share stand beside them
+        top = {p.stem for p in (ROOT / "kernels" / device).glob("[a-z]*")} - {*ROOMS, "tools"}
+        assert top == used, device
+
+
+def _launchers(device: str, family: str) -> dict[str, inspect.Signature]:
+    """What dispatch may call: the public functions that prepare a launch."""
+    module = importlib.import_module(f"tilegrad.kernels.{device}.{family}")
+    called = set[str]()
+    for text in (path.read_text() for path in (ROOT / "engine").rglob("*.py")):
+        called |= set(re.findall(rf'kernel\("{family}", [\w.]+\)\.(\w+)', text))
+        if f'family = kernel("{family}"' in text:  # of several families in one module
+            called |= {
+                n for n in re.findall(r"family\.(\w+)", text) if callable(getattr(module, n, None))
+            }
+    assert called, family
+    return {name: inspect.signature(getattr(module, name)) for name in called}
+
+
+@pytest.mark.parametrize("family", sorted(_families()))
+def test_both_devices_prepare_launches_alike(family: str) -> None:
+    """The same names, with parameters of the same names, kinds and defaults, but for keywords with a
+    default that the engine does not give.
+    """
+    cpu, cuda = _launchers("cpu", family), _launchers("cuda", family)
+    text = "".join(path.read_text() for path in (ROOT / "engine").rglob("*.py"))
+    called = set(re.findall(r"(\w+)=", text))
+    if family == "movement":
+        del cpu["join"]  # asked for where there are operands that JOINED allows: none on CUDA
+    assert cpu.keys() == cuda.keys()
+    for name, signature in cpu.items():
+        ours, theirs = (
+            [
+                (p.name, p.kind, p.default)
+                for p in s.parameters.values()
+                if p.name in called or p.kind is not p.KEYWORD_ONLY or p.default is p.empty
+            ]
+            for s in (signature, cuda[name])
+        )
+        assert ours == theirs, f"kernels/cuda/{family}: {name}{cuda[name]} is not {name}{signature}"
 
 
 def test_no_notes_to_self() -> None:
@@ -139,7 +186,8 @@ WIDE = {
 def test_float32_formulas_stay_float32(name: str) -> None:
     """No float64 arithmetic in a float32 kernel, but in those that say why."""
     from tilegrad.engine.ops.elementwise import OPS
-    from tilegrad.kernels.cpu import elementwise, jit
+    from tilegrad.kernels.cpu import elementwise
+    from tilegrad.kernels.cpu.run import jit
 
     row = OPS[name].formula
     dtypes = ("float32",) * (row.arity + 1)
@@ -177,7 +225,7 @@ def test_the_library_speaks_of_itself_alone() -> None:
 def test_simd_width_can_be_forced(tmp_path: Path) -> None:
     code = (
         "import numpy as np, tilegrad\n"
-        "from tilegrad.kernels.cpu import jit\n"
+        "from tilegrad.kernels.cpu.run import jit\n"
         "r = np.random.default_rng(0)\n"
         "x, y = r.standard_normal((37, 41)).astype('f4'), r.standard_normal((41, 35)).astype('f4')\n"
         "a, b = tilegrad.from_numpy(x), tilegrad.from_numpy(y)\n"

@@ -79,7 +79,7 @@ def test_cut_into(pieces: int) -> None:
 def test_cut_as_forced() -> None:
     """The setting reaches the planners: a fault that only several bands can show is looked for."""
     source = (
-        "from tilegrad.kernels.cpu import conv_forward as f, conv_pass, splitting\n"
+        "from tilegrad.kernels.cpu.conv import forward as f, problem as conv_pass\nfrom tilegrad.kernels.cpu.run import splitting\n"
         "from tilegrad.kernels.window import Window\n"
         "w = Window((1, 9, 9), (1, 3, 3), (1, 5, 5), (1, 2, 2), (0, 1, 1), (1, 1, 1))\n"
         "p = conv_pass.backward_pass('float32', 1, 1, 2, 2, w)\n"

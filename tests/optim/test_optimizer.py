@@ -14,7 +14,8 @@ import torch
 import tilegrad
 from tilegrad import cuda, optim
 from tilegrad.kernels.cpu.optim import CHUNK, cut
-from tilegrad.kernels.cuda import driver, tables
+from tilegrad.kernels.cuda.parts import tables
+from tilegrad.kernels.cuda.run import driver
 from tilegrad.kernels.updates import UPDATES
 
 OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [

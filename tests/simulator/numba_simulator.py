@@ -2,7 +2,7 @@
 
 Run as a program with ``NUMBA_ENABLE_CUDASIM=1``: it hands every launch to numba's simulator, whose
 threads are operating system threads, and answers the device language from there. Far slower than
-:mod:`tilegrad.kernels.cuda.simulator`, but written by others: what agrees under both is no artefact
+:mod:`tilegrad.kernels.cuda.device.simulator`, but written by others: what agrees under both is no artefact
 of ours.
 """
 
@@ -17,7 +17,8 @@ from numba import cuda
 
 import tilegrad
 import tilegrad.nn.functional as F
-from tilegrad.kernels.cuda import jit, ptx, simulator
+from tilegrad.kernels.cuda.device import ptx, simulator
+from tilegrad.kernels.cuda.run import jit
 
 WARP = 32
 

@@ -67,7 +67,7 @@ def main() -> int:
         "TILEGRAD_CACHE_DIR": str(folder / "kernels"),
         "PYTHONPATH": os.pathsep.join([str(ROOT / ".dev"), str(ROOT)]),
     }
-    said = "from tilegrad.kernels.cuda.backend import versions; print(versions())"
+    said = "from tilegrad.kernels.cuda.run.backend import versions; print(versions())"
     subprocess.run([python, "-c", said], cwd=ROOT, env=variables, check=True)
     command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS, *rest]
     return subprocess.run(command, cwd=ROOT, env=variables, check=False).returncode

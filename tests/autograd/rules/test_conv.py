@@ -14,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 
 import tilegrad
 from tilegrad.engine.ops import conv as ops
-from tilegrad.kernels.cpu import jit
+from tilegrad.kernels.cpu.run import jit
 from tilegrad.nn import functional as F
 
 

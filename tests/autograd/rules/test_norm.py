@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import tilegrad
-from tilegrad.kernels.cpu.emit import has_fma
+from tilegrad.kernels.cpu.simd.emit import has_fma
 
 F, TF = tilegrad.nn.functional, torch.nn.functional
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 import tilegrad
-from tilegrad.kernels.cpu.emit import has_fma
+from tilegrad.kernels.cpu.simd.emit import has_fma
 
 F, TF = tilegrad.nn.functional, torch.nn.functional
 

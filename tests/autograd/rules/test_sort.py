@@ -14,7 +14,10 @@ from tests.cases.case import ALL
 from tests.conftest import DEVICES
 from tilegrad.engine.ops import sort as ops
 from tilegrad.kernels.cpu.sort import RADIX_FROM
-from tilegrad.kernels.cuda import driver, jit, radix, search, select, sort
+from tilegrad.kernels.cuda import sort, topk as select
+from tilegrad.kernels.cuda.run import driver, jit
+from tilegrad.kernels.cuda.sort import radix
+from tilegrad.kernels.cuda.topk import search
 
 VALUES = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 1e-40, -1e-40, 3.4e38)
 

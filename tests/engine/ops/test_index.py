@@ -69,7 +69,7 @@ def _loop(x: np.ndarray, index: np.ndarray, source: np.ndarray, how: str) -> np.
 )  # fmt: skip
 def test_groups_in_pieces_and_slabs(how: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Places with more sources than a piece, more indices than a slab, negative indices."""
-    from tilegrad.kernels.cuda import scatter_groups
+    from tilegrad.kernels.cuda.index import scatter_groups
 
     monkeypatch.setattr(scatter_groups, "PIECE_BITS", 2)
     monkeypatch.setattr(scatter_groups, "SLAB", 100)
@@ -117,7 +117,7 @@ def test_nan_stays_in_its_place() -> None:
 )
 def test_grouping(total: int, limit: int) -> None:
     """A stable sort: of one digit and several, by one block of threads and two."""
-    from tilegrad.kernels.cuda.group import Grouping
+    from tilegrad.kernels.cuda.sort.group import Grouping
 
     rng = np.random.default_rng(total)
     groups = Grouping(total, limit)

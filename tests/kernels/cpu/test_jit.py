@@ -63,7 +63,8 @@ def test_an_empty_cache_folder_means_unset(tmp_path: Path) -> None:
 BEGIN = """if True:
     import os, sys, threading, time, tilegrad
     from tilegrad.kernels import cache
-    from tilegrad.kernels.cpu import ahead, softmax
+    from tilegrad.kernels.cpu import softmax
+    from tilegrad.kernels.cpu.run import ahead
     ahead.processors = lambda: 2
     variants = [(dtype, logs) for dtype in ("float32", "float64") for logs in (False, True)]
     for variant in variants:

@@ -11,11 +11,12 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from tilegrad.kernels.cpu import backend, caches, jit, product as kernels, translate
 from tilegrad.kernels.cpu.matmul import matmul
-from tilegrad.kernels.cpu.memory import pointer
-from tilegrad.kernels.cpu.product import PANEL
-from tilegrad.kernels.cpu.tile import heights, strip
+from tilegrad.kernels.cpu.parts import product as kernels
+from tilegrad.kernels.cpu.parts.micro_kernel import heights, strip
+from tilegrad.kernels.cpu.parts.product import PANEL
+from tilegrad.kernels.cpu.run import backend, caches, jit, translate
+from tilegrad.kernels.cpu.simd.memory import pointer
 
 FLOATS = ("float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8")
@@ -242,7 +243,8 @@ import sys
 sys.path.insert(0, {folder!r})
 import numpy as np
 from test_matmul import assert_close, laid_out, product, random
-from tilegrad.kernels.cpu import backend, caches, jit, product as kernels, translate
+from tilegrad.kernels.cpu.parts import product as kernels
+from tilegrad.kernels.cpu.run import backend, caches, jit, translate
 assert jit.simd_bits() == {bits}
 for dtype, M, N, K in (
     *(("float32", 1, 1, 1), ("float32", 1, 37, 50), ("float32", 37, 1, 50), ("float32", 9, 1, 30)),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tilegrad.kernels.cpu import threads
+from tilegrad.kernels.cpu.run import threads
 
 
 def tree(folder: Path, files: dict[str, str]) -> Path:

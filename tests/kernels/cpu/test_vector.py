@@ -9,10 +9,11 @@ import sys
 import numpy as np
 import pytest
 
-from tilegrad.kernels.cpu import jit, vector
-from tilegrad.kernels.cpu.jit import kernel
-from tilegrad.kernels.cpu.memory import pointer
-from tilegrad.kernels.cpu.vector import (
+from tilegrad.kernels.cpu.run import jit
+from tilegrad.kernels.cpu.run.jit import kernel
+from tilegrad.kernels.cpu.simd import vector
+from tilegrad.kernels.cpu.simd.memory import pointer
+from tilegrad.kernels.cpu.simd.vector import (
     broadcast,
     convert,
     fabs,

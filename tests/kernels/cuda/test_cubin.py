@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
-from tilegrad.kernels.cuda import backend, cubin
-from tilegrad.kernels.cuda.ptx import barrier, pointer, shared, thread
+from tilegrad.kernels.cuda.device.ptx import barrier, pointer, shared, thread
+from tilegrad.kernels.cuda.run import backend, cubin
 from tilegrad.kernels.function import intrinsic
 
 pytestmark = pytest.mark.skipif(find_spec("numba_cuda") is None, reason="no numba-cuda")

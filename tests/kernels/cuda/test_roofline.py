@@ -10,10 +10,10 @@ import pytest
 
 import tilegrad
 from tilegrad.engine.ops.elementwise import OPS
-from tilegrad.kernels.cuda import driver, jit
-from tilegrad.kernels.cuda.occupancy import CHIPS, occupancy
-from tilegrad.kernels.cuda.roofline import Work, least_time, operations_of, work_of
-from tilegrad.kernels.cuda.simulator import Pointer, machine
+from tilegrad.kernels.cuda.device.simulator import Pointer, machine
+from tilegrad.kernels.cuda.run import driver, jit
+from tilegrad.kernels.cuda.tools.occupancy import CHIPS, occupancy
+from tilegrad.kernels.cuda.tools.roofline import Work, least_time, operations_of, work_of
 from tilegrad.nn import functional as F
 
 

@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from tilegrad.kernels.cuda.strided import division, is_wide, magic, numbers, offset_of
+from tilegrad.kernels.cuda.parts.strided import division, is_wide, magic, numbers, offset_of
 
 EDGE = 1 << 31
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from tilegrad.kernels.cpu.jit import kernel, optimised_ir
-from tilegrad.kernels.cpu.memory import pointer
+from tilegrad.kernels.cpu.run.jit import kernel, optimised_ir
+from tilegrad.kernels.cpu.simd.memory import pointer
 from tilegrad.kernels.formulas import primitives
 from tilegrad.kernels.formulas.derive import (
     DerivativeError,

@@ -16,7 +16,7 @@ import scipy.special
 import torch
 
 from tilegrad.kernels.cpu.elementwise import elementwise, map_rows
-from tilegrad.kernels.cpu.jit import assembly, simd_bits
+from tilegrad.kernels.cpu.run.jit import assembly, simd_bits
 from tilegrad.kernels.formulas import (
     angles,
     declared,

@@ -1,0 +1,218 @@
+"""Attention backward: the scores once more, block by block, from the saved logarithms of the sums.
+
+With ``P = e^(scores - lse)`` and ``D = sum(g * out)`` over features, for a block of queries (rows of
+q, g) and one of keys (rows of k, v)::
+
+    dv += P' g        dS = P * (g v' - D)        dk += dS' q        dq += dS k
+
+Source: T. Dao, "FlashAttention-2", 2023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tilegrad.kernels.cpu.attention import block as block
+from tilegrad.kernels.cpu.attention.block import hider, masker, multiplier, packer
+from tilegrad.kernels.cpu.parts.micro_kernel import heights, strip
+from tilegrad.kernels.cpu.parts.product import PANEL
+from tilegrad.kernels.cpu.run.jit import kernel
+from tilegrad.kernels.cpu.simd.memory import local, offset, pointer
+from tilegrad.kernels.cpu.simd.vector import fma, head, hsum, lanes, load, load_masked, splat, store
+from tilegrad.kernels.formulas.transcendental import exp_decay
+from tilegrad.kernels.function import DeviceFunction, inline
+
+
+def _products(dtype: str) -> DeviceFunction:
+    """The device function ``sums(x, y, rows, columns, out)``: of ``x * y`` along each row."""
+    T, W = np.dtype(dtype).type, lanes(dtype)
+
+    @inline
+    def sums(x, y, rows, columns, out):
+        zero = splat(T(0))
+        for i in range(rows):
+            total = zero
+            for c in range(0, columns, W):
+                at, mask = i * columns + c, head(T, columns - c)
+                total = fma(load_masked(x, at, mask, zero), load_masked(y, at, mask, zero), total)
+            out[i] = hsum(total)
+
+    return sums
+
+
+def _slopes(dtype: str) -> DeviceFunction:
+    """The device function ``slopes(scores, grads, row, lse, sums, scale, keys, all_keys)`` for a
+    panel: scores become ``P``, and grads, ``v g'`` before, become ``scale * dS``; 0 from ``keys`` on.
+    """
+    T, W = np.dtype(dtype).type, lanes(dtype)
+    N = PANEL * W
+
+    @inline
+    def slopes(scores, grads, row, lse, sums, scale, keys, all_keys):
+        factor, zero = splat(scale), splat(T(0))
+        for v in range(0, N, W):
+            shift, level = load(lse, v), load(sums, v)
+            for j in range(keys):
+                at = j * row + v
+                share = exp_decay(load(scores, at) - shift)
+                store(scores, at, share)
+                store(grads, at, share * (load(grads, at) - level) * factor)
+            for j in range(keys, all_keys):
+                store(scores, j * row + v, zero)
+                store(grads, j * row + v, zero)
+
+    return slopes
+
+
+def _accumulator(dtype: str) -> DeviceFunction:
+    """The device function ``add(which, shares, slopes, row, rows, keys, i0, j0, apart, fresh, …)``:
+    one of dv, dk and dq of a block, whose first query and key are ``i0`` and ``j0``.
+
+    Where ``apart``, queries see no keys after them: parts that are 0 are left out.
+    """
+    times = multiplier(dtype)
+    N = PANEL * lanes(dtype)
+
+    @inline
+    def add(which, shares, slopes, row, rows, keys, i0, j0, apart, y, y_row, out, columns, fresh):
+        count = rows if which == 2 else keys
+        step = N if apart else count
+        for r in range(0, count, step):
+            some = min(step, count - r)
+            if which == 2:
+                depth = min(keys, i0 + r + N - j0) if apart else keys
+                x, x_row, x_step, first = offset(slopes, r), 1, row, 0
+            else:
+                first = max(0, j0 + r - i0) if apart else 0
+                depth = rows - first
+                x, x_row, x_step = offset(slopes if which == 1 else shares, r * row + first), row, 1
+            if depth > 0:
+                at = offset(y, first * y_row)
+                to = offset(out, r * columns)
+                times(x, x_row, x_step, at, y_row, to, columns, fresh, some, depth, columns)
+
+    return add
+
+
+@kernel
+def backward(dtype: str) -> tuple[Callable[..., None], str]:
+    """A unit of work is every ``GROUPS``-th block of queries of an item.
+
+    ``g``, ``out`` and ``dq`` are (items, L, …); ``dk`` and ``dv`` are (groups, items, S, …): sums
+    over the blocks of a group.
+    """
+    T, size, W = np.dtype(dtype).type, np.dtype(dtype).itemsize, lanes(dtype)
+    N, infinity, row = PANEL * W, T(np.inf), block.ROWS
+    pack, fill, hide = packer(dtype), masker(dtype), hider(dtype)
+    products, slopes, add = _products(dtype), _slopes(dtype), _accumulator(dtype)
+    product = strip(PANEL, heights(), whole=True)
+    first, second = local(dtype, block.CAPACITY), local(dtype, block.CAPACITY)
+    third, fourth = local(dtype, block.COLUMNS * row), local(dtype, block.COLUMNS * row)
+    fifth, sixth = local(dtype, block.ROWS), local(dtype, block.ROWS)
+
+    def body(task, g, q, k, v, out, lse, mask, dq, dk, dv, plan, scale):
+        p = pointer(plan, np.int64)
+        turned_q, turned_g, shares, grads = first(), second(), third(), fourth()
+        levels, shifts = fifth(), sixth()
+        groups, items, n, m = p[block.GROUPS], p[block.ITEMS], p[block.E], p[block.F]
+        L, S = p[block.L], p[block.S]
+        item, group = task // groups, task % groups
+        outer, inner = item // p[block.INNER_ITEMS], item % p[block.INNER_ITEMS]
+        q += size * (outer * p[block.Q_OUTER] + inner * p[block.Q_INNER])
+        k += size * (outer * p[block.K_OUTER] + inner // p[block.SHARE] * p[block.K_INNER])
+        v += size * (outer * p[block.V_OUTER] + inner // p[block.SHARE] * p[block.V_INNER])
+        width = size if p[block.MASK] > 1 else 1
+        mask += width * (outer * p[block.MASK_OUTER] + inner * p[block.MASK_INNER])
+        here = group * items + item
+        to_k, to_v = pointer(dk + size * here * S * n, T), pointer(dv + size * here * S * m, T)
+        for i in range(S * n):
+            to_k[i] = T(0)
+        for i in range(S * m):
+            to_v[i] = T(0)
+        for number in range(group, p[block.BLOCKS], groups):
+            i0 = number * p[block.QUERIES]
+            rows, at = min(p[block.QUERIES], L - i0), item * L + i0
+            rows_q = pointer(q + size * i0 * p[block.Q_ROW], T)
+            rows_g, to_q = pointer(g + size * at * m, T), pointer(dq + size * at * n, T)
+            pack(rows_q, p[block.Q_ROW], rows, n, turned_q, T(scale))
+            pack(rows_g, m, rows, m, turned_g, T(1))
+            products(rows_g, pointer(out + size * at * m, T), rows, m, levels)
+            for i in range(rows, (rows + N - 1) // N * N):
+                levels[i], shifts[i] = T(0), infinity
+            for i in range(rows):
+                shifts[i] = pointer(lse + size * at, T)[i]
+            for j0 in range(0, min(S, i0 + rows) if p[block.CAUSAL] != 0 else S, p[block.KEYS]):
+                keys = min(p[block.KEYS], S - j0)
+                rows_k = pointer(k + size * j0 * p[block.K_ROW], T)
+                rows_v = pointer(v + size * j0 * p[block.V_ROW], T)
+                for i in range(0, rows, N):
+                    some, seed = keys, pointer(0, T)
+                    if p[block.CAUSAL] != 0:
+                        some = max(0, min(keys, i0 + i + N - j0))
+                    if p[block.MASK] != block.NO_MASK:
+                        there = mask + width * (
+                            (i0 + i) * p[block.MASK_ROW] + j0 * p[block.MASK_COL]
+                        )
+                        seed = offset(shares, i)
+                        fill(
+                            there, p[block.MASK], p[block.MASK_ROW], p[block.MASK_COL], seed, row,
+                            min(N, rows - i), some,
+                        )  # fmt: skip
+                    for turn in range(2):
+                        x, x_row = (
+                            (rows_k, p[block.K_ROW]) if turn == 0 else (rows_v, p[block.V_ROW])
+                        )
+                        y, depth = (turned_q, n) if turn == 0 else (turned_g, m)
+                        made = offset(shares if turn == 0 else grads, i)
+                        start = seed if turn == 0 else pointer(0, T)
+                        y = offset(y, i * depth)
+                        product(x, x_row, 1, y, N, made, row, start, row, some, depth, W)
+                    if p[block.CAUSAL] != 0:
+                        hide(offset(shares, i), row, i0 + i, j0, some)
+                    slopes(
+                        offset(shares, i), offset(grads, i), row, offset(shifts, i),
+                        offset(levels, i), T(scale), some, keys,
+                    )  # fmt: skip
+                apart = p[block.CAUSAL] != 0 and j0 + keys > i0
+                for which in range(3):
+                    y, y_row, columns = rows_g, m, m
+                    made, fresh = offset(to_v, j0 * m), False
+                    if which == 1:
+                        y, y_row, columns = rows_q, p[block.Q_ROW], n
+                        made = offset(to_k, j0 * n)
+                    if which == 2:
+                        y, y_row, columns = rows_k, p[block.K_ROW], n
+                        made, fresh = to_q, j0 == 0
+                    add(
+                        which, shares, grads, row, rows, keys, i0, j0, apart, y, y_row, made,
+                        columns, fresh,
+                    )  # fmt: skip
+
+    return body, "iiiiiiiiiiid"
+
+
+@kernel
+def collect(dtype: str) -> tuple[Callable[..., None], str]:
+    """Add up the sums of the groups, ``out[i] = sum over g of parts[g, i]``, ``each`` a task."""
+    T, W = np.dtype(dtype).type, lanes(dtype)
+
+    def body(task, parts, out, total, groups, each):
+        source, target = pointer(parts, T), pointer(out, T)
+        end = min(total, (task + 1) * each)
+        i = task * each
+        while i + W <= end:
+            a = load(source, i)
+            for g in range(1, groups):
+                a = a + load(source, g * total + i)
+            store(target, i, a)
+            i += W
+        while i < end:
+            b = source[i]
+            for g in range(1, groups):
+                b += source[g * total + i]
+            target[i] = b
+            i += 1
+
+    return body, "iiiii"

@@ -1,0 +1,138 @@
+"""What the passes of attention do with a block of queries and a block of keys.
+
+Scores are computed transposed, keys by queries, so that a vector holds one key's scores with
+adjacent queries. Queries come in *panels* of ``PANEL`` vectors. The largest score and the sum of a
+query are then folds of whole vectors, nothing goes across lanes, and keys and values are read as
+they lie: only the block of queries is turned around, once.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from tilegrad.kernels.cpu.parts.micro_kernel import heights, strip
+from tilegrad.kernels.cpu.parts.product import PANEL
+from tilegrad.kernels.cpu.simd.memory import offset, pointer
+from tilegrad.kernels.cpu.simd.vector import iota, lanes, load, splat, store, transpose
+from tilegrad.kernels.formulas.primitives import select
+from tilegrad.kernels.function import DeviceFunction, inline
+
+# Places in the plan. Strides are in elements; an item is a pair of an outer and an inner number.
+ITEMS, INNER_ITEMS, L, S, E, F, CAUSAL, MASK = range(8)
+Q_ROW, K_ROW, V_ROW, MASK_ROW, MASK_COL = range(8, 13)
+Q_OUTER, Q_INNER, K_OUTER, K_INNER, V_OUTER, V_INNER, MASK_OUTER, MASK_INNER = range(13, 21)
+QUERIES, KEYS, BLOCKS, GROUPS, SHARE, PLAN = range(21, 27)
+
+NO_MASK, BOOLS, FLOATS = range(3)  # what the plan's MASK says
+
+CAPACITY = 1 << 14  # elements of a block of queries, with their features
+ROWS = 96  # queries of a block
+COLUMNS = 112  # keys of a block
+
+
+@lru_cache(maxsize=None)
+def packer(dtype: str) -> DeviceFunction:
+    """The device function ``pack(x, row, rows, columns, to, factor)``.
+
+    Panels ``to[p, column, lane]`` of ``factor * x`` turned around; lanes beyond the rows hold
+    something finite if the last row does.
+    """
+    W = lanes(dtype)
+    N = PANEL * W
+
+    @inline
+    def pack(x, row, rows, columns, to, factor):
+        whole = columns - columns % W
+        for first in range(0, rows, N):
+            for v in range(first, first + N, W):
+                start, left = min(v, rows - 1), max(1, rows - v)
+                target = first * columns + v - first
+                for c in range(0, whole, W):
+                    transpose(x, start * row + c, row, left, to, target + c * N, N)
+                for c in range(whole, columns):
+                    for i in range(W):
+                        to[target + c * N + i] = x[(start + min(i, left - 1)) * row + c]
+        if factor != 1:
+            scale = splat(factor)
+            for i in range(0, (rows + N - 1) // N * N * columns, W):
+                store(to, i, load(to, i) * scale)
+
+    return pack
+
+
+@lru_cache(maxsize=None)
+def masker(dtype: str) -> DeviceFunction:
+    """The device function ``fill(mask, kind, row, column, to, to_row, queries, keys)``.
+
+    ``to[key, query]`` becomes what the mask adds to a score, for all lanes of a panel.
+    """
+    T, W = np.dtype(dtype).type, lanes(dtype)
+    N, low = PANEL * W, T(-np.inf)
+
+    @inline
+    def fill(mask, kind, row, column, to, to_row, queries, keys):
+        bits, floats = pointer(mask, np.uint8), pointer(mask, T)
+        whole = 0
+        if kind == FLOATS and column == 1:
+            whole = keys - keys % W
+            for v in range(0, N, W):
+                start, left = min(v, queries - 1), max(1, queries - v)
+                for j in range(0, whole, W):
+                    transpose(floats, start * row + j, row, left, to, j * to_row + v, to_row)
+        for i in range(N):
+            at = min(i, queries - 1) * row
+            if kind == BOOLS:
+                for j in range(keys):
+                    to[j * to_row + i] = T(0) if bits[at + j * column] != 0 else low
+            else:
+                for j in range(whole, keys):
+                    to[j * to_row + i] = floats[at + j * column]
+
+    return fill
+
+
+@lru_cache(maxsize=None)
+def hider(dtype: str) -> DeviceFunction:
+    """The device function ``hide(scores, row, query, key, keys)``: keys after a query's own number
+    become minus infinity, in a panel whose first query and key have these numbers.
+    """
+    T, W = np.dtype(dtype).type, lanes(dtype)
+    N, low = PANEL * W, T(-np.inf)
+
+    @inline
+    def hide(scores, row, query, key, keys):
+        order, never = iota(T), splat(low)
+        for j in range(max(0, query + 1 - key), keys):
+            for v in range(0, N, W):
+                seen = order >= splat(T(key + j - query - v))
+                store(scores, j * row + v, select(seen, load(scores, j * row + v), never))
+
+    return hide
+
+
+@lru_cache(maxsize=None)
+def multiplier(dtype: str) -> DeviceFunction:
+    """The device function ``times(x, x_row, x_step, y, y_row, out, out_row, fresh, rows, depth,
+    columns)``: ``out`` becomes ``x @ y`` or, if it is not ``fresh``, grows by that.
+    """
+    T, W = np.dtype(dtype).type, lanes(dtype)
+    N, tiles = PANEL * W, heights()
+    wide, pair, narrow = strip(PANEL, tiles, whole=True), strip(PANEL, tiles), strip(1, tiles)
+
+    @inline
+    def times(x, x_row, x_step, y, y_row, out, out_row, fresh, rows, depth, columns):
+        j = 0
+        while j < columns:
+            left, b, o = columns - j, offset(y, j), offset(out, j)
+            s = pointer(0, T) if fresh else o
+            if left >= N:
+                wide(x, x_row, x_step, b, y_row, o, out_row, s, out_row, rows, depth, W)
+            elif left > W:
+                pair(x, x_row, x_step, b, y_row, o, out_row, s, out_row, rows, depth, left - W)
+            else:
+                narrow(x, x_row, x_step, b, y_row, o, out_row, s, out_row, rows, depth, left)
+            j += N
+
+    return times

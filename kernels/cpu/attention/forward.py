@@ -1,0 +1,194 @@
+"""Attention forward: one pass over the keys for every block of queries.
+
+The largest score and the sum of exponentials of a query are kept as the keys go by; where a block
+of keys brings a larger score, what was added up so far is scaled down. No more scores exist at a
+time than those of a panel of queries with a block of keys.
+
+Source: T. Dao, "FlashAttention-2", 2023; M. Milakov and N. Gimelshein, "Online normalizer
+calculation for softmax", 2018.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tilegrad.kernels.cpu.attention import block as block
+from tilegrad.kernels.cpu.attention.block import hider, masker, multiplier, packer
+from tilegrad.kernels.cpu.parts.micro_kernel import heights, strip
+from tilegrad.kernels.cpu.parts.product import PANEL
+from tilegrad.kernels.cpu.run.jit import kernel
+from tilegrad.kernels.cpu.simd.memory import local, offset, pointer
+from tilegrad.kernels.cpu.simd.vector import (
+    head,
+    hsum,
+    lanes,
+    load,
+    load_masked,
+    splat,
+    store,
+    store_masked,
+)
+from tilegrad.kernels.formulas.primitives import select
+from tilegrad.kernels.formulas.transcendental import exp_decay, log
+from tilegrad.kernels.function import DeviceFunction, inline
+
+
+def _softmax(dtype: str) -> DeviceFunction:
+    """The device function ``normalise(scores, keys, tops, sums, shrink, at)`` for one panel.
+
+    Scores become e^(score - largest so far). ``shrink`` is by what earlier sums shrink; gives
+    whether they do.
+    """
+    T, W = np.dtype(dtype).type, lanes(dtype)
+    N, one = PANEL * W, T(1)
+
+    @inline
+    def normalise(scores, keys, tops, sums, shrink, at):
+        shrinks = False
+        for v in range(0, N, W):
+            old = load(tops, at + v)
+            a, b = old, old
+            j = 0
+            while j + 2 <= keys:
+                x, y = load(scores, j * N + v), load(scores, (j + 1) * N + v)
+                a, b = select(x > a, x, a), select(y > b, y, b)
+                j += 2
+            if j < keys:
+                x = load(scores, j * N + v)
+                a = select(x > a, x, a)
+            top = select(a > b, a, b)
+            less = exp_decay(old - top)
+            a, b = load(sums, at + v) * less, splat(T(0))
+            j = 0
+            while j + 2 <= keys:
+                x = exp_decay(load(scores, j * N + v) - top)
+                y = exp_decay(load(scores, (j + 1) * N + v) - top)
+                store(scores, j * N + v, x)
+                store(scores, (j + 1) * N + v, y)
+                a, b = a + x, b + y
+                j += 2
+            if j < keys:
+                x = exp_decay(load(scores, j * N + v) - top)
+                store(scores, j * N + v, x)
+                a = a + x
+            store(tops, at + v, top)
+            store(sums, at + v, a + b)
+            store(shrink, v, less)
+            shrinks = shrinks or hsum(less) != T(W) * one
+        return shrinks
+
+    return normalise
+
+
+def _finisher(dtype: str) -> DeviceFunction:
+    """The device function ``finish(held, held_row, tops, sums, out, lse, rows, columns)``: the
+    results and the logarithms of the sums; infinite for a query that sees no key, whose result is 0.
+    """
+    T, W = np.dtype(dtype).type, lanes(dtype)
+    zero, one, infinity = T(0), T(1), T(np.inf)
+
+    @inline
+    def finish(held, held_row, tops, sums, out, lse, rows, columns):
+        for i in range(rows):
+            total = sums[i]
+            factor = splat(zero if total == zero else one / total)
+            lse[i] = infinity if total == zero else tops[i] + log(total)
+            for c in range(0, columns - W + 1, W):
+                store(out, i * columns + c, load(held, i * held_row + c) * factor)
+            c = columns - columns % W
+            if c < columns:
+                mask = head(T, columns - c)
+                part = load_masked(held, i * held_row + c, mask, factor) * factor
+                store_masked(out, i * columns + c, part, mask)
+
+    return finish
+
+
+@kernel
+def forward(dtype: str) -> tuple[Callable[..., None], str]:
+    """A unit of work is a block of queries; ``out`` is (items, L, F), ``lse`` (items, L)."""
+    T, size, W = np.dtype(dtype).type, np.dtype(dtype).itemsize, lanes(dtype)
+    N, least = PANEL * W, np.finfo(T).min
+    pack, fill, hide, times = packer(dtype), masker(dtype), hider(dtype), multiplier(dtype)
+    normalise, finish = _softmax(dtype), _finisher(dtype)
+    score = strip(PANEL, heights(), whole=True)
+    queries, results = local(dtype, block.CAPACITY), local(dtype, block.CAPACITY)
+    panel, shrinking = local(dtype, block.COLUMNS * N), local(dtype, N)
+    maxima, totals = local(dtype, block.ROWS), local(dtype, block.ROWS)
+
+    @inline
+    def spread(held, held_row, shrink, rows, columns):
+        for i in range(rows):
+            factor = splat(shrink[i])
+            for c in range(0, columns, W):
+                store(held, i * held_row + c, load(held, i * held_row + c) * factor)
+
+    def body(task, q, k, v, mask, out, lse, plan, scale):
+        p = pointer(plan, np.int64)
+        turned, held, scores, shrink = queries(), results(), panel(), shrinking()
+        tops, sums = maxima(), totals()
+        blocks, n = p[block.BLOCKS], p[block.F]
+        item, number = task // blocks, task % blocks
+        if number % 2 != 0:  # causal blocks differ in size: large and small ones alternate
+            number = blocks - 1 - number // 2
+        else:
+            number = number // 2
+        outer, inner = item // p[block.INNER_ITEMS], item % p[block.INNER_ITEMS]
+        i0 = number * p[block.QUERIES]
+        rows, held_row = min(p[block.QUERIES], p[block.L] - i0), (n + W - 1) // W * W
+        q += size * (outer * p[block.Q_OUTER] + inner * p[block.Q_INNER] + i0 * p[block.Q_ROW])
+        k += size * (outer * p[block.K_OUTER] + inner // p[block.SHARE] * p[block.K_INNER])
+        v += size * (outer * p[block.V_OUTER] + inner // p[block.SHARE] * p[block.V_INNER])
+        width = size if p[block.MASK] > 1 else 1
+        mask += width * (
+            outer * p[block.MASK_OUTER] + inner * p[block.MASK_INNER] + i0 * p[block.MASK_ROW]
+        )
+        pack(pointer(q, T), p[block.Q_ROW], rows, p[block.E], turned, T(scale))
+        for i in range(block.ROWS):
+            tops[i], sums[i] = least, T(0)  # finite, so that it may be subtracted
+        for j0 in range(
+            0, min(p[block.S], i0 + rows) if p[block.CAUSAL] != 0 else p[block.S], p[block.KEYS]
+        ):
+            for i in range(0, rows, N):
+                keys = min(p[block.KEYS], p[block.S] - j0)
+                if p[block.CAUSAL] != 0:
+                    keys = min(keys, i0 + i + N - j0)
+                if keys <= 0:
+                    continue
+                some, seed = min(N, rows - i), pointer(0, T)
+                if p[block.MASK] != block.NO_MASK:
+                    at = mask + width * (i * p[block.MASK_ROW] + j0 * p[block.MASK_COL])
+                    fill(
+                        at,
+                        p[block.MASK],
+                        p[block.MASK_ROW],
+                        p[block.MASK_COL],
+                        scores,
+                        N,
+                        some,
+                        keys,
+                    )
+                    seed = scores
+                near, y = pointer(k + size * j0 * p[block.K_ROW], T), offset(turned, i * p[block.E])
+                score(near, p[block.K_ROW], 1, y, N, scores, N, seed, N, keys, p[block.E], W)
+                if p[block.CAUSAL] != 0:
+                    hide(scores, N, i0 + i, j0, keys)
+                shrinks, here = (
+                    normalise(scores, keys, tops, sums, shrink, i),
+                    offset(held, i * held_row),
+                )
+                if shrinks and j0 > 0:
+                    spread(here, held_row, shrink, some, n)
+                values = pointer(v + size * j0 * p[block.V_ROW], T)
+                times(
+                    scores, 1, N, values, p[block.V_ROW], here, held_row, j0 == 0, some, keys, n
+                )  # fmt: skip
+        at = item * p[block.L] + i0
+        finish(
+            held, held_row, tops, sums, pointer(out + size * at * n, T),
+            pointer(lse + size * at, T), rows, n,
+        )  # fmt: skip
+
+    return body, "iiiiiiid"

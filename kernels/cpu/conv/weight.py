@@ -1,0 +1,201 @@
+"""The gradient of a convolution's weights: sums over the pixels of all items.
+
+The pixels are cut into *runs*: several items, or some rows of one. For a run, ``x`` is copied into
+a frame and ``y``, where it is read often enough to pay, into rows that do not crowd the cache; each
+weight is then one inner product. Runs are shared out over *parts*, each with sums of its own, which
+are added up in order at the end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from tilegrad.kernels.cpu.conv.frame import (
+    CHANNEL,
+    DEPTHS,
+    FRAME,
+    PITCH,
+    ROWS,
+    Frame,
+    copier,
+    taps,
+)
+from tilegrad.kernels.cpu.conv.micro_kernel import WIDTH, correlate_pixels
+from tilegrad.kernels.cpu.conv.problem import WORKERS, WeightPass, cut_rows
+from tilegrad.kernels.cpu.run import splitting
+from tilegrad.kernels.cpu.run.jit import kernel
+from tilegrad.kernels.cpu.simd.memory import pointer
+from tilegrad.kernels.cpu.simd.vector import lanes
+from tilegrad.kernels.function import inline
+
+RUN_BYTES = 3072  # of a channel in a run: 8 channels of y stay in the first-level cache
+X_BYTES = 1 << 18  # of x in a frame: a part of the second-level cache
+PART_ELEMENTS = 1 << 22  # of all sums of all parts
+FEW_COLUMNS = 32  # up to which y is not copied
+ALIAS = 1024  # bytes: rows a multiple of this apart compete for few places in a cache
+HEIGHT = 8  # output channels done against all inputs in turn
+
+# Places in the plan: the pass, then the frames of x and y.
+BATCH, GROUPS, INPUTS, OUTPUTS, X_CHANNEL, Y_CHANNEL, ITEMS, BLOCK_ROWS, BLOCKS, RUNS = range(10)
+PARTS, PART_RUNS, ROW_BLOCKS, ROW_STEP, COLUMNS_PADDED, OFFSETS, TASKS, TASK_ELEMENTS = range(
+    10, 18
+)
+Y_ELEMENTS, COUNT, PACKED, TAPS, CHANNEL_STEP = 18, 19, 22, 23, 24
+X_FRAME = 25
+Y_FRAME = X_FRAME + FRAME
+
+
+@kernel
+def accumulate(dtype: str) -> tuple[Callable[..., None], str]:
+    """The sums of one part, group and block of output channels: ``sums[task, column, k]``."""
+    T = np.dtype(dtype).type
+    size = np.dtype(dtype).itemsize
+    fill = copier(dtype)
+
+    @inline
+    def inner(
+        y, y_row, y_item, y_plane, x, x_item, x_plane, offsets, items, planes, pixels, rows, out,
+        out_column,
+    ):  # fmt: skip
+        """One sum over all items; over the planes of one item at a time if it has several."""
+        singly = planes > 1
+        for i in range(items if singly else 1):
+            correlate_pixels(
+                pointer(y + size * i * y_item, T), y_row, y_plane if singly else y_item,
+                pointer(x + size * i * x_item, T), x_plane if singly else x_item,
+                pointer(offsets, np.int64), planes if singly else items, pixels, rows,
+                pointer(out, T), out_column,
+            )  # fmt: skip
+
+    def body(task, x_, y_, sums_, frames, plan):
+        p = pointer(plan, np.int64)
+        fx, fy = pointer(plan + 8 * X_FRAME, np.int64), pointer(plan + 8 * Y_FRAME, np.int64)
+        groups, inputs, outputs, columns = p[GROUPS], p[INPUTS], p[OUTPUTS], p[COLUMNS_PADDED]
+        row = task % p[ROW_BLOCKS] * p[ROW_STEP]
+        group, part = task // p[ROW_BLOCKS] % groups, task // p[ROW_BLOCKS] // groups
+        rows = min(p[ROW_STEP], outputs - row)
+        y_frame = frames + size * task * p[TASK_ELEMENTS]
+        x_frame = y_frame + size * p[Y_ELEMENTS]
+        x_plane, y_plane = fx[ROWS] * fx[PITCH], fy[ROWS] * fy[PITCH]
+        x_item, y_item, y_row = fx[DEPTHS] * x_plane, fy[DEPTHS] * y_plane, fy[CHANNEL]
+        if not p[PACKED]:
+            y_item, y_row = groups * outputs * p[Y_CHANNEL], p[Y_CHANNEL]
+        taps, channels = p[TAPS], p[CHANNEL_STEP]
+        sums = sums_ + size * task * columns * p[ROW_STEP]
+        for i in range(columns * p[ROW_STEP]):
+            pointer(sums, T)[i] = T(0)
+        block = -1
+        for run in range(part * p[PART_RUNS], min(p[RUNS], (part + 1) * p[PART_RUNS])):
+            first, h0 = run // p[BLOCKS] * p[ITEMS], run % p[BLOCKS] * p[BLOCK_ROWS]
+            items = min(p[ITEMS], p[BATCH] - first)
+            at = first * groups + group
+            y_at = y_ + size * (at * outputs + row) * p[Y_CHANNEL]
+            pixels = min(p[BLOCK_ROWS], p[COUNT + 1] - h0) * p[COUNT + 2]
+            for channel in range(-channels if p[PACKED] else 0, inputs, channels):
+                of_x = channel >= 0  # y comes first
+                some = min(channels, inputs - channel) if of_x else rows
+                step = p[X_CHANNEL] if of_x else p[Y_CHANNEL]
+                source = x_ + size * (at * inputs + channel) * step if of_x else y_at
+                source_item = groups * (inputs if of_x else outputs) * step
+                frame, item = (x_frame, x_item) if of_x else (y_frame, y_item)
+                for i in range(items):
+                    of, to = source + size * i * source_item, frame + size * i * item
+                    fill(of, step, to, fx if of_x else fy, some, h0, h0 != block)
+                if of_x:
+                    y = y_frame if p[PACKED] else y_at + size * h0 * p[COUNT + 2]
+                    end = columns if channel + channels >= inputs else (channel + some) * taps
+                    for k in range(0, rows, HEIGHT):
+                        for c in range(channel * taps, end, WIDTH):
+                            inner(
+                                y + size * k * y_row, y_row, y_item, y_plane, x_frame, x_item,
+                                x_plane, p[OFFSETS] + 8 * c, items, p[COUNT], pixels,
+                                min(HEIGHT, rows - k), sums + size * (c * p[ROW_STEP] + k),
+                                p[ROW_STEP],
+                            )  # fmt: skip
+            block = h0
+
+    return body, "iiiii"
+
+
+@kernel
+def collect(dtype: str) -> tuple[Callable[..., None], str]:
+    """Add the parts up and turn (column, k) around, a group and block of channels a task."""
+    T = np.dtype(dtype).type
+    size = np.dtype(dtype).itemsize
+
+    def body(task, sums_, weight_, parts, blocks, columns, outputs, row_step, padded, step):
+        group, row = task // blocks, task % blocks * row_step
+        sums = pointer(sums_ + size * task * padded * row_step, T)
+        weight = pointer(weight_ + size * (group * outputs + row) * columns, T)
+        for n in range(1, parts):
+            for i in range(columns * row_step):
+                sums[i] += sums[n * step + i]
+        for k in range(min(row_step, outputs - row)):
+            for c in range(columns):
+                weight[k * columns + c] = sums[c * row_step + k]
+
+    return body, "iiiiiiiii"
+
+
+# ---------------------------------------------------------------------------------- the planning
+
+
+def _frames(work: WeightPass) -> tuple[Frame, Frame, int, int]:
+    """(frame of x, frame of y, items of a run, rows of pixels of a run)."""
+    size, kernel_size, out, stride, before, dilation = work.window
+    W = lanes(work.dtype)
+    extra = [(k - 1) * d // s for k, d, s in zip(kernel_size, dilation, stride, strict=True)]
+    room = max(W, RUN_BYTES // np.dtype(work.dtype).itemsize)
+    items, rows = 1, out[1]
+    if out[0] > 1 or (out[1] * out[2] <= room and not splitting.PIECES):
+        items = splitting.extent(work.batch, max(1, min(work.batch, room // math.prod(out))))
+    else:
+        rows = -(-out[1] // -(-out[1] // splitting.extent(out[1], max(1, room // out[2]))))
+    shifts = tuple(sorted({t[2] for t in taps(kernel_size, dilation)}))
+    depths, height = out[0] + extra[0], rows + extra[1]
+    x = Frame(size, stride, before, shifts, depths, height, out[2], items, 0, W)
+    item = out[0] * rows * out[2]
+    vectors = -(-items * item // W) + 1  # in a row of y: if even, it crowds few cache places
+    slack = (vectors | 1) * W - items * item
+    y = Frame(out, (1, 1, 1), (0, 0, 0), (0,), out[0], rows, out[2], items, 0, slack, True)
+    return x, y, items, rows
+
+
+def make_plan(work: WeightPass) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The plan of a pass, and the tables it points to."""
+    window = work.window
+    columns = work.inputs * math.prod(window.kernel)
+    x, y, items, rows = _frames(work)
+    row_bytes = math.prod(window.out) * np.dtype(work.dtype).itemsize
+    packed = window.out[0] > 1 or columns > FEW_COLUMNS or row_bytes % ALIAS == 0
+    blocks = -(-window.out[1] // rows)
+    runs = -(-work.batch // items) * blocks
+    where = [x.offset(reach) for reach in taps(window.kernel, window.dilation)]
+    padded = -(-columns // WIDTH) * WIDTH
+    # channels of x in a frame at a time; a multiple of WIDTH, so that no tile straddles two blocks
+    channels = X_BYTES // (x.channel * np.dtype(work.dtype).itemsize)
+    channels = min(work.inputs, max(1, channels // WIDTH) * WIDTH)
+    if channels > WIDTH:
+        channels = splitting.extent(work.inputs, channels, WIDTH)
+    inputs = np.repeat(np.arange(work.inputs, dtype=np.int64) % channels, len(where))
+    offsets = inputs * x.channel + np.tile(np.array(where, np.int64), work.inputs)
+    offsets = np.append(offsets, np.full(padded - columns, offsets[-1]))
+    limit = max(1, PART_ELEMENTS // (work.groups * padded * work.outputs))
+    part_runs = splitting.share(runs, -(-runs // max(1, min(runs, WORKERS, limit))))
+    parts = max(1, -(-runs // max(1, part_runs)))
+    row_step = cut_rows(work.outputs, work.outputs, HEIGHT, parts * work.groups)
+    row_blocks = -(-work.outputs // row_step)
+    y_elements = -(-row_step * y.channel // 16) * 16
+    elements = y_elements + -(-channels * x.channel // 16) * 16
+    head = [
+        work.batch, work.groups, work.inputs, work.outputs, math.prod(window.size),
+        math.prod(window.out), items, rows, blocks, runs, parts, part_runs, row_blocks, row_step,
+        padded, offsets.ctypes.data, parts * work.groups * row_blocks, elements, y_elements,
+        *window.out, packed, len(where), channels,
+    ]  # fmt: skip
+    tables = [x.table(), y.table()]
+    frames = [*x.plan(tables[0]), *y.plan(tables[1])]
+    return np.array(head + frames, np.int64), [offsets, *tables]

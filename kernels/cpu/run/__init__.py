@@ -1,0 +1,1 @@
+"""Compiling a CPU kernel, keeping its object, loading and calling it; tasks and threads."""

@@ -1,0 +1,174 @@
+"""Compile, cache, load and call CPU kernels.
+
+A *kernel factory* is a function decorated with :func:`kernel`. Called with its variant (dtype,
+formula, access pattern, …) it returns the loop nest of one task, ``body(task, *args)`` over
+addresses, sizes and scalars, and the letters of ``args``: ``i`` for int64, ``d`` for float64.
+``factory.build(*variant)`` gives the compiled function, a C built-in that Python calls in some
+50 ns as ``function(*args, tasks, threads)``: it runs ``body`` for every ``task in range(tasks)``.
+
+- Tasks write disjoint memory, and what a task does depends on its number and the arguments, never
+  on the number of threads; so results do not depend on it either.
+- :func:`bind` fixes the last arguments of a function once and for all, which makes it cheaper to call.
+- ``threads`` is 0 for small work (runs here, keeps the interpreter lock), else the number of
+  threads to use with the lock released; ``TEAM`` for :func:`get_num_threads` at the time of the
+  call, so that it can be bound.
+
+numba only translates (:mod:`tilegrad.kernels.cpu.run.translate`): its LLVM IR is optimised, linked with a
+small C-API wrapper and emitted as an object file (:mod:`tilegrad.kernels.cpu.run.backend`), kept on disk
+under a key made of every source that went into it, the versions and the processor. A process that finds all its kernels there loads them with llvmlite and never imports
+numba.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tilegrad.kernels import cache
+from tilegrad.kernels.builtin import bind
+from tilegrad.kernels.cache import cache_dir, compile_log
+from tilegrad.kernels.cpu.run import ahead
+from tilegrad.kernels.cpu.run.ahead import backward_follows
+from tilegrad.kernels.cpu.run.native import load_object, machine, simd_bits, target, wrapper_ir
+from tilegrad.kernels.cpu.run.threads import TEAM, get_num_threads, processors, set_num_threads
+from tilegrad.kernels.forking import compiler as _lock
+from tilegrad.kernels.function import DeviceFunction, place, source_digest
+
+__all__ = [
+    "KernelFactory",
+    "TEAM",
+    "assembly",
+    "backward_follows",
+    "bind",
+    "cache_dir",
+    "compile_log",
+    "get_num_threads",
+    "kernel",
+    "optimised_ir",
+    "processors",
+    "set_num_threads",
+    "simd_bits",
+    "target",
+]
+
+
+# what a factory returns: the body of a task, and a letter per argument of it
+Kernel = tuple[Callable[..., None], str]
+
+
+class KernelFactory:
+    """A family of compiled functions, one per variant. See :func:`kernel`."""
+
+    def __init__(self, factory: Callable[..., tuple[Callable[..., None], str]]):
+        self.factory = factory
+        self.built: dict[tuple[Any, ...], Callable[..., None]] = {}
+        self.__name__ = factory.__name__
+        self.__doc__ = factory.__doc__
+        self.__module__ = factory.__module__
+
+    def build(self, *variant: Any) -> Callable[..., None]:
+        """The compiled kernel of this variant: from memory, else from disk, else compiled now."""
+        function = self.built.get(variant)
+        return self._load_or_compile(variant) if function is None else function
+
+    def begin(self, *variant: Any) -> None:
+        """This variant will be asked for: compile it in another thread, unless it is there."""
+        if variant not in self.built:
+            _, path = self._place(variant)
+            if not path.is_file():
+                ahead.begin(path, lambda: self._translate(variant, path))
+
+    def name(self, variant: tuple[Any, ...]) -> str:
+        """For files and the log: module, factory, variant."""
+        words = [v.__name__ if isinstance(v, DeviceFunction) else str(v) for v in variant]
+        return "_".join([place(self.__module__), self.__name__, *words])
+
+    def _load_or_compile(self, variant: tuple[Any, ...]) -> Callable[..., None]:
+        start = time.perf_counter()
+        name, path = self._place(variant)
+        code = cache.read(path)
+        cached = code is not None and path not in ahead.made
+        if code is None:
+            code = ahead.compile_now(path, name, lambda: self._translate(variant, path))
+        with ahead.llvm:
+            function = self.built.get(variant)
+            if function is None:  # another thread may have been faster
+                function = self.built[variant] = load_object(code, name)
+                compile_log.append((name, time.perf_counter() - start, cached))
+                cache.used.setdefault(path.name, cached)
+        return function
+
+    def _place(self, variant: tuple[Any, ...]) -> tuple[str, Path]:
+        """Its name and the file it is kept in."""
+        name = "".join(c if c.isalnum() else "_" for c in self.name(variant))
+        return name, cache_dir() / f"{name[:80]}-{self._key(variant)}.o"
+
+    def _translate(self, variant: tuple[Any, ...], path: Path) -> Callable[[], bytes]:
+        """What makes and keeps the object; see :mod:`tilegrad.kernels.cpu.run.ahead`."""
+        emit = _emitter(*self.factory(*variant))
+
+        def step() -> bytes:
+            code = emit()
+            cache.write(path, code)
+            return code
+
+        return step
+
+    def _key(self, variant: tuple[Any, ...]) -> str:
+        parts = [source_digest(self.__module__), self.__name__, *target(), _versions()]
+        parts += [v.key if isinstance(v, DeviceFunction) else repr(v) for v in variant]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+
+
+def kernel(factory: Callable[..., tuple[Callable[..., None], str]]) -> KernelFactory:
+    """Decorate a factory ``(*variant) -> (body of a task, signature letters)``."""
+    return KernelFactory(factory)
+
+
+# -------------------------------------------------------------------------------------- cache
+
+
+def _versions() -> str:
+    from importlib.metadata import version
+
+    global _version_string
+    if not _version_string:
+        names = ("numba", "llvmlite")
+        _version_string = f"py{sys.version_info[0]}.{sys.version_info[1]} " + " ".join(
+            f"{n}={version(n)}" for n in names
+        )
+    return _version_string
+
+
+_version_string = ""
+
+
+# ------------------------------------------------------------------------------------- compile
+
+
+def _emitter(function: Callable[..., None], signature: str) -> Callable[[], bytes]:
+    """What gives the object code of a loop nest with the C-API wrapper around it."""
+    from tilegrad.kernels.cpu.run import backend, translate
+
+    wrapper = wrapper_ir(backend.BODY, signature)
+    return backend.emitter(translate.translate(function, signature), wrapper)
+
+
+def optimised_ir(function: Callable[..., None], signature: str) -> str:
+    """The LLVM IR of a loop nest, optimised for the target (for tests)."""
+    from tilegrad.kernels.cpu.run import backend, translate
+
+    with _lock:
+        return str(backend.optimised(translate.translate(function, signature), machine()))
+
+
+def assembly(function: Callable[..., None], signature: str) -> str:
+    """The machine code of a loop nest as assembly text (for tests and ``inspect``)."""
+    from tilegrad.kernels.cpu.run import backend, translate
+
+    with _lock:
+        return backend.assembly(translate.translate(function, signature))

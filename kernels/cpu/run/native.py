@@ -1,0 +1,204 @@
+"""Machine code: the target it is for, the C-API wrapper around it, loading it and calling it.
+
+A loaded kernel is a C built-in (METH_FASTCALL): ``function(*args, tasks, threads)``. It unboxes its
+arguments and calls the body for every task, here or on a team of threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from tilegrad.kernels.builtin import KINDS, built_in, entry_ir
+from tilegrad.kernels.cpu.run.threads import parallel_for_address, threads_address
+
+
+def simd_bits() -> int:
+    """Vector register width the kernels are built for: 128, 256 or 512 bits.
+
+    The host's own width, or a narrower one forced with ``TILEGRAD_SIMD_BITS``.
+    """
+    host = _host_bits()
+    return min(host, int(os.environ.get("TILEGRAD_SIMD_BITS", host)))
+
+
+def _host_bits() -> int:
+    features = _host()[1].split(",")
+    return 512 if "+avx512f" in features else 256 if "+avx2" in features else 128
+
+
+_target: tuple[str, str] | None = None
+_host_target: tuple[str, str] | None = None
+
+
+def _host() -> tuple[str, str]:
+    global _host_target
+    if _host_target is None:
+        import llvmlite.binding as llvm
+
+        _host_target = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
+    return _host_target
+
+
+def target() -> tuple[str, str]:
+    """(processor name, feature string) the kernels are compiled for."""
+    global _target
+    if _target is None:
+        name, features = _host()
+        bits = simd_bits()
+        if bits < _host_bits():  # a processor of its own: kernels of another width are not for it
+            name = "x86-64-v3" if bits == 256 else "x86-64-v2"
+            wide = ("avx512", "avx10") if bits == 256 else ("avx", "fma", "f16c", "vaes", "vpclm")
+            kept = [f for f in features.split(",") if not f[1:].startswith(wide)]
+            features = ",".join(kept)
+        _target = (name, features)
+    return _target
+
+
+@cache
+def machine() -> Any:
+    """LLVM's target machine, made once."""
+    return new_machine()
+
+
+def new_machine() -> Any:
+    """A target machine, for one thread at a time."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    name, features = target()
+    # code finds its constants beside itself: no instruction and no register for their addresses
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=name, features=features, opt=3, reloc="pic", codemodel="small", jit=True
+    )
+
+
+# ------------------------------------------------------------------------------------ wrapper
+
+
+def wrapper_ir(symbol: str, signature: str) -> str:
+    """The built-in ``(*args, tasks, threads)`` around a body: loops over the tasks."""
+    kinds = [KINDS[letter] for letter in signature]
+    count = len(kinds)
+    pack = "{ " + ", ".join(kinds) + " }"
+    fill, read, values = [], [], []
+    for index, kind in enumerate(kinds):
+        fill += [
+            f"  %f{index} = getelementptr {pack}, ptr %pack, i32 0, i32 {index}",
+            f"  store {kind} %v{index}, ptr %f{index}",
+        ]
+        read += [
+            f"  %f{index} = getelementptr {pack}, ptr %pack, i32 0, i32 {index}",
+            f"  %v{index} = load {kind}, ptr %f{index}",
+        ]
+        values.append(f"{kind} %v{index}")
+    call = f'call i32 @"{symbol}"(ptr %ret, ptr %exc, i64 %task, {", ".join(values)})'
+    tasks, threads = f"%v{count}", f"%v{count + 1}"
+    loops = _LOOPS.format(
+        symbol=symbol, kinds=", ".join(["i64", *kinds]), read="\n".join(read), call=call
+    )
+    run = _RUN.format(fill="\n".join(fill), tasks=tasks, threads=threads)
+    return loops + entry_ir([*kinds, "i64", "i64"], run, f"  %pack = alloca {pack}")
+
+
+_LOOPS = """
+declare ptr @PyEval_SaveThread()
+declare void @PyEval_RestoreThread(ptr)
+@tilegrad_threads = external global i64
+declare void @numba_parallel_for(ptr, ptr, ptr, ptr, ptr, i64, i64, i64)
+declare i32 @"{symbol}"(ptr, ptr, {kinds})
+
+define internal void @one_task(ptr %counter, ptr %dims, ptr %steps, ptr %pack) {{
+  %ret = alloca ptr
+  %exc = alloca ptr
+  %task = load i64, ptr %counter
+{read}
+  %status = {call}
+  ret void
+}}
+
+define internal void @all_tasks(ptr %pack, i64 %tasks, i64 %given) {{
+entry:
+  %allowed = load i64, ptr @tilegrad_threads
+  %team_size = icmp slt i64 %given, 0
+  %threads = select i1 %team_size, i64 %allowed, i64 %given
+  %ret = alloca ptr
+  %exc = alloca ptr
+  %zero = alloca i64
+  %dims = alloca i64
+  %steps = alloca i64
+  %bases = alloca ptr
+{read}
+  %serial = icmp sle i64 %threads, 1
+  %single = icmp sle i64 %tasks, 1
+  %here = or i1 %serial, %single
+  br i1 %here, label %head, label %team
+head:
+  %task = phi i64 [ 0, %entry ], [ %next, %body ]
+  %more = icmp slt i64 %task, %tasks
+  br i1 %more, label %body, label %done
+body:
+  %status = {call}
+  %next = add i64 %task, 1
+  br label %head
+team:
+  store i64 %tasks, ptr %dims
+  store i64 1, ptr %steps
+  store ptr null, ptr %bases
+  call void @numba_parallel_for(ptr @one_task, ptr %bases, ptr %dims, ptr %steps, ptr %pack,
+                                i64 1, i64 1, i64 %threads)
+  br label %done
+done:
+  ret void
+}}
+"""
+
+_RUN = """
+{fill}
+  %small = icmp eq i64 {threads}, 0
+  br i1 %small, label %locked, label %unlocked
+locked:
+  call void @all_tasks(ptr %pack, i64 {tasks}, i64 0)
+  br label %done
+unlocked:
+  %state = call ptr @PyEval_SaveThread()
+  call void @all_tasks(ptr %pack, i64 {tasks}, i64 {threads})
+  call void @PyEval_RestoreThread(ptr %state)
+  br label %done
+"""
+
+
+# --------------------------------------------------------------------------- loading, calling
+
+_team_ready = False
+
+
+def _register_threads() -> None:
+    """Make the symbols of the wrapper known to the linker, once."""
+    global _team_ready
+    if not _team_ready:
+        import llvmlite.binding as llvm
+
+        llvm.add_symbol("numba_parallel_for", parallel_for_address())
+        llvm.add_symbol("tilegrad_threads", threads_address())
+        _team_ready = True
+
+
+def load_object(code: bytes, name: str) -> Callable[..., None]:
+    """Machine code -> a callable built-in function named ``name``."""
+    import llvmlite.binding as llvm
+
+    _register_threads()
+    module = llvm.ObjectFileRef.from_data(code)
+    # every object defines the same entry symbol, so each gets an engine namespace of its own
+    # and one piece of memory, code and constants within each other's reach
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine(), use_lmm=True)
+    engine.add_object_file(module)
+    engine.finalize_object()
+    address = engine.get_function_address("tilegrad_entry")
+    if not address:
+        raise ImportError(f"kernel {name}: the object file has no entry point")
+    return built_in(address, name, keep=engine)

@@ -1,0 +1,1 @@
+"""The language of CPU kernels: memory, loops and vectors, written out as LLVM IR."""

@@ -1,0 +1,73 @@
+"""Attention and its gradients without the matrix of scores: planning and launching."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tilegrad.kernels.cuda.attention.backward import keys, queries
+from tilegrad.kernels.cuda.attention.forward import forward
+from tilegrad.kernels.cuda.attention.tile import BACKWARD, FORWARD, SIZES
+from tilegrad.kernels.scores import Scores
+
+LIMIT = SIZES[-1]  # features
+
+
+def fits(dtype: str, features: int) -> bool:
+    """Whether the kernels take so many features of queries or values."""
+    return features <= LIMIT
+
+
+def _tile(given: Scores) -> int:
+    return next(n for n in SIZES if max(given.E, given.F) <= n)
+
+
+def _vector(given: Scores) -> int:
+    """Elements that move together: 16 bytes, if rows and items of all operands consist of them."""
+    V = 16 // np.dtype(given.dtype).itemsize
+    steps = [s for x in (given.q, given.k, given.v) for s in x[:3]]
+    return V if all(n % V == 0 for n in (given.E, given.F, *steps)) else 1
+
+
+def _numbers(given: Scores) -> tuple[int, ...]:
+    return (*given.q[:3], *given.k[:3], *given.v[:3], *given.m)
+
+
+def attention(given: Scores) -> tuple[Callable[..., None], int]:
+    """Prepare ``launch(q, k, v, [mask], out, lse)``; gives ``(launch, scratch_bytes)``."""
+    tile, vector, masked = _tile(given), _vector(given), given.mask != "none"
+    blocks = -(-given.L // FORWARD[given.dtype, tile].BR)
+    sizes = (given.L, given.S, given.E, given.F, given.batch[1], given.share, blocks, given.scale)
+    tail = (*sizes, *_numbers(given), given.batch[0] * given.batch[1] * blocks, 1, 1)
+
+    def launch(q: int, k: int, v: int, *rest: int) -> None:
+        mask, out, lse = rest if masked else (0, *rest)
+        V = 1 if (q | k | v) % 16 else vector
+        function = forward.build(given.dtype, tile, V, given.mask, given.causal)
+        function(q, k, v, mask, out, lse, *tail)
+
+    return launch, 0
+
+
+def attention_backward(given: Scores) -> tuple[Callable[..., None], int]:
+    """Prepare ``launch(g, q, k, v, out, lse, [mask], dq, dk, dv, scratch)``; gives
+    ``(launch, scratch_bytes)``.
+
+    ``g``, ``out`` and the gradients are row-major; dk and dv have a head for each of q.
+    """
+    tile, vector, masked = _tile(given), _vector(given), given.mask != "none"
+    items, BR = given.batch[0] * given.batch[1], BACKWARD[given.dtype, tile].BR
+    sizes = (given.L, given.S, given.E, given.F, given.batch[1], given.share)
+    tails = []
+    for blocks in (-(-given.L // BR), -(-given.S // BR)):
+        tails.append((*sizes, blocks, given.scale, *_numbers(given), items * blocks, 1, 1))
+
+    def launch(g: int, q: int, k: int, v: int, out: int, lse: int, *rest: int) -> None:
+        mask, dq, dk, dv, sums = rest if masked else (0, *rest)
+        V = 1 if (g | q | k | v) % 16 else vector
+        variant = (given.dtype, tile, V, given.mask, given.causal)
+        queries.build(*variant)(g, q, k, v, mask, out, lse, dq, sums, *tails[0])
+        keys.build(*variant)(g, q, k, v, mask, lse, sums, dk, dv, *tails[1])
+
+    return launch, items * given.L * np.dtype(given.dtype).itemsize

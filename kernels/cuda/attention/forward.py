@@ -1,0 +1,152 @@
+"""Attention forward: rows are queries, the keys and values go by tile after tile.
+
+The largest score of a row and its sum of exponentials follow the tiles; totals shrink where a tile
+brings a larger score.
+
+Source: T. Dao, "FlashAttention-2", 2023.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tilegrad.kernels.cuda.attention.tile import (
+    FORWARD,
+    LANES,
+    Tile,
+    adder,
+    along,
+    copier,
+    dots,
+    made,
+    masker,
+    rows_of,
+    storer,
+)
+from tilegrad.kernels.cuda.device.ptx import barrier, block, pointer, shared, thread
+from tilegrad.kernels.cuda.device.registers import narrow, scaled, zeros
+from tilegrad.kernels.cuda.parts.strided import spread
+from tilegrad.kernels.cuda.run.jit import Source, kernel
+from tilegrad.kernels.formulas.transcendental import exp_decay, log
+from tilegrad.kernels.function import DeviceFunction
+from tilegrad.kernels.monoids import add, larger
+
+
+def _weigher(dtype: str, tile: Tile, mask: str, causal: bool) -> DeviceFunction:
+    """The device function ``weigh(s, p, tops, sums, scale, m, m_row, m_column, query, key, r, c, L,
+    S)``: products become exponentials, stored to p; gives (tops, sums, what totals shrink by), a
+    thread's sums being over its own columns.
+    """
+    TM, TN, step = tile.TM, tile.TN, tile.step
+    lines = ["def weigh(s, p, tops, sums, scale, m, m_row, m_column, query, key, r, c, L, S):"]
+    for i in range(TM):
+        row = f"r + {i * tile.groups}"
+        for j in range(TN):
+            lines.append(
+                f"    x{j} = seen(s[{i * TN + j}], scale, m, m_row, m_column, query + {row}, "
+                f"key + c + {j * LANES}, L, S)"
+            )
+        lines.append(f"    top = x{TN - 1}")
+        lines += [f"    top = larger(top, x{j})" for j in range(TN - 1)]
+        lines += [
+            f"    new{i} = larger(tops[{i}], along(top, larger))",
+            f"    less{i} = exp_decay(tops[{i}] - new{i})",
+            f"    sum{i} = sums[{i}] * less{i}",
+        ]
+        for j in range(TN):
+            lines += [
+                f"    e = exp_decay(x{j} - new{i})",
+                f"    sum{i} = sum{i} + e",
+                f"    p[({row}) * {step} + c + {j * LANES}] = e",
+            ]
+    names = (", ".join(f"{n}{i}" for i in range(TM)) for n in ("new", "sum", "less"))
+    lines.append("    return " + ", ".join(f"({text},)" for text in names))
+    scope = {
+        "seen": masker(dtype, mask, causal), "larger": larger, "along": along,
+        "exp_decay": exp_decay,
+    }  # fmt: skip
+    return made("weigh", lines, scope)
+
+
+def _finisher(dtype: str, tile: Tile) -> DeviceFunction:
+    """The device function ``finish(tops, sums, lse, have, r, c)``: stores the logarithms of the
+    sums, gives what totals are multiplied by; a row that sees nothing has 0 and infinity.
+    """
+    T = np.dtype(dtype).type
+    lines = ["def finish(tops, sums, lse, have, r, c):"]
+    for i in range(tile.TM):
+        row = f"r + {i * tile.groups}"
+        lines += [
+            f"    total = along(sums[{i}], add)",
+            f"    f{i} = zero if total == zero else one / total",
+            f"    if c == 0 and {row} < have:",
+            f"        lse[{row}] = infinity if total == zero else tops[{i}] + log(total)",
+        ]
+    lines.append(f"    return ({', '.join(f'f{i}' for i in range(tile.TM))},)")
+    scope = {
+        "along": along, "add": add, "log": log, "zero": T(0), "one": T(1), "infinity": T(np.inf),
+    }  # fmt: skip
+    return made("finish", lines, scope)
+
+
+@kernel
+def forward(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Source:
+    """A block is ``BR`` queries of an item. ``tile``: features that there is room for.
+
+    Parameters: addresses of q, k, v, mask, out and lse; L, S, E, F; inner items, how many of them
+    share a key's head, blocks of an item, the scale; strides of q, k, v (outer, inner, row) and of
+    the mask (outer, inner, row, column).
+    """
+    T, size = np.dtype(dtype).type, np.dtype(dtype).itemsize
+    form, kind = FORWARD[dtype, tile], rows_of(dtype, tile)
+    BR, BC, threads, TM = form.BR, form.BC, form.threads, form.TM
+    copy_rows = copier(dtype, tile, BR, threads, vector)
+    copy_columns = copier(dtype, tile, BC, threads, vector)
+    dot, accumulate = dots(dtype, tile, form), adder(dtype, tile, form)
+    weigh, finish = _weigher(dtype, form, mask, causal), _finisher(dtype, form)
+    store, start = storer(dtype, tile, form, vector), zeros(dtype, TM * tile // LANES)
+    of_rows = shared(dtype, BR * kind.step, "rows")
+    of_columns = shared(dtype, BC * kind.step, "columns")
+    of_scores = shared(dtype, BR * form.step, "scores")
+    lowest, nothing = (np.finfo(T).min,) * TM, (T(0),) * TM  # finite, so that it may be subtracted
+    width = 1 if mask == "bool" else size
+
+    def attend(q, k, v, m, out, lse, L, S, E, F, heads, share, blocks, scale, n):
+        t = thread()
+        r, c, factor = narrow(t >> 3), narrow(t & 7), T(scale)
+        item = block() // blocks
+        outer = item // heads
+        inner = item - outer * heads
+        group = inner // share
+        first = narrow((block() - item * blocks) * BR)
+        have = narrow(L - first)
+        rows, columns, p = of_rows(), of_columns(), of_scores()
+        copy_rows(q + size * (outer * n[0] + inner * n[1] + first * n[2]), n[2], have, E, rows, t)
+        k_at, v_at = (
+            k + size * (outer * n[3] + group * n[4]),
+            v + size * (outer * n[6] + group * n[7]),
+        )
+        m_at = m + width * (outer * n[9] + inner * n[10])
+        totals, tops, sums = start(), lowest, nothing
+        end = min(S, first + BR) if causal else S
+        key = narrow(0)
+        while key < end:
+            barrier()
+            copy_columns(k_at + size * key * n[5], n[5], S - key, E, columns, t)
+            barrier()
+            s = dot(rows, columns, r, c)
+            barrier()
+            copy_columns(v_at + size * key * n[8], n[8], S - key, F, columns, t)
+            tops, sums, less = weigh(
+                s, p, tops, sums, factor, m_at, n[11], n[12], first, key, r, c, L, S
+            )
+            totals = scaled(totals, less)
+            barrier()
+            totals = accumulate(totals, p, columns, r, c)
+            key = narrow(key + BC)
+        at = item * L + first
+        factors = finish(tops, sums, pointer(lse + size * at, T), have, r, c)
+        store(pointer(out + size * at * F, T), scaled(totals, factors), have, F, r, c)
+
+    body = DeviceFunction(attend)
+    return Source(spread(body, 14, 13), "i" * 13 + "d" + "i" * 13, threads, form.per_sm)

@@ -1,0 +1,234 @@
+"""What the passes of attention do with tiles: rows that stay, columns that go by.
+
+A block keeps some rows of matrices (queries or keys) in shared memory, a tile of columns at a time
+beside them. Eight neighbouring threads share a group of rows: a thread has ``TM`` rows by ``TN``
+columns of scores, eight apart, and of the results the same rows by every eighth vector of features.
+What goes along a row goes through shuffles, and the second product reads the scores, by now
+exponentials, from a piece of shared memory that is a warp's own.
+
+Matrices lie in shared memory as they do outside, a feature's vector at a time, rows padded by a
+vector: the copies there and all reads of vectors are free of bank conflicts.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tilegrad.kernels.cuda.device.ptx import load_vector, pointer, shuffle_xor, store_vector
+from tilegrad.kernels.cuda.device.registers import narrow, outer, zeros
+from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
+
+LANES = 8  # threads that share a group of rows
+
+
+class Tile(NamedTuple):
+    """``BR`` rows by ``BC`` columns of a block, ``TM`` by ``TN`` of a thread, blocks that fit."""
+
+    BR: int
+    BC: int
+    TM: int
+    TN: int
+    per_sm: int
+
+    @property
+    def threads(self) -> int:
+        """Of a block."""
+        return self.BR // self.TM * LANES
+
+    @property
+    def groups(self) -> int:
+        """Groups of rows; a thread's rows are as many apart."""
+        return self.BR // self.TM
+
+    @property
+    def step(self) -> int:
+        """Elements from a row of scores to the next: what a warp stores falls on all banks."""
+        return self.BC + (8 if self.BC % 16 == 0 else 16)
+
+
+# by dtype and features: what 48 KB of shared memory hold
+FORWARD = {
+    ("float32", 32): Tile(64, 32, 4, 4, 4),
+    ("float32", 64): Tile(64, 32, 4, 4, 4),
+    ("float32", 128): Tile(32, 32, 2, 4, 4),
+    ("float64", 32): Tile(32, 32, 2, 4, 3),
+    ("float64", 64): Tile(32, 16, 2, 2, 3),
+    ("float64", 128): Tile(16, 16, 1, 2, 3),
+}
+BACKWARD = {
+    ("float32", 32): Tile(64, 32, 4, 4, 3),
+    ("float32", 64): Tile(32, 32, 4, 4, 4),
+    ("float32", 128): Tile(16, 16, 2, 2, 4),
+    ("float64", 32): Tile(32, 16, 2, 2, 3),
+    ("float64", 64): Tile(16, 16, 2, 2, 4),
+    ("float64", 128): Tile(8, 8, 1, 1, 4),
+}
+SIZES = (32, 64, 128)  # features that a tile has room for
+
+
+class Rows(NamedTuple):
+    """How rows of ``D`` elements lie in shared memory: in vectors of ``V``, ``step`` apart."""
+
+    D: int
+    V: int
+
+    @property
+    def step(self) -> int:
+        """Elements from a row to the next."""
+        return self.D + self.V
+
+
+def rows_of(dtype: str, D: int) -> Rows:
+    """Vectors are of 16 bytes."""
+    return Rows(D, 16 // np.dtype(dtype).itemsize)
+
+
+def made(name: str, lines: list[str], scope: dict[str, Any]) -> DeviceFunction:
+    """A device function from lines of source."""
+    text = "\n".join(lines) + "\n"
+    return DeviceFunction(function_from_source(text, name, scope, __name__), text)
+
+
+@lru_cache(maxsize=None)
+def copier(dtype: str, D: int, rows: int, threads: int, vector: int) -> DeviceFunction:
+    """The device function ``copy(address, row, have, features, to, t)``: ``have`` rows of a matrix,
+    ``row`` elements apart, to shared memory; what lies beyond rows or features is 0.
+
+    ``vector``: elements that are read together.
+    """
+    T, kind = np.dtype(dtype).type, rows_of(dtype, D)
+    step, per, shift = kind.step, D // vector, (D // vector).bit_length() - 1
+    load, store, none = load_vector(vector), store_vector(vector), (T(0),) * vector
+
+    @inline
+    def copy(address, row, have, features, to, t):
+        source, n = pointer(address, T), narrow(t)
+        while n < rows * per:
+            i, f = n >> shift, (n & (per - 1)) * vector
+            inside = i < have and f < features
+            if vector > 1:
+                store(to, i * step + f, load(source, i * row + f) if inside else none)
+            else:
+                to[i * step + f] = source[i * row + f] if inside else T(0)
+            n = narrow(n + threads)
+
+    return copy
+
+
+@lru_cache(maxsize=None)
+def dots(dtype: str, D: int, tile: Tile) -> DeviceFunction:
+    """The device function ``dot(x, y, r, c)``: products of a thread's rows of x with its columns,
+    which are rows of y, along the features.
+    """
+    kind = rows_of(dtype, D)
+    x = [f"x{i}" for i in range(tile.TM)]
+    y = [f"y{j}" for j in range(tile.TN)]
+    lines = [
+        "def dot(x, y, r, c):",
+        f"    s, x_at, y_at = zeros(), narrow(r * {kind.step}), narrow(c * {kind.step})",
+        f"    end = narrow(x_at + {D})",
+        "    while x_at < end:",
+        *(f"        {n} = load(x, x_at + {i * tile.groups * kind.step})" for i, n in enumerate(x)),
+        *(f"        {n} = load(y, y_at + {j * LANES * kind.step})" for j, n in enumerate(y)),
+    ]
+    for k in range(kind.V):
+        of_x, of_y = (", ".join(f"{n}[{k}]" for n in names) for names in (x, y))
+        lines.append(f"        s = outer(s, ({of_x},), ({of_y},))")
+    lines += [
+        f"        x_at, y_at = narrow(x_at + {kind.V}), narrow(y_at + {kind.V})",
+        "    return s",
+    ]
+    scope = {
+        "zeros": zeros(dtype, tile.TM * tile.TN), "load": load_vector(kind.V), "outer": outer,
+        "narrow": narrow,
+    }  # fmt: skip
+    return made("dot", lines, scope)
+
+
+@lru_cache(maxsize=None)
+def adder(dtype: str, D: int, tile: Tile) -> DeviceFunction:
+    """The device function ``add(totals, p, y, r, c)``: ``totals + p @ y`` for a thread's rows of the
+    scores p and its vectors of the features of y.
+    """
+    kind, step = rows_of(dtype, D), tile.step
+    x = [f"x{i}" for i in range(tile.TM)]
+    y = [f"y{q}" for q in range(D // kind.V // LANES)]
+    lines = [
+        "def add(totals, p, y, r, c):",
+        f"    p_at, y_at = narrow(r * {step}), narrow(c * {kind.V})",
+        f"    end = narrow(p_at + {tile.BC})",
+        "    while p_at < end:",
+        *(f"        {n} = load(p, p_at + {i * tile.groups * step})" for i, n in enumerate(x)),
+    ]
+    for k in range(kind.V):
+        for q, n in enumerate(y):
+            lines.append(f"        {n} = load(y, y_at + {k * kind.step + q * LANES * kind.V})")
+        of_y = ", ".join(f"{n}[{v}]" for n in y for v in range(kind.V))
+        lines.append(
+            f"        totals = outer(totals, ({', '.join(f'{n}[{k}]' for n in x)},), ({of_y},))"
+        )
+    lines += [
+        f"        p_at, y_at = narrow(p_at + {kind.V}), narrow(y_at + {kind.V * kind.step})",
+        "    return totals",
+    ]
+    return made("add", lines, {"load": load_vector(kind.V), "outer": outer, "narrow": narrow})
+
+
+@lru_cache(maxsize=None)
+def storer(dtype: str, D: int, tile: Tile, vector: int) -> DeviceFunction:
+    """The device function ``store(out, totals, have, features, r, c)``: a thread's results to rows
+    of ``features`` elements, of which there are ``have``.
+    """
+    V = rows_of(dtype, D).V
+    lines = ["def store(out, totals, have, features, r, c):"]
+    for i in range(tile.TM):
+        lines.append(f"    if r + {i * tile.groups} < have:")
+        for q in range(D // V // LANES):
+            at = f"(r + {i * tile.groups}) * features + f"
+            values = [f"totals[{i * (D // LANES) + q * V + v}]" for v in range(V)]
+            lines.append(f"        f = (c + {q * LANES}) * {V}")
+            if vector > 1:
+                lines += [
+                    "        if f < features:",
+                    f"            put(out, {at}, ({', '.join(values)}))",
+                ]
+                continue
+            for v, value in enumerate(values):
+                lines += [
+                    f"        if f + {v} < features:",
+                    f"            out[{at} + {v}] = {value}",
+                ]
+    return made("store", lines, {"put": store_vector(V)})
+
+
+@inline
+def along(value, combine):
+    """The combination over the threads that share a row, in all of them."""
+    value = combine(value, shuffle_xor(value, 1))
+    value = combine(value, shuffle_xor(value, 2))
+    return combine(value, shuffle_xor(value, 4))
+
+
+@lru_cache(maxsize=None)
+def masker(dtype: str, mask: str, causal: bool) -> DeviceFunction:
+    """The device function ``seen(s, scale, m, m_row, m_column, query, key, L, S)``: the score of a
+    product, minus infinity where there is none to see.
+    """
+    T = np.dtype(dtype).type
+    low = T(-np.inf)
+
+    @inline
+    def seen(s, scale, m, m_row, m_column, query, key, L, S):
+        x = low
+        if query < L and key < S and (not causal or key <= query):
+            x = s * scale
+            if mask == "bool":
+                x = x if pointer(m, np.uint8)[query * m_row + key * m_column] != 0 else low
+            if mask == "float":
+                x = x + pointer(m, T)[query * m_row + key * m_column]
+        return x
+
+    return seen

@@ -1,0 +1,240 @@
+"""Convolution and its two gradients as products of matrices that are never stored.
+
+``x`` is ``(N, groups * inputs, *size)``, ``weight`` ``(groups * outputs, inputs, *kernel)`` and ``y``
+``(N, groups * outputs, *out)``, all row-major. The group is the item of a batched product:
+
+========  =========================  =====================  ======================
+          rows                       columns                k
+========  =========================  =====================  ======================
+forward   outputs                    pixels of y            inputs and taps
+input     inputs                     pixels of x            outputs and taps
+weight    outputs                    inputs and taps        pixels of y
+========  =========================  =====================  ======================
+
+Where a group has one input, there is no product to speak of: see :mod:`.depthwise`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from tilegrad.kernels.cuda.conv import depthwise
+from tilegrad.kernels.cuda.conv.images import (
+    Pixels,
+    Rows,
+    Taps,
+    pixels_numbers,
+    rows_numbers,
+    taps_numbers,
+)
+from tilegrad.kernels.cuda.device.ptx import multiply_wide
+from tilegrad.kernels.cuda.movement import copy
+from tilegrad.kernels.cuda.parts.panels import TILES, Strided, multiply
+from tilegrad.kernels.cuda.parts.product import add_chunks
+from tilegrad.kernels.cuda.parts.strided import is_wide, magic, numbers
+from tilegrad.kernels.cuda.run.jit import Source, kernel
+from tilegrad.kernels.function import inline
+from tilegrad.kernels.window import Window
+
+Launch = Callable[..., None]
+
+CHUNK = 2048  # steps of k that are summed in registers before the sum goes to memory
+FULL = 96  # tiles that keep a GPU busy: with fewer, smaller tiles are used
+SPLIT = 64  # tiles below which chunks of k become blocks of their own
+PARTS = 512  # blocks that a weight's gradient is cut into, at most
+
+
+@inline
+def pixel_place(c, numbers):
+    """Where pixel ``c``, counted through the batch, lies from the first of its channel on.
+
+    The last parameters: pixels of an item with multiplier and shift, and elements of an item.
+    """
+    item = multiply_wide(c, numbers[-3]) >> numbers[-2]
+    return item * numbers[-1] + (c - item * numbers[-4])
+
+
+@kernel
+def windows(
+    dtype: str, tile: str, way: str, vector: int, dims: int, pointwise: bool, strided: bool,
+    biased: bool,
+) -> Source:  # fmt: skip
+    """Weights times windows: the output ("forward"), or the gradient of the input ("backward")."""
+    shape, size = TILES[tile], np.dtype(dtype).itemsize
+    x = Strided("x", shape, "k", vector, size)
+    y = Pixels(shape, size, dims, pointwise, way, strided)
+    return multiply(
+        dtype, shape, x, y, 1, biased="row" if biased else "", column_place=pixel_place, more=4,
+        per_sm=max(1, shape.per_sm // 2),
+    )  # fmt: skip
+
+
+@kernel
+def weights(dtype: str, tile: str, vector: int, dims: int, pointwise: bool) -> Source:
+    """Gradients of outputs times windows: the gradient of the weight."""
+    shape, size = TILES[tile], np.dtype(dtype).itemsize
+    x, y = Rows(shape, size, vector), Taps(shape, size, dims, pointwise)
+    return multiply(dtype, shape, x, y, 1, per_sm=max(1, shape.per_sm // 2))
+
+
+def _tile(dtype: str, M: int, N: int, items: int) -> str:
+    """The largest tile of which there are enough, and that is not mostly beyond the matrix."""
+    if dtype == "float64":
+        fits = M > 32 and -(-M // 64) * -(-N // 64) * items >= FULL
+        return "double" if fits else "small"
+    for name, least in (("large", 96), ("medium", 32)):
+        tile = TILES[name]
+        if M >= least and -(-M // tile.BM) * -(-N // tile.BN) * items >= FULL:
+            return name
+    return "small"
+
+
+def _check(op: str, *numbers: int) -> None:
+    """Raise NotImplementedError where a product's extents, which are 32 bits, do not suffice."""
+    if is_wide(max(numbers)):
+        raise NotImplementedError(
+            f"{op}: a GPU takes fewer than 2^31 pixels, channels times taps at a time; got {numbers}"
+        )
+
+
+def _dims(window: Window) -> int:
+    """Dimensions that matter: leading ones of size 1 do not."""
+    flat = [
+        s == k == o == 1 and b == 0
+        for s, k, o, b in zip(window.size, window.kernel, window.out, window.before)
+    ]
+    return 3 if not flat[0] else 2 if not flat[1] else 1
+
+
+def conv(
+    dtype: str, batch: int, groups: int, inputs: int, outputs: int, window: Window, bias: bool
+) -> tuple[Launch, int]:
+    """Prepare ``launch(x, weight, [bias], y, scratch)``; gives ``(launch, scratch_bytes)``."""
+    if inputs == 1:
+        return depthwise.forward(dtype, batch, groups, outputs, window, bias), 0
+    run, scratch = _windows(dtype, "forward", batch, groups, (outputs, inputs), window, bias)
+
+    def launch(x: int, weight: int, *where: int) -> None:
+        b, y, *more = where if bias else (0, *where)
+        run(weight, x, y, more[0] if more else 0, b)
+
+    return launch, scratch
+
+
+def conv_input(
+    dtype: str, batch: int, groups: int, inputs: int, outputs: int, window: Window
+) -> tuple[Launch, int]:
+    """Prepare ``launch(y, weight, x, scratch)``; gives ``(launch, scratch_bytes)``."""
+    if inputs == 1:
+        return depthwise.backward(dtype, batch, groups, outputs, window), 0
+    taps, size = math.prod(window.kernel), np.dtype(dtype).itemsize
+    run, scratch = _windows(dtype, "backward", batch, groups, (inputs, outputs), window, False)
+    # the product wants (inputs, outputs, taps), with k consecutive
+    sizes = (groups, inputs, outputs, taps)
+    whole = outputs * inputs * taps
+    turn = copy(size, sizes, (whole, taps, inputs * taps, 1), (whole, outputs * taps, taps, 1))
+    held = -(-groups * whole * size // 256) * 256
+
+    def launch(y: int, weight: int, x: int, scratch: int = 0) -> None:
+        turn(weight, scratch)
+        run(scratch, y, x, scratch + held, 0)
+
+    return launch, held + scratch
+
+
+def _windows(
+    dtype: str, way: str, batch: int, groups: int, channels: tuple[int, int], window: Window,
+    biased: bool,
+) -> tuple[Launch, int]:  # fmt: skip
+    """``launch(weight, image, result, scratch, bias)``; ``channels``: of the result, of the image."""
+    M, C = channels
+    read, made = (window.size, window.out) if way == "forward" else (window.out, window.size)
+    pixels, plane = math.prod(made), math.prod(read)
+    N, K = batch * pixels, C * math.prod(window.kernel)
+    _check("conv", M, N, K)
+    name = _tile(dtype, M, N, groups)
+    tile, size = TILES[name], np.dtype(dtype).itemsize
+    W = 16 // size
+    pointwise = math.prod(window.kernel) == 1
+    strided = way == "backward" and any(s != 1 for s in window.stride)
+    tiles = (-(-M // tile.BM), -(-N // tile.BN))
+    chunks, blocks = -(-K // CHUNK), tiles[0] * tiles[1] * groups
+    split = chunks > 1 and blocks < SPLIT
+    image = groups * C * plane
+    group = ((groups,), (M * K,)), ((groups,), (C * plane,)), ((groups,), (M * pixels,))
+    walks = [v for sizes, strides in group for v in numbers(sizes, strides)]
+    panel = [*pixels_numbers(way, image, plane, window)]
+    place = [pixels, *magic(pixels), groups * M * pixels]
+    tail = (
+        pixels, int(pixels % W == 0), *tiles, *walks, K, 1, tile.BK * size, *panel, *place, blocks,
+    )  # fmt: skip
+    total = batch * groups * M * pixels
+    vector = W if K % W == 0 else 1
+
+    def launch(weight: int, data: int, out: int, scratch: int, bias: int) -> None:
+        V = vector if weight % 16 == 0 else 1
+        function = windows.build(
+            dtype, name, way, V, _dims(window), pointwise, strided, biased and not split
+        )
+        if split:
+            function(weight, data, scratch, 0, total, 1, 0, 0, CHUNK, M, N, K, *tail, chunks, 1)
+            collect = add_chunks.build(dtype, biased)
+            collect(
+                scratch, out, bias, total, pixels, groups * M, chunks, 0, -(-total // 256), 1, 1
+            )
+            return
+        for c in range(chunks):
+            first, last = int(c == 0), int(c == chunks - 1)
+            function(
+                weight, data, out, bias, 0, first, last, c * CHUNK, CHUNK, M, N, K, *tail, 1, 1
+            )
+
+    return launch, chunks * total * size if split else 0
+
+
+def conv_weight(
+    dtype: str, batch: int, groups: int, inputs: int, outputs: int, window: Window
+) -> tuple[Launch, int]:
+    """Prepare ``launch(x, y, weight, scratch)``; gives ``(launch, scratch_bytes)``."""
+    if inputs == 1:
+        return depthwise.weight(dtype, batch, groups, outputs, window)
+    taps, size = math.prod(window.kernel), np.dtype(dtype).itemsize
+    pixels, plane = math.prod(window.out), math.prod(window.size)
+    M, N, K = outputs, inputs * taps, batch * pixels
+    _check("conv_weight", M, N, K)
+    name = _tile(dtype, M, N, groups * min(PARTS, -(-K // 256)))
+    tile, W = TILES[name], 16 // size
+    tiles = (-(-M // tile.BM), -(-N // tile.BN))
+    blocks = tiles[0] * tiles[1] * groups
+    parts = max(1, min(-(-K // 256), PARTS // blocks))
+    chunk = -(-K // parts)
+    chunk += -chunk % tile.BK
+    parts = -(-K // chunk)
+    total = groups * M * N
+    group = (
+        ((groups,), (outputs * pixels,)),
+        ((groups,), (inputs * plane,)),
+        ((groups,), (M * N,)),
+    )
+    walks = [v for sizes, strides in group for v in numbers(sizes, strides)]
+    panels = [
+        *rows_numbers(groups * outputs * pixels, pixels),
+        *taps_numbers(groups * inputs * plane, plane, window),
+    ]
+    tail = (N, int(N % W == 0), *tiles, *walks, *panels, blocks)
+    vector = W if pixels % W == 0 else 1
+
+    def launch(x: int, y: int, weight: int, scratch: int = 0) -> None:
+        V = vector if y % 16 == 0 else 1
+        function = weights.build(dtype, name, V, _dims(window), taps == 1)
+        target = scratch if parts > 1 else weight
+        apart = total if parts > 1 else 0
+        function(y, x, target, 0, apart, 1, 1, 0, chunk, M, N, K, *tail, parts, 1)
+        if parts > 1:
+            collect = add_chunks.build(dtype, False)
+            collect(scratch, weight, 0, total, 1, 1, parts, 0, -(-total // 256), 1, 1)
+
+    return launch, parts * total * size if parts > 1 else 0

@@ -1,0 +1,117 @@
+"""Writing through an index: values that meet at one place are combined in index order.
+
+Where positions are many, or the dimension along which they meet is short, a thread owns a position
+and goes through its indices one by one. Else the indices are grouped by the place they name; see
+:mod:`tilegrad.kernels.cuda.index.scatter_groups`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from tilegrad.kernels.cuda.device.ptx import block, blocks, pointer, thread
+from tilegrad.kernels.cuda.index.scatter_groups import Dims, Line, scatter_groups
+from tilegrad.kernels.cuda.parts.strided import is_wide, numbers, offsets_of, spread
+from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
+from tilegrad.kernels.function import DeviceFunction, inline
+from tilegrad.kernels.monoids import add, larger, multiply, smaller
+
+Sizes = tuple[int, ...]
+
+THREADS = 256
+PER_SM = 16  # blocks a multiprocessor gets before threads take further elements in strides
+SHORT = 32  # indices one after the other that are not worth grouping
+MANY = 1 << 14  # positions that keep a GPU busy
+
+
+@inline
+def put(old, new):
+    """The new value."""
+    return new
+
+
+COMBINE = {"set": put, "sum": add, "prod": multiply, "amax": larger, "amin": smaller}
+
+
+# ------------------------------------------------------------------------------ position by position
+
+
+@kernel
+def scatter_lines(dtype: str, combine: DeviceFunction, dims: int, wide: bool) -> Source:
+    """``out[…] = combine(out[…], source[…])`` for a position's indices in order, a thread each.
+
+    Indices outside ``[0, size)`` write nothing. Parameters: out, index, source, positions, indices
+    of a position, their step in index and source, step along the indexed dimension of out, what
+    negative indices are counted from, its size, then the positions with the strides of out, index
+    and source.
+    """
+    T = np.dtype(dtype).type
+    place = offsets_of(dims, 3, 0, wide)
+
+    @inline
+    def write_one(out, at, j, value, step, wrap, size):
+        j += (j >> 63) & wrap
+        if j >= 0 and j < size:
+            out[at + j * step] = T(combine(out[at + j * step], value))
+
+    @inline
+    def scatter(a0, a1, a2, total, length, j_step, v_step, step, wrap, size, t):
+        out, index, source = pointer(a0, T), pointer(a1, np.int64), pointer(a2, T)
+        i = block() * THREADS + thread()
+        while i < total:
+            o, j, v = place(i, t)
+            k = 0
+            while k + 1 < length:
+                j0, j1 = index[j], index[j + j_step]
+                v0, v1 = source[v], source[v + v_step]
+                write_one(out, o, j0, v0, step, wrap, size)
+                write_one(out, o, j1, v1, step, wrap, size)
+                j += 2 * j_step
+                v += 2 * v_step
+                k += 2
+            if k < length:
+                write_one(out, o, index[j], source[v], step, wrap, size)
+            i += blocks() * THREADS
+
+    return Source(spread(scatter, 10, 6 * dims), "i" * (10 + 6 * dims), THREADS)
+
+
+def _by_position(
+    dtype: str, combine: DeviceFunction, dims: Dims, line: Line
+) -> Callable[..., None]:
+    """A launch ``(out, index, source)`` of :func:`scatter_lines`."""
+    total = math.prod(dims.sizes)
+    function = scatter_lines.build(dtype, combine, len(dims.sizes), is_wide(total))
+    grid = blocks_for(total, THREADS, PER_SM)
+    return bind(function, total, *line, *numbers(*dims), grid, 1, 1)
+
+
+def scatter(
+    dtype: str, combine: str, sizes: Sizes, strides: tuple[Sizes, Sizes, Sizes],
+    length: int, length_strides: tuple[int, int], step: int, wrap: int, size: int,
+) -> Callable[..., None]:  # fmt: skip
+    """A launch ``(out, index, source)`` that writes through an index; where ``launch.scratch`` says
+    so, with the address of so many bytes behind.
+
+    As :func:`tilegrad.kernels.cpu.index.scatter`, but that indices outside ``[0, size)`` write
+    nothing: on the GPU they are noticed later.
+    """
+    positions = math.prod(sizes)
+    if positions * length == 0:
+        return lambda *addresses: None
+    dtype, combine = _storage_form(dtype, combine)
+    dims, line = Dims(sizes, *strides), Line(length, *length_strides, step, wrap, size)
+    by = _by_position if length <= SHORT or positions >= MANY else scatter_groups
+    return by(dtype, COMBINE[combine], dims, line)
+
+
+def _storage_form(dtype: str, combine: str) -> tuple[str, str]:
+    """Plain writing needs the width only; sums and products of truths are or and and."""
+    if combine == "set":
+        return f"u{np.dtype(dtype).itemsize}", "set"
+    if dtype == "bool":
+        return "u1", {"sum": "amax", "prod": "amin"}.get(combine, combine)
+    return dtype, combine

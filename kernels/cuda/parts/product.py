@@ -1,0 +1,55 @@
+"""The kernels of matrix products over register tiles."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tilegrad.kernels.cuda.device.ptx import block, pointer, thread
+from tilegrad.kernels.cuda.parts.panels import TILES, Strided, multiply
+from tilegrad.kernels.cuda.run.jit import Source, kernel
+from tilegrad.kernels.function import DeviceFunction
+
+
+@kernel
+def tiles(
+    dtype: str, tile: str, x_along: str, x_vector: int, y_along: str, y_vector: int,
+    dims: int, biased: bool, activation: DeviceFunction | None = None,
+) -> Source:  # fmt: skip
+    """``out = activation(x @ y + bias)`` for a batch of matrices; see
+    :func:`tilegrad.kernels.cuda.parts.panels.multiply` for the parameters.
+    """
+    shape, size = TILES[tile], np.dtype(dtype).itemsize
+    x = Strided("x", shape, x_along, x_vector, size)
+    y = Strided("y", shape, y_along, y_vector, size)
+    slim = x_vector > 1 and y_vector > 1
+    per_sm = shape.per_sm if slim or size < 4 else max(1, shape.per_sm // 2)
+    return multiply(
+        dtype, shape, x, y, dims, biased="column" if biased else "", activation=activation,
+        per_sm=per_sm,
+    )  # fmt: skip
+
+
+@kernel
+def add_chunks(dtype: str, biased: bool) -> Source:
+    """``out = chunk 0 + chunk 1 + …`` in order, then the bias: the second stage of a split k.
+
+    Parameters: parts, out, bias, elements, how many in a row have the same bias, biases, chunks,
+    whether to start from what ``out`` holds.
+    """
+    T = np.dtype(dtype).type
+    A = T if np.dtype(dtype).kind == "f" else np.int64
+
+    def sum_chunks_body(parts, out, bias, total, run, biases, chunks, accumulate):
+        i = block() * 256 + thread()
+        if i < total:
+            source, target = pointer(parts, T), pointer(out, T)
+            a = A(source[i])
+            if accumulate:
+                a = A(target[i]) + a
+            for c in range(1, chunks):
+                a = a + A(source[c * total + i])
+            if biased:
+                a = a + A(pointer(bias, T)[i // run % biases])
+            target[i] = T(a)
+
+    return Source(sum_chunks_body, "i" * 8)

@@ -1,0 +1,1 @@
+"""Compiling a CUDA kernel, keeping its cubin, loading and launching it."""

@@ -1,0 +1,237 @@
+"""Compile, cache and load CUDA kernels.
+
+A *kernel factory* is decorated with :func:`kernel`. Called with its variant it returns a
+:class:`Source`: the body that every thread runs, over addresses, sizes and scalars, with the shape
+of its blocks. ``factory.build(*variant)`` gives the launchable function
+``function(*args, x, y, z)``; ``factory.assemble(variant, arch)`` the cubin and its report for any
+architecture, with no GPU.
+
+Cubins are kept on disk under a key over every source involved, versions and architecture; a process
+that finds them there imports neither numba nor a compiler.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tilegrad.kernels import cache, progress
+from tilegrad.kernels.cuda.device.simulator import machine
+from tilegrad.kernels.cuda.run import backend, driver, launch
+from tilegrad.kernels.cuda.run.backend import Arch, Usage
+from tilegrad.kernels.cuda.run.launch import bind
+from tilegrad.kernels.forking import compiler as _lock
+from tilegrad.kernels.function import DeviceFunction, place, source_digest
+
+__all__ = [
+    "KernelFactory",
+    "Launch",
+    "Source",
+    "bind",
+    "blocks_for",
+    "kernel",
+    "kernels_built",
+    "recording",
+]
+
+kernels_built: list[tuple[KernelFactory, tuple[Any, ...]]] = []  # every variant of this process
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a factory makes.
+
+    Attributes:
+        body: run by every thread.
+        signature: a letter per parameter: ``i`` int64, ``d`` float64.
+        threads: of a block, a multiple of 32.
+        per_sm: blocks that should fit on a multiprocessor: 65536 / (threads * per_sm) registers
+            at most.
+        shared: bytes of dynamic shared memory.
+    """
+
+    body: Callable[..., None]
+    signature: str
+    threads: int = 256
+    per_sm: int = 1
+    shared: int = 0
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A kernel for one architecture."""
+
+    source: Source
+    arch: Arch
+    cubin: bytes
+    usage: Usage
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One launch on the simulated device: which kernel, how many blocks, with what parameters."""
+
+    factory: KernelFactory
+    variant: tuple[Any, ...]
+    source: Source
+    grid: tuple[int, int, int]
+    args: tuple[Any, ...]
+
+
+_launches: list[Launch] | None = None
+
+
+@contextmanager
+def recording() -> Iterator[list[Launch]]:
+    """The launches of the block on the simulated device, in order."""
+    global _launches
+    before, _launches = _launches, []
+    try:
+        yield _launches
+    finally:
+        _launches = before
+
+
+class KernelFactory:
+    """A family of CUDA kernels, one per variant. See :func:`kernel`."""
+
+    def __init__(self, factory: Callable[..., Source]):
+        self.factory = factory
+        self.built: dict[tuple[Any, ...], Callable[..., None]] = {}
+        self.__name__ = factory.__name__
+        self.__doc__ = factory.__doc__
+        self.__module__ = factory.__module__
+
+    def build(self, *variant: Any) -> Callable[..., None]:
+        """The launchable kernel of this variant on the current device."""
+        function = self.built.get(variant)
+        if function is None:
+            with _lock:
+                function = self.built.get(variant)
+                if function is None:
+                    function = self.built[variant] = self._load(variant)
+                    kernels_built.append((self, variant))
+        return function
+
+    def name(self, variant: tuple[Any, ...]) -> str:
+        """For files and messages: module, factory, variant."""
+        words = [v.__name__ if isinstance(v, DeviceFunction) else str(v) for v in variant]
+        return "_".join([place(self.__module__), self.__name__, *words])
+
+    def _load(self, variant: tuple[Any, ...]) -> Callable[..., None]:
+        name, here = self.name(variant), driver.get()
+        if not isinstance(here, driver.CudaDriver):
+            source = self.factory(*variant)
+
+            def run(grid: tuple[int, int, int], args: tuple[Any, ...]) -> None:
+                if _launches is not None:
+                    _launches.append(Launch(self, variant, source, grid, args))
+                machine.launch(name, source.body, source.threads, grid, args, source.shared)
+
+            return launch.simulated(run, len(source.signature))
+        start = time.perf_counter()
+        properties = here.properties(here.device)
+        kept, cached = self.keep(variant, (properties.major, properties.minor))
+        head_text, cubin = kept.split(b"\n\n", 1)
+        entry, signature, threads, shared = head_text.decode().split("\n")
+        function, owner = here.load(cubin, entry, int(shared))
+        _loaded[function] = (self, variant)
+        result = launch.load(name, function, signature, int(threads), int(shared), here.symbols())
+        _owners.append(owner)
+        cache.compile_log.append((f"cuda {name}", time.perf_counter() - start, cached))
+        return result
+
+    def keep(self, variant: tuple[Any, ...], arch: Arch) -> tuple[bytes, bool]:
+        """(what the disk keeps of a variant for ``arch``, whether it was there already)."""
+        path = (
+            cache.cache_dir() / f"{_file_name(self.name(variant))}-{self._key(variant, arch)}.cubin"
+        )
+        kept = cache.read(path)
+        cache.used.setdefault(path.name, kept is not None)
+        if kept is not None:
+            return kept, True
+        with progress.compiling(f"cuda {self.name(variant)}"):
+            made = self.assemble(variant, arch)
+        source = made.source
+        head = [made.usage.entry, source.signature, source.threads, source.shared]
+        kept = "\n".join(map(str, head)).encode() + b"\n\n" + made.cubin
+        cache.write(path, kept)
+        return kept, False
+
+    def assemble(self, variant: tuple[Any, ...], arch: Arch, guard: int = 0) -> Assembly:
+        """The cubin of a variant for ``arch`` and the assembler's report; no GPU involved."""
+        (made,) = self.assemble_all(variant, (arch,), guard)
+        return made
+
+    def assemble_all(
+        self, variant: tuple[Any, ...], archs: tuple[Arch, ...], guard: int = 0
+    ) -> list[Assembly]:
+        """:meth:`assemble` for several architectures, translated once; with a ``guard`` the debug
+        build (:mod:`tilegrad.kernels.cuda.device.checked`).
+        """
+        source = self.factory(*variant)
+        ltoir = backend.compile_kernel(
+            source.body, source.signature, source.threads, source.per_sm, guard=guard
+        )
+        return [Assembly(source, arch, *backend.link(ltoir, arch)) for arch in archs]
+
+    def ptx(self, variant: tuple[Any, ...]) -> str:
+        """The PTX of a variant, for reading."""
+        source = self.factory(*variant)
+        text: str = backend.compile_kernel(
+            source.body, source.signature, source.threads, source.per_sm, output="ptx"
+        )
+        return text
+
+    def text(self, variant: tuple[Any, ...]) -> str:
+        """The Python source of a variant's body."""
+        return inspect.getsource(self.factory(*variant).body)
+
+    def _key(self, variant: tuple[Any, ...], arch: Arch) -> str:
+        parts = [source_digest(self.__module__), self.__name__, backend.arch_name(arch)]
+        parts += [backend.versions(), f"py{sys.version_info[0]}.{sys.version_info[1]}"]
+        parts += [v.key if isinstance(v, DeviceFunction) else repr(v) for v in variant]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+
+
+_owners: list[Any] = []
+_loaded: dict[int, tuple[KernelFactory, tuple[Any, ...]]] = {}
+
+
+def kernel_of(function: int) -> tuple[KernelFactory, tuple[Any, ...]]:
+    """The factory and variant behind a function handle of the driver."""
+    return _loaded[function]
+
+
+def _file_name(name: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in name)[:80]
+
+
+def kernel(factory: Callable[..., Source]) -> KernelFactory:
+    """Decorate a factory ``(*variant) -> Source``."""
+    return KernelFactory(factory)
+
+
+_processors: int | None = None
+
+
+def processors() -> int:
+    """Multiprocessors of the device."""
+    global _processors
+    if _processors is None:
+        here = driver.get()
+        _processors = here.properties(here.device).multi_processor_count
+    return _processors
+
+
+def blocks_for(work: int, each: int, per_sm: int = 8) -> int:
+    """Blocks that share ``work`` units, ``each`` at a time, in strides of the grid: no more than
+    ``per_sm`` on every multiprocessor.
+    """
+    return max(1, min(-(-work // each), processors() * per_sm))
