@@ -21,13 +21,15 @@ def check(
     tolerance: float = 1.0,
     device: str = "cpu",
     least: float = 1e-3,
+    cancels: float = 1e-3,
 ) -> list[str]:
     """Forward and all gradients of ``call(lib, F, *make(tensor))``; gives what differs.
 
     ``fixed`` are the positions of tensors that take no gradient. Floating results may differ by
     ``tolerance`` times 2e-5 (float32) or 1e-11 (float64) of the largest right value of a tensor;
-    of a gradient that is smaller than ``least``, of that: the size of the terms that cancel. A call
-    that PyTorch refuses has to be refused here too, and is counted in :data:`refused`.
+    of a gradient that is smaller than ``least``, or a result smaller than ``cancels``, of that: the
+    size of the terms that cancel. A call that PyTorch refuses has to be refused here too, and is
+    counted in :data:`refused`.
     """
     wide = lambda a: torch.from_numpy(np.asarray(a, "float64" if a.dtype.kind == "f" else a.dtype))
     theirs = [t.contiguous() for t in make(wide)]  # some of PyTorch's rules refuse other layouts
@@ -47,7 +49,7 @@ def check(
             faults += [] if a is b else [f"{name}: {a is not None} that it is there"]
             continue
         bound = tolerance * (1e-11 if a.dtype == np.float64 else 2e-5)
-        floor = least if name.startswith("gradient") else 1e-3
+        floor = least if name.startswith("gradient") else cancels
         faults += [f"{name}: {fault}" for fault in _difference(a, b, bound, floor)]
     return faults
 

@@ -40,6 +40,7 @@ class Program:
     fixed: list[int] = field(default_factory=list)
     tolerance: float = 1.0
     least: float = 1e-3
+    cancels: float = 1e-3
 
     def text(self, device: str = "cpu", whole: bool = False) -> str:
         """The source; ``whole`` runs by itself, else ``check`` has to be there."""
@@ -50,7 +51,7 @@ class Program:
             "def make(t):", f"    return [{', '.join(self.layouts)}]", "", "",
             f"def call(lib, F, {', '.join(self.names)}):", f"    return {self.call}", "", "",
             f"faults = check(make, call, {self.seed}, {tuple(self.fixed)}, "
-            f"{self.tolerance}, {device!r}, {self.least})",
+            f"{self.tolerance}, {device!r}, {self.least}, {self.cancels})",
         ]  # fmt: skip
         head = [inspect.getsource(checking), "", ""] if whole else []
         return "\n".join([*head, *lines, *(["print(faults)"] if whole else [])])
