@@ -20,7 +20,7 @@ from tilegrad.autograd.mode import (
 )
 from tilegrad.autograd.size import Size
 from tilegrad.autograd.tensor import Tensor
-from tilegrad.engine.device import Device as device
+from tilegrad.engine.device import Device as device, get_default_device, set_default_device
 from tilegrad.engine.dtype import (
     DType as dtype,
     bool_,
@@ -83,6 +83,7 @@ __all__ = [
     "float",
     "float32",
     "float64",
+    "get_default_device",
     "get_default_dtype",
     "get_num_threads",
     "iinfo",
@@ -103,6 +104,7 @@ __all__ = [
     "promote_types",
     "reset_peak_memory_stats",
     "save",
+    "set_default_device",
     "set_default_dtype",
     "set_grad_enabled",
     "set_num_threads",

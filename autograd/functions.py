@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tilegrad.autograd.arguments import checked as _checked
+from tilegrad.autograd.kinds import exact as _exact
 from tilegrad.autograd.names import renamed as _renamed
 from tilegrad.autograd.rules.activation import (
     celu as celu,
@@ -383,5 +384,6 @@ from tilegrad.autograd.rules.view import (
     unsqueeze as unsqueeze,
 )
 
+_exact(list(globals().values()))
 _renamed(list(globals().values()))
 _checked(globals().values())

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
-from tilegrad.autograd.decorators import decorated
 from tilegrad.engine import inference
+from tilegrad.engine.decorators import decorated
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -140,7 +140,7 @@ def _with_prologue(code: CodeType, merges: list[tuple[str, str, Any]]) -> CodeTy
     if aliases[0] == _MORE:
         moves = range(count, count + only)
         words += [assemble(("LOAD_FAST", k + len(aliases)), ("STORE_FAST", k)) for k in moves]
-    made = _begun(code, b"".join(words), names, [merge for _, _, merge in merges])
+    made = begun(code, b"".join(words), names, [merge for _, _, merge in merges])
     return made.replace(co_argcount=count + len(merges) + only, co_kwonlyargcount=0)
 
 
@@ -150,11 +150,11 @@ def _with_keywords(code: CodeType, several: _Several) -> CodeType:
     names = [n if n != "keywords" else "keywords_" for n in code.co_varnames]
     names[place + 1 : place + 2] = ["keywords"]
     prologue = _moved(False, place, place + 1, len(code.co_consts), "FALSE")
-    made = _begun(code, prologue, names, [several])
+    made = begun(code, prologue, names, [several])
     return made.replace(co_flags=code.co_flags | inspect.CO_VARKEYWORDS)
 
 
-def _begun(code: CodeType, prologue: bytes, names: list[str], constants: list[Any]) -> CodeType:
+def begun(code: CodeType, prologue: bytes, names: list[str], constants: list[Any]) -> CodeType:
     """``code`` with a prologue, new names of its locals and more constants."""
     if len(names) != len(code.co_varnames) and (code.co_cellvars or code.co_freevars):
         raise ValueError(f"{code.co_name}: no place for other names of arguments")

@@ -11,6 +11,7 @@ from tilegrad.autograd import base, copying, formatting, graph as graphs, hooks,
 from tilegrad.autograd.arguments import checked
 from tilegrad.autograd.base import alias, own, refresh
 from tilegrad.autograd.families import FamilyMethods
+from tilegrad.autograd.kinds import exact
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.names import renamed
 from tilegrad.autograd.naming import named
@@ -291,7 +292,7 @@ class Tensor(FamilyMethods):
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         """What a NumPy function made of tensors, as a tensor again."""
-        return creation.as_tensor(np.asarray(array))
+        return creation.as_tensor(np.asarray(array), device="cpu")
 
     def __dlpack__(
         self,
@@ -486,5 +487,6 @@ add_twins(Tensor)
 base.set_tensor_class(Tensor)
 for _kind in Tensor.__mro__[:-1]:
     _methods = [method for name, method in vars(_kind).items() if not name.startswith("_")]
+    exact(_methods)
     renamed(_methods)
     checked(_methods)

@@ -172,7 +172,7 @@ def random_split(
         )
     from tilegrad.autograd.rules.random import randperm
 
-    order = randperm(total, generator=generator).tolist()
+    order = randperm(total, generator=generator, device="cpu").tolist()
     ends = list(accumulate(int(s) for s in sizes))
     return [Subset(dataset, order[e - int(s) : e]) for s, e in zip(sizes, ends, strict=True)]
 

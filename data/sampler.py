@@ -86,9 +86,11 @@ class RandomSampler(Sampler):
         size, left = len(self.data_source), self.num_samples
         while left > 0:
             if self.replacement:
-                drawn = randint(0, size, (min(left, _CHUNK),), generator=generator).tolist()
+                drawn = randint(
+                    0, size, (min(left, _CHUNK),), generator=generator, device="cpu"
+                ).tolist()
             else:
-                drawn = randperm(size, generator=generator).tolist()[:left]
+                drawn = randperm(size, generator=generator, device="cpu").tolist()[:left]
             yield from drawn
             left -= len(drawn)
 
@@ -106,7 +108,9 @@ class SubsetRandomSampler(Sampler):
     def __iter__(self) -> Iterator[Any]:
         from tilegrad.autograd.rules.random import randperm
 
-        order = randperm(len(self.indices), generator=seeded(draw_seed(self.generator)))
+        order = randperm(
+            len(self.indices), generator=seeded(draw_seed(self.generator)), device="cpu"
+        )
         return (self.indices[i] for i in order.tolist())
 
     def __len__(self) -> int:
@@ -143,7 +147,7 @@ class WeightedRandomSampler(Sampler):
             raise ValueError(
                 f"replacement should be a boolean value, but got replacement={replacement}"
             )
-        self.weights = as_tensor(weights, dtype="float64")
+        self.weights = as_tensor(weights, dtype="float64", device="cpu")
         if self.weights.ndim != 1:
             raise ValueError(
                 f"weights should be a 1d sequence but given weights have shape {tuple(self.weights.shape)}"

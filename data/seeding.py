@@ -19,7 +19,7 @@ def draw_seed(generator: Any = None) -> int:
     """A seed of 63 bits, drawn from ``generator`` or the global one."""
     from tilegrad.autograd.rules.random import randint
 
-    return int(randint(0, (1 << 63) - 1, (1,), generator=generator).item())
+    return int(randint(0, (1 << 63) - 1, (1,), generator=generator, device="cpu").item())
 
 
 def seeded(seed: int) -> Generator:

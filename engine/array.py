@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -74,19 +75,27 @@ def is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     return True
 
 
+def _whole(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple([operator.index(size) + 0 for size in sizes])
+
+
 def layout(
     shape: tuple[int, ...],
     dtype: DType,
     device: Device = CPU,
     strides: tuple[int, ...] | None = None,
 ) -> Layout:
-    """The interned layout; row-major unless ``strides`` are given."""
+    """The interned layout; row-major unless ``strides`` are given.
+
+    Raises:
+        TypeError: a size or a stride is no integer.
+    """
     key = (shape, strides, dtype, device)
     found = _layouts.get(key)
     if found is not None:
         return found
-    if strides is None:
-        strides = contiguous_strides(shape)
+    shape = _whole(shape)  # (2.0,) would be found for (2,) ever after
+    strides = contiguous_strides(shape) if strides is None else _whole(strides)
     full = (shape, strides, dtype, device)
     made = _layouts.get(full)
     if made is None:

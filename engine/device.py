@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import threading
+from collections.abc import Callable
 from typing import Any
 
+from tilegrad.engine.decorators import decorated
 from tilegrad.engine.errors import DeviceError
 from tilegrad.engine.memory import HOST
 
@@ -12,10 +16,13 @@ class Device:
     """The name of a place where arrays live: ``device("cuda:1")``, ``device("cuda", 1)`` or
     ``device(1)``. Equal names are one object, and need no GPU: :func:`device` asks for that.
 
+    ``with device("cuda"):`` makes new tensors there that are given no device, in this thread; as a
+    decorator it does so while the function runs.
+
     ``allocator`` serves the memory of those that arrays are on.
 
     Raises:
-        RuntimeError: the name is no device.
+        RuntimeError: the name is no device, or it is a number and there is no GPU.
         TypeError: it is no name.
     """
 
@@ -30,7 +37,7 @@ class Device:
         if isinstance(type, Device) and index is None:
             return type
         if isinstance(type, int) and not isinstance(type, bool):
-            type = f"cuda:{type}"
+            type = _numbered(type)
         if not isinstance(type, str) or not (index is None or isinstance(index, int)):
             raise TypeError(
                 f"device: expected a name like 'cuda' or 'cuda:1', or a GPU's number; got {type!r}"
@@ -54,6 +61,27 @@ class Device:
     def __str__(self) -> str:
         return self.type if self.index is None else f"{self.type}:{self.index}"
 
+    def __enter__(self) -> Device:
+        _asked.append(None)
+        _places.blocks.append(self)
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        if not _places.blocks:
+            raise RuntimeError("device: trying to pop from empty mode stack")
+        _places.blocks.pop()
+        _asked.pop()
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        if not callable(function):
+            raise TypeError(f"device: decorates functions; got {type(function).__name__}")
+        if inspect.isclass(function):
+            raise RuntimeError(
+                f"device: Cannot decorate classes; it is ambiguous whether only the constructor or all "
+                f"methods should have the context manager applied; got {function.__name__}"
+            )
+        return decorated(lambda: self, function)
+
     def __reduce__(self) -> tuple[object, ...]:
         return (Device, (self.type, self.index))
 
@@ -70,20 +98,69 @@ def _named(kind: str, index: int | None) -> Device:
     return found
 
 
+def _numbered(index: int) -> str:
+    from tilegrad.engine import cuda
+
+    if index >= 0 and not cuda.is_available():
+        raise DeviceError("device: Cannot access accelerator device when none is available.")
+    return f"cuda:{index}"
+
+
 CPU = _named("cpu", None)
 CPU.allocator = HOST
 
 
+class _Places(threading.local):
+    """Where this thread makes tensors that are given no device."""
+
+    def __init__(self) -> None:
+        self.blocks: list[Device] = []
+        self.usual: Device | None = None
+
+
+_places = _Places()
+_asked: list[
+    None
+] = []  # one for each block and default of any thread: a cheap question before them
+
+
+def asked(value: object = None) -> Device | None:
+    """The device of ``value`` or, if that is None, of the block around or of
+    :func:`set_default_device`; None if nothing says one.
+    """
+    if value is None:
+        if not _asked:
+            return None
+        value = _places.blocks[-1] if _places.blocks else _places.usual
+    return None if value is None else device(value)
+
+
+def set_default_device(device: Any) -> None:
+    """Make new tensors of this thread there when they are given no device; None: on the CPU."""
+    named = None if device is None else Device(device)
+    _asked[len(_asked) :] = [None] * (named is not None)
+    if _places.usual is not None:
+        _asked.pop()
+    _places.usual = named
+
+
+def get_default_device() -> Device:
+    """Where tensors are made that are given no device."""
+    return device(None)
+
+
 def device(value: object = "cpu") -> Device:
     """The device whose memory ``value`` asks for: ``"cpu"``, ``"cuda"`` (the current GPU),
-    ``"cuda:1"``, a GPU's number or a :class:`Device`.
+    ``"cuda:1"``, a GPU's number or a :class:`Device`; None: see :func:`asked`.
 
     Raises:
         RuntimeError, TypeError: it names no device.
         DeviceError: the device is not available here; the message says what is missing.
     """
-    if value is CPU or value is None:
+    if value is CPU:
         return CPU
+    if value is None:
+        return (asked() or CPU) if _asked else CPU
     known = value.__class__ is str or value.__class__ is Device
     found = _resolved.get(value) if known else None
     if found is None:

@@ -98,11 +98,13 @@ def dtype(value: object) -> DType:
         return int64
     elif value is bool:
         return bool_
-    try:
-        return BY_NUMPY[np.dtype(value)]  # type: ignore[call-overload]
-    except (KeyError, TypeError):
-        names = ", ".join(BY_NAME)
-        raise TypeError(f"dtype: must be one of {names}; got {value!r}") from None
+    if isinstance(value, (str, type, np.dtype)):
+        try:
+            return BY_NUMPY[np.dtype(value)]
+        except (KeyError, TypeError):
+            pass
+    names = ", ".join(BY_NAME)
+    raise TypeError(f"dtype: must be one of {names}; got {value!r}")
 
 
 def of_scalar(value: object) -> DType:

@@ -392,8 +392,11 @@ def _show(module: Any, tensors: _Tensors, view: type, modes: Any) -> None:
 
     def value_of(i: Any) -> None:
         step = e.build.mul(i, e.word(WORD))
-        value = e.take(e.get(args, e.build.add(step, e.word(2 * WORD))))
-        e.build.store(value, e.at(key, e.build.add(step, e.word(TUPLE_ITEMS + WORD))))
+        value = e.get(args, e.build.add(step, e.word(2 * WORD)))
+        for kind in (bool, float):  # equal to an int, and refused where one belongs
+            odd = e.build.icmp_unsigned("==", e.get(value, TYPE), e.object(kind))
+            e.give_up_if(odd, key)
+        e.build.store(e.take(value), e.at(key, e.build.add(step, e.word(TUPLE_ITEMS + WORD))))
 
     loop(e, e.build.sub(count, e.word(1)), value_of)
     found = e.call("PyDict_GetItemWithError", e.get(e.get(args, 0), made_at), key)

@@ -47,7 +47,7 @@ def normalize_dim(op: str, dim: int, ndim: int) -> int:
         IndexError: ``dim`` is out of range (a zero-dimensional array counts as one dimension).
     """
     bound = max(ndim, 1)
-    if not isinstance(dim, int) or isinstance(dim, bool):
+    if dim.__class__ is not int:
         dim = as_index(op, dim)
     if not -bound <= dim < bound:
         raise IndexError(
@@ -58,11 +58,13 @@ def normalize_dim(op: str, dim: int, ndim: int) -> int:
 
 
 def as_index(op: str, value: object, what: str = "dim") -> int:
-    """``value`` as an int, or TypeError for what stands for none (a float, a string)."""
-    try:
-        return value.__index__()  # type: ignore[attr-defined, no-any-return]
-    except AttributeError:
-        raise TypeError(f"{op}: {what} must be an int; got {type(value).__name__}") from None
+    """``value`` as an int, or TypeError for what stands for none (a float, a string, a bool)."""
+    if not isinstance(value, bool):
+        try:
+            return int(value.__index__())  # type: ignore[attr-defined]
+        except AttributeError:
+            pass
+    raise TypeError(f"{op}: {what} must be an int; got {type(value).__name__}")
 
 
 def normalize_dims(op: str, dim: int | Sequence[int] | None, ndim: int) -> Shape:

@@ -12,7 +12,7 @@ from tilegrad.autograd.rules.index import index_copy, index_select
 from tilegrad.autograd.rules.masked import nonzero, tril, triu
 from tilegrad.autograd.rules.scatter import scatter, scatter_add
 from tilegrad.engine import dtype as dt
-from tilegrad.engine.device import Device, device as as_device
+from tilegrad.engine.device import device as as_device
 from tilegrad.engine.dtype import DType
 from tilegrad.engine.ops.elementwise import full
 from tilegrad.engine.shape import normalize_dim
@@ -174,7 +174,7 @@ def _positions(mask: Tensor, dtype: DType) -> Tensor:
 
 
 def tril_indices(
-    row: int, col: int, offset: int = 0, *, dtype: DType = dt.int64, device: Device | str = "cpu"
+    row: int, col: int, offset: int = 0, *, dtype: DType = dt.int64, device: Any = None
 ) -> Tensor:
     """(2, count) coordinates of the lower triangle of a ``row`` by ``col`` matrix."""
     ones = own(full((row, col), 1, dt.bool_, as_device(device)))
@@ -182,7 +182,7 @@ def tril_indices(
 
 
 def triu_indices(
-    row: int, col: int, offset: int = 0, *, dtype: DType = dt.int64, device: Device | str = "cpu"
+    row: int, col: int, offset: int = 0, *, dtype: DType = dt.int64, device: Any = None
 ) -> Tensor:
     """(2, count) coordinates of the upper triangle of a ``row`` by ``col`` matrix."""
     ones = own(full((row, col), 1, dt.bool_, as_device(device)))

@@ -12,7 +12,7 @@ from tilegrad.autograd.base import TensorBase, alias, own
 from tilegrad.autograd.once import warn_of_read_only
 from tilegrad.engine import array as arrays, dtype as dt, number
 from tilegrad.engine.array import Array
-from tilegrad.engine.device import CPU, Device, device as as_device
+from tilegrad.engine.device import CPU, Device, asked, device as as_device
 from tilegrad.engine.ops import create as ops, elementwise
 from tilegrad.engine.transfer import host, to_device
 
@@ -73,7 +73,7 @@ def _copied(data: Any, dtype: Any, device: Any) -> Array:
     if isinstance(data, TensorBase):
         same = kind is None or kind is data.layout.dtype
         array: Array = elementwise.clone(data) if same else elementwise.cast(data, kind)  # type: ignore[arg-type]
-        array = array if device is None else to_device(array, where)
+        array = to_device(array, asked(device) or array.layout.device)
     elif type(data) in (bool, int, float) and kind is None:
         kind = dt.of_scalar(data)
         array = elementwise.full((), number.element(data, kind, "tensor"), kind, where)
@@ -113,7 +113,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
 
         data = own(from_cuda_interface(data))
     if isinstance(data, TensorBase):
-        return data.to(device=data.device if device is None else device, dtype=dtype)  # type: ignore
+        return data.to(device=asked(device) or data.device, dtype=dtype)  # type: ignore
     kind = None if dtype is None else dt.dtype(dtype)
     if isinstance(data, np.ndarray) and as_device(device) is CPU:
         if kind in (None, dt.BY_NUMPY.get(data.dtype)) and all(s >= 0 for s in data.strides):

@@ -21,7 +21,7 @@ from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.array import Array
 from tilegrad.engine.ops import masked as ops, view as views
 from tilegrad.engine.ops.elementwise import OPS, scalar
-from tilegrad.engine.shape import as_index, broadcast_shapes, normalize_dim
+from tilegrad.engine.shape import broadcast_shapes, normalize_dim
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -218,7 +218,7 @@ def masked_scatter_(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
 
 
 def _triangle(input: Tensor, diagonal: int, lower: bool) -> Tensor:
-    out = own(ops.triangle(input, as_index("tril", diagonal, "diagonal"), lower))
+    out = own(ops.triangle(input, diagonal, lower))
     if state.grad and needs_graph((input,)):
         name = "tril" if lower else "triu"
         record(name, _triangle_vjp, (input,), (out,), (), (diagonal, lower))

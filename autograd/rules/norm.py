@@ -14,7 +14,7 @@ from tilegrad.autograd.rules.reduce import mean, sum
 from tilegrad.engine.array import Array, Layout
 from tilegrad.engine.dtype import finfo
 from tilegrad.engine.ops import norm as ops
-from tilegrad.engine.shape import Shape, as_index, numel
+from tilegrad.engine.shape import Shape, numel
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -258,7 +258,6 @@ def _group_rows(
     if x.ndim < 2:
         raise RuntimeError(f"{name}: Expected at least 2 dimensions; got {x.ndim}")
     N, C, S = ops.channels(x.shape)
-    groups = as_index(name, groups, "num_groups")
     if groups <= 0 or C % groups:
         raise RuntimeError(
             f"{name}: Expected number of channels in input to be divisible by num_groups, but got "

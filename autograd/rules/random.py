@@ -21,7 +21,7 @@ from tilegrad.engine.ops.create import check_sizes, like
 from tilegrad.engine.ops.movement import stack
 from tilegrad.engine.ops.sort import sort
 from tilegrad.engine.random import Generator, default_generator
-from tilegrad.engine.shape import Shape, as_index, broadcast_shapes
+from tilegrad.engine.shape import Shape, broadcast_shapes
 from tilegrad.engine.transfer import when_known
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ Params = tuple[Any, Any]
 # --------------------------------------------------------------------------------------- the state
 
 
-def manual_seed(seed: int) -> Generator:
+def manual_seed(seed: Any) -> Generator:
     """Start the default generator anew from ``seed``; returns it."""
     return default_generator.manual_seed(int(seed))
 
@@ -159,7 +159,6 @@ def randperm(
 
     They are the order of n 64-bit random keys, equal keys by place.
     """
-    n = as_index("randperm", n, "n")
     if n < 0:
         raise RuntimeError(f"randperm: n must be non-negative; got {n}")
     keys = ops.draw("bits", (n,), dt.int64, as_device(device), (0, 0), generator)

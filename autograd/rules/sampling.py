@@ -12,7 +12,6 @@ from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array
 from tilegrad.engine.ops import elementwise, random as ops, sort as sorting
 from tilegrad.engine.random import Generator, default_generator
-from tilegrad.engine.shape import as_index
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -138,7 +137,6 @@ def multinomial(
         raise RuntimeError(
             f"multinomial: input must be 1-D or 2-D and floating point; got {kind.describe()}"
         )
-    num_samples = as_index("multinomial", num_samples, "num_samples")
     if num_samples <= 0:
         raise RuntimeError(f"multinomial: cannot sample n_sample <= 0 samples; got {num_samples}")
     if not replacement and num_samples > kind.shape[-1]:

@@ -168,13 +168,13 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
 
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonal of two dimensions, as the last dimension."""
-    values = (as_index("diagonal", offset, "offset"), dim1, dim2)
+    values = (offset, dim1, dim2)
     return show(ops.diagonal, _region_vjp, input, (ops.diagonal, *values), *values)
 
 
 def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Windows of ``size`` every ``step`` along ``dimension``, as a new last dimension."""
-    values = (dimension, as_index("unfold", size, "size"), as_index("unfold", step, "step"))
+    values = (dimension, size, step)
     return show(ops.unfold, _overlapping_vjp, input, (ops.unfold, *values), *values)
 
 

@@ -16,7 +16,7 @@ from tilegrad.engine.dtype import DType
 from tilegrad.engine.ops.elementwise import cast
 from tilegrad.engine.ops.movement import dense
 from tilegrad.engine.ops.view import slice_, transpose, view
-from tilegrad.engine.shape import Shape, as_index, normalize_dim
+from tilegrad.engine.shape import Shape, normalize_dim
 
 Pair = tuple[Array, Array]
 _LIMIT = 1 << 32  # kernels count places within a row in 32 bits
@@ -95,7 +95,6 @@ def topk(x: Array, k: int, dim: int, largest: bool) -> Pair:
         RuntimeError: there are fewer.
     """
     size = x.shape[normalize_dim("topk", dim, x.layout.ndim)] if x.layout.ndim else 1
-    k = as_index("topk", k, "k")
     if not 0 <= k <= size:
         raise RuntimeError(f"topk: selected index k out of range; got {k} for size {size}")
     if x.layout.ndim == 0 and k == 0:
@@ -130,7 +129,6 @@ def pick(op: str, x: Array, dim: int, k: int = 1) -> Pair:
     size = x.shape[axis] if x.layout.ndim else 1
     if size == 0:
         raise IndexError(f"{op}: Expected reduction dim {axis} to have non-zero size")
-    k = as_index(op, k, "k")
     if not 1 <= k <= size:
         raise RuntimeError(
             f"{op}: selected number k out of range for dimension {axis}; got {k} for size {size}"

@@ -11,6 +11,7 @@ from tilegrad.engine.array import Array, Layout, layout
 from tilegrad.engine.dispatch import Op, Plan, _modes
 from tilegrad.engine.shape import (
     Shape,
+    as_index,
     infer_size,
     normalize_dim,
     view_strides,
@@ -41,6 +42,9 @@ class View(Op):
         self, arrays: tuple[Array, ...], params: tuple[Any, ...], metadata: dict[str, Any]
     ) -> Array:
         (x,) = arrays
+        for value in metadata.values():
+            if value.__class__ is bool or value.__class__ is float:  # equal to an int
+                as_index(self.name, value)
         key = (x.layout, *metadata.values())
         found = self.made.get(key)
         if found is None:

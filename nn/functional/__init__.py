@@ -5,6 +5,7 @@ of them here.
 """
 
 from tilegrad.autograd.arguments import checked as _checked
+from tilegrad.autograd.kinds import exact as _exact
 from tilegrad.autograd.rules.activation import (
     celu,
     celu_,
@@ -113,4 +114,5 @@ __all__ = [
     "softsign", "tanh", "tanhshrink", "threshold", "threshold_", "triplet_margin_loss",
 ]  # fmt: skip
 
+_exact(list(globals().values()))
 _checked(globals().values())

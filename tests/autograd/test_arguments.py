@@ -17,7 +17,8 @@ import pytest
 import torch
 
 import tilegrad as tg
-from tilegrad.autograd import arguments
+from tilegrad.autograd import arguments, kinds
+from tilegrad.engine import array
 
 BAD = {"int": 5, "str": "s", "None": None, "list": [1.0], "ndarray": np.ones(2)}
 
@@ -198,3 +199,45 @@ def test_a_clause_under_300_constants():
     assert sum(space["big"](tg.ones(1))) == sum(i + 0.25 for i in range(300))
     with pytest.raises(TypeError, match="must be Tensor, not str"):
         space["big"]("a")
+
+
+def test_flags_and_counts_are_what_they_are():
+    """Held by an inner function, by name only, with and without defaults."""
+
+    def shown(x: Any, k: int, flag: bool = False, *, up: bool = True, count: int | None = None):
+        return (k, flag, up, count), lambda: (k, up)
+
+    # as a module with postponed annotations has them
+    shown.__annotations__ = {
+        "k": "int", "flag": "bool", "up": "bool", "count": "int | None"
+    }  # fmt: skip
+    kinds.exact([shown])
+    assert shown(None, 2)[0] == (2, False, True, None)
+    given = shown(None, tg.tensor(300), np.bool_(True), up=False, count=np.int64(5))
+    assert repr(given[0]) == "(300, True, False, 5)" and given[1]() == (300, False)
+    for bad in (True, 2.0, "a", None, [1], np.ones(1), tg.tensor(1.0), tg.tensor(True), tg.ones(2)):
+        with pytest.raises(TypeError, match=r"shown\(\): argument 'k' \(position 2\) must be int"):
+            shown(None, bad)
+        if bad is not None:
+            with pytest.raises(TypeError, match="'count' .* must be int"):
+                shown(None, 1, count=bad)
+    for bad in (0, 1, None, "a", [], tg.tensor(True), np.int64(1)):
+        with pytest.raises(TypeError, match="'flag' .* must be bool"):
+            shown(None, 1, bad)
+        with pytest.raises(TypeError, match="'up' .* must be bool"):
+            shown(None, 1, up=bad)
+
+
+def test_no_layout_is_kept_under_a_size_that_is_no_integer():
+    """2.0 is found for 2 in every table: each later tensor of that shape would have it."""
+    for bad in ((977.0, 3), (977, np.float64(3)), (tg.tensor(977.0), 3)):
+        with pytest.raises(TypeError):
+            array.layout(bad, tg.float32)
+        with pytest.raises(TypeError):
+            array.layout((977, 3), tg.float32, strides=bad)
+    array.layout((np.int64(977), True), tg.float32)
+    held = array.layout((977, 1), tg.float32)
+    assert {type(n) for n in held.shape + held.strides} == {int}
+    with pytest.raises(TypeError):
+        tg.diag(tg.ones(3), 54.0)
+    assert tg.diag(tg.ones(3), 54).shape == tg.zeros(57, 57).shape == (57, 57)

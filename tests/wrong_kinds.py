@@ -1,0 +1,245 @@
+"""Good calls with each argument replaced by a wrong kind, in step with PyTorch:
+``python -m tests.wrong_kinds [-k conv2d]`` (``PYTHONPATH=.dev``).
+
+Every call of ``cases/good_calls.txt`` is run once for each argument and each kind (None, a string, a
+float for an int, a number for a tensor, another dtype or shape, …), with an argument less, one more and
+one that has no such name. Prints the calls whose exception's type, or result, is not PyTorch's; rows
+worth keeping go into ``cases/bad_calls.txt``. Each good call runs in a child, so that a crash ends it alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import itertools
+import os
+import pickle
+import re
+import resource
+import signal
+import sys
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tests.test_bad_calls import OURS, THEIRS
+
+KINDS = (
+    "None", "'a'", "1.5", "2.0", "2", "0", "True", "-9", "1 << 40", "1 << 70", "math.nan", "math.inf",
+    "[]", "(1, 2)", "[1.5]", "['a']", "{}", "object()", "abs", "t.float32", "np.ones(2)", "np.int64(1)",
+    "np.float64(1.5)", "t.tensor(1.0)", "t.tensor(2)", "t.tensor(True)", "t.ones(2, 3, dtype=t.int64)",
+    "t.ones(2, 3, dtype=t.bool)", "t.ones(2, 3, dtype=t.float64)", "t.ones(7, 1, 5)", "t.zeros(0)",
+    "t.zeros(0, 3)", "leaf(t)",
+)  # fmt: skip
+SHORT = {
+    "x": "t.ones(2, 3)", "y": "t.ones(2, 3)", "v": "t.ones(3)", "m": "t.ones(3, 3)",
+    "i": "t.tensor([0, 1])", "k": "t.tensor([[0, 1, 0], [1, 0, 1]])", "b": "t.ones(2, 3, dtype=t.bool)",
+    "s": "t.ones(1, 3, 8)", "p": "t.ones(1, 3, 4, 4)", "q": "t.ones(1, 3, 4, 4, 4)",
+    "f": "t.ones(2, 3, dtype=t.float64)", "o": "optim.SGD([leaf(t)], 0.1)",
+}  # fmt: skip
+SECONDS = 20  # for one call
+
+
+class _Spelled(ast.NodeTransformer):
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        return _parsed(SHORT[node.id]) if node.id in SHORT else node
+
+
+def _parsed(source: str) -> Any:
+    return ast.parse(source, mode="eval").body
+
+
+def good_calls() -> list[tuple[Any, bool]]:
+    """(call, whether its values can be compared), one of each that the file stands for."""
+    found = []
+    for line in (Path(__file__).parent / "cases" / "good_calls.txt").read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
+        parts = re.split(r"\{([\w|]+)\}", line.removeprefix("~"))
+        for names in itertools.product(*(p.split("|") for p in parts[1::2])):
+            call = "".join(itertools.chain(*itertools.zip_longest(parts[::2], names, fillvalue="")))
+            found.append((_Spelled().visit(_parsed(call)), line[0] != "~"))
+    return found
+
+
+def wrong(call: Any) -> list[str]:
+    """The call with each of its arguments replaced in turn, fewer or more of them."""
+    made = []
+    for node in ast.walk(call):
+        if not _of_interest(node):
+            continue
+        if isinstance(node, ast.Subscript):
+            places = [(node, "slice", None)]
+        else:
+            places = [(node, "args", n) for n in range(len(node.args))]
+            places += [(k, "value", None) for k in node.keywords]
+            made += _counted(call, node)
+        for holder, field, n in places:
+            kept = getattr(holder, field)
+            for kind in KINDS:
+                new = _parsed(kind)
+                setattr(holder, field, new if n is None else [*kept[:n], new, *kept[n + 1 :]])
+                made.append(ast.unparse(call))
+            setattr(holder, field, kept)
+    return list(dict.fromkeys(made))
+
+
+def _of_interest(node: ast.AST) -> bool:
+    """Whether a call's arguments are replaced: those of operands and helpers are not."""
+    if isinstance(node, ast.Subscript):
+        return True
+    if not isinstance(node, ast.Call):
+        return False
+    source = ast.unparse(node)
+    return source not in _OPERANDS and not source.startswith(
+        ("list(", "slice(", "leaf(", "full_grad(")
+    )
+
+
+_OPERANDS = {ast.unparse(_parsed(s)) for s in SHORT.values()} | {"t.tensor(1.0)", "np.ones(2)"}
+
+
+def _counted(call: Any, node: ast.Call) -> list[str]:
+    made, args, keywords = [], node.args, node.keywords
+    for n in range(len(args)):
+        node.args = [*args[:n], *args[n + 1 :]]
+        made.append(ast.unparse(call))
+    node.args = [*args, _parsed("5")]
+    made.append(ast.unparse(call))
+    node.args = args
+    node.keywords = [*keywords, ast.keyword("nothing", _parsed("1"))]
+    made.append(ast.unparse(call))
+    node.keywords = keywords
+    return made
+
+
+def outcome(row: str, names: dict[str, Any], values: bool) -> Any:
+    """An exception, or a summary of the result that both libraries have alike."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return _summary(eval(row, dict(names)), values)
+        except Exception as error:
+            return error
+        except SystemError as error:
+            return error
+
+
+def _summary(value: Any, values: bool) -> Any:
+    if hasattr(value, "detach"):
+        array = value.detach().cpu().numpy()
+        kept = (str(value.dtype).split(".")[-1], tuple(value.shape), value.requires_grad)
+        return (*kept, array.copy() if values else None)
+    if isinstance(value, (list, tuple)):
+        return [_summary(v, values) for v in value]
+    if isinstance(value, (bool, int, float, str)) and values:
+        return type(value).__name__, value
+    return type(value).__name__
+
+
+def _alike(ours: Any, theirs: Any) -> bool:
+    if isinstance(ours, Exception) or isinstance(theirs, Exception):
+        own = type(ours).__module__.startswith("tilegrad") and isinstance(ours, type(theirs))
+        meant = (TypeError, AttributeError)  # what is no tensor is a TypeError, not "has no 'dim'"
+        return type(ours) is type(theirs) or own or (type(ours), type(theirs)) == meant
+    if isinstance(ours, np.ndarray) and isinstance(theirs, np.ndarray):
+        return bool(np.allclose(ours, theirs, 1e-4, 1e-5, equal_nan=True))
+    if isinstance(ours, (list, tuple)) and isinstance(theirs, (list, tuple)):
+        return len(ours) == len(theirs) and all(map(_alike, ours, theirs))
+    return bool(ours == theirs) or (ours != ours and theirs != theirs)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Exception):
+        return f"{type(value).__name__}: {str(value).splitlines()[0][:110] if str(value) else ''}"
+    return re.sub(r"\s+", " ", repr(value))[:110]
+
+
+def _compare(call: Any, values: bool, out: int, first: int) -> None:
+    good = ast.unparse(call)
+    rows = [good, *wrong(copy.deepcopy(call))]
+    wanted = outcome(good, OURS, values)
+    for number, row in enumerate(rows[first:], first):
+        os.write(out, pickle.dumps((number, row)))
+        signal.alarm(SECONDS)
+        ours, theirs = outcome(row, OURS, values), outcome(row, THEIRS, values)
+        if not _alike(ours, theirs) or (row == good and isinstance(ours, Exception)):
+            names = tuple(
+                [type(e).__name__ if isinstance(e, Exception) else "value" for e in (ours, theirs)]
+            )
+            os.write(out, pickle.dumps((number, row, names, _shown(ours), _shown(theirs))))
+        again = outcome(good, OURS, values)
+        if not _alike(again, wanted):
+            said = (
+                number,
+                row,
+                ("good call", "broken"),
+                f"{good} is then {_shown(again)}",
+                _shown(wanted),
+            )
+            os.write(out, pickle.dumps(said))
+            break
+    os.write(out, pickle.dumps((len(rows), "")))
+
+
+def run(call: Any, values: bool, first: int = 0) -> tuple[int, list[Any]]:
+    """(rows run, [(row, kinds, ours, PyTorch's) that differ]) of one good call, in a child."""
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            _compare(call, values, write, first)
+        finally:
+            os._exit(0)
+    os.close(write)
+    found, last = [], (first, "")
+    with os.fdopen(read, "rb") as pipe:
+        while True:
+            try:
+                message = pickle.load(pipe)
+            except (EOFError, pickle.UnpicklingError):
+                break
+            if message[2:]:
+                found.append(message[1:])
+            last = message[:2]
+    status = os.waitpid(child, 0)[1]
+    if not last[1]:
+        return last[0], found
+    if status:
+        found.append((last[1], ("crash", str(status)), "", ""))
+    count, more = run(call, values, last[0] + 1)
+    return count, found + more
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-k", default="", help="only calls with this in them")
+    parser.add_argument(
+        "--counts", action="store_true", help="only how many there are of each kind"
+    )
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    resource.setrlimit(resource.RLIMIT_AS, (24 << 30, 24 << 30))
+    total, kinds = 0, Counter[Any]()
+    for call, values in good_calls():
+        if options.k not in ast.unparse(call):
+            continue
+        count, found = run(call, values)
+        total += count
+        kinds.update(k for _, k, _, _ in found)
+        if not options.counts:
+            for row, _, ours, theirs in found:
+                print(f"{row}\n    ours   {ours}\n    theirs {theirs}", flush=True)
+    for (ours, theirs), n in kinds.most_common():
+        print(f"{n:6}  {ours}, PyTorch {theirs}")
+    print(f"{sum(kinds.values())} of {total} calls differ")
+    return bool(kinds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
