@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import tilegrad
+from tests.cuda.simulated import ramp
 from tilegrad import nn, optim
 
 
@@ -222,3 +223,11 @@ def test_copies_on_the_device(device):
         assert view.device == whole.device == a.device and whole.stride() == (1, 3)
         view.fill_(9.0)
         assert whole.tolist() == [[0, 9], [1, 4], [9, 5]] and a.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_deepcopy_on_the_device() -> None:
+    x = ramp(3).requires_grad_()
+    x.grad = ramp(3) * 2
+    made = copy.deepcopy({"x": x})["x"]
+    assert made.is_cuda and made.requires_grad and made.data_ptr() != x.data_ptr()
+    assert made.tolist() == x.tolist() and made.grad.tolist() == [0, 2, 4]

@@ -6,6 +6,9 @@ import os
 import pickle
 import stat
 import struct
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +19,10 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 import tilegrad
+from tilegrad import nn, optim
 from tilegrad.data import serialization
 from tilegrad.data.serialization import load, load_metadata, save
+from tilegrad.engine.memory import memory_stats, reset_peak_memory_stats
 
 DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64")
 
@@ -409,3 +414,70 @@ def test_any_structure_round_trips(value):
     file = io.BytesIO()
     save(value, file)
     same(value, load(file))
+
+
+def test_devices_of_what_is_loaded() -> None:
+    net = nn.Linear(3, 2).cuda()
+    optimizer = optim.Adam(net.parameters())
+    for p in net.parameters():
+        p.grad = tilegrad.ones_like(p)
+    optimizer.step()
+    file = io.BytesIO()
+    tilegrad.save({"net": net.state_dict(), "optim": optimizer.state_dict(), "at": 3}, file)
+    for where in (None, "cpu", "cuda", tilegrad.device("cuda")):
+        file.seek(0)
+        found = tilegrad.load(file, map_location=where)
+        expected = "cuda" if "cuda" in str(where) else "cpu"
+        assert {t.device.type for t in found["net"].values()} == {expected}
+        twin = nn.Linear(3, 2).cuda()
+        twin.load_state_dict(found["net"])
+        assert twin.weight.is_cuda and twin.weight.tolist() == net.weight.tolist()
+        other = optim.Adam(twin.parameters())
+        other.load_state_dict(found["optim"])
+        state = other.state[twin.weight]
+        assert all(t.is_cuda for t in state.values()) and state["step"].item() == 1
+        assert state["exp_avg"].tolist() == optimizer.state[net.weight]["exp_avg"].tolist()
+
+
+def peak_of(function: Callable[[], Any]) -> int:
+    """Bytes of tensors that were there at once during the call, beyond those before it."""
+    before = memory_stats()["allocated_bytes"]
+    reset_peak_memory_stats()
+    function()
+    return memory_stats()["peak_allocated_bytes"] - before
+
+
+def test_saving_copies_no_tensor_as_a_whole(tmp_path: Any) -> None:
+    """Nor the file: of an expanded, a transposed and a plain tensor of 32 MB each."""
+    tensors = {
+        "expanded": tilegrad.arange(2.0).expand(4_000_000, 2),
+        "wide": tilegrad.ones(1, 1).expand(2, 4_000_000),
+        "turned": tilegrad.rand(2000, 4000).t(),
+        "plain": tilegrad.rand(8_000_000),
+    }
+    tracemalloc.start()
+    try:
+        assert peak_of(lambda: tilegrad.save(tensors, tmp_path / "tensors")) < 1 << 16
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+    for name, have in tilegrad.load(tmp_path / "tensors").items():
+        assert tilegrad.equal(have, tensors[name]), name
+
+
+def test_files_are_the_librarys(tmp_path: Any) -> None:
+    """Byte for byte: order, header and padding, for every dtype, empty and 0-d tensors."""
+    from safetensors.numpy import save
+
+    names = ("int64", "float64", "float32", "int32", "int16", "int8", "uint8", "bool")
+    kinds = {n: getattr(tilegrad, n) for n in names}
+    tensors = {
+        f'{n}.ü\n"\t{k}': tilegrad.ones(3, k, dtype=d) for k, (n, d) in enumerate(kinds.items())
+    }
+    tensors |= {f"z{n}": tilegrad.tensor(1, dtype=d) for n, d in kinds.items()}
+    tensors["a"] = tilegrad.rand(3, 4).t()
+    for metadata in (None, {"k": "é\x01/"}):
+        tilegrad.save(dict(sorted(tensors.items())), tmp_path / "f", metadata=metadata)
+        hosts = {n: np.ascontiguousarray(t.numpy()) for n, t in tensors.items()}
+        hosts |= {n: h.reshape(tensors[n].shape) for n, h in hosts.items()}
+        assert (tmp_path / "f").read_bytes() == save(hosts, metadata)

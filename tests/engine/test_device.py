@@ -65,3 +65,30 @@ def test_without_a_driver():
         env={**os.environ, "PYTHONPATH": str(ROOT / ".dev"), **unseen},
     )  # fmt: skip
     assert done.stdout.split() == ["cuda:0", "1", "True", "True", "cuda:", "cuda:", "cuda:"]
+
+
+def test_cuda_is_a_clear_error() -> None:
+    code = """
+import tilegrad
+calls = (
+    lambda: tilegrad.tensor([1.0], device=tilegrad.device("cuda:0")),
+    lambda: tilegrad.ones(3).to("cuda"),
+    lambda: tilegrad.ones(3).cuda(),
+    lambda: tilegrad.zeros(3, device="cuda:1"),
+)
+for call in calls:
+    try:
+        call()
+    except tilegrad.DeviceError as error:
+        print(error)
+"""
+    unseen = {"CUDA_VISIBLE_DEVICES": "", "NUMBA_ENABLE_CUDASIM": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/",
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".dev"), **unseen},
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert len(lines) == 4 and len(set(lines)) == 1  # one line each, the same one
+    assert lines[0].startswith("cuda: ")
+    with pytest.raises(RuntimeError, match="device: must be"):
+        tilegrad.device("tpu")

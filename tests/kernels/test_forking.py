@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import tilegrad
+from tilegrad.engine import memory
 from tilegrad.kernels import forking
 
 pytestmark = [
@@ -183,7 +184,7 @@ def test_locks_are_free_in_a_child_whoever_held_them() -> None:
         assert lock.acquire(timeout=1)
         return int(tilegrad.rand(7777).shape[0])
 
-    from tilegrad.engine import memory, random
+    from tilegrad.engine import random
     from tilegrad.kernels.formulas import declared
 
     for lock in (forking.compiler.lock, memory.HOST._lock, random._lock, declared.lock):
@@ -253,3 +254,15 @@ def test_a_child_forgets_other_threads_inference() -> None:
     finally:
         leave.set()
         thread.join()
+
+
+def test_a_forked_child_computes() -> None:
+    x = tilegrad.ones(1_000_000)
+    assert (x + 1).sum().item() == 2_000_000  # the OpenMP team runs
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    child = context.Process(target=lambda: queue.put((x + 1).sum().item()))
+    child.start()
+    child.join(30)
+    assert child.exitcode == 0
+    assert queue.get() == 2_000_000

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import tilegrad
+from tests.cuda.simulated import ramp
 from tilegrad import nn
 
 BOTH = [(tilegrad, nn), (torch, torch.nn)]
@@ -445,3 +446,18 @@ def test_extra_state_travels(tmp_path: Path) -> None:
         Counter(1).load_state_dict({"w": tilegrad.ones(1)})
     found = Counter(1).load_state_dict({"w": tilegrad.ones(1)}, strict=False)
     assert found.missing_keys == ["_extra_state"]
+
+
+def test_modules_move_to_the_device() -> None:
+    net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    weight = net[0].weight
+    net[0].weight.grad = tilegrad.ones(4, 3)
+    for move in (lambda: net.to("cuda"), net.cuda, lambda: net.to(0), lambda: net.to(ramp(1))):
+        assert move() is net and net.cpu()[0].weight is weight
+        move()
+        assert all(t.is_cuda for t in net.state_dict().values())
+    assert net[0].weight is weight and isinstance(weight, nn.Parameter) and weight.grad.is_cuda
+    assert net.to("cuda", tilegrad.float64, non_blocking=True)[0].bias.dtype is tilegrad.float64
+    assert net[1].num_batches_tracked.dtype is tilegrad.int64
+    twin = copy.deepcopy(net.float())
+    assert twin[0].weight.is_cuda and twin[0].weight.data_ptr() != weight.data_ptr()

@@ -2,7 +2,7 @@
 
 ``python -m tests.toolchains oldest|newest [pytest's arguments]`` makes an environment of the packages
 of setup.cfg, each at its lower bound or as new as there is, and runs tests/assembly/test_assembly.py and
-tests/kernels/cuda/test_cubin.py there, with every formula compiled. pytest and PyTorch are this environment's. No
+tests/kernels/cuda/run/test_cubin.py there, with every formula compiled. pytest and PyTorch are this environment's. No
 GPU is needed; each takes some twenty minutes of a processor.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-TESTS = ("tests/assembly/test_assembly.py", "tests/kernels/cuda/test_cubin.py")
+TESTS = ("tests/assembly/test_assembly.py", "tests/kernels/cuda/run/test_cubin.py")
 
 
 def requirements() -> list[str]:

@@ -2,7 +2,7 @@
 
 :func:`work_of` reads a launch's parameters; :func:`least_time` is the larger of the time that the
 memory needs for the bytes and the processors for the operations. Launches of kernels that are not
-in :data:`_WORK` are not judged. ``tests/kernels/cuda/test_roofline.py`` counts what the simulated device accesses.
+in :data:`_WORK` are not judged. ``tests/kernels/cuda/tools/test_roofline.py`` counts what the simulated device accesses.
 
 Source: Williams, Waterman and Patterson, Roofline: An Insightful Visual Performance Model (2009).
 """

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as TF
 from hypothesis import given, settings, strategies as st
 
 import tilegrad
@@ -356,3 +357,48 @@ def test_no_channels_and_no_positions(dims: int, dtype: str, biased: bool, devic
             have.sum().backward()
             for t in ours:
                 assert t.grad.shape == t.shape and not t.grad.cpu().numpy().any()
+
+
+INTEGERS = ("uint8", "int8", "int16", "int32", "int64")
+
+
+def _numbers(rng: np.random.Generator, dtype: str, *shape: int) -> np.ndarray:
+    """All of the type's range, so that sums wrap around."""
+    limits = np.iinfo(dtype)
+    return rng.integers(limits.min, limits.max, shape, dtype, endpoint=True)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_integers(dtype: str, rng: np.random.Generator) -> None:
+    rows: list[dict[str, Any]] = [
+        {}, {"stride": 2, "padding": 1}, {"groups": 2, "padding": 2},
+    ]  # fmt: skip
+    for dims in (1, 2, 3):
+        for how in rows:
+            x = _numbers(rng, dtype, 2, 4, *(7, 6, 5)[:dims])
+            w = _numbers(rng, dtype, 6, 4 // how.get("groups", 1), *(3, 2, 3)[:dims])
+            b = _numbers(rng, dtype, 6)
+            name = f"conv{dims}d"
+            have = getattr(F, name)(*map(tilegrad.from_numpy, (x, w, b)), **how)
+            want = getattr(TF, name)(*map(torch.from_numpy, (x, w, b)), **how)
+            assert have.dtype.name == dtype
+            assert np.array_equal(have.numpy(), want.numpy()), (name, how)
+
+
+def test_transposed_integers(rng: np.random.Generator) -> None:
+    """Of int64 alone, as PyTorch's."""
+    rows: list[dict[str, Any]] = [
+        {}, {"stride": 2, "padding": 1, "output_padding": 1}, {"groups": 2, "padding": 2},
+        {"stride": 3, "dilation": 2}, {"stride": (2,), "dilation": 3, "padding": 5, "groups": 2},
+    ]  # fmt: skip
+    for dims in (1, 2, 3):
+        for how in rows:
+            x = _numbers(rng, "int64", 2, 4, *(5, 1, 4)[:dims])
+            w = _numbers(rng, "int64", 4, 3, *(3, 2, 3)[:dims])
+            b = _numbers(rng, "int64", 3 * how.get("groups", 1))
+            name = f"conv_transpose{dims}d"
+            given = {**how, "padding": (how.get("padding", 0), 0, 1)[:dims]}
+            have = getattr(F, name)(*map(tilegrad.from_numpy, (x, w, b)), **given)
+            want = getattr(TF, name)(*map(torch.from_numpy, (x, w, b)), **given)
+            assert have.dtype.name == "int64"
+            assert np.array_equal(have.numpy(), want.numpy()), (name, how)

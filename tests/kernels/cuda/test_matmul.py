@@ -55,13 +55,6 @@ def test_every_tile_gives_the_same_bits(
         np.testing.assert_array_equal(found[0], other)
 
 
-def test_a_row_does_not_depend_on_the_others(rng: np.random.Generator) -> None:
-    x, y = rng.standard_normal((40, 21)).astype("f4"), rng.standard_normal((21, 6)).astype("f4")
-    whole = (on(x) @ on(y)).cpu().numpy()
-    for rows in (1, 3, 17):
-        np.testing.assert_array_equal((on(x[:rows]) @ on(y)).cpu().numpy(), whole[:rows])
-
-
 def test_split_sums_have_the_bits_of_sequential_ones(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,13 +84,6 @@ def test_activation_after_bias(rng: np.random.Generator) -> None:
     launch(tensors[0].data_ptr(), tensors[1].data_ptr(), out.data_ptr(), 0, tensors[2].data_ptr())
     z = x.astype("f8") @ y + bias
     np.testing.assert_allclose(out.cpu().numpy(), z / (1 + np.exp(-z)), rtol=2e-5, atol=2e-5)
-
-
-def test_an_address_that_is_not_aligned(rng: np.random.Generator) -> None:
-    x = rng.standard_normal((8, 13)).astype("f4")
-    y = rng.standard_normal((8, 8)).astype("f4")
-    got = (on(x.ravel())[1:65].reshape(8, 8) @ on(y)).cpu().numpy()
-    np.testing.assert_allclose(got, x.ravel()[1:65].reshape(8, 8) @ y, rtol=1e-4, atol=1e-5)
 
 
 def test_tiles_fill_their_blocks() -> None:

@@ -141,7 +141,7 @@ def share(folder: str) -> None:
 def test_many_processes_link_at_once(tmp_path: Path) -> None:
     for name in KERNELS:
         (tmp_path / name).write_bytes(compiled(name))
-    code = f"import tests.kernels.cuda.test_cubin as t; t.share({str(tmp_path)!r})"
+    code = f"import tests.kernels.cuda.run.test_cubin as t; t.share({str(tmp_path)!r})"
     running = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
         for _ in range(PROCESSES)

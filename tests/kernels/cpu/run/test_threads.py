@@ -1,4 +1,4 @@
-"""How many threads a process starts with: the affinity mask and the limits of its control groups."""
+"""How many threads a process starts with, by its affinity mask and control groups; what they promise."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import math
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import tilegrad
 from tests.conftest import ROOT
 from tilegrad.kernels.cpu.run import threads
 
@@ -72,3 +75,66 @@ def test_the_affinity_mask_bounds_the_default() -> None:
     environment["PYTHONPATH"] = str(ROOT / ".dev")
     said = subprocess.check_output([sys.executable, "-c", source], env=environment, text=True)
     assert said.strip() == "1"
+
+
+def test_results_are_bit_equal_for_any_number_of_threads() -> None:
+    x = np.random.default_rng(0).standard_normal((517, 1031)).astype(np.float32)
+
+    def results() -> list[bytes]:
+        a = tilegrad.from_numpy(x).requires_grad_()
+        out = [(a.exp() + a.t().t() * 2).sum(), a.softmax(1), a.sum(0), a.var(1), a @ a.t()]
+        (a @ a.t()).sum().backward()
+        return [o.detach().numpy().tobytes() for o in out] + [a.grad.numpy().tobytes()]
+
+    before, found = tilegrad.get_num_threads(), []
+    for count in (1, 2, 3):
+        tilegrad.set_num_threads(count)
+        found.append(results())
+    tilegrad.set_num_threads(before)
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, "2", True])
+def test_set_num_threads_refuses(count) -> None:
+    with pytest.raises(RuntimeError, match="set_num_threads"):
+        tilegrad.set_num_threads(count)
+
+
+def test_kernels_run_from_several_python_threads() -> None:
+    x = np.random.default_rng(0).standard_normal(200_000)
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for _ in range(5):
+                a = tilegrad.from_numpy(x)
+                np.testing.assert_allclose((a * a).sum().item(), (x * x).sum())
+        except BaseException as error:
+            failures.append(error)
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not failures
+
+
+def test_our_threads_leave_the_openmp_runtime_as_it_was() -> None:
+    code = """
+import ctypes, sys
+from tilegrad.kernels.cpu.run import threads
+try:
+    runtime = ctypes.CDLL("libgomp.so.1")
+except OSError:
+    sys.exit(print("no runtime"))
+before = runtime.omp_get_max_active_levels()
+threads.parallel_for_address()
+print(before, runtime.omp_get_max_active_levels())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".dev")},
+    )  # fmt: skip
+    before, *after = done.stdout.split()
+    assert [before] == after or done.stdout.startswith("no runtime")

@@ -8,7 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
+import tilegrad
 from tests.conftest import ROOT
+from tilegrad.kernels.cpu.run import jit
 
 
 def run(code: str, cache: Path | str, cwd: Path | str = "/", **environment: str) -> str:
@@ -136,3 +140,16 @@ def test_a_killed_program_keeps_what_it_had_compiled(tmp_path: Path) -> None:
     assert len(kept) >= 3
     count = "from tilegrad.kernels import cache; print(sum(c for *_, c in cache.compile_log))"
     assert int(run(f"{code}\n{count}", tmp_path)) >= len(kept)
+
+
+def test_a_kernel_refuses_wrong_arguments() -> None:
+    (tilegrad.ones(3) + 1).sum()
+    from tilegrad.engine.ops.elementwise import OPS
+    from tilegrad.kernels.cpu.elementwise import map_rows
+
+    function = map_rows.build(OPS["add"].formula.function, ("float32",) * 3, "ccc", 0)
+    with pytest.raises(TypeError):
+        function(1, 2)
+    with pytest.raises(TypeError):
+        function(*["a"] * 8)
+    assert jit.compile_log

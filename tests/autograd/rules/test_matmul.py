@@ -1,0 +1,30 @@
+"""Matrix products on every device: rows that do not know one another, addresses of any alignment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import tilegrad
+
+
+def on(device: str, *arrays: np.ndarray) -> list[Any]:
+    return [tilegrad.from_numpy(a).to(device) for a in arrays]
+
+
+def test_a_row_does_not_depend_on_the_others(device: str, rng: np.random.Generator) -> None:
+    x, y = rng.standard_normal((40, 21)).astype("f4"), rng.standard_normal((21, 6)).astype("f4")
+    a, b = on(device, x, y)
+    whole = (a @ b).cpu().numpy()
+    for rows in (1, 3, 17):
+        few = tilegrad.from_numpy(x[:rows]).to(device)
+        np.testing.assert_array_equal((few @ b).cpu().numpy(), whole[:rows])
+
+
+def test_an_address_that_is_not_aligned(device: str, rng: np.random.Generator) -> None:
+    x = rng.standard_normal((8, 13)).astype("f4")
+    y = rng.standard_normal((8, 8)).astype("f4")
+    flat, b = on(device, x.ravel(), y)
+    got = (flat[1:65].reshape(8, 8) @ b).cpu().numpy()
+    np.testing.assert_allclose(got, x.ravel()[1:65].reshape(8, 8) @ y, rtol=1e-4, atol=1e-5)
