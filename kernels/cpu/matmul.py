@@ -12,21 +12,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tilegrad.kernels.cpu.parts import product as kernels
-from tilegrad.kernels.cpu.parts.micro_kernel import heights
+from tilegrad.kernels.cpu.parts import gemm as kernels
+from tilegrad.kernels.cpu.parts.micro_kernel import mr_tiles
 from tilegrad.kernels.cpu.run import caches, jit, splitting
 from tilegrad.kernels.cpu.simd.vector import lanes
 
-ACROSS = 32  # rows of x up to which columns of y along memory are transposed on the way
+COL_MAJOR_B_ROWS = 32  # rows of x up to which the micro-kernel transposes a column-major y itself
 SERIAL = 1 << 20  # multiply-adds below which a second thread costs more than it gives
 TASK = 1 << 19  # multiply-adds that are worth a task of their own
 LARGE_TASK = 1 << 26  # multiply-adds of a task where there is no lack of them
 TASKS = 16  # enough tasks to share out evenly
-GATHERED, PACKED_ACROSS, PACKED_ALONG, READ = 6, 5, 2, 0.5  # of an element, in multiply-adds
-ROWS = 256  # rows of x that are read against one panel of y after the other
-PACKED = 48  # rows of x from which strips of y are copied first
-FAR = 1 << 20  # bytes of y from which all of it is copied first: it has left the L2 cache,
-FAR_ROWS = 256  # and rows of x from which that is worth its while
+# what an element costs, in multiply-adds: packed, or read where it is
+PACK_A_COST, PACK_COL_MAJOR_B_COST, PACK_ROW_MAJOR_B_COST, READ_COST = 6, 5, 2, 0.5
+MC = 256  # rows of x that one panel of y serves, where x is not packed
+PACK_B_ROWS = 48  # rows of x from which panels of y are packed
+PREPACK_BYTES = (
+    1 << 20
+)  # bytes of y from which all of it is packed first: it has left the L2 cache,
+PREPACK_ROWS = 256  # and rows of x from which that is worth its while
 
 Launch = Callable[..., None]
 Strides = list[tuple[int, ...]]  # of x, y and out
@@ -78,22 +81,24 @@ class _Problem(NamedTuple):
 
 
 class _Choice(NamedTuple):
-    way: str  # a way of ``product.product``, or "dot"
-    swap: bool = False  # compute the transposed product, out' = y' @ x'
-    pack: bool = False  # copy strips of y on the way
-    panels: bool = False  # copy all of y into strips first
-    gather: bool = False  # copy blocks of x on the way
-    along: bool = False  # rows of y run along memory
+    variant: str  # of ``gemm.gemm``, or "dot"
+    transposed: bool = False  # compute the transposed product, out' = y' @ x'
+    pack_b: bool = False  # a task packs each panel of y that it reads
+    prepack_b: bool = False  # all of y is packed before the product
+    pack_a: bool = False  # a task packs each block of x that it reads
+    row_major_b: bool = False  # rows of y are contiguous
 
     @property
     def x_cost(self) -> float:
         """What it costs to read an element of x once more, in multiply-adds."""
-        return GATHERED if self.gather else READ
+        return PACK_A_COST if self.pack_a else READ_COST
 
     @property
     def y_cost(self) -> float:
         """The same of y."""
-        return (PACKED_ALONG if self.along else PACKED_ACROSS) if self.pack else READ
+        if not self.pack_b:
+            return READ_COST
+        return PACK_ROW_MAJOR_B_COST if self.row_major_b else PACK_COL_MAJOR_B_COST
 
 
 def _merge_batch(batch: tuple[int, ...], *strides: tuple[int, ...]) -> tuple[list[int], Strides]:
@@ -130,12 +135,12 @@ def _prepare(problem: _Problem) -> tuple[Launch, int]:
     if len(problem.batch) > 2:
         return _loop_over_batch(problem)
     if problem.dtype not in ("float32", "float64"):
-        return _prepare_integers(problem)
+        return _prepare_integer_gemm(problem)
     choice = _choose(problem)
-    if choice.swap:
+    if choice.transposed:
         x, y, out = ((*s[:-2], s[-1], s[-2]) for s in problem.strides)
         problem = problem._replace(M=problem.N, N=problem.M, strides=[y, x, out])
-    return _prepare_floats(problem, choice)
+    return _prepare_gemm(problem, choice)
 
 
 def _loop_over_batch(problem: _Problem) -> tuple[Launch, int]:
@@ -155,101 +160,109 @@ def _loop_over_batch(problem: _Problem) -> tuple[Launch, int]:
 
 
 def _choose(problem: _Problem) -> _Choice:
-    """The fastest way for these sizes and strides; all but "dot" give the same bits."""
+    """The fastest variant for these sizes and strides; all but "dot" give the same bits."""
     _, M, N, K, _, strides, _ = problem
     size = np.dtype(problem.dtype).itemsize
-    (x_row, x_step), (y_step, y_col), (out_row, _) = (s[-2:] for s in strides)
+    (x_row, x_col), (y_row, y_col), (out_row, _) = (s[-2:] for s in strides)
     if N == 1 and (out_row == 1 or M == 1):
-        if y_step == 1 and x_step == 1:
+        if y_row == 1 and x_col == 1:
             return _Choice("dot")
         if x_row == 1 or M == 1:
-            return _Choice("row", swap=True, gather=y_step != 1)
-        if x_step == 1:
-            return _Choice(_across(problem.dtype, 1, x_row), swap=True, gather=y_step != 1)
-    gather = x_step != 1 or (min(M, N, K) >= 16 and x_row * size % caches.WAY == 0)
+            return _Choice("gemv", transposed=True, pack_a=y_row != 1)
+        if x_col == 1:
+            return _Choice(
+                _col_major_b(problem.dtype, 1, x_row), transposed=True, pack_a=y_row != 1
+            )
+    pack_a = x_col != 1 or (min(M, N, K) >= 16 and x_row * size % caches.WAY == 0)
     if y_col == 1 or N == 1:
         if M == 1:
-            return _Choice("row", gather=gather)
-        pack = M >= PACKED
-    elif M <= ACROSS and y_step == 1:
-        return _Choice(_across(problem.dtype, M, y_col), gather=gather)
+            return _Choice("gemv", pack_a=pack_a)
+        pack_b = M >= PACK_B_ROWS
+    elif M <= COL_MAJOR_B_ROWS and y_row == 1:
+        return _Choice(_col_major_b(problem.dtype, M, y_col), pack_a=pack_a)
     else:
-        pack = True
-    panels = pack and M >= FAR_ROWS and K * N * size >= FAR
+        pack_b = True
+    prepack_b = pack_b and M >= PREPACK_ROWS and K * N * size >= PREPACK_BYTES
     return _Choice(
-        "direct", pack=pack and not panels, panels=panels, gather=gather, along=y_col == 1
+        "row_major_b",
+        pack_b=pack_b and not prepack_b,
+        prepack_b=prepack_b,
+        pack_a=pack_a,
+        row_major_b=y_col == 1,
     )
 
 
-def _across(dtype: str, rows: int, column: int) -> str:
-    """The way where columns of y run along memory, ``column`` elements apart.
+def _col_major_b(dtype: str, rows: int, column: int) -> str:
+    """The variant for a column-major y, its columns ``column`` elements apart.
 
-    One row has too few sums to keep the multipliers busy, and so takes more columns at a time, unless
-    these push each other out of the cache.
+    One row of x has too few sums to hide the latency of a multiply-add, and so takes more columns at
+    a time, unless these evict each other from the cache.
     """
-    at_once = kernels.ACROSS_PANEL * lanes(dtype)
+    at_once = kernels.GEMV_COL_NR_VECTORS * lanes(dtype)
     held = caches.places(column * np.dtype(dtype).itemsize)
-    return "across row" if rows == 1 and at_once <= held else "across"
+    return "gemv_col" if rows == 1 and at_once <= held else "col_major_b"
 
 
-def _plan(problem: _Problem) -> np.ndarray:
-    """The plan of a product that reads its operands where they lie."""
-    k, p = kernels, np.zeros(kernels.PLAN, np.int64)
+def _params(problem: _Problem) -> np.ndarray:
+    """The parameter block of a product that reads its operands in place."""
+    k, p = kernels, np.zeros(kernels.PARAMS, np.int64)
     p[[k.ROWS, k.COLS, k.DEPTH]] = problem.M, problem.N, problem.K
-    p[k.INNER_DEPTH] = kernels.inner_block(problem.K)
+    p[k.KC] = kernels.kc_for(problem.K)
     p[k.INNER_ITEMS], p[k.ACCUMULATE] = [1, *problem.batch][-1], problem.accumulate
     x, y, out = ((0,) * (4 - len(s)) + s for s in problem.strides)
-    p[[k.X_OUTER, k.X_INNER, k.X_ROW, k.X_STEP]] = x
-    p[[k.Y_OUTER, k.Y_INNER, k.Y_STEP, k.Y_COL]] = y
+    p[[k.X_OUTER, k.X_INNER, k.X_ROW, k.X_COL]] = x
+    p[[k.Y_OUTER, k.Y_INNER, k.Y_ROW, k.Y_COL]] = y
     p[[k.OUT_OUTER, k.OUT_INNER, k.OUT_ROW]] = out[:3]
     p[k.BIAS_STEP] = 1
     return p
 
 
-def _prepare_integers(problem: _Problem) -> tuple[Launch, int]:
-    plan, tasks = _plan(problem), problem.items * problem.M
-    function, address = kernels.integers.build(problem.dtype), plan.ctypes.data
+def _prepare_integer_gemm(problem: _Problem) -> tuple[Launch, int]:
+    params, tasks = _params(problem), problem.items * problem.M
+    function, address = kernels.integer_gemm.build(problem.dtype), params.ctypes.data
     small = splitting.serial(tasks * problem.N * problem.K, SERIAL)
 
     def launch(
-        x: int, y: int, out: int, scratch: int = 0, bias: int = 0, _plan: Any = plan
+        x: int, y: int, out: int, scratch: int = 0, bias: int = 0, _params: Any = params
     ) -> None:
         function(x, y, out, bias, address, tasks, 0 if small else jit.get_num_threads())
 
     return launch, 0
 
 
-def _prepare_floats(problem: _Problem, choice: _Choice) -> tuple[Launch, int]:
-    dtype, way = problem.dtype, choice.way
-    k, p, W = kernels, _plan(problem), lanes(dtype)
-    panel = {"row": k.ROW_PANEL, "across row": k.ACROSS_PANEL}.get(way, k.PANEL)
+def _prepare_gemm(problem: _Problem, choice: _Choice) -> tuple[Launch, int]:
+    dtype, variant = problem.dtype, choice.variant
+    k, p, W = kernels, _params(problem), lanes(dtype)
+    panel = {"gemv": k.GEMV_NR_VECTORS, "gemv_col": k.GEMV_COL_NR_VECTORS}.get(
+        variant, k.NR_VECTORS
+    )
     tasks, small = _split(p, problem, choice, W * panel)
-    p[k.Y_PANEL] = p[k.Y_COL] * W * (1 if way.startswith("across") else k.PANEL)
-    p[k.BIAS_STEP], p[k.GATHER], p[k.PACK] = not choice.swap, choice.gather, choice.pack
-    _even_blocks(p, k.block_rows(dtype) if choice.gather else ROWS)
-    function = k.dot.build(dtype) if way == "dot" else k.product.build(dtype, way)
+    p[k.Y_PANEL] = p[k.Y_COL] * W * (1 if variant in ("col_major_b", "gemv_col") else k.NR_VECTORS)
+    p[k.BIAS_STEP], p[k.PACK_A], p[k.PACK_B] = not choice.transposed, choice.pack_a, choice.pack_b
+    _even_blocks(p, k.mc_max(dtype) if choice.pack_a else MC)
+    function = k.dot.build(dtype) if variant == "dot" else k.gemm.build(dtype, variant)
     address, scratch_bytes = p.ctypes.data, 0
-    if choice.panels:
-        pack, scratch_bytes = _prepare_panels(p, problem)
+    if choice.prepack_b:
+        pack, scratch_bytes = _prepack_b(p, problem)
 
         def launch(
-            x: int, y: int, out: int, scratch: int = 0, bias: int = 0, _plan: Any = p
+            x: int, y: int, out: int, scratch: int = 0, bias: int = 0, _params: Any = p
         ) -> None:
             threads = 0 if small else jit.get_num_threads()
             pack(y, scratch, threads)
             function(x, scratch, out, bias, address, tasks, threads)
 
-    elif choice.swap:
+    elif choice.transposed:
 
         def launch(
-            x: int, y: int, out: int, scratch: int = 0, bias: int = 0, _plan: Any = p
+            x: int, y: int, out: int, scratch: int = 0, bias: int = 0, _params: Any = p
         ) -> None:
             function(y, x, out, bias, address, tasks, 0 if small else jit.get_num_threads())
 
     else:
 
         def launch(
-            x: int, y: int, out: int, scratch: int = 0, bias: int = 0, _plan: Any = p
+            x: int, y: int, out: int, scratch: int = 0, bias: int = 0, _params: Any = p
         ) -> None:
             function(x, y, out, bias, address, tasks, 0 if small else jit.get_num_threads())
 
@@ -260,20 +273,20 @@ def _even_blocks(p: np.ndarray, most: int) -> None:
     """Cut the rows of a task into as few blocks as there have to be, of about the same size."""
     rows = int(p[kernels.TASK_ROWS])
     rows = -(-rows // -(-rows // splitting.extent(rows, most)))
-    p[kernels.BLOCK_ROWS] = min(most, -(-rows // heights()[0]) * heights()[0])
+    p[kernels.MC] = min(most, -(-rows // mr_tiles()[0]) * mr_tiles()[0])
 
 
-def _prepare_panels(p: np.ndarray, problem: _Problem) -> tuple[Launch, int]:
-    """``(pack(y, panels, threads), bytes)``; turns the plan to read from the panels."""
+def _prepack_b(p: np.ndarray, problem: _Problem) -> tuple[Launch, int]:
+    """``(pack(y, panels, threads), bytes)``; the parameters are set to read ``y`` from the panels."""
     k, N, K = kernels, problem.N, problem.K
-    width = k.PANEL * lanes(problem.dtype)
+    width = k.NR_VECTORS * lanes(problem.dtype)
     panels = -(-N // width)
     outer, inner = [1, 1, *problem.batch][-2:]
-    steps = tuple(int(p[place]) for place in (k.Y_STEP, k.Y_COL, k.Y_OUTER, k.Y_INNER))
+    steps = tuple(int(p[place]) for place in (k.Y_ROW, k.Y_COL, k.Y_OUTER, k.Y_INNER))
     outer, inner = outer if steps[2] else 1, inner if steps[3] else 1  # one copy serves a broadcast
-    tasks, function = outer * inner * panels, k.pack.build(problem.dtype)
+    tasks, function = outer * inner * panels, k.prepack_b.build(problem.dtype)
     item = panels * width * K
-    p[[k.Y_STEP, k.Y_PANEL]] = width, width * K
+    p[[k.Y_ROW, k.Y_PANEL]] = width, width * K
     p[[k.Y_OUTER, k.Y_INNER]] = item * inner * (outer > 1), item * (inner > 1)
 
     def pack(y: int, panels: int, threads: int) -> None:
@@ -290,7 +303,7 @@ def _split(p: np.ndarray, problem: _Problem, choice: _Choice, panel: int) -> tup
     work = items * M * N * depth * max(1, 8 // min(M, N, depth))
     most = max(1, min(TASKS, work // TASK), min(4 * TASKS, work // LARGE_TASK))
     most = splitting.pieces(most, M * N)
-    rows, cols = _cell(problem, most, choice, panel)
+    rows, cols = _unit_shape(problem, most, choice, panel)
     grid_rows, grid_cols = -(-M // rows), -(-N // cols)
     units = items * grid_rows * grid_cols
     per_task = splitting.share(units, -(-units // max(most, min(units, 4 * TASKS, work // TASK))))
@@ -299,11 +312,11 @@ def _split(p: np.ndarray, problem: _Problem, choice: _Choice, panel: int) -> tup
     return -(-units // per_task), splitting.serial(work, SERIAL)
 
 
-def _cell(problem: _Problem, most: int, choice: _Choice, panel: int) -> tuple[int, int]:
+def _unit_shape(problem: _Problem, most: int, choice: _Choice, panel: int) -> tuple[int, int]:
     """Rows and columns of a unit, of those halved until there are about ``most`` units.
 
-    With it the busiest thread is done first: every unit reads (or gathers) its rows of ``x`` and
-    reads (or packs) its columns of ``y`` once.
+    The choice has the least time for the busiest thread: every unit reads (or packs) its rows of
+    ``x`` and its columns of ``y`` once.
     """
     M, N, threads = problem.M, problem.N, jit.processors()
 
@@ -315,7 +328,7 @@ def _cell(problem: _Problem, most: int, choice: _Choice, panel: int) -> tuple[in
 
     cells = [
         (-(-M // grid_rows // 4) * 4, -(-N // grid_cols // panel) * panel)
-        for grid_rows in _halvings(M, 2 * heights()[0], most)
+        for grid_rows in _halvings(M, 2 * mr_tiles()[0], most)
         for grid_cols in _halvings(N, 2 * panel, most // grid_rows)
     ]
     return cells[-1] if splitting.PIECES else min(cells, key=time)

@@ -9,8 +9,8 @@ import numpy as np
 from tilegrad.kernels.cpu.attention import block as block
 from tilegrad.kernels.cpu.attention.backward import backward, collect
 from tilegrad.kernels.cpu.attention.forward import forward
-from tilegrad.kernels.cpu.parts.micro_kernel import heights
-from tilegrad.kernels.cpu.parts.product import PANEL
+from tilegrad.kernels.cpu.parts.gemm import NR_VECTORS
+from tilegrad.kernels.cpu.parts.micro_kernel import mr_tiles
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import backward_follows
 from tilegrad.kernels.cpu.run.threads import get_num_threads
@@ -38,9 +38,9 @@ def _split(count: int, most: int, multiple: int) -> int:
 
 
 def _plan(given: Scores) -> np.ndarray:
-    N, tallest = PANEL * lanes(given.dtype), heights()[0]
-    wide = max(given.E, -(-given.F // lanes(given.dtype)) * lanes(given.dtype))
-    rows = min(block.ROWS, block.CAPACITY // wide) // N * N
+    N, mr = NR_VECTORS * lanes(given.dtype), mr_tiles()[0]
+    padded = max(given.E, -(-given.F // lanes(given.dtype)) * lanes(given.dtype))
+    rows = min(block.ROWS, block.CAPACITY // padded) // N * N
     p = np.zeros(block.PLAN, np.int64)
     items = given.batch[0] * given.batch[1]
     p[[block.ITEMS, block.INNER_ITEMS]] = items, given.batch[1]
@@ -56,8 +56,8 @@ def _plan(given: Scores) -> np.ndarray:
     p[[block.Q_ROW, block.K_ROW, block.V_ROW]] = given.q[2], given.k[2], given.v[2]
     p[[block.MASK_ROW, block.MASK_COL]] = given.m[2:]
     p[block.QUERIES] = _split(given.L, splitting.extent(given.L, rows, N), N)
-    keys = splitting.extent(given.S, block.COLUMNS, tallest)
-    p[block.KEYS] = min(_split(given.S, keys, tallest), block.COLUMNS)
+    keys = splitting.extent(given.S, block.COLUMNS, mr)
+    p[block.KEYS] = min(_split(given.S, keys, mr), block.COLUMNS)
     p[block.BLOCKS] = -(-given.L // p[block.QUERIES])
     blocks = int(p[block.BLOCKS])
     p[block.GROUPS] = splitting.pieces(min(blocks, -(-UNITS // items)), blocks)

@@ -16,8 +16,8 @@ import numpy as np
 
 from tilegrad.kernels.cpu.attention import block as block
 from tilegrad.kernels.cpu.attention.block import hider, masker, multiplier, packer
-from tilegrad.kernels.cpu.parts.micro_kernel import heights, strip
-from tilegrad.kernels.cpu.parts.product import PANEL
+from tilegrad.kernels.cpu.parts.gemm import NR_VECTORS
+from tilegrad.kernels.cpu.parts.micro_kernel import micro_kernel, mr_tiles
 from tilegrad.kernels.cpu.run.jit import kernel
 from tilegrad.kernels.cpu.simd.memory import local, offset, pointer
 from tilegrad.kernels.cpu.simd.vector import fma, head, hsum, lanes, load, load_masked, splat, store
@@ -47,7 +47,7 @@ def _slopes(dtype: str) -> DeviceFunction:
     panel: scores become ``P``, and grads, ``v g'`` before, become ``scale * dS``; 0 from ``keys`` on.
     """
     T, W = np.dtype(dtype).type, lanes(dtype)
-    N = PANEL * W
+    N = NR_VECTORS * W
 
     @inline
     def slopes(scores, grads, row, lse, sums, scale, keys, all_keys):
@@ -73,7 +73,7 @@ def _accumulator(dtype: str) -> DeviceFunction:
     Where ``apart``, queries see no keys after them: parts that are 0 are left out.
     """
     times = multiplier(dtype)
-    N = PANEL * lanes(dtype)
+    N = NR_VECTORS * lanes(dtype)
 
     @inline
     def add(which, shares, slopes, row, rows, keys, i0, j0, apart, y, y_row, out, columns, fresh):
@@ -104,10 +104,10 @@ def backward(dtype: str) -> tuple[Callable[..., None], str]:
     over the blocks of a group.
     """
     T, size, W = np.dtype(dtype).type, np.dtype(dtype).itemsize, lanes(dtype)
-    N, infinity, row = PANEL * W, T(np.inf), block.ROWS
+    N, infinity, row = NR_VECTORS * W, T(np.inf), block.ROWS
     pack, fill, hide = packer(dtype), masker(dtype), hider(dtype)
     products, slopes, add = _products(dtype), _slopes(dtype), _accumulator(dtype)
-    product = strip(PANEL, heights(), whole=True)
+    product = micro_kernel(NR_VECTORS, mr_tiles(), whole=True)
     first, second = local(dtype, block.CAPACITY), local(dtype, block.CAPACITY)
     third, fourth = local(dtype, block.COLUMNS * row), local(dtype, block.COLUMNS * row)
     fifth, sixth = local(dtype, block.ROWS), local(dtype, block.ROWS)

@@ -1,7 +1,7 @@
 """What the passes of attention do with a block of queries and a block of keys.
 
 Scores are computed transposed, keys by queries, so that a vector holds one key's scores with
-adjacent queries. Queries come in *panels* of ``PANEL`` vectors. The largest score and the sum of a
+adjacent queries. Queries come in *panels* of ``NR_VECTORS`` vectors. The largest score and the sum of a
 query are then folds of whole vectors, nothing goes across lanes, and keys and values are read as
 they lie: only the block of queries is turned around, once.
 """
@@ -12,8 +12,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from tilegrad.kernels.cpu.parts.micro_kernel import heights, strip
-from tilegrad.kernels.cpu.parts.product import PANEL
+from tilegrad.kernels.cpu.parts.gemm import NR_VECTORS
+from tilegrad.kernels.cpu.parts.micro_kernel import micro_kernel, mr_tiles
 from tilegrad.kernels.cpu.simd.memory import offset, pointer
 from tilegrad.kernels.cpu.simd.vector import iota, lanes, load, splat, store, transpose
 from tilegrad.kernels.formulas.primitives import select
@@ -40,7 +40,7 @@ def packer(dtype: str) -> DeviceFunction:
     something finite if the last row does.
     """
     W = lanes(dtype)
-    N = PANEL * W
+    N = NR_VECTORS * W
 
     @inline
     def pack(x, row, rows, columns, to, factor):
@@ -69,7 +69,7 @@ def masker(dtype: str) -> DeviceFunction:
     ``to[key, query]`` becomes what the mask adds to a score, for all lanes of a panel.
     """
     T, W = np.dtype(dtype).type, lanes(dtype)
-    N, low = PANEL * W, T(-np.inf)
+    N, low = NR_VECTORS * W, T(-np.inf)
 
     @inline
     def fill(mask, kind, row, column, to, to_row, queries, keys):
@@ -99,7 +99,7 @@ def hider(dtype: str) -> DeviceFunction:
     become minus infinity, in a panel whose first query and key have these numbers.
     """
     T, W = np.dtype(dtype).type, lanes(dtype)
-    N, low = PANEL * W, T(-np.inf)
+    N, low = NR_VECTORS * W, T(-np.inf)
 
     @inline
     def hide(scores, row, query, key, keys):
@@ -118,8 +118,9 @@ def multiplier(dtype: str) -> DeviceFunction:
     columns)``: ``out`` becomes ``x @ y`` or, if it is not ``fresh``, grows by that.
     """
     T, W = np.dtype(dtype).type, lanes(dtype)
-    N, tiles = PANEL * W, heights()
-    wide, pair, narrow = strip(PANEL, tiles, whole=True), strip(PANEL, tiles), strip(1, tiles)
+    N, tiles = NR_VECTORS * W, mr_tiles()
+    full = micro_kernel(NR_VECTORS, tiles, whole=True)
+    pair, single = micro_kernel(NR_VECTORS, tiles), micro_kernel(1, tiles)
 
     @inline
     def times(x, x_row, x_step, y, y_row, out, out_row, fresh, rows, depth, columns):
@@ -128,11 +129,11 @@ def multiplier(dtype: str) -> DeviceFunction:
             left, b, o = columns - j, offset(y, j), offset(out, j)
             s = pointer(0, T) if fresh else o
             if left >= N:
-                wide(x, x_row, x_step, b, y_row, o, out_row, s, out_row, rows, depth, W)
+                full(x, x_row, x_step, b, y_row, o, out_row, s, out_row, rows, depth, W)
             elif left > W:
                 pair(x, x_row, x_step, b, y_row, o, out_row, s, out_row, rows, depth, left - W)
             else:
-                narrow(x, x_row, x_step, b, y_row, o, out_row, s, out_row, rows, depth, left)
+                single(x, x_row, x_step, b, y_row, o, out_row, s, out_row, rows, depth, left)
             j += N
 
     return times

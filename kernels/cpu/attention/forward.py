@@ -16,8 +16,8 @@ import numpy as np
 
 from tilegrad.kernels.cpu.attention import block as block
 from tilegrad.kernels.cpu.attention.block import hider, masker, multiplier, packer
-from tilegrad.kernels.cpu.parts.micro_kernel import heights, strip
-from tilegrad.kernels.cpu.parts.product import PANEL
+from tilegrad.kernels.cpu.parts.gemm import NR_VECTORS
+from tilegrad.kernels.cpu.parts.micro_kernel import micro_kernel, mr_tiles
 from tilegrad.kernels.cpu.run.jit import kernel
 from tilegrad.kernels.cpu.simd.memory import local, offset, pointer
 from tilegrad.kernels.cpu.simd.vector import (
@@ -42,7 +42,7 @@ def _softmax(dtype: str) -> DeviceFunction:
     whether they do.
     """
     T, W = np.dtype(dtype).type, lanes(dtype)
-    N, one = PANEL * W, T(1)
+    N, one = NR_VECTORS * W, T(1)
 
     @inline
     def normalise(scores, keys, tops, sums, shrink, at):
@@ -110,10 +110,10 @@ def _finisher(dtype: str) -> DeviceFunction:
 def forward(dtype: str) -> tuple[Callable[..., None], str]:
     """A unit of work is a block of queries; ``out`` is (items, L, F), ``lse`` (items, L)."""
     T, size, W = np.dtype(dtype).type, np.dtype(dtype).itemsize, lanes(dtype)
-    N, least = PANEL * W, np.finfo(T).min
+    N, least = NR_VECTORS * W, np.finfo(T).min
     pack, fill, hide, times = packer(dtype), masker(dtype), hider(dtype), multiplier(dtype)
     normalise, finish = _softmax(dtype), _finisher(dtype)
-    score = strip(PANEL, heights(), whole=True)
+    score = micro_kernel(NR_VECTORS, mr_tiles(), whole=True)
     queries, results = local(dtype, block.CAPACITY), local(dtype, block.CAPACITY)
     panel, shrinking = local(dtype, block.COLUMNS * N), local(dtype, N)
     maxima, totals = local(dtype, block.ROWS), local(dtype, block.ROWS)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from tilegrad.kernels.cpu.matmul import matmul
-from tilegrad.kernels.cpu.parts import product as kernels
-from tilegrad.kernels.cpu.parts.micro_kernel import heights, strip
-from tilegrad.kernels.cpu.parts.product import PANEL
+from tilegrad.kernels.cpu.parts import gemm as kernels
+from tilegrad.kernels.cpu.parts.gemm import NR_VECTORS
+from tilegrad.kernels.cpu.parts.micro_kernel import micro_kernel, mr_tiles
 from tilegrad.kernels.cpu.run import backend, caches, jit, translate
 from tilegrad.kernels.cpu.simd.memory import pointer
 
@@ -243,7 +243,7 @@ import sys
 sys.path.insert(0, {folder!r})
 import numpy as np
 from test_matmul import assert_close, laid_out, product, random
-from tilegrad.kernels.cpu.parts import product as kernels
+from tilegrad.kernels.cpu.parts import gemm as kernels
 from tilegrad.kernels.cpu.run import backend, caches, jit, translate
 assert jit.simd_bits() == {bits}
 for dtype, M, N, K in (
@@ -275,14 +275,16 @@ def test_the_size_of_the_cache(facts, tmp_path, monkeypatch):
 def test_one_row_reads_as_many_columns_as_the_cache_holds(column, monkeypatch):
     """Columns that push each other out of the cache are read fewer at a time, to the same bits."""
     x, y = random("float32", 1, column), laid_out(random("float32", column, 70), "columns")
-    ways, build, results = [], kernels.product.build, []
+    variants, build, results = [], kernels.gemm.build, []
     monkeypatch.setattr(
-        kernels.product, "build", lambda dtype, way: ways.append(way) or build(dtype, way)
+        kernels.gemm,
+        "build",
+        lambda dtype, variant: variants.append(variant) or build(dtype, variant),
     )
     for size in (1 << 12, 1 << 20):
         monkeypatch.setattr(caches, "size", lambda size=size: size)
         results.append(product(x, y))
-    assert ways == ["across row" if column == 527 else "across", "across row"]
+    assert variants == ["gemv_col" if column == 527 else "col_major_b", "gemv_col"]
     assert (results[0] == results[1]).all()
 
 
@@ -318,16 +320,16 @@ def texts_for_processors(body, signature):
 @pytest.mark.skipif(jit.simd_bits() not in PROCESSORS, reason="too few registers for these tiles")
 def test_sums_stay_in_registers():
     """No loop of a tile moves a vector to memory and back: that costs more than the arithmetic."""
-    add_strip, T = strip(PANEL, heights(), whole=True), np.float32
+    multiply, T = micro_kernel(NR_VECTORS, mr_tiles(), whole=True), np.float32
 
-    def body(task, x, x_row, y, y_step, out, out_row, rows, depth):
+    def body(task, x, x_row, y, y_row, out, out_row, rows, depth):
         o, a, b = pointer(out, T), pointer(x, T), pointer(y, T)
-        add_strip(a, x_row, 1, b, y_step, o, out_row, o, out_row, rows, depth, 1)
+        multiply(a, x_row, 1, b, y_row, o, out_row, o, out_row, rows, depth, 1)
 
     for name, text in texts_for_processors(body, "iiiiiiii"):
         loops = [loop for loop in inner_loops(text) if "vfmadd" in "".join(loop)]
         longest = max(sum("vfmadd" in line for line in loop) for loop in loops)
-        assert longest % (PANEL * heights()[0]) == 0, name  # the largest tile is among them
+        assert longest % (NR_VECTORS * mr_tiles()[0]) == 0, name  # the largest tile is among them
         moves = [line for loop in loops for line in loop if "mm" in line and "(%rsp)" in line]
         assert not moves, name
 

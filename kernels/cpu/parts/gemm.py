@@ -1,0 +1,287 @@
+"""The GEMM kernels: packing and the loops around the micro-kernel; ``matmul.py`` chooses among them.
+
+``x`` is BLIS's A, ``y`` its B and ``out`` its C. Every element of a float result is the same sum in
+the same order whichever kernel computes it: blocks of ``KC`` products, each added up in the order of
+``k`` by fused multiply-adds, are added to the result one after the other. The exception is ``dot``,
+for a ``y`` of one column.
+
+Source: F. Van Zee and R. van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS
+Functionality", 2015, for the names and the order of the loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tilegrad.kernels.cpu.parts.micro_kernel import dots, micro_kernel, mr_tiles
+from tilegrad.kernels.cpu.run.jit import kernel
+from tilegrad.kernels.cpu.simd.memory import local, pointer, read, write
+from tilegrad.kernels.cpu.simd.vector import lanes, load, store, transpose
+from tilegrad.kernels.function import DeviceFunction, inline
+
+NR_VECTORS = 2  # NR, the columns of a micro-kernel's tile, in vectors
+GEMV_NR_VECTORS = 8  # the same where x is one row
+GEMV_COL_NR_VECTORS = 2  # the same where x is one row and y is column-major
+KC_MAX = 256  # products summed in registers at most: more would cost accuracy
+MC_BYTES = 192 << 10  # bytes of a packed block of x: it stays in the L2 cache
+PAD = 16  # elements between packed rows of x, against conflicts in the cache
+
+# Indices of the parameter block, an int64 array of sizes, strides and the split of work. Strides are
+# in elements; panels of NR_VECTORS vectors of columns of y (1 with column-major y) are Y_PANEL apart.
+# A batch item is an outer and an inner number. A unit of work is one cell of the grid over one item.
+ROWS, COLS, DEPTH, KC, X_ROW, X_COL, Y_ROW, Y_COL, Y_PANEL, OUT_ROW = range(10)
+INNER_ITEMS, X_OUTER, X_INNER, Y_OUTER, Y_INNER, OUT_OUTER, OUT_INNER = range(10, 17)
+ACCUMULATE, BIAS_STEP, GRID_ROWS, GRID_COLS, TASK_ROWS, TASK_COLS, UNITS, PER_TASK = range(17, 25)
+PACK_A, PACK_B, MC, PARAMS = range(25, 29)
+
+
+def kc_for(K: int) -> int:
+    """KC: how many products are summed before they are added to the result; depends on K only."""
+    if K <= KC_MAX:
+        return max(1, K)
+    blocks = -(-K // KC_MAX)
+    return -(-K // blocks // 16) * 16  # even blocks, of whole cache lines
+
+
+def mc_max(dtype: str) -> int:
+    """The largest MC: rows of ``x`` that fit a packed block."""
+    return MC_BYTES // ((KC_MAX + PAD) * np.dtype(dtype).itemsize)
+
+
+@kernel
+def gemm(dtype: str, variant: str) -> tuple[Callable[..., None], str]:
+    """Float GEMM, in units of a block of rows by a block of columns of one batch item.
+
+    ``variant`` says how ``y`` is read: ``row_major_b`` (columns adjacent) or ``col_major_b`` (each
+    column contiguous); ``gemv`` and ``gemv_col`` are the same with a larger NR, for an ``x`` of one
+    row.
+
+    The parameters ask for packing where it pays. ``PACK_A`` copies blocks of ``MC`` rows of ``x`` to
+    a buffer of the task: their elements may be strided, or their rows a power of two apart, where
+    they compete for the same cache sets. ``PACK_B`` (of ``row_major_b``) copies each panel of NR
+    columns of ``y``.
+    """
+    T = np.dtype(dtype).type
+    size, W = np.dtype(dtype).itemsize, lanes(dtype)
+    packs, col_major_b = variant == "row_major_b", variant in ("col_major_b", "gemv_col")
+    nr = {"gemv": GEMV_NR_VECTORS, "col_major_b": 1, "gemv_col": GEMV_COL_NR_VECTORS}
+    nr_vectors = nr.get(variant, NR_VECTORS)
+    NR, PAIR, unit_cols = nr_vectors * W, NR_VECTORS * W, W if col_major_b else NR_VECTORS * W
+    tiles = {"gemv": (1,), "col_major_b": (8, 4, 2, 1), "gemv_col": (1,)}.get(variant, mr_tiles())
+    full = micro_kernel(nr_vectors, tiles, col_major_b)
+    pair = micro_kernel(NR_VECTORS, tiles if nr_vectors > NR_VECTORS else (), col_major_b)
+    single = micro_kernel(1, tiles if nr_vectors > 1 else (), col_major_b)
+    packed_row, pack_a, pack_b = KC_MAX + PAD, _pack_a(dtype), _pack_b(dtype)
+    buffer_a, buffer_b = (
+        local(dtype, mc_max(dtype) * packed_row),
+        local(dtype, (KC_MAX + PAD) * PAIR),
+    )
+
+    def body(task, x, y, out, bias, params):
+        p = pointer(params, np.int64)
+        xr, xc, yr, outr, K = p[X_ROW], p[X_COL], p[Y_ROW], p[OUT_ROW], p[DEPTH]
+        yc = p[Y_COL]
+        cells, packed_a, packed_b = p[GRID_ROWS] * p[GRID_COLS], buffer_a(), buffer_b()
+        for unit in range(task * p[PER_TASK], min(p[UNITS], (task + 1) * p[PER_TASK])):
+            item, cell = unit // cells, unit % cells
+            outer, inner = item // p[INNER_ITEMS], item % p[INNER_ITEMS]
+            row, col = cell // p[GRID_COLS] * p[TASK_ROWS], cell % p[GRID_COLS] * p[TASK_COLS]
+            row_end, end = min(row + p[TASK_ROWS], p[ROWS]), min(col + p[TASK_COLS], p[COLS])
+            xi = x + size * (outer * p[X_OUTER] + inner * p[X_INNER])
+            yi = y + size * (outer * p[Y_OUTER] + inner * p[Y_INNER])
+            oi = out + size * (outer * p[OUT_OUTER] + inner * p[OUT_INNER])
+            onto = p[ACCUMULATE] != 0
+            if bias != 0 and p[BIAS_STEP] == 0:
+                _fill(pointer(oi, T), col, end, pointer(bias, T)[0])
+                onto = True
+            for k in range(0, max(1, K), p[KC]):
+                depth = min(p[KC], K - k)
+                for i in range(row, row_end, p[MC]):
+                    rows = min(p[MC], row_end - i)
+                    a, ar = pointer(xi + size * (i * xr + k * xc), T), xr
+                    if p[PACK_A] != 0:
+                        pack_a(a, xr, xc, packed_a, packed_row, rows, depth)
+                        a, ar = packed_a, packed_row
+                    j = col
+                    while j < end:
+                        left = end - j
+                        place = j // unit_cols * p[Y_PANEL] + k * yr
+                        b, br = pointer(yi + size * place, T), yc if col_major_b else yr
+                        if packs and p[PACK_B] != 0:
+                            pack_b(b, yr, yc, packed_b, PAIR, min(left, PAIR), depth)
+                            b, br = packed_b, PAIR
+                        o = pointer(oi + size * (i * outr + j), T)
+                        c_in, c_in_row = o, outr
+                        if k == 0 and not onto:
+                            c_in, c_in_row = pointer(bias + size * j if bias != 0 else 0, T), 0
+                        if left > NR - W:
+                            n_tail = min(W, left - NR + W)
+                            full(a, ar, 1, b, br, o, outr, c_in, c_in_row, rows, depth, n_tail)
+                            j += NR
+                        elif left > W:
+                            n_tail = min(W, left - W)
+                            pair(a, ar, 1, b, br, o, outr, c_in, c_in_row, rows, depth, n_tail)
+                            j += PAIR
+                        else:
+                            single(a, ar, 1, b, br, o, outr, c_in, c_in_row, rows, depth, left)
+                            j += W
+
+    return body, "iiiii"
+
+
+def _pack_a(dtype: str) -> DeviceFunction:
+    """Pack A: ``packed[i, k] = x[i, k]``, adjacent ``k``. Up to PAD elements after a row are garbage."""
+    W = lanes(dtype)
+
+    def pack_a(x, x_row, x_col, packed, packed_row, rows, depth):
+        done = 0
+        if x_col == 1:
+            done = rows
+            for i in range(rows):
+                for k in range(0, depth - W + 1, W):
+                    store(packed, i * packed_row + k, load(x, i * x_row + k))
+                for k in range(depth - depth % W, depth):
+                    packed[i * packed_row + k] = x[i * x_row + k]
+        elif x_row == 1:
+            done = rows - rows % W
+            for k in range(0, depth, W):
+                count = min(W, depth - k)
+                for i in range(0, done, W):
+                    transpose(
+                        x, i + k * x_col, x_col, count, packed, i * packed_row + k, packed_row
+                    )
+        for i in range(done, rows):
+            for k in range(depth):
+                packed[i * packed_row + k] = x[i * x_row + k * x_col]
+
+    return inline(pack_a)
+
+
+def _pack_b(dtype: str) -> DeviceFunction:
+    """Pack B: ``packed[k, j] = y[k, j]``, adjacent ``j < cols``, the rows ``packed_row`` apart."""
+    W = lanes(dtype)
+
+    def pack_b(y, y_row, y_col, packed, packed_row, cols, depth):
+        done = 0
+        if y_col == 1:
+            done = depth
+            for k in range(depth):
+                for j in range(0, cols - W + 1, W):
+                    store(packed, k * packed_row + j, load(y, k * y_row + j))
+                for j in range(cols - cols % W, cols):
+                    packed[k * packed_row + j] = y[k * y_row + j]
+        elif y_row == 1:
+            done = depth - depth % W
+            for k in range(0, done, W):
+                for j in range(0, cols, W):
+                    at = k * packed_row + j
+                    transpose(y, j * y_col + k, y_col, min(W, cols - j), packed, at, packed_row)
+        for k in range(done, depth):
+            for j in range(cols):
+                packed[k * packed_row + j] = y[k * y_row + j * y_col]
+
+    return inline(pack_b)
+
+
+@inline
+def _fill(out, start, end, value):
+    for j in range(start, end):
+        out[j] = value
+
+
+@kernel
+def prepack_b(dtype: str) -> tuple[Callable[..., None], str]:
+    """Pack all of B before the product: panels of ``NR_VECTORS`` vectors of columns of ``y``,
+    ``panel[k, j]``, one a task. Columns beyond the last are not written.
+    """
+    T = np.dtype(dtype).type
+    size, PAIR = np.dtype(dtype).itemsize, NR_VECTORS * lanes(dtype)
+    pack_b = _pack_b(dtype)
+
+    def body(task, y, out, K, N, y_row, y_col, y_outer, y_inner, inner):
+        panels = (N + PAIR - 1) // PAIR
+        item, panel = task // panels, task % panels
+        start = item // inner * y_outer + item % inner * y_inner + panel * PAIR * y_col
+        b, q = pointer(y + size * start, T), pointer(out + size * task * PAIR * K, T)
+        pack_b(b, y_row, y_col, q, PAIR, min(PAIR, N - panel * PAIR), K)
+
+    return body, "iiiiiiiii"
+
+
+@kernel
+def dot(dtype: str) -> tuple[Callable[..., None], str]:
+    """Float matrix-vector product: ``y`` is one contiguous column, the rows of ``x`` contiguous."""
+    T = np.dtype(dtype).type
+    size, add_dots = np.dtype(dtype).itemsize, dots((4, 1))
+
+    def body(task, x, y, out, bias, params):
+        p = pointer(params, np.int64)
+        for unit in range(task * p[PER_TASK], min(p[UNITS], (task + 1) * p[PER_TASK])):
+            item, cell = unit // p[GRID_ROWS], unit % p[GRID_ROWS]
+            outer, inner = item // p[INNER_ITEMS], item % p[INNER_ITEMS]
+            row = cell * p[TASK_ROWS]
+            rows = min(p[TASK_ROWS], p[ROWS] - row)
+            a = x + size * (outer * p[X_OUTER] + inner * p[X_INNER] + row * p[X_ROW])
+            b = y + size * (outer * p[Y_OUTER] + inner * p[Y_INNER])
+            o = pointer(out + size * (outer * p[OUT_OUTER] + inner * p[OUT_INNER] + row), T)
+            if p[ACCUMULATE] == 0:
+                _fill(o, 0, rows, pointer(bias, T)[0] if bias != 0 else T(0))
+            add_dots(pointer(a, T), p[X_ROW], pointer(b, T), o, rows, p[DEPTH])
+
+    return body, "iiiii"
+
+
+@kernel
+def integer_gemm(dtype: str) -> tuple[Callable[..., None], str]:
+    """Integer GEMM, one row a task; sums wrap around."""
+    T = np.dtype(dtype).type
+    size = np.dtype(dtype).itemsize
+
+    def body(task, x, y, out, bias, params):
+        p = pointer(params, np.int64)
+        item, row, N, K = task // p[ROWS], task % p[ROWS], p[COLS], p[DEPTH]
+        xc, yr, yc = p[X_COL], p[Y_ROW], p[Y_COL]
+        outer, inner = item // p[INNER_ITEMS], item % p[INNER_ITEMS]
+        a = pointer(x + size * (outer * p[X_OUTER] + inner * p[X_INNER] + row * p[X_ROW]), T)
+        b = pointer(y + size * (outer * p[Y_OUTER] + inner * p[Y_INNER]), T)
+        place = outer * p[OUT_OUTER] + inner * p[OUT_INNER] + row * p[OUT_ROW]
+        o, c_in = pointer(out + size * place, T), pointer(bias, T)
+        if p[ACCUMULATE] == 0 and bias != 0:
+            for j in range(N):
+                o[j] = c_in[j]
+        elif p[ACCUMULATE] == 0:
+            _fill(o, 0, N, T(0))
+        if yc == 1:
+            _add_rows(a, xc, b, yr, o, N, K)
+        else:
+            _add_dots(a, xc, b, yr, yc, o, N, K)
+
+    return body, "iiiii"
+
+
+@inline
+def _add_rows(x, x_col, y, y_row, out, N, K):
+    """Rows of ``y`` times elements of ``x``, four at a time: fewer writes of out."""
+    for k in range(0, K - 3, 4):
+        a, b, c, d = x[k * x_col], x[(k + 1) * x_col], x[(k + 2) * x_col], x[(k + 3) * x_col]
+        at = k * y_row
+        for j in range(N):
+            first = a * read(y, at + j) + b * read(y, at + y_row + j)
+            second = c * read(y, at + 2 * y_row + j) + d * read(y, at + 3 * y_row + j)
+            write(out, j, out[j] + first + second)
+    for k in range(K - K % 4, K):
+        a, at = x[k * x_col], k * y_row
+        for j in range(N):
+            write(out, j, out[j] + a * read(y, at + j))
+
+
+@inline
+def _add_dots(x, x_col, y, y_row, y_col, out, N, K):
+    """Dot products with the columns of ``y``."""
+    for j in range(N):
+        total = 0
+        for k in range(K):
+            total += x[k * x_col] * y[j * y_col + k * y_row]
+        out[j] += total
