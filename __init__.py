@@ -3,112 +3,94 @@
 Names, arguments and semantics are PyTorch's.
 """
 
+import typing as _typing
 from importlib import import_module as _import_module
-from typing import TYPE_CHECKING
+from types import FunctionType as _FunctionType, ModuleType as _ModuleType
 
-from tilegrad import autograd
-from tilegrad.autograd.formatting import set_printoptions
+from tilegrad import autograd as autograd
+from tilegrad.autograd.formatting import set_printoptions as set_printoptions
 from tilegrad.autograd.functions import *
-from tilegrad.autograd.gradcheck import GradcheckError
+from tilegrad.autograd.gradcheck import GradcheckError as GradcheckError
 from tilegrad.autograd.mode import (
-    enable_grad,
-    inference_mode,
-    is_grad_enabled,
-    is_inference_mode_enabled,
-    no_grad,
-    set_grad_enabled,
+    enable_grad as enable_grad,
+    inference_mode as inference_mode,
+    is_grad_enabled as is_grad_enabled,
+    is_inference_mode_enabled as is_inference_mode_enabled,
+    no_grad as no_grad,
+    set_grad_enabled as set_grad_enabled,
 )
-from tilegrad.autograd.size import Size
-from tilegrad.autograd.tensor import Tensor
-from tilegrad.engine.device import Device as device, get_default_device, set_default_device
+from tilegrad.autograd.size import Size as Size
+from tilegrad.autograd.tensor import Tensor as Tensor
+from tilegrad.engine.device import (
+    Device as _Device,
+    get_default_device as get_default_device,
+    set_default_device as set_default_device,
+)
 from tilegrad.engine.dtype import (
-    DType as dtype,
-    bool_,
-    finfo,
-    float32,
-    float64,
-    get_default_dtype,
-    iinfo,
-    int8,
-    int16,
-    int32,
-    int64,
-    promote_types,
-    set_default_dtype,
-    uint8,
+    DType as _DType,
+    bool_ as _bool,
+    finfo as finfo,
+    float32 as float32,
+    float64 as float64,
+    get_default_dtype as get_default_dtype,
+    iinfo as iinfo,
+    int8 as int8,
+    int16 as int16,
+    int32 as int32,
+    int64 as int64,
+    promote_types as promote_types,
+    set_default_dtype as set_default_dtype,
+    uint8 as uint8,
 )
-from tilegrad.engine.errors import DeviceError, OutOfMemoryError
-from tilegrad.engine.memory import empty_cache, memory_stats, reset_peak_memory_stats
-from tilegrad.engine.random import Generator, default_generator
-from tilegrad.kernels.cpu.run.threads import get_num_threads, set_num_threads
+from tilegrad.engine.errors import DeviceError as DeviceError, OutOfMemoryError as OutOfMemoryError
+from tilegrad.engine.memory import (
+    empty_cache as empty_cache,
+    memory_stats as memory_stats,
+    reset_peak_memory_stats as reset_peak_memory_stats,
+)
+from tilegrad.engine.random import Generator as Generator, default_generator as default_generator
+from tilegrad.kernels.cpu.run.threads import (
+    get_num_threads as get_num_threads,
+    set_num_threads as set_num_threads,
+)
 
-if TYPE_CHECKING:
-    from tilegrad import cuda, data, nn, optim
-    from tilegrad.data.serialization import load, save
+if _typing.TYPE_CHECKING:
+    from tilegrad import cuda as cuda, data as data, nn as nn, optim as optim
+    from tilegrad.data.serialization import load as load, save as save
 
-bool = bool_
+device = _Device
+dtype = _DType
+bool = _bool
 double, float = float64, float32
 long, int, short = int64, int32, int16
 
 __version__ = "0.1.0"
 
+_LATER = {  # what a first tensor does not need is loaded when it is asked for
+    "cuda": "tilegrad.cuda",
+    "data": "tilegrad.data",
+    "load": "tilegrad.data.serialization",
+    "nn": "tilegrad.nn",
+    "optim": "tilegrad.optim",
+    "save": "tilegrad.data.serialization",
+}
+
 
 def __getattr__(name: str) -> object:
-    """Load what a first tensor does not need when it is asked for."""
-    if name in ("nn", "optim", "data", "cuda"):
-        return _import_module(f"tilegrad.{name}")
-    if name in ("save", "load"):
-        return getattr(_import_module("tilegrad.data.serialization"), name)
-    raise AttributeError(f"module 'tilegrad' has no attribute {name!r}")
+    if name not in _LATER:
+        raise AttributeError(f"module 'tilegrad' has no attribute {name!r}")
+    module = _import_module(_LATER[name])
+    return module if module.__name__ == f"tilegrad.{name}" else getattr(module, name)
 
 
-__all__ = [
-    "DeviceError",
-    "Generator",
-    "GradcheckError",
-    "OutOfMemoryError",
-    "Size",
-    "Tensor",
-    "autograd",
-    "bool",
-    "cuda",
-    "data",
-    "default_generator",
-    "device",
-    "double",
-    "dtype",
-    "empty_cache",
-    "enable_grad",
-    "finfo",
-    "float",
-    "float32",
-    "float64",
-    "get_default_device",
-    "get_default_dtype",
-    "get_num_threads",
-    "iinfo",
-    "inference_mode",
-    "int",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "is_grad_enabled",
-    "is_inference_mode_enabled",
-    "load",
-    "long",
-    "memory_stats",
-    "nn",
-    "no_grad",
-    "optim",
-    "promote_types",
-    "reset_peak_memory_stats",
-    "save",
-    "set_default_device",
-    "set_default_dtype",
-    "set_grad_enabled",
-    "set_num_threads",
-    "set_printoptions",
-    "short",
-    "uint8",
-]
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
+
+
+for _value in list(globals().values()):
+    if _value.__class__ is _FunctionType:
+        _value.__module__ = "tilegrad"  # where pickle and help() find it, whatever file it is in
+
+if not _typing.TYPE_CHECKING:  # type checkers read the imports; like PyTorch's, it names no modules
+    __all__ = ["load", "save"]
+    __all__ += [n for n, v in globals().items() if n[0] != "_" and v.__class__ is not _ModuleType]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.operators import ElementwiseMethods
 from tilegrad.autograd.rules import (
+    activation,
     counting,
     creation,
     elementwise,
@@ -91,6 +92,8 @@ class FamilyMethods(ElementwiseMethods):
 
     softmax = softmax_rules.softmax
     log_softmax = softmax_rules.log_softmax
+
+    prelu, hardshrink = activation.prelu, activation.hardshrink
 
     # --------------------------------------------------------------- indexing, joining, sorting
 

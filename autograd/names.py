@@ -78,15 +78,21 @@ def renamed(functions: Iterable[Any]) -> None:
     for function in functions:
         if not isinstance(function, FunctionType) or hasattr(function, "__signature__"):
             continue
-        signature = inspect.signature(function)
-        found = {n: a for n, a in ALIASES.items() if n in signature.parameters}
-        if found and known:
-            _add(function, signature, found)
         code = function.__code__
-        last = code.co_varnames[code.co_argcount + code.co_kwonlyargcount :][:1]
-        if known and code.co_flags & _BOTH == inspect.CO_VARARGS and last[0] in SEVERAL:
-            several = _Several(function.__name__, last[0])
-            function.__code__ = _with_keywords(code, several)
+        count = code.co_argcount + code.co_kwonlyargcount
+        takes = code.co_varnames[:count]
+        found = {n: a for n, a in ALIASES.items() if n in takes}
+        last = code.co_varnames[count : count + 1]
+        several = code.co_flags & _BOTH == inspect.CO_VARARGS and last[0] in SEVERAL
+        if not known or not (found or several):
+            continue
+        signature = inspect.signature(function)
+        if found:
+            _add(function, signature, found)
+        if several:
+            code = function.__code__
+            merge = _Several(function.__name__, last[0])
+            function.__code__ = _with_keywords(code, merge)
             function.__signature__ = signature  # type: ignore[attr-defined]
 
 

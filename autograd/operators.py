@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
 from tilegrad.autograd.base import TensorBase
-from tilegrad.autograd.rules import elementwise, pointwise
+from tilegrad.autograd.rules import (
+    arithmetic,
+    assign,
+    comparison,
+    elementwise,
+    pointwise,
+    unary,
+)
 from tilegrad.engine.ops.elementwise import OPS
 
 if TYPE_CHECKING:
@@ -16,12 +23,12 @@ if TYPE_CHECKING:
 _ADD, _SUB, _MUL, _DIV = (OPS[n] for n in ("add", "sub", "mul", "div"))
 
 
-def _comparable(other: object) -> bool:
+def _comparable(other: object) -> TypeGuard[Any]:
     return isinstance(other, (TensorBase, int, float, np.generic, np.ndarray))
 
 
 class ElementwiseMethods(TensorBase):
-    """What :class:`Tensor` takes from ``autograd/rules/pointwise.py``."""
+    """What :class:`Tensor` takes of the elementwise functions."""
 
     __slots__ = ()
     __array_priority__ = 1000  # NumPy's operators leave it to ours
@@ -41,81 +48,97 @@ class ElementwiseMethods(TensorBase):
     erfinv, erfinv_ = pointwise.erfinv, pointwise.erfinv_
     lgamma, lgamma_ = pointwise.lgamma, pointwise.lgamma_
     digamma, digamma_ = pointwise.digamma, pointwise.digamma_
-    arcsin = pointwise.arcsin
-    arccos = pointwise.arccos
-    arctan = pointwise.arctan
-    arcsinh = pointwise.arcsinh
-    arccosh = pointwise.arccosh
-    arctanh = pointwise.arctanh
-    atan2 = pointwise.atan2
-    arctan2 = pointwise.arctan2
-    hypot = pointwise.hypot
+    arcsin, arcsin_ = pointwise.arcsin, pointwise.arcsin_
+    arccos, arccos_ = pointwise.arccos, pointwise.arccos_
+    arctan, arctan_ = pointwise.arctan, pointwise.arctan_
+    arcsinh, arcsinh_ = pointwise.arcsinh, pointwise.arcsinh_
+    arccosh, arccosh_ = pointwise.arccosh, pointwise.arccosh_
+    arctanh, arctanh_ = pointwise.arctanh, pointwise.arctanh_
+    atan2, atan2_ = pointwise.atan2, pointwise.atan2_
+    arctan2, arctan2_ = pointwise.arctan2, pointwise.arctan2_
+    hypot, hypot_ = pointwise.hypot, pointwise.hypot_
     logaddexp = pointwise.logaddexp
     logaddexp2 = pointwise.logaddexp2
-    xlogy = pointwise.xlogy
+    xlogy, xlogy_ = pointwise.xlogy, pointwise.xlogy_
     absolute, absolute_ = pointwise.abs, pointwise.abs_
-    add, add_ = pointwise.add, pointwise.add_
-    addcdiv, addcdiv_ = pointwise.addcdiv, pointwise.addcdiv_
-    addcmul, addcmul_ = pointwise.addcmul, pointwise.addcmul_
-    allclose = pointwise.allclose
+    add, add_ = arithmetic.add, arithmetic.add_
+    addcdiv, addcdiv_ = arithmetic.addcdiv, arithmetic.addcdiv_
+    addcmul, addcmul_ = arithmetic.addcmul, arithmetic.addcmul_
+    allclose = comparison.allclose
     bitwise_and, bitwise_and_ = pointwise.bitwise_and, pointwise.bitwise_and_
-    bitwise_not = pointwise.bitwise_not
+    bitwise_not, bitwise_not_ = pointwise.bitwise_not, pointwise.bitwise_not_
     bitwise_or, bitwise_or_ = pointwise.bitwise_or, pointwise.bitwise_or_
     bitwise_xor, bitwise_xor_ = pointwise.bitwise_xor, pointwise.bitwise_xor_
     bitwise_left_shift = pointwise.bitwise_left_shift
+    bitwise_left_shift_ = pointwise.bitwise_left_shift_
     bitwise_right_shift = pointwise.bitwise_right_shift
+    bitwise_right_shift_ = pointwise.bitwise_right_shift_
     ceil, ceil_ = pointwise.ceil, pointwise.ceil_
-    clamp, clamp_ = pointwise.clamp, pointwise.clamp_
-    clip, clip_ = pointwise.clamp, pointwise.clamp_
-    clamp_max, clamp_min = pointwise.clamp_max, pointwise.clamp_min
-    clone, copy_ = pointwise.clone, pointwise.copy_
+    clamp, clamp_ = arithmetic.clamp, arithmetic.clamp_
+    clip, clip_ = arithmetic.clamp, arithmetic.clamp_
+    clamp_max, clamp_min = arithmetic.clamp_max, arithmetic.clamp_min
+    clone, copy_ = assign.clone, assign.copy_
     cos, cos_ = pointwise.cos, pointwise.cos_
-    deg2rad, rad2deg = pointwise.deg2rad, pointwise.rad2deg
-    div, div_ = pointwise.div, pointwise.div_
-    divide, divide_ = pointwise.div, pointwise.div_
-    true_divide = pointwise.true_divide
-    eq, ne = pointwise.eq, pointwise.ne
-    equal = pointwise.equal
+    deg2rad, rad2deg = unary.deg2rad, unary.rad2deg
+    div, div_ = arithmetic.div, arithmetic.div_
+    divide, divide_ = arithmetic.div, arithmetic.div_
+    true_divide = arithmetic.true_divide
+    eq, eq_ = pointwise.eq, pointwise.eq_
+    ne, ne_ = pointwise.ne, pointwise.ne_
+    equal = comparison.equal
     erf, erf_ = pointwise.erf, pointwise.erf_
     exp, exp_ = pointwise.exp, pointwise.exp_
     exp2, exp2_ = pointwise.exp2, pointwise.exp2_
     expm1, expm1_ = pointwise.expm1, pointwise.expm1_
-    fill_, zero_ = pointwise.fill_, pointwise.zero_
+    fill_, zero_ = assign.fill_, assign.zero_
     floor, floor_ = pointwise.floor, pointwise.floor_
-    floor_divide, floor_divide_ = pointwise.floor_divide, pointwise.floor_divide_
-    fmod = pointwise.fmod
-    frac = pointwise.frac
-    isclose = pointwise.isclose
-    isfinite, isinf, isnan = pointwise.isfinite, pointwise.isinf, pointwise.isnan
-    lerp, lerp_ = pointwise.lerp, pointwise.lerp_
+    floor_divide, floor_divide_ = arithmetic.floor_divide, arithmetic.floor_divide_
+    fmod = arithmetic.fmod
+    frac, frac_ = pointwise.frac, pointwise.frac_
+    isclose = comparison.isclose
+    isfinite, isinf, isnan = unary.isfinite, unary.isinf, pointwise.isnan
+    lerp, lerp_ = arithmetic.lerp, arithmetic.lerp_
     log, log_ = pointwise.log, pointwise.log_
     log10, log10_ = pointwise.log10, pointwise.log10_
     log1p, log1p_ = pointwise.log1p, pointwise.log1p_
     log2, log2_ = pointwise.log2, pointwise.log2_
-    logical_and, logical_or = pointwise.logical_and, pointwise.logical_or
-    logical_not, logical_xor = pointwise.logical_not, pointwise.logical_xor
-    logit = pointwise.logit
-    lt, le, gt, ge = pointwise.lt, pointwise.le, pointwise.gt, pointwise.ge
+    logical_and, logical_and_ = pointwise.logical_and, pointwise.logical_and_
+    logical_not, logical_not_ = pointwise.logical_not, pointwise.logical_not_
+    logical_or, logical_or_ = pointwise.logical_or, pointwise.logical_or_
+    logical_xor, logical_xor_ = pointwise.logical_xor, pointwise.logical_xor_
+    logit = unary.logit
+    lt, lt_ = pointwise.lt, pointwise.lt_
+    le, le_ = pointwise.le, pointwise.le_
+    gt, gt_ = pointwise.gt, pointwise.gt_
+    ge, ge_ = pointwise.ge, pointwise.ge_
+    not_equal, not_equal_ = pointwise.not_equal, pointwise.not_equal_
+    less, less_ = pointwise.less, pointwise.less_
+    less_equal, less_equal_ = pointwise.less_equal, pointwise.less_equal_
+    greater, greater_ = pointwise.greater, pointwise.greater_
+    greater_equal, greater_equal_ = pointwise.greater_equal, pointwise.greater_equal_
     maximum, minimum = pointwise.maximum, pointwise.minimum
     mul, mul_ = pointwise.mul, pointwise.mul_
     multiply, multiply_ = pointwise.mul, pointwise.mul_
     neg, neg_ = pointwise.neg, pointwise.neg_
-    negative, positive = pointwise.neg, pointwise.positive
-    pow, pow_ = pointwise.pow, pointwise.pow_
+    negative, negative_ = pointwise.neg, pointwise.neg_
+    positive = unary.positive
+    pow, pow_ = arithmetic.pow, arithmetic.pow_
     reciprocal, reciprocal_ = pointwise.reciprocal, pointwise.reciprocal_
     relu, relu_ = pointwise.relu, pointwise.relu_
-    remainder, remainder_ = pointwise.remainder, pointwise.remainder_
-    round, round_ = pointwise.round, pointwise.round_
+    remainder, remainder_ = arithmetic.remainder, arithmetic.remainder_
+    round, round_ = unary.round, unary.round_
     rsqrt, rsqrt_ = pointwise.rsqrt, pointwise.rsqrt_
     sigmoid, sigmoid_ = pointwise.sigmoid, pointwise.sigmoid_
-    sign, sgn = pointwise.sign, pointwise.sgn
+    sign, sign_ = pointwise.sign, pointwise.sign_
+    sgn, sgn_ = pointwise.sign, pointwise.sign_
     sin, sin_ = pointwise.sin, pointwise.sin_
     sqrt, sqrt_ = pointwise.sqrt, pointwise.sqrt_
-    square = pointwise.square
-    sub, sub_ = pointwise.sub, pointwise.sub_
-    subtract, subtract_ = pointwise.sub, pointwise.sub_
+    square = unary.square
+    sub, sub_ = arithmetic.sub, arithmetic.sub_
+    subtract, subtract_ = arithmetic.sub, arithmetic.sub_
     tanh, tanh_ = pointwise.tanh, pointwise.tanh_
-    trunc, trunc_, fix = pointwise.trunc, pointwise.trunc_, pointwise.fix
+    trunc, trunc_ = pointwise.trunc, pointwise.trunc_
+    fix, fix_ = pointwise.fix, pointwise.fix_
 
     def __add__(self: Any, other: Any) -> Tensor:
         return elementwise.binary(_ADD, self, other)
@@ -130,18 +153,18 @@ class ElementwiseMethods(TensorBase):
         return elementwise.binary(_DIV, self, other)
 
     __radd__, __rmul__ = __add__, __mul__
-    __rsub__ = pointwise.rsub
-    __neg__, __pos__, __abs__ = pointwise.neg, pointwise.positive, pointwise.abs
+    __rsub__ = arithmetic.rsub
+    __neg__, __pos__, __abs__ = pointwise.neg, unary.positive, pointwise.abs
     __invert__ = pointwise.bitwise_not
-    __pow__ = pointwise.pow
-    __floordiv__, __mod__ = pointwise.floor_divide, pointwise.remainder
+    __pow__ = arithmetic.pow
+    __floordiv__, __mod__ = arithmetic.floor_divide, arithmetic.remainder
     __and__, __rand__ = pointwise.bitwise_and, pointwise.bitwise_and
     __or__, __ror__ = pointwise.bitwise_or, pointwise.bitwise_or
     __xor__, __rxor__ = pointwise.bitwise_xor, pointwise.bitwise_xor
     __lshift__, __rshift__ = pointwise.bitwise_left_shift, pointwise.bitwise_right_shift
-    __iadd__, __isub__, __imul__ = pointwise.add_, pointwise.sub_, pointwise.mul_
-    __itruediv__, __ifloordiv__ = pointwise.div_, pointwise.floor_divide_
-    __imod__, __ipow__ = pointwise.remainder_, pointwise.pow_
+    __iadd__, __isub__, __imul__ = arithmetic.add_, arithmetic.sub_, pointwise.mul_
+    __itruediv__, __ifloordiv__ = arithmetic.div_, arithmetic.floor_divide_
+    __imod__, __ipow__ = arithmetic.remainder_, arithmetic.pow_
     __iand__, __ior__ = pointwise.bitwise_and_, pointwise.bitwise_or_
     __ixor__ = pointwise.bitwise_xor_
     __lt__, __le__, __gt__, __ge__ = pointwise.lt, pointwise.le, pointwise.gt, pointwise.ge
@@ -155,10 +178,10 @@ class ElementwiseMethods(TensorBase):
     def __rtruediv__(self: Any, other: Any) -> Tensor:
         if other.__class__ in (int, float) and other == 1 and self.layout.dtype.is_floating_point:
             return pointwise.reciprocal(self)  # whose gradient reads the result
-        return pointwise.div(elementwise.operand(other, self, "div"), self)
+        return arithmetic.div(elementwise.operand(other, self, "div"), self)
 
     def __rpow__(self: Any, other: Any) -> Tensor:
-        return pointwise.pow(other, self)
+        return arithmetic.pow(other, self)
 
     def __rlshift__(self: Any, other: Any) -> Tensor:
         return pointwise.bitwise_left_shift(other, self)
@@ -167,7 +190,7 @@ class ElementwiseMethods(TensorBase):
         return pointwise.bitwise_right_shift(other, self)
 
     def __rfloordiv__(self: Any, other: Any) -> Tensor:
-        return pointwise.floor_divide(elementwise.operand(other, self, "floor_divide"), self)
+        return arithmetic.floor_divide(elementwise.operand(other, self, "floor_divide"), self)
 
     def __rmod__(self: Any, other: Any) -> Tensor:
-        return pointwise.remainder(elementwise.operand(other, self, "remainder"), self)
+        return arithmetic.remainder(elementwise.operand(other, self, "remainder"), self)

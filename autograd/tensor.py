@@ -16,9 +16,9 @@ from tilegrad.autograd.mode import state
 from tilegrad.autograd.names import renamed
 from tilegrad.autograd.naming import named
 from tilegrad.autograd.rules import (
+    assign,
     creation,
     elementwise,
-    pointwise,
     view,
 )
 from tilegrad.autograd.size import Size as Size, sizes
@@ -312,7 +312,7 @@ class Tensor(FamilyMethods):
             raise BufferError(
                 f"__dlpack__: cannot hand a tensor on {self.device} over to DLPack device {wanted}"
             )
-        source = self.cpu() if wanted != here else pointwise.clone(self) if copy else self
+        source = self.cpu() if wanted != here else assign.clone(self) if copy else self
         if not source.is_cuda:
             return source.numpy().__dlpack__(stream=stream if wanted == here else None)
         from tilegrad.engine import interchange
@@ -407,7 +407,7 @@ class Tensor(FamilyMethods):
             result = elementwise.to_device(
                 result, as_device(where), bool(kwargs.get("non_blocking", False))
             )
-        return pointwise.clone(self) if result is self and kwargs.get("copy") else result
+        return assign.clone(self) if result is self and kwargs.get("copy") else result
 
     def cpu(self) -> Tensor:
         """On the CPU."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.rules import elementwise, view
-from tilegrad.autograd.rules.pointwise import clone, copy_
+from tilegrad.autograd.rules.assign import clone, copy_
+from tilegrad.autograd.rules.define import named
 from tilegrad.engine import number
 from tilegrad.engine.ops.elementwise import OPS
 from tilegrad.engine.shape import normalize_dim
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
+
+__all__ = ["celu", "celu_", "hardshrink", "prelu", "selu", "selu_", "threshold", "threshold_"]
 
 
 _SAFE = 3e38  # every float dtype holds what is smaller
@@ -227,9 +230,8 @@ def _inplace(function: Any) -> Any:
         result: Tensor = function(input, *args, inplace=True, **kwargs)
         return result
 
-    over.__name__ = over.__qualname__ = f"{function.__name__}_"
-    over.__doc__ = f"{function.__doc__.splitlines()[0]} Written over ``input``."
-    return over
+    doc = f"{function.__doc__.splitlines()[0]} Written over ``input``."
+    return named(over, f"{function.__name__}_", doc)
 
 
 leaky_relu_ = _inplace(leaky_relu)

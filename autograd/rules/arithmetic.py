@@ -1,4 +1,4 @@
-"""Arithmetic of two and three tensors, PyTorch's names and arguments.
+"""Arithmetic of two and three tensors that is more than a row of the formula tables.
 
 A name that ends in ``_`` writes over its first argument.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import TensorBase, own, recorded, refuse_overlap
 from tilegrad.autograd.graph import Node, tied
+from tilegrad.autograd.rules.assign import overwrite
 from tilegrad.autograd.rules.elementwise import (
     Scalar,
     apply,
@@ -26,20 +27,11 @@ from tilegrad.engine.ops.elementwise import OPS, Elementwise
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
-from tilegrad.autograd.rules.assign import overwrite
-from tilegrad.autograd.rules.define import binary_function, binary_inplace
-
-mul = multiply = binary_function("mul")
-mul_ = multiply_ = binary_inplace("mul")
-true_divide = binary_function("div")
-atan2 = binary_function("atan2")
-hypot = binary_function("hypot")
-logaddexp = binary_function("logaddexp")
-logaddexp2 = binary_function("logaddexp2")
-xlogy = binary_function("xlogy")
-arctan2 = atan2
-maximum = binary_function("maximum")
-minimum = binary_function("minimum")
+__all__ = [
+    "add", "addcdiv", "addcmul", "clamp", "clamp_", "clamp_max", "clamp_min", "clip", "clip_",
+    "div", "divide", "floor_divide", "fmod", "lerp", "pow", "remainder", "rsub", "sub",
+    "subtract", "true_divide",
+]  # fmt: skip
 
 
 def add(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
@@ -162,11 +154,11 @@ def _integral(name: str, input: Any, other: Any, pair: tuple[Elementwise, Elemen
         input = operand(input, other, name)
     floating = _promoted(input, other).is_floating_point
     if not floating and input.layout.numel:
-        refuse_zero_divisor(other)
+        _refuse_zero_divisor(other)
     return binary(pair[not floating], input, other)
 
 
-def refuse_zero_divisor(other: Tensor) -> None:
+def _refuse_zero_divisor(other: Tensor) -> None:
     """Raise RuntimeError "ZeroDivisionError" if an integer divisor is zero, as PyTorch does."""
     zeros = unary(OPS["logical_not"], other.detach())
     if other.numel() and bool(zeros.any().item()):
@@ -182,6 +174,11 @@ def div_(input: Tensor, other: Tensor | Scalar, *, rounding_mode: str | None = N
 
 
 divide, divide_ = div, div_
+
+
+def true_divide(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """``input / other``; integers become the default float."""
+    return binary(OPS["div"], input, other)
 
 
 def floor_divide(input: Tensor, other: Tensor | Scalar) -> Tensor:
@@ -318,33 +315,33 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
         raise RuntimeError("clamp: At least one of 'min' or 'max' must not be None")
     if isinstance(min, TensorBase) or isinstance(max, TensorBase):
         taken = [operand(b, input, "clamp") for b in (min, max) if b is not None]
-        formula = (
+        op = OPS[
             "clamp_below" if min is None else "clamp_above" if max is None else "clamp_between"
-        )
-        return apply(OPS[formula], input, *taken)
-    name, bounds, kind = _clamp(input, min, max)
+        ]
+        return apply(op, input, *taken)
+    op, bounds, kind = _clamp(input, min, max)
     if bounds[0] != bounds[0] or bounds[-1] != bounds[-1]:  # nothing lies within NaN
         everywhere = binary(OPS["eq"], input.detach(), input.detach())
         return apply(
             OPS["where"], everywhere, operand(math.nan, input, "clamp"), to_dtype(input, kind)
         )
-    return apply(OPS[name], to_dtype(input, kind), params=bounds)
+    return apply(op, to_dtype(input, kind), params=bounds)
 
 
-def _clamp(input: Tensor, low: Any, high: Any) -> tuple[str, tuple[Any, ...], dt.DType]:
-    """(formula, bounds as its params, dtype of the result)."""
-    name = "clamp_max" if low is None else "clamp_min" if high is None else "clamp"
-    given: tuple[Any, ...] = (low, high) if name == "clamp" else (high if low is None else low,)
+def _clamp(input: Tensor, low: Any, high: Any) -> tuple[Elementwise, tuple[Any, ...], dt.DType]:
+    """(op, bounds as its params, dtype of the result)."""
+    op = OPS["clamp_max" if low is None else "clamp_min" if high is None else "clamp"]
+    given: tuple[Any, ...] = (high,) if low is None else (low,) if high is None else (low, high)
     kind = input.layout.dtype
     for bound in given:
         exact = bound.__class__ is kind.python or (bound.__class__ is int and kind is not dt.bool_)
         if not exact or not kind.low <= bound <= kind.high:
             break
     else:
-        return name, given, kind
+        return op, given, kind
     given = tuple([number.required(bound, "clamp") for bound in given])
     kind = beside(input, *given)
-    return name, tuple([number.stored(bound, kind, "clamp") for bound in given]), kind
+    return op, tuple([number.stored(bound, kind, "clamp") for bound in given]), kind
 
 
 def clamp_(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
@@ -352,7 +349,7 @@ def clamp_(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     if isinstance(min, TensorBase) or isinstance(max, TensorBase) or (min is None and max is None):
         refuse_overlap("clamp_", input, (min, max))
         return overwrite("clamp_", input, clamp(input, min, max))
-    name, bounds, kind = _clamp(input, min, max)
+    op, bounds, kind = _clamp(input, min, max)
     if not dt.can_cast(kind, input.layout.dtype):
         raise RuntimeError(
             f"clamp_: result type {kind.name} can't be cast to the desired output type "
@@ -360,7 +357,7 @@ def clamp_(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
         )
     if bounds[0] != bounds[0] or bounds[-1] != bounds[-1]:
         return overwrite("clamp_", input, clamp(input, min, max))
-    return inplace(OPS[name], input, params=bounds)
+    return inplace(op, input, params=bounds)
 
 
 clip, clip_ = clamp, clamp_

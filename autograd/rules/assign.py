@@ -28,6 +28,8 @@ from tilegrad.engine.transfer import copy_across
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
+__all__ = ["clone", "fill_", "zero_"]
+
 
 def zero_(input: Tensor) -> Tensor:
     """Write zeros over ``input``."""
@@ -76,8 +78,13 @@ def overwrite(name: str, input: Tensor, made: Tensor) -> Tensor:
     """Write ``made``, the result of an op on ``input``, over it.
 
     Raises:
-        RuntimeError: its dtype is of a higher category than that of ``input``.
+        RuntimeError: its shape is another, or its dtype of a higher category than that of ``input``.
     """
+    if made.layout.shape != input.layout.shape:
+        raise RuntimeError(
+            f"{name}: output with shape {list(input.shape)} doesn't match the broadcast shape "
+            f"{list(made.shape)}"
+        )
     if not dt.can_cast(made.layout.dtype, input.layout.dtype):
         raise RuntimeError(
             f"{name}: result type {made.dtype.name} can't be cast to the desired output type "

@@ -18,6 +18,8 @@ from tilegrad.engine.ops.elementwise import OPS
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
+__all__ = ["bilinear"]
+
 SAVES = ((0, 1, 2), (1, 0, 2), (2, 0, 1))  # of three factors each is read for the others
 CHUNK = 1 << 16  # elements of what is between, where the operands are smaller
 

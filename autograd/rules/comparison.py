@@ -1,40 +1,23 @@
-"""Comparison, logic and bits, PyTorch's names and arguments."""
+"""Comparison of whole tensors and within a tolerance."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from tilegrad.autograd.base import own
+from tilegrad.autograd.rules.arithmetic import add, sub
 from tilegrad.autograd.rules.elementwise import (
     to_dtype,
 )
+from tilegrad.autograd.rules.pointwise import abs, eq, isnan, le, logical_and, logical_or, mul
+from tilegrad.autograd.rules.unary import isfinite
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import window
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
-from tilegrad.autograd.rules.arithmetic import add, mul, sub
-from tilegrad.autograd.rules.define import binary_function, binary_inplace
-from tilegrad.autograd.rules.unary import abs, isfinite, isnan
-
-eq = binary_function("eq")
-ne = not_equal = binary_function("ne")
-lt = less = binary_function("lt")
-le = less_equal = binary_function("le")
-gt = greater = binary_function("gt")
-ge = greater_equal = binary_function("ge")
-logical_and = binary_function("logical_and")
-logical_or = binary_function("logical_or")
-logical_xor = binary_function("logical_xor")
-bitwise_and = binary_function("bitwise_and")
-bitwise_or = binary_function("bitwise_or")
-bitwise_xor = binary_function("bitwise_xor")
-bitwise_and_ = binary_inplace("bitwise_and")
-bitwise_or_ = binary_inplace("bitwise_or")
-bitwise_xor_ = binary_inplace("bitwise_xor")
-bitwise_left_shift = binary_function("left_shift")
-bitwise_right_shift = binary_function("right_shift")
+__all__ = ["allclose", "equal", "isclose"]
 
 
 def _once(input: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:

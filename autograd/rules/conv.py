@@ -21,6 +21,8 @@ from tilegrad.engine.ops.elementwise import OPS
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
+__all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
+
 Sizes = int | Sequence[int]
 INTEGERS = (dt.uint8, dt.int8, dt.int16, dt.int32, dt.int64)
 

@@ -20,6 +20,8 @@ from tilegrad.engine.shape import normalize_dim
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
+__all__ = ["bincount", "tril_indices", "triu_indices", "unique", "unique_consecutive"]
+
 
 def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     """int64 zeros of the shape of ``input``, then ``num_classes``, with 1 at each value's place.

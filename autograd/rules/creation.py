@@ -19,6 +19,12 @@ from tilegrad.engine.transfer import host, to_device
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
+__all__ = [
+    "arange", "as_tensor", "asarray", "empty", "empty_like", "empty_strided", "eye",
+    "from_dlpack", "from_numpy", "full", "full_like", "linspace", "logspace", "ones",
+    "ones_like", "tensor", "zeros", "zeros_like",
+]  # fmt: skip
+
 Number = float | int | bool
 
 

@@ -1,11 +1,17 @@
-"""How a public elementwise function is made from a row of the formula tables."""
+"""Public elementwise functions, made from the rows of the formula tables.
+
+A row that names no ``caller`` has its function here: with the name, the docstring and the signature
+of a function written by hand, its twin that writes over the first operand, and its other names.
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import own
+from tilegrad.autograd.base import check_inplace
+from tilegrad.autograd.rules.assign import overwrite
 from tilegrad.autograd.rules.elementwise import (
     Scalar,
     binary,
@@ -14,81 +20,107 @@ from tilegrad.autograd.rules.elementwise import (
     unary,
 )
 from tilegrad.engine import dtype as dt
-from tilegrad.engine.ops import elementwise as ops
-from tilegrad.engine.ops.elementwise import OPS
+from tilegrad.engine.ops.elementwise import OPS, Elementwise
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
-Unary = Callable[["Tensor"], "Tensor"]
-Binary = Callable[["Tensor", Any], "Tensor"]
+Function = Callable[..., Any]
 
 
-def _named(function: Any, name: str, doc: str) -> Any:
+def publish(scope: dict[str, Any]) -> list[str]:
+    """Put the functions of all rows, their twins and other names into the module ``scope``; the names
+    that are public as functions, not as methods only.
+    """
+    public: list[str] = []
+    for op in OPS.values():
+        row = op.formula
+        if row.caller:
+            continue
+        if row.params or row.arity > 2:
+            raise TypeError(
+                f"{row.name}: a function of parameters or of three operands is written by hand; "
+                f"its row says so by caller=; got {', '.join(row.names)}"
+            )
+        made = {row.name: _function(op), f"{row.name}_": _twin(op)}
+        for alias in row.aliases:
+            made[alias] = made[f"{row.name}_" if alias.endswith("_") else row.name]
+        for name, function in made.items():
+            if function is not None:
+                function.__module__ = scope["__name__"]
+                scope[name] = function
+                if not name.endswith("_") or row.writes == "function":
+                    public.append(name)
+    return public
+
+
+def named(function: Any, name: str, doc: str) -> Function:
+    """``function`` with a name of its own, in tracebacks and profiles too."""
+    function.__code__ = function.__code__.replace(co_name=name, co_qualname=name)
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
-    return function
+    result: Function = function
+    return result
 
 
-def _doc(name: str) -> str:
-    return f"{OPS[name].formula.function.__doc__}\n\nElementwise; any shape."
+def _doc(op: Elementwise, ending: str) -> str:
+    return f"{inspect.cleandoc(op.formula.function.__doc__ or '')}\n\nElementwise{ending}"
 
 
-def unary_function(name: str) -> Unary:
-    """The function that applies the formula ``name``."""
-    op = OPS[name]
+def _refuse_bool(name: str, input: Tensor) -> None:
+    if input.layout.dtype is dt.bool_:
+        raise NotImplementedError(f"\"{name}\" not implemented for 'bool'")
 
-    def function(input: Tensor) -> Tensor:
+
+def _function(op: Elementwise) -> Function:
+    """The function that applies ``op`` and gives new memory."""
+    name, kind, arity = op.name, op.formula.kind, op.formula.arity
+
+    def one(input: Tensor) -> Tensor:
         return unary(op, input)
 
-    return _named(function, name, _doc(name))  # type: ignore[no-any-return]
-
-
-def unary_inplace(name: str) -> Unary:
-    """The function that applies the formula ``name`` in place."""
-    op = OPS[name]
-
-    def function(input: Tensor) -> Tensor:
-        return inplace(op, input)
-
-    return _named(function, name + "_", _doc(name) + " In place.")  # type: ignore[no-any-return]
-
-
-def binary_function(name: str) -> Binary:
-    """The function of two operands that applies the formula ``name``."""
-    op = OPS[name]
-
-    def function(input: Tensor, other: Tensor | Scalar) -> Tensor:
-        return binary(op, input, other)
-
-    doc = f"{op.formula.function.__doc__}\n\nElementwise; operands broadcast and are promoted."
-    return _named(function, name, doc)  # type: ignore[no-any-return]
-
-
-def binary_inplace(name: str) -> Binary:
-    """The function of two operands that applies the formula ``name`` over the first."""
-    op = OPS[name]
-
-    def function(input: Tensor, other: Tensor | Scalar) -> Tensor:
-        return inplace(op, input, operand(other, input, name + "_"))
-
-    doc = f"{op.formula.function.__doc__}\n\nElementwise, in place; ``other`` broadcasts."
-    return _named(function, name + "_", doc)  # type: ignore[no-any-return]
-
-
-def always(value: bool, input: Tensor) -> Tensor:
-    """A bool tensor that says ``value`` everywhere."""
-    kind = input.layout
-    return own(ops.full(kind.shape, value, dt.bool_, kind.device))
-
-
-def rounding_function(name: str) -> Unary:
-    """A rounding function, which leaves integers as they are."""
-    op = OPS[name]
-
-    def function(input: Tensor) -> Tensor:
-        if input.layout.dtype is dt.bool_:
-            raise NotImplementedError(f"\"{name}\" not implemented for 'bool'")
+    def rounded(input: Tensor) -> Tensor:
+        _refuse_bool(name, input)
         return unary(op if input.dtype.is_floating_point else OPS["copy"], input)
 
-    return _named(function, name, _doc(name))  # type: ignore[no-any-return]
+    def two(input: Tensor, other: Tensor | Scalar) -> Tensor:
+        return binary(op, input, other)
+
+    if arity == 2:
+        return named(two, name, _doc(op, "; operands broadcast and are promoted."))
+    return named(rounded if kind == "rounding" else one, name, _doc(op, "; any shape."))
+
+
+def _twin(op: Elementwise) -> Function | None:
+    """The function that writes the result over its first operand."""
+    row = op.formula
+    name = f"{op.name}_"
+
+    def one(input: Tensor) -> Tensor:
+        return inplace(op, input)
+
+    def rounded(input: Tensor) -> Tensor:
+        _refuse_bool(name, input)
+        if input.dtype.is_floating_point:
+            return inplace(op, input)
+        check_inplace(name, input)
+        return input
+
+    def two(input: Tensor, other: Tensor | Scalar) -> Tensor:
+        return inplace(op, input, operand(other, input, name))
+
+    def answer(input: Tensor) -> Tensor:  # of a comparison: a constant, as of another history
+        check_inplace(name, input)
+        return overwrite(name, input, unary(op, input))
+
+    def answer_of_two(input: Tensor, other: Tensor | Scalar) -> Tensor:
+        check_inplace(name, input)
+        return overwrite(name, input, binary(op, input, other))
+
+    if row.writes == "none":
+        return None
+    if row.arity == 2:
+        chosen = answer_of_two if row.kind == "compare" else two
+        return named(chosen, name, _doc(op, ", in place; ``other`` broadcasts."))
+    alone = answer if row.kind == "compare" else rounded if row.kind == "rounding" else one
+    return named(alone, name, _doc(op, "; any shape. In place."))

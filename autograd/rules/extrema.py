@@ -20,6 +20,8 @@ from tilegrad.engine.shape import normalize_dim
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
+__all__ = ["amax", "amin", "aminmax", "argmax", "argmin", "max", "min"]
+
 _MATCHES = OPS["matches"]
 
 max_result = namedtuple("max_result", "values indices")

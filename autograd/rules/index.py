@@ -36,6 +36,11 @@ from tilegrad.engine.shape import Shape, normalize_dim, numel
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
+__all__ = [
+    "embedding", "index_add", "index_copy", "index_fill", "index_put", "index_put_",
+    "index_select", "put", "take",
+]  # fmt: skip
+
 Scalar = float | int | bool
 
 

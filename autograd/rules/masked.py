@@ -26,6 +26,11 @@ from tilegrad.engine.shape import broadcast_shapes, normalize_dim
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
+__all__ = [
+    "argwhere", "diag", "diag_embed", "masked_fill", "masked_scatter", "masked_select",
+    "nonzero", "trace", "tril", "triu", "where",
+]  # fmt: skip
+
 
 def _require_mask(op: str, mask: Tensor) -> None:
     if mask.layout.dtype is not dt.bool_:

@@ -17,6 +17,8 @@ from tilegrad.engine.shape import numel
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
+__all__ = ["addmm", "addmv", "baddbmm", "bmm", "dot", "matmul", "mm", "mv", "outer"]
+
 
 def _matmul_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     x, y = node.unpack()

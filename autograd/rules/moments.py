@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import zeros_of
 from tilegrad.autograd.graph import Node
-from tilegrad.autograd.rules import pointwise
+from tilegrad.autograd.rules import arithmetic, pointwise
 from tilegrad.autograd.rules.elementwise import to_dtype
 from tilegrad.autograd.rules.reduce import (
     Dims,
@@ -29,6 +29,8 @@ from tilegrad.engine.shape import Shape
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
+
+__all__ = ["logsumexp", "norm", "std", "std_mean", "var", "var_mean"]
 
 
 # ------------------------------------------------------------------------------------- variances
@@ -222,8 +224,8 @@ def _norm0_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 def _general_norm(x: Tensor, p: float, dims: tuple[int, ...], keepdim: bool) -> Tensor:
     plain = x.detach()
-    powers = sum(pointwise.pow(pointwise.abs(plain), p), dims, keepdim)
-    out = pointwise.pow(powers, 1.0 / p)
+    powers = sum(arithmetic.pow(pointwise.abs(plain), p), dims, keepdim)
+    out = arithmetic.pow(powers, 1.0 / p)
     return recorded("norm", _norm_vjp, x, out, (0, -1), (dims, keepdim, p))
 
 
@@ -233,8 +235,8 @@ def _norm_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     dims, keepdim, p = node.meta
     shape = node.inputs[0].shape
     grad, out = (with_dims(t, shape, dims, keepdim) for t in (grad, out))
-    share = only(pointwise.ne(out.detach(), 0), grad / pointwise.pow(out, p - 1.0))
-    slope = pointwise.sign(x.detach()) * pointwise.pow(pointwise.abs(x), p - 1.0)
+    share = only(pointwise.ne(out.detach(), 0), grad / arithmetic.pow(out, p - 1.0))
+    slope = pointwise.sign(x.detach()) * arithmetic.pow(pointwise.abs(x), p - 1.0)
     return (only(pointwise.ne(x.detach(), 0), slope) * share,)
 
 

@@ -18,7 +18,7 @@ from tilegrad.autograd.base import (
 from tilegrad.autograd.graph import Node, Vjp
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import view as views
-from tilegrad.autograd.rules.pointwise import clone
+from tilegrad.autograd.rules.assign import clone
 from tilegrad.autograd.rules.reduce import sum
 from tilegrad.autograd.size import sizes as as_sizes
 from tilegrad.engine import calls, number
@@ -29,6 +29,11 @@ from tilegrad.engine.shape import Shape, normalize_dim
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
+
+__all__ = [
+    "cat", "concat", "concatenate", "flip", "fliplr", "flipud", "repeat_interleave", "roll",
+    "rot90", "stack", "tile",
+]  # fmt: skip
 
 Result = tuple["Tensor | None", ...]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tilegrad.autograd.base import Saves, own, recorded
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
-from tilegrad.autograd.rules import pointwise, view
+from tilegrad.autograd.rules import arithmetic, pointwise, view
 from tilegrad.autograd.rules.reduce import mean, sum
 from tilegrad.engine.array import Array, Layout
 from tilegrad.engine.dtype import finfo
@@ -18,6 +18,8 @@ from tilegrad.engine.shape import Shape, numel
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
+
+__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
 
 
 class _Meta(NamedTuple):
@@ -390,5 +392,5 @@ def _average_statistics(x: Tensor, mean: Tensor, var: Tensor, momentum: float) -
     samples = view.reshape(x.detach(), (N, C, S))
     means = sum(samples, (0, 2)) * (1.0 / (N * S))
     variances = sum(variance(samples, 2), 0) * (1.0 / N)
-    pointwise.add_(pointwise.mul_(mean, 1.0 - momentum), means * momentum)
-    pointwise.add_(pointwise.mul_(var, 1.0 - momentum), variances * momentum)
+    arithmetic.add_(pointwise.mul_(mean, 1.0 - momentum), means * momentum)
+    arithmetic.add_(pointwise.mul_(var, 1.0 - momentum), variances * momentum)

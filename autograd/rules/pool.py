@@ -15,6 +15,11 @@ from tilegrad.engine.ops import pool as ops
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
+__all__ = [
+    "adaptive_avg_pool1d", "adaptive_max_pool1d", "avg_pool1d", "max_pool1d", "max_pool2d",
+    "max_pool3d",
+]  # fmt: skip
+
 Sizes = int | Sequence[int]
 
 

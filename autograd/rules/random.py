@@ -27,6 +27,11 @@ from tilegrad.engine.transfer import when_known
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
+__all__ = [
+    "bernoulli", "get_rng_state", "initial_seed", "manual_seed", "normal", "rand", "rand_like",
+    "randint", "randint_like", "randn", "randn_like", "randperm", "seed", "set_rng_state",
+]  # fmt: skip
+
 Params = tuple[Any, Any]
 
 # --------------------------------------------------------------------------------------- the state

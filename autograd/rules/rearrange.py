@@ -16,6 +16,13 @@ from tilegrad.engine.shape import as_index, broadcast_shapes, infer_size, normal
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
+__all__ = [
+    "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_tensors", "broadcast_to", "chunk",
+    "column_stack", "dsplit", "dstack", "flatten", "hsplit", "hstack", "meshgrid", "moveaxis",
+    "movedim", "ravel", "row_stack", "split", "tensor_split", "unbind", "unflatten", "vsplit",
+    "vstack",
+]  # fmt: skip
+
 # -------------------------------------------------------------------------------------- splitting
 
 

@@ -20,6 +20,8 @@ from tilegrad.engine.shape import Shape, normalize_dims, numel, reduced_shape
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
+__all__ = ["all", "any", "count_nonzero", "mean", "nanmean", "nansum", "prod", "sum"]
+
 Dims = int | Sequence[int] | None
 
 

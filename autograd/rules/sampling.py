@@ -16,6 +16,8 @@ from tilegrad.engine.random import Generator, default_generator
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
+__all__ = ["dropout", "feature_dropout", "multinomial"]
+
 
 def _dropout_op(x: Array, params: tuple[int, int, int, float]) -> Array:
     return ops.dropout(x, params)

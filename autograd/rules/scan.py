@@ -20,6 +20,8 @@ from tilegrad.engine.shape import normalize_dim
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
+__all__ = ["cummax", "cummin", "cumprod", "cumsum", "logcumsumexp"]
+
 cummax_result = namedtuple("cummax_result", "values indices")
 cummin_result = namedtuple("cummin_result", "values indices")
 

@@ -33,6 +33,8 @@ from tilegrad.engine.shape import broadcast_shapes
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
+__all__ = ["gather", "scatter", "scatter_add", "scatter_reduce", "take_along_dim"]
+
 
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """``out[i, j, …] = input[index[i, j, …], j, …]`` for ``dim`` 0, and so on.
@@ -59,10 +61,12 @@ def _gather_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 def placed(kind: Layout, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """:func:`scatter_add` to zeros shaped like ``kind``, for indices that are known to be in bounds."""
     whole = zeros_of(layout(kind.shape, source.layout.dtype, source.layout.device))
-    return scatter_combine("scatter_add", whole, dim, index, source, "sum", _scatter_add_vjp, FRESH)
+    return _scatter_combine(
+        "scatter_add", whole, dim, index, source, "sum", _scatter_add_vjp, FRESH
+    )
 
 
-def scatter_combine(
+def _scatter_combine(
     name: str, x: Tensor, dim: int, index: Tensor, source: Tensor, combine: str, vjp: Vjp,
     target: str,
 ) -> Tensor:  # fmt: skip
@@ -71,7 +75,7 @@ def scatter_combine(
     index = index_of(name, index)
     require_same_dtype(name, x, source)
     if x.layout.ndim == 0:
-        flat = scatter_combine(
+        flat = _scatter_combine(
             name, at_least_1d(x), dim, at_least_1d(index), at_least_1d(source), combine, vjp,
             target,
         )  # fmt: skip
@@ -129,7 +133,7 @@ def _scatter(
             raise RuntimeError(f"{name}: reduce must be 'add' or 'multiply'; got {reduce!r}")
         how = {"add": "sum", "multiply": "prod"}[reduce]
         return reduced(name, input, dim, index, given, how, True, target)  # type: ignore[arg-type]
-    return scatter_combine(name, input, dim, index, given, "set", _scatter_vjp, target)  # type: ignore[arg-type]
+    return _scatter_combine(name, input, dim, index, given, "set", _scatter_vjp, target)  # type: ignore[arg-type]
 
 
 def scatter(
@@ -163,12 +167,14 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 
     Gradient: of ``input`` and ``src``.
     """
-    return scatter_combine("scatter_add", input, dim, index, src, "sum", _scatter_add_vjp, COPY)
+    return _scatter_combine("scatter_add", input, dim, index, src, "sum", _scatter_add_vjp, COPY)
 
 
 def scatter_add_(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """:func:`scatter_add` in place."""
-    return scatter_combine("scatter_add", input, dim, index, src, "sum", _scatter_add_vjp, IN_PLACE)
+    return _scatter_combine(
+        "scatter_add", input, dim, index, src, "sum", _scatter_add_vjp, IN_PLACE
+    )
 
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:

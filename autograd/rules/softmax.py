@@ -18,6 +18,8 @@ from tilegrad.engine.shape import normalize_dim
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
+__all__ = ["log_softmax", "softmax"]
+
 
 def _softmax_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     """y (g - sum(g y)); in one kernel, unless it is to be differentiated again."""

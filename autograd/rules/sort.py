@@ -19,6 +19,11 @@ from tilegrad.engine.shape import normalize_dim
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
+__all__ = [
+    "argsort", "bucketize", "kthvalue", "median", "mode", "msort", "nanmedian", "searchsorted",
+    "sort", "topk",
+]  # fmt: skip
+
 sort_result = namedtuple("sort_result", "values indices")
 topk_result = namedtuple("topk_result", "values indices")
 kthvalue_result = namedtuple("kthvalue_result", "values indices")

@@ -1,7 +1,4 @@
-"""Elementwise functions of one tensor, PyTorch's names and arguments.
-
-A name that ends in ``_`` writes over its argument.
-"""
+"""Elementwise functions of one tensor that are more than a row of the formula tables."""
 
 from __future__ import annotations
 
@@ -9,97 +6,24 @@ import builtins
 import math
 from typing import TYPE_CHECKING
 
+from tilegrad.autograd.base import own
+from tilegrad.autograd.rules.arithmetic import clamp, pow
+from tilegrad.autograd.rules.assign import copy_
 from tilegrad.autograd.rules.elementwise import (
     inplace,
     unary,
 )
+from tilegrad.autograd.rules.pointwise import mul
 from tilegrad.engine import dtype as dt
+from tilegrad.engine.ops import elementwise as ops
 from tilegrad.engine.ops.elementwise import OPS
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
-from tilegrad.autograd.rules.arithmetic import clamp, mul, pow
-from tilegrad.autograd.rules.assign import copy_
-from tilegrad.autograd.rules.define import always, rounding_function, unary_function, unary_inplace
-
-abs = absolute = unary_function("abs")
-abs_ = absolute_ = unary_inplace("abs")
-neg = negative = unary_function("neg")
-neg_ = negative_ = unary_inplace("neg")
-sign = sgn = unary_function("sign")
-reciprocal = unary_function("reciprocal")
-reciprocal_ = unary_inplace("reciprocal")
-sqrt = unary_function("sqrt")
-sqrt_ = unary_inplace("sqrt")
-rsqrt = unary_function("rsqrt")
-rsqrt_ = unary_inplace("rsqrt")
-floor = rounding_function("floor")
-floor_ = unary_inplace("floor")
-ceil = rounding_function("ceil")
-ceil_ = unary_inplace("ceil")
-trunc = fix = rounding_function("trunc")
-trunc_ = fix_ = unary_inplace("trunc")
-frac = unary_function("frac")
-exp = unary_function("exp")
-exp_ = unary_inplace("exp")
-exp2 = unary_function("exp2")
-exp2_ = unary_inplace("exp2")
-expm1 = unary_function("expm1")
-expm1_ = unary_inplace("expm1")
-log = unary_function("log")
-log_ = unary_inplace("log")
-log1p = unary_function("log1p")
-log1p_ = unary_inplace("log1p")
-log2 = unary_function("log2")
-log2_ = unary_inplace("log2")
-log10 = unary_function("log10")
-log10_ = unary_inplace("log10")
-sigmoid = unary_function("sigmoid")
-sigmoid_ = unary_inplace("sigmoid")
-tanh = unary_function("tanh")
-tanh_ = unary_inplace("tanh")
-sin = unary_function("sin")
-sin_ = unary_inplace("sin")
-cos = unary_function("cos")
-cos_ = unary_inplace("cos")
-tan = unary_function("tan")
-tan_ = unary_inplace("tan")
-sinc = unary_function("sinc")
-sinc_ = unary_inplace("sinc")
-asin = unary_function("asin")
-asin_ = unary_inplace("asin")
-acos = unary_function("acos")
-acos_ = unary_inplace("acos")
-atan = unary_function("atan")
-atan_ = unary_inplace("atan")
-sinh = unary_function("sinh")
-sinh_ = unary_inplace("sinh")
-cosh = unary_function("cosh")
-cosh_ = unary_inplace("cosh")
-asinh = unary_function("asinh")
-asinh_ = unary_inplace("asinh")
-acosh = unary_function("acosh")
-acosh_ = unary_inplace("acosh")
-atanh = unary_function("atanh")
-atanh_ = unary_inplace("atanh")
-erfc = unary_function("erfc")
-erfc_ = unary_inplace("erfc")
-erfinv = unary_function("erfinv")
-erfinv_ = unary_inplace("erfinv")
-lgamma = unary_function("lgamma")
-lgamma_ = unary_inplace("lgamma")
-digamma = unary_function("digamma")
-digamma_ = unary_inplace("digamma")
-arcsin, arccos, arctan = asin, acos, atan
-arcsinh, arccosh, arctanh = asinh, acosh, atanh
-erf = unary_function("erf")
-erf_ = unary_inplace("erf")
-relu = unary_function("relu")
-relu_ = unary_inplace("relu")
-logical_not = unary_function("logical_not")
-bitwise_not = unary_function("bitwise_not")
-isnan = unary_function("isnan")
+__all__ = [
+    "deg2rad", "isfinite", "isinf", "logit", "positive", "rad2deg", "round", "round_", "square",
+]  # fmt: skip
 
 
 def square(input: Tensor) -> Tensor:
@@ -109,14 +33,20 @@ def square(input: Tensor) -> Tensor:
     return unary(OPS["square"], input)
 
 
+def _always(value: bool, input: Tensor) -> Tensor:
+    """A bool tensor that says ``value`` everywhere."""
+    kind = input.layout
+    return own(ops.full(kind.shape, value, dt.bool_, kind.device))
+
+
 def isinf(input: Tensor) -> Tensor:
     """Whether each element is infinite."""
-    return unary(OPS["isinf"], input) if input.dtype.is_floating_point else always(False, input)
+    return unary(OPS["isinf"], input) if input.dtype.is_floating_point else _always(False, input)
 
 
 def isfinite(input: Tensor) -> Tensor:
     """Whether each element is neither infinite nor NaN."""
-    return unary(OPS["isfinite"], input) if input.dtype.is_floating_point else always(True, input)
+    return unary(OPS["isfinite"], input) if input.dtype.is_floating_point else _always(True, input)
 
 
 def positive(input: Tensor) -> Tensor:

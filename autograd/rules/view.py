@@ -25,6 +25,11 @@ from tilegrad.engine.shape import Shape, as_index, infer_size, normalize_dim, vi
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
+__all__ = [
+    "as_strided", "diagonal", "narrow", "permute", "reshape", "select", "squeeze", "swapaxes",
+    "transpose", "unsqueeze",
+]  # fmt: skip
+
 
 def show(op: ops.View, vjp: Any, x: Tensor, meta: Any, *values: Any) -> Tensor:
     """The view ``op`` of ``x`` with its metadata in order, recorded."""

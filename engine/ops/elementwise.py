@@ -96,7 +96,7 @@ class Elementwise(Op):
             return tuple(x.dtype for x in layouts)
         free = layouts[1:] if kind == "where" else layouts
         common = dt.result_type(*((x.dtype, 2 if x.ndim else 1) for x in free))
-        if kind == "float" and not common.is_floating_point:
+        if kind in ("float", "rounding") and not common.is_floating_point:
             common = dt.get_default_dtype()
         if common.name in self.formula.excludes or (kind == "integer" and common.is_floating_point):
             raised = RuntimeError if self.name in ("neg", "relu") else NotImplementedError

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from tilegrad.kernels.formulas.declared import declare
-from tilegrad.kernels.formulas.formula import Formula, table
+from tilegrad.kernels.formulas.formula import INTEGERS, Formula, table
 from tilegrad.kernels.formulas.normal import normal_gate, normal_gate_curve, normal_gate_grad
 from tilegrad.kernels.formulas.transcendental import (
     exp,
@@ -235,40 +235,37 @@ declare(normal_gate_grad, x=normal_gate_curve)
 declare(log1p_exp, x=softplus_grad)
 
 _PLAIN = ("bool",)
-_INTEGERS = ("bool", "uint8", "int8", "int16", "int32", "int64")
 
 
 def _floating(name: str, function: DeviceFunction, **facts: Any) -> Formula:
     """A row that refuses integers, as PyTorch does."""
-    return Formula(name, function, kind="same", excludes=_INTEGERS, **facts)
+    return Formula(name, function, kind="same", excludes=INTEGERS, **facts)
 
 
 TABLE = table(
     Formula("relu", relu, kind="same", excludes=_PLAIN, kinks=(0.0,)),
-    _floating("leaky_relu", leaky_relu, params=1, kinks=(0.0,), samples=(0.1,)),
-    _floating("prelu", prelu, kinks=(0.0,), domain=((-3.0, 3.0), (0.1, 0.4))),
-    _floating("elu", elu, params=1, kinks=(0.0,), samples=(0.7,)),
-    _floating("celu", celu, params=1, kinks=(0.0,), samples=(0.7,)),
-    _floating("selu", selu, kinks=(0.0,)),
-    _floating("gelu", gelu),
-    _floating("gelu_tanh", gelu_tanh),
-    _floating("silu", silu),
-    _floating("mish", mish),
-    _floating("softplus", softplus, params=2, kinks=(1.0,), samples=(2.0, 2.0)),
-    _floating("logsigmoid", logsigmoid),
-    Formula("softsign", softsign),
-    Formula("tanhshrink", tanhshrink),
+    _floating("leaky_relu", leaky_relu, params=1, kinks=(0.0,), samples=(0.1,), caller="leaky_relu"),
+    _floating("prelu", prelu, kinks=(0.0,), domain=((-3.0, 3.0), (0.1, 0.4)), caller="prelu"),
+    _floating("elu", elu, params=1, kinks=(0.0,), samples=(0.7,), caller="elu"),
+    _floating("celu", celu, params=1, kinks=(0.0,), samples=(0.7,), caller="celu"),
+    _floating("selu", selu, kinks=(0.0,), caller="selu"),
+    _floating("gelu", gelu, caller="gelu"),
+    _floating("gelu_tanh", gelu_tanh, caller="gelu"),
+    _floating("silu", silu, caller="silu"),
+    _floating("mish", mish, caller="mish"),
+    _floating("softplus", softplus, params=2, kinks=(1.0,), samples=(2.0, 2.0), caller="softplus"),
+    _floating("logsigmoid", logsigmoid, caller="logsigmoid"),
+    Formula("softsign", softsign, caller="softsign"),
+    Formula("tanhshrink", tanhshrink, caller="tanhshrink"),
     Formula(
         "hardtanh", hardtanh, kind="same", excludes=_PLAIN, params=2,
-        kinks=(-1.0, 1.5), samples=(-1.0, 1.5),
-    ),
-    _floating("hardsigmoid", hardsigmoid, domain=((-5.0, 5.0),), kinks=(-3.0, 3.0)),
-    _floating("hardswish", hardswish, domain=((-5.0, 5.0),), kinks=(-3.0, 3.0)),
-    _floating("softshrink", softshrink, params=1, kinks=(-0.5, 0.5), samples=(0.5,)),
-    _floating("hardshrink", hardshrink, params=1, kinks=(-0.5, 0.5), samples=(0.5,)),
+        kinks=(-1.0, 1.5), samples=(-1.0, 1.5), caller="hardtanh"),
+    _floating("hardsigmoid", hardsigmoid, domain=((-5.0, 5.0),), kinks=(-3.0, 3.0), caller="hardsigmoid"),
+    _floating("hardswish", hardswish, domain=((-5.0, 5.0),), kinks=(-3.0, 3.0), caller="hardswish"),
+    _floating("softshrink", softshrink, params=1, kinks=(-0.5, 0.5), samples=(0.5,), caller="softshrink"),
+    _floating("hardshrink", hardshrink, params=1, kinks=(-0.5, 0.5), samples=(0.5,), caller="hardshrink"),
     Formula(
         "threshold", threshold, kind="same", excludes=_PLAIN, params=2,
-        kinks=(0.5,), samples=(0.5, -1.0),
-    ),
-    _floating("gate", gate, domain=((-3.0, 3.0), (-3.0, 3.0))),
+        kinks=(0.5,), samples=(0.5, -1.0), caller="threshold"),
+    _floating("gate", gate, domain=((-3.0, 3.0), (-3.0, 3.0)), caller="glu"),
 )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tilegrad.kernels.formulas.formula import Formula, table
-from tilegrad.kernels.function import inline
+from tilegrad.kernels.function import DeviceFunction, inline
 
 BOOL = ("bool",)
 
@@ -44,11 +44,20 @@ def right_shift(x, y):
     return x >> (y if 0 <= y < 64 else 63)
 
 
+_BY_FEW = ((-9.0, 9.0), (0.0, 5.0))
+
+
+def _shift(name: str, function: DeviceFunction) -> Formula:
+    return Formula(
+        name, function, kind="integer", excludes=BOOL, differentiable=False, domain=_BY_FEW
+    )
+
+
 TABLE = table(
     Formula("bitwise_and", bitwise_and, kind="integer", differentiable=False),
     Formula("bitwise_or", bitwise_or, kind="integer", differentiable=False),
     Formula("bitwise_xor", bitwise_xor, kind="integer", differentiable=False),
     Formula("bitwise_not", bitwise_not, kind="integer", differentiable=False),
-    Formula("left_shift", left_shift, kind="integer", excludes=BOOL, differentiable=False),
-    Formula("right_shift", right_shift, kind="integer", excludes=BOOL, differentiable=False),
+    _shift("bitwise_left_shift", left_shift),
+    _shift("bitwise_right_shift", right_shift),
 )

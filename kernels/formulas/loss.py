@@ -106,13 +106,44 @@ _PAIR = ((-3.0, 3.0), (-3.0, 3.0))
 _UNIT = (0.1, 0.9)
 
 TABLE = table(
-    Formula("mse", mse, kind="same", excludes=("bool",), domain=_PAIR),
-    Formula("l1", l1, kind="same", excludes=("bool",), domain=((1.0, 3.0), (-3.0, 0.9))),
-    Formula("smooth_l1", smooth_l1, params=1, domain=((0.1, 0.9), (-0.8, 0.0)), samples=(2.0,)),
-    Formula("huber", huber, params=1, domain=((2.0, 3.0), (-3.0, 0.5)), samples=(1.2,)),
-    Formula("bce", bce, domain=(_UNIT, _UNIT)),
-    Formula("bce_logits", bce_logits, domain=((-3.0, 3.0), _UNIT)),
-    Formula("bce_logits_weighted", bce_logits_weighted, domain=((-3.0, 3.0), _UNIT, (0.5, 2.0))),
-    Formula("divergence", divergence, domain=((-3.0, 0.0), _UNIT)),
-    Formula("divergence_log", divergence_log, domain=((-3.0, 0.0), (-3.0, 0.0))),
+    Formula("mse", mse, kind="same", excludes=("bool",), domain=_PAIR, caller="mse_loss"),
+    Formula(
+        "l1",
+        l1,
+        kind="same",
+        excludes=("bool",),
+        domain=((1.0, 3.0), (-3.0, 0.9)),
+        caller="l1_loss",
+    ),
+    Formula(
+        "smooth_l1",
+        smooth_l1,
+        params=1,
+        domain=((0.1, 0.9), (-0.8, 0.0)),
+        samples=(2.0,),
+        caller="smooth_l1_loss",
+    ),
+    Formula(
+        "huber",
+        huber,
+        params=1,
+        domain=((2.0, 3.0), (-3.0, 0.5)),
+        samples=(1.2,),
+        caller="huber_loss",
+    ),
+    Formula("bce", bce, domain=(_UNIT, _UNIT), caller="binary_cross_entropy"),
+    Formula(
+        "bce_logits",
+        bce_logits,
+        domain=((-3.0, 3.0), _UNIT),
+        caller="binary_cross_entropy_with_logits",
+    ),
+    Formula(
+        "bce_logits_weighted",
+        bce_logits_weighted,
+        domain=((-3.0, 3.0), _UNIT, (0.5, 2.0)),
+        caller="binary_cross_entropy_with_logits",
+    ),
+    Formula("divergence", divergence, domain=((-3.0, 0.0), _UNIT), caller="kl_div"),
+    Formula("divergence_log", divergence_log, domain=((-3.0, 0.0), (-3.0, 0.0)), caller="kl_div"),
 )

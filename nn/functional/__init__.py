@@ -114,5 +114,9 @@ __all__ = [
     "softsign", "tanh", "tanhshrink", "threshold", "threshold_", "triplet_margin_loss",
 ]  # fmt: skip
 
+for _name in __all__:
+    _function = globals()[_name]
+    if _function.__module__ != "tilegrad":
+        _function.__module__ = "tilegrad.nn.functional"  # where pickle and help() find it
 _exact(list(globals().values()))
 _checked(globals().values())

@@ -216,7 +216,7 @@ def _attention() -> None:
         for features in (32, 64, 128):
             for wide in (features, features - 1):
                 q, k, v = (empty(4, 8, n, wide, dtype=dtype) for n in (256, 300, 300))
-                for kind in (None, tilegrad.bool_, dtype):
+                for kind in (None, tilegrad.bool, dtype):
                     mask = None if kind is None else empty(256, 300, dtype=kind, grad=False)
                     F.scaled_dot_product_attention(q, k, v, mask).sum().backward()
                 F.scaled_dot_product_attention(q, k, v, is_causal=True).sum().backward()

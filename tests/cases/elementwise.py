@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import tilegrad
 from tests.cases.case import ALL, FLOATS, INTEGERS, NUMBERS, Arg, Case
 from tilegrad.kernels.formulas import TABLES
 from tilegrad.kernels.formulas.formula import Formula
 
-# rows that are halves of a function below, or kernels of their own family's tests
-_INTERNAL = {
-    "copy", "fill", "add_scaled", "div_trunc", "floor_divide_int", "remainder_int",
-    "trunc_divide_int", "fmod_int", "pow_int", "clamp_min", "clamp_max", "lerp", "addcmul",
-    "addcdiv", "where", "clamp", "left_shift", "right_shift", "floor_divide", "prelu",
-}  # fmt: skip
-# PyTorch refuses integers for these, which tilegrad promotes
-_FLOAT_ONLY = {"frac", "hypot", "logaddexp", "logaddexp2", "fmod", "remainder"}
-# PyTorch's vectorised forms say NaN for a denormal divisor; ours are exact (test_transcendental)
-_NO_DENORMALS = {"fmod", "remainder"}
+# rows whose own cases are below
+_ELSEWHERE = {
+    "floor_divide": "its gradient is refused",
+    "prelu": "its weight does not broadcast as operands do",
+}
 _DTYPES = {
     "same": NUMBERS,
     "float": (*FLOATS, "int64"),
+    "rounding": (*FLOATS, "int64"),
     "compare": ALL,
     "integer": (*INTEGERS, "bool"),
 }
@@ -34,54 +31,45 @@ def _args(row: Formula, shapes: tuple[tuple[int, ...], ...]) -> tuple[Arg, ...]:
 
 
 def _call(row: Formula) -> Any:
-    return lambda t, *tensors: getattr(t, row.name)(*tensors)
+    """The function of the row in both libraries, or what the row compares it with."""
+
+    def call(t: Any, *tensors: Any) -> Any:
+        if t.__name__ == "torch" and row.reference is not None:
+            return row.reference(t, *tensors)
+        return getattr(t, row.name)(*tensors)
+
+    return call
+
+
+def _found(row: Formula) -> bool:
+    """Whether the row's function is one of its operands alone, under its own name."""
+    if row.params or row.arity > 2 or row.name in _ELSEWHERE:
+        return False
+    return not row.caller or (row.caller == row.name and row.name in vars(tilegrad))
 
 
 def _rows() -> list[Case]:
-    import torch
-
-    import tilegrad
-
     found = []
-    for rows in TABLES:
-        for row in rows.values():
-            public = hasattr(tilegrad, row.name) and hasattr(torch, row.name)
-            if row.name in _INTERNAL or row.params or not public or row.arity > 2:
-                continue
-            shapes = ((3, 11),) if row.arity == 1 else ((3, 1, 4), (5, 1))
-            dtypes = tuple(d for d in _DTYPES[row.kind] if d not in row.excludes)
-            if row.name in _FLOAT_ONLY:
-                dtypes = FLOATS
-            grads = None if row.differentiable else ()
-            if row.kind in ("compare", "integer"):
-                grads = ()
-            found.append(
-                Case(
-                    row.name,
-                    _call(row),
-                    _args(row, shapes),
-                    dtypes,
-                    grads,
-                    second_order=row.order is None or row.order > 1,
-                    tolerance=10 if row.name == "digamma" else 1,
-                    reason="PyTorch's own trigamma is good to 1e-9"
-                    if row.name == "digamma"
-                    else "",
-                )
+    for row in (row for rows in TABLES for row in rows.values() if _found(row)):
+        shapes = ((3, 11),) if row.arity == 1 else ((3, 1, 4), (5, 1))
+        dtypes = [d for d in _DTYPES[row.kind] if d not in (*row.excludes, *row.refused)]
+        flat = not row.differentiable or row.kind in ("compare", "integer")
+        found.append(
+            Case(
+                row.name,
+                _call(row),
+                _args(row, shapes),
+                tuple(dtypes),
+                () if flat else None,
+                second_order=row.order is None or row.order > 1,
+                tolerance=row.tolerance,
+                reason=row.reason,
             )
-            special = ((64,),) * row.arity
-            if row.kind != "integer" and row.name not in _NO_DENORMALS:
-                found.append(
-                    Case(
-                        f"{row.name}-special",
-                        _call(row),
-                        _args(row, special),
-                        FLOATS,
-                        (),
-                        strided=False,
-                        special=True,
-                    )
-                )
+        )
+        if row.kind != "integer" and row.denormals:
+            special = _args(row, ((64,),) * row.arity)
+            title = f"{row.name}-special"
+            found.append(Case(title, _call(row), special, FLOATS, (), strided=False, special=True))
     return found
 
 
@@ -90,6 +78,8 @@ def _unary(name: str, call: Any, **how: Any) -> Case:
 
 
 CASES = _rows() + [
+    Case("clone", lambda t, x: t.clone(x), (Arg((3, 4)),), ALL),
+    Case("fill_", lambda t, x: (x * 1).fill_(2), (Arg((3, 4)),), ALL),
     Case("add-alpha", lambda t, x, y: t.add(x, y, alpha=2), (Arg((3, 4)), Arg((4,))), NUMBERS),
     Case("sub-alpha", lambda t, x, y: t.sub(x, y, alpha=3), (Arg((3, 4)), Arg((4,)))),
     Case("add-scalar", lambda t, x: x + 2, (Arg((5,)),), ALL),
@@ -120,7 +110,7 @@ CASES = _rows() + [
         NUMBERS,
         (),
     ),
-    Case("floordiv", lambda t, x: x // 2, (Arg((9,), -9, 9),), NUMBERS, ()),
+    Case("floor_divide-operator", lambda t, x: x // 2, (Arg((9,), -9, 9),), NUMBERS, ()),
     Case("mod", lambda t, x: x % 3, (Arg((9,), -9, 9, away=(-6, -3, 0, 3, 6)),), NUMBERS),
     Case(
         "fmod",

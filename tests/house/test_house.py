@@ -168,7 +168,7 @@ def test_no_notes_to_self() -> None:
 def _float32_rows() -> list[str]:
     from tilegrad.engine.ops.elementwise import OPS
 
-    return [n for n, op in OPS.items() if op.formula.kind in ("same", "float")]
+    return [n for n, op in OPS.items() if op.formula.kind in ("same", "float", "rounding")]
 
 
 # float32 formulas that compute inside in float64, and why

@@ -1,0 +1,578 @@
+"""Written by ``python -m tests.house.stubs``, of the functions that rows of formulas make."""
+
+from tilegrad.autograd.rules.elementwise import Scalar
+from tilegrad.autograd.tensor import Tensor
+
+__all__ = [
+    "abs",
+    "abs_",
+    "absolute",
+    "acos",
+    "acos_",
+    "acosh",
+    "acosh_",
+    "arccos",
+    "arccos_",
+    "arccosh",
+    "arccosh_",
+    "arcsin",
+    "arcsin_",
+    "arcsinh",
+    "arcsinh_",
+    "arctan",
+    "arctan2",
+    "arctan_",
+    "arctanh",
+    "arctanh_",
+    "asin",
+    "asin_",
+    "asinh",
+    "asinh_",
+    "atan",
+    "atan2",
+    "atan_",
+    "atanh",
+    "atanh_",
+    "bitwise_and",
+    "bitwise_left_shift",
+    "bitwise_not",
+    "bitwise_or",
+    "bitwise_right_shift",
+    "bitwise_xor",
+    "ceil",
+    "ceil_",
+    "cos",
+    "cos_",
+    "cosh",
+    "cosh_",
+    "digamma",
+    "eq",
+    "erf",
+    "erf_",
+    "erfc",
+    "erfc_",
+    "erfinv",
+    "exp",
+    "exp2",
+    "exp2_",
+    "exp_",
+    "expm1",
+    "expm1_",
+    "fix",
+    "fix_",
+    "floor",
+    "floor_",
+    "frac",
+    "frac_",
+    "ge",
+    "greater",
+    "greater_equal",
+    "gt",
+    "hypot",
+    "isnan",
+    "le",
+    "less",
+    "less_equal",
+    "lgamma",
+    "log",
+    "log10",
+    "log10_",
+    "log1p",
+    "log1p_",
+    "log2",
+    "log2_",
+    "log_",
+    "logaddexp",
+    "logaddexp2",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "lt",
+    "maximum",
+    "minimum",
+    "mul",
+    "multiply",
+    "ne",
+    "neg",
+    "neg_",
+    "negative",
+    "negative_",
+    "not_equal",
+    "reciprocal",
+    "reciprocal_",
+    "relu",
+    "relu_",
+    "rsqrt",
+    "rsqrt_",
+    "sgn",
+    "sigmoid",
+    "sigmoid_",
+    "sign",
+    "sin",
+    "sin_",
+    "sinc",
+    "sinc_",
+    "sinh",
+    "sinh_",
+    "sqrt",
+    "sqrt_",
+    "tan",
+    "tan_",
+    "tanh",
+    "tanh_",
+    "trunc",
+    "trunc_",
+    "xlogy",
+    "xlogy_",
+]
+
+def abs(input: Tensor) -> Tensor:
+    """|x|"""
+
+def abs_(input: Tensor) -> Tensor:
+    """|x|"""
+
+def absolute(input: Tensor) -> Tensor:
+    """Another name of :func:`abs`."""
+
+def acos(input: Tensor) -> Tensor:
+    """The angle in [0, pi] with cosine x."""
+
+def acos_(input: Tensor) -> Tensor:
+    """The angle in [0, pi] with cosine x."""
+
+def acosh(input: Tensor) -> Tensor:
+    """The inverse hyperbolic cosine, of x >= 1."""
+
+def acosh_(input: Tensor) -> Tensor:
+    """The inverse hyperbolic cosine, of x >= 1."""
+
+def arccos(input: Tensor) -> Tensor:
+    """Another name of :func:`acos`."""
+
+def arccos_(input: Tensor) -> Tensor:
+    """Another name of :func:`acos_`."""
+
+def arccosh(input: Tensor) -> Tensor:
+    """Another name of :func:`acosh`."""
+
+def arccosh_(input: Tensor) -> Tensor:
+    """Another name of :func:`acosh_`."""
+
+def arcsin(input: Tensor) -> Tensor:
+    """Another name of :func:`asin`."""
+
+def arcsin_(input: Tensor) -> Tensor:
+    """Another name of :func:`asin_`."""
+
+def arcsinh(input: Tensor) -> Tensor:
+    """Another name of :func:`asinh`."""
+
+def arcsinh_(input: Tensor) -> Tensor:
+    """Another name of :func:`asinh_`."""
+
+def arctan(input: Tensor) -> Tensor:
+    """Another name of :func:`atan`."""
+
+def arctan2(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """Another name of :func:`atan2`."""
+
+def arctan2_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """Another name of :func:`atan2_`."""
+
+def arctan_(input: Tensor) -> Tensor:
+    """Another name of :func:`atan_`."""
+
+def arctanh(input: Tensor) -> Tensor:
+    """Another name of :func:`atanh`."""
+
+def arctanh_(input: Tensor) -> Tensor:
+    """Another name of :func:`atanh_`."""
+
+def asin(input: Tensor) -> Tensor:
+    """The angle in [-pi / 2, pi / 2] with sine x; above 1/2 by pi/2 - 2 asin(sqrt((1 - x) / 2))."""
+
+def asin_(input: Tensor) -> Tensor:
+    """The angle in [-pi / 2, pi / 2] with sine x; above 1/2 by pi/2 - 2 asin(sqrt((1 - x) / 2))."""
+
+def asinh(input: Tensor) -> Tensor:
+    """The inverse hyperbolic sine."""
+
+def asinh_(input: Tensor) -> Tensor:
+    """The inverse hyperbolic sine."""
+
+def atan(input: Tensor) -> Tensor:
+    """The angle in [-pi / 2, pi / 2] with tangent x; beyond 1 from that of 1 / x."""
+
+def atan2(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """The angle in [-pi, pi] of the point with ordinate x and abscissa y (in C's order)."""
+
+def atan2_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """The angle in [-pi, pi] of the point with ordinate x and abscissa y (in C's order)."""
+
+def atan_(input: Tensor) -> Tensor:
+    """The angle in [-pi / 2, pi / 2] with tangent x; beyond 1 from that of 1 / x."""
+
+def atanh(input: Tensor) -> Tensor:
+    """The inverse hyperbolic tangent, of |x| <= 1."""
+
+def atanh_(input: Tensor) -> Tensor:
+    """The inverse hyperbolic tangent, of |x| <= 1."""
+
+def bitwise_and(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x & y"""
+
+def bitwise_and_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x & y"""
+
+def bitwise_left_shift(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x << y; 0 for a shift that is negative or beyond the bits"""
+
+def bitwise_left_shift_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x << y; 0 for a shift that is negative or beyond the bits"""
+
+def bitwise_not(input: Tensor) -> Tensor:
+    """~x"""
+
+def bitwise_not_(input: Tensor) -> Tensor:
+    """~x"""
+
+def bitwise_or(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x | y"""
+
+def bitwise_or_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x | y"""
+
+def bitwise_right_shift(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x >> y, keeping the sign; the sign alone for a shift that is negative or beyond the bits"""
+
+def bitwise_right_shift_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x >> y, keeping the sign; the sign alone for a shift that is negative or beyond the bits"""
+
+def bitwise_xor(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x ^ y"""
+
+def bitwise_xor_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x ^ y"""
+
+def ceil(input: Tensor) -> Tensor:
+    """The least integer not below x."""
+
+def ceil_(input: Tensor) -> Tensor:
+    """The least integer not below x."""
+
+def cos(input: Tensor) -> Tensor:
+    """The cosine."""
+
+def cos_(input: Tensor) -> Tensor:
+    """The cosine."""
+
+def cosh(input: Tensor) -> Tensor:
+    """(e^x + e^-x) / 2."""
+
+def cosh_(input: Tensor) -> Tensor:
+    """(e^x + e^-x) / 2."""
+
+def digamma(input: Tensor) -> Tensor:
+    """The derivative of log gamma(x): NaN at the negative integers, -inf at 0 and inf at -0."""
+
+def digamma_(input: Tensor) -> Tensor:
+    """The derivative of log gamma(x): NaN at the negative integers, -inf at 0 and inf at -0."""
+
+def eq(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x = y"""
+
+def eq_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x = y"""
+
+def erf(input: Tensor) -> Tensor:
+    """The error function: 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x."""
+
+def erf_(input: Tensor) -> Tensor:
+    """The error function: 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x."""
+
+def erfc(input: Tensor) -> Tensor:
+    """1 - erf(x), accurate where it is small."""
+
+def erfc_(input: Tensor) -> Tensor:
+    """1 - erf(x), accurate where it is small."""
+
+def erfinv(input: Tensor) -> Tensor:
+    """The inverse of erf, of |x| <= 1."""
+
+def erfinv_(input: Tensor) -> Tensor:
+    """The inverse of erf, of |x| <= 1."""
+
+def exp(input: Tensor) -> Tensor:
+    """e^x."""
+
+def exp2(input: Tensor) -> Tensor:
+    """2^x."""
+
+def exp2_(input: Tensor) -> Tensor:
+    """2^x."""
+
+def exp_(input: Tensor) -> Tensor:
+    """e^x."""
+
+def expm1(input: Tensor) -> Tensor:
+    """e^x - 1, accurate near 0."""
+
+def expm1_(input: Tensor) -> Tensor:
+    """e^x - 1, accurate near 0."""
+
+def fix(input: Tensor) -> Tensor:
+    """Another name of :func:`trunc`."""
+
+def fix_(input: Tensor) -> Tensor:
+    """Another name of :func:`trunc_`."""
+
+def floor(input: Tensor) -> Tensor:
+    """The greatest integer not above x."""
+
+def floor_(input: Tensor) -> Tensor:
+    """The greatest integer not above x."""
+
+def frac(input: Tensor) -> Tensor:
+    """x minus its integral part."""
+
+def frac_(input: Tensor) -> Tensor:
+    """x minus its integral part."""
+
+def ge(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x >= y"""
+
+def ge_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x >= y"""
+
+def greater(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """Another name of :func:`gt`."""
+
+def greater_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """Another name of :func:`gt_`."""
+
+def greater_equal(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """Another name of :func:`ge`."""
+
+def greater_equal_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """Another name of :func:`ge_`."""
+
+def gt(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x > y"""
+
+def gt_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x > y"""
+
+def hypot(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """sqrt(x^2 + y^2) without overflow or underflow on the way."""
+
+def hypot_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """sqrt(x^2 + y^2) without overflow or underflow on the way."""
+
+def isnan(input: Tensor) -> Tensor:
+    """x is NaN"""
+
+def le(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x <= y"""
+
+def le_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x <= y"""
+
+def less(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """Another name of :func:`lt`."""
+
+def less_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """Another name of :func:`lt_`."""
+
+def less_equal(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """Another name of :func:`le`."""
+
+def less_equal_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """Another name of :func:`le_`."""
+
+def lgamma(input: Tensor) -> Tensor:
+    """log |gamma(x)|, infinite at 0 and the negative integers."""
+
+def lgamma_(input: Tensor) -> Tensor:
+    """log |gamma(x)|, infinite at 0 and the negative integers."""
+
+def log(input: Tensor) -> Tensor:
+    """The natural logarithm."""
+
+def log10(input: Tensor) -> Tensor:
+    """The logarithm to base 10."""
+
+def log10_(input: Tensor) -> Tensor:
+    """The logarithm to base 10."""
+
+def log1p(input: Tensor) -> Tensor:
+    """log(1 + x), accurate near 0."""
+
+def log1p_(input: Tensor) -> Tensor:
+    """log(1 + x), accurate near 0."""
+
+def log2(input: Tensor) -> Tensor:
+    """The logarithm to base 2; exact for powers of 2."""
+
+def log2_(input: Tensor) -> Tensor:
+    """The logarithm to base 2; exact for powers of 2."""
+
+def log_(input: Tensor) -> Tensor:
+    """The natural logarithm."""
+
+def logaddexp(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """log(e^x + e^y)."""
+
+def logaddexp2(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """log2(2^x + 2^y)."""
+
+def logical_and(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """both nonzero"""
+
+def logical_and_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """both nonzero"""
+
+def logical_not(input: Tensor) -> Tensor:
+    """x is zero"""
+
+def logical_not_(input: Tensor) -> Tensor:
+    """x is zero"""
+
+def logical_or(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """either nonzero"""
+
+def logical_or_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """either nonzero"""
+
+def logical_xor(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """one nonzero, not both"""
+
+def logical_xor_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """one nonzero, not both"""
+
+def lt(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x < y"""
+
+def lt_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x < y"""
+
+def maximum(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """The larger; NaN if either is."""
+
+def minimum(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """The smaller; NaN if either is."""
+
+def mul(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x y"""
+
+def mul_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x y"""
+
+def multiply(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """Another name of :func:`mul`."""
+
+def ne(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x != y"""
+
+def ne_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x != y"""
+
+def neg(input: Tensor) -> Tensor:
+    """-x"""
+
+def neg_(input: Tensor) -> Tensor:
+    """-x"""
+
+def negative(input: Tensor) -> Tensor:
+    """Another name of :func:`neg`."""
+
+def negative_(input: Tensor) -> Tensor:
+    """Another name of :func:`neg_`."""
+
+def not_equal(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """Another name of :func:`ne`."""
+
+def not_equal_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """Another name of :func:`ne_`."""
+
+def reciprocal(input: Tensor) -> Tensor:
+    """1 / x"""
+
+def reciprocal_(input: Tensor) -> Tensor:
+    """1 / x"""
+
+def relu(input: Tensor) -> Tensor:
+    """max(x, 0); NaN stays NaN."""
+
+def relu_(input: Tensor) -> Tensor:
+    """max(x, 0); NaN stays NaN."""
+
+def rsqrt(input: Tensor) -> Tensor:
+    """1 / sqrt(x)"""
+
+def rsqrt_(input: Tensor) -> Tensor:
+    """1 / sqrt(x)"""
+
+def sgn(input: Tensor) -> Tensor:
+    """Another name of :func:`sign`."""
+
+def sigmoid(input: Tensor) -> Tensor:
+    """1 / (1 + e^-x), by e^-|x| so that nothing overflows."""
+
+def sigmoid_(input: Tensor) -> Tensor:
+    """1 / (1 + e^-x), by e^-|x| so that nothing overflows."""
+
+def sign(input: Tensor) -> Tensor:
+    """-1, 0 or 1; 0 for NaN."""
+
+def sign_(input: Tensor) -> Tensor:
+    """-1, 0 or 1; 0 for NaN."""
+
+def sin(input: Tensor) -> Tensor:
+    """The sine."""
+
+def sin_(input: Tensor) -> Tensor:
+    """The sine."""
+
+def sinc(input: Tensor) -> Tensor:
+    """sin(pi x) / (pi x), 1 at 0; its series near 0."""
+
+def sinc_(input: Tensor) -> Tensor:
+    """sin(pi x) / (pi x), 1 at 0; its series near 0."""
+
+def sinh(input: Tensor) -> Tensor:
+    """(e^x - e^-x) / 2, an odd polynomial below 1."""
+
+def sinh_(input: Tensor) -> Tensor:
+    """(e^x - e^-x) / 2, an odd polynomial below 1."""
+
+def sqrt(input: Tensor) -> Tensor:
+    """sqrt(x)"""
+
+def sqrt_(input: Tensor) -> Tensor:
+    """sqrt(x)"""
+
+def tan(input: Tensor) -> Tensor:
+    """The tangent."""
+
+def tan_(input: Tensor) -> Tensor:
+    """The tangent."""
+
+def tanh(input: Tensor) -> Tensor:
+    """The hyperbolic tangent: an odd polynomial below 0.625, else 1 - 2 / (e^2|x| + 1)."""
+
+def tanh_(input: Tensor) -> Tensor:
+    """The hyperbolic tangent: an odd polynomial below 0.625, else 1 - 2 / (e^2|x| + 1)."""
+
+def trunc(input: Tensor) -> Tensor:
+    """x without its fraction."""
+
+def trunc_(input: Tensor) -> Tensor:
+    """x without its fraction."""
+
+def xlogy(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x log(y), 0 where x = 0 unless y is NaN."""
+
+def xlogy_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x log(y), 0 where x = 0 unless y is NaN."""
