@@ -7,6 +7,7 @@ that comes later on that stream at once. Blocks that work on other streams uses 
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 from collections import deque
@@ -28,6 +29,8 @@ SHUT = cell(0)  # a gate that lets no thread through
 class _Segments:
     """Segments from the driver's stream-ordered pool, for work on one stream."""
 
+    spare = math.inf  # a GPU that is full says so, and the cache is emptied then
+
     def __init__(self, device: int, stream: int):
         self.device = device
         self.stream = stream
@@ -48,6 +51,8 @@ class _Segments:
 
 class _PageLocked:
     """Host memory that the GPU can copy from and to by itself."""
+
+    spare = math.inf
 
     def take(self, nbytes: int) -> int:
         try:

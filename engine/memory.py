@@ -11,7 +11,9 @@ from __future__ import annotations
 import copyreg
 import ctypes
 import mmap
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 from tilegrad.engine import native, plain
@@ -112,7 +114,14 @@ def _reduced(storage: Storage) -> tuple[Any, ...]:
 
 
 class Source(Protocol):
-    """Where an allocator takes segments from and gives them back to."""
+    """Where an allocator takes segments from and gives them back to.
+
+    Attributes:
+        spare: bytes that may lie in cached blocks whatever is in use; more is cached only up to as
+            much as ever was in use.
+    """
+
+    spare: float
 
     def take(self, nbytes: int) -> int:
         """The address of a new segment.
@@ -150,6 +159,7 @@ class Allocator:
         self._free: dict[int, FreeList] = {}  # size class -> free blocks
         self._classes: dict[int, tuple[int, FreeList]] = {}  # requested bytes -> (class, its list)
         self._segments: set[int] = set()  # addresses of the blocks that are segments of their own
+        self._most = 0  # bytes in use when a segment was taken, at most
 
     def allocate(self, nbytes: int) -> Storage:
         """A block of at least ``nbytes`` bytes, 64-byte aligned, contents undefined.
@@ -197,6 +207,10 @@ class Allocator:
 
     def _take(self, size: int) -> int:
         counts = self.counts
+        in_use = counts.allocated
+        self._most = max(self._most, in_use + size)
+        if counts.reserved - in_use > max(self._most, self.source.spare):
+            self.empty_cache()  # sizes that change for ever would else be cached for ever
         try:
             address = self.source.take(size)
         except MemoryError:
@@ -237,6 +251,17 @@ _PRIVATE: dict[str, int] = (  # mmap's own default is memory that children share
 )
 
 
+def _memory(root: Path = Path("/")) -> float:
+    """Bytes of memory that this process may use: the machine's, or its control group's."""
+    memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            memory = min(memory, float((root / "sys/fs/cgroup" / name).read_text()))
+        except (OSError, ValueError):  # none, or "max"
+            continue
+    return memory
+
+
 class HostPages:
     """Anonymous pages of the host, in huge pages where they are large.
 
@@ -247,6 +272,7 @@ class HostPages:
 
     def __init__(self) -> None:
         self._mappings: dict[int, mmap.mmap] = {}
+        self.spare = _memory() / 16
 
     def take(self, nbytes: int) -> int:
         try:

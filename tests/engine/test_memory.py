@@ -148,3 +148,41 @@ def test_an_impossible_request_is_a_clear_error() -> None:
 def test_alignment() -> None:
     for n in (1, 3, 17, 100, 1000, 100_000):
         assert tilegrad.empty(n).data_ptr() % 64 == 0
+
+
+def test_sizes_that_change_for_ever_are_not_cached_for_ever() -> None:
+    """The cache holds as much as was ever in use, or the source's spare: a program whose shapes
+    differ at every step would else grow until the system kills it.
+    """
+    given: list[int] = []
+
+    class Pages:
+        spare = 10 << 20
+        place = 1 << 20
+
+        def take(self, nbytes: int) -> int:
+            self.place += nbytes
+            return self.place
+
+        def give(self, address: int, nbytes: int) -> None:
+            given.append(nbytes)
+
+        def describe(self) -> str:
+            return ""
+
+    pages = Pages()
+    allocator = memory.Allocator(pages)
+    for step in range(200):  # two blocks at a time, of sizes that do not come again
+        held = [allocator.allocate((1 << 20) + (step << 17)) for _ in range(2)]
+        in_use = 2 * held[0].nbytes
+        del held
+        cached = allocator.counts.reserved
+        assert cached <= max(in_use, pages.spare) + 2 * in_use
+    assert given
+    given.clear()
+    for step in range(100):  # two sizes that alternate: cached after the first round
+        held = [allocator.allocate((step % 2 + 1) << 20) for _ in range(4)]
+        del held
+        if step == 1:
+            given.clear()
+    assert not given
