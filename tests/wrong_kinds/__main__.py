@@ -21,13 +21,13 @@ import signal
 import sys
 import warnings
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from tests.test_bad_calls import OURS, THEIRS
+from tests.cases.test_bad_calls import OURS, THEIRS
+from tests.conftest import ROOT
 
 KINDS = (
     "None", "'a'", "1.5", "2.0", "2", "0", "True", "-9", "1 << 40", "1 << 70", "math.nan", "math.inf",
@@ -57,7 +57,7 @@ def _parsed(source: str) -> Any:
 def good_calls() -> list[tuple[Any, bool]]:
     """(call, whether its values can be compared), one of each that the file stands for."""
     found = []
-    for line in (Path(__file__).parent / "cases" / "good_calls.txt").read_text().splitlines():
+    for line in (ROOT / "tests" / "cases" / "good_calls.txt").read_text().splitlines():
         if not line or line.startswith("#"):
             continue
         parts = re.split(r"\{([\w|]+)\}", line.removeprefix("~"))

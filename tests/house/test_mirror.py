@@ -1,0 +1,142 @@
+"""Tests lie where their modules lie: a file per module, rooms for what crosses the tree."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from tests.conftest import ROOT
+from tests.house.test_house import SOURCES
+
+TESTS = ROOT / "tests"
+
+# what is of no one module: nets over the whole tree, the devices' stand-ins, commands by hand
+ROOMS = {
+    "assembly", "cases", "emulator", "exits", "house", "large", "parity", "programs", "promises",
+    "simulator", "toolchains", "wrong_kinds",
+}  # fmt: skip
+
+# where modules of one name are one op, from the kernel to the public function
+FAMILIES = ("kernels/cpu", "kernels/cuda", "engine/ops", "autograd/rules")
+
+# modules that no test file is called after, or names: which tests run them, and why those
+TESTED_BY = (
+    ("autograd", "base families functional operators size tracing", "autograd/test_graph.py",
+     "what every tensor and every recorded node goes through"),
+    ("autograd/rules", "assign bilinear counting cross_entropy define extrema moments pointwise rearrange "
+     "sampling scatter unary", "cases/test_cases.py", "functions with rows under their family's name"),
+    ("cli", "arguments checkpoint digits info train warmup", "cli/test_cli.py", "commands, as typed"),
+    ("data", "background collate container fetch info pool sampler", "data/test_loader.py",
+     "parts of one loader"),
+    ("engine", "decorators emitter errors sharing", "engine/test_native.py", "parts of every call"),
+    ("engine/ops", "clip create cross_entropy masked optim", "cases/test_cases.py", "as their rules"),
+    ("kernels", "distributions monoids", "cases/test_cases.py", "tables that families read"),
+    ("kernels/cpu", "batch_norm clip create cross_entropy locate masked topk", "cases/test_cases.py",
+     "families with rows under another name"),
+    ("kernels/cpu/parts", "*", "kernels/cpu/test_matmul.py", "loops of the families"),
+    ("kernels/cpu/run", "splitting", "large/test_large.py", "every planner asks it"),
+    ("kernels/cuda", "batch_norm create masked", "cases/test_cases.py", "as on the CPU"),
+    ("kernels/cuda/device", "*", "emulator/test_emulator.py", "the language of kernels"),
+    ("kernels/cuda/parts", "*", "emulator/test_blocks.py", "device code of every kernel"),
+    ("kernels/formulas", "*", "cases/test_gradient_points.py", "every formula, by its function"),
+    ("kernels/formulas/symbolic", "*", "kernels/formulas/test_derive.py", "what derive is made of"),
+    ("nn", "containers hooks parameter state", "nn/test_module.py", "parts of a module"),
+    ("optim", "adam adaptive sgd", "optim/test_optimizer.py", "every optimizer is a row there"),
+)  # fmt: skip
+
+
+def _stems(folder: Path) -> set[str]:
+    """The names that test files of a folder may begin with: modules, packages, the folder itself."""
+    modules = {p.stem for p in folder.glob("*.py") if p.stem != "__init__"}
+    packages = {p.parent.name for p in folder.glob("*/*.py")}
+    return modules | packages | {folder.name}
+
+
+def misplaced(tests: Path) -> list[str]:
+    """Test files that neither a room holds nor a module of their folder's twin explains."""
+    found = []
+    for path in sorted(tests.rglob("test_*.py")):
+        folder = path.parent.relative_to(tests)
+        if folder.parts and folder.parts[0] in ROOMS:
+            continue
+        name = path.stem.removeprefix("test_")
+        stems = _stems(ROOT / folder) if folder.parts else set()
+        if not any(name == s or name.startswith(f"{s}_") for s in stems):
+            found.append(f"tests/{path.relative_to(tests)}")
+    return found
+
+
+def _has_tests(folder: Path, name: str) -> bool:
+    files = {p.stem for p in (TESTS / folder).glob("test_*.py")}
+    return any(f == f"test_{name}" or f.startswith(f"test_{name}_") for f in files)
+
+
+def _by_place(module: Path, rows: set[str]) -> bool:
+    """A test file of its name, of its package's, or of its family's; or the family's rows."""
+    names = [(module.parent, module.stem), (module.parent.parent, module.parent.name)]
+    for root in FAMILIES:
+        if module.is_relative_to(root):
+            stem = module.relative_to(root).parts[0].removesuffix(".py")
+            if stem in rows:
+                return True
+            names += [(Path(folder), stem) for folder in FAMILIES]
+    return any(_has_tests(*name) for name in names)
+
+
+def untested() -> list[Path]:
+    """Modules that have no tests by their place and that no test names in an import."""
+    rows = {p.stem for p in (TESTS / "cases").glob("*.py")}
+    text = "\n".join(p.read_text() for p in sorted(TESTS.rglob("*.py")))
+    imported = set(re.findall(r"\b(tilegrad(?:\.\w+)+)", text))
+    for package, names in re.findall(r"from (tilegrad[\w.]*) import (\([^)]*\)|[^\n(]*)", text):
+        imported |= {f"{package}.{name}" for name in re.findall(r"\b(?<!as )(\w+)", names)}
+    found = []
+    for path in SOURCES:
+        module = path.relative_to(ROOT)
+        dotted = ".".join(("tilegrad", *module.with_suffix("").parts))
+        if module.stem != "__init__" and dotted not in imported and not _by_place(module, rows):
+            found.append(module)
+    return found
+
+
+def test_every_test_file_lies_by_its_module(tmp_path: Path) -> None:
+    assert misplaced(TESTS) == []
+    (tmp_path / "engine").mkdir()
+    for name in ("test_stray.py", "engine/test_dtype.py", "engine/test_dtype_odd.py"):
+        (tmp_path / name).touch()
+    (tmp_path / "engine/test_dtypes.py").touch()
+    assert [Path(p).name for p in misplaced(tmp_path)] == ["test_dtypes.py", "test_stray.py"]
+
+
+def test_every_module_has_tests_or_says_which_run_it() -> None:
+    found = untested()
+    excused = {f"{folder}/{name}.py" for folder, names, *_ in TESTED_BY for name in names.split()}
+    whole = {path.removesuffix("/*.py") for path in excused if path.endswith("*.py")}
+    silent = [m for m in found if str(m) not in excused and str(m.parent) not in whole]
+    assert not silent, "a module needs a test file of its name, or a place in TESTED_BY"
+    named = {path for path in excused if not path.endswith("*.py")}
+    assert not sorted(named - set(map(str, found))), "places in TESTED_BY that nothing needs"
+    assert all((TESTS / tests).is_file() for _, _, tests, _ in TESTED_BY)
+
+
+def test_paths_that_are_named_exist() -> None:
+    """``tests/…`` and ``tests.…`` wherever the tree's text speaks of them."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    files = listed.stdout.split() or [str(p.relative_to(ROOT)) for p in SOURCES]
+    missing = []
+    for name in files:
+        path = ROOT / name
+        if path.suffix not in (".py", ".md", ".txt", ".cfg", ".toml", "") or not path.is_file():
+            continue
+        text = path.read_text()
+        for found in re.findall(r"\btests/[\w/]+\.(?:py|txt)\b", text):
+            missing += [] if (ROOT / found).is_file() else [f"{name}: {found}"]
+        for found in re.findall(r"(?:from|import|-m\"?,? \"?|:mod:`)\s?(tests(?:\.\w+)+)", text):
+            place = ROOT / found.replace(".", "/")
+            whole = place.with_suffix(".py").is_file() or place.is_dir()
+            missing += [] if whole else [f"{name}: {found}"]
+    assert not missing
