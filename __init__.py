@@ -76,21 +76,20 @@ _LATER = {  # what a first tensor does not need is loaded when it is asked for
 }
 
 
-def __getattr__(name: str) -> object:
-    if name not in _LATER:
-        raise AttributeError(f"module 'tilegrad' has no attribute {name!r}")
-    module = _import_module(_LATER[name])
-    return module if module.__name__ == f"tilegrad.{name}" else getattr(module, name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
-
-
 for _value in list(globals().values()):
     if _value.__class__ is _FunctionType:
         _value.__module__ = "tilegrad"  # where pickle and help() find it, whatever file it is in
 
-if not _typing.TYPE_CHECKING:  # type checkers read the imports; like PyTorch's, it names no modules
-    __all__ = ["load", "save"]
+if not _typing.TYPE_CHECKING:  # type checkers read the imports
+
+    def __getattr__(name: str) -> object:
+        if name not in _LATER:
+            raise AttributeError(f"module 'tilegrad' has no attribute {name!r}")
+        module = _import_module(_LATER[name])
+        return module if module.__name__ == f"tilegrad.{name}" else getattr(module, name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_LATER})
+
+    __all__ = ["load", "save"]  # as PyTorch's, no modules
     __all__ += [n for n, v in globals().items() if n[0] != "_" and v.__class__ is not _ModuleType]

@@ -30,7 +30,7 @@ def _args(row: Formula, shapes: tuple[tuple[int, ...], ...]) -> tuple[Arg, ...]:
     )
 
 
-def _call(row: Formula) -> Any:
+def call_of(row: Formula) -> Any:
     """The function of the row in both libraries, or what the row compares it with."""
 
     def call(t: Any, *tensors: Any) -> Any:
@@ -57,7 +57,7 @@ def _rows() -> list[Case]:
         found.append(
             Case(
                 row.name,
-                _call(row),
+                call_of(row),
                 _args(row, shapes),
                 tuple(dtypes),
                 () if flat else None,
@@ -69,7 +69,9 @@ def _rows() -> list[Case]:
         if row.kind != "integer" and row.denormals:
             special = _args(row, ((64,),) * row.arity)
             title = f"{row.name}-special"
-            found.append(Case(title, _call(row), special, FLOATS, (), strided=False, special=True))
+            found.append(
+                Case(title, call_of(row), special, FLOATS, (), strided=False, special=True)
+            )
     return found
 
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import tilegrad
+from tests.cases.elementwise import call_of
 from tilegrad.kernels.formulas import TABLES
 
 Call = Callable[..., Any]
@@ -137,8 +138,7 @@ def _rows() -> dict[str, tuple[int, Call]]:
             continue
         call = _CALLS.get(row.name)
         if call is None:
-            inner = hasattr(tilegrad, row.name) and hasattr(torch, row.name)
-            call = _t(row.name) if inner else _f(row.name)
+            call = call_of(row) if row.name in vars(tilegrad) else _f(row.name)
         rows[row.name] = (row.arity, call)
     return {**rows, **_MORE}
 
