@@ -18,9 +18,11 @@ from typing import Any, NoReturn
 from tilegrad.engine import calls, native, plain
 from tilegrad.engine.array import Array, Layout, empty_layout, output
 from tilegrad.engine.device import CPU, Device
+from tilegrad.engine.dtype import DType
 from tilegrad.engine.errors import DeviceError
 from tilegrad.engine.interpreter import why_plain
 from tilegrad.engine.memory import FreeList, new_storage
+from tilegrad.kernels import dtypes
 from tilegrad.kernels.cpu.run import ahead
 from tilegrad.kernels.forking import compiler
 
@@ -108,15 +110,40 @@ class Op:
 
     def _make_plan(self, key: Any, arrays: tuple[Array, ...], metadata: dict[str, Any]) -> Plan:
         layouts = [a.layout for a in arrays]
+        check_dtypes(self.name, layouts, metadata)
         same_device(self.name, layouts)
         if len(self.plans) >= PLAN_LIMIT:
             self.plans.clear()
         ahead.following[0] = recorded[0](arrays)
         try:
             plan = self.plans[key] = self.planner(*layouts, **metadata)
+        except dtypes.DTypeError as error:
+            raise_unsupported(self.name, error.dtype, layouts)
         finally:
             ahead.following[0] = False
         return plan
+
+
+def check_dtypes(op: str, layouts: list[Layout], metadata: dict[str, Any]) -> None:
+    """Refuse dtypes, of operands or named in the metadata, that kernels have no row for.
+
+    Raises:
+        NotImplementedError: there is one.
+    """
+    named = [value for value in metadata.values() if isinstance(value, DType)]
+    for kind in (*(x.dtype for x in layouts), *named):
+        if kind.name not in dtypes.TABLE:
+            raise_unsupported(op, kind.name, layouts)
+
+
+def raise_unsupported(op: str, dtype: str, layouts: list[Layout]) -> NoReturn:
+    """Refuse an op for a dtype."""
+    got = [x.describe() for x in layouts]
+    if all(x.dtype.name != dtype for x in layouts):
+        got.append(dtype)  # what was to be made
+    raise NotImplementedError(
+        f"{op}: not implemented for '{dtype}'; got {' and '.join(got)}"
+    ) from None
 
 
 def same_device(op: str, layouts: list[Layout]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tilegrad.kernels import dtypes
 from tilegrad.kernels.formulas.primitives import cast, select, sqrt
 from tilegrad.kernels.formulas.transcendental import log
 from tilegrad.kernels.formulas.trigonometric import cos_pi, sin_pi
@@ -161,13 +162,18 @@ def bernoulli_of(p, w, _, __):
     return np.float64(np.int64(w)) * np.float64(2.0**-32) < np.float64(p)
 
 
-TABLE = {
-    ("uniform", "float32"): Distribution(uniform_single, 4, "d"),
-    ("uniform", "float64"): Distribution(uniform_double, 2, "d"),
-    ("normal", "float32"): Distribution(normal_single, 4, "d"),
-    ("normal", "float64"): Distribution(normal_double, 2, "d"),
-    ("exponential", "float32"): Distribution(exponential_single, 4, "d"),
-    ("exponential", "float64"): Distribution(exponential_double, 2, "d"),
+_CONTINUOUS = {
+    "uniform": {"float32": uniform_single, "float64": uniform_double},
+    "normal": {"float32": normal_single, "float64": normal_double},
+    "exponential": {"float32": exponential_single, "float64": exponential_double},
+}
+
+TABLE: dict[tuple[str, str | None], Distribution] = {
+    **{
+        (name, dtype): Distribution(draw, 4 // dtypes.row(dtype).words, "d")
+        for name, draws in _CONTINUOUS.items()
+        for dtype, draw in draws.items()
+    },
     ("bernoulli", None): Distribution(bernoulli, 4, "i"),
     ("integers", None): Distribution(integers, 2, "i"),
     ("bits", None): Distribution(bits, 2, "i"),
@@ -175,5 +181,13 @@ TABLE = {
 
 
 def distribution(name: str, dtype: str) -> Distribution:
-    """The row for elements of ``dtype``."""
-    return TABLE.get((name, dtype)) or TABLE[name, None]
+    """The row for elements of ``dtype``.
+
+    Raises:
+        DTypeError: there is none.
+    """
+    if name in _CONTINUOUS:
+        dtypes.at(_CONTINUOUS[name], dtype, name)
+        return TABLE[name, dtype]
+    dtypes.at(dtypes.TABLE, dtype, name)
+    return TABLE[name, None]

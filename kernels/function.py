@@ -18,6 +18,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from tilegrad.kernels import dtypes
+
 _IMPORT = re.compile(
     r"^\s*(?:from|import)\s+(tilegrad\.kernels[\w.]*)(?:\s+import\s+(\([^)]*\)|.+))?", re.M
 )
@@ -117,9 +119,7 @@ class TypedFunction(DeviceFunction):
         try:
             return self.cases[str(dtype)]
         except KeyError:
-            raise TypeError(
-                f"{self.__name__}: no case for {dtype}; got {list(self.cases)}"
-            ) from None
+            raise dtypes.DTypeError(str(dtype), self.__name__) from None
 
 
 def by_type(**cases: DeviceFunction) -> Callable[[Callable[..., Any]], TypedFunction]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad.kernels import dtypes
 from tilegrad.kernels.formulas.primitives import cast, select
 from tilegrad.kernels.formulas.transcendental import exp, log1p
 from tilegrad.kernels.function import DeviceFunction, inline
@@ -128,7 +129,8 @@ class Monoid:
         finish: ``finish(total, count, p)``.
         centred: whether ``c`` is an operand.
         lanes: whether ``lift`` may be given vectors.
-        accumulate: dtype of totals: "wide" (float64 or int64), "same" as the input, or its name.
+        accumulate: dtype of totals: "wide" (see :mod:`tilegrad.kernels.dtypes`), "same" as the input,
+            or its name.
     """
 
     name: str
@@ -144,18 +146,16 @@ class Monoid:
         """Dtype in which short runs of an input of ``dtype`` are combined."""
         if self.accumulate not in ("wide", "same"):
             return self.accumulate
-        if self.accumulate == "same" or np.dtype(dtype).kind == "f":
-            return dtype
-        return "int64"
+        return dtype if self.accumulate == "same" else dtypes.row(dtype).short
 
     def total_dtype(self, dtype: str) -> str:
         """Dtype in which the results of short runs are combined."""
         block = self.block_dtype(dtype)
-        return "float64" if self.accumulate == "wide" and block == "float32" else block
+        return dtypes.row(block).accumulator if self.accumulate == "wide" else block
 
     def finishing(self, dtype: str) -> DeviceFunction:
         """``finish`` for totals of ``dtype``; integers come out as they are."""
-        return self.finish if np.dtype(dtype).kind == "f" else total
+        return self.finish if dtypes.is_float(dtype) else total
 
     def identity(self, dtype: str) -> Any:
         """The identity as a NumPy scalar of ``dtype``."""

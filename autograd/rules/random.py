@@ -388,7 +388,7 @@ def random_(
     if bounds:
         low, high = (0, bounds[0]) if len(bounds) == 1 else bounds
     elif kind.is_floating_point:
-        low, high = 0, (1 << (24 if kind is dt.float32 else 53)) + 1
+        low, high = 0, (1 << (np.finfo(kind.numpy).nmant + 1)) + 1
     else:
         low, high = 0, _limits(kind)[1] + 1
     params = _range("random_", low, high, kind)

@@ -32,10 +32,10 @@ def check(q: Layout, k: Layout, v: Layout, mask: Layout | None) -> None:
 
 
 def fits(q: Layout, k: Layout, v: Layout) -> bool:
-    """Whether the fused op takes these operands: float32 or float64, none of them empty, features
+    """Whether the fused op takes these operands: floats, none of them empty, features
     within the device's tiles. What it does not take is composed.
     """
-    if q.dtype.name not in ("float32", "float64") or 0 in (q.numel, k.numel, v.numel):
+    if not q.dtype.is_floating_point or 0 in (q.numel, k.numel, v.numel):
         return False
     found: bool = kernel("attention", q.device).fits(q.dtype.name, max(q.shape[-1], v.shape[-1]))
     return found

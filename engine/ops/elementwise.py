@@ -15,7 +15,7 @@ from tilegrad.engine.array import (
     to_numpy,
 )
 from tilegrad.engine.device import CPU, Device
-from tilegrad.engine.dispatch import Op, Plan, _modes, kernel, raise_mixed
+from tilegrad.engine.dispatch import Op, Plan, _modes, check_dtypes, kernel, raise_mixed
 from tilegrad.engine.dtype import DType
 from tilegrad.engine.shape import (
     Shape,
@@ -69,6 +69,7 @@ class Elementwise(Op):
         wanted = self.casts.get(key)
         if wanted is None:
             layouts = [a.layout for a in arrays]
+            check_dtypes(self.name, layouts, metadata)
             if any(x.device is not layouts[0].device for x in layouts):
                 where = next(x.device for x in layouts if x.device is not CPU)
                 return self.run(_numbers_on(where, self.name, arrays), params, metadata)
@@ -179,6 +180,7 @@ class Elementwise(Op):
         self, key: Any, out: Array, arrays: tuple[Array, ...], params: tuple[Any, ...]
     ) -> Plan | None:
         layouts = [a.layout for a in arrays]
+        check_dtypes(self.name, [*layouts, out.layout], {})
         if any(x.device is not out.layout.device for x in layouts):
             if self is copy:
                 from tilegrad.engine.transfer import copy_across

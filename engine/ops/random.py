@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, Layout, layout
 from tilegrad.engine.device import Device
 from tilegrad.engine.dispatch import Op, Plan, kernel
@@ -14,6 +13,7 @@ from tilegrad.engine.dtype import DType
 from tilegrad.engine.ops.movement import dense
 from tilegrad.engine.random import Generator, default_generator
 from tilegrad.engine.shape import Shape, numel
+from tilegrad.kernels.distributions import distribution
 
 
 def _draw_op(name: str) -> Op:
@@ -28,13 +28,11 @@ _DRAWS = {
     name: _draw_op(name)
     for name in ("uniform", "normal", "exponential", "bernoulli", "integers", "bits")
 }
-_WORDS = {"bernoulli": 1, "integers": 2, "bits": 2}  # of the others: one for float32, else two
 
 
 def blocks(name: str, dtype: DType, count: int) -> int:
     """Philox blocks that ``count`` elements take."""
-    words = _WORDS.get(name, 1 if dtype is dt.float32 else 2)
-    return -(-count * words // 4)
+    return -(-count // distribution(name, dtype.name).elements)
 
 
 def draw(

@@ -8,7 +8,7 @@ from typing import Any
 
 from tilegrad.engine import calls
 from tilegrad.engine.array import Array, Layout, layout
-from tilegrad.engine.dispatch import Op, Plan, _modes
+from tilegrad.engine.dispatch import Op, Plan, _modes, check_dtypes
 from tilegrad.engine.shape import (
     Shape,
     as_index,
@@ -48,6 +48,7 @@ class View(Op):
         key = (x.layout, *metadata.values())
         found = self.made.get(key)
         if found is None:
+            check_dtypes(self.name, [x.layout], metadata)
             shape, strides, offset = self.geometry(x.layout, **metadata)
             if len(self.made) > 20_000:
                 self.made.clear()

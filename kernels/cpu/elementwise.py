@@ -21,6 +21,7 @@ from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, bind, get_num_threads, kernel
 from tilegrad.kernels.cpu.simd.emit import each
 from tilegrad.kernels.cpu.simd.memory import pointer, read, write
+from tilegrad.kernels.dtypes import is_float
 from tilegrad.kernels.function import (
     DeviceFunction,
     TypedFunction,
@@ -123,7 +124,7 @@ def map_rows(formula: DeviceFunction, dtypes: tuple[str, ...], pattern: str, par
     """
     last = len(dtypes) - 1
     kinds = {f"T{k}": np.dtype(d).type for k, d in enumerate(dtypes)}
-    letter = "d" if np.dtype(dtypes[0]).kind == "f" else "i"
+    letter = "d" if is_float(dtypes[0]) else "i"
     step = {"c": " + i", "v": " + i * s{k}", "s": ""}
     values = [
         f"v{k}" if pattern[k] == "s" else f"read(x{k}, o{k}{step[pattern[k]].format(k=k)})"

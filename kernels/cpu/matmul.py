@@ -16,6 +16,7 @@ from tilegrad.kernels.cpu.parts import gemm as kernels
 from tilegrad.kernels.cpu.parts.micro_kernel import mr_tiles
 from tilegrad.kernels.cpu.run import caches, jit, splitting
 from tilegrad.kernels.cpu.simd.vector import lanes
+from tilegrad.kernels.dtypes import is_float
 
 COL_MAJOR_B_ROWS = 32  # rows of x up to which the micro-kernel transposes a column-major y itself
 SERIAL = 1 << 20  # multiply-adds below which a second thread costs more than it gives
@@ -134,7 +135,7 @@ def _fold_batch_into_rows(
 def _prepare(problem: _Problem) -> tuple[Launch, int]:
     if len(problem.batch) > 2:
         return _loop_over_batch(problem)
-    if problem.dtype not in ("float32", "float64"):
+    if not is_float(problem.dtype):
         return _prepare_integer_gemm(problem)
     choice = _choose(problem)
     if choice.transposed:

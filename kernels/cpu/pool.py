@@ -19,6 +19,7 @@ from tilegrad.kernels.cpu.run import jit, splitting
 from tilegrad.kernels.cpu.run.jit import kernel
 from tilegrad.kernels.cpu.simd.memory import pointer
 from tilegrad.kernels.cpu.simd.vector import head, lanes, load, load_masked, splat, store_masked
+from tilegrad.kernels.dtypes import is_float
 from tilegrad.kernels.formulas.arithmetic import div, trunc_divide_int
 from tilegrad.kernels.window import Table, Triple, Window
 
@@ -38,7 +39,7 @@ def max_windows(dtype: str, indexed: bool) -> tuple[Callable[..., None], str]:
     """
     T = np.dtype(dtype).type
     size = np.dtype(dtype).itemsize
-    lowest = T(-math.inf if np.dtype(dtype).kind == "f" else np.iinfo(dtype).min)
+    lowest = T(-math.inf if is_float(dtype) else np.iinfo(dtype).min)
 
     def body(task, x_, out_, index_, planes, per_task, plan):
         p = pointer(plan, np.int64)
@@ -116,7 +117,7 @@ def put(dtype: str) -> tuple[Callable[..., None], str]:
 def mean_windows(dtype: str) -> tuple[Callable[..., None], str]:
     """The sum of each window, row by row, over its divisor; of integers rounded towards zero."""
     T = np.dtype(dtype).type
-    over = div if np.dtype(dtype).kind == "f" else trunc_divide_int
+    over = div if is_float(dtype) else trunc_divide_int
     size = np.dtype(dtype).itemsize
 
     def body(task, x_, y_, planes, per_task, plan):
@@ -222,7 +223,7 @@ def max_pool(
     tasks, per_task, small = _share(planes, math.prod(size), outputs)
     if indexed and jit.backward_follows():
         put.begin(dtype)
-    floating = np.dtype(dtype).kind == "f"
+    floating = is_float(dtype)
     if window is not None and floating and rows.suits(window):
         plan = _row_plan(dtype, window)
         function = rows.max_rows.build(dtype, indexed, window.stride[2])
@@ -274,7 +275,7 @@ def avg_pool(
     """
     outputs, W = math.prod(len(t[0]) for t in tables), lanes(dtype)
     tasks, per_task, small = _share(planes, math.prod(size), outputs)
-    if window is None or np.dtype(dtype).kind != "f" or not rows.suits(window):
+    if window is None or not is_float(dtype) or not rows.suits(window):
         plan, shares, scratch_bytes = _plan(size, (1, 1, 1), tables), [], 0
         function = mean_windows.build(dtype)
     else:

@@ -33,6 +33,7 @@ from tilegrad.kernels.cpu.simd.vector import (
     select,
     splat,
 )
+from tilegrad.kernels.dtypes import is_float
 from tilegrad.kernels.function import inline, intrinsic
 from tilegrad.kernels.monoids import MONOIDS, add, larger, multiply, smaller
 
@@ -391,7 +392,7 @@ def reduce(
         shape: tuple[int, ...] = (R, split.chunk, n, s, split.chunks, width, kept[1][-1])
     else:
         split = _Split(outputs, R, outputs, BLOCK, 1)
-        floats = monoid.block_dtype(dtype) == dtype and np.dtype(dtype).kind == "f"
+        floats = monoid.block_dtype(dtype) == dtype and is_float(dtype)
         way = "plain" if not floats else "lanes" if s == 1 and monoid.lanes else "buffer"
         _begin_parts(split, name, dtype, out_dtype)
         function = rows.build(name, dtype, out_dtype, way)

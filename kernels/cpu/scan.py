@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tilegrad.kernels import dtypes
 from tilegrad.kernels.cpu.reduce import offset
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, bind, kernel
@@ -35,7 +36,7 @@ def rows(name: str, dtype: str, exclusive: bool, lines: int) -> Kernel:
     """
     combine, start = SCANS[name]
     T = np.dtype(dtype).type
-    wide = "float64" if np.dtype(dtype).kind == "f" else "int64"
+    wide = dtypes.row(dtype).accumulator
     D = np.dtype(wide).type
     zero = D(start)
     totals, places = local(wide, lines), local("int64", lines)
@@ -75,7 +76,7 @@ def columns(name: str, dtype: str, exclusive: bool) -> Kernel:
     """``width`` adjacent lines, up to ``COLUMNS`` of them a unit; arguments as for :func:`rows`."""
     combine, start = SCANS[name]
     T = np.dtype(dtype).type
-    wide = "float64" if np.dtype(dtype).kind == "f" else "int64"
+    wide = dtypes.row(dtype).accumulator
     D = np.dtype(wide).type
     zero, block = D(start), COLUMNS
     totals = local(wide, COLUMNS)

@@ -25,6 +25,7 @@ from tilegrad.kernels.cpu.sort import (
     split_rows,
     team,
 )
+from tilegrad.kernels.dtypes import is_float
 from tilegrad.kernels.function import DeviceFunction, inline
 
 BLOCK = 32  # elements whose best is found first, without a branch
@@ -146,7 +147,7 @@ def pick_rows(dtype: str) -> Kernel:
     T = np.dtype(dtype).type if np.dtype(dtype).kind == "i" else word
     key, select = key_function(dtype), _select_function(dtype)
     index, W = np.int64, np.uint64
-    float_like = np.dtype(dtype).kind == "f"
+    float_like = is_float(dtype)
     last = U((1 << 8 * np.dtype(dtype).itemsize) - 1)
 
     def pick_body(task, a0, a1, a2, a3, rows, n, per_task, key_bytes, which):

@@ -25,6 +25,7 @@ from tilegrad.kernels.cuda.device.ptx import (
 )
 from tilegrad.kernels.cuda.parts.strided import is_wide, magic
 from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
+from tilegrad.kernels.dtypes import is_float
 from tilegrad.kernels.function import DeviceFunction, function_from_source
 
 THREADS = 256
@@ -60,7 +61,7 @@ def map_groups(
     number of elements.
     """
     count = len(dtypes)
-    letter = "d" if np.dtype(dtypes[0]).kind == "f" else "i"
+    letter = "d" if is_float(dtypes[0]) else "i"
     writer = _Writer(dtypes, pattern, params, dims, vector, wide)
     names = [f"{n}{axis}" for axis in range(dims) for n in ("size", "m", "h")]
     names += [f"s{k}_{axis}" for axis in range(dims) for k in range(count)]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tilegrad.kernels import dtypes
 from tilegrad.kernels.cuda.device.ptx import WARP
 from tilegrad.kernels.cuda.parts.matvec import tall_vectors, vectors
 from tilegrad.kernels.cuda.parts.panels import TILES
@@ -95,7 +96,7 @@ def _times_vector(
         grid = (-(-M // WARP), items, 1)
     else:
         vector = 16 // np.dtype(dtype).itemsize if x[-1] == v[-2] == 1 else 1
-        vector = vector if np.dtype(dtype).kind == "f" else 1
+        vector = vector if dtypes.is_float(dtype) else 1
         lanes = 256 if K > 4096 else 32 if K > 32 else 8
         function = vectors.build(dtype, lanes, vector, dims)
         grid = (-(-M * items * lanes // max(lanes, 128)), 1, 1)
@@ -108,7 +109,7 @@ def _times_vector(
 
 def _tile(dtype: str, M: int, N: int, items: int) -> str:
     """The largest tile of which there are enough."""
-    if np.dtype(dtype).kind != "f":
+    if not dtypes.is_float(dtype):
         return "small"
     if dtype == "float64":
         return "double" if -(-M // 64) * -(-N // 64) * items >= FULL else "small"
@@ -127,7 +128,7 @@ def _reading(dtype: str, lane: int, k: int, lanes: int, K: int, batch: Strides) 
     ``lane`` and ``k``: its strides over rows or columns of the result, and over k.
     """
     along = "lane" if lane == 1 and k != 1 else "k"
-    if np.dtype(dtype).kind != "f":
+    if not dtypes.is_float(dtype):
         return along, 1
     V = 16 // np.dtype(dtype).itemsize
     step, other, extent = (lane, k, lanes) if along == "lane" else (k, lane, K)
@@ -160,7 +161,7 @@ def _tiled(
     target = whole if split else out
     dims, walk = _batches(batch, (x, y, target))
     size_of = np.dtype(dtype).itemsize
-    vector_out = 16 // max(size_of, 4 if np.dtype(dtype).kind == "f" else 8)
+    vector_out = 16 // dtypes.row(dtypes.row(dtype).short).nbytes
     row, whole_rows = target[-2], all(s % vector_out == 0 for s in (N, *target[:-1]))
     panel = tile.BK * size_of
     strides_of = (x[-2], x[-1], panel * x[-1], y[-1], y[-2], panel * y[-2])

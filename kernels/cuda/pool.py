@@ -19,6 +19,7 @@ from tilegrad.kernels.cuda.device.ptx import block, multiply_wide, pointer, thre
 from tilegrad.kernels.cuda.parts.strided import division, is_wide, magic, spread
 from tilegrad.kernels.cuda.parts.tables import Constant
 from tilegrad.kernels.cuda.run.jit import KernelFactory, Source, kernel
+from tilegrad.kernels.dtypes import is_float
 from tilegrad.kernels.formulas.arithmetic import div, trunc_divide_int
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.window import Table, Triple, Window
@@ -73,7 +74,7 @@ def max_windows(dtype: str, indexed: bool, wide: bool) -> Source:
     """
     T = np.dtype(dtype).type
     divide = division(wide)
-    lowest = T(-math.inf if np.dtype(dtype).kind == "f" else np.iinfo(dtype).min)
+    lowest = T(-math.inf if is_float(dtype) else np.iinfo(dtype).min)
 
     @inline
     def largest(x, out, index, total, w):
@@ -157,7 +158,7 @@ def mean_windows(dtype: str, wide: bool) -> Source:
     Parameters: x, y, elements of y, then the windows.
     """
     T = np.dtype(dtype).type
-    over = div if np.dtype(dtype).kind == "f" else trunc_divide_int
+    over = div if is_float(dtype) else trunc_divide_int
     divide = division(wide)
 
     @inline

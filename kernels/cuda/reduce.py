@@ -29,6 +29,7 @@ from tilegrad.kernels.cuda.device.ptx import (
 from tilegrad.kernels.cuda.parts.block_reduce import block_reduce, stored
 from tilegrad.kernels.cuda.parts.strided import PER_AXIS, is_wide, numbers, offset_of, spread
 from tilegrad.kernels.cuda.run.jit import Source, kernel
+from tilegrad.kernels.dtypes import is_float
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.monoids import MONOIDS, itself
 
@@ -62,7 +63,7 @@ def rows(
     Center = stored(out_dtype)
     finish, first = monoid.finishing(total_dtype), monoid.identity(total_dtype)
     finishes = stage != "part"
-    floating = np.dtype(total_dtype).kind == "f"
+    floating = is_float(total_dtype)
     P = A if floating else np.float64
     kept_offset = offset_of(kept, 0, wide)
     place = offset_of(reduced, PER_AXIS * kept, wide)
@@ -148,7 +149,7 @@ def columns(
     T, A = stored(dtype), np.dtype(total_dtype).type
     Out, Center = stored(out_dtype) if finishes else A, stored(out_dtype)
     finish, first = monoid.finishing(total_dtype), monoid.identity(total_dtype)
-    P = A if np.dtype(total_dtype).kind == "f" else np.float64
+    P = A if is_float(total_dtype) else np.float64
     kept_offset = offset_of(kept, 0, wide)
     place = offset_of(reduced, PER_AXIS * kept, wide)
     depth = THREADS // TILE

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad.kernels import dtypes
 from tilegrad.kernels.function import Intrinsic, inline, intrinsic
 
 # -------------------------------------------------------------------------- single instructions
@@ -29,7 +30,7 @@ def _declare(module: Any, name: str, kind: Any, count: int) -> Any:
     from llvmlite import ir
 
     width = f"v{kind.count}" if isinstance(kind, ir.VectorType) else ""
-    element = {"float": "f32", "double": "f64"}[str(getattr(kind, "element", kind))]
+    element = dtypes.of_llvm(getattr(kind, "element", kind)).suffix
     name = f"llvm.{name}.{width}{element}"
     known = module.globals.get(name)
     return known or ir.Function(module, ir.FunctionType(kind, [kind] * count), name)
@@ -118,7 +119,8 @@ def _by_instruction(intrinsic: Intrinsic, code: str) -> None:
             from llvmlite import ir
 
             kind = args[0].type
-            width, register = ("f32", "f") if str(kind) == "float" else ("f64", "d")
+            row = dtypes.of_llvm(kind)
+            width, register = row.suffix, row.register
             text = code.format(width=width) + " $0, $1;"
             function = ir.FunctionType(kind, [kind])
             return builder.call(ir.InlineAsm(function, text, f"={register},{register}"), args)
@@ -172,8 +174,8 @@ def _(value: Any, like: Any) -> Any:
 
 @intrinsic
 def const(typing, x, pair):
-    """The constant for the type of x: ``pair[0]`` where it is float32, else ``pair[1]``."""
-    chosen = 0 if str(getattr(x, "elem", x)) == "float32" else 1
+    """The constant for the type of x: ``pair[0]`` where it is float32, ``pair[1]`` for float64."""
+    chosen = _precision(str(getattr(x, "elem", x)))
 
     def codegen(context, builder, sig, args):
         value = builder.extract_value(args[1], chosen)
@@ -184,7 +186,14 @@ def const(typing, x, pair):
 
 @const.in_python
 def _(x: Any, pair: Any) -> Any:
-    return type(x)(pair[0] if type(x) is np.float32 else pair[1])
+    return type(x)(pair[_precision("float64" if type(x) is float else type(x).__name__)])
+
+
+def _precision(dtype: str) -> int:
+    """Which of a pair of constants elements of ``dtype`` take."""
+    if dtype not in dtypes.FLOATS:
+        raise dtypes.DTypeError(dtype, "const")
+    return dtypes.FLOATS.index(dtype)
 
 
 def _horner(name: str, summary: str, slope: bool) -> Intrinsic:
@@ -255,7 +264,11 @@ def parts(digits: str, dtype: Any, count: int) -> tuple[float, ...]:
 
 def _layout(kind: Any) -> tuple[int, int, int]:
     """(bits, mantissa bits, exponent bias) of a floating type, by its name."""
-    return (32, 23, 127) if str(getattr(kind, "elem", kind)) == "float32" else (64, 52, 1023)
+    row = dtypes.row(getattr(kind, "elem", kind))
+    if not row.mantissa:
+        raise dtypes.DTypeError(str(kind), "bits")
+    bits = 8 * row.nbytes
+    return bits, row.mantissa, (1 << (bits - row.mantissa - 2)) - 1
 
 
 _INTEGER: dict[Any, Any] = {np.float32: np.int32, np.float64: np.int64}

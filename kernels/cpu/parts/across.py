@@ -15,6 +15,7 @@ from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import TEAM, Kernel, bind, kernel
 from tilegrad.kernels.cpu.simd.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.simd.vector import lanes, transpose
+from tilegrad.kernels.dtypes import VECTORS, is_float
 from tilegrad.kernels.function import DeviceFunction, function_from_source
 
 ROWS, COLUMNS = 64, 64  # of a tile: some cache lines of the operand, some vectors of the output
@@ -60,12 +61,11 @@ _SINGLE = """
             for r in range({first}, lines):
                 h{k}[r * {columns} + i] = read(x{k}, o{k} + i * s{k} + r)
 """
-_SQUARED = ("float32", "float64", "int32", "int64")  # what vectors are made of
 
 
 def _packing(k: int, dtype: str) -> str:
     """Operand ``k``'s part of a tile, copied to where it lies as the output."""
-    if dtype not in _SQUARED:
+    if dtype not in VECTORS:
         return _SINGLE.format(k=k, first=0, columns=COLUMNS)
     squares = _SQUARES.format(k=k, lanes=lanes(dtype), columns=COLUMNS)
     return squares + _SINGLE.format(k=k, first=f"whole{k}", columns=COLUMNS)
@@ -84,7 +84,7 @@ def map_tiles(
     """
     last = len(dtypes) - 1
     kinds = {f"T{k}": np.dtype(d).type for k, d in enumerate(dtypes)}
-    letter = "d" if np.dtype(dtypes[0]).kind == "f" else "i"
+    letter = "d" if is_float(dtypes[0]) else "i"
     places = {"c": "read(x{k}, q{k} + i)", "s": "v{k}", "x": "read(h{k}, r * {columns} + i)"}
     shape = {"rows": ROWS, "columns": COLUMNS}
     values = [places[pattern[k]].format(k=k, **shape) for k in range(last)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from tilegrad.kernels import dtypes
 from tilegrad.kernels.cpu.run import jit
 from tilegrad.kernels.function import Intrinsic, intrinsic
 
@@ -23,19 +24,23 @@ def llvm_vector(vector: Any) -> Any:
     from llvmlite import ir
     from numba import types
 
-    if isinstance(vector.elem, types.Float):
-        elem = ir.FloatType() if vector.elem.bitwidth == 32 else ir.DoubleType()
-    else:
-        elem = ir.IntType(1 if vector.elem == types.boolean else vector.elem.bitwidth)
-    return ir.VectorType(elem, vector.count)
+    lane = "mask" if vector.elem == types.boolean else vector.elem
+    return ir.VectorType(llvm_scalar(lane), vector.count)
+
+
+def llvm_scalar(dtype: Any) -> Any:
+    """The LLVM type of an element of ``dtype`` (a name or numba's type)."""
+    from llvmlite import ir
+
+    text = dtypes.row(dtype).llvm
+    if text[1:].isdigit():
+        return ir.IntType(int(text[1:]))
+    return getattr(ir, f"{text.capitalize()}Type")()
 
 
 def is_float(value: Any) -> bool:
     """Whether an LLVM value, scalar or vector, is of floats."""
-    from llvmlite import ir
-
-    kind = getattr(value.type, "element", value.type)
-    return isinstance(kind, (ir.FloatType, ir.DoubleType))
+    return dtypes.of_llvm(getattr(value.type, "element", value.type)).kind == "f"
 
 
 def suffix(kind: Any) -> str:
@@ -43,7 +48,7 @@ def suffix(kind: Any) -> str:
     count = getattr(kind, "count", None)
     if count is not None:
         return f"v{count}{suffix(kind.element)}"
-    return {"float": "f32", "double": "f64"}.get(str(kind), str(kind))
+    return dtypes.of_llvm(kind).suffix
 
 
 def call_llvm(builder: Any, name: str, result: Any, arguments: Any) -> Any:
@@ -85,7 +90,7 @@ def load_value(builder: Any, at: Any, kind: Any, mask: Any = None, otherwise: An
     from llvmlite import ir
 
     at = builder.bitcast(at, kind.as_pointer())
-    size = _bytes(kind.element)
+    size = dtypes.of_llvm(kind.element).nbytes
     if mask is None:
         return builder.load(at, align=size)
     if otherwise is None:
@@ -100,7 +105,7 @@ def store_value(builder: Any, vector: Any, at: Any, mask: Any = None) -> None:
 
     kind = vector.type
     at = builder.bitcast(at, kind.as_pointer())
-    size = _bytes(kind.element)
+    size = dtypes.of_llvm(kind.element).nbytes
     if mask is None:
         builder.store(vector, at, align=size)
     else:
@@ -128,10 +133,6 @@ def store_head(builder: Any, vector: Any, at: Any, count: Any) -> None:
         vector = builder.select(taken, high, low)
         at = builder.select(taken, builder.gep(at, [size(half)]), at)
         lanes = half
-
-
-def _bytes(kind: Any) -> int:
-    return int({"float": 4, "double": 8}.get(str(kind)) or kind.width // 8)
 
 
 def prefetch_value(builder: Any, at: Any) -> None:

@@ -23,8 +23,7 @@ import operator
 from functools import cache
 from typing import Any
 
-import numpy as np
-
+from tilegrad.kernels import dtypes
 from tilegrad.kernels.cpu.run import jit, translate
 from tilegrad.kernels.cpu.simd.emit import (
     call_llvm,
@@ -45,7 +44,7 @@ from tilegrad.kernels.function import Intrinsic, intrinsic
 
 def lanes(dtype: Any) -> int:
     """Elements of ``dtype`` (a name or a NumPy type) in one vector register."""
-    return int(jit.simd_bits() // (8 * np.dtype(dtype).itemsize))
+    return jit.simd_bits() // (8 * dtypes.row(dtype).nbytes)
 
 
 # ------------------------------------------------------------------------------------- the type

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad.kernels import dtypes
 from tilegrad.kernels.cuda.device.packing import moved_as, pack, unpack
 from tilegrad.kernels.cuda.device.simulator import machine
 from tilegrad.kernels.function import Intrinsic, intrinsic
@@ -24,14 +25,8 @@ CONVERGENT = ("convergent",)  # of calls that lanes make together: never moved i
 
 # --------------------------------------------------------------------------- inline instructions
 
-# letter -> (name of the numba type, constraint of the register)
-_REGISTERS = {
-    "f": ("float32", "f"),
-    "d": ("float64", "d"),
-    "i": ("int32", "r"),
-    "u": ("uint32", "r"),
-    "l": ("int64", "l"),
-}
+# letter -> name of the numba type
+_LETTERS = {"f": "float32", "d": "float64", "i": "int32", "u": "uint32", "l": "int64"}
 
 
 def _arity(function: Callable[..., Any], count: int) -> Callable[..., Any]:
@@ -69,18 +64,19 @@ def instruction(
 ) -> Intrinsic:
     """An intrinsic made of PTX ``text`` with ``$0``, ``$1``, … for the registers.
 
-    ``result`` and ``operands`` are letters of :data:`_REGISTERS`, a letter per register; a result
+    ``result`` and ``operands`` are letters of :data:`_LETTERS`, a letter per register; a result
     of several letters is a tuple. With ``effects`` the instruction is neither moved nor dropped.
     """
 
     def typed(typing: Any, given: tuple[Any, ...]) -> Any:
         from numba import types
 
-        kinds = [getattr(types, _REGISTERS[letter][0]) for letter in result]
+        kinds = [getattr(types, _LETTERS[letter]) for letter in result]
         made = types.void if not kinds else kinds[0] if len(kinds) == 1 else types.Tuple(kinds)
-        wanted = [getattr(types, _REGISTERS[letter][0]) for letter in operands]
-        constraints = ["=" + _REGISTERS[c][1] for c in result] + [
-            _REGISTERS[c][1] for c in operands
+        wanted = [getattr(types, _LETTERS[letter]) for letter in operands]
+        constraints = [
+            *("=" + dtypes.row(_LETTERS[c]).register for c in result),
+            *(dtypes.row(_LETTERS[c]).register for c in operands),
         ]
         if effects:
             constraints.append("~{memory}")

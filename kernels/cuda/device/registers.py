@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad.kernels import dtypes
 from tilegrad.kernels.function import Intrinsic, intrinsic
 
 
@@ -46,10 +47,10 @@ def outer(typing, totals, x, y):
         rows, columns = sig.args[1].count, sig.args[2].count
         xs = [builder.extract_value(args[1], i) for i in range(rows)]
         ys = [builder.extract_value(args[2], j) for j in range(columns)]
-        floating = isinstance(element, (ir.FloatType, ir.DoubleType))
+        row = dtypes.of_llvm(element)
+        floating = row.kind == "f"
         if floating:
-            width = "f32" if isinstance(element, ir.FloatType) else "f64"
-            name = f"llvm.fma.{width}"
+            name = f"llvm.fma.{row.suffix}"
             kind = ir.FunctionType(element, [element] * 3)
             fma = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
         made = args[0]
@@ -69,7 +70,7 @@ def outer(typing, totals, x, y):
 @outer.in_python
 def _(totals: Any, x: Any, y: Any) -> Any:
     kind = totals.dtype
-    wide = np.float64 if kind == np.float32 else kind  # a float32 product is exact in float64
+    wide = dtypes.row(kind.name).accumulator  # a float32 product is exact in float64
     products = np.multiply.outer(np.array(x, wide), np.array(y, wide))
     return (totals + products.ravel()).astype(kind)
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import WARP, barrier, warp_barrier
+from tilegrad.kernels.dtypes import is_float
 from tilegrad.kernels.function import DeviceFunction, inline
 
 _WORDS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
@@ -106,7 +107,7 @@ def rank_function(read: DeviceFunction, dtype: str) -> DeviceFunction:
     first of equal ones. ``read(entries, i)`` is a key; ``which`` from 0 on counts, -1 is the lower
     median or, if there is one, the first NaN, -2 the lower median of all that is no NaN.
     """
-    floating = np.dtype(dtype).kind == "f"
+    floating = is_float(dtype)
     nan = key_type(dtype)((1 << key_bits(dtype)) - 1)
 
     @inline

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tilegrad.kernels import dtypes
 from tilegrad.kernels.cuda.device.ptx import (
     WARP,
     barrier,
@@ -30,7 +31,7 @@ def whole_step(x, y, total):
 
 def _step(dtype: str) -> DeviceFunction | Intrinsic:
     """How a product is added to a total: for floats rounded once."""
-    return fma if np.dtype(dtype).kind == "f" else whole_step
+    return fma if dtypes.is_float(dtype) else whole_step
 
 
 @kernel
@@ -41,7 +42,7 @@ def vectors(dtype: str, lanes: int, vector: int, dims: int) -> Source:
     k), of v and of out, then the batch as three blocks of ``dims`` dimensions.
     """
     T = np.dtype(dtype).type
-    A = T if np.dtype(dtype).kind == "f" else np.int64
+    A = np.dtype(dtypes.row(dtype).short).type
     fold = block_reduce(add, np.dtype(A).name, lanes)
     x_offset, v_offset = offset_of(dims, 0), offset_of(dims, PER_AXIS * dims)
     out_offset = offset_of(dims, 2 * PER_AXIS * dims)
@@ -103,7 +104,7 @@ def tall_vectors(dtype: str, dims: int) -> Source:
     A block has 32 rows and 8 threads for each; the grid's second index is the item of the batch.
     """
     T = np.dtype(dtype).type
-    A = T if np.dtype(dtype).kind == "f" else np.int64
+    A = np.dtype(dtypes.row(dtype).short).type
     x_offset, v_offset = offset_of(dims, 0), offset_of(dims, PER_AXIS * dims)
     out_offset = offset_of(dims, 2 * PER_AXIS * dims)
     parts, step = shared(np.dtype(A).name, 8 * WARP, "rows"), _step(dtype)

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tilegrad.kernels import dtypes
 from tilegrad.kernels.cuda.device.ptx import (
     barrier,
     block,
@@ -310,7 +311,7 @@ def multiply(
         column_place: where a column lies in a row of out, from the parameters as well.
     """
     T = np.dtype(dtype).type
-    A = T if np.dtype(dtype).kind == "f" else np.int64
+    A = np.dtype(dtypes.row(dtype).short).type
     W = 16 // np.dtype(A).itemsize
     name, has_bias = np.dtype(A).name, biased != ""
 

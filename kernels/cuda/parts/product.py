@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tilegrad.kernels import dtypes
 from tilegrad.kernels.cuda.device.ptx import block, pointer, thread
 from tilegrad.kernels.cuda.parts.panels import TILES, Strided, multiply
 from tilegrad.kernels.cuda.run.jit import Source, kernel
@@ -37,7 +38,7 @@ def add_chunks(dtype: str, biased: bool) -> Source:
     whether to start from what ``out`` holds.
     """
     T = np.dtype(dtype).type
-    A = T if np.dtype(dtype).kind == "f" else np.int64
+    A = np.dtype(dtypes.row(dtype).short).type
 
     def sum_chunks_body(parts, out, bias, total, run, biases, chunks, accumulate):
         i = block() * 256 + thread()

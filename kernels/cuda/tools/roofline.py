@@ -24,6 +24,7 @@ from tilegrad.kernels.cuda.parts.strided import PER_AXIS
 from tilegrad.kernels.cuda.run.backend import compile_kernel
 from tilegrad.kernels.cuda.run.jit import Launch
 from tilegrad.kernels.cuda.tools.occupancy import WARP, Chip
+from tilegrad.kernels.dtypes import is_float
 from tilegrad.kernels.function import DeviceFunction, function_from_source, place
 from tilegrad.kernels.monoids import MONOIDS
 
@@ -80,7 +81,7 @@ def operations_of(formula: DeviceFunction, dtypes: tuple[str, ...], params: int 
 
     ``dtypes`` names the output last.
     """
-    if all(np.dtype(d).kind != "f" for d in dtypes):
+    if all(not is_float(d) for d in dtypes):
         return 1
     scope = {"formula": formula, "pointer": pointer, "thread": thread}
     stored = ["uint8" if d == "bool" else d for d in dtypes]
@@ -95,7 +96,7 @@ def operations_of(formula: DeviceFunction, dtypes: tuple[str, ...], params: int 
         f"    pointer(a{last}, T{last})[thread()] = T{last}(formula({', '.join(given)}))\n"
     )
     body = function_from_source(source, "once", scope, __name__)
-    letter = "d" if np.dtype(dtypes[0]).kind == "f" else "i"
+    letter = "d" if is_float(dtypes[0]) else "i"
     signature = "i" * (last + 1) + letter * params
     found = _ARITHMETIC.findall(compile_kernel(body, signature, WARP, output="ptx"))
     return max(1, sum(2 if name in ("fma", "mad") else 1 for name in found))

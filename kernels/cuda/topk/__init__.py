@@ -30,6 +30,7 @@ from tilegrad.kernels.cuda.parts.prefix import THREADS, sum_before
 from tilegrad.kernels.cuda.run.jit import Source, bind, kernel
 from tilegrad.kernels.cuda.sort import SHORT, nothing, sort, sort_short
 from tilegrad.kernels.cuda.topk.search import mode, searchsorted
+from tilegrad.kernels.dtypes import is_float
 from tilegrad.kernels.function import DeviceFunction, inline
 
 __all__ = ["mode", "one_pass", "pick", "searchsorted", "topk"]
@@ -95,7 +96,7 @@ def long_rows(dtype: str, picks: bool, resumes: bool) -> Source:
     """
     W, U = word_type(dtype), key_type(dtype)
     bits, everything = key_bits(dtype), U((1 << key_bits(dtype)) - 1)
-    key, tally, floating = key_function(dtype), _counting(dtype), np.dtype(dtype).kind == "f"
+    key, tally, floating = key_function(dtype), _counting(dtype), is_float(dtype)
     low, width = U(DIGITS - 1), np.dtype(dtype).itemsize
     shared_bins, shared_chosen = shared("int32", DIGITS, "bins"), shared("int64", 3, "chosen")
     shared_keys = shared(U.__name__, ENTRIES, "keys")
