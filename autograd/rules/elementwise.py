@@ -44,21 +44,26 @@ class Backward:
         op: the fused formula ``g * d formula / d operand``.
         reads: the operands it reads, as positions: 0.. the inputs, -1 the output, None for ``g``.
         params: positions of the forward's params that it reads.
+        masks: places among the operands of what is no part of the gradient's graph.
     """
 
-    __slots__ = ("op", "params", "reads")
+    __slots__ = ("masks", "op", "params", "reads")
 
-    def __init__(self, op: Elementwise, reads: tuple[int | None, ...], params: tuple[int, ...]):
+    def __init__(
+        self, op: Elementwise, reads: tuple[int | None, ...], params: tuple[int, ...],
+        masks: tuple[int, ...],
+    ):  # fmt: skip
         self.op = op
         self.reads = reads
         self.params = params
+        self.masks = masks
 
 
 @lru_cache(maxsize=None)
 def derivative(op: Elementwise, position: int) -> Backward:
     """The backward op of ``op`` for operand ``position``, worked out on first use."""
     with compiler:
-        from tilegrad.kernels.formulas.derive import backward
+        from tilegrad.kernels.formulas.derive import backward, vanishes
 
     row = op.formula
     names = row.names
@@ -71,7 +76,9 @@ def derivative(op: Elementwise, position: int) -> Backward:
     )
     read_params = tuple(params.index(n) for n in used if n in params)
     made = Formula(f"{row.name}_backward", function, kind="gradient", params=len(read_params))
-    return Backward(Elementwise(made), reads, read_params)
+    places = enumerate(used[: len(reads)]) if row.masks else ()
+    masks = tuple([place for place, n in places if place and vanishes(function, n)])
+    return Backward(Elementwise(made), reads, read_params, masks)
 
 
 @lru_cache(maxsize=None)
@@ -85,8 +92,9 @@ def _saves(op: Elementwise, needed: tuple[bool, ...]) -> tuple[int, ...]:
 
 
 # per operand: the backward op, where its operands are (None: the gradient, else a place among what
-# is saved) and which params it reads
-Steps = tuple[tuple[Elementwise, tuple[int | None, ...], tuple[int, ...]] | None, ...]
+# is saved), which params it reads, and the places of its operands that are masks
+_Places = tuple[int, ...]
+Steps = tuple[tuple[Elementwise, tuple[int | None, ...], _Places, _Places] | None, ...]
 
 
 def _steps(op: Elementwise, needed: tuple[bool, ...], saves: tuple[int, ...]) -> Steps:
@@ -95,7 +103,7 @@ def _steps(op: Elementwise, needed: tuple[bool, ...], saves: tuple[int, ...]) ->
     for position, wanted in enumerate(needed):
         how = derivative(op, position) if wanted else None
         places = how and tuple([None if r is None else saves.index(r) for r in how.reads])
-        made.append(how and (how.op, places, how.params))
+        made.append(how and (how.op, places, how.params, how.masks))
     return tuple(made)  # type: ignore[arg-type]
 
 
@@ -109,7 +117,7 @@ def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
         if step is None:
             result.append(None)
             continue
-        op, places, used = step
+        op, places, used, masks = step
         operands = [grad]
         for place in places[1:]:
             value = saved[place]  # as the forward saw it: promoted, unless it is a condition
@@ -118,7 +126,10 @@ def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
                 value = node.unpack()[place].to(kind)
             operands.append(value)
         if recording or used:
-            operands = [v if isinstance(v, TensorBase) else alias(v) for v in operands]
+            operands = [
+                alias(v) if place in masks or not isinstance(v, TensorBase) else v
+                for place, v in enumerate(operands)
+            ]
             out = apply(op, *operands, params=tuple([params[p] for p in used]))
             if recording and node.op == "square_backward":  # the third derivative is zero
                 out = tied(node, out)
@@ -337,6 +348,22 @@ def apart(value: Tensor, target: Tensor) -> Tensor:
     everywhere, which PyTorch reads first.
     """
     return unary(OPS["copy"], value) if value.storage is target.storage else value
+
+
+def single_value(op: str, value: Tensor, like: Tensor) -> Tensor:
+    """``value``, of no dimension, in the dtype of ``like`` and apart from its memory.
+
+    Raises:
+        RuntimeError: it has dimensions, or the dtype cannot hold it.
+    """
+    if value.layout.ndim:
+        raise RuntimeError(
+            f"{op}: only supports a 0-dimensional value tensor; got {value.ndim} dimensions"
+        )
+    kind = like.layout.dtype
+    if value.layout.dtype is not kind:
+        number.stored(value.item(), kind, op)
+    return apart(value.to(kind), like)
 
 
 def neg(x: Tensor) -> Tensor:

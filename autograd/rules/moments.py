@@ -37,11 +37,15 @@ __all__ = ["logsumexp", "norm", "std", "std_mean", "var", "var_mean"]
 
 
 def _var_slope(node: Node, grad: Tensor, x: Tensor) -> Tensor:
-    """d var / d x = 2 (x - mean) / (count - correction), times ``grad``."""
-    dims, keepdim, correction = node.meta
+    """d var / d x = 2 (x - mean) / (count - correction), times ``grad``. Without a degree of freedom
+    among all elements its NaN and infinities are constants, as PyTorch's.
+    """
+    dims, keepdim, correction, whole = node.meta
     shape = node.inputs[0].shape
     free = reduced_count(shape, dims) - correction
     scale = 2.0 / free if free > 0 else math.inf if free == 0 else math.nan
+    if whole and free <= 0:
+        x = x.detach()
     return with_dims(grad, shape, dims, keepdim) * scale * (x - mean(x, dims, True))
 
 
@@ -73,7 +77,7 @@ def _spread_about_mean(
     if _lacks_freedom(input.layout.shape, dims, correction):
         _warn_of_freedom(name)
     out = ops.reduce("var", input, dims, keepdim, center, float(correction))
-    meta = (dims, keepdim, correction)
+    meta = (dims, keepdim, correction, dim is None or not input.layout.ndim)
     if name == "var":
         return recorded(name, _var_vjp, input, out, (0,), meta), dims
     return recorded(name, _std_vjp, input, OPS["sqrt"](out), (0, -1), meta), dims

@@ -34,7 +34,8 @@ def declare(function: DeviceFunction | Intrinsic, **grads: DeviceFunction | int)
     Args:
         function: a formula or intrinsic.
         grads: per parameter a formula whose own parameters name what it reads: parameters of
-            ``function``, or ``out`` for its result; or a constant -1, 0 or 1.
+            ``function``, or ``out`` for its result; or a constant -1, 0 or 1. One that reads ``g``,
+            the gradient that comes in, is g times the derivative.
     """
     names = parameters(function)
     for parameter, grad in grads.items():
@@ -46,10 +47,10 @@ def declare(function: DeviceFunction | Intrinsic, **grads: DeviceFunction | int)
             if grad not in (-1, 0, 1):
                 raise TypeError(f"declare: a constant derivative is -1, 0 or 1; got {grad}")
             continue
-        unknown = set(parameters(grad)) - {*names, "out"}
+        unknown = set(parameters(grad)) - {*names, "out", "g"}
         if unknown:
             raise TypeError(
-                f"declare: {grad.__name__} may read {[*names, 'out']}; got {sorted(unknown)}"
+                f"declare: {grad.__name__} may read {[*names, 'out', 'g']}; got {sorted(unknown)}"
             )
     with lock:
         rows[function] = {**rows.get(function, {}), **grads}

@@ -41,7 +41,15 @@ from tilegrad.kernels.formulas.symbolic.source import (
 from tilegrad.kernels.formulas.symbolic.statements import derivative
 from tilegrad.kernels.function import DeviceFunction, TypedFunction
 
-__all__ = ["DerivativeError", "backward", "declare", "declared", "differentiate", "parameters"]
+__all__ = [
+    "DerivativeError",
+    "backward",
+    "declare",
+    "declared",
+    "differentiate",
+    "parameters",
+    "vanishes",
+]
 
 _forms: dict[DeviceFunction, Grad] = {}
 _derived: dict[tuple[str, DeviceFunction, str], DeviceFunction] = {}
@@ -71,6 +79,11 @@ def backward(function: DeviceFunction, wrt: str) -> DeviceFunction:
     ``function``, or ``out`` for its result. The zeros of a branch stay zeros whatever g is.
     """
     return _once("backward", function, wrt)
+
+
+def vanishes(function: DeviceFunction, wrt: str) -> bool:
+    """Whether d ``function`` / d ``wrt`` is 0 by its form."""
+    return _form(differentiate(function, wrt)) == 0
 
 
 def _once(kind: str, function: DeviceFunction, wrt: str) -> DeviceFunction:
@@ -178,7 +191,7 @@ def _backward(function: DeviceFunction, wrt: str) -> DeviceFunction:
     casts = {s.targets[0].id for s in formula.body if _is_cast(s)}  # type: ignore[attr-defined]
     body = formula.body
     for node in walk(*body):
-        if isinstance(node, ast.Return) and node.value is not None:
+        if isinstance(node, ast.Return) and node.value is not None and g not in loaded(node):
             node.value = _scaled(node.value, g, casts)
     body = tidy(body, set(), formula.parameters)
     for node in walk(*filter(_is_cast, body)):

@@ -28,6 +28,8 @@ class Formula:
         excludes: dtypes that PyTorch rejects for this op.
         order: how many times it can be differentiated, where that is limited.
         differentiable: False where the derivative is zero almost everywhere or undefined.
+        masks: True where what the gradient reads only to choose by is no part of its graph, as in
+            PyTorch, whose formula makes a mask of it; else its derivative is zeros.
         domain: where tests sample each operand.
         kinks: points where the derivative jumps; tests keep away from them and probe them apart.
         samples: values of the params for tests and benchmarks.
@@ -49,6 +51,7 @@ class Formula:
     params: int = 0
     excludes: tuple[str, ...] = ()
     differentiable: bool = True
+    masks: bool = False
     order: int | None = None
     domain: tuple[tuple[float, float], ...] = ((-3.0, 3.0),)
     kinks: tuple[float, ...] = ()

@@ -369,10 +369,10 @@ def xlogy(x, y):
 
 
 @inline
-def xlogy_grad_x(x, y):
-    """d xlogy(x, y) / dx = log(y), 0 where x = 0 and y <= 0."""
+def xlogy_grad_x(g, x, y):
+    """g d xlogy(x, y) / dx = g log(y), 0 where x = 0 and y <= 0, or where g = 0 unless y is NaN."""
     zero = cast(0.0, x)
-    return select((x == zero) & (y <= zero), zero, log(y))
+    return select((x == zero) & (y <= zero), zero, xlogy(g, y))
 
 
 @inline

@@ -255,8 +255,12 @@ class Expressions(Scope):
                 outer = _FIXED[grad]
             elif isinstance(grad, str):
                 outer = self.factor(known[grad])
+            elif "g" in (reads := parameters(grad)) and "g" not in names:
+                known["g"] = self.explicit(inner)
+                tangent = self.total(tangent, call(self.bind(grad), *(known[r] for r in reads)))
+                continue
             else:
-                outer = call(self.bind(grad), *(known[read] for read in parameters(grad)))
+                outer = call(self.bind(grad), *(known[read] for read in reads))
             tangent = self.total(tangent, mul(outer, inner))
         return out, tangent
 

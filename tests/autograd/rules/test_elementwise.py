@@ -24,6 +24,21 @@ CASES = {
     "square": ((3,), lambda t, x: t.square(x)),
     "polynomial": ((3,), lambda t, x: 2 * x**3 - x**2 + x.pow(1) - 5),
     "chained": ((1, 4), lambda t, x: t.nn.functional.avg_pool1d(x.exp()[None], 2)),
+    "var of one": ((1,), lambda t, x: x.var()),  # NaN, a constant
+    "var of one along": ((1,), lambda t, x: x.var(dim=0)),
+    # no zeros of these: what PyTorch's gradient makes a mask of is no part of its graph
+    "maximum": ((3,), lambda t, x: t.maximum(x, t.tensor([0.5, 1.0, 2.0], dtype=t.float32))),
+    "minimum": ((3,), lambda t, x: t.minimum(x, t.tensor(0.5, dtype=t.float64))),
+    "maximum of itself": ((3,), lambda t, x: t.maximum(x, x * x)),
+    "clamp": ((3,), lambda t, x: x.clamp(0, 1)),
+    "clamp min": ((3,), lambda t, x: x.clamp(min=0)),
+    "clamp max": ((3,), lambda t, x: x.clamp_max(0)),
+    "clamp in place": ((3,), lambda t, x: (x * 1).clamp_(0, 1)),
+    "clamp by tensors": ((3,), lambda t, x: t.clamp(x, x - 1, x * x)),
+    "clamp by a tensor": ((3,), lambda t, x: t.clamp(x, min=x * x)),
+    "xlogy": ((3,), lambda t, x: t.xlogy(x, t.tensor(3))),
+    "xlogy of both": ((2,), lambda t, x: t.xlogy(x + 2, x + 2)),
+    "relu": ((3,), lambda t, x: t.relu(x)),
     "product": ((3,), lambda t, x: x * 2),  # no zero of this: PyTorch finds no graph
 }
 
@@ -45,6 +60,7 @@ def derivatives(t: Any, call: Any, shape: tuple[int, ...]) -> list[Any]:
     return found
 
 
+@pytest.mark.filterwarnings("ignore:.*degrees of freedom")
 @pytest.mark.parametrize("name", CASES)
 def test_derivatives_of_every_order(name: str) -> None:
     """Values, and the order from which on nothing depends on the input."""

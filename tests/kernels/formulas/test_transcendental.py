@@ -475,7 +475,7 @@ def test_gradients_of_two_operands_are_pytorchs(
     x, y = (np.array(column) for column in zip(*pairs, strict=True))
     p, q = (torch.from_numpy(v.copy()).requires_grad_() for v in (x, y))
     getattr(torch, name)(p, q).sum().backward()
-    values = {"x": x, "y": y, "out": evaluate(formula, x, y)}
+    values = {"x": x, "y": y, "out": evaluate(formula, x, y), "g": np.ones_like(x)}
     for operand, want in (("x", p.grad), ("y", q.grad)):
         grad = declared.rows[formula][operand]
         if isinstance(grad, int):
