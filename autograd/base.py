@@ -364,6 +364,12 @@ def check_inplace(name: str, target: Tensor, expanded: bool = False) -> None:
         )
 
 
+def writable(name: str, target: Tensor) -> None:
+    """:func:`check_inplace` of the graph alone, for ops that judge it before their other arguments."""
+    if target._tracked or target._base is not None:
+        check_inplace(name, target, True)
+
+
 def warn_expanded(name: str, x: Tensor) -> None:
     """PyTorch's warning, where several elements of ``x`` lie in one place."""
     kind = x.layout

@@ -58,7 +58,7 @@ def copy_(input: Tensor, src: Tensor | Scalar, non_blocking: bool = False) -> Te
 
     With ``non_blocking`` a copy from page-locked memory to the GPU is queued, not waited for.
     """
-    check_inplace("copy_", input)
+    check_inplace("copy_", input, src is input)
     source = operand(src, input, "copy_")
     refuse_overlap("copy_", input, (source,))
     if source.layout.device is input.layout.device:

@@ -21,12 +21,13 @@ from tilegrad.autograd.base import (
     recorded,
     refuse_overlap,
     warn_expanded,
+    writable,
     zeros_of,
 )
 from tilegrad.autograd.graph import Node, Vjp, new_node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import view
-from tilegrad.autograd.rules.elementwise import apart
+from tilegrad.autograd.rules.elementwise import single_value
 from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.array import Array, Layout, layout as make_layout
 from tilegrad.engine.ops import index as ops
@@ -198,6 +199,8 @@ def _put_checked(
         raise TypeError(
             f"index_put: indices must be a tuple of Tensors; got {type(indices).__name__}"
         )
+    if target == IN_PLACE:
+        writable("index_put_", input)
     require_put_dtype(input, values)
     return put_at(input, prepare(input, indices), values, accumulate, target)
 
@@ -311,6 +314,8 @@ def _write_slices(
     name: str, x: Tensor, dim: int, index: Tensor, source: Tensor, combine: str, vjp: Vjp,
     target: str,
 ) -> Tensor:  # fmt: skip
+    if target == IN_PLACE:
+        writable(name + "_", x)
     dim = dim_of(name, dim, x)
     ready = _slice_operands(name, x, dim, index, source)
     out = _slices(name, *ready, dim, combine, vjp, target)
@@ -353,16 +358,14 @@ def index_copy_(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tenso
 
 
 def _fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Scalar, target: str) -> Tensor:
+    if target == IN_PLACE:
+        writable("index_fill_", input)
     dim = dim_of("index_fill", dim, input)
     index = at_least_1d(index_of("index_fill", index))
     if not isinstance(value, TensorBase):
         value = constant(value, input)
-    elif value.layout.ndim:
-        raise RuntimeError(
-            f"index_fill: only supports a 0-dimensional value tensor; got {value.ndim} dimensions"
-        )
     else:
-        value = apart(value.to(input.dtype), input)
+        value = single_value("index_fill", value, input)
     out = _slices(
         "index_fill", at_least_1d(input), index, value, dim, "set", _index_copy_vjp, target, True
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilegrad.autograd.base import TensorBase, check_inplace, own
+from tilegrad.autograd.base import TensorBase, check_inplace, own, writable
 from tilegrad.autograd.rules import index as rules, view as views
 from tilegrad.autograd.rules.elementwise import apart, to_dtype
 from tilegrad.engine import dtype as dt, number
@@ -41,7 +41,7 @@ def _region(x: Layout, parts: tuple[Part, ...]) -> Geometry:
     for part in parts:
         if part is None:
             shape.append(1)
-            strides.append(1)
+            strides.append(x.shape[axis] * x.strides[axis] if axis < x.ndim else 1)
             continue
         size, stride = x.shape[axis], x.strides[axis]
         if part.__class__ is int:
@@ -427,6 +427,7 @@ def _fitted(value: Tensor, ndim: int) -> Tensor:
 def _write_arrays(x: Tensor, arrays: Sequence[Tensor | None], value: Tensor | float) -> None:
     from tilegrad.autograd.rules.masked import masked_fill_
 
+    writable("setitem", x)
     given = [a for a in arrays if a is not None]
     single = not isinstance(value, TensorBase) or value.numel() == 1
     if single and len(given) == 1 and given[0].layout.dtype is dt.bool_:

@@ -11,11 +11,12 @@ from tilegrad.autograd.base import (
     own,
     record,
     warn_expanded,
+    writable,
 )
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import view
-from tilegrad.autograd.rules.elementwise import apart, apply
+from tilegrad.autograd.rules.elementwise import apply, single_value
 from tilegrad.autograd.rules.index import IN_PLACE, Scalar, write, zeros
 from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.array import Array
@@ -109,11 +110,7 @@ def _fill_value(input: Tensor, value: Tensor | Scalar) -> Tensor:
     if not isinstance(value, TensorBase):
         plain = number.required(value, "masked_fill")
         return own(scalar(plain, input.dtype, input.device))
-    if value.layout.ndim:
-        raise RuntimeError(
-            f"masked_fill: only supports a 0-dimensional value tensor; got {value.ndim} dimensions"
-        )
-    return apart(value.to(input.dtype), input)
+    return single_value("masked_fill", value, input)  # type: ignore[arg-type]
 
 
 def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Scalar) -> Tensor:
@@ -127,6 +124,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Scalar) -> Tensor:
 
 def masked_fill_(input: Tensor, mask: Tensor, value: Tensor | Scalar) -> Tensor:
     """:func:`masked_fill` in place."""
+    writable("masked_fill_", input)
     _require_mask("masked_fill_", mask)
     value = _fill_value(input, value)
     repeated = _repeated(input) if 0 in input.layout.strides else ()
@@ -216,6 +214,7 @@ def _scatter_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 def masked_scatter_(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """:func:`masked_scatter` in place."""
+    writable("masked_scatter_", input)
     return input.copy_(masked_scatter(input, mask, source))
 
 
@@ -252,11 +251,13 @@ def triu(input: Tensor, diagonal: int = 0) -> Tensor:
 
 def tril_(input: Tensor, diagonal: int = 0) -> Tensor:
     """:func:`tril` in place."""
+    writable("tril_", input)
     return input.copy_(tril(input, diagonal))
 
 
 def triu_(input: Tensor, diagonal: int = 0) -> Tensor:
     """:func:`triu` in place."""
+    writable("triu_", input)
     return input.copy_(triu(input, diagonal))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import Saves, TensorBase, refuse_overlap, zeros_of
+from tilegrad.autograd.base import Saves, TensorBase, refuse_overlap, writable, zeros_of
 from tilegrad.autograd.graph import Node, Vjp
 from tilegrad.autograd.rules import view
 from tilegrad.autograd.rules.index import (
@@ -71,6 +71,8 @@ def _scatter_combine(
     target: str,
 ) -> Tensor:  # fmt: skip
     """Combine ``source`` into ``x`` at ``index`` along ``dim``; ``target``: see :func:`write`."""
+    if target == IN_PLACE:
+        writable(name + "_", x)
     dim = dim_of(name, dim, x)
     index = index_of(name, index)
     require_same_dtype(name, x, source)
@@ -80,16 +82,15 @@ def _scatter_combine(
             target,
         )  # fmt: skip
         return x if target == IN_PLACE else view.reshape(flat, ())
-    if target == IN_PLACE:
+    at, values = index, _cropped(at_least_1d(source), index)
+    if target == IN_PLACE and values is not source:  # what is used is looked at where it is written
         refuse_overlap(name + "_", x, (source,), False)
-    source = _cropped(at_least_1d(source), index)
-    at, values = index, source
 
     def run(**how: bool) -> Array:
         return ops.scatter(name, x, at, values, dim, combine, **how)
 
     saves: Saves = ((1, 2),) if combine == "sum" else (1,)
-    return write(name, run, vjp, (x, index, source), saves, dim, target)
+    return write(name, run, vjp, (x, index, values), saves, dim, target)
 
 
 def _cropped(source: Tensor, index: Tensor) -> Tensor:
@@ -222,6 +223,7 @@ def reduced(
     if reduce not in _EMPTY:
         raise RuntimeError(f"{name}: reduce must be one of {list(_EMPTY)}; got {reduce!r}")
     if target == IN_PLACE:
+        writable(name + "_", x)
         refuse_overlap(name + "_", x, (index, src), False)
         return x.copy_(reduced(name, x.clone(), dim, index, src, reduce, include_self, COPY))
     require_same_dtype(name, x, src)

@@ -42,9 +42,9 @@ def _apply(name: str, input: Tensor, dim: Any, dtype: DType | None) -> Tensor:
     if dtype is not None:
         input = to_dtype(input, as_dtype(dtype))
     kind = input.layout
+    axis = _implicit_dim(name, kind.ndim) if dim is None else normalize_dim(name, dim, kind.ndim)
     if not kind.dtype.is_floating_point:
         raise NotImplementedError(f"\"{name}\" not implemented for '{kind.dtype.name}'")
-    axis = _implicit_dim(name, kind.ndim) if dim is None else normalize_dim(name, dim, kind.ndim)
     logs = name == "log_softmax"
     out = ops.softmax(input, axis, logs)
     vjp = log_softmax_vjp if logs else _softmax_vjp

@@ -111,7 +111,7 @@ def _raised(op: str, dim: int, x: Layout) -> type[Exception]:
     """PyTorch's choice for an index out of bounds: it differs from one of its loops to the next."""
     if op in ("gather", "scatter", "scatter_add", "scatter_reduce"):
         return RuntimeError
-    if op == "index_add" and x.ndim > 1:
+    if op == "index_add" and x.ndim > 1 and dim in (0, x.ndim - 1):
         return RuntimeError
     if op == "index_select" and x.ndim > 1 and (dim == 1 or not x.numel):
         return RuntimeError

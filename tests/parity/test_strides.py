@@ -11,7 +11,7 @@ import tilegrad
 def _view(m, rng, low=1):
     x = m.zeros(tuple(rng.choice([low, 1, 2, 3, 5]) for _ in range(rng.randint(0, 4))))
     for _ in range(rng.randint(0, 3)):
-        ndim, kind = x.dim(), rng.randint(0, 3)
+        ndim, kind = x.dim(), rng.randint(0, 4)
         if kind == 0:
             x = x.permute(rng.sample(range(ndim), ndim))
         elif kind == 1 and ndim:
@@ -20,6 +20,10 @@ def _view(m, rng, low=1):
         elif kind == 2:
             lead = [rng.randint(1, 2) for _ in range(rng.randint(0, 1))]
             x = x.expand(lead + [rng.randint(1, 3) if n == 1 else n for n in x.shape])
+        elif kind == 3:
+            key = [rng.choice([None, None, slice(None), slice(0, None, 2)]) for _ in range(3)]
+            sliced = sum(k is not None for k in key)
+            x = x[(*key, *[0] * rng.randint(0, 1))] if ndim > sliced and x.numel() else x[None]
         else:
             x = x.unsqueeze(rng.randint(0, ndim))
     return x
