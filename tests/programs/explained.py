@@ -3,66 +3,113 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
-# what tilegrad gives, what PyTorch gives, why that stays so; matched against Outcome.difference
+
+class Meant(NamedTuple):
+    """A kind of difference.
+
+    Attributes:
+        ours: what tilegrad gives, or what differs in a result.
+        theirs: what PyTorch gives, then what :func:`tests.programs.run.facts` says of the statement.
+        why: the reason why that stays so.
+        statement: how the statement reads.
+    """
+
+    ours: str
+    theirs: str
+    why: str
+    statement: str = ""
+
+
 EXPLAINED = [
-    (
+    Meant(
         r"^no error",
         r"not implemented for '|does not support bool|on bool tensors is not supported",
         "an op whose meaning is plain for a dtype works for it here, also where PyTorch has no kernel",
     ),
-    (
+    Meant(
         r"expected m1 and m2 to have the same dtype|\"\w+\" not implemented for '",
-        r"no error of no elements",
+        r"no error.* of no elements",
         "PyTorch does not look at dtypes where there are no elements",
     ),
-    (
+    Meant(
         r"^IndexError: \w+: Dimension out of range",
-        r"no error of no elements",
+        r"no error.* of no elements",
         "PyTorch does not look at the dimension where there are no elements",
     ),
-    (
+    Meant(
         r"^\w+Error: \w+: index -?\d+ is out of bounds",
-        r"no error of no elements|The size of tensor a",
+        r"(no error|leaf Variable that requires grad).* of no elements|The size of tensor a",
         "PyTorch does not look at indices where no elements are read or written",
     ),
-    (
+    Meant(
+        r"^RuntimeError: fill: value cannot be converted to type",
+        r"no error.* of no elements",
+        "PyTorch does not look at a value that is scattered to no elements",
+        r"scatter_?\(",
+    ),
+    Meant(
         r"^RuntimeError: gather: index -?\d+ is out of bounds",
         r"no error",
         "PyTorch's take_along_dim takes an index beyond the dimension modulo its size",
+        r"take_along_dim\(",
     ),
-    (
+    Meant(
         r"^no error",
         r"derivative for aten::\w+ is not implemented",
         "remainder has a gradient of the divisor whatever the dividend is",
     ),
-    (
+    Meant(
         r"^no error",
         r"modified by an inplace operation: ",
         "what the wanted gradients do not read is not saved, so it may change",
     ),
-    (
+    Meant(
         r"^no error",
         r"A view was created in no_grad mode and is being modified inplace",
         "one of several views of what asks for no gradient is written to with the right gradient",
     ),
-    (
+    Meant(
         r"(index_put|index_fill)_: .*more than one element of the written-to tensor",
         r"no error",
         "a write to expanded memory that is recorded, which PyTorch refuses in backward, or of several values",
     ),
-    (
+    Meant(
+        r"^no error",
+        r"some elements of the input tensor and the written-to tensor .* of the same elements",
+        "elements are written to themselves; PyTorch compares the strides of single elements too",
+    ),
+    Meant(
         r"each dimension may appear once|index -?\d+ is out of bounds",
         r"to have non-zero size|value cannot be converted",
         "which of two mistakes in one statement is named",
     ),
+    Meant(
+        r"^IndexError: index_copy: source must have the shape",
+        r"more than one element of the written-to tensor",
+        "which of two mistakes in one statement is named",
+    ),
+    Meant(
+        r"^no error",
+        r"Subtraction, the `-` operator, with a bool tensor is not supported",
+        "PyTorch's formulas of the gradients of pow and logaddexp subtract from a bool operand",
+        r"\.backward\(|autograd\.grad\(",
+    ),
+    Meant(
+        r": requires_grad is False, not True, of \w*(int\d+|bool)$",
+        r"",
+        "PyTorch's fill_ by a tensor that requires grad lets integers require grad",
+        r"\] = x\d+$|\.fill_\(",
+    ),
 ]
 
 
-def reason(difference: str) -> str:
+def reason(difference: str, statement: str) -> str:
     """Why ``difference`` is meant; empty if it is not."""
     ours, _, theirs = difference.partition(", where PyTorch gives ")
-    for have, want, why in EXPLAINED:
-        if re.search(have, ours) and re.search(want, theirs):
-            return why
+    for row in EXPLAINED:
+        found = re.search(row.ours, ours) and re.search(row.theirs, theirs)
+        if found and re.search(row.statement, statement):
+            return row.why
     return ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import random
 import warnings
 from dataclasses import dataclass, field
@@ -65,11 +67,6 @@ class Pair:
         """What each library raised, if it did."""
         return _raised(line, self.theirs), _raised(line, self.ours)
 
-    def is_empty(self, line: str) -> bool:
-        """Whether PyTorch's result of ``line``, or what it wrote to, has no elements."""
-        value = self.theirs.get(line[: len(line) - len(line.lstrip("x0123456789"))])
-        return isinstance(value, torch.Tensor) and not value.numel()
-
     def compare(self, exactly: set[str]) -> str:
         """What differs between tensors of the same name, or of their gradients."""
         tensors = [v for v in self.theirs.values() if isinstance(v, torch.Tensor)]
@@ -83,6 +80,25 @@ class Pair:
                 if text:
                     return f"{name}: {text}"
         return ""
+
+
+def facts(names: dict[str, Any], line: str) -> str:
+    """What PyTorch's tensors tell of a statement that the libraries do not agree on: whether it has to
+    do with one that has no elements, whether it writes elements to themselves.
+    """
+    (node,) = ast.parse(line).body
+    used = [names.get(n.id) for n in ast.walk(node) if isinstance(n, ast.Name)]
+    text = ""
+    if any(isinstance(v, torch.Tensor) and not v.numel() for v in used):
+        text += " of no elements"
+    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript):
+        with contextlib.suppress(IndexError):  # the statement itself is wrong
+            sides = [eval(ast.unparse(side), names) for side in (node.targets[0], node.value)]
+            if all(isinstance(v, torch.Tensor) for v in sides):
+                one, other = (v.detach().squeeze() for v in sides)
+                same = one.shape == other.shape and one.stride() == other.stride()
+                text += " of the same elements" * (same and one.data_ptr() == other.data_ptr())
+    return text
 
 
 def _raised(line: str, names: dict[str, Any]) -> Exception | None:
@@ -113,7 +129,7 @@ def difference(have: Any, want: torch.Tensor, exactly: bool, bounds: dict[str, f
         return f"has shape {tuple(have.shape)}, not {tuple(want.shape)}"
     # the gradient of cummax without elements is what came in, which may ask for gradients itself
     if want.numel() and have.requires_grad != want.requires_grad:
-        return f"requires_grad is {have.requires_grad}, not {want.requires_grad}"
+        return f"requires_grad is {have.requires_grad}, not {want.requires_grad}, of {kind}"
     got, ref = have.detach().numpy(), want.detach().resolve_neg().numpy()
     if kind not in TOLERANCE:
         return "" if np.array_equal(got, ref) else f"is {got.tolist()}, not {ref.tolist()}"
@@ -144,17 +160,19 @@ def step(pair: Pair, line: str, outcome: Outcome, exactly: set[str]) -> bool:
     """Run one statement; whether it belongs to the program from now on."""
     want, have = pair.run(line)
     if want is None and have is None:
+        text = pair.compare(exactly)
+        if reason(text, line):
+            outcome.explained.append(reason(text, line))
+            return False
         outcome.lines.append(line)
-        outcome.difference = pair.compare(exactly)
+        outcome.difference = text
         return True
     if have is not None and is_missing(have):
         outcome.missing.append(is_missing(have))
     elif want is None or have is None or not same_error(have, want):
-        text = f"{_words(have)}, where PyTorch gives {_words(want)}"
-        if want is None and pair.is_empty(line):
-            text += " of no elements"
-        if reason(text):
-            outcome.explained.append(reason(text))
+        text = f"{_words(have)}, where PyTorch gives {_words(want)}{facts(pair.theirs, line)}"
+        if reason(text, line):
+            outcome.explained.append(reason(text, line))
             return False
         outcome.lines.append(line)
         outcome.difference = text

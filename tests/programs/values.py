@@ -61,11 +61,13 @@ class Draw:
         """Whether the next argument is to be a wrong one."""
         return self.rng.random() < self.slips
 
-    def variable(self, *conditions: Any) -> Variable | None:
-        """One that meets the conditions, mostly a recent one; now and then any."""
-        fits = [v for v in self.variables if all(c(v) for c in conditions)]
-        if self.variables and self.slip():
-            fits = self.variables
+    def variable(self, *conditions: Any, must: tuple[Any, ...] = ()) -> Variable | None:
+        """One that meets the conditions, mostly a recent one; now and then one that meets only what
+        it ``must``.
+        """
+        fits = [v for v in self.variables if all(c(v) for c in must)]
+        if not (fits and self.slip()):
+            fits = [v for v in fits if all(c(v) for c in conditions)]
         if not fits:
             return None
         return self.rng.choice(fits[-6:] if self.rng.random() < 0.7 else fits)
