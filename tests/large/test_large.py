@@ -79,11 +79,11 @@ def test_cut_into(pieces: int) -> None:
 def test_cut_as_forced() -> None:
     """The setting reaches the planners: a fault that only several bands can show is looked for."""
     source = (
-        "from tilegrad.kernels.cpu.conv import forward as f, problem as conv_pass\nfrom tilegrad.kernels.cpu.run import splitting\n"
+        "from tilegrad.kernels.cpu.conv import forward as f, problem as conv\nfrom tilegrad.kernels.cpu.run import splitting\n"
         "from tilegrad.kernels.window import Window\n"
         "w = Window((1, 9, 9), (1, 3, 3), (1, 5, 5), (1, 2, 2), (0, 1, 1), (1, 1, 1))\n"
-        "p = conv_pass.backward_pass('float32', 1, 1, 2, 2, w)\n"
-        "print(f.plan_frame(p)[1], splitting.share(10, 1 << 20), splitting.serial(1, 9))\n"
+        "p = conv.input_grad_problem('float32', 1, 1, 2, 2, w)\n"
+        "print(f.plan_padded_input(p)[1], splitting.share(10, 1 << 20), splitting.serial(1, 9))\n"
     )
     said = {}
     for pieces in ("0", "1", "2", "5"):

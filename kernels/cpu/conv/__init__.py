@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 
 from tilegrad.kernels.cpu.conv import (
+    batch_innermost as batch_innermost,
     forward as forward,
-    items as items,
     outer as outer,
     weight as weights,
 )
 from tilegrad.kernels.cpu.conv.micro_kernel import shape
 from tilegrad.kernels.cpu.conv.problem import (
-    Pass,
-    WeightPass,
-    backward_pass,
-    forward_pass,
-    work_of,
+    ConvProblem,
+    WeightGradProblem,
+    forward_problem,
+    input_grad_problem,
+    multiply_adds,
 )
 from tilegrad.kernels.cpu.run import jit, splitting
 from tilegrad.kernels.cpu.simd.vector import lanes
@@ -62,14 +62,16 @@ def conv_input(
             dtype, batch, (groups, outputs, inputs * taps), pixel, 1, (1, inputs * taps)
         )
         return _without_bias(run), scratch_bytes
-    wide = items.pays(dtype, batch, channels, window, window.size)
-    count, used = (1, items.turned(window, batch)) if wide else (batch, window)
+    wide = batch_innermost.pays(dtype, batch, channels, window, window.size)
+    count, used = (
+        (1, batch_innermost.with_batch_innermost(window, batch)) if wide else (batch, window)
+    )
     run, scratch_bytes = _prepare(
-        backward_pass(dtype, count, *channels, used), taps, (taps, inputs * taps)
+        input_grad_problem(dtype, count, *channels, used), taps, (taps, inputs * taps)
     )
     if wide:
-        x, y = items.sizes(channels, window)
-        run, scratch_bytes = _turned(dtype, batch, (y, x), run, scratch_bytes)
+        x, y = batch_innermost.sizes(channels, window)
+        run, scratch_bytes = _with_batch_innermost(dtype, batch, (y, x), run, scratch_bytes)
     return _without_bias(run), scratch_bytes
 
 
@@ -82,11 +84,15 @@ def _forward(
     steps: tuple[int, int],
 ) -> tuple[Launch, int]:
     """``launch(x, weight, bias, y, scratch)`` of the output; see :func:`_prepare` for ``steps``."""
-    wide = items.pays(dtype, batch, channels, window, window.out)
-    count, used = (1, items.turned(window, batch)) if wide else (batch, window)
-    run, scratch_bytes = _prepare(forward_pass(dtype, count, *channels, used), taps, steps)
+    wide = batch_innermost.pays(dtype, batch, channels, window, window.out)
+    count, used = (
+        (1, batch_innermost.with_batch_innermost(window, batch)) if wide else (batch, window)
+    )
+    run, scratch_bytes = _prepare(forward_problem(dtype, count, *channels, used), taps, steps)
     if wide:
-        return _turned(dtype, batch, items.sizes(channels, window), run, scratch_bytes)
+        return _with_batch_innermost(
+            dtype, batch, batch_innermost.sizes(channels, window), run, scratch_bytes
+        )
     return run, scratch_bytes
 
 
@@ -97,12 +103,14 @@ def _without_bias(run: Launch) -> Launch:
     return launch
 
 
-def _turned(
+def _with_batch_innermost(
     dtype: str, batch: int, sizes: tuple[int, int], run: Launch, scratch_bytes: int
 ) -> tuple[Launch, int]:
-    """``run`` on the batch turned around; ``sizes`` are elements of an item of input and output."""
-    into = items.turner(dtype, batch, sizes[0])
-    back = items.turner(dtype, sizes[1], batch)
+    """``run`` on transposed copies, the batch innermost; ``sizes`` are elements of an item of input and
+    output.
+    """
+    into = batch_innermost.transposer(dtype, batch, sizes[0])
+    back = batch_innermost.transposer(dtype, sizes[1], batch)
     first, second = (_aligned(batch * n * np.dtype(dtype).itemsize) for n in sizes)
 
     def launch(x: int, weight: int, bias: int, y: int, scratch: int) -> None:
@@ -117,42 +125,44 @@ def _aligned(count: int) -> int:
     return -(-count // 64) * 64
 
 
-def _prepare(work: Pass, taps: int, weight_steps: tuple[int, int]) -> tuple[Launch, int]:
-    """``launch(x, weight, bias, y, scratch)`` for a pass.
+def _prepare(problem: ConvProblem, taps: int, weight_steps: tuple[int, int]) -> tuple[Launch, int]:
+    """``launch(x, weight, bias, y, scratch)`` for a problem.
 
     ``weight_steps`` are the elements between the weights of two outputs, and of two inputs.
     """
     row, column = weight_steps
-    frame, block = forward.plan_frame(work)
-    size = np.dtype(work.dtype).itemsize
-    group = work.outputs * work.inputs * taps
-    plan, tables, packs = forward.make_plan(work, frame, block, column)
-    packed = sum(p.depth for p in packs) * work.groups * work.outputs * size
+    padded, block = forward.plan_padded_input(problem)
+    size = np.dtype(problem.dtype).itemsize
+    group = problem.outputs * problem.inputs * taps
+    params, tables, packings = forward.make_params(problem, padded, block, column)
+    packed = sum(p.depth for p in packings) * problem.groups * problem.outputs * size
     packed = _aligned(packed)
-    tasks = int(-(-plan[forward.UNIT_COUNT] // plan[forward.PER_TASK]))
-    frames = tasks * int(plan[forward.TASK_ELEMENTS]) * size
-    tile = shape(work.outputs)
-    forward.pack_weight.begin(work.dtype, tile.heights)
-    convolve = forward.convolve.build(work.dtype, tile)
-    pack = forward.pack_weight.build(work.dtype, tile.heights)
-    small = splitting.serial(work_of(work), SERIAL)
-    few = splitting.serial(work.groups * work.outputs * sum(p.depth for p in packs), PACK_SERIAL)
-    row_step = int(plan[forward.ROW_STEP])
-    pack_tasks = work.groups * -(-work.outputs // row_step)
-    address = plan.ctypes.data
+    tasks = int(-(-params[forward.UNIT_COUNT] // params[forward.PER_TASK]))
+    padded_inputs = tasks * int(params[forward.TASK_ELEMENTS]) * size
+    tile = shape(problem.outputs)
+    forward.pack_weight.begin(problem.dtype, tile.mr_tiles)
+    convolve = forward.convolve.build(problem.dtype, tile)
+    pack = forward.pack_weight.build(problem.dtype, tile.mr_tiles)
+    small = splitting.serial(multiply_adds(problem), SERIAL)
+    few = splitting.serial(
+        problem.groups * problem.outputs * sum(p.depth for p in packings), PACK_SERIAL
+    )
+    row_step = int(params[forward.ROW_STEP])
+    pack_tasks = problem.groups * -(-problem.outputs // row_step)
+    address = params.ctypes.data
 
     def launch(
-        x: int, weight: int, bias: int, y: int, scratch: int, keep: Any = (plan, tables)
+        x: int, weight: int, bias: int, y: int, scratch: int, keep: Any = (params, tables)
     ) -> None:
         threads = jit.get_num_threads()
-        for p in packs:
+        for p in packings:
             pack(
-                weight, scratch + p.at, p.offsets, work.outputs, row_step, row, group, p.depth,
+                weight, scratch + p.at, p.offsets, problem.outputs, row_step, row, group, p.depth,
                 p.inner, pack_tasks, 0 if few else threads,
             )  # fmt: skip
         convolve(x, scratch, bias, y, scratch + packed, address, tasks, 0 if small else threads)
 
-    return launch, packed + frames
+    return launch, packed + padded_inputs
 
 
 def conv_weight(
@@ -161,18 +171,18 @@ def conv_weight(
     """Prepare ``launch(x, y, weight, scratch)``; gives ``(launch, scratch_bytes)``."""
     channels = (groups, inputs, outputs)
     if 2 * outputs > lanes(dtype):
-        return _prepare_outer(WeightPass(dtype, batch, *channels, window))
-    if not items.pays(dtype, batch, channels, window, window.out):
-        return _prepare_weight(WeightPass(dtype, batch, *channels, window))
-    wide = items.turned(window, batch)
-    run, scratch_bytes = _prepare_weight(WeightPass(dtype, 1, *channels, wide))
-    sizes = items.sizes(channels, window)
-    turn_x, turn_y = (items.turner(dtype, batch, n) for n in sizes)
+        return _prepare_outer(WeightGradProblem(dtype, batch, *channels, window))
+    if not batch_innermost.pays(dtype, batch, channels, window, window.out):
+        return _prepare_weight(WeightGradProblem(dtype, batch, *channels, window))
+    wide = batch_innermost.with_batch_innermost(window, batch)
+    run, scratch_bytes = _prepare_weight(WeightGradProblem(dtype, 1, *channels, wide))
+    sizes = batch_innermost.sizes(channels, window)
+    transpose_x, transpose_y = (batch_innermost.transposer(dtype, batch, n) for n in sizes)
     first, second = (_aligned(batch * n * np.dtype(dtype).itemsize) for n in sizes)
 
     def launch(x: int, y: int, weight: int, scratch: int) -> None:
-        turn_x(x, scratch)
-        turn_y(y, scratch + first)
+        transpose_x(x, scratch)
+        transpose_y(y, scratch + first)
         run(scratch, scratch + first, weight, scratch + first + second)
 
     return launch, first + second + scratch_bytes
@@ -181,21 +191,21 @@ def conv_weight(
 def _begin_weight(dtype: str, outputs: int) -> None:
     """Begin what :func:`conv_weight` will build."""
     if 2 * outputs > lanes(dtype):
-        vectors = outer.panel_vectors(dtype, outputs)
-        outer.accumulate.begin(dtype, vectors)
-        outer.collect.begin(dtype, vectors)
+        nr_vectors = outer.panel_vectors(dtype, outputs)
+        outer.accumulate.begin(dtype, nr_vectors)
+        outer.collect.begin(dtype, nr_vectors)
     else:
         weights.accumulate.begin(dtype)
         weights.collect.begin(dtype)
 
 
-def _prepare_weight(work: WeightPass) -> tuple[Launch, int]:
-    """``launch(x, y, weight, scratch)`` for a pass."""
-    dtype, _, groups, inputs, outputs, window = work
-    plan, tables = weights.make_plan(work)
+def _prepare_weight(problem: WeightGradProblem) -> tuple[Launch, int]:
+    """``launch(x, y, weight, scratch)`` for a problem."""
+    dtype, _, groups, inputs, outputs, window = problem
+    params, tables = weights.make_params(problem)
     size = np.dtype(dtype).itemsize
-    parts, columns, tasks, blocks, row_step, frames = (
-        int(plan[at])
+    parts, columns, tasks, blocks, row_step, padded_inputs = (
+        int(params[at])
         for at in (
             weights.PARTS, weights.COLUMNS_PADDED, weights.TASKS, weights.ROW_BLOCKS,
             weights.ROW_STEP, weights.TASK_ELEMENTS,
@@ -206,11 +216,11 @@ def _prepare_weight(work: WeightPass) -> tuple[Launch, int]:
     sums = _aligned(parts * part * size)
     weights.collect.begin(dtype)
     accumulate, collect = weights.accumulate.build(dtype), weights.collect.build(dtype)
-    small = splitting.serial(work_of(work), SERIAL)
+    small = splitting.serial(multiply_adds(problem), SERIAL)
     few = splitting.serial(parts * part, PACK_SERIAL)
-    address = plan.ctypes.data
+    address = params.ctypes.data
 
-    def launch(x: int, y: int, weight: int, scratch: int, keep: Any = (plan, tables)) -> None:
+    def launch(x: int, y: int, weight: int, scratch: int, keep: Any = (params, tables)) -> None:
         threads = jit.get_num_threads()
         accumulate(x, y, scratch, scratch + sums, address, tasks, 0 if small else threads)
         collect(
@@ -218,16 +228,16 @@ def _prepare_weight(work: WeightPass) -> tuple[Launch, int]:
             groups * blocks, 0 if few else threads,
         )  # fmt: skip
 
-    return launch, sums + tasks * frames * size
+    return launch, sums + tasks * padded_inputs * size
 
 
-def _prepare_outer(work: WeightPass) -> tuple[Launch, int]:
-    """``launch(x, y, weight, scratch)`` for a pass, output channels in the lanes."""
-    dtype, _, groups, inputs, outputs, window = work
-    plan, tables = outer.make_plan(work)
+def _prepare_outer(problem: WeightGradProblem) -> tuple[Launch, int]:
+    """``launch(x, y, weight, scratch)`` for a problem, output channels in the lanes."""
+    dtype, _, groups, inputs, outputs, window = problem
+    params, tables = outer.make_params(problem)
     size = np.dtype(dtype).itemsize
     parts, tasks, blocks, row_step, elements = (
-        int(plan[at])
+        int(params[at])
         for at in (
             outer.PARTS, outer.TASKS, outer.ROW_BLOCKS, outer.ROW_STEP, outer.TASK_ELEMENTS,
         )
@@ -235,18 +245,18 @@ def _prepare_outer(work: WeightPass) -> tuple[Launch, int]:
     columns = inputs * math.prod(window.kernel)
     part = groups * blocks * columns * row_step
     sums = _aligned(parts * part * size)
-    vectors = outer.panel_vectors(dtype, outputs)
-    outer.collect.begin(dtype, vectors)
+    nr_vectors = outer.panel_vectors(dtype, outputs)
+    outer.collect.begin(dtype, nr_vectors)
     accumulate, collect = (
-        outer.accumulate.build(dtype, vectors),
-        outer.collect.build(dtype, vectors),
+        outer.accumulate.build(dtype, nr_vectors),
+        outer.collect.build(dtype, nr_vectors),
     )
-    panels = groups * blocks * row_step // (vectors * lanes(dtype))
-    small = splitting.serial(work_of(work), SERIAL)
+    panels = groups * blocks * row_step // (nr_vectors * lanes(dtype))
+    small = splitting.serial(multiply_adds(problem), SERIAL)
     few = splitting.serial(parts * part, PACK_SERIAL)
-    address = plan.ctypes.data
+    address = params.ctypes.data
 
-    def launch(x: int, y: int, weight: int, scratch: int, keep: Any = (plan, tables)) -> None:
+    def launch(x: int, y: int, weight: int, scratch: int, keep: Any = (params, tables)) -> None:
         threads = jit.get_num_threads()
         accumulate(x, y, scratch, scratch + sums, address, tasks, 0 if small else threads)
         collect(

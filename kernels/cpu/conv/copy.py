@@ -1,4 +1,4 @@
-"""Copies of rows into the frames of convolutions, as loops that stay as small as their counts."""
+"""Copies of rows into the padded inputs of convolutions, as loops that stay as small as their counts."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tilegrad.kernels.function import intrinsic
 
 
 @intrinsic
-def clear(typing, frame, at, count):
-    """Zeros from ``frame[at]`` on, whole vectors of them: ``count`` or a few more."""
+def store_zeros(typing, padded, at, count):
+    """Zeros from ``padded[at]`` on, whole vectors of them: ``count`` or a few more."""
     from numba import types
 
     n = types.intp
@@ -27,7 +27,7 @@ def clear(typing, frame, at, count):
     def codegen(context, builder, sig, args):
         from llvmlite import ir
 
-        frame, at, count = args
+        padded, at, count = args
         kind = llvm_vector(full_vector(sig.args[0].dtype))
         size = count.type
 
@@ -39,19 +39,19 @@ def clear(typing, frame, at, count):
             ]  # fmt: skip
 
         more = lambda carried: builder.icmp_signed(">", carried[1], size(0))  # noqa: E731
-        emit_loop(builder, [builder.gep(frame, [at]), count], more, body, rolled=True)
+        emit_loop(builder, [builder.gep(padded, [at]), count], more, body, rolled=True)
         return context.get_dummy_value()
 
-    return types.void(frame, n, n), codegen
+    return types.void(padded, n, n), codegen
 
 
 @intrinsic
 def copy_rows(
-    typing, x, x_channel, step, stride, first, last, frame, channel, pitch, rows, channels
+    typing, x, x_channel, step, stride, first, last, padded, channel, pitch, rows, channels
 ):
-    """``frame[c, r, q] = x[c, r, q]`` for ``first <= q < last``, zero for the other ``q < pitch``.
+    """``padded[c, r, q] = x[c, r, q]`` for ``first <= q < last``, zero for the other ``q < pitch``.
 
-    The strides of ``x`` are ``x_channel``, ``step`` and ``stride``, those of ``frame`` are
+    The strides of ``x`` are ``x_channel``, ``step`` and ``stride``, those of ``padded`` are
     ``channel``, ``pitch`` and 1; a few zeros may follow the last row. The loops stay rolled: their
     counts are small, and preparing for large ones would cost more than it saves.
     """
@@ -64,7 +64,7 @@ def copy_rows(
         _emit_copy(_Rows(builder, kind, *args))
         return context.get_dummy_value()
 
-    return types.void(x, n, n, n, n, n, frame, n, n, n, n), codegen
+    return types.void(x, n, n, n, n, n, padded, n, n, n, n), codegen
 
 
 class _Rows(NamedTuple):
@@ -78,7 +78,7 @@ class _Rows(NamedTuple):
     stride: Any
     first: Any
     last: Any
-    frame: Any
+    padded: Any
     channel: Any
     pitch: Any
     rows: Any
@@ -103,7 +103,7 @@ def _emit_copy(given: _Rows) -> None:
 
             emit_loop(builder, [right], more, chunk, rolled=True)
 
-        _each_channel(given, given.x, given.frame, channel)
+        _each_channel(given, given.x, given.padded, channel)
 
     with builder.if_else(_is_one_row(given)) as (together, singly):
         with together:
@@ -113,9 +113,9 @@ def _emit_copy(given: _Rows) -> None:
                 chunks(_adjacent)
             with far, builder.if_else(two) as (pairs, apart):
                 with pairs:
-                    chunks(_alternate)
+                    chunks(_stride_two)
                 with apart:
-                    chunks(_apart)
+                    chunks(_strided)
 
 
 def _each_channel(given: _Rows, source: Any, target: Any, body: Any) -> None:
@@ -184,7 +184,7 @@ def _copy_together(given: _Rows) -> None:
         with builder.if_then(builder.icmp_signed(">", rest, size(0))):
             store_value(builder, load_value(builder, source, kind, inside_rest), target)
 
-    _each_channel(given, given.x, given.frame, copy)
+    _each_channel(given, given.x, given.padded, copy)
 
 
 def _copy_chunk(given: _Rows, source: Any, target: Any, q: Any, read: Any) -> None:
@@ -212,7 +212,7 @@ def _adjacent(given: _Rows, source: Any, inside: Any, first: Any, last: Any) -> 
     return load_value(given.builder, source, given.kind, inside)
 
 
-def _alternate(given: _Rows, source: Any, inside: Any, first: Any, last: Any) -> Any:
+def _stride_two(given: _Rows, source: Any, inside: Any, first: Any, last: Any) -> Any:
     """A vector of every other element."""
     from llvmlite import ir
 
@@ -227,7 +227,7 @@ def _alternate(given: _Rows, source: Any, inside: Any, first: Any, last: Any) ->
     return shuffle_value(builder, halves[0], halves[1], list(range(0, 2 * count, 2)))
 
 
-def _apart(given: _Rows, source: Any, inside: Any, first: Any, last: Any) -> Any:
+def _strided(given: _Rows, source: Any, inside: Any, first: Any, last: Any) -> Any:
     """A vector of elements ``stride`` apart, read one after the other."""
     from llvmlite import ir
 

@@ -1,7 +1,7 @@
-"""The inner loops of convolutions: sums of products held in registers, over runs of pixels.
+"""The micro-kernels of convolutions: tiles of sums held in registers, over runs of pixels.
 
-Both intrinsics read the input from a padded copy in which every tap of the window is one offset, so
-that pixels that follow each other in memory fill the lanes whatever the window. :func:`correlate`
+Both intrinsics read a padded input, in which every tap of the window is one offset, so that
+consecutive pixels fill the lanes whatever the window. :func:`correlate`
 has pixels in the lanes and sums over channels and taps; :func:`correlate_pixels` sums over the
 pixels themselves, which is the gradient of the weights.
 """
@@ -25,26 +25,26 @@ from tilegrad.kernels.cpu.simd.emit import (
 from tilegrad.kernels.cpu.simd.vector import full_vector
 from tilegrad.kernels.function import Intrinsic, intrinsic
 
-WIDTH = 3  # columns of the weight gradient in a tile
+NR = 3  # columns of the weight gradient's tile
 
 
-def heights() -> tuple[int, ...]:
-    """Rows of the tiles of :func:`correlate_pixels`, largest first."""
+def mr_tiles() -> tuple[int, ...]:
+    """MR of the tiles of :func:`correlate_pixels`, largest first."""
     return (8, 4, 1) if jit.simd_bits() == 512 else (4, 1)
 
 
 class Shape(NamedTuple):
-    """A tile of sums: how many vectors of pixels, and the numbers of rows, largest first, 1 at the end."""
+    """A tile of sums: NR in vectors of pixels, and MR of the tiles to use, largest first, 1 at the end."""
 
-    vectors: int
-    heights: tuple[int, ...]
+    nr_vectors: int
+    mr_tiles: tuple[int, ...]
 
 
 def shape(rows: int) -> Shape:
     """The tiles for ``rows`` output channels.
 
-    They fill most of the 32 registers of AVX-512 or of the 16 of others, less what a step loads: few
-    rows are made up for by more pixels, as there must be 8 sums to hide the time that each takes.
+    They fill most of the 32 registers of AVX-512 or of the 16 of others; a step loads into the rest.
+    With few rows NR is larger: at least 8 sums hide the latency of a multiply-add.
     """
     wide = jit.simd_bits() == 512
     if rows == 1:
@@ -54,10 +54,12 @@ def shape(rows: int) -> Shape:
     return Shape(2, (14, 8, 4, 2, 1) if wide else (6, 4, 2, 1))
 
 
-def even_rows(heights: tuple[int, ...]) -> int:
-    """So many rows are two tiles of the second height, not one of the first and a lone small one."""
-    twice = 2 * heights[1] if len(heights) > 1 else 0
-    return twice if twice > heights[0] else 0
+def even_rows(mr_tiles: tuple[int, ...]) -> int:
+    """The number of rows that is cut into two tiles of the second MR instead of one of the first and a
+    small one; 0 for none.
+    """
+    twice = 2 * mr_tiles[1] if len(mr_tiles) > 1 else 0
+    return twice if twice > mr_tiles[0] else 0
 
 
 class _Operands(NamedTuple):
@@ -65,30 +67,32 @@ class _Operands(NamedTuple):
 
     weight: Any
     x: Any
-    spots: Any
+    in_offsets: Any
     offsets: Any
     depth: Any
     rows: Any
     bias: Any
-    seed: Any
+    c_in: Any
     out: Any
     out_row: Any
-    places: Any
+    out_offsets: Any
 
 
 @lru_cache(maxsize=None)
 def correlate(tile: Shape) -> Intrinsic:
-    """The intrinsic for tiles of ``vectors`` vectors of pixels and any number of rows::
+    """The micro-kernel of ``nr_vectors`` vectors of pixels, looped over any number of rows::
 
-        correlate(weight, x, spots, offsets, depth, rows, bias, seed, out, out_row, places)
+        correlate(weight, x, in_offsets, offsets, depth, rows, bias, c_in, out, out_row, out_offsets)
 
-    ``sums[i, v, j] = seed[i, v, j] + (bias[i] + sum over k < depth of
-    weight[i, k] * x[spots[v] + offsets[k] + j])`` in the order of ``k``. ``seed`` is null for zeros, or
-    holds whole tiles: row after row of ``vectors`` vectors. ``sums[i, v]`` goes to
-    ``out[i * out_row + places[v]]``. ``weight`` holds tiles one after the other, ``depth`` by height.
+    ``sums[i, v, j] = c_in[i, v, j] + (bias[i] + sum over k < depth of
+    weight[i, k] * x[in_offsets[v] + offsets[k] + j])`` in the order of ``k``. ``c_in`` is null for zeros, or
+    holds whole tiles: row after row of ``nr_vectors`` nr_vectors. ``sums[i, v]`` goes to
+    ``out[i * out_row + out_offsets[v]]``. ``weight`` is packed: tile after tile, ``depth`` by MR.
     """
 
-    def emitter(typing, weight, x, spots, offsets, depth, rows, bias, seed, out, out_row, places):
+    def emitter(
+        typing, weight, x, in_offsets, offsets, depth, rows, bias, c_in, out, out_row, out_offsets
+    ):
         from numba import types
 
         n = types.intp
@@ -98,54 +102,54 @@ def correlate(tile: Shape) -> Intrinsic:
             _emit_correlate(builder, kind, tile, _Operands(*args))
             return context.get_dummy_value()
 
-        return types.void(weight, x, spots, offsets, n, n, bias, seed, out, n, places), codegen
+        return types.void(
+            weight, x, in_offsets, offsets, n, n, bias, c_in, out, n, out_offsets
+        ), codegen
 
-    emitter.__name__ = f"correlate_{tile.vectors}_{'_'.join(map(str, tile.heights))}"
+    emitter.__name__ = f"correlate_{tile.nr_vectors}_{'_'.join(map(str, tile.mr_tiles))}"
     return intrinsic(emitter)
 
 
 def _emit_correlate(builder: Any, kind: Any, tile: Shape, given: _Operands) -> None:
     size = given.rows.type
-    vectors = range(tile.vectors)
-    spots, places = (
-        [builder.load(builder.gep(table, [size(v)])) for v in vectors]
-        for table in (given.spots, given.places)
+    nr_vectors = range(tile.nr_vectors)
+    in_offsets, out_offsets = (
+        [builder.load(builder.gep(table, [size(v)])) for v in nr_vectors]
+        for table in (given.in_offsets, given.out_offsets)
     )
-    lines = [builder.gep(given.x, [spot]) for spot in spots]
-    fresh = builder.icmp_unsigned("==", builder.ptrtoint(given.seed, size), size(0))
-    state = [given.weight, given.bias, given.seed, given.out, given.rows]
-    for height in tile.heights:
+    x_rows = [builder.gep(given.x, [in_offset]) for in_offset in in_offsets]
+    no_c_in = builder.icmp_unsigned("==", builder.ptrtoint(given.c_in, size), size(0))
+    state = [given.weight, given.bias, given.c_in, given.out, given.rows]
+    for mr in tile.mr_tiles:
 
-        def more(state: list[Any], height: int = height) -> Any:
-            enough = builder.icmp_signed(">=", state[4], size(height))
-            if height < tile.heights[0]:
+        def more(state: list[Any], mr: int = mr) -> Any:
+            enough = builder.icmp_signed(">=", state[4], size(mr))
+            if mr < tile.mr_tiles[0]:
                 return enough
-            odd = builder.icmp_signed("!=", state[4], size(even_rows(tile.heights)))
+            odd = builder.icmp_signed("!=", state[4], size(even_rows(tile.mr_tiles)))
             return builder.and_(enough, odd)
 
-        def body(state: list[Any], height: int = height) -> list[Any]:
-            weight, bias, seed, out, left = state
-            here = given._replace(weight=weight, bias=bias, seed=seed, out=out)
-            made = _products(builder, kind, height, lines, here)
-            _put_down(builder, kind, made, here, places, fresh)
-            weight = builder.gep(weight, [builder.mul(given.depth, size(height))])
-            bias = builder.gep(bias, [size(height)])
-            seed = builder.gep(seed, [size(height * tile.vectors * kind.count)])
-            out = builder.gep(out, [builder.mul(given.out_row, size(height))])
-            return [weight, bias, seed, out, builder.sub(left, size(height))]
+        def body(state: list[Any], mr: int = mr) -> list[Any]:
+            weight, bias, c_in, out, left = state
+            here = given._replace(weight=weight, bias=bias, c_in=c_in, out=out)
+            sums = _products(builder, kind, mr, x_rows, here)
+            _emit_epilogue(builder, kind, sums, here, out_offsets, no_c_in)
+            weight = builder.gep(weight, [builder.mul(given.depth, size(mr))])
+            bias = builder.gep(bias, [size(mr)])
+            c_in = builder.gep(c_in, [size(mr * tile.nr_vectors * kind.count)])
+            out = builder.gep(out, [builder.mul(given.out_row, size(mr))])
+            return [weight, bias, c_in, out, builder.sub(left, size(mr))]
 
         state = emit_loop(builder, state, more, body)
 
 
-def _products(
-    builder: Any, kind: Any, height: int, lines: list[Any], given: _Operands
-) -> list[Any]:
+def _products(builder: Any, kind: Any, mr: int, x_rows: list[Any], given: _Operands) -> list[Any]:
     """The sums of one tile over ``depth``, row by row.
 
     The side of the tile that is shorter is kept in registers for a step, the other is read as it is
     needed.
     """
-    size, vectors = given.depth.type, len(lines)
+    size, nr_vectors = given.depth.type, len(x_rows)
 
     def factor(weight: Any, row: int) -> Any:
         at = builder.gep(weight, [size(row)])
@@ -156,46 +160,46 @@ def _products(
         offset = builder.load(offsets)
 
         def read(v: int) -> Any:
-            return load_value(builder, builder.gep(lines[v], [offset]), kind)
+            return load_value(builder, builder.gep(x_rows[v], [offset]), kind)
 
-        if height < vectors:
-            factors = [factor(weight, row) for row in range(height)]
-            for v in range(vectors):
-                line = read(v)
+        if mr < nr_vectors:
+            factors = [factor(weight, row) for row in range(mr)]
+            for v in range(nr_vectors):
+                x_row = read(v)
                 for row, value in enumerate(factors):
-                    at = row * vectors + v
-                    sums[at] = fma_value(builder, value, line, sums[at])
+                    at = row * nr_vectors + v
+                    sums[at] = fma_value(builder, value, x_row, sums[at])
         else:
-            values = [read(v) for v in range(vectors)]
-            for row in range(height):
+            values = [read(v) for v in range(nr_vectors)]
+            for row in range(mr):
                 value = factor(weight, row)
-                for v, line in enumerate(values):
-                    at = row * vectors + v
-                    sums[at] = fma_value(builder, value, line, sums[at])
-        weight = builder.gep(weight, [size(height)])
+                for v, x_row in enumerate(values):
+                    at = row * nr_vectors + v
+                    sums[at] = fma_value(builder, value, x_row, sums[at])
+        weight = builder.gep(weight, [size(mr)])
         offsets = builder.gep(offsets, [size(1)])
         return [weight, offsets, builder.sub(left, size(1)), *sums]
 
-    start = [factor(given.bias, row) for row in range(height) for _ in range(vectors)]
+    start = [factor(given.bias, row) for row in range(mr) for _ in range(nr_vectors)]
     more = lambda carried: builder.icmp_signed(">", carried[2], size(0))  # noqa: E731
     state = [given.weight, given.offsets, given.depth, *start]
     return emit_loop(builder, state, more, step)[3:]
 
 
-def _put_down(
-    builder: Any, kind: Any, made: list[Any], given: _Operands, places: list[Any], fresh: Any
+def _emit_epilogue(
+    builder: Any, kind: Any, sums: list[Any], given: _Operands, out_offsets: list[Any], no_c_in: Any
 ) -> None:
-    """Add the seed to the sums of a tile, unless ``fresh``, and write them out."""
+    """Store a tile: ``c_in + sums``, or the sums where ``no_c_in``."""
     size = given.rows.type
-    with builder.if_else(fresh) as (first, later):
+    with builder.if_else(no_c_in) as (first, later):
         for branch, adds in ((first, False), (later, True)):
             with branch:
-                for number, value in enumerate(made):
-                    row, v = divmod(number, len(places))
+                for number, value in enumerate(sums):
+                    row, v = divmod(number, len(out_offsets))
                     if adds:
-                        at = builder.gep(given.seed, [size(number * kind.count)])
+                        at = builder.gep(given.c_in, [size(number * kind.count)])
                         value = builder.fadd(load_value(builder, at, kind), value)
-                    place = builder.add(builder.mul(given.out_row, size(row)), places[v])
+                    place = builder.add(builder.mul(given.out_row, size(row)), out_offsets[v])
                     store_value(builder, value, builder.gep(given.out, [place]))
 
 
@@ -203,10 +207,10 @@ def _put_down(
 def correlate_pixels(
     typing, y, y_row, y_item, x, x_item, offsets, items, pixels, rows, out, out_column
 ):
-    """``out[j, i] += sum over n, p of y[n, i, p] * x[n, offsets[j] + p]`` for ``j < WIDTH``.
+    """``out[j, i] += sum over n, p of y[n, i, p] * x[n, offsets[j] + p]`` for ``j < NR``.
 
     ``i`` runs over ``rows``, ``n`` over ``items`` and ``p`` over ``pixels`` that follow each other.
-    Lanes are summed apart and added up at the end, in pairs. The strides are ``y_row``, ``y_item``,
+    Each lane has its own sum; the lanes are added in pairs at the end. The strides are ``y_row``, ``y_item``,
     ``x_item`` and ``out_column``.
     """
     from numba import types
@@ -241,31 +245,31 @@ def _emit_pixels(builder: Any, kind: Any, given: _Pixels) -> None:
     size = given.rows.type
     columns = [
         builder.gep(given.x, [builder.load(builder.gep(given.offsets, [size(j)]))])
-        for j in range(WIDTH)
+        for j in range(NR)
     ]
     state = [given.y, given.out, given.rows]
-    for height in heights():
+    for mr in mr_tiles():
 
-        def more(state: list[Any], height: int = height) -> Any:
-            return builder.icmp_signed(">=", state[2], size(height))
+        def more(state: list[Any], mr: int = mr) -> Any:
+            return builder.icmp_signed(">=", state[2], size(mr))
 
-        def body(state: list[Any], height: int = height) -> list[Any]:
+        def body(state: list[Any], mr: int = mr) -> list[Any]:
             y, out, left = state
-            lines = [builder.gep(y, [builder.mul(given.y_row, size(i))]) for i in range(height)]
-            made = _pixel_sums(builder, kind, lines, columns, given)
-            for j in range(WIDTH):
+            y_rows = [builder.gep(y, [builder.mul(given.y_row, size(i))]) for i in range(mr)]
+            sums = _pixel_sums(builder, kind, y_rows, columns, given)
+            for j in range(NR):
                 column = builder.gep(out, [builder.mul(given.out_column, size(j))])
-                _add_lanes(builder, made[j::WIDTH], column)
-            y = builder.gep(y, [builder.mul(given.y_row, size(height))])
-            return [y, builder.gep(out, [size(height)]), builder.sub(left, size(height))]
+                _add_lanes(builder, sums[j::NR], column)
+            y = builder.gep(y, [builder.mul(given.y_row, size(mr))])
+            return [y, builder.gep(out, [size(mr)]), builder.sub(left, size(mr))]
 
         state = emit_loop(builder, state, more, body)
 
 
 def _pixel_sums(
-    builder: Any, kind: Any, lines: list[Any], columns: list[Any], given: _Pixels
+    builder: Any, kind: Any, y_rows: list[Any], columns: list[Any], given: _Pixels
 ) -> list[Any]:
-    """The sums over pixels of each of ``lines`` with each of ``columns``, lanes apart."""
+    """The sums over pixels of each of ``y_rows`` with each of ``columns``, one sum a lane."""
     from llvmlite import ir
 
     size, width, W = given.rows.type, len(columns), kind.count
@@ -273,13 +277,13 @@ def _pixel_sums(
     def step(carried: list[Any]) -> list[Any]:
         of_y, of_x, left, *sums = carried
         inside = head_value(builder, left, W)
-        line = [
+        x_values = [
             load_value(builder, builder.gep(column, [of_x]), kind, inside) for column in columns
         ]
         new = []
-        for row, y in enumerate(lines):
+        for row, y in enumerate(y_rows):
             factor = load_value(builder, builder.gep(y, [of_y]), kind, inside)
-            for j, values in enumerate(line):
+            for j, values in enumerate(x_values):
                 new.append(fma_value(builder, factor, values, sums[row * width + j]))
         of_y, of_x = (builder.add(at, size(W)) for at in (of_y, of_x))
         return [of_y, of_x, builder.sub(left, size(W)), *new]
@@ -291,12 +295,12 @@ def _pixel_sums(
         of_y, of_x = builder.add(of_y, given.y_item), builder.add(of_x, given.x_item)
         return [of_y, of_x, builder.sub(left, size(1)), *sums]
 
-    zeros = [ir.Constant(kind, None)] * (len(lines) * width)
+    zeros = [ir.Constant(kind, None)] * (len(y_rows) * width)
     more = lambda carried: builder.icmp_signed(">", carried[2], size(0))  # noqa: E731
     return emit_loop(builder, [size(0), size(0), given.items, *zeros], more, item)[3:]
 
 
-def _add_lanes(builder: Any, vectors: list[Any], out: Any) -> None:
+def _add_lanes(builder: Any, nr_vectors: list[Any], out: Any) -> None:
     """Add the sum of the lanes of each vector to ``out``, element after element.
 
     Two vectors become one, each lane the sum of two of the lanes of one of them, until one is left;
@@ -304,9 +308,9 @@ def _add_lanes(builder: Any, vectors: list[Any], out: Any) -> None:
     """
     from llvmlite import ir
 
-    W = vectors[0].type.count
-    for start in range(0, len(vectors), W):
-        some = vectors[start : start + W]
+    W = nr_vectors[0].type.count
+    for start in range(0, len(nr_vectors), W):
+        some = nr_vectors[start : start + W]
         bit = 1
         while len(some) > 1:
             low = [lane if not lane & bit else (lane ^ bit) + W for lane in range(W)]

@@ -1,11 +1,11 @@
 """The gradient of a convolution's weights with output channels in the lanes.
 
-The pixels are cut into *runs*: several items, or some rows of one. For a run, ``y`` is transposed
-into panels, a few vectors of channels wide and a row per pixel, and ``x`` is copied between its
-padding. What a pixel adds is then an outer product: of a row of a panel, and of those elements of
-``x`` that the taps of all channels meet. A table of where each pixel finds its elements makes
-stride, dilation and the ends of rows and items the same to the inner loop. Runs are shared out over
-*parts*, each with sums of its own, which are added up in order at the end.
+The pixels are cut into *blocks*: several items, or some rows of one. For a block, ``y`` is packed
+into panels, a few vectors of channels wide and a row per pixel, and ``x`` is padded. What a pixel adds
+is then an outer product: of a row of a panel, and of those elements of ``x`` that the taps of all
+channels meet. A table with the offset of each pixel hides stride, dilation and the ends of rows and
+items from the micro-kernel. Blocks are distributed over *parts*, each with sums of its own, which are
+added up in order at the end (split-K, as K is the pixels).
 """
 
 from __future__ import annotations
@@ -16,27 +16,29 @@ from itertools import product
 
 import numpy as np
 
-from tilegrad.kernels.cpu.conv.frame import DEPTHS, PITCH, ROWS, Frame, copier, taps
-from tilegrad.kernels.cpu.conv.outer_micro_kernel import outer
-from tilegrad.kernels.cpu.conv.problem import WORKERS, WeightPass, cut_rows
+from tilegrad.kernels.cpu.conv.padded_input import DEPTHS, PITCH, ROWS, PaddedInput, copier, taps
+from tilegrad.kernels.cpu.conv.problem import WORKERS, WeightGradProblem, cut_rows
+from tilegrad.kernels.cpu.conv.weight_micro_kernel import outer_product
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import kernel
 from tilegrad.kernels.cpu.simd.memory import pointer
 from tilegrad.kernels.cpu.simd.vector import lanes, transpose
 from tilegrad.kernels.function import DeviceFunction, inline
 
-RUN_BYTES = 1 << 14  # of a panel of y in a run: half of the first-level cache
-X_BYTES = 1 << 18  # of x in a frame: a part of the second-level cache
+PIXEL_BLOCK_BYTES = 1 << 14  # of a panel of y in a block of pixels: half of the L1 cache
+X_BYTES = 1 << 18  # of x in a padded input: a part of the L2 cache
 CHUNK = 64  # at most this many products are summed in registers: keeps rounding errors small
 PART_ELEMENTS = 1 << 20  # of all sums of all parts
 
-# Places in the plan: the pass, then the frame of x.
-BATCH, GROUPS, INPUTS, OUTPUTS, X_CHANNEL, Y_CHANNEL, ITEMS, BLOCK_ROWS, BLOCKS, RUNS = range(10)
-PARTS, PART_RUNS, ROW_BLOCKS, ROW_STEP, BASES, STEPS, TASKS, TASK_ELEMENTS = range(10, 18)
-Y_ELEMENTS, RUN_PIXELS, TAPS, CHANNEL_STEP, DEPTH_OUT, ROWS_OUT, WIDTH_OUT, STRIDE_ROWS = range(
+# Indices of the parameter block: the problem, then the padded input of x.
+BATCH, GROUPS, INPUTS, OUTPUTS, X_CHANNEL, Y_CHANNEL, ITEMS, BLOCK_ROWS, BLOCKS, PIXEL_BLOCKS = (
+    range(10)
+)
+PARTS, PART_PIXEL_BLOCKS, ROW_BLOCKS, ROW_STEP, BASES, STEPS, TASKS, TASK_ELEMENTS = range(10, 18)
+Y_ELEMENTS, BLOCK_PIXELS, TAPS, CHANNEL_STEP, DEPTH_OUT, ROWS_OUT, WIDTH_OUT, STRIDE_ROWS = range(
     18, 26
 )
-X_FRAME = 26
+X_PADDED = 26
 
 
 def panel_vectors(dtype: str, outputs: int) -> int:
@@ -45,27 +47,27 @@ def panel_vectors(dtype: str, outputs: int) -> int:
 
 
 @kernel
-def accumulate(dtype: str, vectors: int) -> tuple[Callable[..., None], str]:
+def accumulate(dtype: str, nr_vectors: int) -> tuple[Callable[..., None], str]:
     """The sums of one part, group and block of output channels: ``sums[task, panel, column, lane]``."""
     T = np.dtype(dtype).type
-    size, panel = np.dtype(dtype).itemsize, vectors * lanes(dtype)
-    fill, gather, multiply = copier(dtype), _gatherer(dtype, vectors), outer(vectors)
+    size, panel = np.dtype(dtype).itemsize, nr_vectors * lanes(dtype)
+    fill, pack_y, multiply = copier(dtype), _y_packer(dtype, nr_vectors), outer_product(nr_vectors)
 
-    def body(task, x_, y_, sums_, frames, plan):
-        p = pointer(plan, np.int64)
-        f = pointer(plan + 8 * X_FRAME, np.int64)
+    def body(task, x_, y_, sums_, padded_inputs, params):
+        p = pointer(params, np.int64)
+        f = pointer(params + 8 * X_PADDED, np.int64)
         groups, inputs, outputs, taps = p[GROUPS], p[INPUTS], p[OUTPUTS], p[TAPS]
         row = task % p[ROW_BLOCKS] * p[ROW_STEP]
         group, part = task // p[ROW_BLOCKS] % groups, task // p[ROW_BLOCKS] // groups
         rows = min(p[ROW_STEP], outputs - row)
-        turned = frames + size * task * p[TASK_ELEMENTS]
-        x_frame = turned + size * p[Y_ELEMENTS]
+        y_panels = padded_inputs + size * task * p[TASK_ELEMENTS]
+        x_padded = y_panels + size * p[Y_ELEMENTS]
         x_item, columns = f[DEPTHS] * f[ROWS] * f[PITCH], inputs * taps
         sums = sums_ + size * task * columns * p[ROW_STEP]
         block, channels = -1, p[CHANNEL_STEP]
-        begin = part * p[PART_RUNS]
-        for run in range(begin, min(p[RUNS], begin + p[PART_RUNS])):
-            first, h0 = run // p[BLOCKS] * p[ITEMS], run % p[BLOCKS] * p[BLOCK_ROWS]
+        begin = part * p[PART_PIXEL_BLOCKS]
+        for pixel_block in range(begin, min(p[PIXEL_BLOCKS], begin + p[PART_PIXEL_BLOCKS])):
+            first, h0 = pixel_block // p[BLOCKS] * p[ITEMS], pixel_block % p[BLOCKS] * p[BLOCK_ROWS]
             items = min(p[ITEMS], p[BATCH] - first)
             lines = min(p[BLOCK_ROWS], p[ROWS_OUT] - h0)
             pixels = p[DEPTH_OUT] * lines * p[WIDTH_OUT]
@@ -75,59 +77,65 @@ def accumulate(dtype: str, vectors: int) -> tuple[Callable[..., None], str]:
             for i in range(items):
                 at = ((first + i) * groups + group) * outputs + row
                 y = pointer(y_ + size * (at * p[Y_CHANNEL] + h0 * p[WIDTH_OUT]), T)
-                to = pointer(turned + size * i * pixels * panel, T)
-                gather(y, p[Y_CHANNEL], rows, pixels, to, p[RUN_PIXELS] * panel)
+                to = pointer(y_panels + size * i * pixels * panel, T)
+                pack_y(y, p[Y_CHANNEL], rows, pixels, to, p[BLOCK_PIXELS] * panel)
             for channel in range(0, inputs, channels):
                 some = min(channels, inputs - channel)
                 for i in range(items):
                     at = ((first + i) * groups + group) * inputs + channel
                     fill(
-                        x_ + size * at * p[X_CHANNEL], p[X_CHANNEL], x_frame + size * i * x_item,
+                        x_ + size * at * p[X_CHANNEL], p[X_CHANNEL], x_padded + size * i * x_item,
                         f, some, h0 * p[STRIDE_ROWS], h0 != block,
                     )  # fmt: skip
                 for k in range(0, rows, panel):
-                    y_panel = turned + size * k * p[RUN_PIXELS]
+                    y_panel = y_panels + size * k * p[BLOCK_PIXELS]
                     out = sums + size * (k * columns + channel * taps * panel)
                     for q in range(0, total, chunk):
                         multiply(
-                            pointer(y_panel + size * q * panel, T), pointer(x_frame, T),
+                            pointer(y_panel + size * q * panel, T), pointer(x_padded, T),
                             pointer(p[BASES] + 8 * channel * taps, np.int64),
                             pointer(p[STEPS] + 8 * q, np.int64), min(chunk, total - q),
-                            some * taps, pointer(out, T), run == begin and q == 0,
+                            some * taps, pointer(out, T), pixel_block == begin and q == 0,
                         )  # fmt: skip
             block = h0
 
     return body, "iiiii"
 
 
-def _gatherer(dtype: str, vectors: int) -> DeviceFunction:
-    """Transposes ``rows`` rows of ``pixels`` elements into panels that are ``step`` elements apart."""
+def _y_packer(dtype: str, nr_vectors: int) -> DeviceFunction:
+    """Pack y: ``rows`` rows of ``pixels`` elements become panels, ``step`` elements apart."""
     W = lanes(dtype)
 
-    def gather(y, y_row, rows, pixels, out, step):
+    def pack_y(y, y_row, rows, pixels, out, step):
         for k in range(0, rows, W):
-            to = k // (vectors * W) * step + k % (vectors * W)
+            to = k // (nr_vectors * W) * step + k % (nr_vectors * W)
             some = min(W, rows - k)
             if pixels >= W:
                 for q in range(0, pixels, W):
                     at = min(q, pixels - W)
                     transpose(
-                        y, k * y_row + at, y_row, some, out, to + at * vectors * W, vectors * W
+                        y,
+                        k * y_row + at,
+                        y_row,
+                        some,
+                        out,
+                        to + at * nr_vectors * W,
+                        nr_vectors * W,
                     )
             else:
                 for q in range(pixels):
                     for i in range(some):
-                        out[to + q * vectors * W + i] = y[(k + i) * y_row + q]
+                        out[to + q * nr_vectors * W + i] = y[(k + i) * y_row + q]
 
-    return inline(gather)
+    return inline(pack_y)
 
 
 @kernel
-def collect(dtype: str, vectors: int) -> tuple[Callable[..., None], str]:
-    """Add the parts up and turn (column, lane) around, a panel a task."""
+def collect(dtype: str, nr_vectors: int) -> tuple[Callable[..., None], str]:
+    """Add the parts up and transpose (column, lane), a panel a task."""
     T = np.dtype(dtype).type
     size, W = np.dtype(dtype).itemsize, lanes(dtype)
-    panel = vectors * W
+    panel = nr_vectors * W
 
     def body(task, sums_, weight_, parts, blocks, columns, outputs, row_step, step):
         panels = row_step // panel
@@ -157,41 +165,41 @@ def collect(dtype: str, vectors: int) -> tuple[Callable[..., None], str]:
 # ---------------------------------------------------------------------------------- the planning
 
 
-def _frame(work: WeightPass) -> tuple[Frame, int, int]:
-    """(frame of x, items of a run, rows of pixels of a run)."""
-    size, kernel_size, out, stride, before, dilation = work.window
-    itemsize = np.dtype(work.dtype).itemsize
-    panel = panel_vectors(work.dtype, work.outputs) * lanes(work.dtype)
-    room, items, rows = RUN_BYTES // (panel * itemsize), 1, out[1]
+def _padded_input(problem: WeightGradProblem) -> tuple[PaddedInput, int, int]:
+    """(padded input of x, items of a block, rows of pixels of a block)."""
+    size, kernel_size, out, stride, before, dilation = problem.window
+    itemsize = np.dtype(problem.dtype).itemsize
+    panel = panel_vectors(problem.dtype, problem.outputs) * lanes(problem.dtype)
+    room, items, rows = PIXEL_BLOCK_BYTES // (panel * itemsize), 1, out[1]
     if out[0] > 1 or (out[1] * out[2] <= room and not splitting.PIECES):
-        items = splitting.extent(work.batch, max(1, min(work.batch, room // math.prod(out))))
+        items = splitting.extent(problem.batch, max(1, min(problem.batch, room // math.prod(out))))
     else:
         rows = -(-out[1] // -(-out[1] // splitting.extent(out[1], max(1, room // out[2]))))
-    depths, height, pitch = (
+    depths, mr, pitch = (
         (n - 1) * s + (k - 1) * d + 1
         for n, s, k, d in zip((out[0], rows, out[2]), stride, kernel_size, dilation, strict=True)
     )
-    W = lanes(work.dtype)
+    W = lanes(problem.dtype)
     return (
-        Frame(size, (1, 1, 1), before, (0,), depths, height, pitch, items, 0, W, True),
+        PaddedInput(size, (1, 1, 1), before, (0,), depths, mr, pitch, items, 0, W, True),
         items,
         rows,
     )
 
 
-def make_plan(work: WeightPass) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The plan of a pass and the tables it points to."""
-    _, kernel_size, out, stride, _, dilation = work.window
-    panel = panel_vectors(work.dtype, work.outputs) * lanes(work.dtype)
-    x, items, rows = _frame(work)
+def make_params(problem: WeightGradProblem) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The parameters of a problem and the tables it points to."""
+    _, kernel_size, out, stride, _, dilation = problem.window
+    panel = panel_vectors(problem.dtype, problem.outputs) * lanes(problem.dtype)
+    x, items, rows = _padded_input(problem)
     blocks = -(-out[1] // rows)
-    runs = -(-work.batch // items) * blocks
+    pixel_blocks = -(-problem.batch // items) * blocks
     where = [x.offset(tap) for tap in taps(kernel_size, dilation)]
-    columns = work.inputs * len(where)
-    channels = X_BYTES // (x.channel * np.dtype(work.dtype).itemsize)
-    channels = splitting.extent(work.inputs, min(work.inputs, max(1, channels)))
-    inputs = np.repeat(np.arange(work.inputs, dtype=np.int64) % channels, len(where))
-    bases = inputs * x.channel + np.tile(np.array(where, np.int64), work.inputs)
+    columns = problem.inputs * len(where)
+    channels = X_BYTES // (x.channel * np.dtype(problem.dtype).itemsize)
+    channels = splitting.extent(problem.inputs, min(problem.inputs, max(1, channels)))
+    inputs = np.repeat(np.arange(problem.inputs, dtype=np.int64) % channels, len(where))
+    bases = inputs * x.channel + np.tile(np.array(where, np.int64), problem.inputs)
     steps = np.array(
         [
             i * x.item + x.offset((d * stride[0], h * stride[1], w * stride[2]))
@@ -199,19 +207,21 @@ def make_plan(work: WeightPass) -> tuple[np.ndarray, list[np.ndarray]]:
         ],
         np.int64,
     )
-    panels = -(-work.outputs // panel)
-    limit = max(1, PART_ELEMENTS // (work.groups * columns * panels * panel))
-    part_runs = splitting.share(runs, -(-runs // min(runs, WORKERS, limit)))
-    parts = -(-runs // part_runs)
-    row_step = cut_rows(work.outputs, panels * panel, panel, parts * work.groups)
-    row_blocks = -(-work.outputs // row_step)
+    panels = -(-problem.outputs // panel)
+    limit = max(1, PART_ELEMENTS // (problem.groups * columns * panels * panel))
+    part_pixel_blocks = splitting.share(
+        pixel_blocks, -(-pixel_blocks // min(pixel_blocks, WORKERS, limit))
+    )
+    parts = -(-pixel_blocks // part_pixel_blocks)
+    row_step = cut_rows(problem.outputs, panels * panel, panel, parts * problem.groups)
+    row_blocks = -(-problem.outputs // row_step)
     y_elements = row_step * len(steps)
     elements = y_elements + -(-channels * x.channel // 16) * 16
     table = x.table()
-    plan = [
-        work.batch, work.groups, work.inputs, work.outputs, math.prod(work.window.size),
-        math.prod(out), items, rows, blocks, runs, parts, part_runs, row_blocks, row_step,
-        bases.ctypes.data, steps.ctypes.data, parts * work.groups * row_blocks, elements,
-        y_elements, len(steps), len(where), channels, *out, stride[1], *x.plan(table),
+    params = [
+        problem.batch, problem.groups, problem.inputs, problem.outputs, math.prod(problem.window.size),
+        math.prod(out), items, rows, blocks, pixel_blocks, parts, part_pixel_blocks, row_blocks, row_step,
+        bases.ctypes.data, steps.ctypes.data, parts * problem.groups * row_blocks, elements,
+        y_elements, len(steps), len(where), channels, *out, stride[1], *x.params(table),
     ]  # fmt: skip
-    return np.array(plan, np.int64), [bases, steps, table]
+    return np.array(params, np.int64), [bases, steps, table]

@@ -1,8 +1,8 @@
 """What the output of a convolution and the gradient of its input have in common.
 
-A *pass* is a list of jobs over one padded input, each a convolution of stride 1. The output of a
-convolution is one job. The gradient of the input of a convolution of stride ``s`` is a job for each
-residue of the input's position modulo ``s``: those taps that reach it, at every ``s``-th place.
+A *problem* is a list of *sub-convolutions* over one padded input, each of stride 1. The output of a
+convolution is one of them. The gradient of the input of a convolution of stride ``s`` has one for each
+residue of the input's position modulo ``s``: of the taps that meet it, at every ``s``-th position.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from collections.abc import Iterable
 from itertools import product
 from typing import NamedTuple
 
-from tilegrad.kernels.cpu.conv.frame import taps
+from tilegrad.kernels.cpu.conv.padded_input import taps
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.window import Triple, Window
 
 
-class Job(NamedTuple):
-    """One convolution of stride 1 over the frame.
+class SubConv(NamedTuple):
+    """One convolution of stride 1 over the padded input.
 
     Attributes:
         counts: outputs per dimension. first, steps: where output 0 goes, and how far the next.
-        reaches: per tap in use, what it lies after the first (padded) input.
+        tap_offsets: per tap in use, its distance from the first (padded) input.
         taps: their numbers.
     """
 
     counts: Triple
     first: int
     steps: Triple
-    reaches: list[Triple]
+    tap_offsets: list[Triple]
     taps: list[int]
 
 
-class Pass(NamedTuple):
-    """Jobs over one input; channels are those of a group."""
+class ConvProblem(NamedTuple):
+    """Sub-convolutions over one input; channels are those of a group."""
 
     dtype: str
     batch: int
@@ -45,10 +45,10 @@ class Pass(NamedTuple):
     stride: Triple
     before: Triple
     out: Triple
-    jobs: list[Job]
+    sub_convs: list[SubConv]
 
 
-WORKERS = 16  # tasks that a weight's gradient is wanted in
+WORKERS = 16  # tasks wanted of a weight's gradient
 
 
 def cut_rows(outputs: int, step: int, unit: int, others: int) -> int:
@@ -62,7 +62,7 @@ def cut_rows(outputs: int, step: int, unit: int, others: int) -> int:
     return step
 
 
-class WeightPass(NamedTuple):
+class WeightGradProblem(NamedTuple):
     """The gradient of the weights; channels are those of a group."""
 
     dtype: str
@@ -73,64 +73,74 @@ class WeightPass(NamedTuple):
     window: Window
 
 
-def work_of(work: Pass | WeightPass) -> int:
-    """Multiply-adds of a pass."""
-    if isinstance(work, WeightPass):
-        products = math.prod(work.window.kernel) * math.prod(work.window.out)
-        return work.batch * work.groups * work.inputs * work.outputs * products
-    pixels = sum(len(job.taps) * math.prod(job.counts) for job in work.jobs)
-    return work.batch * work.groups * work.inputs * work.outputs * pixels
+def multiply_adds(problem: ConvProblem | WeightGradProblem) -> int:
+    """Multiply-adds of a problem."""
+    if isinstance(problem, WeightGradProblem):
+        products = math.prod(problem.window.kernel) * math.prod(problem.window.out)
+        return problem.batch * problem.groups * problem.inputs * problem.outputs * products
+    pixels = sum(len(sub_conv.taps) * math.prod(sub_conv.counts) for sub_conv in problem.sub_convs)
+    return problem.batch * problem.groups * problem.inputs * problem.outputs * pixels
 
 
-def forward_pass(
+def forward_problem(
     dtype: str, batch: int, groups: int, inputs: int, outputs: int, window: Window
-) -> Pass:
+) -> ConvProblem:
     """From ``x`` to ``y``."""
     _, H, W = window.out
-    reaches = taps(window.kernel, window.dilation)
-    job = Job(window.out, 0, (H * W, W, 1), reaches, list(range(len(reaches))))
-    return Pass(
+    tap_offsets = taps(window.kernel, window.dilation)
+    sub_conv = SubConv(window.out, 0, (H * W, W, 1), tap_offsets, list(range(len(tap_offsets))))
+    return ConvProblem(
         dtype, batch, groups, inputs, outputs, window.size, window.stride, window.before,
-        window.out, [job],
+        window.out, [sub_conv],
     )  # fmt: skip
 
 
-def backward_pass(
+def input_grad_problem(
     dtype: str, batch: int, groups: int, inputs: int, outputs: int, window: Window
-) -> Pass:
+) -> ConvProblem:
     """From ``y`` to ``x``: its inputs are the ``outputs`` channels of ``y``."""
-    phases = product(*(range(s) for s in window.stride))
-    jobs = [job for job in (_phase(window, phase) for phase in phases) if all(job.counts)]
-    lowest = _triple(min([0, *(r[axis] for job in jobs for r in job.reaches)]) for axis in range(3))
+    residues = product(*(range(s) for s in window.stride))
+    sub_convs = [
+        sub_conv
+        for sub_conv in (_sub_conv(window, residue) for residue in residues)
+        if all(sub_conv.counts)
+    ]
+    lowest = _triple(
+        min([0, *(r[axis] for sub_conv in sub_convs for r in sub_conv.tap_offsets)])
+        for axis in range(3)
+    )
     before = _triple(-n for n in lowest)
-    shifted = [job._replace(reaches=[_add(r, before) for r in job.reaches]) for job in jobs]
-    return Pass(
+    shifted = [
+        sub_conv._replace(tap_offsets=[_add(r, before) for r in sub_conv.tap_offsets])
+        for sub_conv in sub_convs
+    ]
+    return ConvProblem(
         dtype, batch, groups, outputs, inputs, window.out, (1, 1, 1), before, window.size, shifted
     )  # fmt: skip
 
 
-def _phase(window: Window, phase: tuple[int, ...]) -> Job:
-    """The inputs ``q * stride + phase - before``, by the taps that reach them.
+def _sub_conv(window: Window, residue: tuple[int, ...]) -> SubConv:
+    """The inputs ``q * stride + residue - before``, by the taps that reach them.
 
-    The reaches are relative to ``y``: output ``o`` meets input ``o * stride + tap - before``.
+    The tap offsets are relative to ``y``: output ``o`` meets input ``o * stride + tap - before``.
     """
     size, _, _, stride, before, dilation = window
     _, H, W = size
-    begin = _triple(-(-(b - f) // s) for b, f, s in zip(before, phase, stride, strict=True))
+    begin = _triple(-(-(b - f) // s) for b, f, s in zip(before, residue, stride, strict=True))
     end = _triple(
-        (n - 1 + b - f) // s + 1 for n, b, f, s in zip(size, before, phase, stride, strict=True)
+        (n - 1 + b - f) // s + 1 for n, b, f, s in zip(size, before, residue, stride, strict=True)
     )
-    d, h, w = (q * s + f - b for q, s, f, b in zip(begin, stride, phase, before, strict=True))
+    d, h, w = (q * s + f - b for q, s, f, b in zip(begin, stride, residue, before, strict=True))
     used = [
-        (number, _triple((f - t) // s for f, t, s in zip(phase, tap, stride, strict=True)))
+        (number, _triple((f - t) // s for f, t, s in zip(residue, tap, stride, strict=True)))
         for number, tap in enumerate(taps(window.kernel, dilation))
-        if all(t % s == f for t, s, f in zip(tap, stride, phase, strict=True))
+        if all(t % s == f for t, s, f in zip(tap, stride, residue, strict=True))
     ]
-    return Job(
+    return SubConv(
         _triple(max(0, e - b) for e, b in zip(end, begin, strict=True)),
         (d * H + h) * W + w,
         (stride[0] * H * W, stride[1] * W, stride[2]),
-        [_add(begin, reach) for _, reach in used],
+        [_add(begin, tap_offset) for _, tap_offset in used],
         [number for number, _ in used],
     )
 

@@ -1,9 +1,9 @@
 """The gradient of a convolution's weights: sums over the pixels of all items.
 
-The pixels are cut into *runs*: several items, or some rows of one. For a run, ``x`` is copied into
-a frame and ``y``, where it is read often enough to pay, into rows that do not crowd the cache; each
-weight is then one inner product. Runs are shared out over *parts*, each with sums of its own, which
-are added up in order at the end.
+The pixels are cut into *blocks*: several items, or some rows of one. For a block, ``x`` is copied to
+a padded input and ``y``, where it is read often enough to pay, to rows that do not conflict in the
+cache; each weight is then one dot product. Blocks are distributed over *parts*, each with sums of its
+own, which are added up in order at the end (split-K, as K is the pixels).
 """
 
 from __future__ import annotations
@@ -13,39 +13,41 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cpu.conv.frame import (
+from tilegrad.kernels.cpu.conv.micro_kernel import NR, correlate_pixels
+from tilegrad.kernels.cpu.conv.padded_input import (
     CHANNEL,
     DEPTHS,
-    FRAME,
+    PADDED_PARAMS,
     PITCH,
     ROWS,
-    Frame,
+    PaddedInput,
     copier,
     taps,
 )
-from tilegrad.kernels.cpu.conv.micro_kernel import WIDTH, correlate_pixels
-from tilegrad.kernels.cpu.conv.problem import WORKERS, WeightPass, cut_rows
+from tilegrad.kernels.cpu.conv.problem import WORKERS, WeightGradProblem, cut_rows
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import kernel
 from tilegrad.kernels.cpu.simd.memory import pointer
 from tilegrad.kernels.cpu.simd.vector import lanes
 from tilegrad.kernels.function import inline
 
-RUN_BYTES = 3072  # of a channel in a run: 8 channels of y stay in the first-level cache
-X_BYTES = 1 << 18  # of x in a frame: a part of the second-level cache
+PIXEL_BLOCK_BYTES = 3072  # of a channel in a block of pixels: 8 channels of y stay in the L1 cache
+X_BYTES = 1 << 18  # of x in a padded input: a part of the L2 cache
 PART_ELEMENTS = 1 << 22  # of all sums of all parts
 FEW_COLUMNS = 32  # up to which y is not copied
-ALIAS = 1024  # bytes: rows a multiple of this apart compete for few places in a cache
-HEIGHT = 8  # output channels done against all inputs in turn
+ALIAS = 1024  # bytes: rows a multiple of this apart compete for few cache sets
+MR = 8  # output channels done against all inputs in turn
 
-# Places in the plan: the pass, then the frames of x and y.
-BATCH, GROUPS, INPUTS, OUTPUTS, X_CHANNEL, Y_CHANNEL, ITEMS, BLOCK_ROWS, BLOCKS, RUNS = range(10)
-PARTS, PART_RUNS, ROW_BLOCKS, ROW_STEP, COLUMNS_PADDED, OFFSETS, TASKS, TASK_ELEMENTS = range(
-    10, 18
+# Indices of the parameter block: the problem, then the padded inputs of x and y.
+BATCH, GROUPS, INPUTS, OUTPUTS, X_CHANNEL, Y_CHANNEL, ITEMS, BLOCK_ROWS, BLOCKS, PIXEL_BLOCKS = (
+    range(10)
+)
+PARTS, PART_PIXEL_BLOCKS, ROW_BLOCKS, ROW_STEP, COLUMNS_PADDED, OFFSETS, TASKS, TASK_ELEMENTS = (
+    range(10, 18)
 )
 Y_ELEMENTS, COUNT, PACKED, TAPS, CHANNEL_STEP = 18, 19, 22, 23, 24
-X_FRAME = 25
-Y_FRAME = X_FRAME + FRAME
+X_PADDED = 25
+Y_PADDED = X_PADDED + PADDED_PARAMS
 
 
 @kernel
@@ -70,15 +72,15 @@ def accumulate(dtype: str) -> tuple[Callable[..., None], str]:
                 pointer(out, T), out_column,
             )  # fmt: skip
 
-    def body(task, x_, y_, sums_, frames, plan):
-        p = pointer(plan, np.int64)
-        fx, fy = pointer(plan + 8 * X_FRAME, np.int64), pointer(plan + 8 * Y_FRAME, np.int64)
+    def body(task, x_, y_, sums_, padded_inputs, params):
+        p = pointer(params, np.int64)
+        fx, fy = pointer(params + 8 * X_PADDED, np.int64), pointer(params + 8 * Y_PADDED, np.int64)
         groups, inputs, outputs, columns = p[GROUPS], p[INPUTS], p[OUTPUTS], p[COLUMNS_PADDED]
         row = task % p[ROW_BLOCKS] * p[ROW_STEP]
         group, part = task // p[ROW_BLOCKS] % groups, task // p[ROW_BLOCKS] // groups
         rows = min(p[ROW_STEP], outputs - row)
-        y_frame = frames + size * task * p[TASK_ELEMENTS]
-        x_frame = y_frame + size * p[Y_ELEMENTS]
+        y_padded = padded_inputs + size * task * p[TASK_ELEMENTS]
+        x_padded = y_padded + size * p[Y_ELEMENTS]
         x_plane, y_plane = fx[ROWS] * fx[PITCH], fy[ROWS] * fy[PITCH]
         x_item, y_item, y_row = fx[DEPTHS] * x_plane, fy[DEPTHS] * y_plane, fy[CHANNEL]
         if not p[PACKED]:
@@ -88,8 +90,10 @@ def accumulate(dtype: str) -> tuple[Callable[..., None], str]:
         for i in range(columns * p[ROW_STEP]):
             pointer(sums, T)[i] = T(0)
         block = -1
-        for run in range(part * p[PART_RUNS], min(p[RUNS], (part + 1) * p[PART_RUNS])):
-            first, h0 = run // p[BLOCKS] * p[ITEMS], run % p[BLOCKS] * p[BLOCK_ROWS]
+        for pixel_block in range(
+            part * p[PART_PIXEL_BLOCKS], min(p[PIXEL_BLOCKS], (part + 1) * p[PART_PIXEL_BLOCKS])
+        ):
+            first, h0 = pixel_block // p[BLOCKS] * p[ITEMS], pixel_block % p[BLOCKS] * p[BLOCK_ROWS]
             items = min(p[ITEMS], p[BATCH] - first)
             at = first * groups + group
             y_at = y_ + size * (at * outputs + row) * p[Y_CHANNEL]
@@ -100,19 +104,19 @@ def accumulate(dtype: str) -> tuple[Callable[..., None], str]:
                 step = p[X_CHANNEL] if of_x else p[Y_CHANNEL]
                 source = x_ + size * (at * inputs + channel) * step if of_x else y_at
                 source_item = groups * (inputs if of_x else outputs) * step
-                frame, item = (x_frame, x_item) if of_x else (y_frame, y_item)
+                padded, item = (x_padded, x_item) if of_x else (y_padded, y_item)
                 for i in range(items):
-                    of, to = source + size * i * source_item, frame + size * i * item
+                    of, to = source + size * i * source_item, padded + size * i * item
                     fill(of, step, to, fx if of_x else fy, some, h0, h0 != block)
                 if of_x:
-                    y = y_frame if p[PACKED] else y_at + size * h0 * p[COUNT + 2]
+                    y = y_padded if p[PACKED] else y_at + size * h0 * p[COUNT + 2]
                     end = columns if channel + channels >= inputs else (channel + some) * taps
-                    for k in range(0, rows, HEIGHT):
-                        for c in range(channel * taps, end, WIDTH):
+                    for k in range(0, rows, MR):
+                        for c in range(channel * taps, end, NR):
                             inner(
-                                y + size * k * y_row, y_row, y_item, y_plane, x_frame, x_item,
+                                y + size * k * y_row, y_row, y_item, y_plane, x_padded, x_item,
                                 x_plane, p[OFFSETS] + 8 * c, items, p[COUNT], pixels,
-                                min(HEIGHT, rows - k), sums + size * (c * p[ROW_STEP] + k),
+                                min(MR, rows - k), sums + size * (c * p[ROW_STEP] + k),
                                 p[ROW_STEP],
                             )  # fmt: skip
             block = h0
@@ -122,13 +126,13 @@ def accumulate(dtype: str) -> tuple[Callable[..., None], str]:
 
 @kernel
 def collect(dtype: str) -> tuple[Callable[..., None], str]:
-    """Add the parts up and turn (column, k) around, a group and block of channels a task."""
+    """Add the parts up and transpose (column, k), a group and block of channels a task."""
     T = np.dtype(dtype).type
     size = np.dtype(dtype).itemsize
 
-    def body(task, sums_, weight_, parts, blocks, columns, outputs, row_step, padded, step):
+    def body(task, sums_, weight_, parts, blocks, columns, outputs, row_step, columns_padded, step):
         group, row = task // blocks, task % blocks * row_step
-        sums = pointer(sums_ + size * task * padded * row_step, T)
+        sums = pointer(sums_ + size * task * columns_padded * row_step, T)
         weight = pointer(weight_ + size * (group * outputs + row) * columns, T)
         for n in range(1, parts):
             for i in range(columns * row_step):
@@ -143,59 +147,63 @@ def collect(dtype: str) -> tuple[Callable[..., None], str]:
 # ---------------------------------------------------------------------------------- the planning
 
 
-def _frames(work: WeightPass) -> tuple[Frame, Frame, int, int]:
-    """(frame of x, frame of y, items of a run, rows of pixels of a run)."""
-    size, kernel_size, out, stride, before, dilation = work.window
-    W = lanes(work.dtype)
+def _padded_inputs(problem: WeightGradProblem) -> tuple[PaddedInput, PaddedInput, int, int]:
+    """(padded input of x, that of y, items of a block, rows of pixels of a block)."""
+    size, kernel_size, out, stride, before, dilation = problem.window
+    W = lanes(problem.dtype)
     extra = [(k - 1) * d // s for k, d, s in zip(kernel_size, dilation, stride, strict=True)]
-    room = max(W, RUN_BYTES // np.dtype(work.dtype).itemsize)
+    room = max(W, PIXEL_BLOCK_BYTES // np.dtype(problem.dtype).itemsize)
     items, rows = 1, out[1]
     if out[0] > 1 or (out[1] * out[2] <= room and not splitting.PIECES):
-        items = splitting.extent(work.batch, max(1, min(work.batch, room // math.prod(out))))
+        items = splitting.extent(problem.batch, max(1, min(problem.batch, room // math.prod(out))))
     else:
         rows = -(-out[1] // -(-out[1] // splitting.extent(out[1], max(1, room // out[2]))))
     shifts = tuple(sorted({t[2] for t in taps(kernel_size, dilation)}))
-    depths, height = out[0] + extra[0], rows + extra[1]
-    x = Frame(size, stride, before, shifts, depths, height, out[2], items, 0, W)
+    depths, mr = out[0] + extra[0], rows + extra[1]
+    x = PaddedInput(size, stride, before, shifts, depths, mr, out[2], items, 0, W)
     item = out[0] * rows * out[2]
-    vectors = -(-items * item // W) + 1  # in a row of y: if even, it crowds few cache places
+    vectors = (
+        -(-items * item // W) + 1
+    )  # in a row of y; made odd below: rows use different cache sets
     slack = (vectors | 1) * W - items * item
-    y = Frame(out, (1, 1, 1), (0, 0, 0), (0,), out[0], rows, out[2], items, 0, slack, True)
+    y = PaddedInput(out, (1, 1, 1), (0, 0, 0), (0,), out[0], rows, out[2], items, 0, slack, True)
     return x, y, items, rows
 
 
-def make_plan(work: WeightPass) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The plan of a pass, and the tables it points to."""
-    window = work.window
-    columns = work.inputs * math.prod(window.kernel)
-    x, y, items, rows = _frames(work)
-    row_bytes = math.prod(window.out) * np.dtype(work.dtype).itemsize
+def make_params(problem: WeightGradProblem) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The parameters of a problem, and the tables it points to."""
+    window = problem.window
+    columns = problem.inputs * math.prod(window.kernel)
+    x, y, items, rows = _padded_inputs(problem)
+    row_bytes = math.prod(window.out) * np.dtype(problem.dtype).itemsize
     packed = window.out[0] > 1 or columns > FEW_COLUMNS or row_bytes % ALIAS == 0
     blocks = -(-window.out[1] // rows)
-    runs = -(-work.batch // items) * blocks
-    where = [x.offset(reach) for reach in taps(window.kernel, window.dilation)]
-    padded = -(-columns // WIDTH) * WIDTH
-    # channels of x in a frame at a time; a multiple of WIDTH, so that no tile straddles two blocks
-    channels = X_BYTES // (x.channel * np.dtype(work.dtype).itemsize)
-    channels = min(work.inputs, max(1, channels // WIDTH) * WIDTH)
-    if channels > WIDTH:
-        channels = splitting.extent(work.inputs, channels, WIDTH)
-    inputs = np.repeat(np.arange(work.inputs, dtype=np.int64) % channels, len(where))
-    offsets = inputs * x.channel + np.tile(np.array(where, np.int64), work.inputs)
-    offsets = np.append(offsets, np.full(padded - columns, offsets[-1]))
-    limit = max(1, PART_ELEMENTS // (work.groups * padded * work.outputs))
-    part_runs = splitting.share(runs, -(-runs // max(1, min(runs, WORKERS, limit))))
-    parts = max(1, -(-runs // max(1, part_runs)))
-    row_step = cut_rows(work.outputs, work.outputs, HEIGHT, parts * work.groups)
-    row_blocks = -(-work.outputs // row_step)
+    pixel_blocks = -(-problem.batch // items) * blocks
+    where = [x.offset(tap_offset) for tap_offset in taps(window.kernel, window.dilation)]
+    columns_padded = -(-columns // NR) * NR
+    # channels of x in a padded input at a time; a multiple of NR, so that no tile straddles two blocks
+    channels = X_BYTES // (x.channel * np.dtype(problem.dtype).itemsize)
+    channels = min(problem.inputs, max(1, channels // NR) * NR)
+    if channels > NR:
+        channels = splitting.extent(problem.inputs, channels, NR)
+    inputs = np.repeat(np.arange(problem.inputs, dtype=np.int64) % channels, len(where))
+    offsets = inputs * x.channel + np.tile(np.array(where, np.int64), problem.inputs)
+    offsets = np.append(offsets, np.full(columns_padded - columns, offsets[-1]))
+    limit = max(1, PART_ELEMENTS // (problem.groups * columns_padded * problem.outputs))
+    part_pixel_blocks = splitting.share(
+        pixel_blocks, -(-pixel_blocks // max(1, min(pixel_blocks, WORKERS, limit)))
+    )
+    parts = max(1, -(-pixel_blocks // max(1, part_pixel_blocks)))
+    row_step = cut_rows(problem.outputs, problem.outputs, MR, parts * problem.groups)
+    row_blocks = -(-problem.outputs // row_step)
     y_elements = -(-row_step * y.channel // 16) * 16
     elements = y_elements + -(-channels * x.channel // 16) * 16
     head = [
-        work.batch, work.groups, work.inputs, work.outputs, math.prod(window.size),
-        math.prod(window.out), items, rows, blocks, runs, parts, part_runs, row_blocks, row_step,
-        padded, offsets.ctypes.data, parts * work.groups * row_blocks, elements, y_elements,
+        problem.batch, problem.groups, problem.inputs, problem.outputs, math.prod(window.size),
+        math.prod(window.out), items, rows, blocks, pixel_blocks, parts, part_pixel_blocks, row_blocks, row_step,
+        columns_padded, offsets.ctypes.data, parts * problem.groups * row_blocks, elements, y_elements,
         *window.out, packed, len(where), channels,
     ]  # fmt: skip
     tables = [x.table(), y.table()]
-    frames = [*x.plan(tables[0]), *y.plan(tables[1])]
-    return np.array(head + frames, np.int64), [offsets, *tables]
+    padded_inputs = [*x.params(tables[0]), *y.params(tables[1])]
+    return np.array(head + padded_inputs, np.int64), [offsets, *tables]

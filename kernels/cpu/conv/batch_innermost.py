@@ -1,6 +1,6 @@
-"""Convolutions of small images with the items of the batch in the lanes.
+"""Convolutions of small images with the batch innermost, its items in the lanes.
 
-Where an image has fewer pixels than fill whole vectors, the batch is turned to the end: an image of
+Where an image has fewer pixels than fill whole vectors, the batch becomes the last dimension: an image of
 ``W`` columns becomes one of ``W * N``, whose element ``w * N + n`` is column ``w`` of item ``n``. It is
 a convolution of a single item, its padding and dilation ``N`` times as wide, with every lane in use.
 Each sum has the same terms in the same order as before.
@@ -19,14 +19,14 @@ from tilegrad.kernels.cpu.simd.memory import pointer
 from tilegrad.kernels.cpu.simd.vector import lanes
 from tilegrad.kernels.window import Triple, Window
 
-FRAME_BYTES = 1 << 20  # the most that a frame may take
-TURN = 2  # vector operations that turning an element around is worth, there or back
+PADDED_BYTES = 1 << 20  # the most that a padded input may take
+TRANSPOSE_COST = 2  # vector operations that transposing an element costs, each way
 TASK = 1 << 14  # elements worth a task of their own
-BLOCK = 16  # columns read together, so that each line of memory is read once
+BLOCK = 16  # columns read together, so that each cache line is read once
 
 
 @kernel
-def turn(dtype: str) -> tuple[Callable[..., None], str]:
+def transpose(dtype: str) -> tuple[Callable[..., None], str]:
     """``out[j, i] = x[i, j]`` of a matrix of ``rows`` by ``columns``, ``step`` columns a task."""
     T = np.dtype(dtype).type
 
@@ -41,9 +41,9 @@ def turn(dtype: str) -> tuple[Callable[..., None], str]:
     return body, "iiiii"
 
 
-def turner(dtype: str, rows: int, columns: int) -> Callable[[int, int], None]:
+def transposer(dtype: str, rows: int, columns: int) -> Callable[[int, int], None]:
     """Prepare ``launch(x, out)``: the transpose of a row-major matrix."""
-    function = turn.build(dtype)
+    function = transpose.build(dtype)
     step = -(-splitting.share(columns, TASK // rows) // BLOCK) * BLOCK
     tasks, small = -(-columns // step), splitting.serial(rows * columns, 2 * TASK)
 
@@ -54,8 +54,8 @@ def turner(dtype: str, rows: int, columns: int) -> Callable[[int, int], None]:
     return launch
 
 
-def turned(window: Window, batch: int) -> Window:
-    """The window over images that hold the whole batch in their rows."""
+def with_batch_innermost(window: Window, batch: int) -> Window:
+    """The window over images that hold the batch innermost, in their rows."""
 
     def widen(sizes: Triple) -> Triple:
         return (*sizes[:2], sizes[2] * batch)
@@ -75,15 +75,15 @@ def sizes(channels: tuple[int, int, int], window: Window) -> tuple[int, int]:
 def pays(
     dtype: str, batch: int, channels: tuple[int, int, int], window: Window, plane: Triple
 ) -> bool:
-    """Whether turning the batch around saves more than it costs; ``plane`` is what fills the lanes."""
+    """Whether the batch innermost saves more than its transposes cost; ``plane`` fills the lanes."""
     if batch == 1 or (window.stride[2] > 1 and window.out[2] > 1):
         return False
     W, pixels = lanes(dtype), plane[1] * plane[2]
     vectors = batch * -(-pixels // W)
     saved = vectors - -(-batch * pixels // W)
-    rows = min(plane[1], 4) + window.kernel[1]  # of a frame, at least
-    frame = max(channels[1:]) * window.kernel[2] * rows * plane[2] * batch
-    if 4 * saved < vectors or frame * np.dtype(dtype).itemsize > FRAME_BYTES:
+    rows = min(plane[1], 4) + window.kernel[1]  # of a padded input, at least
+    padded = max(channels[1:]) * window.kernel[2] * rows * plane[2] * batch
+    if 4 * saved < vectors or padded * np.dtype(dtype).itemsize > PADDED_BYTES:
         return False
     products = math.prod(channels) * math.prod(window.kernel) * plane[0]
-    return saved * products > TURN * batch * sum(sizes(channels, window))
+    return saved * products > TRANSPOSE_COST * batch * sum(sizes(channels, window))
