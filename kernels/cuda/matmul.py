@@ -13,10 +13,10 @@ import numpy as np
 
 from tilegrad.kernels import dtypes
 from tilegrad.kernels.cuda.device.ptx import WARP
+from tilegrad.kernels.cuda.parts.gemm import add_chunks, tiles
 from tilegrad.kernels.cuda.parts.matvec import tall_vectors, vectors
-from tilegrad.kernels.cuda.parts.panels import TILES
-from tilegrad.kernels.cuda.parts.product import add_chunks, tiles
 from tilegrad.kernels.cuda.parts.strided import numbers
+from tilegrad.kernels.cuda.parts.tiled_gemm import TILES
 from tilegrad.kernels.function import DeviceFunction
 
 Launch = Callable[..., None]

@@ -166,7 +166,7 @@ LAYOUT = (
 # Variants of a factory that a test run assembles: numba takes seconds for each. With
 # TILEGRAD_ASSEMBLE=formulas in the environment, all of those that have a formula; all of any with "all".
 EACH = 4
-MORE = {"elementwise.map_groups": 40, "product.tiles": 8, "conv.windows": 6, "reduce.rows": 8}
+MORE = {"elementwise.map_groups": 40, "gemm.tiles": 8, "conv.windows": 6, "reduce.rows": 8}
 
 
 def chosen() -> dict[str, list[tuple[KernelFactory, Variant]]]:

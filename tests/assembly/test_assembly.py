@@ -36,15 +36,18 @@ FACTORIES = sorted(
 
 # tests that share a kernel's variants, so that several processes can work at them
 PARTS = {"elementwise.map_groups": 8}
-PARTS |= dict.fromkeys(("conv.windows", "product.tiles", "reduce.rows", "scan_lines.rows"), 2)
+PARTS |= dict.fromkeys(("conv.windows", "gemm.tiles", "reduce.rows", "scan_lines.rows"), 2)
 
 THREADS = 1024  # that must fit on a multiprocessor
 
 # kernels of which fewer threads fit, the least number, and why
 FEWER = {
     **dict.fromkeys(
-        ("product.tiles", "conv.windows", "conv.weights"),
-        (96, "a thread keeps a rectangle of totals and two panels: work that overlaps by itself"),
+        ("gemm.tiles", "conv.windows", "conv.weights"),
+        (
+            96,
+            "a thread keeps a tile of accumulators and fragments: independent instructions hide latency",
+        ),
     ),
     "elementwise.map_groups": (256, "groups of up to 16 strided elements; rare float64 formulas"),
     **dict.fromkeys(

@@ -18,7 +18,7 @@ import numpy as np
 from tests.emulator.block import Block
 from tests.emulator.flow import Span
 from tests.emulator.translate import Edit, translated
-from tilegrad.kernels.cuda.device import ptx, registers as tile
+from tilegrad.kernels.cuda.device import ptx, registers
 from tilegrad.kernels.cuda.device.simulator import Machine
 from tilegrad.kernels.formulas import primitives, quadrants
 from tilegrad.kernels.function import DeviceFunction, Intrinsic, TypedFunction
@@ -76,7 +76,7 @@ _MATH = SimpleNamespace(
 # ------------------------------------------------------------------------- intrinsics over lanes
 
 
-def _outer(block: Block, totals: np.ndarray, x: Any, y: Any) -> np.ndarray:
+def _outer_product(block: Block, totals: np.ndarray, x: Any, y: Any) -> np.ndarray:
     kind = totals.dtype
     wide = np.float64 if kind == np.float32 else kind  # a float32 product is exact in float64
     columns = [np.array([block.lanes(v) for v in side], wide) for side in (x, y)]
@@ -90,7 +90,7 @@ def _scaled(block: Block, totals: np.ndarray, factors: Any) -> np.ndarray:
     return totals * np.repeat(column, len(totals) // len(factors), axis=0)
 
 
-def _narrow(block: Block, value: Any) -> Any:
+def _as_int32(block: Block, value: Any) -> Any:
     seen = value[block.at_work()] if _is_lanes(value) else np.array([value])
     if len(seen) and (seen.min() < -(1 << 31) or seen.max() >= 1 << 31):
         block.fault(f"a number beyond 32 bits is narrowed: {seen.min()} … {seen.max()}")
@@ -111,9 +111,9 @@ def _registers(block: Block, count: int, dtype: Any) -> np.ndarray:
 
 
 SPECIAL: dict[Any, Callable[..., Any]] = {
-    tile.outer: _outer,
-    tile.scaled: _scaled,
-    tile.narrow: _narrow,
+    registers.outer_product: _outer_product,
+    registers.scaled: _scaled,
+    registers.as_int32: _as_int32,
     primitives._exact_fma: _fma,
     ptx.count_bits: lambda block, word: np.bitwise_count(np.asarray(word) & 0xFFFFFFFF).astype(int),
     quadrants.large_single: lambda block, x: block.one_by_one(quadrants.large_single.python, x),

@@ -31,7 +31,7 @@ from tilegrad.kernels.cuda.device.ptx import (
     thread,
     warp_barrier,
 )
-from tilegrad.kernels.cuda.device.registers import narrow
+from tilegrad.kernels.cuda.device.registers import as_int32
 from tilegrad.kernels.cuda.device.simulator import machine
 from tilegrad.kernels.cuda.run import backend
 from tilegrad.kernels.function import function_from_source, inline
@@ -353,7 +353,7 @@ def test_the_report_names_lines() -> None:
 
 def exchange(out, n):
     """A kernel without mistakes, for edits to make them in."""
-    t, o = narrow(thread()), pointer(out, np.float32)
+    t, o = as_int32(thread()), pointer(out, np.float32)
     held, total = words(), np.float32(0)
     held[t] = np.float32(t)
     if t < n // 4:
@@ -386,7 +386,7 @@ FAULTS = {
     "misaligned shared": ("held[63 - t]", "load4(held, t)[0]", "misaligned"),
     "unwritten": ("held[63 - t]", "held[64 - t]", "nobody wrote element 64"),
     "two for one": ("o[t] =", "o[t // 4] =", "different values to one place"),
-    "beyond 32 bits": ("narrow(thread())", "narrow(thread() << 26)", "beyond 32 bits"),
+    "beyond 32 bits": ("as_int32(thread())", "as_int32(thread() << 26)", "beyond 32 bits"),
     "a neighbour's result": ("o[t] = total", "o[t] = total + o[59 - t]", "global memory.* read by"),
     "nowhere": ("pointer(out", "pointer(out * 0 + 64", "no allocation"),
 }

@@ -15,7 +15,7 @@ from tests.emulator.device import Device, emulated
 from tests.emulator.flow import Fault
 from tilegrad.kernels.cuda import matmul as products
 from tilegrad.kernels.cuda.matmul import matmul
-from tilegrad.kernels.cuda.parts.panels import TILES
+from tilegrad.kernels.cuda.parts.tiled_gemm import TILES
 from tilegrad.kernels.cuda.reduce import reduce
 from tilegrad.kernels.cuda.softmax import softmax, softmax_backward
 from tilegrad.kernels.formulas.activation import silu
@@ -75,8 +75,8 @@ def assert_close(out: np.ndarray, x: np.ndarray, y: np.ndarray, plus: object = 0
 
 # ----------------------------------------------------------------------------------- products
 
-# bank conflicts of the stores that bring panels to shared memory; elsewhere there are none
-STASH = {"large": 1, "medium": 1, "small": 2, "skinny": 4, "double": 2}
+# bank conflicts of the stores of store_shared; elsewhere there are none
+STORE_SHARED = {"large": 1, "medium": 1, "small": 2, "skinny": 4, "double": 2}
 
 
 @pytest.mark.parametrize("tile", TILES)
@@ -98,13 +98,13 @@ def test_tiles(tile: str, vectors: bool, layouts: tuple[str, str]) -> None:
     along = ("k" if layouts[0] == ROWS else "lane", "lane" if layouts[1] == ROWS else "k")
     assert f"{tile}_{along[0]}_{V}_{along[1]}_{V}" in device.launches[0]
     report = device.report
-    assert report.ways("fragment(panels, x_from", "read") == 1
-    assert report.ways("fragment(panels, y_from", "read") == 1
-    assert report.ways("spill(panels", "write") == 1
+    assert report.ways("load_fragment(smem, x_from", "read") == 1
+    assert report.ways("load_fragment(smem, y_from", "read") == 1
+    assert report.ways("store_fragment(smem", "write") == 1
     for name in "xy":
-        assert report.ways(f"{name}_put + to", "write") <= STASH[tile]
+        assert report.ways(f"{name}_put + to", "write") <= STORE_SHARED[tile]
     if vectors:
-        assert report.ways("v = fragment(panels, e)", "read") == 1
+        assert report.ways("v = load_fragment(smem, e)", "read") == 1
 
 
 def test_a_product_of_many_blocks() -> None:

@@ -29,7 +29,7 @@ from tilegrad.kernels.cuda.attention.tile import (
     storer,
 )
 from tilegrad.kernels.cuda.device.ptx import barrier, block, pointer, shared, thread, warp_barrier
-from tilegrad.kernels.cuda.device.registers import narrow, zeros
+from tilegrad.kernels.cuda.device.registers import as_int32, zeros
 from tilegrad.kernels.cuda.parts.strided import spread
 from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.formulas.transcendental import exp_decay
@@ -128,13 +128,13 @@ def queries(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
 
     def attend(g, q, k, v, m, out, lse, dq, sums, L, S, E, F, heads, share, blocks, scale, n):
         t = thread()
-        r, c, factor = narrow(t >> 3), narrow(t & 7), T(scale)
+        r, c, factor = as_int32(t >> 3), as_int32(t & 7), T(scale)
         item = block() // blocks
         outer = item // heads
         inner = item - outer * heads
         group = inner // share
-        first = narrow((block() - item * blocks) * BR)
-        have, at = narrow(L - first), item * L + first
+        first = as_int32((block() - item * blocks) * BR)
+        have, at = as_int32(L - first), item * L + first
         rows_q, rows_g, p = first_rows(), second_rows(), of_scores()
         columns_k, columns_v = first_columns(), second_columns()
         copy_rows(q + size * (outer * n[0] + inner * n[1] + first * n[2]), n[2], have, E, rows_q, t)
@@ -150,7 +150,7 @@ def queries(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
         m_at = m + width * (outer * n[9] + inner * n[10])
         totals = start()
         end = min(S, first + BR) if causal else S
-        key = narrow(0)
+        key = as_int32(0)
         while key < end:
             barrier()
             copy_columns(k_at + size * key * n[5], n[5], S - key, E, columns_k, t)
@@ -160,7 +160,7 @@ def queries(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
             slope(s, d, p, shifts, levels, factor, m_at, n[11], n[12], first, key, r, c, L, S)
             warp_barrier()
             totals = accumulate(totals, p, columns_k, r, c)
-            key = narrow(key + BC)
+            key = as_int32(key + BC)
         store(pointer(dq + size * at * E, T), totals, have, E, r, c)
 
     body = DeviceFunction(attend)
@@ -207,13 +207,13 @@ def keys(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Source:
 
     def attend(g, q, k, v, m, lse, sums, dk, dv, L, S, E, F, heads, share, blocks, scale, n):
         t = thread()
-        r, c, factor = narrow(t >> 3), narrow(t & 7), T(scale)
+        r, c, factor = as_int32(t >> 3), as_int32(t & 7), T(scale)
         item = block() // blocks
         outer = item // heads
         inner = item - outer * heads
         group = inner // share
-        first = narrow((block() - item * blocks) * BR)
-        have, at = narrow(S - first), item * S + first
+        first = as_int32((block() - item * blocks) * BR)
+        have, at = as_int32(S - first), item * S + first
         rows_k, rows_v, p = first_rows(), second_rows(), of_scores()
         columns_q, columns_g = first_columns(), second_columns()
         copy_rows(k + size * (outer * n[3] + group * n[4] + first * n[5]), n[5], have, E, rows_k, t)
@@ -223,7 +223,7 @@ def keys(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Source:
             m + width * (outer * n[9] + inner * n[10]),
         )
         of_k, of_v = start(), start()
-        query = narrow(first if causal else 0)  # a multiple of BC: no query sees keys after it
+        query = as_int32(first if causal else 0)  # a multiple of BC: no query sees keys after it
         while query < L:
             barrier()
             copy_columns(q_at + size * query * n[2], n[2], L - query, E, columns_q, t)
@@ -241,7 +241,7 @@ def keys(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Source:
             put(d, p, r, c)
             warp_barrier()
             of_k = accumulate(of_k, p, columns_q, r, c)
-            query = narrow(query + BC)
+            query = as_int32(query + BC)
         store(pointer(dk + size * at * E, T), of_k, have, E, r, c)
         store(pointer(dv + size * at * F, T), of_v, have, F, r, c)
 

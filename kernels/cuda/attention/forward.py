@@ -24,7 +24,7 @@ from tilegrad.kernels.cuda.attention.tile import (
     storer,
 )
 from tilegrad.kernels.cuda.device.ptx import barrier, block, pointer, shared, thread
-from tilegrad.kernels.cuda.device.registers import narrow, scaled, zeros
+from tilegrad.kernels.cuda.device.registers import as_int32, scaled, zeros
 from tilegrad.kernels.cuda.parts.strided import spread
 from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.formulas.transcendental import exp_decay, log
@@ -113,13 +113,13 @@ def forward(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
 
     def attend(q, k, v, m, out, lse, L, S, E, F, heads, share, blocks, scale, n):
         t = thread()
-        r, c, factor = narrow(t >> 3), narrow(t & 7), T(scale)
+        r, c, factor = as_int32(t >> 3), as_int32(t & 7), T(scale)
         item = block() // blocks
         outer = item // heads
         inner = item - outer * heads
         group = inner // share
-        first = narrow((block() - item * blocks) * BR)
-        have = narrow(L - first)
+        first = as_int32((block() - item * blocks) * BR)
+        have = as_int32(L - first)
         rows, columns, p = of_rows(), of_columns(), of_scores()
         copy_rows(q + size * (outer * n[0] + inner * n[1] + first * n[2]), n[2], have, E, rows, t)
         k_at, v_at = (
@@ -129,7 +129,7 @@ def forward(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
         m_at = m + width * (outer * n[9] + inner * n[10])
         totals, tops, sums = start(), lowest, nothing
         end = min(S, first + BR) if causal else S
-        key = narrow(0)
+        key = as_int32(0)
         while key < end:
             barrier()
             copy_columns(k_at + size * key * n[5], n[5], S - key, E, columns, t)
@@ -143,7 +143,7 @@ def forward(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
             totals = scaled(totals, less)
             barrier()
             totals = accumulate(totals, p, columns, r, c)
-            key = narrow(key + BC)
+            key = as_int32(key + BC)
         at = item * L + first
         factors = finish(tops, sums, pointer(lse + size * at, T), have, r, c)
         store(pointer(out + size * at * F, T), scaled(totals, factors), have, F, r, c)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import load_vector, pointer, shuffle_xor, store_vector
-from tilegrad.kernels.cuda.device.registers import narrow, outer, zeros
+from tilegrad.kernels.cuda.device.registers import as_int32, outer_product, zeros
 from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
 
 LANES = 8  # threads that share a group of rows
@@ -105,7 +105,7 @@ def copier(dtype: str, D: int, rows: int, threads: int, vector: int) -> DeviceFu
 
     @inline
     def copy(address, row, have, features, to, t):
-        source, n = pointer(address, T), narrow(t)
+        source, n = pointer(address, T), as_int32(t)
         while n < rows * per:
             i, f = n >> shift, (n & (per - 1)) * vector
             inside = i < have and f < features
@@ -113,7 +113,7 @@ def copier(dtype: str, D: int, rows: int, threads: int, vector: int) -> DeviceFu
                 store(to, i * step + f, load(source, i * row + f) if inside else none)
             else:
                 to[i * step + f] = source[i * row + f] if inside else T(0)
-            n = narrow(n + threads)
+            n = as_int32(n + threads)
 
     return copy
 
@@ -128,38 +128,38 @@ def dots(dtype: str, D: int, tile: Tile) -> DeviceFunction:
     y = [f"y{j}" for j in range(tile.TN)]
     lines = [
         "def dot(x, y, r, c):",
-        f"    s, x_at, y_at = zeros(), narrow(r * {kind.step}), narrow(c * {kind.step})",
-        f"    end = narrow(x_at + {D})",
+        f"    s, x_at, y_at = zeros(), as_int32(r * {kind.step}), as_int32(c * {kind.step})",
+        f"    end = as_int32(x_at + {D})",
         "    while x_at < end:",
         *(f"        {n} = load(x, x_at + {i * tile.groups * kind.step})" for i, n in enumerate(x)),
         *(f"        {n} = load(y, y_at + {j * LANES * kind.step})" for j, n in enumerate(y)),
     ]
     for k in range(kind.V):
         of_x, of_y = (", ".join(f"{n}[{k}]" for n in names) for names in (x, y))
-        lines.append(f"        s = outer(s, ({of_x},), ({of_y},))")
+        lines.append(f"        s = outer_product(s, ({of_x},), ({of_y},))")
     lines += [
-        f"        x_at, y_at = narrow(x_at + {kind.V}), narrow(y_at + {kind.V})",
+        f"        x_at, y_at = as_int32(x_at + {kind.V}), as_int32(y_at + {kind.V})",
         "    return s",
     ]
     scope = {
-        "zeros": zeros(dtype, tile.TM * tile.TN), "load": load_vector(kind.V), "outer": outer,
-        "narrow": narrow,
+        "zeros": zeros(dtype, tile.TM * tile.TN), "load": load_vector(kind.V), "outer_product": outer_product,
+        "as_int32": as_int32,
     }  # fmt: skip
     return made("dot", lines, scope)
 
 
 @lru_cache(maxsize=None)
 def adder(dtype: str, D: int, tile: Tile) -> DeviceFunction:
-    """The device function ``add(totals, p, y, r, c)``: ``totals + p @ y`` for a thread's rows of the
+    """The device function ``add(accumulators, p, y, r, c)``: ``accumulators + p @ y`` for a thread's rows of the
     scores p and its vectors of the features of y.
     """
     kind, step = rows_of(dtype, D), tile.step
     x = [f"x{i}" for i in range(tile.TM)]
     y = [f"y{q}" for q in range(D // kind.V // LANES)]
     lines = [
-        "def add(totals, p, y, r, c):",
-        f"    p_at, y_at = narrow(r * {step}), narrow(c * {kind.V})",
-        f"    end = narrow(p_at + {tile.BC})",
+        "def add(accumulators, p, y, r, c):",
+        f"    p_at, y_at = as_int32(r * {step}), as_int32(c * {kind.V})",
+        f"    end = as_int32(p_at + {tile.BC})",
         "    while p_at < end:",
         *(f"        {n} = load(p, p_at + {i * tile.groups * step})" for i, n in enumerate(x)),
     ]
@@ -168,27 +168,31 @@ def adder(dtype: str, D: int, tile: Tile) -> DeviceFunction:
             lines.append(f"        {n} = load(y, y_at + {k * kind.step + q * LANES * kind.V})")
         of_y = ", ".join(f"{n}[{v}]" for n in y for v in range(kind.V))
         lines.append(
-            f"        totals = outer(totals, ({', '.join(f'{n}[{k}]' for n in x)},), ({of_y},))"
+            f"        accumulators = outer_product(accumulators, ({', '.join(f'{n}[{k}]' for n in x)},), ({of_y},))"
         )
     lines += [
-        f"        p_at, y_at = narrow(p_at + {kind.V}), narrow(y_at + {kind.V * kind.step})",
-        "    return totals",
+        f"        p_at, y_at = as_int32(p_at + {kind.V}), as_int32(y_at + {kind.V * kind.step})",
+        "    return accumulators",
     ]
-    return made("add", lines, {"load": load_vector(kind.V), "outer": outer, "narrow": narrow})
+    return made(
+        "add",
+        lines,
+        {"load": load_vector(kind.V), "outer_product": outer_product, "as_int32": as_int32},
+    )
 
 
 @lru_cache(maxsize=None)
 def storer(dtype: str, D: int, tile: Tile, vector: int) -> DeviceFunction:
-    """The device function ``store(out, totals, have, features, r, c)``: a thread's results to rows
+    """The device function ``store(out, accumulators, have, features, r, c)``: a thread's results to rows
     of ``features`` elements, of which there are ``have``.
     """
     V = rows_of(dtype, D).V
-    lines = ["def store(out, totals, have, features, r, c):"]
+    lines = ["def store(out, accumulators, have, features, r, c):"]
     for i in range(tile.TM):
         lines.append(f"    if r + {i * tile.groups} < have:")
         for q in range(D // V // LANES):
             at = f"(r + {i * tile.groups}) * features + f"
-            values = [f"totals[{i * (D // LANES) + q * V + v}]" for v in range(V)]
+            values = [f"accumulators[{i * (D // LANES) + q * V + v}]" for v in range(V)]
             lines.append(f"        f = (c + {q * LANES}) * {V}")
             if vector > 1:
                 lines += [

@@ -32,9 +32,9 @@ from tilegrad.kernels.cuda.conv.images import (
 )
 from tilegrad.kernels.cuda.device.ptx import multiply_wide
 from tilegrad.kernels.cuda.movement import copy
-from tilegrad.kernels.cuda.parts.panels import TILES, Strided, multiply
-from tilegrad.kernels.cuda.parts.product import add_chunks
+from tilegrad.kernels.cuda.parts.gemm import add_chunks
 from tilegrad.kernels.cuda.parts.strided import is_wide, magic, numbers
+from tilegrad.kernels.cuda.parts.tiled_gemm import TILES, StridedIterator, multiply
 from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.window import Window
@@ -64,7 +64,7 @@ def windows(
 ) -> Source:  # fmt: skip
     """Weights times windows: the output ("forward"), or the gradient of the input ("backward")."""
     shape, size = TILES[tile], np.dtype(dtype).itemsize
-    x = Strided("x", shape, "k", vector, size)
+    x = StridedIterator("x", shape, "k", vector, size)
     y = Pixels(shape, size, dims, pointwise, way, strided)
     return multiply(
         dtype, shape, x, y, 1, biased="row" if biased else "", column_place=pixel_place, more=4,
@@ -220,11 +220,11 @@ def conv_weight(
         ((groups,), (M * N,)),
     )
     walks = [v for sizes, strides in group for v in numbers(sizes, strides)]
-    panels = [
+    iterator_params = [
         *rows_numbers(groups * outputs * pixels, pixels),
         *taps_numbers(groups * inputs * plane, plane, window),
     ]
-    tail = (N, int(N % W == 0), *tiles, *walks, *panels, blocks)
+    tail = (N, int(N % W == 0), *tiles, *walks, *iterator_params, blocks)
     vector = W if pixels % W == 0 else 1
 
     def launch(x: int, y: int, weight: int, scratch: int = 0) -> None:

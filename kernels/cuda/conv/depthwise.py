@@ -14,7 +14,7 @@ import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import block, block_y, multiply_wide, pointer, thread
 from tilegrad.kernels.cuda.parts.block_reduce import block_reduce
-from tilegrad.kernels.cuda.parts.product import add_chunks
+from tilegrad.kernels.cuda.parts.gemm import add_chunks
 from tilegrad.kernels.cuda.parts.strided import division, is_wide, magic, spread
 from tilegrad.kernels.cuda.run.jit import Source, bind, kernel
 from tilegrad.kernels.formulas.primitives import fma

@@ -1,16 +1,16 @@
-"""Panels over images: the operands of convolutions as matrices that are never stored.
+"""Tile iterators over images: the operands of convolutions as matrices that are never stored.
 
 A pixel is a position of a result or an image, numbered through a batch: ``n * P + p``. A row of
-weights is numbered ``channel * taps + tap``. A panel divides such numbers, with multipliers that the
-host prepared, finds the place and checks that it lies in the image.
+weights is numbered ``channel * taps + tap``. An iterator divides such numbers, with multipliers that
+the host prepared, and checks that the position lies in the image (the im2col of an implicit GEMM).
 """
 
 from __future__ import annotations
 
 import math
 
-from tilegrad.kernels.cuda.parts.panels import Panel, Tile
 from tilegrad.kernels.cuda.parts.strided import magic
+from tilegrad.kernels.cuda.parts.tiled_gemm import Tile, TileIterator
 from tilegrad.kernels.window import Window
 
 
@@ -28,8 +28,8 @@ def _and_magic(number: int) -> tuple[int, int, int]:
     return number, *magic(number)
 
 
-class _Image(Panel):
-    """What panels over an image of ``dims`` dimensions have in common."""
+class _Image(TileIterator):
+    """What iterators over an image of ``dims`` dimensions have in common."""
 
     def __init__(
         self, name: str, tile: Tile, along: str, size: int, dims: int, pointwise: bool, V: int = 1
@@ -57,14 +57,16 @@ class _Image(Panel):
         n = self.name
         offset = ""
         for axis in self.axes:
-            place = f"{n}_at{axis}{tag}"
-            offset = f"({offset}) * {n}_size{axis} + {place}" if offset else place
+            position = f"{n}_at{axis}{tag}"
+            offset = f"({offset}) * {n}_size{axis} + {position}" if offset else position
         found = [f"0 <= {n}_at{a}{tag} and {n}_at{a}{tag} < {n}_size{a}" for a in self.axes]
         return offset, " and ".join(found)
 
 
 _AXES = [(f"out{a}", f"kernel{a}") for a in range(3)]
-_GEOMETRY = tuple(f"{what}{a}" for a in range(3) for what in ("size", "stride", "before", "spread"))
+_GEOMETRY = tuple(
+    f"{what}{a}" for a in range(3) for what in ("size", "stride", "before", "dilation")
+)
 _COUNTS = tuple(
     x for a in range(3) for name in _AXES[a] for x in _by(name)
 )  # sizes of the result and of the kernel
@@ -121,7 +123,7 @@ class Pixels(_Image):
 
     def locate(self, i: int) -> list[str]:
         n, tag = self.name, f"_{i % self.shares}"
-        k = f"({n}_now + {self.spot(i)[1]})"
+        k = f"({n}_now + {self.vector_offset(i)[1]})"
         lines = []
         if self.pointwise:
             lines.append(f"{n}_channel = {k}")
@@ -132,11 +134,11 @@ class Pixels(_Image):
             ]
         divides = []
         for axis in self.axes:
-            place = f"{n}_from{axis}{tag}"
+            position = f"{n}_from{axis}{tag}"
             if not self.pointwise:
                 sign = "-" if self.way == "backward" else "+"
-                place = f"{place} {sign} {n}_kernel{axis}_t * {n}_spread{axis}"
-            lines.append(f"{n}_at{axis} = {place}")
+                position = f"{position} {sign} {n}_kernel{axis}_t * {n}_dilation{axis}"
+            lines.append(f"{n}_at{axis} = {position}")
             if self.way == "backward" and self.strided:
                 whole = f"{n}_whole{axis}"
                 lines += [
@@ -166,7 +168,7 @@ def pixels_numbers(way: str, image: int, plane: int, window: Window) -> list[int
     return flat + [v for a in range(3) for v in _and_magic(window.stride[a])]
 
 
-class Rows(Panel):
+class Rows(TileIterator):
     """Rows are channels of an image, k its pixels through the batch, neighbours in memory."""
 
     names = ("image", "plane", *_by("pixels"))
@@ -222,7 +224,7 @@ class Taps(_Image):
             )
             for axis in self.axes:
                 lines.append(
-                    f"{n}_shift{axis}_{i} = i32({n}_kernel{axis}_t * {n}_spread{axis} - {n}_before{axis})"
+                    f"{n}_shift{axis}_{i} = i32({n}_kernel{axis}_t * {n}_dilation{axis} - {n}_before{axis})"
                 )
         return lines
 

@@ -1,4 +1,4 @@
-"""Register tiles: rectangles of totals that a thread keeps, as tuples that never touch memory.
+"""Register tiles: the accumulators of a thread, as tuples that never touch memory.
 
 A tuple of 64 numbers indexed by constants lives in registers; updating it by one intrinsic instead
 of 64 statements keeps compilation to a second or two.
@@ -37,8 +37,8 @@ def zeros(dtype: str, count: int) -> Intrinsic:
 
 
 @intrinsic
-def outer(typing, totals, x, y):
-    """``totals[i * len(y) + j] + x[i] * y[j]`` for all i and j, floats rounded once."""
+def outer_product(typing, accumulators, x, y):
+    """``accumulators[i * len(y) + j] + x[i] * y[j]`` for all i and j, floats rounded once."""
 
     def codegen(context, builder, sig, args):
         from llvmlite import ir
@@ -64,20 +64,20 @@ def outer(typing, totals, x, y):
                 made = builder.insert_value(made, new, i * columns + j)
         return made
 
-    return totals(totals, x, y), codegen
+    return accumulators(accumulators, x, y), codegen
 
 
-@outer.in_python
-def _(totals: Any, x: Any, y: Any) -> Any:
-    kind = totals.dtype
+@outer_product.in_python
+def _(accumulators: Any, x: Any, y: Any) -> Any:
+    kind = accumulators.dtype
     wide = dtypes.row(kind.name).accumulator  # a float32 product is exact in float64
     products = np.multiply.outer(np.array(x, wide), np.array(y, wide))
-    return (totals + products.ravel()).astype(kind)
+    return (accumulators + products.ravel()).astype(kind)
 
 
 @intrinsic
-def scaled(typing, totals, factors):
-    """``totals`` with every row, of as many as there are ``factors``, times its own."""
+def scaled(typing, accumulators, factors):
+    """``accumulators`` with every row, of as many as there are ``factors``, times its own."""
 
     def codegen(context, builder, sig, args):
         made, rows = args[0], sig.args[1].count
@@ -88,17 +88,19 @@ def scaled(typing, totals, factors):
             made = builder.insert_value(made, product, k)
         return made
 
-    return totals(totals, factors), codegen
+    return accumulators(accumulators, factors), codegen
 
 
 @scaled.in_python
-def _(totals: Any, factors: Any) -> Any:
-    return totals * np.repeat(np.array(factors, totals.dtype), len(totals) // len(factors))
+def _(accumulators: Any, factors: Any) -> Any:
+    return accumulators * np.repeat(
+        np.array(factors, accumulators.dtype), len(accumulators) // len(factors)
+    )
 
 
 @intrinsic
-def narrow(typing, value):
-    """An integer below 2^31 in half the registers."""
+def as_int32(typing, value):
+    """An integer below 2^31 as int32: half the registers."""
     from numba import types
 
     def codegen(context, builder, sig, args):
@@ -107,7 +109,7 @@ def narrow(typing, value):
     return types.int32(value), codegen
 
 
-narrow.in_python(int)
+as_int32.in_python(int)
 
 
 @intrinsic

@@ -228,7 +228,7 @@ def _items(call: _Call) -> tuple[list[int], int]:
 
 
 def _tiled_product(call: _Call) -> Work:
-    from tilegrad.kernels.cuda.parts.panels import TILES
+    from tilegrad.kernels.cuda.parts.tiled_gemm import TILES
 
     tile, size = TILES[call["tile"]], call.itemsize
     (xs, ys, _), items = _items(call)
@@ -265,12 +265,12 @@ def _chunks_added(call: _Call) -> Work:
 def _convolution(call: _Call) -> Work:
     """Exact where windows reach all of the image."""
     from tilegrad.kernels.cuda.conv.images import Rows
-    from tilegrad.kernels.cuda.parts.panels import Strided
+    from tilegrad.kernels.cuda.parts.tiled_gemm import StridedIterator
 
     size, groups, walks = call.itemsize, call.block(1)[0][0], 3 * PER_AXIS
     M, N, K, depth = call["M"], call["N"], call["K"], _depth(call)
     if "way" in call.variant:  # weights times windows
-        image, pixels = (call.t[walks + len(Strided.names) + k] for k in (0, 2))
+        image, pixels = (call.t[walks + len(StridedIterator.names) + k] for k in (0, 2))
         x, y = groups * M * depth, N // pixels * image * depth // K
         biases = groups * M if call["biased"] and call["final"] else 0
     else:  # gradients of outputs times windows
@@ -378,12 +378,12 @@ _WORK: dict[str, Callable[[_Call], Work]] = {
     "elementwise.map_groups": _elementwise,
     "reduce.rows": _reduced_rows,
     "reduce.columns": _reduced_columns,
-    "product.tiles": _tiled_product,
+    "gemm.tiles": _tiled_product,
     "matvec.vectors": _vector_product,
     "matvec.tall_vectors": _vector_product,
     "softmax.forward": _softmax(2, 1),
     "softmax.backward": _softmax(2, 2),
-    "product.add_chunks": _chunks_added,
+    "gemm.add_chunks": _chunks_added,
     "conv.windows": _convolution,
     "conv.weights": _convolution,
     "attention.forward.forward": _attention,

@@ -6,7 +6,7 @@ import numpy as np
 
 from tilegrad.kernels import dtypes
 from tilegrad.kernels.cuda.device.ptx import block, pointer, thread
-from tilegrad.kernels.cuda.parts.panels import TILES, Strided, multiply
+from tilegrad.kernels.cuda.parts.tiled_gemm import TILES, StridedIterator, multiply
 from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.function import DeviceFunction
 
@@ -17,11 +17,11 @@ def tiles(
     dims: int, biased: bool, activation: DeviceFunction | None = None,
 ) -> Source:  # fmt: skip
     """``out = activation(x @ y + bias)`` for a batch of matrices; see
-    :func:`tilegrad.kernels.cuda.parts.panels.multiply` for the parameters.
+    :func:`tilegrad.kernels.cuda.parts.tiled_gemm.multiply` for the parameters.
     """
     shape, size = TILES[tile], np.dtype(dtype).itemsize
-    x = Strided("x", shape, x_along, x_vector, size)
-    y = Strided("y", shape, y_along, y_vector, size)
+    x = StridedIterator("x", shape, x_along, x_vector, size)
+    y = StridedIterator("y", shape, y_along, y_vector, size)
     slim = x_vector > 1 and y_vector > 1
     per_sm = shape.per_sm if slim or size < 4 else max(1, shape.per_sm // 2)
     return multiply(
