@@ -483,7 +483,8 @@ def apply_inplace(
             inputs = (unary(ops.OPS["copy"], target), *others)
         if saves:
             node.save(*[inputs[s] if s >= 0 else None for s in saves])
-    op.into(target, target, *others, params=params)
+    if params or calls.run(op, target, *others, target) is None:
+        op(target, *others, target, params=params)
     if node is not None:
         if any(s < 0 for s in saves):
             fixed = [SavedOutput(target, 0) if s < 0 else inputs[s] for s in saves]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tilegrad.autograd.mode import anomalies, state
 from tilegrad.engine.array import Array, Layout
-from tilegrad.engine.interpreter import why_plain
+from tilegrad.engine.interpreter import chosen
 from tilegrad.kernels.builtin import cell
 from tilegrad.kernels.forking import DATA, compiler, fork_lock
 
@@ -227,12 +227,11 @@ def _bind() -> None:
     from tilegrad.autograd.base import TensorBase
 
     with compiler:
-        if why_plain():
-            node, trace = _plain_node, _plain_trace
-        else:
-            number = ctypes.addressof(_sequence)
-            made = tracing.compile_tracing(Node, TensorBase, SavedOutput, anomalies, number)
-            node, trace = made["node"], made["trace"]
+        number = ctypes.addressof(_sequence)
+        node, trace = chosen(
+            lambda: tracing.compile_tracing(Node, TensorBase, SavedOutput, anomalies, number),
+            lambda: (_plain_node, _plain_trace),
+        )
 
 
 _number = fork_lock(DATA)

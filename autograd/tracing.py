@@ -11,7 +11,8 @@ from typing import Any
 
 from tilegrad.engine.emitter import Emitter, addresses, loop, new_module, publish
 from tilegrad.engine.interpreter import SIZE, TUPLE_ITEMS, WORD, slot_offset
-from tilegrad.engine.native import FIELDS, MOST
+from tilegrad.engine.native import MOST
+from tilegrad.engine.native_storage import FIELDS
 from tilegrad.kernels.builtin import built_in
 
 
@@ -168,7 +169,7 @@ def _trace(module: Any, nodes: _Nodes, slots: _Slots, anomalies: list[Any]) -> N
 
 def compile_tracing(
     node: type, base: type, saved: type, anomalies: list[Any], cell: int
-) -> dict[str, Callable[..., Any]]:
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The built-ins ``node`` and ``trace``.
 
     Args:
@@ -181,4 +182,4 @@ def compile_tracing(
     _node(module, nodes)
     _trace(module, nodes, _Slots(base, saved), anomalies)
     found = addresses(module, "node", "trace")
-    return {name: built_in(address, name) for name, address in found.items()}
+    return built_in(found["node"], "node"), built_in(found["trace"], "trace")

@@ -6,9 +6,10 @@ are not those that machine code knows (:mod:`tilegrad.engine.plain`). Callers go
 
 - ``new(layout, storage, address)``: a tensor over ``storage``, from ``address`` on;
 - ``fresh(plan)``: one with new memory for the output of a plan, or None;
-- ``run(op, *arrays)``: the result of an op without params or metadata, or None;
+- ``run(op, *arrays, *values)``: the result of an op without params, its metadata as ``op.names`` has
+  them, or None;
 - ``run_at(op, key, params, *arrays)``: the result by the plan of ``key``, or None;
-- ``show(view, array, *values)``: the result of a view op that was asked for before, or None;
+- ``show(op, array, *values)``: the result of a view op that was asked for before, or None;
 - ``every(array, value)``: whether each element of an int64 array on the CPU, one without gaps, is
   ``value``.
 """

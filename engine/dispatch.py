@@ -1,10 +1,10 @@
 """Dispatch: every op passes here as (op, arrays, scalars, metadata) and nothing else.
 
-An :class:`Op` is a pure function from arrays to arrays, split in two. Its *planner* sees only
-layouts and metadata: it checks them, infers the outputs' layouts and asks the device's kernels for
-a launch. The :class:`Plan` is kept, so the second call with equal layouts allocates and launches,
-nothing else. Recording, profiling, tracing and checking are *modes*: functions that see every call
-on its way and pass it on.
+An :class:`Op` is split in two. Its *planner* sees only layouts and metadata: it checks them, infers
+the outputs' layouts and asks the device's kernels for a launch. The :class:`Plan` is kept, so the
+second call with equal layouts allocates and launches, nothing else. What differs from op to op stands
+in the plan. Profiling, tracing and checking are *modes*: functions that see every launch and every
+view on its way and pass it on; of a call that other ops serve (a cast first, a copy) they see those.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from tilegrad.engine.array import Array, Layout, empty_layout, output
 from tilegrad.engine.device import CPU, Device
 from tilegrad.engine.dtype import DType
 from tilegrad.engine.errors import DeviceError
-from tilegrad.engine.interpreter import why_plain
+from tilegrad.engine.interpreter import chosen
 from tilegrad.engine.memory import FreeList, new_storage
 from tilegrad.kernels import dtypes
 from tilegrad.kernels.cpu.run import ahead
 from tilegrad.kernels.forking import compiler
 
 Launch = Callable[..., None]
+Instead = Callable[[tuple[Array, ...], tuple[Any, ...]], Any]
+Apart = Callable[["Plan", tuple[Array, ...]], tuple[Array, ...]]
 
 PLAN_LIMIT = 20_000
 
@@ -34,20 +36,70 @@ PLAN_LIMIT = 20_000
 class Plan:
     """What a call needs once its layouts are known.
 
-    ``launch`` takes the addresses of inputs, outputs and, if ``scratch`` is not 0, of that many
-    bytes of scratch memory, then the call's scalars.
+    ``launch`` takes the addresses of operands and outputs and, if ``scratch`` is not 0, of that many
+    bytes of scratch memory, then the call's scalars and those in ``tail``.
+
+    Attributes:
+        outs: what is made anew. A call without any gives the first operand that it writes.
+        writes: the places of the operands that the launch writes over.
+        apart: gives the operands, with copies of those that the write would change too early; None
+            where there are no such.
+        pointwise: whether elements are read before they are written in their place, so that an
+            operand may be the written one.
+        instead: where no launch serves these operands, the call by way of other ops.
+        view: of a view, its layout and the bytes between the operand's first element and its own.
     """
 
-    __slots__ = ("allocator", "launch", "nbytes", "out", "outs", "pool", "scratch", "size")
+    __slots__ = (
+        "allocator", "apart", "instead", "launch", "nbytes", "out", "outs", "pointwise", "pool",
+        "scratch", "size", "tail", "view", "writes",
+    )  # fmt: skip
 
-    def __init__(self, outs: tuple[Layout, ...], launch: Launch, scratch: int = 0):
+    instead: Instead | None
+    view: tuple[Layout, int] | None
+
+    def __init__(
+        self,
+        outs: tuple[Layout, ...],
+        launch: Launch,
+        scratch: int = 0,
+        *,
+        tail: tuple[Any, ...] = (),
+        writes: tuple[int, ...] = (),
+        apart: Apart | None = None,
+        pointwise: bool = False,
+        device: Device = CPU,
+    ):
         self.outs = outs
         self.out = outs[0] if outs else None
         self.nbytes = outs[0].nbytes if outs else 0
         self.launch = launch
         self.scratch = scratch
-        self.allocator = (outs[0].device if outs else CPU).allocator
+        self.tail = tail
+        self.writes = writes
+        self.apart = apart
+        self.pointwise = pointwise
+        self.instead = self.view = None
+        self.allocator = (outs[0].device if outs else device).allocator
         self.size, self.pool = self.allocator.pool_of(self.nbytes)
+
+
+def _no_launch(*addresses: int) -> NoReturn:
+    raise AssertionError("neither a view nor a call by way of other ops launches anything")
+
+
+def composed(instead: Instead) -> Plan:
+    """The plan of a call that other ops serve: ``instead(operands, params)`` gives the result."""
+    plan = Plan((), _no_launch)
+    plan.instead = instead
+    return plan
+
+
+def shown(kind: Layout, step: int) -> Plan:
+    """The plan of a view: the operand's memory, ``step`` bytes on, as ``kind``."""
+    plan = Plan((), _no_launch)
+    plan.view = kind, step
+    return plan
 
 
 Planner = Callable[..., Plan]
@@ -60,58 +112,60 @@ recorded: list[Callable[[tuple[Array, ...]], bool]] = [lambda arrays: False]
 
 
 class Op:
-    """A pure function of arrays, scalars and keyword metadata, by way of plans.
+    """A function of arrays, scalars and keyword metadata, by way of plans; pure, but for operands that
+    its plans write over.
 
-    ``op(*arrays, params=(…), **metadata)`` returns a new array, or a tuple of them.
+    ``op(*arrays, params=(…), **metadata)`` gives a new array, a tuple of them, a view, or what it
+    wrote. A plan is kept under the operands' layouts and the metadata; ``names`` are the metadata
+    that a caller of ``calls.run(op, *arrays, *values)`` gives, in their order.
+
+    Args:
+        planner: ``(*layouts, **metadata)`` to the plan; it checks them.
+        anywhere: whether it is asked about operands on several devices, too.
     """
 
-    __slots__ = ("name", "planner", "plans")
+    __slots__ = ("anywhere", "name", "names", "planner", "plans")
 
-    def __init__(self, name: str, planner: Planner):
+    def __init__(
+        self, name: str, planner: Planner, names: tuple[str, ...] = (), anywhere: bool = False
+    ):
         self.name = name
         self.planner = planner
+        self.names = names
+        self.anywhere = anywhere
         self.plans: dict[Any, Plan] = {}
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
     def __call__(self, *arrays: Array, params: tuple[Any, ...] = (), **metadata: Any) -> Any:
-        if _modes:
-            return _through_modes(self, arrays, params, metadata)
         key: Any = tuple([a.layout for a in arrays])
         if metadata:
-            key = (key, tuple(metadata.items()))
+            if self.names:
+                key += tuple(map(metadata.__getitem__, self.names))
+            else:
+                key = (key, tuple(metadata.items()))
         result = calls.run_at(self, key, params, *arrays)
-        return self.run(arrays, params, metadata) if result is None else result
-
-    def run(
-        self, arrays: tuple[Array, ...], params: tuple[Any, ...], metadata: dict[str, Any]
-    ) -> Any:
-        """Allocate and launch, past all modes."""
-        key: Any = tuple([a.layout for a in arrays])
-        if metadata:
-            key = (key, tuple(metadata.items()))
+        if result is not None:
+            return result
         plan = self.plans.get(key)
         if plan is None:
             plan = self._make_plan(key, arrays, metadata)
-        outs = plan.outs
-        if len(outs) == 1:
-            result = output(plan)
-            addresses = [a.address for a in arrays]
-            addresses.append(result.address)
-        else:
-            result = tuple([empty_layout(out) for out in outs])
-            addresses = [a.address for a in arrays] + [a.address for a in result]
-        if plan.scratch:
-            scratch = plan.allocator.allocate(plan.scratch)
-            addresses.append(scratch.address)
-        plan.launch(*addresses, *params)
-        return result
+        if plan.instead is not None:
+            return plan.instead(arrays, params)
+        if plan.apart is not None:
+            ready = plan.apart(plan, arrays)
+            if ready is not arrays:
+                return self(*ready, params=params, **metadata)
+        if _modes:
+            return _through_modes(self, arrays, params, metadata)
+        return _launch(plan, arrays, params)
 
     def _make_plan(self, key: Any, arrays: tuple[Array, ...], metadata: dict[str, Any]) -> Plan:
         layouts = [a.layout for a in arrays]
         check_dtypes(self.name, layouts, metadata)
-        same_device(self.name, layouts)
+        if not self.anywhere:
+            same_device(self.name, layouts)
         if len(self.plans) >= PLAN_LIMIT:
             self.plans.clear()
         ahead.following[0] = recorded[0](arrays)
@@ -122,6 +176,31 @@ class Op:
         finally:
             ahead.following[0] = False
         return plan
+
+
+def _launch(plan: Plan, arrays: tuple[Array, ...], params: tuple[Any, ...]) -> Any:
+    """Allocate and launch."""
+    if plan.view is not None:
+        kind, step = plan.view
+        (x,) = arrays
+        return calls.new(kind, x.storage, x.address + step)
+    addresses = [a.address for a in arrays]
+    result: Any
+    if len(plan.outs) == 1:
+        result = output(plan)
+        addresses.append(result.address)
+    elif plan.outs:
+        result = tuple([empty_layout(out) for out in plan.outs])
+        addresses += [a.address for a in result]
+    else:
+        result = arrays[plan.writes[0]]
+    if plan.scratch:
+        scratch = plan.allocator.allocate(plan.scratch)
+        addresses.append(scratch.address)
+    plan.launch(*addresses, *params, *plan.tail)
+    for place in plan.writes:
+        arrays[place].storage.version += 1
+    return result
 
 
 def check_dtypes(op: str, layouts: list[Layout], metadata: dict[str, Any]) -> None:
@@ -216,9 +295,10 @@ def make_calls(tensor: type, first: dict[str, Any]) -> dict[str, Callable[..., A
         tensor: the class of what ops make.
         first: what its slots beside those of an array hold at first.
     """
-    from tilegrad.engine.ops.view import View
 
-    if why_plain():
-        return plain.calls(tensor, first)
-    new_storage(0, 0, None)  # their type is there from now on
-    return native.compile_calls(tensor, Array, first, Plan, Op, View, FreeList, Layout, _modes)
+    def machine() -> dict[str, Callable[..., Any]]:
+        new_storage(0, 0, None)  # their type is there from now on
+        return native.compile_calls(tensor, Array, first, Plan, Op, FreeList, Layout, _modes)
+
+    made: dict[str, Callable[..., Any]] = chosen(machine, lambda: plain.calls(tensor, first))
+    return made

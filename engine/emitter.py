@@ -100,12 +100,20 @@ class Emitter:
                 self.drop(reference)
             self.build.ret(self.ir.Constant(self.pointer, None))
 
-    def give_up_unless(self, value: Any, kind: Any, *owned: Any) -> None:
-        """The same, unless the object ``value`` is an instance of the class ``kind``."""
-        kin = self.call(
-            "PyType_IsSubtype", self.get(value, TYPE), self.object(kind), returns=self.half
-        )
-        self.give_up_if(self.build.icmp_signed("==", kin, self.half(0)), *owned)
+    def is_a(self, value: Any, kind: type, usual: type) -> Any:
+        """Whether the object ``value`` is an instance of the class ``kind``, as those of ``usual`` are."""
+        with self.build.goto_entry_block():
+            answer = self.build.alloca(self.half)
+        have = self.get(value, TYPE)
+        self.build.store(self.half(1), answer)
+        with self.build.if_then(self.differ(have, self.object(usual)), likely=False):
+            kin = self.call("PyType_IsSubtype", have, self.object(kind), returns=self.half)
+            self.build.store(kin, answer)
+        return self.differ(self.build.load(answer, typ=self.half), self.half(0))
+
+    def give_up_unless(self, value: Any, kind: type, usual: type) -> None:
+        """Return null, unless the object ``value`` is an instance of ``kind``; see :meth:`is_a`."""
+        self.give_up_if(self.build.not_(self.is_a(value, kind, usual)))
 
     def give_up_unless_empty(self, held: list[Any]) -> None:
         """Return null, if anything is in this list when the function runs."""

@@ -1,7 +1,7 @@
 """Inference mode, as memory sees it: storages made in it count no versions.
 
 Which threads are in that mode is written where machine code finds it at the cost of one load: see
-:func:`tilegrad.engine.native.compile_storage`.
+:func:`tilegrad.engine.native_storage.compile_storage`.
 """
 
 from __future__ import annotations

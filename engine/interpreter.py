@@ -11,6 +11,7 @@ import ctypes
 import os
 import sys
 import sysconfig
+from collections.abc import Callable
 from typing import Any
 
 TESTED = ((3, 11), (3, 13))  # the oldest and the newest version that the suite was run on
@@ -54,6 +55,11 @@ def why_plain() -> str | None:
         return "pointers are not of 64 bits, low byte first"
     wrong = _wrong_offset()
     return None if wrong is None else f"objects of this interpreter differ: {wrong}"
+
+
+def chosen(machine: Callable[[], Any], plain: Callable[[], Any]) -> Any:
+    """What ``machine()`` compiles, or ``plain()`` where :func:`why_plain` has a reason."""
+    return machine() if why_plain() is None else plain()
 
 
 def _wrong_offset() -> str | None:

@@ -16,9 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from tilegrad.engine import native, plain
+from tilegrad.engine import plain
 from tilegrad.engine.errors import OutOfMemoryError
-from tilegrad.engine.interpreter import why_plain
+from tilegrad.engine.interpreter import chosen
+from tilegrad.engine.native_storage import compile_storage
 from tilegrad.kernels.builtin import cell
 from tilegrad.kernels.forking import DATA, compiler, fork_lock
 
@@ -97,7 +98,7 @@ def new_storage(address: int, nbytes: int, pool: FreeList | None, base: object =
     if _make_storage is None:
         with compiler:
             if _make_storage is None:
-                make = plain.Storage if why_plain() else native.compile_storage(FreeList)
+                make = chosen(lambda: compile_storage(FreeList), lambda: plain.Storage)
                 copyreg.pickle(type(make(0, 0, None, None)), _reduced)
                 _make_storage = make
     return _make_storage(address, nbytes, pool, base)  # type: ignore[no-any-return]

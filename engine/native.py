@@ -7,122 +7,13 @@ pool, an active mode) they answer with None, and their caller goes the long way.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from typing import Any
 
-from tilegrad.engine import inference
 from tilegrad.engine.emitter import Emitter, addresses, loop, new_module, publish
 from tilegrad.engine.interpreter import LIST_ITEMS, SIZE, TUPLE_ITEMS, TYPE, WORD, slot_offset
-from tilegrad.kernels.builtin import built_in, forever
-
-_SLOT_DEALLOC, _SLOT_MEMBERS = 52, 72  # numbers of the stable ABI
-_OBJECT, _INTEGER = 6, 17  # kinds of members
-
-# the fields of a storage, see tilegrad.engine.memory.Storage
-FIELDS = {"address": 16, "nbytes": 24, "pool": 32, "base": 40, "version": 48}
-BYTES = 56
-
-_storage_type: Any = None
-
-
-class _Member(ctypes.Structure):
-    _fields_ = [
-        ("name", ctypes.c_char_p), ("kind", ctypes.c_int), ("offset", ctypes.c_ssize_t),
-        ("flags", ctypes.c_int), ("doc", ctypes.c_char_p),
-    ]  # fmt: skip
-
-
-class _Slot(ctypes.Structure):
-    _fields_ = [("number", ctypes.c_int), ("value", ctypes.c_void_p)]
-
-
-class _Spec(ctypes.Structure):
-    _fields_ = [
-        ("name", ctypes.c_char_p), ("size", ctypes.c_int), ("item", ctypes.c_int),
-        ("flags", ctypes.c_uint), ("slots", ctypes.c_void_p),
-    ]  # fmt: skip
-
-
-def _storage_class(dealloc: int) -> Any:
-    """The type of storages: five members, no garbage collection, freed by ``dealloc``."""
-    members = (_Member * (len(FIELDS) + 1))()
-    for member, (name, offset) in zip(members, FIELDS.items(), strict=False):
-        member.name, member.offset = name.encode(), offset
-        member.kind = _INTEGER if name == "version" else _OBJECT
-    slots = (_Slot * 3)()
-    slots[0].number, slots[0].value = _SLOT_DEALLOC, dealloc
-    slots[1].number, slots[1].value = _SLOT_MEMBERS, ctypes.addressof(members)
-    spec = _Spec(b"tilegrad.engine.memory.Storage", BYTES, 0, 0, ctypes.addressof(slots))
-    for part in (members, slots, spec):
-        forever(part)
-    make = ctypes.pythonapi.PyType_FromSpec
-    make.restype, make.argtypes = ctypes.py_object, (ctypes.c_void_p,)
-    return make(ctypes.addressof(spec))
-
-
-def _dealloc(module: Any, free_list: type, cells: int) -> None:
-    """``void storage_dealloc(storage)``: the block goes back to the list it came from."""
-    e = Emitter(module, "storage_dealloc", 1, returns=False)
-    (self,) = e.function.args
-    fields = {n: e.get(self, o) for n, o in FIELDS.items() if n != "version"}
-    with e.build.if_then(e.build.not_(e.is_null(fields["pool"]))):
-        pool, nbytes = fields["pool"], e.number(fields["nbytes"])
-        plain = e.build.icmp_unsigned("==", e.get(pool, TYPE), e.object(free_list))
-        counts = e.build.inttoptr(e.number(e.get(pool, cells)), e.pointer)
-        left = e.build.sub(e.get(counts, 0, e.word), nbytes)
-        e.put(counts, 0, left)
-        with e.build.if_else(plain) as (fast, slow):
-            with fast:
-                e.call("PyList_Append", pool, fields["address"], returns=e.half)
-            with slow:  # a list with an ``append`` of its own; an error on its way stays
-                state = [e.room() for _ in range(3)]
-                e.call("PyErr_Fetch", *state, returns=e.ir.VoidType())
-                name = e.object("append")
-                none = e.ir.Constant(e.pointer, None)
-                answer = e.call("PyObject_CallMethodObjArgs", pool, name, fields["address"], none)
-                with e.build.if_then(e.is_null(answer)):
-                    e.call("PyErr_WriteUnraisable", pool, returns=e.ir.VoidType())
-                e.drop(answer)
-                values = [e.build.load(s, typ=e.pointer) for s in state]
-                e.call("PyErr_Restore", *values, returns=e.ir.VoidType())
-    for reference in fields.values():
-        e.drop(reference)
-    kind = e.get(self, TYPE)
-    e.call("PyObject_Free", self, returns=e.ir.VoidType())
-    e.drop(kind)
-    e.build.ret_void()
-
-
-def _storage(module: Any, kind: Any) -> None:
-    e = Emitter(module, "storage", 3)
-    _, args, _ = e.function.args
-    made = e.call("PyType_GenericAlloc", e.object(kind), e.word(0))
-    e.give_up_if(e.is_null(made))
-    for place, name in enumerate(("address", "nbytes", "pool", "base")):
-        given = e.get(args, place * WORD)
-        absent = e.build.icmp_unsigned("==", given, e.object(None))
-        with e.build.if_then(e.build.not_(absent)):
-            e.put(made, FIELDS[name], e.take(given))
-    _mark_inference(e, made)
-    e.build.ret(made)
-
-
-def _mark_inference(e: Emitter, storage: Any) -> None:
-    """A storage made in inference mode has a version below zero."""
-    version = FIELDS["version"]
-    here = e.get(e.constant(ctypes.addressof(inference.here)), 0, e.word)
-    e.object(inference.here)  # never freed
-    with e.build.if_then(e.differ(here, e.word(0)), likely=False):
-        thread = e.call("PyThread_get_thread_ident", returns=e.word)
-        with e.build.if_then(e.build.icmp_unsigned("==", here, thread)):
-            e.put(storage, version, e.word(inference.MARK))
-        with e.build.if_then(e.build.icmp_signed("==", here, e.word(inference.SEVERAL))):
-            answer = e.call("PyObject_CallNoArgs", e.object(inference.question))
-            e.give_up_if(e.is_null(answer), storage)
-            e.drop(answer)
-            with e.build.if_then(e.build.icmp_unsigned("==", answer, e.object(True))):
-                e.put(storage, version, e.word(inference.MARK))
+from tilegrad.engine.native_storage import FIELDS, mark_inference, storage_type
+from tilegrad.kernels.builtin import built_in
 
 
 class _Tensors:
@@ -163,6 +54,9 @@ class _Plans:
         self.out, self.outs, self.launch, self.scratch, self.allocator = (
             slot_offset(plan, n) for n in ("out", "outs", "launch", "scratch", "allocator")
         )
+        self.tail, self.writes, self.apart, self.pointwise, self.view = (
+            slot_offset(plan, n) for n in ("tail", "writes", "apart", "pointwise", "view")
+        )
         self.of_plan = tuple(slot_offset(plan, n) for n in ("pool", "size"))
         self.of_layout = tuple(slot_offset(layout, n) for n in ("pool", "size"))
         self.plans = slot_offset(op, "plans")
@@ -199,7 +93,7 @@ class _Plans:
         e.put(storage, FIELDS["nbytes"], e.take(size))
         e.put(storage, FIELDS["pool"], e.take(pool))
         self._count(e, pool, e.number(size))
-        _mark_inference(e, storage)
+        mark_inference(e, storage)
         return tensors.make(e, layout, storage, address), address
 
     def _count(self, e: Emitter, pool: Any, nbytes: Any) -> None:
@@ -254,45 +148,89 @@ def _launch(module: Any, plans: _Plans, tensors: _Tensors, kind: Any, base: type
     e = Emitter(module, "launch_or_null", 5)
     op, key, *rest = e.function.args
     plan = e.call("PyDict_GetItemWithError", e.get(op, plans.plans), key)
-    e.give_up_if(e.is_null(plan))
+    with e.build.if_then(e.is_null(plan), likely=False):
+        e.call("PyErr_Clear", returns=e.ir.VoidType())  # of a value without a hash: no plan has it
+        e.build.ret(plan)
     made = e.build.call(planned, [e.take(plan), *rest])
     e.drop(plan)
     e.build.ret(made)
     return e.function
 
 
+def _written(
+    e: Emitter, plans: _Plans, tensors: _Tensors, plan: Any, given: Any, count: Any
+) -> Any:
+    """The first operand that a plan without outputs writes over; null where there is none, or where
+    another operand may lie in its memory and must be copied first.
+    """
+    writes = e.get(plan, plans.writes)
+    e.give_up_if(e.build.icmp_signed("==", e.get(writes, SIZE, e.word), e.word(0)))
+    place = e.number(e.get(writes, TUPLE_ITEMS))
+    target = e.get(given, e.build.mul(place, e.word(WORD)))
+    storage = e.get(target, tensors.storage)
+    strict = e.differ(e.get(plan, plans.pointwise), e.object(True))
+    with e.build.if_then(e.differ(e.get(plan, plans.apart), e.object(None))):
+
+        def check(i: Any) -> None:
+            tensor = e.get(given, e.build.mul(i, e.word(WORD)))
+            shared = e.build.icmp_unsigned("==", e.get(tensor, tensors.storage), storage)
+            other = e.build.icmp_signed("!=", i, place)
+            refused = e.build.or_(strict, e.differ(tensor, target))
+            e.give_up_if(e.build.and_(e.build.and_(shared, other), refused))
+
+        loop(e, count, check)
+    return target
+
+
+def _count_writes(e: Emitter, plans: _Plans, tensors: _Tensors, plan: Any, given: Any) -> None:
+    """The storages of the operands that a plan writes over get their next version."""
+    writes, version = e.get(plan, plans.writes), FIELDS["version"]
+
+    def one(i: Any) -> None:
+        item = e.build.add(e.build.mul(i, e.word(WORD)), e.word(TUPLE_ITEMS))
+        step = e.build.mul(e.number(e.get(writes, item)), e.word(WORD))
+        storage = e.get(e.get(given, step), tensors.storage)
+        e.put(storage, version, e.build.add(e.get(storage, version, e.word), e.word(1)))
+
+    loop(e, e.get(writes, SIZE, e.word), one)
+
+
 def _planned(module: Any, plans: _Plans, tensors: _Tensors, kind: Any, base: type) -> Any:
     """``planned(plan, extra, tensors, count)``: run the plan over the tensors, whose addresses come
-    first, then those of the results, that of scratch memory if there is any, and the items of the
-    tuple ``extra``. Several results are a tuple.
+    first, then those of the results, that of scratch memory if there is any, the items of the tuple
+    ``extra`` and those of the plan's tail. Several results are a tuple; without any, what is written
+    is the result.
     """
     results = _results(module, plans, tensors, kind)
     e = Emitter(module, "planned_or_null", 4)
     plan, extra, given, number = e.function.args
     count, more = e.build.ptrtoint(number, e.word), e.get(extra, SIZE, e.word)
-    outs, scratch = e.get(plan, plans.outs), e.get(plan, plans.scratch)
-    made = e.get(outs, SIZE, e.word)
-    e.give_up_if(e.build.icmp_signed("==", made, e.word(0)))
-    total = e.build.add(e.build.add(count, made), e.build.add(more, e.word(1)))
+    outs, scratch, tail = (e.get(plan, s) for s in (plans.outs, plans.scratch, plans.tail))
+    made, last = e.get(outs, SIZE, e.word), e.get(tail, SIZE, e.word)
+    total = e.build.add(e.build.add(count, made), e.build.add(e.build.add(more, last), e.word(1)))
     e.give_up_if(e.build.icmp_signed(">", total, e.word(3 * MOST)))
     args = e.room(3 * MOST)
 
     def address_of(i: Any) -> None:
         step = e.build.mul(i, e.word(WORD))
         tensor = e.get(given, step)
-        e.give_up_unless(tensor, base)
+        e.give_up_unless(tensor, base, tensors.kind)
         e.build.store(e.get(tensor, tensors.address), e.at(args, step))
 
     loop(e, count, address_of)
     behind = e.at(args, e.build.mul(count, e.word(WORD)))
     answer, block, used = e.room(), e.room(), e.build.alloca(e.word)
-    with e.build.if_else(e.build.icmp_signed("==", made, e.word(1))) as (single, several):
+    with e.build.if_else(e.build.icmp_signed("==", made, e.word(1))) as (single, others):
         with single:
             result, address = plans.fresh(e, plan, tensors, kind)
             e.build.store(result, answer)
             e.build.store(address, behind)
-        with several:
-            e.build.store(e.build.call(results, [outs, behind]), answer)
+        with others, e.build.if_else(e.build.icmp_signed("==", made, e.word(0))) as (none, several):
+            with none:
+                target = _written(e, plans, tensors, plan, given, count)
+                e.build.store(e.take(target), answer)
+            with several:
+                e.build.store(e.build.call(results, [outs, behind]), answer)
     result = e.build.load(answer, typ=e.pointer)
     e.give_up_if(e.is_null(result))
     e.build.store(e.build.add(count, made), used)
@@ -312,10 +250,12 @@ def _planned(module: Any, plans: _Plans, tensors: _Tensors, kind: Any, base: typ
         e.build.store(held, block)
         push(e.get(held, FIELDS["address"]))
 
-    def push_extra(i: Any) -> None:
-        push(e.get(extra, e.build.add(e.build.mul(i, e.word(WORD)), e.word(TUPLE_ITEMS))))
+    for values, size in ((extra, more), (tail, last)):
 
-    loop(e, more, push_extra)
+        def push_item(i: Any, values: Any = values) -> None:
+            push(e.get(values, e.build.add(e.build.mul(i, e.word(WORD)), e.word(TUPLE_ITEMS))))
+
+        loop(e, size, push_item)
     done = e.call(
         "PyObject_Vectorcall", e.get(plan, plans.launch), args, e.build.load(used, typ=e.word),
         e.constant(0),
@@ -323,29 +263,37 @@ def _planned(module: Any, plans: _Plans, tensors: _Tensors, kind: Any, base: typ
     e.drop(e.build.load(block, typ=e.pointer))
     e.give_up_if(e.is_null(done), result)
     e.drop(done)
+    _count_writes(e, plans, tensors, plan, given)
     e.build.ret(result)
     return e.function
 
 
 def _run(module: Any, launch: Any, tensors: _Tensors, base: type, modes: Any) -> None:
-    """``run(op, *tensors)``: the key is the tuple of their layouts."""
+    """``run(op, *tensors, *values)``: the key is the tuple of their layouts, and of the values."""
     e = Emitter(module, "run_or_null", 2)
     args, number = e.function.args
     count = e.build.sub(e.build.ptrtoint(number, e.word), e.word(1))
     e.give_up_unless_empty(modes)
-    e.give_up_if(e.build.icmp_signed(">", count, e.word(MOST)))
+    e.give_up_if(e.build.icmp_signed(">", count, e.word(2 * MOST)))
     key = e.call("PyTuple_New", count)
     e.give_up_if(e.is_null(key))
+    operands = e.build.alloca(e.word)
+    e.build.store(e.word(0), operands)
 
-    def layout_of(i: Any) -> None:
+    def part_of_key(i: Any) -> None:
         step = e.build.mul(i, e.word(WORD))
+        item = e.at(key, e.build.add(step, e.word(TUPLE_ITEMS)))
         given = e.get(args, e.build.add(step, e.word(WORD)))
-        e.give_up_unless(given, base, key)
-        layout = e.take(e.get(given, tensors.layout))
-        e.build.store(layout, e.at(key, e.build.add(step, e.word(TUPLE_ITEMS))))
+        with e.build.if_else(e.is_a(given, base, tensors.kind)) as (tensor, value):
+            with tensor:
+                e.build.store(e.take(e.get(given, tensors.layout)), item)
+                known = e.build.load(operands, typ=e.word)
+                e.build.store(e.build.add(known, e.word(1)), operands)
+            with value:
+                e.build.store(e.take(given), item)
 
-    loop(e, count, layout_of)
-    size = e.build.inttoptr(count, e.pointer)
+    loop(e, count, part_of_key)
+    size = e.build.inttoptr(e.build.load(operands, typ=e.word), e.pointer)
     made = e.build.call(
         launch, [e.get(args, 0), key, e.object(()), e.at(args, WORD), size]
     )  # fmt: skip
@@ -366,20 +314,18 @@ def _run_at(module: Any, launch: Any, modes: Any) -> None:
     publish(e, "run_at")
 
 
-def _show(module: Any, tensors: _Tensors, view: type, modes: Any) -> None:
-    """``show(view, tensor, *values)``: the view that ``view.made`` has under (layout, *values), as
-    part of the tensor or of what that is a view of.
+def _show(module: Any, plans: _Plans, tensors: _Tensors, modes: Any) -> None:
+    """``show(op, tensor, *values)``: the view that is planned under (layout, *values), as part of the
+    tensor or of what that is a view of.
     """
-    made_at, base_at, epoch_at = (
-        slot_offset(view, "made"),
-        slot_offset(tensors.kind, "_base"),
-        slot_offset(tensors.kind, "_epoch"),
-    )
+    base_at, epoch_at = (slot_offset(tensors.kind, n) for n in ("_base", "_epoch"))
     e = Emitter(module, "show_or_null", 2)
     args, number = e.function.args
     e.give_up_unless_empty(modes)
     given = e.get(args, WORD)
-    e.give_up_unless(given, next(c for c in tensors.kind.__mro__ if "_base" in c.__dict__))
+    e.give_up_unless(
+        given, next(c for c in tensors.kind.__mro__ if "_base" in c.__dict__), tensors.kind
+    )
     own = e.get(given, base_at)
     apart = e.build.icmp_unsigned("!=", own, e.object(None))
     root = e.build.select(apart, own, given)
@@ -399,10 +345,12 @@ def _show(module: Any, tensors: _Tensors, view: type, modes: Any) -> None:
         e.build.store(e.take(value), e.at(key, e.build.add(step, e.word(TUPLE_ITEMS + WORD))))
 
     loop(e, e.build.sub(count, e.word(1)), value_of)
-    found = e.call("PyDict_GetItemWithError", e.get(e.get(args, 0), made_at), key)
+    found = e.call("PyDict_GetItemWithError", e.get(e.get(args, 0), plans.plans), key)
     e.drop(key)
     e.give_up_if(e.is_null(found))
-    layout, step = (e.get(found, TUPLE_ITEMS + k * WORD) for k in range(2))
+    view = e.get(found, plans.view)
+    e.give_up_if(e.build.icmp_unsigned("==", view, e.object(None)))
+    layout, step = (e.get(view, TUPLE_ITEMS + k * WORD) for k in range(2))
     address = e.call("PyNumber_Add", e.get(given, tensors.address), step)
     e.give_up_if(e.is_null(address))
     made = tensors.make(e, layout, e.take(e.get(given, tensors.storage)), address)
@@ -435,25 +383,12 @@ def _every(module: Any, tensors: _Tensors, layout: type) -> None:
     publish(e, "every")
 
 
-def compile_storage(free_list: type) -> Callable[..., Any]:
-    """The built-in ``storage(address, nbytes, pool, base)``; makes their type first."""
-    global _storage_type
-    module = new_module()
-    _dealloc(module, free_list, slot_offset(free_list, "cells"))
-    address = addresses(module, "storage_dealloc")["storage_dealloc"]
-    _storage_type = _storage_class(address)
-    module = new_module()
-    _storage(module, _storage_type)
-    return built_in(addresses(module, "storage")["storage"], "storage")
-
-
 def compile_calls(
     tensor: type,
     base: type,
     first: dict[str, Any],
     plan: type,
     op: type,
-    view: type,
     free_list: type,
     layout: type,
     modes: list[Any],
@@ -462,10 +397,10 @@ def compile_calls(
 
     - ``new(layout, storage, address)``: a tensor outside of any graph;
     - ``fresh(plan)``: one with new memory for the plan's output, or None;
-    - ``run(op, *tensors)``: the op's result, or None;
+    - ``run(op, *tensors, *values)``: the op's result, or None;
     - ``run_at(op, key, extra, *tensors)``: the same by the plan of this key, ``extra`` behind the
       addresses;
-    - ``show(view, tensor, *values)``: a view op's result, or None;
+    - ``show(op, tensor, *values)``: a view op's result, or None;
     - ``every(tensor, value)``: whether its words are all this int64.
 
     Args:
@@ -476,11 +411,11 @@ def compile_calls(
     module = new_module()
     tensors, plans = _Tensors(tensor, first), _Plans(plan, op, free_list, layout)
     _tensor(module, tensors)
-    _fresh(module, plans, tensors, _storage_type)
-    launch = _launch(module, plans, tensors, _storage_type, base)
+    _fresh(module, plans, tensors, storage_type())
+    launch = _launch(module, plans, tensors, storage_type(), base)
     _run(module, launch, tensors, base, modes)
     _run_at(module, launch, modes)
-    _show(module, tensors, view, modes)
+    _show(module, plans, tensors, modes)
     _every(module, tensors, layout)
     found = addresses(module, "new", "fresh", "run", "run_at", "show", "every")
     return {name: built_in(address, name) for name, address in found.items()}

@@ -55,5 +55,5 @@ def _joined(begin: int, end: int, pieces: list[tuple[int, Array]]) -> Array:
     whole = empty((end - begin,), dt.uint8, pieces[0][1].layout.device)
     for start, data in pieces:
         part = window(whole, data.layout.shape, data.layout.strides, start - begin)
-        elementwise.copy.into(part, data)
+        elementwise.copy(data, part)
     return whole

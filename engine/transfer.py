@@ -39,7 +39,7 @@ def copy_across(target: Array, source: Array, non_blocking: bool = False) -> Non
         _copy(target, source, non_blocking)
         target.storage.version += 1
     else:
-        copy.into(target, to_device(source, want.device, non_blocking and want.device is not CPU))
+        copy(to_device(source, want.device, non_blocking and want.device is not CPU), target)
 
 
 def _copy(target: Array, source: Array, non_blocking: bool) -> None:

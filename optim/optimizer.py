@@ -214,7 +214,7 @@ class Optimizer:
         else:
             made = make_layout(value.shape, kind.dtype, kind.device)
             made = ops.state_layout(kind) if made.shape == kind.shape else made
-        return own(elementwise.copy.into(empty_layout(made), value))
+        return own(elementwise.copy(value, empty_layout(made)))
 
     # ------------------------------------------------------------------------------------- hooks
 

@@ -62,7 +62,7 @@ def copy_(input: Tensor, src: Tensor | Scalar, non_blocking: bool = False) -> Te
     source = operand(src, input, "copy_")
     refuse_overlap("copy_", input, (source,))
     if source.layout.device is input.layout.device:
-        OPS["copy"].into(input, source)
+        OPS["copy"](source, input)
     else:
         copy_across(input, source, non_blocking)
     if state.grad and needs_graph((input, source)) and input.dtype.is_floating_point:

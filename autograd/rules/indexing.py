@@ -22,7 +22,7 @@ from tilegrad.engine.array import Layout, from_numpy, window
 from tilegrad.engine.device import CPU
 from tilegrad.engine.ops import masked as masked_ops
 from tilegrad.engine.ops.elementwise import full
-from tilegrad.engine.ops.view import Geometry, View
+from tilegrad.engine.ops.view import Geometry, view_op
 from tilegrad.engine.transfer import to_device
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _region(x: Layout, parts: tuple[Part, ...]) -> Geometry:
     return (*shape, *x.shape[axis:]), (*strides, *x.strides[axis:]), offset
 
 
-region = View("getitem", _region)
+region = view_op("getitem", _region)
 
 
 def _view(x: Tensor, parts: tuple[Part, ...]) -> Tensor:

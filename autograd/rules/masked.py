@@ -134,7 +134,7 @@ def masked_fill_(input: Tensor, mask: Tensor, value: Tensor | Scalar) -> Tensor:
     operands = mask, value, input
 
     def run(**how: bool) -> Array:
-        return OPS["where"].into(input, *operands)
+        return own(OPS["where"](*operands, input))
 
     return write("masked_fill", run, _fill_vjp, (input, mask, value), (1,), None, IN_PLACE, True)
 

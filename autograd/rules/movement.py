@@ -99,11 +99,7 @@ def _joined(how: _Joining, given: Sequence[Tensor], dim: int) -> Tensor:
     """Run the op and record it; the node's meta is ``dim``."""
     op, out = how.op, None
     if given.__class__ is list or given.__class__ is tuple:
-        try:
-            key = (tuple([t.layout for t in given]), (("dim", dim),))
-            out = calls.run_at(op, key, (), *given)
-        except AttributeError:  # there is something among them that is no tensor
-            pass
+        out = calls.run(op, *given, dim)
     if out is None:
         given = _tensors(op.name, given)
         out = own(how.general(*given, dim=dim))

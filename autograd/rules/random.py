@@ -266,7 +266,7 @@ def _like(
     made = ops.draw(name, kind.shape, wanted, where, params, None)
     model = like(kind, wanted, where)
     if made.layout is not model:
-        made = elementwise.copy.into(empty_layout(model), made)
+        made = elementwise.copy(made, empty_layout(model))
     result = own(made)
     return result.requires_grad_() if requires_grad else result
 
@@ -308,7 +308,7 @@ def randint_like(
 def _overwrite(op: str, x: Tensor, made: Array) -> Tensor:
     """Write ``made`` over ``x``, whose old value no gradient reaches any more."""
     check_inplace(op, x)
-    elementwise.copy.into(x, made)
+    elementwise.copy(made, x)
     if state.grad and x._tracked:
         rebase(x, new_node(op, _no_gradient, (x,), (x.layout,)))
     return x

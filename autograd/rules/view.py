@@ -19,6 +19,7 @@ from tilegrad.autograd.mode import state
 from tilegrad.autograd.size import sizes
 from tilegrad.engine import calls
 from tilegrad.engine.array import Layout, layout as make_layout
+from tilegrad.engine.dispatch import Op
 from tilegrad.engine.ops import elementwise as elementwise_ops, view as ops
 from tilegrad.engine.shape import Shape, as_index, infer_size, normalize_dim, view_strides
 
@@ -31,27 +32,27 @@ __all__ = [
 ]  # fmt: skip
 
 
-def show(op: ops.View, vjp: Any, x: Tensor, meta: Any, *values: Any) -> Tensor:
+def show(op: Op, vjp: Any, x: Tensor, meta: Any, *values: Any) -> Tensor:
     """The view ``op`` of ``x`` with its metadata in order, recorded."""
     result: Tensor | None = calls.show(op, x, *values)
     if result is not None:
         if x._tracked and state.grad:
             record_one(op.name, vjp, (x,), result, (), meta)
         return result
-    result = part_of(x, op.of(x, *values))
+    result = part_of(x, ops.of(op, x, *values))
     if x._tracked and state.grad:
         record(op.name, vjp, (x,), (result,), (), meta)
     return result
 
 
 def show_all(
-    name: str, op: ops.View, vjp: Any, x: Tensor, meta: Any, several: Sequence[tuple[Any, ...]]
+    name: str, op: Op, vjp: Any, x: Tensor, meta: Any, several: Sequence[tuple[Any, ...]]
 ) -> tuple[Tensor, ...]:
     """A view of ``x`` for each of ``several`` metadata, all of them outputs of one node."""
     pieces = []
     for values in several:
         piece: Tensor | None = calls.show(op, x, *values)
-        pieces.append(part_of(x, op.of(x, *values)) if piece is None else piece)
+        pieces.append(part_of(x, ops.of(op, x, *values)) if piece is None else piece)
     found = tuple(pieces)
     if found and x._tracked and state.grad:
         record(name, vjp, (x,), found, (), meta)
@@ -217,11 +218,11 @@ def _region_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (embed(grad, node.inputs[0].shape, op, *values),)
 
 
-def embed(grad: Tensor, shape: Shape, op: ops.View, *values: Any) -> Tensor:
-    """Zeros of ``shape`` whose region ``op.of(…, *values)``, without overlaps, holds ``grad``."""
+def embed(grad: Tensor, shape: Shape, op: Op, *values: Any) -> Tensor:
+    """Zeros of ``shape`` whose region ``ops.of(op, …, *values)``, without overlaps, holds ``grad``."""
     source = grad.layout
     whole = zeros_of(make_layout(shape, source.dtype, source.device))
-    elementwise_ops.copy.into(op.of(whole, *values), grad)
+    elementwise_ops.copy(grad, ops.of(op, whole, *values))
     if state.grad and needs_graph((grad,)):
         record("embed", _embed_vjp, (grad,), (whole,), (), (op, *values))
     return whole
@@ -280,7 +281,7 @@ def copy_slices_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     if node.edges[0] is not None:
         mask = own(elementwise_ops.full(base.shape, 1, grad.dtype, base.device))
         hole = _laid_out_like(mask, base)
-        elementwise_ops.OPS["fill"].into(ops.as_strided.of(hole, *node.meta), params=(0.0,))
+        elementwise_ops.fill(ops.of(ops.as_strided, hole, *node.meta), 0.0)
         outside = masked_fill(
             dense, hole == 0, 0
         )  # not a product: what flows there may be infinite
@@ -291,7 +292,7 @@ def _laid_out_like(x: Tensor, kind: Layout) -> Tensor:
     """``x`` copied into memory with the strides of ``kind``, which may have gaps; recorded."""
     reach = sum((n - 1) * s for n, s in zip(kind.shape, kind.strides, strict=True))
     storage = kind.device.allocator.allocate(max(reach + 1, 0) * kind.itemsize)
-    out = own(elementwise_ops.copy.into(calls.new(kind, storage, storage.address), x))
+    out = own(elementwise_ops.copy(x, calls.new(kind, storage, storage.address)))
     return recorded("clone", _copy_vjp, (x,), out, (), None)
 
 

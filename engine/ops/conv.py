@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tilegrad.engine.array import Array, Layout, layout
-from tilegrad.engine.dispatch import Op, Plan, kernel
-from tilegrad.engine.ops.elementwise import contiguous, full
+from tilegrad.engine.array import Layout, layout
+from tilegrad.engine.dispatch import Plan, composed, kernel
+from tilegrad.engine.ops.elementwise import full, row_major
 from tilegrad.engine.shape import Shape
 from tilegrad.kernels.window import Window
 
@@ -266,6 +266,8 @@ def _plan_weight(
     made = layout((y.shape[1], inputs, *kernel_size), x.dtype, x.device)
     if made.numel == 0:
         return Plan((made,), nothing)
+    if not (x.numel and y.numel):  # a sum over samples and positions, of which there are none
+        return composed(lambda arrays, params: full(made.shape, 0, made.dtype, made.device))
     launch, scratch = kernel("conv", x.device).conv_weight(
         x.dtype.name, x.shape[0], groups, inputs, outputs, window
     )
@@ -276,33 +278,6 @@ def nothing(*addresses: int) -> None:
     """The result is empty."""
 
 
-class ContiguousOp(Op):
-    """An op that reads row-major operands only: others are copied first."""
-
-    __slots__ = ()
-
-    def run(
-        self, arrays: tuple[Array, ...], params: tuple[Any, ...], metadata: dict[str, Any]
-    ) -> Any:
-        return super().run(tuple([contiguous(a) for a in arrays]), params, metadata)
-
-
-class WeightOp(ContiguousOp):
-    """A sum over samples and positions, which is zero where there are none."""
-
-    __slots__ = ()
-
-    def run(
-        self, arrays: tuple[Array, ...], params: tuple[Any, ...], metadata: dict[str, Any]
-    ) -> Any:
-        x, y = (a.layout for a in arrays)
-        if x.numel and y.numel:
-            return super().run(arrays, params, metadata)
-        _check(self.name, (x, y))
-        shape = (y.shape[1], x.shape[1] // metadata["groups"], *metadata["kernel_size"])
-        return full(shape, 0, x.dtype, x.device)
-
-
-conv = ContiguousOp("conv", _plan_conv)
-conv_input = ContiguousOp("conv_input", _plan_input)
-conv_weight = WeightOp("conv_weight", _plan_weight)
+conv = row_major("conv", _plan_conv)
+conv_input = row_major("conv_input", _plan_input)
+conv_weight = row_major("conv_weight", _plan_weight)

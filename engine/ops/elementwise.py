@@ -11,11 +11,10 @@ from tilegrad.engine.array import (
     contiguous_strides,
     empty_layout,
     layout,
-    output,
     to_numpy,
 )
 from tilegrad.engine.device import CPU, Device
-from tilegrad.engine.dispatch import Op, Plan, _modes, check_dtypes, kernel, raise_mixed
+from tilegrad.engine.dispatch import Op, Plan, Planner, composed, kernel, raise_mixed
 from tilegrad.engine.dtype import DType
 from tilegrad.engine.shape import (
     Shape,
@@ -30,55 +29,20 @@ from tilegrad.kernels.formulas.formula import Formula
 
 
 class Elementwise(Op):
-    """An op made of one formula. ``op(*arrays, params=(…))``; ``op.into(out, *arrays)`` writes."""
+    """An op made of one formula. ``op(*operands)`` gives a new array; with one operand more than the
+    formula has, ``op(*operands, out)`` writes over that, as NumPy's functions do.
 
-    __slots__ = ("casts", "differentiable", "formula", "recipes")
+    Raises:
+        RuntimeError: the result's shape or dtype does not fit ``out``.
+    """
+
+    __slots__ = ("differentiable", "formula", "recipes")
 
     def __init__(self, formula: Formula):
-        super().__init__(formula.name, self.plan)
+        super().__init__(formula.name, self.plan, anywhere=True)
         self.formula = formula
         self.differentiable = formula.differentiable
         self.recipes: dict[int, Any] = {}  # autograd's notes: which operands need what saved
-        self.casts: dict[Any, tuple[DType, ...]] = {}
-
-    def run(
-        self, arrays: tuple[Array, ...], params: tuple[Any, ...], metadata: dict[str, Any]
-    ) -> Any:
-        if "out" in metadata:  # an in-place call that a mode passed on
-            return self.into(metadata["out"], *arrays, params=params)
-        key: Any = tuple([a.layout for a in arrays])
-        if metadata:
-            key = (key, tuple(metadata.items()))
-        plan = self.plans.get(key)
-        if plan is None:
-            plan = self._plan_or_cast(key, arrays, params, metadata)
-            if not isinstance(plan, Plan):
-                return plan
-        result = output(plan)
-        plan.launch(*[a.address for a in arrays], result.address, *params)
-        return result
-
-    def _plan_or_cast(
-        self,
-        key: Any,
-        arrays: tuple[Array, ...],
-        params: tuple[Any, ...],
-        metadata: dict[str, Any],
-    ) -> Any:
-        """The plan; or, where operands need a cast first, the result."""
-        wanted = self.casts.get(key)
-        if wanted is None:
-            layouts = [a.layout for a in arrays]
-            check_dtypes(self.name, layouts, metadata)
-            if any(x.device is not layouts[0].device for x in layouts):
-                where = next(x.device for x in layouts if x.device is not CPU)
-                return self.run(_numbers_on(where, self.name, arrays), params, metadata)
-            wanted = self.operand_dtypes(layouts)
-            if all(w is a.dtype for w, a in zip(wanted, layouts, strict=True)):
-                return self._make_plan(key, arrays, metadata)
-            self.casts[key] = wanted
-        ready = tuple(cast(a, w) for a, w in zip(arrays, wanted, strict=True))
-        return self.run(ready, params, metadata)
 
     def operand_dtypes(self, layouts: list[Layout]) -> tuple[DType, ...]:
         """The dtype each operand is cast to before the formula sees it.
@@ -107,19 +71,34 @@ class Elementwise(Op):
             )
         return ((dt.bool_,) if kind == "where" else ()) + (common,) * len(free)
 
-    def result_dtype(self, operand: DType, **metadata: Any) -> DType:
+    def result_dtype(self, operand: DType) -> DType:
         """The output's dtype, given that of the (last) cast operand."""
-        if self.formula.kind == "compare":
-            return dt.bool_
-        made: DType = metadata.get("dtype", operand)
-        return made
+        return dt.bool_ if self.formula.kind == "compare" else operand
 
-    def plan(self, *layouts: Layout, **metadata: Any) -> Plan:
+    def plan(
+        self, *layouts: Layout, dtype: DType | None = None, strides: Shape | None = None
+    ) -> Plan:
         """Broadcast, lay the output out like the first full-sized operand (a copy in the ``strides``
-        that it is given), choose the loop.
+        that it is given), choose the loop. Operands of other dtypes are cast first.
         """
+        if len(layouts) > self.formula.arity:
+            return self._plan_write(layouts[-1], layouts[:-1])
+        metadata: dict[str, Any] = {"dtype": dtype} if dtype else {}
+        if strides:
+            metadata["strides"] = strides
+        if any(x.device is not layouts[0].device for x in layouts):
+            where = next(x.device for x in layouts if x.device is not CPU)
+            return composed(
+                lambda arrays, params: self(
+                    *_numbers_on(where, self.name, arrays), params=params, **metadata
+                )
+            )
+        wanted = self.operand_dtypes(list(layouts))
+        if any(w is not x.dtype for w, x in zip(wanted, layouts, strict=True)):
+            return composed(
+                lambda arrays, params: self(*map(cast, arrays, wanted), params=params, **metadata)
+            )
         shape = broadcast_shapes(self.name, *(x.shape for x in layouts))
-        strides = metadata.pop("strides", None)
         if not strides:
             like = self is copy  # a copy keeps the strides of single elements too
             strides = (
@@ -127,7 +106,7 @@ class Elementwise(Op):
                 if like
                 else _output_strides(shape, layouts)
             )
-        made = self.result_dtype(layouts[-1].dtype, **metadata)
+        made = dtype or self.result_dtype(layouts[-1].dtype)
         out = layout(shape, made, layouts[0].device, strides)
         return Plan((out,), self._launch(layouts, out))
 
@@ -144,57 +123,20 @@ class Elementwise(Op):
         family = kernel("elementwise", out.device)
         return family.elementwise(self.formula.function, names, sizes, steps, self.formula.params)
 
-    def into(self, out: Array, *arrays: Array, params: tuple[Any, ...] = ()) -> Array:
-        """Write the result over ``out`` and count the write.
-
-        Raises:
-            RuntimeError: the result's shape or dtype does not fit ``out``.
-        """
-        if _modes:
-            return self._into_through_modes(out, arrays, params)
-        key = (out.layout, tuple([a.layout for a in arrays]))
-        plan = self.plans.get(key)
-        if plan is None:
-            plan = self._plan_into(key, out, arrays, params)
-            if plan is None:
-                return out
-        for position, source in enumerate(arrays):
-            if source.storage is out.storage and _may_clobber(source, out):
-                fixed = (*arrays[:position], clone(source), *arrays[position + 1 :])
-                return self.into(out, *fixed, params=params)
-        plan.launch(*[a.address for a in arrays], out.address, *params)
-        out.storage.version += 1
-        return out
-
-    def _into_through_modes(
-        self, out: Array, arrays: tuple[Array, ...], params: tuple[Any, ...]
-    ) -> Array:
-        mode = _modes.pop()
-        try:
-            result: Array = mode(self, arrays, params, {"out": out})
-            return result
-        finally:
-            _modes.append(mode)
-
-    def _plan_into(
-        self, key: Any, out: Array, arrays: tuple[Array, ...], params: tuple[Any, ...]
-    ) -> Plan | None:
-        layouts = [a.layout for a in arrays]
-        check_dtypes(self.name, [*layouts, out.layout], {})
-        if any(x.device is not out.layout.device for x in layouts):
+    def _plan_write(self, out: Layout, layouts: tuple[Layout, ...]) -> Plan:
+        if any(x.device is not out.device for x in layouts):
             if self is copy:
-                from tilegrad.engine.transfer import copy_across
-
-                copy_across(out, arrays[0])
-            else:
-                where = out.layout.device
-                self.into(out, *_numbers_on(where, self.name, arrays), params=params)
-            return None
-        wanted = self.operand_dtypes(layouts)
+                return composed(_copy_across)
+            return composed(
+                lambda arrays, params: self(
+                    *_numbers_on(out.device, self.name, arrays[:-1]), arrays[-1], params=params
+                )
+            )
+        wanted = self.operand_dtypes(list(layouts))
         shape = broadcast_shapes(self.name, *(x.shape for x in layouts))
-        if broadcast_shapes(self.name, shape, out.layout.shape) != out.layout.shape:
+        if broadcast_shapes(self.name, shape, out.shape) != out.shape:
             raise RuntimeError(
-                f"{self.name}_: output with shape {list(out.layout.shape)} doesn't match the "
+                f"{self.name}_: output with shape {list(out.shape)} doesn't match the "
                 f"broadcast shape {list(shape)}"
             )
         free = self.formula.kind in ("cast", "fill")
@@ -204,17 +146,40 @@ class Elementwise(Op):
                 f"{self.name}_: result type {made.name} can't be cast to the desired output type "
                 f"{out.dtype.name}"
             )
-        if any(w is not x.dtype for w, x in zip(wanted, layouts, strict=True)) or (
-            made is not out.dtype
-        ):
-            ready = [cast(a, w) for a, w in zip(arrays, wanted, strict=True)]
-            if made is out.dtype:
-                self.into(out, *ready, params=params)
-            else:
-                copy.into(out, self(*ready, params=params))
-            return None
-        plan = self.plans[key] = Plan((out.layout,), self._launch(tuple(layouts), out.layout))
-        return plan
+        if made is not out.dtype:
+            return composed(
+                lambda arrays, params: copy(self(*arrays[:-1], params=params), arrays[-1])
+            )
+        if any(w is not x.dtype for w, x in zip(wanted, layouts, strict=True)):
+            return composed(
+                lambda arrays, params: self(
+                    *map(cast, arrays[:-1], wanted), arrays[-1], params=params
+                )
+            )
+        launch, place = self._launch(layouts, out), len(layouts)
+        apart = copies_apart if layouts else None
+        return Plan((), launch, writes=(place,), apart=apart, pointwise=True, device=out.device)
+
+
+def _copy_across(arrays: tuple[Array, ...], params: tuple[Any, ...]) -> Array:
+    from tilegrad.engine.transfer import copy_across
+
+    source, target = arrays
+    copy_across(target, source)
+    return target
+
+
+def copies_apart(plan: Plan, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+    """The operands of a plan that writes over one of them, with copies of those in its memory that the
+    write could change before they are read.
+    """
+    (place,) = plan.writes
+    out = arrays[place]
+    for k, source in enumerate(arrays):
+        if k != place and source.storage is out.storage:
+            if not plan.pointwise or (source is not out and _may_clobber(source, out)):
+                arrays = (*arrays[:k], clone(source), *arrays[k + 1 :])
+    return arrays
 
 
 def _numbers_on(device: Device, op: str, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -310,6 +275,20 @@ def contiguous(x: Array) -> Array:
     return x if have.contiguous else copy_as(x, layout(have.shape, have.dtype, have.device))
 
 
+def row_major(name: str, planner: Planner, names: tuple[str, ...] = ()) -> Op:
+    """The op of a planner that knows row-major operands only: others are copied first."""
+
+    def plan(*layouts: Layout, **metadata: Any) -> Plan:
+        if all(x.contiguous for x in layouts):
+            return planner(*layouts, **metadata)
+        return composed(
+            lambda arrays, params: op(*map(contiguous, arrays), params=params, **metadata)
+        )
+
+    op = Op(name, plan, names)
+    return op
+
+
 _scalars: dict[Any, Array] = {}
 
 
@@ -338,4 +317,5 @@ def fill(x: Array, value: float) -> Array:
     kind = x.layout.dtype
     if value.__class__ is not kind.python or not kind.low <= value <= kind.high:
         value = number.stored(value, kind, "fill")
-    return OPS["fill"].into(x, params=(value,))
+    OPS["fill"](x, params=(value,))
+    return x

@@ -19,45 +19,13 @@ from tilegrad.engine.array import Array, Layout, empty_layout, layout, window
 from tilegrad.engine.device import Device
 from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.ops import view
-from tilegrad.engine.ops.elementwise import cast, clone, contiguous, copy
+from tilegrad.engine.ops.elementwise import cast, clone, contiguous, copies_apart
 from tilegrad.engine.shape import Shape, merge_dims
 from tilegrad.engine.transfer import host, unless_all
 
 Indices = tuple[Array | None, ...]
 
 _ANYWHERE = 1 << 62  # the "size" that checked offsets are compared with
-
-
-class Writer(Op):
-    """An op that overwrites parts of its first operand: of a copy, or with ``inplace`` of itself.
-
-    The planner's launch takes ``(target, *others)``.
-    """
-
-    __slots__ = ()
-
-    def run(
-        self, arrays: tuple[Array, ...], params: tuple[Any, ...], metadata: dict[str, Any]
-    ) -> Array:
-        """Write into the target or a copy of it, and return that."""
-        inplace = metadata.get("inplace", False)
-        target = arrays[0] if inplace else copy(arrays[0])
-        operands = [target]
-        operands += [copy(a) if a.storage is target.storage else a for a in arrays[1:]]
-        # no key of a plain call, whose plan would be run with an output of its own
-        key = ("write", tuple([a.layout for a in operands]), tuple(metadata.items()))
-        plan = self.plans.get(key)
-        if plan is None:
-            how = {name: value for name, value in metadata.items() if name != "inplace"}
-            plan = self._make_plan(key, tuple(operands), how)
-        addresses = [a.address for a in operands]
-        if plan.scratch:
-            scratch = plan.allocator.allocate(plan.scratch)
-            addresses.append(scratch.address)
-        plan.launch(*addresses, *params)
-        if inplace:
-            target.storage.version += 1
-        return target
 
 
 # ------------------------------------------------------------------------------ checking indices
@@ -234,7 +202,8 @@ def _write_plan(x: Layout, size: int, *how: Any) -> Plan:
     the host may not know of yet.
     """
     launch = kernel("index", x.device).scatter(x.dtype.name, *how, size)
-    return Plan((x,), launch, getattr(launch, "scratch", 0))
+    scratch = getattr(launch, "scratch", 0)
+    return Plan((), launch, scratch, writes=(0,), apart=copies_apart, device=x.device)
 
 
 def _plan_put(
@@ -261,7 +230,7 @@ def _plan_put(
     return _write_plan(x, size, *how, x.strides[dims[0]], size if negative else 0)
 
 
-put_rows = Writer("put_rows", _plan_put)
+put_rows = Op("put_rows", _plan_put)  # writes over its first operand
 
 
 def put(
@@ -294,10 +263,9 @@ def _put(
         block = source.layout.strides[at : at + index.layout.ndim]
         if len(merge_dims(index.shape, (index.layout.strides, block))[0]) > 1:
             source = contiguous(source)
-    result: Array = put_rows(
-        x, index, source, dims=dims, at=at, negative=negative, combine=combine, inplace=inplace
-    )
-    return result
+    target = x if inplace else clone(x)
+    put_rows(target, index, source, dims=dims, at=at, negative=negative, combine=combine)
+    return target
 
 
 def _plan_scatter(x: Layout, index: Layout, source: Layout, dim: int, combine: str) -> Plan:
@@ -311,7 +279,7 @@ def _plan_scatter(x: Layout, index: Layout, source: Layout, dim: int, combine: s
     return _write_plan(x, x.shape[dim], combine, sizes, strides, *lines, x.strides[dim], 0)
 
 
-scatter_elements = Writer("scatter_elements", _plan_scatter)
+scatter_elements = Op("scatter_elements", _plan_scatter)  # writes over its first operand
 
 
 def scatter(
@@ -333,8 +301,9 @@ def scatter(
     _check_source(op, index.layout, source.layout)
     if not checked:
         check_index(op, index, dim, x.layout)
-    result: Array = scatter_elements(x, index, source, dim=dim, combine=combine, inplace=inplace)
-    return result
+    target = x if inplace else clone(x)
+    scatter_elements(target, index, source, dim=dim, combine=combine)
+    return target
 
 
 @lru_cache(maxsize=4096)

@@ -8,8 +8,7 @@ from __future__ import annotations
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, Layout, layout, window
 from tilegrad.engine.dispatch import Op, Plan, kernel
-from tilegrad.engine.ops.elementwise import OPS, contiguous, scalar
-from tilegrad.engine.ops.index import Writer
+from tilegrad.engine.ops.elementwise import OPS, clone, contiguous, copies_apart, scalar
 from tilegrad.engine.shape import Shape
 from tilegrad.engine.transfer import host
 
@@ -79,10 +78,11 @@ def masked_select(x: Array, mask: Array) -> Array:
 
 
 def _plan_fill(x: Layout, mask: Layout, starts: Layout, source: Layout) -> Plan:
-    return Plan((x,), kernel("masked", x.device).masked_scatter(x.itemsize, x.numel))
+    launch = kernel("masked", x.device).masked_scatter(x.itemsize, x.numel)
+    return Plan((), launch, writes=(0,), apart=copies_apart, device=x.device)
 
 
-_fill = Writer("masked_scatter", _plan_fill)
+_fill = Op("masked_scatter", _plan_fill)  # writes over its first operand
 
 
 def masked_scatter(x: Array, mask: Array, source: Array) -> Array:
@@ -98,7 +98,7 @@ def masked_scatter(x: Array, mask: Array, source: Array) -> Array:
             f"masked_scatter: Number of elements of source < number of ones in mask; "
             f"got {source.layout.numel} and {_count(starts)}"
         )
-    result: Array = _fill(contiguous(x), mask, starts, contiguous(source))
+    result: Array = _fill(clone(contiguous(x)), mask, starts, contiguous(source))
     return result
 
 

@@ -164,8 +164,8 @@ def _stack_plan(*layouts: Layout, dim: int) -> Plan:
     return _plan(out, boxes, len(layouts))
 
 
-cat_op = Op("cat", _cat_plan)
-stack_op = Op("stack", _stack_plan)
+cat_op = Op("cat", _cat_plan, ("dim",))
+stack_op = Op("stack", _stack_plan, ("dim",))
 
 
 def cat(*arrays: Array, dim: int) -> Array:

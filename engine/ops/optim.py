@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
-
-import numpy as np
+from functools import partial
+from typing import Any
 
 from tilegrad.engine.array import Array, Layout, empty_layout, layout
-from tilegrad.engine.dispatch import kernel, same_device
+from tilegrad.engine.dispatch import Op, Plan, composed, kernel, same_device
 from tilegrad.engine.dtype import float32
-from tilegrad.engine.ops import elementwise
+from tilegrad.engine.ops.elementwise import copy
 from tilegrad.engine.shape import permutation_of
-from tilegrad.kernels.updates import UPDATES
+from tilegrad.kernels.updates import UPDATES, Update
 
 
 def state_names(rule: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -43,66 +44,91 @@ def step(rule: str, rows: Sequence[Sequence[Array]], hypers: tuple[float, ...]) 
     Raises:
         RuntimeError: shapes or dtypes in a row differ.
     """
-    by_dtype: dict[tuple[object, object], list[Sequence[Array]]] = {}
-    for row in rows:
-        kind = row[0].layout
-        by_dtype.setdefault((kind.dtype, kind.device), []).append(row)
-    for alike in by_dtype.values():
-        _step(rule, alike, hypers)
+    STEPS[rule](*[array for row in rows for array in row], params=hypers)
 
 
-def _step(rule: str, rows: list[Sequence[Array]], hypers: tuple[float, ...]) -> None:
-    arrays = 2 + len(UPDATES[rule].state)
-    scalar = layout((), float32, rows[0][0].layout.device)
-    flat: list[int] = []
-    ready: list[Sequence[Array]] = []
-    for row in rows:
-        kind = row[0].layout
-        same = _dense(kind)
-        for place, array in enumerate(row):
-            same = same and array.layout is (kind if place < arrays else scalar)
-        laid = row if same else _laid_out(rule, row, arrays)
-        ready.append(laid)
-        for array in laid:
-            flat.append(array.address)
-    kind = rows[0][0].layout
-    launch = kernel("optim", kind.device).optim_step(
-        rule, kind.dtype.name, tuple([row[0].layout.numel for row in rows])
+def _rows(update: Update, flat: Sequence[Any]) -> list[Sequence[Any]]:
+    """What belongs to one parameter, each."""
+    width = 2 + len(update.state) + len(update.scalars)
+    return [flat[at : at + width] for at in range(0, len(flat), width)]
+
+
+def _plan(rule: str, *layouts: Layout) -> Plan:
+    update = UPDATES[rule]
+    rows = _rows(update, layouts)
+    arrays, first = 2 + len(update.state), layouts[0]
+    if any(row[0].dtype is not first.dtype or row[0].device is not first.device for row in rows):
+        return composed(partial(_by_dtype, rule))
+    if not all(_fits(rule, row, arrays) for row in rows):
+        return composed(partial(_laid_out, rule))
+    step = kernel("optim", first.device).optim_step(
+        rule, first.dtype.name, tuple([row[0].numel for row in rows])
     )
-    table = np.array(flat, np.int64)
-    launch(table.ctypes.data, *hypers)
-    for row, laid in zip(rows, ready, strict=True):
-        if laid is not row:
-            for target, source in zip(row[2:arrays], laid[2:arrays], strict=True):
-                _put(target, source)
-            _put(row[0], laid[0])
-        for place, written in enumerate(row):
-            if place != 1:
-                written.storage.version += 1
+    count, width = len(layouts), len(rows[0])
+    return Plan(
+        (),
+        _by_table(step, count),
+        writes=tuple([place for place in range(count) if place % width != 1]),
+        device=first.device,
+    )
 
 
-def _laid_out(rule: str, row: Sequence[Array], arrays: int) -> Sequence[Array]:
-    """The row with every array in the same gapless order of elements."""
-    kind = row[0].layout
-    same_device(rule, [array.layout for array in row])
-    for array in row[1:arrays]:
-        if array.layout.shape != kind.shape or array.layout.dtype is not kind.dtype:
+STEPS = {rule: Op(rule, partial(_plan, rule), anywhere=True) for rule in UPDATES}
+
+
+def _by_table(launch: Any, count: int) -> Any:
+    """A launch that takes ``count`` addresses, for one that takes the address of a table of them."""
+
+    def launched(*given: Any) -> None:
+        table = array("q", given[:count])
+        launch(table.buffer_info()[0], *given[count:])
+
+    return launched
+
+
+def _fits(rule: str, row: Sequence[Layout], arrays: int) -> bool:
+    """Whether every array of a row has the same gapless order of elements.
+
+    Raises:
+        DeviceError: they lie on several devices.
+        RuntimeError: shapes or dtypes differ.
+    """
+    kind = row[0]
+    same_device(rule, list(row))
+    for other in row[1:arrays]:
+        if other.shape != kind.shape or other.dtype is not kind.dtype:
             raise RuntimeError(
                 f"{rule}: gradient and state must have the parameter's shape and dtype; "
-                f"got {array.layout.describe()} for {kind.describe()}"
+                f"got {other.describe()} for {kind.describe()}"
             )
-    for array in row[arrays:]:
-        if array.layout.dtype is not float32 or array.layout.numel != 1:
-            raise RuntimeError(
-                f"{rule}: scalar state must be one float32; got {array.layout.describe()}"
-            )
-    target = state_layout(kind)
-    return [
-        a if a.layout is target or k >= arrays else elementwise.copy.into(empty_layout(target), a)
-        for k, a in enumerate(row)
-    ]
+    for other in row[arrays:]:
+        if other.dtype is not float32 or other.numel != 1:
+            raise RuntimeError(f"{rule}: scalar state must be one float32; got {other.describe()}")
+    return _dense(kind) and all(other is kind for other in row[1:arrays])
 
 
-def _put(target: Array, source: Array) -> None:
-    if target is not source:
-        elementwise.copy.into(target, source)
+def _by_dtype(rule: str, flat: tuple[Array, ...], hypers: tuple[float, ...]) -> None:
+    """A step for the parameters of each dtype and device."""
+    alike: dict[Any, list[Array]] = {}
+    for row in _rows(UPDATES[rule], flat):
+        kind = row[0].layout
+        alike.setdefault((kind.dtype, kind.device), []).extend(row)
+    for group in alike.values():
+        STEPS[rule](*group, params=hypers)
+
+
+def _laid_out(rule: str, flat: tuple[Array, ...], hypers: tuple[float, ...]) -> None:
+    """A step over copies in one order of elements, of arrays that differ in it."""
+    update = UPDATES[rule]
+    arrays = 2 + len(update.state)
+    ready: list[Array] = []
+    for row in _rows(update, flat):
+        target = state_layout(row[0].layout)
+        for place, given in enumerate(row):
+            kept = given.layout is target or place >= arrays
+            ready.append(given if kept else copy(given, empty_layout(target)))
+    STEPS[rule](*ready, params=hypers)
+    for row, laid in zip(_rows(update, flat), _rows(update, ready), strict=True):
+        for place in (0, *range(2, arrays)):
+            if laid[place] is not row[place]:
+                copy(laid[place], row[place])

@@ -13,8 +13,9 @@ from typing import Any
 
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Layout, layout
-from tilegrad.engine.dispatch import Op, Plan, kernel
-from tilegrad.engine.ops.conv import ContiguousOp, make_window, nothing, per_dimension
+from tilegrad.engine.dispatch import Plan, kernel
+from tilegrad.engine.ops.conv import make_window, nothing, per_dimension
+from tilegrad.engine.ops.elementwise import row_major
 from tilegrad.engine.shape import Shape
 from tilegrad.kernels.window import Table, Window
 
@@ -216,8 +217,8 @@ def _plan_mean_input(
     return Plan((made,), *family.avg_pool_input(y.dtype.name, planes, full, tables))
 
 
-max_pool: Op = ContiguousOp("max_pool", _plan_max)
-pool_take: Op = ContiguousOp("pool_take", _plan_take)
-pool_put: Op = ContiguousOp("pool_put", _plan_put)
-avg_pool: Op = ContiguousOp("avg_pool", _plan_mean)
-avg_pool_input: Op = ContiguousOp("avg_pool_input", _plan_mean_input)
+max_pool = row_major("max_pool", _plan_max)
+pool_take = row_major("pool_take", _plan_take)
+pool_put = row_major("pool_put", _plan_put)
+avg_pool = row_major("avg_pool", _plan_mean)
+avg_pool_input = row_major("avg_pool_input", _plan_mean_input)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any
 
 from tilegrad.engine import calls, dtype as dt
-from tilegrad.engine.array import Array, Layout, contiguous_strides, layout, output
-from tilegrad.engine.dispatch import Op, Plan, _modes, kernel
+from tilegrad.engine.array import Array, Layout, contiguous_strides, layout
+from tilegrad.engine.dispatch import Op, Plan, composed, kernel
 from tilegrad.engine.dtype import DType
 from tilegrad.engine.ops.elementwise import OPS, cast, clone, full, scalar
 from tilegrad.engine.shape import Shape, merge_dims, numel, reduced_shape
@@ -27,7 +26,18 @@ def result_dtype(name: str, dtype: DType) -> DType:
     return dt.int64
 
 
-def _plan(name: str, x: Layout, *rest: Layout, dims: Shape, keepdim: bool) -> Plan:
+def _plan(name: str, x: Layout, *rest: Layout, dims: Shape, keepdim: bool, p: float) -> Plan:
+    if (x.dtype is dt.bool_) is not (name in _TRUTH):
+        if name in _TRUTH:
+            return composed(
+                lambda arrays, _: reduce(name, cast(arrays[0], dt.bool_), dims, keepdim)
+            )
+        if name in _NEEDS_ELEMENTS:
+            return composed(
+                lambda arrays, _: cast(
+                    reduce(name, cast(arrays[0], dt.uint8), dims, keepdim), dt.bool_
+                )
+            )
     made = result_dtype(name, x.dtype)
     out = layout(reduced_shape(x.shape, dims, keepdim), made, x.device)
     empty = [d for d in dims if not x.shape[d]]
@@ -42,7 +52,7 @@ def _plan(name: str, x: Layout, *rest: Layout, dims: Shape, keepdim: bool) -> Pl
     launch, scratch = kernel("reduce", x.device).reduce(
         name, x.dtype.name, made.name, _kept(x, dims), (lengths, jumps)
     )
-    return Plan((out,), launch, scratch)
+    return Plan((out,), launch, scratch, tail=(p,))
 
 
 def _kept(x: Layout, dims: Shape) -> tuple[Shape, Shape]:
@@ -54,36 +64,8 @@ def _kept(x: Layout, dims: Shape) -> tuple[Shape, Shape]:
     return sizes, steps
 
 
-class Reduction(Op):
-    """An op of one monoid: ``op(x, [center], params=(p,), dims=…, keepdim=…)``.
-
-    Its plans are kept by the layout of ``x`` alone, which settles that of the center.
-    """
-
-    __slots__ = ()
-
-    def run(
-        self, arrays: tuple[Array, ...], params: tuple[Any, ...], metadata: dict[str, Any]
-    ) -> Array:
-        """Allocate and launch, past all modes."""
-        return self.fast(arrays, params[0], metadata["dims"], metadata["keepdim"])
-
-    def fast(self, arrays: tuple[Array, ...], p: float, dims: Shape, keepdim: bool) -> Array:
-        """:meth:`run` without a dictionary."""
-        key = (arrays[0].layout, dims, keepdim)
-        plan = self.plans.get(key)
-        if plan is None:
-            plan = self._make_plan(key, arrays, {"dims": dims, "keepdim": keepdim})
-        made: Array = output(plan)
-        if plan.scratch:
-            parts = plan.allocator.allocate(plan.scratch)
-            plan.launch(*[a.address for a in arrays], made.address, parts.address, p)
-        else:
-            plan.launch(*[a.address for a in arrays], made.address, p)
-        return made
-
-
-REDUCTIONS = {name: Reduction(name, partial(_plan, name)) for name in MONOIDS}
+# ``op(x, [center], dims=…, keepdim=…, p=…)`` for every monoid
+REDUCTIONS = {name: Op(name, partial(_plan, name), ("dims", "keepdim", "p")) for name in MONOIDS}
 
 
 def reduce(
@@ -99,26 +81,15 @@ def reduce(
     ``center``: a row-major array shaped as the result, for a centred reduction. ``p``: divides a
     sum; is subtracted from the count in a variance.
     """
-    op, arrays = REDUCTIONS[name], (x,) if center is None else (x, center)
-    result: Array | None = calls.run_at(op, (x.layout, dims, keepdim), (p,), *arrays)
-    if result is not None:
-        return result
-    if _modes or (x.layout.dtype is dt.bool_) is not (name in _TRUTH):
-        return _reduce_indirectly(name, x, dims, keepdim, center, p)
-    return op.fast(arrays, p, dims, keepdim)
-
-
-def _reduce_indirectly(
-    name: str, x: Array, dims: Shape, keepdim: bool, center: Array | None, p: float
-) -> Array:
-    """Past the modes, and with the casts that bool needs."""
-    if name in _TRUTH:
-        x = cast(x, dt.bool_)
-    elif x.layout.dtype is dt.bool_ and name in _NEEDS_ELEMENTS:
-        return cast(reduce(name, cast(x, dt.uint8), dims, keepdim), dt.bool_)
-    operands = (x,) if center is None else (x, center)
-    result: Array = REDUCTIONS[name](*operands, params=(p,), dims=dims, keepdim=keepdim)
-    return result
+    op = REDUCTIONS[name]
+    if center is None:
+        result = calls.run(op, x, dims, keepdim, p)
+    else:
+        result = calls.run(op, x, center, dims, keepdim, p)
+    if result is None:
+        arrays = (x,) if center is None else (x, center)
+        result = op(*arrays, dims=dims, keepdim=keepdim, p=p)
+    return result  # type: ignore[no-any-return]
 
 
 def mean(x: Array, dims: Shape, keepdim: bool = False) -> Array:

@@ -6,8 +6,8 @@ from functools import partial
 
 from tilegrad.engine import calls
 from tilegrad.engine.array import Array, Layout, layout
-from tilegrad.engine.dispatch import Op, Plan, kernel
-from tilegrad.engine.ops.elementwise import contiguous
+from tilegrad.engine.dispatch import Plan, kernel
+from tilegrad.engine.ops.elementwise import row_major
 from tilegrad.engine.shape import numel
 
 
@@ -30,23 +30,23 @@ def _plan_backward(logs: bool, grad: Layout, y: Layout, *, dim: int) -> Plan:
 
 
 _FORWARD = {
-    False: Op("softmax", partial(_plan, False)),
-    True: Op("log_softmax", partial(_plan, True)),
+    False: row_major("softmax", partial(_plan, False), ("dim",)),
+    True: row_major("log_softmax", partial(_plan, True), ("dim",)),
 }
 _BACKWARD = {
-    False: Op("softmax_backward", partial(_plan_backward, False)),
-    True: Op("log_softmax_backward", partial(_plan_backward, True)),
+    False: row_major("softmax_backward", partial(_plan_backward, False), ("dim",)),
+    True: row_major("log_softmax_backward", partial(_plan_backward, True), ("dim",)),
 }
 
 
 def softmax(x: Array, dim: int, logs: bool = False) -> Array:
     """Softmax of a floating ``x`` along ``dim`` (non-negative), or its logarithm."""
     op = _FORWARD[logs]
-    result: Array | None = calls.run_at(op, ((x.layout,), (("dim", dim),)), (), x)
-    return op(contiguous(x), dim=dim) if result is None else result
+    result: Array | None = calls.run(op, x, dim)
+    return op(x, dim=dim) if result is None else result  # type: ignore[no-any-return]
 
 
 def softmax_backward(grad: Array, y: Array, dim: int, logs: bool = False) -> Array:
     """The gradient of the input, given the result ``y`` and its gradient."""
-    result: Array = _BACKWARD[logs](contiguous(grad), contiguous(y), dim=dim)
+    result: Array = _BACKWARD[logs](grad, y, dim=dim)
     return result

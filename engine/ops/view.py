@@ -6,9 +6,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from tilegrad.engine import calls
 from tilegrad.engine.array import Array, Layout, layout
-from tilegrad.engine.dispatch import Op, Plan, _modes, check_dtypes
+from tilegrad.engine.dispatch import Op, Plan, shown
 from tilegrad.engine.shape import (
     Shape,
     as_index,
@@ -20,46 +19,25 @@ from tilegrad.engine.shape import (
 Geometry = tuple[Shape, Shape, int]  # shape, strides, offset in elements
 
 
-class View(Op):
-    """An op whose result shares its operand's memory. ``geometry(layout, *values)`` says how; as
-    metadata the values have the names of its parameters.
+def view_op(name: str, geometry: Callable[..., Geometry]) -> Op:
+    """The op whose result shares its operand's memory; ``geometry(layout, *values)`` says how, and the
+    names of its parameters are those of the metadata.
     """
 
-    __slots__ = ("geometry", "made", "names")
+    def plan(x: Layout, **metadata: Any) -> Plan:
+        shape, strides, offset = geometry(x, **metadata)
+        return shown(layout(shape, x.dtype, x.device, strides), offset * x.itemsize)
 
-    def __init__(self, name: str, geometry: Callable[..., Geometry]):
-        super().__init__(name, _no_plan)
-        self.geometry = geometry
-        self.names = tuple(inspect.signature(geometry).parameters)[1:]
-        self.made: dict[Any, tuple[Layout, int]] = {}
-
-    def of(self, x: Array, *values: Any) -> Array:
-        """The op on ``x``, seen by modes, with its metadata in order."""
-        metadata = dict(zip(self.names, values, strict=True))
-        return self(x, **metadata) if _modes else self.run((x,), (), metadata)
-
-    def run(
-        self, arrays: tuple[Array, ...], params: tuple[Any, ...], metadata: dict[str, Any]
-    ) -> Array:
-        (x,) = arrays
-        for value in metadata.values():
-            if value.__class__ is bool or value.__class__ is float:  # equal to an int
-                as_index(self.name, value)
-        key = (x.layout, *metadata.values())
-        found = self.made.get(key)
-        if found is None:
-            check_dtypes(self.name, [x.layout], metadata)
-            shape, strides, offset = self.geometry(x.layout, **metadata)
-            if len(self.made) > 20_000:
-                self.made.clear()
-            kind = layout(shape, x.layout.dtype, x.layout.device, strides)
-            found = self.made[key] = (kind, offset * x.layout.itemsize)
-        made, step = found
-        return calls.new(made, x.storage, x.address + step)  # type: ignore[no-any-return]
+    return Op(name, plan, tuple(inspect.signature(geometry).parameters)[1:])
 
 
-def _no_plan(*layouts: Layout, **metadata: Any) -> Plan:
-    raise AssertionError("views launch nothing")
+def of(op: Op, x: Array, *values: Any) -> Array:
+    """The view ``op`` of ``x``, with its metadata in order."""
+    for value in values:
+        if value.__class__ is bool or value.__class__ is float:  # equal to an int
+            as_index(op.name, value)
+    made: Array = op(x, **dict(zip(op.names, values, strict=True)))
+    return made
 
 
 def _transpose(x: Layout, dim0: int, dim1: int) -> Geometry:
@@ -206,14 +184,14 @@ def _unfold(x: Layout, dimension: int, size: int, step: int) -> Geometry:
     )
 
 
-transpose = View("transpose", _transpose)
-permute = View("permute", _permute)
-expand = View("expand", _expand)
-view = View("view", _view)
-squeeze = View("squeeze", _squeeze)
-unsqueeze = View("unsqueeze", _unsqueeze)
-select = View("select", _select)
-slice_ = View("slice", _slice)
-as_strided = View("as_strided", _as_strided)
-diagonal = View("diagonal", _diagonal)
-unfold = View("unfold", _unfold)
+transpose = view_op("transpose", _transpose)
+permute = view_op("permute", _permute)
+expand = view_op("expand", _expand)
+view = view_op("view", _view)
+squeeze = view_op("squeeze", _squeeze)
+unsqueeze = view_op("unsqueeze", _unsqueeze)
+select = view_op("select", _select)
+slice_ = view_op("slice", _slice)
+as_strided = view_op("as_strided", _as_strided)
+diagonal = view_op("diagonal", _diagonal)
+unfold = view_op("unfold", _unfold)

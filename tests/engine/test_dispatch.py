@@ -1,16 +1,224 @@
-"""The one way of every op: modes see it."""
+"""One boundary: whatever is launched was called by way of an op, and a mode has seen it."""
 
 from __future__ import annotations
 
+import gc
+import importlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
 import tilegrad
+from tilegrad import nn, optim
+from tilegrad.engine import dispatch
+from tilegrad.engine.ops.elementwise import OPS
+
+F = nn.functional
+ROOT = Path(tilegrad.__file__).parent
+
+
+class Watched:
+    """A module of kernels whose launches are noted, with whether a mode has seen the op."""
+
+    def __init__(self, module: ModuleType, note: Callable[[str], None]):
+        self.module, self.note = module, note
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.module, name)
+        if not callable(found):
+            return found
+
+        def make(*args: Any, **how: Any) -> Any:
+            made = found(*args, **how)
+            if callable(made):
+                return self._watch(name, made)
+            if isinstance(made, tuple) and made and callable(made[0]):
+                return (self._watch(name, made[0]), *made[1:])
+            return made
+
+        return make
+
+    def _watch(self, name: str, launch: Any) -> Callable[..., None]:
+        def launched(*args: Any) -> None:
+            self.note(f"{self.module.__name__}.{name}")
+            launch(*args)
+
+        if hasattr(launch, "scratch"):
+            launched.scratch = launch.scratch  # type: ignore[attr-defined]
+        return launched
+
+
+class Watch:
+    """Ops that modes see, and launches outside of them.
+
+    Attributes:
+        seen: names of the ops that the first mode has seen; inner: those that a mode below it has.
+        past: launches that no mode has seen; launches: all of them.
+    """
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.inner: list[str] = []
+        self.past: list[str] = []
+        self.launches = 0
+        self._depth = 0
+
+    def note(self, kernel: str) -> None:
+        self.launches += 1
+        if not self._depth:
+            self.past.append(kernel)
+
+    def below(self, op: Any, arrays: Any, params: Any, metadata: dict[str, Any]) -> Any:
+        self.inner.append(op.name)
+        return op(*arrays, params=params, **metadata)
+
+    def above(self, op: Any, arrays: Any, params: Any, metadata: dict[str, Any]) -> Any:
+        self.seen.append(op.name)
+        self._depth += 1
+        try:
+            return op(*arrays, params=params, **metadata)
+        finally:
+            self._depth -= 1
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
+    """Every plan is made anew, with launches that are watched."""
+    found = Watch()
+    ops = [op for op in gc.get_objects() if issubclass(type(op), dispatch.Op)]
+
+    class Families(dict[Any, Any]):
+        def get(self, key: Any, default: Any = None) -> Any:
+            family, device = key
+            module = importlib.import_module(f"tilegrad.kernels.{device}.{family}")
+            return Watched(module, found.note)
+
+    for op in ops:
+        op.plans.clear()
+    monkeypatch.setattr(dispatch, "_modules", Families())
+    try:
+        with dispatch.mode(found.below), dispatch.mode(found.above):
+            yield found
+    finally:
+        for op in ops:
+            op.plans.clear()
+
+
+def _check(watch: Watch, *expected: str) -> None:
+    assert not watch.past
+    assert watch.launches
+    assert set(expected) <= set(watch.seen)
+    # what the second mode sees is what the first has passed on: no op hides others
+    assert watch.inner == watch.seen
+
+
+STEPS = {
+    "sgd": lambda p: optim.SGD(p, lr=0.1),
+    "sgd_momentum": lambda p: optim.SGD(p, lr=0.1, momentum=0.9),
+    "adam": lambda p: optim.Adam(p),
+    "adam_amsgrad": lambda p: optim.Adam(p, amsgrad=True),
+    "rmsprop": lambda p: optim.RMSprop(p),
+    "adagrad": lambda p: optim.Adagrad(p),
+    "adadelta": lambda p: optim.Adadelta(p),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_mode_sees_every_launch_of_a_training_step(name: str, watch: Watch) -> None:
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(8, 8), nn.LayerNorm(8), nn.GELU(), nn.Dropout(0.5), nn.Linear(8, 3),
+    )  # fmt: skip
+    optimizer = STEPS[name](model.parameters())
+    x, y = tilegrad.randn(4, 1, 6, 6), tilegrad.randint(0, 3, (4,))
+    for _ in range(2):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+        nn.utils.clip_grad_value_(model.parameters(), 0.1)
+        optimizer.step()
+    _check(watch, name, "total_norm", "shrink", "conv", "normal", "integers", "dropout")
+    assert watch.seen.count(name) == 2 and watch.seen.count("shrink") == 2
+
+
+def test_a_mode_sees_the_copies_that_a_step_needs(watch: Watch) -> None:
+    """Gradients and parameters in several orders and dtypes: a launch for each, and copies."""
+    p = [tilegrad.randn(3, 4).t().requires_grad_(), tilegrad.randn(5).double().requires_grad_()]
+    p[0].grad = tilegrad.ones(4, 3)
+    p[1].grad = tilegrad.ones(5).double()
+    optimizer = optim.SGD(p, lr=1.0, momentum=0.9)
+    before = [t.detach().clone() for t in p]
+    watch.seen.clear()
+    watch.inner.clear()
+    optimizer.step()
+    _check(watch, "sgd_momentum", "copy")
+    assert watch.seen.count("sgd_momentum") == 2
+    for new, old in zip(p, before, strict=True):
+        assert new.allclose(old - 1)
+
+
+FILLS = {
+    "normal": lambda x: x.normal_(), "uniform": lambda x: x.uniform_(),
+    "exponential": lambda x: x.exponential_(), "bernoulli": lambda x: x.bernoulli_(0.5),
+    "integers": lambda x: x.random_(0, 5), "fill": lambda x: x.fill_(2.0),
+    "copy": lambda x: x.copy_(tilegrad.ones(3)), "add": lambda x: x.add_(1),
+    "where": lambda x: x.masked_fill_(x > 0, 1.0),
+    "put_rows": lambda x: x.index_add_(1, tilegrad.tensor([0, 1, 2]), tilegrad.ones(4, 3)),
+    "masked_scatter": lambda x: x.masked_scatter_(x > 0, tilegrad.ones(12)),
+    "trunc_normal": lambda x: nn.init.trunc_normal_(x), "orthogonal": lambda x: nn.init.orthogonal_(x),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILLS)
+def test_a_mode_sees_fills_and_copies(name: str, watch: Watch) -> None:
+    x = tilegrad.zeros(3, 4).t()
+    version = x._version
+    FILLS[name](x)
+    _check(watch, *([name] if name not in ("trunc_normal", "orthogonal") else []))
+    assert x._version > version
+
+
+def test_a_cast_that_an_op_needs_is_seen(watch: Watch) -> None:
+    made = tilegrad.tensor([1, 2]) + tilegrad.tensor([0.5, 0.5])
+    assert made.tolist() == [1.5, 2.5]
+    _check(watch, "copy", "add")
+    tilegrad.tensor([True, False]).amax()
+    F.conv2d(tilegrad.randn(1, 6, 6, 2).permute(0, 3, 1, 2), tilegrad.randn(3, 2, 3, 3))
+    _check(watch, "amax", "conv")
+
+
+def test_only_dispatch_asks_for_modes_and_only_planners_for_launches() -> None:
+    for path in ROOT.glob("*/**/*.py"):
+        if path.parts[len(ROOT.parts)] in ("tests", "bench", "kernels", "runs", ".venv"):
+            continue
+        if path != ROOT / "engine" / "dispatch.py":
+            assert "_modes" not in path.read_text(), path
+
+
+def test_what_is_written_is_what_is_returned_and_counted() -> None:
+    """By the machine code of calls, and by Python where operands share memory."""
+    add, copy = OPS["add"], OPS["copy"]
+    x, y = tilegrad.zeros(4), tilegrad.ones(4)
+    for _ in range(3):
+        version = x._version
+        assert add(x, y, x) is x and x._version == version + 1
+    assert x.tolist() == [3, 3, 3, 3]
+    base = tilegrad.arange(5.0)
+    for want in ([0, 0, 1, 2, 3], [0, 0, 0, 1, 2]):
+        copy(base[:4], base[1:])  # read before it is written
+        assert base.tolist() == want
+    z = tilegrad.zeros(3)
+    assert copy(y[:3] * 2.5, z) is z and z.tolist() == [2.5] * 3
 
 
 def test_a_mode_sees_every_op_on_its_way() -> None:
-    from tilegrad.engine import dispatch
 
-    seen = []
+    seen: list[str] = []
 
-    def spy(op, arrays, params, metadata):
+    def spy(op: Any, arrays: Any, params: Any, metadata: dict[str, Any]) -> Any:
         seen.append(op.name)
         return op(*arrays, params=params, **metadata)
 

@@ -31,7 +31,7 @@ def _work(x: Any, y: Any) -> None:
 
 def test_references_and_memory_are_given_back() -> None:
     """In a process of its own: what other tests have compiled would be freed in between."""
-    command = [sys.executable, "-c", "from tests import test_native; test_native.balance()"]
+    command = [sys.executable, "-c", "from tests.engine import test_native; test_native.balance()"]
     paths = os.pathsep.join(p for p in sys.path if p)
     done = subprocess.run(
         command,

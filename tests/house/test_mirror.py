@@ -29,7 +29,7 @@ TESTED_BY = (
     ("cli", "arguments checkpoint digits info train warmup", "cli/test_cli.py", "commands, as typed"),
     ("data", "background collate container fetch info pool sampler", "data/test_loader.py",
      "parts of one loader"),
-    ("engine", "decorators emitter errors sharing", "engine/test_native.py", "parts of every call"),
+    ("engine", "decorators emitter errors native_storage sharing", "engine/test_native.py", "parts of every call"),
     ("engine/ops", "clip create cross_entropy masked optim", "cases/test_cases.py", "as their rules"),
     ("kernels", "distributions monoids", "cases/test_cases.py", "tables that families read"),
     ("kernels/cpu", "batch_norm clip create cross_entropy locate masked topk", "cases/test_cases.py",
