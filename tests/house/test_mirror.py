@@ -24,7 +24,7 @@ FAMILIES = ("kernels/cpu", "kernels/cuda", "engine/ops", "autograd/rules")
 TESTED_BY = (
     ("autograd", "base families functional operators size tracing", "autograd/test_graph.py",
      "what every tensor and every recorded node goes through"),
-    ("autograd/rules", "assign bilinear counting cross_entropy define extrema moments pointwise rearrange "
+    ("autograd/rules", "assign bilinear counting cross_entropy define extrema moments rearrange "
      "sampling scatter unary", "cases/test_cases.py", "functions with rows under their family's name"),
     ("cli", "arguments checkpoint digits info train warmup", "cli/test_cli.py", "commands, as typed"),
     ("data", "background collate container fetch info pool sampler", "data/test_loader.py",

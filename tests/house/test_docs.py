@@ -1,0 +1,115 @@
+"""The pages beside the code: their links, the files they name, the chapter that a script makes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tilegrad.engine.interpreter import why_plain
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "design").glob("*.md")])
+FOLDERS = (
+    "autograd", "bench", "cli", "cuda", "data", "design", "docs", "engine", "kernels", "nn", "optim", "tests",
+)  # fmt: skip
+
+
+def _anchor(heading: str) -> str:
+    """What a heading is called in a link, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+
+
+def broken(page: Path, text: str) -> list[str]:
+    """Links to files and headings that are not there, and files named in code that are not."""
+    found = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith(("http:", "https:", "mailto:")):
+            continue
+        file, _, anchor = target.partition("#")
+        there = (page.parent / file).resolve() if file else page
+        if not there.exists():
+            found.append(target)
+        elif anchor and there.suffix == ".md":
+            body = text if there == page else there.read_text()
+            headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", body, flags=re.S), re.M)
+            found += [] if anchor in {_anchor(h) for h in headings} else [target]
+    for name in re.findall(r"`([\w/.]+)`", text):
+        if name.split("/")[0] in FOLDERS and "/" in name and "." in name.split("/")[-1]:
+            if (
+                name.endswith((".py", ".md", ".txt", ".sh", ".json", ".cfg"))
+                and not (ROOT / name).exists()
+            ):
+                found.append(name)
+        elif "/" in name and name.split("/")[0] in FOLDERS and not (ROOT / name).exists():
+            found.append(name)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_and_files_are_there(page: Path) -> None:
+    assert broken(page, page.read_text()) == []
+
+
+def test_what_is_broken_is_found() -> None:
+    text = "# A b\n[x](#a-b) [y](#c) [z](none.md) `engine/array.py` `engine/arrays.py` `docs/none`"
+    wrong = broken(ROOT / "docs/cuda.md", text)
+    assert wrong == ["#c", "none.md", "engine/arrays.py", "docs/none"]
+
+
+@pytest.mark.skipif(bool(why_plain()), reason="calls in plain Python have other steps")
+def test_the_life_of_an_op_is_as_it_is() -> None:
+    """A process of its own: what is traced depends on what was called before."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "docs/life.py"), "--check"],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".dev")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_versions_agree() -> None:
+    """setup.cfg's is the library's; the changelog has it, or is on the way to it."""
+    import tilegrad
+
+    (version,) = re.findall(r"^version = (.*)$", (ROOT / "setup.cfg").read_text(), re.M)
+    assert version == tilegrad.__version__
+    headings = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert headings[0] == ("Unreleased" if ".dev" in version else version)
+    numbers = [tuple(map(int, h.split("."))) for h in headings if h != "Unreleased"]
+    assert numbers == sorted(numbers, reverse=True)
+    assert tuple(map(int, version.split(".dev")[0].split("."))) >= numbers[0]
+
+
+def test_design_records_have_their_parts() -> None:
+    """Context, decision, alternatives and consequences, within a page; the index lists them all."""
+    records = sorted((ROOT / "design").glob("0*.md"))
+    index = (ROOT / "design/README.md").read_text()
+    for number, path in enumerate(records, 1):
+        text = path.read_text()
+        assert path.name.startswith(f"{number:04}-") and f"]({path.name})" in index
+        assert text.startswith(f"# {number:04}: ") and len(text.splitlines()) < 70
+        parts = [p.split(",")[0] for p in re.findall(r"^## (.*)$", text, re.M)]
+        assert parts == ["Context", "Decision", "Alternatives", "Consequences"], path.name
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a checkout")
+def test_subjects_are_checked(tmp_path: Path) -> None:
+    good = ("cpu/matmul: pack A where rows alias", "autograd, nn: refuse bools")
+    bad = ("wip", "Pack A", "cpu: packed A where rows alias so that nothing is read twice by anyone ever",
+           "docs: adds a page", "docs: add a page.")  # fmt: skip
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path)]
+    subprocess.run([*git, "init", "-q", "-b", "main"], check=True)
+    for subject in ("docs: begin", *good, *bad):
+        subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", subject], check=True)
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".ci/subjects").write_text((ROOT / ".ci/subjects").read_text())
+    command = ["bash", str(tmp_path / ".ci/subjects")]
+    fine = subprocess.run([*command, f"HEAD~{len(bad)}"], capture_output=True, text=True)
+    assert (fine.returncode, fine.stdout) == (0, "")
+    found = subprocess.run([*command, f"HEAD~{len(bad)}..HEAD"], capture_output=True, text=True)
+    assert found.returncode == 1 and len(found.stdout.splitlines()) == len(bad)
