@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: train test lint bench clean
+.PHONY: train test lint subjects bench clean
 
 train: $(VENV)/train.stamp  ## train on handwritten digits; results in runs/digits
 	$(BIN)/tilegrad train --out runs/digits
@@ -16,6 +16,9 @@ lint: $(VENV)/dev.stamp  ## ruff, mypy and the layer check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PYTHONPATH=.dev $(BIN)/lint-imports
+
+subjects:  ## whether the subjects of this branch's commits are as CONTRIBUTING.md asks
+	.ci/subjects
 
 bench: $(VENV)/dev.stamp  ## every row of bench/ by pytest-benchmark; `python -m bench` prints the table
 	$(BIN)/python -m pytest -q bench --benchmark-enable --benchmark-only --benchmark-group-by=group \

@@ -64,7 +64,7 @@ bool = _bool
 double, float = float64, float32
 long, int, short = int64, int32, int16
 
-__version__ = "0.1.0"
+__version__ = "0.4.0.dev0"
 
 _LATER = {  # what a first tensor does not need is loaded when it is asked for
     "cuda": "tilegrad.cuda",
