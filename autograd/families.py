@@ -93,7 +93,7 @@ class FamilyMethods(ElementwiseMethods):
     softmax = softmax_rules.softmax
     log_softmax = softmax_rules.log_softmax
 
-    prelu, hardshrink = activation.prelu, activation.hardshrink
+    prelu = activation.prelu
 
     # --------------------------------------------------------------- indexing, joining, sorting
 

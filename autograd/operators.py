@@ -95,6 +95,7 @@ class ElementwiseMethods(TensorBase):
     floor_divide, floor_divide_ = arithmetic.floor_divide, arithmetic.floor_divide_
     fmod = arithmetic.fmod
     frac, frac_ = pointwise.frac, pointwise.frac_
+    hardshrink = pointwise.hardshrink
     isclose = comparison.isclose
     isfinite, isinf, isnan = unary.isfinite, unary.isinf, pointwise.isnan
     lerp, lerp_ = arithmetic.lerp, arithmetic.lerp_

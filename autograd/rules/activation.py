@@ -1,65 +1,35 @@
-"""Activation functions, PyTorch's names and arguments: each one fused formula, as is its gradient."""
+"""Activation functions that are more than a row of the formula tables: each one fused formula, as is its
+gradient.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.rules import elementwise, view
-from tilegrad.autograd.rules.assign import clone, copy_
-from tilegrad.autograd.rules.define import named
-from tilegrad.engine import number
+from tilegrad.autograd.rules.define import named, run
 from tilegrad.engine.ops.elementwise import OPS
 from tilegrad.engine.shape import normalize_dim
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
-__all__ = ["celu", "celu_", "hardshrink", "prelu", "selu", "selu_", "threshold", "threshold_"]
-
-
-_SAFE = 3e38  # every float dtype holds what is smaller
-
-
-def _stored(name: str, x: Tensor, params: tuple[float, ...]) -> tuple[Any, ...]:
-    """``params`` as elements of the dtype of ``x``."""
-    kind = x.layout.dtype
-    return tuple([number.stored(number.required(p, name), kind, name) for p in params])
-
-
-def _run(name: str, x: Tensor, inplace: bool = False, params: tuple[float, ...] = ()) -> Tensor:
-    """The formula ``name`` of ``x``, written over ``x`` if ``inplace``."""
-    op = OPS[name]
-    floats = x.layout.dtype.is_floating_point
-    for value in params:
-        if value.__class__ is not float or not -_SAFE < value < _SAFE or not floats:
-            params = _stored(name, x, params)
-            break
-    if not inplace:
-        return elementwise.apply(op, x, params=params)
-    if x.requires_grad and 0 in elementwise.derivative(op, 0).reads:
-        # the gradient reads the old values, so they are kept
-        return copy_(x, elementwise.apply(op, clone(x), params=params))
-    return elementwise.inplace(op, x, params=params)
+__all__ = ["celu", "celu_", "prelu"]
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0)."""
-    return _run("relu", input, inplace)
+    return run(OPS["relu"], input, inplace)
 
 
 def relu_(input: Tensor) -> Tensor:
     """max(x, 0), in place."""
-    return _run("relu", input, True)
+    return run(OPS["relu"], input, True)
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     """x limited to [0, 6]."""
-    return _run("hardtanh", input, inplace, (0.0, 6.0))
-
-
-def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    """x, times ``negative_slope`` below 0."""
-    return _run("leaky_relu", input, inplace, (negative_slope,))
+    return run(OPS["hardtanh"], input, inplace, (0.0, 6.0))
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
@@ -90,11 +60,6 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     return elementwise.apply(OPS["prelu"], input, weight)
 
 
-def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """x, or alpha (e^x - 1) below 0."""
-    return _run("elu", input, inplace, (alpha,))
-
-
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x, or alpha (e^(x / alpha) - 1) below 0.
 
@@ -103,12 +68,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """
     if alpha == 0:
         raise RuntimeError("celu: ZeroDivisionError: alpha cannot be 0 for CELU")
-    return _run("celu", input, inplace, (alpha,))
-
-
-def selu(input: Tensor, inplace: bool = False) -> Tensor:
-    """The scaled ELU of self-normalising networks."""
-    return _run("selu", input, inplace)
+    return run(OPS["celu"], input, inplace, (alpha,))
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
@@ -119,37 +79,7 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """
     if approximate not in ("none", "tanh"):
         raise RuntimeError("gelu: approximate argument must be either none or tanh.")
-    return _run("gelu" if approximate == "none" else "gelu_tanh", input)
-
-
-def silu(input: Tensor, inplace: bool = False) -> Tensor:
-    """x sigmoid(x), also known as swish."""
-    return _run("silu", input, inplace)
-
-
-def mish(input: Tensor, inplace: bool = False) -> Tensor:
-    """x tanh(softplus(x))."""
-    return _run("mish", input, inplace)
-
-
-def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-    """log(1 + e^(beta x)) / beta; x itself where beta x exceeds ``threshold``."""
-    return _run("softplus", input, params=(beta, threshold))
-
-
-def logsigmoid(input: Tensor) -> Tensor:
-    """log(sigmoid(x))."""
-    return _run("logsigmoid", input)
-
-
-def softsign(input: Tensor) -> Tensor:
-    """x / (1 + |x|)."""
-    return _run("softsign", input)
-
-
-def tanhshrink(input: Tensor) -> Tensor:
-    """x - tanh(x)."""
-    return _run("tanhshrink", input)
+    return run(OPS["gelu" if approximate == "none" else "gelu_tanh"], input)
 
 
 def hardtanh(
@@ -168,17 +98,7 @@ def hardtanh(
             raise RuntimeError(
                 "hardtanh: cannot do hardtanh on an unsigned type with negative limits"
             )
-    return _run("hardtanh", input, inplace, (min_val, max_val))
-
-
-def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
-    """x / 6 + 1/2 limited to [0, 1]."""
-    return _run("hardsigmoid", input, inplace)
-
-
-def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
-    """x hardsigmoid(x)."""
-    return _run("hardswish", input, inplace)
+    return run(OPS["hardtanh"], input, inplace, (min_val, max_val))
 
 
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
@@ -191,17 +111,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
         raise RuntimeError(
             f"softshrink: lambda must be greater or equal to 0, but found to be {lambd:g}."
         )
-    return _run("softshrink", input, params=(lambd,))
-
-
-def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """x, or 0 where |x| <= lambd."""
-    return _run("hardshrink", input, params=(lambd,))
-
-
-def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """x, or ``value`` where x <= threshold."""
-    return _run("threshold", input, inplace, (threshold, value))
+    return run(OPS["softshrink"], input, params=(lambd,))
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:
@@ -234,9 +144,5 @@ def _inplace(function: Any) -> Any:
     return named(over, f"{function.__name__}_", doc)
 
 
-leaky_relu_ = _inplace(leaky_relu)
-elu_ = _inplace(elu)
 celu_ = _inplace(celu)
-selu_ = _inplace(selu)
 hardtanh_ = _inplace(hardtanh)
-threshold_ = _inplace(threshold)

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import check_inplace
-from tilegrad.autograd.rules.assign import overwrite
+from tilegrad.autograd.rules import elementwise
+from tilegrad.autograd.rules.assign import clone, copy_, overwrite
 from tilegrad.autograd.rules.elementwise import (
     Scalar,
     binary,
@@ -19,8 +20,9 @@ from tilegrad.autograd.rules.elementwise import (
     operand,
     unary,
 )
-from tilegrad.engine import dtype as dt
+from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.ops.elementwise import OPS, Elementwise
+from tilegrad.kernels.function import function_from_source
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -28,30 +30,63 @@ if TYPE_CHECKING:
 Function = Callable[..., Any]
 
 
-def publish(scope: dict[str, Any]) -> list[str]:
-    """Put the functions of all rows, their twins and other names into the module ``scope``; the names
-    that are public as functions, not as methods only.
+def publish(scope: dict[str, Any]) -> dict[str, list[str]]:
+    """Put the functions of all rows, their twins and other names into the module ``scope``; by home the
+    names that are public as functions, not as methods only.
+
+    Raises:
+        TypeError: a row has neither one nor two operands, or two and params.
     """
-    public: list[str] = []
+    public: dict[str, list[str]] = {"tilegrad": [], "nn.functional": []}
     for op in OPS.values():
         row = op.formula
         if row.caller:
             continue
-        if row.params or row.arity > 2:
+        if row.arity not in (1, 2) or (row.arity == 2 and (row.params or row.inplace)):
             raise TypeError(
-                f"{row.name}: a function of parameters or of three operands is written by hand; "
-                f"its row says so by caller=; got {', '.join(row.names)}"
+                f"{row.name}: functions made from rows take one operand, or two and no params; one that "
+                f"is written by hand is named by caller=; got {', '.join(row.names)}"
             )
         made = {row.name: _function(op), f"{row.name}_": _twin(op)}
         for alias in row.aliases:
             made[alias] = made[f"{row.name}_" if alias.endswith("_") else row.name]
         for name, function in made.items():
-            if function is not None:
-                function.__module__ = scope["__name__"]
-                scope[name] = function
-                if not name.endswith("_") or row.writes == "function":
-                    public.append(name)
+            if function is None:
+                continue
+            function.__module__ = scope["__name__"]
+            scope[name] = function
+            if name.endswith("_") and row.writes != "function":
+                continue
+            for home in row.home:
+                if home == "tilegrad" or row.inplace or not name.endswith("_"):
+                    public[home].append(name)
     return public
+
+
+_SAFE = 3e38  # every float dtype holds what is smaller
+
+
+def _stored(name: str, x: Tensor, params: tuple[float, ...]) -> tuple[Any, ...]:
+    """``params`` as elements of the dtype of ``x``."""
+    kind = x.layout.dtype
+    return tuple([number.stored(number.required(p, name), kind, name) for p in params])
+
+
+def run(
+    op: Elementwise, x: Tensor, inplace: bool = False, params: tuple[float, ...] = ()
+) -> Tensor:
+    """``op`` of ``x`` and numbers, written over ``x`` if ``inplace``, recorded."""
+    floats = x.layout.dtype.is_floating_point
+    for value in params:
+        if value.__class__ is not float or not -_SAFE < value < _SAFE or not floats:
+            params = _stored(op.name, x, params)
+            break
+    if not inplace:
+        return elementwise.apply(op, x, params=params)
+    if x.requires_grad and 0 in elementwise.derivative(op, 0).reads:
+        # the gradient reads the old values, so they are kept
+        return copy_(x, elementwise.apply(op, clone(x), params=params))
+    return elementwise.inplace(op, x, params=params)
 
 
 def named(function: Any, name: str, doc: str) -> Function:
@@ -72,9 +107,30 @@ def _refuse_bool(name: str, input: Tensor) -> None:
         raise NotImplementedError(f"\"{name}\" not implemented for 'bool'")
 
 
+def _with_numbers(op: Elementwise, name: str, ending: str, twin: bool) -> Function:
+    """The function of a row that has params, or an argument ``inplace``, over one operand."""
+    row = op.formula
+    params = row.names[1:]
+    first = len(params) - len(row.defaults)
+    given = ["input: Tensor", *(f"{name}: float" for name in params[:first])]
+    given += [f"{n}: float = {v}" for n, v in zip(params[first:], row.defaults, strict=True)]
+    where = "True" if twin else "False"
+    if row.inplace and not twin:
+        given.append("inplace: bool = False")
+        where = "inplace"
+    numbers = "".join([f"{name}, " for name in params])
+    head = f"def {name}({', '.join(given)}) -> Tensor:"
+    source = f"{head}\n    return run(op, input, {where}, ({numbers}))\n"
+    function = function_from_source(source, name, {"run": run, "op": op})
+    function.__doc__ = _doc(op, ending)
+    return function
+
+
 def _function(op: Elementwise) -> Function:
     """The function that applies ``op`` and gives new memory."""
     name, kind, arity = op.name, op.formula.kind, op.formula.arity
+    if op.formula.params or op.formula.inplace:
+        return _with_numbers(op, name, "; any shape.", False)
 
     def one(input: Tensor) -> Tensor:
         return unary(op, input)
@@ -95,6 +151,10 @@ def _twin(op: Elementwise) -> Function | None:
     """The function that writes the result over its first operand."""
     row = op.formula
     name = f"{op.name}_"
+    if row.writes == "none":
+        return None
+    if row.params or row.inplace:
+        return _with_numbers(op, name, "; any shape. In place.", True)
 
     def one(input: Tensor) -> Tensor:
         return inplace(op, input)
@@ -117,8 +177,6 @@ def _twin(op: Elementwise) -> Function | None:
         check_inplace(name, input)
         return overwrite(name, input, binary(op, input, other))
 
-    if row.writes == "none":
-        return None
     if row.arity == 2:
         chosen = answer_of_two if row.kind == "compare" else two
         return named(chosen, name, _doc(op, ", in place; ``other`` broadcasts."))

@@ -1,8 +1,13 @@
 """Elementwise functions that are made from the rows of the formula tables.
 
 ``pointwise.pyi`` says their signatures to type checkers; ``python -m tests.house.stubs`` writes it.
+
+Attributes:
+    functional: those that :mod:`tilegrad.nn.functional` has.
 """
 
 from tilegrad.autograd.rules.define import publish
 
-__all__ = publish(globals())
+_public = publish(globals())
+__all__ = _public["tilegrad"]
+functional = _public["nn.functional"]

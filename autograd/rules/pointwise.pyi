@@ -1,4 +1,4 @@
-"""Written by ``python -m tests.house.stubs``, of the functions that rows of formulas make."""
+"""Written by ``python -m tests.house.stubs``, of functions that rows of formulas make."""
 
 from tilegrad.autograd.rules.elementwise import Scalar
 from tilegrad.autograd.tensor import Tensor
@@ -68,6 +68,7 @@ __all__ = [
     "greater",
     "greater_equal",
     "gt",
+    "hardshrink",
     "hypot",
     "isnan",
     "le",
@@ -105,6 +106,8 @@ __all__ = [
     "relu_",
     "rsqrt",
     "rsqrt_",
+    "selu",
+    "selu_",
     "sgn",
     "sigmoid",
     "sigmoid_",
@@ -121,6 +124,8 @@ __all__ = [
     "tan_",
     "tanh",
     "tanh_",
+    "threshold",
+    "threshold_",
     "trunc",
     "trunc_",
     "xlogy",
@@ -280,6 +285,12 @@ def digamma(input: Tensor) -> Tensor:
 def digamma_(input: Tensor) -> Tensor:
     """The derivative of log gamma(x): NaN at the negative integers, -inf at 0 and inf at -0."""
 
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """x, or alpha (e^x - 1) below 0 (Clevert et al. 2016)."""
+
+def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """x, or alpha (e^x - 1) below 0 (Clevert et al. 2016)."""
+
 def eq(input: Tensor, other: Tensor | Scalar) -> Tensor:
     """x = y"""
 
@@ -364,6 +375,15 @@ def gt(input: Tensor, other: Tensor | Scalar) -> Tensor:
 def gt_(input: Tensor, other: Tensor | Scalar) -> Tensor:
     """x > y"""
 
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """x, or 0 where |x| <= lambd."""
+
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """x / 6 + 1/2 limited to [0, 1]."""
+
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    """x hardsigmoid(x) (Howard et al. 2019)."""
+
 def hypot(input: Tensor, other: Tensor | Scalar) -> Tensor:
     """sqrt(x^2 + y^2) without overflow or underflow on the way."""
 
@@ -378,6 +398,12 @@ def le(input: Tensor, other: Tensor | Scalar) -> Tensor:
 
 def le_(input: Tensor, other: Tensor | Scalar) -> Tensor:
     """x <= y"""
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """x, times ``negative_slope`` below 0."""
+
+def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """x, times ``negative_slope`` below 0."""
 
 def less(input: Tensor, other: Tensor | Scalar) -> Tensor:
     """Another name of :func:`lt`."""
@@ -451,6 +477,9 @@ def logical_xor(input: Tensor, other: Tensor | Scalar) -> Tensor:
 def logical_xor_(input: Tensor, other: Tensor | Scalar) -> Tensor:
     """one nonzero, not both"""
 
+def logsigmoid(input: Tensor) -> Tensor:
+    """log(sigmoid(x)) = -log(1 + e^-x)."""
+
 def lt(input: Tensor, other: Tensor | Scalar) -> Tensor:
     """x < y"""
 
@@ -462,6 +491,9 @@ def maximum(input: Tensor, other: Tensor | Scalar) -> Tensor:
 
 def minimum(input: Tensor, other: Tensor | Scalar) -> Tensor:
     """The smaller; NaN if either is."""
+
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    """x tanh(log(1 + e^x)), as x n / (n + 2) with n = e^x (e^x + 2) (Misra 2020)."""
 
 def mul(input: Tensor, other: Tensor | Scalar) -> Tensor:
     """x y"""
@@ -514,6 +546,12 @@ def rsqrt(input: Tensor) -> Tensor:
 def rsqrt_(input: Tensor) -> Tensor:
     """1 / sqrt(x)"""
 
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
+    """The scaled ELU that keeps mean 0 and variance 1 (Klambauer et al. 2017)."""
+
+def selu_(input: Tensor) -> Tensor:
+    """The scaled ELU that keeps mean 0 and variance 1 (Klambauer et al. 2017)."""
+
 def sgn(input: Tensor) -> Tensor:
     """Another name of :func:`sign`."""
 
@@ -528,6 +566,9 @@ def sign(input: Tensor) -> Tensor:
 
 def sign_(input: Tensor) -> Tensor:
     """-1, 0 or 1; 0 for NaN."""
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """x sigmoid(x)."""
 
 def sin(input: Tensor) -> Tensor:
     """The sine."""
@@ -547,6 +588,12 @@ def sinh(input: Tensor) -> Tensor:
 def sinh_(input: Tensor) -> Tensor:
     """(e^x - e^-x) / 2, an odd polynomial below 1."""
 
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + e^(beta x)) / beta; x itself where beta x exceeds ``threshold``."""
+
+def softsign(input: Tensor) -> Tensor:
+    """x / (1 + |x|)"""
+
 def sqrt(input: Tensor) -> Tensor:
     """sqrt(x)"""
 
@@ -564,6 +611,15 @@ def tanh(input: Tensor) -> Tensor:
 
 def tanh_(input: Tensor) -> Tensor:
     """The hyperbolic tangent: an odd polynomial below 0.625, else 1 - 2 / (e^2|x| + 1)."""
+
+def tanhshrink(input: Tensor) -> Tensor:
+    """x - tanh(x)"""
+
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """x, or ``value`` where x <= threshold."""
+
+def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
+    """x, or ``value`` where x <= threshold."""
 
 def trunc(input: Tensor) -> Tensor:
     """x without its fraction."""

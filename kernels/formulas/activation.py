@@ -39,10 +39,10 @@ def relu_grad(out):
 
 
 @inline
-def leaky_relu(x, slope):
-    """x, times ``slope`` below 0."""
+def leaky_relu(x, negative_slope):
+    """x, times ``negative_slope`` below 0."""
     T = type(x)
-    return x if x > T(0) else slope * x
+    return x if x > T(0) else negative_slope * x
 
 
 @inline
@@ -198,23 +198,23 @@ def softshrink(x, width):
 
 
 @inline
-def hardshrink(x, width):
-    """x, or 0 where |x| <= width."""
+def hardshrink(x, lambd):
+    """x, or 0 where |x| <= lambd."""
     T = type(x)
-    return T(0) if -width <= x and x <= width else x
+    return T(0) if -lambd <= x and x <= lambd else x
 
 
 @inline
-def hardshrink_grad(x, width):
-    """1 outside [-width, width]; 0 for NaN."""
+def hardshrink_grad(x, lambd):
+    """1 outside [-lambd, lambd]; 0 for NaN."""
     T = type(x)
-    return T(1) if x < -width or x > width else T(0)
+    return T(1) if x < -lambd or x > lambd else T(0)
 
 
 @inline
-def threshold(x, limit, value):
-    """x, or ``value`` where x <= limit."""
-    return value if x <= limit else x
+def threshold(x, threshold, value):
+    """x, or ``value`` where x <= threshold."""
+    return value if x <= threshold else x
 
 
 @inline
@@ -235,6 +235,8 @@ declare(normal_gate_grad, x=normal_gate_curve)
 declare(log1p_exp, x=softplus_grad)
 
 _PLAIN = ("bool",)
+_LAYER = ("nn.functional",)
+_BOTH = ("tilegrad", "nn.functional")
 
 
 def _floating(name: str, function: DeviceFunction, **facts: Any) -> Formula:
@@ -244,28 +246,28 @@ def _floating(name: str, function: DeviceFunction, **facts: Any) -> Formula:
 
 TABLE = table(
     Formula("relu", relu, kind="same", excludes=_PLAIN, kinks=(0.0,)),
-    _floating("leaky_relu", leaky_relu, params=1, kinks=(0.0,), samples=(0.1,), caller="leaky_relu"),
+    _floating("leaky_relu", leaky_relu, params=1, kinks=(0.0,), samples=(0.1,), home=_LAYER, inplace=True, defaults=(0.01,)),
     _floating("prelu", prelu, kinks=(0.0,), domain=((-3.0, 3.0), (0.1, 0.4)), caller="prelu"),
-    _floating("elu", elu, params=1, kinks=(0.0,), samples=(0.7,), caller="elu"),
+    _floating("elu", elu, params=1, kinks=(0.0,), samples=(0.7,), home=_LAYER, inplace=True, defaults=(1.0,)),
     _floating("celu", celu, params=1, kinks=(0.0,), samples=(0.7,), caller="celu"),
-    _floating("selu", selu, kinks=(0.0,), caller="selu"),
+    _floating("selu", selu, kinks=(0.0,), home=_BOTH, inplace=True),
     _floating("gelu", gelu, caller="gelu"),
     _floating("gelu_tanh", gelu_tanh, caller="gelu"),
-    _floating("silu", silu, caller="silu"),
-    _floating("mish", mish, caller="mish"),
-    _floating("softplus", softplus, params=2, kinks=(1.0,), samples=(2.0, 2.0), caller="softplus"),
-    _floating("logsigmoid", logsigmoid, caller="logsigmoid"),
-    Formula("softsign", softsign, caller="softsign"),
-    Formula("tanhshrink", tanhshrink, caller="tanhshrink"),
+    _floating("silu", silu, home=_LAYER, inplace=True, twin="none"),
+    _floating("mish", mish, home=_LAYER, inplace=True, twin="none"),
+    _floating("softplus", softplus, params=2, kinks=(1.0,), samples=(2.0, 2.0), home=_LAYER, twin="none", defaults=(1.0, 20.0)),
+    _floating("logsigmoid", logsigmoid, home=_LAYER, twin="none"),
+    Formula("softsign", softsign, home=_LAYER, twin="none"),
+    Formula("tanhshrink", tanhshrink, home=_LAYER, twin="none"),
     Formula(
         "hardtanh", hardtanh, kind="same", excludes=_PLAIN, params=2,
         kinks=(-1.0, 1.5), samples=(-1.0, 1.5), caller="hardtanh"),
-    _floating("hardsigmoid", hardsigmoid, domain=((-5.0, 5.0),), kinks=(-3.0, 3.0), caller="hardsigmoid"),
-    _floating("hardswish", hardswish, domain=((-5.0, 5.0),), kinks=(-3.0, 3.0), caller="hardswish"),
+    _floating("hardsigmoid", hardsigmoid, domain=((-5.0, 5.0),), kinks=(-3.0, 3.0), home=_LAYER, inplace=True, twin="none"),
+    _floating("hardswish", hardswish, domain=((-5.0, 5.0),), kinks=(-3.0, 3.0), home=_LAYER, inplace=True, twin="none"),
     _floating("softshrink", softshrink, params=1, kinks=(-0.5, 0.5), samples=(0.5,), caller="softshrink"),
-    _floating("hardshrink", hardshrink, params=1, kinks=(-0.5, 0.5), samples=(0.5,), caller="hardshrink"),
+    _floating("hardshrink", hardshrink, params=1, kinks=(-0.5, 0.5), samples=(0.5,), home=_BOTH, twin="none", defaults=(0.5,)),
     Formula(
         "threshold", threshold, kind="same", excludes=_PLAIN, params=2,
-        kinks=(0.5,), samples=(0.5, -1.0), caller="threshold"),
+        kinks=(0.5,), samples=(0.5, -1.0), home=_BOTH, inplace=True),
     _floating("gate", gate, domain=((-3.0, 3.0), (-3.0, 3.0)), caller="glu"),
 )  # fmt: skip

@@ -18,7 +18,7 @@ class Formula:
 
     Attributes:
         name: PyTorch's name of the op.
-        function: the formula; array operands first, then ``params`` scalars.
+        function: the formula; array operands first, then ``params`` scalars, by PyTorch's names.
         kind: how dtypes go through. ``same``: promoted dtype in and out; ``float``: integers become
             the default float; ``rounding``: as ``float``, but the function leaves integers as they
             are; ``compare``: promoted in, bool out; ``integer``: integers and bool only; ``where``: a
@@ -38,6 +38,9 @@ class Formula:
         twin: what becomes of ``name_``, which writes over its first operand: a public ``function``
             that may be a method too, a ``method`` only, or ``none``. By default a function of one
             operand has a function, others a method.
+        home: where the public function is: ``tilegrad``, ``nn.functional``, or both.
+        inplace: whether the public function takes ``inplace=False``, as activations do.
+        defaults: values of the last params where a call does not give them.
         aliases: other public names; one that ends in ``_`` is another name of the twin.
         reference: what tests compare with where PyTorch lacks the name: ``lambda torch, x: …``.
         tolerance: factor on the tolerance of tests, with the ``reason`` why.
@@ -58,6 +61,9 @@ class Formula:
     samples: tuple[float, ...] = field(default=())
     caller: str = ""
     twin: str = ""
+    home: tuple[str, ...] = ("tilegrad",)
+    inplace: bool = False
+    defaults: tuple[float, ...] = ()
     aliases: tuple[str, ...] = ()
     reference: Callable[..., Any] | None = None
     tolerance: float = 1.0

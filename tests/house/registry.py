@@ -144,7 +144,8 @@ def complaints(registry: Registry) -> list[str]:
 
 def row_missing(registry: Registry) -> Iterator[str]:
     """Rows, their functions, twins and cases."""
-    made: set[str] = set()
+    made: set[str] = set()  # and those of them that nn.functional has
+    layers: set[str] = set()
     public = {n for names in registry.exported.values() for n in names}
     public |= registry.packages["nn.functional"][1] | registry.methods
     for name, row in registry.rows.items():
@@ -154,7 +155,10 @@ def row_missing(registry: Registry) -> Iterator[str]:
         else:
             twin = [f"{name}_"] if row.writes != "none" else []
             made |= {name, *twin, *row.aliases}
-            if not (hasattr(torch, name) or row.reference):
+            if "nn.functional" in row.home:
+                layers |= {name, *(twin if row.inplace else ())}
+            homes = [torch if home == "tilegrad" else torch.nn.functional for home in row.home]
+            if not (row.reference or all(hasattr(home, name) for home in homes)):
                 yield f'PyTorch has no {name}: Formula("{name}", …, reference=lambda torch, x: …)'
         if not registry.cases & {name, row.caller or name}:
             yield f'tests/cases/elementwise.py: Case("{row.caller or name}", …)'
@@ -164,11 +168,11 @@ def row_missing(registry: Registry) -> Iterator[str]:
         if name not in registry.rows:
             yield f'kernels/formulas: Formula("{name}", …), which {where} asks for'
     for module, text in registry.stubs.items():
-        declared = set(re.findall(r"^def (\w+)\(", text, re.M))
+        declared = set(re.findall(r"^(?:def |    \w+ as )(\w+)[(,]", text, re.M))
         for name in sorted(declared - made):
             yield f'kernels/formulas: Formula("{name}", …), which the stub of {module} declares'
-        for name in sorted(made - declared):
-            yield f"{stubs.path(module).relative_to(ROOT)}: def {name}(…), by {stubs.COMMAND}"
+        for name in sorted((made if module == stubs.MADE else layers) - declared):
+            yield f"{stubs.path(module).relative_to(ROOT)}: {name}, by {stubs.COMMAND}"
 
 
 def function_missing(registry: Registry) -> Iterator[str]:

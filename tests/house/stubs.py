@@ -12,15 +12,19 @@ from types import FunctionType
 
 from tests.conftest import ROOT
 
-MODULES = ("tilegrad.autograd.rules.pointwise",)
+MADE = "tilegrad.autograd.rules.pointwise"
+FUNCTIONAL = "tilegrad.nn.functional.pointwise"
+MODULES = (MADE, FUNCTIONAL)
 
 COMMAND = "python -m tests.house.stubs"
-HEAD = '''"""Written by ``python -m tests.house.stubs``, of the functions that rows of formulas make."""
-
+WRITTEN = (
+    '"""Written by ``python -m tests.house.stubs``, of functions that rows of formulas make."""\n'
+)
+HEAD = f"""{WRITTEN}
 from tilegrad.autograd.rules.elementwise import Scalar
 from tilegrad.autograd.tensor import Tensor
 
-'''
+"""
 
 
 def path(module: str) -> Path:
@@ -30,7 +34,7 @@ def path(module: str) -> Path:
 
 def _parameter(parameter: inspect.Parameter) -> str:
     text = f"{parameter.name}: {parameter.annotation}"
-    return text if parameter.default is parameter.empty else f"{text} = ..."
+    return text if parameter.default is parameter.empty else f"{text} = {parameter.default!r}"
 
 
 def _definition(name: str, function: FunctionType) -> str:
@@ -46,6 +50,9 @@ def _definition(name: str, function: FunctionType) -> str:
 def text(module: str) -> str:
     """The stub of ``module``, in ruff's format."""
     scope = importlib.import_module(module)
+    if module == FUNCTIONAL:
+        names = "\n".join(f"    {name} as {name}," for name in sorted(scope.__all__))
+        return f"{WRITTEN}\nfrom {MADE} import (\n{names}\n)\n"
     made = sorted(n for n, f in vars(scope).items() if type(f) is FunctionType and n != "publish")
     names = "\n".join(f'    "{name}",' for name in sorted(scope.__all__))
     definitions = "\n".join(_definition(name, vars(scope)[name]) for name in made)

@@ -45,8 +45,8 @@ def _rows(r: Registry) -> Iterator[tuple[str, Registry]]:
 
 def _stubs(r: Registry) -> Iterator[tuple[str, Registry]]:
     for module, text in r.stubs.items():
-        for name in re.findall(r"^def (\w+)\(", text, re.M):
-            less = text.replace(f"\ndef {name}(", "\ndef _(")
+        for name in re.findall(r"^(?:def |    \w+ as )(\w+)[(,]", text, re.M):
+            less = text.replace(f"\ndef {name}(", "\ndef _(").replace(f" {name} as {name},", "")
             yield name, replace(r, stubs={**r.stubs, module: less})
 
 
