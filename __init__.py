@@ -8,6 +8,7 @@ from importlib import import_module as _import_module
 from types import FunctionType as _FunctionType, ModuleType as _ModuleType
 
 from tilegrad import autograd as autograd
+from tilegrad.autograd.custom import elementwise as elementwise
 from tilegrad.autograd.formatting import set_printoptions as set_printoptions
 from tilegrad.autograd.functions import *
 from tilegrad.autograd.gradcheck import GradcheckError as GradcheckError

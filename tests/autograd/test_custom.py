@@ -1,0 +1,304 @@
+"""tilegrad.elementwise: functions on numbers become differentiable ops on every device."""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import tilegrad
+from tests.conftest import ROOT
+from tilegrad.autograd.gradcheck import gradcheck, gradgradcheck
+from tilegrad.kernels.formulas.user import FormulaError
+
+SCALE = 2.5
+HALF = np.float64(0.5)
+TENSOR = tilegrad.ones(2)
+
+
+@tilegrad.elementwise
+def swish(x, beta=1.0):
+    """x sigmoid(beta x)."""
+    return x / (1 + exp(-beta * x))  # noqa: F821
+
+
+def halved(a):
+    return a * HALF
+
+
+@tilegrad.elementwise
+def waves(x, y):
+    total = 0
+    for k in range(1, 4):
+        total += k * math.sin(x) * y
+    if x > 0:
+        total = total + halved(y) ** 3 * SCALE
+    return total - y if y > 1 else total + y**0.5 * x**2
+
+
+@tilegrad.elementwise
+def polar(r, angle):
+    return r * cos(angle), r * sin(angle)  # noqa: F821
+
+
+@tilegrad.elementwise
+def inside(x, low=-1.0, high=1.0):
+    return low < x < high and not (x > 0.4 and x < 0.6)
+
+
+@tilegrad.elementwise
+def mixed(x, y):
+    return max(x * x, abs(y), 3) - min(x, y)
+
+
+def theirs(t: Any, x: Any, y: Any) -> Any:
+    total = sum(k * t.sin(x) * y for k in range(1, 4))
+    total = t.where(x > 0, total + (0.5 * y) ** 3 * SCALE, total)
+    return t.where(y > 1, total - y, total + y**0.5 * x**2)
+
+
+def test_a_function_of_numbers_is_one_of_tensors(device, rng):
+    a, b = rng.standard_normal((3, 5)), rng.uniform(0.1, 3, (5,))
+    x, y = torch.tensor(a, requires_grad=True), torch.tensor(b, requires_grad=True)
+    want = theirs(torch, x, y)
+    want.sum().backward()
+    ours = tilegrad.tensor(a, device=device, requires_grad=True)
+    other = tilegrad.tensor(b, device=device, requires_grad=True)
+    have = waves(ours, other)
+    have.sum().backward()
+    for one, two in ((have.detach(), want.detach()), (ours.grad, x.grad), (other.grad, y.grad)):
+        np.testing.assert_allclose(one.cpu().numpy(), two.numpy(), rtol=1e-11, atol=1e-12)
+
+
+def test_derivatives_of_any_order():
+    x = tilegrad.linspace(-2.0, 2.0, 7, dtype=tilegrad.float64).requires_grad_()
+    y = tilegrad.full((3, 1), 0.7, dtype=tilegrad.float64).requires_grad_()
+    beta = tilegrad.tensor(1.3, dtype=tilegrad.float64, requires_grad=True)
+    assert gradcheck(swish, (x, beta)) and gradgradcheck(swish, (x, beta))
+    assert gradcheck(polar, (x, y)) and gradgradcheck(polar, (x, y))
+
+
+def test_its_source_and_that_of_its_derivative_are_shown():
+    assert "return x / (T(1) + exp(-beta * x))" in swish.source
+    assert "d swish / d beta" in swish.derivative("beta")
+    assert "cos_grad(angle)" in polar.derivative("angle", output=0)
+    assert swish.__doc__ == "x sigmoid(beta x)."
+    assert "def polar_1" in polar.source
+
+
+@pytest.mark.parametrize("name", ["float32", "float64", "int64", "bool"])
+def test_dtypes(name):
+    """Literals have the operands' dtype; integers become floats where the source divides."""
+    kind, same = getattr(tilegrad, name), getattr(torch, name)
+    x, y = tilegrad.arange(6).to(kind), torch.arange(6).to(same)
+    assert (
+        str(swish(x).dtype).split(".")[1]
+        == str(torch.nn.functional.silu(y * 1.0).dtype).split(".")[1]
+    )
+    assert inside(x).dtype is tilegrad.bool
+    if name != "bool":
+        assert mixed(x, x + 1).dtype is kind
+        assert mixed(x, 1.5).dtype is (tilegrad.float32 if name == "int64" else kind)
+
+
+def test_numbers_scalars_and_tensors_in_any_place():
+    x = tilegrad.linspace(-1, 1, 5)
+    half = swish(x, 0.5)
+    for same in (
+        swish(x, beta=0.5),
+        swish(x, tilegrad.tensor(0.5)),
+        swish(x=x, beta=tilegrad.full((5,), 0.5)),
+    ):
+        assert tilegrad.equal(same, half)
+    assert tilegrad.equal(swish(x, 1), swish(x))
+    assert tilegrad.equal(waves(x, 2), waves(x, tilegrad.full((5,), 2.0)))
+    assert tilegrad.equal(waves(2.0, x.abs()), waves(tilegrad.full((5,), 2.0), x.abs()))
+    assert inside(x, high=0.25, low=-0.75).tolist() == [False, True, True, False, False]
+    beta = tilegrad.tensor([[0.5], [2.0]], requires_grad=True)
+    out = swish(x, beta)
+    assert out.shape == (2, 5)
+    out.sum().backward()
+    assert beta.grad is not None and beta.grad.shape == (2, 1)
+
+
+def test_layouts_views_and_out():
+    x = tilegrad.rand(4, 6)
+    want = x / (1 + (-x).exp())
+    assert tilegrad.allclose(swish(x.t()), want.t())
+    assert swish(x.t()).stride() == x.t().stride()
+    assert tilegrad.allclose(swish(x[:, ::2]), want[:, ::2])
+    assert swish(x[:0]).shape == (0, 6)
+    out = tilegrad.empty(4, 6)
+    assert swish(x, out=out) is out and tilegrad.allclose(out, want)
+    a, b = tilegrad.empty(4, 6), tilegrad.empty(4, 6)
+    assert polar(x, x, out=(a, b)) == (a, b) and tilegrad.equal(a, polar(x, x)[0])
+    with pytest.raises(RuntimeError, match="swish: out must have shape"):
+        swish(x, out=tilegrad.empty(3))
+    with pytest.raises(RuntimeError, match="don't support automatic differentiation"):
+        swish(x.requires_grad_(), out=out)
+
+
+def test_a_given_derivative_is_taken():
+    @tilegrad.elementwise(grad=lambda_free)
+    def clipped(x):
+        return min(max(x, -1), 1)
+
+    x = tilegrad.tensor([-3.0, 0.5, 3.0], requires_grad=True)
+    clipped(x).sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [7.0, 7.5, 7.0]
+
+    @tilegrad.elementwise(grad={"x": by_x, "y": by_y})
+    def product(x, y):
+        return x * y
+
+    y = tilegrad.tensor([2.0, 3.0, 4.0], requires_grad=True)
+    x.grad = None
+    product(x, y).sum().backward()
+    assert x.grad is not None and y.grad is not None
+    assert x.grad.tolist() == [20.0, 30.0, 40.0] and y.grad.tolist() == [-3.0, 0.5, 3.0]
+    with pytest.raises(TypeError, match="must name its argument"):
+        tilegrad.elementwise(grad=by_x)(lambda_of_two)
+
+
+def lambda_free(out):
+    return 7 + (out if -1 < out < 1 else 0)
+
+
+def by_x(y):
+    return 10 * y
+
+
+def by_y(x):
+    return x
+
+
+def lambda_of_two(x, y):
+    return x + y
+
+
+def test_it_pickles_by_name_and_works_in_threads_and_modules():
+    assert pickle.loads(pickle.dumps(swish)) is swish
+
+    class Layer(tilegrad.nn.Module):
+        def forward(self, x: Any) -> Any:
+            return swish(x, beta=1.5)
+
+    x = tilegrad.rand(1000)
+    want, found = Layer()(x), []
+    workers = [threading.Thread(target=lambda: found.append(Layer()(x))) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(found) == 4 and all(tilegrad.equal(one, want) for one in found)
+
+
+WRONG = {
+    "an element": ("an argument of its own", "return x[0]"),
+    "a list": ("one variable per element", "return [x]"),
+    "a tuple within": ("one expression per output", "return (x, x) if x > 0 else x"),
+    "an unknown name": ("define it before", "return x * unknown"),
+    "a tensor": ("pass tensors as arguments", "return x * TENSOR"),
+    "a text": ("a formula has numbers only", "return x * 'a'"),
+    "a matrix product": ("about one element", "return x @ x"),
+    "a comprehension": ("loop over range", "return [x for _ in range(3)]"),
+    "a while of print": ("a call of print", "return print(x)"),
+    "by name": ("by position", "return exp(x=x)"),
+    "several arguments": ("exp takes 1", "return exp(x, x)"),
+    "nothing": ("a return without a value", "return"),
+    "raise": ("formula raises nothing", "raise ValueError\n    return x"),
+    "different returns": ("different lengths", "if x > 0:\n        return x, x\n    return x"),
+    "a loop over a list": (
+        "loop over range",
+        "for k in [1, 2]:\n        x += k\n    return x",
+    ),
+    "float()": ("change of type", "return float(x)"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_no_kernel_can_hold_is_named_with_its_place(name, tmp_path):
+    words, body = WRONG[name]
+    file = tmp_path / "wrong.py"
+    file.write_text(f"TENSOR = None\n\ndef wrong(x):\n    {body}\n")
+    scope: dict[str, Any] = {"TENSOR": TENSOR, "__name__": "wrong"}
+    exec(compile(file.read_text(), str(file), "exec"), scope)
+    scope["TENSOR"] = TENSOR
+    with pytest.raises(FormulaError) as caught:
+        tilegrad.elementwise(scope["wrong"])
+    assert words in str(caught.value), str(caught.value)
+    assert "wrong" in str(caught.value)
+    if "returns" not in name:
+        assert f"{file}, line " in str(caught.value)
+
+
+def test_wrong_arguments_of_the_decorator_and_of_calls():
+    with pytest.raises(TypeError, match="one argument at least is an operand"):
+        tilegrad.elementwise(only_scalars)
+    with pytest.raises(TypeError, match="the default of a scalar is a number"):
+        tilegrad.elementwise(text_default)
+    with pytest.raises(ValueError, match="promotion must be one of"):
+        tilegrad.elementwise(promotion="up")(lambda_of_two)
+    with pytest.raises(TypeError, match="one operand at least must be a tensor"):
+        swish(1.0)
+    with pytest.raises(TypeError, match="swish: a scalar must be a number"):
+        swish(tilegrad.ones(2), beta="a")
+    with pytest.raises(TypeError, match="operands must be tensors or numbers"):
+        waves(tilegrad.ones(2), "a")
+
+
+def only_scalars(x=1.0):
+    return x
+
+
+def text_default(x, way="up"):
+    return x
+
+
+def test_an_edited_function_is_compiled_again_and_an_unchanged_one_loaded(tmp_path: Path):
+    """In a new process an unchanged function needs no compiler; an edited one gives its new values."""
+    program = """
+        import sys
+        import tilegrad
+
+        @tilegrad.elementwise
+        def bump(x):
+            return {body}
+
+        x = tilegrad.arange(4.0).requires_grad_()
+        y = bump(x)
+        y.sum().backward()
+        print(y.tolist(), x.grad.tolist(), "numba" in sys.modules)
+    """
+
+    def run(body: str) -> str:
+        file = tmp_path / "program.py"
+        file.write_text(textwrap.dedent(program).format(body=body))
+        done = subprocess.run(
+            [sys.executable, str(file)], capture_output=True, text=True, check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT / ".dev"), "TILEGRAD_CACHE_DIR": str(tmp_path / "k")},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    assert run("x * x") == "[0.0, 1.0, 4.0, 9.0] [0.0, 2.0, 4.0, 6.0] True"
+    assert run("x * x") == "[0.0, 1.0, 4.0, 9.0] [0.0, 2.0, 4.0, 6.0] False"
+    assert run("x * x + 1") == "[1.0, 2.0, 5.0, 10.0] [0.0, 2.0, 4.0, 6.0] True"
+
+
+def test_float32_stays_float32():
+    """A literal or a scalar in a function makes no float64 of its operands."""
+    x = tilegrad.rand(100)
+    assert swish(x, 0.3).dtype is tilegrad.float32
+    want = np.float32(1) / (np.float32(1) + np.exp(-x.numpy()))
+    np.testing.assert_allclose(swish(x).numpy(), x.numpy() * want, rtol=3e-7)
