@@ -61,6 +61,20 @@ def test_what_is_broken_is_found() -> None:
     assert wrong == ["#c", "none.md", "engine/arrays.py", "docs/none"]
 
 
+def test_the_readmes_programs_run(tmp_path: Path) -> None:
+    """One after the other, in one process; what a comment says a line prints, it prints."""
+    code = "\n".join(
+        re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".dev")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = re.findall(r"^ *print\(.*\)  # (.*)$", code, re.M)
+    assert said and all(line in done.stdout.splitlines() for line in said)
+
+
 @pytest.mark.skipif(bool(why_plain()), reason="calls in plain Python have other steps")
 def test_the_life_of_an_op_is_as_it_is() -> None:
     """A process of its own: what is traced depends on what was called before."""

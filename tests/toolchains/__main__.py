@@ -57,7 +57,7 @@ def environment(name: str, folder: Path) -> Path:
 
 def main() -> int:
     """Make the environment, say what it has, run the gate."""
-    name, *rest = sys.argv[1:]
+    name, *rest = sys.argv[1:] or [""]
     if name not in ("oldest", "newest"):
         raise SystemExit("python -m tests.toolchains oldest|newest [pytest's arguments]")
     folder = ROOT / "runs/toolchains" / name
