@@ -285,7 +285,7 @@ class _Calls:
                 raise RuntimeError(
                     f"{self.name}: out must have shape {tuple(shape)}; got {tuple(one.layout.shape)}"
                 )
-            op.into(one, *ready, params=numbers)
+            op(*ready, one, params=numbers)
         return out
 
     def derivative(self, name: str, output: int = 0) -> str:
