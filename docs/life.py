@@ -39,6 +39,7 @@ def calls(n: int) -> Iterator[tuple[str, Callable[[], Any]]]:
 
     x, y = tg.rand(n, 8, requires_grad=True), tg.rand(8, 5, requires_grad=True)
     image, weight = tg.rand(2, 3, n, n), tg.rand(4, 3, 3, 3, requires_grad=True)
+    yield "x.exp()", x.exp
     yield "x.softmax(1)", lambda: x.softmax(1)
     yield "x @ y", lambda: x @ y
     yield "F.conv2d(image, weight)", lambda: F.conv2d(image, weight)

@@ -86,6 +86,30 @@ def test_the_life_of_an_op_is_as_it_is() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def undefined(text: str) -> list[str]:
+    """Lines of the worked example whose function is not in the file that they name."""
+    (block,) = re.findall(r"^```\n(x\..*?)^```", text, re.M | re.S)
+    found = []
+    for line in block.splitlines():
+        call, path, _ = re.split(r"\s{2,}", line.strip(), maxsplit=2)
+        *owners, name = re.findall(r"[\w.]+", call)[0].split(".")
+        source = (ROOT / path).read_text()
+        defined = {n for names in re.findall(r"^ *(?:def|class)? ?([\w, ]+?)(?: = |\(|:)", source, re.M)
+                   for n in names.split(", ")}  # fmt: skip
+        named = [n for n in (*owners, name) if n not in ("x", "build")]
+        found += [] if defined.issuperset(named) else [line.strip()]
+    return found
+
+
+def test_the_worked_example_is_there() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    assert undefined(text) == []
+    assert (
+        len(undefined(text.replace("x.exp()", "x.silu()").replace("Elementwise.plan", "plans")))
+        == 2
+    )
+
+
 def test_versions_agree() -> None:
     """setup.cfg's is the library's; the changelog has it, or is on the way to it."""
     import tilegrad
