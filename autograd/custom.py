@@ -86,7 +86,7 @@ def elementwise(
 def _make(function: Callable[..., Any], grad: Grad | None, promotion: str | None) -> Any:
     from tilegrad.kernels.formulas import user
 
-    name = function.__name__
+    name = user.title(function)
     made = user.formulas(function)
     kind = user.kind_of(function) if promotion is None else promotion
     if kind not in PROMOTIONS:

@@ -77,26 +77,38 @@ def standard() -> dict[str, DeviceFunction]:
     return {**names, **{new: names[old] for new, old in others.items() if old in names}}
 
 
+def title(function: Function) -> str:
+    """Its name, as a word that source may hold."""
+    name = function.__name__
+    return name if name.isidentifier() else "function"
+
+
 class _Text:
     """The source of a function, and where it stands."""
 
     def __init__(self, function: Function):
         self.function = function
-        self.name = function.__name__
+        self.name = title(function)
         code = function.__code__
-        self.file, self.first = code.co_filename, code.co_firstlineno
+        self.file = code.co_filename
+        self.offset = code.co_firstlineno - 1
+        tree = _source(function)
+        self.tree = self.traced() if tree is None else tree
+
+    def traced(self) -> ast.FunctionDef:
+        """The definition as running it over symbols shows it: there is no source."""
+        from tilegrad.kernels.formulas import traced
+
         try:
-            lines, first = inspect.getsourcelines(function)
-        except (OSError, TypeError):
-            raise FormulaError(
-                f"{self.name}: its source cannot be read ({self.file}); write it in a file or a "
-                f"notebook"
-            ) from None
-        self.offset = first - 1
-        tree = ast.parse(textwrap.dedent("".join(lines))).body[0]
-        if not isinstance(tree, ast.FunctionDef):
-            raise self.error(tree, "a function that is not made by def", "write it with def")
-        self.tree = tree
+            return traced.definition(self.function, set(standard()))
+        except traced.TooManyWaysError:
+            what = "a loop whose end depends on an operand, or more than a dozen conditions"
+        except Exception as problem:
+            what = f"what this function does with symbols ({type(problem).__name__}: {problem})"
+        raise FormulaError(
+            f"{self.name}: its source cannot be read ({self.file}), and without it a formula cannot "
+            f"hold {what}; write it in a file or a notebook"
+        )
 
     def error(self, node: ast.AST, what: str, instead: str) -> FormulaError:
         line = getattr(node, "lineno", 1) + self.offset
@@ -105,6 +117,17 @@ class _Text:
             f"{self.name}: a formula cannot hold {what}; got {text!r} ({self.file}, line {line}): "
             f"{instead}"
         )
+
+
+def _source(function: Function) -> ast.FunctionDef | None:
+    """Its ``def``; None where there is no source, or it is a lambda."""
+    try:
+        lines, _ = inspect.getsourcelines(function)
+        tree = ast.parse(textwrap.dedent("".join(lines))).body[0]
+    except (OSError, TypeError, SyntaxError):
+        return None
+    is_own = isinstance(tree, ast.FunctionDef) and tree.name == function.__name__
+    return tree if is_own else None  # type: ignore[return-value]
 
 
 _open: list[Function] = []

@@ -302,3 +302,58 @@ def test_float32_stays_float32():
     assert swish(x, 0.3).dtype is tilegrad.float32
     want = np.float32(1) / (np.float32(1) + np.exp(-x.numpy()))
     np.testing.assert_allclose(swish(x).numpy(), x.numpy() * want, rtol=3e-7)
+
+
+PROMPT = """
+import math
+import tilegrad
+
+rate = 2
+
+def helper(a):
+    return a * a + rate
+
+@tilegrad.elementwise
+def curve(x, beta=2.0):
+    total = 0
+    for k in range(3):
+        total = total + k * x
+    if x > 0 and beta < 3:
+        return total + math.sin(x) * rate
+    elif x < -1:
+        return helper(x)
+    return exp(-x) + min(x, beta, 0)
+
+cube = tilegrad.elementwise(lambda x: x**3 / (1 + abs(x)))
+x = tilegrad.tensor([-2.0, -0.5, 1.0], dtype=tilegrad.float64, requires_grad=True)
+y = curve(x) + cube(x)
+y.sum().backward()
+print(y.tolist(), x.grad.tolist())
+try:
+    @tilegrad.elementwise
+    def endless(x):
+        while x > 1:
+            x = x / 2
+        return x
+except TypeError as error:
+    print(error)
+"""
+
+
+def test_a_function_without_source_is_followed_through_its_ways():
+    """As typed at a prompt: conditions are taken both ways, loops unrolled."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROMPT], capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".dev")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    values, refused = done.stdout.splitlines()
+    x = torch.tensor([-2.0, -0.5, 1.0], dtype=torch.float64, requires_grad=True)
+    y = torch.stack(
+        [x[0] ** 2 + 2, torch.exp(-x[1]) + x[1], 3 * x[2] + torch.sin(x[2]) * 2]
+    ) + x**3 / (1 + x.abs())
+    y.sum().backward()
+    have = np.array(eval(values.replace("] [", "], [")))
+    np.testing.assert_allclose(have, [y.tolist(), x.grad.tolist()], rtol=1e-12)
+    assert "endless: its source cannot be read" in refused
+    assert "a loop whose end depends on an operand" in refused
