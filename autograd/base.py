@@ -21,6 +21,7 @@ from tilegrad.engine.ops import elementwise as ops
 from tilegrad.engine.shape import permutation_of
 
 if TYPE_CHECKING:
+    from tilegrad.autograd.hooks import LeafHooks
     from tilegrad.autograd.tensor import Tensor
 
 
@@ -42,7 +43,7 @@ class TensorBase(Array):
     _hooks: Any  # of a leaf: a list; of others: the handle of retain_grad's hook
     _index: int
     _node: Node | None
-    _post_hooks: list[Callable[..., Any]] | None
+    _post_hooks: LeafHooks | None
     _tracked: bool
     _grad: Tensor | None
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import TensorBase
-from tilegrad.autograd.graph import RemovableHandle
+from tilegrad.autograd.graph import RemovableHandle, another
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -52,9 +52,50 @@ def register_post_accumulate(tensor: Tensor, hook: Callable[[Tensor], None]) -> 
             "register_post_accumulate_grad_hook: post accumulate grad hooks cannot be registered "
             "on non-leaf tensors"
         )
-    if tensor._post_hooks is None:
-        tensor._post_hooks = []
-    return RemovableHandle(tensor._post_hooks, hook)
+    return RemovableHandle(leaf_hooks(tensor).tensor, hook)
+
+
+class LeafHooks:
+    """Hooks around the accumulation of a leaf's gradient; :func:`register` has those before.
+
+    Attributes:
+        node: a weak reference to the leaf's :class:`~tilegrad.autograd.naming.AccumulateGrad`.
+        pre, post: hooks of that node. tensor: of the leaf, between the two.
+    """
+
+    __slots__ = ("node", "post", "pre", "tensor")
+
+    def __init__(self) -> None:
+        self.node: Any = lambda: None
+        self.pre: list[Callable[..., Any]] = []
+        self.tensor: list[Callable[..., Any]] = []
+        self.post: list[Callable[..., Any]] = []
+
+    def before(self, grad: Tensor) -> Tensor:
+        """What the hooks before the accumulation make of ``grad``."""
+        for hook in list(self.pre):
+            changed = hook((another(grad),))
+            if isinstance(changed, TensorBase):
+                changed = (changed,)
+            if changed is not None:
+                (grad,) = check_hooked_all(hook, changed, (grad,))
+        return grad
+
+    def after(self, leaf: Tensor, grad: Tensor) -> None:
+        """Call the hooks after the accumulation of ``grad``."""
+        for hook in list(self.tensor):
+            hook(leaf)
+        for hook in list(self.post):
+            changed = hook((), (another(grad),))
+            if changed is not None:
+                check_hooked_all(hook, changed, ())
+
+
+def leaf_hooks(leaf: Tensor) -> LeafHooks:
+    """The hooks of a leaf, made when first asked for."""
+    if leaf._post_hooks is None:
+        leaf._post_hooks = LeafHooks()
+    return leaf._post_hooks
 
 
 def retain(tensor: Tensor) -> None:
@@ -113,7 +154,7 @@ def check_hooked_all(hook: Any, changed: Any, grads: Any) -> list[Any]:
     for value, grad in zip(changed, grads, strict=True):
         if value is not None:
             check_hooked(hook, value, grad)
-    return list(changed)
+    return [another(value) for value in changed]
 
 
 # ------------------------------------------------------------------------------- what is assigned

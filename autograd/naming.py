@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.graph import CustomCall, Node, named_kinds
+from tilegrad.autograd.graph import CustomCall, Node, RemovableHandle, named_kinds
+from tilegrad.autograd.hooks import leaf_hooks
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -77,13 +80,14 @@ def _shown(parts: tuple[Any, ...]) -> str:
 
 
 class AccumulateGrad:
-    """The end of the graph at a leaf: what adds to its ``.grad``.
+    """The end of the graph at a leaf: what adds to its ``.grad``. Its hooks are the leaf's, and live as
+    long.
 
     Attributes:
         variable: the leaf.
     """
 
-    __slots__ = ("variable",)
+    __slots__ = ("__weakref__", "variable")
 
     next_functions = ()
 
@@ -92,25 +96,28 @@ class AccumulateGrad:
 
     def name(self) -> str:
         """PyTorch's name."""
-        return "AccumulateGrad"
+        return "torch::autograd::AccumulateGrad"
 
-    def register_prehook(self, hook: Any) -> Any:
+    def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook((), (grad,))`` after ``grad`` was added to the leaf's."""
+        return RemovableHandle(leaf_hooks(self.variable).post, hook)
+
+    def register_prehook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook((grad,))`` before the gradient is added; it may replace it."""
-
-        def on_leaf(grad: Tensor) -> Any:
-            changed = hook((grad,))
-            return changed[0] if isinstance(changed, tuple) else changed
-
-        return self.variable.register_hook(on_leaf)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, AccumulateGrad) and other.variable is self.variable
-
-    def __hash__(self) -> int:
-        return id(self.variable)
+        return RemovableHandle(leaf_hooks(self.variable).pre, hook)
 
     def __repr__(self) -> str:
         return f"<AccumulateGrad object at {id(self):#x}>"
+
+
+def _accumulation(leaf: Tensor) -> AccumulateGrad:
+    """The node of a leaf: the same one as long as somebody holds it."""
+    known = leaf_hooks(leaf)
+    found: AccumulateGrad | None = known.node()
+    if found is None:
+        found = AccumulateGrad(leaf)
+        known.node = weakref.ref(found)
+    return found
 
 
 _kinds: dict[str, type[Node]] = {}
@@ -135,4 +142,4 @@ def function_at(edge: Any) -> tuple[Any, int]:
         return None, 0
     if edge.__class__ is tuple:
         return named(edge[0]), edge[1]
-    return (named(edge) if isinstance(edge, Node) else AccumulateGrad(edge)), 0
+    return (named(edge) if isinstance(edge, Node) else _accumulation(edge)), 0

@@ -476,6 +476,10 @@ class Tensor(FamilyMethods):
         """Size-1 dimensions repeated, without a copy."""
         return view.show(ops.expand, view.broadcast_vjp, self, None, sizes(size))
 
+    def expand_as(self, other: Tensor) -> Tensor:
+        """:meth:`expand` to the shape of ``other``."""
+        return view.expand(self, other.layout.shape)
+
     def t(self) -> Tensor:
         """The transpose of a matrix."""
         if self.ndim > 2:

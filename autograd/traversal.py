@@ -63,11 +63,14 @@ class _Pass:
                 for edge, gradient in zip(node.edges, gradients, strict=True):
                     if gradient is not None and edge is not None:
                         self.deliver(edge, gradient)
+                gradients = gradient = None  # what was added to another goes before the next VJP
             for leaf, total in self.leaves.values():
                 self._accumulate(leaf, total)
 
     def deliver(self, edge: Edge, grad: Tensor) -> None:
         """Add ``grad`` to what flows into one output of a node, or into a leaf."""
+        if grad._base is not None and not self.create:
+            grad = another(grad)  # type: ignore[assignment]  # its base may go
         kind = edge.__class__
         if kind is Node:
             target: Any = edge
@@ -92,8 +95,13 @@ class _Pass:
         held[index] = grad if old is None else self._add(old, grad)
 
     def _add(self, before: Tensor, grad: Tensor) -> Tensor:
-        if not self.create and id(before) in self.owned:
-            return before.add_(grad)
+        """Their sum, in the memory of one of them where nobody else sees that."""
+        if not self.create:
+            if id(before) in self.owned:
+                return before.add_(grad)
+            for one, other in ((before, grad), (grad, before)):
+                if one.layout.contiguous and _alone(one) and one.dtype is other.dtype:
+                    return one.add_(other)
         total = before + grad
         self.owned.add(id(total))
         return total
@@ -107,6 +115,9 @@ class _Pass:
             if place is not None:
                 self.captured[place] = grad
             return
+        more = leaf._post_hooks
+        if more is not None:
+            grad = more.before(grad)
         before = leaf._grad
         if before is None:
             leaf._grad = self._own(leaf, grad)
@@ -114,15 +125,14 @@ class _Pass:
             leaf._grad = _laid_out(before + grad, leaf.layout)
         else:
             before.add_(grad)
-        if leaf._post_hooks:
-            for hook in list(leaf._post_hooks):
-                hook(leaf)
+        if more is not None:
+            more.after(leaf, grad)
 
     def _own(self, leaf: Tensor, grad: Tensor) -> Tensor:
         """``grad`` for keeps, in the strides of ``leaf`` (see :func:`gradient_layout`): a copy of it
         where another tensor shares its memory.
         """
-        shared = getrefcount(grad.storage) > 2  # the slot, and this call
+        shared = not _alone(grad)
         if grad._tracked and not self.create:
             grad = grad.detach()
         if grad.layout is not leaf.layout:
@@ -149,7 +159,7 @@ class _Pass:
             for index, grad in enumerate(gradients):
                 place = self.wanted.get((id(node), index))
                 if place is not None and grad is not None:
-                    self.captured[place] = grad
+                    self.captured[place] = another(grad)
             if node not in self.leading:
                 return None
         full = gradients if len(gradients) == 1 else _filled(gradients, node)
@@ -192,6 +202,18 @@ class _Pass:
                 f"got {len(results)} for {len(node.edges)} inputs"
             )
         return results
+
+
+def _alone(tensor: Tensor) -> bool:
+    """Whether no other tensor shares the memory of ``tensor``, which is most of its storage.
+
+    What a program may keep (arguments of hooks, what they and custom functions return, gradients
+    that were asked for) is another tensor than the pass goes on with.
+    """
+    return (
+        getrefcount(tensor.storage) <= 2  # its slot and this call
+        and tensor.storage.nbytes < 2 * tensor.layout.nbytes + 64
+    )
 
 
 def _laid_out(grad: Tensor, leaf: Layout) -> Tensor:
@@ -245,7 +267,7 @@ def _replaced(hook: Any, changed: Any, grad: Tensor) -> Tensor:
     if changed is None:
         return grad
     hooks.check_hooked(hook, changed, grad)
-    return changed  # type: ignore[no-any-return]
+    return another(changed)  # type: ignore[return-value]
 
 
 def _fit(grad: Tensor, kind: Layout) -> Tensor:

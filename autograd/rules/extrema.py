@@ -9,7 +9,7 @@ from tilegrad.autograd.base import TensorBase, needs_graph, own, record
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise, view
-from tilegrad.autograd.rules.elementwise import binary
+from tilegrad.autograd.rules.elementwise import apply, binary
 from tilegrad.autograd.rules.reduce import Dims, dims_of, only, reduction, sum, with_dims
 from tilegrad.engine.array import window
 from tilegrad.engine.dtype import bool_
@@ -74,7 +74,25 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
             "aminmax: cannot compute aminmax over an empty dimension as the operation has no "
             f"identity; got {input.layout.describe()}"
         )
-    return aminmax_result(amin(input, dim, keepdim), amax(input, dim, keepdim))
+    dims = dims_of("aminmax", dim, input.layout.ndim)
+    low = own(ops.reduce("amin", input, dims, keepdim))
+    high = own(ops.reduce("amax", input, dims, keepdim))
+    if state.grad and needs_graph((input,)):
+        record("aminmax", _ends_vjp, (input,), (low, high), (0, -1, -2), (dims, keepdim))
+    return aminmax_result(low, high)
+
+
+def _ends_vjp(node: Node, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    """What equals either extreme shares its gradient evenly; see :func:`_even_vjp`."""
+    dims, keepdim = node.meta
+    shape = node.inputs[0].shape
+    x, low, high = (t.detach() for t in node.unpack())
+    ends = [with_dims(end, shape, dims, keepdim) for end in (low, high)]
+    shares = [
+        with_dims(grad, shape, dims, keepdim) / sum(binary(_MATCHES, x, end), dims, True)
+        for grad, end in zip(grads, ends, strict=True)
+    ]
+    return (apply(OPS["extremes_slope"], *shares, x, *ends),)
 
 
 def _first_vjp(node: Node, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:

@@ -7,10 +7,12 @@ import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import zeros_of
+from tilegrad.autograd.base import needs_graph, own, record, zeros_of
 from tilegrad.autograd.graph import Node
-from tilegrad.autograd.rules import arithmetic, pointwise
-from tilegrad.autograd.rules.elementwise import to_dtype
+from tilegrad.autograd.mode import state
+from tilegrad.autograd.rules import arithmetic, pointwise, view
+from tilegrad.autograd.rules.elementwise import apply, binary, to_dtype
+from tilegrad.autograd.rules.rearrange import broadcast_tensors
 from tilegrad.autograd.rules.reduce import (
     Dims,
     dims_of,
@@ -22,7 +24,7 @@ from tilegrad.autograd.rules.reduce import (
     sum,
     with_dims,
 )
-from tilegrad.engine.dtype import DType, bool_, dtype as as_dtype, get_default_dtype
+from tilegrad.engine.dtype import DType, bool_, dtype as as_dtype, get_default_dtype, result_type
 from tilegrad.engine.ops import reduce as ops
 from tilegrad.engine.ops.elementwise import OPS, cast
 from tilegrad.engine.shape import Shape
@@ -36,17 +38,23 @@ __all__ = ["logsumexp", "norm", "std", "std_mean", "var", "var_mean"]
 # ------------------------------------------------------------------------------------- variances
 
 
-def _var_slope(node: Node, grad: Tensor, x: Tensor) -> Tensor:
-    """d var / d x = 2 (x - mean) / (count - correction), times ``grad``. Without a degree of freedom
-    among all elements its NaN and infinities are constants, as PyTorch's.
+def _var_slope(node: Node, grad: Tensor, x: Tensor, of_mean: Tensor | None = None) -> Tensor:
+    """d var / d x = 2 (x - mean) / (count - correction), times ``grad``; with what flows into the
+    mean. Without a degree of freedom among all elements its NaN and infinities are constants, as
+    PyTorch's.
     """
     dims, keepdim, correction, whole = node.meta
     shape = node.inputs[0].shape
-    free = reduced_count(shape, dims) - correction
+    count = reduced_count(shape, dims)
+    free = count - correction
     scale = 2.0 / free if free > 0 else math.inf if free == 0 else math.nan
     if whole and free <= 0:
         x = x.detach()
-    return with_dims(grad, shape, dims, keepdim) * scale * (x - mean(x, dims, True))
+    slope = with_dims(grad, shape, dims, keepdim) * scale
+    if of_mean is None:
+        return apply(OPS["centered_slope"], slope, x, mean(x, dims, True))
+    level = with_dims(of_mean, shape, dims, keepdim) / count
+    return apply(OPS["moments_slope"], slope, level, x, mean(x, dims, True))
 
 
 def _var_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -56,13 +64,28 @@ def _var_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 def _std_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     x, out = node.unpack()
-    apart = pointwise.ne(out.detach(), 0)
-    return (_var_slope(node, only(apart, grad / (out * 2.0)), x),)
+    return (_var_slope(node, _of_root(grad, out), x),)
+
+
+def _of_root(grad: Tensor, out: Tensor) -> Tensor:
+    """The gradient of a variance, given that of its root ``out``; zero where that is."""
+    return only(pointwise.ne(out.detach(), 0), grad / (out * 2.0))
+
+
+def _var_mean_vjp(node: Node, grad: Tensor, of_mean: Tensor) -> tuple[Tensor | None, ...]:
+    (x,) = node.unpack()
+    return (_var_slope(node, grad, x, of_mean),)
+
+
+def _std_mean_vjp(node: Node, grad: Tensor, of_mean: Tensor) -> tuple[Tensor | None, ...]:
+    x, out = node.unpack()
+    return (_var_slope(node, _of_root(grad, out), x, of_mean),)
 
 
 def _spread_about_mean(
     name: str, input: Tensor, dim: Any, unbiased: Any, keepdim: bool, correction: Any
-) -> tuple[Tensor, tuple[int, ...]]:
+) -> tuple[Tensor, Tensor]:
+    """``(var or std, mean)``, recorded as ``name``; where only the first is wanted, for it alone."""
     if isinstance(dim, bool):  # PyTorch's var(input, unbiased)
         dim, unbiased = None, dim
     if correction is None:
@@ -78,9 +101,20 @@ def _spread_about_mean(
         _warn_of_freedom(name)
     out = ops.reduce("var", input, dims, keepdim, center, float(correction))
     meta = (dims, keepdim, correction, dim is None or not input.layout.ndim)
-    if name == "var":
-        return recorded(name, _var_vjp, input, out, (0,), meta), dims
-    return recorded(name, _std_vjp, input, OPS["sqrt"](out), (0, -1), meta), dims
+    made = own(out if name[:3] == "var" else OPS["sqrt"](out))
+    if name in ("var", "std"):
+        vjp, saves = _SLOPES[name]
+        return recorded(name, vjp, input, made, saves, meta), own(center)
+    if state.grad and needs_graph((input,)):
+        vjp, saves = _SLOPES[name]
+        record(name, vjp, (input,), (made, own(center)), saves, meta)
+    return made, own(center)
+
+
+_SLOPES: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "var": (_var_vjp, (0,)), "std": (_std_vjp, (0, -1)),
+    "var_mean": (_var_mean_vjp, (0,)), "std_mean": (_std_mean_vjp, (0, -1)),
+}  # fmt: skip
 
 
 @lru_cache(maxsize=4096)
@@ -141,8 +175,7 @@ def var_mean(
     correction: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """``(var, mean)`` over ``dim``."""
-    made, dims = _spread_about_mean("var", input, dim, unbiased, keepdim, correction)
-    return made, mean(input, dims, keepdim)
+    return _spread_about_mean("var_mean", input, dim, unbiased, keepdim, correction)
 
 
 def std_mean(
@@ -154,8 +187,7 @@ def std_mean(
     correction: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """``(std, mean)`` over ``dim``."""
-    made, dims = _spread_about_mean("std", input, dim, unbiased, keepdim, correction)
-    return made, mean(input, dims, keepdim)
+    return _spread_about_mean("std_mean", input, dim, unbiased, keepdim, correction)
 
 
 # ----------------------------------------------------------------------------------------- norms
@@ -173,10 +205,10 @@ def _norm_end_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     x, out = node.unpack()
     dims, keepdim = node.meta
     shape = node.inputs[0].shape
-    size, end = pointwise.abs(x.detach()), with_dims(out.detach(), shape, dims, keepdim)
-    ties = pointwise.eq(size, end)
-    share = with_dims(grad, shape, dims, keepdim) / sum(ties, dims, True)
-    return (only(ties, share) * pointwise.sign(x.detach()),)
+    x, end = x.detach(), with_dims(out.detach(), shape, dims, keepdim)
+    count = sum(binary(OPS["magnitude_matches"], x, end), dims, True)
+    share = with_dims(grad, shape, dims, keepdim) / count
+    return (apply(OPS["magnitude_slope"], share, x, end),)
 
 
 def norm(
@@ -234,14 +266,11 @@ def _general_norm(x: Tensor, p: float, dims: tuple[int, ...], keepdim: bool) -> 
 
 
 def _norm_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    """sign(x) (|x| / norm)^(p - 1), with 0 at x = 0."""
     x, out = node.unpack()
     dims, keepdim, p = node.meta
     shape = node.inputs[0].shape
     grad, out = (with_dims(t, shape, dims, keepdim) for t in (grad, out))
-    share = only(pointwise.ne(out.detach(), 0), grad / arithmetic.pow(out, p - 1.0))
-    slope = pointwise.sign(x.detach()) * arithmetic.pow(pointwise.abs(x), p - 1.0)
-    return (only(pointwise.ne(x.detach(), 0), slope) * share,)
+    return (apply(OPS["power_slope"], grad, x, out, params=(p,)),)
 
 
 # ------------------------------------------------------------------------------------- logsumexp
@@ -252,7 +281,7 @@ def _logsumexp_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     dims, keepdim = node.meta
     shape = node.inputs[0].shape
     grad, out = (with_dims(t, shape, dims, keepdim) for t in (grad, out))
-    return (grad * pointwise.exp(x - out),)
+    return (apply(OPS["exp_slope"], grad, x, out),)
 
 
 def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
@@ -265,3 +294,32 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     dims = dims_of("logsumexp", dim, input.layout.ndim)
     out = ops.logsumexp(input, dims, keepdim)
     return recorded("logsumexp", _logsumexp_vjp, input, out, (0, -1), (dims, keepdim))
+
+
+# --------------------------------------------------------------------------- products of rows
+
+
+def row_products(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """``(sum(x y), sum(x x), sum(y y))`` over the last dimension of two tensors of one shape.
+
+    Gradient: of both, which are saved.
+    """
+    x, y = broadcast_tensors(x, y)
+    kind = result_type((x.dtype, 2), (y.dtype, 2))
+    x, y = to_dtype(x, kind), to_dtype(y, kind)
+    dims = (x.ndim - 1,)
+    found = tuple(
+        [own(ops.reduce("sum", OPS["mul"](a, b), dims)) for a, b in ((x, y), (x, x), (y, y))]
+    )
+    if state.grad and needs_graph((x, y)):
+        record("row_products", _products_vjp, (x, y), found, (0, 1), None)
+    return found  # type: ignore[return-value]
+
+
+def _products_vjp(node: Node, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    x, y = node.unpack()
+    both, first, second = (view.unsqueeze(g, -1) for g in grads)
+    return (
+        None if node.edges[0] is None else (y * both).addcmul_(x, first, value=2.0),
+        None if node.edges[1] is None else (x * both).addcmul_(y, second, value=2.0),
+    )

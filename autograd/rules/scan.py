@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections import namedtuple
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import needs_graph, own, record
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
-from tilegrad.autograd.rules import pointwise, view
+from tilegrad.autograd.rules import view
 from tilegrad.autograd.rules.elementwise import apply, to_dtype
 from tilegrad.autograd.rules.reduce import all, recorded
 from tilegrad.engine.dtype import DType, dtype as as_dtype
 from tilegrad.engine.ops import scan as ops
-from tilegrad.engine.ops.elementwise import OPS, scalar
+from tilegrad.engine.ops.elementwise import OPS
 from tilegrad.engine.shape import normalize_dim
 
 if TYPE_CHECKING:
@@ -149,18 +148,12 @@ def _logcumsumexp_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     x, out = node.unpack()
     dim, reverse = node.meta
     total: Tensor | None = None
-    out = _where(pointwise.ne(out.detach(), -math.inf), out, 0.0)
     for sign in (1.0, -1.0):
-        size = grad * sign
-        some = pointwise.gt(size.detach(), 0.0)
-        part = _where(some, pointwise.log(_where(some, size, 1.0)) - out, -math.inf)
-        slope = pointwise.exp(_log_sum(part, dim, not reverse) + x) * sign
+        shares = _log_sum(apply(OPS["log_share"], grad, out, params=(sign,)), dim, not reverse)
+        slope = apply(OPS["log_slope"], shares, x, params=(sign,))
+        del shares
         total = slope if total is None else total + slope
     return (total,)
-
-
-def _where(mask: Tensor, value: Tensor, other: float) -> Tensor:
-    return apply(OPS["where"], mask, value, own(scalar(other, value.dtype, value.device)))
 
 
 def _running(name: str, input: Tensor, dim: int) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from tilegrad.autograd.rules import view
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array
 from tilegrad.engine.ops import sort as ops
-from tilegrad.engine.ops.elementwise import cast, full, scalar
+from tilegrad.engine.ops.elementwise import OPS, cast, full, scalar
 from tilegrad.engine.shape import normalize_dim
 
 if TYPE_CHECKING:
@@ -159,12 +159,12 @@ def _overall(name: str, x: Tensor) -> Tensor:
 
 def _shared_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     """All elements that equal the result share its gradient evenly."""
-    from tilegrad.autograd.rules import pointwise
+    from tilegrad.autograd.rules.elementwise import binary
+    from tilegrad.autograd.rules.reduce import only, sum
 
     x, out = (t.detach() for t in node.unpack())
-    same = pointwise.eq(x, out) if out == out else pointwise.isnan(x)
-    share = same.to(grad.dtype)
-    return (share * (grad / share.sum()),)
+    same = binary(OPS["matches"], x, out)
+    return (only(same, grad / sum(same)),)
 
 
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:

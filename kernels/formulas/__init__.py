@@ -1,5 +1,7 @@
 """Scalar formulas, each written once for every device, with their derivatives beside them."""
 
-from tilegrad.kernels.formulas import activation, arithmetic, bits, elementary, loss
+from tilegrad.kernels.formulas import activation, arithmetic, bits, elementary, loss, slopes
 
-TABLES = (arithmetic.TABLE, bits.TABLE, elementary.TABLE, activation.TABLE, loss.TABLE)
+TABLES = (
+    arithmetic.TABLE, bits.TABLE, elementary.TABLE, activation.TABLE, loss.TABLE, slopes.TABLE,
+)  # fmt: skip

@@ -376,8 +376,8 @@ def isnan(x):
 
 @inline
 def matches(x, y):
-    """x = y, or x is NaN: whether x is the extreme y of its row, which is NaN if any element is."""
-    return x == y or x != x
+    """x = y, or both are NaN: whether x is what a selection from its row, y, was taken from."""
+    return x == y or (x != x and y != y)
 
 
 @inline

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+from tilegrad.kernels.formulas.arithmetic import clamp_min
 from tilegrad.kernels.formulas.declared import declare
 from tilegrad.kernels.formulas.formula import Formula, table
 from tilegrad.kernels.formulas.transcendental import exp, log, log1p, softplus
@@ -99,6 +102,62 @@ def divergence_log(x, y):
     return exp(y) * (y - x)
 
 
+@inline
+def hinge(x, y, margin):
+    """x where y = 1, max(0, margin - x) where y = -1, of any other y both."""
+    T = type(x)
+    far = clamp_min(margin - x, T(0))
+    return (far if y != T(1) else T(0)) + (x if y != T(-1) else T(0))
+
+
+@inline
+def ranking(x, z, y, margin):
+    """max(0, margin - y (x - z))"""
+    T = type(x)
+    return clamp_min(margin - y * (x - z), T(0))
+
+
+@inline
+def soft_margin(x, y):
+    """log(1 + e^(-y x))"""
+    return softplus(-(y * x))
+
+
+@inline
+def poisson_log(x, y):
+    """e^x - y x"""
+    return exp(x) - y * x
+
+
+@inline
+def poisson_plain(x, y, eps):
+    """x - y log(x + eps)"""
+    return x - y * log(x + eps)
+
+
+@inline
+def stirling(y):
+    """Stirling's approximation of log(y!) where y > 1, else 0."""
+    T = type(y)
+    return y * log(y) - y + T(0.5) * log(T(2 * math.pi) * y) if y > T(1) else T(0)
+
+
+@inline
+def at_least(x, low):
+    """x, or ``low`` where that is larger; its derivative is 1 everywhere."""
+    return low if x < low else x
+
+
+@inline
+def gaussian(x, y, v, eps):
+    """(log v + (x - y)^2 / v) / 2 for a variance of at least eps, which stops no gradient."""
+    T = type(x)
+    d = x - y
+    kept = at_least(v, eps)
+    return T(0.5) * (log(kept) + d * d / kept)
+
+
+declare(at_least, x=1, low=0)
 declare(bce, x=bce_grad_x)
 declare(l1, x=l1_grad_x, y=l1_grad_y)
 
@@ -146,4 +205,40 @@ TABLE = table(
     ),
     Formula("divergence", divergence, domain=((-3.0, 0.0), _UNIT), caller="kl_div"),
     Formula("divergence_log", divergence_log, domain=((-3.0, 0.0), (-3.0, 0.0)), caller="kl_div"),
+    Formula(
+        "hinge",
+        hinge,
+        params=1,
+        masks=True,
+        domain=((0.1, 0.9), (-1.0, -1.0)),
+        samples=(1.0,),
+        caller="hinge_embedding_loss",
+    ),
+    Formula(
+        "ranking",
+        ranking,
+        params=1,
+        domain=((1.0, 2.0), (2.5, 3.0), (0.5, 1.0)),
+        samples=(0.3,),
+        caller="margin_ranking_loss",
+    ),
+    Formula("soft_margin", soft_margin, domain=_PAIR, caller="soft_margin_loss"),
+    Formula("poisson_log", poisson_log, domain=_PAIR, caller="poisson_nll_loss"),
+    Formula(
+        "poisson_plain",
+        poisson_plain,
+        params=1,
+        domain=((0.5, 3.0), (-3.0, 3.0)),
+        samples=(1e-3,),
+        caller="poisson_nll_loss",
+    ),
+    Formula("stirling", stirling, domain=((1.5, 3.0),), caller="poisson_nll_loss"),
+    Formula(
+        "gaussian",
+        gaussian,
+        params=1,
+        domain=(*_PAIR, (0.5, 2.0)),
+        samples=(1e-3,),
+        caller="gaussian_nll_loss",
+    ),
 )

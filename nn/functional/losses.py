@@ -13,8 +13,10 @@ from tilegrad.autograd.rules.creation import full_like
 from tilegrad.autograd.rules.cross_entropy import reduction_of
 from tilegrad.autograd.rules.elementwise import apply
 from tilegrad.autograd.rules.masked import where
+from tilegrad.autograd.rules.moments import row_products
 from tilegrad.autograd.rules.rearrange import broadcast_tensors
 from tilegrad.autograd.tensor import Tensor
+from tilegrad.engine.dtype import get_default_dtype
 from tilegrad.engine.ops.elementwise import OPS
 from tilegrad.nn.functional.composed import pairwise_distance
 
@@ -231,12 +233,11 @@ def poisson_nll_loss(
     """
     mode = reduction_of(reduction, size_average, reduce)
     if log_input:
-        loss = input.exp() - target * input
+        loss = apply(OPS["poisson_log"], input, target)
     else:
-        loss = input - target * (input + eps).log()
+        loss = apply(OPS["poisson_plain"], input, target, params=(eps,))
     if full:
-        stirling = target * target.log() - target + 0.5 * (2 * math.pi * target).log()
-        loss = loss + where(target > 1, stirling, stirling.new_zeros(()))
+        loss = loss + apply(OPS["stirling"], target)
     return reduced(loss, mode)
 
 
@@ -270,9 +271,7 @@ def gaussian_nll_loss(
             or sum(v for x, v in zip(input.shape, var.shape, strict=True) if x != v) != 1
         ):
             raise ValueError("var is of incorrect size")
-    kept = var.detach().clamp(min=eps)
-    var = var + (kept - var.detach())  # clamped, with the gradient of the unclamped
-    loss = 0.5 * (var.log() + (input - target).square() / var)
+    loss = apply(OPS["gaussian"], input, target, var, params=(eps,))
     return reduced(loss + 0.5 * math.log(2 * math.pi) if full else loss, mode)
 
 
@@ -285,7 +284,7 @@ def soft_margin_loss(
 ) -> Tensor:
     """log(1 + e^(-y x)) for y = 1 or -1."""
     mode = reduction_of(reduction, size_average, reduce)
-    return reduced(-apply(OPS["logsigmoid"], target * input), mode)
+    return reduced(apply(OPS["soft_margin"], input, target), mode)
 
 
 def hinge_embedding_loss(
@@ -298,9 +297,9 @@ def hinge_embedding_loss(
 ) -> Tensor:
     """x where y = 1, max(0, margin - x) where y = -1."""
     mode = reduction_of(reduction, size_average, reduce)
-    zero = input.new_zeros(())
-    far = where(target != 1, (margin - input).clamp(min=0), zero)
-    return reduced(far + where(target != -1, input, zero), mode)
+    kind = input.dtype if input.dtype.is_floating_point else get_default_dtype()
+    loss = apply(OPS["hinge"], input, target.detach().to(kind), params=(margin,))
+    return reduced(loss, mode)
 
 
 def margin_ranking_loss(
@@ -323,7 +322,7 @@ def margin_ranking_loss(
             f"margin_ranking_loss : All input tensors should have same dimension but got sizes: "
             f"input1: {input1.shape}, input2: {input2.shape}, target: {target.shape} "
         )
-    return reduced((margin - target * (input1 - input2)).clamp(min=0), mode)
+    return reduced(apply(OPS["ranking"], input1, input2, target, params=(margin,)), mode)
 
 
 def cosine_embedding_loss(
@@ -350,9 +349,8 @@ def cosine_embedding_loss(
             f"inputs with sizes {list(input1.shape)} and {list(input2.shape)}."
         )
     tiny = 1e-12  # as PyTorch keeps the lengths from 0
-    product = (input1 * input2).sum(-1)
-    lengths = (input1.square().sum(-1) + tiny) * (input2.square().sum(-1) + tiny)
-    cosine = product / lengths.sqrt()
+    product, first, second = row_products(input1, input2)
+    cosine = product / ((first + tiny) * (second + tiny)).sqrt()
     zero = cosine.new_zeros(())
     near = where(target == 1, 1 - cosine, zero)
     return reduced(near + where(target == -1, (cosine - margin).clamp(min=0), zero), mode)

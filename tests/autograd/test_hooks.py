@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import tilegrad
 
@@ -170,3 +171,35 @@ def test_a_handle_removes_its_own_registration() -> None:
             run()
             assert seen == left, register
         two.remove()
+
+
+def test_hooks_of_the_node_at_a_leaf() -> None:
+    """Those of ``AccumulateGrad``, in their order among the others, side by side with PyTorch."""
+    logs: list[list[Any]] = []
+    for t in (tilegrad, torch):
+        log: list[Any] = []
+        x = t.ones(2, requires_grad=True)
+        node = x.expand_as(x).grad_fn.next_functions[0][0]
+        assert node is (x * 2).grad_fn.next_functions[0][0] and node.variable is x
+        assert node.name() == "torch::autograd::AccumulateGrad"
+
+        def note(name: str, value: Any, log: list[Any] = log, x: Any = x) -> None:
+            numbers = [v.tolist() for v in value] if isinstance(value, tuple) else value.tolist()
+            log.append((name, numbers, None if x.grad is None else x.grad.tolist()))
+
+        handle = node.register_hook(lambda inside, outside: note("after", inside + outside))
+        node.register_prehook(lambda grads: note("before", grads))
+        x.register_hook(lambda grad: note("tensor", grad))
+        x.register_post_accumulate_grad_hook(lambda leaf: note("leaf", leaf.grad))
+        tripled = node.register_prehook(lambda grads: (grads[0] * 3,))
+        for _ in range(2):
+            (x * 2).sum().backward()
+        note("captured", t.autograd.grad((x * 5).sum(), x)[0])
+        handle.remove()
+        tripled.remove()
+        (x * 2).sum().backward()
+        node.register_hook(lambda inside, outside: outside)
+        with pytest.raises(RuntimeError, match="incorrect number of values"):
+            (x * 2).sum().backward()
+        logs.append(log)
+    assert logs[0] == logs[1] and len(logs[0]) > 12

@@ -136,6 +136,19 @@ _MOMENTS = [
          differentiable=()),
 ]  # fmt: skip
 
+_ENDS = [
+    Case("aminmax", lambda t, x: t.aminmax(x), (_APART,)),
+    Case("aminmax-last", lambda t, x: t.aminmax(x, dim=1), (_APART,)),
+    Case("aminmax-first", lambda t, x: t.aminmax(x, dim=0, keepdim=True), (_APART,)),
+    Case(
+        "aminmax-ties",
+        lambda t, x: t.aminmax(x, dim=1),
+        (_TIES,),
+        numeric=False,
+        second_order=False,
+    ),
+]
+
 CASES = [
     *_over("sum"),
     *_over("mean"),
@@ -144,5 +157,6 @@ CASES = [
     *_TYPED,
     *_TRUTH,
     *_EXTREME,
+    *_ENDS,
     *_MOMENTS,
 ]

@@ -16,7 +16,7 @@ import torch
 
 import tilegrad
 from tests.cases.elementwise import call_of
-from tilegrad.kernels.formulas import TABLES
+from tilegrad.kernels.formulas import TABLES, slopes
 
 Call = Callable[..., Any]
 
@@ -61,13 +61,21 @@ _CALLS: dict[str, Call] = {
     "smooth_l1": _f("smooth_l1_loss", reduction="none", beta=2.0),
     "huber": _f("huber_loss", reduction="none", delta=1.2),
     "bce_logits": _f("binary_cross_entropy_with_logits", reduction="none"),
+    "hinge": _f("hinge_embedding_loss", reduction="none", margin=0.5),
+    "ranking": _f("margin_ranking_loss", reduction="none", margin=0.5),
+    "soft_margin": lambda t, x, y: t.nn.functional.soft_margin_loss(
+        x, y.detach(), reduction="none"
+    ),
+    "poisson_log": _f("poisson_nll_loss", reduction="none"),
+    "poisson_plain": _f("poisson_nll_loss", reduction="none", log_input=False),
     "divergence": _f("kl_div", reduction="none"),
     "divergence_log": _f("kl_div", reduction="none", log_target=True),
 }
-# no public function of their own, or tested where they are: bce refuses inputs outside [0, 1]
+# no public function of their own, or tested where they are: bce refuses inputs outside [0, 1], the
+# Gaussian loss negative variances
 _ELSEWHERE = {
     "fill", "copy", "where", "prelu", "gate", "bce", "bce_logits_weighted", "floor_divide",
-    "clamp_between",
+    "clamp_between", "stirling", "gaussian", *slopes.TABLE,
 }  # fmt: skip
 _MORE: dict[str, tuple[int, Call]] = {
     "logit-eps": (1, _t("logit", 0.1)),
@@ -107,6 +115,9 @@ _DISPUTED: dict[tuple[str, str], tuple[Call, Any, str]] = {
         "trigamma has poles there; PyTorch's reflection gives what rounding leaves of a sine",
     ),
     ("hardswish", "value"): (lambda x: x == -math.inf, 0.0, "the limit; PyTorch: -inf * 0"),
+    ("soft_margin", "x"): (
+        lambda x, y: x * y == -math.inf, lambda x, y: -y, "the limit; PyTorch: inf / inf",
+    ),
     ("gelu", "value"): (lambda x: x == math.inf, math.inf, "float32 alone is NaN in PyTorch"),
     ("divergence", "y"): (
         lambda x, y: y == 0, lambda x, y: -x,
@@ -128,7 +139,13 @@ _DISPUTED: dict[tuple[str, str], tuple[Call, Any, str]] = {
     ("sinc", "x"): (lambda x: abs(x) == np.float32(1e-30), lambda x: -(math.pi**2) / 3 * x, "as value"),
 }  # fmt: skip
 # float64, where PyTorch subtracts numbers that are nearly equal
-_ROUNDED = {"sigmoid": 1e-4, "gelu_tanh": 1e-5, "celu": 1e-4, "logaddexp2": 1e-9}
+_ROUNDED = {
+    "sigmoid": 1e-4,
+    "gelu_tanh": 1e-5,
+    "celu": 1e-4,
+    "logaddexp2": 1e-9,
+    "poisson_plain": 1e-7,
+}
 
 
 def _rows() -> dict[str, tuple[int, Call]]:
@@ -157,7 +174,8 @@ def _gradients(t: Any, make: Any, call: Call, arrays: list[np.ndarray]) -> list[
     leaves = [make(a.copy()).requires_grad_() for a in arrays]
     out = call(t, *leaves)
     out.backward(t.ones_like(out))
-    return [out.detach().numpy(), *(leaf.grad.numpy() for leaf in leaves)]
+    grads = [t.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves]
+    return [out.detach().numpy(), *(grad.detach().numpy() for grad in grads)]
 
 
 @pytest.mark.filterwarnings("ignore")  # NumPy's, of the infinities that it is asked to compare
