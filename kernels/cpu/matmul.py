@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tilegrad.kernels.cpu import tuning
 from tilegrad.kernels.cpu.parts import gemm as kernels
-from tilegrad.kernels.cpu.parts.micro_kernel import mr_tiles
 from tilegrad.kernels.cpu.run import caches, jit, splitting
 from tilegrad.kernels.cpu.simd.vector import lanes
 from tilegrad.kernels.dtypes import is_float
@@ -25,7 +25,6 @@ LARGE_TASK = 1 << 26  # multiply-adds of a task where there is no lack of them
 TASKS = 16  # enough tasks to share out evenly
 # what an element costs, in multiply-adds: packed, or read where it is
 PACK_A_COST, PACK_COL_MAJOR_B_COST, PACK_ROW_MAJOR_B_COST, READ_COST = 6, 5, 2, 0.5
-MC = 256  # rows of x that one panel of y serves, where x is not packed
 PACK_B_ROWS = 48  # rows of x from which panels of y are packed
 PREPACK_BYTES = (
     1 << 20
@@ -199,7 +198,7 @@ def _col_major_b(dtype: str, rows: int, column: int) -> str:
     One row of x has too few sums to hide the latency of a multiply-add, and so takes more columns at
     a time, unless these evict each other from the cache.
     """
-    at_once = kernels.GEMV_COL_NR_VECTORS * lanes(dtype)
+    at_once = kernels.nr_for(dtype, "gemv_col") * lanes(dtype)
     held = caches.places(column * np.dtype(dtype).itemsize)
     return "gemv_col" if rows == 1 and at_once <= held else "col_major_b"
 
@@ -208,7 +207,6 @@ def _params(problem: _Problem) -> np.ndarray:
     """The parameter block of a product that reads its operands in place."""
     k, p = kernels, np.zeros(kernels.PARAMS, np.int64)
     p[[k.ROWS, k.COLS, k.DEPTH]] = problem.M, problem.N, problem.K
-    p[k.KC] = kernels.kc_for(problem.K)
     p[k.INNER_ITEMS], p[k.ACCUMULATE] = [1, *problem.batch][-1], problem.accumulate
     x, y, out = ((0,) * (4 - len(s)) + s for s in problem.strides)
     p[[k.X_OUTER, k.X_INNER, k.X_ROW, k.X_COL]] = x
@@ -234,13 +232,13 @@ def _prepare_integer_gemm(problem: _Problem) -> tuple[Launch, int]:
 def _prepare_gemm(problem: _Problem, choice: _Choice) -> tuple[Launch, int]:
     dtype, variant = problem.dtype, choice.variant
     k, p, W = kernels, _params(problem), lanes(dtype)
-    panel = {"gemv": k.GEMV_NR_VECTORS, "gemv_col": k.GEMV_COL_NR_VECTORS}.get(
-        variant, k.NR_VECTORS
-    )
+    row, col_major_b = tuning.micro_kernel(dtype), variant in ("col_major_b", "gemv_col")
+    panel = tuning.NR_VECTORS if variant == "col_major_b" else k.nr_for(dtype, variant)
     tasks, small = _split(p, problem, choice, W * panel)
-    p[k.Y_PANEL] = p[k.Y_COL] * W * (1 if variant in ("col_major_b", "gemv_col") else k.NR_VECTORS)
+    p[k.KC] = k.kc_for(dtype, problem.K)
+    p[k.Y_PANEL] = p[k.Y_COL] * W * (1 if col_major_b else tuning.NR_VECTORS)
     p[k.BIAS_STEP], p[k.PACK_A], p[k.PACK_B] = not choice.transposed, choice.pack_a, choice.pack_b
-    _even_blocks(p, k.mc_max(dtype) if choice.pack_a else MC)
+    _even_blocks(p, k.mc_max(dtype) if choice.pack_a else row.mc, row.mr[0])
     function = k.dot.build(dtype) if variant == "dot" else k.gemm.build(dtype, variant)
     address, scratch_bytes = p.ctypes.data, 0
     if choice.prepack_b:
@@ -270,17 +268,19 @@ def _prepare_gemm(problem: _Problem, choice: _Choice) -> tuple[Launch, int]:
     return launch, scratch_bytes
 
 
-def _even_blocks(p: np.ndarray, most: int) -> None:
-    """Cut the rows of a task into as few blocks as there have to be, of about the same size."""
+def _even_blocks(p: np.ndarray, most: int, mr: int) -> None:
+    """Cut the rows of a task into as few blocks as there have to be, of about the same size and whole
+    tiles of ``mr`` rows.
+    """
     rows = int(p[kernels.TASK_ROWS])
     rows = -(-rows // -(-rows // splitting.extent(rows, most)))
-    p[kernels.MC] = min(most, -(-rows // mr_tiles()[0]) * mr_tiles()[0])
+    p[kernels.MC] = min(most, -(-rows // mr) * mr)
 
 
 def _prepack_b(p: np.ndarray, problem: _Problem) -> tuple[Launch, int]:
     """``(pack(y, panels, threads), bytes)``; the parameters are set to read ``y`` from the panels."""
     k, N, K = kernels, problem.N, problem.K
-    width = k.NR_VECTORS * lanes(problem.dtype)
+    width = tuning.NR_VECTORS * lanes(problem.dtype)
     panels = -(-N // width)
     outer, inner = [1, 1, *problem.batch][-2:]
     steps = tuple(int(p[place]) for place in (k.Y_ROW, k.Y_COL, k.Y_OUTER, k.Y_INNER))
@@ -320,6 +320,7 @@ def _unit_shape(problem: _Problem, most: int, choice: _Choice, panel: int) -> tu
     ``x`` and its columns of ``y`` once.
     """
     M, N, threads = problem.M, problem.N, jit.processors()
+    row = tuning.micro_kernel(problem.dtype)
 
     def time(cell: tuple[int, int]) -> float:
         rows, cols = cell
@@ -328,8 +329,8 @@ def _unit_shape(problem: _Problem, most: int, choice: _Choice, panel: int) -> tu
         return -(-units // threads) * each
 
     cells = [
-        (-(-M // grid_rows // 4) * 4, -(-N // grid_cols // panel) * panel)
-        for grid_rows in _halvings(M, 2 * mr_tiles()[0], most)
+        (-(-M // grid_rows // row.mr_min) * row.mr_min, -(-N // grid_cols // panel) * panel)
+        for grid_rows in _halvings(M, 2 * row.mr[0], most)
         for grid_cols in _halvings(N, 2 * panel, most // grid_rows)
     ]
     return cells[-1] if splitting.PIECES else min(cells, key=time)

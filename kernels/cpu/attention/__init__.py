@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tilegrad.kernels.cpu import tuning
 from tilegrad.kernels.cpu.attention import block as block
 from tilegrad.kernels.cpu.attention.backward import backward, collect
 from tilegrad.kernels.cpu.attention.forward import forward
-from tilegrad.kernels.cpu.parts.gemm import NR_VECTORS
-from tilegrad.kernels.cpu.parts.micro_kernel import mr_tiles
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import backward_follows
 from tilegrad.kernels.cpu.run.threads import get_num_threads
 from tilegrad.kernels.cpu.simd.vector import lanes
+from tilegrad.kernels.cpu.tuning import NR_VECTORS
 from tilegrad.kernels.scores import Scores
 
 UNITS = 16  # of work wanted in a backward pass
@@ -38,7 +38,7 @@ def _split(count: int, most: int, multiple: int) -> int:
 
 
 def _plan(given: Scores) -> np.ndarray:
-    N, mr = NR_VECTORS * lanes(given.dtype), mr_tiles()[0]
+    N, mr = NR_VECTORS * lanes(given.dtype), tuning.micro_kernel(given.dtype).mr[0]
     padded = max(given.E, -(-given.F // lanes(given.dtype)) * lanes(given.dtype))
     rows = min(block.ROWS, block.CAPACITY // padded) // N * N
     p = np.zeros(block.PLAN, np.int64)

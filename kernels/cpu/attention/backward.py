@@ -14,13 +14,14 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tilegrad.kernels.cpu import tuning
 from tilegrad.kernels.cpu.attention import block as block
 from tilegrad.kernels.cpu.attention.block import hider, masker, multiplier, packer
-from tilegrad.kernels.cpu.parts.gemm import NR_VECTORS
-from tilegrad.kernels.cpu.parts.micro_kernel import micro_kernel, mr_tiles
+from tilegrad.kernels.cpu.parts.micro_kernel import micro_kernel
 from tilegrad.kernels.cpu.run.jit import kernel
 from tilegrad.kernels.cpu.simd.memory import local, offset, pointer
 from tilegrad.kernels.cpu.simd.vector import fma, head, hsum, lanes, load, load_masked, splat, store
+from tilegrad.kernels.cpu.tuning import NR_VECTORS
 from tilegrad.kernels.formulas.transcendental import exp_decay
 from tilegrad.kernels.function import DeviceFunction, inline
 
@@ -107,7 +108,7 @@ def backward(dtype: str) -> tuple[Callable[..., None], str]:
     N, infinity, row = NR_VECTORS * W, T(np.inf), block.ROWS
     pack, fill, hide = packer(dtype), masker(dtype), hider(dtype)
     products, slopes, add = _products(dtype), _slopes(dtype), _accumulator(dtype)
-    product = micro_kernel(NR_VECTORS, mr_tiles(), whole=True)
+    product = micro_kernel(NR_VECTORS, tuning.micro_kernel(dtype).mr, whole=True)
     first, second = local(dtype, block.CAPACITY), local(dtype, block.CAPACITY)
     third, fourth = local(dtype, block.COLUMNS * row), local(dtype, block.COLUMNS * row)
     fifth, sixth = local(dtype, block.ROWS), local(dtype, block.ROWS)

@@ -12,10 +12,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from tilegrad.kernels.cpu.parts.gemm import NR_VECTORS
-from tilegrad.kernels.cpu.parts.micro_kernel import micro_kernel, mr_tiles
+from tilegrad.kernels.cpu import tuning
+from tilegrad.kernels.cpu.parts.micro_kernel import micro_kernel
 from tilegrad.kernels.cpu.simd.memory import offset, pointer
 from tilegrad.kernels.cpu.simd.vector import iota, lanes, load, splat, store, transpose
+from tilegrad.kernels.cpu.tuning import NR_VECTORS
 from tilegrad.kernels.formulas.primitives import select
 from tilegrad.kernels.function import DeviceFunction, inline
 
@@ -118,7 +119,7 @@ def multiplier(dtype: str) -> DeviceFunction:
     columns)``: ``out`` becomes ``x @ y`` or, if it is not ``fresh``, grows by that.
     """
     T, W = np.dtype(dtype).type, lanes(dtype)
-    N, tiles = NR_VECTORS * W, mr_tiles()
+    N, tiles = NR_VECTORS * W, tuning.micro_kernel(dtype).mr
     full = micro_kernel(NR_VECTORS, tiles, whole=True)
     pair, single = micro_kernel(NR_VECTORS, tiles), micro_kernel(1, tiles)
 

@@ -14,10 +14,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tilegrad.kernels.cpu import tuning
 from tilegrad.kernels.cpu.attention import block as block
 from tilegrad.kernels.cpu.attention.block import hider, masker, multiplier, packer
-from tilegrad.kernels.cpu.parts.gemm import NR_VECTORS
-from tilegrad.kernels.cpu.parts.micro_kernel import micro_kernel, mr_tiles
+from tilegrad.kernels.cpu.parts.micro_kernel import micro_kernel
 from tilegrad.kernels.cpu.run.jit import kernel
 from tilegrad.kernels.cpu.simd.memory import local, offset, pointer
 from tilegrad.kernels.cpu.simd.vector import (
@@ -30,6 +30,7 @@ from tilegrad.kernels.cpu.simd.vector import (
     store,
     store_masked,
 )
+from tilegrad.kernels.cpu.tuning import NR_VECTORS
 from tilegrad.kernels.formulas.primitives import select
 from tilegrad.kernels.formulas.transcendental import exp_decay, log
 from tilegrad.kernels.function import DeviceFunction, inline
@@ -113,7 +114,7 @@ def forward(dtype: str) -> tuple[Callable[..., None], str]:
     N, least = NR_VECTORS * W, np.finfo(T).min
     pack, fill, hide, times = packer(dtype), masker(dtype), hider(dtype), multiplier(dtype)
     normalise, finish = _softmax(dtype), _finisher(dtype)
-    score = micro_kernel(NR_VECTORS, mr_tiles(), whole=True)
+    score = micro_kernel(NR_VECTORS, tuning.micro_kernel(dtype).mr, whole=True)
     queries, results = local(dtype, block.CAPACITY), local(dtype, block.CAPACITY)
     panel, shrinking = local(dtype, block.COLUMNS * N), local(dtype, N)
     maxima, totals = local(dtype, block.ROWS), local(dtype, block.ROWS)

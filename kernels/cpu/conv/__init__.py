@@ -139,7 +139,7 @@ def _prepare(problem: ConvProblem, taps: int, weight_steps: tuple[int, int]) -> 
     packed = _aligned(packed)
     tasks = int(-(-params[forward.UNIT_COUNT] // params[forward.PER_TASK]))
     padded_inputs = tasks * int(params[forward.TASK_ELEMENTS]) * size
-    tile = shape(problem.outputs)
+    tile = shape(problem.dtype, problem.outputs)
     forward.pack_weight.begin(problem.dtype, tile.mr_tiles)
     convolve = forward.convolve.build(problem.dtype, tile)
     pack = forward.pack_weight.build(problem.dtype, tile.mr_tiles)

@@ -324,7 +324,7 @@ def make_params(
         per_task = -(-per_task // together) * together
     elements = -(-(problem.inputs * padded.channel + W) // 16) * 16
     longest = max(sub_conv.counts[2] for sub_conv in problem.sub_convs)
-    vectors = shape(problem.outputs).nr_vectors
+    vectors = shape(problem.dtype, problem.outputs).nr_vectors
     vectors = -(-block * -(-longest // W) // vectors) * vectors
     table_elements = 2 * 8 * vectors // np.dtype(problem.dtype).itemsize
     table = padded.table()

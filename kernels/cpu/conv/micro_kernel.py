@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from tilegrad.kernels.cpu.run import jit
+from tilegrad.kernels.cpu import tuning
 from tilegrad.kernels.cpu.simd.emit import (
     emit_loop,
     fma_value,
@@ -23,14 +23,8 @@ from tilegrad.kernels.cpu.simd.emit import (
     store_value,
 )
 from tilegrad.kernels.cpu.simd.vector import full_vector
+from tilegrad.kernels.cpu.tuning import NR_VECTORS
 from tilegrad.kernels.function import Intrinsic, intrinsic
-
-NR = 3  # columns of the weight gradient's tile
-
-
-def mr_tiles() -> tuple[int, ...]:
-    """MR of the tiles of :func:`correlate_pixels`, largest first."""
-    return (8, 4, 1) if jit.simd_bits() == 512 else (4, 1)
 
 
 class Shape(NamedTuple):
@@ -40,18 +34,18 @@ class Shape(NamedTuple):
     mr_tiles: tuple[int, ...]
 
 
-def shape(rows: int) -> Shape:
+def shape(dtype: str, rows: int) -> Shape:
     """The tiles for ``rows`` output channels.
 
-    They fill most of the 32 registers of AVX-512 or of the 16 of others; a step loads into the rest.
-    With few rows NR is larger: at least 8 sums hide the latency of a multiply-add.
+    They fill most of the register file; a step loads into the rest. With few rows NR is larger: at
+    least 8 sums hide the latency of a multiply-add.
     """
-    wide = jit.simd_bits() == 512
+    row = tuning.micro_kernel(dtype)
     if rows == 1:
-        return Shape(8, (1,))
-    if rows <= (6 if wide else 3):
-        return Shape(4, (6, 3, 2, 1) if wide else (3, 2, 1))
-    return Shape(2, (14, 8, 4, 2, 1) if wide else (6, 4, 2, 1))
+        return Shape(row.conv_one, (1,))
+    if rows <= row.conv_few[0]:
+        return Shape(4, row.conv_few)
+    return Shape(NR_VECTORS, (row.mr[0], *row.conv_rest))
 
 
 def even_rows(mr_tiles: tuple[int, ...]) -> int:
@@ -207,7 +201,8 @@ def _emit_epilogue(
 def correlate_pixels(
     typing, y, y_row, y_item, x, x_item, offsets, items, pixels, rows, out, out_column
 ):
-    """``out[j, i] += sum over n, p of y[n, i, p] * x[n, offsets[j] + p]`` for ``j < NR``.
+    """``out[j, i] += sum over n, p of y[n, i, p] * x[n, offsets[j] + p]`` for
+    ``j < conv_weight_columns`` of the tuning table.
 
     ``i`` runs over ``rows``, ``n`` over ``items`` and ``p`` over ``pixels`` that follow each other.
     Each lane has its own sum; the lanes are added in pairs at the end. The strides are ``y_row``, ``y_item``,
@@ -218,8 +213,9 @@ def correlate_pixels(
     n = types.intp
 
     def codegen(context, builder, sig, args):
-        kind = llvm_vector(full_vector(sig.args[0].dtype))
-        _emit_pixels(builder, kind, _Pixels(*args))
+        dtype = sig.args[0].dtype
+        kind, row = llvm_vector(full_vector(dtype)), tuning.micro_kernel(dtype)
+        _emit_pixels(builder, kind, row, _Pixels(*args))
         return context.get_dummy_value()
 
     return types.void(y, n, n, x, n, offsets, n, n, n, out, n), codegen
@@ -241,14 +237,14 @@ class _Pixels(NamedTuple):
     out_column: Any
 
 
-def _emit_pixels(builder: Any, kind: Any, given: _Pixels) -> None:
-    size = given.rows.type
+def _emit_pixels(builder: Any, kind: Any, row: tuning.MicroKernel, given: _Pixels) -> None:
+    size, nr = given.rows.type, row.conv_weight_columns
     columns = [
         builder.gep(given.x, [builder.load(builder.gep(given.offsets, [size(j)]))])
-        for j in range(NR)
+        for j in range(nr)
     ]
     state = [given.y, given.out, given.rows]
-    for mr in mr_tiles():
+    for mr in row.conv_weight:
 
         def more(state: list[Any], mr: int = mr) -> Any:
             return builder.icmp_signed(">=", state[2], size(mr))
@@ -257,9 +253,9 @@ def _emit_pixels(builder: Any, kind: Any, given: _Pixels) -> None:
             y, out, left = state
             y_rows = [builder.gep(y, [builder.mul(given.y_row, size(i))]) for i in range(mr)]
             sums = _pixel_sums(builder, kind, y_rows, columns, given)
-            for j in range(NR):
+            for j in range(nr):
                 column = builder.gep(out, [builder.mul(given.out_column, size(j))])
-                _add_lanes(builder, sums[j::NR], column)
+                _add_lanes(builder, sums[j::nr], column)
             y = builder.gep(y, [builder.mul(given.y_row, size(mr))])
             return [y, builder.gep(out, [size(mr)]), builder.sub(left, size(mr))]
 

@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cpu.conv.micro_kernel import NR, correlate_pixels
+from tilegrad.kernels.cpu import tuning
+from tilegrad.kernels.cpu.conv.micro_kernel import correlate_pixels
 from tilegrad.kernels.cpu.conv.padded_input import (
     CHANNEL,
     DEPTHS,
@@ -36,7 +37,6 @@ X_BYTES = 1 << 18  # of x in a padded input: a part of the L2 cache
 PART_ELEMENTS = 1 << 22  # of all sums of all parts
 FEW_COLUMNS = 32  # up to which y is not copied
 ALIAS = 1024  # bytes: rows a multiple of this apart compete for few cache sets
-MR = 8  # output channels done against all inputs in turn
 
 # Indices of the parameter block: the problem, then the padded inputs of x and y.
 BATCH, GROUPS, INPUTS, OUTPUTS, X_CHANNEL, Y_CHANNEL, ITEMS, BLOCK_ROWS, BLOCKS, PIXEL_BLOCKS = (
@@ -71,6 +71,9 @@ def accumulate(dtype: str) -> tuple[Callable[..., None], str]:
                 pointer(offsets, np.int64), planes if singly else items, pixels, rows,
                 pointer(out, T), out_column,
             )  # fmt: skip
+
+    tile = tuning.micro_kernel(dtype)
+    MR, NR = tile.conv_weight_outputs, tile.conv_weight_columns
 
     def body(task, x_, y_, sums_, padded_inputs, params):
         p = pointer(params, np.int64)
@@ -180,6 +183,8 @@ def make_params(problem: WeightGradProblem) -> tuple[np.ndarray, list[np.ndarray
     blocks = -(-window.out[1] // rows)
     pixel_blocks = -(-problem.batch // items) * blocks
     where = [x.offset(tap_offset) for tap_offset in taps(window.kernel, window.dilation)]
+    tile = tuning.micro_kernel(problem.dtype)
+    MR, NR = tile.conv_weight_outputs, tile.conv_weight_columns
     columns_padded = -(-columns // NR) * NR
     # channels of x in a padded input at a time; a multiple of NR, so that no tile straddles two blocks
     channels = X_BYTES // (x.channel * np.dtype(problem.dtype).itemsize)

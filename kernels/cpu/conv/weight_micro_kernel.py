@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from tilegrad.kernels.cpu.run import jit
+from tilegrad.kernels.cpu import tuning
 from tilegrad.kernels.cpu.simd.emit import (
     emit_loop,
     fma_value,
@@ -16,14 +16,6 @@ from tilegrad.kernels.cpu.simd.emit import (
 )
 from tilegrad.kernels.cpu.simd.vector import full_vector
 from tilegrad.kernels.function import Intrinsic, intrinsic
-
-
-def mr_tiles(nr_vectors: int) -> tuple[int, ...]:
-    """MR, the weight columns of a tile, largest first, for a panel of ``nr_vectors`` vectors.
-
-    As many as hide the latency of a multiply-add; each needs an address register of its own, too.
-    """
-    return (8, 4, 2, 1) if nr_vectors == 1 or jit.simd_bits() == 512 else (6, 4, 2, 1)
 
 
 class _Operands(NamedTuple):
@@ -57,7 +49,8 @@ def outer_product(nr_vectors: int) -> Intrinsic:
 
         def codegen(context, builder, sig, args):
             kind = llvm_vector(full_vector(sig.args[0].dtype))
-            _emit_outer_product(builder, kind, nr_vectors, _Operands(*args))
+            mr_tiles = tuning.micro_kernel(sig.args[0].dtype).conv_outer[nr_vectors - 1]
+            _emit_outer_product(builder, kind, (nr_vectors, mr_tiles), _Operands(*args))
             return context.get_dummy_value()
 
         return types.void(y, x, bases, steps, n, n, sums, n), codegen
@@ -66,11 +59,13 @@ def outer_product(nr_vectors: int) -> Intrinsic:
     return intrinsic(emitter)
 
 
-def _emit_outer_product(builder: Any, kind: Any, nr_vectors: int, given: _Operands) -> None:
-    size = given.columns.type
+def _emit_outer_product(
+    builder: Any, kind: Any, tile: tuple[int, tuple[int, ...]], given: _Operands
+) -> None:
+    size, (nr_vectors, mr_tiles) = given.columns.type, tile
     overwrite = builder.icmp_signed("!=", given.overwrite, size(0))
     state = [given.bases, given.sums, given.columns]
-    for mr in mr_tiles(nr_vectors):
+    for mr in mr_tiles:
 
         def more(state: list[Any], mr: int = mr) -> Any:
             return builder.icmp_signed(">=", state[2], size(mr))

@@ -15,17 +15,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cpu.parts.micro_kernel import dots, micro_kernel, mr_tiles
+from tilegrad.kernels.cpu import tuning
+from tilegrad.kernels.cpu.parts.micro_kernel import dots, micro_kernel
 from tilegrad.kernels.cpu.run.jit import kernel
 from tilegrad.kernels.cpu.simd.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.simd.vector import lanes, load, store, transpose
+from tilegrad.kernels.cpu.tuning import NR_VECTORS
 from tilegrad.kernels.function import DeviceFunction, inline
 
-NR_VECTORS = 2  # NR, the columns of a micro-kernel's tile, in vectors
-GEMV_NR_VECTORS = 8  # the same where x is one row
-GEMV_COL_NR_VECTORS = 2  # the same where x is one row and y is column-major
-KC_MAX = 256  # products summed in registers at most: more would cost accuracy
-MC_BYTES = 192 << 10  # bytes of a packed block of x: it stays in the L2 cache
 PAD = 16  # elements between packed rows of x, against conflicts in the cache
 
 # Indices of the parameter block, an int64 array of sizes, strides and the split of work. Strides are
@@ -37,17 +34,26 @@ ACCUMULATE, BIAS_STEP, GRID_ROWS, GRID_COLS, TASK_ROWS, TASK_COLS, UNITS, PER_TA
 PACK_A, PACK_B, MC, PARAMS = range(25, 29)
 
 
-def kc_for(K: int) -> int:
+def kc_for(dtype: str, K: int) -> int:
     """KC: how many products are summed before they are added to the result; depends on K only."""
-    if K <= KC_MAX:
+    most = tuning.micro_kernel(dtype).kc
+    if K <= most:
         return max(1, K)
-    blocks = -(-K // KC_MAX)
+    blocks = -(-K // most)
     return -(-K // blocks // 16) * 16  # even blocks, of whole cache lines
 
 
 def mc_max(dtype: str) -> int:
     """The largest MC: rows of ``x`` that fit a packed block."""
-    return MC_BYTES // ((KC_MAX + PAD) * np.dtype(dtype).itemsize)
+    row = tuning.micro_kernel(dtype)
+    return row.mc_bytes // ((row.kc + PAD) * np.dtype(dtype).itemsize)
+
+
+def nr_for(dtype: str, variant: str) -> int:
+    """NR of a variant of :func:`gemm`, in vectors."""
+    row = tuning.micro_kernel(dtype)
+    nr = {"gemv": row.gemv_nr, "col_major_b": 1, "gemv_col": row.gemv_col_nr}
+    return nr.get(variant, NR_VECTORS)
 
 
 @kernel
@@ -66,17 +72,17 @@ def gemm(dtype: str, variant: str) -> tuple[Callable[..., None], str]:
     T = np.dtype(dtype).type
     size, W = np.dtype(dtype).itemsize, lanes(dtype)
     packs, col_major_b = variant == "row_major_b", variant in ("col_major_b", "gemv_col")
-    nr = {"gemv": GEMV_NR_VECTORS, "col_major_b": 1, "gemv_col": GEMV_COL_NR_VECTORS}
-    nr_vectors = nr.get(variant, NR_VECTORS)
+    row = tuning.micro_kernel(dtype)
+    nr_vectors = nr_for(dtype, variant)
     NR, PAIR, unit_cols = nr_vectors * W, NR_VECTORS * W, W if col_major_b else NR_VECTORS * W
-    tiles = {"gemv": (1,), "col_major_b": (8, 4, 2, 1), "gemv_col": (1,)}.get(variant, mr_tiles())
+    tiles = {"row_major_b": row.mr, "col_major_b": row.col_major_mr}.get(variant, (1,))
     full = micro_kernel(nr_vectors, tiles, col_major_b)
     pair = micro_kernel(NR_VECTORS, tiles if nr_vectors > NR_VECTORS else (), col_major_b)
     single = micro_kernel(1, tiles if nr_vectors > 1 else (), col_major_b)
-    packed_row, pack_a, pack_b = KC_MAX + PAD, _pack_a(dtype), _pack_b(dtype)
+    packed_row, pack_a, pack_b = row.kc + PAD, _pack_a(dtype), _pack_b(dtype)
     buffer_a, buffer_b = (
         local(dtype, mc_max(dtype) * packed_row),
-        local(dtype, (KC_MAX + PAD) * PAIR),
+        local(dtype, packed_row * PAIR),
     )
 
     def body(task, x, y, out, bias, params):

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
-from tilegrad.kernels.cpu.run import jit
+from tilegrad.kernels.cpu import tuning
 from tilegrad.kernels.cpu.simd.emit import (
     emit_loop,
     fma_value,
@@ -30,27 +30,6 @@ from tilegrad.kernels.cpu.simd.emit import (
 )
 from tilegrad.kernels.cpu.simd.vector import full_vector
 from tilegrad.kernels.function import Intrinsic, intrinsic
-
-MR_MIN = 4  # rows of a tile that hide the latency of a multiply-add: fewer wait for each other
-
-
-def mr_tiles() -> tuple[int, ...]:
-    """MR and the smaller tiles for what is left, in rows, largest first; the last is 1.
-
-    MR with NR = 2 vectors fills the register file: 28 of 32 registers with AVX-512 and 12 of 16
-    otherwise hold C, the others a row of ``b`` and one element of ``a``.
-    """
-    return (14, 8, 4, 2, 1) if jit.simd_bits() == 512 else (6, 5, 4, 3, 2, 1)
-
-
-def unroll() -> int:
-    """The unroll factor of the loop over K.
-
-    A step of 256 bits has so little arithmetic that sharing the counter and the addresses pays; one
-    of AVX-512 hides them. Unrolled further, LLVM loads elements of ``a`` long before their use and
-    spills sums to make room for them.
-    """
-    return 1 if jit.simd_bits() == 512 else 4
 
 
 class _Operands(NamedTuple):
@@ -78,6 +57,8 @@ class _Form(NamedTuple):
     tiles: tuple[int, ...]
     col_major_b: bool
     whole: bool  # all lanes of the last vector are in use
+    mr_min: int
+    unroll: int  # of the loop over K
 
 
 @cache
@@ -107,7 +88,8 @@ def micro_kernel(
 
         def codegen(context, builder, sig, args):
             kind = llvm_vector(full_vector(sig.args[0].dtype))
-            form = _Form(kind, nr_vectors, tiles, col_major_b, whole)
+            row = tuning.micro_kernel(sig.args[0].dtype)
+            form = _Form(kind, nr_vectors, tiles, col_major_b, whole, row.mr_min, row.unroll)
             _emit_micro_kernel(builder, form, _Operands(*args))
             return context.get_dummy_value()
 
@@ -143,7 +125,7 @@ def _emit_micro_kernel(builder: Any, form: _Form, given: _Operands) -> None:
 def _emit_tiles(
     builder: Any, form: _Form, given: _Operands, mr: int, no_c_in: Any, state: list[Any]
 ) -> list[Any]:
-    """Loop over tiles of ``mr`` rows while that many are left, unless fewer than ``MR_MIN`` would
+    """Loop over tiles of ``mr`` rows while that many are left, unless fewer than ``mr_min`` would
     stay behind; ``state`` is ``[a, c, c_in, rows left]``.
     """
     count = given.rows.type(mr)
@@ -151,9 +133,9 @@ def _emit_tiles(
     steps = [builder.mul(count, stride) for stride in strides]
 
     def more(state: list[Any]) -> Any:
-        if mr <= MR_MIN:
+        if mr <= form.mr_min:
             return builder.icmp_signed(">=", state[3], count)
-        enough = builder.icmp_signed(">=", state[3], given.rows.type(mr + MR_MIN))
+        enough = builder.icmp_signed(">=", state[3], given.rows.type(mr + form.mr_min))
         return builder.or_(enough, builder.icmp_signed("==", state[3], count))
 
     def body(state: list[Any]) -> list[Any]:
@@ -203,7 +185,7 @@ def _sums(builder: Any, form: _Form, given: _Operands, mr: int) -> list[Any]:
 
     zeros = [ir.Constant(kind, None)] * (mr * form.nr_vectors)
     state = [given.a, given.b, given.depth, *zeros]
-    for count in dict.fromkeys((unroll(), 1)):
+    for count in dict.fromkeys((form.unroll, 1)):
         least = size(count)
         more = lambda carried, least=least: builder.icmp_signed(">=", carried[2], least)  # noqa: E731
         state = emit_loop(builder, state, more, steps(count), rolled=True)

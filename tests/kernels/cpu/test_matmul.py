@@ -11,12 +11,13 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
+from tilegrad.kernels.cpu import tuning
 from tilegrad.kernels.cpu.matmul import matmul
 from tilegrad.kernels.cpu.parts import gemm as kernels
-from tilegrad.kernels.cpu.parts.gemm import NR_VECTORS
-from tilegrad.kernels.cpu.parts.micro_kernel import micro_kernel, mr_tiles
+from tilegrad.kernels.cpu.parts.micro_kernel import micro_kernel
 from tilegrad.kernels.cpu.run import backend, caches, jit, translate
 from tilegrad.kernels.cpu.simd.memory import pointer
+from tilegrad.kernels.cpu.tuning import NR_VECTORS
 
 FLOATS = ("float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8")
@@ -320,7 +321,10 @@ def texts_for_processors(body, signature):
 @pytest.mark.skipif(jit.simd_bits() not in PROCESSORS, reason="too few registers for these tiles")
 def test_sums_stay_in_registers():
     """No loop of a tile moves a vector to memory and back: that costs more than the arithmetic."""
-    multiply, T = micro_kernel(NR_VECTORS, mr_tiles(), whole=True), np.float32
+    multiply, T = (
+        micro_kernel(NR_VECTORS, tuning.micro_kernel("float32").mr, whole=True),
+        np.float32,
+    )
 
     def body(task, x, x_row, y, y_row, out, out_row, rows, depth):
         o, a, b = pointer(out, T), pointer(x, T), pointer(y, T)
@@ -329,7 +333,9 @@ def test_sums_stay_in_registers():
     for name, text in texts_for_processors(body, "iiiiiiii"):
         loops = [loop for loop in inner_loops(text) if "vfmadd" in "".join(loop)]
         longest = max(sum("vfmadd" in line for line in loop) for loop in loops)
-        assert longest % (NR_VECTORS * mr_tiles()[0]) == 0, name  # the largest tile is among them
+        assert longest % (NR_VECTORS * tuning.micro_kernel("float32").mr[0]) == 0, (
+            name
+        )  # the largest tile is among them
         moves = [line for loop in loops for line in loop if "mm" in line and "(%rsp)" in line]
         assert not moves, name
 
