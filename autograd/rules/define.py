@@ -102,9 +102,8 @@ def _doc(op: Elementwise, ending: str) -> str:
     return f"{inspect.cleandoc(op.formula.function.__doc__ or '')}\n\nElementwise{ending}"
 
 
-def _refuse_bool(name: str, input: Tensor) -> None:
-    if input.layout.dtype is dt.bool_:
-        raise NotImplementedError(f"\"{name}\" not implemented for 'bool'")
+def _no_bool(name: str) -> NotImplementedError:
+    return NotImplementedError(f"\"{name}\" not implemented for 'bool'")
 
 
 def _with_numbers(op: Elementwise, name: str, ending: str, twin: bool) -> Function:
@@ -136,8 +135,10 @@ def _function(op: Elementwise) -> Function:
         return unary(op, input)
 
     def rounded(input: Tensor) -> Tensor:
-        _refuse_bool(name, input)
-        return unary(op if input.dtype.is_floating_point else OPS["copy"], input)
+        kind = input.layout.dtype
+        if kind is dt.bool_:
+            raise _no_bool(name)
+        return unary(op if kind.is_floating_point else OPS["copy"], input)
 
     def two(input: Tensor, other: Tensor | Scalar) -> Tensor:
         return binary(op, input, other)
@@ -160,8 +161,10 @@ def _twin(op: Elementwise) -> Function | None:
         return inplace(op, input)
 
     def rounded(input: Tensor) -> Tensor:
-        _refuse_bool(name, input)
-        if input.dtype.is_floating_point:
+        kind = input.layout.dtype
+        if kind is dt.bool_:
+            raise _no_bool(name)
+        if kind.is_floating_point:
             return inplace(op, input)
         check_inplace(name, input)
         return input

@@ -11,3 +11,7 @@ from tilegrad.autograd.rules.define import publish
 _public = publish(globals())
 __all__ = _public["tilegrad"]
 functional = _public["nn.functional"]
+
+
+def __getattr__(name: str) -> object:
+    raise AttributeError(f'no row of kernels/formulas makes {name}: Formula("{name}", …)')

@@ -53,7 +53,11 @@ def text(module: str) -> str:
     if module == FUNCTIONAL:
         names = "\n".join(f"    {name} as {name}," for name in sorted(scope.__all__))
         return f"{WRITTEN}\nfrom {MADE} import (\n{names}\n)\n"
-    made = sorted(n for n, f in vars(scope).items() if type(f) is FunctionType and n != "publish")
+    made = sorted(
+        n
+        for n, f in vars(scope).items()
+        if type(f) is FunctionType and n[0] != "_" and n != "publish"
+    )
     names = "\n".join(f'    "{name}",' for name in sorted(scope.__all__))
     definitions = "\n".join(_definition(name, vars(scope)[name]) for name in made)
     return f"{HEAD}__all__ = [\n{names}\n]\n\n{definitions}"
