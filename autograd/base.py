@@ -132,6 +132,21 @@ class Rule:
             record(self.name, self.vjp, tensors, results, self.saves, meta)
         return out
 
+    def at(self, tensors: tuple[Tensor, ...], values: tuple[Any, ...]) -> Tensor:
+        """Run the op, whose metadata are ``values`` in the order of its names, and record its one
+        result; the node's meta is ``values``.
+        """
+        op: Any = self.op
+        out: Tensor | None = calls.run(op, *tensors, *values)
+        if out is None:
+            out = own(op(*tensors, **dict(zip(op.names, values, strict=True))))
+        if state.grad and self.vjp is not None:
+            for t in tensors:
+                if t._tracked or t._base is not None:
+                    record_one(self.name, self.vjp, tensors, out, self.saves, values)
+                    break
+        return out
+
 
 def needs_graph(tensors: tuple[Tensor, ...]) -> bool:
     """Whether any input asks for a gradient (bringing stale views up to date first)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from tilegrad.autograd.base import own, recorded, zeros_of
@@ -12,6 +13,7 @@ from tilegrad.autograd.rules import extrema, masked, reduce, view
 from tilegrad.autograd.rules.creation import ones
 from tilegrad.autograd.rules.matmul import matmul
 from tilegrad.autograd.rules.softmax import softmax
+from tilegrad.engine.array import Layout
 from tilegrad.engine.dtype import bool_
 from tilegrad.engine.ops import attention as ops
 from tilegrad.engine.shape import Shape, broadcast_shapes, numel
@@ -99,6 +101,27 @@ def _four(x: Tensor, batch: Shape) -> Tensor:
     return view.reshape(x, (numel(batch[:-1]), *(batch[-1:] or (1,)), *x.layout.shape[-2:]))
 
 
+@lru_cache(maxsize=4096)  # the checks of layouts that were seen before are a look-up
+def _arranged(
+    q: Layout, k: Layout, v: Layout, mask: Layout | None, share: int
+) -> tuple[Shape, bool]:
+    """(the batch dimensions, whether the fused op takes such operands).
+
+    Raises:
+        RuntimeError: shapes or dtypes that do not go together.
+    """
+    ops.check(q, k, v, mask)
+    few = [x.shape[:-2] for x in (k, v)]
+    wide = [(*s[:-1], s[-1] * share) if share > 1 else s for s in few]
+    batch = broadcast_shapes(ops.NAME, q.shape[:-2], *wide)
+    scores = (*batch, q.shape[-2], k.shape[-2])
+    if mask is not None and broadcast_shapes(ops.NAME, mask.shape, scores) != scores:
+        raise RuntimeError(
+            f"{ops.NAME}: attn_mask must broadcast to {scores}; got {tuple(mask.shape)}"
+        )
+    return batch, ops.fits(q, k, v)
+
+
 def attention(
     query: Tensor,
     key: Tensor,
@@ -127,22 +150,11 @@ def attention(
     Source: T. Dao, "FlashAttention-2: Faster Attention with Better Parallelism and Work
     Partitioning", 2023.
     """
-    layouts = [x.layout for x in (query, key, value)]
-    q_kind, k_kind, v_kind = layouts
-    ops.check(q_kind, k_kind, v_kind, None if mask is None else mask.layout)
-    few = [x.shape[:-2] for x in layouts[1:]]
-    wide = [(*s[:-1], s[-1] * share) if share > 1 else s for s in few]
-    batch = broadcast_shapes(ops.NAME, layouts[0].shape[:-2], *wide)
-    L, S = layouts[0].shape[-2], layouts[1].shape[-2]
-    if mask is not None and broadcast_shapes(ops.NAME, mask.shape, (*batch, L, S)) != (
-        *batch,
-        L,
-        S,
-    ):
-        raise RuntimeError(
-            f"{ops.NAME}: attn_mask must broadcast to {(*batch, L, S)}; got {tuple(mask.shape)}"
-        )
-    if not ops.fits(*layouts) or (mask is not None and mask.requires_grad):
+    q_kind, k_kind, v_kind = query.layout, key.layout, value.layout
+    mask_kind = None if mask is None else mask.layout
+    batch, fits = _arranged(q_kind, k_kind, v_kind, mask_kind, share)
+    L, S = q_kind.shape[-2], k_kind.shape[-2]
+    if not fits or (mask is not None and mask.requires_grad):
         p = weights(query, spread(key, share), mask, causal, scale)
         return matmul(p, spread(value, share))
     fewer = (*batch[:-1], batch[-1] // share) if share > 1 else batch

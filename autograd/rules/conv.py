@@ -26,21 +26,15 @@ __all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
 Sizes = int | Sequence[int]
 INTEGERS = (dt.uint8, dt.int8, dt.int16, dt.int32, dt.int64)
 
-_GEOMETRY = ("stride", "before", "dilation", "groups")
-
-
-def _geometry(node: Node) -> dict[str, Any]:
-    return {name: node.meta[name] for name in _GEOMETRY}
-
 
 def _conv_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     x, weight = node.unpack()
-    how = _geometry(node)
+    _, *how = node.meta
     by_x = by_weight = None
     if node.edges[0] is not None:
-        by_x = _conv_input(grad, weight, size=node.inputs[0].shape[2:], **how)
+        by_x = _conv_input.at((grad, weight), (node.inputs[0].shape[2:], *how))
     if node.edges[1] is not None:
-        by_weight = _conv_weight(x, grad, kernel_size=node.inputs[1].shape[2:], **how)
+        by_weight = _conv_weight.at((x, grad), (node.inputs[1].shape[2:], *how))
     if len(node.edges) == 2:
         return by_x, by_weight
     if node.edges[2] is None:
@@ -50,23 +44,23 @@ def _conv_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 def _input_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     y, weight = node.unpack()
-    how = _geometry(node)
+    _, *how = node.meta
     by_y = by_weight = None
     if node.edges[0] is not None:
-        by_y = _conv(grad, weight, out=node.inputs[0].shape[2:], **how)
+        by_y = _conv.at((grad, weight), (node.inputs[0].shape[2:], *how))
     if node.edges[1] is not None:
-        by_weight = _conv_weight(grad, y, kernel_size=node.inputs[1].shape[2:], **how)
+        by_weight = _conv_weight.at((grad, y), (node.inputs[1].shape[2:], *how))
     return by_y, by_weight
 
 
 def _weight_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     x, y = node.unpack()
-    how = _geometry(node)
+    _, *how = node.meta
     by_x = by_y = None
     if node.edges[0] is not None:
-        by_x = _conv_input(y, grad, size=node.inputs[0].shape[2:], **how)
+        by_x = _conv_input.at((y, grad), (node.inputs[0].shape[2:], *how))
     if node.edges[1] is not None:
-        by_y = _conv(x, grad, out=node.inputs[1].shape[2:], **how)
+        by_y = _conv.at((x, grad), (node.inputs[1].shape[2:], *how))
     return by_x, by_y
 
 
@@ -78,28 +72,18 @@ _conv_weight = Rule(ops.conv_weight, _weight_vjp, ((0, 1), (1, 0)))
 # ------------------------------------------------------------------------------------ functions
 
 
-def _batched(op: str, input: Tensor, dims: int) -> tuple[Tensor, bool]:
-    """``input`` with a batch dimension, and whether it had none.
+def _batched(op: str, input: Tensor, dims: int) -> Tensor:
+    """``input``, which has no batch dimension, with one.
 
     Raises:
-        RuntimeError: the number of dimensions is neither ``dims + 1`` nor ``dims + 2``.
+        RuntimeError: the number of dimensions is not ``dims + 1``.
     """
-    if input.ndim == dims + 2:
-        return input, False
     if input.ndim == dims + 1:
-        return unsqueeze(input, 0), True
+        return unsqueeze(input, 0)
     raise RuntimeError(
         f"{op}: Expected {dims + 1}D (unbatched) or {dims + 2}D (batched) input to {op}, but got "
         f"input of size: {list(input.shape)}"
     )
-
-
-def _check_bias(op: str, bias: Tensor | None, channels: int) -> None:
-    if bias is not None and tuple(bias.shape) != (channels,):
-        raise RuntimeError(
-            f"{op}: expected bias to be 1-dimensional with {channels} elements; "
-            f"got {bias.layout.describe()}"
-        )
 
 
 def _forward(
@@ -113,16 +97,20 @@ def _forward(
     groups: int,
 ) -> Tensor:
     op = f"conv{dims}d"
-    x, single = _batched(op, input, dims)
-    how = ops.resolve(op, x.layout, weight.layout, stride, padding, dilation, groups)
-    _check_bias(op, bias, weight.layout.shape[0])
-    given = (x, weight) if bias is None else (x, weight, bias)
-    if x.layout.shape[1] == 0:
-        out = _of_no_channels(x, weight, bias, how["out"])
-    elif x.layout.dtype in INTEGERS:
-        out = _of_integers(x, weight, bias, **how)
+    single = input.layout.ndim != dims + 2
+    x = _batched(op, input, dims) if single else input
+    kind, bias_kind = x.layout, None if bias is None else bias.layout
+    given = (op, kind, weight.layout, bias_kind, stride, padding, dilation, groups)
+    try:
+        how = ops.resolved(*given)
+    except TypeError:  # an argument has no hash, or is wrong
+        how = ops.resolve(*given)
+    if kind.shape[1] == 0:
+        out = _of_no_channels(x, weight, bias, how[0])
+    elif not kind.dtype.is_floating_point and kind.dtype in INTEGERS:
+        out = _of_integers(x, weight, bias, *how)
     else:
-        out = _conv(*given, **how)
+        out = _conv.at((x, weight) if bias is None else (x, weight, bias), how)
     return squeeze(out, 0) if single else out
 
 
@@ -138,17 +126,22 @@ def _transposed(
     dilation: Sizes,
 ) -> Tensor:
     op = f"conv_transpose{dims}d"
-    y, single = _batched(op, input, dims)
-    how = ops.resolve_transpose(
-        op, y.layout, weight.layout, stride, padding, output_padding, dilation, groups
-    )
-    channels = weight.layout.shape[1] * groups
-    _check_bias(op, bias, channels)
-    if y.layout.dtype is dt.int64:
-        out = _of_stuffed_integers(y, weight, bias, **how)
+    single = input.layout.ndim != dims + 2
+    y = _batched(op, input, dims) if single else input
+    kind, bias_kind = y.layout, None if bias is None else bias.layout
+    given = (
+        op, kind, weight.layout, bias_kind, stride, padding, output_padding, dilation, groups
+    )  # fmt: skip
+    try:
+        how = ops.resolved_transpose(*given)
+    except TypeError:  # an argument has no hash, or is wrong
+        how = ops.resolve_transpose(*given)
+    if kind.dtype is dt.int64:
+        out = _of_stuffed_integers(y, weight, bias, *how)
     else:
-        out = _conv_input(y, weight, **how)
+        out = _conv_input.at((y, weight), how)
         if bias is not None:
+            channels = bias.layout.shape[0]
             out = binary(OPS["add"], out, view(bias, (channels,) + (1,) * dims))
     return squeeze(out, 0) if single else out
 

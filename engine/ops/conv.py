@@ -9,13 +9,16 @@ one's gradients are the other two. Every spatial size is explicit, one to three 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import lru_cache
 
 from tilegrad.engine.array import Layout, layout
 from tilegrad.engine.dispatch import Plan, composed, kernel
 from tilegrad.engine.ops.elementwise import full, row_major
 from tilegrad.engine.shape import Shape
 from tilegrad.kernels.window import Window
+
+Values = tuple[Shape, Shape, Shape, Shape, int]
+_GEOMETRY = ("stride", "before", "dilation", "groups")
 
 
 def make_window(
@@ -48,12 +51,13 @@ def resolve(
     op: str,
     x: Layout,
     weight: Layout,
+    bias: Layout | None,
     stride: int | Sequence[int],
     padding: int | Sequence[int] | str,
     dilation: int | Sequence[int],
     groups: int,
-) -> dict[str, Any]:
-    """The metadata of ``conv`` for these arguments; ``x`` has a batch dimension.
+) -> Values:
+    """The metadata of ``conv``, in order, for these arguments; ``x`` has a batch dimension.
 
     Raises:
         RuntimeError: shapes that do not go together, or sizes out of range.
@@ -79,22 +83,26 @@ def resolve(
                 f" Kernel size: {reach}. Kernel size can't be greater than actual input size"
             )
         out.append((padded - reach) // steps[axis] + 1)
-    return {
-        "out": tuple(out), "stride": steps, "before": before, "dilation": spread, "groups": groups
-    }  # fmt: skip
+    check_bias(op, bias, weight.shape[0])
+    return tuple(out), steps, before, spread, groups
+
+
+# the checks of arguments that were seen before are a look-up; 1.0 is not taken for 1
+resolved = lru_cache(maxsize=4096, typed=True)(resolve)
 
 
 def resolve_transpose(
     op: str,
     y: Layout,
     weight: Layout,
+    bias: Layout | None,
     stride: int | Sequence[int],
     padding: int | Sequence[int],
     output_padding: int | Sequence[int],
     dilation: int | Sequence[int],
     groups: int,
-) -> dict[str, Any]:
-    """The metadata of ``conv_input`` for a transposed convolution; ``y`` has a batch dimension.
+) -> Values:
+    """The metadata of ``conv_input``, in order, for a transposed convolution; ``y`` has a batch dimension.
 
     Raises:
         RuntimeError: shapes that do not go together, or sizes out of range.
@@ -125,9 +133,20 @@ def resolve_transpose(
                 f"channel: {made} at dimension {2 + axis}. Output size is too small"
             )
         size.append(made)
-    return {
-        "size": tuple(size), "stride": steps, "before": before, "dilation": spread, "groups": groups
-    }  # fmt: skip
+    check_bias(op, bias, weight.shape[1] * groups)
+    return tuple(size), steps, before, spread, groups
+
+
+resolved_transpose = lru_cache(maxsize=4096, typed=True)(resolve_transpose)
+
+
+def check_bias(op: str, bias: Layout | None, channels: int) -> None:
+    """Raise RuntimeError unless there is a number for each channel, or no bias."""
+    if bias is not None and bias.shape != (channels,):
+        raise RuntimeError(
+            f"{op}: expected bias to be 1-dimensional with {channels} elements; "
+            f"got {bias.describe()}"
+        )
 
 
 def check_steps(op: str, stride: Shape, dilation: Shape) -> None:
@@ -278,6 +297,6 @@ def nothing(*addresses: int) -> None:
     """The result is empty."""
 
 
-conv = row_major("conv", _plan_conv)
-conv_input = row_major("conv_input", _plan_input)
-conv_weight = row_major("conv_weight", _plan_weight)
+conv = row_major("conv", _plan_conv, ("out", *_GEOMETRY))
+conv_input = row_major("conv_input", _plan_input, ("size", *_GEOMETRY))
+conv_weight = row_major("conv_weight", _plan_weight, ("kernel_size", *_GEOMETRY))

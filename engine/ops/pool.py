@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from tilegrad.engine import dtype as dt
@@ -20,7 +21,7 @@ from tilegrad.engine.shape import Shape
 from tilegrad.kernels.window import Table, Window
 
 
-def resolve(
+def _resolve(
     op: str,
     size: Shape,
     kernel_size: int | Sequence[int],
@@ -69,6 +70,18 @@ def resolve(
         "kernel_size": window, "stride": steps, "padding": before, "dilation": spread,
         "out": tuple(out),
     }  # fmt: skip
+
+
+# the checks of arguments that were seen before are a look-up; 1.0 is not taken for 1
+_resolved = lru_cache(maxsize=4096, typed=True)(_resolve)
+
+
+def resolve(*given: Any) -> dict[str, Any]:
+    """:func:`_resolve`, kept; not to be written to."""
+    try:
+        return _resolved(*given)
+    except TypeError:  # an argument has no hash, or is wrong
+        return _resolve(*given)
 
 
 def _spatial(x: Layout, name: str, integers: bool = False) -> tuple[int, tuple[int, int, int]]:

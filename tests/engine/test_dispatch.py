@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,7 @@ import pytest
 import tilegrad
 from tilegrad import nn, optim
 from tilegrad.engine import dispatch
+from tilegrad.engine.interpreter import why_plain
 from tilegrad.engine.ops.elementwise import OPS
 
 F = nn.functional
@@ -231,3 +233,47 @@ def test_a_mode_sees_every_op_on_its_way() -> None:
     seen.clear()
     (x + 1).sum()
     assert not seen
+
+
+def _calls(call: Callable[[], Any]) -> int:
+    """Python functions that a warm call enters."""
+    for _ in range(4):
+        call()
+    entered = [0]
+
+    def note(frame: Any, event: str, arg: Any) -> None:
+        entered[0] += event == "call"
+
+    sys.setprofile(note)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return entered[0] - 1  # not ``call`` itself
+
+
+@pytest.mark.skipif(why_plain() is not None, reason="calls are plain")
+def test_a_warm_call_checks_nothing_again() -> None:
+    x, w, q = tilegrad.randn(1, 2, 6, 6), tilegrad.randn(3, 2, 3, 3), tilegrad.randn(1, 2, 4, 8)
+    y = tilegrad.randn(8, 8)
+    assert _calls(lambda: y @ y) <= 3
+    assert _calls(lambda: y.softmax(1)) <= 7
+    assert _calls(lambda: F.conv2d(x, w)) <= 8
+    assert _calls(lambda: F.conv2d(x, w.requires_grad_())) <= 14
+    assert _calls(lambda: F.max_pool2d(x, 2)) <= 17
+    assert _calls(lambda: F.scaled_dot_product_attention(q, q, q)) <= 17
+
+
+def test_checks_that_are_kept_take_no_argument_for_another() -> None:
+    """1.0 and True equal 1, and a list has no hash."""
+    x, w = tilegrad.randn(1, 2, 6, 6), tilegrad.randn(3, 2, 3, 3)
+    want = F.conv2d(x, w, None, 1, 0, 1, 1)
+    for _ in range(2):
+        with pytest.raises(TypeError):
+            F.conv2d(x, w, None, 1.0, 0, 1, 1)  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            F.max_pool2d(x, 1.0)  # type: ignore[arg-type]
+        assert F.conv2d(x, w, None, [1, 1], [0, 0]).allclose(want)
+        with pytest.raises(RuntimeError, match="bias to be 1-dimensional"):
+            F.conv2d(x, w, tilegrad.randn(4))
+        assert F.max_pool2d(x, 1).shape == x.shape
