@@ -41,7 +41,7 @@ class TensorBase(Array):
     _base: Tensor | None
     _epoch: int
     _hooks: Any  # of a leaf: a list; of others: the handle of retain_grad's hook
-    _index: int
+    _index: int  # of a view that was made where nothing is recorded: UNRECORDED
     _node: Node | None
     _post_hooks: LeafHooks | None
     _tracked: bool
@@ -61,6 +61,9 @@ def set_tensor_class(kind: type[Any]) -> None:
     dispatch.recorded[0] = lambda arrays: (
         state.grad and any(getattr(a, "_tracked", False) for a in arrays)
     )
+
+
+UNRECORDED = -1
 
 
 def own(array: Array) -> Tensor:
@@ -275,6 +278,10 @@ def refresh(view: Tensor) -> None:
         return
     if view._node is not None:
         refuse_view(view, "its base or another view of its base has been")
+    elif view._index == UNRECORDED and base._tracked:
+        if state.grad:
+            refuse_unrecorded("view", "its base or another view of its base has been")
+        return
     view._epoch = base._epoch
     if base._tracked:
         from tilegrad.autograd.rules.view import as_strided_vjp
@@ -332,6 +339,17 @@ def refuse_view(view: Tensor, what: str) -> None:
         )
 
 
+def refuse_unrecorded(name: str, what: str) -> None:
+    """Raise: a view that was made where nothing is recorded would get a history."""
+    raise RuntimeError(
+        f"{name}: A view was created in no_grad mode and {what} modified inplace with grad mode "
+        f"enabled. Given that this use case is ambiguous and error-prone, it is forbidden. You can "
+        f"clarify your code by moving both the view and the inplace either both inside the no_grad "
+        f"block (if you don't want the inplace to be tracked) or both outside (if you want the "
+        f"inplace to be tracked)."
+    )
+
+
 def check_inplace(name: str, target: Tensor, expanded: bool = False) -> None:
     """Refuse to write over ``target`` where that would break the graph. ``expanded`` lets pass what
     has several elements in one place.
@@ -361,13 +379,7 @@ def check_inplace(name: str, target: Tensor, expanded: bool = False) -> None:
                 f"in-place operation."
             )
         if owner._tracked and not target._tracked:
-            raise RuntimeError(
-                f"{name}: A view was created in no_grad mode and is being modified inplace with grad "
-                f"mode enabled. Given that this use case is ambiguous and error-prone, it is "
-                f"forbidden. You can clarify your code by moving both the view and the inplace either "
-                f"both inside the no_grad block (if you don't want the inplace to be tracked) or both "
-                f"outside (if you want the inplace to be tracked)."
-            )
+            refuse_unrecorded(name, "is being")
     layout = target.layout
     if (
         not expanded

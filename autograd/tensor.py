@@ -69,7 +69,7 @@ class Tensor(FamilyMethods):
     @property
     def requires_grad(self) -> bool:
         """Whether gradients flow to this tensor."""
-        if self._base is not None:
+        if self._base is not None and self._index >= 0:
             refresh(self)
         return self._tracked
 

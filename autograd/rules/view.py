@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import (
+    UNRECORDED,
     needs_graph,
     own,
     part_of,
@@ -36,12 +37,21 @@ def show(op: Op, vjp: Any, x: Tensor, meta: Any, *values: Any) -> Tensor:
     """The view ``op`` of ``x`` with its metadata in order, recorded."""
     result: Tensor | None = calls.show(op, x, *values)
     if result is not None:
-        if x._tracked and state.grad:
+        if not x._tracked:
+            if x._base is not None:
+                result._index = x._index
+        elif state.grad:
             record_one(op.name, vjp, (x,), result, (), meta)
+        else:
+            result._index = UNRECORDED
         return result
     result = part_of(x, ops.of(op, x, *values))
-    if x._tracked and state.grad:
+    if not x._tracked:
+        result._index = x._index
+    elif state.grad:
         record(op.name, vjp, (x,), (result,), (), meta)
+    else:
+        result._index = UNRECORDED
     return result
 
 
