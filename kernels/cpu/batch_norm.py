@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.kernels.cpu.norm import deviation_run, scale_run, slope_runs, variance
+from tilegrad.kernels.cpu.norm import deviation_run, gradient_runs, scale_run, variance
 from tilegrad.kernels.cpu.reduce import float_run
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, backward_follows, bind, kernel
@@ -138,16 +138,16 @@ def forward_columns(dtype: str) -> Kernel:
 
 @kernel
 def backward_channels(dtype: str) -> Kernel:
-    """``out = rs (g w - (sum g + xhat sum g xhat) w / count)``; ``tilts`` and ``sums`` are those
+    """``out = rs (g w - (sum g + xhat sum g xhat) w / count)``; ``sums_g_xhat`` and ``sums_g`` are those
     sums, the gradients of weight and bias. Not ``training``: ``out = rs g w``.
     """
     T = np.dtype(dtype).type
-    add_up, slope = slope_runs(dtype)
+    add_up, grad_input = gradient_runs(dtype)
 
-    def body(task, g, x, mean, rstd, weight, out, tilts, sums, per, N, C, S, training):
+    def body(task, g, x, mean, rstd, weight, out, sums_g_xhat, sums_g, per, N, C, S, training):
         grad, source, made = pointer(g, T), pointer(x, T), pointer(out, T)
         weights, means, rstds = pointer(weight, T), pointer(mean, T), pointer(rstd, T)
-        by_tilt, by_sum = pointer(tilts, T), pointer(sums, T)
+        out_g_xhat, out_g = pointer(sums_g_xhat, T), pointer(sums_g, T)
         for c in range(task * per, min(C, (task + 1) * per)):
             m, rs = means[c], rstds[c]
             a, b = 0.0, 0.0
@@ -155,14 +155,14 @@ def backward_channels(dtype: str) -> Kernel:
                 s, t = add_up(grad, source, (i * C + c) * S, S, m, rs)
                 a += s
                 b += t
-            by_tilt[c] = T(b)
-            by_sum[c] = T(a)
+            out_g_xhat[c] = T(b)
+            out_g[c] = T(a)
             w = weights[c] if weight != 0 else T(1)
-            level, tilt = T(0), T(0)
+            mean_g, mean_g_xhat = T(0), T(0)
             if training:
-                level, tilt = T(w * a / (N * S)), T(w * b / (N * S))
+                mean_g, mean_g_xhat = T(w * a / (N * S)), T(w * b / (N * S))
             for i in range(N):
-                slope(grad, source, made, (i * C + c) * S, S, m, rs, w, level, tilt)
+                grad_input(grad, source, made, (i * C + c) * S, S, m, rs, w, mean_g, mean_g_xhat)
 
     return body, "iiiiiiiiiiiii"
 
@@ -173,11 +173,11 @@ def backward_columns(dtype: str) -> Kernel:
     T, block = np.dtype(dtype).type, COLUMNS
     wide, line = local("float64", block), local(dtype, block)
 
-    def body(task, g, x, mean, rstd, weight, out, tilts, sums, per, N, C, S, training):
+    def body(task, g, x, mean, rstd, weight, out, sums_g_xhat, sums_g, per, N, C, S, training):
         grad, source, made = pointer(g, T), pointer(x, T), pointer(out, T)
         weights, means, rstds = pointer(weight, T), pointer(mean, T), pointer(rstd, T)
-        by_tilt, by_sum = pointer(tilts, T), pointer(sums, T)
-        a, b, w, level, tilt = wide(), wide(), line(), line(), line()
+        out_g_xhat, out_g = pointer(sums_g_xhat, T), pointer(sums_g, T)
+        a, b, w, mean_g, mean_g_xhat = wide(), wide(), line(), line(), line()
         for column in range(task * per * block, min(C, (task + 1) * per * block), block):
             size = min(block, C - column)
             for j in range(size):
@@ -190,17 +190,17 @@ def backward_columns(dtype: str) -> Kernel:
                     a[j] += v
                     b[j] += v * ((source[q] - means[column + j]) * rstds[column + j])
             for j in range(size):
-                by_tilt[column + j] = T(b[j])
-                by_sum[column + j] = T(a[j])
+                out_g_xhat[column + j] = T(b[j])
+                out_g[column + j] = T(a[j])
                 w[j] = weights[column + j] if weight != 0 else T(1)
-                level[j] = T(w[j] * a[j] / N) if training else T(0)
-                tilt[j] = T(w[j] * b[j] / N) if training else T(0)
+                mean_g[j] = T(w[j] * a[j] / N) if training else T(0)
+                mean_g_xhat[j] = T(w[j] * b[j] / N) if training else T(0)
             for i in range(N):
                 for j in range(size):
                     q = i * C + column + j
                     rs = rstds[column + j]
                     xhat = (read(source, q) - means[column + j]) * rs
-                    write(made, q, (read(grad, q) * w[j] - level[j] - xhat * tilt[j]) * rs)
+                    write(made, q, (read(grad, q) * w[j] - mean_g[j] - xhat * mean_g_xhat[j]) * rs)
 
     return body, "iiiiiiiiiiiii"
 

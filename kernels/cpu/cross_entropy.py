@@ -59,7 +59,7 @@ def forward(
     keeps no losses. ``weight`` may be null: all ones.
     """
     T = np.dtype(dtype).type
-    levels_of, subtract = level_rows(dtype, short), less_level(dtype)
+    logsumexp_of, subtract = logsumexp_rows(dtype, short), subtract_lse(dtype)
     reduced, mean = reduction != "none", reduction == "mean"
     keeps = not (alone and reduced)
 
@@ -70,12 +70,12 @@ def forward(
     ):  # fmt: skip
         source, target = pointer(x, T), pointer(targets, np.int64)
         weights, losses = pointer(weight, T), pointer(loss, T)
-        scales, levels = pointer(scale, T), pointer(lse, T)
+        scales, lses = pointer(scale, T), pointer(lse, T)
         first, end = task * per, min(rows, (task + 1) * per)
         if logits:
-            levels_of(source, first, end, C, levels)
+            logsumexp_of(source, first, end, C, lses)
             if kept:
-                subtract(source, first, end, C, levels, pointer(logs, T))
+                subtract(source, first, end, C, lses, pointer(logs, T))
         total, divisor = 0.0, 0.0
         for r in range(first, end):
             t = target[r]
@@ -85,7 +85,7 @@ def forward(
                 w = weights[t] if weight != 0 else T(1)
                 value = -source[(outer * C + t) * inner + (r - outer * inner)]
                 if logits:
-                    value = value + levels[r]
+                    value = value + lses[r]
                 value = value * w
             if keeps:
                 losses[r] = value
@@ -119,28 +119,28 @@ def forward(
     return (keeping, "i" * 15) if kept else (plain, "i" * 14)
 
 
-def less_level(dtype: str) -> DeviceFunction:
-    """``subtract(x, first, end, C, levels, out)``: rows of ``C`` logits less their level."""
+def subtract_lse(dtype: str) -> DeviceFunction:
+    """``subtract(x, first, end, C, lses, out)``: rows of ``C`` logits minus their logsumexp."""
     T, W = np.dtype(dtype).type, lanes(dtype)
 
     @inline
-    def subtract(x, first, end, C, levels, out):
+    def subtract(x, first, end, C, lses, out):
         nothing = splat(T(0))
         for r in range(first, end):
-            at, level = r * C, splat(levels[r])
+            at, lse_r = r * C, splat(lses[r])
             i = 0
             while i + W <= C:
-                store(out, at + i, load(x, at + i) - level)
+                store(out, at + i, load(x, at + i) - lse_r)
                 i += W
             if i < C:
                 mask = head(T, C - i)
-                store_masked(out, at + i, load_masked(x, at + i, mask, nothing) - level, mask)
+                store_masked(out, at + i, load_masked(x, at + i, mask, nothing) - lse_r, mask)
 
     return subtract
 
 
-def level_rows(dtype: str, short: bool) -> DeviceFunction:
-    """``levels_of(x, first, end, C, levels)``: the logsumexp of these rows of ``C`` logits.
+def logsumexp_rows(dtype: str, short: bool) -> DeviceFunction:
+    """``logsumexp_of(x, first, end, C, lses)``: the logsumexp of these rows of ``C`` logits.
 
     ``short`` rows, of ``SHORT`` logits at most, are taken together, a row per lane: what is done
     across the lanes of a vector would cost more than their exponentials.
@@ -151,13 +151,13 @@ def level_rows(dtype: str, short: bool) -> DeviceFunction:
     held, highs, totals = local(dtype, GROUP * SHORT), local(dtype, GROUP), local(dtype, GROUP)
 
     @inline
-    def each(x, first, end, C, levels):
+    def row_by_row(x, first, end, C, lses):
         for r in range(first, end):
             top = highest(x, r * C, C)
-            levels[r] = top + log(sum_exp(x, r * C, C, top))
+            lses[r] = top + log(sum_exp(x, r * C, C, top))
 
     @inline
-    def together(x, first, end, C, levels):
+    def rows_across_lanes(x, first, end, C, lses):
         lines, tops, sums = held(), highs(), totals()
         for r in range(first, end, group):
             count = min(group, end - r)
@@ -173,9 +173,9 @@ def level_rows(dtype: str, short: bool) -> DeviceFunction:
                 store(tops, k, top)
                 store(sums, k, total)
             for k in range(count):
-                write(levels, r + k, read(tops, k) + log(read(sums, k)))
+                write(lses, r + k, read(tops, k) + log(read(sums, k)))
 
-    return together if short else each
+    return rows_across_lanes if short else row_by_row
 
 
 @kernel

@@ -177,16 +177,16 @@ def scale_run(dtype: str) -> DeviceFunction:
     return apply
 
 
-def slope_runs(dtype: str) -> tuple[DeviceFunction, ...]:
+def gradient_runs(dtype: str) -> tuple[DeviceFunction, ...]:
     """Inline functions for the backward pass of a run with one weight.
 
-    ``sums(g, x, at, n, m, rs)`` gives ``(sum g, sum g xhat)`` with ``xhat = (x - m) rs``;
-    ``slope(g, x, out, at, n, m, rs, w, a, b)`` writes ``rs (g w - a - xhat b)``.
+    ``sums_g(g, x, at, n, m, rs)`` gives ``(sum g, sum g xhat)`` with ``xhat = (x - m) rs``;
+    ``grad_input(g, x, out, at, n, m, rs, w, a, b)`` writes ``rs (g w - a - xhat b)``.
     """
     T, W = np.dtype(dtype).type, lanes(dtype)
 
     @inline
-    def sums(g, x, at, n, m, rs):
+    def sums_g(g, x, at, n, m, rs):
         zero, center, scale = splat(T(0)), splat(m), splat(rs)
         a, b = 0.0, 0.0
         i = 0
@@ -208,22 +208,22 @@ def slope_runs(dtype: str) -> tuple[DeviceFunction, ...]:
         return a, b
 
     @inline
-    def slope(g, x, out, at, n, m, rs, w, a, b):
+    def grad_input(g, x, out, at, n, m, rs, w, a, b):
         center, scale = splat(m), splat(rs)
-        weight, level, tilt = splat(w), splat(a), splat(b)
+        weight, mean_g, mean_g_xhat = splat(w), splat(a), splat(b)
         i = 0
         while i + W <= n:
             xhat = (load(x, at + i) - center) * scale
-            v = (load(g, at + i) * weight - level - xhat * tilt) * scale
+            v = (load(g, at + i) * weight - mean_g - xhat * mean_g_xhat) * scale
             store(out, at + i, v)
             i += W
         if i < n:
             mask = head(T, n - i)
             xhat = (load_masked(x, at + i, mask, center) - center) * scale
-            v = load_masked(g, at + i, mask, center) * weight - level - xhat * tilt
+            v = load_masked(g, at + i, mask, center) * weight - mean_g - xhat * mean_g_xhat
             store_masked(out, at + i, v * scale, mask)
 
-    return sums, slope
+    return sums_g, grad_input
 
 
 @kernel
@@ -235,7 +235,7 @@ def backward_elements(dtype: str, centred: bool) -> Kernel:
     T, W, size = np.dtype(dtype).type, lanes(dtype), np.dtype(dtype).itemsize
 
     @inline
-    def sums(grad, source, weights, part, at, i, n, mask, m, rs, has, a, b):
+    def sums_g(grad, source, weights, part, at, i, n, mask, m, rs, has, a, b):
         zero, center = splat(T(0)), splat(m)
         v = load_masked(grad, at + i, mask, zero)
         xhat = (load_masked(source, at + i, mask, center) - center) * splat(rs)
@@ -247,13 +247,13 @@ def backward_elements(dtype: str, centred: bool) -> Kernel:
         return a + v, fma(v, xhat, b)
 
     @inline
-    def slope(grad, source, weights, made, at, i, mask, m, rs, has, level, tilt):
+    def grad_input(grad, source, weights, made, at, i, mask, m, rs, has, mean_g, mean_g_xhat):
         zero, center, scale = splat(T(0)), splat(m), splat(rs)
         v = load_masked(grad, at + i, mask, zero)
         xhat = (load_masked(source, at + i, mask, center) - center) * scale
         if has & 1:
             v = v * load_masked(weights, i, mask, zero)
-        store_masked(made, at + i, (v - splat(level) - xhat * splat(tilt)) * scale, mask)
+        store_masked(made, at + i, (v - splat(mean_g) - xhat * splat(mean_g_xhat)) * scale, mask)
 
     def body(task, g, x, weight, mean, rstd, out, parts, rows, per, n):
         grad, source, made = pointer(g, T), pointer(x, T), pointer(out, T)
@@ -269,28 +269,32 @@ def backward_elements(dtype: str, centred: bool) -> Kernel:
             m, rs = means[r] if centred else T(0), rstds[r]
             a, b = splat(T(0)), splat(T(0))
             for i in range(0, whole, W):
-                a, b = sums(grad, source, weights, part, at, i, n, head(T, W), m, rs, has, a, b)
+                a, b = sums_g(grad, source, weights, part, at, i, n, head(T, W), m, rs, has, a, b)
             if whole < n:
-                a, b = sums(grad, source, weights, part, at, whole, n, rest, m, rs, has, a, b)
-            level, tilt = hsum(a) / T(n) if centred else T(0), hsum(b) / T(n)
+                a, b = sums_g(grad, source, weights, part, at, whole, n, rest, m, rs, has, a, b)
+            mean_g, mean_g_xhat = hsum(a) / T(n) if centred else T(0), hsum(b) / T(n)
             for i in range(0, whole, W):
-                slope(grad, source, weights, made, at, i, head(T, W), m, rs, has, level, tilt)
+                grad_input(
+                    grad, source, weights, made, at, i, head(T, W), m, rs, has, mean_g, mean_g_xhat
+                )
             if whole < n:
-                slope(grad, source, weights, made, at, whole, rest, m, rs, has, level, tilt)
+                grad_input(
+                    grad, source, weights, made, at, whole, rest, m, rs, has, mean_g, mean_g_xhat
+                )
 
     return body, "iiiiiiiiii"
 
 
 @kernel
 def backward_channels(dtype: str) -> Kernel:
-    """Gradients of rows, and per row and channel ``sums`` = sum of g, ``tilts`` = sum of g xhat."""
+    """Gradients of rows, and per row and channel ``sums_g`` = sum g, ``sums_g_xhat`` = sum g xhat."""
     T = np.dtype(dtype).type
-    add_up, slope = slope_runs(dtype)
+    add_up, grad_input = gradient_runs(dtype)
 
-    def body(task, g, x, weight, mean, rstd, out, tilts, sums, rows, per, n, S, groups):
+    def body(task, g, x, weight, mean, rstd, out, sums_g_xhat, sums_g, rows, per, n, S, groups):
         grad, source, made = pointer(g, T), pointer(x, T), pointer(out, T)
         weights, means, rstds = pointer(weight, T), pointer(mean, T), pointer(rstd, T)
-        by_tilt, by_sum = pointer(tilts, T), pointer(sums, T)
+        out_g_xhat, out_g = pointer(sums_g_xhat, T), pointer(sums_g, T)
         count = n // S
         for r in range(task * per, min(rows, (task + 1) * per)):
             at, first = r * n, r % groups * count
@@ -298,14 +302,14 @@ def backward_channels(dtype: str) -> Kernel:
             a, b = 0.0, 0.0
             for c in range(count):
                 s, t = add_up(grad, source, at + c * S, S, m, rs)
-                by_sum[r * count + c] = T(s)
-                by_tilt[r * count + c] = T(t)
+                out_g[r * count + c] = T(s)
+                out_g_xhat[r * count + c] = T(t)
                 w = weights[first + c] if weight != 0 else T(1)
                 a += w * s
                 b += w * t
             for c in range(count):
                 w = weights[first + c] if weight != 0 else T(1)
-                slope(grad, source, made, at + c * S, S, m, rs, w, T(a / n), T(b / n))
+                grad_input(grad, source, made, at + c * S, S, m, rs, w, T(a / n), T(b / n))
 
     return body, "iiiiiiiiiiiii"
 
@@ -359,7 +363,7 @@ def row_norm_backward(
 
     One weight per element (``S`` 0): ``(g, x, [weight], [mean], rstd, out, parts)`` with ``parts``
     (row_norm_parts(rows), 2, n), sums of ``g xhat`` and of ``g``. Else
-    ``(g, x, [weight], mean, rstd, out, tilts, sums)``, the same sums for every row and channel.
+    ``(g, x, [weight], mean, rstd, out, sums_g_xhat, sums_g)``, the same sums for every row and channel.
     """
     if rows * n == 0:
         return lambda *addresses: None

@@ -195,7 +195,7 @@ def softmax_columns(dtype: str, logs: bool) -> Kernel:
     return body, "iiiiii"
 
 
-def slope_pieces(dtype: str, logs: bool) -> tuple[DeviceFunction, ...]:
+def gradient_functions(dtype: str, logs: bool) -> tuple[DeviceFunction, ...]:
     """Inline functions on vectors: what a line's ``total`` sums, and the gradient from it."""
 
     @inline
@@ -203,17 +203,17 @@ def slope_pieces(dtype: str, logs: bool) -> tuple[DeviceFunction, ...]:
         return g if logs else g * y
 
     @inline
-    def slope(g, y, total):
+    def grad_input(g, y, total):
         return fma(-exp_decay(y), total, g) if logs else y * (g - total)
 
-    return weighed, slope
+    return weighed, grad_input
 
 
 @kernel
 def backward_rows(dtype: str, logs: bool) -> Kernel:
     """``y (g - sum(g y))``; for the logarithm ``g - e^y sum(g)``."""
     T, W = np.dtype(dtype).type, lanes(dtype)
-    weighed, slope = slope_pieces(dtype, logs)
+    weighed, grad_input = gradient_functions(dtype, logs)
 
     @inline
     def term(g, y, q, mask):
@@ -224,7 +224,7 @@ def backward_rows(dtype: str, logs: bool) -> Kernel:
     def result(g, y, out, q, mask, total):
         zero = splat(T(0))
         part, held = load_masked(g, q, mask, zero), load_masked(y, q, mask, zero)
-        store_masked(out, q, slope(part, held, splat(total)), mask)
+        store_masked(out, q, grad_input(part, held, splat(total)), mask)
 
     def body(task, g, y, out, rows, per, n):
         grad, value, target = pointer(g, T), pointer(y, T), pointer(out, T)
@@ -253,7 +253,7 @@ def backward_rows(dtype: str, logs: bool) -> Kernel:
 def backward_columns(dtype: str, logs: bool) -> Kernel:
     """As :func:`backward_rows`; a unit is up to ``COLUMNS`` adjacent lines."""
     T, W = np.dtype(dtype).type, lanes(dtype)
-    weighed, slope = slope_pieces(dtype, logs)
+    weighed, grad_input = gradient_functions(dtype, logs)
     block, flush = COLUMNS, FLUSH
     line, wide = local(dtype, COLUMNS), local("float64", COLUMNS)
 
@@ -267,7 +267,7 @@ def backward_columns(dtype: str, logs: bool) -> Kernel:
     def result(g, y, out, q, mask, total, j):
         zero = splat(T(0))
         piece, held = load_masked(g, q + j, mask, zero), load_masked(y, q + j, mask, zero)
-        store_masked(out, q + j, slope(piece, held, load(total, j)), mask)
+        store_masked(out, q + j, grad_input(piece, held, load(total, j)), mask)
 
     def body(task, g, y, out, units, per, n, inner):
         grad, value, target = pointer(g, T), pointer(y, T), pointer(out, T)

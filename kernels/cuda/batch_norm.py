@@ -1,6 +1,6 @@
 """Batch normalisation: every channel has a mean and a variance over samples and positions.
 
-Arrays are row-major (N, C, S). A channel that its threads can keep is one line of
+Arrays are row-major (N, C, S). A channel that its threads can keep is one row of
 :mod:`tilegrad.kernels.cuda.norm`, read once. Else tiles of all channels are measured side by side,
 so that few channels keep the whole device busy, and the array is normalised element by element.
 """
@@ -15,8 +15,8 @@ from tilegrad.kernels.cuda.elementwise import elementwise
 from tilegrad.kernels.cuda.norm import KEPT, backward, forward
 from tilegrad.kernels.cuda.norm.gradients import KEPT_TWO
 from tilegrad.kernels.cuda.parts.block_reduce import stored
-from tilegrad.kernels.cuda.parts.lines import THREADS, Form, channels_of
-from tilegrad.kernels.cuda.parts.moments import long_moments, long_sums, normalised, sloped
+from tilegrad.kernels.cuda.parts.moments import long_moments, long_sums, normalised, normalised_grad
+from tilegrad.kernels.cuda.parts.row_layout import THREADS, RowGeometry, channels_of
 from tilegrad.kernels.cuda.parts.strided import is_wide
 from tilegrad.kernels.cuda.run.jit import Source, bind, kernel
 from tilegrad.kernels.formulas.primitives import sqrt
@@ -74,11 +74,11 @@ def batch_norm(
     return launch
 
 
-def _at_once(dtype: str, form: Form, wide: bool) -> Callable[..., None]:
+def _at_once(dtype: str, form: RowGeometry, wide: bool) -> Callable[..., None]:
     """A launch ``(x, weight, bias, rmean, rvar, y, mean, rstd, eps, momentum)`` in training."""
-    function = forward.build(dtype, True, "line", form.seat, form.runs, wide)
-    sizes = (form.lines, form.n, form.groups, form.step, 1, 0, *form.t)
-    tail = (*sizes, form.seat.blocks(form.lines), 1, 1)
+    function = forward.build(dtype, True, "row", form.layout, form.runs, wide)
+    sizes = (form.rows, form.n, form.groups, form.step, 1, 0, *form.t)
+    tail = (*sizes, form.layout.blocks(form.rows), 1, 1)
 
     def launch(x: int, *rest: Any) -> None:
         weight, bias, rmean, rvar, y, mean, rstd, eps, momentum = rest
@@ -88,7 +88,7 @@ def _at_once(dtype: str, form: Form, wide: bool) -> Callable[..., None]:
 
 
 def _in_steps(
-    dtype: str, given: tuple[bool, bool, bool], training: bool, form: Form,
+    dtype: str, given: tuple[bool, bool, bool], training: bool, form: RowGeometry,
     sizes: tuple[int, int, int], wide: bool,
 ) -> Callable[..., None]:  # fmt: skip
     """The same for channels of any length, and outside training."""
@@ -119,9 +119,9 @@ def batch_norm_backward(
         return lambda *addresses: None
     form, wide = channels_of(N, C, S, dtype, KEPT_TWO[dtype]), is_wide(N * C * S)
     if form.tiles == 1:
-        function = backward.build(dtype, True, "line", form.seat, form.runs, wide)
-        sizes = (training, form.lines, form.n, form.groups, form.step, *form.t)
-        tail = (*sizes, form.seat.blocks(form.lines), 1, 1)
+        function = backward.build(dtype, True, "row", form.layout, form.runs, wide)
+        sizes = (training, form.rows, form.n, form.groups, form.step, *form.t)
+        tail = (*sizes, form.layout.blocks(form.rows), 1, 1)
 
         def at_once(g: int, x: int, mean: int, rstd: int, *rest: int) -> None:
             weight, made = (rest[0], rest[1:]) if weighted else (0, rest)
@@ -130,13 +130,13 @@ def batch_norm_backward(
         return at_once
     sums = long_sums(dtype, form, 1, wide)
     operands = ("wwcc" + "c" * weighted + "ccw") if training else ("wc" + "c" * weighted + "w")
-    apply = _apply(sloped(weighted, training), dtype, operands, (N, C, S), training)
+    apply = _apply(normalised_grad(weighted, training), dtype, operands, (N, C, S), training)
 
     def in_steps(g: int, x: int, mean: int, rstd: int, *rest: int) -> None:
-        *weight, out, tilts, levels = rest
-        sums(g, x, mean, rstd, out, tilts, levels)
+        *weight, out, sums_g_xhat, sums_g = rest
+        sums(g, x, mean, rstd, out, sums_g_xhat, sums_g)
         if training:
-            apply(g, x, mean, rstd, *weight, tilts, levels, out, 1.0 / (N * S))
+            apply(g, x, mean, rstd, *weight, sums_g_xhat, sums_g, out, 1.0 / (N * S))
         else:
             apply(g, rstd, *weight, out)
 

@@ -1,7 +1,7 @@
 """Negative log-likelihood of one class per sample, from log-probabilities or from logits.
 
 Logits are (rows, C); log-probabilities (outer, C, inner), with a target for each outer and inner.
-A line of logits is read once, with a running maximum. Blocks add up the losses of their samples and
+A row of logits is read once, with a running maximum (online softmax). Blocks add up the losses of their samples and
 count the targets out of range; one more block combines what they found, into ``status`` too:
 ``status[0]`` counts those targets, ``status[1]`` holds the first.
 """
@@ -14,18 +14,18 @@ import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import block, blocks, pointer, thread
 from tilegrad.kernels.cuda.parts.block_reduce import block_reduce
-from tilegrad.kernels.cuda.parts.lines import (
+from tilegrad.kernels.cuda.parts.row_layout import (
     ADJACENT,
     LEAST,
     RESIDENT,
     THREADS,
-    Seating,
-    each,
+    RowLayout,
     loader,
-    places,
-    present,
-    seating,
+    map_elements,
+    row_layout,
     storer,
+    thread_map,
+    valid_count,
     vector,
 )
 from tilegrad.kernels.cuda.parts.strided import (
@@ -37,7 +37,7 @@ from tilegrad.kernels.cuda.parts.strided import (
     spread,
 )
 from tilegrad.kernels.cuda.run.jit import Source, kernel
-from tilegrad.kernels.cuda.softmax import KEPT, online, share
+from tilegrad.kernels.cuda.softmax import KEPT, online, probability
 from tilegrad.kernels.formulas.transcendental import exp_decay, log
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.monoids import add, smaller
@@ -47,59 +47,61 @@ FAR = np.iinfo(np.int64).max  # after every sample
 
 
 @inline
-def less(x, level):
-    """x - level"""
-    return x - level
+def subtract(x, lse):
+    """x - lse"""
+    return x - lse
 
 
 @kernel
-def forward(dtype: str, logits: bool, keeps: bool, seat: Seating, dims: int, wide: bool) -> Source:
+def forward(
+    dtype: str, logits: bool, keeps: bool, layout: RowLayout, dims: int, wide: bool
+) -> Source:
     """Per sample its weight, from logits their logsumexp and, if it ``keeps`` them, the losses.
 
     Parameters: x, targets, weight (null: all ones), losses, scale, lse, logs (the log-probabilities
-    of logits, or null), parts, samples, C, groups of a line, inner, the class to ignore, then the block of samples. ``parts``: for every block how
+    of logits, or null), parts, samples, C, groups of a row, inner, the class to ignore, then the block of samples. ``parts``: for every block how
     many bad targets it met and the first one's sample, the sums of its losses and weights.
     """
     T = np.dtype(dtype).type
-    zero, one, lines = T(0), T(1), seat.lines
-    lane_of, line_of = places(seat)
+    zero, one, rows = T(0), T(1), layout.rows
+    lane_of, row_of = thread_map(layout)
     base_of = offset_of(dims, 0, wide)
-    load, store, have = loader(seat, ADJACENT), storer(seat, ADJACENT), present(seat)
-    level, lower, stride = (
-        online(dtype, seat, load),
-        each(seat, less, 1, 1),
-        seat.lanes * seat.vectors,
+    load, store, valid = loader(layout, ADJACENT), storer(layout, ADJACENT), valid_count(layout)
+    max_and_sum, subtract_lse, stride = (
+        online(dtype, layout, load),
+        map_elements(layout, subtract, 1, 1),
+        layout.lanes * layout.vectors,
     )
-    mask = seat.V * np.dtype(dtype).itemsize - 1
+    mask = layout.V * np.dtype(dtype).itemsize - 1
     add_up, count_up = (
-        block_reduce(add, dtype, seat.threads),
-        block_reduce(add, "int64", seat.threads),
+        block_reduce(add, dtype, layout.threads),
+        block_reduce(add, "int64", layout.threads),
     )
-    earliest = block_reduce(smaller, "int64", seat.threads)
+    earliest = block_reduce(smaller, "int64", layout.threads)
 
     @inline
     def losses_of(
         x, targets, weight, losses, scale, lse, logs, parts, samples, C, groups, inner, ignored, t
     ):
         source, target, weights = pointer(x, T), pointer(targets, np.int64), pointer(weight, T)
-        made, scales, levels = pointer(losses, T), pointer(scale, T), pointer(lse, T)
+        made, scales, lses = pointer(losses, T), pointer(scale, T), pointer(lse, T)
         lane, aligned = lane_of(), (x | logs) & mask == 0
         bad, where, loss, whole = 0, FAR, zero, zero
-        first = line_of()
-        start = block() * lines
+        first = row_of()
+        start = block() * rows
         while start < samples:
             base = base_of(first, t)
             high = zero
             if logits:
                 count = groups if first < samples else 0
-                top, part = level(source, base, count, lane, aligned, t)
+                top, part = max_and_sum(source, base, count, lane, aligned, t)
                 high = top + log(part)
                 if logs != 0:
                     g = lane
                     while g < count:
-                        there = have(count, g)
-                        v = lower(load(source, base, g, there, aligned, zero, t), high)
-                        store(pointer(logs, T), base, g, there, aligned, v, t)
+                        n_valid = valid(count, g)
+                        v = subtract_lse(load(source, base, g, n_valid, aligned, zero, t), high)
+                        store(pointer(logs, T), base, g, n_valid, aligned, v, t)
                         g += stride
             if lane == 0 and first < samples:
                 k = target[first]
@@ -112,13 +114,13 @@ def forward(dtype: str, logits: bool, keeps: bool, seat: Seating, dims: int, wid
                     bad += 1
                 scales[first] = w
                 if logits:
-                    levels[first] = high
+                    lses[first] = high
                 if keeps:
                     made[first] = value
                 loss += value
                 whole += w
-            first += blocks() * lines
-            start += blocks() * lines
+            first += blocks() * rows
+            start += blocks() * rows
         bad, where = count_up(np.int64(bad)), earliest(np.int64(where))
         loss, whole = add_up(loss), add_up(whole)
         if thread() == 0:
@@ -127,8 +129,8 @@ def forward(dtype: str, logits: bool, keeps: bool, seat: Seating, dims: int, wid
             sums[block()], sums[blocks() + block()] = loss, whole
 
     params = PER_AXIS * dims
-    per_sm = RESIDENT // seat.threads
-    return Source(spread(losses_of, 13, params), "i" * (13 + params), seat.threads, per_sm)
+    per_sm = RESIDENT // layout.threads
+    return Source(spread(losses_of, 13, params), "i" * (13 + params), layout.threads, per_sm)
 
 
 @kernel
@@ -173,14 +175,14 @@ def backward(dtype: str, logits: bool, per_sample: bool, V: int, dims: int, wide
     """
     T = np.dtype(dtype).type
     zero, one = T(0), T(1)
-    seat = Seating(False, 1, 1, V)
-    load, store = loader(seat, ADJACENT), storer(seat, ADJACENT)
-    shares, nothing = each(seat, share, 1, 2), (zero,) * V
+    layout = RowLayout(False, 1, 1, V)
+    load, store = loader(layout, ADJACENT), storer(layout, ADJACENT)
+    probabilities, nothing = map_elements(layout, probability, 1, 2), (zero,) * V
     at = offsets_of(dims, 2, 0, wide)
     mask = V * np.dtype(dtype).itemsize - 1
 
     @inline
-    def slopes_of(grad, x, targets, scale, weight_sum, out, groups, t):
+    def grad_of(grad, x, targets, scale, weight_sum, out, groups, t):
         group = block() * THREADS + thread()
         if group < groups:
             source, made = pointer(x, T), pointer(out, T)
@@ -194,7 +196,7 @@ def backward(dtype: str, logits: bool, per_sample: bool, V: int, dims: int, wide
             aligned = (x | out) & mask == 0
             if logits and w != zero:
                 v = load(source, base, 0, 1, aligned, zero, t)
-                store(made, base, 0, 1, aligned, shares(v, zero, factor), t)
+                store(made, base, 0, 1, aligned, probabilities(v, zero, factor), t)
             else:
                 store(made, base, 0, 1, aligned, nothing, t)
             if w != zero:
@@ -206,7 +208,7 @@ def backward(dtype: str, logits: bool, per_sample: bool, V: int, dims: int, wide
                     made[base + here] = value
 
     params = (PER_AXIS + 1) * dims
-    return Source(spread(slopes_of, 7, params), "i" * (7 + params), THREADS)
+    return Source(spread(grad_of, 7, params), "i" * (7 + params), THREADS)
 
 
 def cross_entropy(
@@ -218,14 +220,14 @@ def cross_entropy(
     """
     samples, keeps = outer * inner, reduction == "none"
     V = vector(dtype, C) if logits else 1
-    seat = seating(C, V, KEPT[dtype] // 2) if logits else Seating(False, 1, LEAST, 1)
-    lines = ((samples,), (C,)) if inner == 1 else ((outer, inner), (C * inner, 1))
+    layout = row_layout(C, V, KEPT[dtype] // 2) if logits else RowLayout(False, 1, LEAST, 1)
+    rows = ((samples,), (C,)) if inner == 1 else ((outer, inner), (C * inner, 1))
     wide = is_wide(samples * C)
-    run = forward.build(dtype, logits, keeps, seat, len(lines[0]), wide)
+    run = forward.build(dtype, logits, keeps, layout, len(rows[0]), wide)
     combine = finish.build(dtype, reduction == "mean")
-    grid = max(1, min(seat.blocks(samples), BLOCKS))
+    grid = max(1, min(layout.blocks(samples), BLOCKS))
     tail = (samples, C, C // V, inner)
-    shape = (*numbers(*lines), grid, 1, 1)
+    shape = (*numbers(*rows), grid, 1, 1)
 
     def launch(x: int, targets: int, *rest: int) -> None:
         weight, rest = (rest[0], rest[1:]) if weighted else (0, rest)

@@ -1,8 +1,8 @@
 """Softmax and its logarithm along one dimension, and their backward passes.
 
-Arrays are row-major, of shape (outer, n, inner); a line is ``n`` elements, ``inner`` apart. The
-threads of a line keep it in registers and read it once; a line too long for that is read twice, the
-first time with a running maximum and a sum that follows it.
+Arrays are row-major, of shape (outer, n, inner); a row is ``n`` elements, ``inner`` apart. The
+threads of a row keep it in registers and read it once; a row too long for that is read twice, the
+first time with a running maximum and a rescaled sum (online softmax).
 
 Source: M. Milakov and N. Gimelshein, "Online normalizer calculation for softmax", 2018.
 """
@@ -14,19 +14,19 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import pointer
-from tilegrad.kernels.cuda.parts.lines import (
+from tilegrad.kernels.cuda.parts.row_layout import (
     ADJACENT,
     RESIDENT,
     STRIDED,
-    Seating,
-    each,
-    fold,
+    RowLayout,
     loader,
-    places,
-    present,
-    seating,
+    map_elements,
+    reduce_row,
+    row_layout,
     storer,
-    total,
+    thread_map,
+    thread_reduce,
+    valid_count,
     vector,
 )
 from tilegrad.kernels.cuda.parts.strided import PER_AXIS, is_wide, numbers, offset_of, spread
@@ -39,26 +39,26 @@ KEPT = {"float32": 32, "float64": 8}  # elements that a thread keeps
 
 
 @inline
-def power(x, top):
-    """e^(x - top) for a top that is no smaller."""
+def exp_shifted(x, top):
+    """e^(x - top) for x <= top."""
     return exp_decay(x - top)
 
 
 @inline
-def scaled(e, factor):
-    """A share."""
+def normalised(e, factor):
+    """A probability: e = e^(x - top), times 1 / sum."""
     return e * factor
 
 
 @inline
-def logarithm(x, top, shift):
-    """A share's logarithm."""
+def log_probability(x, top, shift):
+    """A log-probability; ``shift`` is the logarithm of the sum."""
     return x - top - shift
 
 
 @inline
-def share(x, top, factor):
-    """A share, from scratch."""
+def probability(x, top, factor):
+    """A probability from its logit; ``factor`` is 1 / sum."""
     return exp_decay(x - top) * factor
 
 
@@ -69,163 +69,167 @@ def product(g, y):
 
 
 @inline
-def slope(g, y, whole):
-    """Gradient through softmax; ``whole`` is the line's sum of g y."""
+def grad_input(g, y, whole):
+    """Gradient through softmax; ``whole`` is the row's sum of g y."""
     return y * (g - whole)
 
 
 @inline
-def slope_log(g, y, whole):
-    """Gradient through its logarithm; ``whole`` is the line's sum of g."""
+def grad_input_log(g, y, whole):
+    """Gradient through log-softmax; ``whole`` is the row's sum of g."""
     return g - exp(y) * whole
 
 
-def online(dtype: str, seat: Seating, load: DeviceFunction) -> DeviceFunction:
-    """The device function ``level(p, base, groups, lane, aligned, t)``: a line's maximum and its
-    sum of e^(x - maximum), in all of its threads, read tile by tile.
+def online(dtype: str, layout: RowLayout, load: DeviceFunction) -> DeviceFunction:
+    """The device function ``max_and_sum(p, base, groups, lane, aligned, t)``: a row's maximum
+    and its sum of e^(x - maximum), in all of its threads, read tile by tile.
     """
     T = np.dtype(dtype).type
-    low, least, zero, lanes, step = T(-np.inf), np.finfo(T).min, T(0), seat.lanes, seat.vectors
-    have, highest = present(seat), total(seat, larger)
-    powers, whole = each(seat, power, 1, 1), total(seat, add)
-    fold_top, fold_sum = fold(larger, dtype, seat), fold(add, dtype, seat)
+    low, least, zero, lanes, step = T(-np.inf), np.finfo(T).min, T(0), layout.lanes, layout.vectors
+    valid, highest = valid_count(layout), thread_reduce(layout, larger)
+    powers, whole = map_elements(layout, exp_shifted, 1, 1), thread_reduce(layout, add)
+    reduce_max, reduce_sum = reduce_row(larger, dtype, layout), reduce_row(add, dtype, layout)
 
     @inline
-    def level(p, base, groups, lane, aligned, t):
+    def max_and_sum(p, base, groups, lane, aligned, t):
         top, part = least, zero  # finite, so that it may be subtracted
         first = lane
         while first < groups:
-            x = load(p, base, first, have(groups, first), aligned, low, t)
+            x = load(p, base, first, valid(groups, first), aligned, low, t)
             new = larger(top, highest(x))
             part = part * exp_decay(top - new) + whole(powers(x, new))
             top = new
             first += lanes * step
-        highest_of_all = fold_top(top)
-        return highest_of_all, fold_sum(part * exp_decay(top - highest_of_all))
+        highest_of_all = reduce_max(top)
+        return highest_of_all, reduce_sum(part * exp_decay(top - highest_of_all))
 
-    return level
+    return max_and_sum
 
 
 @kernel
-def forward(dtype: str, logs: bool, seat: Seating, dims: int, tiled: bool, wide: bool) -> Source:
+def forward(
+    dtype: str, logs: bool, layout: RowLayout, dims: int, tiled: bool, wide: bool
+) -> Source:
     """``e^(x - max) / sum``, or ``(x - max) - log(sum)``.
 
-    Parameters: x, y, lines, groups of a line, their stride in columns, then the block of
-    lines.
+    Parameters: x, y, rows, groups of a row, their stride in columns, then the block of
+    rows.
     """
     T = np.dtype(dtype).type
-    low, one, lanes, step = T(-np.inf), T(1), seat.lanes, seat.vectors
-    lane_of, line_of = places(seat)
-    base_of, place = offset_of(dims, 1, wide), STRIDED if seat.columns else ADJACENT
-    have, load, store = present(seat), loader(seat, place), storer(seat, place)
-    highest, whole = total(seat, larger), total(seat, add)
+    low, one, lanes, step = T(-np.inf), T(1), layout.lanes, layout.vectors
+    lane_of, row_of = thread_map(layout)
+    base_of, place = offset_of(dims, 1, wide), STRIDED if layout.columns else ADJACENT
+    valid, load, store = valid_count(layout), loader(layout, place), storer(layout, place)
+    highest, whole = thread_reduce(layout, larger), thread_reduce(layout, add)
     powers, scale, take_log = (
-        each(seat, power, 1, 1),
-        each(seat, scaled, 1, 1),
-        each(seat, logarithm, 1, 2),
+        map_elements(layout, exp_shifted, 1, 1),
+        map_elements(layout, normalised, 1, 1),
+        map_elements(layout, log_probability, 1, 2),
     )
-    again = take_log if logs else each(seat, share, 1, 2)
-    fold_top, fold_sum = fold(larger, dtype, seat), fold(add, dtype, seat)
-    level = online(dtype, seat, load)
-    mask = seat.V * np.dtype(dtype).itemsize - 1
+    again = take_log if logs else map_elements(layout, probability, 1, 2)
+    reduce_max, reduce_sum = reduce_row(larger, dtype, layout), reduce_row(add, dtype, layout)
+    max_and_sum = online(dtype, layout, load)
+    mask = layout.V * np.dtype(dtype).itemsize - 1
 
     @inline
-    def softmax_line(x, y, lines, groups, t):
-        lane, line = lane_of(), line_of()
-        base = base_of(line, t)
-        count = groups if line < lines else 0
+    def softmax_row(x, y, rows, groups, t):
+        lane, row = lane_of(), row_of()
+        base = base_of(row, t)
+        count = groups if row < rows else 0
         aligned = (x | y) & mask == 0
         source, target = pointer(x, T), pointer(y, T)
-        there = have(count, lane)
-        v = load(source, base, lane, there, aligned, low, t)
-        top = fold_top(highest(v))
+        n_valid = valid(count, lane)
+        v = load(source, base, lane, n_valid, aligned, low, t)
+        top = reduce_max(highest(v))
         e = powers(v, top)
-        part = fold_sum(whole(e))
+        part = reduce_sum(whole(e))
         made = take_log(v, top, log(part)) if logs else scale(e, one / part)
-        store(target, base, lane, there, aligned, made, t)
+        store(target, base, lane, n_valid, aligned, made, t)
 
     @inline
-    def softmax_tiles(x, y, lines, groups, t):
-        lane, line = lane_of(), line_of()
-        base = base_of(line, t)
-        count = groups if line < lines else 0
+    def softmax_tiles(x, y, rows, groups, t):
+        lane, row = lane_of(), row_of()
+        base = base_of(row, t)
+        count = groups if row < rows else 0
         aligned = (x | y) & mask == 0
         source, target = pointer(x, T), pointer(y, T)
-        top, part = level(source, base, count, lane, aligned, t)
+        top, part = max_and_sum(source, base, count, lane, aligned, t)
         shift = log(part) if logs else one / part
         first = lane
         while first < count:
-            there = have(count, first)
-            v = load(source, base, first, there, aligned, low, t)
-            store(target, base, first, there, aligned, again(v, top, shift), t)
+            n_valid = valid(count, first)
+            v = load(source, base, first, n_valid, aligned, low, t)
+            store(target, base, first, n_valid, aligned, again(v, top, shift), t)
             first += lanes * step
 
-    function = softmax_tiles if tiled else softmax_line
+    function = softmax_tiles if tiled else softmax_row
     params = 1 + PER_AXIS * dims
-    per_sm = RESIDENT // seat.threads
-    return Source(spread(function, 4, params), "iiii" + "i" * params, seat.threads, per_sm)
+    per_sm = RESIDENT // layout.threads
+    return Source(spread(function, 4, params), "iiii" + "i" * params, layout.threads, per_sm)
 
 
 @kernel
-def backward(dtype: str, logs: bool, seat: Seating, dims: int, tiled: bool, wide: bool) -> Source:
+def backward(
+    dtype: str, logs: bool, layout: RowLayout, dims: int, tiled: bool, wide: bool
+) -> Source:
     """``y (g - sum(g y))``; for the logarithm ``g - e^y sum(g)``.
 
-    Parameters: g, y, out, lines, groups of a line, their stride in columns, then the block of
-    lines.
+    Parameters: g, y, out, rows, groups of a row, their stride in columns, then the block of
+    rows.
     """
     T = np.dtype(dtype).type
-    zero, lanes, step = T(0), seat.lanes, seat.vectors
-    lane_of, line_of = places(seat)
-    base_of, place = offset_of(dims, 1, wide), STRIDED if seat.columns else ADJACENT
-    have, load, store = present(seat), loader(seat, place), storer(seat, place)
-    whole, products = total(seat, add), each(seat, product, 2)
-    slopes = each(seat, slope_log if logs else slope, 2, 1)
-    fold_sum = fold(add, dtype, seat)
-    mask = seat.V * np.dtype(dtype).itemsize - 1
+    zero, lanes, step = T(0), layout.lanes, layout.vectors
+    lane_of, row_of = thread_map(layout)
+    base_of, place = offset_of(dims, 1, wide), STRIDED if layout.columns else ADJACENT
+    valid, load, store = valid_count(layout), loader(layout, place), storer(layout, place)
+    whole, products = thread_reduce(layout, add), map_elements(layout, product, 2)
+    grad_inputs = map_elements(layout, grad_input_log if logs else grad_input, 2, 1)
+    reduce_sum = reduce_row(add, dtype, layout)
+    mask = layout.V * np.dtype(dtype).itemsize - 1
 
     @inline
-    def slope_line(g, y, out, lines, groups, t):
-        lane, line = lane_of(), line_of()
-        base = base_of(line, t)
-        count = groups if line < lines else 0
+    def grad_row(g, y, out, rows, groups, t):
+        lane, row = lane_of(), row_of()
+        base = base_of(row, t)
+        count = groups if row < rows else 0
         aligned = (g | y | out) & mask == 0
         grad, value, target = pointer(g, T), pointer(y, T), pointer(out, T)
-        there = have(count, lane)
-        d = load(grad, base, lane, there, aligned, zero, t)
-        v = load(value, base, lane, there, aligned, zero, t)
-        part = fold_sum(whole(d if logs else products(d, v)))
-        store(target, base, lane, there, aligned, slopes(d, v, part), t)
+        n_valid = valid(count, lane)
+        d = load(grad, base, lane, n_valid, aligned, zero, t)
+        v = load(value, base, lane, n_valid, aligned, zero, t)
+        part = reduce_sum(whole(d if logs else products(d, v)))
+        store(target, base, lane, n_valid, aligned, grad_inputs(d, v, part), t)
 
     @inline
-    def slope_tiles(g, y, out, lines, groups, t):
-        lane, line = lane_of(), line_of()
-        base = base_of(line, t)
-        count = groups if line < lines else 0
+    def grad_tiles(g, y, out, rows, groups, t):
+        lane, row = lane_of(), row_of()
+        base = base_of(row, t)
+        count = groups if row < rows else 0
         aligned = (g | y | out) & mask == 0
         grad, value, target = pointer(g, T), pointer(y, T), pointer(out, T)
         part = zero
         first = lane
         while first < count:
-            there = have(count, first)
-            d = load(grad, base, first, there, aligned, zero, t)
+            n_valid = valid(count, first)
+            d = load(grad, base, first, n_valid, aligned, zero, t)
             if logs:
                 part += whole(d)
             else:
-                part += whole(products(d, load(value, base, first, there, aligned, zero, t)))
+                part += whole(products(d, load(value, base, first, n_valid, aligned, zero, t)))
             first += lanes * step
-        part = fold_sum(part)
+        part = reduce_sum(part)
         first = lane
         while first < count:
-            there = have(count, first)
-            d = load(grad, base, first, there, aligned, zero, t)
-            v = load(value, base, first, there, aligned, zero, t)
-            store(target, base, first, there, aligned, slopes(d, v, part), t)
+            n_valid = valid(count, first)
+            d = load(grad, base, first, n_valid, aligned, zero, t)
+            v = load(value, base, first, n_valid, aligned, zero, t)
+            store(target, base, first, n_valid, aligned, grad_inputs(d, v, part), t)
             first += lanes * step
 
-    function = slope_tiles if tiled else slope_line
+    function = grad_tiles if tiled else grad_row
     params = 1 + PER_AXIS * dims
-    per_sm = RESIDENT // seat.threads
-    return Source(spread(function, 5, params), "iiiii" + "i" * params, seat.threads, per_sm)
+    per_sm = RESIDENT // layout.threads
+    return Source(spread(function, 5, params), "iiiii" + "i" * params, layout.threads, per_sm)
 
 
 def softmax(dtype: str, logs: bool, outer: int, n: int, inner: int) -> Callable[..., None]:
@@ -241,14 +245,14 @@ def softmax_backward(dtype: str, logs: bool, outer: int, n: int, inner: int) -> 
 def _launch(
     factory: KernelFactory, variant: tuple[str, bool], most: int, outer: int, n: int, inner: int
 ) -> Callable[..., None]:
-    """All lines, of which a thread keeps ``most`` elements at most."""
-    lines = outer * inner
-    if lines * n == 0:
+    """A launch over all rows, with at most ``most`` elements to a thread."""
+    rows = outer * inner
+    if rows * n == 0:
         return lambda *addresses: None
     columns = inner > 1
     V = 1 if columns else vector(variant[0], n)
-    seat = seating(n, V, most, columns)
+    layout = row_layout(n, V, most, columns)
     kept = ((outer, inner), (n * inner, 1)) if columns else ((outer,), (n,))
-    wide = is_wide(lines * n)
-    function = factory.build(*variant, seat, len(kept[0]), n > seat.tile, wide)
-    return bind(function, lines, n // V, inner, *numbers(*kept), seat.blocks(lines), 1, 1)
+    wide = is_wide(rows * n)
+    function = factory.build(*variant, layout, len(kept[0]), n > layout.tile, wide)
+    return bind(function, rows, n // V, inner, *numbers(*kept), layout.blocks(rows), 1, 1)

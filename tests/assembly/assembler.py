@@ -158,7 +158,7 @@ def factory_name(factory: KernelFactory) -> str:
 
 # parameters that say how work is laid out, not what it is
 LAYOUT = (
-    "seat", "lanes", "vector", "V", "x_vector", "y_vector", "dims", "kept", "reduced", "outer",
+    "layout", "lanes", "vector", "V", "x_vector", "y_vector", "dims", "kept", "reduced", "outer",
     "inner", "wide", "step", "capacity",
 )  # fmt: skip
 

@@ -159,7 +159,7 @@ def _meant(variant: dict[str, Any], factory: str) -> set[str]:
     if "dtype" in variant:
         size = np.dtype(variant["dtype"]).itemsize
         widths = [variant.get(name, 1) for name in ("vector", "V", "x_vector", "y_vector")]
-        widths.append((variant.get("seat") or {}).get("V", 1))
+        widths.append((variant.get("layout") or {}).get("V", 1))
         if any(V * size == 16 for V in widths):
             meant.add("LDG.128")
         if "tile" in variant and variant["dtype"] == "float32":

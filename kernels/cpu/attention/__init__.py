@@ -37,11 +37,11 @@ def _split(count: int, most: int, multiple: int) -> int:
     return -(-each // multiple) * multiple
 
 
-def _plan(given: Scores) -> np.ndarray:
+def _params(given: Scores) -> np.ndarray:
     N, mr = NR_VECTORS * lanes(given.dtype), tuning.micro_kernel(given.dtype).mr[0]
     padded = max(given.E, -(-given.F // lanes(given.dtype)) * lanes(given.dtype))
     rows = min(block.ROWS, block.CAPACITY // padded) // N * N
-    p = np.zeros(block.PLAN, np.int64)
+    p = np.zeros(block.PARAMS, np.int64)
     items = given.batch[0] * given.batch[1]
     p[[block.ITEMS, block.INNER_ITEMS]] = items, given.batch[1]
     p[[block.L, block.S]] = given.L, given.S
@@ -68,12 +68,12 @@ def attention(given: Scores) -> tuple[Callable[..., None], int]:
     """Prepare ``launch(q, k, v, [mask], out, lse)``; gives ``(launch, scratch_bytes)``."""
     if backward_follows():
         backward.begin(given.dtype)
-    p, function = _plan(given), forward.build(given.dtype)
+    p, function = _params(given), forward.build(given.dtype)
     tasks, address, scale = int(p[block.ITEMS] * p[block.BLOCKS]), p.ctypes.data, given.scale
     small = splitting.serial(_work(given), SERIAL)
     masked = given.mask != "none"
 
-    def launch(q: int, k: int, v: int, *rest: int, _plan: np.ndarray = p) -> None:
+    def launch(q: int, k: int, v: int, *rest: int, _params: np.ndarray = p) -> None:
         mask, out, lse = rest if masked else (0, *rest)
         threads = 0 if small else get_num_threads()
         function(q, k, v, mask, out, lse, address, scale, tasks, threads)
@@ -88,7 +88,7 @@ def attention_backward(given: Scores) -> tuple[Callable[..., None], int]:
     ``g``, ``out`` and the gradients are row-major; dk and dv have a head for each of q. Where there are few items, blocks of queries are
     shared out to groups, whose sums of dk and dv are added up in order.
     """
-    p = _plan(given)
+    p = _params(given)
     if p[block.GROUPS] > 1:
         collect.begin(given.dtype)
     function = backward.build(given.dtype)
@@ -99,7 +99,7 @@ def attention_backward(given: Scores) -> tuple[Callable[..., None], int]:
     add = collect.build(given.dtype) if groups > 1 else None
 
     def launch(
-        g: int, q: int, k: int, v: int, out: int, lse: int, *rest: int, _plan: np.ndarray = p
+        g: int, q: int, k: int, v: int, out: int, lse: int, *rest: int, _params: np.ndarray = p
     ) -> None:
         mask, dq, dk, dv, *more = rest if masked else (0, *rest)
         threads = 0 if small else get_num_threads()

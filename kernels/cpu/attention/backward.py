@@ -43,56 +43,75 @@ def _products(dtype: str) -> DeviceFunction:
     return sums
 
 
-def _slopes(dtype: str) -> DeviceFunction:
-    """The device function ``slopes(scores, grads, row, lse, sums, scale, keys, all_keys)`` for a
+def _score_grads(dtype: str) -> DeviceFunction:
+    """The device function ``score_grads(scores, grads, row, lse, sums, scale, keys, all_keys)`` for a
     panel: scores become ``P``, and grads, ``v g'`` before, become ``scale * dS``; 0 from ``keys`` on.
     """
     T, W = np.dtype(dtype).type, lanes(dtype)
     N = NR_VECTORS * W
 
     @inline
-    def slopes(scores, grads, row, lse, sums, scale, keys, all_keys):
+    def score_grads(scores, grads, row, lse, sums, scale, keys, all_keys):
         factor, zero = splat(scale), splat(T(0))
         for v in range(0, N, W):
-            shift, level = load(lse, v), load(sums, v)
+            shift, delta = load(lse, v), load(sums, v)
             for j in range(keys):
                 at = j * row + v
-                share = exp_decay(load(scores, at) - shift)
-                store(scores, at, share)
-                store(grads, at, share * (load(grads, at) - level) * factor)
+                prob = exp_decay(load(scores, at) - shift)
+                store(scores, at, prob)
+                store(grads, at, prob * (load(grads, at) - delta) * factor)
             for j in range(keys, all_keys):
                 store(scores, j * row + v, zero)
                 store(grads, j * row + v, zero)
 
-    return slopes
+    return score_grads
 
 
 def _accumulator(dtype: str) -> DeviceFunction:
-    """The device function ``add(which, shares, slopes, row, rows, keys, i0, j0, apart, fresh, …)``:
+    """The device function ``add(which, probs, score_grads, row, rows, keys, i0, j0, causal, overwrite, …)``:
     one of dv, dk and dq of a block, whose first query and key are ``i0`` and ``j0``.
 
-    Where ``apart``, queries see no keys after them: parts that are 0 are left out.
+    Where ``causal``, queries see no keys after them: parts that are 0 are left out.
     """
     times = multiplier(dtype)
     N = NR_VECTORS * lanes(dtype)
 
     @inline
-    def add(which, shares, slopes, row, rows, keys, i0, j0, apart, y, y_row, out, columns, fresh):
+    def add(
+        which,
+        probs,
+        score_grads,
+        row,
+        rows,
+        keys,
+        i0,
+        j0,
+        causal,
+        y,
+        y_row,
+        out,
+        columns,
+        overwrite,
+    ):
         count = rows if which == 2 else keys
-        step = N if apart else count
+        step = N if causal else count
         for r in range(0, count, step):
             some = min(step, count - r)
             if which == 2:
-                depth = min(keys, i0 + r + N - j0) if apart else keys
-                x, x_row, x_step, first = offset(slopes, r), 1, row, 0
+                depth = min(keys, i0 + r + N - j0) if causal else keys
+                x, x_row, x_step, first = offset(score_grads, r), 1, row, 0
             else:
-                first = max(0, j0 + r - i0) if apart else 0
+                first = max(0, j0 + r - i0) if causal else 0
                 depth = rows - first
-                x, x_row, x_step = offset(slopes if which == 1 else shares, r * row + first), row, 1
+                x, x_row, x_step = (
+                    offset(score_grads if which == 1 else probs, r * row + first),
+                    row,
+                    1,
+                )
             if depth > 0:
                 at = offset(y, first * y_row)
                 to = offset(out, r * columns)
-                times(x, x_row, x_step, at, y_row, to, columns, fresh, some, depth, columns)
+                times(x, x_row, x_step, at, y_row, to, columns, overwrite, some, depth, columns)
 
     return add
 
@@ -107,16 +126,16 @@ def backward(dtype: str) -> tuple[Callable[..., None], str]:
     T, size, W = np.dtype(dtype).type, np.dtype(dtype).itemsize, lanes(dtype)
     N, infinity, row = NR_VECTORS * W, T(np.inf), block.ROWS
     pack, fill, hide = packer(dtype), masker(dtype), hider(dtype)
-    products, slopes, add = _products(dtype), _slopes(dtype), _accumulator(dtype)
+    products, score_grads, add = _products(dtype), _score_grads(dtype), _accumulator(dtype)
     product = micro_kernel(NR_VECTORS, tuning.micro_kernel(dtype).mr, whole=True)
     first, second = local(dtype, block.CAPACITY), local(dtype, block.CAPACITY)
     third, fourth = local(dtype, block.COLUMNS * row), local(dtype, block.COLUMNS * row)
     fifth, sixth = local(dtype, block.ROWS), local(dtype, block.ROWS)
 
-    def body(task, g, q, k, v, out, lse, mask, dq, dk, dv, plan, scale):
-        p = pointer(plan, np.int64)
-        turned_q, turned_g, shares, grads = first(), second(), third(), fourth()
-        levels, shifts = fifth(), sixth()
+    def body(task, g, q, k, v, out, lse, mask, dq, dk, dv, params, scale):
+        p = pointer(params, np.int64)
+        q_t, g_t, probs, grads = first(), second(), third(), fourth()
+        deltas, lses = fifth(), sixth()
         groups, items, n, m = p[block.GROUPS], p[block.ITEMS], p[block.E], p[block.F]
         L, S = p[block.L], p[block.S]
         item, group = task // groups, task % groups
@@ -137,58 +156,58 @@ def backward(dtype: str) -> tuple[Callable[..., None], str]:
             rows, at = min(p[block.QUERIES], L - i0), item * L + i0
             rows_q = pointer(q + size * i0 * p[block.Q_ROW], T)
             rows_g, to_q = pointer(g + size * at * m, T), pointer(dq + size * at * n, T)
-            pack(rows_q, p[block.Q_ROW], rows, n, turned_q, T(scale))
-            pack(rows_g, m, rows, m, turned_g, T(1))
-            products(rows_g, pointer(out + size * at * m, T), rows, m, levels)
+            pack(rows_q, p[block.Q_ROW], rows, n, q_t, T(scale))
+            pack(rows_g, m, rows, m, g_t, T(1))
+            products(rows_g, pointer(out + size * at * m, T), rows, m, deltas)
             for i in range(rows, (rows + N - 1) // N * N):
-                levels[i], shifts[i] = T(0), infinity
+                deltas[i], lses[i] = T(0), infinity
             for i in range(rows):
-                shifts[i] = pointer(lse + size * at, T)[i]
+                lses[i] = pointer(lse + size * at, T)[i]
             for j0 in range(0, min(S, i0 + rows) if p[block.CAUSAL] != 0 else S, p[block.KEYS]):
                 keys = min(p[block.KEYS], S - j0)
                 rows_k = pointer(k + size * j0 * p[block.K_ROW], T)
                 rows_v = pointer(v + size * j0 * p[block.V_ROW], T)
                 for i in range(0, rows, N):
-                    some, seed = keys, pointer(0, T)
+                    some, c_in = keys, pointer(0, T)
                     if p[block.CAUSAL] != 0:
                         some = max(0, min(keys, i0 + i + N - j0))
                     if p[block.MASK] != block.NO_MASK:
                         there = mask + width * (
                             (i0 + i) * p[block.MASK_ROW] + j0 * p[block.MASK_COL]
                         )
-                        seed = offset(shares, i)
+                        c_in = offset(probs, i)
                         fill(
-                            there, p[block.MASK], p[block.MASK_ROW], p[block.MASK_COL], seed, row,
+                            there, p[block.MASK], p[block.MASK_ROW], p[block.MASK_COL], c_in, row,
                             min(N, rows - i), some,
                         )  # fmt: skip
                     for turn in range(2):
                         x, x_row = (
                             (rows_k, p[block.K_ROW]) if turn == 0 else (rows_v, p[block.V_ROW])
                         )
-                        y, depth = (turned_q, n) if turn == 0 else (turned_g, m)
-                        made = offset(shares if turn == 0 else grads, i)
-                        start = seed if turn == 0 else pointer(0, T)
+                        y, depth = (q_t, n) if turn == 0 else (g_t, m)
+                        made = offset(probs if turn == 0 else grads, i)
+                        start = c_in if turn == 0 else pointer(0, T)
                         y = offset(y, i * depth)
                         product(x, x_row, 1, y, N, made, row, start, row, some, depth, W)
                     if p[block.CAUSAL] != 0:
-                        hide(offset(shares, i), row, i0 + i, j0, some)
-                    slopes(
-                        offset(shares, i), offset(grads, i), row, offset(shifts, i),
-                        offset(levels, i), T(scale), some, keys,
+                        hide(offset(probs, i), row, i0 + i, j0, some)
+                    score_grads(
+                        offset(probs, i), offset(grads, i), row, offset(lses, i),
+                        offset(deltas, i), T(scale), some, keys,
                     )  # fmt: skip
-                apart = p[block.CAUSAL] != 0 and j0 + keys > i0
+                causal = p[block.CAUSAL] != 0 and j0 + keys > i0
                 for which in range(3):
                     y, y_row, columns = rows_g, m, m
-                    made, fresh = offset(to_v, j0 * m), False
+                    made, overwrite = offset(to_v, j0 * m), False
                     if which == 1:
                         y, y_row, columns = rows_q, p[block.Q_ROW], n
                         made = offset(to_k, j0 * n)
                     if which == 2:
                         y, y_row, columns = rows_k, p[block.K_ROW], n
-                        made, fresh = to_q, j0 == 0
+                        made, overwrite = to_q, j0 == 0
                     add(
-                        which, shares, grads, row, rows, keys, i0, j0, apart, y, y_row, made,
-                        columns, fresh,
+                        which, probs, grads, row, rows, keys, i0, j0, causal, y, y_row, made,
+                        columns, overwrite,
                     )  # fmt: skip
 
     return body, "iiiiiiiiiiid"

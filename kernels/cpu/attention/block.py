@@ -2,8 +2,8 @@
 
 Scores are computed transposed, keys by queries, so that a vector holds one key's scores with
 adjacent queries. Queries come in *panels* of ``NR_VECTORS`` vectors. The largest score and the sum of a
-query are then folds of whole vectors, nothing goes across lanes, and keys and values are read as
-they lie: only the block of queries is turned around, once.
+query are then reductions of whole vectors, without shuffles, and keys and values are read in place:
+only the block of queries is packed (transposed), once.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from tilegrad.kernels.cpu.tuning import NR_VECTORS
 from tilegrad.kernels.formulas.primitives import select
 from tilegrad.kernels.function import DeviceFunction, inline
 
-# Places in the plan. Strides are in elements; an item is a pair of an outer and an inner number.
+# Indices of the parameter block. Strides are in elements; an item is a pair of an outer and an inner number.
 ITEMS, INNER_ITEMS, L, S, E, F, CAUSAL, MASK = range(8)
 Q_ROW, K_ROW, V_ROW, MASK_ROW, MASK_COL = range(8, 13)
 Q_OUTER, Q_INNER, K_OUTER, K_INNER, V_OUTER, V_INNER, MASK_OUTER, MASK_INNER = range(13, 21)
-QUERIES, KEYS, BLOCKS, GROUPS, SHARE, PLAN = range(21, 27)
+QUERIES, KEYS, BLOCKS, GROUPS, SHARE, PARAMS = range(21, 27)
 
-NO_MASK, BOOLS, FLOATS = range(3)  # what the plan's MASK says
+NO_MASK, BOOLS, FLOATS = range(3)  # values of MASK
 
 CAPACITY = 1 << 14  # elements of a block of queries, with their features
 ROWS = 96  # queries of a block
@@ -37,8 +37,8 @@ COLUMNS = 112  # keys of a block
 def packer(dtype: str) -> DeviceFunction:
     """The device function ``pack(x, row, rows, columns, to, factor)``.
 
-    Panels ``to[p, column, lane]`` of ``factor * x`` turned around; lanes beyond the rows hold
-    something finite if the last row does.
+    Packs ``factor * x``, transposed, in panels ``to[p, column, lane]``; lanes beyond the last row repeat
+    it.
     """
     W = lanes(dtype)
     N = NR_VECTORS * W
@@ -115,8 +115,8 @@ def hider(dtype: str) -> DeviceFunction:
 
 @lru_cache(maxsize=None)
 def multiplier(dtype: str) -> DeviceFunction:
-    """The device function ``times(x, x_row, x_step, y, y_row, out, out_row, fresh, rows, depth,
-    columns)``: ``out`` becomes ``x @ y`` or, if it is not ``fresh``, grows by that.
+    """The device function ``times(x, x_row, x_step, y, y_row, out, out_row, overwrite, rows, depth,
+    columns)``: ``out`` becomes ``x @ y`` where ``overwrite``, else that is added to it.
     """
     T, W = np.dtype(dtype).type, lanes(dtype)
     N, tiles = NR_VECTORS * W, tuning.micro_kernel(dtype).mr
@@ -124,11 +124,11 @@ def multiplier(dtype: str) -> DeviceFunction:
     pair, single = micro_kernel(NR_VECTORS, tiles), micro_kernel(1, tiles)
 
     @inline
-    def times(x, x_row, x_step, y, y_row, out, out_row, fresh, rows, depth, columns):
+    def times(x, x_row, x_step, y, y_row, out, out_row, overwrite, rows, depth, columns):
         j = 0
         while j < columns:
             left, b, o = columns - j, offset(y, j), offset(out, j)
-            s = pointer(0, T) if fresh else o
+            s = pointer(0, T) if overwrite else o
             if left >= N:
                 full(x, x_row, x_step, b, y_row, o, out_row, s, out_row, rows, depth, W)
             elif left > W:

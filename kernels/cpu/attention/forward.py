@@ -1,8 +1,8 @@
 """Attention forward: one pass over the keys for every block of queries.
 
-The largest score and the sum of exponentials of a query are kept as the keys go by; where a block
-of keys brings a larger score, what was added up so far is scaled down. No more scores exist at a
-time than those of a panel of queries with a block of keys.
+Online softmax: the largest score and the sum of exponentials of a query are updated block by block of
+keys; where a block has a larger score, sums and accumulators are rescaled. Only the scores of a panel
+of queries with a block of keys are stored at a time.
 
 Source: T. Dao, "FlashAttention-2", 2023; M. Milakov and N. Gimelshein, "Online normalizer
 calculation for softmax", 2018.
@@ -36,20 +36,20 @@ from tilegrad.kernels.formulas.transcendental import exp_decay, log
 from tilegrad.kernels.function import DeviceFunction, inline
 
 
-def _softmax(dtype: str) -> DeviceFunction:
-    """The device function ``normalise(scores, keys, tops, sums, shrink, at)`` for one panel.
+def _online_softmax(dtype: str) -> DeviceFunction:
+    """The device function ``online_softmax(scores, keys, row_max, sums, rescale, at)`` for one panel.
 
-    Scores become e^(score - largest so far). ``shrink`` is by what earlier sums shrink; gives
-    whether they do.
+    Scores become e^(score - largest so far). ``rescale`` receives the factors of earlier sums; returns
+    whether any is not 1.
     """
     T, W = np.dtype(dtype).type, lanes(dtype)
     N, one = NR_VECTORS * W, T(1)
 
     @inline
-    def normalise(scores, keys, tops, sums, shrink, at):
-        shrinks = False
+    def online_softmax(scores, keys, row_max, sums, rescale, at):
+        rescales = False
         for v in range(0, N, W):
-            old = load(tops, at + v)
+            old = load(row_max, at + v)
             a, b = old, old
             j = 0
             while j + 2 <= keys:
@@ -74,34 +74,34 @@ def _softmax(dtype: str) -> DeviceFunction:
                 x = exp_decay(load(scores, j * N + v) - top)
                 store(scores, j * N + v, x)
                 a = a + x
-            store(tops, at + v, top)
+            store(row_max, at + v, top)
             store(sums, at + v, a + b)
-            store(shrink, v, less)
-            shrinks = shrinks or hsum(less) != T(W) * one
-        return shrinks
+            store(rescale, v, less)
+            rescales = rescales or hsum(less) != T(W) * one
+        return rescales
 
-    return normalise
+    return online_softmax
 
 
 def _finisher(dtype: str) -> DeviceFunction:
-    """The device function ``finish(held, held_row, tops, sums, out, lse, rows, columns)``: the
+    """The device function ``finish(accumulator, accumulator_row, row_max, sums, out, lse, rows, columns)``: the
     results and the logarithms of the sums; infinite for a query that sees no key, whose result is 0.
     """
     T, W = np.dtype(dtype).type, lanes(dtype)
     zero, one, infinity = T(0), T(1), T(np.inf)
 
     @inline
-    def finish(held, held_row, tops, sums, out, lse, rows, columns):
+    def finish(accumulator, accumulator_row, row_max, sums, out, lse, rows, columns):
         for i in range(rows):
             total = sums[i]
             factor = splat(zero if total == zero else one / total)
-            lse[i] = infinity if total == zero else tops[i] + log(total)
+            lse[i] = infinity if total == zero else row_max[i] + log(total)
             for c in range(0, columns - W + 1, W):
-                store(out, i * columns + c, load(held, i * held_row + c) * factor)
+                store(out, i * columns + c, load(accumulator, i * accumulator_row + c) * factor)
             c = columns - columns % W
             if c < columns:
                 mask = head(T, columns - c)
-                part = load_masked(held, i * held_row + c, mask, factor) * factor
+                part = load_masked(accumulator, i * accumulator_row + c, mask, factor) * factor
                 store_masked(out, i * columns + c, part, mask)
 
     return finish
@@ -113,23 +113,27 @@ def forward(dtype: str) -> tuple[Callable[..., None], str]:
     T, size, W = np.dtype(dtype).type, np.dtype(dtype).itemsize, lanes(dtype)
     N, least = NR_VECTORS * W, np.finfo(T).min
     pack, fill, hide, times = packer(dtype), masker(dtype), hider(dtype), multiplier(dtype)
-    normalise, finish = _softmax(dtype), _finisher(dtype)
+    online_softmax, finish = _online_softmax(dtype), _finisher(dtype)
     score = micro_kernel(NR_VECTORS, tuning.micro_kernel(dtype).mr, whole=True)
     queries, results = local(dtype, block.CAPACITY), local(dtype, block.CAPACITY)
-    panel, shrinking = local(dtype, block.COLUMNS * N), local(dtype, N)
+    panel, rescale_memory = local(dtype, block.COLUMNS * N), local(dtype, N)
     maxima, totals = local(dtype, block.ROWS), local(dtype, block.ROWS)
 
     @inline
-    def spread(held, held_row, shrink, rows, columns):
+    def scale_rows(accumulator, accumulator_row, rescale, rows, columns):
         for i in range(rows):
-            factor = splat(shrink[i])
+            factor = splat(rescale[i])
             for c in range(0, columns, W):
-                store(held, i * held_row + c, load(held, i * held_row + c) * factor)
+                store(
+                    accumulator,
+                    i * accumulator_row + c,
+                    load(accumulator, i * accumulator_row + c) * factor,
+                )
 
-    def body(task, q, k, v, mask, out, lse, plan, scale):
-        p = pointer(plan, np.int64)
-        turned, held, scores, shrink = queries(), results(), panel(), shrinking()
-        tops, sums = maxima(), totals()
+    def body(task, q, k, v, mask, out, lse, params, scale):
+        p = pointer(params, np.int64)
+        q_t, accumulator, scores, rescale = queries(), results(), panel(), rescale_memory()
+        row_max, sums = maxima(), totals()
         blocks, n = p[block.BLOCKS], p[block.F]
         item, number = task // blocks, task % blocks
         if number % 2 != 0:  # causal blocks differ in size: large and small ones alternate
@@ -138,7 +142,7 @@ def forward(dtype: str) -> tuple[Callable[..., None], str]:
             number = number // 2
         outer, inner = item // p[block.INNER_ITEMS], item % p[block.INNER_ITEMS]
         i0 = number * p[block.QUERIES]
-        rows, held_row = min(p[block.QUERIES], p[block.L] - i0), (n + W - 1) // W * W
+        rows, accumulator_row = min(p[block.QUERIES], p[block.L] - i0), (n + W - 1) // W * W
         q += size * (outer * p[block.Q_OUTER] + inner * p[block.Q_INNER] + i0 * p[block.Q_ROW])
         k += size * (outer * p[block.K_OUTER] + inner // p[block.SHARE] * p[block.K_INNER])
         v += size * (outer * p[block.V_OUTER] + inner // p[block.SHARE] * p[block.V_INNER])
@@ -146,9 +150,9 @@ def forward(dtype: str) -> tuple[Callable[..., None], str]:
         mask += width * (
             outer * p[block.MASK_OUTER] + inner * p[block.MASK_INNER] + i0 * p[block.MASK_ROW]
         )
-        pack(pointer(q, T), p[block.Q_ROW], rows, p[block.E], turned, T(scale))
+        pack(pointer(q, T), p[block.Q_ROW], rows, p[block.E], q_t, T(scale))
         for i in range(block.ROWS):
-            tops[i], sums[i] = least, T(0)  # finite, so that it may be subtracted
+            row_max[i], sums[i] = least, T(0)  # finite, so that it may be subtracted
         for j0 in range(
             0, min(p[block.S], i0 + rows) if p[block.CAUSAL] != 0 else p[block.S], p[block.KEYS]
         ):
@@ -158,7 +162,7 @@ def forward(dtype: str) -> tuple[Callable[..., None], str]:
                     keys = min(keys, i0 + i + N - j0)
                 if keys <= 0:
                     continue
-                some, seed = min(N, rows - i), pointer(0, T)
+                some, c_in = min(N, rows - i), pointer(0, T)
                 if p[block.MASK] != block.NO_MASK:
                     at = mask + width * (i * p[block.MASK_ROW] + j0 * p[block.MASK_COL])
                     fill(
@@ -171,24 +175,24 @@ def forward(dtype: str) -> tuple[Callable[..., None], str]:
                         some,
                         keys,
                     )
-                    seed = scores
-                near, y = pointer(k + size * j0 * p[block.K_ROW], T), offset(turned, i * p[block.E])
-                score(near, p[block.K_ROW], 1, y, N, scores, N, seed, N, keys, p[block.E], W)
+                    c_in = scores
+                near, y = pointer(k + size * j0 * p[block.K_ROW], T), offset(q_t, i * p[block.E])
+                score(near, p[block.K_ROW], 1, y, N, scores, N, c_in, N, keys, p[block.E], W)
                 if p[block.CAUSAL] != 0:
                     hide(scores, N, i0 + i, j0, keys)
-                shrinks, here = (
-                    normalise(scores, keys, tops, sums, shrink, i),
-                    offset(held, i * held_row),
+                rescales, here = (
+                    online_softmax(scores, keys, row_max, sums, rescale, i),
+                    offset(accumulator, i * accumulator_row),
                 )
-                if shrinks and j0 > 0:
-                    spread(here, held_row, shrink, some, n)
+                if rescales and j0 > 0:
+                    scale_rows(here, accumulator_row, rescale, some, n)
                 values = pointer(v + size * j0 * p[block.V_ROW], T)
                 times(
-                    scores, 1, N, values, p[block.V_ROW], here, held_row, j0 == 0, some, keys, n
+                    scores, 1, N, values, p[block.V_ROW], here, accumulator_row, j0 == 0, some, keys, n
                 )  # fmt: skip
         at = item * p[block.L] + i0
         finish(
-            held, held_row, tops, sums, pointer(out + size * at * n, T),
+            accumulator, accumulator_row, row_max, sums, pointer(out + size * at * n, T),
             pointer(lse + size * at, T), rows, n,
         )  # fmt: skip
 

@@ -37,55 +37,57 @@ from tilegrad.kernels.function import DeviceFunction
 from tilegrad.kernels.monoids import add
 
 
-def _leveler(dtype: str, tile: Tile) -> DeviceFunction:
-    """The device function ``level(g, step, out, levels, lse, have, F, r, c)``: the rows' sums of
+def _delta_maker(dtype: str, tile: Tile) -> DeviceFunction:
+    """The device function ``delta_of(g, step, out, deltas, lse, valid, F, r, c)``: the rows' sums of
     ``g * out``, stored as well; and the rows' ``lse``, infinite where there is no row.
     """
     T = np.dtype(dtype).type
-    lines = ["def level(g, out, levels, lse, have, F, r, c):"]
+    lines = ["def delta_of(g, out, deltas, lse, valid, F, r, c):"]
     for i in range(tile.TM):
         row = f"r + {i * tile.groups}"
         lines += [
-            f"    level{i}, shift{i} = zero, infinity",
-            f"    if {row} < have:",
-            f"        shift{i} = lse[{row}]",
+            f"    delta_of{i}, lse{i} = zero, infinity",
+            f"    if {row} < valid:",
+            f"        lse{i} = lse[{row}]",
             "        f = c",
             "        while f < F:",
-            f"            level{i} += g[({row}) * F + f] * out[({row}) * F + f]",
+            f"            delta_of{i} += g[({row}) * F + f] * out[({row}) * F + f]",
             f"            f += {LANES}",
-            f"    level{i} = along(level{i}, add)",
-            f"    if c == 0 and {row} < have:",
-            f"        levels[{row}] = level{i}",
+            f"    delta_of{i} = along(delta_of{i}, add)",
+            f"    if c == 0 and {row} < valid:",
+            f"        deltas[{row}] = delta_of{i}",
         ]
-    names = (", ".join(f"{n}{i}" for i in range(tile.TM)) for n in ("level", "shift"))
+    names = (", ".join(f"{n}{i}" for i in range(tile.TM)) for n in ("delta_of", "shift"))
     lines.append("    return " + ", ".join(f"({text},)" for text in names))
     scope = {"along": along, "add": add, "zero": T(0), "infinity": T(np.inf)}
-    return made("level", lines, scope)
+    return made("delta_of", lines, scope)
 
 
-def _sloper(dtype: str, tile: Tile, mask: str, causal: bool, turned: bool) -> DeviceFunction:
-    """The device function ``slope(s, d, p, shifts, levels, scale, m, m_row, m_column, query, key, r,
-    c, L, S)``: stores ``P``, where ``turned``, else ``scale * dS``, and gives ``scale * dS``.
+def _score_grad_maker(
+    dtype: str, tile: Tile, mask: str, causal: bool, transposed: bool
+) -> DeviceFunction:
+    """The device function ``score_grad(s, d, p, lses, deltas, scale, m, m_row, m_column, query, key, r,
+    c, L, S)``: stores ``P``, where ``transposed``, else ``scale * dS``, and gives ``scale * dS``.
 
-    Rows are queries, or keys where ``turned``; ``shifts`` and ``levels`` are the queries'.
+    Rows are queries, or keys where ``transposed``; ``lses`` and ``deltas`` are the queries'.
     """
     TM, TN, step = tile.TM, tile.TN, tile.step
     lines = [
-        "def slope(s, d, p, shifts, levels, scale, m, m_row, m_column, query, key, r, c, L, S):"
+        "def score_grad(s, d, p, lses, deltas, scale, m, m_row, m_column, query, key, r, c, L, S):"
     ]
     for i in range(TM):
         for j in range(TN):
-            row, column, one = f"r + {i * tile.groups}", f"c + {j * LANES}", j if turned else i
-            a, b = (column, row) if turned else (row, column)
+            row, column, one = f"r + {i * tile.groups}", f"c + {j * LANES}", j if transposed else i
+            a, b = (column, row) if transposed else (row, column)
             lines += [
                 f"    x = seen(s[{i * TN + j}], scale, m, m_row, m_column, query + {a}, key + {b}, "
                 "L, S)",
-                f"    e = exp_decay(x - shifts[{one}])",
-                f"    d{i * TN + j} = e * (d[{i * TN + j}] - levels[{one}]) * scale",
-                f"    p[({row}) * {step} + {column}] = {'e' if turned else f'd{i * TN + j}'}",
+                f"    e = exp_decay(x - lses[{one}])",
+                f"    d{i * TN + j} = e * (d[{i * TN + j}] - deltas[{one}]) * scale",
+                f"    p[({row}) * {step} + {column}] = {'e' if transposed else f'd{i * TN + j}'}",
             ]
     lines.append(f"    return ({', '.join(f'd{k}' for k in range(TM * TN))},)")
-    return made("slope", lines, {"seen": masker(dtype, mask, causal), "exp_decay": exp_decay})
+    return made("score_grad", lines, {"seen": masker(dtype, mask, causal), "exp_decay": exp_decay})
 
 
 def _pieces(dtype: str, tile: int, vector: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -123,7 +125,10 @@ def queries(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
     BR, BC = form.BR, form.BC
     copy_rows, copy_columns, dot, accumulate, start, store = functions
     first_rows, second_rows, first_columns, second_columns, of_scores = memory
-    level, slope = _leveler(dtype, form), _sloper(dtype, form, mask, causal, False)
+    delta_of, score_grad = (
+        _delta_maker(dtype, form),
+        _score_grad_maker(dtype, form, mask, causal, False),
+    )
     width = 1 if mask == "bool" else size
 
     def attend(g, q, k, v, m, out, lse, dq, sums, L, S, E, F, heads, share, blocks, scale, n):
@@ -134,21 +139,23 @@ def queries(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
         inner = item - outer * heads
         group = inner // share
         first = as_int32((block() - item * blocks) * BR)
-        have, at = as_int32(L - first), item * L + first
+        valid, at = as_int32(L - first), item * L + first
         rows_q, rows_g, p = first_rows(), second_rows(), of_scores()
         columns_k, columns_v = first_columns(), second_columns()
-        copy_rows(q + size * (outer * n[0] + inner * n[1] + first * n[2]), n[2], have, E, rows_q, t)
-        copy_rows(g + size * at * F, F, have, F, rows_g, t)
-        levels, shifts = level(
+        copy_rows(
+            q + size * (outer * n[0] + inner * n[1] + first * n[2]), n[2], valid, E, rows_q, t
+        )
+        copy_rows(g + size * at * F, F, valid, F, rows_g, t)
+        deltas, lses = delta_of(
             pointer(g + size * at * F, T), pointer(out + size * at * F, T),
-            pointer(sums + size * at, T), pointer(lse + size * at, T), have, F, r, c,
+            pointer(sums + size * at, T), pointer(lse + size * at, T), valid, F, r, c,
         )  # fmt: skip
         k_at, v_at = (
             k + size * (outer * n[3] + group * n[4]),
             v + size * (outer * n[6] + group * n[7]),
         )
         m_at = m + width * (outer * n[9] + inner * n[10])
-        totals = start()
+        accumulators = start()
         end = min(S, first + BR) if causal else S
         key = as_int32(0)
         while key < end:
@@ -157,36 +164,36 @@ def queries(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
             copy_columns(v_at + size * key * n[8], n[8], S - key, F, columns_v, t)
             barrier()
             s, d = dot(rows_q, columns_k, r, c), dot(rows_g, columns_v, r, c)
-            slope(s, d, p, shifts, levels, factor, m_at, n[11], n[12], first, key, r, c, L, S)
+            score_grad(s, d, p, lses, deltas, factor, m_at, n[11], n[12], first, key, r, c, L, S)
             warp_barrier()
-            totals = accumulate(totals, p, columns_k, r, c)
+            accumulators = accumulate(accumulators, p, columns_k, r, c)
             key = as_int32(key + BC)
-        store(pointer(dq + size * at * E, T), totals, have, E, r, c)
+        store(pointer(dq + size * at * E, T), accumulators, valid, E, r, c)
 
     body = DeviceFunction(attend)
     return Source(spread(body, 17, 13), "i" * 16 + "d" + "i" * 13, form.threads, form.per_sm)
 
 
-def _gatherer(dtype: str, tile: Tile) -> DeviceFunction:
-    """The device function ``gather(lse, sums, have, c)``: (shifts, levels) of a thread's columns;
+def _stats_loader(dtype: str, tile: Tile) -> DeviceFunction:
+    """The device function ``load_stats(lse, sums, valid, c)``: (shifts, levels) of a thread's columns;
     infinity and 0 where there is no column.
     """
     T = np.dtype(dtype).type
     places = [f"c + {j * LANES}" for j in range(tile.TN)]
-    shifts = ", ".join(f"lse[{at}] if {at} < have else infinity" for at in places)
-    levels = ", ".join(f"sums[{at}] if {at} < have else zero" for at in places)
-    lines = ["def gather(lse, sums, have, c):", f"    return ({shifts},), ({levels},)"]
-    return made("gather", lines, {"zero": T(0), "infinity": T(np.inf)})
+    lses = ", ".join(f"lse[{at}] if {at} < valid else infinity" for at in places)
+    deltas = ", ".join(f"sums[{at}] if {at} < valid else zero" for at in places)
+    lines = ["def load_stats(lse, sums, valid, c):", f"    return ({lses},), ({deltas},)"]
+    return made("load_stats", lines, {"zero": T(0), "infinity": T(np.inf)})
 
 
-def _putter(tile: Tile) -> DeviceFunction:
-    """The device function ``put(d, p, r, c)``: a thread's numbers to the piece for scores."""
-    lines = ["def put(d, p, r, c):"]
+def _scores_storer(tile: Tile) -> DeviceFunction:
+    """The device function ``store_scores(d, p, r, c)``: a thread's numbers to the piece for scores."""
+    lines = ["def store_scores(d, p, r, c):"]
     for i in range(tile.TM):
         for j in range(tile.TN):
             at = f"(r + {i * tile.groups}) * {tile.step} + c + {j * LANES}"
             lines.append(f"    p[{at}] = d[{i * tile.TN + j}]")
-    return made("put", lines, {})
+    return made("store_scores", lines, {})
 
 
 @kernel
@@ -201,8 +208,8 @@ def keys(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Source:
     BR, BC = form.BR, form.BC
     copy_rows, copy_columns, dot, accumulate, start, store = functions
     first_rows, second_rows, first_columns, second_columns, of_scores = memory
-    gather, put = _gatherer(dtype, form), _putter(form)
-    slope = _sloper(dtype, form, mask, causal, True)
+    load_stats, store_scores = _stats_loader(dtype, form), _scores_storer(form)
+    score_grad = _score_grad_maker(dtype, form, mask, causal, True)
     width = 1 if mask == "bool" else size
 
     def attend(g, q, k, v, m, lse, sums, dk, dv, L, S, E, F, heads, share, blocks, scale, n):
@@ -213,11 +220,15 @@ def keys(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Source:
         inner = item - outer * heads
         group = inner // share
         first = as_int32((block() - item * blocks) * BR)
-        have, at = as_int32(S - first), item * S + first
+        valid, at = as_int32(S - first), item * S + first
         rows_k, rows_v, p = first_rows(), second_rows(), of_scores()
         columns_q, columns_g = first_columns(), second_columns()
-        copy_rows(k + size * (outer * n[3] + group * n[4] + first * n[5]), n[5], have, E, rows_k, t)
-        copy_rows(v + size * (outer * n[6] + group * n[7] + first * n[8]), n[8], have, F, rows_v, t)
+        copy_rows(
+            k + size * (outer * n[3] + group * n[4] + first * n[5]), n[5], valid, E, rows_k, t
+        )
+        copy_rows(
+            v + size * (outer * n[6] + group * n[7] + first * n[8]), n[8], valid, F, rows_v, t
+        )
         q_at, m_at = (
             q + size * (outer * n[0] + inner * n[1]),
             m + width * (outer * n[9] + inner * n[10]),
@@ -229,21 +240,23 @@ def keys(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Source:
             copy_columns(q_at + size * query * n[2], n[2], L - query, E, columns_q, t)
             row = item * L + query
             copy_columns(g + size * row * F, F, L - query, F, columns_g, t)
-            shifts, levels = gather(
+            lses, deltas = load_stats(
                 pointer(lse + size * row, T), pointer(sums + size * row, T), L - query, c
             )
             barrier()
             s, d = dot(rows_k, columns_q, r, c), dot(rows_v, columns_g, r, c)
-            d = slope(s, d, p, shifts, levels, factor, m_at, n[11], n[12], query, first, r, c, L, S)
+            d = score_grad(
+                s, d, p, lses, deltas, factor, m_at, n[11], n[12], query, first, r, c, L, S
+            )
             warp_barrier()
             of_v = accumulate(of_v, p, columns_g, r, c)
             warp_barrier()
-            put(d, p, r, c)
+            store_scores(d, p, r, c)
             warp_barrier()
             of_k = accumulate(of_k, p, columns_q, r, c)
             query = as_int32(query + BC)
-        store(pointer(dk + size * at * E, T), of_k, have, E, r, c)
-        store(pointer(dv + size * at * F, T), of_v, have, F, r, c)
+        store(pointer(dk + size * at * E, T), of_k, valid, E, r, c)
+        store(pointer(dv + size * at * F, T), of_v, valid, F, r, c)
 
     body = DeviceFunction(attend)
     return Source(spread(body, 17, 13), "i" * 16 + "d" + "i" * 13, form.threads, form.per_sm)

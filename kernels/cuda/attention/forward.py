@@ -32,13 +32,15 @@ from tilegrad.kernels.function import DeviceFunction
 from tilegrad.kernels.monoids import add, larger
 
 
-def _weigher(dtype: str, tile: Tile, mask: str, causal: bool) -> DeviceFunction:
-    """The device function ``weigh(s, p, tops, sums, scale, m, m_row, m_column, query, key, r, c, L,
+def _online_softmax_maker(dtype: str, tile: Tile, mask: str, causal: bool) -> DeviceFunction:
+    """The device function ``online_softmax(s, p, row_max, row_sum, scale, m, m_row, m_column, query, key, r, c, L,
     S)``: products become exponentials, stored to p; gives (tops, sums, what totals shrink by), a
     thread's sums being over its own columns.
     """
     TM, TN, step = tile.TM, tile.TN, tile.step
-    lines = ["def weigh(s, p, tops, sums, scale, m, m_row, m_column, query, key, r, c, L, S):"]
+    lines = [
+        "def online_softmax(s, p, row_max, row_sum, scale, m, m_row, m_column, query, key, r, c, L, S):"
+    ]
     for i in range(TM):
         row = f"r + {i * tile.groups}"
         for j in range(TN):
@@ -49,9 +51,9 @@ def _weigher(dtype: str, tile: Tile, mask: str, causal: bool) -> DeviceFunction:
         lines.append(f"    top = x{TN - 1}")
         lines += [f"    top = larger(top, x{j})" for j in range(TN - 1)]
         lines += [
-            f"    new{i} = larger(tops[{i}], along(top, larger))",
-            f"    less{i} = exp_decay(tops[{i}] - new{i})",
-            f"    sum{i} = sums[{i}] * less{i}",
+            f"    new{i} = larger(row_max[{i}], along(top, larger))",
+            f"    rescale{i} = exp_decay(row_max[{i}] - new{i})",
+            f"    sum{i} = row_sum[{i}] * rescale{i}",
         ]
         for j in range(TN):
             lines += [
@@ -59,28 +61,28 @@ def _weigher(dtype: str, tile: Tile, mask: str, causal: bool) -> DeviceFunction:
                 f"    sum{i} = sum{i} + e",
                 f"    p[({row}) * {step} + c + {j * LANES}] = e",
             ]
-    names = (", ".join(f"{n}{i}" for i in range(TM)) for n in ("new", "sum", "less"))
+    names = (", ".join(f"{n}{i}" for i in range(TM)) for n in ("new", "sum", "rescale"))
     lines.append("    return " + ", ".join(f"({text},)" for text in names))
     scope = {
         "seen": masker(dtype, mask, causal), "larger": larger, "along": along,
         "exp_decay": exp_decay,
     }  # fmt: skip
-    return made("weigh", lines, scope)
+    return made("online_softmax", lines, scope)
 
 
 def _finisher(dtype: str, tile: Tile) -> DeviceFunction:
-    """The device function ``finish(tops, sums, lse, have, r, c)``: stores the logarithms of the
+    """The device function ``finish(row_max, row_sum, lse, valid, r, c)``: stores the logarithms of the
     sums, gives what totals are multiplied by; a row that sees nothing has 0 and infinity.
     """
     T = np.dtype(dtype).type
-    lines = ["def finish(tops, sums, lse, have, r, c):"]
+    lines = ["def finish(row_max, row_sum, lse, valid, r, c):"]
     for i in range(tile.TM):
         row = f"r + {i * tile.groups}"
         lines += [
-            f"    total = along(sums[{i}], add)",
+            f"    total = along(row_sum[{i}], add)",
             f"    f{i} = zero if total == zero else one / total",
-            f"    if c == 0 and {row} < have:",
-            f"        lse[{row}] = infinity if total == zero else tops[{i}] + log(total)",
+            f"    if c == 0 and {row} < valid:",
+            f"        lse[{row}] = infinity if total == zero else row_max[{i}] + log(total)",
         ]
     lines.append(f"    return ({', '.join(f'f{i}' for i in range(tile.TM))},)")
     scope = {
@@ -103,12 +105,15 @@ def forward(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
     copy_rows = copier(dtype, tile, BR, threads, vector)
     copy_columns = copier(dtype, tile, BC, threads, vector)
     dot, accumulate = dots(dtype, tile, form), adder(dtype, tile, form)
-    weigh, finish = _weigher(dtype, form, mask, causal), _finisher(dtype, form)
+    online_softmax, finish = (
+        _online_softmax_maker(dtype, form, mask, causal),
+        _finisher(dtype, form),
+    )
     store, start = storer(dtype, tile, form, vector), zeros(dtype, TM * tile // LANES)
     of_rows = shared(dtype, BR * kind.step, "rows")
     of_columns = shared(dtype, BC * kind.step, "columns")
     of_scores = shared(dtype, BR * form.step, "scores")
-    lowest, nothing = (np.finfo(T).min,) * TM, (T(0),) * TM  # finite, so that it may be subtracted
+    lowest, no_sum = (np.finfo(T).min,) * TM, (T(0),) * TM  # finite, so that it may be subtracted
     width = 1 if mask == "bool" else size
 
     def attend(q, k, v, m, out, lse, L, S, E, F, heads, share, blocks, scale, n):
@@ -119,15 +124,15 @@ def forward(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
         inner = item - outer * heads
         group = inner // share
         first = as_int32((block() - item * blocks) * BR)
-        have = as_int32(L - first)
+        valid = as_int32(L - first)
         rows, columns, p = of_rows(), of_columns(), of_scores()
-        copy_rows(q + size * (outer * n[0] + inner * n[1] + first * n[2]), n[2], have, E, rows, t)
+        copy_rows(q + size * (outer * n[0] + inner * n[1] + first * n[2]), n[2], valid, E, rows, t)
         k_at, v_at = (
             k + size * (outer * n[3] + group * n[4]),
             v + size * (outer * n[6] + group * n[7]),
         )
         m_at = m + width * (outer * n[9] + inner * n[10])
-        totals, tops, sums = start(), lowest, nothing
+        accumulators, row_max, row_sum = start(), lowest, no_sum
         end = min(S, first + BR) if causal else S
         key = as_int32(0)
         while key < end:
@@ -137,16 +142,16 @@ def forward(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
             s = dot(rows, columns, r, c)
             barrier()
             copy_columns(v_at + size * key * n[8], n[8], S - key, F, columns, t)
-            tops, sums, less = weigh(
-                s, p, tops, sums, factor, m_at, n[11], n[12], first, key, r, c, L, S
+            row_max, row_sum, rescale = online_softmax(
+                s, p, row_max, row_sum, factor, m_at, n[11], n[12], first, key, r, c, L, S
             )
-            totals = scaled(totals, less)
+            accumulators = scaled(accumulators, rescale)
             barrier()
-            totals = accumulate(totals, p, columns, r, c)
+            accumulators = accumulate(accumulators, p, columns, r, c)
             key = as_int32(key + BC)
         at = item * L + first
-        factors = finish(tops, sums, pointer(lse + size * at, T), have, r, c)
-        store(pointer(out + size * at * F, T), scaled(totals, factors), have, F, r, c)
+        factors = finish(row_max, row_sum, pointer(lse + size * at, T), valid, r, c)
+        store(pointer(out + size * at * F, T), scaled(accumulators, factors), valid, F, r, c)
 
     body = DeviceFunction(attend)
     return Source(spread(body, 14, 13), "i" * 13 + "d" + "i" * 13, threads, form.per_sm)

@@ -94,7 +94,7 @@ def made(name: str, lines: list[str], scope: dict[str, Any]) -> DeviceFunction:
 
 @lru_cache(maxsize=None)
 def copier(dtype: str, D: int, rows: int, threads: int, vector: int) -> DeviceFunction:
-    """The device function ``copy(address, row, have, features, to, t)``: ``have`` rows of a matrix,
+    """The device function ``copy(address, row, valid, features, to, t)``: ``valid`` rows of a matrix,
     ``row`` elements apart, to shared memory; what lies beyond rows or features is 0.
 
     ``vector``: elements that are read together.
@@ -104,11 +104,11 @@ def copier(dtype: str, D: int, rows: int, threads: int, vector: int) -> DeviceFu
     load, store, none = load_vector(vector), store_vector(vector), (T(0),) * vector
 
     @inline
-    def copy(address, row, have, features, to, t):
+    def copy(address, row, valid, features, to, t):
         source, n = pointer(address, T), as_int32(t)
         while n < rows * per:
             i, f = n >> shift, (n & (per - 1)) * vector
-            inside = i < have and f < features
+            inside = i < valid and f < features
             if vector > 1:
                 store(to, i * step + f, load(source, i * row + f) if inside else none)
             else:
@@ -183,13 +183,13 @@ def adder(dtype: str, D: int, tile: Tile) -> DeviceFunction:
 
 @lru_cache(maxsize=None)
 def storer(dtype: str, D: int, tile: Tile, vector: int) -> DeviceFunction:
-    """The device function ``store(out, accumulators, have, features, r, c)``: a thread's results to rows
-    of ``features`` elements, of which there are ``have``.
+    """The device function ``store(out, accumulators, valid, features, r, c)``: a thread's results to rows
+    of ``features`` elements, of which there are ``valid``.
     """
     V = rows_of(dtype, D).V
-    lines = ["def store(out, accumulators, have, features, r, c):"]
+    lines = ["def store(out, accumulators, valid, features, r, c):"]
     for i in range(tile.TM):
-        lines.append(f"    if r + {i * tile.groups} < have:")
+        lines.append(f"    if r + {i * tile.groups} < valid:")
         for q in range(D // V // LANES):
             at = f"(r + {i * tile.groups}) * features + f"
             values = [f"accumulators[{i * (D // LANES) + q * V + v}]" for v in range(V)]

@@ -1,10 +1,10 @@
-"""Normalisation of lines: layer, group, instance, root-mean-square and, for short ones, batch norm.
+"""Normalisation of rows: layer, group, instance, root-mean-square and, for short ones, batch norm.
 
-A line is ``n`` elements that share a mean and a variance. Its scale is one weight per "element",
-one per "channel", a run of ``S`` elements, or one for the "line". Row ``r`` belongs to group
+A row is ``n`` elements that share a mean and a variance. Its scale is one weight per "element",
+one per "channel", a run of ``S`` elements, or one for the "row". Row ``r`` belongs to group
 ``r % groups``, which has the channels ``r % groups * (n / S)`` onward. Weight and bias may be null.
 
-A line is read once, into registers. Longer ones are measured first
+A row is read once, into registers. Longer ones are measured first
 (:mod:`tilegrad.kernels.cuda.parts.moments`) and then normalised element by element.
 """
 
@@ -21,25 +21,9 @@ from tilegrad.kernels.cuda.norm.gradients import (
     KEPT_TWO,
     backward_tiles,
     channel_gradients,
+    grad_input,
     row_norm_parts as row_norm_parts,
-    slope,
     weight_gradients,
-)
-from tilegrad.kernels.cuda.parts.lines import (
-    ADJACENT,
-    RESIDENT,
-    Form,
-    Seating,
-    each,
-    fold,
-    loader,
-    place_of,
-    places,
-    present,
-    rows_of,
-    storer,
-    total,
-    vector,
 )
 from tilegrad.kernels.cuda.parts.moments import (
     hat,
@@ -48,6 +32,22 @@ from tilegrad.kernels.cuda.parts.moments import (
     normalised,
     product,
     recorder,
+)
+from tilegrad.kernels.cuda.parts.row_layout import (
+    ADJACENT,
+    RESIDENT,
+    RowGeometry,
+    RowLayout,
+    loader,
+    map_elements,
+    place_of,
+    reduce_row,
+    rows_of,
+    storer,
+    thread_map,
+    thread_reduce,
+    valid_count,
+    vector,
 )
 from tilegrad.kernels.cuda.parts.strided import is_wide, numbers, offset_of, spread
 from tilegrad.kernels.cuda.run.jit import Source, bind, kernel
@@ -71,115 +71,121 @@ def normal(d, low, rs):
 
 
 @kernel
-def forward(dtype: str, centred: bool, scale: str, seat: Seating, runs: bool, wide: bool) -> Source:
+def forward(
+    dtype: str, centred: bool, scale: str, layout: RowLayout, runs: bool, wide: bool
+) -> Source:
     """``(x - mean) / sqrt(var + eps) * weight + bias``; not ``centred``: with 0 for the mean.
 
-    Parameters: x, weight, bias, y, mean, rstd, eps, rmean, rvar, momentum, lines, elements and
-    groups of a line, step, groups of channels, channels of a line, then the form's or, with weights
+    Parameters: x, weight, bias, y, mean, rstd, eps, rmean, rvar, momentum, rows, elements and
+    groups of a row, step, groups of channels, channels of a row, then the form's or, with weights
     by channel, the block that finds those.
     """
     T = np.dtype(dtype).type
     zero, one = T(0), T(1)
-    lane_of, line_of = places(seat)
-    place = place_of(seat, runs, wide)
-    have, load, store = present(seat), loader(seat, place), storer(seat, place)
-    measure, record = measured(dtype, centred, seat), recorder(dtype)
-    normals = each(seat, normal, 1, 2)
-    by_line, by_channel = scale == "line", scale == "channel"
-    if by_line:
-        times, shift = each(seat, product, 1, 1), each(seat, plus, 1, 1)
+    lane_of, row_of = thread_map(layout)
+    place = place_of(layout, runs, wide)
+    valid, load, store = valid_count(layout), loader(layout, place), storer(layout, place)
+    measure, record = measured(dtype, centred, layout), recorder(dtype)
+    normals = map_elements(layout, normal, 1, 2)
+    by_row, by_channel = scale == "row", scale == "channel"
+    if by_row:
+        times, shift = map_elements(layout, product, 1, 1), map_elements(layout, plus, 1, 1)
     else:
-        times, shift = each(seat, product, 2), each(seat, plus, 2)
+        times, shift = map_elements(layout, product, 2), map_elements(layout, plus, 2)
     spread_out = offset_of(2, 0, wide) if by_channel else ADJACENT
-    take = loader(seat, spread_out, by_channel)
-    mask = seat.V * np.dtype(dtype).itemsize - 1
+    take = loader(layout, spread_out, by_channel)
+    mask = layout.V * np.dtype(dtype).itemsize - 1
 
     @inline
-    def norm_line(
+    def norm_row(
         x, weight, bias, y, mean, rstd, eps, rmean, rvar, momentum,
-        lines, n, groups, step, cycle, channels, t,
+        rows, n, groups, step, cycle, channels, t,
     ):  # fmt: skip
-        lane, line = lane_of(), line_of()
-        active = line < lines
-        there = have(groups if active else 0, lane)
-        aligned = (x | y | (0 if by_line or by_channel else weight | bias)) & mask == 0
-        base = line * step
-        v = load(pointer(x, T), base, lane, there, aligned, zero, t)
-        d, m, low, var = measure(v, there, T(n))
+        lane, row = lane_of(), row_of()
+        active = row < rows
+        n_valid = valid(groups if active else 0, lane)
+        aligned = (x | y | (0 if by_row or by_channel else weight | bias)) & mask == 0
+        base = row * step
+        v = load(pointer(x, T), base, lane, n_valid, aligned, zero, t)
+        d, m, low, var = measure(v, n_valid, T(n))
         rs = one / sqrt(var + T(eps))
         if active and lane == 0:
-            record(line, m + low, var, rs, n, mean, rstd, rmean, rvar, momentum)
+            record(row, m + low, var, rs, n, mean, rstd, rmean, rvar, momentum)
         made = normals(d, low, rs)
         weights, biases = pointer(weight, T), pointer(bias, T)
-        if by_line:
+        if by_row:
             if weight != 0 and active:
-                made = times(made, weights[line])
+                made = times(made, weights[row])
             if bias != 0 and active:
-                made = shift(made, biases[line])
+                made = shift(made, biases[row])
         else:
-            first = line % cycle * channels if by_channel else 0
+            first = row % cycle * channels if by_channel else 0
             if weight != 0:
-                made = times(made, take(weights, first, lane, there, aligned, zero, t))
+                made = times(made, take(weights, first, lane, n_valid, aligned, zero, t))
             if bias != 0:
-                made = shift(made, take(biases, first, lane, there, aligned, zero, t))
-        store(pointer(y, T), base, lane, there, aligned, made, t)
+                made = shift(made, take(biases, first, lane, n_valid, aligned, zero, t))
+        store(pointer(y, T), base, lane, n_valid, aligned, made, t)
 
-    params = 8 if by_channel or runs else int(seat.columns)
+    params = 8 if by_channel or runs else int(layout.columns)
     letters = "iiiiiidiid" + "i" * (6 + params)
-    return Source(spread(norm_line, 16, params), letters, seat.threads, RESIDENT // seat.threads)
+    return Source(spread(norm_row, 16, params), letters, layout.threads, RESIDENT // layout.threads)
 
 
 @kernel
 def backward(
-    dtype: str, centred: bool, scale: str, seat: Seating, runs: bool, wide: bool
+    dtype: str, centred: bool, scale: str, layout: RowLayout, runs: bool, wide: bool
 ) -> Source:
-    """The gradient of lines that fit, with weights by element or by line; by line, also
-    ``tilts`` = sum of g xhat and ``levels`` = sum of g.
+    """The gradient of rows that fit, with weights by element or by row; by row, also
+    ``sums_g_xhat`` = sum of g xhat and ``sums_g`` = sum of g.
 
-    Parameters: g, x, weight, mean, rstd, out, tilts, levels, training, lines, elements and groups
-    of a line, step, then the form's. Not ``training``: as if mean and deviation were constants.
+    Parameters: g, x, weight, mean, rstd, out, tilts, levels, training, rows, elements and groups
+    of a row, step, then the form's. Not ``training``: as if mean and deviation were constants.
     """
     T = np.dtype(dtype).type
     zero, one = T(0), T(1)
-    lane_of, line_of = places(seat)
-    place = place_of(seat, runs, wide)
-    have, load, store = present(seat), loader(seat, place), storer(seat, place)
-    take, whole = loader(seat, ADJACENT), total(seat, add)
-    hats, products, slopes = each(seat, hat, 1, 2), each(seat, product, 2), each(seat, slope, 2, 3)
-    fold_sum, by_line = fold(add, dtype, seat), scale == "line"
-    mask = seat.V * np.dtype(dtype).itemsize - 1
+    lane_of, row_of = thread_map(layout)
+    place = place_of(layout, runs, wide)
+    valid, load, store = valid_count(layout), loader(layout, place), storer(layout, place)
+    take, whole = loader(layout, ADJACENT), thread_reduce(layout, add)
+    hats, products, grad_inputs = (
+        map_elements(layout, hat, 1, 2),
+        map_elements(layout, product, 2),
+        map_elements(layout, grad_input, 2, 3),
+    )
+    reduce_sum, by_row = reduce_row(add, dtype, layout), scale == "row"
+    mask = layout.V * np.dtype(dtype).itemsize - 1
 
     @inline
-    def slope_line(
-        g, x, weight, mean, rstd, out, tilts, levels, training, lines, n, groups, step, t
+    def grad_row(
+        g, x, weight, mean, rstd, out, sums_g_xhat, sums_g, training, rows, n, groups, step, t
     ):
-        lane, line = lane_of(), line_of()
-        active = line < lines
-        there = have(groups if active else 0, lane)
-        aligned = (g | x | out | (0 if by_line else weight)) & mask == 0
-        base = line * step
-        m = pointer(mean, T)[line] if centred and active else zero
-        rs = pointer(rstd, T)[line] if active else zero
-        v = load(pointer(g, T), base, lane, there, aligned, zero, t)
-        h = hats(load(pointer(x, T), base, lane, there, aligned, m, t), m, rs)
+        lane, row = lane_of(), row_of()
+        active = row < rows
+        n_valid = valid(groups if active else 0, lane)
+        aligned = (g | x | out | (0 if by_row else weight)) & mask == 0
+        base = row * step
+        m = pointer(mean, T)[row] if centred and active else zero
+        rs = pointer(rstd, T)[row] if active else zero
+        v = load(pointer(g, T), base, lane, n_valid, aligned, zero, t)
+        h = hats(load(pointer(x, T), base, lane, n_valid, aligned, m, t), m, rs)
         factor = rs
-        if by_line:
-            factor = rs * (pointer(weight, T)[line] if weight != 0 and active else one)
+        if by_row:
+            factor = rs * (pointer(weight, T)[row] if weight != 0 and active else one)
         elif weight != 0:
-            v = products(v, take(pointer(weight, T), 0, lane, there, aligned, zero, t))
-        level, tilt = fold_sum(whole(v)), fold_sum(whole(products(v, h)))
-        if by_line and active and lane == 0:
-            pointer(tilts, T)[line] = tilt
-            pointer(levels, T)[line] = level
+            v = products(v, take(pointer(weight, T), 0, lane, n_valid, aligned, zero, t))
+        sum_g, sum_g_xhat = reduce_sum(whole(v)), reduce_sum(whole(products(v, h)))
+        if by_row and active and lane == 0:
+            pointer(sums_g_xhat, T)[row] = sum_g_xhat
+            pointer(sums_g, T)[row] = sum_g
         count = T(n)
-        level = level / count if centred and training != 0 else zero
-        tilt = tilt / count if training != 0 else zero
-        made = slopes(v, h, level, tilt, factor)
-        store(pointer(out, T), base, lane, there, aligned, made, t)
+        mean_g = sum_g / count if centred and training != 0 else zero
+        mean_g_xhat = sum_g_xhat / count if training != 0 else zero
+        made = grad_inputs(v, h, mean_g, mean_g_xhat, factor)
+        store(pointer(out, T), base, lane, n_valid, aligned, made, t)
 
-    params = 8 if runs else int(seat.columns)
-    per_sm = RESIDENT // seat.threads
-    return Source(spread(slope_line, 13, params), "i" * (13 + params), seat.threads, per_sm)
+    params = 8 if runs else int(layout.columns)
+    per_sm = RESIDENT // layout.threads
+    return Source(spread(grad_row, 13, params), "i" * (13 + params), layout.threads, per_sm)
 
 
 def row_norm(
@@ -198,8 +204,8 @@ def row_norm(
     else:
         scale, channels = ("channel", n // S) if S else ("element", 0)
         t = numbers((channels, S // V), (1, 0)) if S else []
-        function = forward.build(dtype, centred, scale, form.seat, False, wide)
-        sizes = (rows, n, n // V, n, groups, channels, *t, form.seat.blocks(rows), 1, 1)
+        function = forward.build(dtype, centred, scale, form.layout, False, wide)
+        sizes = (rows, n, n // V, n, groups, channels, *t, form.layout.blocks(rows), 1, 1)
         run = bind(function, 0, 0, 0.0, *sizes)
     if weighted and biased and centred:
         return run
@@ -216,19 +222,19 @@ def row_norm(
 
 
 def _long_rows(
-    dtype: str, given: tuple[bool, bool, bool], form: Form, S: int, groups: int, wide: bool
+    dtype: str, given: tuple[bool, bool, bool], form: RowGeometry, S: int, groups: int, wide: bool
 ) -> Callable[..., None]:
     """A launch ``(x, weight, bias, y, mean, rstd, eps)``; ``given``: mean, weight, bias."""
-    rows, n = form.lines, form.n
+    rows, n = form.rows, form.n
     measure = long_moments(dtype, given[0], form, wide)
     sizes: tuple[int, ...] = (rows, n)
     whole: tuple[int, ...] = (n, 1)
-    line: tuple[int, ...] = (1, 0)
+    row: tuple[int, ...] = (1, 0)
     scale: tuple[int, ...] = (0, 1)
     if S:
         sizes = (rows // groups, groups, n // S, S)
-        whole, line, scale = (groups * n, n, S, 1), (groups, 1, 0, 0), (0, n // S, 1, 0)
-    strides = (whole, *[line] * (given[0] + 1), *[scale] * (given[1] + given[2]), whole)
+        whole, row, scale = (groups * n, n, S, 1), (groups, 1, 0, 0), (0, n // S, 1, 0)
+    strides = (whole, *[row] * (given[0] + 1), *[scale] * (given[1] + given[2]), whole)
     apply = elementwise(normalised(*given), (dtype,) * len(strides), sizes, strides)
 
     def launch(x: int, weight: int, bias: int, y: int, mean: int, rstd: int, eps: float) -> None:
@@ -246,7 +252,7 @@ def row_norm_backward(
 
     One weight per element (``S`` 0): ``(g, x, [weight], [mean], rstd, out, parts)`` with ``parts``
     (row_norm_parts(rows), 2, n), sums of ``g xhat`` and of ``g``. Else
-    ``(g, x, [weight], mean, rstd, out, tilts, sums)``, the same sums for every row and channel.
+    ``(g, x, [weight], mean, rstd, out, sums_g_xhat, sums)``, the same sums for every row and channel.
     """
     if rows * n == 0:
         return lambda *addresses: None
@@ -268,16 +274,16 @@ def _backward_elements(dtype: str, centred: bool, rows: int, n: int) -> Callable
     """A launch ``(g, x, weight, mean, rstd, out, parts)``."""
     V = vector(dtype, n)
     form, wide = rows_of(rows, n, V, KEPT_TWO[dtype]), is_wide(rows * n)
-    grid = (form.seat.blocks(rows), 1, 1)
+    grid = (form.layout.blocks(rows), 1, 1)
     if form.tiles > 1:
-        slopes = bind(backward_tiles.build(dtype, centred, form.seat), rows, n, *grid)
+        grad_inputs = bind(backward_tiles.build(dtype, centred, form.layout), rows, n, *grid)
     else:
-        function = backward.build(dtype, centred, "element", form.seat, False, wide)
-        slopes = bind(function, 0, 0, 1, rows, n, n // V, n, *grid)
+        function = backward.build(dtype, centred, "element", form.layout, False, wide)
+        grad_inputs = bind(function, 0, 0, 1, rows, n, n // V, n, *grid)
     sums = weight_gradients(dtype, centred, rows, n)
 
     def launch(g: int, x: int, weight: int, mean: int, rstd: int, out: int, made: int) -> None:
-        slopes(g, x, weight, mean, rstd, out)
+        grad_inputs(g, x, weight, mean, rstd, out)
         sums(g, x, mean, rstd, made)
 
     return launch

@@ -1,4 +1,4 @@
-"""Gradients of rows beside those that :mod:`tilegrad.kernels.cuda.norm` keeps in registers.
+"""Gradients of the rows that :mod:`tilegrad.kernels.cuda.norm` does not keep in registers.
 
 Rows that do not fit, rows with weights by channel, and the gradients of weights: these are summed
 over rows in two steps, the first one here with neighbouring threads on neighbouring elements.
@@ -11,22 +11,22 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import barrier, block, block_y, pointer, shared, thread
-from tilegrad.kernels.cuda.parts.lines import (
+from tilegrad.kernels.cuda.parts.moments import hat, long_sums, product, tiled
+from tilegrad.kernels.cuda.parts.row_layout import (
     ADJACENT,
     RESIDENT,
     THREADS,
-    Seating,
-    each,
-    fold,
+    RowLayout,
     loader,
-    places,
-    present,
+    map_elements,
+    reduce_row,
     rows_of,
     storer,
-    total,
+    thread_map,
+    thread_reduce,
+    valid_count,
     vector,
 )
-from tilegrad.kernels.cuda.parts.moments import hat, long_sums, product, tiled
 from tilegrad.kernels.cuda.parts.strided import is_wide, numbers, offset_of, spread
 from tilegrad.kernels.cuda.run.jit import Source, bind, kernel
 from tilegrad.kernels.function import inline
@@ -38,27 +38,33 @@ CHUNK, CHUNKS = 64, 256  # rows that a block there adds up at least; parts at mo
 
 
 @inline
-def slope(v, h, level, tilt, factor):
-    """The gradient of an element, from that of its normalised value ``h``."""
-    return (v - level - h * tilt) * factor
+def grad_input(v, h, mean_g, mean_g_xhat, factor):
+    """The gradient of an element; ``v`` is that of its normalised value ``h`` (x_hat), ``mean_g`` and
+    ``mean_g_xhat`` are the row's means of ``v`` and of ``v * h``.
+    """
+    return (v - mean_g - h * mean_g_xhat) * factor
 
 
 @kernel
-def backward_tiles(dtype: str, centred: bool, seat: Seating) -> Source:
+def backward_tiles(dtype: str, centred: bool, layout: RowLayout) -> Source:
     """The gradient of rows that do not fit, with weights by element: they are read twice.
 
     Parameters: g, x, weight, mean, rstd, out, rows, n.
     """
     T = np.dtype(dtype).type
-    zero, V, per = T(0), seat.V, seat.lanes * seat.vectors
-    lane_of, line_of = places(seat)
-    have, load, store = present(seat), loader(seat, ADJACENT), storer(seat, ADJACENT)
-    whole, fold_sum = total(seat, add), fold(add, dtype, seat)
-    hats, products, slopes = each(seat, hat, 1, 2), each(seat, product, 2), each(seat, slope, 2, 3)
+    zero, V, per = T(0), layout.V, layout.lanes * layout.vectors
+    lane_of, row_of = thread_map(layout)
+    valid, load, store = valid_count(layout), loader(layout, ADJACENT), storer(layout, ADJACENT)
+    whole, reduce_sum = thread_reduce(layout, add), reduce_row(add, dtype, layout)
+    hats, products, grad_inputs = (
+        map_elements(layout, hat, 1, 2),
+        map_elements(layout, product, 2),
+        map_elements(layout, grad_input, 2, 3),
+    )
     mask = V * np.dtype(dtype).itemsize - 1
 
     def body(g, x, weight, mean, rstd, out, rows, n):
-        lane, row = lane_of(), line_of()
+        lane, row = lane_of(), row_of()
         active = row < rows
         groups = n // V if active else 0
         aligned = (g | x | out | weight) & mask == 0
@@ -66,31 +72,31 @@ def backward_tiles(dtype: str, centred: bool, seat: Seating) -> Source:
         grad, source, weights = pointer(g, T), pointer(x, T), pointer(weight, T)
         m = pointer(mean, T)[row] if centred and active else zero
         rs = pointer(rstd, T)[row] if active else zero
-        level = tilt = zero
+        sum_g = sum_g_xhat = zero
         first = lane
         while first < groups:
-            there = have(groups, first)
-            v = load(grad, base, first, there, aligned, zero, t)
+            n_valid = valid(groups, first)
+            v = load(grad, base, first, n_valid, aligned, zero, t)
             if weight != 0:
-                v = products(v, load(weights, 0, first, there, aligned, zero, t))
-            h = hats(load(source, base, first, there, aligned, m, t), m, rs)
-            level += whole(v)
-            tilt += whole(products(v, h))
+                v = products(v, load(weights, 0, first, n_valid, aligned, zero, t))
+            h = hats(load(source, base, first, n_valid, aligned, m, t), m, rs)
+            sum_g += whole(v)
+            sum_g_xhat += whole(products(v, h))
             first += per
-        level = fold_sum(level) / T(n) if centred else zero
-        tilt = fold_sum(tilt) / T(n)
+        mean_g = reduce_sum(sum_g) / T(n) if centred else zero
+        mean_g_xhat = reduce_sum(sum_g_xhat) / T(n)
         first = lane
         while first < groups:
-            there = have(groups, first)
-            v = load(grad, base, first, there, aligned, zero, t)
+            n_valid = valid(groups, first)
+            v = load(grad, base, first, n_valid, aligned, zero, t)
             if weight != 0:
-                v = products(v, load(weights, 0, first, there, aligned, zero, t))
-            h = hats(load(source, base, first, there, aligned, m, t), m, rs)
-            made = slopes(v, h, level, tilt, rs)
-            store(pointer(out, T), base, first, there, aligned, made, t)
+                v = products(v, load(weights, 0, first, n_valid, aligned, zero, t))
+            h = hats(load(source, base, first, n_valid, aligned, m, t), m, rs)
+            made = grad_inputs(v, h, mean_g, mean_g_xhat, rs)
+            store(pointer(out, T), base, first, n_valid, aligned, made, t)
             first += per
 
-    return Source(body, "iiiiiiii", seat.threads, RESIDENT // seat.threads)
+    return Source(body, "iiiiiiii", layout.threads, RESIDENT // layout.threads)
 
 
 @kernel
@@ -102,87 +108,105 @@ def weight_sums(dtype: str, centred: bool) -> Source:
     """
     T = np.dtype(dtype).type
     zero, depth = T(0), THREADS // TILE
-    tilts, levels = shared(dtype, THREADS, "tilts"), shared(dtype, THREADS, "levels")
+    sums_g_xhat, sums_g = shared(dtype, THREADS, "sums_g_xhat"), shared(dtype, THREADS, "sums_g")
 
     def body(g, x, mean, rstd, parts, rows, n, chunk):
         j, deep = block() * TILE + thread() % TILE, thread() // TILE
         grad, source = pointer(g, T), pointer(x, T)
         means, rstds = pointer(mean, T), pointer(rstd, T)
-        tilt = tilt_2 = level = level_2 = zero
+        sum_g_xhat = sum_g_xhat_2 = sum_g = sum_g_2 = zero
         r = block_y() * chunk + deep
         end = min(rows, block_y() * chunk + chunk) if j < n else 0
         while r + depth < end:
             v, w = grad[r * n + j], grad[(r + depth) * n + j]
             u, z = source[r * n + j], source[(r + depth) * n + j]
             m, k = (means[r], means[r + depth]) if centred else (zero, zero)
-            level, level_2 = level + v, level_2 + w
-            tilt += v * ((u - m) * rstds[r])
-            tilt_2 += w * ((z - k) * rstds[r + depth])
+            sum_g, sum_g_2 = sum_g + v, sum_g_2 + w
+            sum_g_xhat += v * ((u - m) * rstds[r])
+            sum_g_xhat_2 += w * ((z - k) * rstds[r + depth])
             r += 2 * depth
         if r < end:
             v, m = grad[r * n + j], means[r] if centred else zero
-            level += v
-            tilt += v * ((source[r * n + j] - m) * rstds[r])
-        by_tilt, by_level = tilts(), levels()
-        by_tilt[thread()], by_level[thread()] = tilt + tilt_2, level + level_2
+            sum_g += v
+            sum_g_xhat += v * ((source[r * n + j] - m) * rstds[r])
+        partial_g_xhat, partial_g = sums_g_xhat(), sums_g()
+        partial_g_xhat[thread()], partial_g[thread()] = sum_g_xhat + sum_g_xhat_2, sum_g + sum_g_2
         barrier()
         if deep == 0 and j < n:
-            tilt, level = by_tilt[thread()], by_level[thread()]
+            sum_g_xhat, sum_g = partial_g_xhat[thread()], partial_g[thread()]
             for k in range(1, depth):
-                tilt += by_tilt[thread() + k * TILE]
-                level += by_level[thread() + k * TILE]
+                sum_g_xhat += partial_g_xhat[thread() + k * TILE]
+                sum_g += partial_g[thread() + k * TILE]
             made = pointer(parts, T)
-            made[2 * block_y() * n + j] = tilt
-            made[(2 * block_y() + 1) * n + j] = level
+            made[2 * block_y() * n + j] = sum_g_xhat
+            made[(2 * block_y() + 1) * n + j] = sum_g
 
     return Source(body, "iiiiiiii", THREADS, RESIDENT // THREADS)
 
 
 @kernel
-def channel_slopes(dtype: str, seat: Seating, wide: bool) -> Source:
+def channel_grads(dtype: str, layout: RowLayout, wide: bool) -> Source:
     """The gradient of rows with weights by channel, whose sums are known, a tile for each unit.
 
     Parameters: g, x, weight, mean, rstd, out, tilts, levels, n, groups of a row, tiles of a row,
     units, groups of channels, channels of a row, then the block that finds a group's channel.
     """
     T = np.dtype(dtype).type
-    zero, one, lanes, per = T(0), T(1), seat.lanes, seat.lanes * seat.vectors
-    lane_of, unit_of = places(seat)
-    have, load, store = present(seat), loader(seat, ADJACENT), storer(seat, ADJACENT)
-    take, fold_sum = loader(seat, offset_of(2, 0, wide), True), fold(add, dtype, seat)
-    hats, products, slopes = each(seat, hat, 1, 2), each(seat, product, 2), each(seat, slope, 2, 3)
-    mask = seat.V * np.dtype(dtype).itemsize - 1
+    zero, one, lanes, per = T(0), T(1), layout.lanes, layout.lanes * layout.vectors
+    lane_of, unit_of = thread_map(layout)
+    valid, load, store = valid_count(layout), loader(layout, ADJACENT), storer(layout, ADJACENT)
+    take, reduce_sum = loader(layout, offset_of(2, 0, wide), True), reduce_row(add, dtype, layout)
+    hats, products, grad_inputs = (
+        map_elements(layout, hat, 1, 2),
+        map_elements(layout, product, 2),
+        map_elements(layout, grad_input, 2, 3),
+    )
+    mask = layout.V * np.dtype(dtype).itemsize - 1
 
     @inline
-    def slope_tile(
-        g, x, weight, mean, rstd, out, tilts, levels, n, groups, tiles, units, cycle, channels, t
+    def grad_tile(
+        g,
+        x,
+        weight,
+        mean,
+        rstd,
+        out,
+        sums_g_xhat,
+        sums_g,
+        n,
+        groups,
+        tiles,
+        units,
+        cycle,
+        channels,
+        t,
     ):
         lane, unit = lane_of(), unit_of()
         active = unit < units
         row = unit // tiles if active else 0
         first = (unit - row * tiles) * per + lane if active else groups
-        there = have(groups, first)
+        n_valid = valid(groups, first)
         weights = pointer(weight, T)
         kind, base = row % cycle * channels, row * n
-        level = tilt = zero
+        sum_g = sum_g_xhat = zero
         c = lane
         while c < channels:
             w = weights[kind + c] if weight != 0 else one
-            level += w * pointer(levels, T)[row * channels + c]
-            tilt += w * pointer(tilts, T)[row * channels + c]
+            sum_g += w * pointer(sums_g, T)[row * channels + c]
+            sum_g_xhat += w * pointer(sums_g_xhat, T)[row * channels + c]
             c += lanes
-        level, tilt = fold_sum(level) / T(n), fold_sum(tilt) / T(n)
+        mean_g, mean_g_xhat = reduce_sum(sum_g) / T(n), reduce_sum(sum_g_xhat) / T(n)
         aligned = (g | x | out) & mask == 0
         m, rs = pointer(mean, T)[row], pointer(rstd, T)[row]
-        v = load(pointer(g, T), base, first, there, aligned, zero, t)
+        v = load(pointer(g, T), base, first, n_valid, aligned, zero, t)
         if weight != 0:
-            v = products(v, take(weights, kind, first, there, aligned, zero, t))
-        h = hats(load(pointer(x, T), base, first, there, aligned, m, t), m, rs)
-        made = slopes(v, h, level, tilt, rs)
-        store(pointer(out, T), base, first, there, aligned, made, t)
+            v = products(v, take(weights, kind, first, n_valid, aligned, zero, t))
+        h = hats(load(pointer(x, T), base, first, n_valid, aligned, m, t), m, rs)
+        made = grad_inputs(v, h, mean_g, mean_g_xhat, rs)
+        store(pointer(out, T), base, first, n_valid, aligned, made, t)
 
-    per_sm = RESIDENT // seat.threads
-    return Source(spread(slope_tile, 14, 8), "i" * 22, seat.threads, per_sm)
+    per_sm = RESIDENT // layout.threads
+    return Source(spread(grad_tile, 14, 8), "i" * 22, layout.threads, per_sm)
 
 
 def row_norm_parts(rows: int) -> int:
@@ -198,20 +222,20 @@ def weight_gradients(dtype: str, centred: bool, rows: int, n: int) -> Callable[.
 
 
 def channel_gradients(dtype: str, rows: int, n: int, S: int, groups: int) -> Callable[..., None]:
-    """A launch ``(g, x, weight, mean, rstd, out, tilts, levels)``."""
+    """A launch ``(g, x, weight, mean, rstd, out, sums_g_xhat, sums_g)``."""
     V, channels, wide = vector(dtype, S), n // S, is_wide(rows * n)
     runs = rows_of(rows * channels, S, V, KEPT_TWO[dtype])
     sums = long_sums(dtype, runs, channels, wide)
     form = rows_of(rows, n, V, KEPT_TWO[dtype])
     if form.tiles > 1:
         form = tiled(dtype, form, 2)
-    seat, units = form.seat, rows * form.tiles
+    layout, units = form.layout, rows * form.tiles
     t = numbers((channels, S // V), (1, 0))
-    sizes = (n, n // V, form.tiles, units, groups, channels, *t, seat.blocks(units), 1, 1)
-    slopes = bind(channel_slopes.build(dtype, seat, wide), *sizes)
+    sizes = (n, n // V, form.tiles, units, groups, channels, *t, layout.blocks(units), 1, 1)
+    grad_inputs = bind(channel_grads.build(dtype, layout, wide), *sizes)
 
     def launch(g: int, x: int, weight: int, mean: int, rstd: int, out: int, *made: int) -> None:
         sums(g, x, mean, rstd, out, *made)
-        slopes(g, x, weight, mean, rstd, out, *made)
+        grad_inputs(g, x, weight, mean, rstd, out, *made)
 
     return launch

@@ -300,8 +300,8 @@ def _vector_product(call: _Call) -> Work:
 
 def _softmax(passes: int, arrays: int) -> Callable[[_Call], Work]:
     def work(call: _Call) -> Work:
-        n, size = call["groups"] * call["seat"].V, call.itemsize
-        total = call["lines"] * n
+        n, size = call["groups"] * call["layout"].V, call.itemsize
+        total = call["rows"] * n
         each = 4 * arrays
         if arrays == 1 or call["logs"]:
             from tilegrad.kernels.formulas.transcendental import exp
@@ -316,19 +316,21 @@ def _softmax(passes: int, arrays: int) -> Callable[[_Call], Work]:
 
 
 def _normalised(call: _Call) -> Work:
-    """Of lines that are kept in registers; in the backward pass two arrays are read."""
+    """Of rows that are kept in registers; in the backward pass two arrays are read."""
     arrays = 2 if "g" in call.named else 1
-    n, lines, size, scale = call["n"], call["lines"], call.itemsize, call["scale"]
-    weights = {"element": n, "channel": n, "line": lines}[scale]
+    n, rows, size, scale = call["n"], call["rows"], call.itemsize, call["scale"]
+    weights = {"element": n, "channel": n, "row": rows}[scale]
     if scale == "channel":
         weights = call["cycle"] * call["channels"]
     used = sum(1 for name in ("weight", "bias") if call.named.get(name, 0))
-    beside = lines * sum(1 for name in ("mean", "rstd", "tilts", "levels") if call.named.get(name))
-    read = arrays * lines * n + used * weights
+    beside = rows * sum(
+        1 for name in ("mean", "rstd", "sums_g_xhat", "sums_g") if call.named.get(name)
+    )
+    read = arrays * rows * n + used * weights
     if arrays == 2:  # mean and deviation are read, not written
-        kept = lines * sum(1 for name in ("mean", "rstd") if call.named[name])
+        kept = rows * sum(1 for name in ("mean", "rstd") if call.named[name])
         read, beside = read + kept, beside - kept
-    return Work(read * size, (lines * n + beside) * size, (6 + 6 * arrays) * lines * n, None, size)
+    return Work(read * size, (rows * n + beside) * size, (6 + 6 * arrays) * rows * n, None, size)
 
 
 def _copied(call: _Call) -> Work:
