@@ -76,18 +76,18 @@ _MATH = SimpleNamespace(
 # ------------------------------------------------------------------------- intrinsics over lanes
 
 
-def _outer_product(block: Block, totals: np.ndarray, x: Any, y: Any) -> np.ndarray:
-    kind = totals.dtype
+def _outer_product(block: Block, accumulators: np.ndarray, x: Any, y: Any) -> np.ndarray:
+    kind = accumulators.dtype
     wide = np.float64 if kind == np.float32 else kind  # a float32 product is exact in float64
     columns = [np.array([block.lanes(v) for v in side], wide) for side in (x, y)]
-    products = (columns[0][:, None] * columns[1]).reshape(totals.shape)
-    products += totals
+    products = (columns[0][:, None] * columns[1]).reshape(accumulators.shape)
+    products += accumulators
     return products.astype(kind)
 
 
-def _scaled(block: Block, totals: np.ndarray, factors: Any) -> np.ndarray:
-    column = np.array([block.lanes(f) for f in factors], totals.dtype)
-    return totals * np.repeat(column, len(totals) // len(factors), axis=0)
+def _scaled(block: Block, accumulators: np.ndarray, factors: Any) -> np.ndarray:
+    column = np.array([block.lanes(f) for f in factors], accumulators.dtype)
+    return accumulators * np.repeat(column, len(accumulators) // len(factors), axis=0)
 
 
 def _as_int32(block: Block, value: Any) -> Any:
@@ -115,6 +115,7 @@ SPECIAL: dict[Any, Callable[..., Any]] = {
     registers.scaled: _scaled,
     registers.as_int32: _as_int32,
     primitives._exact_fma: _fma,
+    primitives._precision: lambda block, dtype: primitives._precision(dtype),
     ptx.count_bits: lambda block, word: np.bitwise_count(np.asarray(word) & 0xFFFFFFFF).astype(int),
     quadrants.large_single: lambda block, x: block.one_by_one(quadrants.large_single.python, x),
     quadrants._large_double: lambda block, x: block.one_by_one(quadrants._large_double.python, x),

@@ -99,21 +99,23 @@ def test_masks(kind: str) -> None:
 
 K_TILE = "copy_columns(k_at + size * key * n[5], n[5], S - key, E, columns, t)"
 V_TILE = "copy_columns(v_at + size * key * n[8], n[8], S - key, F, columns, t)"
-START = (
-    "totals, tops, sums = start(), lowest, nothing\n    end = min(S, first + BR) if causal else S"
-)
+START = "accumulators, row_max, row_sum = start(), lowest, no_sum\n    end = min(S, first + BR) if causal else S"
 
 MISTAKES = {
     "no barrier before a tile": (f"barrier()\n        {K_TILE}", K_TILE, "race"),
     "no barrier after the keys": (f"{K_TILE}\n        barrier()", K_TILE, "race|nobody wrote"),
     "values over keys in use": (f"barrier()\n        {V_TILE}", V_TILE, "race"),
     "a tile too few": (START, f"{START} - BC", "Not equal"),
-    "a row's end forgotten": ("inside = i < have and", "inside =", "no live allocation|bounds"),
-    "totals that do not shrink": ("totals = scaled(totals, less)", "totals = totals", "Not equal"),
-    "the wrong features": ("narrow(c * 4)", "narrow(c * 8)", "bounds|nobody wrote"),
-    "dS without a barrier": ("put(d, p, r, c)\n        warp_barrier()", "put(d, p, r, c)", "race"),
-    "P overwritten in use": ("warp_barrier()\n        put(d", "put(d", "race"),
-    "a column of another query": ("sums[c + 8] if c + 8 < have", "sums[c] if c + 8 < have",
+    "a row's end forgotten": ("inside = i < valid and", "inside =", "no live allocation|bounds"),
+    "accumulators that are not rescaled": (
+        "accumulators = scaled(accumulators, rescale)", "accumulators = accumulators", "Not equal",
+    ),
+    "the wrong features": ("as_int32(c * 4)", "as_int32(c * 8)", "bounds|nobody wrote"),
+    "dS without a barrier": (
+        "store_scores(d, p, r, c)\n        warp_barrier()", "store_scores(d, p, r, c)", "race",
+    ),
+    "P overwritten in use": ("warp_barrier()\n        store_scores(d", "store_scores(d", "race"),
+    "a column of another query": ("sums[c + 8] if c + 8 < valid", "sums[c] if c + 8 < valid",
                                   "Not equal"),
 }  # fmt: skip
 

@@ -85,7 +85,7 @@ STORE_SHARED = {"large": 1, "medium": 1, "small": 2, "skinny": 4, "double": 2}
     "layouts", list(itertools.product((ROWS, COLUMNS), repeat=2)), ids="-".join
 )
 def test_tiles(tile: str, vectors: bool, layouts: tuple[str, str]) -> None:
-    """Four blocks of which three are ragged, panels that end early, all ways to read them."""
+    """Four blocks of which three are ragged, tiles that end early, all ways to read them."""
     shape, dtype = TILES[tile], DTYPES.get(tile, "float32")
     M = 4 if tile == "skinny" else shape.BM + 8
     N, K = shape.BN + 8, 2 * shape.BK + 4
@@ -238,25 +238,25 @@ def test_softmax(shape: tuple[int, int, int], logs: bool) -> None:
 WRONG = "Not equal"  # the result to what it should be
 
 PRODUCT_MISTAKES = {
-    "no barrier before the first panel": ("barrier()\n    while left", "\n    while left", "race"),
-    "no barrier after a panel": ("        barrier()\n    u = ", "    u = ", "race"),
+    "no barrier before the first tile": ("barrier()\n    while left", "\n    while left", "race"),
+    "no barrier after a tile": ("        barrier()\n    u = ", "    u = ", "race"),
     "no barrier before rows go out": ("    barrier()\n    e = u", "    e = u", "race"),
     "the half that is being read": ("to = i32(1 - to)", "to = i32(to)", "race"),
     "the other half of y": ("+ column + to * ", "+ column + (1 - to) * ", "race|nobody wrote"),
-    "a panel one element off": ("x_from = row + to", "x_from = row + 1 + to", "misaligned"),
-    "a panel one vector off": ("x_from = row + to", "x_from = row + 4 + to", "nobody wrote|race"),
-    "a panel one step off": ("x_from = row + to", "x_from = row + 36 + to", "nobody wrote|race"),
-    "a panel to the wrong place": ("x_put = i32(0 + ", "x_put = i32(1 + ", "nobody wrote|race"),
+    "a tile one element off": ("x_from = row + to", "x_from = row + 1 + to", "misaligned"),
+    "a tile one vector off": ("x_from = row + to", "x_from = row + 4 + to", "nobody wrote|race"),
+    "a tile one step off": ("x_from = row + to", "x_from = row + 36 + to", "nobody wrote|race"),
+    "a tile to the wrong place": ("x_put = i32(0 + ", "x_put = i32(1 + ", "nobody wrote|race"),
     "a step too many": ("min(K - first, chunk)", "min(K - first + 1, chunk)", "out of bounds"),
-    "a panel too few": ("while left > 0", f"while left > {TILES['small'].BK}", WRONG),
+    "a tile too few": ("while left > 0", f"while left > {TILES['small'].BK}", WRONG),
     "no guard of columns": ("if r < M and c < N:", "if r < M:", "out of bounds|race"),
     "no guard of rows": ("if r < M and c < N:", "if c < N:", "out of bounds"),
     "rows beyond the matrix": ("x_slow + 0, M - 1)", "x_slow + 0, M + 0)", "out of bounds"),
     "a divergent barrier": (" barrier()\n    u", " if t < 32: barrier()\n    u", "only 32"),
-    "totals one row off": ("held = down * 32", "held = 32 + down * 32", WRONG),
+    "accumulators one row off": ("held = down * 32", "held = 32 + down * 32", WRONG),
     "lanes of a warp swapped": ("row, column = i32(", "column, row = i32(", WRONG),
-    "a wrong corner": ("corner[0], corner[1], corner[2] = item, x0, y0",
-                       "corner[0], corner[1], corner[2] = item, y0, x0", WRONG),
+    "a wrong tile origin": ("tile_origin[0], tile_origin[1], tile_origin[2] = item, x0, y0",
+                       "tile_origin[0], tile_origin[1], tile_origin[2] = item, y0, x0", WRONG),
 }  # fmt: skip
 
 

@@ -38,7 +38,7 @@ from tilegrad.kernels.monoids import add
 
 
 def _delta_maker(dtype: str, tile: Tile) -> DeviceFunction:
-    """The device function ``delta_of(g, step, out, deltas, lse, valid, F, r, c)``: the rows' sums of
+    """The device function ``delta_of(g, out, deltas, lse, valid, F, r, c)``: delta, the rows' sums of
     ``g * out``, stored as well; and the rows' ``lse``, infinite where there is no row.
     """
     T = np.dtype(dtype).type
@@ -46,18 +46,18 @@ def _delta_maker(dtype: str, tile: Tile) -> DeviceFunction:
     for i in range(tile.TM):
         row = f"r + {i * tile.groups}"
         lines += [
-            f"    delta_of{i}, lse{i} = zero, infinity",
+            f"    delta{i}, lse{i} = zero, infinity",
             f"    if {row} < valid:",
             f"        lse{i} = lse[{row}]",
             "        f = c",
             "        while f < F:",
-            f"            delta_of{i} += g[({row}) * F + f] * out[({row}) * F + f]",
+            f"            delta{i} += g[({row}) * F + f] * out[({row}) * F + f]",
             f"            f += {LANES}",
-            f"    delta_of{i} = along(delta_of{i}, add)",
+            f"    delta{i} = along(delta{i}, add)",
             f"    if c == 0 and {row} < valid:",
-            f"        deltas[{row}] = delta_of{i}",
+            f"        deltas[{row}] = delta{i}",
         ]
-    names = (", ".join(f"{n}{i}" for i in range(tile.TM)) for n in ("delta_of", "shift"))
+    names = (", ".join(f"{n}{i}" for i in range(tile.TM)) for n in ("delta", "lse"))
     lines.append("    return " + ", ".join(f"({text},)" for text in names))
     scope = {"along": along, "add": add, "zero": T(0), "infinity": T(np.inf)}
     return made("delta_of", lines, scope)
@@ -175,7 +175,7 @@ def queries(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
 
 
 def _stats_loader(dtype: str, tile: Tile) -> DeviceFunction:
-    """The device function ``load_stats(lse, sums, valid, c)``: (shifts, levels) of a thread's columns;
+    """The device function ``load_stats(lse, sums, valid, c)``: (lse, delta) of a thread's columns;
     infinity and 0 where there is no column.
     """
     T = np.dtype(dtype).type
