@@ -1,7 +1,7 @@
 """TypeErrors for what is no tensor (no int, no float) where one belongs, at no cost for calls that succeed.
 
 :func:`checked` gives a function an outermost ``except`` clause. Only when an exception leaves the
-function are its arguments looked at: if one that is annotated as a tensor (or as an int or a float) is
+function are its arguments looked at: if one that is annotated as a tensor (or a number, a string, sizes) is
 none, that is what the caller is told, whatever went wrong first. The clause is added to the byte code, where an exception
 table makes it free until it is needed; a wrapper would add its frame to every call.
 """
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad.autograd.base import TensorBase
+from tilegrad.engine.dtype import DType
 
 # whose byte code the clause is written in
 VERSIONS = ((3, 11), (3, 12), (3, 13))
@@ -75,7 +76,9 @@ class _Refusal:
             if name not in values or "Callable" in kind:
                 continue
             value = values[name]
-            if not _TENSOR.search(kind):
+            if not _TENSOR.search(kind) or (
+                kind == "Number | Tensor" and isinstance(value, TensorBase)
+            ):
                 if not typed and position <= code.co_argcount + code.co_kwonlyargcount:
                     self._plain(value, kind, name, position)
                 continue
@@ -100,19 +103,18 @@ class _Refusal:
     def _plain(self, value: Any, kind: str, name: str, position: int) -> None:
         """Raise if ``value`` should be one integer, or one number, and is something else."""
         wanted = kind.removesuffix(" | None")
-        if wanted not in ("int", "float") or (value is None and wanted != kind):
-            return
-        if isinstance(value, TensorBase):
-            fits = value.layout.numel == 1 and not (
-                wanted == "int" and value.layout.dtype.is_floating_point
-            )
-        else:
-            fits = hasattr(value, "__index__") if wanted == "int" else _number(value)
-            fits = fits and not isinstance(value, np.ndarray)
-        if not fits:
+        if wanted not in _PLAIN or (value is None and wanted != kind) or name == "reduction":
+            return  # PyTorch looks a reduction up before its kind
+        words, fits = _PLAIN[wanted]
+        if wanted == "int" and isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+            raise ValueError(
+                f"{self.function.__name__}(): argument '{name}' (position {position}): Overflow when "
+                f"unpacking long long"
+            ) from None
+        if not fits(value):
             raise TypeError(
                 f"{self.function.__name__}(): argument '{name}' (position {position}) must be "
-                f"{wanted}, not {type(value).__name__}"
+                f"{words}, not {type(value).__name__}"
             ) from None
 
     def _elements(self, value: Any, name: str, position: int) -> None:
@@ -133,6 +135,38 @@ class _Refusal:
 
 def _number(value: object) -> bool:
     return isinstance(value, (builtins.bool, int, float, np.generic))
+
+
+def _a_number(value: Any) -> bool:
+    if isinstance(value, TensorBase):
+        return value.layout.numel == 1  # type: ignore[no-any-return]
+    return _number(value)
+
+
+def _an_int(value: Any) -> bool:
+    if isinstance(value, TensorBase):
+        return value.layout.numel == 1 and not value.layout.dtype.is_floating_point
+    return hasattr(value, "__index__") and not isinstance(value, np.ndarray)
+
+
+def _ints(value: Any) -> bool:
+    return isinstance(value, (tuple, list, range)) and all(_an_int(v) for v in value)
+
+
+# by annotation: what PyTorch calls it, and whether a value is one
+_PLAIN: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "int": ("int", _an_int),
+    "float": ("float", _a_number),
+    "Scalar": ("Number", _a_number),
+    "Number": ("Number", _a_number),
+    "Number | Tensor": ("Number", _a_number),
+    "float | str": ("Number", lambda v: isinstance(v, str) or _a_number(v)),
+    "str": ("str", lambda v: isinstance(v, str)),
+    "DType": ("dtype", lambda v: isinstance(v, (DType, str, type, np.dtype))),
+    "Sequence[int]": ("tuple of ints", _ints),
+    "int | Sequence[int]": ("tuple of ints", lambda v: _an_int(v) or _ints(v)),
+    "Sizes": ("tuple of ints", lambda v: _an_int(v) or _ints(v)),
+}
 
 
 def _default(function: FunctionType, name: str) -> Any:

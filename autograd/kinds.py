@@ -1,7 +1,7 @@
 """Flags and integers as what they are, from a function's first instruction on.
 
 :func:`exact` puts a few instructions at the start of functions: an argument that is annotated as a
-``bool``, ``int`` or ``int | None`` is compared with its default (and a flag with its opposite), or its
+``bool`` or an ``int`` (``| None``) is compared with its default (and a flag with its opposite), or its
 class with ``int``. Whatever else it is goes to :class:`_Flag` or :class:`_Whole`, which gives the bool or
 the int that it stands for (NumPy's, a tensor of one integer) or refuses it. So no plan is ever kept
 under a float that equals an int, and ``x.sum(0, 1)`` is no ``keepdim``.
@@ -24,6 +24,7 @@ from tilegrad.autograd.names import begun
 from tilegrad.engine.dtype import bool_
 
 _COUNTED = re.compile("dim|axis|index")
+_TRUTHS = ("inplace", "return_indices")  # PyTorch's are Python's: whatever counts as true
 _EARLIER = sys.version_info < (3, 12)
 
 
@@ -94,7 +95,11 @@ def _checked_here(name: str, kind: str) -> bool:
     """Dimensions and indices are looked at where they are counted (``normalize_dim``), which costs views
     less.
     """
-    return kind == "bool" or (kind in _KINDS and not _COUNTED.search(name))
+    if kind not in _KINDS:
+        return False
+    if kind.startswith("bool"):
+        return name not in _TRUTHS
+    return not _COUNTED.search(name)
 
 
 def _default(function: FunctionType, name: str) -> Any:
@@ -123,10 +128,11 @@ def _with_checks(function: FunctionType, wanted: list[tuple[str, str]]) -> CodeT
         call = assemble(*_called(constant(check), load), store)
         default = _default(function, name)
         known = [default] if default is not MISSING else []
-        if kind == "bool":
+        if kind.startswith("bool"):
             known += [v for v in (False, True) if v is not default]
-        else:
-            known += [None] if kind == "int | None" and default is not None else []
+        if kind.endswith("None") and default is not None:
+            known.append(None)
+        if kind.startswith("int"):
             test = assemble(
                 *_called(constant(type), load), ("LOAD_CONST", constant(int)), ("IS_OP", 0)
             )
@@ -150,4 +156,6 @@ def _jump(units: int) -> bytes:
     return assemble(("POP_JUMP_FORWARD_IF_TRUE" if _EARLIER else "POP_JUMP_IF_TRUE", units))
 
 
-_KINDS: dict[str, type[_Argument]] = {"bool": _Flag, "int": _Whole, "int | None": _Whole}
+_KINDS: dict[str, type[_Argument]] = {
+    "bool": _Flag, "bool | None": _Flag, "int": _Whole, "int | None": _Whole
+}  # fmt: skip

@@ -73,7 +73,7 @@ def _shape(sizes: tuple[int, ...]) -> Size:
 
 
 def _whole(place: int, size: Any) -> int:
-    if not isinstance(size, float) and hasattr(size, "__index__"):
+    if not isinstance(size, (bool, float)) and hasattr(size, "__index__"):
         try:
             return int(size.__index__())
         except TypeError:

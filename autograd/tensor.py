@@ -27,6 +27,7 @@ from tilegrad.engine import array as arrays, transfer
 from tilegrad.engine.device import Device, device as as_device
 from tilegrad.engine.dtype import DType, dtype as as_dtype
 from tilegrad.engine.ops import view as ops
+from tilegrad.engine.shape import as_index
 from tilegrad.engine.transfer import host
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class Tensor(FamilyMethods):
     def stride(self, dim: int | None = None) -> Any:
         """Strides in elements, or one of them."""
         strides = self.layout.strides
-        return strides if dim is None else strides[dim]
+        return strides if dim is None else strides[as_index("stride", dim)]
 
     def storage_offset(self) -> int:
         """Elements before the first one in the storage."""

@@ -26,6 +26,9 @@ from tilegrad.kernels.forking import DATA, fork_lock
 _lock = fork_lock(DATA)  # over the state of every generator
 
 
+_MOST = (1 << 64) - 1
+
+
 class Generator:
     """A source of random numbers with a seed of its own.
 
@@ -80,9 +83,17 @@ class Generator:
         blocks = operator.index(blocks)  # whatever else is added would stay with later draws
         with _lock:
             offset = self._offset
-            self._offset = offset + blocks
+            self._offset = (offset + blocks) & _MOST
             seed = self._seed
-        return seed - (1 << 64) if seed >> 63 else seed, offset
+        return seed - (1 << 64) if seed >> 63 else seed, (
+            offset - (1 << 64) if offset >> 63 else offset
+        )
+
+    def give_back(self, first: int, blocks: int) -> None:
+        """Draw the blocks that :meth:`reserve` gave again, unless later ones were given since."""
+        with _lock:
+            if self._offset == (first + blocks) & _MOST:
+                self._offset = first & _MOST
 
     def get_state(self) -> Any:
         """A tensor of 16 bytes, uint8: seed and offset, little-endian."""

@@ -50,11 +50,17 @@ def normalize_dim(op: str, dim: int, ndim: int) -> int:
     if dim.__class__ is not int:
         dim = as_index(op, dim)
     if not -bound <= dim < bound:
+        _refuse_overflow(op, dim)
         raise IndexError(
             f"{op}: Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], "
             f"but got {dim})"
         )
     return dim + bound if dim < 0 else dim
+
+
+def _refuse_overflow(op: str, value: int) -> None:
+    if not -(1 << 63) <= value < 1 << 63:
+        raise ValueError(f"{op}: Overflow when unpacking long long; got {value}")
 
 
 def as_index(op: str, value: object, what: str = "dim") -> int:

@@ -245,6 +245,8 @@ class Optimizer:
 
 def at_least_zero(what: str, value: float) -> None:
     """Raise ValueError, in PyTorch's words, for a negative option."""
+    if isinstance(value, str):
+        raise TypeError(f"{what}: must be a number; got {value!r}")
     if not 0.0 <= float(value):
         raise ValueError(f"Invalid {what}: {value}")
 
@@ -261,6 +263,8 @@ def check_options(options: dict[str, Any]) -> None:
     if "eps" in options:
         at_least_zero("epsilon value", options["eps"])
     for index, beta in enumerate(options.get("betas", ())):
+        if isinstance(beta, str):
+            raise TypeError(f"betas: must be numbers; got {beta!r}")
         if not 0.0 <= float(beta) < 1.0:
             raise ValueError(f"Invalid beta parameter at index {index}: {beta}")
     for name in ("momentum", "weight_decay", "alpha", "lr_decay", "momentum_decay"):

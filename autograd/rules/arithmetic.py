@@ -151,6 +151,10 @@ def _integral(name: str, input: Any, other: Any, pair: tuple[Elementwise, Elemen
     if isinstance(input, TensorBase):
         other = operand(other, input, name)  # type: ignore[arg-type]
     else:
+        if name == "fmod":
+            raise TypeError(
+                f"fmod: argument 'input' (position 1) must be Tensor, not {type(input).__name__}"
+            )
         input = operand(input, other, name)
     floating = _promoted(input, other).is_floating_point
     if not floating and input.layout.numel:
@@ -314,6 +318,11 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     if min is None and max is None:
         raise RuntimeError("clamp: At least one of 'min' or 'max' must not be None")
     if isinstance(min, TensorBase) or isinstance(max, TensorBase):
+        if not all(b is None or isinstance(b, TensorBase) for b in (min, max)):
+            raise TypeError(
+                f"clamp: both bounds must be tensors or numbers; got {type(min).__name__} and "
+                f"{type(max).__name__}"
+            )
         taken = [operand(b, input, "clamp") for b in (min, max) if b is not None]
         op = OPS[
             "clamp_below" if min is None else "clamp_above" if max is None else "clamp_between"

@@ -37,6 +37,10 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
         RuntimeError: shapes that do not go together, or several dtypes.
     Gradient: of all, any order; the first three save each other.
     """
+    if weight.layout.ndim != 3:
+        raise (IndexError if weight.layout.ndim < 3 else RuntimeError)(
+            f"bilinear(): weight must have 3 dimensions; got {tuple(weight.shape)}"
+        )
     outputs, rows, columns = weight.shape
     if input1.shape[:-1] != input2.shape[:-1]:
         raise RuntimeError(

@@ -47,6 +47,9 @@ def isclose(
     """
     if input.dtype is not other.dtype:
         raise RuntimeError(f"isclose: {input.dtype.name} did not match {other.dtype.name}")
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if value < 0:
+            raise RuntimeError(f"{name} must be greater than or equal to zero, but got {value}")
     x, y = input.detach(), other.detach()
     close = eq(x, y)
     if x.dtype.is_floating_point:

@@ -300,6 +300,8 @@ def arange(
 
 
 def _number(value: Any) -> Number:
+    if isinstance(value, TensorBase) and value.layout.numel != 1:
+        raise TypeError(f"arange: bounds and step must be numbers; got {value.layout.describe()}")
     item = value.item() if hasattr(value, "item") else value
     return int(item) if isinstance(item, bool) else item  # type: ignore[no-any-return]
 

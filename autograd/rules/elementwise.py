@@ -254,6 +254,10 @@ def operand(value: Any, like: Tensor, op: str) -> Tensor:
         found = _numbers.get(key) if value else None  # two zeros are equal
         if found is not None:
             return found
+        if op in _OF_TENSORS:
+            raise TypeError(
+                f"{op}: argument 'other' (position 2) must be Tensor, not {type(value).__name__}"
+            )
         if value.__class__ is bool and op in ("sub", "sub_"):
             raise RuntimeError(
                 f"{op}: Subtraction, the `-` operator, with a bool tensor is not supported. If you are "
@@ -271,6 +275,12 @@ def operand(value: Any, like: Tensor, op: str) -> Tensor:
     return _foreign(value, like, op)
 
 
+# PyTorch's take no number at all, or none for the first operand
+_OF_TENSORS = frozenset(
+    ("atan2", "hypot", "logaddexp", "logaddexp2", "maximum", "minimum", "logical_and", "logical_or")
+    + ("logical_xor", "atan2_", "hypot_", "logical_and_", "logical_or_", "logical_xor_")
+)
+_FROM_TENSORS = frozenset(("eq", "ne", "lt", "le", "gt", "ge"))
 _FLOAT_OPS = frozenset(
     n for n, op in OPS.items() if op.formula.kind == "float" and n + "_int" not in OPS
 )
@@ -322,6 +332,10 @@ def binary(op: Elementwise, x: Any, y: Any) -> Tensor:
     if not isinstance(y, TensorBase):
         y = operand(y, x, op.name)
     elif not isinstance(x, TensorBase):
+        if op.name in _FROM_TENSORS:
+            raise TypeError(
+                f"{op.name}: argument 'input' (position 1) must be Tensor, not {type(x).__name__}"
+            )
         x = operand(x, y, op.name)  # type: ignore[arg-type]
     out: Tensor = calls.run(op, x, y)
     if out is None:

@@ -134,6 +134,8 @@ def _normal(key: Any) -> Any:
     try:
         return operator.index(key)
     except TypeError:
+        if isinstance(key, str):
+            raise TypeError("new(): invalid data type 'str'") from None
         raise _invalid(key) from None
 
 

@@ -293,6 +293,8 @@ def trace(input: Tensor) -> Tensor:
 
     Gradient: of ``input``.
     """
+    if input.layout.dtype is dt.bool_:
+        raise NotImplementedError("\"trace\" not implemented for 'bool'")
     if input.ndim != 2:
         raise RuntimeError(f"trace: expected a matrix; got {input.layout.describe()}")
     return view.diagonal(input).sum()

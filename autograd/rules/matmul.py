@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tilegrad.autograd.base import Rule
+from tilegrad.autograd.base import Rule, TensorBase
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rules.elementwise import Scalar, contiguous, operand
 from tilegrad.autograd.rules.view import permute, reshape, transpose, unsqueeze
@@ -207,6 +207,8 @@ def baddbmm(
 
 
 def _scaled(input: Tensor, product: Tensor, beta: Scalar, alpha: Scalar) -> Tensor:
+    if not isinstance(input, TensorBase):
+        raise TypeError(f"argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
     if alpha != 1:
         product = product * alpha
     if beta == 0:

@@ -25,7 +25,7 @@ from tilegrad.engine import calls, number
 from tilegrad.engine.array import Layout, window
 from tilegrad.engine.dispatch import Op
 from tilegrad.engine.ops import movement as ops
-from tilegrad.engine.shape import Shape, normalize_dim
+from tilegrad.engine.shape import Shape, as_index, normalize_dim
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -185,7 +185,8 @@ def roll(
     Raises:
         RuntimeError: there is no shift, or not one per dimension.
     """
-    by = (shifts,) if isinstance(shifts, int) else tuple(shifts)
+    several = shifts if isinstance(shifts, (tuple, list)) else (shifts,)
+    by = tuple([as_index("roll", n, "shifts") for n in several])
     if not by:
         raise RuntimeError("roll: `shifts` required; got none")
     along = () if dims is None else (dims,) if isinstance(dims, int) else tuple(dims)
@@ -283,7 +284,8 @@ def pad(
         NotImplementedError: unknown mode, or one other than ``constant`` over other than the last
             one to three dimensions of a tensor with one or two more.
     """
-    pairs, cuts = _pairs(input.layout, tuple(pad), mode)
+    width = tuple([n if n.__class__ is int else as_index("pad", n, "pad") for n in pad])
+    pairs, cuts = _pairs(input.layout, width, mode)
     if mode != "constant" and value:
         raise ValueError(f'pad: Padding mode "{mode}" doesn\'t take in value argument')
     if cuts and mode == "circular":
@@ -400,7 +402,7 @@ def repeat_interleave(
         repeats = int(repeats.item())  # type: ignore[attr-defined]
     if isinstance(repeats, TensorBase):
         return _select_repeated(input, repeats, axis, output_size)  # type: ignore[arg-type]
-    count = int(repeats)
+    count = as_index("repeat_interleave", repeats, "repeats")
     if count < 0:
         raise RuntimeError(f"repeat_interleave: repeats has to be non-negative; got {count}")
     shape = tuple(input.shape) or (1,)

@@ -144,7 +144,8 @@ def _check(name: str, x: Layout, weight: Layout | None, bias: Layout | None, sha
         if t is None:
             continue
         if t.shape != shape:
-            raise RuntimeError(
+            nothing = name == "batch_norm" and t.shape == (0,) and not x.numel
+            raise (IndexError if nothing else RuntimeError)(
                 f"{name}: Expected {which} to be of shape {list(shape)}; got {list(t.shape)}"
             )
         if t.dtype is not x.dtype:

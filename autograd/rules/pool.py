@@ -11,6 +11,7 @@ from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import reduce
 from tilegrad.autograd.rules.view import squeeze, unsqueeze
 from tilegrad.engine.ops import pool as ops
+from tilegrad.engine.shape import as_index
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -126,7 +127,10 @@ def _adaptive_size(op: str, x: Tensor, dims: int, output_size: Any) -> tuple[int
     if len(given) != dims:
         raise RuntimeError(f"{op}: output_size must be one int or {dims} ints; got {output_size}")
     sizes = x.layout.shape[2:]
-    out = tuple(n if g is None else int(g) for g, n in zip(given, sizes, strict=True))
+    out = tuple(
+        n if g is None else as_index(op, g, "output_size")
+        for g, n in zip(given, sizes, strict=True)
+    )
     if any(n < 0 for n in out):
         raise RuntimeError(
             f"{op}: elements of output_size must be greater than or equal to 0; got {output_size}"

@@ -21,7 +21,7 @@ from tilegrad.engine.ops.create import check_sizes, like
 from tilegrad.engine.ops.movement import stack
 from tilegrad.engine.ops.sort import sort
 from tilegrad.engine.random import Generator, default_generator
-from tilegrad.engine.shape import Shape, broadcast_shapes
+from tilegrad.engine.shape import Shape, as_index, broadcast_shapes
 from tilegrad.engine.transfer import when_known
 
 if TYPE_CHECKING:
@@ -123,7 +123,8 @@ def randint(
     if size is None or high is None:
         low, high, size = 0, low, high if size is None else size
     kind = dt.int64 if dtype is None else dt.dtype(dtype)
-    params = _range("randint", int(low), int(high), kind)
+    low, high = as_index("randint", low, "low"), as_index("randint", high, "high")
+    params = _range("randint", low, high, kind)
     shape = check_sizes("randint", (size,))
     return _new("integers", shape, kind, device, params, generator, requires_grad)
 

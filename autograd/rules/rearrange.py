@@ -178,6 +178,10 @@ def _atleast(tensors: Any, change: Any) -> Any:
 
 
 def _some(op: str, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    if isinstance(tensors, TensorBase):
+        raise TypeError(
+            f"{op}(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor"
+        )
     if len(tensors) == 0:
         raise RuntimeError(f"{op}: expects a non-empty TensorList")
     return tensors

@@ -14,7 +14,7 @@ from functools import lru_cache
 from tilegrad.engine.array import Layout, layout
 from tilegrad.engine.dispatch import Plan, composed, kernel
 from tilegrad.engine.ops.elementwise import full, row_major
-from tilegrad.engine.shape import Shape
+from tilegrad.engine.shape import Shape, as_index
 from tilegrad.kernels.window import Window
 
 Values = tuple[Shape, Shape, Shape, Shape, int]
@@ -35,16 +35,27 @@ def per_dimension(op: str, name: str, value: int | Sequence[int], count: int) ->
     """``value`` for each of ``count`` spatial dimensions.
 
     Raises:
+        TypeError: what is no integer.
         RuntimeError: a sequence of another length.
     """
-    if isinstance(value, int):
-        return (value,) * count
-    values = tuple(int(v) for v in value)
+    if value.__class__ is int:
+        return (value,) * count  # type: ignore[return-value]
+    if not isinstance(value, (tuple, list)):
+        return (as_index(op, value, name),) * count
+    values = tuple([v if v.__class__ is int else as_index(op, v, name) for v in value])
     if len(values) == 1:
         return values * count
     if len(values) != count:
         raise RuntimeError(f"{op}: {name} must be one int or {count} ints; got {values}")
     return values
+
+
+def refuse_thin(op: str, weight: Layout) -> None:
+    """RuntimeError for a weight without spatial dimensions."""
+    if weight.ndim < 3:
+        raise RuntimeError(
+            f"{op}: weight should have at least three dimensions; got {weight.describe()}"
+        )
 
 
 def resolve(
@@ -63,6 +74,7 @@ def resolve(
         RuntimeError: shapes that do not go together, or sizes out of range.
     """
     count = x.ndim - 2
+    refuse_thin(op, weight)
     steps = per_dimension(op, "stride", stride, count)
     spread = per_dimension(op, "dilation", dilation, count)
     check_steps(op, steps, spread)
@@ -108,6 +120,7 @@ def resolve_transpose(
         RuntimeError: shapes that do not go together, or sizes out of range.
     """
     count = y.ndim - 2
+    refuse_thin(op, weight)
     steps = per_dimension(op, "stride", stride, count)
     before = per_dimension(op, "padding", padding, count)
     extra = per_dimension(op, "output_padding", output_padding, count)

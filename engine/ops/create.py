@@ -16,7 +16,7 @@ from tilegrad.engine.dtype import DType
 from tilegrad.engine.ops import elementwise
 from tilegrad.engine.ops.elementwise import full
 from tilegrad.engine.ops.view import diagonal
-from tilegrad.engine.shape import Shape, dense_strides
+from tilegrad.engine.shape import Shape, as_index, dense_strides
 from tilegrad.engine.transfer import to_device
 
 # ------------------------------------------------------------------------------------- sequences
@@ -247,8 +247,8 @@ def check_sizes(op: str, size: Any) -> Shape:
     else:
         return tuple(size)
     try:
-        shape = tuple([s.__index__() for s in size])
-    except (AttributeError, TypeError):
+        shape = tuple([as_index(op, s, "size") for s in size])
+    except TypeError:
         raise TypeError(
             f"{op}: argument 'size' must be ints or a tuple of ints; got {size}"
         ) from None

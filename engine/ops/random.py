@@ -51,8 +51,15 @@ def draw(
         params: the two parameters of the distribution.
     """
     source = default_generator if generator is None else generator
-    place = source.reserve(blocks(name, dtype, numel(shape)))
-    made: Array = _DRAWS[name](params=(*place, *params), shape=shape, dtype=dtype, device=device)
+    count = blocks(name, dtype, numel(shape))
+    place = source.reserve(count)
+    try:
+        made: Array = _DRAWS[name](
+            params=(*place, *params), shape=shape, dtype=dtype, device=device
+        )
+    except BaseException:  # no memory, or no kernel: nothing was drawn
+        source.give_back(place[1], count)
+        raise
     return made
 
 
@@ -80,8 +87,13 @@ _dropout = Op("dropout", _dropout_plan)
 def bernoulli_of(p: Array, generator: Generator | None) -> Array:
     """1 with the probability that ``p`` holds at each place, else 0; ``p`` float32 or float64."""
     source = default_generator if generator is None else generator
-    place = source.reserve(-(-p.layout.numel // 4))
-    made: Array = _bernoulli(dense(p), params=(*place, 0, 0.0))
+    count = -(-p.layout.numel // 4)
+    place = source.reserve(count)
+    try:
+        made: Array = _bernoulli(dense(p), params=(*place, 0, 0.0))
+    except BaseException:
+        source.give_back(place[1], count)
+        raise
     return made
 
 

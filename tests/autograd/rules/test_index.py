@@ -166,7 +166,7 @@ CUBE = np.arange(24.0).reshape(2, 3, 4)
         ((slice(None), [1], [0, -5]), IndexError, "index -5 is out of bounds for dimension 2"),
         (([0, 1], [0, 1, 2]), IndexError, "could not be broadcast together with shapes"),
         (slice(None, None, -1), ValueError, "step must be greater than zero"),
-        ("name", IndexError, "only integers, slices"),
+        ("name", TypeError, "invalid data type"),
         (1.0, IndexError, r"are valid indices \(got float\)"),
         ([1.0], IndexError, "tensors used as indices must be long, int, byte or bool"),
         ([True], IndexError, r"The shape of the mask \[1\] at index 0 does not match"),
