@@ -264,7 +264,8 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """The dimension ``dim`` as several of ``sizes``, one of which may be -1."""
     shape = tuple(input.shape)
     axis = normalize_dim("unflatten", dim, len(shape))
-    inner = infer_size("unflatten", tuple(sizes), shape[axis])
+    given = tuple([as_index("unflatten", size, "sizes") for size in sizes])
+    inner = infer_size("unflatten", given, shape[axis])
     return views.view(input, (*shape[:axis], *inner, *shape[axis + 1 :]))
 
 
