@@ -13,10 +13,21 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd import graph
-from tilegrad.autograd.graph import CustomCall, Node, SavedOutput, Vjp, new_node
+from tilegrad.autograd.graph import (
+    CustomCall,
+    Node,
+    SavedOutput,
+    Saves as Saves,
+    Vjp,
+    alias as alias,
+    new_node,
+    ones_of as ones_of,
+    own as own,
+    zeros_of as zeros_of,
+)  # fmt: skip
 from tilegrad.autograd.mode import state
 from tilegrad.engine import calls, dispatch
-from tilegrad.engine.array import Array, Layout
+from tilegrad.engine.array import Array
 from tilegrad.engine.ops import elementwise as ops
 from tilegrad.engine.shape import permutation_of
 
@@ -64,31 +75,6 @@ def set_tensor_class(kind: type[Any]) -> None:
 
 
 UNRECORDED = -1
-
-
-def own(array: Array) -> Tensor:
-    """The fresh result of an engine's op as the tensor it is."""
-    return array  # type: ignore[return-value]
-
-
-def alias(array: Array) -> Tensor:
-    """Another tensor over the same memory, out of the graph."""
-    return calls.new(array.layout, array.storage, array.address)  # type: ignore[no-any-return]
-
-
-def zeros_of(kind: Layout) -> Tensor:
-    """A constant of zeros, shaped like ``kind``."""
-    return own(ops.full(kind.shape, 0, kind.dtype, kind.device))
-
-
-def ones_of(kind: Layout) -> Tensor:
-    """A constant of ones, shaped like ``kind``, of a floating dtype."""
-    return own(ops.full(kind.shape, 1.0, kind.dtype, kind.device))
-
-
-# What a node keeps: inputs by position, outputs as ``-1 - position``; as a tuple (position, inputs
-# …) only if one of these inputs needs a gradient, for whose sake it is read.
-Saves = tuple[int | tuple[int, ...], ...]
 
 
 class Rule:
@@ -293,22 +279,10 @@ def refresh(view: Tensor) -> None:
             _retain_again(view)
 
 
-_VIEWS = frozenset(
-    [
-        "as_strided",
-        "diagonal",
-        "expand",
-        "getitem",
-        "permute",
-        "select",
-        "slice",
-        "squeeze",
-        "transpose",
-        "unfold",
-        "unsqueeze",
-        "view",
-    ]
-)
+_VIEWS = frozenset((
+    "as_strided", "diagonal", "expand", "getitem", "permute", "select", "slice", "squeeze",
+    "transpose", "unfold", "unsqueeze", "view",
+))  # fmt: skip
 
 
 def refuse_view(view: Tensor, what: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd import traversal
 from tilegrad.autograd.base import TensorBase, zeros_of
+from tilegrad.autograd.rules.movement import stack
 from tilegrad.engine.array import layout
 
 if TYPE_CHECKING:
@@ -120,8 +121,6 @@ def _batch(given: list[Any] | None) -> int:
 
 def _batched(once: Any, given: list[Any] | None, retain: bool) -> list[Any]:
     """The gradients of every cotangent, stacked."""
-    from tilegrad.autograd.rules.movement import stack
-
     count = _batch(given)
     passes = [
         once([None if g is None else g[i] for g in given or ()], retain or i + 1 < count)

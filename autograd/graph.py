@@ -14,9 +14,12 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from tilegrad.autograd import tracing
 from tilegrad.autograd.mode import anomalies, state
+from tilegrad.engine import calls
 from tilegrad.engine.array import Array, Layout
 from tilegrad.engine.interpreter import chosen
+from tilegrad.engine.ops.elementwise import full
 from tilegrad.kernels.builtin import cell
 from tilegrad.kernels.forking import DATA, compiler, fork_lock
 
@@ -29,7 +32,31 @@ Vjp = Callable[..., "tuple[Tensor | None, ...]"]
 # where a gradient goes: the first output of a node, another one as (node, index), or a leaf
 Edge: TypeAlias = "Node | tuple[Node, int] | Tensor"
 
+# What a node keeps: inputs by position, outputs as ``-1 - position``; as a tuple (position, inputs
+# …) only if one of these inputs needs a gradient, for whose sake it is read.
+Saves = tuple[int | tuple[int, ...], ...]
+
 _sequence = cell(0)  # number of the newest node
+
+
+def own(array: Array) -> Tensor:
+    """The fresh result of an engine's op as the tensor it is."""
+    return array  # type: ignore[return-value]
+
+
+def alias(array: Array) -> Tensor:
+    """Another tensor over the same memory, out of the graph."""
+    return calls.new(array.layout, array.storage, array.address)  # type: ignore[no-any-return]
+
+
+def zeros_of(kind: Layout) -> Tensor:
+    """A constant of zeros, shaped like ``kind``."""
+    return own(full(kind.shape, 0, kind.dtype, kind.device))
+
+
+def ones_of(kind: Layout) -> Tensor:
+    """A constant of ones, shaped like ``kind``, of a floating dtype."""
+    return own(full(kind.shape, 1.0, kind.dtype, kind.device))
 
 
 class SavedOutput(Array):
@@ -223,7 +250,6 @@ trace: Callable[..., Any] = _first_trace
 
 def _bind() -> None:
     global node, trace
-    from tilegrad.autograd import tracing
     from tilegrad.autograd.base import TensorBase
 
     with compiler:
@@ -257,8 +283,6 @@ def tied(origin: Node, grad: Tensor) -> Tensor:
     """``grad``, which a VJP of ``origin`` worked out without its inputs, as a function of them whose
     derivative is zero: under ``create_graph`` only, where a second derivative may be asked for.
     """
-    from tilegrad.autograd.base import alias
-
     if not state.grad:
         return grad
     edges = [edge_of(grad) if grad._tracked else None, *origin.edges]
@@ -270,8 +294,6 @@ def tied(origin: Node, grad: Tensor) -> Tensor:
 
 
 def _tied_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    from tilegrad.autograd.base import zeros_of
-
     zeros = zip(node.edges[1:], node.inputs[1:], strict=True)
     return grad, *[None if edge is None else zeros_of(kind) for edge, kind in zeros]
 
@@ -325,8 +347,6 @@ def refuse_inference(name: str) -> None:
 
 
 def _rebuild(node: Node, value: SavedOutput) -> Tensor:
-    from tilegrad.autograd.base import alias
-
     tensor = alias(value)
     if value.layout.dtype.is_floating_point:  # indices lie outside the graph
         tensor._tracked = True
@@ -337,6 +357,4 @@ def _rebuild(node: Node, value: SavedOutput) -> Tensor:
 
 def another(grad: Tensor | None) -> Tensor | None:
     """A tensor of its own for whoever may keep it: its memory then counts as shared."""
-    from tilegrad.autograd.base import alias
-
     return grad if grad is None or grad._tracked else alias(grad)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilegrad.autograd import base, copying, formatting, graph as graphs, hooks, once
+from tilegrad.autograd import base, copying, formatting, functional, graph as graphs, hooks, once
 from tilegrad.autograd.arguments import checked
 from tilegrad.autograd.base import alias, own, refresh
 from tilegrad.autograd.families import FamilyMethods
@@ -192,9 +192,7 @@ class Tensor(FamilyMethods):
         inputs: Any = None,
     ) -> None:
         """Add d self / d leaf to ``.grad`` of every leaf that requires it."""
-        from tilegrad.autograd.functional import backward
-
-        backward(self, gradient, retain_graph, create_graph, inputs)
+        functional.backward(self, gradient, retain_graph, create_graph, inputs)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Ask for a gradient of this leaf, or stop asking.

@@ -14,8 +14,10 @@ from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd import hooks
+from tilegrad.autograd.base import ones_of, refresh, zeros_of
 from tilegrad.autograd.graph import CustomCall, Edge, Node, another, edge_of, named_kinds
 from tilegrad.autograd.mode import _Switch, anomalies, state
+from tilegrad.autograd.rules.elementwise import copy_to_layout
 from tilegrad.engine.array import Layout, layout
 from tilegrad.engine.dtype import DType
 
@@ -224,8 +226,6 @@ def _laid_out(grad: Tensor, leaf: Layout) -> Tensor:
         n == 1 or s == t for n, s, t in zip(have.shape, have.strides, wanted.strides, strict=True)
     ):
         return grad
-    from tilegrad.autograd.rules.elementwise import copy_to_layout
-
     return copy_to_layout(grad, wanted)
 
 
@@ -255,8 +255,6 @@ def _set_apart(gradients: list[Tensor | None]) -> None:
 
 def _filled(gradients: list[Tensor | None], node: Node) -> list[Tensor | None]:
     """Zeros for the outputs that no gradient reached, unless a custom function wants None."""
-    from tilegrad.autograd.base import zeros_of
-
     meta = node.meta
     if meta.__class__ is CustomCall and not meta.context._materialize:
         return gradients
@@ -351,8 +349,6 @@ def backward(
 def _root_gradients(
     tensors: Sequence[Tensor], grads: Sequence[Tensor | None] | None, create: bool
 ) -> list[Tensor]:
-    from tilegrad.autograd.base import ones_of, refresh
-
     starts: list[Any] = []
     given = list(grads) if grads is not None else [None] * len(tensors)
     if len(given) != len(tensors):

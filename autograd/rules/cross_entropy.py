@@ -19,7 +19,9 @@ from tilegrad.autograd.graph import Node, tied
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise, view
 from tilegrad.autograd.rules.elementwise import to_dtype
+from tilegrad.autograd.rules.index import take
 from tilegrad.autograd.rules.reduce import only, sum
+from tilegrad.autograd.rules.scatter import scatter_add
 from tilegrad.autograd.rules.softmax import log_softmax, log_softmax_vjp
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Layout
@@ -138,8 +140,6 @@ def _composed_slope(
     shape: Shape, logs: Tensor | None, targets: Tensor, saved: list[Tensor], grad: Tensor,
     reduction: str,
 ) -> Tensor:  # fmt: skip
-    from tilegrad.autograd.rules.scatter import scatter_add
-
     scale, classes = saved[0], 0 if len(shape) == 1 else 1
     counted = pointwise.ne(scale, 0)
     if reduction == "mean":
@@ -232,8 +232,6 @@ def _smoothing_loss(
     logs: Tensor, target: Tensor, weight: Tensor | None, ignored: int, reduction: str, classes: int
 ) -> Tensor:
     """The loss against all classes alike, of the samples that count."""
-    from tilegrad.autograd.rules.index import take
-
     terms = logs if weight is None else logs * _along(weight, logs.ndim, classes)
     counted = pointwise.ne(target, ignored)
     loss = only(counted, -sum(terms, classes))

@@ -11,6 +11,7 @@ from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise, view
 from tilegrad.autograd.rules.elementwise import apply, binary
 from tilegrad.autograd.rules.reduce import Dims, dims_of, only, reduction, sum, with_dims
+from tilegrad.autograd.rules.scatter import placed
 from tilegrad.engine.array import window
 from tilegrad.engine.dtype import bool_
 from tilegrad.engine.ops import reduce as ops
@@ -97,8 +98,6 @@ def _ends_vjp(node: Node, *grads: Tensor) -> tuple[Tensor | None, ...]:
 
 def _first_vjp(node: Node, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     """The gradient goes to the element that was chosen."""
-    from tilegrad.autograd.rules.scatter import placed
-
     (where,) = node.unpack()
     dim, keepdim = node.meta
     shape = node.inputs[0].shape

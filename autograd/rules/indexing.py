@@ -16,7 +16,9 @@ import numpy as np
 
 from tilegrad.autograd.base import TensorBase, check_inplace, own, writable
 from tilegrad.autograd.rules import index as rules, view as views
+from tilegrad.autograd.rules.assign import copy_, fill_
 from tilegrad.autograd.rules.elementwise import apart, to_dtype
+from tilegrad.autograd.rules.masked import masked_fill_, masked_select
 from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.array import Layout, from_numpy, window
 from tilegrad.engine.device import CPU
@@ -325,8 +327,6 @@ def getitem(x: Tensor, key: Any) -> Tensor:
         return shown
     mask = _whole_mask(shown, arrays)
     if mask is not None:
-        from tilegrad.autograd.rules.masked import masked_select
-
         return masked_select(shown, mask)
     return rules.index_get(shown, _coordinates(shown, arrays))
 
@@ -385,8 +385,6 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     Raises:
         TypeError: ``value`` is neither a tensor nor a number.
     """
-    from tilegrad.autograd.rules.assign import copy_, fill_
-
     value = _value(x, value)
     indices = _plain_indices(x, key)
     if indices is not None:
@@ -427,8 +425,6 @@ def _fitted(value: Tensor, ndim: int) -> Tensor:
 
 
 def _write_arrays(x: Tensor, arrays: Sequence[Tensor | None], value: Tensor | float) -> None:
-    from tilegrad.autograd.rules.masked import masked_fill_
-
     writable("setitem", x)
     given = [a for a in arrays if a is not None]
     single = not isinstance(value, TensorBase) or value.numel() == 1

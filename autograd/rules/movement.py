@@ -19,6 +19,7 @@ from tilegrad.autograd.graph import Node, Vjp
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import view as views
 from tilegrad.autograd.rules.assign import clone
+from tilegrad.autograd.rules.index import index_select
 from tilegrad.autograd.rules.reduce import sum
 from tilegrad.autograd.size import sizes as as_sizes
 from tilegrad.engine import calls, number
@@ -412,9 +413,6 @@ def repeat_interleave(
 
 
 def _select_repeated(input: Tensor, repeats: Tensor, axis: int, total: int | None) -> Tensor:
-    from tilegrad.autograd.base import own
-    from tilegrad.autograd.rules.index import index_select
-
     if repeats.dtype.is_floating_point:
         raise NotImplementedError(
             f"\"repeat_interleave\" not implemented for '{repeats.dtype.name}' as repeats"

@@ -10,6 +10,7 @@ from tilegrad.autograd.base import Saves, own, recorded
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import arithmetic, pointwise, view
+from tilegrad.autograd.rules.moments import var as variance
 from tilegrad.autograd.rules.reduce import mean, sum
 from tilegrad.engine.array import Array, Layout
 from tilegrad.engine.dtype import finfo
@@ -387,8 +388,6 @@ def instance_norm(
 
 def _average_statistics(x: Tensor, mean: Tensor, var: Tensor, momentum: float) -> None:
     """Update running statistics by the average over samples of each one's own."""
-    from tilegrad.autograd.rules.moments import var as variance
-
     N, C, S = ops.channels(x.shape)
     samples = view.reshape(x.detach(), (N, C, S))
     means = sum(samples, (0, 2)) * (1.0 / (N * S))

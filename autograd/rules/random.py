@@ -13,6 +13,8 @@ import numpy as np
 from tilegrad.autograd.base import TensorBase, check_inplace, own, rebase
 from tilegrad.autograd.graph import Node, new_node
 from tilegrad.autograd.mode import state
+from tilegrad.autograd.rules.extrema import amax, amin
+from tilegrad.autograd.rules.view import expand
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, empty_layout
 from tilegrad.engine.device import device as as_device
@@ -233,8 +235,6 @@ def _bernoulli_array(p: Tensor, generator: Generator | None) -> Array:
             f"bernoulli: probabilities must be floating point; got {kind.describe()}"
         )
     if kind.numel:
-        from tilegrad.autograd.rules.extrema import amax, amin
-
         ends = stack(amin(p.detach()), amax(p.detach()), dim=0)
         when_known(ends, _check_probabilities)
     return ops.bernoulli_of(p, generator)
@@ -371,8 +371,6 @@ def bernoulli_(
     if not isinstance(p, TensorBase):
         params = (ops.threshold(_probability("bernoulli_", p)), 0)
         return _redraw("bernoulli_", "bernoulli", self, params, generator)
-    from tilegrad.autograd.rules.view import expand
-
     wide = expand(p.detach(), self.layout.shape)  # type: ignore[attr-defined]
     return _overwrite("bernoulli_", self, _bernoulli_array(wide, generator))
 

@@ -10,7 +10,9 @@ from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import view
 from tilegrad.autograd.rules.elementwise import apply, to_dtype
+from tilegrad.autograd.rules.movement import stack
 from tilegrad.autograd.rules.reduce import all, recorded
+from tilegrad.autograd.rules.scatter import placed
 from tilegrad.engine.dtype import DType, dtype as as_dtype
 from tilegrad.engine.ops import scan as ops
 from tilegrad.engine.ops.elementwise import OPS
@@ -82,8 +84,6 @@ def _cumprod_slope(x: Tensor, grad: Tensor, dim: int) -> Tensor:
 
     The sum obeys s_i = g_i + x_(i+1) s_(i+1), so one pass from the end finds it.
     """
-    from tilegrad.autograd.rules.movement import stack
-
     if x.ndim == 0:
         return grad
     size = x.shape[dim]
@@ -105,8 +105,6 @@ def _exclusive_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     """As for cumprod, where output k stands for the product of the elements before it:
     s_i = g_(i+1) + x_(i+1) s_(i+1), and nothing follows the last element.
     """
-    from tilegrad.autograd.rules.movement import stack
-
     (x,) = node.unpack()
     dim, reverse = node.meta
     size = x.shape[dim]
@@ -166,8 +164,6 @@ def _running(name: str, input: Tensor, dim: int) -> tuple[Tensor, Tensor]:
 
 def _running_vjp(node: Node, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     """Every element gets the gradients of the results that came from it."""
-    from tilegrad.autograd.rules.scatter import placed
-
     (where,) = node.unpack()
     if not node.inputs[0].shape:
         return (grad,)

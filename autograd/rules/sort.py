@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from tilegrad.autograd.base import TensorBase, alias, needs_graph, own, record
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
-from tilegrad.autograd.rules import view
+from tilegrad.autograd.rules import reduce, view
+from tilegrad.autograd.rules.elementwise import binary
+from tilegrad.autograd.rules.scatter import gather, placed
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array
 from tilegrad.engine.ops import sort as ops
@@ -33,8 +35,6 @@ mode_result = namedtuple("mode_result", "values indices")
 
 
 def _chosen_vjp(node: Node, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    from tilegrad.autograd.rules.scatter import placed
-
     (places,) = node.unpack()
     return (placed(node.inputs[0], node.meta, places, grad),)
 
@@ -159,12 +159,9 @@ def _overall(name: str, x: Tensor) -> Tensor:
 
 def _shared_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     """All elements that equal the result share its gradient evenly."""
-    from tilegrad.autograd.rules.elementwise import binary
-    from tilegrad.autograd.rules.reduce import only, sum
-
     x, out = (t.detach() for t in node.unpack())
     same = binary(OPS["matches"], x, out)
-    return (only(same, grad / sum(same)),)
+    return (reduce.only(same, grad / reduce.sum(same)),)
 
 
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
@@ -208,8 +205,6 @@ def searchsorted(
     if side == "left" and right:
         raise RuntimeError("searchsorted: side and right can't be set to opposites")
     if sorter is not None:
-        from tilegrad.autograd.rules.scatter import gather
-
         sorted_sequence = gather(sorted_sequence.detach(), -1, sorter)
     behind = right or side == "right"
     return _searched("searchsorted", sorted_sequence, input, behind, out_int32)

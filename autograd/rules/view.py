@@ -17,6 +17,7 @@ from tilegrad.autograd.base import (
 )
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
+from tilegrad.autograd.rules.elementwise import contiguous
 from tilegrad.autograd.size import sizes
 from tilegrad.engine import calls
 from tilegrad.engine.array import Layout, layout as make_layout
@@ -127,8 +128,6 @@ def reshape(input: Tensor, shape: Sequence[int]) -> Tensor:
     layout = input.layout
     target = infer_size("reshape", tuple(shape), layout.numel)
     if view_strides(layout.shape, layout.strides, target) is None:
-        from tilegrad.autograd.rules.elementwise import contiguous
-
         input = contiguous(input)
     return view(input, target)
 
