@@ -39,6 +39,18 @@ class ElementwiseFunction(Protocol):
     def derivative(self, name: str, output: int = 0) -> str:
         """The source of the derivative of an output with respect to an argument."""
 
+    def check(self, domain: tuple[float, float] = (-3.0, 3.0), seed: int = 0) -> None:
+        """Compare the kernels of each device with the formula run as Python, their bits between runs and
+        numbers of threads, and gradients of two orders with differences; print a table.
+
+        Args:
+            domain: where operands are drawn from.
+            seed: of the numbers.
+
+        Raises:
+            CheckError: something differs; the message has the operands.
+        """
+
 
 Grad = Callable[..., Any] | Mapping[str, Callable[..., Any]]
 
@@ -105,6 +117,7 @@ def _make(function: Callable[..., Any], grad: Grad | None, promotion: str | None
     call.formula = made[0] if len(made) == 1 else None  # type: ignore[attr-defined]
     call.source = "\n".join(f.source or "" for f in made)  # type: ignore[attr-defined]
     call.derivative = work.derivative  # type: ignore[attr-defined]
+    call.check = lambda *given, **named: work.check(call, *given, **named)  # type: ignore[attr-defined]
     return call
 
 
@@ -287,6 +300,18 @@ class _Calls:
                 )
             op(*ready, one, params=numbers)
         return out
+
+    def check(self, call: Any, domain: tuple[float, float] = (-3.0, 3.0), seed: int = 0) -> None:
+        """See :meth:`ElementwiseFunction.check`."""
+        from tilegrad.autograd.checking import Check
+        from tilegrad.autograd.rules.creation import tensor
+
+        def make(array: Any, device: str) -> Tensor:
+            return tensor(array).to(device)
+
+        work = Check(call, self.made, self.names, self.defaults, self.kind, make)
+        work.run(*domain, seed)
+        print(f"{self.name}\n{work.table()}")
 
     def derivative(self, name: str, output: int = 0) -> str:
         """The source of the derivative of an output with respect to an argument."""

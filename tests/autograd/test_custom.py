@@ -18,6 +18,7 @@ import torch
 
 import tilegrad
 from tests.conftest import ROOT
+from tilegrad.autograd.checking import CheckError
 from tilegrad.autograd.gradcheck import gradcheck, gradgradcheck
 from tilegrad.kernels.formulas.user import FormulaError
 
@@ -357,3 +358,32 @@ def test_a_function_without_source_is_followed_through_its_ways():
     np.testing.assert_allclose(have, [y.tolist(), x.grad.tolist()], rtol=1e-12)
     assert "endless: its source cannot be read" in refused
     assert "a loop whose end depends on an operand" in refused
+
+
+@pytest.mark.parametrize("name", ["swish", "polar", "inside"])
+def test_checks_pass_and_say_what_they_looked_at(name, capsys):
+    globals()[name].check(domain=(0.2, 2.7))
+    said = capsys.readouterr().out
+    for what in ("empty", "a prime", "transposed", "broadcast", "special values", "the same bits"):
+        assert what in said
+    assert ("gradients of second order" in said) == (name != "inside")
+
+
+def test_checks_fail_where_a_kernel_or_a_gradient_is_wrong(monkeypatch):
+    wrong = tilegrad.elementwise(grad=by_nothing)(just_squared)
+    with pytest.raises(CheckError, match="gradients of first order"):
+        wrong.check()
+    formula = swish.formulas[0]
+    monkeypatch.setattr(formula, "function", lambda x, beta: x + 1e-3 * (x == x))
+    with pytest.raises(
+        CheckError, match=r"swish: one number, cpu, float64: of x=.*, beta=1.0 it gives"
+    ):
+        swish.check()
+
+
+def by_nothing(x):
+    return x
+
+
+def just_squared(x):
+    return x * x

@@ -61,11 +61,10 @@ def test_what_is_broken_is_found() -> None:
     assert wrong == ["#c", "none.md", "engine/arrays.py", "docs/none"]
 
 
-def test_the_readmes_programs_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/kernels.md"])
+def test_a_pages_programs_run(page: str, tmp_path: Path) -> None:
     """One after the other, in one process; what a comment says a line prints, it prints."""
-    code = "\n".join(
-        re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
-    )
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.M | re.S))
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT / ".dev")},
