@@ -14,12 +14,14 @@ class Meant(NamedTuple):
         theirs: what PyTorch gives, then what :func:`tests.programs.run.facts` says of the statement.
         why: the reason why that stays so.
         statement: how the statement reads.
+        earlier: how one of the statements before reads.
     """
 
     ours: str
     theirs: str
     why: str
     statement: str = ""
+    earlier: str = ""
 
 
 EXPLAINED = [
@@ -40,7 +42,7 @@ EXPLAINED = [
     ),
     Meant(
         r"^\w+Error: \w+: index -?\d+ is out of bounds",
-        r"(no error|leaf Variable that requires grad).* of no elements|The size of tensor a",
+        r" of no elements|The size of tensor a",
         "PyTorch does not look at indices where no elements are read or written",
     ),
     Meant(
@@ -81,6 +83,12 @@ EXPLAINED = [
         "elements are written to themselves; PyTorch compares the strides of single elements too",
     ),
     Meant(
+        r"^RuntimeError: index_put_: .*some elements of the input tensor and the written-to tensor",
+        r"no error.* of no elements",
+        "PyTorch's setitem does not look at the memory of no elements",
+        r"\] = x\d+$",
+    ),
+    Meant(
         r"each dimension may appear once|index -?\d+ is out of bounds",
         r"to have non-zero size|value cannot be converted",
         "which of two mistakes in one statement is named",
@@ -92,12 +100,31 @@ EXPLAINED = [
     ),
     Meant(
         r"^no error",
-        r"Subtraction, the `-` operator, with a bool tensor is not supported",
-        "PyTorch's formulas of the gradients of pow and logaddexp subtract from a bool operand",
+        r"(Subtraction|Negation), the `-` operator, (with|on) a bool tensor is not supported",
+        "PyTorch's formulas of the gradients of pow, logaddexp and atan2 take a bool operand's negative",
         r"\.backward\(|autograd\.grad\(",
     ),
     Meant(
-        r": requires_grad is False, not True, of \w*(int\d+|bool)$",
+        r"^x\d+: is ",
+        r" of overlapping memory",
+        "what is read is read first; PyTorch writes over it on the way where it does not see the overlap",
+    ),
+    Meant(
+        r"^x\d+: (\.grad: )?is NaN in PyTorch alone",
+        r"",
+        "PyTorch's amax and amin give 0 times an infinite gradient to the elements that are none",
+        r"\.backward\(|autograd\.grad\(",
+        r"\.am(ax|in)\(",
+    ),
+    Meant(
+        r": requires_grad is (True, not False|False, not True), of float\d+ zeros$",
+        r"",
+        "whether the zeros that a write over everything leaves of a gradient have a graph",
+        r"autograd\.grad\(.*create_graph=True",
+        r"\.(copy|fill|zero)_\(|\] = ",
+    ),
+    Meant(
+        r": requires_grad is False, not True, of \w*(int\d+|bool)( zeros)?$",
         r"",
         "PyTorch's fill_ by a tensor that requires grad lets integers require grad",
         r"\] = x\d+$|\.fill_\(",
@@ -105,11 +132,12 @@ EXPLAINED = [
 ]
 
 
-def reason(difference: str, statement: str) -> str:
-    """Why ``difference`` is meant; empty if it is not."""
+def reason(difference: str, statement: str, lines: list[str]) -> str:
+    """Why ``difference``, at a ``statement`` after ``lines``, is meant; empty if it is not."""
     ours, _, theirs = difference.partition(", where PyTorch gives ")
     for row in EXPLAINED:
         found = re.search(row.ours, ours) and re.search(row.theirs, theirs)
         if found and re.search(row.statement, statement):
-            return row.why
+            if not row.earlier or any(re.search(row.earlier, line) for line in lines):
+                return row.why
     return ""

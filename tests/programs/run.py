@@ -84,21 +84,47 @@ class Pair:
 
 def facts(names: dict[str, Any], line: str) -> str:
     """What PyTorch's tensors tell of a statement that the libraries do not agree on: whether it has to
-    do with one that has no elements, whether it writes elements to themselves.
+    do with one that has no elements, whether it writes elements to themselves, or over others that it
+    reads.
     """
     (node,) = ast.parse(line).body
     used = [names.get(n.id) for n in ast.walk(node) if isinstance(n, ast.Name)]
     text = ""
     if any(isinstance(v, torch.Tensor) and not v.numel() for v in used):
         text += " of no elements"
-    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript):
-        with contextlib.suppress(IndexError):  # the statement itself is wrong
-            sides = [eval(ast.unparse(side), names) for side in (node.targets[0], node.value)]
-            if all(isinstance(v, torch.Tensor) for v in sides):
-                one, other = (v.detach().squeeze() for v in sides)
-                same = one.shape == other.shape and one.stride() == other.stride()
-                text += " of the same elements" * (same and one.data_ptr() == other.data_ptr())
+    with contextlib.suppress(IndexError, RuntimeError, NameError):  # the statement itself is wrong
+        target, sources = (
+            [eval(ast.unparse(part), names) for part in parts] for parts in _written_and_read(node)
+        )
+        for source in sources:
+            if target and isinstance(source, torch.Tensor):
+                text += _shared(target[0], source)
     return text
+
+
+def _written_and_read(node: ast.stmt) -> tuple[list[ast.expr], list[ast.expr]]:
+    """What a statement in place writes to, and the operands that it writes there."""
+    if isinstance(node, ast.AugAssign):
+        return [node.target], [node.value]
+    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript):
+        return [node.targets[0]], [node.value]
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        call = node.value
+        if isinstance(call.func, ast.Attribute) and call.func.attr.endswith("_"):
+            return [call.func.value], [a for a in call.args if isinstance(a, ast.Name)]
+    return [], []
+
+
+def _shared(target: torch.Tensor, source: torch.Tensor) -> str:
+    """What memory two tensors have in common, in words."""
+    one, other = target.detach().squeeze(), source.detach().squeeze()
+    if not (one.numel() and other.numel()):
+        return ""
+    if one.untyped_storage().data_ptr() != other.untyped_storage().data_ptr():
+        return ""
+    same = one.shape == other.shape and one.stride() == other.stride()
+    same = same and one.data_ptr() == other.data_ptr()
+    return " of the same elements" if same else " of overlapping memory"
 
 
 def _raised(line: str, names: dict[str, Any]) -> Exception | None:
@@ -128,17 +154,21 @@ def difference(have: Any, want: torch.Tensor, exactly: bool, bounds: dict[str, f
     if tuple(have.shape) != tuple(want.shape):
         return f"has shape {tuple(have.shape)}, not {tuple(want.shape)}"
     # the gradient of cummax without elements is what came in, which may ask for gradients itself
-    if want.numel() and have.requires_grad != want.requires_grad:
-        return f"requires_grad is {have.requires_grad}, not {want.requires_grad}, of {kind}"
+    counts = bool(want.numel()) or not want.dtype.is_floating_point
+    if counts and have.requires_grad != want.requires_grad:
+        zeros = "" if want.detach().any() else " zeros"
+        return f"requires_grad is {have.requires_grad}, not {want.requires_grad}, of {kind}{zeros}"
     got, ref = have.detach().numpy(), want.detach().resolve_neg().numpy()
     if kind not in TOLERANCE:
         return "" if np.array_equal(got, ref) else f"is {got.tolist()}, not {ref.tolist()}"
     finite = np.abs(ref[np.isfinite(ref)])
     scale = max(1.0, float(finite.max())) if finite.size else 1.0
     bound = 0.0 if exactly else bounds[kind] * scale
-    if np.allclose(got, ref, rtol=0.0, atol=bound, equal_nan=True):
+    same = np.isclose(got, ref, rtol=0.0, atol=bound, equal_nan=True)
+    if same.all():
         return ""
-    return f"is {got.tolist()}, not {ref.tolist()}"
+    alone = " NaN in PyTorch alone:" if np.isnan(ref[~same]).all() else ""
+    return f"is{alone} {got.tolist()}, not {ref.tolist()}"
 
 
 def is_missing(error: Exception | None) -> str:
@@ -161,8 +191,8 @@ def step(pair: Pair, line: str, outcome: Outcome, exactly: set[str]) -> bool:
     want, have = pair.run(line)
     if want is None and have is None:
         text = pair.compare(exactly)
-        if reason(text, line):
-            outcome.explained.append(reason(text, line))
+        about = f"{text}, where PyTorch gives that{facts(pair.theirs, line)}" if text else ""
+        if text and _explained(about, line, outcome):
             return False
         outcome.lines.append(line)
         outcome.difference = text
@@ -171,8 +201,7 @@ def step(pair: Pair, line: str, outcome: Outcome, exactly: set[str]) -> bool:
         outcome.missing.append(is_missing(have))
     elif want is None or have is None or not same_error(have, want):
         text = f"{_words(have)}, where PyTorch gives {_words(want)}{facts(pair.theirs, line)}"
-        if reason(text, line):
-            outcome.explained.append(reason(text, line))
+        if _explained(text, line, outcome):
             return False
         outcome.lines.append(line)
         outcome.difference = text
@@ -180,6 +209,13 @@ def step(pair: Pair, line: str, outcome: Outcome, exactly: set[str]) -> bool:
     else:
         outcome.refused += 1
     return False
+
+
+def _explained(text: str, line: str, outcome: Outcome) -> bool:
+    why = reason(text, line, outcome.lines)
+    if why:
+        outcome.explained.append(why)
+    return bool(why)
 
 
 def _words(error: Exception | None) -> str:

@@ -56,9 +56,15 @@ def _small_or_exact(v: Variable) -> bool:
     return v.exact or not v.is_float or not bool((v.value.abs() > 100).any())
 
 
+def _unequal(v: Variable) -> bool:
+    """Whether it does not matter which of equal elements gets a gradient: PyTorch does not say."""
+    return not v.value.requires_grad or v.value.unique().numel() == v.value.numel()
+
+
 # what operands must be: steps are taken of exact ones; PyTorch's gelu of infinity is NaN in float32, infinity in float64; what rounding
 # has left in large angles is all that their sines differ by
 MUST = {
+    "median": (_exact, _unequal),
     "sign": (_exact,), "logical_not": (_exact,),
     "gelu": (_without_infinity,), "sin": (_small_or_exact,), "cos": (_small_or_exact,), "sinc": (_small_or_exact,),
 }  # fmt: skip
@@ -154,7 +160,7 @@ def reduce(draw: Draw) -> Statement:
     smooth = ("mean", "prod", "logsumexp", "std", "var", "norm", "softmax", "log_softmax", "nansum")
     steps = draw.rng.random() < 0.5
     name = draw.rng.choice(exact_names if steps else smooth)
-    x = draw.variable(must=(_exact,)) if steps else draw.variable(_float)
+    x = draw.variable(must=MUST.get(name, (_exact,))) if steps else draw.variable(_float)
     if x is None:
         return None
     dim = draw.dim(x.ndim)
@@ -186,12 +192,15 @@ def scan(draw: Draw) -> Statement:
     size = x.shape[dim] if x.ndim and -x.ndim <= dim < x.ndim else 1
     k = draw.rng.randint(0, size + (1 if draw.slip() else 0))
     largest = draw.rng.choice(("True", "False"))
+    selections = (
+        f"NEW = t.topk({x.name}, {k}, {dim}, {largest})[0]",
+        f"NEW = t.kthvalue({x.name}, {max(k, 1)}, {dim})[0]",
+    )
     return draw.rng.choice((
+        *(selections if _unequal(x) else ()),
         f"NEW = t.cumsum({x.name}, {dim})",
         f"NEW = t.sort({x.name}, {dim}, {largest})[0]",
         f"NEW = t.sort({x.name}, dim={dim}, descending={largest}, stable=True)[1]",
-        f"NEW = t.topk({x.name}, {k}, {dim}, {largest})[0]",
-        f"NEW = t.kthvalue({x.name}, {max(k, 1)}, {dim})[0]",
         f"NEW = t.cummax({x.name}, {dim})[0]",
         f"NEW = t.diff({x.name}, dim={dim})" if draw.slip() else f"NEW = t.flip({x.name}, [{dim}])",
     )), x.exact  # fmt: skip
