@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
 # where the name is not that of the op in capitals, with "Backward0"
 _NAMES = {
-    "batch_norm": "NativeBatchNormBackward0",
+    "add_scaled": "AddBackward0", "batch_norm": "NativeBatchNormBackward0",
     "clamp": "ClampBackward1", "clamp_above": "ClampBackward0", "clamp_below": "ClampBackward0",
     "clamp_between": "ClampBackward0", "clamp_max": "ClampBackward1", "clamp_min": "ClampBackward1",
-    "conv": "ConvolutionBackward0", "copy": "CloneBackward0", "copy_": "CopyBackwards",
-    "copy_slices": "CopySlices", "cross_entropy": "NllLossBackward0", "embed": "DiagEmbedBackward0", "fill": "FillBackward2",
-    "gate": "GluBackward0", "group_norm": "NativeGroupNormBackward0",
-    "layer_norm": "NativeLayerNormBackward0", "logsigmoid": "LogSigmoidBackward0",
+    "conv": "ConvolutionBackward0", "conv_input": "ConvolutionBackward0", "copy": "CloneBackward0", "copy_": "CopyBackwards",
+    "copy_slices": "CopySlices", "embed": "DiagEmbedBackward0", "fill": "FillBackward2",
+    "gate": "GluBackward0", "gelu_tanh": "GeluBackward0", "group_norm": "NativeGroupNormBackward0",
+    "layer_norm": "NativeLayerNormBackward0", "log1p": "Log1PBackward0", "logsigmoid": "LogSigmoidBackward0",
+    "max_of_all": "MaxBackward1", "min_of_all": "MinBackward1",
     "norm": "LinalgVectorNormBackward0", "norm0": "LinalgVectorNormBackward0",
     "norm2": "LinalgVectorNormBackward0", "norm_inf": "LinalgVectorNormBackward0",
     "prelu": "PreluKernelBackward0", "selu": "EluBackward0", "square": "PowBackward0",
@@ -28,6 +29,7 @@ _NAMES = {
 
 # the second of a function's two forms: with a dimension, or of two tensors
 _BY_DIM = ("mean", "prod", "sum")
+_BY_OUTPUTS = ("median", "nanmedian")
 _BY_OPERAND = ("fmod", "lerp", "pow", "remainder")
 
 
@@ -42,11 +44,16 @@ def name_of(node: Node) -> str:
     if op in ("avg_pool", "max_pool"):
         dims = node.inputs[0].ndim - 2
         return f"{_camel(op)}{dims}D{'WithIndices' if op == 'max_pool' else ''}Backward0"
+    if op in ("cross_entropy", "nll_loss"):
+        return f"NllLoss{'2D' if node.inputs[0].ndim > 2 else ''}Backward0"
+    if op == "pad":
+        return _padding(node)
     if op == "matmul":
         return _product(node)
     if op == "getitem":
         return _shown(node.meta[1])
     second = op in _BY_DIM and node.outputs[0].ndim > 0
+    second |= op in _BY_OUTPUTS and len(node.outputs) > 1
     if (
         op in _BY_OPERAND
         and len(node.edges) > 1
@@ -60,6 +67,15 @@ def name_of(node: Node) -> str:
 
 def _camel(op: str) -> str:
     return "".join([word[:1].upper() + word[1:] for word in op.split("_")])
+
+
+def _padding(node: Node) -> str:
+    mode, pairs = node.meta["mode"], node.meta["pairs"]
+    stem = {"reflect": "Reflection", "replicate": "Replication"}.get(mode)
+    if stem is None:
+        return "ConstantPadNdBackward0"
+    padded = len(pairs) - next((k for k, pair in enumerate(pairs) if any(pair)), len(pairs) - 1)
+    return f"{stem}Pad{padded}DBackward0"
 
 
 def _product(node: Node) -> str:

@@ -33,19 +33,23 @@ __all__ = ["clone", "fill_", "zero_"]
 
 def zero_(input: Tensor) -> Tensor:
     """Write zeros over ``input``."""
-    return fill_(input, 0.0)
+    return _written(input, 0.0, "zero")
 
 
 def fill_(input: Tensor, value: Scalar | Tensor) -> Tensor:
     """Write ``value`` over ``input``."""
     if isinstance(value, TensorBase):
         return copy_(input, apart(value, input))  # type: ignore[arg-type]
-    check_inplace("fill_", input, True)
+    return _written(input, value, "fill")
+
+
+def _written(input: Tensor, value: Any, name: str) -> Tensor:
+    check_inplace(name + "_", input, True)
     if value.__class__ is not float:
-        value = number.required(value, "fill_")
+        value = number.required(value, name + "_")
     ops.fill(input, value)
     if state.grad and input._tracked:
-        rebase(input, new_node("fill", _constant_vjp, (input,), (input.layout,)))
+        rebase(input, new_node(name, _constant_vjp, (input,), (input.layout,)))
     return input
 
 

@@ -10,7 +10,15 @@ from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import pointwise, view
 from tilegrad.autograd.rules.elementwise import apply, binary
-from tilegrad.autograd.rules.reduce import Dims, dims_of, only, reduction, sum, with_dims
+from tilegrad.autograd.rules.reduce import (
+    Dims,
+    dims_of,
+    only,
+    recorded,
+    reduction,
+    sum,
+    with_dims,
+)
 from tilegrad.autograd.rules.scatter import placed
 from tilegrad.engine.array import window
 from tilegrad.engine.dtype import bool_
@@ -157,7 +165,9 @@ def _refuse_nothing(name: str, input: Tensor) -> None:
 def _of_all(name: str, input: Tensor) -> Tensor:
     if not input.numel():
         _refuse_nothing(name[1:], input)
-    return reduction(name, input, tuple(range(input.ndim)), False, _even_vjp, (0, -1))
+    dims = tuple(range(input.ndim))
+    out = ops.reduce(name, input, dims, False)
+    return recorded(f"{name[1:]}_of_all", _even_vjp, input, out, (0, -1), (dims, False))
 
 
 def _position(name: str, input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:

@@ -159,9 +159,19 @@ def nansum(
 
     Gradient: of ``input``; zero at NaN.
     """
-    if input.dtype.is_floating_point:
-        input = only(pointwise.eq(input.detach(), input.detach()), input)
-    return sum(input, dim, keepdim, dtype=dtype)
+    if dtype is not None:
+        input = to_dtype(input, as_dtype(dtype))
+    if not input.dtype.is_floating_point:
+        return sum(input, dim, keepdim, dtype=dtype)
+    dims = dims_of("nansum", dim, input.layout.ndim)
+    plain = input.detach()
+    out = ops.reduce("sum", only(pointwise.eq(plain, plain), plain), dims, keepdim)
+    return recorded("nansum", _nansum_vjp, input, out, (0,), (dims, keepdim))
+
+
+def _nansum_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x = node.unpack()[0].detach()
+    return (only(pointwise.eq(x, x), _spread(node, grad)),)
 
 
 def nanmean(

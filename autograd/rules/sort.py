@@ -36,13 +36,20 @@ mode_result = namedtuple("mode_result", "values indices")
 
 def _chosen_vjp(node: Node, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     (places,) = node.unpack()
-    return (placed(node.inputs[0], node.meta, places, grad),)
+    dim, squeezed = node.meta
+    if squeezed:
+        grad, places = view.unsqueeze(grad, dim), view.unsqueeze(places, dim)
+    return (placed(node.inputs[0], dim, places, grad),)
 
 
-def _recorded(name: str, x: Tensor, dim: int, pair: ops.Pair) -> tuple[Tensor, Tensor]:
+def _recorded(
+    name: str, x: Tensor, dim: int, pair: ops.Pair, squeezed: bool = False
+) -> tuple[Tensor, Tensor]:
     values, places = own(pair[0]), own(pair[1])
+    if squeezed:
+        values, places = (alias(view.squeeze(t, dim)) for t in (values, places))
     if state.grad and needs_graph((x,)):
-        record(name, _chosen_vjp, (x,), (values, places), (-2,), dim)
+        record(name, _chosen_vjp, (x,), (values, places), (-2,), (dim, squeezed))
     return values, places
 
 
@@ -98,10 +105,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
 
 
 def _picked(name: str, x: Tensor, dim: int, keepdim: bool, pair: ops.Pair) -> tuple[Tensor, Tensor]:
-    values, places = _recorded(name, x, dim, pair)
-    if keepdim or x.ndim == 0:
-        return values, places
-    return view.squeeze(values, dim), view.squeeze(places, dim)
+    return _recorded(name, x, dim, pair, not keepdim and x.ndim > 0)
 
 
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
