@@ -387,7 +387,7 @@ def warn_expanded(name: str, x: Tensor) -> None:
 
 def refuse_overlap(name: str, target: Tensor, sources: tuple[Any, ...], same: bool = True) -> None:
     """Refuse to write over ``target`` what shares memory with it in part, or, unless ``same``, at all:
-    the one rule of every in-place op. What is no tensor is passed over.
+    the one rule of every in-place op. Values that are no tensors are skipped.
 
     As in PyTorch, memory is compared where both are gapless; else the engine copies what a write
     would change before it is read.

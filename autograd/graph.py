@@ -356,5 +356,5 @@ def _rebuild(node: Node, value: SavedOutput) -> Tensor:
 
 
 def another(grad: Tensor | None) -> Tensor | None:
-    """A tensor of its own for whoever may keep it: its memory then counts as shared."""
+    """A new tensor over the same memory, which then counts as shared, for a caller that may keep it."""
     return grad if grad is None or grad._tracked else alias(grad)

@@ -131,7 +131,7 @@ class _Pass:
             more.after(leaf, grad)
 
     def _own(self, leaf: Tensor, grad: Tensor) -> Tensor:
-        """``grad`` for keeps, in the strides of ``leaf`` (see :func:`gradient_layout`): a copy of it
+        """``grad`` as it may be kept in ``.grad``, in the strides of ``leaf`` (see :func:`gradient_layout`): a copy of it
         where another tensor shares its memory.
         """
         shared = not _alone(grad)

@@ -16,7 +16,7 @@ from functools import cache
 
 import numpy as np
 
-from tilegrad.kernels.cpu.parts import across
+from tilegrad.kernels.cpu.parts import transposed
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, bind, get_num_threads, kernel
 from tilegrad.kernels.cpu.simd.emit import each
@@ -203,9 +203,9 @@ def elementwise(
     if total == 0:
         return lambda *args: None
     long = _steps(formula) >= LONG
-    tiles = None if long or formula.near else across.pattern_of(dtypes, sizes, strides)
+    tiles = None if long or formula.near else transposed.pattern_of(dtypes, sizes, strides)
     if tiles is not None:
-        return across.elementwise(formula, dtypes, sizes, strides, params, tiles)
+        return transposed.elementwise(formula, dtypes, sizes, strides, params, tiles)
     function = map_rows.build(formula, dtypes, _pattern(strides), params)
     table = _table(sizes, strides)
     where = table.ctypes.data

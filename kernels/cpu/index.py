@@ -78,8 +78,8 @@ def gather_rows(width: int, mode: str, wraps: bool) -> Kernel:
     strides; ``row4`` and the like: a row of exactly 4 elements, never split between tasks.
     ``wraps``: negative indices count from ``wrap``.
     An index that is then outside ``[0, size)`` reads the last element instead, and sets the task's
-    ``flag``, which is 0 otherwise. Where each element has its own, a piece of them is checked at a
-    time, and read without a further thought.
+    ``flag``, which is 0 otherwise. Where each element has its own index, a piece of them is checked
+    first and then read without further checks.
     """
     T = np.dtype(f"u{width}").type
     row, each, line_of_one = mode.startswith("row"), mode in ("each", "line"), mode == "line"

@@ -29,7 +29,7 @@ PACK_B_ROWS = 48  # rows of x from which panels of y are packed
 PREPACK_BYTES = (
     1 << 20
 )  # bytes of y from which all of it is packed first: it has left the L2 cache,
-PREPACK_ROWS = 256  # and rows of x from which that is worth its while
+PREPACK_ROWS = 256  # and rows of x from which that pays
 
 Launch = Callable[..., None]
 Strides = list[tuple[int, ...]]  # of x, y and out

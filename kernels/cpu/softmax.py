@@ -39,7 +39,9 @@ FLUSH = 32  # rows that a column task sums in the input's precision
 
 @inline
 def peak(x, top):
-    """max(x, top) of vectors, one instruction; NaN in ``x`` is passed over: its exponential tells."""
+    """max(x, top) of vectors, one instruction; NaN in ``x`` is ignored, as its
+    exponential is NaN in the sum anyway.
+    """
     return select(x > top, x, top)
 
 

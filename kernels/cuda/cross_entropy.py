@@ -30,11 +30,11 @@ from tilegrad.kernels.cuda.parts.row_layout import (
 )
 from tilegrad.kernels.cuda.parts.strided import (
     PER_AXIS,
+    index_params,
     is_wide,
-    numbers,
     offset_of,
     offsets_of,
-    spread,
+    unpack_params,
 )
 from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.cuda.softmax import KEPT, online, probability
@@ -130,7 +130,7 @@ def forward(
 
     params = PER_AXIS * dims
     per_sm = RESIDENT // layout.threads
-    return Source(spread(losses_of, 13, params), "i" * (13 + params), layout.threads, per_sm)
+    return Source(unpack_params(losses_of, 13, params), "i" * (13 + params), layout.threads, per_sm)
 
 
 @kernel
@@ -208,7 +208,7 @@ def backward(dtype: str, logits: bool, per_sample: bool, V: int, dims: int, wide
                     made[base + here] = value
 
     params = (PER_AXIS + 1) * dims
-    return Source(spread(grad_of, 7, params), "i" * (7 + params), THREADS)
+    return Source(unpack_params(grad_of, 7, params), "i" * (7 + params), THREADS)
 
 
 def cross_entropy(
@@ -227,7 +227,7 @@ def cross_entropy(
     combine = finish.build(dtype, reduction == "mean")
     grid = max(1, min(layout.blocks(samples), BLOCKS))
     tail = (samples, C, C // V, inner)
-    shape = (*numbers(*rows), grid, 1, 1)
+    shape = (*index_params(*rows), grid, 1, 1)
 
     def launch(x: int, targets: int, *rest: int) -> None:
         weight, rest = (rest[0], rest[1:]) if weighted else (0, rest)
@@ -254,9 +254,9 @@ def cross_entropy_backward(
     if groups == 0:
         return lambda *addresses: None
     if inner == 1:
-        shape = numbers((outer, C // V), (1, 0), (0, V))
+        shape = index_params((outer, C // V), (1, 0), (0, V))
     else:
-        shape = numbers((outer, C, inner), (inner, 0, 1), (0, 1, 0))
+        shape = index_params((outer, C, inner), (inner, 0, 1), (0, 1, 0))
     dims = 2 if inner == 1 else 3
     wide = is_wide(groups)
     function = backward.build(dtype, logits, reduction == "none", V, dims, wide)

@@ -27,7 +27,13 @@ from tilegrad.kernels.cuda.device.ptx import (
     thread,
 )
 from tilegrad.kernels.cuda.parts.block_reduce import block_reduce, stored
-from tilegrad.kernels.cuda.parts.strided import PER_AXIS, is_wide, numbers, offset_of, spread
+from tilegrad.kernels.cuda.parts.strided import (
+    PER_AXIS,
+    index_params,
+    is_wide,
+    offset_of,
+    unpack_params,
+)
 from tilegrad.kernels.cuda.reduce import NARROW, THREADS, TILE, UNITS
 from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
 from tilegrad.kernels.function import inline
@@ -105,7 +111,9 @@ def rows(dtype: str, lanes: int, kept: int, vector: int, whole: bool, wide: bool
             elif found < n:
                 atomic_min(pointer(out, np.int64), o, found)
 
-    return Source(spread(locate_rows, 8, PER_AXIS * kept), "i" * (8 + PER_AXIS * kept), THREADS)
+    return Source(
+        unpack_params(locate_rows, 8, PER_AXIS * kept), "i" * (8 + PER_AXIS * kept), THREADS
+    )
 
 
 @kernel
@@ -155,7 +163,9 @@ def columns(dtype: str, kept: int, whole: bool, wide: bool) -> Source:
             elif found < n:
                 atomic_min(pointer(out, np.int64), o, found)
 
-    return Source(spread(locate_columns, 8, PER_AXIS * kept), "i" * (8 + PER_AXIS * kept), THREADS)
+    return Source(
+        unpack_params(locate_columns, 8, PER_AXIS * kept), "i" * (8 + PER_AXIS * kept), THREADS
+    )
 
 
 def locate(dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[int, int]) -> Callable[..., None]:
@@ -172,7 +182,7 @@ def locate(dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[int, int]) -> C
         chunk = _chunk(n, CHUNK // TILE, units)
         chunks = -(-n // chunk)
         function = columns.build(dtype, len(outer[0]), chunks == 1, wide)
-        search = bind(function, n, s, chunk, width, tiles, *numbers(*outer), units, chunks, 1)
+        search = bind(function, n, s, chunk, width, tiles, *index_params(*outer), units, chunks, 1)
     else:
         many = outputs >= UNITS
         lanes = THREADS if n >= CHUNK // 4 and not many else min(WARP, _power(n) // 4 or 1)
@@ -182,7 +192,7 @@ def locate(dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[int, int]) -> C
         function = rows.build(dtype, lanes, len(kept[0]), vector, chunks == 1, wide)
         units = outputs * chunks
         grid = -(-units * lanes // THREADS)
-        search = bind(function, n, s, chunk, chunks, units, *numbers(*kept), grid, 1, 1)
+        search = bind(function, n, s, chunk, chunks, units, *index_params(*kept), grid, 1, 1)
     if chunks == 1:
         return search
     clear = bind(fill.build(), n - 1, outputs, blocks_for(outputs, THREADS), 1, 1)

@@ -19,7 +19,7 @@ from tilegrad.kernels.cuda.device.ptx import (
     thread,
 )
 from tilegrad.kernels.cuda.parts.prefix import add_up, sum_before, tasks_for
-from tilegrad.kernels.cuda.parts.strided import is_wide, numbers, offsets_of, spread
+from tilegrad.kernels.cuda.parts.strided import index_params, is_wide, offsets_of, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
 from tilegrad.kernels.function import function_from_source, inline
 
@@ -194,7 +194,7 @@ def split_positions(dims: int, wide: bool) -> Source:
             split(out, i, total, positions[i], t)
             i += blocks() * THREADS
 
-    return Source(spread(coordinates, 3, 3 * dims), "i" * (3 + 3 * dims), THREADS)
+    return Source(unpack_params(coordinates, 3, 3 * dims), "i" * (3 + 3 * dims), THREADS)
 
 
 def coordinates(sizes: tuple[int, ...], total: int) -> Callable[[int, int], None]:
@@ -203,7 +203,7 @@ def coordinates(sizes: tuple[int, ...], total: int) -> Callable[[int, int], None
         return lambda *addresses: None
     function = split_positions.build(len(sizes), is_wide(int(np.prod(sizes, dtype=object))))
     grid = blocks_for(total, THREADS, PER_SM)
-    return bind(function, total, *numbers(sizes), grid, 1, 1)
+    return bind(function, total, *index_params(sizes), grid, 1, 1)
 
 
 # ------------------------------------------------------------------------------------- triangles
@@ -242,7 +242,7 @@ def keep_triangle(width: int, lower: bool, wide: bool) -> Source:
             out[i3] = z
             i += blocks() * (AHEAD * THREADS)
 
-    return Source(spread(keep, 4, 15), "i" * 19, THREADS, per_sm=1024 // THREADS)
+    return Source(unpack_params(keep, 4, 15), "i" * 19, THREADS, per_sm=1024 // THREADS)
 
 
 def triangle(
@@ -253,6 +253,6 @@ def triangle(
     if total == 0:
         return lambda *addresses: None
     function = keep_triangle.build(itemsize, lower, is_wide(total))
-    matrices = numbers((lines // rows, rows, columns), (0, 1, 0), (0, 0, 1))
+    matrices = index_params((lines // rows, rows, columns), (0, 1, 0), (0, 0, 1))
     grid = blocks_for(total, AHEAD * THREADS, PER_SM)
     return bind(function, total, diagonal, *matrices, grid, 1, 1)

@@ -15,7 +15,7 @@ from tilegrad.kernels import dtypes
 from tilegrad.kernels.cuda.device.ptx import WARP
 from tilegrad.kernels.cuda.parts.gemm import add_chunks, tiles
 from tilegrad.kernels.cuda.parts.matvec import tall_vectors, vectors
-from tilegrad.kernels.cuda.parts.strided import numbers
+from tilegrad.kernels.cuda.parts.strided import index_params
 from tilegrad.kernels.cuda.parts.tiled_gemm import TILES
 from tilegrad.kernels.function import DeviceFunction
 
@@ -80,7 +80,7 @@ def _batches(batch: tuple[int, ...], strides: tuple[Strides, ...]) -> tuple[int,
     shape = batch or (1,)
     flat: list[int] = []
     for s in strides:
-        flat += numbers(shape, s[:-2] or (0,))
+        flat += index_params(shape, s[:-2] or (0,))
     return len(shape), flat
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from tilegrad.kernels.cuda.device.ptx import barrier, block, blocks, pointer, shared, thread
 from tilegrad.kernels.cuda.device.words import by_address, word_factors, words
 from tilegrad.kernels.cuda.parts.repeat import repeated_indices
-from tilegrad.kernels.cuda.parts.strided import is_wide, numbers, offsets_of, spread
+from tilegrad.kernels.cuda.parts.strided import index_params, is_wide, offsets_of, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
 from tilegrad.kernels.function import inline
 
@@ -64,7 +64,7 @@ def copy_words(width: int, dims: int, wide: bool) -> Source:
             i += blocks() * (AHEAD * THREADS)
 
     return Source(
-        spread(copy, 3, 5 * dims), "iii" + "i" * (5 * dims), THREADS, 4 if dims < 4 else 3
+        unpack_params(copy, 3, 5 * dims), "iii" + "i" * (5 * dims), THREADS, 4 if dims < 4 else 3
     )
 
 
@@ -80,7 +80,7 @@ def _words(
     wide = is_wide(total, (sizes, x_strides), (sizes, out_strides))
     function = copy_words.build(itemsize * factor, len(sizes), wide)
     grid = blocks_for(total, AHEAD * THREADS, PER_SM)
-    return bind(function, total, *numbers(sizes, x_strides, out_strides), grid, 1, 1)
+    return bind(function, total, *index_params(sizes, x_strides, out_strides), grid, 1, 1)
 
 
 def _rows(
@@ -146,7 +146,7 @@ def copy_tiles(width: int, dims: int, wide: bool) -> Source:
                 if line + k * LINES < rows:
                     target[at + k * LINES * out_row] = held[lane * pitch + line + k * LINES]
 
-    return Source(spread(copy, 8, 7 * dims), "iiiiiiii" + "i" * (7 * dims), THREADS)
+    return Source(unpack_params(copy, 8, 7 * dims), "iiiiiiii" + "i" * (7 * dims), THREADS)
 
 
 def _line(sizes: Sizes, x: Sizes) -> int | None:
@@ -173,7 +173,7 @@ def _tiles(
     function = copy_tiles.build(itemsize, len(tiles), wide)
     steps = (x_strides[line], x_strides[-1], out_strides[line], out_strides[-1])
     grid = math.prod(tiles)
-    return bind(function, rows, columns, *steps, *numbers(tiles, *starts), grid, 1, 1)
+    return bind(function, rows, columns, *steps, *index_params(tiles, *starts), grid, 1, 1)
 
 
 def copy(

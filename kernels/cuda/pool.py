@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import block, multiply_wide, pointer, thread
-from tilegrad.kernels.cuda.parts.strided import division, is_wide, magic, spread
+from tilegrad.kernels.cuda.parts.strided import division, is_wide, magic, unpack_params
 from tilegrad.kernels.cuda.parts.tables import Constant
 from tilegrad.kernels.cuda.run.jit import KernelFactory, Source, kernel
 from tilegrad.kernels.dtypes import is_float
@@ -99,7 +99,7 @@ def max_windows(dtype: str, indexed: bool, wide: bool) -> Source:
             if indexed:
                 pointer(index, np.int64)[e] = where
 
-    return Source(spread(largest, 4, _COUNT), "i" * (4 + _COUNT), THREADS)
+    return Source(unpack_params(largest, 4, _COUNT), "i" * (4 + _COUNT), THREADS)
 
 
 @kernel
@@ -148,7 +148,7 @@ def put(dtype: str, wide: bool) -> Source:
                             a += grads[row + o2]
             pointer(x, T)[e] = a
 
-    return Source(spread(gather, 4, _COUNT), "i" * (4 + _COUNT), THREADS)
+    return Source(unpack_params(gather, 4, _COUNT), "i" * (4 + _COUNT), THREADS)
 
 
 @kernel
@@ -181,7 +181,7 @@ def mean_windows(dtype: str, wide: bool) -> Source:
             share = t[d + 2 * w[6]] * t[h + 2 * w[7]] * t[v + 2 * w[8]]
             pointer(y, T)[e] = over(whole, T(share))
 
-    return Source(spread(average, 3, _COUNT), "i" * (3 + _COUNT), THREADS)
+    return Source(unpack_params(average, 3, _COUNT), "i" * (3 + _COUNT), THREADS)
 
 
 @kernel
@@ -211,7 +211,7 @@ def spread_windows(dtype: str, wide: bool) -> Source:
                         a += grads[row + o2] / T(share * t[v + o2])
             pointer(x, T)[e] = a
 
-    return Source(spread(collect, 3, _COUNT), "i" * (3 + _COUNT), THREADS)
+    return Source(unpack_params(collect, 3, _COUNT), "i" * (3 + _COUNT), THREADS)
 
 
 def max_pool(
@@ -223,10 +223,10 @@ def max_pool(
     indexed: bool,
 ) -> tuple[Launch, int]:
     """Prepare ``launch(x, out, [index])``; see :func:`tilegrad.kernels.cpu.pool.max_pool`."""
-    numbers, held = _numbers(size, window.dilation if window else (1, 1, 1), tables, False)
-    total = planes * numbers[2]
+    params, held = _numbers(size, window.dilation if window else (1, 1, 1), tables, False)
+    total = planes * params[2]
     function = max_windows.build(dtype, indexed, is_wide(total))
-    tail = (total, *numbers, -(-total // THREADS), 1, 1)
+    tail = (total, *params, -(-total // THREADS), 1, 1)
 
     def launch(x: int, out: int, index: int = 0, *, keep: Constant = held) -> None:
         function(x, out, index, *tail)
@@ -255,10 +255,10 @@ def avg_pool(
     dtype: str, planes: int, size: Triple, tables: Sequence[Table], window: Window | None
 ) -> tuple[Launch, int]:
     """Prepare ``launch(x, y)``; see :func:`tilegrad.kernels.cpu.pool.avg_pool`."""
-    numbers, held = _numbers(size, (1, 1, 1), tables, False)
-    total = planes * numbers[2]
+    params, held = _numbers(size, (1, 1, 1), tables, False)
+    total = planes * params[2]
     function = mean_windows.build(dtype, is_wide(total))
-    tail = (total, *numbers, -(-total // THREADS), 1, 1)
+    tail = (total, *params, -(-total // THREADS), 1, 1)
 
     def launch(x: int, y: int, *, keep: Constant = held) -> None:
         function(x, y, *tail)
@@ -276,10 +276,10 @@ def avg_pool_input(
 def _adjoint(
     factory: KernelFactory, dtype: str, planes: int, size: Triple, tables: Sequence[Table]
 ) -> Launch:
-    numbers, held = _numbers(size, (1, 1, 1), tables, True)
-    total = planes * numbers[1]
+    params, held = _numbers(size, (1, 1, 1), tables, True)
+    total = planes * params[1]
     function = factory.build(dtype, is_wide(total))
-    tail = (total, *numbers, -(-total // THREADS), 1, 1)
+    tail = (total, *params, -(-total // THREADS), 1, 1)
 
     def launch(*addresses: int, keep: Constant = held) -> None:
         function(*addresses, *tail)

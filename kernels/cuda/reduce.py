@@ -27,7 +27,13 @@ from tilegrad.kernels.cuda.device.ptx import (
     thread,
 )
 from tilegrad.kernels.cuda.parts.block_reduce import block_reduce, stored
-from tilegrad.kernels.cuda.parts.strided import PER_AXIS, is_wide, numbers, offset_of, spread
+from tilegrad.kernels.cuda.parts.strided import (
+    PER_AXIS,
+    index_params,
+    is_wide,
+    offset_of,
+    unpack_params,
+)
 from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.dtypes import is_float
 from tilegrad.kernels.function import inline
@@ -39,7 +45,7 @@ THREADS = 256
 PER_SM = 4  # blocks that must fit on a multiprocessor
 UNITS = 1024  # groups of threads that should be at work at least, where sizes allow
 EACH = 16  # elements a thread should have before an output is cut
-TILE = 32  # outputs side by side in a block of ``columns``
+TILE = 32  # adjacent outputs of a block of ``columns``
 NARROW = 8  # fewer adjacent outputs than this are not worth ``columns``
 
 
@@ -130,14 +136,16 @@ def rows(
                 pointer(out, Out)[unit] = total
 
     params = PER_AXIS * (kept + reduced)
-    return Source(spread(reduce_rows, 9, params), "iiidiiiii" + "i" * params, THREADS, PER_SM)
+    return Source(
+        unpack_params(reduce_rows, 9, params), "iiidiiiii" + "i" * params, THREADS, PER_SM
+    )
 
 
 @kernel
 def columns(
     name: str, dtype: str, out_dtype: str, finishes: bool, kept: int, reduced: int, wide: bool
 ) -> Source:
-    """Reduce ``R`` elements per output, where outputs side by side have inputs side by side.
+    """Reduce ``R`` elements per output, where adjacent outputs have adjacent inputs.
 
     A block has 32 outputs and 8 threads for each. Parameters: x, out, center, p, R, the count that
     ``finish`` gets, elements of a chunk, adjacent outputs, their tiles of 32, then the outer kept
@@ -195,7 +203,9 @@ def columns(
                 pointer(out, Out)[o * chunks + block_y()] = total
 
     params = PER_AXIS * (kept + reduced)
-    return Source(spread(reduce_columns, 9, params), "iiidiiiii" + "i" * params, THREADS, PER_SM)
+    return Source(
+        unpack_params(reduce_columns, 9, params), "iiidiiiii" + "i" * params, THREADS, PER_SM
+    )
 
 
 def reduce(
@@ -226,7 +236,7 @@ def reduce(
     lanes = _lanes(chunks, outputs)
     shape = ((outputs,), (chunks,)), ((chunks,), (1,))
     last = rows.build(name, part, out_dtype, "last", lanes, 1, 1, 1, wide)
-    tail = (chunks, R, chunks, 1, outputs, *numbers(*shape[0]), *numbers(*shape[1]))
+    tail = (chunks, R, chunks, 1, outputs, *index_params(*shape[0]), *index_params(*shape[1]))
     grid = -(-outputs * lanes // THREADS)
 
     def in_parts(x: int, *where: Any) -> None:
@@ -262,7 +272,7 @@ def _rows(
     stage = "part" if chunks > 1 else "whole"
     dims = (len(kept[0]), len(reduced[0]))
     function = rows.build(name, dtype, out_dtype, stage, lanes, *dims, vector, wide)
-    tail = (R, R, chunk, chunks, outputs * chunks, *numbers(*kept), *numbers(*reduced))
+    tail = (R, R, chunk, chunks, outputs * chunks, *index_params(*kept), *index_params(*reduced))
     grid = -(-outputs * chunks * lanes // THREADS)
 
     def launch(x: int, out: int, center: int, p: float) -> None:
@@ -286,7 +296,7 @@ def _columns(
     chunks = max(1, -(-R // max(chunk, 1)))
     dims = (len(outer[0]), len(reduced[0]))
     function = columns.build(name, dtype, out_dtype, chunks == 1, *dims, wide)
-    tail = (R, R, max(chunk, 1), width, tiles, *numbers(*outer), *numbers(*reduced))
+    tail = (R, R, max(chunk, 1), width, tiles, *index_params(*outer), *index_params(*reduced))
 
     def launch(x: int, out: int, center: int, p: float) -> None:
         function(x, out, center, p, *tail, blocks, chunks, 1)

@@ -17,7 +17,7 @@ import numpy as np
 from tilegrad.kernels.cuda.device.ptx import WARP
 from tilegrad.kernels.cuda.parts.running import FOUR
 from tilegrad.kernels.cuda.parts.scan_lines import COLUMNS, EXTREMES, THREADS, columns, rows
-from tilegrad.kernels.cuda.parts.strided import is_wide, numbers
+from tilegrad.kernels.cuda.parts.strided import index_params, is_wide
 from tilegrad.kernels.cuda.run.jit import bind
 
 Sizes = tuple[int, ...]
@@ -82,7 +82,7 @@ def _stage(
 ) -> Callable[..., None]:
     """``launch(x, out, [places])`` of one stage over the first ``chunks`` chunks of all lines."""
     count, dims, wide = math.prod(lines.sizes), len(lines.sizes), lines.is_wide
-    n, s, d, table = lines.n, lines.s, lines.d, numbers(lines.sizes, *lines.strides)
+    n, s, d, table = lines.n, lines.s, lines.d, index_params(lines.sizes, *lines.strides)
     if lines.adjacent >= NARROW:
         function = columns.build(name, dtype, exclusive, stage, dims, wide)
         tail = (n, s, d, chunk, count, *table, -(-count // COLUMNS), chunks, 1)

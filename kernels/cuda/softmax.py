@@ -29,7 +29,13 @@ from tilegrad.kernels.cuda.parts.row_layout import (
     valid_count,
     vector,
 )
-from tilegrad.kernels.cuda.parts.strided import PER_AXIS, is_wide, numbers, offset_of, spread
+from tilegrad.kernels.cuda.parts.strided import (
+    PER_AXIS,
+    index_params,
+    is_wide,
+    offset_of,
+    unpack_params,
+)
 from tilegrad.kernels.cuda.run.jit import KernelFactory, Source, bind, kernel
 from tilegrad.kernels.formulas.transcendental import exp, exp_decay, log
 from tilegrad.kernels.function import DeviceFunction, inline
@@ -165,7 +171,7 @@ def forward(
     function = softmax_tiles if tiled else softmax_row
     params = 1 + PER_AXIS * dims
     per_sm = RESIDENT // layout.threads
-    return Source(spread(function, 4, params), "iiii" + "i" * params, layout.threads, per_sm)
+    return Source(unpack_params(function, 4, params), "iiii" + "i" * params, layout.threads, per_sm)
 
 
 @kernel
@@ -229,7 +235,9 @@ def backward(
     function = grad_tiles if tiled else grad_row
     params = 1 + PER_AXIS * dims
     per_sm = RESIDENT // layout.threads
-    return Source(spread(function, 5, params), "iiiii" + "i" * params, layout.threads, per_sm)
+    return Source(
+        unpack_params(function, 5, params), "iiiii" + "i" * params, layout.threads, per_sm
+    )
 
 
 def softmax(dtype: str, logs: bool, outer: int, n: int, inner: int) -> Callable[..., None]:
@@ -255,4 +263,4 @@ def _launch(
     kept = ((outer, inner), (n * inner, 1)) if columns else ((outer,), (n,))
     wide = is_wide(rows * n)
     function = factory.build(*variant, layout, len(kept[0]), n > layout.tile, wide)
-    return bind(function, rows, n // V, inner, *numbers(*kept), layout.blocks(rows), 1, 1)
+    return bind(function, rows, n // V, inner, *index_params(*kept), layout.blocks(rows), 1, 1)

@@ -28,7 +28,7 @@ class Program:
         self.entry = Meanings(self.block, edits).of(body)
 
     def run(self, name: str, grid: Grid, args: tuple[Any, ...], dynamic: int) -> None:
-        """All blocks, in an order of no significance."""
+        """Run all blocks, in a shuffled order: kernels must not depend on it."""
         places = [(x, y, z) for z in range(grid[2]) for y in range(grid[1]) for x in range(grid[0])]
         random.Random(0).shuffle(places)
         self.block.launch()

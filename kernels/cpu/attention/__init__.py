@@ -26,7 +26,7 @@ LIMIT = 512  # features: a block of queries is a panel at least
 
 
 def fits(dtype: str, features: int) -> bool:
-    """Whether the kernels take so many features of queries or values."""
+    """Whether the kernels support this number of features of queries or values."""
     return features <= LIMIT
 
 

@@ -80,7 +80,7 @@ def _limit_v1(group: Path) -> float:
 def processors() -> int:
     """Processors this process may run on.
 
-    Work is cut for so many threads where that does not touch the order of a sum: plans outlive a
+    Work is cut for this number of threads where no sum's order depends on it: plans outlive a
     change of :func:`get_num_threads`.
     """
     if hasattr(os, "sched_getaffinity"):

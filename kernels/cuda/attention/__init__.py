@@ -15,7 +15,7 @@ LIMIT = SIZES[-1]  # features
 
 
 def fits(dtype: str, features: int) -> bool:
-    """Whether the kernels take so many features of queries or values."""
+    """Whether the kernels support this number of features of queries or values."""
     return features <= LIMIT
 
 

@@ -30,7 +30,7 @@ from tilegrad.kernels.cuda.attention.tile import (
 )
 from tilegrad.kernels.cuda.device.ptx import barrier, block, pointer, shared, thread, warp_barrier
 from tilegrad.kernels.cuda.device.registers import as_int32, zeros
-from tilegrad.kernels.cuda.parts.strided import spread
+from tilegrad.kernels.cuda.parts.strided import unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.formulas.transcendental import exp_decay
 from tilegrad.kernels.function import DeviceFunction
@@ -171,7 +171,7 @@ def queries(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
         store(pointer(dq + size * at * E, T), accumulators, valid, E, r, c)
 
     body = DeviceFunction(attend)
-    return Source(spread(body, 17, 13), "i" * 16 + "d" + "i" * 13, form.threads, form.per_sm)
+    return Source(unpack_params(body, 17, 13), "i" * 16 + "d" + "i" * 13, form.threads, form.per_sm)
 
 
 def _stats_loader(dtype: str, tile: Tile) -> DeviceFunction:
@@ -259,4 +259,4 @@ def keys(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Source:
         store(pointer(dv + size * at * F, T), of_v, valid, F, r, c)
 
     body = DeviceFunction(attend)
-    return Source(spread(body, 17, 13), "i" * 16 + "d" + "i" * 13, form.threads, form.per_sm)
+    return Source(unpack_params(body, 17, 13), "i" * 16 + "d" + "i" * 13, form.threads, form.per_sm)

@@ -25,7 +25,7 @@ from tilegrad.kernels.cuda.attention.tile import (
 )
 from tilegrad.kernels.cuda.device.ptx import barrier, block, pointer, shared, thread
 from tilegrad.kernels.cuda.device.registers import as_int32, scaled, zeros
-from tilegrad.kernels.cuda.parts.strided import spread
+from tilegrad.kernels.cuda.parts.strided import unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.formulas.transcendental import exp_decay, log
 from tilegrad.kernels.function import DeviceFunction
@@ -154,4 +154,4 @@ def forward(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
         store(pointer(out + size * at * F, T), scaled(accumulators, factors), valid, F, r, c)
 
     body = DeviceFunction(attend)
-    return Source(spread(body, 14, 13), "i" * 13 + "d" + "i" * 13, threads, form.per_sm)
+    return Source(unpack_params(body, 14, 13), "i" * 13 + "d" + "i" * 13, threads, form.per_sm)

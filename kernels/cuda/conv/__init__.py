@@ -26,14 +26,14 @@ from tilegrad.kernels.cuda.conv.images import (
     Pixels,
     Rows,
     Taps,
-    pixels_numbers,
-    rows_numbers,
-    taps_numbers,
+    pixels_params,
+    rows_params,
+    taps_params,
 )
 from tilegrad.kernels.cuda.device.ptx import multiply_wide
 from tilegrad.kernels.cuda.movement import copy
 from tilegrad.kernels.cuda.parts.gemm import add_chunks
-from tilegrad.kernels.cuda.parts.strided import is_wide, magic, numbers
+from tilegrad.kernels.cuda.parts.strided import index_params, is_wide, magic
 from tilegrad.kernels.cuda.parts.tiled_gemm import TILES, StridedIterator, multiply
 from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.function import inline
@@ -48,13 +48,13 @@ PARTS = 512  # blocks that a weight's gradient is cut into, at most
 
 
 @inline
-def pixel_place(c, numbers):
+def pixel_place(c, params):
     """Where pixel ``c``, counted through the batch, lies from the first of its channel on.
 
     The last parameters: pixels of an item with multiplier and shift, and elements of an item.
     """
-    item = multiply_wide(c, numbers[-3]) >> numbers[-2]
-    return item * numbers[-1] + (c - item * numbers[-4])
+    item = multiply_wide(c, params[-3]) >> params[-2]
+    return item * params[-1] + (c - item * params[-4])
 
 
 @kernel
@@ -165,8 +165,8 @@ def _windows(
     split = chunks > 1 and blocks < SPLIT
     image = groups * C * plane
     group = ((groups,), (M * K,)), ((groups,), (C * plane,)), ((groups,), (M * pixels,))
-    walks = [v for sizes, strides in group for v in numbers(sizes, strides)]
-    panel = [*pixels_numbers(way, image, plane, window)]
+    walks = [v for sizes, strides in group for v in index_params(sizes, strides)]
+    panel = [*pixels_params(way, image, plane, window)]
     place = [pixels, *magic(pixels), groups * M * pixels]
     tail = (
         pixels, int(pixels % W == 0), *tiles, *walks, K, 1, tile.BK * size, *panel, *place, blocks,
@@ -219,10 +219,10 @@ def conv_weight(
         ((groups,), (inputs * plane,)),
         ((groups,), (M * N,)),
     )
-    walks = [v for sizes, strides in group for v in numbers(sizes, strides)]
+    walks = [v for sizes, strides in group for v in index_params(sizes, strides)]
     iterator_params = [
-        *rows_numbers(groups * outputs * pixels, pixels),
-        *taps_numbers(groups * inputs * plane, plane, window),
+        *rows_params(groups * outputs * pixels, pixels),
+        *taps_params(groups * inputs * plane, plane, window),
     ]
     tail = (N, int(N % W == 0), *tiles, *walks, *iterator_params, blocks)
     vector = W if pixels % W == 0 else 1

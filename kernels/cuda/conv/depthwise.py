@@ -15,7 +15,7 @@ import numpy as np
 from tilegrad.kernels.cuda.device.ptx import block, block_y, multiply_wide, pointer, thread
 from tilegrad.kernels.cuda.parts.block_reduce import block_reduce
 from tilegrad.kernels.cuda.parts.gemm import add_chunks
-from tilegrad.kernels.cuda.parts.strided import division, is_wide, magic, spread
+from tilegrad.kernels.cuda.parts.strided import division, is_wide, magic, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, bind, kernel
 from tilegrad.kernels.formulas.primitives import fma
 from tilegrad.kernels.function import inline
@@ -85,7 +85,7 @@ def outputs_of(dtype: str, biased: bool, wide: bool) -> Source:
                 a += pointer(bias, T)[channel]
             pointer(y, T)[e] = a
 
-    return Source(spread(convolve, 10, _COUNT), "i" * (10 + _COUNT), THREADS)
+    return Source(unpack_params(convolve, 10, _COUNT), "i" * (10 + _COUNT), THREADS)
 
 
 @kernel
@@ -127,7 +127,7 @@ def inputs_of(dtype: str, wide: bool) -> Source:
                             tap += 1
             pointer(x, T)[e] = a
 
-    return Source(spread(scatter, 9, _COUNT), "i" * (9 + _COUNT), THREADS)
+    return Source(unpack_params(scatter, 9, _COUNT), "i" * (9 + _COUNT), THREADS)
 
 
 @kernel
@@ -174,7 +174,7 @@ def weights_of(dtype: str, lanes: int, wide: bool) -> Source:
         if lane == 0 and number < weights:
             pointer(out, T)[block_y() * weights + number] = total
 
-    return Source(spread(correlate, 12, _COUNT), "i" * (12 + _COUNT), THREADS)
+    return Source(unpack_params(correlate, 12, _COUNT), "i" * (12 + _COUNT), THREADS)
 
 
 def forward(

@@ -106,7 +106,7 @@ class Pixels(_Image):
             lines += [
                 f"{n}_lane = {self.lane(i)}",
                 f"{n}_item = {_divided(n, f'{n}_lane', 'pixels')}",
-                f"{n}_base{i} = {n}_address + {self.size} * (y_offset(item, numbers) + "
+                f"{n}_base{i} = {n}_address + {self.size} * (y_offset(item, params) + "
                 f"{n}_item * {n}_image)",
                 *self._split(f"({n}_lane - {n}_item * {n}_pixels)", "out", tag),
             ]
@@ -159,7 +159,7 @@ class Pixels(_Image):
         return self.load(f"{n}_base{i % self.shares}", f"{n}_offset_now"), f"{n}_inside"
 
 
-def pixels_numbers(way: str, image: int, plane: int, window: Window) -> list[int]:
+def pixels_params(way: str, image: int, plane: int, window: Window) -> list[int]:
     """The parameters of :class:`Pixels`: elements of an item and of a channel of what is read."""
     read, made = (window.size, window.out) if way == "forward" else (window.out, window.size)
     turned = window._replace(size=read)
@@ -180,7 +180,7 @@ class Rows(TileIterator):
         n = self.name
         lines = [f"{n}_now = i32(first + {n}_fast)"]
         return lines + [
-            f"{n}_at{i} = {n}_address + {self.size} * (x_offset(item, numbers) + "
+            f"{n}_at{i} = {n}_address + {self.size} * (x_offset(item, params) + "
             f"{self.lane(i)} * {n}_plane)"
             for i in range(self.count)
         ]
@@ -199,7 +199,7 @@ class Rows(TileIterator):
         return self.load(f"{self.name}_at{i}", f"{self.name}_here"), ""
 
 
-def rows_numbers(image: int, plane: int) -> list[int]:
+def rows_params(image: int, plane: int) -> list[int]:
     """The parameters of :class:`Rows`: elements of an item and of a channel."""
     return [image, plane, *_and_magic(plane)]
 
@@ -219,7 +219,7 @@ class Taps(_Image):
             lines.append(f"{n}_channel = {_divided(n, f'{n}_lane', 'taps')}")
             lines += self._split(f"({n}_lane - {n}_channel * {n}_taps)", "kernel", "_t")
             lines.append(
-                f"{n}_base{i} = {n}_address + {self.size} * (y_offset(item, numbers) + "
+                f"{n}_base{i} = {n}_address + {self.size} * (y_offset(item, params) + "
                 f"{n}_channel * {n}_plane)"
             )
             for axis in self.axes:
@@ -256,7 +256,7 @@ class Taps(_Image):
         return self.load(f"{n}_base{i}", f"{n}_offset_now"), f"{n}_inside"
 
 
-def taps_numbers(image: int, plane: int, window: Window) -> list[int]:
+def taps_params(image: int, plane: int, window: Window) -> list[int]:
     """The parameters of :class:`Taps`: elements of an item and of a channel of the image."""
     flat = [image, plane, *_and_magic(math.prod(window.out)), *_and_magic(math.prod(window.kernel))]
     return flat + _geometry(window) + _counts(window.out, window.kernel)

@@ -18,11 +18,11 @@ from tilegrad.kernels.cuda.parts.block_reduce import block_reduce
 from tilegrad.kernels.cuda.parts.prefix import add_up, tasks_for
 from tilegrad.kernels.cuda.parts.strided import (
     PER_AXIS,
+    index_params,
     is_wide,
-    numbers,
     offset_of,
     offsets_of,
-    spread,
+    unpack_params,
 )
 from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
 from tilegrad.kernels.function import function_from_source, inline
@@ -90,7 +90,7 @@ def gather_words(width: int, dims: int, wide: bool) -> Source:
             pointer(flags, np.int64)[block()] = np.int64(flag[0])
 
     registers = 4 if dims < 4 else 3
-    return Source(spread(gather, 8, 5 * dims), "i" * (8 + 5 * dims), THREADS, registers)
+    return Source(unpack_params(gather, 8, 5 * dims), "i" * (8 + 5 * dims), THREADS, registers)
 
 
 def gather(
@@ -115,7 +115,7 @@ def gather(
             x = (*(s // factor for s in x_strides[:-1]), 1)
         words_in_all = total // factor
         function = gather_words.build(itemsize * factor, len(n), is_wide(words_in_all))
-        tail = (step // factor, size, wrap, *numbers(n, x, index_strides))
+        tail = (step // factor, size, wrap, *index_params(n, x, index_strides))
         return bind(function, words_in_all, *tail, grid, 1, 1)
 
     chosen = by_address(itemsize, factors, make)
@@ -235,7 +235,7 @@ def count_offsets(dims: int, wide: bool) -> Source:
             i += blocks() * THREADS
 
     params = PER_AXIS * dims
-    return Source(spread(count, 3, params), "i" * (3 + params), THREADS)
+    return Source(unpack_params(count, 3, params), "i" * (3 + params), THREADS)
 
 
 def strided_offsets(sizes: Sizes, strides: Sizes, start: int) -> Callable[[int], None]:
@@ -245,4 +245,4 @@ def strided_offsets(sizes: Sizes, strides: Sizes, start: int) -> Callable[[int],
         return lambda out: None
     function = count_offsets.build(len(sizes), is_wide(total))
     grid = blocks_for(total, THREADS, PER_SM)
-    return bind(function, total, start, *numbers(sizes, strides), grid, 1, 1)
+    return bind(function, total, start, *index_params(sizes, strides), grid, 1, 1)

@@ -14,7 +14,7 @@ import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import block, blocks, pointer, thread
 from tilegrad.kernels.cuda.index.scatter_groups import Dims, Line, scatter_groups
-from tilegrad.kernels.cuda.parts.strided import is_wide, numbers, offsets_of, spread
+from tilegrad.kernels.cuda.parts.strided import index_params, is_wide, offsets_of, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
 from tilegrad.kernels.function import DeviceFunction, inline
 from tilegrad.kernels.monoids import add, larger, multiply, smaller
@@ -76,7 +76,7 @@ def scatter_lines(dtype: str, combine: DeviceFunction, dims: int, wide: bool) ->
                 write_one(out, o, index[j], source[v], step, wrap, size)
             i += blocks() * THREADS
 
-    return Source(spread(scatter, 10, 6 * dims), "i" * (10 + 6 * dims), THREADS)
+    return Source(unpack_params(scatter, 10, 6 * dims), "i" * (10 + 6 * dims), THREADS)
 
 
 def _by_position(
@@ -86,7 +86,7 @@ def _by_position(
     total = math.prod(dims.sizes)
     function = scatter_lines.build(dtype, combine, len(dims.sizes), is_wide(total))
     grid = blocks_for(total, THREADS, PER_SM)
-    return bind(function, total, *line, *numbers(*dims), grid, 1, 1)
+    return bind(function, total, *line, *index_params(*dims), grid, 1, 1)
 
 
 def scatter(

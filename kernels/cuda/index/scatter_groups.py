@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import block, blocks, pointer, thread
-from tilegrad.kernels.cuda.parts.strided import is_wide, numbers, offsets_of, spread
+from tilegrad.kernels.cuda.parts.strided import index_params, is_wide, offsets_of, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
 from tilegrad.kernels.cuda.sort.group import Grouping
 from tilegrad.kernels.function import DeviceFunction, inline
@@ -49,7 +49,7 @@ def write_keys(dtype: str, dims: int, wide: bool) -> Source:
             keys[i] = T(base + j if j >= 0 and j < size else limit)
             i += blocks() * THREADS
 
-    return Source(spread(write, 6, 5 * dims), "i" * (6 + 5 * dims), THREADS)
+    return Source(unpack_params(write, 6, 5 * dims), "i" * (6 + 5 * dims), THREADS)
 
 
 @inline
@@ -114,7 +114,7 @@ def fold_pieces(
             number += blocks() * THREADS
 
     params = 7 * (inner + 1) + 6 * outer
-    return Source(spread(fold, 12, params), "i" * (12 + params), THREADS)
+    return Source(unpack_params(fold, 12, params), "i" * (12 + params), THREADS)
 
 
 @kernel
@@ -150,7 +150,7 @@ def join_pieces(
             number += blocks() * THREADS
 
     params = 7 * (inner + 1) + 6 * outer
-    return Source(spread(join, 12, params), "i" * (12 + params), THREADS)
+    return Source(unpack_params(join, 12, params), "i" * (12 + params), THREADS)
 
 
 # --------------------------------------------------------------------------------------- launchers
@@ -195,10 +195,10 @@ def _slab(
     count, limit = rows * line.length, rows * line.size
     groups = Grouping(count, limit + 1)
     blocked, bases = (*own.sizes, line.length), (*_counting(own.sizes, line.size), 0)
-    indices = numbers(blocked, (*own.indices, line.index_stride), bases)
-    sources = numbers(blocked, (*own.out, 0), bases, (*own.source, line.source_stride))
+    indices = index_params(blocked, (*own.indices, line.index_stride), bases)
+    sources = index_params(blocked, (*own.out, 0), bases, (*own.source, line.source_stride))
     none = (0,) * len(columns.sizes)
-    split = numbers(
+    split = index_params(
         (count, *columns.sizes), (1, *none), (0, *_counting(columns.sizes, 1)),
         (0, *columns.out), (0, *columns.source),
     )  # fmt: skip

@@ -49,7 +49,7 @@ from tilegrad.kernels.cuda.parts.row_layout import (
     valid_count,
     vector,
 )
-from tilegrad.kernels.cuda.parts.strided import is_wide, numbers, offset_of, spread
+from tilegrad.kernels.cuda.parts.strided import index_params, is_wide, offset_of, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, bind, kernel
 from tilegrad.kernels.formulas.primitives import sqrt
 from tilegrad.kernels.function import inline
@@ -128,7 +128,9 @@ def forward(
 
     params = 8 if by_channel or runs else int(layout.columns)
     letters = "iiiiiidiid" + "i" * (6 + params)
-    return Source(spread(norm_row, 16, params), letters, layout.threads, RESIDENT // layout.threads)
+    return Source(
+        unpack_params(norm_row, 16, params), letters, layout.threads, RESIDENT // layout.threads
+    )
 
 
 @kernel
@@ -185,7 +187,7 @@ def backward(
 
     params = 8 if runs else int(layout.columns)
     per_sm = RESIDENT // layout.threads
-    return Source(spread(grad_row, 13, params), "i" * (13 + params), layout.threads, per_sm)
+    return Source(unpack_params(grad_row, 13, params), "i" * (13 + params), layout.threads, per_sm)
 
 
 def row_norm(
@@ -203,7 +205,7 @@ def row_norm(
         run = _long_rows(dtype, (centred, weighted, biased), form, S, groups, wide)
     else:
         scale, channels = ("channel", n // S) if S else ("element", 0)
-        t = numbers((channels, S // V), (1, 0)) if S else []
+        t = index_params((channels, S // V), (1, 0)) if S else []
         function = forward.build(dtype, centred, scale, form.layout, False, wide)
         sizes = (rows, n, n // V, n, groups, channels, *t, form.layout.blocks(rows), 1, 1)
         run = bind(function, 0, 0, 0.0, *sizes)

@@ -27,13 +27,13 @@ from tilegrad.kernels.cuda.parts.row_layout import (
     valid_count,
     vector,
 )
-from tilegrad.kernels.cuda.parts.strided import is_wide, numbers, offset_of, spread
+from tilegrad.kernels.cuda.parts.strided import index_params, is_wide, offset_of, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, bind, kernel
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.monoids import add
 
 KEPT_TWO = {"float32": 16, "float64": 4}  # elements that a thread keeps of each of two arrays
-TILE = 32  # elements side by side in a block of ``weight_sums``
+TILE = 32  # adjacent elements of a block of ``weight_sums``
 CHUNK, CHUNKS = 64, 256  # rows that a block there adds up at least; parts at most
 
 
@@ -103,7 +103,7 @@ def backward_tiles(dtype: str, centred: bool, layout: RowLayout) -> Source:
 def weight_sums(dtype: str, centred: bool) -> Source:
     """Sums of ``g xhat`` and of ``g`` over ``chunk`` rows: ``parts`` (chunks, 2, n).
 
-    A block has 32 elements side by side and 8 threads for each; the grid's second index is the
+    A block has 32 adjacent elements and 8 threads for each; the grid's second index is the
     chunk. Parameters: g, x, mean, rstd, parts, rows, n, chunk.
     """
     T = np.dtype(dtype).type
@@ -206,7 +206,7 @@ def channel_grads(dtype: str, layout: RowLayout, wide: bool) -> Source:
         store(pointer(out, T), base, first, n_valid, aligned, made, t)
 
     per_sm = RESIDENT // layout.threads
-    return Source(spread(grad_tile, 14, 8), "i" * 22, layout.threads, per_sm)
+    return Source(unpack_params(grad_tile, 14, 8), "i" * 22, layout.threads, per_sm)
 
 
 def row_norm_parts(rows: int) -> int:
@@ -230,7 +230,7 @@ def channel_gradients(dtype: str, rows: int, n: int, S: int, groups: int) -> Cal
     if form.tiles > 1:
         form = tiled(dtype, form, 2)
     layout, units = form.layout, rows * form.tiles
-    t = numbers((channels, S // V), (1, 0))
+    t = index_params((channels, S // V), (1, 0))
     sizes = (n, n // V, form.tiles, units, groups, channels, *t, layout.blocks(units), 1, 1)
     grad_inputs = bind(channel_grads.build(dtype, layout, wide), *sizes)
 

@@ -16,7 +16,7 @@ from tilegrad.kernels.cuda.device.ptx import (
     thread,
 )
 from tilegrad.kernels.cuda.parts.block_reduce import block_reduce
-from tilegrad.kernels.cuda.parts.strided import PER_AXIS, offset_of, spread
+from tilegrad.kernels.cuda.parts.strided import PER_AXIS, offset_of, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.formulas.primitives import fma
 from tilegrad.kernels.function import DeviceFunction, Intrinsic, inline
@@ -94,7 +94,7 @@ def vectors(dtype: str, lanes: int, vector: int, dims: int) -> Source:
             pointer(out_address, T)[out_offset(item, t) + m * om] = T(total)
 
     count = 3 * PER_AXIS * dims
-    return Source(spread(times_vector, 11, count), "i" * (11 + count), threads)
+    return Source(unpack_params(times_vector, 11, count), "i" * (11 + count), threads)
 
 
 @kernel
@@ -139,4 +139,4 @@ def tall_vectors(dtype: str, dims: int) -> Source:
             pointer(out_address, T)[out_offset(item, t) + m * om] = T(total)
 
     count = 3 * PER_AXIS * dims
-    return Source(spread(times_vector, 11, count), "i" * (11 + count), 256)
+    return Source(unpack_params(times_vector, 11, count), "i" * (11 + count), 256)

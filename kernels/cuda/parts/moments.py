@@ -34,7 +34,7 @@ from tilegrad.kernels.cuda.parts.row_layout import (
     thread_reduce,
     valid_count,
 )
-from tilegrad.kernels.cuda.parts.strided import spread
+from tilegrad.kernels.cuda.parts.strided import unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.formulas.primitives import select, sqrt
 from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
@@ -160,7 +160,7 @@ def moments(dtype: str, centred: bool, layout: RowLayout, runs: bool, wide: bool
 
     params = 1 if layout.columns else 8 * runs
     per_sm = RESIDENT // layout.threads
-    return Source(spread(moments_of, 7, params), "i" * (7 + params), layout.threads, per_sm)
+    return Source(unpack_params(moments_of, 7, params), "i" * (7 + params), layout.threads, per_sm)
 
 
 @kernel
@@ -238,7 +238,7 @@ def gradient_sums(dtype: str, layout: RowLayout, runs: bool, wide: bool) -> Sour
 
     params = 1 if layout.columns else 8 * runs
     per_sm = RESIDENT // layout.threads
-    return Source(spread(sums_of, 11, params), "i" * (11 + params), layout.threads, per_sm)
+    return Source(unpack_params(sums_of, 11, params), "i" * (11 + params), layout.threads, per_sm)
 
 
 @kernel

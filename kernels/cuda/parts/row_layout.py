@@ -25,7 +25,7 @@ from tilegrad.kernels.cuda.device.ptx import (
     thread,
 )
 from tilegrad.kernels.cuda.parts.block_reduce import block_reduce
-from tilegrad.kernels.cuda.parts.strided import numbers, offset_of
+from tilegrad.kernels.cuda.parts.strided import index_params, offset_of
 from tilegrad.kernels.formulas.primitives import select
 from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
 
@@ -73,7 +73,7 @@ class RowLayout(NamedTuple):
         return self.lanes * self.slots
 
     def blocks(self, rows: int) -> int:
-        """Blocks for so many rows."""
+        """The number of blocks for ``rows`` rows."""
         return -(-rows // self.rows)
 
 
@@ -142,7 +142,7 @@ def channels_of(N: int, C: int, S: int, dtype: str, most: int) -> RowGeometry:
     if S == 1:
         return RowGeometry(row_layout(N, 1, 2 * most, True), C, N, 1, False, (C,))
     V = vector(dtype, S)
-    t = tuple(numbers((N, S // V), (C * S, V))) if N > 1 else ()
+    t = tuple(index_params((N, S // V), (C * S, V))) if N > 1 else ()
     return RowGeometry(row_layout(N * S, V, most), C, N * S, S, N > 1, t)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import WARP, barrier, block, block_y, pointer, shared, thread
 from tilegrad.kernels.cuda.parts.running import FOUR, State, misaligned, quad, state
-from tilegrad.kernels.cuda.parts.strided import offsets_of, spread
+from tilegrad.kernels.cuda.parts.strided import offsets_of, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.function import DeviceFunction, inline
 
@@ -203,7 +203,9 @@ def rows(
             save(values, places, slot, carry)
 
     params = PER_AXIS * dims
-    return Source(spread(scan_rows, 9, params), "i" * (9 + params), THREADS, _resident(name, dtype))
+    return Source(
+        unpack_params(scan_rows, 9, params), "i" * (9 + params), THREADS, _resident(name, dtype)
+    )
 
 
 @kernel
@@ -250,4 +252,4 @@ def columns(name: str, dtype: str, exclusive: bool, stage: str, dims: int, wide:
 
     params = PER_AXIS * dims
     resident = _resident(name, dtype) * THREADS // COLUMNS
-    return Source(spread(scan_columns, 8, params), "i" * (8 + params), COLUMNS, resident)
+    return Source(unpack_params(scan_columns, 8, params), "i" * (8 + params), COLUMNS, resident)

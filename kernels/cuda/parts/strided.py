@@ -1,6 +1,6 @@
-"""Strided blocks: from an element's number to its place, with divisions prepared on the host.
+"""Strided blocks: from a linear index to an offset, with divisions prepared on the host.
 
-A kernel takes the sizes and strides of a block as plain parameters after its others. ``numbers``
+A kernel takes the sizes and strides of a block as plain parameters after its others. ``index_params``
 lays them out on the host, :func:`spread` hands them to the kernel's function as one tuple, and
 :func:`offset_of` is the device function that reads them there.
 """
@@ -13,7 +13,7 @@ from functools import lru_cache
 from tilegrad.kernels.cuda.device.ptx import multiply_wide
 from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
 
-NARROW = 1 << 31  # numbers below this are divided by multiplying
+NARROW = 1 << 31  # indices below this are divided by multiplying
 PER_AXIS = 4  # size, multiplier, shift, stride
 
 
@@ -26,7 +26,7 @@ def magic(divisor: int) -> tuple[int, int]:
     return -(-(1 << shift) // max(divisor, 1)), shift
 
 
-def numbers(sizes: Sequence[int], *strides: Sequence[int]) -> list[int]:
+def index_params(sizes: Sequence[int], *strides: Sequence[int]) -> list[int]:
     """A block's parameters, innermost dimension first: of one operand, or of several together."""
     flat: list[int] = []
     for axis in range(len(sizes) - 1, -1, -1):
@@ -35,17 +35,17 @@ def numbers(sizes: Sequence[int], *strides: Sequence[int]) -> list[int]:
 
 
 def is_wide(count: int, *blocks: tuple[Sequence[int], Sequence[int]]) -> bool:
-    """Whether ``count`` elements, or a place in a block of (sizes, strides), need 64 bits."""
-    reach = [sum((n - 1) * abs(s) for n, s in zip(*block)) for block in blocks]
-    return max([count, *reach]) >= NARROW
+    """Whether ``count`` elements, or an offset in a block of (sizes, strides), need 64 bits."""
+    extents = [sum((n - 1) * abs(s) for n, s in zip(*block)) for block in blocks]
+    return max([count, *extents]) >= NARROW
 
 
 @lru_cache(maxsize=None)
 def offset_of(dims: int, first: int = 0, wide: bool = False) -> DeviceFunction:
-    """The device function ``offset(index, numbers)``: how many elements from a block's start its
-    element number ``index``, in row-major order, lies.
+    """The device function ``offset(index, t)``: the offset, in elements, of a block's
+    element ``index`` in row-major order.
 
-    ``first``: where the block's parameters begin in ``numbers``.
+    ``first``: where the block's parameters begin in ``t``.
     """
     lines, terms, rest = [], [], "index"
     for axis in range(dims):
@@ -102,7 +102,7 @@ def division(wide: bool) -> DeviceFunction:
     return divide
 
 
-def spread(function: DeviceFunction, fixed: int, count: int) -> Callable[..., None]:
+def unpack_params(function: DeviceFunction, fixed: int, count: int) -> Callable[..., None]:
     """A kernel body: ``function(a0, …, (n0, …, n<count - 1>))`` with ``fixed`` first arguments."""
     first = [f"a{k}" for k in range(fixed)]
     rest = [f"n{k}" for k in range(count)]

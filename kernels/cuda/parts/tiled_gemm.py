@@ -33,7 +33,7 @@ from tilegrad.kernels.cuda.device.ptx import (
     thread,
 )
 from tilegrad.kernels.cuda.device.registers import as_int32, opaque, outer_product, zeros
-from tilegrad.kernels.cuda.parts.strided import PER_AXIS, offset_of, spread
+from tilegrad.kernels.cuda.parts.strided import PER_AXIS, offset_of, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source
 from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
 
@@ -193,7 +193,7 @@ class StridedIterator(TileIterator):
         n = self.name
         k = f"{n}_slow" if self.along == "lane" else f"{n}_fast"
         return [
-            f"{n}_at{i} = {n}_address + {self.size} * ({n}_offset(item, numbers) + "
+            f"{n}_at{i} = {n}_address + {self.size} * ({n}_offset(item, params) + "
             f"{self.lane(i)} * {n}_s_lane + (first + {k}) * {n}_s_k)"
             for i in range(self._addresses())
         ]
@@ -211,7 +211,7 @@ class StridedIterator(TileIterator):
 
 _BODY = """
 def multiply(x_address, y_address, out_address, bias_address, parts, fresh, final, begin, chunk,
-             M, N, K, os_row, out_whole, tiles_m, tiles_n, numbers):
+             M, N, K, os_row, out_whole, tiles_m, tiles_n, params):
     t = i32(thread())
     per_item = tiles_m * tiles_n
     item = block() // per_item
@@ -246,7 +246,7 @@ def multiply(x_address, y_address, out_address, bias_address, parts, fresh, fina
 {store_shared}
         barrier()
     u = opaque(t)  # keeps what follows, the epilogue, out of the registers of the main loop
-    out = pointer(out_address + {size} * out_offset(tile_origin[0], numbers), T)
+    out = pointer(out_address + {size} * out_offset(tile_origin[0], params), T)
     bias = pointer(bias_address + {size} * {bias_item}, T)
     whole = out_whole != 0 and (out_address & {mask}) == 0
 {epilogue}
@@ -261,13 +261,13 @@ _EPILOGUE = """
         c = tile_origin[2] + {e_column}
         if r < M and c < N:
             if whole:
-                at = block_y() * parts + r * os_row + column_place(c, numbers)
+                at = block_y() * parts + r * os_row + column_place(c, params)
                 v = load_fragment(smem, e)
                 o = empty if fresh else load_out(out, at)
                 store_out(out, at, ({finished},))
             else:
                 for j in range(min({W}, N - c)):
-                    at = block_y() * parts + r * os_row + column_place(c + j, numbers)
+                    at = block_y() * parts + r * os_row + column_place(c + j, params)
                     o = T(0) if fresh else out[at]
                     out[at] = finish(smem[e + j], o, fresh, final, bias, {bias_index_j})
         e += {step}
@@ -291,7 +291,7 @@ def indented(lines: list[str], depth: int) -> str:
 
 
 @inline
-def itself(c, numbers):
+def itself(c, params):
     """Columns of a matrix are neighbours."""
     return c
 
@@ -344,7 +344,7 @@ def multiply(
     body = DeviceFunction(function_from_source(text, "multiply", scope, __name__), text)
     count = walks + len(x.names) + len(y.names) + more
     limit = tile.per_sm if per_sm is None else per_sm
-    return Source(spread(body, FIXED, count), "i" * (FIXED + count), tile.threads, limit)
+    return Source(unpack_params(body, FIXED, count), "i" * (FIXED + count), tile.threads, limit)
 
 
 def _source(
@@ -394,7 +394,7 @@ def _source(
 def _given(iterator: TileIterator, first: int) -> list[str]:
     """The iterator's own parameters by name."""
     return [
-        f"{iterator.name}_{name} = numbers[{first + k}]" for k, name in enumerate(iterator.names)
+        f"{iterator.name}_{name} = params[{first + k}]" for k, name in enumerate(iterator.names)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Equal keys side by side, in their own order, and each key's number among its equals."""
+"""Equal keys grouped (a stable sort), and each key's rank within its group."""
 
 from __future__ import annotations
 

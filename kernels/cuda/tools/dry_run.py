@@ -2,7 +2,7 @@
 
 :func:`plan_for` makes it the device of this process. Its memory is addresses with nothing behind
 them, so shapes may be as large as on the GPU it stands for; the size of that GPU decides the grids.
-What would be launched, :func:`tilegrad.kernels.cuda.run.jit.recording` tells.
+:func:`tilegrad.kernels.cuda.run.jit.recording` lists what would be launched.
 """
 
 from __future__ import annotations

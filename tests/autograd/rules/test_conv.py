@@ -200,7 +200,7 @@ def test_rounding_errors_grow_with_the_root_of_a_short_sum(
 def test_values_that_are_not_finite_stay_where_they_belong(
     value: float, place: tuple[int, int], rng: np.random.Generator
 ) -> None:
-    """Lanes between rows and items are computed in vain; nothing of them may show."""
+    """Lanes between rows and items are computed and dropped; no result may depend on them."""
     x, w = _random(rng, (3, 2, 5, 5), (3, 2, 3, 3))
     x[1, 1, place[0], place[1]] = value
     out = F.conv2d(tilegrad.from_numpy(x), tilegrad.from_numpy(w), padding=1).numpy()

@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from tilegrad.kernels.cuda.parts.strided import division, is_wide, magic, numbers, offset_of
+from tilegrad.kernels.cuda.parts.strided import division, index_params, is_wide, magic, offset_of
 
 EDGE = 1 << 31
 
@@ -69,7 +69,7 @@ def test_offsets(sizes: tuple[int, ...], strides: tuple[int, ...]) -> None:
     assert wide == ((sizes, strides) in LARGE)
     for first in (0, 3):
         offset = offset_of(len(sizes), first, wide)
-        given = (0,) * first + tuple(numbers(sizes, strides))
+        given = (0,) * first + tuple(index_params(sizes, strides))
         draw = random.Random(2)
         for index in {0, count - 1, *(draw.randrange(count) for _ in range(200))}:
             assert offset(index, given) == _by_hand(index, sizes, strides)
@@ -103,4 +103,4 @@ def test_elementwise_beyond_2_31_elements_takes_the_wide_kernel() -> None:
 def test_wide_source_really_divides() -> None:
     index = np.int64(5_000_000_019)
     offset = offset_of(2, 0, True)
-    assert offset(int(index), tuple(numbers((3, 1 << 31), (1 << 31, 1)))) == int(index)
+    assert offset(int(index), tuple(index_params((3, 1 << 31), (1 << 31, 1)))) == int(index)

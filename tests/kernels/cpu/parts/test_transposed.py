@@ -1,4 +1,4 @@
-"""Elementwise operands that lie across: transposed, or a column beside a matrix."""
+"""Transposed elementwise operands, and columns beside a matrix."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Elementwise loops where an operand lies across: its neighbours in memory are a row apart in the output.
+"""Elementwise loops over transposed operands: adjacent in memory along the output's columns, not its rows.
 
-Walked row by row, each element of such an operand would fetch a cache line, and drop it before the
-next row asks for its neighbour. So the output is walked in tiles: the operand's part is first
-copied, line by line, to a place where it lies as the output does.
+Row by row, each element of such an operand would load a cache line that is evicted before the next row
+needs its neighbour. So the output is computed in tiles (cache blocking): the operand's part of a tile
+is first packed, cache line by cache line, in the order of the output.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def map_tiles_body(task, {addresses}, {params}table, units, per):
             for i in range(count):
                 write(out, {target}, formula({values}))
 """
-# squares in registers: their rows are fetched at once, not one after the other
+# square blocks are transposed in registers: their rows are loaded together
 _SQUARES = """
         whole{k} = lines - lines % {lanes}
         for i in range(0, count, {lanes}):
@@ -64,7 +64,7 @@ _SINGLE = """
 
 
 def _packing(k: int, dtype: str) -> str:
-    """Operand ``k``'s part of a tile, copied to where it lies as the output."""
+    """Source text that packs operand ``k``'s part of a tile in the order of the output."""
     if dtype not in VECTORS:
         return _SINGLE.format(k=k, first=0, columns=COLUMNS)
     squares = _SQUARES.format(k=k, lanes=lanes(dtype), columns=COLUMNS)
@@ -103,13 +103,13 @@ def map_tiles(
         if pattern[k : k + 1] == "s":
             text["hoisted"].append(f"v{k} = read(x{k}, q{k})")
         if pattern[k : k + 1] == "x":
-            text["pointers"].append(f"h{k} = held{k}()")
-            scope[f"held{k}"] = local(dtypes[k], ROWS * COLUMNS)
-    across = [k for k in range(last) if pattern[k] == "x"]
+            text["pointers"].append(f"h{k} = packed{k}()")
+            scope[f"packed{k}"] = local(dtypes[k], ROWS * COLUMNS)
+    transposed = [k for k in range(last) if pattern[k] == "x"]
     source = _BODY.format(
         addresses=", ".join(f"a{k}" for k in range(last + 1)),
         params="".join(f"p{k}, " for k in range(params)),
-        packed="".join(_packing(k, dtypes[k]) for k in across),
+        packed="".join(_packing(k, dtypes[k]) for k in transposed),
         target=f"q{last} + i",
         values=", ".join(values),
         **shape,
@@ -120,15 +120,15 @@ def map_tiles(
 
 
 def pattern_of(dtypes: tuple[str, ...], sizes: Sizes, strides: tuple[Sizes, ...]) -> str | None:
-    """The pattern of :func:`map_tiles`; None where nothing lies across, or tiles do not fit, or a
+    """The pattern of :func:`map_tiles`; None where no operand is transposed, tiles do not fit, or a
     tile of truths would be needed, which numba does not store in plain memory.
     """
     if len(sizes) < 2 or min(sizes[-2:]) < LEAST or strides[-1][-1] != 1:
         return None
     letters = ""
     for dtype, (*_, down, along) in zip(dtypes, strides[:-1], strict=False):
-        lies_across = down == 1 and dtype != "bool"
-        letters += "c" if along == 1 else "s" if along == 0 else "x" if lies_across else "v"
+        is_transposed = down == 1 and dtype != "bool"
+        letters += "c" if along == 1 else "s" if along == 0 else "x" if is_transposed else "v"
     return letters if "x" in letters and "v" not in letters else None
 
 
