@@ -72,7 +72,7 @@ def linspace(start: float, end: float, steps: int, dtype: DType, device: Device)
         raise RuntimeError(f"linspace: number of steps must be non-negative; got {steps}")
     if steps:
         start, end = ends(start, end if steps > 1 else start, dtype, "linspace")
-    step = (end - start) / (steps - 1) if steps > 1 else 0.0
+    step = (float(end) - float(start)) / (steps - 1) if steps > 1 else 0.0
     if steps == 1:
         end = start
     params = (float(start), float(end), float(step))

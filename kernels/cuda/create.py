@@ -8,39 +8,50 @@ import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import block, blocks, pointer, thread
 from tilegrad.kernels.cuda.run.jit import Source, blocks_for, kernel
+from tilegrad.kernels.formulas.primitives import fma
+from tilegrad.kernels.function import inline
 
 THREADS = 256
 PER_SM = 16  # blocks a multiprocessor gets before threads take further elements in strides
 
 
 @kernel
-def ramp(dtype: str, letter: str) -> Source:
+def ramp(dtype: str, letter: str, fused: bool) -> Source:
     """Count up by ``step`` from ``start`` for the first ``half`` elements, down from ``end`` after.
 
     An element per thread. Parameters: output address, start, end, step (of type ``letter``, ``d``
     rounds the product and the sum in float64, as the CPU does, ``i`` is exact), half, number of
-    elements.
+    elements. ``fused`` rounds product and sum once.
     """
     T = np.dtype(dtype).type
     S = np.float64 if letter == "d" else np.int64
+
+    at = fma if fused else _at
 
     def ramp_body(a0, start, end, step, half, total):
         out = pointer(a0, T)
         i = block() * THREADS + thread()
         while i < total:
             if i < half:
-                out[i] = T(start + S(i) * S(step))
+                out[i] = T(at(S(i), S(step), S(start)))
             else:
-                out[i] = T(end - S(total - 1 - i) * S(step))
+                out[i] = T(at(S(i - total + 1), S(step), S(end)))
             i += blocks() * THREADS
 
     return Source(ramp_body, "i" + letter * 3 + "ii", THREADS)
 
 
-def _launcher(dtype: str, letter: str, total: int, half: int) -> Callable[..., None]:
+@inline
+def _at(i, step, start):
+    return i * step + start
+
+
+def _launcher(
+    dtype: str, letter: str, total: int, half: int, fused: bool = False
+) -> Callable[..., None]:
     if total == 0:
         return lambda *args: None
-    function = ramp.build(dtype, letter)
+    function = ramp.build(dtype, letter, fused)
     grid = blocks_for(total, THREADS, PER_SM)
 
     def launch(out: int, start: float, end: float, step: float) -> None:
@@ -55,5 +66,5 @@ def arange(dtype: str, exact: bool, total: int) -> Callable[..., None]:
 
 
 def linspace(dtype: str, total: int) -> Callable[..., None]:
-    """A launch ``(out, start, end, step)``: the first half counts from start, the rest to end."""
-    return _launcher(dtype, "d", total, total // 2)
+    """A launch ``(out, start, end, step)``; see :func:`tilegrad.kernels.cpu.create.linspace`."""
+    return _launcher(dtype, "d", total, total // 2, np.dtype(dtype).kind in "iu")

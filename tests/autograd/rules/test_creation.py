@@ -293,3 +293,23 @@ def test_sequences_of_integers_round_as_pytorch_does(name: str) -> None:
             except (RuntimeError, ValueError) as error:
                 found.append(type(error).__name__)
         assert found[0] == found[1], (kind, given)
+
+
+def test_evenly_spaced_integers(device: str) -> None:
+    """Each number is ``start + i * step`` (from the middle on, counted from the end), product and sum
+    rounded once in float64, then cut off: as PyTorch's are.
+    """
+    random = np.random.default_rng(7)
+    held = ("uint8", "int8", "int16", "int32", "int64")
+    cases: list[tuple[Any, ...]] = [(-3, 9.9, 10, "int8"), (51, -33, 100, "int8")]
+    for _ in range(2000 if device == "cpu" else 60):
+        dtype = str(random.choice(held))
+        limits = np.iinfo(dtype)
+        low, high = random.uniform(limits.min / 2, limits.max / 2, 2) / 10.0 ** random.integers(
+            0, 3
+        )
+        ends = (low, high) if random.integers(2) else (int(low), int(high))
+        cases.append((*ends, int(random.integers(2, 120)), dtype))
+    for *args, dtype in cases:
+        want = torch.linspace(*args, dtype=getattr(torch, dtype)).tolist()
+        assert tilegrad.linspace(*args, dtype=dtype, device=device).tolist() == want, (args, dtype)
