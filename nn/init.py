@@ -148,6 +148,12 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
     return calculate_gain(nonlinearity, a) / math.sqrt(fan)
 
 
+def _nothing(tensor: Tensor) -> Tensor:
+    """``tensor``, which has no elements, with PyTorch's warning."""
+    warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=3)
+    return tensor
+
+
 def kaiming_uniform_(
     tensor: Tensor,
     a: float = 0,
@@ -162,7 +168,7 @@ def kaiming_uniform_(
         mode: ``"fan_in"`` keeps the variance forwards, ``"fan_out"`` backwards.
     """
     if 0 in tensor.shape:
-        return tensor
+        return _nothing(tensor)
     bound = math.sqrt(3.0) * _kaiming_std(tensor, a, mode, nonlinearity)
     return uniform_(tensor, -bound, bound, generator)
 
@@ -176,7 +182,7 @@ def kaiming_normal_(
 ) -> Tensor:
     """Normal with variance gain^2 / fan (He et al. 2015). Arguments as `kaiming_uniform_`."""
     if 0 in tensor.shape:
-        return tensor
+        return _nothing(tensor)
     return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
 
 
