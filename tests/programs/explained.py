@@ -124,6 +124,13 @@ EXPLAINED = [
         r"\.(copy|fill|zero)_\(|\] = ",
     ),
     Meant(
+        r": requires_grad is False, not True, of float\d+ zeros$",
+        r" of no elements",
+        "PyTorch's gradient of cummax without elements is what came in, which may have a graph",
+        "",
+        r"cummax\(",
+    ),
+    Meant(
         r": requires_grad is False, not True, of \w*(int\d+|bool)( zeros)?$",
         r"",
         "PyTorch's fill_ by a tensor that requires grad lets integers require grad",

@@ -99,6 +99,8 @@ def facts(names: dict[str, Any], line: str) -> str:
         for source in sources:
             if target and isinstance(source, torch.Tensor):
                 text += _shared(target[0], source)
+        if target and _overlaps_itself(target[0]):
+            text += " of overlapping memory"
     return text
 
 
@@ -113,6 +115,14 @@ def _written_and_read(node: ast.stmt) -> tuple[list[ast.expr], list[ast.expr]]:
         if isinstance(call.func, ast.Attribute) and call.func.attr.endswith("_"):
             return [call.func.value], [a for a in call.args if isinstance(a, ast.Name)]
     return [], []
+
+
+def _overlaps_itself(value: torch.Tensor) -> bool:
+    """Whether several elements lie in one place, by whatever strides."""
+    places = torch.zeros((), dtype=torch.int64)
+    for dim, (size, stride) in enumerate(zip(value.shape, value.stride(), strict=True)):
+        places = places + (torch.arange(size) * stride).reshape(-1, *[1] * (value.ndim - 1 - dim))
+    return places.unique().numel() < value.numel()
 
 
 def _shared(target: torch.Tensor, source: torch.Tensor) -> str:
