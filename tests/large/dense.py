@@ -67,6 +67,11 @@ def convolution(d: Draw) -> str:
     x = d.array((batch, groups * inputs, *size))
     w = d.array((groups * outputs, inputs, *kernel))
     bias = d.array((groups * outputs,)) if d.chance(0.4) else None
+    if bias:
+        places = math.prod(size) / math.prod(stride)
+        d.program.least = max(
+            1e-3, math.sqrt(batch * places) / 10
+        )  # its gradient: terms that cancel
     return (
         f"F.conv{rank}d({x}, {w}, {bias}, stride={tuple(stride)}, padding={tuple(padding)}, "
         f"dilation={tuple(dilation)}, groups={groups})"
@@ -84,6 +89,8 @@ def transposed(d: Draw) -> str:
     x = d.array((batch, groups * inputs, *x_size))
     w = d.array((groups * inputs, outputs, *kernel))
     bias = d.array((groups * outputs,)) if d.chance(0.4) else None
+    if bias:
+        d.program.least = math.sqrt(batch * math.prod(size)) / 10  # its gradient: terms that cancel
     return (
         f"F.conv_transpose{rank}d({x}, {w}, {bias}, stride={tuple(stride)}, "
         f"padding={tuple(padding)}, output_padding={tuple(extra)}, groups={groups}, "

@@ -91,6 +91,8 @@ def embedding(d: Draw) -> str:
     if d.chance(0.1):
         return f"F.one_hot({d.index((d.size(500),), min(rows, 200))}, {min(rows, 200)})"
     options = f", padding_idx={d.int(0, rows - 1)}" if d.chance(0.4) else ""
+    # a row's gradient is a running sum of about this many terms of either sign, rounded each time
+    d.program.least = max(1e-3, d.sizes.elements / width / rows / 250)
     return f"F.embedding({index}, {d.array((rows, width))}{options})"
 
 
