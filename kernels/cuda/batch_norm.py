@@ -12,13 +12,14 @@ from typing import Any
 
 from tilegrad.kernels.cuda.device.ptx import block, pointer, thread
 from tilegrad.kernels.cuda.elementwise import elementwise
-from tilegrad.kernels.cuda.norm import KEPT, backward, forward
-from tilegrad.kernels.cuda.norm.gradients import KEPT_TWO
+from tilegrad.kernels.cuda.norm import backward, forward
 from tilegrad.kernels.cuda.parts.block_reduce import stored
 from tilegrad.kernels.cuda.parts.moments import long_moments, long_sums, normalised, normalised_grad
 from tilegrad.kernels.cuda.parts.row_layout import THREADS, RowGeometry, channels_of
 from tilegrad.kernels.cuda.parts.strided import is_wide
 from tilegrad.kernels.cuda.run.jit import Source, bind, kernel
+from tilegrad.kernels.cuda.tuning import KEPT_NORM, KEPT_TWO
+from tilegrad.kernels.dtypes import at
 from tilegrad.kernels.formulas.primitives import sqrt
 from tilegrad.kernels.function import DeviceFunction
 
@@ -60,7 +61,7 @@ def batch_norm(
     """
     if N * C * S == 0:
         return lambda *arguments: None
-    form, wide = channels_of(N, C, S, dtype, KEPT[dtype]), is_wide(N * C * S)
+    form, wide = channels_of(N, C, S, dtype, at(KEPT_NORM, dtype, "norm")), is_wide(N * C * S)
     if training and form.tiles == 1:
         run = _at_once(dtype, form, wide)
     else:
@@ -117,7 +118,10 @@ def batch_norm_backward(
     """A launch ``(g, x, mean, rstd, [weight], out, weight_grad, bias_grad)``."""
     if N * C * S == 0:
         return lambda *addresses: None
-    form, wide = channels_of(N, C, S, dtype, KEPT_TWO[dtype]), is_wide(N * C * S)
+    form, wide = (
+        channels_of(N, C, S, dtype, at(KEPT_TWO, dtype, "norm_backward")),
+        is_wide(N * C * S),
+    )
     if form.tiles == 1:
         function = backward.build(dtype, True, "row", form.layout, form.runs, wide)
         sizes = (training, form.rows, form.n, form.groups, form.step, *form.t)

@@ -37,7 +37,9 @@ from tilegrad.kernels.cuda.parts.strided import (
     unpack_params,
 )
 from tilegrad.kernels.cuda.run.jit import Source, kernel
-from tilegrad.kernels.cuda.softmax import KEPT, online, probability
+from tilegrad.kernels.cuda.softmax import online, probability
+from tilegrad.kernels.cuda.tuning import KEPT_SOFTMAX
+from tilegrad.kernels.dtypes import at
 from tilegrad.kernels.formulas.transcendental import exp_decay, log
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.monoids import add, smaller
@@ -220,7 +222,11 @@ def cross_entropy(
     """
     samples, keeps = outer * inner, reduction == "none"
     V = vector(dtype, C) if logits else 1
-    layout = row_layout(C, V, KEPT[dtype] // 2) if logits else RowLayout(False, 1, LEAST, 1)
+    layout = (
+        row_layout(C, V, at(KEPT_SOFTMAX, dtype, "cross_entropy") // 2)
+        if logits
+        else RowLayout(False, 1, LEAST, 1)
+    )
     rows = ((samples,), (C,)) if inner == 1 else ((outer, inner), (C * inner, 1))
     wide = is_wide(samples * C)
     run = forward.build(dtype, logits, keeps, layout, len(rows[0]), wide)

@@ -16,15 +16,11 @@ from tilegrad.kernels.cuda.device.ptx import WARP
 from tilegrad.kernels.cuda.parts.gemm import add_chunks, tiles
 from tilegrad.kernels.cuda.parts.matvec import tall_vectors, vectors
 from tilegrad.kernels.cuda.parts.strided import index_params
-from tilegrad.kernels.cuda.parts.tiled_gemm import TILES
+from tilegrad.kernels.cuda.tuning import CHUNK, FULL, INTEGER_TILE, SPLIT, TILES, product_tiles
 from tilegrad.kernels.function import DeviceFunction
 
 Launch = Callable[..., None]
 Strides = tuple[int, ...]
-
-CHUNK = 2048  # steps of k that are summed in registers before the sum goes to memory
-FULL = 96  # tiles that keep a GPU busy: with fewer, smaller tiles are used
-SPLIT = 64  # tiles below which chunks of K become blocks of their own
 
 
 def matmul(
@@ -110,16 +106,15 @@ def _times_vector(
 def _tile(dtype: str, M: int, N: int, items: int) -> str:
     """The largest tile of which there are enough."""
     if not dtypes.is_float(dtype):
-        return "small"
-    if dtype == "float64":
-        return "double" if -(-M // 64) * -(-N // 64) * items >= FULL else "small"
-    if M <= TILES["skinny"].BM:
-        return "skinny"
-    for name in ("large", "medium"):
+        return INTEGER_TILE
+    row = product_tiles(dtype)
+    if row.skinny and M <= TILES[row.skinny].BM:
+        return row.skinny
+    for name, _ in row.large:
         tile = TILES[name]
         if -(-M // tile.BM) * -(-N // tile.BN) * items >= FULL:
             return name
-    return "small"
+    return row.rest
 
 
 def _reading(dtype: str, lane: int, k: int, lanes: int, K: int, batch: Strides) -> tuple[str, int]:

@@ -37,11 +37,11 @@ from tilegrad.kernels.cuda.parts.strided import (
     unpack_params,
 )
 from tilegrad.kernels.cuda.run.jit import KernelFactory, Source, bind, kernel
+from tilegrad.kernels.cuda.tuning import KEPT_SOFTMAX
+from tilegrad.kernels.dtypes import at
 from tilegrad.kernels.formulas.transcendental import exp, exp_decay, log
 from tilegrad.kernels.function import DeviceFunction, inline
 from tilegrad.kernels.monoids import add, larger
-
-KEPT = {"float32": 32, "float64": 8}  # elements that a thread keeps
 
 
 @inline
@@ -242,12 +242,14 @@ def backward(
 
 def softmax(dtype: str, logs: bool, outer: int, n: int, inner: int) -> Callable[..., None]:
     """A launch ``(x, y)`` of softmax (``logs``: its logarithm) over the middle dimension."""
-    return _launch(forward, (dtype, logs), KEPT[dtype], outer, n, inner)
+    return _launch(forward, (dtype, logs), at(KEPT_SOFTMAX, dtype, "softmax"), outer, n, inner)
 
 
 def softmax_backward(dtype: str, logs: bool, outer: int, n: int, inner: int) -> Callable[..., None]:
     """A launch ``(g, y, out)``: the gradient of softmax's input, given that of its result ``y``."""
-    return _launch(backward, (dtype, logs), KEPT[dtype] // 2, outer, n, inner)
+    return _launch(
+        backward, (dtype, logs), at(KEPT_SOFTMAX, dtype, "softmax") // 2, outer, n, inner
+    )
 
 
 def _launch(

@@ -200,7 +200,7 @@ def _horner(name: str, summary: str, slope: bool) -> Intrinsic:
     """A polynomial's value, or its derivative, by Horner's rule in fused steps."""
 
     def emitter(typing: Any, x: Any, tables: Any) -> Any:
-        chosen = 0 if str(getattr(x, "elem", x)) == "float32" else 1
+        chosen = _precision(str(getattr(x, "elem", x)))
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             kind = args[0].type

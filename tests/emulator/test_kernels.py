@@ -15,9 +15,9 @@ from tests.emulator.device import Device, emulated
 from tests.emulator.flow import Fault
 from tilegrad.kernels.cuda import matmul as products
 from tilegrad.kernels.cuda.matmul import matmul
-from tilegrad.kernels.cuda.parts.tiled_gemm import TILES
 from tilegrad.kernels.cuda.reduce import reduce
 from tilegrad.kernels.cuda.softmax import softmax, softmax_backward
+from tilegrad.kernels.cuda.tuning import TILES
 from tilegrad.kernels.formulas.activation import silu
 
 ROWS, COLUMNS = "rows", "columns"

@@ -9,6 +9,7 @@ import pytest
 
 import tilegrad
 from tests.cases import table
+from tests.conftest import ROOT
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.dtype import DType
 from tilegrad.kernels import dtypes
@@ -87,3 +88,21 @@ def test_what_a_table_lacks_is_said() -> None:
     for found in (dtypes.row, dtypes.of_llvm):
         with pytest.raises(NotImplementedError, match="not implemented for 'half'"):
             found("half")
+
+
+def test_dtypes_are_listed_in_one_place() -> None:
+    """No list of floats and no choice between two of them but in the tables by dtype."""
+    other = re.compile(
+        r"""\(["']float32["'], ["']float64["']\)|["']f32["']|["']f64["']"""
+        r"""|== ["']float(32|64)["']|is (dt\.)?float(32|64) else"""
+    )
+    allowed = {"kernels/dtypes.py", "kernels/cpu/tuning.py", "kernels/cuda/tuning.py"}
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for room in ("kernels", "engine", "autograd")
+        for path in sorted((ROOT / room).rglob("*.py"))
+        if str(path.relative_to(ROOT)) not in allowed
+        for line in path.read_text().splitlines()
+        if other.search(line)
+    ]
+    assert not found

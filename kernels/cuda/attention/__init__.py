@@ -8,7 +8,7 @@ import numpy as np
 
 from tilegrad.kernels.cuda.attention.backward import keys, queries
 from tilegrad.kernels.cuda.attention.forward import forward
-from tilegrad.kernels.cuda.attention.tile import BACKWARD, FORWARD, SIZES
+from tilegrad.kernels.cuda.tuning import BACKWARD, FORWARD, SIZES, attention_tile
 from tilegrad.kernels.scores import Scores
 
 LIMIT = SIZES[-1]  # features
@@ -37,7 +37,7 @@ def _numbers(given: Scores) -> tuple[int, ...]:
 def attention(given: Scores) -> tuple[Callable[..., None], int]:
     """Prepare ``launch(q, k, v, [mask], out, lse)``; gives ``(launch, scratch_bytes)``."""
     tile, vector, masked = _tile(given), _vector(given), given.mask != "none"
-    blocks = -(-given.L // FORWARD[given.dtype, tile].BR)
+    blocks = -(-given.L // attention_tile(FORWARD, given.dtype, tile).BR)
     sizes = (given.L, given.S, given.E, given.F, given.batch[1], given.share, blocks, given.scale)
     tail = (*sizes, *_numbers(given), given.batch[0] * given.batch[1] * blocks, 1, 1)
 
@@ -57,7 +57,7 @@ def attention_backward(given: Scores) -> tuple[Callable[..., None], int]:
     ``g``, ``out`` and the gradients are row-major; dk and dv have a head for each of q.
     """
     tile, vector, masked = _tile(given), _vector(given), given.mask != "none"
-    items, BR = given.batch[0] * given.batch[1], BACKWARD[given.dtype, tile].BR
+    items, BR = given.batch[0] * given.batch[1], attention_tile(BACKWARD, given.dtype, tile).BR
     sizes = (given.L, given.S, given.E, given.F, given.batch[1], given.share)
     tails = []
     for blocks in (-(-given.L // BR), -(-given.S // BR)):

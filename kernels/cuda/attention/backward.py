@@ -16,9 +16,6 @@ from typing import Any
 import numpy as np
 
 from tilegrad.kernels.cuda.attention.tile import (
-    BACKWARD,
-    LANES,
-    Tile,
     adder,
     along,
     copier,
@@ -32,12 +29,13 @@ from tilegrad.kernels.cuda.device.ptx import barrier, block, pointer, shared, th
 from tilegrad.kernels.cuda.device.registers import as_int32, zeros
 from tilegrad.kernels.cuda.parts.strided import unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, kernel
+from tilegrad.kernels.cuda.tuning import BACKWARD, LANES, AttentionTile, attention_tile
 from tilegrad.kernels.formulas.transcendental import exp_decay
 from tilegrad.kernels.function import DeviceFunction
 from tilegrad.kernels.monoids import add
 
 
-def _delta_maker(dtype: str, tile: Tile) -> DeviceFunction:
+def _delta_maker(dtype: str, tile: AttentionTile) -> DeviceFunction:
     """The device function ``delta_of(g, out, deltas, lse, valid, F, r, c)``: delta, the rows' sums of
     ``g * out``, stored as well; and the rows' ``lse``, infinite where there is no row.
     """
@@ -64,7 +62,7 @@ def _delta_maker(dtype: str, tile: Tile) -> DeviceFunction:
 
 
 def _score_grad_maker(
-    dtype: str, tile: Tile, mask: str, causal: bool, transposed: bool
+    dtype: str, tile: AttentionTile, mask: str, causal: bool, transposed: bool
 ) -> DeviceFunction:
     """The device function ``score_grad(s, d, p, lses, deltas, scale, m, m_row, m_column, query, key, r,
     c, L, S)``: stores ``P``, where ``transposed``, else ``scale * dS``, and gives ``scale * dS``.
@@ -94,7 +92,7 @@ def _pieces(dtype: str, tile: int, vector: int) -> tuple[tuple[Any, ...], tuple[
     """What both passes do with a block: copies of rows and of columns, products, their sums, the first
     totals, how these are stored; and shared memory: twice rows, twice columns, scores.
     """
-    form, step = BACKWARD[dtype, tile], rows_of(dtype, tile).step
+    form, step = attention_tile(BACKWARD, dtype, tile), rows_of(dtype, tile).step
     functions = (
         copier(dtype, tile, form.BR, form.threads, vector),
         copier(dtype, tile, form.BC, form.threads, vector),
@@ -121,7 +119,7 @@ def queries(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
     pass.
     """
     T, size = np.dtype(dtype).type, np.dtype(dtype).itemsize
-    form, (functions, memory) = BACKWARD[dtype, tile], _pieces(dtype, tile, vector)
+    form, (functions, memory) = attention_tile(BACKWARD, dtype, tile), _pieces(dtype, tile, vector)
     BR, BC = form.BR, form.BC
     copy_rows, copy_columns, dot, accumulate, start, store = functions
     first_rows, second_rows, first_columns, second_columns, of_scores = memory
@@ -174,7 +172,7 @@ def queries(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
     return Source(unpack_params(body, 17, 13), "i" * 16 + "d" + "i" * 13, form.threads, form.per_sm)
 
 
-def _stats_loader(dtype: str, tile: Tile) -> DeviceFunction:
+def _stats_loader(dtype: str, tile: AttentionTile) -> DeviceFunction:
     """The device function ``load_stats(lse, sums, valid, c)``: (lse, delta) of a thread's columns;
     infinity and 0 where there is no column.
     """
@@ -186,7 +184,7 @@ def _stats_loader(dtype: str, tile: Tile) -> DeviceFunction:
     return made("load_stats", lines, {"zero": T(0), "infinity": T(np.inf)})
 
 
-def _scores_storer(tile: Tile) -> DeviceFunction:
+def _scores_storer(tile: AttentionTile) -> DeviceFunction:
     """The device function ``store_scores(d, p, r, c)``: a thread's numbers to the piece for scores."""
     lines = ["def store_scores(d, p, r, c):"]
     for i in range(tile.TM):
@@ -204,7 +202,7 @@ def keys(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Source:
     pass.
     """
     T, size = np.dtype(dtype).type, np.dtype(dtype).itemsize
-    form, (functions, memory) = BACKWARD[dtype, tile], _pieces(dtype, tile, vector)
+    form, (functions, memory) = attention_tile(BACKWARD, dtype, tile), _pieces(dtype, tile, vector)
     BR, BC = form.BR, form.BC
     copy_rows, copy_columns, dot, accumulate, start, store = functions
     first_rows, second_rows, first_columns, second_columns, of_scores = memory

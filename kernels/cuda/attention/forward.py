@@ -11,9 +11,6 @@ from __future__ import annotations
 import numpy as np
 
 from tilegrad.kernels.cuda.attention.tile import (
-    FORWARD,
-    LANES,
-    Tile,
     adder,
     along,
     copier,
@@ -27,12 +24,15 @@ from tilegrad.kernels.cuda.device.ptx import barrier, block, pointer, shared, th
 from tilegrad.kernels.cuda.device.registers import as_int32, scaled, zeros
 from tilegrad.kernels.cuda.parts.strided import unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, kernel
+from tilegrad.kernels.cuda.tuning import FORWARD, LANES, AttentionTile, attention_tile
 from tilegrad.kernels.formulas.transcendental import exp_decay, log
 from tilegrad.kernels.function import DeviceFunction
 from tilegrad.kernels.monoids import add, larger
 
 
-def _online_softmax_maker(dtype: str, tile: Tile, mask: str, causal: bool) -> DeviceFunction:
+def _online_softmax_maker(
+    dtype: str, tile: AttentionTile, mask: str, causal: bool
+) -> DeviceFunction:
     """The device function ``online_softmax(s, p, row_max, row_sum, scale, m, m_row, m_column, query, key, r, c, L,
     S)``: products become exponentials, stored to p; gives (tops, sums, what totals shrink by), a
     thread's sums being over its own columns.
@@ -70,7 +70,7 @@ def _online_softmax_maker(dtype: str, tile: Tile, mask: str, causal: bool) -> De
     return made("online_softmax", lines, scope)
 
 
-def _finisher(dtype: str, tile: Tile) -> DeviceFunction:
+def _finisher(dtype: str, tile: AttentionTile) -> DeviceFunction:
     """The device function ``finish(row_max, row_sum, lse, valid, r, c)``: stores the logarithms of the
     sums, gives what totals are multiplied by; a row that sees nothing has 0 and infinity.
     """
@@ -100,7 +100,7 @@ def forward(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
     the mask (outer, inner, row, column).
     """
     T, size = np.dtype(dtype).type, np.dtype(dtype).itemsize
-    form, kind = FORWARD[dtype, tile], rows_of(dtype, tile)
+    form, kind = attention_tile(FORWARD, dtype, tile), rows_of(dtype, tile)
     BR, BC, threads, TM = form.BR, form.BC, form.threads, form.TM
     copy_rows = copier(dtype, tile, BR, threads, vector)
     copy_columns = copier(dtype, tile, BC, threads, vector)

@@ -19,54 +19,8 @@ import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import load_vector, pointer, shuffle_xor, store_vector
 from tilegrad.kernels.cuda.device.registers import as_int32, outer_product, zeros
+from tilegrad.kernels.cuda.tuning import LANES, AttentionTile
 from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
-
-LANES = 8  # threads that share a group of rows
-
-
-class Tile(NamedTuple):
-    """``BR`` rows by ``BC`` columns of a block, ``TM`` by ``TN`` of a thread, blocks that fit."""
-
-    BR: int
-    BC: int
-    TM: int
-    TN: int
-    per_sm: int
-
-    @property
-    def threads(self) -> int:
-        """Of a block."""
-        return self.BR // self.TM * LANES
-
-    @property
-    def groups(self) -> int:
-        """Groups of rows; a thread's rows are as many apart."""
-        return self.BR // self.TM
-
-    @property
-    def step(self) -> int:
-        """Elements from a row of scores to the next: what a warp stores falls on all banks."""
-        return self.BC + (8 if self.BC % 16 == 0 else 16)
-
-
-# by dtype and features: what 48 KB of shared memory hold
-FORWARD = {
-    ("float32", 32): Tile(64, 32, 4, 4, 4),
-    ("float32", 64): Tile(64, 32, 4, 4, 4),
-    ("float32", 128): Tile(32, 32, 2, 4, 4),
-    ("float64", 32): Tile(32, 32, 2, 4, 3),
-    ("float64", 64): Tile(32, 16, 2, 2, 3),
-    ("float64", 128): Tile(16, 16, 1, 2, 3),
-}
-BACKWARD = {
-    ("float32", 32): Tile(64, 32, 4, 4, 3),
-    ("float32", 64): Tile(32, 32, 4, 4, 4),
-    ("float32", 128): Tile(16, 16, 2, 2, 4),
-    ("float64", 32): Tile(32, 16, 2, 2, 3),
-    ("float64", 64): Tile(16, 16, 2, 2, 4),
-    ("float64", 128): Tile(8, 8, 1, 1, 4),
-}
-SIZES = (32, 64, 128)  # features that a tile has room for
 
 
 class Rows(NamedTuple):
@@ -119,7 +73,7 @@ def copier(dtype: str, D: int, rows: int, threads: int, vector: int) -> DeviceFu
 
 
 @lru_cache(maxsize=None)
-def dots(dtype: str, D: int, tile: Tile) -> DeviceFunction:
+def dots(dtype: str, D: int, tile: AttentionTile) -> DeviceFunction:
     """The device function ``dot(x, y, r, c)``: products of a thread's rows of x with its columns,
     which are rows of y, along the features.
     """
@@ -149,7 +103,7 @@ def dots(dtype: str, D: int, tile: Tile) -> DeviceFunction:
 
 
 @lru_cache(maxsize=None)
-def adder(dtype: str, D: int, tile: Tile) -> DeviceFunction:
+def adder(dtype: str, D: int, tile: AttentionTile) -> DeviceFunction:
     """The device function ``add(accumulators, p, y, r, c)``: ``accumulators + p @ y`` for a thread's rows of the
     scores p and its vectors of the features of y.
     """
@@ -182,7 +136,7 @@ def adder(dtype: str, D: int, tile: Tile) -> DeviceFunction:
 
 
 @lru_cache(maxsize=None)
-def storer(dtype: str, D: int, tile: Tile, vector: int) -> DeviceFunction:
+def storer(dtype: str, D: int, tile: AttentionTile, vector: int) -> DeviceFunction:
     """The device function ``store(out, accumulators, valid, features, r, c)``: a thread's results to rows
     of ``features`` elements, of which there are ``valid``.
     """

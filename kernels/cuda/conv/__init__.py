@@ -34,17 +34,13 @@ from tilegrad.kernels.cuda.device.ptx import multiply_wide
 from tilegrad.kernels.cuda.movement import copy
 from tilegrad.kernels.cuda.parts.gemm import add_chunks
 from tilegrad.kernels.cuda.parts.strided import index_params, is_wide, magic
-from tilegrad.kernels.cuda.parts.tiled_gemm import TILES, StridedIterator, multiply
+from tilegrad.kernels.cuda.parts.tiled_gemm import StridedIterator, multiply
 from tilegrad.kernels.cuda.run.jit import Source, kernel
+from tilegrad.kernels.cuda.tuning import CHUNK, FULL, PARTS, SPLIT, TILES, product_tiles
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.window import Window
 
 Launch = Callable[..., None]
-
-CHUNK = 2048  # steps of k that are summed in registers before the sum goes to memory
-FULL = 96  # tiles that keep a GPU busy: with fewer, smaller tiles are used
-SPLIT = 64  # tiles below which chunks of k become blocks of their own
-PARTS = 512  # blocks that a weight's gradient is cut into, at most
 
 
 @inline
@@ -82,14 +78,12 @@ def weights(dtype: str, tile: str, vector: int, dims: int, pointwise: bool) -> S
 
 def _tile(dtype: str, M: int, N: int, items: int) -> str:
     """The largest tile of which there are enough, and that is not mostly beyond the matrix."""
-    if dtype == "float64":
-        fits = M > 32 and -(-M // 64) * -(-N // 64) * items >= FULL
-        return "double" if fits else "small"
-    for name, least in (("large", 96), ("medium", 32)):
+    row = product_tiles(dtype)
+    for name, least in row.large:
         tile = TILES[name]
         if M >= least and -(-M // tile.BM) * -(-N // tile.BN) * items >= FULL:
             return name
-    return "small"
+    return row.rest
 
 
 def _check(op: str, *numbers: int) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 
 from tilegrad.kernels.cuda.parts.strided import magic
-from tilegrad.kernels.cuda.parts.tiled_gemm import Tile, TileIterator
+from tilegrad.kernels.cuda.parts.tiled_gemm import TileIterator
+from tilegrad.kernels.cuda.tuning import Tile
 from tilegrad.kernels.window import Window
 
 

@@ -18,7 +18,6 @@ import numpy as np
 from tilegrad.kernels.cuda.device.ptx import pointer
 from tilegrad.kernels.cuda.elementwise import elementwise
 from tilegrad.kernels.cuda.norm.gradients import (
-    KEPT_TWO,
     backward_tiles,
     channel_gradients,
     grad_input,
@@ -51,11 +50,11 @@ from tilegrad.kernels.cuda.parts.row_layout import (
 )
 from tilegrad.kernels.cuda.parts.strided import index_params, is_wide, offset_of, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, bind, kernel
+from tilegrad.kernels.cuda.tuning import KEPT_NORM, KEPT_TWO
+from tilegrad.kernels.dtypes import at
 from tilegrad.kernels.formulas.primitives import sqrt
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.monoids import add
-
-KEPT = {"float32": 16, "float64": 8}  # elements that a thread keeps
 
 
 @inline
@@ -200,7 +199,7 @@ def row_norm(
     if rows * n == 0:
         return lambda *arguments: None
     V = vector(dtype, S or n)
-    form, wide = rows_of(rows, n, V, KEPT[dtype]), is_wide(rows * n)
+    form, wide = rows_of(rows, n, V, at(KEPT_NORM, dtype, "norm")), is_wide(rows * n)
     if form.tiles > 1:
         run = _long_rows(dtype, (centred, weighted, biased), form, S, groups, wide)
     else:
@@ -275,7 +274,7 @@ def row_norm_backward(
 def _backward_elements(dtype: str, centred: bool, rows: int, n: int) -> Callable[..., None]:
     """A launch ``(g, x, weight, mean, rstd, out, parts)``."""
     V = vector(dtype, n)
-    form, wide = rows_of(rows, n, V, KEPT_TWO[dtype]), is_wide(rows * n)
+    form, wide = rows_of(rows, n, V, at(KEPT_TWO, dtype, "norm_backward")), is_wide(rows * n)
     grid = (form.layout.blocks(rows), 1, 1)
     if form.tiles > 1:
         grad_inputs = bind(backward_tiles.build(dtype, centred, form.layout), rows, n, *grid)

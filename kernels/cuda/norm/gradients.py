@@ -29,10 +29,11 @@ from tilegrad.kernels.cuda.parts.row_layout import (
 )
 from tilegrad.kernels.cuda.parts.strided import index_params, is_wide, offset_of, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, bind, kernel
+from tilegrad.kernels.cuda.tuning import KEPT_TWO
+from tilegrad.kernels.dtypes import at
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.monoids import add
 
-KEPT_TWO = {"float32": 16, "float64": 4}  # elements that a thread keeps of each of two arrays
 TILE = 32  # adjacent elements of a block of ``weight_sums``
 CHUNK, CHUNKS = 64, 256  # rows that a block there adds up at least; parts at most
 
@@ -224,9 +225,9 @@ def weight_gradients(dtype: str, centred: bool, rows: int, n: int) -> Callable[.
 def channel_gradients(dtype: str, rows: int, n: int, S: int, groups: int) -> Callable[..., None]:
     """A launch ``(g, x, weight, mean, rstd, out, sums_g_xhat, sums_g)``."""
     V, channels, wide = vector(dtype, S), n // S, is_wide(rows * n)
-    runs = rows_of(rows * channels, S, V, KEPT_TWO[dtype])
+    runs = rows_of(rows * channels, S, V, at(KEPT_TWO, dtype, "norm_backward"))
     sums = long_sums(dtype, runs, channels, wide)
-    form = rows_of(rows, n, V, KEPT_TWO[dtype])
+    form = rows_of(rows, n, V, at(KEPT_TWO, dtype, "norm_backward"))
     if form.tiles > 1:
         form = tiled(dtype, form, 2)
     layout, units = form.layout, rows * form.tiles

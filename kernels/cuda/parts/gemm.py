@@ -6,8 +6,9 @@ import numpy as np
 
 from tilegrad.kernels import dtypes
 from tilegrad.kernels.cuda.device.ptx import block, pointer, thread
-from tilegrad.kernels.cuda.parts.tiled_gemm import TILES, StridedIterator, multiply
+from tilegrad.kernels.cuda.parts.tiled_gemm import StridedIterator, multiply
 from tilegrad.kernels.cuda.run.jit import Source, kernel
+from tilegrad.kernels.cuda.tuning import TILES
 from tilegrad.kernels.function import DeviceFunction
 
 

@@ -36,11 +36,11 @@ from tilegrad.kernels.cuda.parts.row_layout import (
 )
 from tilegrad.kernels.cuda.parts.strided import unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, kernel
+from tilegrad.kernels.cuda.tuning import KEPT_MOMENTS
+from tilegrad.kernels.dtypes import at
 from tilegrad.kernels.formulas.primitives import select, sqrt
 from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
 from tilegrad.kernels.monoids import add
-
-TILE = {"float32": 16, "float64": 8}  # elements that a thread has of a long row's tile
 
 
 @inline
@@ -125,7 +125,9 @@ def tiled(dtype: str, form: RowGeometry, arrays: int) -> RowGeometry:
     """The form of rows that come in tiles, of which a thread keeps ``arrays`` at once."""
     V, columns = form.layout.V, form.layout.columns
     lanes = 8 if columns else THREADS
-    return form._replace(layout=RowLayout(columns, lanes, TILE[dtype] // arrays // V, V))
+    return form._replace(
+        layout=RowLayout(columns, lanes, at(KEPT_MOMENTS, dtype, "norm") // arrays // V, V)
+    )
 
 
 @kernel

@@ -16,8 +16,6 @@ tiles; the names, and staging through registers, are those of CUTLASS's SIMT ker
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from tilegrad.kernels import dtypes
@@ -35,40 +33,12 @@ from tilegrad.kernels.cuda.device.ptx import (
 from tilegrad.kernels.cuda.device.registers import as_int32, opaque, outer_product, zeros
 from tilegrad.kernels.cuda.parts.strided import PER_AXIS, offset_of, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source
+from tilegrad.kernels.cuda.tuning import Tile
 from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
 
 GROUP_M = 8  # rows of tiles in a group (Triton's GROUP_SIZE_M): they share y in the L2 cache
 PAD = 4  # elements between rows in shared memory: a transposing store then has 2 bank conflicts, not 4
 FIXED = 16  # parameters that every kernel has
-
-
-class Tile(NamedTuple):
-    """A block's tile ``BM`` x ``BN`` x ``BK``, a thread's ``TM`` x ``TN``, a warp's ``LM`` x ``LN`` threads;
-    ``per_sm`` blocks have the registers of a multiprocessor.
-    """
-
-    BM: int
-    BN: int
-    BK: int
-    TM: int
-    TN: int
-    LM: int
-    LN: int
-    per_sm: int
-
-    @property
-    def threads(self) -> int:
-        return self.BM // self.TM * (self.BN // self.TN)
-
-
-# blocks of a multiprocessor: as many as the registers of accumulators and fragments allow
-TILES = {
-    "large": Tile(128, 128, 8, 8, 8, 4, 8, 2),
-    "medium": Tile(64, 64, 8, 8, 8, 4, 8, 6),
-    "small": Tile(32, 32, 16, 4, 4, 4, 8, 8),
-    "skinny": Tile(4, 128, 16, 4, 4, 1, 32, 8),
-    "double": Tile(64, 64, 8, 4, 4, 4, 8, 2),
-}
 
 
 class TileIterator:

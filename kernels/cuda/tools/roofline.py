@@ -228,7 +228,7 @@ def _items(call: _Call) -> tuple[list[int], int]:
 
 
 def _tiled_product(call: _Call) -> Work:
-    from tilegrad.kernels.cuda.parts.tiled_gemm import TILES
+    from tilegrad.kernels.cuda.tuning import TILES
 
     tile, size = TILES[call["tile"]], call.itemsize
     (xs, ys, _), items = _items(call)
@@ -345,11 +345,11 @@ def _copied(call: _Call) -> Work:
 
 def _attention(call: _Call) -> Work:
     """Products of queries and keys, as many with values; where keys are rows, twice as many."""
-    from tilegrad.kernels.cuda.attention.tile import BACKWARD, FORWARD
+    from tilegrad.kernels.cuda.tuning import BACKWARD, FORWARD, attention_tile
 
     L, S, E, F, heads, size = (*(call[n] for n in ("L", "S", "E", "F", "heads")), call.itemsize)
     backward, by_keys = "g" in call.named, "dk" in call.named
-    tile = (BACKWARD if backward else FORWARD)[call["dtype"], call["tile"]]
+    tile = attention_tile(BACKWARD if backward else FORWARD, call["dtype"], call["tile"])
     items = call.grid[0] // call["blocks"]
     batch = (items // heads, heads)
     fewer = (batch[0], heads // call["share"])

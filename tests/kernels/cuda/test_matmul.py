@@ -10,7 +10,7 @@ import pytest
 
 import tilegrad
 from tilegrad.kernels.cuda import matmul as family
-from tilegrad.kernels.cuda.parts.tiled_gemm import TILES
+from tilegrad.kernels.cuda.tuning import TILES
 
 FLOATS = ("large", "medium", "small", "skinny")
 
