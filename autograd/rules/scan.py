@@ -49,8 +49,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
 
     Gradient: of ``input``: the cumulative sum from the end.
     """
-    x, axis = _operand("cumsum", input, dim, dtype)
-    return _as_asked(_sum_from(x, axis, False), dtype)
+    return _as_asked(_sum_from(*_operand("cumsum", input, dim, dtype), reverse=False), dtype)
 
 
 def _as_asked(result: Tensor, dtype: DType | None) -> Tensor:
@@ -62,8 +61,7 @@ def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
 
     Gradient: of ``input``; input and result are saved.
     """
-    x, axis = _operand("cumprod", input, dim, dtype)
-    return _as_asked(_product(x, axis), dtype)
+    return _as_asked(_product(*_operand("cumprod", input, dim, dtype)), dtype)
 
 
 def _product(x: Tensor, dim: int) -> Tensor:
