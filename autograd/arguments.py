@@ -45,6 +45,21 @@ class _Missing:
 MISSING = _Missing()
 
 
+def _ordered(function: FunctionType) -> list[str]:
+    """The arguments that the function was written with, in the order of their places in a frame."""
+    kinds = {n: p.kind for n, p in inspect.signature(function).parameters.items()}
+    last = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return sorted(kinds, key=lambda n: (kinds[n] in last, kinds[n] is last[1]))
+
+
+def _arguments(function: FunctionType, values: dict[str, Any]) -> dict[str, Any]:
+    """The arguments among a frame's locals, by their place: other names of arguments stand where the
+    first locals do (:mod:`tilegrad.autograd.names`), and their words name what was moved there.
+    """
+    places = zip(_ordered(function), function.__code__.co_varnames, strict=False)
+    return {name: values[place] for name, place in places if place in values}
+
+
 class _Refusal:
     """Raises a TypeError for the first argument of ``function`` that should be a tensor."""
 
@@ -56,22 +71,24 @@ class _Refusal:
     def __call__(self) -> None:
         error = sys.exc_info()[1]
         if isinstance(error, Exception):
-            self.look(sys._getframe(1).f_locals, isinstance(error, TypeError))
+            self.look(
+                _arguments(self.function, sys._getframe(1).f_locals), isinstance(error, TypeError)
+            )
 
     def look(self, values: dict[str, Any], typed: bool = False) -> None:
-        """Raise for ``values``, the function's locals, unless all is well; with ``typed``, which a
+        """Raise for ``values``, the function's arguments, unless all is well; with ``typed``, which a
         TypeError has been raised for already, for tensors only.
         """
         function = self.function
-        code = function.__code__
-        count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & inspect.CO_VARARGS)
-        absent = [n for n in code.co_varnames[:count] if values.get(n) is MISSING]
+        code, names = function.__code__, _ordered(function)
+        alone = len(names) - bool(code.co_flags & inspect.CO_VARARGS)
+        absent = [n for n in names if values.get(n) is MISSING]
         if absent:
             raise TypeError(
                 f"{function.__name__}() missing {len(absent)} required positional argument"
                 f"{'s' * (len(absent) > 1)}: {' and '.join(map(repr, absent))}"
             ) from None
-        for position, name in enumerate(code.co_varnames[:count], 1):
+        for position, name in enumerate(names, 1):
             kind = str(function.__annotations__.get(name, ""))
             if name not in values or "Callable" in kind:
                 continue
@@ -79,13 +96,13 @@ class _Refusal:
             if not _TENSOR.search(kind) or (
                 kind == "Number | Tensor" and isinstance(value, TensorBase)
             ):
-                if not typed and position <= code.co_argcount + code.co_kwonlyargcount:
+                if not typed and position <= alone:
                     self._plain(value, kind, name, position)
                 continue
             optional = "None" in kind or _default(function, name) is None
             if value is None and optional:
                 continue
-            if position > code.co_argcount + code.co_kwonlyargcount:  # *tensors
+            if position > alone:  # *tensors
                 self._elements(value, name, code.co_argcount + 1)
             elif _SEQUENCE.search(kind):
                 if not isinstance(value, TensorBase):

@@ -17,8 +17,9 @@ import pytest
 import torch
 
 import tilegrad as tg
-from tilegrad.autograd import arguments, kinds
+from tilegrad.autograd import arguments, kinds, names
 from tilegrad.engine import array
+from tilegrad.engine.dtype import DType
 
 BAD = {"int": 5, "str": "s", "None": None, "list": [1.0], "ndarray": np.ones(2)}
 
@@ -241,3 +242,29 @@ def test_no_layout_is_kept_under_a_size_that_is_no_integer():
     with pytest.raises(TypeError):
         tg.diag(tg.ones(3), 54.0)
     assert tg.diag(tg.ones(3), 54).shape == tg.zeros(57, 57).shape == (57, 57)
+
+
+def test_an_error_from_below_is_that_error():
+    """What a body keeps beside its arguments is not taken for one of them, where other names of
+    arguments (axis, keepdims) lie in the places of locals.
+    """
+
+    def below(
+        input: tg.Tensor, dim: int, *, dtype: DType | None = None, keepdim: bool = False
+    ) -> Any:
+        first, second, third, fourth = 1.5, 2, None, (input,)
+        raise NotImplementedError(f"below: {first}, {second}, {third}, {len(fourth)}")
+
+    names.renamed([below])
+    arguments.checked([below])
+    x = tg.ones(2)
+    for call in (
+        lambda: below(x, 0), lambda: below(x, axis=0), lambda: below(x, 0, dtype=tg.float32),
+        lambda: below(x, dim=0, keepdims=True),
+    ):  # fmt: skip
+        with pytest.raises(NotImplementedError, match="below: 1.5, 2, None, 1"):
+            call()
+    with pytest.raises(TypeError, match="argument 'input'"):
+        below(3, 0)
+    with pytest.raises(TypeError, match="dim"):
+        below(x)
