@@ -199,7 +199,9 @@ def needed_saves(saves: Saves, tracked: int) -> tuple[int | None, ...]:
     return tuple(found)
 
 
-_recipes: dict[Any, dict[int, Any]] = {}  # what graph.trace needs, by what a node is made of
+_templates: dict[
+    Any, dict[int, Any]
+] = {}  # what graph.record_by_template needs, by what a node is made of
 
 
 def record_one(
@@ -214,15 +216,15 @@ def record_one(
     what belongs to one call alone must not be in it. Some inputs are tracked.
     """
     key = (name, vjp, meta, saves, len(inputs))
-    recipes = _recipes.get(key)
-    if recipes is None:
-        if len(_recipes) > 4096:
-            _recipes.clear()
-        recipes = _recipes[key] = {
+    templates = _templates.get(key)
+    if templates is None:
+        if len(_templates) > 4096:
+            _templates.clear()
+        templates = _templates[key] = {
             tracked: (name, vjp, needed_saves(saves, tracked), meta)
             for tracked in range(1, 1 << len(inputs))
         }
-    if not graph.trace(recipes, result, *inputs) and needs_graph(inputs):
+    if not graph.record_by_template(templates, result, *inputs) and needs_graph(inputs):
         record(name, vjp, inputs, (result,), saves, meta)
 
 

@@ -238,11 +238,11 @@ def _vjp(node: Node, *grads: Tensor) -> tuple[Tensor | None, ...]:
             )
         if not isinstance(grad, TensorBase):
             raise RuntimeError(f"{name}: expected Variable or None (got {type(grad).__name__})")
-    slopes = [found[p] for p in call.positions]
-    for place, (grad, kind) in enumerate(zip(slopes, node.inputs, strict=True)):
+    by_input = [found[p] for p in call.positions]
+    for place, (grad, kind) in enumerate(zip(by_input, node.inputs, strict=True)):
         if grad is not None and node.edges[place] is not None:
             _check_shape(name, place, grad.layout.shape, kind.shape)
-    return tuple([another(grad) for grad in slopes])  # saved tensors may be among them
+    return tuple([another(grad) for grad in by_input])  # saved tensors may be among them
 
 
 def _check_shape(name: str, place: int, have: Any, want: Any) -> None:

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tilegrad.autograd import tracing
+from tilegrad.autograd import native_record
 from tilegrad.autograd.mode import anomalies, state
 from tilegrad.engine import calls
 from tilegrad.engine.array import Array, Layout
@@ -229,9 +229,9 @@ def new_node(
 # module.
 #
 # - ``node(name, vjp, edges, inputs, outputs, meta)``: a node without a trace for anomaly mode;
-# - ``trace(recipes, out, *tensors)``: make ``out`` the output of a node over ``tensors``, by a recipe for
+# - ``record_by_template(templates, out, *tensors)``: make ``out`` the output of a node over ``tensors``, by a template for
 #   the bits of those that are tracked; None where that takes the long way. See
-#   :mod:`tilegrad.autograd.tracing`.
+#   :mod:`tilegrad.autograd.native_record`.
 
 
 def _first_node(*fields: Any) -> Any:
@@ -239,24 +239,26 @@ def _first_node(*fields: Any) -> Any:
     return node(*fields)
 
 
-def _first_trace(*args: Any) -> Any:
+def _first_record(*args: Any) -> Any:
     _bind()
-    return trace(*args)
+    return record_by_template(*args)
 
 
 node: Callable[..., Any] = _first_node
-trace: Callable[..., Any] = _first_trace
+record_by_template: Callable[..., Any] = _first_record
 
 
 def _bind() -> None:
-    global node, trace
+    global node, record_by_template
     from tilegrad.autograd.base import TensorBase
 
     with compiler:
         number = ctypes.addressof(_sequence)
-        node, trace = chosen(
-            lambda: tracing.compile_tracing(Node, TensorBase, SavedOutput, anomalies, number),
-            lambda: (_plain_node, _plain_trace),
+        node, record_by_template = chosen(
+            lambda: native_record.compile_recording(
+                Node, TensorBase, SavedOutput, anomalies, number
+            ),
+            lambda: (_plain_node, _plain_record),
         )
 
 
@@ -275,8 +277,8 @@ def _plain_node(name: str, vjp: Vjp, edges: Any, inputs: Any, outputs: Any, meta
     return made
 
 
-def _plain_trace(*args: Any) -> None:
-    """``trace`` in Python: the long way, always."""
+def _plain_record(*args: Any) -> None:
+    """``record_by_template`` in Python: the long way, always."""
 
 
 def tied(origin: Node, grad: Tensor) -> Tensor:

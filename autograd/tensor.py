@@ -433,9 +433,9 @@ class Tensor(FamilyMethods):
         """
         if not self.is_cuda:
             raise RuntimeError(f"record_stream: needs a CUDA tensor; got one on {self.device}")
-        from tilegrad.engine.device_memory import lend
+        from tilegrad.engine.device_memory import use_on_stream
 
-        lend(self.storage, stream.cuda_stream)
+        use_on_stream(self.storage, stream.cuda_stream)
 
     @property
     def is_cuda(self) -> bool:

@@ -10,7 +10,7 @@ are not those that machine code knows (:mod:`tilegrad.engine.plain`). Callers go
   them, or None;
 - ``run_at(op, key, params, *arrays)``: the result by the plan of ``key``, or None;
 - ``show(op, array, *values)``: the result of a view op that was asked for before, or None;
-- ``every(array, value)``: whether each element of an int64 array on the CPU, one without gaps, is
+- ``all_equal(array, value)``: whether each element of an int64 array on the CPU, one without gaps, is
   ``value``.
 """
 
@@ -23,7 +23,7 @@ from tilegrad.kernels.forking import compiler
 
 Call = Callable[..., Any]
 
-NAMES = ("new", "fresh", "run", "run_at", "show", "every")
+NAMES = ("new", "fresh", "run", "run_at", "show", "all_equal")
 
 _make: Callable[[], dict[str, Call]] = dict
 _bound = False
@@ -36,10 +36,10 @@ def bind_to(make: Callable[[], dict[str, Call]]) -> None:
 
 
 def _bind() -> None:
-    global new, fresh, run, run_at, show, every, _bound
+    global new, fresh, run, run_at, show, all_equal, _bound
     with compiler:
         if not _bound:
-            new, fresh, run, run_at, show, every = map(_make().__getitem__, NAMES)
+            new, fresh, run, run_at, show, all_equal = map(_make().__getitem__, NAMES)
             _bound = True
 
 
@@ -53,4 +53,4 @@ def _unbound(name: str) -> Call:
     return call
 
 
-new, fresh, run, run_at, show, every = map(_unbound, NAMES)
+new, fresh, run, run_at, show, all_equal = map(_unbound, NAMES)

@@ -8,7 +8,7 @@ from typing import Any
 from tilegrad.engine import cuda, dispatch
 from tilegrad.engine.interchange import foreign_memory
 from tilegrad.kernels.cuda.device.simulator import KernelFault
-from tilegrad.kernels.cuda.run.launch import divert
+from tilegrad.kernels.cuda.run.launch import intercept
 
 __all__ = ["KernelFault", "debug"]
 
@@ -63,8 +63,8 @@ def _switch(on: bool) -> None:
         from tilegrad.kernels.cuda.tools.guard import Guard
 
         _guard = _guard or Guard(foreign_memory)
-        divert(_guard.launch)
-        _active.callback(divert, None)
+        intercept(_guard.launch)
+        _active.callback(intercept, None)
     cuda.set_debugging(True)
     _active.callback(cuda.set_debugging, False)
     _active.enter_context(dispatch.mode(_named))

@@ -2,7 +2,7 @@
 
 A block goes back to the stream it was allocated on as soon as nobody holds it, and may serve work
 that comes later on that stream at once. Blocks that work on other streams uses too
-(:func:`lend`), and page-locked ones that copies still read or write, wait until that work is done.
+(:func:`use_on_stream`), and page-locked ones that copies still read or write, wait until that work is done.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ class _Lent(FreeList):
 _waiting: deque[tuple[list[int], FreeList, int]] = deque()
 
 
-def lend(storage: Storage, stream: int) -> None:
+def use_on_stream(storage: Storage, stream: int) -> None:
     """Let ``stream`` use the block: once nobody holds it, it serves others only when the work that
     the stream has queued by then is done.
     """

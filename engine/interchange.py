@@ -18,7 +18,7 @@ import numpy as np
 from tilegrad.engine import calls, cuda, dtype as dt
 from tilegrad.engine.array import Array, layout
 from tilegrad.engine.device import CPU, Device, device as as_device
-from tilegrad.engine.device_memory import lend
+from tilegrad.engine.device_memory import use_on_stream
 from tilegrad.engine.errors import DeviceError
 from tilegrad.engine.memory import new_storage
 from tilegrad.kernels.builtin import forever
@@ -221,7 +221,7 @@ def to_dlpack(x: Array, stream: int | None = None) -> Any:
     if stream != -1:
         theirs = LEGACY_DEFAULT if stream is None else stream
         _order(_current(), theirs)
-        lend(x.storage, 0 if theirs == LEGACY_DEFAULT else theirs)
+        use_on_stream(x.storage, 0 if theirs == LEGACY_DEFAULT else theirs)
     kind = x.layout
     numbers = ctypes.c_int64 * max(kind.ndim, 1)
     shape, strides = numbers(*kind.shape), numbers(*kind.strides)

@@ -363,7 +363,7 @@ def _show(module: Any, plans: _Plans, tensors: _Tensors, modes: Any) -> None:
 
 
 def _every(module: Any, tensors: _Tensors, layout: type) -> None:
-    """``every(array, value)``: whether each word of an int64 array in host memory is ``value``."""
+    """``all_equal(array, value)``: whether each word of an int64 array in host memory is ``value``."""
     e = Emitter(module, "every_or_null", 2)
     args, _ = e.function.args
     array, value = e.get(args, 0), e.number(e.get(args, WORD))
@@ -380,7 +380,7 @@ def _every(module: Any, tensors: _Tensors, layout: type) -> None:
     loop(e, e.build.sdiv(nbytes, e.word(WORD)), one)
     same = e.build.icmp_signed("==", e.build.load(apart, typ=e.word), e.word(0))
     e.build.ret(e.take(e.build.select(same, e.object(True), e.object(False))))
-    publish(e, "every")
+    publish(e, "all_equal")
 
 
 def compile_calls(
@@ -401,7 +401,7 @@ def compile_calls(
     - ``run_at(op, key, extra, *tensors)``: the same by the plan of this key, ``extra`` behind the
       addresses;
     - ``show(op, tensor, *values)``: a view op's result, or None;
-    - ``every(tensor, value)``: whether its words are all this int64.
+    - ``all_equal(tensor, value)``: whether its words are all this int64.
 
     Args:
         tensor: the class of what ops make; base: of what they take.
@@ -417,5 +417,5 @@ def compile_calls(
     _run_at(module, launch, modes)
     _show(module, plans, tensors, modes)
     _every(module, tensors, layout)
-    found = addresses(module, "new", "fresh", "run", "run_at", "show", "every")
+    found = addresses(module, "new", "fresh", "run", "run_at", "show", "all_equal")
     return {name: built_in(address, name) for name, address in found.items()}

@@ -61,11 +61,11 @@ def calls(tensor: type, first: dict[str, Any]) -> dict[str, Callable[..., Any]]:
             setattr(made, name, value)
         return made
 
-    def every(array: Any, value: int) -> bool:
+    def all_equal(array: Any, value: int) -> bool:
         kind = array.layout
         words = (ctypes.c_int64 * kind.numel).from_address(array.address)
         return all(word == value for word in words)
 
     return {
-        "new": new, "fresh": _none, "run": _none, "run_at": _none, "show": _none, "every": every,
+        "new": new, "fresh": _none, "run": _none, "run_at": _none, "show": _none, "all_equal": all_equal,
     }  # fmt: skip

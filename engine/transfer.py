@@ -54,7 +54,7 @@ def _copy(target: Array, source: Array, non_blocking: bool) -> None:
     onto_host = target.layout.device is CPU
     host = target if onto_host else source
     if non_blocking and device_memory.is_pinned(host.storage):
-        device_memory.lend(host.storage, stream)
+        device_memory.use_on_stream(host.storage, stream)
         return
     here.synchronize_stream(stream)
     if onto_host:
@@ -71,13 +71,13 @@ def host(x: Array) -> np.ndarray:
     return to_numpy(to_device(x, CPU))
 
 
-def unless_all(quiet: int, x: Array, check: Callable[[np.ndarray], None]) -> None:
-    """:func:`when_known`, but on the CPU only if some element of the int64 ``x`` is not ``quiet``."""
-    if x.layout.device is not CPU or not calls.every(x, quiet):
-        when_known(x, check)
+def check_unless(quiet: int, x: Array, check: Callable[[np.ndarray], None]) -> None:
+    """:func:`check_when_ready`, but on the CPU only if some element of the int64 ``x`` is not ``quiet``."""
+    if x.layout.device is not CPU or not calls.all_equal(x, quiet):
+        check_when_ready(x, check)
 
 
-def when_known(x: Array, check: Callable[[np.ndarray], None]) -> None:
+def check_when_ready(x: Array, check: Callable[[np.ndarray], None]) -> None:
     """Call ``check`` with the values of ``x``: now on the CPU; on the GPU when the host next waits
     for it anyway.
     """

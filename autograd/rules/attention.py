@@ -53,13 +53,13 @@ def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     if v is None:  # its gradient alone is wanted, and does not read it
         v, out = zeros_of(node.inputs[2]), grad
     if state.grad:
-        slopes = _composed(q, k, v, mask[0] if mask else None, grad, meta)
+        grads = _composed(q, k, v, mask[0] if mask else None, grad, meta)
     else:
         held = mask[0] if mask else None
         made = ops.attention_backward(grad, q, k, v, out, lse, held, meta.causal, meta.scale)
-        slopes = (own(made[0]), own(made[1]), own(made[2]))
-    by_k, by_v = (_gathered(x, meta.share) for x in slopes[1:])
-    return (slopes[0], by_k, by_v, *[None] * (len(mask) + 1))
+        grads = (own(made[0]), own(made[1]), own(made[2]))
+    by_k, by_v = (_gathered(x, meta.share) for x in grads[1:])
+    return (grads[0], by_k, by_v, *[None] * (len(mask) + 1))
 
 
 def _composed(
@@ -69,9 +69,9 @@ def _composed(
     k, v = spread(k, meta.share), spread(v, meta.share)
     p = weights(q, k, mask, meta.causal, meta.scale)
     by_p = matmul(grad, view.transpose(v, -2, -1))
-    slope = p * (by_p - reduce.sum(p * by_p, -1, True)) * meta.scale
-    turned = view.transpose(slope, -2, -1)
-    return matmul(slope, k), matmul(turned, q), matmul(view.transpose(p, -2, -1), grad)
+    score_grad = p * (by_p - reduce.sum(p * by_p, -1, True)) * meta.scale
+    transposed = view.transpose(score_grad, -2, -1)
+    return matmul(score_grad, k), matmul(transposed, q), matmul(view.transpose(p, -2, -1), grad)
 
 
 def spread(x: Tensor, share: int) -> Tensor:

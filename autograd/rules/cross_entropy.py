@@ -116,12 +116,12 @@ def _loss_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     shape = node.inputs[0].shape
     if state.grad:
         logs = None if logs is None else _as_log_softmax(node, logs)
-        slope = _composed_slope(shape, logs, targets, saved, grad, reduction)
-        slope = slope if logits else tied(node, slope)
+        grad_input = _composed_grad(shape, logs, targets, saved, grad, reduction)
+        grad_input = grad_input if logits else tied(node, grad_input)
     else:
         how = (logs, targets, *saved)
-        slope = own(ops.cross_entropy_backward(grad, *how, reduction=reduction, shape=shape))
-    return (slope, *[None] * (len(node.inputs) - 1))
+        grad_input = own(ops.cross_entropy_backward(grad, *how, reduction=reduction, shape=shape))
+    return (grad_input, *[None] * (len(node.inputs) - 1))
 
 
 def _as_log_softmax(node: Node, logs: Tensor) -> Tensor:
@@ -136,7 +136,7 @@ def _as_log_softmax(node: Node, logs: Tensor) -> Tensor:
     return recorded("log_softmax", log_softmax_vjp, (x,), alias(logs), (-1,), x.ndim - 1)
 
 
-def _composed_slope(
+def _composed_grad(
     shape: Shape, logs: Tensor | None, targets: Tensor, saved: list[Tensor], grad: Tensor,
     reduction: str,
 ) -> Tensor:  # fmt: skip

@@ -158,7 +158,7 @@ def _track(
     op: Elementwise, tensors: tuple[Tensor, ...], out: Tensor, params: tuple[Any, ...]
 ) -> None:
     """Make ``out`` the output of a new node, if gradients flow through this call at all: the long
-    way, which also makes the recipe for :func:`tilegrad.autograd.graph.trace`.
+    way, which also makes the template for :func:`tilegrad.autograd.graph.record_by_template`.
     """
     layout = out.layout
     if not (op.differentiable and layout.dtype.is_floating_point):
@@ -166,16 +166,16 @@ def _track(
     if not needs_graph(tensors):
         return
     needed = sum([t._tracked << place for place, t in enumerate(tensors)])
-    recipe = op.recipes.get(needed)
-    if recipe is None:
-        recipe = op.recipes[needed] = _recipe(op, tuple([t._tracked for t in tensors]))
-    name, vjp, saves, meta = recipe
+    template = op.templates.get(needed)
+    if template is None:
+        template = op.templates[needed] = _template(op, tuple([t._tracked for t in tensors]))
+    name, vjp, saves, meta = template
     if params and meta is not None:
         meta = (meta[0], params)
     record(name, vjp, tensors, (out,), saves, meta)
 
 
-def _recipe(op: Elementwise, needed: tuple[bool, ...]) -> tuple[str, Vjp, tuple[int, ...], Any]:
+def _template(op: Elementwise, needed: tuple[bool, ...]) -> tuple[str, Vjp, tuple[int, ...], Any]:
     """(name, vjp, what it saves, meta) of a node where these operands need a gradient."""
     simple = _LINEAR.get(op.name)
     if simple is not None:
@@ -322,7 +322,11 @@ def unary(op: Elementwise, x: Tensor) -> Tensor:
     out: Tensor = calls.run(op, x)
     if out is None:
         out = op(x)
-    if (x._tracked or x._base is not None) and state.grad and not graph.trace(op.recipes, out, x):
+    if (
+        (x._tracked or x._base is not None)
+        and state.grad
+        and not graph.record_by_template(op.templates, out, x)
+    ):
         _track(op, (x,), out, ())
     return out
 
@@ -341,7 +345,7 @@ def binary(op: Elementwise, x: Any, y: Any) -> Tensor:
     if out is None:
         out = op(x, y)
     if (x._tracked or y._tracked or x._base is not None or y._base is not None) and state.grad:
-        if not graph.trace(op.recipes, out, x, y):
+        if not graph.record_by_template(op.templates, out, x, y):
             _track(op, (x, y), out, ())  # type: ignore[arg-type]
     return out
 
@@ -350,7 +354,7 @@ def inplace(op: Elementwise, x: Tensor, *others: Tensor, params: tuple[Any, ...]
     """``x = op(x, *others)`` in place, recorded."""
     tensors = (x, *others)
     if state.grad and op.differentiable and needs_graph(tensors):
-        _, vjp, saves, meta = _recipe(op, tuple([t._tracked for t in tensors]))
+        _, vjp, saves, meta = _template(op, tuple([t._tracked for t in tensors]))
         if meta is not None:
             meta = (meta[0], params)
         return apply_inplace(op, vjp, x, others, saves, params, meta)

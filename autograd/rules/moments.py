@@ -50,11 +50,11 @@ def _var_slope(node: Node, grad: Tensor, x: Tensor, of_mean: Tensor | None = Non
     scale = 2.0 / free if free > 0 else math.inf if free == 0 else math.nan
     if whole and free <= 0:
         x = x.detach()
-    slope = with_dims(grad, shape, dims, keepdim) * scale
+    grad_of_var = with_dims(grad, shape, dims, keepdim) * scale
     if of_mean is None:
-        return apply(OPS["centered_slope"], slope, x, mean(x, dims, True))
-    level = with_dims(of_mean, shape, dims, keepdim) / count
-    return apply(OPS["moments_slope"], slope, level, x, mean(x, dims, True))
+        return apply(OPS["centered_slope"], grad_of_var, x, mean(x, dims, True))
+    grad_of_mean = with_dims(of_mean, shape, dims, keepdim) / count
+    return apply(OPS["moments_slope"], grad_of_var, grad_of_mean, x, mean(x, dims, True))
 
 
 def _var_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:

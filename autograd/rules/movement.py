@@ -71,7 +71,7 @@ def _stack_vjp(node: Node, grad: Tensor) -> Result:
     )
 
 
-FEW = 4  # inputs up to which the recipe of a node is kept: it grows with two to that power
+FEW = 4  # inputs up to which the template of a node is kept: it grows with two to that power
 
 
 class _Joining(NamedTuple):

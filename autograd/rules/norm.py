@@ -80,17 +80,17 @@ def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     weight = rest.pop(0) if weighted else None
     mean, rstd = rest if meta.centred else (None, *rest)
     shape = node.inputs[0].shape
-    slopes: tuple[Tensor | None, ...]
+    grads: tuple[Tensor | None, ...]
     if rstd is None:  # the bias alone
-        slopes = (None, None, _level(grad, meta.parts(shape)))
+        grads = (None, None, _bias_grad(grad, meta.parts(shape)))
     else:
         x = grad if x is None else x  # what is made of it, nobody asked for
         if state.grad:
-            slopes = _composed(x, weight, mean, rstd, grad, meta)
+            grads = _composed(x, weight, mean, rstd, grad, meta)
         else:
             made = _fused(grad, x, weight, mean, rstd, meta)
-            slopes = (own(made[0]), own(made[1]), own(made[2]))
-    wanted = [slopes[0], *slopes[1:2] * weighted, *slopes[2:] * biased]
+            grads = (own(made[0]), own(made[1]), own(made[2]))
+    wanted = [grads[0], *grads[1:2] * weighted, *grads[2:] * biased]
     shaped = [
         t if t is None or t.layout.shape == kind.shape else view.reshape(t, kind.shape)
         for t, kind in zip(wanted, node.inputs, strict=False)
@@ -98,7 +98,7 @@ def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (*shaped, *(None,) * (1 + meta.centred))
 
 
-def _level(grad: Tensor, parts: tuple[Shape, Shape, Shape]) -> Tensor:
+def _bias_grad(grad: Tensor, parts: tuple[Shape, Shape, Shape]) -> Tensor:
     """The gradient of a bias."""
     spread = tuple(a for a, n in enumerate(parts[1]) if n == 1)
     part = view.reshape(grad, parts[0])
@@ -126,16 +126,16 @@ def _composed(
         apart = part - mean(part, dims, True) if centred else part
         rstd = pointwise.rsqrt(mean(apart * apart, dims, True) + meta.eps)
         xhat = apart * rstd
-        slope = v - xhat * mean(v * xhat, dims, True)
-        slope = (slope - mean(v, dims, True) if centred else slope) * rstd
+        grad_input = v - xhat * mean(v * xhat, dims, True)
+        grad_input = (grad_input - mean(v, dims, True) if centred else grad_input) * rstd
     else:
         assert mean_ is not None
         rstd = view.view(rstd_, weights)
         xhat = (part - view.view(mean_, weights)) * rstd
-        slope = v * rstd
+        grad_input = v * rstd
     spread = tuple(a for a, n in enumerate(weights) if n == 1)
-    tilt, level = (sum(t, spread, True) if spread else t for t in (g * xhat, g))
-    return view.reshape(slope, x.shape), tilt, level
+    sum_g_xhat, sum_g = (sum(t, spread, True) if spread else t for t in (g * xhat, g))
+    return view.reshape(grad_input, x.shape), sum_g_xhat, sum_g
 
 
 def _check(name: str, x: Layout, weight: Layout | None, bias: Layout | None, shape: Shape) -> None:

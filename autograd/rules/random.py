@@ -24,7 +24,7 @@ from tilegrad.engine.ops.movement import stack
 from tilegrad.engine.ops.sort import sort
 from tilegrad.engine.random import Generator, default_generator
 from tilegrad.engine.shape import Shape, as_index, broadcast_shapes
-from tilegrad.engine.transfer import when_known
+from tilegrad.engine.transfer import check_when_ready
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -236,7 +236,7 @@ def _bernoulli_array(p: Tensor, generator: Generator | None) -> Array:
         )
     if kind.numel:
         ends = stack(amin(p.detach()), amax(p.detach()), dim=0)
-        when_known(ends, _check_probabilities)
+        check_when_ready(ends, _check_probabilities)
     return ops.bernoulli_of(p, generator)
 
 

@@ -107,15 +107,15 @@ def _exclusive_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     dim, reverse = node.meta
     size = x.shape[dim]
     order = range(size) if reverse else range(size - 1, -1, -1)
-    slopes: dict[int, Tensor] = {}
+    grads: dict[int, Tensor] = {}
     after: int | None = None
     for i in order:
         if after is None:
-            slopes[i] = view.select(grad, dim, i) * 0.0
+            grads[i] = view.select(grad, dim, i) * 0.0
         else:
-            slopes[i] = view.select(grad, dim, after) + view.select(x, dim, after) * slopes[after]
+            grads[i] = view.select(grad, dim, after) + view.select(x, dim, after) * grads[after]
         after = i
-    sums = stack([slopes[i] for i in range(size)], dim)
+    sums = stack([grads[i] for i in range(size)], dim)
     return (exclusive_product(x, reverse, dim) * sums,)
 
 
@@ -146,9 +146,9 @@ def _logcumsumexp_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     total: Tensor | None = None
     for sign in (1.0, -1.0):
         shares = _log_sum(apply(OPS["log_share"], grad, out, params=(sign,)), dim, not reverse)
-        slope = apply(OPS["log_slope"], shares, x, params=(sign,))
+        grad_input = apply(OPS["log_slope"], shares, x, params=(sign,))
         del shares
-        total = slope if total is None else total + slope
+        total = grad_input if total is None else total + grad_input
     return (total,)
 
 

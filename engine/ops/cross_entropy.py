@@ -11,7 +11,7 @@ from tilegrad.engine.array import Array, Layout, layout
 from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.ops.elementwise import contiguous
 from tilegrad.engine.shape import Shape, numel
-from tilegrad.engine.transfer import unless_all
+from tilegrad.engine.transfer import check_unless
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -82,7 +82,7 @@ def cross_entropy(
     x, targets = contiguous(x), contiguous(targets)
     operands = (x, targets) if weight is None else (x, targets, contiguous(weight))
     made = _FORWARD[logits, kept, reduction](*operands, params=(ignore_index,))
-    unless_all(0, made[2], _CHECKS[logits])
+    check_unless(0, made[2], _CHECKS[logits])
     logs = (made[-1],) if kept else ()
     sums = (made[3 + logits],) if reduction == "mean" else ()
     return (made[0], *logs, made[1], *sums)

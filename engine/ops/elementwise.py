@@ -36,13 +36,13 @@ class Elementwise(Op):
         RuntimeError: the result's shape or dtype does not fit ``out``.
     """
 
-    __slots__ = ("differentiable", "formula", "recipes")
+    __slots__ = ("differentiable", "formula", "templates")
 
     def __init__(self, formula: Formula):
         super().__init__(formula.name, self.plan, anywhere=True)
         self.formula = formula
         self.differentiable = formula.differentiable
-        self.recipes: dict[int, Any] = {}  # autograd's notes: which operands need what saved
+        self.templates: dict[int, Any] = {}  # autograd's notes: which operands need what saved
 
     def operand_dtypes(self, layouts: list[Layout]) -> tuple[DType, ...]:
         """The dtype each operand is cast to before the formula sees it.

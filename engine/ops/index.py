@@ -21,7 +21,7 @@ from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.ops import view
 from tilegrad.engine.ops.elementwise import cast, clone, contiguous, copies_apart
 from tilegrad.engine.shape import Shape, merge_dims
-from tilegrad.engine.transfer import host, unless_all
+from tilegrad.engine.transfer import check_unless, host
 
 Indices = tuple[Array | None, ...]
 
@@ -66,7 +66,7 @@ def check_index(op: str, index: Array, dim: int, x: Layout, negative: bool = Fal
     refuse = _refusal(op, index, dim, x)
     if size == 0:  # nothing could be read in the meantime
         refuse(np.zeros(1, np.int64))
-    unless_all(-1, _outside(index, size, negative), refuse)
+    check_unless(-1, _outside(index, size, negative), refuse)
 
 
 def _outside(index: Array, size: int, negative: bool) -> Array:
@@ -148,7 +148,7 @@ def _checked(
             rows = contiguous(index)
             _refusal(op, rows, dim, x)(host(_outside(rows, x.shape[dim], negative)))
 
-    unless_all(0, found, check)
+    check_unless(0, found, check)
     return out
 
 
@@ -347,7 +347,7 @@ def _joined(op: str, x: Layout, indices: Indices, checked: bool) -> tuple[Shape,
     steps = tuple([x.strides[d] for d in dims])
     made, found = linear_index(*given, steps=steps, sizes=sizes)
     if not checked:
-        unless_all(0, found, partial(_check_all, op, given, dims, x))
+        check_unless(0, found, partial(_check_all, op, given, dims, x))
     return dims, at, made
 
 

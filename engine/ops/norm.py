@@ -93,8 +93,8 @@ def row_norm_backward(
     given = [contiguous(a) for a in (g, x, weight, mean, rstd) if a is not None]
     outs = rows.backward[weight is not None](*given)
     if rows.S:
-        grad, tilts, sums = outs
-        return grad, reduce("sum", tilts, (0,)), reduce("sum", sums, (0,))
+        grad, weight_grads, bias_grads = outs
+        return grad, reduce("sum", weight_grads, (0,)), reduce("sum", bias_grads, (0,))
     grad, parts = outs
     both = reduce("sum", parts, (0,)) if parts.layout.shape[0] != 1 else parts
     return grad, window(both, (rows.n,), (1,)), window(both, (rows.n,), (1,), rows.n)
@@ -160,5 +160,5 @@ def batch_norm_backward(
         none = full((x.layout.shape[1],), 0, x.dtype, x.device)
         return full(x.layout.shape, 0, x.dtype, x.device), none, none
     operands = [contiguous(a) for a in (g, x, mean, rstd, weight) if a is not None]
-    grad, tilts, sums = _batch_backward(*operands, training=training)
-    return grad, tilts, sums
+    grad, weight_grads, bias_grads = _batch_backward(*operands, training=training)
+    return grad, weight_grads, bias_grads

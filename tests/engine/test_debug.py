@@ -193,14 +193,14 @@ def test_launches_are_diverted() -> None:
         bound(7)
         with pytest.raises(RuntimeError, match=r"kern: .* failed, CUDA error 1 \(what a pity\)"):
             kernel(7, 2.5, 100, 1, 1)
-        launch.divert(instead)
+        launch.intercept(instead)
         bound(8)
         with pytest.raises(cuda.KernelFault, match="found"):
             kernel(8, 2.5, 9, 1, 1)
-        launch.divert(None)
+        launch.intercept(None)
         bound(9)
     finally:
-        launch.divert(None)
+        launch.intercept(None)
         launch._launchers.clear()
         launch._launchers.update(kept)
     assert launched == [

@@ -117,10 +117,10 @@ def test_several_results_scratch_memory_and_numbers() -> None:
 
 def test_every_looks_at_each_word() -> None:
     x = tilegrad.full((70,), -1, dtype=tilegrad.int64)
-    assert calls.every(x, -1) and not calls.every(x, 0)
+    assert calls.all_equal(x, -1) and not calls.all_equal(x, 0)
     x[69] = 0
-    assert not calls.every(x, -1)
-    assert calls.every(x[:0], 5)
+    assert not calls.all_equal(x, -1)
+    assert calls.all_equal(x[:0], 5)
 
 
 @compiled
@@ -134,7 +134,7 @@ def test_what_cannot_be_done_is_answered_with_none() -> None:
     assert calls.run(add, x, tilegrad.ones(11, 3, 5)) is None  # no such plan yet
     with dispatch.mode(lambda op, arrays, params, how: op(*arrays, params=params, **how)):
         assert calls.run(add, x, x) is None
-    assert graph.trace({}, x, x.requires_grad_()) is None
+    assert graph.record_by_template({}, x, x.requires_grad_()) is None
 
 
 def test_blocks_return_to_lists_with_an_append_of_their_own() -> None:

@@ -17,7 +17,7 @@ from tilegrad.kernels.builtin import KINDS, cell, entry_ir, forever
 # the current stream's handle; compiled launchers read it, tilegrad.engine.cuda writes it
 current_stream = cell(0)
 
-# the address of a Python function that is called in place of a launch, or 0; see ``divert``
+# the address of a Python function that is called in place of a launch, or 0; see ``intercept``
 _diversion = cell(0)
 _diverted_to: Callable[..., None] | None = None
 
@@ -132,7 +132,7 @@ class Loaded:
         self.static = static
 
 
-def divert(function: Callable[..., None] | None) -> None:
+def intercept(function: Callable[..., None] | None) -> None:
     """Call ``function(handle, parameters, x, y, z, threads, shared)`` in place of every launch from
     now on, or nothing again. ``parameters`` is the address of the pointers to them. What it raises,
     the launch raises.

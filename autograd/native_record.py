@@ -136,9 +136,9 @@ def _saves(e: Emitter, slots: _Slots, args: Any, out: Any, places: Any) -> tuple
 
 
 def _trace(module: Any, nodes: _Nodes, slots: _Slots, anomalies: list[Any]) -> None:
-    """``trace(recipes, out, *tensors)``: make ``out`` the output of a node over ``tensors``.
+    """``record_by_template(templates, out, *tensors)``: make ``out`` the output of a node over ``tensors``.
 
-    ``recipes`` has, for the bits of the tensors that are tracked, the node's
+    ``templates`` has, for the bits of the tensors that are tracked, the node's
     ``(name, vjp, what it saves, meta)``. Answers True, or None: the long way.
     """
     e = Emitter(module, "trace_or_null", 2)
@@ -146,13 +146,13 @@ def _trace(module: Any, nodes: _Nodes, slots: _Slots, anomalies: list[Any]) -> N
     count = e.build.sub(e.build.ptrtoint(number, e.word), e.word(2))
     e.give_up_if(e.build.icmp_signed(">", count, e.word(MOST)))
     e.give_up_unless_empty(anomalies)
-    recipes, out, tensors = e.get(args, 0), e.get(args, WORD), e.at(args, 2 * WORD)
+    templates, out, tensors = e.get(args, 0), e.get(args, WORD), e.at(args, 2 * WORD)
     edges, layouts, bits = _edges(e, slots, tensors, count)
     needed = e.call("PyLong_FromLongLong", bits)
-    recipe = e.call("PyDict_GetItemWithError", recipes, needed)
+    template = e.call("PyDict_GetItemWithError", templates, needed)
     e.drop(needed)
-    e.give_up_if(e.is_null(recipe), edges, layouts)
-    name, vjp, places, meta = (e.get(recipe, TUPLE_ITEMS + k * WORD) for k in range(4))
+    e.give_up_if(e.is_null(template), edges, layouts)
+    name, vjp, places, meta = (e.get(template, TUPLE_ITEMS + k * WORD) for k in range(4))
     saved, versions = _saves(e, slots, tensors, out, places)
     outputs = e.call("PyTuple_New", e.word(1))
     e.put(outputs, TUPLE_ITEMS, e.take(e.get(out, slots.tensor["layout"])))
@@ -164,22 +164,24 @@ def _trace(module: Any, nodes: _Nodes, slots: _Slots, anomalies: list[Any]) -> N
         e.drop(e.get(out, slots.tensor[slot]))
         e.put(out, slots.tensor[slot], value)
     e.build.ret(e.take(e.object(True)))
-    publish(e, "trace")
+    publish(e, "record_by_template")
 
 
-def compile_tracing(
+def compile_recording(
     node: type, base: type, saved: type, anomalies: list[Any], cell: int
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The built-ins ``node`` and ``trace``.
+    """The built-ins ``node`` and ``record_by_template``.
 
     Args:
         node: the class of nodes; base: of tensors; saved: of outputs that a node keeps.
-        anomalies: where anything is in this list, ``trace`` answers None.
+        anomalies: where anything is in this list, ``record_by_template`` answers None.
         cell: the address of an int64, the number of the last node.
     """
     module = new_module()
     nodes = _Nodes(node, cell)
     _node(module, nodes)
     _trace(module, nodes, _Slots(base, saved), anomalies)
-    found = addresses(module, "node", "trace")
-    return built_in(found["node"], "node"), built_in(found["trace"], "trace")
+    found = addresses(module, "node", "record_by_template")
+    return built_in(found["node"], "node"), built_in(
+        found["record_by_template"], "record_by_template"
+    )
