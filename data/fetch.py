@@ -158,7 +158,10 @@ class CaughtError:
         except Exception:
             # a type that is not made from one message
             raise RuntimeError(self.message) from None
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # a frame that holds its own exception is a cycle, and keeps what called it
 
 
 class _KeyErrorMessage(str):

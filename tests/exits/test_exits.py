@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
 import sys
 import weakref
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.exits.__main__ import count
 from tilegrad.kernels import builtin
 
@@ -44,3 +47,48 @@ def test_no_container_keeps_what_machine_code_has_the_address_of(
     assert len(kept) == 2 and None not in kept
     for value in kept:
         assert all(owner is kept or owner is sys._getframe() for owner in gc.get_referrers(value))
+
+
+ENDING = """
+import atexit
+import sys
+import weakref
+
+import tilegrad
+
+
+class Holder:
+    def __init__(self, name):
+        self.name, self.x = name, tilegrad.ones(3, requires_grad=True)
+
+    def __del__(self):
+        y = (self.x * 2 + 1).sum()
+        y.backward()
+        print(self.name, y.item(), self.x.grad.tolist(), tuple(self.x[1:].shape), flush=True)
+
+
+Holder("warm")
+cycle = Holder("cycle")
+cycle.me = cycle
+del cycle
+tilegrad.kept = Holder("of the module")
+held = tilegrad.ones(3)
+weakref.finalize(held, lambda: print("finalized", (tilegrad.ones(3) * 2).sum().item(), flush=True))
+atexit.register(lambda: print("at exit", (held * 2).sum().item(), flush=True))
+"""
+
+
+@pytest.mark.parametrize("native", ["1", "0"])
+def test_tensors_are_of_use_until_the_very_end(native: str) -> None:
+    """In handlers at exit, finalizers, and __del__ of what a cycle or a module keeps: forward, views and a
+    backward pass, by ops that ran before.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", ENDING], capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".dev"), "TILEGRAD_NATIVE": native},
+    )  # fmt: skip
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    passed = "9.0 [2.0, 2.0, 2.0] (2,)"
+    assert sorted(done.stdout.splitlines()) == sorted([
+        f"warm {passed}", f"cycle {passed}", f"of the module {passed}", "finalized 6.0", "at exit 6.0",
+    ])  # fmt: skip

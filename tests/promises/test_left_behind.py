@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
+
+from tests.conftest import ROOT
 
 # a process of its own, its collector off; ``seen`` gets weak references to all that a case makes
 BEGIN = """
@@ -86,3 +90,98 @@ def test_a_cycle_is_seen() -> None:
     """The test can fail: an error that is kept by the frame it comes from."""
     case = "def case():\n    x = leaf()\n    try:\n        fail()\n    except ValueError as e:\n        kept = e\n    raise kept"
     assert left({"cycle": case}) == {"cycle": "leaves 3"}
+
+
+WORKERS = """
+import gc, os, signal, threading, time, weakref
+gc.disable()
+import tilegrad as t
+
+class Data(t.data.Dataset):
+    def __init__(self, end):
+        self.end, self.parent = end, os.getpid()
+    def __len__(self):
+        return 64
+    def __getitem__(self, i):
+        if i == 40 and self.end == "error":
+            raise ValueError("item")
+        if i == 40 and self.end == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if i == 40 and self.end == "interrupted":
+            os.kill(self.parent, signal.SIGINT)
+            time.sleep(0.5)
+        return t.full((1000,), float(i))
+
+def children():
+    parents = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            words = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if words[0] != "Z":
+            parents[int(pid)] = int(words[1])
+    found = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+def shared():
+    return sum("memfd" in os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd")
+               if os.path.lexists(f"/proc/self/fd/{n}"))
+
+seen = []
+def case(end):
+    for batch in t.data.DataLoader(Data(end), batch_size=4, num_workers=2):
+        seen.append(weakref.ref(batch))
+        if end == "break" and batch[0, 0].item() >= 40:
+            raise ValueError("left")
+
+def left(end):
+    seen.clear()
+    try:
+        case(end)
+    except (ValueError, RuntimeError, KeyboardInterrupt) as error:
+        said = type(error).__name__
+    end = time.time() + 20
+    while children() - server and time.time() < end:
+        time.sleep(0.05)
+    return said, len(seen) > 0, sum(r() is not None for r in seen), len(children() - server)
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background ignores it
+    server = set()
+    try:
+        case("break")
+    except ValueError:
+        time.sleep(2)
+        server = children()  # what is made once: a process that workers are forked from
+    for end in ("error", "killed", "interrupted", "break"):
+        before = shared(), threading.active_count()
+        first, second = left(end), left(end)
+        print(end, *second, shared() - before[0], threading.active_count() - before[1])
+"""
+
+
+def test_nothing_outlives_a_loader_with_workers(tmp_path: Path) -> None:
+    """An error in a worker, one that is killed, Ctrl-C and a loop that is left: no batch, no process, no
+    shared memory, no thread is left behind.
+    """
+    file = tmp_path / "workers.py"
+    file.write_text(WORKERS)
+    done = subprocess.run(
+        [sys.executable, str(file)], capture_output=True, text=True, check=False, timeout=240,
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".dev")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    names = {
+        "error": "ValueError",
+        "killed": "RuntimeError",
+        "interrupted": "KeyboardInterrupt",
+        "break": "ValueError",
+    }
+    for end, said in names.items():
+        kind, some, alive, processes, files, threads = lines[end].split()
+        assert kind == said and some == "True", lines[end]
+        assert (alive, processes, files, threads) == ("0", "0", "0", "0"), f"{end}: {lines[end]}"
