@@ -199,9 +199,7 @@ def needed_saves(saves: Saves, tracked: int) -> tuple[int | None, ...]:
     return tuple(found)
 
 
-_templates: dict[
-    Any, dict[int, Any]
-] = {}  # what graph.record_by_template needs, by what a node is made of
+_templates: dict[Any, dict[int, Any]] = {}  # for record_by_template, by what makes a node
 
 
 def record_one(

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from tilegrad.autograd.base import TensorBase
+from tilegrad.autograd.checking import Check
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import elementwise as rules
+from tilegrad.autograd.rules.creation import tensor
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.ops.elementwise import Elementwise
 from tilegrad.engine.shape import broadcast_shapes
@@ -303,8 +305,6 @@ class _Calls:
 
     def check(self, call: Any, domain: tuple[float, float] = (-3.0, 3.0), seed: int = 0) -> None:
         """See :meth:`ElementwiseFunction.check`."""
-        from tilegrad.autograd.checking import Check
-        from tilegrad.autograd.rules.creation import tensor
 
         def make(array: Any, device: str) -> Tensor:
             return tensor(array).to(device)

@@ -303,6 +303,8 @@ def _number(value: Any) -> Number:
     if isinstance(value, TensorBase) and value.layout.numel != 1:
         raise TypeError(f"arange: bounds and step must be numbers; got {value.layout.describe()}")
     item = value.item() if hasattr(value, "item") else value
+    if not isinstance(item, (bool, int, float)):
+        raise TypeError(f"bounds and step must be Number, not {type(item).__name__}")
     return int(item) if isinstance(item, bool) else item  # type: ignore[no-any-return]
 
 

@@ -5,6 +5,7 @@ import inspect
 import multiprocessing
 import pickle
 import warnings
+from multiprocessing.connection import wait
 
 import numpy as np
 import pytest
@@ -210,6 +211,8 @@ def test_processes_take_modules_and_tensors():
     net = nn.Linear(2, 1)
     worker = context.Process(target=_child, args=(queue, net, [a, a[:2]]))
     worker.start()
+    wait([queue._reader, worker.sentinel])  # the end of a child that could not begin is an end, too
+    assert not queue.empty()
     weight, seen = queue.get()
     worker.join()
     assert isinstance(weight, nn.Parameter) and weight.tolist() == net.weight.tolist()

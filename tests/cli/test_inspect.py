@@ -49,7 +49,7 @@ def test_every_kernel_of_an_op_with_its_backward_pass() -> None:
     assert "2 launches of 2 kernels" in out
     assert "softmax_forward" in out and "softmax_backward" in out
     assert out.count("  registers  ") == out.count("  occupancy  ") == 2
-    assert "def softmax_line(" in out and "def slope_line(" in out
+    assert "def softmax_row(" in out and "def grad_row(" in out
 
 
 def test_operands_that_a_signature_does_not_tell() -> None:

@@ -32,7 +32,7 @@ FEW = {
     **dict.fromkeys(("clip.length", "cross_entropy.finish", "prefix.running_sum"), 1),
     # a thread for each row, channel or parameter, by itself
     **dict.fromkeys(("moments.gather", "moments.settle", "optim.advance", "locate.fill"), 1),
-    **dict.fromkeys(("search.take_ends", "select.sorted_rows"), 1),
+    **dict.fromkeys(("topk.search.take_ends", "topk.sorted_rows"), 1),
 }
 
 
