@@ -49,7 +49,8 @@ def calls(n: int) -> Iterator[tuple[str, Callable[[], Any]]]:
 
 def _place(code: CodeType) -> str | None:
     path = Path(code.co_filename)
-    if not path.is_absolute() or not path.resolve().is_relative_to(ROOT):
+    apart = not path.is_absolute() or not path.resolve().is_relative_to(ROOT)
+    if apart or "site-packages" in path.parts:  # of an environment in this folder
         return None
     return str(path.resolve().relative_to(ROOT))
 
