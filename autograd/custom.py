@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from tilegrad.autograd.base import TensorBase
@@ -213,19 +214,12 @@ class _Calls:
         order = [*self.names[: self.arity], *operands, *rest]
         if order == self.names:
             return formula
-        import ast
+        from tilegrad.kernels.formulas.derive import call_of
+        from tilegrad.kernels.formulas.symbolic.source import write
 
-        from tilegrad.kernels.formulas.symbolic.source import Definition, write
-
-        call = f"return {formula.__name__}({', '.join(self.names)})"
-        body = ast.parse(call).body
         title = f"{formula.__name__}_of_{'_'.join(operands)}"
-        scope = {formula.__name__: formula}
-        place = (formula.__module__, 0)
-        return write(
-            Definition(title, formula.__module__, order, (), body, scope, place),
-            f"{formula.__name__}, {', '.join(operands)} as operands",
-        )
+        called = replace(call_of(formula), name=title, parameters=order)
+        return write(called, f"{formula.__name__}, {', '.join(operands)} as operands")
 
     def text(self) -> str:
         """The source of the public function: the straight call, and all others."""
@@ -235,17 +229,19 @@ class _Calls:
         )
         straight = ["out is None", *(f"isinstance({x}, Tensor)" for x in operands)]
         straight += [f"{p}.__class__ is float" for p in params]
-        if params and self.kind != "float":
-            straight.append("False")  # what a scalar is to the dtype is looked at
         values = ", ".join(operands)
         how = {1: "unary", 2: "binary"}.get(self.arity, "apply")
         tail = f", params=({', '.join(params)},)" if params else ""
         call = "apply" if params else how
         runs = [f"rules.{call}(calls.ops[{k}], {values}{tail})" for k in range(len(self.ops))]
-        return (
-            f"def {self.name}({given}):\n"
+        fast = (
             f"    if {' and '.join(straight)}:\n"
             f"        return {runs[0] if len(runs) == 1 else '(' + ', '.join(runs) + ')'}\n"
+        )
+        if params and self.kind != "float":
+            fast = ""  # what a scalar is to the dtype is looked at
+        return (
+            f"def {self.name}({given}):\n{fast}"
             f"    return calls.other(({values},), ({''.join(p + ', ' for p in params)}), out)\n"
         )
 

@@ -122,6 +122,30 @@ class TypedFunction(DeviceFunction):
             raise dtypes.DTypeError(str(dtype), self.__name__) from None
 
 
+class Chooser:
+    """What numba takes for a dispatcher: hands each call on, by the type of its first argument.
+
+    Args:
+        for_numba: the device's object behind a case.
+        kind: the type that numba gives dispatchers of the device.
+    """
+
+    is_compiling = False
+
+    def __init__(
+        self, function: TypedFunction, for_numba: Callable[[DeviceFunction], Any], kind: Any
+    ):
+        self.function = function
+        self.for_numba = for_numba
+        self._numba_type_ = kind(self)
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        return self.for_numba(self.function.case(args[0])).get_call_template(args, kws)
+
+    def get_overload(self, args: Any) -> Any:
+        return self.for_numba(self.function.case(args[0])).get_overload(args)
+
+
 def by_type(**cases: DeviceFunction) -> Callable[[Callable[..., Any]], TypedFunction]:
     """Decorate a documented stem: ``@by_type(float32=sin_single, float64=sin_double)``.
 

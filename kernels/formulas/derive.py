@@ -105,7 +105,7 @@ def _derivative(function: DeviceFunction, wrt: str) -> DeviceFunction:
     try:
         row = declared(function)
         if row is not None and wrt in row:
-            formula = _call_of(function)
+            formula = call_of(function)
         elif isinstance(function, TypedFunction):
             return _by_type(function, wrt)
         else:
@@ -151,7 +151,7 @@ def _named(
     )
 
 
-def _call_of(function: DeviceFunction) -> Definition:
+def call_of(function: DeviceFunction) -> Definition:
     """A formula that only calls ``function``."""
     names = parameters(function)
     title = function.__name__
@@ -163,7 +163,7 @@ def _call_of(function: DeviceFunction) -> Definition:
 def _by_type(function: TypedFunction, wrt: str) -> TypedFunction:
     """The derivative of each case. The source lists them; like any stem's it never runs."""
     cases = {kind: differentiate(case, wrt) for kind, case in function.cases.items()}
-    formula = _call_of(function)
+    formula = call_of(function)
     scope = {f"{case.__name__}_{kind}": case for kind, case in cases.items()}
     body: list[ast.stmt] = [
         ast.Return(ast.Dict([ast.Constant(kind) for kind in cases], [name(n) for n in scope]))
@@ -207,7 +207,7 @@ def _backward(function: DeviceFunction, wrt: str) -> DeviceFunction:
 
 
 def _declared_body(function: DeviceFunction, grad: DeviceFunction | int) -> Definition:
-    formula = _call_of(function)
+    formula = call_of(function)
     if isinstance(grad, int):
         constant = ast.Constant(grad)
         formula.body = [

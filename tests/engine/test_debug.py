@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tilegrad
+from tests.cuda.simulated import only_simulated
 from tilegrad import cuda, optim
 from tilegrad.engine import cuda as engine
 from tilegrad.kernels.cuda.clip import squares
@@ -19,10 +20,6 @@ from tilegrad.kernels.cuda.optim import step
 from tilegrad.kernels.cuda.reduce import rows
 from tilegrad.kernels.cuda.run import driver, launch
 from tilegrad.kernels.cuda.tools import guard
-
-only_simulated = pytest.mark.skipif(
-    not driver.get().simulated, reason="looks into the simulated device"
-)
 
 
 def beyond(count: int) -> Any:

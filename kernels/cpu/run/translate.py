@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from tilegrad.kernels.cpu.run import ahead
 from tilegrad.kernels.cpu.run.native import machine
 from tilegrad.kernels.forking import compiler
-from tilegrad.kernels.function import DeviceFunction, Intrinsic, TypedFunction
+from tilegrad.kernels.function import Chooser, DeviceFunction, Intrinsic, TypedFunction
 
 NAME = "tilegrad"  # of the target
 
@@ -78,28 +78,12 @@ def for_numba(value: DeviceFunction | Intrinsic) -> Any:
             value.compiled["cpu"] = numba.extending.intrinsic(value.cpu)
             _target().typing_context.refresh()  # numba looks for new intrinsics only here
         elif isinstance(value, TypedFunction):
-            value.compiled["cpu"] = _Chooser(value)
+            from numba.types import Dispatcher
+
+            value.compiled["cpu"] = Chooser(value, for_numba, Dispatcher)
         else:
             value.compiled["cpu"] = _target().dispatcher(value.function, forceinline=True)
     return value.compiled["cpu"]
-
-
-class _Chooser:
-    """What numba takes for a dispatcher: hands each call on, by the type of its first argument."""
-
-    is_compiling = False
-
-    def __init__(self, function: TypedFunction):
-        from numba import types
-
-        self.function = function
-        self._numba_type_ = types.Dispatcher(self)
-
-    def get_call_template(self, args: Any, kws: Any) -> Any:
-        return for_numba(self.function.case(args[0])).get_call_template(args, kws)
-
-    def get_overload(self, args: Any) -> Any:
-        return for_numba(self.function.case(args[0])).get_overload(args)
 
 
 @cache

@@ -19,7 +19,7 @@ from tilegrad.kernels.cuda.device.ptx import pointer
 from tilegrad.kernels.cuda.run.cubin import Resources, resources
 from tilegrad.kernels.cuda.run.driver import Unavailable
 from tilegrad.kernels.forking import compiler as lock
-from tilegrad.kernels.function import DeviceFunction, Intrinsic, TypedFunction
+from tilegrad.kernels.function import Chooser, DeviceFunction, Intrinsic, TypedFunction
 
 Arch = tuple[int, int]  # compute capability: (9, 0) for sm_90
 
@@ -106,28 +106,12 @@ def _for_numba(value: DeviceFunction | Intrinsic) -> Any:
             value.compiled[key] = intrinsic(value.cuda_emitter or value.cpu)
             cuda_target.typing_context.refresh()  # numba looks for new intrinsics only here
         elif isinstance(value, TypedFunction):
-            value.compiled[key] = _Chooser(value)
+            from numba.cuda.types import Dispatcher
+
+            value.compiled[key] = Chooser(value, _for_numba, Dispatcher)
         else:
             value.compiled[key] = _inlined(value.function)
     return value.compiled[key]
-
-
-class _Chooser:
-    """What numba takes for a dispatcher: hands each call on, by the type of its first argument."""
-
-    is_compiling = False
-
-    def __init__(self, function: TypedFunction):
-        from numba.cuda import types
-
-        self.function = function
-        self._numba_type_ = types.Dispatcher(self)
-
-    def get_call_template(self, args: Any, kws: Any) -> Any:
-        return _for_numba(self.function.case(args[0])).get_call_template(args, kws)
-
-    def get_overload(self, args: Any) -> Any:
-        return _for_numba(self.function.case(args[0])).get_overload(args)
 
 
 def _inlined(function: Callable[..., Any]) -> Any:
