@@ -90,7 +90,7 @@ class Device:
             name = factory.name(variant)
             self.launch(name, source.body, source.threads, grid, args, source.shared)
 
-        return launch.simulated(run, len(source.signature))
+        return launch.simulated(run, source.signature)
 
     # ------------------------------------------------------------------------------------ arrays
 

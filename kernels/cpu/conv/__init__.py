@@ -201,34 +201,26 @@ def _begin_weight(dtype: str, outputs: int) -> None:
 
 def _prepare_weight(problem: WeightGradProblem) -> tuple[Launch, int]:
     """``launch(x, y, weight, scratch)`` for a problem."""
-    dtype, _, groups, inputs, outputs, window = problem
-    params, tables = weights.make_params(problem)
+    dtype, _, groups, inputs, outputs, _ = problem
+    p, params, tables = weights.make_params(problem)
     size = np.dtype(dtype).itemsize
-    parts, columns, tasks, blocks, row_step, padded_inputs = (
-        int(params[at])
-        for at in (
-            weights.PARTS, weights.COLUMNS_PADDED, weights.TASKS, weights.ROW_BLOCKS,
-            weights.ROW_STEP, weights.TASK_ELEMENTS,
-        )
-    )  # fmt: skip
-    taps = inputs * math.prod(window.kernel)
-    part = groups * blocks * columns * row_step
-    sums = _aligned(parts * part * size)
+    part = groups * p.row_blocks * p.columns * p.row_step
+    sums = _aligned(p.parts * part * size)
     weights.collect.begin(dtype)
     accumulate, collect = weights.accumulate.build(dtype), weights.collect.build(dtype)
     small = splitting.serial(multiply_adds(problem), SERIAL)
-    few = splitting.serial(parts * part, PACK_SERIAL)
+    few = splitting.serial(p.parts * part, PACK_SERIAL)
     address = params.ctypes.data
 
     def launch(x: int, y: int, weight: int, scratch: int, keep: Any = (params, tables)) -> None:
         threads = jit.get_num_threads()
-        accumulate(x, y, scratch, scratch + sums, address, tasks, 0 if small else threads)
+        accumulate(x, y, scratch, scratch + sums, address, p.tasks, 0 if small else threads)
         collect(
-            scratch, weight, parts, blocks, taps, outputs, row_step, columns, part,
-            groups * blocks, 0 if few else threads,
+            scratch, weight, p.parts, p.row_blocks, inputs * p.taps, outputs, p.row_step,
+            p.columns, part, groups * p.row_blocks, 0 if few else threads,
         )  # fmt: skip
 
-    return launch, sums + tasks * padded_inputs * size
+    return launch, sums + p.tasks * p.task_elements * size
 
 
 def _prepare_outer(problem: WeightGradProblem) -> tuple[Launch, int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,6 +32,7 @@ from tilegrad.kernels.cpu.run.jit import kernel
 from tilegrad.kernels.cpu.simd.memory import pointer
 from tilegrad.kernels.cpu.simd.vector import lanes
 from tilegrad.kernels.function import inline
+from tilegrad.kernels.params import places
 
 PIXEL_BLOCK_BYTES = 3072  # of a channel in a block of pixels: 8 channels of y stay in the L1 cache
 X_BYTES = 1 << 18  # of x in a padded input: a part of the L2 cache
@@ -38,16 +40,70 @@ PART_ELEMENTS = 1 << 22  # of all sums of all parts
 FEW_COLUMNS = 32  # up to which y is not copied
 ALIAS = 1024  # bytes: rows a multiple of this apart compete for few cache sets
 
-# Indices of the parameter block: the problem, then the padded inputs of x and y.
-BATCH, GROUPS, INPUTS, OUTPUTS, X_CHANNEL, Y_CHANNEL, ITEMS, BLOCK_ROWS, BLOCKS, PIXEL_BLOCKS = (
-    range(10)
-)
-PARTS, PART_PIXEL_BLOCKS, ROW_BLOCKS, ROW_STEP, COLUMNS_PADDED, OFFSETS, TASKS, TASK_ELEMENTS = (
-    range(10, 18)
-)
-Y_ELEMENTS, COUNT, PACKED, TAPS, CHANNEL_STEP = 18, 19, 22, 23, 24
-X_PADDED = 25
+
+class Params(NamedTuple):
+    """The parameter block: this, then the padded inputs of x and y.
+
+    Attributes:
+        x_channel, y_channel: elements of a channel of an item.
+        items, block_rows: of a block of pixels: items, or rows of one.
+        blocks: of an item, or of ``items``; ``pixel_blocks``: of all.
+        parts, part_pixel_blocks: of the pixels; blocks of one.
+        row_blocks, row_step: blocks of output channels, channels of one.
+        columns: weights of an output channel, padded.
+        offsets: address of the offset in the padded x of each.
+        task_elements, y_elements: of a task's padded inputs, of y's.
+        depth_out, rows_out, width_out: of y.
+        packed: whether y is copied.
+        channel_step: channels of x in a padded input at a time.
+    """
+
+    batch: int
+    groups: int
+    inputs: int
+    outputs: int
+    x_channel: int
+    y_channel: int
+    items: int
+    block_rows: int
+    blocks: int
+    pixel_blocks: int
+    parts: int
+    part_pixel_blocks: int
+    row_blocks: int
+    row_step: int
+    columns: int
+    offsets: int
+    tasks: int
+    task_elements: int
+    y_elements: int
+    depth_out: int
+    rows_out: int
+    width_out: int
+    packed: int
+    taps: int
+    channel_step: int
+
+
+AT = places(Params)
+X_PADDED = len(AT)
 Y_PADDED = X_PADDED + PADDED_PARAMS
+
+
+class _Strides(NamedTuple):
+    """Elements between channels (rows of y), items and planes."""
+
+    row: int
+    item: int
+    plane: int
+
+
+class _Pixels(NamedTuple):
+    """What a sum runs over: items of so many planes of so many pixels."""
+
+    items: int
+    planes: int
+    pixels: int
 
 
 @kernel
@@ -58,18 +114,15 @@ def accumulate(dtype: str) -> tuple[Callable[..., None], str]:
     fill = copier(dtype)
 
     @inline
-    def inner(
-        y, y_row, y_item, y_plane, x, x_item, x_plane, offsets, items, planes, pixels, rows, out,
-        out_column,
-    ):  # fmt: skip
+    def inner(y, of_y, x, of_x, offsets, over, rows, out, out_column):
         """One sum over all items; over the planes of one item at a time if it has several."""
-        singly = planes > 1
-        for i in range(items if singly else 1):
+        singly = over.planes > 1
+        for i in range(over.items if singly else 1):
             correlate_pixels(
-                pointer(y + size * i * y_item, T), y_row, y_plane if singly else y_item,
-                pointer(x + size * i * x_item, T), x_plane if singly else x_item,
-                pointer(offsets, np.int64), planes if singly else items, pixels, rows,
-                pointer(out, T), out_column,
+                pointer(y + size * i * of_y.item, T), of_y.row, of_y.plane if singly else of_y.item,
+                pointer(x + size * i * of_x.item, T), of_x.plane if singly else of_x.item,
+                pointer(offsets, np.int64), over.planes if singly else over.items, over.pixels,
+                rows, pointer(out, T), out_column,
             )  # fmt: skip
 
     tile = tuning.micro_kernel(dtype)
@@ -78,49 +131,50 @@ def accumulate(dtype: str) -> tuple[Callable[..., None], str]:
     def body(task, x_, y_, sums_, padded_inputs, params):
         p = pointer(params, np.int64)
         fx, fy = pointer(params + 8 * X_PADDED, np.int64), pointer(params + 8 * Y_PADDED, np.int64)
-        groups, inputs, outputs, columns = p[GROUPS], p[INPUTS], p[OUTPUTS], p[COLUMNS_PADDED]
-        row = task % p[ROW_BLOCKS] * p[ROW_STEP]
-        group, part = task // p[ROW_BLOCKS] % groups, task // p[ROW_BLOCKS] // groups
-        rows = min(p[ROW_STEP], outputs - row)
-        y_padded = padded_inputs + size * task * p[TASK_ELEMENTS]
-        x_padded = y_padded + size * p[Y_ELEMENTS]
+        groups, inputs, outputs, columns = p[AT.groups], p[AT.inputs], p[AT.outputs], p[AT.columns]
+        row = task % p[AT.row_blocks] * p[AT.row_step]
+        group, part = task // p[AT.row_blocks] % groups, task // p[AT.row_blocks] // groups
+        rows = min(p[AT.row_step], outputs - row)
+        y_padded = padded_inputs + size * task * p[AT.task_elements]
+        x_padded = y_padded + size * p[AT.y_elements]
         x_plane, y_plane = fx[ROWS] * fx[PITCH], fy[ROWS] * fy[PITCH]
         x_item, y_item, y_row = fx[DEPTHS] * x_plane, fy[DEPTHS] * y_plane, fy[CHANNEL]
-        if not p[PACKED]:
-            y_item, y_row = groups * outputs * p[Y_CHANNEL], p[Y_CHANNEL]
-        taps, channels = p[TAPS], p[CHANNEL_STEP]
-        sums = sums_ + size * task * columns * p[ROW_STEP]
-        for i in range(columns * p[ROW_STEP]):
+        if not p[AT.packed]:
+            y_item, y_row = groups * outputs * p[AT.y_channel], p[AT.y_channel]
+        of_x, of_y = _Strides(0, x_item, x_plane), _Strides(y_row, y_item, y_plane)
+        taps, channels = p[AT.taps], p[AT.channel_step]
+        sums = sums_ + size * task * columns * p[AT.row_step]
+        for i in range(columns * p[AT.row_step]):
             pointer(sums, T)[i] = T(0)
         block = -1
-        for pixel_block in range(
-            part * p[PART_PIXEL_BLOCKS], min(p[PIXEL_BLOCKS], (part + 1) * p[PART_PIXEL_BLOCKS])
-        ):
-            first, h0 = pixel_block // p[BLOCKS] * p[ITEMS], pixel_block % p[BLOCKS] * p[BLOCK_ROWS]
-            items = min(p[ITEMS], p[BATCH] - first)
+        begin = part * p[AT.part_pixel_blocks]
+        for pixel_block in range(begin, min(p[AT.pixel_blocks], begin + p[AT.part_pixel_blocks])):
+            first = pixel_block // p[AT.blocks] * p[AT.items]
+            h0 = pixel_block % p[AT.blocks] * p[AT.block_rows]
+            items = min(p[AT.items], p[AT.batch] - first)
             at = first * groups + group
-            y_at = y_ + size * (at * outputs + row) * p[Y_CHANNEL]
-            pixels = min(p[BLOCK_ROWS], p[COUNT + 1] - h0) * p[COUNT + 2]
-            for channel in range(-channels if p[PACKED] else 0, inputs, channels):
-                of_x = channel >= 0  # y comes first
-                some = min(channels, inputs - channel) if of_x else rows
-                step = p[X_CHANNEL] if of_x else p[Y_CHANNEL]
-                source = x_ + size * (at * inputs + channel) * step if of_x else y_at
-                source_item = groups * (inputs if of_x else outputs) * step
-                padded, item = (x_padded, x_item) if of_x else (y_padded, y_item)
+            y_at = y_ + size * (at * outputs + row) * p[AT.y_channel]
+            pixels = min(p[AT.block_rows], p[AT.rows_out] - h0) * p[AT.width_out]
+            over = _Pixels(items, p[AT.depth_out], pixels)
+            for channel in range(-channels if p[AT.packed] else 0, inputs, channels):
+                x_turn = channel >= 0  # y comes first
+                some = min(channels, inputs - channel) if x_turn else rows
+                step = p[AT.x_channel] if x_turn else p[AT.y_channel]
+                source = x_ + size * (at * inputs + channel) * step if x_turn else y_at
+                source_item = groups * (inputs if x_turn else outputs) * step
+                padded, item = (x_padded, x_item) if x_turn else (y_padded, y_item)
                 for i in range(items):
                     of, to = source + size * i * source_item, padded + size * i * item
-                    fill(of, step, to, fx if of_x else fy, some, h0, h0 != block)
-                if of_x:
-                    y = y_padded if p[PACKED] else y_at + size * h0 * p[COUNT + 2]
+                    fill(of, step, to, fx if x_turn else fy, some, h0, h0 != block)
+                if x_turn:
+                    y = y_padded if p[AT.packed] else y_at + size * h0 * p[AT.width_out]
                     end = columns if channel + channels >= inputs else (channel + some) * taps
                     for k in range(0, rows, MR):
                         for c in range(channel * taps, end, NR):
                             inner(
-                                y + size * k * y_row, y_row, y_item, y_plane, x_padded, x_item,
-                                x_plane, p[OFFSETS] + 8 * c, items, p[COUNT], pixels,
-                                min(MR, rows - k), sums + size * (c * p[ROW_STEP] + k),
-                                p[ROW_STEP],
+                                y + size * k * of_y.row, of_y, x_padded, of_x, p[AT.offsets] + 8 * c,
+                                over, min(MR, rows - k), sums + size * (c * p[AT.row_step] + k),
+                                p[AT.row_step],
                             )  # fmt: skip
             block = h0
 
@@ -173,8 +227,8 @@ def _padded_inputs(problem: WeightGradProblem) -> tuple[PaddedInput, PaddedInput
     return x, y, items, rows
 
 
-def make_params(problem: WeightGradProblem) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The parameters of a problem, and the tables it points to."""
+def make_params(problem: WeightGradProblem) -> tuple[Params, np.ndarray, list[np.ndarray]]:
+    """The parameters of a problem, their block, and the tables it points to."""
     window = problem.window
     columns = problem.inputs * math.prod(window.kernel)
     x, y, items, rows = _padded_inputs(problem)
@@ -203,12 +257,16 @@ def make_params(problem: WeightGradProblem) -> tuple[np.ndarray, list[np.ndarray
     row_blocks = -(-problem.outputs // row_step)
     y_elements = -(-row_step * y.channel // 16) * 16
     elements = y_elements + -(-channels * x.channel // 16) * 16
-    head = [
-        problem.batch, problem.groups, problem.inputs, problem.outputs, math.prod(window.size),
-        math.prod(window.out), items, rows, blocks, pixel_blocks, parts, part_pixel_blocks, row_blocks, row_step,
-        columns_padded, offsets.ctypes.data, parts * problem.groups * row_blocks, elements, y_elements,
-        *window.out, packed, len(where), channels,
-    ]  # fmt: skip
+    head = Params(
+        batch=problem.batch, groups=problem.groups, inputs=problem.inputs, outputs=problem.outputs,
+        x_channel=math.prod(window.size), y_channel=math.prod(window.out),
+        items=items, block_rows=rows, blocks=blocks, pixel_blocks=pixel_blocks,
+        parts=parts, part_pixel_blocks=part_pixel_blocks, row_blocks=row_blocks, row_step=row_step,
+        columns=columns_padded, offsets=offsets.ctypes.data,
+        tasks=parts * problem.groups * row_blocks, task_elements=elements, y_elements=y_elements,
+        depth_out=window.out[0], rows_out=window.out[1], width_out=window.out[2],
+        packed=packed, taps=len(where), channel_step=channels,
+    )  # fmt: skip
     tables = [x.table(), y.table()]
     padded_inputs = [*x.params(tables[0]), *y.params(tables[1])]
-    return np.array(head + padded_inputs, np.int64), [offsets, *tables]
+    return head, np.array([*head, *padded_inputs], np.int64), [offsets, *tables]

@@ -2,7 +2,8 @@
 
 A *kernel factory* is a function decorated with :func:`kernel`. Called with its variant (dtype,
 formula, access pattern, …) it returns the loop nest of one task, ``body(task, *args)`` over
-addresses, sizes and scalars, and the letters of ``args``: ``i`` for int64, ``d`` for float64.
+addresses, sizes and scalars, and the signature of ``args``: letters, ``i`` for int64 and ``d`` for
+float64, and NamedTuples of such (:mod:`tilegrad.kernels.params`).
 ``factory.build(*variant)`` gives the compiled function, a C built-in that Python calls in some
 50 ns as ``function(*args, tasks, threads)``: it runs ``body`` for every ``task in range(tasks)``.
 
@@ -37,6 +38,7 @@ from tilegrad.kernels.cpu.run.native import load_object, machine, simd_bits, tar
 from tilegrad.kernels.cpu.run.threads import TEAM, get_num_threads, processors, set_num_threads
 from tilegrad.kernels.forking import compiler as _lock
 from tilegrad.kernels.function import DeviceFunction, place, source_digest
+from tilegrad.kernels.params import Signature, letters
 
 __all__ = [
     "KernelFactory",
@@ -56,14 +58,14 @@ __all__ = [
 ]
 
 
-# what a factory returns: the body of a task, and a letter per argument of it
-Kernel = tuple[Callable[..., None], str]
+# what a factory returns: the body of a task, and what it takes after the task's number
+Kernel = tuple[Callable[..., None], Signature]
 
 
 class KernelFactory:
     """A family of compiled functions, one per variant. See :func:`kernel`."""
 
-    def __init__(self, factory: Callable[..., tuple[Callable[..., None], str]]):
+    def __init__(self, factory: Callable[..., Kernel]):
         self.factory = factory
         self.built: dict[tuple[Any, ...], Callable[..., None]] = {}
         self.__name__ = factory.__name__
@@ -124,8 +126,8 @@ class KernelFactory:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
 
-def kernel(factory: Callable[..., tuple[Callable[..., None], str]]) -> KernelFactory:
-    """Decorate a factory ``(*variant) -> (body of a task, signature letters)``."""
+def kernel(factory: Callable[..., Kernel]) -> KernelFactory:
+    """Decorate a factory ``(*variant) -> (body of a task, its signature)``."""
     return KernelFactory(factory)
 
 
@@ -150,15 +152,15 @@ _version_string = ""
 # ------------------------------------------------------------------------------------- compile
 
 
-def _emitter(function: Callable[..., None], signature: str) -> Callable[[], bytes]:
+def _emitter(function: Callable[..., None], signature: Signature) -> Callable[[], bytes]:
     """What gives the object code of a loop nest with the C-API wrapper around it."""
     from tilegrad.kernels.cpu.run import backend, translate
 
-    wrapper = wrapper_ir(backend.BODY, signature)
+    wrapper = wrapper_ir(backend.BODY, letters(signature))
     return backend.emitter(translate.translate(function, signature), wrapper)
 
 
-def optimised_ir(function: Callable[..., None], signature: str) -> str:
+def optimised_ir(function: Callable[..., None], signature: Signature) -> str:
     """The LLVM IR of a loop nest, optimised for the target (for tests)."""
     from tilegrad.kernels.cpu.run import backend, translate
 
@@ -166,7 +168,7 @@ def optimised_ir(function: Callable[..., None], signature: str) -> str:
         return str(backend.optimised(translate.translate(function, signature), machine()))
 
 
-def assembly(function: Callable[..., None], signature: str) -> str:
+def assembly(function: Callable[..., None], signature: Signature) -> str:
     """The machine code of a loop nest as assembly text (for tests and ``inspect``)."""
     from tilegrad.kernels.cpu.run import backend, translate
 

@@ -18,6 +18,7 @@ from tilegrad.kernels.cpu.run import ahead
 from tilegrad.kernels.cpu.run.native import machine
 from tilegrad.kernels.forking import compiler
 from tilegrad.kernels.function import Chooser, DeviceFunction, Intrinsic, TypedFunction
+from tilegrad.kernels.params import Signature, kinds
 
 NAME = "tilegrad"  # of the target
 
@@ -48,18 +49,19 @@ class Translation(NamedTuple):
     texts: tuple[str, ...]  # a module each: the loop nest's and those of the functions it calls
 
 
-def translate(function: Callable[..., None], signature: str) -> Translation:
-    """The IR of ``function(task, *args)`` for the argument letters ``signature``.
+def translate(function: Callable[..., None], signature: Signature) -> Translation:
+    """The IR of ``function(task, *args)`` for the parameters ``signature``.
 
     The caller holds the compiler's lock.
     """
     from numba import types
     from numba.core.target_extension import target_override
 
-    letters = {"i": types.int64, "d": types.float64}
+    scalars = {"i": types.int64, "d": types.float64}
+    given = kinds(signature, scalars, types.BaseTuple.from_types)
     with target_override(NAME):
         made = _target().dispatcher(function)
-        made.compile(types.void(types.int64, *(letters[c] for c in signature)))
+        made.compile(types.void(types.int64, *given))
     (result,) = made.overloads.values()
     return Translation(result.fndesc.llvm_func_name, tuple(result.library.reachable()))
 

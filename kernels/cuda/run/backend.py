@@ -20,6 +20,7 @@ from tilegrad.kernels.cuda.run.cubin import Resources, resources
 from tilegrad.kernels.cuda.run.driver import Unavailable
 from tilegrad.kernels.forking import compiler as lock
 from tilegrad.kernels.function import Chooser, DeviceFunction, Intrinsic, TypedFunction
+from tilegrad.kernels.params import Signature, kinds
 
 Arch = tuple[int, int]  # compute capability: (9, 0) for sm_90
 
@@ -142,7 +143,7 @@ def _without_driver() -> Iterator[None]:
 
 def compile_kernel(
     body: Callable[..., None],
-    signature: str,
+    signature: Signature,
     threads: int,
     per_sm: int = 1,
     output: str = "ltoir",
@@ -151,19 +152,19 @@ def compile_kernel(
     """LTO-IR (bytes) or, with ``output="ptx"``, PTX text of a kernel; with a ``guard`` its debug
     build (:mod:`tilegrad.kernels.cuda.device.checked`).
 
-    ``signature``: a letter per parameter, ``i`` for int64 and ``d`` for float64. ``threads`` of a
+    ``signature``: what the body takes (:mod:`tilegrad.kernels.params`). ``threads`` of a
     block and blocks ``per_sm`` bound what the assembler may take in registers.
     """
     compiler = _numba_cuda()
     with lock, _without_driver():
         from numba.cuda import types
 
-        letters = {"i": types.int64, "d": types.float64}
+        scalars = {"i": types.int64, "d": types.float64}
         checked.guard_of_build = guard
         try:
             code, _ = compiler.compile(
                 body,
-                types.void(*(letters[c] for c in signature)),
+                types.void(*kinds(signature, scalars, types.BaseTuple.from_types)),
                 device=False,
                 abi="numba",
                 output=output,

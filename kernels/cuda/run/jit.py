@@ -28,6 +28,7 @@ from tilegrad.kernels.cuda.run.backend import Arch, Usage
 from tilegrad.kernels.cuda.run.launch import bind
 from tilegrad.kernels.forking import compiler as _lock
 from tilegrad.kernels.function import DeviceFunction, place, source_digest
+from tilegrad.kernels.params import Signature, letters
 
 __all__ = [
     "KernelFactory",
@@ -49,7 +50,7 @@ class Source:
 
     Attributes:
         body: run by every thread.
-        signature: a letter per parameter: ``i`` int64, ``d`` float64.
+        signature: what it takes (:mod:`tilegrad.kernels.params`).
         threads: of a block, a multiple of 32.
         per_sm: blocks that should fit on a multiprocessor: 65536 / (threads * per_sm) registers
             at most.
@@ -57,7 +58,7 @@ class Source:
     """
 
     body: Callable[..., None]
-    signature: str
+    signature: Signature
     threads: int = 256
     per_sm: int = 1
     shared: int = 0
@@ -134,7 +135,7 @@ class KernelFactory:
                     _launches.append(Launch(self, variant, source, grid, args))
                 machine.launch(name, source.body, source.threads, grid, args, source.shared)
 
-            return launch.simulated(run, len(source.signature))
+            return launch.simulated(run, source.signature)
         start = time.perf_counter()
         properties = here.properties(here.device)
         kept, cached = self.keep(variant, (properties.major, properties.minor))
@@ -159,7 +160,7 @@ class KernelFactory:
         with progress.compiling(f"cuda {self.name(variant)}"):
             made = self.assemble(variant, arch)
         source = made.source
-        head = [made.usage.entry, source.signature, source.threads, source.shared]
+        head = [made.usage.entry, letters(source.signature), source.threads, source.shared]
         kept = "\n".join(map(str, head)).encode() + b"\n\n" + made.cubin
         cache.write(path, kept)
         return kept, False

@@ -13,6 +13,7 @@ from typing import Any
 
 from tilegrad.kernels import builtin
 from tilegrad.kernels.builtin import KINDS, cell, entry_ir, forever
+from tilegrad.kernels.params import Signature, grouped, letters
 
 # the current stream's handle; compiled launchers read it, tilegrad.engine.cuda writes it
 current_stream = cell(0)
@@ -159,14 +160,15 @@ def load(
 
 
 def simulated(
-    run: Callable[[tuple[int, int, int], tuple[Any, ...]], None], count: int
+    run: Callable[[tuple[int, int, int], tuple[Any, ...]], None], signature: Signature
 ) -> Callable[..., None]:
-    """The stand-in for :func:`load` on the simulated device; ``count`` parameters."""
+    """The stand-in for :func:`load` on the simulated device, for a body of this signature."""
+    count = len(letters(signature))
 
     def call(*args: Any) -> None:
         if len(args) != count + 3:
             raise TypeError(f"launch: {count} arguments and a grid expected; got {len(args)}")
-        run(tuple(args[count:]), args[:count])
+        run(tuple(args[count:]), grouped(signature, args[:count]))
 
     return call
 

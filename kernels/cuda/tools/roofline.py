@@ -117,6 +117,9 @@ class _Call:
         words = list(inspect.signature(shown).parameters)
         fixed = len(words) - (1 if shown is not body else 0)
         self.named: dict[str, Any] = dict(zip(words[:fixed], launch.args))
+        for structure in launch.args[:fixed]:
+            if isinstance(structure, tuple):
+                self.named.update(structure._asdict())  # type: ignore[attr-defined]
         self.args = launch.args
         self.t = launch.args[fixed:]
         self.grid = launch.grid
