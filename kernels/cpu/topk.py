@@ -35,7 +35,7 @@ FEW, MANY = 16, 128  # elements to keep: one pass is best up to FEW, for long ro
 
 class Selection(NamedTuple):
     """Rows of ``n`` elements, ``per_task`` a task; ``flip`` of the keys (-1: the largest first); the
-    bytes of a task's keys, places and blocks' keys; how many are wanted.
+    bytes of a task's keys, places and blocks' keys; how many are kept.
     """
 
     rows: int
@@ -45,7 +45,7 @@ class Selection(NamedTuple):
     key_bytes: int
     place_bytes: int
     block_bytes: int
-    count: int
+    kept: int
 
 
 def _select_function(dtype: str) -> DeviceFunction:
@@ -110,7 +110,7 @@ def top_rows(dtype: str) -> Kernel:
         return at
 
     def top_body(task, a0, a1, a2, scratch, wanted):
-        n, count, flip = wanted.n, wanted.count, wanted.flip
+        n, count, flip = wanted.n, wanted.kept, wanted.flip
         x, values, indices = pointer(a0, T), pointer(a1, T), pointer(a2, index)
         key_bytes, place_bytes = wanted.key_bytes, wanted.place_bytes
         base = scratch + task * (key_bytes + place_bytes + wanted.block_bytes)
@@ -212,7 +212,7 @@ def topk(
     flip = -1 if largest else 0
     wanted = Selection(
         rows=rows, n=n, per_task=per_task, flip=flip, key_bytes=keys, place_bytes=places,
-        block_bytes=blocks, count=count,
+        block_bytes=blocks, kept=count,
     )  # fmt: skip
     return bind(function, *wanted, tasks, team(tasks, n)), tasks * (keys + places + blocks)
 

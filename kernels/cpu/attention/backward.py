@@ -10,7 +10,6 @@ Source: T. Dao, "FlashAttention-2", 2023.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ from tilegrad.kernels.cpu import tuning
 from tilegrad.kernels.cpu.attention import block as block
 from tilegrad.kernels.cpu.attention.block import hider, masker, multiplier, packer
 from tilegrad.kernels.cpu.parts.micro_kernel import micro_kernel
-from tilegrad.kernels.cpu.run.jit import kernel
+from tilegrad.kernels.cpu.run.jit import Kernel, kernel
 from tilegrad.kernels.cpu.simd.memory import local, offset, pointer
 from tilegrad.kernels.cpu.simd.vector import fma, head, hsum, lanes, load, load_masked, splat, store
 from tilegrad.kernels.cpu.tuning import NR_VECTORS
@@ -124,7 +123,7 @@ def _accumulator(dtype: str) -> DeviceFunction:
 
 
 @kernel
-def backward(dtype: str) -> tuple[Callable[..., None], str]:
+def backward(dtype: str) -> Kernel:
     """A unit of work is every ``GROUPS``-th block of queries of an item.
 
     ``g``, ``out`` and ``dq`` are (items, L, …); ``dk`` and ``dv`` are (groups, items, S, …): sums
@@ -219,7 +218,7 @@ def backward(dtype: str) -> tuple[Callable[..., None], str]:
 
 
 @kernel
-def collect(dtype: str) -> tuple[Callable[..., None], str]:
+def collect(dtype: str) -> Kernel:
     """Add up the sums of the groups, ``out[i] = sum over g of parts[g, i]``, ``each`` a task."""
     T, W = np.dtype(dtype).type, lanes(dtype)
 
