@@ -70,7 +70,10 @@ def _plan_rows_backward(rows: Rows, weighted: bool, g: Layout, x: Layout, *rest:
         sums = layout((count // groups, groups * (n // S)), x.dtype, x.device)
         outs: tuple[Layout, ...] = (whole, sums, sums)
     else:
-        outs = (whole, layout((family.row_norm_parts(count), 2, n), x.dtype, x.device))
+        outs = (
+            whole,
+            layout((family.row_norm_parts(x.dtype.name, count), 2, n), x.dtype, x.device),
+        )
     launch = family.row_norm_backward(x.dtype.name, rows.centred, weighted, count, n, S, groups)
     return Plan(outs, launch)
 

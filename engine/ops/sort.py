@@ -101,7 +101,7 @@ def topk(x: Array, k: int, dim: int, largest: bool) -> Pair:
         x = view(x, shape=(1,))
 
     def run(rows: Array) -> Pair:
-        if kernel("topk", x.device).one_pass(rows.shape[-1], k):
+        if kernel("topk", x.device).one_pass(x.dtype.name, rows.shape[-1], k):
             pair: Pair = _topk(rows, k=k, largest=largest)
             return pair
         values, places = _sort(rows, descending=largest)

@@ -11,32 +11,32 @@ from collections.abc import Callable
 from typing import Any
 
 from tilegrad.kernels.cuda.device.ptx import block, pointer, thread
+from tilegrad.kernels.cuda.device.shapes import Bounds
 from tilegrad.kernels.cuda.elementwise import elementwise
 from tilegrad.kernels.cuda.norm import backward, forward
 from tilegrad.kernels.cuda.parts.block_reduce import stored
 from tilegrad.kernels.cuda.parts.moments import long_moments, long_sums, normalised, normalised_grad
-from tilegrad.kernels.cuda.parts.row_layout import THREADS, RowGeometry, channels_of
+from tilegrad.kernels.cuda.parts.row_layout import RowGeometry, channels_of
 from tilegrad.kernels.cuda.parts.strided import is_wide
 from tilegrad.kernels.cuda.run.jit import Source, bind, kernel
-from tilegrad.kernels.cuda.tuning import KEPT_NORM, KEPT_TWO
-from tilegrad.kernels.dtypes import at
+from tilegrad.kernels.cuda.tuning import ROWS, grid, row
 from tilegrad.kernels.formulas.primitives import sqrt
 from tilegrad.kernels.function import DeviceFunction
 
 
 @kernel
-def running(dtype: str) -> Source:
+def running(dtype: str, bounds: Bounds) -> Source:
     """The running mean, and one over the root of the running variance, of every channel."""
     T = stored(dtype)
-    one = T(1)
+    one, threads = T(1), bounds.threads
 
     def body(rmean, rvar, mean, rstd, eps, C):
-        c = block() * THREADS + thread()
+        c = block() * threads + thread()
         if c < C:
             pointer(mean, T)[c] = pointer(rmean, T)[c]
             pointer(rstd, T)[c] = one / sqrt(pointer(rvar, T)[c] + T(eps))
 
-    return Source(body, "iiiidi", THREADS)
+    return Source(body, "iiiidi", *bounds)
 
 
 def _apply(
@@ -61,7 +61,8 @@ def batch_norm(
     """
     if N * C * S == 0:
         return lambda *arguments: None
-    form, wide = channels_of(N, C, S, dtype, at(KEPT_NORM, dtype, "norm")), is_wide(N * C * S)
+    chosen, wide = row(ROWS, dtype, "norm"), is_wide(N * C * S)
+    form = channels_of(chosen, N, C, S, dtype, chosen.norm)
     if training and form.tiles == 1:
         run = _at_once(dtype, form, wide)
     else:
@@ -99,7 +100,8 @@ def _in_steps(
     if training:
         measure = long_moments(dtype, True, form, wide)
     else:
-        settled = bind(running.build(dtype), C, -(-C // THREADS), 1, 1)
+        bounds = grid("batch_norm", dtype).bounds
+        settled = bind(running.build(dtype, bounds), C, -(-C // bounds.threads), 1, 1)
 
     def launch(x: int, *rest: Any) -> None:
         weight, bias, rmean, rvar, y, mean, rstd, eps, momentum = rest
@@ -118,10 +120,8 @@ def batch_norm_backward(
     """A launch ``(g, x, mean, rstd, [weight], out, weight_grad, bias_grad)``."""
     if N * C * S == 0:
         return lambda *addresses: None
-    form, wide = (
-        channels_of(N, C, S, dtype, at(KEPT_TWO, dtype, "norm_backward")),
-        is_wide(N * C * S),
-    )
+    chosen, wide = row(ROWS, dtype, "norm_backward"), is_wide(N * C * S)
+    form = channels_of(chosen, N, C, S, dtype, chosen.two)
     if form.tiles == 1:
         function = backward.build(dtype, True, "row", form.layout, form.runs, wide)
         sizes = (training, form.rows, form.n, form.groups, form.step, *form.t)

@@ -13,26 +13,27 @@ from functools import lru_cache
 import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import block, load_vector, pointer, store_vector, thread
+from tilegrad.kernels.cuda.device.shapes import Bounds
 from tilegrad.kernels.cuda.parts.block_reduce import block_reduce
 from tilegrad.kernels.cuda.parts.tables import Tables, cut
 from tilegrad.kernels.cuda.run.jit import Source, kernel
+from tilegrad.kernels.cuda.tuning import CHUNKS, row
 from tilegrad.kernels.formulas.primitives import fma, sqrt
 from tilegrad.kernels.monoids import add
 
-THREADS = 256
 BYTES = 16  # of a vector access
 PART = 8  # bytes of a chunk's sum
 
 
 @kernel
-def squares(dtype: str) -> Source:
+def squares(dtype: str, bounds: Bounds) -> Source:
     """``partial[chunk]``, float64: the sum of the squares of a chunk's elements.
 
     Parameters: the table of addresses, the chunks, the partial sums.
     """
     T = np.dtype(dtype).type
-    V = BYTES // np.dtype(dtype).itemsize
-    load, fold = load_vector(V), block_reduce(add, dtype, THREADS)
+    V, threads = BYTES // np.dtype(dtype).itemsize, bounds.threads
+    load, fold = load_vector(V), block_reduce(add, dtype, threads)
 
     def body(table, spans, partial):
         span = pointer(spans, np.int64)
@@ -48,23 +49,23 @@ def squares(dtype: str) -> Source:
             a0, a1 = fma(v[0], v[0], a0), fma(v[1], v[1], a1)
             if V > 2:
                 a0, a1 = fma(v[2 % V], v[2 % V], a0), fma(v[3 % V], v[3 % V], a1)
-            i += THREADS * V
+            i += threads * V
         i = whole + thread()
         while i < end:
             a0 = fma(x[i], x[i], a0)
-            i += THREADS
+            i += threads
         total = fold(a0 + a1)
         if thread() == 0:
             pointer(partial, np.float64)[block()] = np.float64(total)
 
-    return Source(body, "iii", THREADS, per_sm=4)
+    return Source(body, "iii", *bounds)
 
 
 @kernel
-def length(dtype: str) -> Source:
+def length(dtype: str, threads: int) -> Source:
     """The root of the sum of ``count`` partial sums, as ``dtype``; one block."""
     T = np.dtype(dtype).type
-    fold = block_reduce(add, "float64", THREADS)
+    fold = block_reduce(add, "float64", threads)
 
     def body(partial, count, out):
         sums = pointer(partial, np.float64)
@@ -72,22 +73,22 @@ def length(dtype: str) -> Source:
         i = thread()
         while i < count:
             total += sums[i]
-            i += THREADS
+            i += threads
         total = fold(total)
         if thread() == 0:
             pointer(out, T)[0] = T(sqrt(total))
 
-    return Source(body, "iii", THREADS)
+    return Source(body, "iii", threads)
 
 
 @kernel
-def shrink(dtype: str) -> Source:
+def shrink(dtype: str, bounds: Bounds) -> Source:
     """All elements times ``min(1, limit / (norm + 1e-6))``, as PyTorch has it.
 
     Parameters: the table of addresses, the chunks, the address of the norm, the limit.
     """
     T = np.dtype(dtype).type
-    V = BYTES // np.dtype(dtype).itemsize
+    V, threads = BYTES // np.dtype(dtype).itemsize, bounds.threads
     load, store = load_vector(V), store_vector(V)
 
     def body(table, spans, norm, limit):
@@ -106,19 +107,19 @@ def shrink(dtype: str) -> Source:
                 store(x, i, (v[0] * factor, v[1] * factor, v[2 % V] * factor, v[3 % V] * factor))
             else:
                 store(x, i, (v[0] * factor, v[1] * factor))
-            i += THREADS * V
+            i += threads * V
         i = whole + thread()
         while i < end:
             x[i] = x[i] * factor
-            i += THREADS
+            i += threads
 
-    return Source(body, "iiid", THREADS, per_sm=4)
+    return Source(body, "iiid", *bounds)
 
 
 @lru_cache(maxsize=1024)
-def _tables(sizes: tuple[int, ...]) -> tuple[Tables, int]:
+def _tables(dtype: str, sizes: tuple[int, ...]) -> tuple[Tables, int]:
     """(tables over arrays of ``sizes`` with room for partial sums, chunks), one for both passes."""
-    spans = cut(sizes)
+    spans = cut(sizes, dtype)
     return Tables(len(sizes), spans, PART * len(spans)), len(spans)
 
 
@@ -128,7 +129,8 @@ def total_norm(dtype: str, sizes: tuple[int, ...]) -> Callable[[int, int], None]
 
     The table is the host's; see :func:`tilegrad.kernels.cpu.clip.total_norm`.
     """
-    (tables, chunks), sums, finish = _tables(sizes), squares.build(dtype), length.build(dtype)
+    (tables, chunks), bounds = _tables(dtype, sizes), row(CHUNKS, dtype, "clip").clip
+    sums, finish = squares.build(dtype, bounds), length.build(dtype, bounds.threads)
 
     def launch(table: int, out: int) -> None:
         here = tables.on_device(table)
@@ -145,7 +147,8 @@ def shrink_to(dtype: str, sizes: tuple[int, ...]) -> Callable[[int, int, float],
     """A launch ``(table address, norm address, limit)``: scale arrays so that their norm, which was
     measured before, is at most ``limit``.
     """
-    (tables, chunks), scale = _tables(sizes), shrink.build(dtype)
+    (tables, chunks), bounds = _tables(dtype, sizes), row(CHUNKS, dtype, "clip").clip
+    scale = shrink.build(dtype, bounds)
 
     def launch(table: int, norm: int, limit: float) -> None:
         if chunks:

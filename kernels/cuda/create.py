@@ -8,15 +8,13 @@ import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import block, blocks, pointer, thread
 from tilegrad.kernels.cuda.run.jit import Source, blocks_for, kernel
+from tilegrad.kernels.cuda.tuning import grid
 from tilegrad.kernels.formulas.primitives import fma
 from tilegrad.kernels.function import inline
 
-THREADS = 256
-PER_SM = 16  # blocks a multiprocessor gets before threads take further elements in strides
-
 
 @kernel
-def ramp(dtype: str, letter: str, fused: bool) -> Source:
+def ramp(dtype: str, letter: str, fused: bool, threads: int) -> Source:
     """Count up by ``step`` from ``start`` for the first ``half`` elements, down from ``end`` after.
 
     An element per thread. Parameters: output address, start, end, step (of type ``letter``, ``d``
@@ -30,15 +28,15 @@ def ramp(dtype: str, letter: str, fused: bool) -> Source:
 
     def ramp_body(a0, start, end, step, half, total):
         out = pointer(a0, T)
-        i = block() * THREADS + thread()
+        i = block() * threads + thread()
         while i < total:
             if i < half:
                 out[i] = T(at(S(i), S(step), S(start)))
             else:
                 out[i] = T(at(S(i - total + 1), S(step), S(end)))
-            i += blocks() * THREADS
+            i += blocks() * threads
 
-    return Source(ramp_body, "i" + letter * 3 + "ii", THREADS)
+    return Source(ramp_body, "i" + letter * 3 + "ii", threads)
 
 
 @inline
@@ -51,11 +49,12 @@ def _launcher(
 ) -> Callable[..., None]:
     if total == 0:
         return lambda *args: None
-    function = ramp.build(dtype, letter, fused)
-    grid = blocks_for(total, THREADS, PER_SM)
+    chosen = grid("create", dtype)
+    function = ramp.build(dtype, letter, fused, chosen.bounds.threads)
+    where = blocks_for(total, chosen.bounds.threads, chosen.blocks)
 
     def launch(out: int, start: float, end: float, step: float) -> None:
-        function(out, start, end, step, half, total, grid, 1, 1)
+        function(out, start, end, step, half, total, where, 1, 1)
 
     return launch
 

@@ -13,13 +13,12 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import block, blocks, pointer, thread
+from tilegrad.kernels.cuda.device.shapes import Bounds
 from tilegrad.kernels.cuda.parts.block_reduce import block_reduce
 from tilegrad.kernels.cuda.parts.row_layout import (
     ADJACENT,
-    LEAST,
-    RESIDENT,
-    THREADS,
     RowLayout,
+    layout_of,
     loader,
     map_elements,
     row_layout,
@@ -38,13 +37,11 @@ from tilegrad.kernels.cuda.parts.strided import (
 )
 from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.cuda.softmax import online, probability
-from tilegrad.kernels.cuda.tuning import KEPT_SOFTMAX
-from tilegrad.kernels.dtypes import at
+from tilegrad.kernels.cuda.tuning import ROWS, row
 from tilegrad.kernels.formulas.transcendental import exp_decay, log
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.monoids import add, smaller
 
-BLOCKS = 1024  # blocks that share the samples, at most
 FAR = np.iinfo(np.int64).max  # after every sample
 
 
@@ -131,17 +128,16 @@ def forward(
             sums[block()], sums[blocks() + block()] = loss, whole
 
     params = PER_AXIS * dims
-    per_sm = RESIDENT // layout.threads
-    return Source(unpack_params(losses_of, 13, params), "i" * (13 + params), layout.threads, per_sm)
+    return Source(unpack_params(losses_of, 13, params), "i" * (13 + params), *layout.bounds)
 
 
 @kernel
-def finish(dtype: str, mean: bool) -> Source:
+def finish(dtype: str, mean: bool, bounds: Bounds) -> Source:
     """One block combines the parts of ``count`` blocks; ``out`` and ``weight_sum`` may be null."""
     T = np.dtype(dtype).type
-    zero = T(0)
-    add_up, count_up = block_reduce(add, dtype, THREADS), block_reduce(add, "int64", THREADS)
-    earliest = block_reduce(smaller, "int64", THREADS)
+    zero, threads = T(0), bounds.threads
+    add_up, count_up = block_reduce(add, dtype, threads), block_reduce(add, "int64", threads)
+    earliest = block_reduce(smaller, "int64", threads)
 
     def body(parts, count, targets, status, out, weight_sum):
         found, sums = pointer(parts, np.int64), pointer(parts + 16 * count, T)
@@ -152,7 +148,7 @@ def finish(dtype: str, mean: bool) -> Source:
             where = smaller(where, found[count + i])
             loss += sums[i]
             whole += sums[count + i]
-            i += THREADS
+            i += threads
         bad, where = count_up(np.int64(bad)), earliest(np.int64(where))
         loss, whole = add_up(loss), add_up(whole)
         if thread() == 0:
@@ -163,21 +159,22 @@ def finish(dtype: str, mean: bool) -> Source:
                 pointer(out, T)[0] = loss / whole if mean else loss
                 pointer(weight_sum, T)[0] = whole
 
-    return Source(body, "iiiiii", THREADS, RESIDENT // THREADS)
+    return Source(body, "iiiiii", *bounds)
 
 
 @kernel
-def backward(dtype: str, logits: bool, per_sample: bool, V: int, dims: int, wide: bool) -> Source:
+def backward(
+    dtype: str, logits: bool, per_sample: bool, layout: RowLayout, dims: int, wide: bool
+) -> Source:
     """``(softmax - onehot) * factor`` for logits, whose log-probabilities ``x`` are; for
     log-probabilities ``-onehot * factor``.
 
     The factor is the sample's weight times its gradient (one for all unless ``per_sample``), over
-    ``weight_sum`` unless that is null. A thread has ``V`` elements. Parameters: grad, x, targets,
+    ``weight_sum`` unless that is null. A thread has a group of the layout. Parameters: grad, x, targets,
     scale, weight_sum, out, groups, then the block of groups by sample and class.
     """
     T = np.dtype(dtype).type
-    zero, one = T(0), T(1)
-    layout = RowLayout(False, 1, 1, V)
+    zero, one, V, threads = T(0), T(1), layout.V, layout.threads
     load, store = loader(layout, ADJACENT), storer(layout, ADJACENT)
     probabilities, nothing = map_elements(layout, probability, 1, 2), (zero,) * V
     at = offsets_of(dims, 2, 0, wide)
@@ -185,7 +182,7 @@ def backward(dtype: str, logits: bool, per_sample: bool, V: int, dims: int, wide
 
     @inline
     def grad_of(grad, x, targets, scale, weight_sum, out, groups, t):
-        group = block() * THREADS + thread()
+        group = block() * threads + thread()
         if group < groups:
             source, made = pointer(x, T), pointer(out, T)
             sample, k = at(group, t)
@@ -210,7 +207,7 @@ def backward(dtype: str, logits: bool, per_sample: bool, V: int, dims: int, wide
                     made[base + here] = value
 
     params = (PER_AXIS + 1) * dims
-    return Source(unpack_params(grad_of, 7, params), "i" * (7 + params), THREADS)
+    return Source(unpack_params(grad_of, 7, params), "i" * (7 + params), threads)
 
 
 def cross_entropy(
@@ -221,17 +218,17 @@ def cross_entropy(
     scratch memory it needs, whatever the reduction.
     """
     samples, keeps = outer * inner, reduction == "none"
-    V = vector(dtype, C) if logits else 1
-    layout = (
-        row_layout(C, V, at(KEPT_SOFTMAX, dtype, "cross_entropy") // 2)
-        if logits
-        else RowLayout(False, 1, LEAST, 1)
-    )
+    chosen, V = row(ROWS, dtype, "cross_entropy"), vector(dtype, C) if logits else 1
+    if logits:
+        layout = row_layout(chosen, C, V, chosen.softmax // 2)
+    else:
+        layout = layout_of(chosen, False, 1, chosen.least, 1)
     rows = ((samples,), (C,)) if inner == 1 else ((outer, inner), (C * inner, 1))
     wide = is_wide(samples * C)
     run = forward.build(dtype, logits, keeps, layout, len(rows[0]), wide)
-    combine = finish.build(dtype, reduction == "mean")
-    grid = max(1, min(layout.blocks(samples), BLOCKS))
+    bounds = Bounds(chosen.threads, chosen.resident // chosen.threads)
+    combine = finish.build(dtype, reduction == "mean", bounds)
+    grid = max(1, min(layout.blocks(samples), chosen.blocks))
     tail = (samples, C, C // V, inner)
     shape = (*index_params(*rows), grid, 1, 1)
 
@@ -265,8 +262,9 @@ def cross_entropy_backward(
         shape = index_params((outer, C, inner), (inner, 0, 1), (0, 1, 0))
     dims = 2 if inner == 1 else 3
     wide = is_wide(groups)
-    function = backward.build(dtype, logits, reduction == "none", V, dims, wide)
-    grid = -(-groups // THREADS)
+    layout = layout_of(row(ROWS, dtype, "cross_entropy"), False, 1, 1, V)
+    function = backward.build(dtype, logits, reduction == "none", layout, dims, wide)
+    grid = -(-groups // layout.threads)
 
     def launch(grad: int, targets: int, scale: int, *rest: int) -> None:
         x = rest[0] if logits else 0

@@ -23,15 +23,14 @@ from tilegrad.kernels.cuda.device.ptx import (
     store_vector,
     thread,
 )
+from tilegrad.kernels.cuda.device.shapes import Bounds
 from tilegrad.kernels.cuda.parts.strided import is_wide, magic
 from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
+from tilegrad.kernels.cuda.tuning import GROUPS_AHEAD, grid
 from tilegrad.kernels.dtypes import is_float
 from tilegrad.kernels.function import DeviceFunction, function_from_source
 
-THREADS = 256
 BYTES = 16  # of a vector access
-AHEAD = 2  # groups whose loads are issued before the first is computed, where addresses are simple
-PER_SM = 16  # blocks a multiprocessor gets before threads take further groups in strides
 
 _BODY = """
 def map_body({addresses}, {params}{dims}total):
@@ -51,7 +50,7 @@ def map_body({addresses}, {params}{dims}total):
 @kernel
 def map_groups(
     formula: DeviceFunction, dtypes: tuple[str, ...], pattern: str, params: int, dims: int,
-    vector: int, wide: bool,
+    vector: int, wide: bool, bounds: Bounds, ahead: int,
 ) -> Source:  # fmt: skip
     """``out = formula(x, …, *params)``; ``dtypes`` and ``pattern`` name the output last.
 
@@ -62,7 +61,7 @@ def map_groups(
     """
     count = len(dtypes)
     letter = "d" if is_float(dtypes[0]) else "i"
-    writer = _Writer(dtypes, pattern, params, dims, vector, wide)
+    writer = _Writer(dtypes, pattern, params, dims, vector, wide, bounds.threads)
     names = [f"{n}{axis}" for axis in range(dims) for n in ("size", "m", "h")]
     names += [f"s{k}_{axis}" for axis in range(dims) for k in range(count)]
     masks = [
@@ -78,8 +77,8 @@ def map_groups(
         pointers="\n".join(f"    x{k} = pointer(a{k}, T{k})" for k in range(count)),
         misaligned=" | ".join(masks) or "0",
         V=vector,
-        threads=THREADS,
-        ahead=writer.ahead(AHEAD) if simple else "",
+        threads=bounds.threads,
+        ahead=writer.ahead(ahead) if simple else "",
         one="\n".join("        " + line for line in writer.group("group")),
         tail=writer.tail() if simple and vector > 1 else "",
     )
@@ -90,7 +89,7 @@ def map_groups(
         **{f"T{k}": np.dtype(d).type for k, d in enumerate(stored)},
     }  # fmt: skip
     body = function_from_source(source, "map_body", scope, __name__)
-    return Source(body, "i" * count + letter * params + "i" * (len(names) + 1), THREADS)
+    return Source(body, "i" * count + letter * params + "i" * (len(names) + 1), *bounds)
 
 
 class _Writer:
@@ -98,11 +97,11 @@ class _Writer:
 
     def __init__(
         self, dtypes: tuple[str, ...], pattern: str, params: int, dims: int, vector: int,
-        wide: bool,
+        wide: bool, threads: int,
     ) -> None:  # fmt: skip
         self.last = len(dtypes) - 1
         self.pattern, self.params, self.dims = pattern, params, dims
-        self.vector, self.wide = vector, wide
+        self.vector, self.wide, self.threads = vector, wide, threads
         self.truths = [d == "bool" for d in dtypes]
 
     def offsets(self, group: str, tag: str) -> list[str]:
@@ -206,7 +205,7 @@ class _Writer:
         ] + [f"T0(p{k})" for k in range(self.params)]
         target = at["c"] if self.pattern[last] == "c" else f"place * s{last}_0"
         return (
-            f"    place = groups * {self.vector} + block() * {THREADS} + thread()\n"
+            f"    place = groups * {self.vector} + block() * {self.threads} + thread()\n"
             f"    if place < total:\n"
             f"        x{last}[{target}] = {self.result(values)}"
         )
@@ -258,13 +257,16 @@ def elementwise(
     V = _vector(dtypes, pattern, sizes, strides)
     groups = total // V
     wide = is_wide(total, *((sizes, steps) for steps in strides))
-    function = map_groups.build(formula, dtypes, pattern, params, len(sizes), V, wide)
+    chosen = grid("elementwise", dtypes[0])
+    function = map_groups.build(
+        formula, dtypes, pattern, params, len(sizes), V, wide, chosen.bounds, GROUPS_AHEAD
+    )
     counts = [*sizes[:-1], sizes[-1] // V][::-1]
     shape = [number for n in counts for number in (n, *magic(n))]
     shape += [steps[-1 - axis] for axis in range(len(sizes)) for steps in strides]
-    grid = blocks_for(max(groups, 1), THREADS, PER_SM)
+    where = blocks_for(max(groups, 1), chosen.bounds.threads, chosen.blocks)
     if not params:
-        return bind(function, *shape, total, grid, 1, 1)
+        return bind(function, *shape, total, where, 1, 1)
 
     kind = np.dtype(dtypes[0])
 
@@ -274,6 +276,6 @@ def elementwise(
             if kind.kind == "f"
             else (*args[:-params], *(_wrapped(p, kind) for p in args[-params:]))
         )
-        function(*given, *shape, total, grid, 1, 1)
+        function(*given, *shape, total, where, 1, 1)
 
     return launch

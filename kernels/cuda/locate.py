@@ -26,6 +26,7 @@ from tilegrad.kernels.cuda.device.ptx import (
     shared,
     thread,
 )
+from tilegrad.kernels.cuda.device.shapes import Bounds
 from tilegrad.kernels.cuda.parts.block_reduce import block_reduce, stored
 from tilegrad.kernels.cuda.parts.strided import (
     PER_AXIS,
@@ -34,15 +35,12 @@ from tilegrad.kernels.cuda.parts.strided import (
     offset_of,
     unpack_params,
 )
-from tilegrad.kernels.cuda.reduce import NARROW, THREADS, TILE, UNITS
 from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
+from tilegrad.kernels.cuda.tuning import REDUCTION, grid, row
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.monoids import smaller
 
 Sizes = tuple[int, ...]
-
-CHUNK = 1 << 12  # elements a block searches at least, before a line is cut
-DEPTH = THREADS // TILE  # threads of a column
 
 
 @inline
@@ -52,20 +50,23 @@ def fits(x, m):
 
 
 @kernel
-def fill() -> Source:
+def fill(bounds: Bounds) -> Source:
     """``count`` elements of ``out`` (int64) become ``value``. Parameters: out, value, count."""
+    threads = bounds.threads
 
     def fill_body(out, value, count):
-        i = block() * THREADS + thread()
+        i = block() * threads + thread()
         while i < count:
             pointer(out, np.int64)[i] = value
-            i += blocks() * THREADS
+            i += blocks() * threads
 
-    return Source(fill_body, "iii", THREADS)
+    return Source(fill_body, "iii", *bounds)
 
 
 @kernel
-def rows(dtype: str, lanes: int, kept: int, vector: int, whole: bool, wide: bool) -> Source:
+def rows(
+    dtype: str, lanes: int, kept: int, vector: int, whole: bool, wide: bool, threads: int
+) -> Source:
     """Search units of ``chunk`` elements, ``lanes`` threads to a unit, ``vector`` elements at a
     time.
 
@@ -74,7 +75,7 @@ def rows(dtype: str, lanes: int, kept: int, vector: int, whole: bool, wide: bool
     """
     T, width = stored(dtype), np.dtype(dtype).itemsize
     place = offset_of(kept, 0, wide)
-    groups, V, mask = THREADS // lanes, vector, vector * width - 1
+    groups, V, mask = threads // lanes, vector, vector * width - 1
     load, first_of = load_vector(vector), block_reduce(smaller, "int64", lanes)
 
     @inline
@@ -112,59 +113,59 @@ def rows(dtype: str, lanes: int, kept: int, vector: int, whole: bool, wide: bool
                 atomic_min(pointer(out, np.int64), o, found)
 
     return Source(
-        unpack_params(locate_rows, 8, PER_AXIS * kept), "i" * (8 + PER_AXIS * kept), THREADS
+        unpack_params(locate_rows, 8, PER_AXIS * kept), "i" * (8 + PER_AXIS * kept), threads
     )
 
 
 @kernel
-def columns(dtype: str, kept: int, whole: bool, wide: bool) -> Source:
-    """Search lines side by side: a block has 32 of them and 8 threads for each.
+def columns(dtype: str, kept: int, whole: bool, wide: bool, threads: int) -> Source:
+    """Search lines side by side: a block has 32 of them and ``depth`` threads for each.
 
     Parameters: x, values, out, size and stride of the dimension, elements of a chunk, adjacent
     lines, their tiles of 32, then the outer kept block. The grid's second index is the chunk.
     """
     T = stored(dtype)
     place = offset_of(kept, 0, wide)
-    parts = shared("int64", THREADS, "locate")
+    parts, depth = shared("int64", threads, "locate"), threads // WARP
 
     @inline
     def locate_columns(x, values, out, n, s, chunk, width, tiles, t):
         outer = block() // tiles
-        j = (block() - outer * tiles) * TILE + thread() % TILE
+        j = (block() - outer * tiles) * WARP + thread() % WARP
         o = outer * width + j
         active = j < width
-        i = block_y() * chunk + thread() // TILE
+        i = block_y() * chunk + thread() // WARP
         end = min(n, block_y() * chunk + chunk) if active else 0
         base = place(outer, t) + j
         m = pointer(values, T)[o] if active else T(0)
         source = pointer(x, T)
         found = n
-        while i + 3 * DEPTH < end and found == n:
+        while i + 3 * depth < end and found == n:
             x0 = source[base + i * s]
-            x1 = source[base + (i + DEPTH) * s]
-            x2 = source[base + (i + 2 * DEPTH) * s]
-            x3 = source[base + (i + 3 * DEPTH) * s]
-            found = i + 3 * DEPTH if fits(x3, m) else found
-            found = i + 2 * DEPTH if fits(x2, m) else found
-            found = i + DEPTH if fits(x1, m) else found
+            x1 = source[base + (i + depth) * s]
+            x2 = source[base + (i + 2 * depth) * s]
+            x3 = source[base + (i + 3 * depth) * s]
+            found = i + 3 * depth if fits(x3, m) else found
+            found = i + 2 * depth if fits(x2, m) else found
+            found = i + depth if fits(x1, m) else found
             found = i if fits(x0, m) else found
-            i += 4 * DEPTH
+            i += 4 * depth
         while i < end and found == n:
             found = i if fits(source[base + i * s], m) else found
-            i += DEPTH
+            i += depth
         held = parts()
         held[thread()] = found
         barrier()
-        if thread() < TILE and active:
-            for k in range(1, DEPTH):
-                found = min(found, held[k * TILE + thread()])
+        if thread() < WARP and active:
+            for k in range(1, depth):
+                found = min(found, held[k * WARP + thread()])
             if whole:
                 pointer(out, np.int64)[o] = min(found, n - 1)
             elif found < n:
                 atomic_min(pointer(out, np.int64), o, found)
 
     return Source(
-        unpack_params(locate_columns, 8, PER_AXIS * kept), "i" * (8 + PER_AXIS * kept), THREADS
+        unpack_params(locate_columns, 8, PER_AXIS * kept), "i" * (8 + PER_AXIS * kept), threads
     )
 
 
@@ -174,28 +175,30 @@ def locate(dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[int, int]) -> C
     if outputs == 0:
         return lambda *args: None
     wide = is_wide(max(outputs, n), kept, ((n,), (s,)))
-    if kept[1][-1] == 1 and kept[0][-1] >= NARROW and s != 1:
+    chosen = row(REDUCTION, dtype, "locate")
+    threads = chosen.bounds.threads
+    if kept[1][-1] == 1 and kept[0][-1] >= chosen.narrow and s != 1:
         width = kept[0][-1]
-        tiles = -(-width // TILE)
+        tiles = -(-width // WARP)
         outer = (kept[0][:-1], kept[1][:-1])
         units = outputs // width * tiles
-        chunk = _chunk(n, CHUNK // TILE, units)
+        chunk = _chunk(n, chosen.search // WARP, chosen.units // units)
         chunks = -(-n // chunk)
-        function = columns.build(dtype, len(outer[0]), chunks == 1, wide)
+        function = columns.build(dtype, len(outer[0]), chunks == 1, wide, threads)
         search = bind(function, n, s, chunk, width, tiles, *index_params(*outer), units, chunks, 1)
     else:
-        many = outputs >= UNITS
-        lanes = THREADS if n >= CHUNK // 4 and not many else min(WARP, _power(n) // 4 or 1)
-        chunk = _chunk(n, CHUNK, outputs)
+        alone = n >= chosen.search // 4 and outputs < chosen.units
+        lanes = threads if alone else min(WARP, _power(n) // 4 or 1)
+        chunk = _chunk(n, chosen.search, chosen.units // outputs)
         chunks = -(-n // chunk)
         vector = min(4, 16 // np.dtype(dtype).itemsize) if s == 1 else 1
-        function = rows.build(dtype, lanes, len(kept[0]), vector, chunks == 1, wide)
+        function = rows.build(dtype, lanes, len(kept[0]), vector, chunks == 1, wide, threads)
         units = outputs * chunks
-        grid = -(-units * lanes // THREADS)
-        search = bind(function, n, s, chunk, chunks, units, *index_params(*kept), grid, 1, 1)
+        blocks = -(-units * lanes // threads)
+        search = bind(function, n, s, chunk, chunks, units, *index_params(*kept), blocks, 1, 1)
     if chunks == 1:
         return search
-    clear = bind(fill.build(), n - 1, outputs, blocks_for(outputs, THREADS), 1, 1)
+    clear = filler(n - 1, outputs)
 
     def launch(x: int, values: int, out: int) -> None:
         clear(out)
@@ -204,9 +207,16 @@ def locate(dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[int, int]) -> C
     return launch
 
 
-def _chunk(n: int, least: int, units: int) -> int:
-    """Elements of a chunk, where ``units`` blocks have a line's chunk each; by shape alone."""
-    chunks = max(1, min(n // least, UNITS // units))
+def filler(value: int, count: int) -> Callable[[int], None]:
+    """A launch ``(out,)`` of :func:`fill`."""
+    chosen = grid("fill")
+    where = blocks_for(count, chosen.bounds.threads, chosen.blocks)
+    return bind(fill.build(chosen.bounds), value, count, where, 1, 1)
+
+
+def _chunk(n: int, least: int, most: int) -> int:
+    """Elements of a chunk, where a row has ``most`` chunks; by shape alone."""
+    chunks = max(1, min(n // least, most))
     return -(-n // chunks) + 3 & ~3
 
 

@@ -18,15 +18,15 @@ from tilegrad.kernels.cuda.device.ptx import (
     pointer,
     thread,
 )
-from tilegrad.kernels.cuda.parts.prefix import add_up, sum_before, tasks_for
+from tilegrad.kernels.cuda.device.shapes import Bounds
+from tilegrad.kernels.cuda.parts.prefix import add_up, block_scan, prefix, tasks_for
 from tilegrad.kernels.cuda.parts.strided import index_params, is_wide, offsets_of, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
+from tilegrad.kernels.cuda.tuning import grid
 from tilegrad.kernels.function import function_from_source, inline
 
-THREADS = 256
 EACH = 4  # neighbours a thread takes
 AHEAD = 4  # elements of a triangle a thread reads before it writes the first
-PER_SM = 16  # blocks a multiprocessor gets before threads take further elements in strides
 
 _load_words, _load_bytes = load_vector(2), load_vector(EACH)
 
@@ -41,11 +41,12 @@ def _ones(word):
 
 
 @kernel
-def count_chunks() -> Source:
+def count_chunks(threads: int) -> Source:
     """``counts[chunk]``: how often the mask holds in it, a block each, 16 bytes at a time.
 
     Parameters: mask, counts (int64), elements, elements of a chunk.
     """
+    sum_before = block_scan(threads)
 
     def count(a0, a1, total, chunk):
         mask = pointer(a0, np.uint8)
@@ -59,16 +60,16 @@ def count_chunks() -> Source:
             while i + 15 < end:
                 pair = _load_words(words, i // 8)
                 own += _ones(pair[0]) + _ones(pair[1])
-                i += 16 * THREADS
+                i += 16 * threads
             i = first + (end - first) // 16 * 16 + thread()
         while i < end:
             own += mask[i]
-            i += THREADS
+            i += threads
         _, found = sum_before(own)
         if thread() == 0:
             pointer(a1, np.int64)[block()] = found
 
-    return Source(count, "iiii", THREADS)
+    return Source(count, "iiii", threads)
 
 
 def mask_starts(total: int) -> Callable[[int, int], None]:
@@ -79,7 +80,7 @@ def mask_starts(total: int) -> Callable[[int, int], None]:
     add = add_up(tasks)
     if total == 0:
         return lambda mask, starts: add(starts)
-    count = bind(count_chunks.build(), total, chunk, tasks, 1, 1)
+    count = bind(count_chunks.build(prefix().threads), total, chunk, tasks, 1, 1)
 
     def launch(mask: int, starts: int) -> None:
         count(mask, starts)
@@ -103,13 +104,13 @@ def _four(mask, i, end, aligned):
 
 
 @kernel
-def move_true(width: int, fills: bool) -> Source:
+def move_true(width: int, fills: bool, threads: int) -> Source:
     """The elements of ``x`` where the mask holds to ``packed``; for width 0 their positions. Or,
     if it ``fills``, the other way round. A block per chunk, four neighbours per thread at a time.
 
     Parameters: x, mask, starts, packed, elements, elements of a chunk.
     """
-    T = np.dtype(f"u{width}").type if width else np.int64
+    T, sum_before = np.dtype(f"u{width}").type if width else np.int64, block_scan(threads)
 
     @inline
     def move_one(x, packed, i, place, holds):
@@ -136,9 +137,9 @@ def move_true(width: int, fills: bool) -> Source:
             place = move_one(x, packed, i + 2, place, m2)
             move_one(x, packed, i + 3, place, m3)
             carry += found
-            first += EACH * THREADS
+            first += EACH * threads
 
-    return Source(move, "iiiiii", THREADS)
+    return Source(move, "iiiiii", threads)
 
 
 def _moving(width: int, fills: bool, total: int) -> Callable[..., None]:
@@ -146,7 +147,7 @@ def _moving(width: int, fills: bool, total: int) -> Callable[..., None]:
     if total == 0:
         return lambda *addresses: None
     tasks, chunk = tasks_for(total)
-    return bind(move_true.build(width, fills), total, chunk, tasks, 1, 1)
+    return bind(move_true.build(width, fills, prefix().threads), total, chunk, tasks, 1, 1)
 
 
 def masked_select(itemsize: int, total: int) -> Callable[..., None]:
@@ -166,13 +167,13 @@ def masked_scatter(itemsize: int, total: int) -> Callable[..., None]:
 
 
 @kernel
-def split_positions(dims: int, wide: bool) -> Source:
+def split_positions(dims: int, wide: bool, bounds: Bounds) -> Source:
     """``out[axis, i]``: coordinates of row-major position ``positions[i]``.
 
     Parameters: positions, out, how many, then per dimension, innermost first, its size with the
     multiplier and shift that divide by it.
     """
-    lines = []
+    lines, threads = [], bounds.threads
     for axis in range(dims):
         size, multiplier, shift = (f"t[{3 * axis + k}]" for k in range(3))
         divide = f"rest // {size}" if wide else f"(rest * {multiplier}) >> {shift}"
@@ -189,34 +190,35 @@ def split_positions(dims: int, wide: bool) -> Source:
     @inline
     def coordinates(a0, a1, total, t):
         positions, out = pointer(a0, np.int64), pointer(a1, np.int64)
-        i = block() * THREADS + thread()
+        i = block() * threads + thread()
         while i < total:
             split(out, i, total, positions[i], t)
-            i += blocks() * THREADS
+            i += blocks() * threads
 
-    return Source(unpack_params(coordinates, 3, 3 * dims), "i" * (3 + 3 * dims), THREADS)
+    return Source(unpack_params(coordinates, 3, 3 * dims), "i" * (3 + 3 * dims), *bounds)
 
 
 def coordinates(sizes: tuple[int, ...], total: int) -> Callable[[int, int], None]:
     """A launch ``(positions, out)``: out is (len(sizes), total), one row per dimension."""
     if total == 0 or not sizes:
         return lambda *addresses: None
-    function = split_positions.build(len(sizes), is_wide(int(np.prod(sizes, dtype=object))))
-    grid = blocks_for(total, THREADS, PER_SM)
-    return bind(function, total, *index_params(sizes), grid, 1, 1)
+    chosen, wide = grid("masked"), is_wide(int(np.prod(sizes, dtype=object)))
+    function = split_positions.build(len(sizes), wide, chosen.bounds)
+    where = blocks_for(total, chosen.bounds.threads, chosen.blocks)
+    return bind(function, total, *index_params(sizes), where, 1, 1)
 
 
 # ------------------------------------------------------------------------------------- triangles
 
 
 @kernel
-def keep_triangle(width: int, lower: bool, wide: bool) -> Source:
+def keep_triangle(width: int, lower: bool, wide: bool, bounds: Bounds) -> Source:
     """Matrices that keep row r up to (``lower``) or from column ``r + diagonal``, zero elsewhere.
 
     A thread has four elements, a block's width apart. Parameters: x, out, elements, diagonal, then
     (matrices, rows, columns) with the strides of row and column number.
     """
-    T = np.dtype(f"u{width}").type
+    T, threads = np.dtype(f"u{width}").type, bounds.threads
     place = offsets_of(3, 2, 0, wide)
 
     @inline
@@ -229,20 +231,20 @@ def keep_triangle(width: int, lower: bool, wide: bool) -> Source:
     def keep(a0, a1, total, diagonal, t):
         x, out = pointer(a0, T), pointer(a1, T)
         last = total - 1
-        i = block() * (AHEAD * THREADS) + thread()
+        i = block() * (AHEAD * threads) + thread()
         while i < total:
             # past the end, the last element again: a harmless store instead of a branch
-            i1, i2 = min(i + THREADS, last), min(i + 2 * THREADS, last)
-            i3 = min(i + 3 * THREADS, last)
+            i1, i2 = min(i + threads, last), min(i + 2 * threads, last)
+            i3 = min(i + 3 * threads, last)
             v, w = kept(x, i, diagonal, t), kept(x, i1, diagonal, t)
             y, z = kept(x, i2, diagonal, t), kept(x, i3, diagonal, t)
             out[i] = v
             out[i1] = w
             out[i2] = y
             out[i3] = z
-            i += blocks() * (AHEAD * THREADS)
+            i += blocks() * (AHEAD * threads)
 
-    return Source(unpack_params(keep, 4, 15), "i" * 19, THREADS, per_sm=1024 // THREADS)
+    return Source(unpack_params(keep, 4, 15), "i" * 19, *bounds)
 
 
 def triangle(
@@ -252,7 +254,8 @@ def triangle(
     total = lines * columns
     if total == 0:
         return lambda *addresses: None
-    function = keep_triangle.build(itemsize, lower, is_wide(total))
+    chosen = grid("triangle")
+    function = keep_triangle.build(itemsize, lower, is_wide(total), chosen.bounds)
     matrices = index_params((lines // rows, rows, columns), (0, 1, 0), (0, 0, 1))
-    grid = blocks_for(total, AHEAD * THREADS, PER_SM)
-    return bind(function, total, diagonal, *matrices, grid, 1, 1)
+    where = blocks_for(total, AHEAD * chosen.bounds.threads, chosen.blocks)
+    return bind(function, total, diagonal, *matrices, where, 1, 1)

@@ -13,10 +13,11 @@ import numpy as np
 
 from tilegrad.kernels import dtypes
 from tilegrad.kernels.cuda.device.ptx import WARP
+from tilegrad.kernels.cuda.device.shapes import Tile
 from tilegrad.kernels.cuda.parts.gemm import add_chunks, tiles
 from tilegrad.kernels.cuda.parts.matvec import tall_vectors, vectors
 from tilegrad.kernels.cuda.parts.strided import index_params
-from tilegrad.kernels.cuda.tuning import CHUNK, FULL, INTEGER_TILE, SPLIT, TILES, product_tiles
+from tilegrad.kernels.cuda.tuning import Products, products
 from tilegrad.kernels.function import DeviceFunction
 
 Launch = Callable[..., None]
@@ -87,15 +88,17 @@ def _times_vector(
     items = math.prod(batch)
     dims, walk = _batches(batch, strides)
     shape = (M * items, M, K, x[-2], x[-1], v[-2], out[-2])
-    if x[-2] == 1 and x[-1] != 1 and M >= 8 and items < 65536:
-        function = tall_vectors.build(dtype, dims)
+    chosen = products(dtype)
+    if x[-2] == 1 and x[-1] != 1 and M >= chosen.gemv_tall and items < 65536:  # CUDA's limit
+        function = tall_vectors.build(dtype, chosen.threads, dims)
         grid = (-(-M // WARP), items, 1)
     else:
         vector = 16 // np.dtype(dtype).itemsize if x[-1] == v[-2] == 1 else 1
         vector = vector if dtypes.is_float(dtype) else 1
-        lanes = 256 if K > 4096 else 32 if K > 32 else 8
-        function = vectors.build(dtype, lanes, vector, dims)
-        grid = (-(-M * items * lanes // max(lanes, 128)), 1, 1)
+        lanes = next((n for least, n in chosen.gemv if least < K), chosen.gemv[-1][1])
+        threads = max(lanes, chosen.gemv_threads)
+        function = vectors.build(dtype, lanes, threads, vector, dims)
+        grid = (-(-M * items * lanes // threads), 1, 1)
 
     def launch(x: int, y: int, out: int, scratch: int = 0, bias: int = 0) -> None:
         function(x, y, out, bias, *shape, *walk, *grid)
@@ -103,18 +106,14 @@ def _times_vector(
     return launch
 
 
-def _tile(dtype: str, M: int, N: int, items: int) -> str:
+def _tile(chosen: Products, M: int, N: int, items: int) -> Tile:
     """The largest tile of which there are enough."""
-    if not dtypes.is_float(dtype):
-        return INTEGER_TILE
-    row = product_tiles(dtype)
-    if row.skinny and M <= TILES[row.skinny].BM:
-        return row.skinny
-    for name, _ in row.large:
-        tile = TILES[name]
-        if -(-M // tile.BM) * -(-N // tile.BN) * items >= FULL:
-            return name
-    return row.rest
+    if chosen.skinny and M <= chosen.skinny.BM:
+        return chosen.skinny
+    for tile, _ in chosen.large:
+        if -(-M // tile.BM) * -(-N // tile.BN) * items >= chosen.full:
+            return tile
+    return chosen.rest
 
 
 def _reading(dtype: str, lane: int, k: int, lanes: int, K: int, batch: Strides) -> tuple[str, int]:
@@ -142,12 +141,12 @@ def _tiled(
     M, N, K = size
     x, y, out = strides
     items = math.prod(batch)
-    name = _tile(dtype, M, N, items)
-    tile = TILES[name]
+    chosen = products(dtype)
+    tile, step = _tile(chosen, M, N, items), chosen.chunk
     down, across = -(-M // tile.BM), -(-N // tile.BN)
-    chunks = -(-K // CHUNK)
+    chunks = -(-K // step)
     whole = (*_contiguous(batch, M, N), 1)
-    few = down * across * items < SPLIT
+    few = down * across * items < chosen.split
     split = chunks > 1 and few and activation is None and out == whole
     reads = [
         _reading(dtype, x[-2], x[-1], M, K, x[:-2]),
@@ -165,14 +164,14 @@ def _tiled(
 
     def build(biased: bool, aligned: bool) -> Launch:
         ways = [(along, V if aligned else 1) for along, V in reads]
-        return tiles.build(dtype, name, *ways[0], *ways[1], dims, biased, activation)
+        return tiles.build(dtype, tile, *ways[0], *ways[1], dims, biased, activation)
 
     def launch(x_at: int, y_at: int, out: int, scratch: int = 0, bias: int = 0) -> None:
         function = build(bias != 0, (x_at | y_at) & vector_mask == 0)
         for chunk in range(max(chunks, 1)):
             fresh, ends = chunk == 0 and not accumulate, chunk >= chunks - 1
             function(
-                x_at, y_at, out, bias, 0, int(fresh), int(ends), chunk * CHUNK, CHUNK, M, N, K,
+                x_at, y_at, out, bias, 0, int(fresh), int(ends), chunk * step, step, M, N, K,
                 *tail, 1, 1,
             )  # fmt: skip
 
@@ -182,9 +181,10 @@ def _tiled(
     def in_chunks(x_at: int, y_at: int, out: int, scratch: int, bias: int = 0) -> None:
         function = build(False, (x_at | y_at) & vector_mask == 0)
         total = M * N * items
-        function(x_at, y_at, scratch, 0, total, 1, 0, 0, CHUNK, M, N, K, *tail, chunks, 1)
-        whole_sum = add_chunks.build(dtype, bias != 0)
-        whole_sum(scratch, out, bias, total, 1, N, chunks, int(accumulate), -(-total // 256), 1, 1)
+        function(x_at, y_at, scratch, 0, total, 1, 0, 0, step, M, N, K, *tail, chunks, 1)
+        whole_sum = add_chunks.build(dtype, bias != 0, chosen.threads)
+        grid = (-(-total // chosen.threads), 1, 1)
+        whole_sum(scratch, out, bias, total, 1, N, chunks, int(accumulate), *grid)
 
     return in_chunks, chunks * M * N * items * size_of
 

@@ -14,58 +14,55 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import barrier, block, blocks, pointer, shared, thread
+from tilegrad.kernels.cuda.device.shapes import Bounds
 from tilegrad.kernels.cuda.device.words import by_address, word_factors, words
 from tilegrad.kernels.cuda.parts.repeat import repeated_indices
 from tilegrad.kernels.cuda.parts.strided import index_params, is_wide, offsets_of, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
+from tilegrad.kernels.cuda.tuning import LONG, grid
 from tilegrad.kernels.function import inline
 
 __all__ = ["copy", "repeated_indices"]
 
 Sizes = tuple[int, ...]
 
-THREADS = 256
 AHEAD = 4  # elements a thread loads before it stores the first
-PER_SM = 16  # blocks a multiprocessor gets before threads take further elements in strides
-TILE = 32  # edge of a transposed tile
-LINES = THREADS // TILE  # of a tile that the threads of a block hold at once
+TILE = 32  # edge of a transposed tile, and lanes of a warp
+LINES = 8  # of a tile that the threads of a block hold at once; four are written out
 JOINED = 0  # operands that one kernel joins at most: here each is a copy of its own
-LONG = 16  # elements both dimensions of a transposed copy must have
 
 
 # ------------------------------------------------------------------------------- in the target's order
 
 
 @kernel
-def copy_words(width: int, dims: int, wide: bool) -> Source:
+def copy_words(width: int, dims: int, wide: bool, bounds: Bounds) -> Source:
     """``out = x`` for ``total`` elements of ``width`` bytes, numbered in row-major order.
 
     Neighbouring threads take neighbouring elements; a thread has ``AHEAD`` of them, a block's width
     apart. Parameters: x, out, total, then the block with the strides of x and of out.
     """
     T, read, write = words(width)
-    place = offsets_of(dims, 2, 0, wide)
+    place, threads = offsets_of(dims, 2, 0, wide), bounds.threads
 
     @inline
     def copy(x, out, total, t):
         source, target = pointer(x, T), pointer(out, T)
         last = total - 1
-        i = block() * (AHEAD * THREADS) + thread()
+        i = block() * (AHEAD * threads) + thread()
         while i < total:
             # past the end, the last element again: a harmless store instead of a branch
-            a, b = place(i, t), place(min(i + THREADS, last), t)
-            c, d = place(min(i + 2 * THREADS, last), t), place(min(i + 3 * THREADS, last), t)
+            a, b = place(i, t), place(min(i + threads, last), t)
+            c, d = place(min(i + 2 * threads, last), t), place(min(i + 3 * threads, last), t)
             v, w = read(source, a[0]), read(source, b[0])
             y, z = read(source, c[0]), read(source, d[0])
             write(target, a[1], v)
             write(target, b[1], w)
             write(target, c[1], y)
             write(target, d[1], z)
-            i += blocks() * (AHEAD * THREADS)
+            i += blocks() * (AHEAD * threads)
 
-    return Source(
-        unpack_params(copy, 3, 5 * dims), "iii" + "i" * (5 * dims), THREADS, 4 if dims < 4 else 3
-    )
+    return Source(unpack_params(copy, 3, 5 * dims), "iii" + "i" * (5 * dims), *bounds)
 
 
 def _words(
@@ -78,9 +75,10 @@ def _words(
         out_strides = (*(s // factor for s in out_strides[:-1]), 1)
     total = math.prod(sizes)
     wide = is_wide(total, (sizes, x_strides), (sizes, out_strides))
-    function = copy_words.build(itemsize * factor, len(sizes), wide)
-    grid = blocks_for(total, AHEAD * THREADS, PER_SM)
-    return bind(function, total, *index_params(sizes, x_strides, out_strides), grid, 1, 1)
+    chosen = grid("movement")
+    function = copy_words.build(itemsize * factor, len(sizes), wide, chosen.of(len(sizes)))
+    where = blocks_for(total, AHEAD * chosen.bounds.threads, chosen.blocks)
+    return bind(function, total, *index_params(sizes, x_strides, out_strides), where, 1, 1)
 
 
 def _rows(
@@ -146,7 +144,7 @@ def copy_tiles(width: int, dims: int, wide: bool) -> Source:
                 if line + k * LINES < rows:
                     target[at + k * LINES * out_row] = held[lane * pitch + line + k * LINES]
 
-    return Source(unpack_params(copy, 8, 7 * dims), "iiiiiiii" + "i" * (7 * dims), THREADS)
+    return Source(unpack_params(copy, 8, 7 * dims), "iiiiiiii" + "i" * (7 * dims), TILE * LINES)
 
 
 def _line(sizes: Sizes, x: Sizes) -> int | None:
@@ -172,8 +170,8 @@ def _tiles(
     wide = is_wide(math.prod(sizes), (sizes, x_strides), (sizes, out_strides))
     function = copy_tiles.build(itemsize, len(tiles), wide)
     steps = (x_strides[line], x_strides[-1], out_strides[line], out_strides[-1])
-    grid = math.prod(tiles)
-    return bind(function, rows, columns, *steps, *index_params(tiles, *starts), grid, 1, 1)
+    count = math.prod(tiles)
+    return bind(function, rows, columns, *steps, *index_params(tiles, *starts), count, 1, 1)
 
 
 def copy(

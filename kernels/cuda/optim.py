@@ -14,13 +14,13 @@ from functools import lru_cache
 import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import block, load_vector, pointer, store_vector, thread
+from tilegrad.kernels.cuda.device.shapes import Bounds
 from tilegrad.kernels.cuda.parts.tables import Tables, cut
 from tilegrad.kernels.cuda.run.jit import Source, kernel
+from tilegrad.kernels.cuda.tuning import CHUNKS, row
 from tilegrad.kernels.function import function_from_source
 from tilegrad.kernels.updates import UPDATES
 
-THREADS = 256
-ROWS = 32  # parameters whose scalars a block moves on
 BYTES = 16  # of a vector access
 
 _STEP = """
@@ -73,7 +73,7 @@ def _width(rule: str) -> int:
 
 
 @kernel
-def step(rule: str, dtype: str) -> Source:
+def step(rule: str, dtype: str, bounds: Bounds) -> Source:
     """New values of parameters and state, 16 bytes at a time where all addresses allow it.
 
     Parameters: what the elements of a parameter share, then the table and the chunks. The former is
@@ -103,7 +103,7 @@ def step(rule: str, dtype: str) -> Source:
         all=" | ".join(f"a{a}" for a in range(arrays)),
         mask=BYTES - 1,
         V=V,
-        threads=THREADS,
+        threads=bounds.threads,
         loads=_indented([f"v{a} = load(x{a}, i)" for a in range(arrays)], 8),
         updates=_indented([f"{results[v]} = update({lanes[v]}{values})" for v in range(V)], 8),
         stores=_indented(
@@ -120,12 +120,11 @@ def step(rule: str, dtype: str) -> Source:
         "T": np.dtype(dtype).type, "int64": np.int64,
     }  # fmt: skip
     body = function_from_source(source, "step_body", scope, __name__)
-    # four blocks of float32, two of float64, whose quotients take twice the registers
-    return Source(body, ("i" if kept else "d" * len(leading)) + "ii", THREADS, per_sm=V)
+    return Source(body, ("i" if kept else "d" * len(leading)) + "ii", *bounds)
 
 
 @kernel
-def advance(rule: str, dtype: str) -> Source:
+def advance(rule: str, dtype: str, threads: int) -> Source:
     """New values of the scalars, and what the elements of each parameter share, as ``dtype``.
 
     A thread per parameter. Parameters: hyperparameters, table, where the shared values go, how
@@ -138,7 +137,7 @@ def advance(rule: str, dtype: str) -> Source:
         reads += [f"c{k} = pointer(rows[row + {at + k}], float32)", f"t{k} = float64(c{k}[0])"]
     source = _ADVANCE.format(
         hypers=", ".join(update.hypers),
-        threads=ROWS,
+        threads=threads,
         width=_width(rule),
         reads=_indented(reads, 8),
         advanced="".join(f"n{k}, " for k in count),
@@ -156,7 +155,7 @@ def advance(rule: str, dtype: str) -> Source:
         "float32": np.float32, "float64": np.float64,
     }  # fmt: skip
     body = function_from_source(source, "advance_body", scope, __name__)
-    return Source(body, "d" * len(update.hypers) + "iii", ROWS)
+    return Source(body, "d" * len(update.hypers) + "iii", threads)
 
 
 @lru_cache(maxsize=1024)
@@ -166,10 +165,10 @@ def optim_step(rule: str, dtype: str, sizes: tuple[int, ...]) -> Callable[..., N
     The table is the host's; see :func:`tilegrad.kernels.cpu.optim.optim_step`.
     """
     update, rows = UPDATES[rule], len(sizes)
-    spans = cut(sizes)
+    spans, chosen = cut(sizes, dtype), row(CHUNKS, dtype, rule)
     shared = np.dtype(dtype).itemsize * update.prepared * rows if update.scalars else 0
     tables = Tables(_width(rule) * rows, spans, shared)
-    elements = step.build(rule, dtype)
+    elements = step.build(rule, dtype, chosen.bounds)
     chunks = len(spans)
     if not update.scalars:
 
@@ -179,8 +178,8 @@ def optim_step(rule: str, dtype: str, sizes: tuple[int, ...]) -> Callable[..., N
                 elements(*hypers, here, here + tables.numbers, chunks, 1, 1)
 
         return plain
-    count = advance.build(rule, dtype)
-    groups = -(-rows // ROWS)
+    count = advance.build(rule, dtype, chosen.scalars)
+    groups = -(-rows // chosen.scalars)
 
     def launch(table: int, *hypers: float) -> None:
         here = tables.on_device(table)

@@ -19,14 +19,13 @@ from tilegrad.kernels.cuda.device.ptx import block, multiply_wide, pointer, thre
 from tilegrad.kernels.cuda.parts.strided import division, is_wide, magic, unpack_params
 from tilegrad.kernels.cuda.parts.tables import Constant
 from tilegrad.kernels.cuda.run.jit import KernelFactory, Source, kernel
+from tilegrad.kernels.cuda.tuning import grid
 from tilegrad.kernels.dtypes import is_float
 from tilegrad.kernels.formulas.arithmetic import div, trunc_divide_int
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.window import Table, Triple, Window
 
 Launch = Callable[..., None]
-
-THREADS = 256
 
 # parameters: address of the tables, inputs and outputs of a plane 0-2, sizes 3-5, output sizes 6-8,
 # steps 9-11; multiplier and shift of outputs 12, inputs 14, the last two of out 16, of size 20; then
@@ -66,7 +65,7 @@ def place(p, sizes, magics, w):
 
 
 @kernel
-def max_windows(dtype: str, indexed: bool, wide: bool) -> Source:
+def max_windows(dtype: str, indexed: bool, wide: bool, threads: int) -> Source:
     """The largest element of each window and, if ``indexed``, its place in the plane (int64).
 
     A NaN is the largest; among equals the first is taken, among NaNs the last. Parameters: x, out,
@@ -78,7 +77,7 @@ def max_windows(dtype: str, indexed: bool, wide: bool) -> Source:
 
     @inline
     def largest(x, out, index, total, w):
-        e = block() * THREADS + thread()
+        e = block() * threads + thread()
         if e < total:
             t, source = pointer(w[0], np.int64), pointer(x, T)
             plane = divide(e, w[2], w[12], w[13])
@@ -99,11 +98,11 @@ def max_windows(dtype: str, indexed: bool, wide: bool) -> Source:
             if indexed:
                 pointer(index, np.int64)[e] = where
 
-    return Source(unpack_params(largest, 4, _COUNT), "i" * (4 + _COUNT), THREADS)
+    return Source(unpack_params(largest, 4, _COUNT), "i" * (4 + _COUNT), threads)
 
 
 @kernel
-def take(dtype: str, wide: bool) -> Source:
+def take(dtype: str, wide: bool, threads: int) -> Source:
     """``out[plane, i] = x[plane, index[plane, i]]``.
 
     Parameters: x, index, out, elements of out, inputs of a plane, its outputs with multiplier and
@@ -113,16 +112,16 @@ def take(dtype: str, wide: bool) -> Source:
     divide = division(wide)
 
     def take_body(x, index, out, total, inputs, outputs, m, h):
-        e = block() * THREADS + thread()
+        e = block() * threads + thread()
         if e < total:
             plane = divide(e, outputs, m, h)
             pointer(out, T)[e] = pointer(x, T)[plane * inputs + pointer(index, np.int64)[e]]
 
-    return Source(take_body, "i" * 8, THREADS)
+    return Source(take_body, "i" * 8, threads)
 
 
 @kernel
-def put(dtype: str, wide: bool) -> Source:
+def put(dtype: str, wide: bool, threads: int) -> Source:
     """``x[plane, index[plane, i]] += y[plane, i]`` onto zeros, in the order of ``i``.
 
     Parameters: y, index, x, elements of x, then the windows.
@@ -132,7 +131,7 @@ def put(dtype: str, wide: bool) -> Source:
 
     @inline
     def gather(y, index, x, total, w):
-        e = block() * THREADS + thread()
+        e = block() * threads + thread()
         if e < total:
             t, grads, wheres = pointer(w[0], np.int64), pointer(y, T), pointer(index, np.int64)
             plane = divide(e, w[1], w[14], w[15])
@@ -148,11 +147,11 @@ def put(dtype: str, wide: bool) -> Source:
                             a += grads[row + o2]
             pointer(x, T)[e] = a
 
-    return Source(unpack_params(gather, 4, _COUNT), "i" * (4 + _COUNT), THREADS)
+    return Source(unpack_params(gather, 4, _COUNT), "i" * (4 + _COUNT), threads)
 
 
 @kernel
-def mean_windows(dtype: str, wide: bool) -> Source:
+def mean_windows(dtype: str, wide: bool, threads: int) -> Source:
     """The sum of each window, row by row, over its divisor; of integers rounded towards zero.
 
     Parameters: x, y, elements of y, then the windows.
@@ -163,7 +162,7 @@ def mean_windows(dtype: str, wide: bool) -> Source:
 
     @inline
     def average(x, y, total, w):
-        e = block() * THREADS + thread()
+        e = block() * threads + thread()
         if e < total:
             t, source = pointer(w[0], np.int64), pointer(x, T)
             plane = divide(e, w[2], w[12], w[13])
@@ -181,11 +180,11 @@ def mean_windows(dtype: str, wide: bool) -> Source:
             share = t[d + 2 * w[6]] * t[h + 2 * w[7]] * t[v + 2 * w[8]]
             pointer(y, T)[e] = over(whole, T(share))
 
-    return Source(unpack_params(average, 3, _COUNT), "i" * (3 + _COUNT), THREADS)
+    return Source(unpack_params(average, 3, _COUNT), "i" * (3 + _COUNT), threads)
 
 
 @kernel
-def spread_windows(dtype: str, wide: bool) -> Source:
+def spread_windows(dtype: str, wide: bool, threads: int) -> Source:
     """The adjoint of :func:`mean_windows`: per input, the shares of the windows that hold it.
 
     Parameters: y, x, elements of x, then the windows.
@@ -195,7 +194,7 @@ def spread_windows(dtype: str, wide: bool) -> Source:
 
     @inline
     def collect(y, x, total, w):
-        e = block() * THREADS + thread()
+        e = block() * threads + thread()
         if e < total:
             t, grads = pointer(w[0], np.int64), pointer(y, T)
             plane = divide(e, w[1], w[14], w[15])
@@ -211,7 +210,7 @@ def spread_windows(dtype: str, wide: bool) -> Source:
                         a += grads[row + o2] / T(share * t[v + o2])
             pointer(x, T)[e] = a
 
-    return Source(unpack_params(collect, 3, _COUNT), "i" * (3 + _COUNT), THREADS)
+    return Source(unpack_params(collect, 3, _COUNT), "i" * (3 + _COUNT), threads)
 
 
 def max_pool(
@@ -225,8 +224,9 @@ def max_pool(
     """Prepare ``launch(x, out, [index])``; see :func:`tilegrad.kernels.cpu.pool.max_pool`."""
     params, held = _numbers(size, window.dilation if window else (1, 1, 1), tables, False)
     total = planes * params[2]
-    function = max_windows.build(dtype, indexed, is_wide(total))
-    tail = (total, *params, -(-total // THREADS), 1, 1)
+    threads = grid("pool", dtype).bounds.threads
+    function = max_windows.build(dtype, indexed, is_wide(total), threads)
+    tail = (total, *params, -(-total // threads), 1, 1)
 
     def launch(x: int, out: int, index: int = 0, *, keep: Constant = held) -> None:
         function(x, out, index, *tail)
@@ -237,8 +237,9 @@ def max_pool(
 def pool_take(dtype: str, planes: int, inputs: int, outputs: int) -> tuple[Launch, int]:
     """Prepare ``launch(x, index, out)``: the elements of each plane at ``index``."""
     total = planes * outputs
-    function = take.build(dtype, is_wide(total))
-    tail = (total, inputs, outputs, *magic(outputs), -(-total // THREADS), 1, 1)
+    threads = grid("pool", dtype).bounds.threads
+    function = take.build(dtype, is_wide(total), threads)
+    tail = (total, inputs, outputs, *magic(outputs), -(-total // threads), 1, 1)
 
     def launch(x: int, index: int, out: int) -> None:
         function(x, index, out, *tail)
@@ -257,8 +258,9 @@ def avg_pool(
     """Prepare ``launch(x, y)``; see :func:`tilegrad.kernels.cpu.pool.avg_pool`."""
     params, held = _numbers(size, (1, 1, 1), tables, False)
     total = planes * params[2]
-    function = mean_windows.build(dtype, is_wide(total))
-    tail = (total, *params, -(-total // THREADS), 1, 1)
+    threads = grid("pool", dtype).bounds.threads
+    function = mean_windows.build(dtype, is_wide(total), threads)
+    tail = (total, *params, -(-total // threads), 1, 1)
 
     def launch(x: int, y: int, *, keep: Constant = held) -> None:
         function(x, y, *tail)
@@ -278,8 +280,9 @@ def _adjoint(
 ) -> Launch:
     params, held = _numbers(size, (1, 1, 1), tables, True)
     total = planes * params[1]
-    function = factory.build(dtype, is_wide(total))
-    tail = (total, *params, -(-total // THREADS), 1, 1)
+    threads = grid("pool", dtype).bounds.threads
+    function = factory.build(dtype, is_wide(total), threads)
+    tail = (total, *params, -(-total // threads), 1, 1)
 
     def launch(*addresses: int, keep: Constant = held) -> None:
         function(*addresses, *tail)

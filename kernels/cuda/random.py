@@ -20,12 +20,11 @@ from tilegrad.kernels.cuda.device.ptx import (
     thread,
 )
 from tilegrad.kernels.cuda.run.jit import Source, blocks_for, kernel
+from tilegrad.kernels.cuda.tuning import grid
 from tilegrad.kernels.distributions import distribution
 from tilegrad.kernels.function import DeviceFunction, inline
 from tilegrad.kernels.philox import philox
 
-THREADS = 256
-PER_SM = 8  # blocks of threads a multiprocessor gets before threads take further Philox blocks
 BYTES = 16  # of the widest access
 
 
@@ -56,7 +55,9 @@ def _fours(itemsize: int) -> tuple[DeviceFunction, DeviceFunction]:
 
 
 @kernel
-def draw_blocks(draw: DeviceFunction, dtype: str, elements: int, letter: str) -> Source:
+def draw_blocks(
+    draw: DeviceFunction, dtype: str, elements: int, letter: str, threads: int
+) -> Source:
     """Fill memory from a distribution, a Philox block per thread at a time.
 
     Parameters: out, seed, first block, two parameters of the distribution, number of elements.
@@ -71,7 +72,7 @@ def draw_blocks(draw: DeviceFunction, dtype: str, elements: int, letter: str) ->
     def fours(a0, seed, offset, a, b, total):
         out = pointer(a0, T)
         key = W(np.int64(seed))
-        number = block() * THREADS + thread()
+        number = block() * threads + thread()
         while 4 * number < total:
             w0, w1, w2, w3 = philox(W(offset + number), key)
             v0, v1, v2, v3 = draw(w0, w1, w2, w3, P(a), P(b))
@@ -86,12 +87,12 @@ def draw_blocks(draw: DeviceFunction, dtype: str, elements: int, letter: str) ->
                     out[i + 2] = T(v2)
                 if i + 3 < total:
                     out[i + 3] = T(v3)
-            number += blocks() * THREADS
+            number += blocks() * threads
 
     def twos(a0, seed, offset, a, b, total):
         out = pointer(a0, T)
         key = W(np.int64(seed))
-        number = block() * THREADS + thread()
+        number = block() * threads + thread()
         while 2 * number < total:
             w0, w1, w2, w3 = philox(W(offset + number), key)
             v0, v1 = draw(w0, w1, w2, w3, P(a), P(b))
@@ -102,13 +103,13 @@ def draw_blocks(draw: DeviceFunction, dtype: str, elements: int, letter: str) ->
                 out[i] = T(v0)
                 if i + 1 < total:
                     out[i + 1] = T(v1)
-            number += blocks() * THREADS
+            number += blocks() * threads
 
-    return Source(fours if elements == 4 else twos, "iii" + 2 * letter + "i", THREADS)
+    return Source(fours if elements == 4 else twos, "iii" + 2 * letter + "i", threads)
 
 
 @kernel
-def map_blocks(formula: DeviceFunction, dtype: str) -> Source:
+def map_blocks(formula: DeviceFunction, dtype: str, threads: int) -> Source:
     """``out[i] = formula(x[i], word i, a, b)``, four elements and their block per thread at a time.
 
     Parameters: x, out, seed, first block, a (int64), b (of x's type), number of elements.
@@ -121,7 +122,7 @@ def map_blocks(formula: DeviceFunction, dtype: str) -> Source:
     def map_body(a0, a1, seed, offset, a, b, total):
         x, out = pointer(a0, T), pointer(a1, T)
         key, scale = W(np.int64(seed)), T(b)
-        number = block() * THREADS + thread()
+        number = block() * threads + thread()
         while 4 * number < total:
             i = 4 * number
             w0, w1, w2, w3 = philox(W(offset + number), key)
@@ -138,9 +139,9 @@ def map_blocks(formula: DeviceFunction, dtype: str) -> Source:
                     out[i + 2] = T(formula(x[i + 2], w2, a, scale))
                 if i + 3 < total:
                     out[i + 3] = T(formula(x[i + 3], w3, a, scale))
-            number += blocks() * THREADS
+            number += blocks() * threads
 
-    return Source(map_body, "iiiiidi", THREADS)
+    return Source(map_body, "iiiiidi", threads)
 
 
 def draw(name: str, dtype: str, total: int) -> tuple[Callable[..., None], int]:
@@ -149,11 +150,13 @@ def draw(name: str, dtype: str, total: int) -> tuple[Callable[..., None], int]:
     count = -(-total // row.elements)
     if total == 0:
         return lambda *args: None, 0
-    function = draw_blocks.build(row.draw, dtype, row.elements, row.letter)
-    grid = blocks_for(count, THREADS, PER_SM)
+    chosen = grid("random", dtype)
+    threads = chosen.bounds.threads
+    function = draw_blocks.build(row.draw, dtype, row.elements, row.letter, threads)
+    where = blocks_for(count, threads, chosen.blocks)
 
     def launch(out: int, seed: int, offset: int, a: float, b: float) -> None:
-        function(out, seed, offset, a, b, total, grid, 1, 1)
+        function(out, seed, offset, a, b, total, where, 1, 1)
 
     return launch, count
 
@@ -161,11 +164,12 @@ def draw(name: str, dtype: str, total: int) -> tuple[Callable[..., None], int]:
 def _mapped(formula: DeviceFunction, dtype: str, total: int) -> Callable[..., None]:
     if total == 0:
         return lambda *args: None
-    function = map_blocks.build(formula, dtype)
-    grid = blocks_for(-(-total // 4), THREADS, PER_SM)
+    chosen = grid("random", dtype)
+    function = map_blocks.build(formula, dtype, chosen.bounds.threads)
+    where = blocks_for(-(-total // 4), chosen.bounds.threads, chosen.blocks)
 
     def launch(x: int, out: int, seed: int, offset: int, a: int, b: float) -> None:
-        function(x, out, seed, offset, a, b, total, grid, 1, 1)
+        function(x, out, seed, offset, a, b, total, where, 1, 1)
 
     return launch
 

@@ -26,6 +26,7 @@ from tilegrad.kernels.cuda.device.ptx import (
     shared,
     thread,
 )
+from tilegrad.kernels.cuda.device.shapes import Bounds
 from tilegrad.kernels.cuda.parts.block_reduce import block_reduce, stored
 from tilegrad.kernels.cuda.parts.strided import (
     PER_AXIS,
@@ -35,24 +36,20 @@ from tilegrad.kernels.cuda.parts.strided import (
     unpack_params,
 )
 from tilegrad.kernels.cuda.run.jit import Source, kernel
+from tilegrad.kernels.cuda.tuning import REDUCTION, Reduction, row
 from tilegrad.kernels.dtypes import is_float
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.monoids import MONOIDS, itself
 
 Sizes = tuple[int, ...]
 
-THREADS = 256
-PER_SM = 4  # blocks that must fit on a multiprocessor
-UNITS = 1024  # groups of threads that should be at work at least, where sizes allow
-EACH = 16  # elements a thread should have before an output is cut
-TILE = 32  # adjacent outputs of a block of ``columns``
-NARROW = 8  # fewer adjacent outputs than this are not worth ``columns``
+TILE = WARP  # adjacent outputs of a block of ``columns``
 
 
 @kernel
 def rows(
     name: str, dtype: str, out_dtype: str, stage: str, lanes: int, kept: int, reduced: int,
-    vector: int, wide: bool,
+    vector: int, wide: bool, bounds: Bounds,
 ) -> Source:  # fmt: skip
     """Reduce ``R`` elements per output, in chunks, ``lanes`` threads to a chunk.
 
@@ -74,7 +71,7 @@ def rows(
     kept_offset = offset_of(kept, 0, wide)
     place = offset_of(reduced, PER_AXIS * kept, wide)
     load, fold = load_vector(vector), block_reduce(combine, total_dtype, lanes)
-    groups, V = THREADS // lanes, vector
+    groups, V = bounds.threads // lanes, vector
     mask = vector * np.dtype(T).itemsize - 1
     width = np.dtype(T).itemsize
 
@@ -136,18 +133,17 @@ def rows(
                 pointer(out, Out)[unit] = total
 
     params = PER_AXIS * (kept + reduced)
-    return Source(
-        unpack_params(reduce_rows, 9, params), "iiidiiiii" + "i" * params, THREADS, PER_SM
-    )
+    return Source(unpack_params(reduce_rows, 9, params), "iiidiiiii" + "i" * params, *bounds)
 
 
 @kernel
 def columns(
-    name: str, dtype: str, out_dtype: str, finishes: bool, kept: int, reduced: int, wide: bool
-) -> Source:
+    name: str, dtype: str, out_dtype: str, finishes: bool, kept: int, reduced: int, wide: bool,
+    bounds: Bounds,
+) -> Source:  # fmt: skip
     """Reduce ``R`` elements per output, where adjacent outputs have adjacent inputs.
 
-    A block has 32 outputs and 8 threads for each. Parameters: x, out, center, p, R, the count that
+    A block has 32 outputs and ``depth`` threads for each. Parameters: x, out, center, p, R, the count that
     ``finish`` gets, elements of a chunk, adjacent outputs, their tiles of 32, then the outer kept
     and the reduced block. The grid's second index is the chunk.
     """
@@ -160,8 +156,8 @@ def columns(
     P = A if is_float(total_dtype) else np.float64
     kept_offset = offset_of(kept, 0, wide)
     place = offset_of(reduced, PER_AXIS * kept, wide)
-    depth = THREADS // TILE
-    parts = shared(total_dtype, THREADS, "columns")
+    depth = bounds.threads // TILE
+    parts = shared(total_dtype, bounds.threads, "columns")
 
     @inline
     def reduce_columns(x, out, center, p, R, count, chunk, width, tiles, t):
@@ -203,9 +199,7 @@ def columns(
                 pointer(out, Out)[o * chunks + block_y()] = total
 
     params = PER_AXIS * (kept + reduced)
-    return Source(
-        unpack_params(reduce_columns, 9, params), "iiidiiiii" + "i" * params, THREADS, PER_SM
-    )
+    return Source(unpack_params(reduce_columns, 9, params), "iiidiiiii" + "i" * params, *bounds)
 
 
 def reduce(
@@ -219,11 +213,11 @@ def reduce(
     if outputs == 0:
         return lambda *args: None, 0
     adjacent = kept[0][-1] if kept[1][-1] == 1 else 1
-    wide = is_wide(max(outputs, R), kept, reduced)
-    if adjacent >= NARROW and reduced[1][-1] != 1:
-        first, chunks = _columns(name, dtype, out_dtype, kept, reduced, wide)
+    wide, chosen = is_wide(max(outputs, R), kept, reduced), row(REDUCTION, dtype, name)
+    if adjacent >= chosen.narrow and reduced[1][-1] != 1:
+        first, chunks = _columns(chosen, name, dtype, out_dtype, kept, reduced, wide)
     else:
-        first, chunks = _rows(name, dtype, out_dtype, kept, reduced, wide)
+        first, chunks = _rows(chosen, name, dtype, out_dtype, kept, reduced, wide)
     monoid = MONOIDS[name]
     if chunks == 1:
 
@@ -233,11 +227,11 @@ def reduce(
 
         return whole, 0
     part = monoid.block_dtype(dtype)
-    lanes = _lanes(chunks, outputs)
+    lanes, bounds = _lanes(chosen, chunks, outputs), chosen.bounds
     shape = ((outputs,), (chunks,)), ((chunks,), (1,))
-    last = rows.build(name, part, out_dtype, "last", lanes, 1, 1, 1, wide)
+    last = rows.build(name, part, out_dtype, "last", lanes, 1, 1, 1, wide, bounds)
     tail = (chunks, R, chunks, 1, outputs, *index_params(*shape[0]), *index_params(*shape[1]))
-    grid = -(-outputs * lanes // THREADS)
+    grid = -(-outputs * lanes // bounds.threads)
 
     def in_parts(x: int, *where: Any) -> None:
         *center, out, scratch, p = where
@@ -247,22 +241,22 @@ def reduce(
     return in_parts, outputs * chunks * np.dtype(part).itemsize
 
 
-def _lanes(R: int, outputs: int) -> int:
+def _lanes(chosen: Reduction, R: int, outputs: int) -> int:
     """Threads that share one output."""
-    if R > 2048 or (R > 512 and outputs < UNITS):
-        return THREADS
+    if R > chosen.alone or (R > chosen.few and outputs < chosen.units):
+        return chosen.bounds.threads
     return min(WARP, 1 << max(0, (R - 1).bit_length() - 2))
 
 
 def _rows(
-    name: str, dtype: str, out_dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[Sizes, Sizes],
-    wide: bool,
+    chosen: Reduction, name: str, dtype: str, out_dtype: str, kept: tuple[Sizes, Sizes],
+    reduced: tuple[Sizes, Sizes], wide: bool,
 ) -> tuple[Callable[..., None], int]:  # fmt: skip
     """(``launch(x, out, center, p)``, chunks per output)."""
     outputs, R = math.prod(kept[0]), math.prod(reduced[0])
-    lanes = _lanes(R, outputs)
-    most = -(-R // (lanes * EACH)) if lanes == THREADS else 1
-    chunks = max(1, min(most, UNITS // outputs))
+    lanes, threads = _lanes(chosen, R, outputs), chosen.bounds.threads
+    most = -(-R // (lanes * chosen.each)) if lanes == threads else 1
+    chunks = max(1, min(most, chosen.units // outputs))
     flat = len(reduced[0]) == 1 and reduced[1][0] == 1
     itemsize = np.dtype(dtype).itemsize
     vector = min(4, 16 // itemsize) if flat and R >= 4 * lanes else 1
@@ -271,9 +265,9 @@ def _rows(
     chunks = max(1, -(-R // max(chunk, 1)))
     stage = "part" if chunks > 1 else "whole"
     dims = (len(kept[0]), len(reduced[0]))
-    function = rows.build(name, dtype, out_dtype, stage, lanes, *dims, vector, wide)
+    function = rows.build(name, dtype, out_dtype, stage, lanes, *dims, vector, wide, chosen.bounds)
     tail = (R, R, chunk, chunks, outputs * chunks, *index_params(*kept), *index_params(*reduced))
-    grid = -(-outputs * chunks * lanes // THREADS)
+    grid = -(-outputs * chunks * lanes // threads)
 
     def launch(x: int, out: int, center: int, p: float) -> None:
         function(x, out, center, p, *tail, grid, 1, 1)
@@ -282,20 +276,20 @@ def _rows(
 
 
 def _columns(
-    name: str, dtype: str, out_dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[Sizes, Sizes],
-    wide: bool,
+    chosen: Reduction, name: str, dtype: str, out_dtype: str, kept: tuple[Sizes, Sizes],
+    reduced: tuple[Sizes, Sizes], wide: bool,
 ) -> tuple[Callable[..., None], int]:  # fmt: skip
     """(``launch(x, out, center, p)``, chunks per output)."""
     outputs, R, width = math.prod(kept[0]), math.prod(reduced[0]), kept[0][-1]
     tiles = -(-width // TILE)
     outer = (kept[0][:-1], kept[1][:-1])
     blocks = outputs // width * tiles
-    depth = THREADS // TILE
-    chunks = max(1, min(-(-R // (depth * EACH)), UNITS // blocks))
+    depth = chosen.bounds.threads // TILE
+    chunks = max(1, min(-(-R // (depth * chosen.each)), chosen.units // blocks))
     chunk = -(-R // chunks)
     chunks = max(1, -(-R // max(chunk, 1)))
     dims = (len(outer[0]), len(reduced[0]))
-    function = columns.build(name, dtype, out_dtype, chunks == 1, *dims, wide)
+    function = columns.build(name, dtype, out_dtype, chunks == 1, *dims, wide, chosen.bounds)
     tail = (R, R, max(chunk, 1), width, tiles, *index_params(*outer), *index_params(*reduced))
 
     def launch(x: int, out: int, center: int, p: float) -> None:

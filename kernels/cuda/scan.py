@@ -15,18 +15,14 @@ from typing import NamedTuple
 import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import WARP
+from tilegrad.kernels.cuda.device.shapes import Bounds
 from tilegrad.kernels.cuda.parts.running import FOUR
-from tilegrad.kernels.cuda.parts.scan_lines import COLUMNS, EXTREMES, THREADS, columns, rows
+from tilegrad.kernels.cuda.parts.scan_lines import EXTREMES, columns, rows
 from tilegrad.kernels.cuda.parts.strided import index_params, is_wide
 from tilegrad.kernels.cuda.run.jit import bind
+from tilegrad.kernels.cuda.tuning import SCAN, row
 
 Sizes = tuple[int, ...]
-
-UNITS = 512  # blocks that should be at work, where sizes allow
-LEAST = 1 << 12  # elements of a chunk of a row
-DEEP = 1 << 7  # elements of a chunk of a column
-WORTH = 4  # chunks from which on reading twice pays
-NARROW = 8  # fewer adjacent lines than this are not worth ``columns``
 
 
 class _Lines(NamedTuple):
@@ -83,15 +79,20 @@ def _stage(
     """``launch(x, out, [places])`` of one stage over the first ``chunks`` chunks of all lines."""
     count, dims, wide = math.prod(lines.sizes), len(lines.sizes), lines.is_wide
     n, s, d, table = lines.n, lines.s, lines.d, index_params(lines.sizes, *lines.strides)
-    if lines.adjacent >= NARROW:
-        function = columns.build(name, dtype, exclusive, stage, dims, wide)
-        tail = (n, s, d, chunk, count, *table, -(-count // COLUMNS), chunks, 1)
+    chosen = row(SCAN, dtype, name)
+    number, extreme, logs = chosen.per_sm
+    per_sm = extreme if name in EXTREMES else logs if name == "logcumsumexp" else number
+    threads, bounds = chosen.threads, Bounds(chosen.threads, per_sm)
+    if lines.adjacent >= chosen.narrow:
+        across = Bounds(chosen.columns, per_sm * threads // chosen.columns)
+        function = columns.build(name, dtype, exclusive, stage, dims, wide, across)
+        tail = (n, s, d, chunk, count, *table, -(-count // chosen.columns), chunks, 1)
     else:
-        lanes = THREADS if chunk > 4 * WARP * FOUR else min(WARP, _power(chunk) // FOUR or 1)
+        lanes = threads if chunk > 4 * WARP * FOUR else min(WARP, _power(chunk) // FOUR or 1)
         step = s if s == d and s in (1, -1) else 0
-        function = rows.build(name, dtype, exclusive, stage, lanes, step, dims, wide)
+        function = rows.build(name, dtype, exclusive, stage, lanes, step, dims, wide, bounds)
         units = count * chunks
-        tail = (n, s, d, chunk, chunks, units, *table, -(-units * lanes // THREADS), 1, 1)
+        tail = (n, s, d, chunk, chunks, units, *table, -(-units * lanes // threads), 1, 1)
     if name not in EXTREMES:
         function, tail = bind(function, 0, *tail), ()
     if lines.first == (0, 0):
@@ -112,13 +113,14 @@ def _launch(name: str, dtype: str, exclusive: bool, lines: _Lines) -> Callable[.
     n, count = lines.n, math.prod(lines.sizes)
     if n * count == 0:
         return lambda *addresses: None
-    across = lines.adjacent >= NARROW
-    least, each = (DEEP, COLUMNS) if across else (LEAST, 1)
-    chunks = min(n // least, UNITS // -(-count // each))
-    if chunks < WORTH:
+    chosen = row(SCAN, dtype, name)
+    across = lines.adjacent >= chosen.narrow
+    least, each = (chosen.deep, chosen.columns) if across else (chosen.least, 1)
+    chunks = min(n // least, chosen.units // -(-count // each))
+    if chunks < chosen.worth:
         return _stage(name, dtype, exclusive, "whole", lines, n, 1)
     chunk = -(-n // chunks)
-    chunk += -chunk % (FOUR if across else FOUR * THREADS)
+    chunk += -chunk % (FOUR if across else FOUR * chosen.threads)
     chunks = -(-n // chunk)
     slot = lines.first[1] + (chunk if exclusive else chunk - 1) * lines.d
     slots = lines._replace(

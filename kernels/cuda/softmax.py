@@ -16,7 +16,6 @@ import numpy as np
 from tilegrad.kernels.cuda.device.ptx import pointer
 from tilegrad.kernels.cuda.parts.row_layout import (
     ADJACENT,
-    RESIDENT,
     STRIDED,
     RowLayout,
     loader,
@@ -37,8 +36,7 @@ from tilegrad.kernels.cuda.parts.strided import (
     unpack_params,
 )
 from tilegrad.kernels.cuda.run.jit import KernelFactory, Source, bind, kernel
-from tilegrad.kernels.cuda.tuning import KEPT_SOFTMAX
-from tilegrad.kernels.dtypes import at
+from tilegrad.kernels.cuda.tuning import ROWS, row
 from tilegrad.kernels.formulas.transcendental import exp, exp_decay, log
 from tilegrad.kernels.function import DeviceFunction, inline
 from tilegrad.kernels.monoids import add, larger
@@ -170,8 +168,7 @@ def forward(
 
     function = softmax_tiles if tiled else softmax_row
     params = 1 + PER_AXIS * dims
-    per_sm = RESIDENT // layout.threads
-    return Source(unpack_params(function, 4, params), "iiii" + "i" * params, layout.threads, per_sm)
+    return Source(unpack_params(function, 4, params), "iiii" + "i" * params, *layout.bounds)
 
 
 @kernel
@@ -234,34 +231,29 @@ def backward(
 
     function = grad_tiles if tiled else grad_row
     params = 1 + PER_AXIS * dims
-    per_sm = RESIDENT // layout.threads
-    return Source(
-        unpack_params(function, 5, params), "iiiii" + "i" * params, layout.threads, per_sm
-    )
+    return Source(unpack_params(function, 5, params), "iiiii" + "i" * params, *layout.bounds)
 
 
 def softmax(dtype: str, logs: bool, outer: int, n: int, inner: int) -> Callable[..., None]:
     """A launch ``(x, y)`` of softmax (``logs``: its logarithm) over the middle dimension."""
-    return _launch(forward, (dtype, logs), at(KEPT_SOFTMAX, dtype, "softmax"), outer, n, inner)
+    return _launch(forward, (dtype, logs), 1, outer, n, inner)
 
 
 def softmax_backward(dtype: str, logs: bool, outer: int, n: int, inner: int) -> Callable[..., None]:
     """A launch ``(g, y, out)``: the gradient of softmax's input, given that of its result ``y``."""
-    return _launch(
-        backward, (dtype, logs), at(KEPT_SOFTMAX, dtype, "softmax") // 2, outer, n, inner
-    )
+    return _launch(backward, (dtype, logs), 2, outer, n, inner)
 
 
 def _launch(
-    factory: KernelFactory, variant: tuple[str, bool], most: int, outer: int, n: int, inner: int
+    factory: KernelFactory, variant: tuple[str, bool], arrays: int, outer: int, n: int, inner: int
 ) -> Callable[..., None]:
-    """A launch over all rows, with at most ``most`` elements to a thread."""
-    rows = outer * inner
+    """A launch over all rows, of which a thread keeps its elements of so many arrays."""
+    chosen, rows = row(ROWS, variant[0], "softmax"), outer * inner
     if rows * n == 0:
         return lambda *addresses: None
     columns = inner > 1
     V = 1 if columns else vector(variant[0], n)
-    layout = row_layout(n, V, most, columns)
+    layout = row_layout(chosen, n, V, chosen.softmax // arrays, columns)
     kept = ((outer, inner), (n * inner, 1)) if columns else ((outer,), (n,))
     wide = is_wide(rows * n)
     function = factory.build(*variant, layout, len(kept[0]), n > layout.tile, wide)

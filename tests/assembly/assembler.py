@@ -159,7 +159,7 @@ def factory_name(factory: KernelFactory) -> str:
 # parameters that say how work is laid out, not what it is
 LAYOUT = (
     "layout", "lanes", "vector", "V", "x_vector", "y_vector", "dims", "kept", "reduced", "outer",
-    "inner", "wide", "step", "capacity",
+    "inner", "wide", "step", "capacity", "bounds", "threads",
 )  # fmt: skip
 
 
@@ -232,12 +232,12 @@ def _every_formula_and_pattern(
     """
 
     def rank(row: tuple[KernelFactory, Variant]) -> tuple[Any, ...]:
-        _, dtypes, pattern, _, dims, vector, _ = row[1]
+        _, dtypes, pattern, _, dims, vector, *_ = row[1]
         return (set(pattern) != {"c"}, dims, -vector, dtypes[0] not in FLOATS)
 
     found: dict[Any, tuple[KernelFactory, Variant]] = {}
     for row in sorted(rows, key=rank):
-        formula, dtypes, pattern, _, dims, vector, wide = row[1]
+        formula, dtypes, pattern, _, dims, vector, wide, *_ = row[1]
         kind = dtypes[0] if dtypes[0] in FLOATS else "another"
         if "_backward" in formula.__name__:
             kind = "a derivative"  # made of what the formulas are made of

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tilegrad
+from tilegrad.kernels.cuda import tuning
 from tilegrad.kernels.cuda.run import driver
 
 
@@ -19,6 +20,12 @@ def _there_is_a_gpu() -> bool:
 
 
 only_simulated = pytest.mark.skipif(_there_is_a_gpu(), reason="looks into the simulated device")
+
+
+def retune(monkeypatch: pytest.MonkeyPatch, table: tuning.Table[Any], **numbers: Any) -> None:
+    """Other numbers in every row of a table, for a test; plans that exist keep theirs."""
+    for key, row in table.items():
+        monkeypatch.setitem(table, key, row._replace(**numbers))
 
 
 def ramp(*shape: int, device: Any = "cuda", dtype: Any = tilegrad.float32) -> Any:

@@ -15,13 +15,13 @@ import torch
 import tilegrad
 from tests.assembly.assembler import factory_name
 from tests.assembly.test_assembly import FACTORIES
+from tests.cuda.simulated import retune
 from tests.emulator.device import Device
 from tests.emulator.families import FAMILIES, Family
 from tests.emulator.flow import Fault
 from tests.emulator.translate import Edit
-from tilegrad.kernels.cuda import topk as select
 from tilegrad.kernels.cuda.run import jit
-from tilegrad.kernels.cuda.topk import search
+from tilegrad.kernels.cuda.tuning import SORT
 
 SMALL = [family for family in FAMILIES if family.small is not None]
 MANY = 4  # blocks
@@ -57,8 +57,7 @@ class Emulator:
 def emulator(monkeypatch: pytest.MonkeyPatch) -> Emulator:
     """Rows soon count as long."""
     made, device = Emulator(), Device([])
-    monkeypatch.setattr(select, "SINGLE", 1 << 12)
-    monkeypatch.setattr(search, "CHUNK", 1 << 10)
+    retune(monkeypatch, SORT, single=1 << 12, run=1 << 10)
     monkeypatch.setattr(jit, "machine", SimpleNamespace(launch=device.launch))
     monkeypatch.setattr(jit, "_launches", SimpleNamespace(append=made.note))
     return made

@@ -17,10 +17,11 @@ from tilegrad.kernels.cuda import matmul as products
 from tilegrad.kernels.cuda.matmul import matmul
 from tilegrad.kernels.cuda.reduce import reduce
 from tilegrad.kernels.cuda.softmax import softmax, softmax_backward
-from tilegrad.kernels.cuda.tuning import TILES
+from tilegrad.kernels.cuda.tuning import DOUBLE, LARGE, MEDIUM, SKINNY, SMALL
 from tilegrad.kernels.formulas.activation import silu
 
 ROWS, COLUMNS = "rows", "columns"
+TILES = {"large": LARGE, "medium": MEDIUM, "small": SMALL, "skinny": SKINNY, "double": DOUBLE}
 DTYPES = {"double": "float64"}  # of the other tiles: float32
 
 
@@ -55,7 +56,7 @@ def product(
     out = np.full((*batch, M, N), 77, x.dtype) if onto is None else onto
     places = [placed(device, a, k, out.ndim) for a, k in ((x, layouts[0]), (y, layouts[1]))]
     target, whole = placed(device, out, ROWS, out.ndim)
-    with patch.object(products, "_tile", (lambda *args: tile) if tile else products._tile):
+    with patch.object(products, "_tile", (lambda *args: TILES[tile]) if tile else products._tile):
         launch, scratch = matmul(
             x.dtype.name, M, N, K, batch, places[0][1], places[1][1], whole,
             accumulate=onto is not None, activation=activation,
@@ -96,7 +97,7 @@ def test_tiles(tile: str, vectors: bool, layouts: tuple[str, str]) -> None:
         assert_close(product(device, x, y, layouts, tile=tile), x, y)
     V = 16 // x.itemsize if vectors else 1
     along = ("k" if layouts[0] == ROWS else "lane", "lane" if layouts[1] == ROWS else "k")
-    assert f"{tile}_{along[0]}_{V}_{along[1]}_{V}" in device.launches[0]
+    assert f"{shape}_{along[0]}_{V}_{along[1]}_{V}" in device.launches[0]
     report = device.report
     assert report.ways("load_fragment(smem, x_from", "read") == 1
     assert report.ways("load_fragment(smem, y_from", "read") == 1

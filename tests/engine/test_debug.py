@@ -14,12 +14,15 @@ from tilegrad import cuda, optim
 from tilegrad.engine import cuda as engine
 from tilegrad.kernels.cuda.clip import squares
 from tilegrad.kernels.cuda.device import checked
+from tilegrad.kernels.cuda.device.shapes import Bounds
 from tilegrad.kernels.cuda.device.simulator import machine
 from tilegrad.kernels.cuda.elementwise import map_groups
 from tilegrad.kernels.cuda.optim import step
 from tilegrad.kernels.cuda.reduce import rows
 from tilegrad.kernels.cuda.run import driver, launch
 from tilegrad.kernels.cuda.tools import guard
+
+BOUNDS = Bounds(256, 4)
 
 
 def beyond(count: int) -> Any:
@@ -50,7 +53,7 @@ def test_faults_name_the_op() -> None:
 def test_faults_of_optimizers_name_the_kernel() -> None:
     x = beyond(3).requires_grad_()
     x.grad = tilegrad.ones(3, device="cuda")
-    with cuda.debug(), pytest.raises(cuda.KernelFault, match=r"optim_step_sgd_float32: block"):
+    with cuda.debug(), pytest.raises(cuda.KernelFault, match=r"optim_step_sgd_float32_\w+: block"):
         optim.SGD([x], 0.1).step()
 
 
@@ -122,9 +125,9 @@ def test_accesses_are_compared_with_live_memory() -> None:
 @pytest.mark.parametrize(
     ("factory", "variant"),
     [
-        (squares, ("float32",)),
-        (step, ("adam", "float32")),
-        (rows, ("sum", "float64", "float64", "whole", 32, 1, 1, 2, False)),
+        (squares, ("float32", BOUNDS)),
+        (step, ("adam", "float32", BOUNDS)),
+        (rows, ("sum", "float64", "float64", "whole", 32, 1, 1, 2, False, BOUNDS)),
     ],
 )
 def test_debug_builds_assemble(factory: Any, variant: tuple[Any, ...]) -> None:
@@ -139,7 +142,7 @@ def test_debug_builds_report() -> None:
     from tilegrad.kernels.cuda.run import backend
 
     names = ("float32", "float32")
-    source = map_groups.factory(OPS["exp"].formula.function, names, "cc", 0, 1, 4, False)
+    source = map_groups.factory(OPS["exp"].formula.function, names, "cc", 0, 1, 4, False, BOUNDS, 2)
     shape = (source.body, source.signature, source.threads, source.per_sm)
     plain = backend.compile_kernel(*shape, output="ptx")
     debug = backend.compile_kernel(*shape, output="ptx", guard=1 << 40)
@@ -252,7 +255,7 @@ def test_the_guard_runs_debug_builds_and_raises_their_reports(monkeypatch: Any) 
 
     there = StandIn([])
     monkeypatch.setattr(driver, "get", lambda: there)
-    monkeypatch.setitem(jit._loaded, 77, (squares, ("float32",)))
+    monkeypatch.setitem(jit._loaded, 77, (squares, ("float32", BOUNDS)))
     borrowed = [(1 << 50, 10)]
     made = guard.Guard(lambda: borrowed)
     there.guard = made.address
@@ -263,7 +266,7 @@ def test_the_guard_runs_debug_builds_and_raises_their_reports(monkeypatch: Any) 
     assert there.table == [2, own, own + 64]
     assert [run[1:] for run in there.ran] == [((1, 2, 3), 256, 0, 5)] * 2
     there.report = [1, 4, 0, 0, 31, 10, 0, 9]
-    fault = r"clip_squares_float32: block \(4, 0, 0\), thread 31: access to element 10 of .* 0 … 9"
+    fault = r"clip_squares_float32_256x4: block \(4, 0, 0\), thread 31: access to element 10 of .* 0 … 9"
     with pytest.raises(cuda.KernelFault, match=fault):
         made.launch(77, 5, 1, 2, 3, 256, 0)
     there.report = []

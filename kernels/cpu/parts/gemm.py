@@ -11,11 +11,13 @@ Functionality", 2015, for the names and the order of the loops.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from tilegrad.kernels.cpu import tuning
 from tilegrad.kernels.cpu.parts.micro_kernel import dots, micro_kernel
-from tilegrad.kernels.cpu.run.jit import Kernel, kernel
+from tilegrad.kernels.cpu.run.jit import kernel
 from tilegrad.kernels.cpu.simd.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.simd.vector import lanes, load, store, transpose
 from tilegrad.kernels.cpu.tuning import NR_VECTORS
@@ -55,7 +57,7 @@ def nr_for(dtype: str, variant: str) -> int:
 
 
 @kernel
-def gemm(dtype: str, variant: str) -> Kernel:
+def gemm(dtype: str, variant: str) -> tuple[Callable[..., None], str]:
     """Float GEMM, in units of a block of rows by a block of columns of one batch item.
 
     ``variant`` says how ``y`` is read: ``row_major_b`` (columns adjacent) or ``col_major_b`` (each
@@ -196,7 +198,7 @@ def _fill(out, start, end, value):
 
 
 @kernel
-def prepack_b(dtype: str) -> Kernel:
+def prepack_b(dtype: str) -> tuple[Callable[..., None], str]:
     """Pack all of B before the product: panels of ``NR_VECTORS`` vectors of columns of ``y``,
     ``panel[k, j]``, one a task. Columns beyond the last are not written.
     """
@@ -215,7 +217,7 @@ def prepack_b(dtype: str) -> Kernel:
 
 
 @kernel
-def dot(dtype: str) -> Kernel:
+def dot(dtype: str) -> tuple[Callable[..., None], str]:
     """Float matrix-vector product: ``y`` is one contiguous column, the rows of ``x`` contiguous."""
     T = np.dtype(dtype).type
     size, add_dots = np.dtype(dtype).itemsize, dots((4, 1))
@@ -238,7 +240,7 @@ def dot(dtype: str) -> Kernel:
 
 
 @kernel
-def integer_gemm(dtype: str) -> Kernel:
+def integer_gemm(dtype: str) -> tuple[Callable[..., None], str]:
     """Integer GEMM, one row a task; sums wrap around."""
     T = np.dtype(dtype).type
     size = np.dtype(dtype).itemsize

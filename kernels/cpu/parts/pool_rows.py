@@ -8,11 +8,12 @@ that hold the padding, so that no lane needs a check.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 
-from tilegrad.kernels.cpu.run.jit import Kernel, kernel
+from tilegrad.kernels.cpu.run.jit import kernel
 from tilegrad.kernels.cpu.simd.emit import llvm_vector, load_value, shuffle_value
 from tilegrad.kernels.cpu.simd.memory import local, pointer
 from tilegrad.kernels.cpu.simd.vector import (
@@ -78,7 +79,7 @@ def _fill(p, count, value, W):
 
 
 @kernel
-def max_rows(dtype: str, indexed: bool, stride: int) -> Kernel:
+def max_rows(dtype: str, indexed: bool, stride: int) -> tuple[Callable[..., None], str]:
     """The largest element of each window and, if ``indexed``, its place in the plane (int64).
 
     A NaN is the largest. Among equals the first of the plane is taken, among NaNs the last: a
@@ -159,7 +160,7 @@ def max_rows(dtype: str, indexed: bool, stride: int) -> Kernel:
 
 
 @kernel
-def mean_rows(dtype: str, stride: int) -> Kernel:
+def mean_rows(dtype: str, stride: int) -> tuple[Callable[..., None], str]:
     """The sum of each window over its divisor, the product of one factor per dimension."""
     T = np.dtype(dtype).type
     size, W = np.dtype(dtype).itemsize, lanes(dtype)

@@ -8,19 +8,22 @@ import numpy as np
 
 from tilegrad.kernels.cuda.attention.backward import keys, queries
 from tilegrad.kernels.cuda.attention.forward import forward
-from tilegrad.kernels.cuda.tuning import BACKWARD, FORWARD, SIZES, attention_tile
+from tilegrad.kernels.cuda.device.shapes import AttentionTile
+from tilegrad.kernels.cuda.tuning import ATTENTION, find, row
 from tilegrad.kernels.scores import Scores
-
-LIMIT = SIZES[-1]  # features
 
 
 def fits(dtype: str, features: int) -> bool:
     """Whether the kernels support this number of features of queries or values."""
-    return features <= LIMIT
+    chosen = find(
+        ATTENTION, dtype
+    )  # that there is none, the planner says, which knows the operands
+    return chosen is None or features <= min(chosen.forward[-1].D, chosen.backward[-1].D)
 
 
-def _tile(given: Scores) -> int:
-    return next(n for n in SIZES if max(given.E, given.F) <= n)
+def _tile(given: Scores, tiles: tuple[AttentionTile, ...]) -> AttentionTile:
+    """The first tile with room for the features."""
+    return next(tile for tile in tiles if max(given.E, given.F) <= tile.D)
 
 
 def _vector(given: Scores) -> int:
@@ -36,8 +39,9 @@ def _numbers(given: Scores) -> tuple[int, ...]:
 
 def attention(given: Scores) -> tuple[Callable[..., None], int]:
     """Prepare ``launch(q, k, v, [mask], out, lse)``; gives ``(launch, scratch_bytes)``."""
-    tile, vector, masked = _tile(given), _vector(given), given.mask != "none"
-    blocks = -(-given.L // attention_tile(FORWARD, given.dtype, tile).BR)
+    chosen = row(ATTENTION, given.dtype, "attention")
+    tile, vector, masked = _tile(given, chosen.forward), _vector(given), given.mask != "none"
+    blocks = -(-given.L // tile.BR)
     sizes = (given.L, given.S, given.E, given.F, given.batch[1], given.share, blocks, given.scale)
     tail = (*sizes, *_numbers(given), given.batch[0] * given.batch[1] * blocks, 1, 1)
 
@@ -56,11 +60,12 @@ def attention_backward(given: Scores) -> tuple[Callable[..., None], int]:
 
     ``g``, ``out`` and the gradients are row-major; dk and dv have a head for each of q.
     """
-    tile, vector, masked = _tile(given), _vector(given), given.mask != "none"
-    items, BR = given.batch[0] * given.batch[1], attention_tile(BACKWARD, given.dtype, tile).BR
+    chosen = row(ATTENTION, given.dtype, "attention")
+    tile, vector, masked = _tile(given, chosen.backward), _vector(given), given.mask != "none"
+    items = given.batch[0] * given.batch[1]
     sizes = (given.L, given.S, given.E, given.F, given.batch[1], given.share)
     tails = []
-    for blocks in (-(-given.L // BR), -(-given.S // BR)):
+    for blocks in (-(-given.L // tile.BR), -(-given.S // tile.BR)):
         tails.append((*sizes, blocks, given.scale, *_numbers(given), items * blocks, 1, 1))
 
     def launch(g: int, q: int, k: int, v: int, out: int, lse: int, *rest: int) -> None:

@@ -27,9 +27,9 @@ from tilegrad.kernels.cuda.attention.tile import (
 )
 from tilegrad.kernels.cuda.device.ptx import barrier, block, pointer, shared, thread, warp_barrier
 from tilegrad.kernels.cuda.device.registers import as_int32, zeros
+from tilegrad.kernels.cuda.device.shapes import LANES, AttentionTile
 from tilegrad.kernels.cuda.parts.strided import unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, kernel
-from tilegrad.kernels.cuda.tuning import BACKWARD, LANES, AttentionTile, attention_tile
 from tilegrad.kernels.formulas.transcendental import exp_decay
 from tilegrad.kernels.function import DeviceFunction
 from tilegrad.kernels.monoids import add
@@ -88,44 +88,46 @@ def _score_grad_maker(
     return made("score_grad", lines, {"seen": masker(dtype, mask, causal), "exp_decay": exp_decay})
 
 
-def _pieces(dtype: str, tile: int, vector: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+def _pieces(
+    dtype: str, tile: AttentionTile, vector: int
+) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """What both passes do with a block: copies of rows and of columns, products, their sums, the first
     totals, how these are stored; and shared memory: twice rows, twice columns, scores.
     """
-    form, step = attention_tile(BACKWARD, dtype, tile), rows_of(dtype, tile).step
+    D, step = tile.D, rows_of(dtype, tile.D).step
     functions = (
-        copier(dtype, tile, form.BR, form.threads, vector),
-        copier(dtype, tile, form.BC, form.threads, vector),
-        dots(dtype, tile, form),
-        adder(dtype, tile, form),
-        zeros(dtype, form.TM * tile // LANES),
-        storer(dtype, tile, form, vector),
+        copier(dtype, D, tile.BR, tile.threads, vector),
+        copier(dtype, D, tile.BC, tile.threads, vector),
+        dots(dtype, tile),
+        adder(dtype, tile),
+        zeros(dtype, tile.TM * D // LANES),
+        storer(dtype, tile, vector),
     )
     memory = (
-        shared(dtype, form.BR * step, "rows"),
-        shared(dtype, form.BR * step, "further_rows"),
-        shared(dtype, form.BC * step, "columns"),
-        shared(dtype, form.BC * step, "further_columns"),
-        shared(dtype, form.BR * form.step, "scores"),
+        shared(dtype, tile.BR * step, "rows"),
+        shared(dtype, tile.BR * step, "further_rows"),
+        shared(dtype, tile.BC * step, "columns"),
+        shared(dtype, tile.BC * step, "further_columns"),
+        shared(dtype, tile.BR * tile.step, "scores"),
     )
     return functions, memory
 
 
 @kernel
-def queries(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Source:
+def queries(dtype: str, tile: AttentionTile, vector: int, mask: str, causal: bool) -> Source:
     """dq, and the rows' sums D for :func:`keys`; a block is ``BR`` queries of an item.
 
     Parameters: addresses of g, q, k, v, mask, out, lse, dq and D; the rest as those of the forward
     pass.
     """
     T, size = np.dtype(dtype).type, np.dtype(dtype).itemsize
-    form, (functions, memory) = attention_tile(BACKWARD, dtype, tile), _pieces(dtype, tile, vector)
-    BR, BC = form.BR, form.BC
+    functions, memory = _pieces(dtype, tile, vector)
+    BR, BC = tile.BR, tile.BC
     copy_rows, copy_columns, dot, accumulate, start, store = functions
     first_rows, second_rows, first_columns, second_columns, of_scores = memory
     delta_of, score_grad = (
-        _delta_maker(dtype, form),
-        _score_grad_maker(dtype, form, mask, causal, False),
+        _delta_maker(dtype, tile),
+        _score_grad_maker(dtype, tile, mask, causal, False),
     )
     width = 1 if mask == "bool" else size
 
@@ -169,7 +171,7 @@ def queries(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
         store(pointer(dq + size * at * E, T), accumulators, valid, E, r, c)
 
     body = DeviceFunction(attend)
-    return Source(unpack_params(body, 17, 13), "i" * 16 + "d" + "i" * 13, form.threads, form.per_sm)
+    return Source(unpack_params(body, 17, 13), "i" * 16 + "d" + "i" * 13, tile.threads, tile.per_sm)
 
 
 def _stats_loader(dtype: str, tile: AttentionTile) -> DeviceFunction:
@@ -195,19 +197,19 @@ def _scores_storer(tile: AttentionTile) -> DeviceFunction:
 
 
 @kernel
-def keys(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Source:
+def keys(dtype: str, tile: AttentionTile, vector: int, mask: str, causal: bool) -> Source:
     """dk and dv, for every head of queries; a block is ``BR`` keys of an item.
 
     Parameters: addresses of g, q, k, v, mask, lse, D, dk and dv; the rest as those of the forward
     pass.
     """
     T, size = np.dtype(dtype).type, np.dtype(dtype).itemsize
-    form, (functions, memory) = attention_tile(BACKWARD, dtype, tile), _pieces(dtype, tile, vector)
-    BR, BC = form.BR, form.BC
+    functions, memory = _pieces(dtype, tile, vector)
+    BR, BC = tile.BR, tile.BC
     copy_rows, copy_columns, dot, accumulate, start, store = functions
     first_rows, second_rows, first_columns, second_columns, of_scores = memory
-    load_stats, store_scores = _stats_loader(dtype, form), _scores_storer(form)
-    score_grad = _score_grad_maker(dtype, form, mask, causal, True)
+    load_stats, store_scores = _stats_loader(dtype, tile), _scores_storer(tile)
+    score_grad = _score_grad_maker(dtype, tile, mask, causal, True)
     width = 1 if mask == "bool" else size
 
     def attend(g, q, k, v, m, lse, sums, dk, dv, L, S, E, F, heads, share, blocks, scale, n):
@@ -257,4 +259,4 @@ def keys(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Source:
         store(pointer(dv + size * at * F, T), of_v, valid, F, r, c)
 
     body = DeviceFunction(attend)
-    return Source(unpack_params(body, 17, 13), "i" * 16 + "d" + "i" * 13, form.threads, form.per_sm)
+    return Source(unpack_params(body, 17, 13), "i" * 16 + "d" + "i" * 13, tile.threads, tile.per_sm)

@@ -22,9 +22,9 @@ from tilegrad.kernels.cuda.attention.tile import (
 )
 from tilegrad.kernels.cuda.device.ptx import barrier, block, pointer, shared, thread
 from tilegrad.kernels.cuda.device.registers import as_int32, scaled, zeros
+from tilegrad.kernels.cuda.device.shapes import LANES, AttentionTile
 from tilegrad.kernels.cuda.parts.strided import unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, kernel
-from tilegrad.kernels.cuda.tuning import FORWARD, LANES, AttentionTile, attention_tile
 from tilegrad.kernels.formulas.transcendental import exp_decay, log
 from tilegrad.kernels.function import DeviceFunction
 from tilegrad.kernels.monoids import add, larger
@@ -92,27 +92,27 @@ def _finisher(dtype: str, tile: AttentionTile) -> DeviceFunction:
 
 
 @kernel
-def forward(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Source:
-    """A block is ``BR`` queries of an item. ``tile``: features that there is room for.
+def forward(dtype: str, tile: AttentionTile, vector: int, mask: str, causal: bool) -> Source:
+    """A block is ``BR`` queries of an item.
 
     Parameters: addresses of q, k, v, mask, out and lse; L, S, E, F; inner items, how many of them
     share a key's head, blocks of an item, the scale; strides of q, k, v (outer, inner, row) and of
     the mask (outer, inner, row, column).
     """
     T, size = np.dtype(dtype).type, np.dtype(dtype).itemsize
-    form, kind = attention_tile(FORWARD, dtype, tile), rows_of(dtype, tile)
-    BR, BC, threads, TM = form.BR, form.BC, form.threads, form.TM
-    copy_rows = copier(dtype, tile, BR, threads, vector)
-    copy_columns = copier(dtype, tile, BC, threads, vector)
-    dot, accumulate = dots(dtype, tile, form), adder(dtype, tile, form)
+    BR, BC, threads, TM, D = tile.BR, tile.BC, tile.threads, tile.TM, tile.D
+    kind = rows_of(dtype, D)
+    copy_rows = copier(dtype, D, BR, threads, vector)
+    copy_columns = copier(dtype, D, BC, threads, vector)
+    dot, accumulate = dots(dtype, tile), adder(dtype, tile)
     online_softmax, finish = (
-        _online_softmax_maker(dtype, form, mask, causal),
-        _finisher(dtype, form),
+        _online_softmax_maker(dtype, tile, mask, causal),
+        _finisher(dtype, tile),
     )
-    store, start = storer(dtype, tile, form, vector), zeros(dtype, TM * tile // LANES)
+    store, start = storer(dtype, tile, vector), zeros(dtype, TM * D // LANES)
     of_rows = shared(dtype, BR * kind.step, "rows")
     of_columns = shared(dtype, BC * kind.step, "columns")
-    of_scores = shared(dtype, BR * form.step, "scores")
+    of_scores = shared(dtype, BR * tile.step, "scores")
     lowest, no_sum = (np.finfo(T).min,) * TM, (T(0),) * TM  # finite, so that it may be subtracted
     width = 1 if mask == "bool" else size
 
@@ -154,4 +154,4 @@ def forward(dtype: str, tile: int, vector: int, mask: str, causal: bool) -> Sour
         store(pointer(out + size * at * F, T), scaled(accumulators, factors), valid, F, r, c)
 
     body = DeviceFunction(attend)
-    return Source(unpack_params(body, 14, 13), "i" * 13 + "d" + "i" * 13, threads, form.per_sm)
+    return Source(unpack_params(body, 14, 13), "i" * 13 + "d" + "i" * 13, threads, tile.per_sm)

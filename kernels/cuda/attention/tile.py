@@ -19,7 +19,7 @@ import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import load_vector, pointer, shuffle_xor, store_vector
 from tilegrad.kernels.cuda.device.registers import as_int32, outer_product, zeros
-from tilegrad.kernels.cuda.tuning import LANES, AttentionTile
+from tilegrad.kernels.cuda.device.shapes import LANES, AttentionTile
 from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
 
 
@@ -73,10 +73,11 @@ def copier(dtype: str, D: int, rows: int, threads: int, vector: int) -> DeviceFu
 
 
 @lru_cache(maxsize=None)
-def dots(dtype: str, D: int, tile: AttentionTile) -> DeviceFunction:
+def dots(dtype: str, tile: AttentionTile) -> DeviceFunction:
     """The device function ``dot(x, y, r, c)``: products of a thread's rows of x with its columns,
     which are rows of y, along the features.
     """
+    D = tile.D
     kind = rows_of(dtype, D)
     x = [f"x{i}" for i in range(tile.TM)]
     y = [f"y{j}" for j in range(tile.TN)]
@@ -103,11 +104,12 @@ def dots(dtype: str, D: int, tile: AttentionTile) -> DeviceFunction:
 
 
 @lru_cache(maxsize=None)
-def adder(dtype: str, D: int, tile: AttentionTile) -> DeviceFunction:
+def adder(dtype: str, tile: AttentionTile) -> DeviceFunction:
     """The device function ``add(accumulators, p, y, r, c)``: ``accumulators + p @ y`` for a thread's rows of the
     scores p and its vectors of the features of y.
     """
-    kind, step = rows_of(dtype, D), tile.step
+    D, step = tile.D, tile.step
+    kind = rows_of(dtype, D)
     x = [f"x{i}" for i in range(tile.TM)]
     y = [f"y{q}" for q in range(D // kind.V // LANES)]
     lines = [
@@ -136,11 +138,11 @@ def adder(dtype: str, D: int, tile: AttentionTile) -> DeviceFunction:
 
 
 @lru_cache(maxsize=None)
-def storer(dtype: str, D: int, tile: AttentionTile, vector: int) -> DeviceFunction:
+def storer(dtype: str, tile: AttentionTile, vector: int) -> DeviceFunction:
     """The device function ``store(out, accumulators, valid, features, r, c)``: a thread's results to rows
     of ``features`` elements, of which there are ``valid``.
     """
-    V = rows_of(dtype, D).V
+    D, V = tile.D, rows_of(dtype, tile.D).V
     lines = ["def store(out, accumulators, valid, features, r, c):"]
     for i in range(tile.TM):
         lines.append(f"    if r + {i * tile.groups} < valid:")

@@ -31,12 +31,13 @@ from tilegrad.kernels.cuda.conv.images import (
     taps_params,
 )
 from tilegrad.kernels.cuda.device.ptx import multiply_wide
+from tilegrad.kernels.cuda.device.shapes import Tile
 from tilegrad.kernels.cuda.movement import copy
 from tilegrad.kernels.cuda.parts.gemm import add_chunks
 from tilegrad.kernels.cuda.parts.strided import index_params, is_wide, magic
 from tilegrad.kernels.cuda.parts.tiled_gemm import StridedIterator, multiply
 from tilegrad.kernels.cuda.run.jit import Source, kernel
-from tilegrad.kernels.cuda.tuning import CHUNK, FULL, PARTS, SPLIT, TILES, product_tiles
+from tilegrad.kernels.cuda.tuning import Products, products
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.window import Window
 
@@ -55,35 +56,33 @@ def pixel_place(c, params):
 
 @kernel
 def windows(
-    dtype: str, tile: str, way: str, vector: int, dims: int, pointwise: bool, strided: bool,
+    dtype: str, tile: Tile, way: str, vector: int, dims: int, pointwise: bool, strided: bool,
     biased: bool,
 ) -> Source:  # fmt: skip
     """Weights times windows: the output ("forward"), or the gradient of the input ("backward")."""
-    shape, size = TILES[tile], np.dtype(dtype).itemsize
-    x = StridedIterator("x", shape, "k", vector, size)
-    y = Pixels(shape, size, dims, pointwise, way, strided)
+    size = np.dtype(dtype).itemsize
+    x = StridedIterator("x", tile, "k", vector, size)
+    y = Pixels(tile, size, dims, pointwise, way, strided)
     return multiply(
-        dtype, shape, x, y, 1, biased="row" if biased else "", column_place=pixel_place, more=4,
-        per_sm=max(1, shape.per_sm // 2),
+        dtype, tile, x, y, 1, biased="row" if biased else "", column_place=pixel_place, more=4,
+        per_sm=max(1, tile.per_sm // 2),
     )  # fmt: skip
 
 
 @kernel
-def weights(dtype: str, tile: str, vector: int, dims: int, pointwise: bool) -> Source:
+def weights(dtype: str, tile: Tile, vector: int, dims: int, pointwise: bool) -> Source:
     """Gradients of outputs times windows: the gradient of the weight."""
-    shape, size = TILES[tile], np.dtype(dtype).itemsize
-    x, y = Rows(shape, size, vector), Taps(shape, size, dims, pointwise)
-    return multiply(dtype, shape, x, y, 1, per_sm=max(1, shape.per_sm // 2))
+    size = np.dtype(dtype).itemsize
+    x, y = Rows(tile, size, vector), Taps(tile, size, dims, pointwise)
+    return multiply(dtype, tile, x, y, 1, per_sm=max(1, tile.per_sm // 2))
 
 
-def _tile(dtype: str, M: int, N: int, items: int) -> str:
+def _tile(chosen: Products, M: int, N: int, items: int) -> Tile:
     """The largest tile of which there are enough, and that is not mostly beyond the matrix."""
-    row = product_tiles(dtype)
-    for name, least in row.large:
-        tile = TILES[name]
-        if M >= least and -(-M // tile.BM) * -(-N // tile.BN) * items >= FULL:
-            return name
-    return row.rest
+    for tile, least in chosen.large:
+        if M >= least and -(-M // tile.BM) * -(-N // tile.BN) * items >= chosen.full:
+            return tile
+    return chosen.rest
 
 
 def _check(op: str, *numbers: int) -> None:
@@ -149,14 +148,14 @@ def _windows(
     pixels, plane = math.prod(made), math.prod(read)
     N, K = batch * pixels, C * math.prod(window.kernel)
     _check("conv", M, N, K)
-    name = _tile(dtype, M, N, groups)
-    tile, size = TILES[name], np.dtype(dtype).itemsize
+    chosen, size = products(dtype), np.dtype(dtype).itemsize
+    tile, step = _tile(chosen, M, N, groups), chosen.chunk
     W = 16 // size
     pointwise = math.prod(window.kernel) == 1
     strided = way == "backward" and any(s != 1 for s in window.stride)
     tiles = (-(-M // tile.BM), -(-N // tile.BN))
-    chunks, blocks = -(-K // CHUNK), tiles[0] * tiles[1] * groups
-    split = chunks > 1 and blocks < SPLIT
+    chunks, blocks = -(-K // step), tiles[0] * tiles[1] * groups
+    split = chunks > 1 and blocks < chosen.split
     image = groups * C * plane
     group = ((groups,), (M * K,)), ((groups,), (C * plane,)), ((groups,), (M * pixels,))
     walks = [v for sizes, strides in group for v in index_params(sizes, strides)]
@@ -171,20 +170,17 @@ def _windows(
     def launch(weight: int, data: int, out: int, scratch: int, bias: int) -> None:
         V = vector if weight % 16 == 0 else 1
         function = windows.build(
-            dtype, name, way, V, _dims(window), pointwise, strided, biased and not split
+            dtype, tile, way, V, _dims(window), pointwise, strided, biased and not split
         )
         if split:
-            function(weight, data, scratch, 0, total, 1, 0, 0, CHUNK, M, N, K, *tail, chunks, 1)
-            collect = add_chunks.build(dtype, biased)
-            collect(
-                scratch, out, bias, total, pixels, groups * M, chunks, 0, -(-total // 256), 1, 1
-            )
+            function(weight, data, scratch, 0, total, 1, 0, 0, step, M, N, K, *tail, chunks, 1)
+            collect = add_chunks.build(dtype, biased, chosen.threads)
+            grid = (-(-total // chosen.threads), 1, 1)
+            collect(scratch, out, bias, total, pixels, groups * M, chunks, 0, *grid)
             return
         for c in range(chunks):
             first, last = int(c == 0), int(c == chunks - 1)
-            function(
-                weight, data, out, bias, 0, first, last, c * CHUNK, CHUNK, M, N, K, *tail, 1, 1
-            )
+            function(weight, data, out, bias, 0, first, last, c * step, step, M, N, K, *tail, 1, 1)
 
     return launch, chunks * total * size if split else 0
 
@@ -199,11 +195,11 @@ def conv_weight(
     pixels, plane = math.prod(window.out), math.prod(window.size)
     M, N, K = outputs, inputs * taps, batch * pixels
     _check("conv_weight", M, N, K)
-    name = _tile(dtype, M, N, groups * min(PARTS, -(-K // 256)))
-    tile, W = TILES[name], 16 // size
+    chosen, W = products(dtype), 16 // size
+    tile = _tile(chosen, M, N, groups * min(chosen.parts, -(-K // chosen.part)))
     tiles = (-(-M // tile.BM), -(-N // tile.BN))
     blocks = tiles[0] * tiles[1] * groups
-    parts = max(1, min(-(-K // 256), PARTS // blocks))
+    parts = max(1, min(-(-K // chosen.part), chosen.parts // blocks))
     chunk = -(-K // parts)
     chunk += -chunk % tile.BK
     parts = -(-K // chunk)
@@ -223,12 +219,13 @@ def conv_weight(
 
     def launch(x: int, y: int, weight: int, scratch: int = 0) -> None:
         V = vector if y % 16 == 0 else 1
-        function = weights.build(dtype, name, V, _dims(window), taps == 1)
+        function = weights.build(dtype, tile, V, _dims(window), taps == 1)
         target = scratch if parts > 1 else weight
         apart = total if parts > 1 else 0
         function(y, x, target, 0, apart, 1, 1, 0, chunk, M, N, K, *tail, parts, 1)
         if parts > 1:
-            collect = add_chunks.build(dtype, False)
-            collect(scratch, weight, 0, total, 1, 1, parts, 0, -(-total // 256), 1, 1)
+            collect = add_chunks.build(dtype, False, chosen.threads)
+            grid = (-(-total // chosen.threads), 1, 1)
+            collect(scratch, weight, 0, total, 1, 1, parts, 0, *grid)
 
     return launch, parts * total * size if parts > 1 else 0

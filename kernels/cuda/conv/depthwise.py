@@ -12,21 +12,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cuda.device.ptx import block, block_y, multiply_wide, pointer, thread
+from tilegrad.kernels.cuda.device.ptx import WARP, block, block_y, multiply_wide, pointer, thread
 from tilegrad.kernels.cuda.parts.block_reduce import block_reduce
 from tilegrad.kernels.cuda.parts.gemm import add_chunks
 from tilegrad.kernels.cuda.parts.strided import division, is_wide, magic, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, bind, kernel
+from tilegrad.kernels.cuda.tuning import DEPTHWISE, row
 from tilegrad.kernels.formulas.primitives import fma
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.monoids import add
 from tilegrad.kernels.window import Window
 
 Launch = Callable[..., None]
-
-THREADS = 256
-EACH = 4096  # pixels of a channel that a block sums before the channel is cut
-PARTS = 64  # parts of a channel, at most
 
 # parameters of a window: size 0-2, kernel 3-5, out 6-8, stride 9-11, before 12-14, dilation 15-17,
 # multipliers and shifts of the last two of out 18-21, of size 22-25, and of the strides 26-31
@@ -50,7 +47,7 @@ def position(p, sizes, magics, w):
 
 
 @kernel
-def outputs_of(dtype: str, biased: bool, wide: bool) -> Source:
+def outputs_of(dtype: str, biased: bool, wide: bool, threads: int) -> Source:
     """One element of y per thread.
 
     Parameters: x, weight, bias, y, elements of y, pixels of a plane of y with multiplier and shift,
@@ -61,7 +58,7 @@ def outputs_of(dtype: str, biased: bool, wide: bool) -> Source:
 
     @inline
     def convolve(x, weight, bias, y, total, pixels, m, h, channels, each, w):
-        e = block() * THREADS + thread()
+        e = block() * threads + thread()
         if e < total:
             plane = divide(e, pixels, m, h)
             o0, o1, o2 = position(e - plane * pixels, sizes, magics, w)
@@ -85,11 +82,11 @@ def outputs_of(dtype: str, biased: bool, wide: bool) -> Source:
                 a += pointer(bias, T)[channel]
             pointer(y, T)[e] = a
 
-    return Source(unpack_params(convolve, 10, _COUNT), "i" * (10 + _COUNT), THREADS)
+    return Source(unpack_params(convolve, 10, _COUNT), "i" * (10 + _COUNT), threads)
 
 
 @kernel
-def inputs_of(dtype: str, wide: bool) -> Source:
+def inputs_of(dtype: str, wide: bool, threads: int) -> Source:
     """One element of x per thread, from all outputs that it went into.
 
     Parameters: y, weight, x, elements of x, pixels of a plane of x with multiplier and shift,
@@ -100,7 +97,7 @@ def inputs_of(dtype: str, wide: bool) -> Source:
 
     @inline
     def scatter(y, weight, x, total, pixels, m, h, channels, each, w):
-        e = block() * THREADS + thread()
+        e = block() * threads + thread()
         if e < total:
             plane = divide(e, pixels, m, h)
             i0, i1, i2 = position(e - plane * pixels, sizes, magics, w)
@@ -127,11 +124,11 @@ def inputs_of(dtype: str, wide: bool) -> Source:
                             tap += 1
             pointer(x, T)[e] = a
 
-    return Source(unpack_params(scatter, 9, _COUNT), "i" * (9 + _COUNT), THREADS)
+    return Source(unpack_params(scatter, 9, _COUNT), "i" * (9 + _COUNT), threads)
 
 
 @kernel
-def weights_of(dtype: str, lanes: int, wide: bool) -> Source:
+def weights_of(dtype: str, lanes: int, wide: bool, threads: int) -> Source:
     """One part of one weight per ``lanes`` threads.
 
     Parameters: x, y, out, batch, pixels of a plane of y with multiplier and shift, channels of y,
@@ -139,7 +136,7 @@ def weights_of(dtype: str, lanes: int, wide: bool) -> Source:
     index is the part.
     """
     T = np.dtype(dtype).type
-    fold, groups = block_reduce(add, dtype, lanes), THREADS // lanes
+    fold, groups = block_reduce(add, dtype, lanes), threads // lanes
     sizes, magics, divide = 6, 18, division(wide)
 
     @inline
@@ -174,7 +171,7 @@ def weights_of(dtype: str, lanes: int, wide: bool) -> Source:
         if lane == 0 and number < weights:
             pointer(out, T)[block_y() * weights + number] = total
 
-    return Source(unpack_params(correlate, 12, _COUNT), "i" * (12 + _COUNT), THREADS)
+    return Source(unpack_params(correlate, 12, _COUNT), "i" * (12 + _COUNT), threads)
 
 
 def forward(
@@ -183,9 +180,10 @@ def forward(
     """``launch(x, weight, [bias], y, scratch)`` of the output."""
     pixels = math.prod(window.out)
     total = batch * groups * outputs * pixels
-    function = outputs_of.build(dtype, bias, is_wide(total))
+    threads = row(DEPTHWISE, dtype, "conv").threads
+    function = outputs_of.build(dtype, bias, is_wide(total), threads)
     tail = (total, pixels, *magic(pixels), groups * outputs, outputs, *_numbers(window))
-    run = bind(function, *tail, -(-total // THREADS), 1, 1)
+    run = bind(function, *tail, -(-total // threads), 1, 1)
 
     def launch(x: int, weight: int, *where: int) -> None:
         b, y, *_ = where if bias else (0, *where)
@@ -198,9 +196,10 @@ def backward(dtype: str, batch: int, groups: int, outputs: int, window: Window) 
     """``launch(y, weight, x, scratch)`` of the input's gradient."""
     pixels = math.prod(window.size)
     total = batch * groups * pixels
-    function = inputs_of.build(dtype, is_wide(total))
+    threads = row(DEPTHWISE, dtype, "conv").threads
+    function = inputs_of.build(dtype, is_wide(total), threads)
     tail = (total, pixels, *magic(pixels), groups, outputs, *_numbers(window))
-    run = bind(function, *tail, -(-total // THREADS), 1, 1)
+    run = bind(function, *tail, -(-total // threads), 1, 1)
 
     def launch(y: int, weight: int, x: int, scratch: int = 0) -> None:
         run(y, weight, x)
@@ -213,21 +212,23 @@ def weight(dtype: str, batch: int, groups: int, outputs: int, window: Window) ->
     taps = math.prod(window.kernel)
     pixels, channels = math.prod(window.out), groups * outputs
     weights, positions = channels * taps, batch * pixels
-    lanes = THREADS if positions > 2048 else 32
-    function = weights_of.build(dtype, lanes, is_wide(positions))
-    parts = max(1, min(-(-positions // EACH), PARTS))
+    chosen = row(DEPTHWISE, dtype, "conv")
+    threads = chosen.threads
+    lanes = threads if positions > chosen.alone else WARP
+    function = weights_of.build(dtype, lanes, is_wide(positions), threads)
+    parts = max(1, min(-(-positions // chosen.each), chosen.parts))
     part = -(-positions // parts)
     parts = -(-positions // part)
     tail = (
         batch, pixels, *magic(pixels), channels, outputs, taps, part, weights, *_numbers(window),
-        -(-weights * lanes // THREADS), parts, 1,
+        -(-weights * lanes // threads), parts, 1,
     )  # fmt: skip
 
     def launch(x: int, y: int, out: int, scratch: int = 0) -> None:
         function(x, y, scratch if parts > 1 else out, *tail)
         if parts > 1:
-            collect = add_chunks.build(dtype, False)
-            blocks = -(-weights // THREADS)
+            collect = add_chunks.build(dtype, False, threads)
+            blocks = -(-weights // threads)
             collect(scratch, out, 0, weights, 1, 1, parts, 0, blocks, 1, 1)
 
     return launch, parts * weights * np.dtype(dtype).itemsize if parts > 1 else 0

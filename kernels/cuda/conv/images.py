@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 
+from tilegrad.kernels.cuda.device.shapes import Tile
 from tilegrad.kernels.cuda.parts.strided import magic
 from tilegrad.kernels.cuda.parts.tiled_gemm import TileIterator
-from tilegrad.kernels.cuda.tuning import Tile
 from tilegrad.kernels.window import Window
 
 

@@ -12,10 +12,11 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import barrier, block, blocks, pointer, shared, thread
+from tilegrad.kernels.cuda.device.shapes import Bounds
 from tilegrad.kernels.cuda.device.words import by_address, word_factors, words
 from tilegrad.kernels.cuda.index.scatter import scatter
 from tilegrad.kernels.cuda.parts.block_reduce import block_reduce
-from tilegrad.kernels.cuda.parts.prefix import add_up, tasks_for
+from tilegrad.kernels.cuda.parts.prefix import add_up, prefix, tasks_for
 from tilegrad.kernels.cuda.parts.strided import (
     PER_AXIS,
     index_params,
@@ -25,6 +26,7 @@ from tilegrad.kernels.cuda.parts.strided import (
     unpack_params,
 )
 from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
+from tilegrad.kernels.cuda.tuning import grid
 from tilegrad.kernels.function import function_from_source, inline
 from tilegrad.kernels.monoids import smaller
 
@@ -32,9 +34,7 @@ __all__ = ["gather", "linear_index", "outside", "scatter", "strided_offsets", "t
 
 Sizes = tuple[int, ...]
 
-THREADS = 256
 AHEAD = 4  # elements a thread reads before it writes the first
-PER_SM = 8  # blocks a multiprocessor gets before threads take further elements in strides
 
 _flag = shared("int32", 1, "outside")
 
@@ -43,7 +43,7 @@ _flag = shared("int32", 1, "outside")
 
 
 @kernel
-def gather_words(width: int, dims: int, wide: bool) -> Source:
+def gather_words(width: int, dims: int, wide: bool, bounds: Bounds) -> Source:
     """``out[i] = x[origin(i) + step * index[…]]`` over words of ``width`` bytes, row-major.
 
     As :func:`tilegrad.kernels.cuda.movement.copy_words`: a thread has four words, a block's width
@@ -52,7 +52,7 @@ def gather_words(width: int, dims: int, wide: bool) -> Source:
     what negative indices are counted from, then the words' block with the strides of x and index.
     """
     T, read, write = words(width)
-    place = offsets_of(dims, 2, 0, wide)
+    place, threads = offsets_of(dims, 2, 0, wide), bounds.threads
 
     @inline
     def gather(x, a1, out, flags, total, step, size, wrap, t):
@@ -62,11 +62,11 @@ def gather_words(width: int, dims: int, wide: bool) -> Source:
             flag[0] = np.int32(0)
         barrier()
         last = total - 1
-        i = block() * (AHEAD * THREADS) + thread()
+        i = block() * (AHEAD * threads) + thread()
         while i < total:
             # past the end, the last word again: a harmless store instead of a branch
-            i1, i2 = min(i + THREADS, last), min(i + 2 * THREADS, last)
-            i3 = min(i + 3 * THREADS, last)
+            i1, i2 = min(i + threads, last), min(i + 2 * threads, last)
+            i3 = min(i + 3 * threads, last)
             p0, p1, p2, p3 = place(i, t), place(i1, t), place(i2, t), place(i3, t)
             j0, j1, j2, j3 = index[p0[1]], index[p1[1]], index[p2[1]], index[p3[1]]
             j0 += (j0 >> 63) & wrap
@@ -84,13 +84,12 @@ def gather_words(width: int, dims: int, wide: bool) -> Source:
             write(target, i1, w)
             write(target, i2, y)
             write(target, i3, z)
-            i += blocks() * (AHEAD * THREADS)
+            i += blocks() * (AHEAD * threads)
         barrier()
         if thread() == 0:
             pointer(flags, np.int64)[block()] = np.int64(flag[0])
 
-    registers = 4 if dims < 4 else 3
-    return Source(unpack_params(gather, 8, 5 * dims), "i" * (8 + 5 * dims), THREADS, registers)
+    return Source(unpack_params(gather, 8, 5 * dims), "i" * (8 + 5 * dims), *bounds)
 
 
 def gather(
@@ -106,37 +105,38 @@ def gather(
     factors = [1]
     if index_strides[-1] == 0 and x_strides[-1] == 1:
         factors = word_factors(itemsize, sizes, x_strides, (step, 1))
-    total = math.prod(sizes)
-    grid = blocks_for(total // factors[0], AHEAD * THREADS, PER_SM)
+    total, chosen = math.prod(sizes), grid("gather")
+    where = blocks_for(total // factors[0], AHEAD * chosen.bounds.threads, chosen.blocks)
 
     def make(factor: int) -> Callable[..., None]:
         n, x = (*sizes[:-1], sizes[-1] // factor), x_strides
         if factor > 1:
             x = (*(s // factor for s in x_strides[:-1]), 1)
         words_in_all = total // factor
-        function = gather_words.build(itemsize * factor, len(n), is_wide(words_in_all))
+        bounds = chosen.of(len(n))
+        function = gather_words.build(itemsize * factor, len(n), is_wide(words_in_all), bounds)
         tail = (step // factor, size, wrap, *index_params(n, x, index_strides))
-        return bind(function, words_in_all, *tail, grid, 1, 1)
+        return bind(function, words_in_all, *tail, where, 1, 1)
 
-    chosen = by_address(itemsize, factors, make)
+    by_width = by_address(itemsize, factors, make)
 
     def launch(x: int, index: int, out: int, flags: int) -> None:
-        chosen(x | out)(x, index, out, flags)
+        by_width(x | out)(x, index, out, flags)
 
-    return launch, grid
+    return launch, where
 
 
 # ------------------------------------------------------------------------------- the index itself
 
 
 @kernel
-def first_outside() -> Source:
+def first_outside(threads: int) -> Source:
     """``found[chunk]``: the position of its first index outside ``[low, high)``, or -1.
 
     A block per chunk. Parameters: index, found, how many, indices of a chunk, low, high.
     """
     nowhere = 1 << 62
-    first_of = block_reduce(smaller, "int64", THREADS)
+    first_of = block_reduce(smaller, "int64", threads)
 
     def find(a0, a1, total, chunk, low, high):
         index = pointer(a0, np.int64)
@@ -147,12 +147,12 @@ def first_outside() -> Source:
             j = index[i]
             if j < low or j >= high:
                 found = min(found, np.int64(i))
-            i += THREADS
+            i += threads
         found = first_of(found)
         if thread() == 0:
             pointer(a1, np.int64)[block()] = found if found < nowhere else -1
 
-    return Source(find, "iiiiii", THREADS)
+    return Source(find, "iiiiii", threads)
 
 
 def outside(total: int, low: int, high: int) -> Callable[..., None]:
@@ -160,11 +160,11 @@ def outside(total: int, low: int, high: int) -> Callable[..., None]:
     ``tasks_for(total)[0]`` parts the first position that is not in ``[low, high)``, or -1.
     """
     tasks, chunk = tasks_for(total)
-    return bind(first_outside.build(), total, chunk, low, high, tasks, 1, 1)
+    return bind(first_outside.build(prefix().threads), total, chunk, low, high, tasks, 1, 1)
 
 
 @kernel
-def join_indices(count: int) -> Source:
+def join_indices(count: int, threads: int) -> Source:
     """``out = step * index + …`` over ``count`` indices, negative ones counted from their size; -1
     where one is outside its dimension, and the block's flag is then 1, else 0.
 
@@ -181,14 +181,14 @@ def join_indices(count: int) -> Source:
         f"    if thread() == 0:\n"
         f"        flag[0] = int32(0)\n"
         f"    barrier()\n"
-        f"    i = block() * {THREADS} + thread()\n"
+        f"    i = block() * {threads} + thread()\n"
         f"    while i < total:\n{''.join(lines)}"
         f"        offset = {terms}\n"
         f"        if {sides} < 0:\n"
         f"            flag[0] = int32(1)\n"
         f"            offset = -1\n"
         f"        pointer(out, int64)[i] = offset\n"
-        f"        i += blocks() * {THREADS}\n"
+        f"        i += blocks() * {threads}\n"
         f"    barrier()\n"
         f"    if thread() == 0:\n"
         f"        pointer(flags, int64)[block()] = int64(flag[0])\n"
@@ -204,7 +204,7 @@ def join_indices(count: int) -> Source:
         "shared_flag": _flag,
     }  # fmt: skip
     body = function_from_source(source, "join", scope, __name__)
-    return Source(body, "i" * len(arguments), THREADS)
+    return Source(body, "i" * len(arguments), threads)
 
 
 def linear_index(total: int, steps: Sizes, sizes: Sizes) -> tuple[Callable[..., None], int]:
@@ -214,12 +214,14 @@ def linear_index(total: int, steps: Sizes, sizes: Sizes) -> tuple[Callable[..., 
     """
     if total == 0:
         return lambda *addresses: None, 0
-    grid = blocks_for(total, THREADS, PER_SM)
-    return bind(join_indices.build(len(steps)), total, *steps, *sizes, grid, 1, 1), grid
+    chosen = grid("index")
+    where = blocks_for(total, chosen.bounds.threads, chosen.blocks)
+    function = join_indices.build(len(steps), chosen.bounds.threads)
+    return bind(function, total, *steps, *sizes, where, 1, 1), where
 
 
 @kernel
-def count_offsets(dims: int, wide: bool) -> Source:
+def count_offsets(dims: int, wide: bool, threads: int) -> Source:
     """``out[p] = start + the offset that strides give position p``, row-major.
 
     Parameters: out, how many, start, then the region.
@@ -229,13 +231,13 @@ def count_offsets(dims: int, wide: bool) -> Source:
     @inline
     def count(a0, total, start, t):
         out = pointer(a0, np.int64)
-        i = block() * THREADS + thread()
+        i = block() * threads + thread()
         while i < total:
             out[i] = start + place(i, t)
-            i += blocks() * THREADS
+            i += blocks() * threads
 
     params = PER_AXIS * dims
-    return Source(unpack_params(count, 3, params), "i" * (3 + params), THREADS)
+    return Source(unpack_params(count, 3, params), "i" * (3 + params), threads)
 
 
 def strided_offsets(sizes: Sizes, strides: Sizes, start: int) -> Callable[[int], None]:
@@ -243,6 +245,7 @@ def strided_offsets(sizes: Sizes, strides: Sizes, start: int) -> Callable[[int],
     total = math.prod(sizes)
     if total == 0:
         return lambda out: None
-    function = count_offsets.build(len(sizes), is_wide(total))
-    grid = blocks_for(total, THREADS, PER_SM)
-    return bind(function, total, start, *index_params(sizes, strides), grid, 1, 1)
+    chosen = grid("index")
+    function = count_offsets.build(len(sizes), is_wide(total), chosen.bounds.threads)
+    where = blocks_for(total, chosen.bounds.threads, chosen.blocks)
+    return bind(function, total, start, *index_params(sizes, strides), where, 1, 1)

@@ -13,18 +13,15 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import block, blocks, pointer, thread
+from tilegrad.kernels.cuda.device.shapes import Bounds
 from tilegrad.kernels.cuda.index.scatter_groups import Dims, Line, scatter_groups
 from tilegrad.kernels.cuda.parts.strided import index_params, is_wide, offsets_of, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
+from tilegrad.kernels.cuda.tuning import SCATTER, grid, row
 from tilegrad.kernels.function import DeviceFunction, inline
 from tilegrad.kernels.monoids import add, larger, multiply, smaller
 
 Sizes = tuple[int, ...]
-
-THREADS = 256
-PER_SM = 16  # blocks a multiprocessor gets before threads take further elements in strides
-SHORT = 32  # indices one after the other that are not worth grouping
-MANY = 1 << 14  # positions that keep a GPU busy
 
 
 @inline
@@ -40,7 +37,9 @@ COMBINE = {"set": put, "sum": add, "prod": multiply, "amax": larger, "amin": sma
 
 
 @kernel
-def scatter_lines(dtype: str, combine: DeviceFunction, dims: int, wide: bool) -> Source:
+def scatter_lines(
+    dtype: str, combine: DeviceFunction, dims: int, wide: bool, bounds: Bounds
+) -> Source:
     """``out[…] = combine(out[…], source[…])`` for a position's indices in order, a thread each.
 
     Indices outside ``[0, size)`` write nothing. Parameters: out, index, source, positions, indices
@@ -48,7 +47,7 @@ def scatter_lines(dtype: str, combine: DeviceFunction, dims: int, wide: bool) ->
     negative indices are counted from, its size, then the positions with the strides of out, index
     and source.
     """
-    T = np.dtype(dtype).type
+    T, threads = np.dtype(dtype).type, bounds.threads
     place = offsets_of(dims, 3, 0, wide)
 
     @inline
@@ -60,7 +59,7 @@ def scatter_lines(dtype: str, combine: DeviceFunction, dims: int, wide: bool) ->
     @inline
     def scatter(a0, a1, a2, total, length, j_step, v_step, step, wrap, size, t):
         out, index, source = pointer(a0, T), pointer(a1, np.int64), pointer(a2, T)
-        i = block() * THREADS + thread()
+        i = block() * threads + thread()
         while i < total:
             o, j, v = place(i, t)
             k = 0
@@ -74,19 +73,19 @@ def scatter_lines(dtype: str, combine: DeviceFunction, dims: int, wide: bool) ->
                 k += 2
             if k < length:
                 write_one(out, o, index[j], source[v], step, wrap, size)
-            i += blocks() * THREADS
+            i += blocks() * threads
 
-    return Source(unpack_params(scatter, 10, 6 * dims), "i" * (10 + 6 * dims), THREADS)
+    return Source(unpack_params(scatter, 10, 6 * dims), "i" * (10 + 6 * dims), *bounds)
 
 
 def _by_position(
     dtype: str, combine: DeviceFunction, dims: Dims, line: Line
 ) -> Callable[..., None]:
     """A launch ``(out, index, source)`` of :func:`scatter_lines`."""
-    total = math.prod(dims.sizes)
-    function = scatter_lines.build(dtype, combine, len(dims.sizes), is_wide(total))
-    grid = blocks_for(total, THREADS, PER_SM)
-    return bind(function, total, *line, *index_params(*dims), grid, 1, 1)
+    total, chosen = math.prod(dims.sizes), grid("put", np.dtype(dtype).name)
+    function = scatter_lines.build(dtype, combine, len(dims.sizes), is_wide(total), chosen.bounds)
+    where = blocks_for(total, chosen.bounds.threads, chosen.blocks)
+    return bind(function, total, *line, *index_params(*dims), where, 1, 1)
 
 
 def scatter(
@@ -104,7 +103,9 @@ def scatter(
         return lambda *addresses: None
     dtype, combine = _storage_form(dtype, combine)
     dims, line = Dims(sizes, *strides), Line(length, *length_strides, step, wrap, size)
-    by = _by_position if length <= SHORT or positions >= MANY else scatter_groups
+    chosen = row(SCATTER, np.dtype(dtype).name, "scatter")
+    few = length <= chosen.short or positions >= chosen.many
+    by = _by_position if few else scatter_groups
     return by(dtype, COMBINE[combine], dims, line)
 
 

@@ -15,41 +15,38 @@ from typing import NamedTuple
 import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import block, blocks, pointer, thread
+from tilegrad.kernels.cuda.device.shapes import Bounds
 from tilegrad.kernels.cuda.parts.strided import index_params, is_wide, offsets_of, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
 from tilegrad.kernels.cuda.sort.group import Grouping
+from tilegrad.kernels.cuda.tuning import SCATTER, grid, row
 from tilegrad.kernels.function import DeviceFunction, inline
 
 Sizes = tuple[int, ...]
 
-THREADS = 256
-PER_SM = 16  # blocks a multiprocessor gets before threads take further elements in strides
-SLAB = 1 << 20  # indices grouped at a time
-PIECE_BITS = 8  # 2^8 sources of a place, at least, are combined one after the other
-
 
 @kernel
-def write_keys(dtype: str, dims: int, wide: bool) -> Source:
+def write_keys(dtype: str, dims: int, wide: bool, bounds: Bounds) -> Source:
     """``keys[i]``: the number of the place that index i names; outside ``[0, size)``, ``limit``.
 
     Parameters: index, keys, how many, size, what negative indices are counted from, limit, then the
     indices' block with the strides of index and of keys.
     """
-    T = np.dtype(dtype).type
+    T, threads = np.dtype(dtype).type, bounds.threads
     place = offsets_of(dims, 2, 0, wide)
 
     @inline
     def write(a0, a1, total, size, wrap, limit, t):
         index, keys = pointer(a0, np.int64), pointer(a1, T)
-        i = block() * THREADS + thread()
+        i = block() * threads + thread()
         while i < total:
             at, base = place(i, t)
             j = index[at]
             j += (j >> 63) & wrap
             keys[i] = T(base + j if j >= 0 and j < size else limit)
-            i += blocks() * THREADS
+            i += blocks() * threads
 
-    return Source(unpack_params(write, 6, 5 * dims), "i" * (6 + 5 * dims), THREADS)
+    return Source(unpack_params(write, 6, 5 * dims), "i" * (6 + 5 * dims), *bounds)
 
 
 @inline
@@ -67,8 +64,9 @@ def end_of_equals(keys, first, end):
 
 @kernel
 def fold_pieces(
-    dtype: str, key_dtype: str, combine: DeviceFunction, outer: int, inner: int, wide: bool
-) -> Source:
+    dtype: str, key_dtype: str, combine: DeviceFunction, outer: int, inner: int, wide: bool,
+    bounds: Bounds,
+) -> Source:  # fmt: skip
     """Combine the sources of each piece: a place's first one into out, the others into ``parts``.
 
     A thread per sorted index and column; those at which no piece begins have nothing to do.
@@ -77,7 +75,7 @@ def fold_pieces(
     columns) with the strides of (index, column, out, source) and the indices' block with those of
     (out, keys, source).
     """
-    T, K = np.dtype(dtype).type, np.dtype(key_dtype).type
+    T, K, threads = np.dtype(dtype).type, np.dtype(key_dtype).type, bounds.threads
     split = offsets_of(inner + 1, 4, 0, wide)
     place = offsets_of(outer, 3, 7 * (inner + 1), wide)
 
@@ -85,7 +83,7 @@ def fold_pieces(
     def fold(out, source, parts, k0, p0, r0, count, total, columns, limit, bits, step, t):
         target, values, held = pointer(out, T), pointer(source, T), pointer(parts, T)
         keys, places, ranks = pointer(k0, K), pointer(p0, np.int64), pointer(r0, np.int32)
-        number = block() * THREADS + thread()
+        number = block() * threads + thread()
         while number < total:
             i, column, o, v = split(number, t)
             key, rank = np.int64(keys[i]), np.int64(ranks[i])
@@ -111,22 +109,23 @@ def fold_pieces(
                     target[at] = a
                 else:
                     held[slot] = a
-            number += blocks() * THREADS
+            number += blocks() * threads
 
     params = 7 * (inner + 1) + 6 * outer
-    return Source(unpack_params(fold, 12, params), "i" * (12 + params), THREADS)
+    return Source(unpack_params(fold, 12, params), "i" * (12 + params), *bounds)
 
 
 @kernel
 def join_pieces(
-    dtype: str, key_dtype: str, combine: DeviceFunction, outer: int, inner: int, wide: bool
-) -> Source:
+    dtype: str, key_dtype: str, combine: DeviceFunction, outer: int, inner: int, wide: bool,
+    bounds: Bounds,
+) -> Source:  # fmt: skip
     """Combine the parts of each place, in order, into out. Parameters: as :func:`fold_pieces`.
 
     Pieces of a place begin a piece's length apart, so the numbers that the parts have, their
     beginnings divided by that length, differ.
     """
-    T, K = np.dtype(dtype).type, np.dtype(key_dtype).type
+    T, K, threads = np.dtype(dtype).type, np.dtype(key_dtype).type, bounds.threads
     split = offsets_of(inner + 1, 4, 0, wide)
     place = offsets_of(outer, 3, 7 * (inner + 1), wide)
 
@@ -134,7 +133,7 @@ def join_pieces(
     def join(out, source, parts, k0, p0, r0, count, total, columns, limit, bits, step, t):
         target, held = pointer(out, T), pointer(parts, T)
         keys, places, ranks = pointer(k0, K), pointer(p0, np.int64), pointer(r0, np.int32)
-        number = block() * THREADS + thread()
+        number = block() * threads + thread()
         while number < total:
             i, column, o, _ = split(number, t)
             key = np.int64(keys[i])
@@ -147,10 +146,10 @@ def join_pieces(
                     a = T(combine(a, held[(later >> bits) * columns + column]))
                     later += 1 << bits
                 target[at] = a
-            number += blocks() * THREADS
+            number += blocks() * threads
 
     params = 7 * (inner + 1) + 6 * outer
-    return Source(unpack_params(join, 12, params), "i" * (12 + params), THREADS)
+    return Source(unpack_params(join, 12, params), "i" * (12 + params), *bounds)
 
 
 # --------------------------------------------------------------------------------------- launchers
@@ -203,17 +202,20 @@ def _slab(
         (0, *columns.out), (0, *columns.source),
     )  # fmt: skip
     tail = (count, line.size, line.wrap, limit, *indices)
+    chosen = grid("put", np.dtype(dtype).name)
+    bounds = chosen.bounds
     write = bind(
-        write_keys.build(groups.dtype, len(blocked), is_wide(count)),
-        *tail, blocks_for(count, THREADS, PER_SM), 1, 1,
+        write_keys.build(groups.dtype, len(blocked), is_wide(count), bounds),
+        *tail, blocks_for(count, bounds.threads, chosen.blocks), 1, 1,
     )  # fmt: skip
-    total = count * width
-    bits = max(PIECE_BITS, math.isqrt(count).bit_length())
+    total, tuned = count * width, row(SCATTER, np.dtype(dtype).name, "scatter")
+    bits = max(tuned.piece_bits, math.isqrt(count).bit_length())
     dims = (len(blocked), len(columns.sizes), is_wide(total))
     how = (count, total, width, limit, bits, line.step, *split, *sources)
-    grid = (blocks_for(total, THREADS, PER_SM), 1, 1)
+    where = (blocks_for(total, bounds.threads, chosen.blocks), 1, 1)
     kernels = (fold_pieces, join_pieces) if count > 1 << bits else (fold_pieces,)
-    folds = [bind(k.build(dtype, groups.dtype, combine, *dims), *how, *grid) for k in kernels]
+    variant = (dtype, groups.dtype, combine, *dims, bounds)
+    folds = [bind(k.build(*variant), *how, *where) for k in kernels]
     group, parts = groups.launcher(), groups.nbytes
 
     def launch(out: int, index: int, source: int, scratch: int) -> None:
@@ -232,13 +234,14 @@ def scatter_groups(
 ) -> Callable[..., None]:
     """A launch ``(out, index, source, scratch)``, slab by slab along the line."""
     own, columns = (
-        Dims(*(tuple(v[k] for k in chosen) for v in dims))
-        for chosen in (
+        Dims(*(tuple(v[k] for k in axes) for v in dims))
+        for axes in (
             [k for k in range(len(dims.sizes)) if dims.indices[k]],
             [k for k in range(len(dims.sizes)) if not dims.indices[k]],
         )
     )
-    most = max(1, SLAB // math.prod(own.sizes))
+    tuned = row(SCATTER, np.dtype(dtype).name, "scatter")
+    most = max(1, tuned.slab // math.prod(own.sizes))
     made: dict[int, tuple[Callable[..., None], int]] = {}
     slabs = []
     for first in range(0, line.length, most):

@@ -34,7 +34,6 @@ from tilegrad.kernels.cuda.parts.moments import (
 )
 from tilegrad.kernels.cuda.parts.row_layout import (
     ADJACENT,
-    RESIDENT,
     RowGeometry,
     RowLayout,
     loader,
@@ -50,8 +49,7 @@ from tilegrad.kernels.cuda.parts.row_layout import (
 )
 from tilegrad.kernels.cuda.parts.strided import index_params, is_wide, offset_of, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, bind, kernel
-from tilegrad.kernels.cuda.tuning import KEPT_NORM, KEPT_TWO
-from tilegrad.kernels.dtypes import at
+from tilegrad.kernels.cuda.tuning import ROWS, row
 from tilegrad.kernels.formulas.primitives import sqrt
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.monoids import add
@@ -127,9 +125,7 @@ def forward(
 
     params = 8 if by_channel or runs else int(layout.columns)
     letters = "iiiiiidiid" + "i" * (6 + params)
-    return Source(
-        unpack_params(norm_row, 16, params), letters, layout.threads, RESIDENT // layout.threads
-    )
+    return Source(unpack_params(norm_row, 16, params), letters, *layout.bounds)
 
 
 @kernel
@@ -185,8 +181,7 @@ def backward(
         store(pointer(out, T), base, lane, n_valid, aligned, made, t)
 
     params = 8 if runs else int(layout.columns)
-    per_sm = RESIDENT // layout.threads
-    return Source(unpack_params(grad_row, 13, params), "i" * (13 + params), layout.threads, per_sm)
+    return Source(unpack_params(grad_row, 13, params), "i" * (13 + params), *layout.bounds)
 
 
 def row_norm(
@@ -199,7 +194,8 @@ def row_norm(
     if rows * n == 0:
         return lambda *arguments: None
     V = vector(dtype, S or n)
-    form, wide = rows_of(rows, n, V, at(KEPT_NORM, dtype, "norm")), is_wide(rows * n)
+    chosen = row(ROWS, dtype, "norm")
+    form, wide = rows_of(chosen, rows, n, V, chosen.norm), is_wide(rows * n)
     if form.tiles > 1:
         run = _long_rows(dtype, (centred, weighted, biased), form, S, groups, wide)
     else:
@@ -252,7 +248,7 @@ def row_norm_backward(
     """The backward launch.
 
     One weight per element (``S`` 0): ``(g, x, [weight], [mean], rstd, out, parts)`` with ``parts``
-    (row_norm_parts(rows), 2, n), sums of ``g xhat`` and of ``g``. Else
+    (row_norm_parts(dtype, rows), 2, n), sums of ``g xhat`` and of ``g``. Else
     ``(g, x, [weight], mean, rstd, out, sums_g_xhat, sums)``, the same sums for every row and channel.
     """
     if rows * n == 0:
@@ -274,7 +270,8 @@ def row_norm_backward(
 def _backward_elements(dtype: str, centred: bool, rows: int, n: int) -> Callable[..., None]:
     """A launch ``(g, x, weight, mean, rstd, out, parts)``."""
     V = vector(dtype, n)
-    form, wide = rows_of(rows, n, V, at(KEPT_TWO, dtype, "norm_backward")), is_wide(rows * n)
+    chosen = row(ROWS, dtype, "norm_backward")
+    form, wide = rows_of(chosen, rows, n, V, chosen.two), is_wide(rows * n)
     grid = (form.layout.blocks(rows), 1, 1)
     if form.tiles > 1:
         grad_inputs = bind(backward_tiles.build(dtype, centred, form.layout), rows, n, *grid)

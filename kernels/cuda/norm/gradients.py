@@ -10,12 +10,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cuda.device.ptx import barrier, block, block_y, pointer, shared, thread
+from tilegrad.kernels.cuda.device.ptx import WARP, barrier, block, block_y, pointer, shared, thread
+from tilegrad.kernels.cuda.device.shapes import Bounds
 from tilegrad.kernels.cuda.parts.moments import hat, long_sums, product, tiled
 from tilegrad.kernels.cuda.parts.row_layout import (
     ADJACENT,
-    RESIDENT,
-    THREADS,
     RowLayout,
     loader,
     map_elements,
@@ -29,13 +28,9 @@ from tilegrad.kernels.cuda.parts.row_layout import (
 )
 from tilegrad.kernels.cuda.parts.strided import index_params, is_wide, offset_of, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, bind, kernel
-from tilegrad.kernels.cuda.tuning import KEPT_TWO
-from tilegrad.kernels.dtypes import at
+from tilegrad.kernels.cuda.tuning import ROWS, row
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.monoids import add
-
-TILE = 32  # adjacent elements of a block of ``weight_sums``
-CHUNK, CHUNKS = 64, 256  # rows that a block there adds up at least; parts at most
 
 
 @inline
@@ -97,22 +92,22 @@ def backward_tiles(dtype: str, centred: bool, layout: RowLayout) -> Source:
             store(pointer(out, T), base, first, n_valid, aligned, made, t)
             first += per
 
-    return Source(body, "iiiiiiii", layout.threads, RESIDENT // layout.threads)
+    return Source(body, "iiiiiiii", *layout.bounds)
 
 
 @kernel
-def weight_sums(dtype: str, centred: bool) -> Source:
+def weight_sums(dtype: str, centred: bool, bounds: Bounds) -> Source:
     """Sums of ``g xhat`` and of ``g`` over ``chunk`` rows: ``parts`` (chunks, 2, n).
 
     A block has 32 adjacent elements and 8 threads for each; the grid's second index is the
     chunk. Parameters: g, x, mean, rstd, parts, rows, n, chunk.
     """
     T = np.dtype(dtype).type
-    zero, depth = T(0), THREADS // TILE
-    sums_g_xhat, sums_g = shared(dtype, THREADS, "sums_g_xhat"), shared(dtype, THREADS, "sums_g")
+    zero, threads, depth = T(0), bounds.threads, bounds.threads // WARP
+    sums_g_xhat, sums_g = shared(dtype, threads, "sums_g_xhat"), shared(dtype, threads, "sums_g")
 
     def body(g, x, mean, rstd, parts, rows, n, chunk):
-        j, deep = block() * TILE + thread() % TILE, thread() // TILE
+        j, deep = block() * WARP + thread() % WARP, thread() // WARP
         grad, source = pointer(g, T), pointer(x, T)
         means, rstds = pointer(mean, T), pointer(rstd, T)
         sum_g_xhat = sum_g_xhat_2 = sum_g = sum_g_2 = zero
@@ -136,13 +131,13 @@ def weight_sums(dtype: str, centred: bool) -> Source:
         if deep == 0 and j < n:
             sum_g_xhat, sum_g = partial_g_xhat[thread()], partial_g[thread()]
             for k in range(1, depth):
-                sum_g_xhat += partial_g_xhat[thread() + k * TILE]
-                sum_g += partial_g[thread() + k * TILE]
+                sum_g_xhat += partial_g_xhat[thread() + k * WARP]
+                sum_g += partial_g[thread() + k * WARP]
             made = pointer(parts, T)
             made[2 * block_y() * n + j] = sum_g_xhat
             made[(2 * block_y() + 1) * n + j] = sum_g
 
-    return Source(body, "iiiiiiii", THREADS, RESIDENT // THREADS)
+    return Source(body, "iiiiiiii", *bounds)
 
 
 @kernel
@@ -206,28 +201,31 @@ def channel_grads(dtype: str, layout: RowLayout, wide: bool) -> Source:
         made = grad_inputs(v, h, mean_g, mean_g_xhat, rs)
         store(pointer(out, T), base, first, n_valid, aligned, made, t)
 
-    per_sm = RESIDENT // layout.threads
-    return Source(unpack_params(grad_tile, 14, 8), "i" * 22, layout.threads, per_sm)
+    return Source(unpack_params(grad_tile, 14, 8), "i" * 22, *layout.bounds)
 
 
-def row_norm_parts(rows: int) -> int:
+def row_norm_parts(dtype: str, rows: int) -> int:
     """How many partial sums of weight gradients :func:`weight_gradients` writes."""
-    return min(-(-rows // CHUNK), CHUNKS)
+    chosen = row(ROWS, dtype, "norm_backward")
+    return min(-(-rows // chosen.chunk), chosen.chunks)
 
 
 def weight_gradients(dtype: str, centred: bool, rows: int, n: int) -> Callable[..., None]:
-    """A launch ``(g, x, mean, rstd, parts)`` with ``parts`` (row_norm_parts(rows), 2, n)."""
-    parts = row_norm_parts(rows)
+    """A launch ``(g, x, mean, rstd, parts)`` with ``parts`` (row_norm_parts(dtype, rows), 2, n)."""
+    parts, chosen = row_norm_parts(dtype, rows), row(ROWS, dtype, "norm_backward")
     chunk = -(-rows // parts)
-    return bind(weight_sums.build(dtype, centred), rows, n, chunk, -(-n // TILE), parts, 1)
+    bounds = Bounds(chosen.threads, chosen.resident // chosen.threads)
+    function = weight_sums.build(dtype, centred, bounds)
+    return bind(function, rows, n, chunk, -(-n // WARP), parts, 1)
 
 
 def channel_gradients(dtype: str, rows: int, n: int, S: int, groups: int) -> Callable[..., None]:
     """A launch ``(g, x, weight, mean, rstd, out, sums_g_xhat, sums_g)``."""
     V, channels, wide = vector(dtype, S), n // S, is_wide(rows * n)
-    runs = rows_of(rows * channels, S, V, at(KEPT_TWO, dtype, "norm_backward"))
+    chosen = row(ROWS, dtype, "norm_backward")
+    runs = rows_of(chosen, rows * channels, S, V, chosen.two)
     sums = long_sums(dtype, runs, channels, wide)
-    form = rows_of(rows, n, V, at(KEPT_TWO, dtype, "norm_backward"))
+    form = rows_of(chosen, rows, n, V, chosen.two)
     if form.tiles > 1:
         form = tiled(dtype, form, 2)
     layout, units = form.layout, rows * form.tiles

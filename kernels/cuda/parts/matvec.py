@@ -35,7 +35,7 @@ def _step(dtype: str) -> DeviceFunction | Intrinsic:
 
 
 @kernel
-def vectors(dtype: str, lanes: int, vector: int, dims: int) -> Source:
+def vectors(dtype: str, lanes: int, threads: int, vector: int, dims: int) -> Source:
     """``out[m] = sum over k of x[m, k] v[k]`` for a batch, ``lanes`` threads to a row.
 
     Parameters: addresses of x, v, out and bias (or 0), rows in all, M, K, the strides of x (rows,
@@ -48,7 +48,6 @@ def vectors(dtype: str, lanes: int, vector: int, dims: int) -> Source:
     out_offset = offset_of(dims, 2 * PER_AXIS * dims)
     load, V, size = load_vector(vector), vector, np.dtype(dtype).itemsize
     step = _step(dtype)
-    threads = max(lanes, 128)
     groups = threads // lanes
 
     @inline
@@ -98,45 +97,45 @@ def vectors(dtype: str, lanes: int, vector: int, dims: int) -> Source:
 
 
 @kernel
-def tall_vectors(dtype: str, dims: int) -> Source:
+def tall_vectors(dtype: str, threads: int, dims: int) -> Source:
     """:func:`vectors` where the rows of x are neighbours in memory, not its columns.
 
-    A block has 32 rows and 8 threads for each; the grid's second index is the item of the batch.
+    A block has 32 rows and threads / 32 for each; the grid's second index is the item of the batch.
     """
     T = np.dtype(dtype).type
     A = np.dtype(dtypes.row(dtype).short).type
     x_offset, v_offset = offset_of(dims, 0), offset_of(dims, PER_AXIS * dims)
     out_offset = offset_of(dims, 2 * PER_AXIS * dims)
-    parts, step = shared(np.dtype(A).name, 8 * WARP, "rows"), _step(dtype)
+    parts, step, depth = shared(np.dtype(A).name, threads, "rows"), _step(dtype), threads // WARP
 
     @inline
     def times_vector(x_address, v_address, out_address, bias, rows, M, K, xm, xk, vk, om, t):
-        lane, part = thread() % 32, thread() // 32
-        m, item = block() * 32 + lane, block_y()
+        lane, part = thread() % WARP, thread() // WARP
+        m, item = block() * WARP + lane, block_y()
         x, v = pointer(x_address, T), pointer(v_address, T)
         x_at, v_at = x_offset(item, t) + m * xm, v_offset(item, t)
         a0 = a1 = a2 = a3 = A(0)
         end = K if m < M else 0
         k = part
-        while k + 24 < end:
+        while k + 3 * depth < end:
             a0 = step(A(x[x_at + k * xk]), A(v[v_at + k * vk]), a0)
-            a1 = step(A(x[x_at + (k + 8) * xk]), A(v[v_at + (k + 8) * vk]), a1)
-            a2 = step(A(x[x_at + (k + 16) * xk]), A(v[v_at + (k + 16) * vk]), a2)
-            a3 = step(A(x[x_at + (k + 24) * xk]), A(v[v_at + (k + 24) * vk]), a3)
-            k += 32
+            a1 = step(A(x[x_at + (k + depth) * xk]), A(v[v_at + (k + depth) * vk]), a1)
+            a2 = step(A(x[x_at + (k + 2 * depth) * xk]), A(v[v_at + (k + 2 * depth) * vk]), a2)
+            a3 = step(A(x[x_at + (k + 3 * depth) * xk]), A(v[v_at + (k + 3 * depth) * vk]), a3)
+            k += 4 * depth
         while k < end:
             a0 = step(A(x[x_at + k * xk]), A(v[v_at + k * vk]), a0)
-            k += 8
+            k += depth
         held = parts()
         held[thread()] = (a0 + a1) + (a2 + a3)
         barrier()
         if part == 0 and m < M:
             total = held[lane]
-            for j in range(1, 8):
-                total += held[j * 32 + lane]
+            for j in range(1, depth):
+                total += held[j * WARP + lane]
             if bias != 0:
                 total += A(pointer(bias, T)[0])
             pointer(out_address, T)[out_offset(item, t) + m * om] = T(total)
 
     count = 3 * PER_AXIS * dims
-    return Source(unpack_params(times_vector, 11, count), "i" * (11 + count), 256)
+    return Source(unpack_params(times_vector, 11, count), "i" * (11 + count), threads)

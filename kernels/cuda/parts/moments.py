@@ -19,12 +19,10 @@ import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import pointer
 from tilegrad.kernels.cuda.parts.row_layout import (
-    LEAST,
-    RESIDENT,
-    THREADS,
     RowGeometry,
     RowLayout,
     fill_invalid,
+    layout_of,
     loader,
     map_elements,
     place_of,
@@ -36,8 +34,7 @@ from tilegrad.kernels.cuda.parts.row_layout import (
 )
 from tilegrad.kernels.cuda.parts.strided import unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, kernel
-from tilegrad.kernels.cuda.tuning import KEPT_MOMENTS
-from tilegrad.kernels.dtypes import at
+from tilegrad.kernels.cuda.tuning import ROWS, row
 from tilegrad.kernels.formulas.primitives import select, sqrt
 from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
 from tilegrad.kernels.monoids import add
@@ -123,11 +120,9 @@ def recorder(dtype: str) -> DeviceFunction:
 
 def tiled(dtype: str, form: RowGeometry, arrays: int) -> RowGeometry:
     """The form of rows that come in tiles, of which a thread keeps ``arrays`` at once."""
-    V, columns = form.layout.V, form.layout.columns
-    lanes = 8 if columns else THREADS
-    return form._replace(
-        layout=RowLayout(columns, lanes, at(KEPT_MOMENTS, dtype, "norm") // arrays // V, V)
-    )
+    chosen, V, columns = row(ROWS, dtype, "norm"), form.layout.V, form.layout.columns
+    lanes = 8 if columns else chosen.threads
+    return form._replace(layout=layout_of(chosen, columns, lanes, chosen.moments // arrays // V, V))
 
 
 @kernel
@@ -161,8 +156,7 @@ def moments(dtype: str, centred: bool, layout: RowLayout, runs: bool, wide: bool
             made[units + unit] = var * count
 
     params = 1 if layout.columns else 8 * runs
-    per_sm = RESIDENT // layout.threads
-    return Source(unpack_params(moments_of, 7, params), "i" * (7 + params), layout.threads, per_sm)
+    return Source(unpack_params(moments_of, 7, params), "i" * (7 + params), *layout.bounds)
 
 
 @kernel
@@ -198,7 +192,7 @@ def settle(dtype: str, layout: RowLayout) -> Source:
         if lane == 0 and row < rows:
             record(row, m, var, rs, n, mean, rstd, rmean, rvar, momentum)
 
-    return Source(body, "iiiiiddiiii", layout.threads, RESIDENT // layout.threads)
+    return Source(body, "iiiiiddiiii", *layout.bounds)
 
 
 @kernel
@@ -239,8 +233,7 @@ def gradient_sums(dtype: str, layout: RowLayout, runs: bool, wide: bool) -> Sour
             pointer(sums_g, T)[unit] = sum_g
 
     params = 1 if layout.columns else 8 * runs
-    per_sm = RESIDENT // layout.threads
-    return Source(unpack_params(sums_of, 11, params), "i" * (11 + params), layout.threads, per_sm)
+    return Source(unpack_params(sums_of, 11, params), "i" * (11 + params), *layout.bounds)
 
 
 @kernel
@@ -264,7 +257,13 @@ def gather(dtype: str, layout: RowLayout) -> Source:
             pointer(sums_g_xhat, T)[row] = sum_g_xhat
             pointer(sums_g, T)[row] = sum_g
 
-    return Source(body, "iiiii", layout.threads, RESIDENT // layout.threads)
+    return Source(body, "iiiii", *layout.bounds)
+
+
+def _over_tiles(dtype: str, tiles: int) -> RowLayout:
+    """The layout of the threads that combine the results of so many tiles, for every row."""
+    chosen = row(ROWS, dtype, "norm")
+    return row_layout(chosen, tiles, 1, chosen.least, True)
 
 
 def long_moments(dtype: str, centred: bool, form: RowGeometry, wide: bool) -> Callable[..., None]:
@@ -276,7 +275,7 @@ def long_moments(dtype: str, centred: bool, form: RowGeometry, wide: bool) -> Ca
     units, layout = form.rows * form.tiles, form.layout
     first = moments.build(dtype, centred, layout, form.runs, wide)
     sizes = (form.rows, form.n, form.groups, form.step, units, *form.t, layout.blocks(units), 1, 1)
-    over = row_layout(form.tiles, 1, LEAST, True)
+    over = _over_tiles(dtype, form.tiles)
     last = settle.build(dtype, over)
     tail = (form.rows, form.tiles, form.n, layout.tile, over.blocks(form.rows), 1, 1)
 
@@ -296,7 +295,7 @@ def long_sums(dtype: str, form: RowGeometry, share: int, wide: bool) -> Callable
     sizes = (form.rows, form.groups, form.step, share, units, *form.t, layout.blocks(units), 1, 1)
     if tiles == 1:
         return lambda g, x, mean, rstd, parts, *made: first(g, x, mean, rstd, *made, *sizes)
-    over = row_layout(tiles, 1, LEAST, True)
+    over = _over_tiles(dtype, tiles)
     last = gather.build(dtype, over)
     half = units * np.dtype(dtype).itemsize
     tail = (form.rows, tiles, over.blocks(form.rows), 1, 1)

@@ -7,20 +7,18 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import block, blocks, pointer, thread
-from tilegrad.kernels.cuda.parts.prefix import add_up, sum_before, tasks_for
-from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
-
-THREADS = 256
-PER_SM = 16  # blocks a multiprocessor gets before threads take further elements in strides
+from tilegrad.kernels.cuda.parts.prefix import add_up, block_scan, prefix, tasks_for
+from tilegrad.kernels.cuda.run.jit import Source, blocks_for, kernel
+from tilegrad.kernels.cuda.tuning import grid
 
 
 @kernel
-def sum_counts(dtype: str) -> Source:
+def sum_counts(dtype: str, threads: int) -> Source:
     """Per chunk of the counts, a block each: their sum, and whether one of them is negative.
 
     Parameters: counts, sums, flags (both int64), number of counts, counts of a chunk.
     """
-    T = np.dtype(dtype).type
+    T, sum_before = np.dtype(dtype).type, block_scan(threads)
 
     def add(a0, a1, a2, total, chunk):
         counts = pointer(a0, T)
@@ -31,24 +29,24 @@ def sum_counts(dtype: str) -> Source:
             count = np.int64(counts[i])
             own += count
             negative += np.int64(count < 0)
-            i += THREADS
+            i += threads
         _, found = sum_before(negative)
         _, whole = sum_before(own)
         if thread() == 0:
             pointer(a1, np.int64)[block()] = whole
             pointer(a2, np.int64)[block()] = found
 
-    return Source(add, "iiiii", THREADS)
+    return Source(add, "iiiii", threads)
 
 
 @kernel
-def count_ends(dtype: str) -> Source:
+def count_ends(dtype: str, threads: int) -> Source:
     """``ends[i]``: the sum of the counts up to and with i; the status, by the first block.
 
     Parameters: counts, starts (the sums before each chunk, and of all), flags, ends, status, number
     of counts, counts of a chunk, chunks.
     """
-    T = np.dtype(dtype).type
+    T, sum_before = np.dtype(dtype).type, block_scan(threads)
 
     def end_up(a0, a1, a2, a3, a4, total, chunk, chunks):
         counts, starts, ends = pointer(a0, T), pointer(a1, np.int64), pointer(a3, np.int64)
@@ -62,26 +60,26 @@ def count_ends(dtype: str) -> Source:
             if i < end:
                 ends[i] = carry + before + own
             carry += whole
-            first += THREADS
+            first += threads
         if block() == 0:
             flags = pointer(a2, np.int64)
             own = np.int64(0)
-            for k in range(thread(), chunks, THREADS):
+            for k in range(thread(), chunks, threads):
                 own += flags[k]
             _, negative = sum_before(own)
             if thread() == 0:
                 pointer(a4, np.int64)[0] = -1 if negative > 0 else starts[chunks]
 
-    return Source(end_up, "iiiiiiii", THREADS)
+    return Source(end_up, "iiiiiiii", threads)
 
 
 @kernel
-def repeat_indices() -> Source:
+def repeat_indices(threads: int) -> Source:
     """``out[k]``: the first i whose end lies beyond k, by halving. Parameters: ends, out, total, room."""
 
     def find(a0, a1, total, room):
         ends, out = pointer(a0, np.int64), pointer(a1, np.int64)
-        k = block() * THREADS + thread()
+        k = block() * threads + thread()
         while k < room:
             low, high = 0, total
             while low < high:
@@ -91,9 +89,9 @@ def repeat_indices() -> Source:
                 else:
                     low = middle + 1
             out[k] = low
-            k += blocks() * THREADS
+            k += blocks() * threads
 
-    return Source(find, "iiii", THREADS)
+    return Source(find, "iiii", threads)
 
 
 def repeated_indices(dtype: str, total: int, room: int) -> Callable[..., None]:
@@ -105,9 +103,11 @@ def repeated_indices(dtype: str, total: int, room: int) -> Callable[..., None]:
     sums = add_up(chunks)
     if total == 0:
         return lambda counts, out, status: sums(status)
-    add = sum_counts.build(dtype)
-    end_up = count_ends.build(dtype)
-    find = bind(repeat_indices.build(), total, room, blocks_for(room, THREADS, PER_SM), 1, 1)
+    threads, chosen = prefix().threads, grid("repeat")
+    add = sum_counts.build(dtype, threads)
+    end_up = count_ends.build(dtype, threads)
+    find = repeat_indices.build(chosen.bounds.threads)
+    where = (blocks_for(room, chosen.bounds.threads, chosen.blocks), 1, 1)
 
     def launch(counts: int, out: int, status: int, scratch: int) -> None:
         flags = scratch + 8 * (chunks + 1)
@@ -116,7 +116,7 @@ def repeated_indices(dtype: str, total: int, room: int) -> Callable[..., None]:
         sums(scratch)
         end_up(counts, scratch, flags, ends, status, total, chunk, chunks, chunks, 1, 1)
         if room:
-            find(ends, out)
+            find(ends, out, total, room, *where)
 
     launch.scratch = 8 * (2 * chunks + 1 + total)  # type: ignore[attr-defined]
     return launch

@@ -24,14 +24,12 @@ from tilegrad.kernels.cuda.device.ptx import (
     store_vector,
     thread,
 )
+from tilegrad.kernels.cuda.device.shapes import Bounds
 from tilegrad.kernels.cuda.parts.block_reduce import block_reduce
 from tilegrad.kernels.cuda.parts.strided import index_params, offset_of
+from tilegrad.kernels.cuda.tuning import Rows
 from tilegrad.kernels.formulas.primitives import select
 from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
-
-THREADS = 256
-LEAST = 4  # elements of a thread before a row gets more threads
-RESIDENT = 1024  # threads that must fit on a multiprocessor, registers permitting
 
 
 class RowLayout(NamedTuple):
@@ -42,12 +40,14 @@ class RowLayout(NamedTuple):
         lanes: threads of a row, a power of 2.
         vectors: groups of elements that each of them keeps.
         V: elements of a group.
+        bounds: of a block.
     """
 
     columns: bool
     lanes: int
     vectors: int
     V: int
+    bounds: Bounds
 
     def __str__(self) -> str:
         return f"{'c' if self.columns else 'r'}{self.lanes}x{self.vectors}x{self.V}"
@@ -55,7 +55,7 @@ class RowLayout(NamedTuple):
     @property
     def threads(self) -> int:
         """Threads of a block."""
-        return max(THREADS, self.lanes)
+        return self.bounds.threads
 
     @property
     def rows(self) -> int:
@@ -83,22 +83,30 @@ def vector(dtype: str, *sizes: int) -> int:
     return 1 if any(n % V for n in sizes) else V
 
 
-def row_layout(n: int, V: int, most: int, columns: bool = False) -> RowLayout:
+def layout_of(chosen: Rows, columns: bool, lanes: int, vectors: int, V: int) -> RowLayout:
+    """The layout with so many threads to a row."""
+    threads = max(chosen.threads, lanes)
+    bounds = Bounds(threads, chosen.resident // threads)
+    return RowLayout(columns, lanes, vectors, V, bounds)
+
+
+def row_layout(chosen: Rows, n: int, V: int, most: int, columns: bool = False) -> RowLayout:
     """The layout for rows of ``n`` elements, with at most ``most`` to a thread: half of that unless
     they move in vectors within a warp, a quarter in columns, as their addresses take registers too.
 
     Its tile is smaller than ``n`` where a row does not fit.
     """
-    counts = [k for k in (LEAST, 8, 16, 32) if k <= most]
-    few = [k for k in counts if k <= max(most // (4 if columns else 2), LEAST)]
+    least = chosen.least
+    counts = [k for k in (least, 2 * least, 4 * least, 8 * least) if k <= most]
+    few = [k for k in counts if k <= max(most // (4 if columns else 2), least)]
     if columns:
-        options = [(lanes, LEAST) for lanes in (1, 2, 4)]
+        options = [(lanes, least) for lanes in (1, 2, 4)]
         options += [(lanes, k) for lanes in (8, WARP) for k in few]
     else:
-        options = [(lanes, LEAST) for lanes in (4, 8, 16)]
+        options = [(lanes, least) for lanes in (4, 8, 16)]
         options += [(WARP, k) for k in (counts if V > 1 else few)]
-        options += [(lanes, k) for lanes in (THREADS, RESIDENT) for k in few]
-    made = [RowLayout(columns, lanes, -(-k // V), V) for lanes, k in options]
+        options += [(lanes, k) for lanes in (chosen.threads, chosen.resident) for k in few]
+    made = [layout_of(chosen, columns, lanes, -(-k // V), V) for lanes, k in options]
     return next((s for s in made if s.tile >= n), made[-1])
 
 
@@ -132,18 +140,18 @@ class RowGeometry(NamedTuple):
         return max(1, -(-self.n // self.layout.tile))
 
 
-def rows_of(rows: int, n: int, V: int, most: int) -> RowGeometry:
+def rows_of(chosen: Rows, rows: int, n: int, V: int, most: int) -> RowGeometry:
     """Contiguous rows of ``n`` elements."""
-    return RowGeometry(row_layout(n, V, most), rows, n, n)
+    return RowGeometry(row_layout(chosen, n, V, most), rows, n, n)
 
 
-def channels_of(N: int, C: int, S: int, dtype: str, most: int) -> RowGeometry:
+def channels_of(chosen: Rows, N: int, C: int, S: int, dtype: str, most: int) -> RowGeometry:
     """The channels of an array (N, C, S); in columns, a thread keeps half of ``most``."""
     if S == 1:
-        return RowGeometry(row_layout(N, 1, 2 * most, True), C, N, 1, False, (C,))
+        return RowGeometry(row_layout(chosen, N, 1, 2 * most, True), C, N, 1, False, (C,))
     V = vector(dtype, S)
     t = tuple(index_params((N, S // V), (C * S, V))) if N > 1 else ()
-    return RowGeometry(row_layout(N * S, V, most), C, N * S, S, N > 1, t)
+    return RowGeometry(row_layout(chosen, N * S, V, most), C, N * S, S, N > 1, t)
 
 
 @lru_cache(maxsize=None)

@@ -13,14 +13,12 @@ from __future__ import annotations
 import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import WARP, barrier, block, block_y, pointer, shared, thread
+from tilegrad.kernels.cuda.device.shapes import Bounds
 from tilegrad.kernels.cuda.parts.running import FOUR, State, misaligned, quad, state
 from tilegrad.kernels.cuda.parts.strided import offsets_of, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.function import DeviceFunction, inline
 
-THREADS = 256
-WARPS = THREADS // WARP
-COLUMNS = 128  # lines of a block
 PER_AXIS = 5  # size, multiplier, shift, both strides
 EXTREMES = ("cummax", "cummin")
 
@@ -83,14 +81,7 @@ def _taking(
     return take, give_pairs if paired else give_numbers
 
 
-def _resident(name: str, dtype: str) -> int:
-    """Blocks that fit on a multiprocessor: as many as leave enough registers."""
-    if np.dtype(dtype).itemsize == 8:
-        return 2 if name == "logcumsumexp" else 3
-    return 2 if name in EXTREMES else 4  # 3: nvJitLink 13.0 spills on sm_100
-
-
-def _across(dtype: str, carried: State, lanes: int, paired: bool) -> DeviceFunction:
+def _across(dtype: str, carried: State, lanes: int, paired: bool, WARPS: int) -> DeviceFunction:
     """The device function ``across(a, half)``: what the threads of a line before this one have, and
     what all of them have together.
 
@@ -132,8 +123,9 @@ def _across(dtype: str, carried: State, lanes: int, paired: bool) -> DeviceFunct
 
 @kernel
 def rows(
-    name: str, dtype: str, exclusive: bool, stage: str, lanes: int, step: int, dims: int, wide: bool
-) -> Source:
+    name: str, dtype: str, exclusive: bool, stage: str, lanes: int, step: int, dims: int, wide: bool,
+    bounds: Bounds,
+) -> Source:  # fmt: skip
     """Scan units of ``chunk`` elements, ``lanes`` threads to a unit.
 
     Parameters: x, out, places (of an extreme), elements of a line, their strides in x and out,
@@ -145,10 +137,12 @@ def rows(
     carried = state(name, dtype)
     start, _, merge, _, _, load, save = carried
     take, give = _taking(dtype, carried, stage == "slots", step, paired)
-    across = _across(dtype, carried, lanes, paired)
+    threads = bounds.threads
+    WARPS = threads // WARP
+    across = _across(dtype, carried, lanes, paired, WARPS)
     off_values, off_places = misaligned(width, step or 1), misaligned(8, step or 1)
     place = offsets_of(dims, 2, 0, wide)
-    groups, tile = THREADS // lanes, lanes * FOUR
+    groups, tile = threads // lanes, lanes * FOUR
     totals, last = stage == "totals", stage == "last"
 
     @inline
@@ -203,13 +197,13 @@ def rows(
             save(values, places, slot, carry)
 
     params = PER_AXIS * dims
-    return Source(
-        unpack_params(scan_rows, 9, params), "i" * (9 + params), THREADS, _resident(name, dtype)
-    )
+    return Source(unpack_params(scan_rows, 9, params), "i" * (9 + params), *bounds)
 
 
 @kernel
-def columns(name: str, dtype: str, exclusive: bool, stage: str, dims: int, wide: bool) -> Source:
+def columns(
+    name: str, dtype: str, exclusive: bool, stage: str, dims: int, wide: bool, bounds: Bounds
+) -> Source:
     """Scan a chunk of a line per thread; the grid's second index is the chunk.
 
     Parameters: x, out, places, elements of a line, their strides in x and out, elements of a chunk,
@@ -220,11 +214,11 @@ def columns(name: str, dtype: str, exclusive: bool, stage: str, dims: int, wide:
     start, _, merge, _, _, load, save = carried
     take, give = _taking(dtype, carried, stage == "slots", 0, paired)
     place = offsets_of(dims, 2, 0, wide)
-    totals, last = stage == "totals", stage == "last"
+    totals, last, threads = stage == "totals", stage == "last", bounds.threads
 
     @inline
     def scan_columns(x, out, where, n, s, d, chunk, lines, t):
-        line = block() * COLUMNS + thread()
+        line = block() * threads + thread()
         k = block_y() * chunk
         end = min(n, k + chunk) if line < lines else k
         at, to = place(line, t)
@@ -251,5 +245,4 @@ def columns(name: str, dtype: str, exclusive: bool, stage: str, dims: int, wide:
             save(values, places, to + (end if exclusive else end - 1) * d, total)
 
     params = PER_AXIS * dims
-    resident = _resident(name, dtype) * THREADS // COLUMNS
-    return Source(unpack_params(scan_columns, 8, params), "i" * (8 + params), COLUMNS, resident)
+    return Source(unpack_params(scan_columns, 8, params), "i" * (8 + params), *bounds)

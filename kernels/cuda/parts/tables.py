@@ -11,25 +11,23 @@ import numpy as np
 
 from tilegrad.kernels.cuda.run import driver
 from tilegrad.kernels.cuda.run.launch import current_stream
+from tilegrad.kernels.cuda.tuning import CHUNKS, TABLES_KEPT, row
 from tilegrad.kernels.forking import DRIVER, fork_lock
 
 _lock = fork_lock(DRIVER)  # over the copies of every table
 
-CHUNK = 2048  # elements that a block takes at least
-BLOCKS = 1 << 14  # about as many blocks at most, before chunks grow
-KEPT = 4  # tables per stream whose copies stay on the device
 
-
-def cut(sizes: Sequence[int]) -> np.ndarray:
+def cut(sizes: Sequence[int], dtype: str) -> np.ndarray:
     """The elements of arrays of these sizes in chunks of one array each, (n, 3) int64: which array,
     the chunk's first element, how many.
 
-    Chunks begin at multiples of :data:`CHUNK`. They depend on the sizes alone.
+    Chunks begin at multiples of the table's ``chunk``. They depend on the sizes alone.
     """
-    chunk = max(1, -(-sum(sizes) // (CHUNK * BLOCKS))) * CHUNK
+    least, blocks = row(CHUNKS, dtype, "cut")[:2]
+    chunk = max(1, -(-sum(sizes) // (least * blocks))) * least
     spans = [
-        (row, begin, min(chunk, size - begin))
-        for row, size in enumerate(sizes)
+        (index, begin, min(chunk, size - begin))
+        for index, size in enumerate(sizes)
         for begin in range(0, size, chunk)
     ]
     return np.array(spans, np.int64).reshape(-1, 3)
@@ -76,7 +74,7 @@ class Tables:
             copy = kept.get(content)
             if copy is None:
                 here = driver.get()
-                if len(kept) < KEPT:
+                if len(kept) < TABLES_KEPT:
                     copy = self._new(here, stream)
                 else:
                     copy = kept.pop(next(iter(kept)))

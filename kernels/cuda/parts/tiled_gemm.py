@@ -31,12 +31,11 @@ from tilegrad.kernels.cuda.device.ptx import (
     thread,
 )
 from tilegrad.kernels.cuda.device.registers import as_int32, opaque, outer_product, zeros
+from tilegrad.kernels.cuda.device.shapes import Tile
 from tilegrad.kernels.cuda.parts.strided import PER_AXIS, offset_of, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source
-from tilegrad.kernels.cuda.tuning import Tile
 from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
 
-GROUP_M = 8  # rows of tiles in a group (Triton's GROUP_SIZE_M): they share y in the L2 cache
 PAD = 4  # elements between rows in shared memory: a transposing store then has 2 bank conflicts, not 4
 FIXED = 16  # parameters that every kernel has
 
@@ -324,8 +323,7 @@ def _source(
     rows, cols = tile.LM * tile.TM, tile.LN * tile.TN
     WM, names = max(1, tile.BM // rows), tile._asdict()
     common = {
-        **{key: names[key] for key in ("BM", "BN", "BK")},
-        "GROUP_M": GROUP_M, "W": W, "size": size, "mask": W * size - 1,
+        **{key: names[key] for key in ("BM", "BN", "BK", "GROUP_M")}, "W": W, "size": size, "mask": W * size - 1,
         "XS": x.half, "YS": y.half, "Y0": y.start,
     }  # fmt: skip
     half = tile.BM * W // tile.TM * tile.BN

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import WARP, block, pointer, shared, thread
+from tilegrad.kernels.cuda.device.shapes import Bounds
 from tilegrad.kernels.cuda.parts.keys import (
     key_bits,
     key_function,
@@ -21,28 +22,26 @@ from tilegrad.kernels.cuda.parts.keys import (
 )
 from tilegrad.kernels.cuda.run.jit import Source, bind, kernel
 from tilegrad.kernels.cuda.sort.radix import sort_by_digits
+from tilegrad.kernels.cuda.tuning import SORT, row
 from tilegrad.kernels.function import inline
 
-SHORT = 1 << 11  # elements of a row that is sorted in shared memory
-THREADS = 128  # of a block, at least
 
-
-def _seats(capacity: int) -> tuple[int, int]:
-    """(threads of a row, rows of a block)."""
-    lanes = min(max(capacity // 2, WARP), 512)
-    return lanes, max(1, THREADS // lanes)
+def is_short(dtype: str, n: int) -> bool:
+    """Whether rows of ``n`` elements are sorted in shared memory."""
+    return n <= row(SORT, dtype, "sort").short
 
 
 @kernel
-def short_rows(dtype: str, capacity: int, picks: bool) -> Source:
-    """Sort rows of up to ``capacity`` elements, a power of 2, and keep the first ``count``.
+def short_rows(dtype: str, capacity: int, picks: bool, lanes: int, bounds: Bounds) -> Source:
+    """Sort rows of up to ``capacity`` elements, a power of 2, with ``lanes`` threads to a row, and keep
+    the first ``count``.
 
     Parameters: x, values, indices (int64), rows, elements of a row, count, 1 to descend or 0. With
     ``picks`` one element is kept, and the count says which;
     see :func:`tilegrad.kernels.cuda.parts.keys.rank_function`.
     """
     W, U = word_type(dtype), key_type(dtype)
-    lanes, lines = _seats(capacity)
+    lines = bounds.threads // lanes
     key, everything = key_function(dtype), U((1 << key_bits(dtype)) - 1)
     shared_keys = shared(U.__name__, lines * capacity, "keys")
     shared_places = shared("uint32", lines * capacity, "places")
@@ -80,17 +79,18 @@ def short_rows(dtype: str, capacity: int, picks: bool) -> Source:
                 where[row * count + i] = place
                 i += lanes
 
-    threads = lanes * lines
-    return Source(short_body, "iiiiiii", threads, 1024 // threads)
+    return Source(short_body, "iiiiiii", *bounds)
 
 
 def sort_short(
     dtype: str, rows: int, n: int, count: int, descending: bool, picks: bool = False
 ) -> Callable[..., None]:
     """A launch ``(x, values, indices)`` of :func:`short_rows`."""
-    capacity = 1 << max(5, (n - 1).bit_length())
-    _, lines = _seats(capacity)
-    function = short_rows.build(dtype, capacity, picks)
+    chosen, capacity = row(SORT, dtype, "sort"), 1 << max(5, (n - 1).bit_length())
+    lanes = min(max(capacity // 2, WARP), chosen.most)
+    lines = max(1, chosen.threads // lanes)
+    bounds = Bounds(lanes * lines, chosen.resident // (lanes * lines))
+    function = short_rows.build(dtype, capacity, picks, lanes, bounds)
     return bind(function, rows, n, count, int(descending), -(-rows // lines), 1, 1)
 
 
@@ -100,7 +100,7 @@ def sort(dtype: str, rows: int, n: int, descending: bool) -> tuple[Callable[...,
     """
     if rows * n == 0:
         return nothing, 0
-    if n <= SHORT:
+    if is_short(dtype, n):
         return sort_short(dtype, rows, n, n, descending), 0
     return sort_by_digits(dtype, rows, n, descending)
 

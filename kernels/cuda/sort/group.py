@@ -10,13 +10,13 @@ import numpy as np
 from tilegrad.kernels.cuda.device.ptx import block, pointer, thread
 from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.cuda.sort.radix import sort_by_digits
+from tilegrad.kernels.cuda.tuning import grid
 
-THREADS = 256
 ALIGNMENT = 8
 
 
 @kernel
-def rank_keys(dtype: str) -> Source:
+def rank_keys(dtype: str, threads: int) -> Source:
     """``ranks[i]``: how many of the sorted keys before key i equal it, a thread each.
 
     By steps back of doubling length, then halving. Parameters: keys, ranks (int32), number of keys.
@@ -25,7 +25,7 @@ def rank_keys(dtype: str) -> Source:
 
     def rank(a0, a1, total):
         keys, ranks = pointer(a0, T), pointer(a1, np.int32)
-        i = block() * THREADS + thread()
+        i = block() * threads + thread()
         if i < total:
             key = keys[i]
             step = 1
@@ -40,7 +40,7 @@ def rank_keys(dtype: str) -> Source:
                     low = middle + 1
             ranks[i] = np.int32(i - low)
 
-    return Source(rank, "iii", THREADS)
+    return Source(rank, "iii", threads)
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,13 @@ class Grouping:
 
     def launcher(self) -> Callable[[int], None]:
         """A launch ``(start,)``."""
-        sort, rank = self._sort()[0], rank_keys.build(self.dtype)
-        total, grid = self.total, -(-self.total // THREADS)
+        threads = grid("rank", self.dtype).bounds.threads
+        sort, rank = self._sort()[0], rank_keys.build(self.dtype, threads)
+        total, blocks = self.total, -(-self.total // threads)
 
         def launch(start: int) -> None:
             found = start + self.sorted_keys
             sort(start, found, start + self.places, start + self._sorting)
-            rank(found, start + self.ranks, total, grid, 1, 1)
+            rank(found, start + self.ranks, total, blocks, 1, 1)
 
         return launch

@@ -28,16 +28,18 @@ from tilegrad.kernels.cuda.device.ptx import (
     warp_barrier,
 )
 from tilegrad.kernels.cuda.parts.keys import key_bits, key_function, key_type, word_type
-from tilegrad.kernels.cuda.parts.prefix import sum_before
+from tilegrad.kernels.cuda.parts.prefix import block_scan
 from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.cuda.scan import scan
+from tilegrad.kernels.cuda.tuning import SORT, row
 from tilegrad.kernels.function import DeviceFunction, inline
 
-BITS = 8  # of a digit
+BITS = 8  # of a digit, of which a thread has one
 THREADS = DIGITS = 1 << BITS
 WARPS = THREADS // WARP
-TILE = 1 << 14  # bytes of a tile's keys
 ALIGNMENT = 256
+
+sum_before = block_scan(THREADS)
 
 
 def _digit_function(dtype: str, initial: bool) -> tuple[DeviceFunction, DeviceFunction]:
@@ -59,7 +61,7 @@ def _digit_function(dtype: str, initial: bool) -> tuple[DeviceFunction, DeviceFu
 
 
 @kernel
-def count_digits(dtype: str, initial: bool, each: int) -> Source:
+def count_digits(dtype: str, initial: bool, each: int, per_sm: int) -> Source:
     """How many entries of a tile have each digit. A tile is a block's, ``each`` entries a thread.
 
     Parameters: keys (``initial``: x), counts (int64: row, digit, tile), elements of a row, tiles of
@@ -95,7 +97,7 @@ def count_digits(dtype: str, initial: bool, each: int) -> Source:
             held[thread()]
         )
 
-    return Source(count_body, "iiiiii", THREADS, 6)
+    return Source(count_body, "iiiiii", THREADS, per_sm)
 
 
 @inline
@@ -111,7 +113,7 @@ def equal_lanes(value, active):
 
 
 @kernel
-def move_entries(dtype: str, initial: bool, final: bool, each: int) -> Source:
+def move_entries(dtype: str, initial: bool, final: bool, each: int, per_sm: int) -> Source:
     """The entries of each tile to their places by one digit.
 
     Parameters: x; keys and places (uint32) before, unless ``initial``; the same after, or values
@@ -188,7 +190,7 @@ def move_entries(dtype: str, initial: bool, final: bool, each: int) -> Source:
                 pointer(new_places, np.uint32)[to] = place
             i += THREADS
 
-    return Source(move_body, "iiiiiiiiii", THREADS, 4)
+    return Source(move_body, "iiiiiiiiii", THREADS, per_sm)
 
 
 def sort_by_digits(
@@ -200,11 +202,15 @@ def sort_by_digits(
     width = np.dtype(key_type(dtype)).itemsize
     passes = -(-(key_bits(dtype) if bits is None else bits) // BITS)
     fewest = 1 << (-(-n // THREADS) - 1).bit_length()  # that one tile could have
-    each = max(1, min(TILE // (THREADS * width), fewest))
+    chosen = row(SORT, dtype, "sort")
+    each = max(1, min(chosen.tile // (THREADS * width), fewest))
     tiles = -(-n // (THREADS * each))
     blocks, flag = rows * tiles, int(descending)
-    counters = [count_digits.build(dtype, p == 0, each) for p in range(passes)]
-    movers = [move_entries.build(dtype, p == 0, p == passes - 1, each) for p in range(passes)]
+    counters = [count_digits.build(dtype, p == 0, each, chosen.counting) for p in range(passes)]
+    movers = [
+        move_entries.build(dtype, p == 0, p == passes - 1, each, chosen.moving)
+        for p in range(passes)
+    ]
     sum_up = scan("cumsum", "int64", ((rows * DIGITS,), (tiles,)), (tiles, 1), ((1,), (1,)))
     count_bytes = 8 * rows * DIGITS * tiles
     sizes = [count_bytes, count_bytes if tiles > 1 else 0]

@@ -231,9 +231,7 @@ def _items(call: _Call) -> tuple[list[int], int]:
 
 
 def _tiled_product(call: _Call) -> Work:
-    from tilegrad.kernels.cuda.tuning import TILES
-
-    tile, size = TILES[call["tile"]], call.itemsize
+    tile, size = call["tile"], call.itemsize
     (xs, ys, _), items = _items(call)
     M, N, K = call["M"], call["N"], _depth(call)
     chunks = call.grid[1]
@@ -337,22 +335,23 @@ def _normalised(call: _Call) -> Work:
 
 
 def _copied(call: _Call) -> Work:
-    from tilegrad.kernels.cuda.movement import AHEAD, THREADS
+    from tilegrad.kernels.cuda.movement import AHEAD
 
     sizes, width = call.t[:: PER_AXIS + 1], call["width"]
     strides = call.t[PER_AXIS - 1 :: PER_AXIS + 1]
-    total, whole = math.prod(sizes), AHEAD * THREADS  # a thread's last words are read again
+    total, whole = (
+        math.prod(sizes),
+        AHEAD * call["bounds"].threads,
+    )  # a thread's last words are read again
     asked = -(-total // whole) * whole * width
     return Work(_distinct(sizes, strides) * width, total * width, 0, asked, width)
 
 
 def _attention(call: _Call) -> Work:
     """Products of queries and keys, as many with values; where keys are rows, twice as many."""
-    from tilegrad.kernels.cuda.tuning import BACKWARD, FORWARD, attention_tile
-
     L, S, E, F, heads, size = (*(call[n] for n in ("L", "S", "E", "F", "heads")), call.itemsize)
     backward, by_keys = "g" in call.named, "dk" in call.named
-    tile = attention_tile(BACKWARD if backward else FORWARD, call["dtype"], call["tile"])
+    tile = call["tile"]
     items = call.grid[0] // call["blocks"]
     batch = (items // heads, heads)
     fewer = (batch[0], heads // call["share"])

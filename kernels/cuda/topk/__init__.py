@@ -17,6 +17,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import atomic_add, barrier, block, pointer, shared, thread
+from tilegrad.kernels.cuda.device.shapes import Bounds
 from tilegrad.kernels.cuda.parts.keys import (
     key_bits,
     key_function,
@@ -26,67 +27,66 @@ from tilegrad.kernels.cuda.parts.keys import (
     sort_entries,
     word_type,
 )
-from tilegrad.kernels.cuda.parts.prefix import THREADS, sum_before
+from tilegrad.kernels.cuda.parts.prefix import block_scan, prefix
 from tilegrad.kernels.cuda.run.jit import Source, bind, kernel
-from tilegrad.kernels.cuda.sort import SHORT, nothing, sort, sort_short
+from tilegrad.kernels.cuda.sort import is_short, nothing, sort, sort_short
 from tilegrad.kernels.cuda.topk.search import mode, searchsorted
+from tilegrad.kernels.cuda.tuning import SORT, find, grid, row
 from tilegrad.kernels.dtypes import is_float
 from tilegrad.kernels.function import DeviceFunction, inline
 
 __all__ = ["mode", "one_pass", "pick", "searchsorted", "topk"]
 
-BITS = 11  # of a digit
-DIGITS = 1 << BITS
-EACH = DIGITS // THREADS
-ENTRIES = 1 << 11  # that a block can sort in shared memory
-MANY = ENTRIES // 2  # elements that one block keeps of a row
-GATHERED = 256  # entries that are few enough to be sorted, though fewer may be wanted
-CHUNK = 1 << 13  # elements of a row's chunk, of which a block keeps the best
-UNITS = 256  # blocks that should be at work, where sizes allow
-SINGLE = 1 << 16  # elements from which on a block is slow to pick one
 
-
-def _counting(dtype: str) -> DeviceFunction:
+def _counting(dtype: str, digits: int) -> DeviceFunction:
     """``tally(bins, k, i, known, found, place_known, place_found, left, shift)``: count the digit of
     entry (k, i) if it begins with what was found. The digit is the key's while bits of it are
     ``left`` to be found, then the place's.
     """
     U = key_type(dtype)
-    low = U(DIGITS - 1)
+    low, place_low = U(digits - 1), digits - 1
 
     @inline
     def tally(bins, k, i, known, found, place_known, place_found, left, shift):
         if (k & known) == found and (i & place_known) == place_found:
-            digit = np.int64((k >> U(shift)) & low) if left > 0 else (i >> shift) & (DIGITS - 1)
+            digit = np.int64((k >> U(shift)) & low) if left > 0 else (i >> shift) & place_low
             atomic_add(bins, digit, 1)
 
     return tally
 
 
-@inline
-def find_digit(bins, chosen, below, wanted):
-    """(the digit of the entry of rank ``wanted``, the rank of the first with that digit, how many
-    have it) where ``below`` entries come before all that were counted. For all threads of a block.
+def _finding(each: int, threads: int) -> DeviceFunction:
+    """``find_digit(bins, chosen, below, wanted)``: (the digit of the entry of rank ``wanted``, the rank of
+    the first with that digit, how many have it) where ``below`` entries come before all that were
+    counted. For all threads of a block, which have ``each`` digits.
     """
-    first = thread() * EACH
-    own = np.int64(0)
-    for j in range(EACH):
-        own += np.int64(bins[first + j])
-    before, _ = sum_before(own)
-    before += below
-    for j in range(EACH):
-        count = np.int64(bins[first + j])
-        if before <= wanted and wanted < before + count:
-            chosen[0] = first + j
-            chosen[1] = before
-            chosen[2] = count
-        before += count
-    barrier()
-    return chosen[0], chosen[1], chosen[2]
+    sum_before = block_scan(threads)
+
+    @inline
+    def find_digit(bins, chosen, below, wanted):
+        first = thread() * each
+        own = np.int64(0)
+        for j in range(each):
+            own += np.int64(bins[first + j])
+        before, _ = sum_before(own)
+        before += below
+        for j in range(each):
+            count = np.int64(bins[first + j])
+            if before <= wanted and wanted < before + count:
+                chosen[0] = first + j
+                chosen[1] = before
+                chosen[2] = count
+            before += count
+        barrier()
+        return chosen[0], chosen[1], chosen[2]
+
+    return find_digit
 
 
 @kernel
-def long_rows(dtype: str, picks: bool, resumes: bool) -> Source:
+def long_rows(
+    dtype: str, picks: bool, resumes: bool, digit_bits: int, capacity: int, bounds: Bounds
+) -> Source:
     """The first ``count`` entries in the order of each chunk of a row, or one. A block per chunk.
 
     Parameters: x, origins (int64; of the elements of x, with ``resumes``), values, indices (int64),
@@ -96,11 +96,14 @@ def long_rows(dtype: str, picks: bool, resumes: bool) -> Source:
     """
     W, U = word_type(dtype), key_type(dtype)
     bits, everything = key_bits(dtype), U((1 << key_bits(dtype)) - 1)
-    key, tally, floating = key_function(dtype), _counting(dtype), is_float(dtype)
-    low, width = U(DIGITS - 1), np.dtype(dtype).itemsize
-    shared_bins, shared_chosen = shared("int32", DIGITS, "bins"), shared("int64", 3, "chosen")
-    shared_keys = shared(U.__name__, ENTRIES, "keys")
-    shared_places = shared("uint32", ENTRIES, "places")
+    threads, digits = bounds.threads, 1 << digit_bits
+    each = digits // threads
+    key, tally, floating = key_function(dtype), _counting(dtype, digits), is_float(dtype)
+    sum_before, find_digit = block_scan(threads), _finding(each, threads)
+    low, width = U(digits - 1), np.dtype(dtype).itemsize
+    shared_bins, shared_chosen = shared("int32", digits, "bins"), shared("int64", 3, "chosen")
+    shared_keys = shared(U.__name__, capacity, "keys")
+    shared_places = shared("uint32", capacity, "places")
 
     @inline
     def held(entries, i):
@@ -114,7 +117,7 @@ def long_rows(dtype: str, picks: bool, resumes: bool) -> Source:
         i = thread()
         while i < size:
             own += 1 if key(source[i], 0) != everything else 0
-            i += THREADS
+            i += threads
         _, numbers = sum_before(own)
         return numbers
 
@@ -125,24 +128,24 @@ def long_rows(dtype: str, picks: bool, resumes: bool) -> Source:
         known, found, place_known, place_found = U(0), U(0), 0, 0
         left, place_left, below, here = bits, place_bits, 0, size
         while (here if picks else below + here) > limit:  # the same for all threads
-            shift = max((left if left > 0 else place_left) - BITS, 0)
-            for j in range(EACH):
-                bins[j * THREADS + thread()] = np.int32(0)
+            shift = max((left if left > 0 else place_left) - digit_bits, 0)
+            for j in range(each):
+                bins[j * threads + thread()] = np.int32(0)
             barrier()
             i = thread()
-            while i + 3 * THREADS < size:
-                i1, i2, i3 = i + THREADS, i + 2 * THREADS, i + 3 * THREADS
+            while i + 3 * threads < size:
+                i1, i2, i3 = i + threads, i + 2 * threads, i + 3 * threads
                 k0, k1 = key(source[i], descending), key(source[i1], descending)
                 k2, k3 = key(source[i2], descending), key(source[i3], descending)
                 tally(bins, k0, i, known, found, place_known, place_found, left, shift)
                 tally(bins, k1, i1, known, found, place_known, place_found, left, shift)
                 tally(bins, k2, i2, known, found, place_known, place_found, left, shift)
                 tally(bins, k3, i3, known, found, place_known, place_found, left, shift)
-                i += 4 * THREADS
+                i += 4 * threads
             while i < size:
                 k0 = key(source[i], descending)
                 tally(bins, k0, i, known, found, place_known, place_found, left, shift)
-                i += THREADS
+                i += threads
             barrier()
             digit, below, here = find_digit(bins, chosen, below, wanted)
             if left > 0:
@@ -152,7 +155,7 @@ def long_rows(dtype: str, picks: bool, resumes: bool) -> Source:
                 if picks and left == 0:
                     wanted = below  # of equal ones the first
             else:
-                place_known |= (DIGITS - 1) << shift
+                place_known |= (digits - 1) << shift
                 place_found |= digit << shift
                 place_left = shift
         return known, found, place_known, place_found, below, here, wanted
@@ -185,17 +188,17 @@ def long_rows(dtype: str, picks: bool, resumes: bool) -> Source:
                 slot = atomic_add(bins, 0, 1)
                 keys[slot] = k
                 places[slot] = np.uint32(i)
-            i += THREADS
+            i += threads
         entries = here if picks else below + here
-        capacity = 2
-        while capacity < entries:
-            capacity *= 2
+        room = 2
+        while room < entries:
+            room *= 2
         i = entries + thread()
-        while i < capacity:
+        while i < room:
             keys[i] = everything
             places[i] = np.uint32(0xFFFFFFFF)
-            i += THREADS
-        sort_entries(keys, places, 0, capacity, thread(), THREADS)
+            i += threads
+        sort_entries(keys, places, 0, room, thread(), threads)
         target, where = pointer(values, W), pointer(indices, np.int64)
         if not picks:
             i = thread()
@@ -203,17 +206,17 @@ def long_rows(dtype: str, picks: bool, resumes: bool) -> Source:
                 place, to = np.int64(places[i]), block() * count + i
                 target[to] = source[place]
                 where[to] = pointer(origins, np.int64)[start + place] if resumes else first + place
-                i += THREADS
+                i += threads
         elif thread() == 0:
             place = np.int64(places[rank(keys, 0, entries, wanted - below)])
             target[row] = source[place]
             where[row] = place
 
-    return Source(long_body, "iiiiiiiiii", THREADS, 4)
+    return Source(long_body, "iiiiiiiiii", *bounds)
 
 
 @kernel
-def sorted_rows(dtype: str) -> Source:
+def sorted_rows(dtype: str, threads: int) -> Source:
     """One element of each sorted row, a thread per row.
 
     Parameters: the sorted values, their places (int64), value, place, elements of a row, which one,
@@ -228,19 +231,27 @@ def sorted_rows(dtype: str) -> Source:
     rank = rank_function(ascending, dtype)
 
     def take_body(x, places, value, place, n, which, rows):
-        row = block() * THREADS + thread()
+        row = block() * threads + thread()
         if row < rows:
             source = pointer(x, W)
             at = row * n + rank(source, row * n, n, which)
             pointer(value, W)[row] = source[at]
             pointer(place, np.int64)[row] = pointer(places, np.int64)[at]
 
-    return Source(take_body, "iiiiiii", THREADS)
+    return Source(take_body, "iiiiiii", threads)
 
 
-def one_pass(n: int, count: int) -> bool:
+def one_pass(dtype: str, n: int, count: int) -> bool:
     """Whether :func:`topk` is for keeping ``count`` elements of rows of n; else they are sorted."""
-    return n <= SHORT or count <= MANY
+    chosen = find(SORT, dtype)  # that there is none, the planner says, which knows the operands
+    return chosen is None or n <= chosen.short or count <= chosen.entries // 2
+
+
+def _long_rows(dtype: str, picks: bool, resumes: bool) -> Callable[..., None]:
+    """:func:`long_rows` with the table's numbers."""
+    chosen = row(SORT, dtype, "topk")
+    bounds = Bounds(prefix().threads, chosen.moving)
+    return long_rows.build(dtype, picks, resumes, chosen.bits, chosen.entries, bounds)
 
 
 def topk(
@@ -253,18 +264,19 @@ def topk(
     """
     if rows * count == 0:
         return nothing, 0
-    if n <= SHORT:
+    if is_short(dtype, n):
         return sort_short(dtype, rows, n, count, largest), 0
-    chunks = max(1, min(n // max(CHUNK, 4 * count), UNITS // rows))
-    limit = max(GATHERED, min(ENTRIES, 2 * count))
+    chosen = row(SORT, dtype, "topk")
+    chunks = max(1, min(n // max(chosen.chunk, 4 * count), chosen.units // rows))
+    limit = max(chosen.gathered, min(chosen.entries, 2 * count))
     candidates = chunks * count
     tail = (count, limit, (n - 1).bit_length(), int(largest))
-    function = long_rows.build(dtype, False, False)
+    function = _long_rows(dtype, False, False)
     first = bind(function, n, chunks, *tail, rows * chunks, 1, 1)
     if chunks == 1:
         return lambda x, values, indices: first(x, 0, values, indices), 0
     tail = (count, limit, (candidates - 1).bit_length(), int(largest))
-    last = bind(long_rows.build(dtype, False, True), candidates, 1, *tail, rows, 1, 1)
+    last = bind(_long_rows(dtype, False, True), candidates, 1, *tail, rows, 1, 1)
     places = 8 * rows * candidates
 
     def launch(x: int, values: int, indices: int, scratch: int) -> None:
@@ -282,14 +294,18 @@ def pick(dtype: str, rows: int, n: int, which: int) -> tuple[Callable[..., None]
     """
     if rows == 0:
         return nothing, 0
-    if n <= SHORT:
+    if is_short(dtype, n):
         return sort_short(dtype, rows, n, which, False, picks=True), 0
-    if n < SINGLE or rows >= UNITS:
-        function = long_rows.build(dtype, True, False)
-        whole = bind(function, n, 1, which, MANY, (n - 1).bit_length(), 0, rows, 1, 1)
+    chosen = row(SORT, dtype, "topk")
+    if n < chosen.single or rows >= chosen.units:
+        function = _long_rows(dtype, True, False)
+        whole = bind(
+            function, n, 1, which, chosen.entries // 2, (n - 1).bit_length(), 0, rows, 1, 1
+        )
         return lambda x, values, indices: whole(x, 0, values, indices), 0
     order, scratch = sort(dtype, rows, n, False)
-    take = bind(sorted_rows.build(dtype), n, which, rows, -(-rows // THREADS), 1, 1)
+    threads = grid("rank", dtype).bounds.threads
+    take = bind(sorted_rows.build(dtype, threads), n, which, rows, -(-rows // threads), 1, 1)
     places = 8 * rows * n
     more = -(-np.dtype(dtype).itemsize * rows * n // 256) * 256 + places
 

@@ -7,29 +7,28 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import WARP, atomic_max, block, blocks, pointer, thread
-from tilegrad.kernels.cuda.locate import fill
+from tilegrad.kernels.cuda.device.shapes import Bounds
+from tilegrad.kernels.cuda.locate import filler
 from tilegrad.kernels.cuda.parts.block_reduce import block_reduce, stored
 from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
+from tilegrad.kernels.cuda.tuning import SORT, grid, row
 from tilegrad.kernels.monoids import larger
 
-THREADS = 256
-CHUNK = 1 << 13  # elements a block goes through at least, before a row is cut
-UNITS = 512  # blocks that should be at work, where sizes allow
 LOW = (1 << 32) - 1
 
 
 @kernel
-def search_rows(dtype: str) -> Source:
+def search_rows(dtype: str, bounds: Bounds) -> Source:
     """Where each value would go into its ascending row.
 
     Parameters: rows, values, out (int64), elements of a row, values of a row, rows (1: all values
     search the same), values in all, 1 to go behind equal elements or 0.
     """
-    T = stored(dtype)
+    T, threads = stored(dtype), bounds.threads
 
     def search_body(rows, values, out, n, per_row, count, total, right):
         border, sought, found = pointer(rows, T), pointer(values, T), pointer(out, np.int64)
-        i = block() * THREADS + thread()
+        i = block() * threads + thread()
         while i < total:
             value = sought[i]
             base = i // per_row * n if count > 1 else 0
@@ -42,9 +41,9 @@ def search_rows(dtype: str) -> Source:
                 else:
                     low = middle + 1
             found[i] = low - base
-            i += blocks() * THREADS
+            i += blocks() * threads
 
-    return Source(search_body, "iiiiiiii", THREADS, 4)
+    return Source(search_body, "iiiiiiii", *bounds)
 
 
 def searchsorted(dtype: str, rows: int, n: int, values: int, right: bool) -> Callable[..., None]:
@@ -52,15 +51,17 @@ def searchsorted(dtype: str, rows: int, n: int, values: int, right: bool) -> Cal
     total = max(rows, 1) * values
     if total == 0:
         return lambda *args: None
-    grid = blocks_for(total, THREADS)
-    return bind(search_rows.build(dtype), n, values, rows, total, int(right), grid, 1, 1)
+    chosen = grid("search", dtype)
+    where = blocks_for(total, chosen.bounds.threads, chosen.blocks)
+    function = search_rows.build(dtype, chosen.bounds)
+    return bind(function, n, values, rows, total, int(right), where, 1, 1)
 
 
 # ------------------------------------------------------------------------------------- longest runs
 
 
 @kernel
-def longest_runs(dtype: str, lanes: int, whole: bool) -> Source:
+def longest_runs(dtype: str, lanes: int, whole: bool, bounds: Bounds) -> Source:
     """The first longest run of each sorted row: its value, and the place of its last element.
 
     Parameters: the sorted values, their places (int64), value, place, elements of a row, elements
@@ -68,7 +69,7 @@ def longest_runs(dtype: str, lanes: int, whole: bool) -> Source:
     below it, its end counted from behind are one number, so that the largest is wanted; unless the
     row is ``whole``, that number is what ``place`` gets.
     """
-    T, groups = stored(dtype), THREADS // lanes
+    T, groups = stored(dtype), bounds.threads // lanes
     best_of = block_reduce(larger, "int64", lanes)
 
     def run_body(x, places, value, place, n, chunk, chunks, units):
@@ -100,11 +101,11 @@ def longest_runs(dtype: str, lanes: int, whole: bool) -> Source:
             else:
                 atomic_max(pointer(place, np.int64), row, best)
 
-    return Source(run_body, "iiiiiiii", THREADS, 4)
+    return Source(run_body, "iiiiiiii", *bounds)
 
 
 @kernel
-def take_ends(dtype: str) -> Source:
+def take_ends(dtype: str, threads: int) -> Source:
     """Values and places where the runs end that :func:`longest_runs` found in parts of rows.
 
     Parameters: the sorted values, their places, value, place, elements of a row, rows.
@@ -112,13 +113,13 @@ def take_ends(dtype: str) -> Source:
     T = stored(dtype)
 
     def take_body(x, places, value, place, n, rows):
-        row = block() * THREADS + thread()
+        row = block() * threads + thread()
         if row < rows:
             at = row * n + LOW - (pointer(place, np.int64)[row] & LOW)
             pointer(value, T)[row] = pointer(x, T)[at]
             pointer(place, np.int64)[row] = pointer(places, np.int64)[at]
 
-    return Source(take_body, "iiiiii", THREADS)
+    return Source(take_body, "iiiiii", threads)
 
 
 def mode(dtype: str, rows: int, n: int) -> Callable[..., None]:
@@ -127,16 +128,18 @@ def mode(dtype: str, rows: int, n: int) -> Callable[..., None]:
     """
     if rows == 0:
         return lambda *args: None
-    chunks = max(1, min(n // CHUNK, UNITS // rows))
+    chosen, bounds = row(SORT, dtype, "mode"), grid("search", dtype).bounds
+    threads = bounds.threads
+    chunks = max(1, min(n // chosen.run, chosen.runs // rows))
     chunk = -(-n // chunks)
-    lanes = THREADS if n > 8 * WARP else min(WARP, 1 << (n - 1).bit_length())
-    function = longest_runs.build(dtype, lanes, chunks == 1)
+    lanes = threads if n > 8 * WARP else min(WARP, 1 << (n - 1).bit_length())
+    function = longest_runs.build(dtype, lanes, chunks == 1, bounds)
     units = rows * chunks
-    search = bind(function, n, chunk, chunks, units, -(-units * lanes // THREADS), 1, 1)
+    search = bind(function, n, chunk, chunks, units, -(-units * lanes // threads), 1, 1)
     if chunks == 1:
         return search
-    clear = bind(fill.build(), 0, rows, blocks_for(rows, THREADS), 1, 1)
-    take = bind(take_ends.build(dtype), n, rows, -(-rows // THREADS), 1, 1)
+    clear = filler(0, rows)
+    take = bind(take_ends.build(dtype, threads), n, rows, -(-rows // threads), 1, 1)
 
     def launch(x: int, places: int, value: int, place: int) -> None:
         clear(place)

@@ -10,8 +10,9 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 import tilegrad
+from tests.cuda.simulated import retune
 from tilegrad.engine.ops.reduce import _locate
-from tilegrad.kernels.cuda import locate
+from tilegrad.kernels.cuda.tuning import REDUCTION
 
 
 def both(array: np.ndarray) -> tuple[Any, Any]:
@@ -105,7 +106,7 @@ def test_first_of_equals_anywhere_in_a_long_row(device: str) -> None:
 def test_first_of_equals_where_blocks_share_a_line(
     shape: tuple[int, ...], dim: int, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
-    monkeypatch.setattr(locate, "CHUNK", 64)
+    retune(monkeypatch, REDUCTION, search=64)
     _locate.plans.clear()
     for x in (rng.integers(0, 9, shape), rng.integers(0, 2000, shape)):
         t = tilegrad.from_numpy(x).to("cuda")

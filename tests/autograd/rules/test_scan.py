@@ -11,8 +11,9 @@ from hypothesis import given, settings, strategies as st
 
 import tilegrad
 from tests.conftest import DEVICES
+from tests.cuda.simulated import retune
 from tilegrad.engine.ops import scan as ops
-from tilegrad.kernels.cuda import scan as device_kernels
+from tilegrad.kernels.cuda.tuning import SCAN
 
 NAMES = ("cumsum", "cumprod", "logcumsumexp", "cummax", "cummin")
 
@@ -49,8 +50,7 @@ def test_a_long_float32_sum_stays_accurate(
 def small_chunks(monkeypatch: pytest.MonkeyPatch):
     """On the device, lines are cut into chunks early."""
     caches = [op.plans for op in (*ops.SCANS.values(), ops.cummax_op, ops.cummin_op)]
-    monkeypatch.setattr(device_kernels, "LEAST", 1024)
-    monkeypatch.setattr(device_kernels, "DEEP", 4)
+    retune(monkeypatch, SCAN, least=1024, deep=4)
     for plans in caches:
         plans.clear()
     yield

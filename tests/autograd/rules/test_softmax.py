@@ -10,7 +10,9 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 import tilegrad
+from tests.cuda.simulated import retune
 from tilegrad.kernels.cpu.simd.emit import has_fma
+from tilegrad.kernels.cuda.tuning import ROWS
 
 F, TF = tilegrad.nn.functional, torch.nn.functional
 
@@ -146,9 +148,7 @@ def test_samples_of_several_blocks(
 def test_blocks_take_samples_in_turn(
     monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
-    from tilegrad.kernels.cuda import cross_entropy
-
-    monkeypatch.setattr(cross_entropy, "BLOCKS", 2)
+    retune(monkeypatch, ROWS, blocks=2)
     x = rng.standard_normal((133, 9)).astype("float32")
     target = rng.integers(0, 9, 133)
     want = TF.cross_entropy(torch.from_numpy(x), torch.from_numpy(target)).item()

@@ -12,12 +12,10 @@ from hypothesis import given, settings, strategies as st
 import tilegrad
 from tests.cases.case import ALL
 from tests.conftest import DEVICES
+from tests.cuda.simulated import retune
 from tilegrad.engine.ops import sort as ops
 from tilegrad.kernels.cpu.sort import RADIX_FROM
-from tilegrad.kernels.cuda import sort, topk as select
-from tilegrad.kernels.cuda.run import driver, jit
-from tilegrad.kernels.cuda.sort import radix
-from tilegrad.kernels.cuda.topk import search
+from tilegrad.kernels.cuda.tuning import SORT
 
 VALUES = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 1e-40, -1e-40, 3.4e38)
 
@@ -131,21 +129,9 @@ def test_both_algorithms(dtype: str, rng: np.random.Generator) -> None:
 
 @pytest.fixture
 def low_limits(monkeypatch: pytest.MonkeyPatch):
-    """On the device, rows soon count as long and are shared by blocks.
-
-    The numbers are part of kernels and not of what they are kept under: none outlives the test, and a
-    real device, whose kernels are kept on disk, is left alone.
-    """
-    if not driver.get().simulated:
-        pytest.skip("kernels with other limits must not reach the disk")
+    """On the device, rows soon count as long and are shared by blocks."""
     caches: list[dict[Any, Any]] = [op.plans for op in (ops._sort, ops._topk, ops._pick, ops._mode)]
-    for module in (sort, select, radix, search):
-        caches += [k.built for k in vars(module).values() if isinstance(k, jit.KernelFactory)]
-    for module in (sort, select):
-        monkeypatch.setattr(module, "SHORT", 64)
-    for name, value in {"ENTRIES": 64, "GATHERED": 32, "MANY": 32}.items():
-        monkeypatch.setattr(select, name, value)
-    monkeypatch.setattr(radix, "TILE", 1 << 10)
+    retune(monkeypatch, SORT, short=64, entries=64, gathered=32, tile=1 << 10)
     for plans in caches:
         plans.clear()
     yield monkeypatch
@@ -171,8 +157,7 @@ def test_long_rows_on_the_device(
 ) -> None:
     """Radix sort, and selection by digits of keys and places: to the bit what the CPU gives."""
     if cut:
-        for module, name in ((select, "CHUNK"), (select, "SINGLE"), (search, "CHUNK")):
-            low_limits.setattr(module, name, 128)
+        retune(low_limits, SORT, chunk=128, single=128, run=128)
     x = filled(rng, dtype, (1 if cut else 2, 261), wide)
     for call in LONG[1:] if cut else LONG[:-1]:
         for have, want in zip(call(place(x, "cuda")), call(place(x, "cpu")), strict=True):

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import tilegrad
-from tilegrad.kernels.cuda import matmul as family
-from tilegrad.kernels.cuda.tuning import TILES
+from tests.cuda.simulated import retune
+from tilegrad.kernels.cuda import matmul as family, tuning
+from tilegrad.kernels.cuda.device.shapes import Tile
 
-FLOATS = ("large", "medium", "small", "skinny")
+FLOATS = (tuning.LARGE, tuning.MEDIUM, tuning.SMALL, tuning.SKINNY)
 
 
 def on(array: np.ndarray) -> Any:
@@ -20,18 +21,18 @@ def on(array: np.ndarray) -> Any:
 
 
 @pytest.fixture
-def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tile]:
     monkeypatch.setattr(family, "_tile", lambda *given: request.param)
     tilegrad.engine.ops.matmul.matmul.plans.clear()
     yield request.param
     tilegrad.engine.ops.matmul.matmul.plans.clear()
 
 
-@pytest.mark.parametrize("tile", FLOATS, indirect=True)
+@pytest.mark.parametrize("tile", FLOATS, indirect=True, ids=str)
 @pytest.mark.parametrize("turned", [(0, 0), (1, 0), (0, 1), (1, 1)])
 @pytest.mark.parametrize("size", [(36, 40, 24), (33, 31, 19)])
 def test_tiles_and_transpositions(
-    tile: str, turned: tuple[int, int], size: tuple[int, int, int], rng: np.random.Generator
+    tile: Tile, turned: tuple[int, int], size: tuple[int, int, int], rng: np.random.Generator
 ) -> None:
     M, N, K = size
     x, y = rng.standard_normal((M, K)).astype("f4"), rng.standard_normal((K, N)).astype("f4")
@@ -46,8 +47,8 @@ def test_every_tile_gives_the_same_bits(
 ) -> None:
     x, y = rng.standard_normal((3, 50)).astype("f4"), rng.standard_normal((50, 9)).astype("f4")
     found = []
-    for name in FLOATS:
-        monkeypatch.setattr(family, "_tile", lambda *given, n=name: n)
+    for tile in FLOATS:
+        monkeypatch.setattr(family, "_tile", lambda *given, t=tile: t)
         tilegrad.engine.ops.matmul.matmul.plans.clear()
         found.append((on(x) @ on(y)).cpu().numpy())
     tilegrad.engine.ops.matmul.matmul.plans.clear()
@@ -58,11 +59,11 @@ def test_every_tile_gives_the_same_bits(
 def test_split_sums_have_the_bits_of_sequential_ones(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(family, "CHUNK", 16)
+    retune(monkeypatch, tuning.PRODUCTS, chunk=16)
     x, y = rng.standard_normal((5, 40)).astype("f4"), rng.standard_normal((40, 3)).astype("f4")
     found = []
     for split in (0, 64):
-        monkeypatch.setattr(family, "SPLIT", split)
+        retune(monkeypatch, tuning.PRODUCTS, split=split)
         tilegrad.engine.ops.matmul.matmul.plans.clear()
         bias = on(np.arange(3, dtype="f4"))
         found.append(tilegrad.nn.functional.linear(on(x), on(y).t(), bias).cpu().numpy())
@@ -87,8 +88,9 @@ def test_activation_after_bias(rng: np.random.Generator) -> None:
 
 
 def test_tiles_fill_their_blocks() -> None:
-    for tile in TILES.values():
-        assert tile.threads % 32 == 0
-        assert tile.BM % (tile.LM * tile.TM) == 0
-        assert tile.BN % (tile.LN * tile.TN) == 0
-        assert tile.LM * tile.LN == 32
+    for row in tuning.PRODUCTS.values():
+        for tile in {*(tile for tile, _ in row.large), row.rest, row.skinny} - {None}:
+            assert tile.threads % 32 == 0
+            assert tile.BM % (tile.LM * tile.TM) == 0
+            assert tile.BN % (tile.LN * tile.TN) == 0
+            assert tile.LM * tile.LN == 32

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.cuda.simulated import retune
 from tilegrad.engine import transfer
 from tilegrad.engine.array import Array, from_numpy
 from tilegrad.engine.device import device as as_device
 from tilegrad.engine.ops import index as ops
 from tilegrad.engine.transfer import host
+from tilegrad.kernels.cuda.tuning import SCATTER
 
 
 def to_device(x: Array) -> Array:
@@ -38,10 +40,7 @@ def _loop(x: np.ndarray, index: np.ndarray, source: np.ndarray, how: str) -> np.
 )  # fmt: skip
 def test_groups_in_pieces_and_slabs(how: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Places with more sources than a piece, more indices than a slab, negative indices."""
-    from tilegrad.kernels.cuda.index import scatter_groups
-
-    monkeypatch.setattr(scatter_groups, "PIECE_BITS", 2)
-    monkeypatch.setattr(scatter_groups, "SLAB", 100)
+    retune(monkeypatch, SCATTER, piece_bits=2, slab=100)
     monkeypatch.setattr(ops.put_rows, "plans", {})
     rng = np.random.default_rng(11)
     index = np.where(rng.random(170) < 0.6, 3, rng.integers(-20, 20, 170))

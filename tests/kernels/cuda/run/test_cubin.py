@@ -108,9 +108,13 @@ def test_an_empty_log_takes_nothing_away(name: str) -> None:
 
 def test_a_launch_is_found_without_a_log() -> None:
     """The whole way of a kernel: what the disk keeps has the entry point."""
+    from tilegrad.kernels.cuda.device.shapes import Bounds
     from tilegrad.kernels.cuda.reduce import rows
 
-    variant, whole = ("sum", "float32", "float32", "last", 1, 1, 1, 1, False), backend._linked
+    variant, whole = (
+        ("sum", "float32", "float32", "last", 1, 1, 1, 1, False, Bounds(256, 4)),
+        backend._linked,
+    )
     with patch.object(backend, "_linked", lambda *given: (whole(*given)[0], "")):
         made = rows.assemble(variant, (9, 0))
     assert made.usage.entry.encode() in made.cubin
