@@ -4,16 +4,16 @@ A kernel's body takes addresses, sizes and scalars. Where they are more than a f
 NamedTuples whose fields are int64 (``int``: sizes, addresses) or float64 (``float``)::
 
     class Rows(NamedTuple):
-        count: int  # rows
+        rows: int
         n: int  # elements of a row
 
-    def body(task, x, out, p):  # reads p.count, p.n
+    def body(task, x, out, p):  # reads p.rows, p.n
         ...
 
     return body, ("ii", Rows)
 
 The machine code takes the fields one by one, in order, as if each had its letter: a structure costs
-nothing. The host fills it by name and hands it on as ``bind(function, *Rows(count=…, n=…), …)``.
+nothing. The host fills it by name and hands it on as ``bind(function, *Rows(rows=…, n=…), …)``.
 """
 
 from __future__ import annotations

@@ -61,7 +61,11 @@ def _softmaxes() -> list[Row]:
         found += _rows(f"softmax {tag}", softmax, x)
         found += _rows(f"log softmax {tag}", log_softmax, x, passes="f")
     found += _rows("log softmax 1024x512", log_softmax, floats(1024, 512, low=-4, high=4), passes="b")  # fmt: skip
-    found += _rows("softmax of dim 0, 1024x512", lambda t, x: t.softmax(x, 0), floats(1024, 512), passes="f")  # fmt: skip
+    x = floats(1024, 512)
+    found += _rows("softmax of dim 0, 1024x512", lambda t, x: t.softmax(x, 0), x)
+    found += _rows("log softmax of dim 0, 1024x512", lambda t, x: t.log_softmax(x, 0), x)
+    found += _rows("softmax of dim 1, 64x100x50", lambda t, x: t.softmax(x, 1), floats(64, 100, 50))
+    found += _rows("logsumexp of dim 0, 1024x512", lambda t, x: t.logsumexp(x, 0), x)
     for n, c in ((64, 10), (1024, 1000)):
         operands = (floats(n, c, low=-4, high=4), indices(n, below=c))
         found += _rows(f"cross entropy {n}x{c}", cross_entropy, *operands)

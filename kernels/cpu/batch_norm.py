@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,16 @@ GRAIN = 1 << 13  # elements a task handles at least; fewer in all: no threads
 COLUMNS = 64  # channels a column task takes together
 
 
+class Channels(NamedTuple):
+    """What a task works on: ``per`` of ``C`` channels, or blocks of them, over N samples of S."""
+
+    per: int
+    N: int
+    C: int
+    S: int
+    training: int
+
+
 @inline
 def blend(running, value, momentum):
     """``(1 - momentum) running + momentum value``"""
@@ -38,16 +48,15 @@ def forward_channels(dtype: str) -> Kernel:
     total, deviations = float_run("sum", dtype, "lanes"), deviation_run(dtype)
     apply = scale_run(dtype)
 
-    def body(
-        task, x, weight, bias, rmean, rvar, y, mean, rstd, eps, momentum, per, N, C, S, training
-    ):
+    def body(task, x, weight, bias, rmean, rvar, y, mean, rstd, eps, momentum, p):
+        N, C, S = p.N, p.C, p.S
         source, made = pointer(x, T), pointer(y, T)
         weights, biases = pointer(weight, T), pointer(bias, T)
         r_means, r_vars = pointer(rmean, T), pointer(rvar, T)
         means, rstds = pointer(mean, T), pointer(rstd, T)
         count = N * S
-        for c in range(task * per, min(C, (task + 1) * per)):
-            if training:
+        for c in range(task * p.per, min(C, (task + 1) * p.per)):
+            if p.training:
                 a = 0.0
                 for i in range(N):
                     a += total(source, (i * C + c) * S, S, 1, T(0), T(0))
@@ -74,7 +83,7 @@ def forward_channels(dtype: str) -> Kernel:
             for i in range(N):
                 apply(source, made, (i * C + c) * S, S, m, low, w, b)
 
-    return body, "iiiiiiiiddiiiii"
+    return body, ("iiiiiiiidd", Channels)
 
 
 @kernel
@@ -83,17 +92,16 @@ def forward_columns(dtype: str) -> Kernel:
     T, block = np.dtype(dtype).type, COLUMNS
     sums, line = local("float64", block), local(dtype, block)
 
-    def body(
-        task, x, weight, bias, rmean, rvar, y, mean, rstd, eps, momentum, per, N, C, S, training
-    ):
+    def body(task, x, weight, bias, rmean, rvar, y, mean, rstd, eps, momentum, p):
+        N, C = p.N, p.C
         source, made = pointer(x, T), pointer(y, T)
         weights, biases = pointer(weight, T), pointer(bias, T)
         r_means, r_vars = pointer(rmean, T), pointer(rvar, T)
         means, rstds = pointer(mean, T), pointer(rstd, T)
         total, center, lows, scale, shift = sums(), line(), line(), line(), line()
-        for column in range(task * per * block, min(C, (task + 1) * per * block), block):
+        for column in range(task * p.per * block, min(C, (task + 1) * p.per * block), block):
             size = min(block, C - column)
-            if training:
+            if p.training:
                 for j in range(size):
                     total[j] = 0.0
                 for i in range(N):
@@ -133,7 +141,7 @@ def forward_columns(dtype: str) -> Kernel:
                     q = i * C + column + j
                     write(made, q, (read(source, q) - center[j]) * scale[j] + shift[j])
 
-    return body, "iiiiiiiiddiiiii"
+    return body, ("iiiiiiiidd", Channels)
 
 
 @kernel
@@ -144,11 +152,12 @@ def backward_channels(dtype: str) -> Kernel:
     T = np.dtype(dtype).type
     add_up, grad_input = gradient_runs(dtype)
 
-    def body(task, g, x, mean, rstd, weight, out, sums_g_xhat, sums_g, per, N, C, S, training):
+    def body(task, g, x, mean, rstd, weight, out, sums_g_xhat, sums_g, p):
+        N, C, S = p.N, p.C, p.S
         grad, source, made = pointer(g, T), pointer(x, T), pointer(out, T)
         weights, means, rstds = pointer(weight, T), pointer(mean, T), pointer(rstd, T)
         out_g_xhat, out_g = pointer(sums_g_xhat, T), pointer(sums_g, T)
-        for c in range(task * per, min(C, (task + 1) * per)):
+        for c in range(task * p.per, min(C, (task + 1) * p.per)):
             m, rs = means[c], rstds[c]
             a, b = 0.0, 0.0
             for i in range(N):
@@ -159,12 +168,12 @@ def backward_channels(dtype: str) -> Kernel:
             out_g[c] = T(a)
             w = weights[c] if weight != 0 else T(1)
             mean_g, mean_g_xhat = T(0), T(0)
-            if training:
+            if p.training:
                 mean_g, mean_g_xhat = T(w * a / (N * S)), T(w * b / (N * S))
             for i in range(N):
                 grad_input(grad, source, made, (i * C + c) * S, S, m, rs, w, mean_g, mean_g_xhat)
 
-    return body, "iiiiiiiiiiiii"
+    return body, ("iiiiiiii", Channels)
 
 
 @kernel
@@ -173,12 +182,13 @@ def backward_columns(dtype: str) -> Kernel:
     T, block = np.dtype(dtype).type, COLUMNS
     wide, line = local("float64", block), local(dtype, block)
 
-    def body(task, g, x, mean, rstd, weight, out, sums_g_xhat, sums_g, per, N, C, S, training):
+    def body(task, g, x, mean, rstd, weight, out, sums_g_xhat, sums_g, p):
+        N, C = p.N, p.C
         grad, source, made = pointer(g, T), pointer(x, T), pointer(out, T)
         weights, means, rstds = pointer(weight, T), pointer(mean, T), pointer(rstd, T)
         out_g_xhat, out_g = pointer(sums_g_xhat, T), pointer(sums_g, T)
         a, b, w, mean_g, mean_g_xhat = wide(), wide(), line(), line(), line()
-        for column in range(task * per * block, min(C, (task + 1) * per * block), block):
+        for column in range(task * p.per * block, min(C, (task + 1) * p.per * block), block):
             size = min(block, C - column)
             for j in range(size):
                 a[j] = 0.0
@@ -193,8 +203,8 @@ def backward_columns(dtype: str) -> Kernel:
                 out_g_xhat[column + j] = T(b[j])
                 out_g[column + j] = T(a[j])
                 w[j] = weights[column + j] if weight != 0 else T(1)
-                mean_g[j] = T(w[j] * a[j] / N) if training else T(0)
-                mean_g_xhat[j] = T(w[j] * b[j] / N) if training else T(0)
+                mean_g[j] = T(w[j] * a[j] / N) if p.training else T(0)
+                mean_g_xhat[j] = T(w[j] * b[j] / N) if p.training else T(0)
             for i in range(N):
                 for j in range(size):
                     q = i * C + column + j
@@ -202,14 +212,14 @@ def backward_columns(dtype: str) -> Kernel:
                     xhat = (read(source, q) - means[column + j]) * rs
                     write(made, q, (read(grad, q) * w[j] - mean_g[j] - xhat * mean_g_xhat[j]) * rs)
 
-    return body, "iiiiiiiiiiiii"
+    return body, ("iiiiiiii", Channels)
 
 
-def _shared(N: int, C: int, S: int) -> tuple[int, int]:
-    """(channels or blocks of channels per task, tasks)."""
+def _shared(N: int, C: int, S: int, training: bool) -> tuple[Channels, int]:
+    """What tasks work on, and how many there are."""
     units, work = (C, N * S) if S > 1 else (-(-C // COLUMNS), N * min(C, COLUMNS))
     per = splitting.share(units, GRAIN // max(work, 1))
-    return per, -(-units // per)
+    return Channels(per=per, N=N, C=C, S=S, training=training), -(-units // per)
 
 
 def batch_norm(
@@ -224,8 +234,8 @@ def batch_norm(
     if backward_follows():
         (backward_channels if S > 1 else backward_columns).begin(dtype)
     function = (forward_channels if S > 1 else forward_columns).build(dtype)
-    per, tasks = _shared(N, C, S)
-    bound = bind(function, per, N, C, S, training, tasks, TEAM if tasks > 1 else 0)
+    work, tasks = _shared(N, C, S, training)
+    bound = bind(function, *work, tasks, TEAM if tasks > 1 else 0)
     if all(given):
         return bound
 
@@ -244,8 +254,8 @@ def batch_norm_backward(
     if N * C * S == 0:
         return lambda *addresses: None
     function = (backward_channels if S > 1 else backward_columns).build(dtype)
-    per, tasks = _shared(N, C, S)
-    bound = bind(function, per, N, C, S, training, tasks, TEAM if tasks > 1 else 0)
+    work, tasks = _shared(N, C, S, training)
+    bound = bind(function, *work, tasks, TEAM if tasks > 1 else 0)
     if weighted:
         return bound
     return lambda g, x, mean, rstd, *made: bound(g, x, mean, rstd, 0, *made)

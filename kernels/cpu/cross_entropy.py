@@ -8,6 +8,7 @@ for: ``status[0]`` counts them, ``status[1]`` holds the first.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,6 +33,22 @@ GRAIN = 1 << 13  # elements a task handles at least; fewer in all: no threads
 TASKS = 64
 SHORT = 32  # logits of a row that is taken together with others
 GROUP = 64  # such rows
+
+
+class Given(NamedTuple):
+    """Addresses of what may be absent, then null: the weights, and memory for a loss per sample."""
+
+    weight: int
+    losses: int
+
+
+class Samples(NamedTuple):
+    """``rows`` samples, ``per`` a task, of ``C`` classes that stand ``inner`` apart."""
+
+    rows: int
+    per: int
+    C: int
+    inner: int
 
 
 @inline
@@ -64,14 +81,12 @@ def forward(
     keeps = not (alone and reduced)
 
     @inline
-    def losses_of(
-        task, x, targets, out, scale, status, lse, weight_sum, logs, ignored, weight, loss, rows,
-        per, C, inner,
-    ):  # fmt: skip
+    def losses_of(task, x, targets, out, scale, status, lse, weight_sum, logs, ignored, given, p):
+        C, inner = p.C, p.inner
         source, target = pointer(x, T), pointer(targets, np.int64)
-        weights, losses = pointer(weight, T), pointer(loss, T)
+        weights, losses = pointer(given.weight, T), pointer(given.losses, T)
         scales, lses = pointer(scale, T), pointer(lse, T)
-        first, end = task * per, min(rows, (task + 1) * per)
+        first, end = task * p.per, min(p.rows, (task + 1) * p.per)
         if logits:
             logsumexp_of(source, first, end, C, lses)
             if kept:
@@ -82,7 +97,7 @@ def forward(
             w, value = T(0), T(0)
             if t != ignored and 0 <= t < C:
                 outer = r // inner
-                w = weights[t] if weight != 0 else T(1)
+                w = weights[t] if given.weight != 0 else T(1)
                 value = -source[(outer * C + t) * inner + (r - outer * inner)]
                 if logits:
                     value = value + lses[r]
@@ -93,30 +108,18 @@ def forward(
             total += value
             divisor += w
         if alone:
-            examine(target, pointer(status, np.int64), rows, C, ignored)
+            examine(target, pointer(status, np.int64), p.rows, C, ignored)
             if reduced:
                 pointer(out, T)[0] = T(total / divisor) if mean else T(total)
                 pointer(weight_sum, T)[0] = T(divisor)
 
-    def keeping(
-        task, x, targets, out, scale, status, lse, weight_sum, logs, ignored, weight, loss, rows,
-        per, C, inner,
-    ):  # fmt: skip
-        losses_of(
-            task, x, targets, out, scale, status, lse, weight_sum, logs, ignored, weight, loss,
-            rows, per, C, inner,
-        )  # fmt: skip
+    def keeping(task, x, targets, out, scale, status, lse, weight_sum, logs, ignored, given, p):
+        losses_of(task, x, targets, out, scale, status, lse, weight_sum, logs, ignored, given, p)
 
-    def plain(
-        task, x, targets, out, scale, status, lse, weight_sum, ignored, weight, loss, rows, per, C,
-        inner,
-    ):  # fmt: skip
-        losses_of(
-            task, x, targets, out, scale, status, lse, weight_sum, 0, ignored, weight, loss,
-            rows, per, C, inner,
-        )  # fmt: skip
+    def plain(task, x, targets, out, scale, status, lse, weight_sum, ignored, given, p):
+        losses_of(task, x, targets, out, scale, status, lse, weight_sum, 0, ignored, given, p)
 
-    return (keeping, "i" * 15) if kept else (plain, "i" * 14)
+    return (keeping if kept else plain), ("i" * (9 if kept else 8), Given, Samples)
 
 
 def subtract_lse(dtype: str) -> DeviceFunction:
@@ -210,11 +213,12 @@ def backward(dtype: str, logits: bool, per_sample: bool) -> Kernel:
     """
     T, W = np.dtype(dtype).type, lanes(dtype)
 
-    def body(task, grad, x, targets, scale, weight_sum, out, rows, per, C, inner):
+    def body(task, grad, x, targets, scale, weight_sum, out, p):
+        C, inner = p.C, p.inner
         grads, target, scales = pointer(grad, T), pointer(targets, np.int64), pointer(scale, T)
         source, made = pointer(x, T), pointer(out, T)
         divisor = pointer(weight_sum, T)[0] if weight_sum != 0 else T(1)
-        for r in range(task * per, min(rows, (task + 1) * per)):
+        for r in range(task * p.per, min(p.rows, (task + 1) * p.per)):
             w = scales[r]
             factor = T(0)
             if w != T(0):
@@ -243,7 +247,7 @@ def backward(dtype: str, logits: bool, per_sample: bool) -> Kernel:
                 if w != T(0):
                     made[at + target[r] * inner] = -factor
 
-    return body, "iiiiiiiiii"
+    return body, ("iiiiii", Samples)
 
 
 def _shared(rows: int, work: int) -> tuple[int, int]:
@@ -271,9 +275,9 @@ def cross_entropy(
     if not alone:
         finish.begin(dtype, reduction)
     function = forward.build(dtype, logits, kept, logits and C <= SHORT, reduction, alone)
-    sizing = (rows, per, C, inner, tasks, 0 if alone else TEAM)
+    sizing = (*Samples(rows, per, C, inner), tasks, 0 if alone else TEAM)
     if alone and logits and reduced and not weighted:
-        return bind(function, 0, 0, *sizing), 0
+        return bind(function, *Given(weight=0, losses=0), *sizing), 0
     run = bind(function, *sizing)
     last = None if alone else bind(finish.build(dtype, reduction), rows, C, 1, 0)
     scratch = rows * np.dtype(dtype).itemsize if reduced and not alone else 0
@@ -285,7 +289,7 @@ def cross_entropy(
         weight_sum = more.pop(0) if reduced else 0
         logs = (more.pop(0),) if kept else ()
         losses = more[0] if scratch else 0 if reduced else out
-        run(x, targets, out, scale, status, lse, weight_sum, *logs, ignored, weight, losses)
+        run(x, targets, out, scale, status, lse, weight_sum, *logs, ignored, *Given(weight, losses))
         if last is not None:
             last(targets, scale, losses, status, out, weight_sum, ignored)
 
@@ -303,7 +307,7 @@ def cross_entropy_backward(
     per, tasks = _shared(rows, C)
     function = backward.build(dtype, logits, reduction == "none")
 
-    run = bind(function, rows, per, C, inner, tasks, TEAM if tasks > 1 else 0)
+    run = bind(function, *Samples(rows, per, C, inner), tasks, TEAM if tasks > 1 else 0)
 
     def launch(grad: int, targets: int, scale: int, *rest: int) -> None:
         x = rest[0] if logits else 0

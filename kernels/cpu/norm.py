@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,6 +41,29 @@ TOGETHER = 16  # rows that are taken step by step together
 LEVEL = 1 << 12  # elements of such rows, at most: they stay in the nearest cache
 
 
+class Rows(NamedTuple):
+    """Rows of ``n`` elements, ``per`` a task; ``S`` and ``groups`` as :func:`row_norm` has them."""
+
+    rows: int
+    per: int
+    n: int
+    S: int
+    groups: int
+
+
+class _Row(NamedTuple):
+    """A row in a kernel: its first element, its statistics, and which of weight (1) and bias or
+    parts (2) there are.
+    """
+
+    at: int
+    n: int
+    mean: float
+    low: float
+    rstd: float
+    has: int
+
+
 @kernel
 def forward(dtype: str, centred: bool, channels: bool) -> Kernel:
     """``(x - mean) / sqrt(var + eps) * weight + bias``; not ``centred``: with 0 for the mean."""
@@ -54,26 +77,28 @@ def forward(dtype: str, centred: bool, channels: bool) -> Kernel:
     )
 
     @inline
-    def part(x, y, at, i, mask, m, low, exact, weights, biases, has):
-        rs = T(exact)
-        center, scale, extra, shift = splat(m), splat(rs), splat(T(exact - rs)), splat(-low * rs)
-        d = load_masked(x, at + i, mask, center) - center
+    def part(x, y, i, mask, row, weights, biases):
+        rs = T(row.rstd)
+        center, scale, extra = splat(row.mean), splat(rs), splat(T(row.rstd - rs))
+        shift = splat(-row.low * rs)
+        d = load_masked(x, row.at + i, mask, center) - center
         v = fma(d, scale, fma(d, extra, shift))
-        if has & 1:
+        if row.has & 1:
             v = v * load_masked(weights, i, mask, center)
-        if has & 2:
+        if row.has & 2:
             v = v + load_masked(biases, i, mask, center)
-        store_masked(y, at + i, v, mask)
+        store_masked(y, row.at + i, v, mask)
 
     @inline
-    def elements(x, y, at, n, m, low, exact, weights, biases, has):
-        whole = n - n % W
+    def elements(x, y, row, weights, biases):
+        whole = row.n - row.n % W
         for i in range(0, whole, W):
-            part(x, y, at, i, head(T, W), m, low, exact, weights, biases, has)
-        if whole < n:
-            part(x, y, at, whole, head(T, n - whole), m, low, exact, weights, biases, has)
+            part(x, y, i, head(T, W), row, weights, biases)
+        if whole < row.n:
+            part(x, y, whole, head(T, row.n - whole), row, weights, biases)
 
-    def body(task, x, weight, bias, y, mean, rstd, eps, rows, per, n, S, groups):
+    def body(task, x, weight, bias, y, mean, rstd, eps, p):
+        n, S = p.n, p.S
         source, made = pointer(x, T), pointer(y, T)
         weights, biases = pointer(weight, T), pointer(bias, T)
         means, rstds = pointer(mean, T), pointer(rstd, T)
@@ -82,8 +107,8 @@ def forward(dtype: str, centred: bool, channels: bool) -> Kernel:
         center, shift, scale = centers(), shifts(), scales()
         # short rows step by step together: alone, each would wait for its sums, root and division
         group = max(1, min(together, LEVEL // max(n, 1)))
-        end = min(rows, (task + 1) * per)
-        for first in range(task * per, end, group):
+        end = min(p.rows, (task + 1) * p.per)
+        for first in range(task * p.per, end, group):
             count = min(group, end - first)
             if centred:
                 for k in range(count):
@@ -102,15 +127,15 @@ def forward(dtype: str, centred: bool, channels: bool) -> Kernel:
                 r = first + k
                 at, m, low, rs = r * n, center[k] if centred else T(0), shift[k], scale[k]
                 if channels:
-                    of_row = r % groups * (n // S)
+                    of_row = r % p.groups * (n // S)
                     for c in range(n // S):
                         w = weights[of_row + c] * rs if has & 1 else rs
                         b = biases[of_row + c] if has & 2 else T(0)
                         apply(source, made, at + c * S, S, m, low, w, b)
                 else:
-                    elements(source, made, at, n, m, low, rs, weights, biases, has)
+                    elements(source, made, _Row(at, n, m, low, rs, has), weights, biases)
 
-    return body, "iiiiiidiiiii"
+    return body, ("iiiiiid", Rows)
 
 
 @inline
@@ -235,27 +260,28 @@ def backward_elements(dtype: str, centred: bool) -> Kernel:
     T, W, size = np.dtype(dtype).type, lanes(dtype), np.dtype(dtype).itemsize
 
     @inline
-    def sums_g(grad, source, weights, part, at, i, n, mask, m, rs, has, a, b):
-        zero, center = splat(T(0)), splat(m)
-        v = load_masked(grad, at + i, mask, zero)
-        xhat = (load_masked(source, at + i, mask, center) - center) * splat(rs)
-        if has & 2:
+    def sums_g(grad, source, weights, part, i, mask, row, a, b):
+        zero, center, other = splat(T(0)), splat(row.mean), row.n + i
+        v = load_masked(grad, row.at + i, mask, zero)
+        xhat = (load_masked(source, row.at + i, mask, center) - center) * splat(row.rstd)
+        if row.has & 2:
             store_masked(part, i, fma(v, xhat, load_masked(part, i, mask, zero)), mask)
-            store_masked(part, n + i, load_masked(part, n + i, mask, zero) + v, mask)
-        if has & 1:
+            store_masked(part, other, load_masked(part, other, mask, zero) + v, mask)
+        if row.has & 1:
             v = v * load_masked(weights, i, mask, zero)
         return a + v, fma(v, xhat, b)
 
     @inline
-    def grad_input(grad, source, weights, made, at, i, mask, m, rs, has, mean_g, mean_g_xhat):
-        zero, center, scale = splat(T(0)), splat(m), splat(rs)
-        v = load_masked(grad, at + i, mask, zero)
-        xhat = (load_masked(source, at + i, mask, center) - center) * scale
-        if has & 1:
+    def grad_input(grad, source, weights, made, i, mask, row, mean_g, mean_g_xhat):
+        zero, center, scale, at = splat(T(0)), splat(row.mean), splat(row.rstd), row.at + i
+        v = load_masked(grad, at, mask, zero)
+        xhat = (load_masked(source, at, mask, center) - center) * scale
+        if row.has & 1:
             v = v * load_masked(weights, i, mask, zero)
-        store_masked(made, at + i, (v - splat(mean_g) - xhat * splat(mean_g_xhat)) * scale, mask)
+        store_masked(made, at, (v - splat(mean_g) - xhat * splat(mean_g_xhat)) * scale, mask)
 
-    def body(task, g, x, weight, mean, rstd, out, parts, rows, per, n):
+    def body(task, g, x, weight, mean, rstd, out, parts, p):
+        n = p.n
         grad, source, made = pointer(g, T), pointer(x, T), pointer(out, T)
         weights, means, rstds = pointer(weight, T), pointer(mean, T), pointer(rstd, T)
         part = pointer(parts + task * 2 * n * size, T)
@@ -264,25 +290,20 @@ def backward_elements(dtype: str, centred: bool) -> Kernel:
         if parts != 0:
             for i in range(2 * n):
                 part[i] = T(0)
-        for r in range(task * per, min(rows, (task + 1) * per)):
-            at = r * n
-            m, rs = means[r] if centred else T(0), rstds[r]
+        for r in range(task * p.per, min(p.rows, (task + 1) * p.per)):
+            row = _Row(r * n, n, means[r] if centred else T(0), T(0), rstds[r], has)
             a, b = splat(T(0)), splat(T(0))
             for i in range(0, whole, W):
-                a, b = sums_g(grad, source, weights, part, at, i, n, head(T, W), m, rs, has, a, b)
+                a, b = sums_g(grad, source, weights, part, i, head(T, W), row, a, b)
             if whole < n:
-                a, b = sums_g(grad, source, weights, part, at, whole, n, rest, m, rs, has, a, b)
+                a, b = sums_g(grad, source, weights, part, whole, rest, row, a, b)
             mean_g, mean_g_xhat = hsum(a) / T(n) if centred else T(0), hsum(b) / T(n)
             for i in range(0, whole, W):
-                grad_input(
-                    grad, source, weights, made, at, i, head(T, W), m, rs, has, mean_g, mean_g_xhat
-                )
+                grad_input(grad, source, weights, made, i, head(T, W), row, mean_g, mean_g_xhat)
             if whole < n:
-                grad_input(
-                    grad, source, weights, made, at, whole, rest, m, rs, has, mean_g, mean_g_xhat
-                )
+                grad_input(grad, source, weights, made, whole, rest, row, mean_g, mean_g_xhat)
 
-    return body, "iiiiiiiiii"
+    return body, ("iiiiiii", Rows)
 
 
 @kernel
@@ -291,13 +312,14 @@ def backward_channels(dtype: str) -> Kernel:
     T = np.dtype(dtype).type
     add_up, grad_input = gradient_runs(dtype)
 
-    def body(task, g, x, weight, mean, rstd, out, sums_g_xhat, sums_g, rows, per, n, S, groups):
+    def body(task, g, x, weight, mean, rstd, out, sums_g_xhat, sums_g, p):
+        n, S = p.n, p.S
         grad, source, made = pointer(g, T), pointer(x, T), pointer(out, T)
         weights, means, rstds = pointer(weight, T), pointer(mean, T), pointer(rstd, T)
         out_g_xhat, out_g = pointer(sums_g_xhat, T), pointer(sums_g, T)
         count = n // S
-        for r in range(task * per, min(rows, (task + 1) * per)):
-            at, first = r * n, r % groups * count
+        for r in range(task * p.per, min(p.rows, (task + 1) * p.per)):
+            at, first = r * n, r % p.groups * count
             m, rs = means[r], rstds[r]
             a, b = 0.0, 0.0
             for c in range(count):
@@ -311,7 +333,7 @@ def backward_channels(dtype: str) -> Kernel:
                 w = weights[first + c] if weight != 0 else T(1)
                 grad_input(grad, source, made, at + c * S, S, m, rs, w, T(a / n), T(b / n))
 
-    return body, "iiiiiiiiiiiii"
+    return body, ("iiiiiiii", Rows)
 
 
 def _shared(rows: int, n: int) -> tuple[int, int]:
@@ -336,7 +358,7 @@ def row_norm(
             backward_channels.begin(dtype)
     function = forward.build(dtype, centred, S > 0)
     per, tasks = _shared(rows, n)
-    bound = bind(function, rows, per, n, S, groups, tasks, TEAM if tasks > 1 else 0)
+    bound = bind(function, *Rows(rows, per, n, S, groups), tasks, TEAM if tasks > 1 else 0)
     if weighted and biased and centred:
         return bound
 
@@ -377,14 +399,11 @@ def row_norm_backward(
     if S == 0:
         per, tasks = splitting.share(rows, CHUNK), row_norm_parts(dtype, rows)
         function = backward_elements.build(dtype, centred)
-        sizes: tuple[int, ...] = (rows, per, n)
     else:
         per, tasks = _shared(rows, n)
         function = backward_channels.build(dtype)
-        sizes = (rows, per, n, S, groups)
-
     small = tasks == 1 or splitting.serial(rows * n, 2 * GRAIN)
-    bound = bind(function, *sizes, tasks, 0 if small else TEAM)
+    bound = bind(function, *Rows(rows, per, n, S, groups), tasks, 0 if small else TEAM)
     if weighted and centred:
         return bound
     return lambda *addresses: bound(*order(*addresses))

@@ -16,7 +16,7 @@ import numpy as np
 
 from tilegrad.kernels.cpu.parts import pool_rows as rows
 from tilegrad.kernels.cpu.run import jit, splitting
-from tilegrad.kernels.cpu.run.jit import kernel
+from tilegrad.kernels.cpu.run.jit import Kernel, kernel
 from tilegrad.kernels.cpu.simd.memory import pointer
 from tilegrad.kernels.cpu.simd.vector import head, lanes, load, load_masked, splat, store_masked
 from tilegrad.kernels.dtypes import is_float
@@ -32,7 +32,7 @@ Launch = Callable[..., None]
 
 
 @kernel
-def max_windows(dtype: str, indexed: bool) -> tuple[Callable[..., None], str]:
+def max_windows(dtype: str, indexed: bool) -> Kernel:
     """The largest element of each window and, if ``indexed``, its place in the plane (int64).
 
     A NaN is the largest; among equals the first is taken, among NaNs the last.
@@ -78,7 +78,7 @@ def max_windows(dtype: str, indexed: bool) -> tuple[Callable[..., None], str]:
 
 
 @kernel
-def take(dtype: str) -> tuple[Callable[..., None], str]:
+def take(dtype: str) -> Kernel:
     """``out[plane, i] = x[plane, index[plane, i]]``."""
     T = np.dtype(dtype).type
     size = np.dtype(dtype).itemsize
@@ -95,7 +95,7 @@ def take(dtype: str) -> tuple[Callable[..., None], str]:
 
 
 @kernel
-def put(dtype: str) -> tuple[Callable[..., None], str]:
+def put(dtype: str) -> Kernel:
     """``x[plane, index[plane, i]] += y[plane, i]`` onto zeros, in the order of ``i``."""
     T = np.dtype(dtype).type
     size = np.dtype(dtype).itemsize
@@ -114,7 +114,7 @@ def put(dtype: str) -> tuple[Callable[..., None], str]:
 
 
 @kernel
-def mean_windows(dtype: str) -> tuple[Callable[..., None], str]:
+def mean_windows(dtype: str) -> Kernel:
     """The sum of each window, row by row, over its divisor; of integers rounded towards zero."""
     T = np.dtype(dtype).type
     over = div if is_float(dtype) else trunc_divide_int
@@ -147,7 +147,7 @@ def mean_windows(dtype: str) -> tuple[Callable[..., None], str]:
 
 
 @kernel
-def spread_windows(dtype: str) -> tuple[Callable[..., None], str]:
+def spread_windows(dtype: str) -> Kernel:
     """The adjoint of :func:`mean_windows`: ``y`` over its divisor, added to the whole window.
 
     A row of outputs is spread over one row of inputs, which is then added to all rows of the window.

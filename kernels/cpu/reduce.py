@@ -13,7 +13,7 @@ split depends on sizes and strides only.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,6 +46,28 @@ COLUMNS = 1024  # totals a column task keeps
 FLUSH = 64  # rows combined in the input's precision
 SHORT = 16  # elements of a row that are better gathered with those of other rows
 NARROW = 8  # fewer adjacent outputs than this are not worth a column task
+
+
+class Work(NamedTuple):
+    """What the units of a reduction of ``R`` elements an output are; ``per`` of them are a task.
+
+    Attributes:
+        table: address of what :func:`layout_table` gives.
+        chunk, chunks: elements (rows) of a piece, pieces of an output.
+        n, s: elements (rows) and stride of the reduced dimension with the smallest stride.
+        width, apart: adjacent outputs and the stride of their elements; of :func:`columns` only.
+    """
+
+    table: int
+    units: int
+    per: int
+    R: int
+    chunk: int
+    n: int
+    s: int
+    chunks: int
+    width: int
+    apart: int
 
 
 @intrinsic
@@ -102,7 +124,8 @@ def rows(name: str, dtype: str, out_dtype: str, way: str) -> Kernel:
         run = float_run(name, dtype, way)
 
     @inline
-    def reduce_part(task, x, center, out, p, table, units, per, R, chunk, n, s, chunks):
+    def reduce_part(task, x, center, out, p, work):
+        table, chunk, chunks, n, s = work.table, work.chunk, work.chunks, work.n, work.s
         t = pointer(table, np.int64)
         kept, outer = t[0], t[1]
         source, targets = pointer(x, T), pointer(out, Out)
@@ -110,14 +133,14 @@ def rows(name: str, dtype: str, out_dtype: str, way: str) -> Kernel:
         k_sizes, k_strides = pointer(table + 16, np.int64), pointer(table + 16 + 8 * kept, np.int64)
         r_sizes = pointer(table + 16 + 16 * kept, np.int64)
         r_strides = pointer(table + 16 + 16 * kept + 8 * outer, np.int64)
-        for unit in range(task * per, min(units, (task + 1) * per)):
+        for unit in range(task * work.per, min(work.units, (task + 1) * work.per)):
             o, r, row, column = unit, 0, 0, 0
             if chunks > 1:
                 o = unit // chunks
                 r = (unit - o * chunks) * chunk
                 row = r // n
                 column = r - row * n
-            end = min(R, r + chunk)
+            end = min(work.R, r + chunk)
             c = T(read(centers, o)) if centred else T(0)
             base = offset(o, kept, k_sizes, k_strides)
             total = start
@@ -129,21 +152,21 @@ def rows(name: str, dtype: str, out_dtype: str, way: str) -> Kernel:
                 row += 1
                 column = 0
             if chunks == 1:
-                write(targets, o, Out(finish(total, R, p)))
+                write(targets, o, Out(finish(total, work.R, p)))
             else:
-                partial[(unit - o * chunks) * (units // chunks) + o] = total
+                partial[(unit - o * chunks) * (work.units // chunks) + o] = total
 
     if centred:
 
-        def body(task, x, center, out, p, table, units, per, R, chunk, n, s, chunks):
-            reduce_part(task, x, center, out, p, table, units, per, R, chunk, n, s, chunks)
+        def body(task, x, center, out, p, work):
+            reduce_part(task, x, center, out, p, work)
 
-        return body, "iiidiiiiiiii"
+        return body, ("iiid", Work)
 
-    def plain_body(task, x, out, p, table, units, per, R, chunk, n, s, chunks):
-        reduce_part(task, x, 0, out, p, table, units, per, R, chunk, n, s, chunks)
+    def plain_body(task, x, out, p, work):
+        reduce_part(task, x, 0, out, p, work)
 
-    return plain_body, "iidiiiiiiii"
+    return plain_body, ("iid", Work)
 
 
 def float_run(name: str, dtype: str, way: str) -> Any:
@@ -231,9 +254,8 @@ def columns(name: str, dtype: str, out_dtype: str, adjacent: bool) -> Kernel:
         return A(lift(read(x, at), T(c[j]) if centred else T(0)))
 
     @inline
-    def reduce_part(
-        task, x, center, out, p, table, units, per, R, chunk, n, s, chunks, width, apart
-    ):
+    def reduce_part(task, x, center, out, p, work):
+        table, chunks, n, s, apart = work.table, work.chunks, work.n, work.s, work.apart
         t = pointer(table, np.int64)
         kept, outer = t[0], t[1]
         source, targets = pointer(x, T), pointer(out, Out)
@@ -242,15 +264,15 @@ def columns(name: str, dtype: str, out_dtype: str, adjacent: bool) -> Kernel:
         r_sizes = pointer(table + 16 + 16 * kept, np.int64)
         r_strides = pointer(table + 16 + 16 * kept + 8 * outer, np.int64)
         total, part, c = totals(), parts(), center_row()
-        blocks = (width + block - 1) // block
-        outputs = units // (chunks * blocks) * width
-        for unit in range(task * per, min(units, (task + 1) * per)):
+        blocks = (work.width + block - 1) // block
+        outputs = work.units // (chunks * blocks) * work.width
+        for unit in range(task * work.per, min(work.units, (task + 1) * work.per)):
             piece = unit % chunks
             strip = unit // chunks
             o = strip // blocks
             column = (strip - o * blocks) * block
-            size = min(block, width - column)
-            first = o * width + column
+            size = min(block, work.width - column)
+            first = o * work.width + column
             for j in range(size):
                 total[j] = start
                 part[j] = none
@@ -258,8 +280,8 @@ def columns(name: str, dtype: str, out_dtype: str, adjacent: bool) -> Kernel:
                     c[j] = read(centers, first + j)
             base = offset(o, kept, k_sizes, k_strides) + column * (1 if adjacent else apart)
             since = 0
-            r = piece * chunk
-            end = min(R, r + chunk)
+            r = piece * work.chunk
+            end = min(work.R, r + work.chunk)
             while r < end:
                 row = r // n
                 count = min(n - (r - row * n), end - r, flush - since)
@@ -292,24 +314,22 @@ def columns(name: str, dtype: str, out_dtype: str, adjacent: bool) -> Kernel:
                         part[j] = none
             if chunks == 1:
                 for j in range(size):
-                    write(targets, first + j, Out(finish(total[j], R, p)))
+                    write(targets, first + j, Out(finish(total[j], work.R, p)))
             else:
                 for j in range(size):
                     partial[piece * outputs + first + j] = total[j]
 
     if centred:
 
-        def body(task, x, center, out, p, table, units, per, R, chunk, n, s, chunks, width, apart):
-            reduce_part(
-                task, x, center, out, p, table, units, per, R, chunk, n, s, chunks, width, apart
-            )
+        def body(task, x, center, out, p, work):
+            reduce_part(task, x, center, out, p, work)
 
-        return body, "iiidiiiiiiiiii"
+        return body, ("iiid", Work)
 
-    def plain_body(task, x, out, p, table, units, per, R, chunk, n, s, chunks, width, apart):
-        reduce_part(task, x, 0, out, p, table, units, per, R, chunk, n, s, chunks, width, apart)
+    def plain_body(task, x, out, p, work):
+        reduce_part(task, x, 0, out, p, work)
 
-    return plain_body, "iidiiiiiiiiii"
+    return plain_body, ("iid", Work)
 
 
 @kernel
@@ -382,14 +402,13 @@ def reduce(
     n, s = reduced[0][-1], reduced[1][-1]
     adjacent = kept[1][-1] == 1
     by_columns = kept[0][-1] >= NARROW if adjacent else kept[0][-1] >= 64 and R <= SHORT
+    width, apart = (kept[0][-1], kept[1][-1]) if by_columns else (1, 0)
     if by_columns:
-        width = kept[0][-1]
         blocks = -(-width // COLUMNS)
         split = _Split(outputs, R, outputs // width * blocks, 32, min(width, COLUMNS))
         _begin_parts(split, name, dtype, out_dtype)
         function = columns.build(name, dtype, out_dtype, adjacent)
         table = layout_table((kept[0][:-1], kept[1][:-1]), reduced)
-        shape: tuple[int, ...] = (R, split.chunk, n, s, split.chunks, width, kept[1][-1])
     else:
         split = _Split(outputs, R, outputs, BLOCK, 1)
         floats = monoid.block_dtype(dtype) == dtype and is_float(dtype)
@@ -397,9 +416,11 @@ def reduce(
         _begin_parts(split, name, dtype, out_dtype)
         function = rows.build(name, dtype, out_dtype, way)
         table = layout_table(kept, reduced)
-        shape = (R, split.chunk, n, s, split.chunks)
-    call = (table.ctypes.data, split.units, split.per, *shape)
-    run = bind(function, *call, split.tasks, TEAM if split.tasks > 1 else 0, keep=table)
+    work = Work(
+        table=table.ctypes.data, units=split.units, per=split.per, R=R, chunk=split.chunk, n=n, s=s,
+        chunks=split.chunks, width=width, apart=apart,
+    )  # fmt: skip
+    run = bind(function, *work, split.tasks, TEAM if split.tasks > 1 else 0, keep=table)
     if split.chunks == 1:
         return run, 0
     second = combine_parts.build(name, dtype, out_dtype)

@@ -16,6 +16,7 @@ from tilegrad.kernels.cpu.run.jit import Kernel, KernelFactory, backward_follows
 from tilegrad.kernels.cpu.run.threads import TEAM
 from tilegrad.kernels.cpu.simd.memory import local, pointer
 from tilegrad.kernels.cpu.simd.vector import (
+    accumulate,
     fma,
     head,
     hmax,
@@ -34,6 +35,7 @@ from tilegrad.kernels.function import DeviceFunction, inline
 GRAIN = 1 << 12  # elements a task handles at least; fewer in all: no threads
 TASKS = 64
 COLUMNS = 128  # lines a column task takes together
+ABREAST = 4  # vectors of lines whose maxima, or sums, are in registers at a time
 FLUSH = 32  # rows that a column task sums in the input's precision
 
 
@@ -130,6 +132,26 @@ def softmax_rows(dtype: str, logs: bool) -> Kernel:
     return body, "iiiii"
 
 
+def column_runs(dtype: str, step: DeviceFunction) -> DeviceFunction:
+    """``run(rows, sums, size, args)``: ``size`` accumulators from ``sums[0]`` on go down ``rows`` rows as
+    ``sum = step(sum, i, j, mask, *args)``, vectors of which ``mask`` says the lanes in use.
+    """
+    T, W = np.dtype(dtype).type, lanes(dtype)
+    group, together, single = ABREAST * W, accumulate(ABREAST), accumulate(1)
+
+    @inline
+    def run(rows, sums, size, args):
+        whole, last = size - size % group, size - size % W
+        for j in range(0, whole, group):
+            together(step, rows, sums, j, (head(T, W), *args))
+        for j in range(whole, last, W):
+            single(step, rows, sums, j, (head(T, W), *args))
+        if last < size:
+            single(step, rows, sums, last, (head(T, size - last), *args))
+
+    return run
+
+
 @kernel
 def softmax_columns(dtype: str, logs: bool) -> Kernel:
     """As :func:`softmax_rows`; a unit is up to ``COLUMNS`` adjacent lines."""
@@ -138,15 +160,16 @@ def softmax_columns(dtype: str, logs: bool) -> Kernel:
     line, wide = local(dtype, COLUMNS), local("float64", COLUMNS)
 
     @inline
-    def rise(x, q, mask, top, j):
-        store(top, j, peak(load_masked(x, q + j, mask, splat(low)), load(top, j)))
+    def rise(top, i, j, mask, x, at, inner):
+        return peak(load_masked(x, at + i * inner + j, mask, splat(low)), top)
 
     @inline
-    def weigh(x, y, q, mask, top, part, j):
-        e = exp_decay(load_masked(x, q + j, mask, splat(low)) - load(top, j))
+    def weigh(part, i, j, mask, x, y, at, inner, top):
+        q = at + i * inner + j
+        e = exp_decay(load_masked(x, q, mask, splat(low)) - load(top, j))
         if not logs:
-            store_masked(y, q + j, e, mask)
-        store(part, j, load(part, j) + e)
+            store_masked(y, q, e, mask)
+        return part + e
 
     @inline
     def result(x, y, q, mask, top, shift, j):
@@ -155,6 +178,8 @@ def softmax_columns(dtype: str, logs: bool) -> Kernel:
         else:
             v = load_masked(y, q + j, mask, splat(low)) * load(shift, j)
         store_masked(y, q + j, v, mask)
+
+    run_rise, run_weigh = column_runs(dtype, rise), column_runs(dtype, weigh)
 
     def body(task, x, y, units, per, n, inner):
         source, target = pointer(x, T), pointer(y, T)
@@ -172,20 +197,13 @@ def softmax_columns(dtype: str, logs: bool) -> Kernel:
                 store(part, j, splat(T(0)))
             for j in range(size):
                 total[j] = 0.0
-            for i in range(n):
-                for j in range(0, last, W):
-                    rise(source, at + i * inner, every, top, j)
-                if last < size:
-                    rise(source, at + i * inner, rest, top, last)
-            for i in range(n):
-                for j in range(0, last, W):
-                    weigh(source, target, at + i * inner, every, top, part, j)
-                if last < size:
-                    weigh(source, target, at + i * inner, rest, top, part, last)
-                if i % flush == flush - 1 or i == n - 1:
-                    for j in range(size):
-                        total[j] += part[j]
-                        part[j] = T(0)
+            run_rise(n, top, size, (source, at, inner))
+            for i in range(0, n, flush):
+                rows = min(flush, n - i)
+                run_weigh(rows, part, size, (source, target, at + i * inner, inner, top))
+                for j in range(size):
+                    total[j] += part[j]
+                    part[j] = T(0)
             for j in range(size):
                 shift[j] = log(T(total[j])) if logs else T(1.0 / total[j])
             for i in range(n):
@@ -260,16 +278,17 @@ def backward_columns(dtype: str, logs: bool) -> Kernel:
     line, wide = local(dtype, COLUMNS), local("float64", COLUMNS)
 
     @inline
-    def term(g, y, q, mask, part, j):
-        zero = splat(T(0))
-        v = weighed(load_masked(g, q + j, mask, zero), load_masked(y, q + j, mask, zero))
-        store(part, j, load(part, j) + v)
+    def term(part, i, j, mask, g, y, at, inner):
+        q, zero = at + i * inner + j, splat(T(0))
+        return part + weighed(load_masked(g, q, mask, zero), load_masked(y, q, mask, zero))
 
     @inline
     def result(g, y, out, q, mask, total, j):
         zero = splat(T(0))
         piece, held = load_masked(g, q + j, mask, zero), load_masked(y, q + j, mask, zero)
         store_masked(out, q + j, grad_input(piece, held, load(total, j)), mask)
+
+    run_term = column_runs(dtype, term)
 
     def body(task, g, y, out, units, per, n, inner):
         grad, value, target = pointer(g, T), pointer(y, T), pointer(out, T)
@@ -286,15 +305,11 @@ def backward_columns(dtype: str, logs: bool) -> Kernel:
                 store(part, j, splat(T(0)))
             for j in range(size):
                 sums[j] = 0.0
-            for i in range(n):
-                for j in range(0, last, W):
-                    term(grad, value, at + i * inner, every, part, j)
-                if last < size:
-                    term(grad, value, at + i * inner, rest, part, last)
-                if i % flush == flush - 1 or i == n - 1:
-                    for j in range(size):
-                        sums[j] += part[j]
-                        part[j] = T(0)
+            for i in range(0, n, flush):
+                run_term(min(flush, n - i), part, size, (grad, value, at + i * inner, inner))
+                for j in range(size):
+                    sums[j] += part[j]
+                    part[j] = T(0)
             for j in range(size):
                 total[j] = T(sums[j])
             for i in range(n):

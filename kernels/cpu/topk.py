@@ -8,6 +8,7 @@ it are kept.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,6 +31,21 @@ from tilegrad.kernels.function import DeviceFunction, inline
 
 BLOCK = 32  # elements whose best is found first, without a branch
 FEW, MANY = 16, 128  # elements to keep: one pass is best up to FEW, for long rows up to MANY
+
+
+class Selection(NamedTuple):
+    """Rows of ``n`` elements, ``per_task`` a task; ``flip`` of the keys (-1: the largest first); the
+    bytes of a task's keys, places and blocks' keys; how many are kept.
+    """
+
+    rows: int
+    n: int
+    per_task: int
+    flip: int
+    key_bytes: int
+    place_bytes: int
+    block_bytes: int
+    kept: int
 
 
 def _select_function(dtype: str) -> DeviceFunction:
@@ -76,8 +92,7 @@ def top_rows(dtype: str) -> Kernel:
     The ``count``-th smallest of the blocks' best keys is no better than the last one wanted, so only
     what reaches it is looked at one by one, and the best so far are kept in order.
 
-    Arguments: addresses of x, values, indices (int64) and scratch; rows, row length, rows per
-    task, flip of the keys, bytes of keys, bytes of places, bytes of the blocks' keys, count.
+    Arguments: addresses of x, values, indices (int64) and scratch; the selection.
     """
     word, U = WORDS[np.dtype(dtype).itemsize], key_type(dtype)
     T = np.dtype(dtype).type if np.dtype(dtype).kind == "i" else word
@@ -94,15 +109,16 @@ def top_rows(dtype: str) -> Kernel:
         k[at] = one
         return at
 
-    def top_body(
-        task, a0, a1, a2, a3, rows, n, per_task, flip, key_bytes, place_bytes, block_bytes, count
-    ):
+    def top_body(task, a0, a1, a2, scratch, wanted):
+        n, count, flip = wanted.n, wanted.kept, wanted.flip
         x, values, indices = pointer(a0, T), pointer(a1, T), pointer(a2, index)
-        base = a3 + task * (key_bytes + place_bytes + block_bytes)
+        key_bytes, place_bytes = wanted.key_bytes, wanted.place_bytes
+        base = scratch + task * (key_bytes + place_bytes + wanted.block_bytes)
         k, p = pointer(base, U), pointer(base + key_bytes, small)
         bests = pointer(base + key_bytes + place_bytes, U)
+        first, end = task * wanted.per_task, task * wanted.per_task + wanted.per_task
         blocks = (n + BLOCK - 1) // BLOCK
-        for row in range(task * per_task, min(rows, task * per_task + per_task)):
+        for row in range(first, min(wanted.rows, end)):
             start = row * n
             held = 0
             for block in range(blocks):
@@ -132,7 +148,7 @@ def top_rows(dtype: str) -> Kernel:
                 values[row * count + i] = x[start + place]
                 indices[row * count + i] = place
 
-    return top_body, "iiiiiiiiiiii"
+    return top_body, ("iiii", Selection)
 
 
 @kernel
@@ -194,8 +210,11 @@ def topk(
     blocks, _ = row_bytes(dtype, -(-n // BLOCK))
     tasks, per_task = split_rows(rows, n)
     flip = -1 if largest else 0
-    sizing = (rows, n, per_task, flip, keys, places, blocks, count)
-    return bind(function, *sizing, tasks, team(tasks, n)), tasks * (keys + places + blocks)
+    wanted = Selection(
+        rows=rows, n=n, per_task=per_task, flip=flip, key_bytes=keys, place_bytes=places,
+        block_bytes=blocks, kept=count,
+    )  # fmt: skip
+    return bind(function, *wanted, tasks, team(tasks, n)), tasks * (keys + places + blocks)
 
 
 def pick(dtype: str, rows: int, n: int, which: int) -> tuple[Callable[..., None], int]:

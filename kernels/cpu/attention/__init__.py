@@ -8,7 +8,7 @@ import numpy as np
 
 from tilegrad.kernels.cpu import tuning
 from tilegrad.kernels.cpu.attention import block as block
-from tilegrad.kernels.cpu.attention.backward import backward, collect
+from tilegrad.kernels.cpu.attention.backward import Grads, backward, collect
 from tilegrad.kernels.cpu.attention.forward import forward
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import backward_follows
@@ -106,7 +106,8 @@ def attention_backward(given: Scores) -> tuple[Callable[..., None], int]:
         part_k, part_v = dk, dv
         if groups > 1:
             part_k, part_v = more[0], more[0] + size * groups * rows * given.E
-        function(g, q, k, v, out, lse, mask, dq, part_k, part_v, address, scale, tasks, threads)
+        grads = Grads(dq, part_k, part_v)
+        function(g, q, k, v, out, lse, mask, *grads, address, scale, tasks, threads)
         if add is not None:
             for part, made, features in ((part_k, dk, given.E), (part_v, dv, given.F)):
                 total = rows * features

@@ -10,7 +10,7 @@ Source: T. Dao, "FlashAttention-2", 2023.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,12 +18,33 @@ from tilegrad.kernels.cpu import tuning
 from tilegrad.kernels.cpu.attention import block as block
 from tilegrad.kernels.cpu.attention.block import hider, masker, multiplier, packer
 from tilegrad.kernels.cpu.parts.micro_kernel import micro_kernel
-from tilegrad.kernels.cpu.run.jit import kernel
+from tilegrad.kernels.cpu.run.jit import Kernel, kernel
 from tilegrad.kernels.cpu.simd.memory import local, offset, pointer
 from tilegrad.kernels.cpu.simd.vector import fma, head, hsum, lanes, load, load_masked, splat, store
 from tilegrad.kernels.cpu.tuning import NR_VECTORS
 from tilegrad.kernels.formulas.transcendental import exp_decay
 from tilegrad.kernels.function import DeviceFunction, inline
+
+
+class Grads(NamedTuple):
+    """Addresses of the gradients."""
+
+    dq: int
+    dk: int
+    dv: int
+
+
+class _Tile(NamedTuple):
+    """A block of queries with one of keys, from ``i0`` and ``j0`` on; its scores have keys ``row``
+    apart. Where ``causal``, queries see no keys after them.
+    """
+
+    row: int
+    queries: int
+    keys: int
+    i0: int
+    j0: int
+    causal: bool
 
 
 def _products(dtype: str) -> DeviceFunction:
@@ -68,31 +89,16 @@ def _score_grads(dtype: str) -> DeviceFunction:
 
 
 def _accumulator(dtype: str) -> DeviceFunction:
-    """The device function ``add(which, probs, score_grads, row, rows, keys, i0, j0, causal, overwrite, …)``:
-    one of dv, dk and dq of a block, whose first query and key are ``i0`` and ``j0``.
-
-    Where ``causal``, queries see no keys after them: parts that are 0 are left out.
+    """The device function ``add(which, probs, score_grads, tile, y, y_row, out, columns, overwrite)``:
+    one of dv, dk and dq of a tile. Of a causal one, parts that are 0 are left out.
     """
     times = multiplier(dtype)
     N = NR_VECTORS * lanes(dtype)
 
     @inline
-    def add(
-        which,
-        probs,
-        score_grads,
-        row,
-        rows,
-        keys,
-        i0,
-        j0,
-        causal,
-        y,
-        y_row,
-        out,
-        columns,
-        overwrite,
-    ):
+    def add(which, probs, score_grads, tile, y, y_row, out, columns, overwrite):
+        row, rows, keys, causal = tile.row, tile.queries, tile.keys, tile.causal
+        i0, j0 = tile.i0, tile.j0
         count = rows if which == 2 else keys
         step = N if causal else count
         for r in range(0, count, step):
@@ -117,7 +123,7 @@ def _accumulator(dtype: str) -> DeviceFunction:
 
 
 @kernel
-def backward(dtype: str) -> tuple[Callable[..., None], str]:
+def backward(dtype: str) -> Kernel:
     """A unit of work is every ``GROUPS``-th block of queries of an item.
 
     ``g``, ``out`` and ``dq`` are (items, L, …); ``dk`` and ``dv`` are (groups, items, S, …): sums
@@ -132,7 +138,7 @@ def backward(dtype: str) -> tuple[Callable[..., None], str]:
     third, fourth = local(dtype, block.COLUMNS * row), local(dtype, block.COLUMNS * row)
     fifth, sixth = local(dtype, block.ROWS), local(dtype, block.ROWS)
 
-    def body(task, g, q, k, v, out, lse, mask, dq, dk, dv, params, scale):
+    def body(task, g, q, k, v, out, lse, mask, grads_of, params, scale):
         p = pointer(params, np.int64)
         q_t, g_t, probs, grads = first(), second(), third(), fourth()
         deltas, lses = fifth(), sixth()
@@ -146,7 +152,8 @@ def backward(dtype: str) -> tuple[Callable[..., None], str]:
         width = size if p[block.MASK] > 1 else 1
         mask += width * (outer * p[block.MASK_OUTER] + inner * p[block.MASK_INNER])
         here = group * items + item
-        to_k, to_v = pointer(dk + size * here * S * n, T), pointer(dv + size * here * S * m, T)
+        to_k = pointer(grads_of.dk + size * here * S * n, T)
+        to_v = pointer(grads_of.dv + size * here * S * m, T)
         for i in range(S * n):
             to_k[i] = T(0)
         for i in range(S * m):
@@ -155,7 +162,7 @@ def backward(dtype: str) -> tuple[Callable[..., None], str]:
             i0 = number * p[block.QUERIES]
             rows, at = min(p[block.QUERIES], L - i0), item * L + i0
             rows_q = pointer(q + size * i0 * p[block.Q_ROW], T)
-            rows_g, to_q = pointer(g + size * at * m, T), pointer(dq + size * at * n, T)
+            rows_g, to_q = pointer(g + size * at * m, T), pointer(grads_of.dq + size * at * n, T)
             pack(rows_q, p[block.Q_ROW], rows, n, q_t, T(scale))
             pack(rows_g, m, rows, m, g_t, T(1))
             products(rows_g, pointer(out + size * at * m, T), rows, m, deltas)
@@ -195,7 +202,7 @@ def backward(dtype: str) -> tuple[Callable[..., None], str]:
                         offset(probs, i), offset(grads, i), row, offset(lses, i),
                         offset(deltas, i), T(scale), some, keys,
                     )  # fmt: skip
-                causal = p[block.CAUSAL] != 0 and j0 + keys > i0
+                tile = _Tile(row, rows, keys, i0, j0, p[block.CAUSAL] != 0 and j0 + keys > i0)
                 for which in range(3):
                     y, y_row, columns = rows_g, m, m
                     made, overwrite = offset(to_v, j0 * m), False
@@ -205,16 +212,13 @@ def backward(dtype: str) -> tuple[Callable[..., None], str]:
                     if which == 2:
                         y, y_row, columns = rows_k, p[block.K_ROW], n
                         made, overwrite = to_q, j0 == 0
-                    add(
-                        which, probs, grads, row, rows, keys, i0, j0, causal, y, y_row, made,
-                        columns, overwrite,
-                    )  # fmt: skip
+                    add(which, probs, grads, tile, y, y_row, made, columns, overwrite)
 
-    return body, "iiiiiiiiiiid"
+    return body, ("iiiiiii", Grads, "id")
 
 
 @kernel
-def collect(dtype: str) -> tuple[Callable[..., None], str]:
+def collect(dtype: str) -> Kernel:
     """Add up the sums of the groups, ``out[i] = sum over g of parts[g, i]``, ``each`` a task."""
     T, W = np.dtype(dtype).type, lanes(dtype)
 

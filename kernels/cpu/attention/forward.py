@@ -10,15 +10,13 @@ calculation for softmax", 2018.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from tilegrad.kernels.cpu import tuning
 from tilegrad.kernels.cpu.attention import block as block
 from tilegrad.kernels.cpu.attention.block import hider, masker, multiplier, packer
 from tilegrad.kernels.cpu.parts.micro_kernel import micro_kernel
-from tilegrad.kernels.cpu.run.jit import kernel
+from tilegrad.kernels.cpu.run.jit import Kernel, kernel
 from tilegrad.kernels.cpu.simd.memory import local, offset, pointer
 from tilegrad.kernels.cpu.simd.vector import (
     head,
@@ -108,7 +106,7 @@ def _finisher(dtype: str) -> DeviceFunction:
 
 
 @kernel
-def forward(dtype: str) -> tuple[Callable[..., None], str]:
+def forward(dtype: str) -> Kernel:
     """A unit of work is a block of queries; ``out`` is (items, L, F), ``lse`` (items, L)."""
     T, size, W = np.dtype(dtype).type, np.dtype(dtype).itemsize, lanes(dtype)
     N, least = NR_VECTORS * W, np.finfo(T).min

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels.cpu.run import jit, splitting
-from tilegrad.kernels.cpu.run.jit import kernel
+from tilegrad.kernels.cpu.run.jit import Kernel, kernel
 from tilegrad.kernels.cpu.simd.memory import pointer
 from tilegrad.kernels.cpu.simd.vector import lanes
 from tilegrad.kernels.window import Triple, Window
@@ -26,7 +26,7 @@ BLOCK = 16  # columns read together, so that each cache line is read once
 
 
 @kernel
-def transpose(dtype: str) -> tuple[Callable[..., None], str]:
+def transpose(dtype: str) -> Kernel:
     """``out[j, i] = x[i, j]`` of a matrix of ``rows`` by ``columns``, ``step`` columns a task."""
     T = np.dtype(dtype).type
 

@@ -7,7 +7,6 @@ out. A *run* is a number of pixels that follow each other in the padded input.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import product
 from typing import NamedTuple
 
@@ -24,7 +23,7 @@ from tilegrad.kernels.cpu.conv.padded_input import (
 )
 from tilegrad.kernels.cpu.conv.problem import ConvProblem, multiply_adds
 from tilegrad.kernels.cpu.run import jit, splitting
-from tilegrad.kernels.cpu.run.jit import kernel
+from tilegrad.kernels.cpu.run.jit import Kernel, kernel
 from tilegrad.kernels.cpu.simd.memory import local, offset, pointer
 from tilegrad.kernels.cpu.simd.vector import head, lanes, load, store_masked
 from tilegrad.kernels.function import DeviceFunction, inline
@@ -52,7 +51,7 @@ SUB_CONV = 11
 
 
 @kernel
-def convolve(dtype: str, tile: Shape) -> tuple[Callable[..., None], str]:
+def convolve(dtype: str, tile: Shape) -> Kernel:
     """A unit of work: an item and group, a block of pixel rows, a sub-convolution, a block of channels.
 
     A task does several units in turn and pads an input once for those that share it. Pixels are taken
@@ -168,7 +167,7 @@ def _scatterer(dtype: str, nr_vectors: int) -> DeviceFunction:
 
 
 @kernel
-def pack_weight(dtype: str, sizes: tuple[int, ...]) -> tuple[Callable[..., None], str]:
+def pack_weight(dtype: str, sizes: tuple[int, ...]) -> Kernel:
     """Pack the weights of a sub-convolution (A) in tiles of ``sizes`` rows, a block of channels a task.
 
     ``offsets[k]`` is where channel 0 has its weight for product ``k``; channels are ``row`` apart.

@@ -11,7 +11,6 @@ added up in order at the end (split-K, as K is the pixels).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -20,7 +19,7 @@ from tilegrad.kernels.cpu.conv.padded_input import DEPTHS, PITCH, ROWS, PaddedIn
 from tilegrad.kernels.cpu.conv.problem import WORKERS, WeightGradProblem, cut_rows
 from tilegrad.kernels.cpu.conv.weight_micro_kernel import outer_product
 from tilegrad.kernels.cpu.run import splitting
-from tilegrad.kernels.cpu.run.jit import kernel
+from tilegrad.kernels.cpu.run.jit import Kernel, kernel
 from tilegrad.kernels.cpu.simd.memory import pointer
 from tilegrad.kernels.cpu.simd.vector import lanes, transpose
 from tilegrad.kernels.function import DeviceFunction, inline
@@ -47,7 +46,7 @@ def panel_vectors(dtype: str, outputs: int) -> int:
 
 
 @kernel
-def accumulate(dtype: str, nr_vectors: int) -> tuple[Callable[..., None], str]:
+def accumulate(dtype: str, nr_vectors: int) -> Kernel:
     """The sums of one part, group and block of output channels: ``sums[task, panel, column, lane]``."""
     T = np.dtype(dtype).type
     size, panel = np.dtype(dtype).itemsize, nr_vectors * lanes(dtype)
@@ -131,7 +130,7 @@ def _y_packer(dtype: str, nr_vectors: int) -> DeviceFunction:
 
 
 @kernel
-def collect(dtype: str, nr_vectors: int) -> tuple[Callable[..., None], str]:
+def collect(dtype: str, nr_vectors: int) -> Kernel:
     """Add the parts up and transpose (column, lane), a panel a task."""
     T = np.dtype(dtype).type
     size, W = np.dtype(dtype).itemsize, lanes(dtype)

@@ -9,7 +9,6 @@ own, which are added up in order at the end (split-K, as K is the pixels).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +27,7 @@ from tilegrad.kernels.cpu.conv.padded_input import (
 )
 from tilegrad.kernels.cpu.conv.problem import WORKERS, WeightGradProblem, cut_rows
 from tilegrad.kernels.cpu.run import splitting
-from tilegrad.kernels.cpu.run.jit import kernel
+from tilegrad.kernels.cpu.run.jit import Kernel, kernel
 from tilegrad.kernels.cpu.simd.memory import pointer
 from tilegrad.kernels.cpu.simd.vector import lanes
 from tilegrad.kernels.function import inline
@@ -107,7 +106,7 @@ class _Pixels(NamedTuple):
 
 
 @kernel
-def accumulate(dtype: str) -> tuple[Callable[..., None], str]:
+def accumulate(dtype: str) -> Kernel:
     """The sums of one part, group and block of output channels: ``sums[task, column, k]``."""
     T = np.dtype(dtype).type
     size = np.dtype(dtype).itemsize
@@ -182,7 +181,7 @@ def accumulate(dtype: str) -> tuple[Callable[..., None], str]:
 
 
 @kernel
-def collect(dtype: str) -> tuple[Callable[..., None], str]:
+def collect(dtype: str) -> Kernel:
     """Add the parts up and transpose (column, k), a group and block of channels a task."""
     T = np.dtype(dtype).type
     size = np.dtype(dtype).itemsize

@@ -11,13 +11,11 @@ Functionality", 2015, for the names and the order of the loops.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from tilegrad.kernels.cpu import tuning
 from tilegrad.kernels.cpu.parts.micro_kernel import dots, micro_kernel
-from tilegrad.kernels.cpu.run.jit import kernel
+from tilegrad.kernels.cpu.run.jit import Kernel, kernel
 from tilegrad.kernels.cpu.simd.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.simd.vector import lanes, load, store, transpose
 from tilegrad.kernels.cpu.tuning import NR_VECTORS
@@ -57,7 +55,7 @@ def nr_for(dtype: str, variant: str) -> int:
 
 
 @kernel
-def gemm(dtype: str, variant: str) -> tuple[Callable[..., None], str]:
+def gemm(dtype: str, variant: str) -> Kernel:
     """Float GEMM, in units of a block of rows by a block of columns of one batch item.
 
     ``variant`` says how ``y`` is read: ``row_major_b`` (columns adjacent) or ``col_major_b`` (each
@@ -198,7 +196,7 @@ def _fill(out, start, end, value):
 
 
 @kernel
-def prepack_b(dtype: str) -> tuple[Callable[..., None], str]:
+def prepack_b(dtype: str) -> Kernel:
     """Pack all of B before the product: panels of ``NR_VECTORS`` vectors of columns of ``y``,
     ``panel[k, j]``, one a task. Columns beyond the last are not written.
     """
@@ -217,7 +215,7 @@ def prepack_b(dtype: str) -> tuple[Callable[..., None], str]:
 
 
 @kernel
-def dot(dtype: str) -> tuple[Callable[..., None], str]:
+def dot(dtype: str) -> Kernel:
     """Float matrix-vector product: ``y`` is one contiguous column, the rows of ``x`` contiguous."""
     T = np.dtype(dtype).type
     size, add_dots = np.dtype(dtype).itemsize, dots((4, 1))
@@ -240,7 +238,7 @@ def dot(dtype: str) -> tuple[Callable[..., None], str]:
 
 
 @kernel
-def integer_gemm(dtype: str) -> tuple[Callable[..., None], str]:
+def integer_gemm(dtype: str) -> Kernel:
     """Integer GEMM, one row a task; sums wrap around."""
     T = np.dtype(dtype).type
     size = np.dtype(dtype).itemsize

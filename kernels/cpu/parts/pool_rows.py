@@ -8,12 +8,11 @@ that hold the padding, so that no lane needs a check.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 
-from tilegrad.kernels.cpu.run.jit import kernel
+from tilegrad.kernels.cpu.run.jit import Kernel, kernel
 from tilegrad.kernels.cpu.simd.emit import llvm_vector, load_value, shuffle_value
 from tilegrad.kernels.cpu.simd.memory import local, pointer
 from tilegrad.kernels.cpu.simd.vector import (
@@ -79,7 +78,7 @@ def _fill(p, count, value, W):
 
 
 @kernel
-def max_rows(dtype: str, indexed: bool, stride: int) -> tuple[Callable[..., None], str]:
+def max_rows(dtype: str, indexed: bool, stride: int) -> Kernel:
     """The largest element of each window and, if ``indexed``, its place in the plane (int64).
 
     A NaN is the largest. Among equals the first of the plane is taken, among NaNs the last: a
@@ -160,7 +159,7 @@ def max_rows(dtype: str, indexed: bool, stride: int) -> tuple[Callable[..., None
 
 
 @kernel
-def mean_rows(dtype: str, stride: int) -> tuple[Callable[..., None], str]:
+def mean_rows(dtype: str, stride: int) -> Kernel:
     """The sum of each window over its divisor, the product of one factor per dimension."""
     T = np.dtype(dtype).type
     size, W = np.dtype(dtype).itemsize, lanes(dtype)

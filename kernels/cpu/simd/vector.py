@@ -27,6 +27,7 @@ from tilegrad.kernels import dtypes
 from tilegrad.kernels.cpu.run import jit, translate
 from tilegrad.kernels.cpu.simd.emit import (
     call_llvm,
+    emit_loop,
     fma_value,
     fold_lanes,
     head_value,
@@ -417,3 +418,44 @@ def transpose(typing, p, i, stride, rows, q, j, q_stride):
 
     n = types.intp
     return types.void(p, n, n, n, q, n, n), codegen
+
+
+@cache
+def accumulate(vectors: int) -> Intrinsic:
+    """The intrinsic ``accumulate(step, rows, sums, j, args)``: ``vectors`` accumulators, those from
+    ``sums[j]`` on, go down ``rows`` rows as ``sum = step(sum, i, its j, *args)``, row ``i``.
+
+    ``args`` is a tuple. The accumulators are in registers meanwhile: left to LLVM, a loop over vectors
+    within the loop over rows keeps them in memory, where a step waits for the store of the last.
+    """
+
+    def emitter(typing, step, rows, sums, j, args):
+        from numba import types
+
+        vector = full_vector(sums.dtype)
+        call = step.get_call_type(typing, (vector, types.intp, types.intp, *args), {})
+
+        def codegen(context, builder, sig, values):
+            _, rows, sums, j, packed = values
+            given = [builder.extract_value(packed, k) for k in range(len(args))]
+            inner, kind = context.get_function(step, call), llvm_vector(vector)
+            places = [builder.add(j, j.type(v * vector.count)) for v in range(vectors)]
+            addresses = [builder.gep(sums, [place]) for place in places]
+
+            def body(carried: list[Any]) -> list[Any]:
+                i, *held = carried
+                made = [inner(builder, [s, i, place, *given]) for s, place in zip(held, places)]
+                return [builder.add(i, i.type(1)), *made]
+
+            def more(carried: list[Any]) -> Any:
+                return builder.icmp_signed("<", carried[0], rows)
+
+            start = [rows.type(0), *(load_value(builder, at, kind) for at in addresses)]
+            for at, value in zip(addresses, emit_loop(builder, start, more, body)[1:]):
+                store_value(builder, value, at)
+            return context.get_dummy_value()
+
+        return types.void(step, types.intp, sums, types.intp, args), codegen
+
+    emitter.__name__ = f"accumulate_{vectors}"
+    return intrinsic(emitter)
