@@ -20,6 +20,7 @@ from tilegrad.autograd.rules import (
     random,
     rearrange,
     reduce,
+    resize,
     sampling,
     scan,
     scatter as scattering,
@@ -47,6 +48,7 @@ class FamilyMethods(ElementwiseMethods):
     swapaxes = views.swapaxes
     squeeze, unsqueeze = views.squeeze, views.unsqueeze
     select, narrow = views.select, views.narrow
+    resize_, resize_as_ = resize.resize_, resize.resize_as_
     diagonal, unfold, as_strided = views.diagonal, views.unfold, views.as_strided
 
     # -------------------------------------------------------------------------------- reductions

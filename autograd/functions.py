@@ -3,6 +3,7 @@
 from types import FunctionType as _FunctionType
 
 from tilegrad.autograd.arguments import checked as _checked
+from tilegrad.autograd.extra import extras as _extras
 from tilegrad.autograd.kinds import exact as _exact
 from tilegrad.autograd.names import renamed as _renamed
 from tilegrad.autograd.rules.activation import *
@@ -35,5 +36,5 @@ from tilegrad.autograd.rules.view import *
 
 _functions = [f for f in list(globals().values()) if f.__class__ is _FunctionType]
 _exact(_functions)
-_renamed(_functions)
+_renamed(_functions, _extras)
 _checked(_functions)

@@ -1,5 +1,5 @@
-"""Other names of arguments, as PyTorch has them: ``axis`` for ``dim``, ``keepdims`` for ``keepdim``,
-and names for sizes that are given one by one (``zeros(size=(2, 3))``).
+"""Arguments that PyTorch's functions have beside those of ours: ``axis`` for ``dim``, ``keepdims`` for
+``keepdim``, names for sizes that are given one by one (``zeros(size=(2, 3))``), and ``out``.
 
 :func:`renamed` adds them to functions as arguments of their own, which a few instructions at the
 start move to where they belong. A call without them passes two jumps; a wrapper would add its frame.
@@ -11,7 +11,7 @@ import dis
 import inspect
 import itertools
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -20,6 +20,9 @@ from tilegrad.autograd.arguments import MISSING, VERSIONS, assemble, rows_of, ta
 ALIASES = {"dim": "axis", "keepdim": "keepdims", "split_size_or_sections": "split_size"}
 SEVERAL = ("size", "shape", "dims", "repeats")  # arguments like *size
 
+
+# what a function has arguments of more in; see :mod:`tilegrad.autograd.extra`
+Extras = Callable[[FunctionType], Any]
 
 _MORE = "(more)"
 _BOTH = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
@@ -56,24 +59,42 @@ class _Surplus:
 
 
 class _Several:
-    """What was given for ``*size``, or by the name of it."""
+    """A call that gives ``*size`` by name, or has one of the ``extra`` arguments."""
 
-    __slots__ = ("function", "name")
+    __slots__ = ("extra", "function", "keywords", "name")
 
-    def __init__(self, function: str, name: str):
-        self.function, self.name = function, name
+    def __init__(self, function: Any, name: str, keywords: tuple[str, ...], extra: Any):
+        self.function, self.name, self.keywords, self.extra = function, name, keywords, extra
 
-    def __call__(self, given: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, ...]:
-        for name in keywords:
-            if name != self.name:
-                raise TypeError(f"{self.function}() got an unexpected keyword argument '{name}'")
-        if given:
-            raise TypeError(f"{self.function}() got multiple values for argument '{self.name}'")
-        return (keywords[self.name],)
+    def __call__(self, given: dict[str, Any], *values: Any) -> Any:
+        name, function = self.name, self.function
+        *places, size = values
+        split = len(places) - len(self.keywords)
+        words = dict(zip(self.keywords, places[split:], strict=True))
+        extra = {}
+        for word, value in given.items():
+            if word == name:
+                if size:
+                    raise TypeError(
+                        f"{function.__name__}() got multiple values for argument '{name}'"
+                    )
+                size = (value,)
+            elif self.extra and word in self.extra.words:
+                extra[word] = value
+            else:
+                raise TypeError(
+                    f"{function.__name__}() got an unexpected keyword argument '{word}'"
+                )
+        positional = (*places[:split], *size)
+        if extra:
+            return self.extra.call(positional, words, extra)
+        return function(*positional, **words)
 
 
-def renamed(functions: Iterable[Any]) -> None:
-    """Let the functions among these that take ``dim`` or ``keepdim`` take their other names too."""
+def renamed(functions: Iterable[Any], extras: Extras | None = None) -> None:
+    """Let the functions among these that take ``dim`` or ``keepdim`` take their other names too, and those
+    for which ``extras`` gives something, the arguments in its ``words``: a call that has one goes to it.
+    """
     known = sys.version_info[:2] in VERSIONS and sys.implementation.name == "cpython"
     for function in functions:
         if not isinstance(function, FunctionType) or hasattr(function, "__signature__"):
@@ -82,28 +103,44 @@ def renamed(functions: Iterable[Any]) -> None:
         count = code.co_argcount + code.co_kwonlyargcount
         takes = code.co_varnames[:count]
         found = {n: a for n, a in ALIASES.items() if n in takes}
+        extra = extras and extras(function)
         last = code.co_varnames[count : count + 1]
         several = code.co_flags & _BOTH == inspect.CO_VARARGS and last[0] in SEVERAL
-        if not known or not (found or several):
+        if not known or not (found or several or extra):
             continue
         signature = inspect.signature(function)
-        if found:
-            _add(function, signature, found)
+        keywords = code.co_varnames[code.co_argcount : count]
+        if found or (extra and not several):
+            _add(function, signature, found, extra)
         if several:
             code = function.__code__
-            merge = _Several(function.__name__, last[0])
-            function.__code__ = _with_keywords(code, merge)
-            function.__signature__ = signature  # type: ignore[attr-defined]
+            call = _Several(function, last[0], keywords, extra)
+            function.__code__ = _with_keywords(code, call)
+            function.__signature__ = _with_words(signature, extra)  # type: ignore[attr-defined]
 
 
-def _add(function: FunctionType, signature: inspect.Signature, found: dict[str, str]) -> None:
+def _with_words(signature: inspect.Signature, extra: Any) -> inspect.Signature:
+    """``signature`` with the extra arguments."""
+    if not extra:
+        return signature
+    more = [
+        inspect.Parameter(word, inspect.Parameter.KEYWORD_ONLY, default=None)
+        for word in extra.words
+    ]
+    return signature.replace(parameters=[*signature.parameters.values(), *more])
+
+
+def _add(
+    function: FunctionType, signature: inspect.Signature, found: dict[str, str], extra: Any
+) -> None:
     """Give ``function`` the arguments, all of them by position so that calls stay fast; where it has
     some by name only, one before them refuses what is given by position.
     """
     parameters = signature.parameters
     empty = inspect.Parameter.empty
     values = {n: MISSING if p.default is empty else p.default for n, p in parameters.items()}
-    first = next(k for k, n in enumerate(values) if n in found or values[n] is not MISSING)
+    optional = (k for k, n in enumerate(values) if n in found or values[n] is not MISSING)
+    first = next(optional, len(values))
     code = function.__code__
     count = code.co_argcount
     name = function.__name__
@@ -111,59 +148,78 @@ def _add(function: FunctionType, signature: inspect.Signature, found: dict[str, 
         (n, alias, _Merge(name, n, alias, values[n])) for n, alias in found.items()
     ]
     added: list[Any] = [None] * len(found)
-    if code.co_kwonlyargcount:
+    if code.co_kwonlyargcount or extra:
         words.insert(0, (_MORE, _MORE, _Surplus(name, count)))
         added.append(None)
-    function.__code__ = _with_prologue(code, words)
+    function.__code__ = _with_prologue(code, words, extra)
     given = list(values.values())
-    function.__defaults__ = (*given[first:count], *added, *given[count:])
+    last = [None] * len(extra.words) if extra else []
+    function.__defaults__ = (*given[first:count], *added, *given[count:], *last)
     function.__kwdefaults__ = None
-    function.__signature__ = signature  # type: ignore[attr-defined]
+    function.__signature__ = _with_words(signature, extra)  # type: ignore[attr-defined]
 
 
-def _with_prologue(code: CodeType, merges: list[tuple[str, str, Any]]) -> CodeType:
-    """``code`` with an argument more for each alias, in the place of its first locals: these are
-    not needed before the arguments have been moved.
+def _with_prologue(code: CodeType, merges: list[tuple[str, str, Any]], extra: Any) -> CodeType:
+    """``code`` with an argument more for each alias and extra argument, in the place of its first locals:
+    these are not needed before the arguments have been moved.
     """
     count, only = code.co_argcount, code.co_kwonlyargcount
     aliases = [alias for _, alias, _ in merges]
+    words = list(extra.words) if extra else []
     named = code.co_varnames[count : count + only]
     if set(named) & set(code.co_cellvars):
         raise ValueError(f"{code.co_name}: an inner function holds an argument given by name only")
 
     def apart(name: str) -> str:  # a local of that name is another thing
-        return f"{name}_" if name in aliases else name
+        return f"{name}_" if name in aliases or name in words else name
 
     kept = [apart(n) for n in code.co_varnames]
-    names = kept[:count] + aliases + list(named) + kept[count + len(aliases) + only :]
+    total = count + len(aliases) + only + len(words)
+    names = kept[:count] + aliases + list(named) + words + kept[total:]
     code = code.replace(co_cellvars=tuple([apart(n) for n in code.co_cellvars]))
-    words = [
-        _moved(name in code.co_cellvars, names.index(name), place, constant)
-        for (name, _, _), place, constant in zip(
-            merges, itertools.count(count), itertools.count(len(code.co_consts)), strict=False
-        )
+    constants = itertools.count(len(code.co_consts))
+    parts = [
+        _moved(name in code.co_cellvars, names.index(name), place, next(constants))
+        for place, (name, _, _) in enumerate(merges, count)
     ]
-    if aliases[0] == _MORE:
+    if aliases and aliases[0] == _MORE:
         moves = range(count, count + only)
-        words += [assemble(("LOAD_FAST", k + len(aliases)), ("STORE_FAST", k)) for k in moves]
-    made = begun(code, b"".join(words), names, [merge for _, _, merge in merges])
-    return made.replace(co_argcount=count + len(merges) + only, co_kwonlyargcount=0)
+        parts += [assemble(("LOAD_FAST", k + len(aliases)), ("STORE_FAST", k)) for k in moves]
+    if extra:
+        given = [
+            ("LOAD_DEREF" if n in code.co_cellvars else "LOAD_FAST", k)
+            for k, n in enumerate([*names[:count], *named])
+        ]
+        places = range(total - len(words), total)
+        given += [("LOAD_FAST", k) for k in places]
+        constant = next(constants)
+        parts += [_left(given, place, constant) for place in places]
+    values = [merge for _, _, merge in merges] + ([extra] if extra else [])
+    made = begun(code, b"".join(parts), names, values)
+    return made.replace(co_argcount=total, co_kwonlyargcount=0)
 
 
 def _with_keywords(code: CodeType, several: _Several) -> CodeType:
-    """``code``, which takes ``*args``, with ``**keywords`` in the place of its first local."""
+    """``code``, which takes ``*args``, with ``**keywords`` in the place of its first local; a call that
+    has any goes to ``several``.
+    """
     place = code.co_argcount + code.co_kwonlyargcount
     names = [n if n != "keywords" else "keywords_" for n in code.co_varnames]
     names[place + 1 : place + 2] = ["keywords"]
-    prologue = _moved(False, place, place + 1, len(code.co_consts), "FALSE")
+    given = [
+        ("LOAD_DEREF" if n in code.co_cellvars else "LOAD_FAST", k)
+        for k, n in enumerate(names[: place + 1])
+    ]
+    prologue = _left(given, place + 1, len(code.co_consts), "FALSE")
     made = begun(code, prologue, names, [several])
     return made.replace(co_flags=code.co_flags | inspect.CO_VARKEYWORDS)
 
 
 def begun(code: CodeType, prologue: bytes, names: list[str], constants: list[Any]) -> CodeType:
     """``code`` with a prologue, new names of its locals and more constants."""
-    if len(names) != len(code.co_varnames) and (code.co_cellvars or code.co_freevars):
-        raise ValueError(f"{code.co_name}: no place for other names of arguments")
+    body = code.co_code
+    if code.co_cellvars or code.co_freevars:
+        body = _shifted(code, len(names) - len(code.co_varnames))
     start = next(i.offset + 2 for i in dis.get_instructions(code) if i.opname == "RESUME")
     units = len(prologue) // 2
     table = b"".join(
@@ -174,32 +230,70 @@ def begun(code: CodeType, prologue: bytes, names: list[str], constants: list[Any
         co_nlocals=len(names),
         co_varnames=tuple(names),
         co_consts=(*code.co_consts, *constants),
-        co_code=code.co_code[:start] + prologue + code.co_code[start:],
-        co_stacksize=max(code.co_stacksize, 6),
+        co_code=body[:start] + prologue + body[start:],
+        co_stacksize=max(code.co_stacksize, 6, len(names) + 4),
         co_exceptiontable=table,
         co_linetable=_with_gap(code.co_linetable, start // 2, units),
     )
 
 
-def _moved(cell: bool, target: int, source: int, constant: int, unless: str = "NONE") -> bytes:
-    """``if source is not None: target = constant(target, source)``, for places of locals; or where
-    the source is not FALSE. An inner function holds the target where it is a cell.
+def _moved(cell: bool, target: int, source: int, constant: int) -> bytes:
+    """``if source is not None: target = constant(target, source)``, for places of locals. An inner
+    function holds the target where it is a cell.
     """
+    arguments = [("LOAD_DEREF" if cell else "LOAD_FAST", target), ("LOAD_FAST", source)]
+    last = ("STORE_DEREF" if cell else "STORE_FAST", target)
+    return _unless(source, "NONE", _called(constant, arguments, last))
+
+
+def _left(
+    arguments: list[tuple[str, int]], source: int, constant: int, unless: str = "NONE"
+) -> bytes:
+    """``if source is not None: return constant(source, *arguments)``, for places of locals; or where the
+    source is not FALSE.
+    """
+    given = [("LOAD_FAST", source), *arguments]
+    return _unless(source, unless, _called(constant, given, ("RETURN_VALUE", 0)))
+
+
+def _called(constant: int, arguments: list[tuple[str, int]], last: tuple[str, int]) -> bytes:
+    """A call of a constant, and what is done with its result."""
     load = [("PUSH_NULL", 0), ("LOAD_CONST", constant)]
     if sys.version_info >= (3, 13):
         load.reverse()
-    call = [("PRECALL", 2)] if sys.version_info < (3, 12) else []
-    cold = assemble(
-        *load, ("LOAD_DEREF" if cell else "LOAD_FAST", target), ("LOAD_FAST", source), *call,
-        ("CALL", 2), ("STORE_DEREF" if cell else "STORE_FAST", target),
-    )  # fmt: skip
+    count = len(arguments)
+    call = [("PRECALL", count)] if sys.version_info < (3, 12) else []
+    return assemble(*load, *arguments, *call, ("CALL", count), last)
+
+
+def _unless(source: int, what: str, body: bytes) -> bytes:
+    """``body``, jumped over where a local is NONE, or FALSE."""
     jump = "POP_JUMP_FORWARD_IF_" if sys.version_info < (3, 12) else "POP_JUMP_IF_"
-    test = [("TO_BOOL", 0)] if unless == "FALSE" and sys.version_info >= (3, 13) else []
-    return assemble(("LOAD_FAST", source), *test, (jump + unless, len(cold) // 2)) + cold
+    test = [("TO_BOOL", 0)] if what == "FALSE" and sys.version_info >= (3, 13) else []
+    return assemble(("LOAD_FAST", source), *test, (jump + what, len(body) // 2)) + body
+
+
+# instructions whose argument is a place among locals and the variables of inner and outer functions
+_PLACED = frozenset((*dis.hasfree, dis.opmap["MAKE_CELL"], dis.opmap["LOAD_FAST"]))
+_PAIRED = frozenset(number for name, number in dis.opmap.items() if name.count("_FAST") == 2)
+
+
+def _shifted(code: CodeType, by: int) -> bytes:
+    """The byte code where ``by`` more locals stand before the variables of inner and outer functions."""
+    words = bytearray(code.co_code)
+    if by:
+        for at in range(0, len(words), 2):
+            if words[at] in _PAIRED and max(divmod(words[at + 1], 16)) >= len(code.co_varnames):
+                raise ValueError(f"{code.co_name}: no place for more arguments")
+            if words[at] in _PLACED and words[at + 1] >= len(code.co_varnames):
+                if words[at + 1] + by > 255:
+                    raise ValueError(f"{code.co_name}: no place for more arguments")
+                words[at + 1] += by
+    return bytes(words)
 
 
 def _with_gap(table: bytes, start: int, units: int) -> bytes:
-    """A line table with ``units`` code units of no line put in at ``start``."""
+    """A line table with ``units`` code units, of the line before them, put in at ``start``."""
     at, place = 0, 0
     while at < start:
         at += (table[place] & 7) + 1
@@ -208,6 +302,6 @@ def _with_gap(table: bytes, start: int, units: int) -> bytes:
             place += 1
     gap = bytearray()
     while units:
-        gap.append(128 | 15 << 3 | min(units, 8) - 1)
+        gap += bytes((128 | 13 << 3 | min(units, 8) - 1, 0))
         units -= min(units, 8)
     return table[:place] + bytes(gap) + table[place:]

@@ -1,0 +1,361 @@
+"""Arguments that many functions have beside their own, and no function's body knows of: ``out``.
+
+:mod:`tilegrad.autograd.names` gives every function of the table the argument; a call that has it comes here. The
+function runs as without it, unrecorded, and its result is copied over, so that ``out`` may be an
+operand or share memory with one. ``tests/autograd/test_extra.py`` compares the table with PyTorch.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from types import FunctionType
+from typing import Any
+
+from tilegrad.autograd.base import TensorBase, check_inplace, needs_graph
+from tilegrad.autograd.mode import no_grad, state
+from tilegrad.autograd.rules.assign import copy_
+from tilegrad.autograd.rules.resize import resize_
+from tilegrad.engine.dtype import can_cast
+
+# the result may be cast to the dtype of ``out``
+CAST = frozenset(
+    [
+        "acos",
+        "acosh",
+        "add",
+        "addcdiv",
+        "addcmul",
+        "arccos",
+        "arccosh",
+        "arcsin",
+        "arcsinh",
+        "arctan",
+        "arctan2",
+        "arctanh",
+        "asin",
+        "asinh",
+        "atan",
+        "atan2",
+        "atanh",
+        "bernoulli",
+        "bitwise_and",
+        "bitwise_left_shift",
+        "bitwise_or",
+        "bitwise_right_shift",
+        "bitwise_xor",
+        "cat",
+        "clamp",
+        "clamp_max",
+        "clamp_min",
+        "clip",
+        "column_stack",
+        "concat",
+        "concatenate",
+        "cos",
+        "cosh",
+        "deg2rad",
+        "digamma",
+        "div",
+        "divide",
+        "dstack",
+        "eq",
+        "erf",
+        "erfc",
+        "erfinv",
+        "exp",
+        "exp2",
+        "expm1",
+        "floor_divide",
+        "fmod",
+        "ge",
+        "greater",
+        "greater_equal",
+        "gt",
+        "hstack",
+        "hypot",
+        "le",
+        "lerp",
+        "less",
+        "less_equal",
+        "lgamma",
+        "log",
+        "log10",
+        "log1p",
+        "log2",
+        "logaddexp",
+        "logaddexp2",
+        "logical_and",
+        "logical_not",
+        "logical_or",
+        "logical_xor",
+        "logit",
+        "logsumexp",
+        "lt",
+        "maximum",
+        "minimum",
+        "mul",
+        "multiply",
+        "nanmean",
+        "ne",
+        "normal",
+        "not_equal",
+        "outer",
+        "pow",
+        "rad2deg",
+        "reciprocal",
+        "remainder",
+        "row_stack",
+        "rsqrt",
+        "sigmoid",
+        "sin",
+        "sinc",
+        "sinh",
+        "sqrt",
+        "square",
+        "stack",
+        "std",
+        "sub",
+        "subtract",
+        "tan",
+        "tanh",
+        "true_divide",
+        "var",
+        "vstack",
+        "xlogy",
+    ]
+)
+
+# the dtype of ``out`` is the ``dtype`` of the call
+INFERRED = frozenset(
+    [
+        "arange",
+        "cumprod",
+        "cumsum",
+        "empty",
+        "eye",
+        "full",
+        "linspace",
+        "logspace",
+        "mean",
+        "nansum",
+        "ones",
+        "prod",
+        "rand",
+        "randint",
+        "randn",
+        "randperm",
+        "sum",
+        "zeros",
+    ]
+)
+
+# the result must have the dtype of ``out``
+EXACT = frozenset(
+    [
+        "abs",
+        "absolute",
+        "addmm",
+        "addmv",
+        "all",
+        "amax",
+        "amin",
+        "aminmax",
+        "any",
+        "argmax",
+        "argmin",
+        "argsort",
+        "baddbmm",
+        "bitwise_not",
+        "bmm",
+        "bucketize",
+        "ceil",
+        "cummax",
+        "cummin",
+        "diag",
+        "dot",
+        "fix",
+        "floor",
+        "frac",
+        "gather",
+        "index_add",
+        "index_copy",
+        "index_select",
+        "kthvalue",
+        "log_softmax",
+        "logcumsumexp",
+        "masked_select",
+        "matmul",
+        "max",
+        "median",
+        "min",
+        "mm",
+        "mode",
+        "msort",
+        "multinomial",
+        "mv",
+        "nanmedian",
+        "neg",
+        "negative",
+        "nonzero",
+        "norm",
+        "round",
+        "scatter",
+        "scatter_add",
+        "scatter_reduce",
+        "searchsorted",
+        "sgn",
+        "sign",
+        "softmax",
+        "sort",
+        "take",
+        "take_along_dim",
+        "topk",
+        "tril",
+        "triu",
+        "trunc",
+        "where",
+    ]
+)
+
+# a TypeError, where others raise RuntimeError
+JOINED = frozenset(
+    [
+        "cat",
+        "column_stack",
+        "concat",
+        "concatenate",
+        "dstack",
+        "hstack",
+        "row_stack",
+        "stack",
+        "vstack",
+    ]
+)
+
+ALL = CAST | INFERRED | EXACT
+
+
+class Extra:
+    """What a function does with a call that has one of the arguments ``words``: a constant of its byte code,
+    called with such an argument, the function's own in their order and all of ``words``.
+    """
+
+    __slots__ = ("count", "function", "keywords", "words")
+
+    def __init__(self, function: FunctionType, words: tuple[str, ...]):
+        code = function.__code__
+        self.function, self.words = function, words
+        self.count = code.co_argcount
+        self.keywords = code.co_varnames[self.count : self.count + code.co_kwonlyargcount]
+
+    def __call__(self, word: Any, *values: Any) -> Any:
+        last = self.count + len(self.keywords)
+        keywords = dict(zip(self.keywords, values[self.count : last], strict=True))
+        return self.call(
+            values[: self.count], keywords, dict(zip(self.words, values[last:], strict=True))
+        )
+
+    def call(self, values: tuple[Any, ...], keywords: dict[str, Any], extra: dict[str, Any]) -> Any:
+        """The function of its own arguments, with what the extra ones ask for."""
+        out = extra.get("out")
+        if out is None:
+            return self.function(*values, **keywords)
+        name = self.function.__name__
+        outs = out if isinstance(out, tuple | list) else (out,)
+        for one in outs:
+            if not isinstance(one, TensorBase):
+                raise TypeError(
+                    f"{name}(): argument 'out' must be Tensor, not {type(one).__name__}"
+                )
+        if name in INFERRED and "dtype" in keywords and keywords["dtype"] is None:
+            keywords["dtype"] = outs[0].layout.dtype
+        _refuse_recorded(name, outs, values, keywords)
+        with no_grad():
+            return _written(name, self.function(*values, **keywords), out, outs)
+
+
+def extras(function: FunctionType) -> Extra | None:
+    """The arguments that a function has beside its own; None if there are none."""
+    return Extra(function, ("out",)) if function.__name__ in ALL else None
+
+
+def _written(name: str, made: Any, out: Any, outs: Sequence[Any]) -> Any:
+    """``out``, with what was made in it."""
+    results = made if isinstance(made, tuple) else (made,)
+    if len(outs) != len(results) or isinstance(made, tuple) is isinstance(out, TensorBase):
+        raise TypeError(
+            f"{name}(): argument 'out' must be {_words(made)}, not {type(out).__name__} of {len(outs)}"
+        )
+    for result, one in zip(results, outs, strict=True):
+        _check(name, result, one)
+    for result, one in zip(results, outs, strict=True):
+        _fill(result, one)
+    if isinstance(made, tuple) and hasattr(made, "_fields"):
+        return type(made)(*outs)
+    return out
+
+
+def _words(made: Any) -> str:
+    return f"tuple of {len(made)} Tensors" if isinstance(made, tuple) else "Tensor"
+
+
+def _refuse_recorded(name: str, outs: Any, values: Any, keywords: dict[str, Any]) -> None:
+    """Raise if a gradient would be recorded.
+
+    Raises:
+        RuntimeError: it would.
+    """
+    if not state.grad:
+        return
+    given = [*outs, *keywords.values()]
+    for value in values:
+        given += value if isinstance(value, tuple | list) else [value]
+    if needs_graph(tuple([t for t in given if isinstance(t, TensorBase)])):  # type: ignore[misc]
+        raise RuntimeError(
+            f"{name}(): functions with out=... arguments don't support automatic differentiation, but "
+            f"one of the arguments requires grad."
+        )
+
+
+def _check(name: str, result: Any, out: Any) -> None:
+    """Whether ``out`` can take the result: dtype, device, overlap.
+
+    Raises:
+        RuntimeError: it can not.
+    """
+    have, want = result.layout, out.layout
+    if have.dtype is not want.dtype:
+        if name not in CAST:
+            raise RuntimeError(
+                f"{name}: Expected out tensor to have dtype {have.dtype.name}, but got "
+                f"{want.dtype.name} instead"
+            )
+        if name != "bernoulli" and not can_cast(have.dtype, want.dtype):
+            raise (TypeError if name in JOINED else RuntimeError)(
+                f"{name}: result type {have.dtype.name} can't be cast to the desired output type "
+                f"{want.dtype.name}"
+            )
+    if have.device is not want.device:
+        raise RuntimeError(
+            f"{name}: Expected out tensor to be on {have.device}, but got {want.device} instead"
+        )
+    if have.shape == want.shape:
+        check_inplace(name, out)
+
+
+def _fill(result: Any, out: Any) -> None:
+    """Copy ``result`` over ``out``, which takes its shape."""
+    if result.layout.shape != out.layout.shape:
+        if out.layout.numel:
+            warnings.warn(
+                f"An output with one or more elements was resized since it had shape "
+                f"{list(out.layout.shape)}, which does not match the required output shape "
+                f"{list(result.layout.shape)}. This behavior is deprecated, and in a future release "
+                f"outputs will not be resized unless they have zero elements. You can explicitly reuse "
+                f"an out tensor t by resizing it, inplace, to zero elements with t.resize_(0).",
+                UserWarning,
+                stacklevel=5,
+            )
+        resize_(out, *result.layout.shape)
+    copy_(out, result)

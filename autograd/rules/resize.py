@@ -1,0 +1,50 @@
+"""Other sizes for a tensor that is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tilegrad.engine.array import empty_layout, layout, window
+from tilegrad.engine.ops.elementwise import OPS
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+__all__: list[str] = []
+
+
+def resize_(input: Tensor, *size: int | Sequence[int]) -> Tensor:
+    """Give ``input`` other sizes, row-major, in place. Its elements stay in the order of its memory; where it
+    has too little, it gets new memory, whose further elements are undefined.
+
+    Raises:
+        RuntimeError: ``input`` requires a gradient, or a size is negative.
+    """
+    shape = tuple([int(n) for n in (size[0] if _alone(size) else size)])  # type: ignore[union-attr, arg-type]
+    if input.requires_grad:
+        raise RuntimeError("resize_: cannot resize variables that require grad")
+    if any(n < 0 for n in shape):
+        raise RuntimeError(f"resize_: requested resize to {list(shape)}, but a size is negative")
+    old = input.layout
+    if shape == old.shape:
+        return input
+    made = layout(shape, old.dtype, old.device)
+    end = input.storage.address + input.storage.nbytes
+    if input.address + made.nbytes > end:
+        kept = (end - input.address) // old.itemsize
+        fresh = empty_layout(made)
+        if kept:
+            OPS["copy"](window(input, (kept,), (1,)), window(fresh, (kept,), (1,)))
+        input.storage, input.address = fresh.storage, fresh.address
+    input.layout = made
+    return input
+
+
+def _alone(size: tuple[object, ...]) -> bool:
+    return len(size) == 1 and isinstance(size[0], Sequence | tuple)
+
+
+def resize_as_(input: Tensor, the_template: Tensor) -> Tensor:
+    """:func:`resize_` to the sizes of another tensor."""
+    return resize_(input, *the_template.layout.shape)

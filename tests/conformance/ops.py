@@ -1,0 +1,249 @@
+"""One op of PyTorch's database, run by both libraries on the database's samples."""
+
+from __future__ import annotations
+
+import copy
+import types
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.testing._internal.common_methods_invocations import op_db
+
+import tilegrad
+from tests.conformance import convert
+from tests.conformance.convert import Differs, NotThere, same
+
+KINDS = (torch.float32, torch.int64, torch.bool)
+SAMPLES = 40  # of one op and dtype; more are looked at with --all
+
+# what the database has that no user calls: private names, compilers' and other libraries' internals
+PRIVATE = ("_", "torch.ops.", "ops.aten.", "jiterator", "to_sparse", "sparse.", "native_", "aten")
+
+
+@dataclass
+class Outcome:
+    """What was found of one op, module or optimizer.
+
+    Attributes:
+        missing: the name that tilegrad lacks; failed: the first differences.
+        samples: how many were compared; passed: how many agree in every form.
+    """
+
+    name: str
+    samples: int = 0
+    passed: int = 0
+    missing: str = ""
+    failed: list[str] = field(default_factory=list)
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything agrees."""
+        return self.samples > 0 and self.passed == self.samples
+
+    def fail(self, why: str) -> None:
+        """Keep the first few reasons, each once."""
+        if why not in self.failed and len(self.failed) < 4:
+            self.failed.append(why)
+
+
+def public(name: str) -> bool:
+    """Whether a user would call the op of this name."""
+    last = name.rsplit(".", 1)[-1]
+    if last.startswith("__"):
+        return True
+    return not (last.startswith("_") or name.startswith(PRIVATE))
+
+
+def entries() -> list[Any]:
+    """The public rows of the database; a name may have several, for forms of the op."""
+    return [op for op in op_db if public(op.name)]
+
+
+def title(op: Any) -> str:
+    """Name and variant of a row."""
+    return op.name + (f" ({op.variant_test_name})" if op.variant_test_name else "")
+
+
+def our_function(op: Any) -> Callable[..., Any]:
+    """tilegrad's function behind the row.
+
+    Raises:
+        NotThere: there is none.
+    """
+    given = op.op
+    if isinstance(given, types.FunctionType) and given.__module__.startswith("torch.testing"):
+        return convert.function(given)
+    if isinstance(given, types.MethodDescriptorType | types.WrapperDescriptorType):
+        return convert.attribute(f"Tensor.{given.__name__}")  # type: ignore[no-any-return]
+    return convert.attribute(op.name)  # type: ignore[no-any-return]
+
+
+def samples(
+    op: Any, kind: torch.dtype, most: int
+) -> Iterator[tuple[Any, tuple[Any, ...], dict[str, Any]]]:
+    """Input, arguments and keywords of the row's samples in one dtype."""
+    grad = kind.is_floating_point and op.supports_autograd
+    torch.manual_seed(0)
+    for number, sample in enumerate(op.sample_inputs("cpu", kind, requires_grad=grad)):
+        if number == most:
+            return
+        yield sample.input, tuple(sample.args), dict(sample.kwargs)
+
+
+def check(op: Any, most: int = SAMPLES) -> Outcome:
+    """Run a row in all its dtypes and forms."""
+    found = Outcome(title(op))
+    try:
+        ours = our_function(op)
+    except NotThere as missing:
+        found.missing = str(missing)
+        return found
+    for kind in KINDS:
+        if kind not in op.supported_dtypes("cpu"):
+            continue
+        for given in samples(op, kind, most):
+            _sample(op, ours, given, kind, found)
+            if found.missing:
+                return found
+    return found
+
+
+def _sample(
+    op: Any, ours: Callable[..., Any], given: Any, kind: torch.dtype, found: Outcome
+) -> None:
+    found.samples += 1
+    label = str(kind).removeprefix("torch.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _forms(op, ours, given, kind)
+    except NotThere as missing:
+        if str(missing) in ("complex64", "complex128", "float16", "bfloat16"):
+            found.samples -= 1  # a dtype of a later issue
+            return
+        found.fail(f"{label}: no {missing}")
+    except Differs as wrong:
+        found.fail(f"{label}: {wrong}")
+    except Exception as error:
+        found.fail(f"{label}: {type(error).__name__}: {str(error)[:160]}")
+    else:
+        found.passed += 1
+
+
+def _forms(op: Any, ours: Callable[..., Any], given: Any, kind: torch.dtype) -> None:
+    """The function, its gradient, the method, the in-place method and ``out=``."""
+    want, args, kwargs = run_torch(op.op, given)
+    again, _, _ = run_torch(op.op, given)
+    steady = _equal(want, again)
+    mine = convert.value([copied(given[0]), *copied(given[1])])
+    keywords = convert.value(copied(given[2]))
+    got = ours(*mine, **keywords)
+    same(got, want, "function", steady)
+    if steady and kind.is_floating_point and op.supports_autograd:
+        _gradients(got, want, (mine, keywords), (args, kwargs))
+    _twins(op, given, want, steady)
+    if steady and op.supports_out:
+        _out(ours, given, want)
+
+
+def copied(given: Any) -> Any:
+    """Tensors as leaves of their own, so that no run sees another's writes."""
+    if isinstance(given, torch.Tensor):
+        made = given.detach().clone(memory_format=torch.preserve_format)
+        return made.requires_grad_(given.requires_grad)
+    if isinstance(given, tuple):
+        items = [copied(v) for v in given]
+        return type(given)(*items) if hasattr(given, "_fields") else type(given)(items)
+    if isinstance(given, list):
+        return [copied(v) for v in given]
+    if isinstance(given, dict):
+        return {k: copied(v) for k, v in given.items()}
+    return given if callable(given) else copy.copy(given)
+
+
+def run_torch(function: Any, given: Any) -> tuple[Any, list[Any], dict[str, Any]]:
+    """PyTorch's result, and the operands that it was made of."""
+    args, kwargs = [copied(given[0]), *copied(given[1])], copied(given[2])
+    return function(*args, **kwargs), args, kwargs
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Whether two runs gave the same numbers: not for random functions."""
+    return all(
+        torch.equal(x, y) or bool(x.isnan().any())
+        for x, y in zip(convert.leaves(a), convert.leaves(b), strict=True)
+        if isinstance(x, torch.Tensor)
+    )
+
+
+def _gradients(got: Any, want: Any, mine: Any, theirs: Any) -> None:
+    """The gradients of the weighted sum of the floating outputs, for every leaf."""
+    outputs = [
+        (a, b) for a, b in zip(convert.leaves(got), convert.leaves(want), strict=True)
+        if isinstance(b, torch.Tensor) and b.requires_grad
+    ]  # fmt: skip
+    if not outputs:
+        return
+    ours = [t for t in convert.leaves(mine) if isinstance(t, tilegrad.Tensor) and t.requires_grad]
+    right = [t for t in convert.leaves(theirs) if isinstance(t, torch.Tensor) and t.requires_grad]
+    torch.manual_seed(1)
+    weights = [torch.randn_like(b.detach()) for _, b in outputs]
+    their = torch.autograd.grad([b for _, b in outputs], right, weights, allow_unused=True)
+    for a, _ in outputs:
+        if not a.requires_grad:
+            raise Differs("gradient: the result does not require one")
+    our = tilegrad.autograd.grad(
+        [a for a, _ in outputs], ours, [convert.tensor(w) for w in weights], allow_unused=True
+    )
+    for number, (a, b) in enumerate(zip(our, their, strict=True)):
+        if a is None and b is not None and not bool((b != 0).any()):
+            continue
+        if b is None and a is not None and not bool((a != 0).any()):
+            continue
+        same(a, b, f"gradient of {number}")
+
+
+def _twins(op: Any, given: Any, want: Any, steady: bool) -> None:
+    """The method and the in-place method, with equal results."""
+    for form, name in ((op.get_method(), "method"), (op.get_inplace(), "in-place method")):
+        if form is None or not isinstance(given[0], torch.Tensor):
+            continue
+        path = getattr(form, "func", form).__name__
+        detached = (given[0].detach(), given[1], given[2])
+        try:
+            right, _, _ = run_torch(form, detached)
+        except Exception:  # in place, where the result's shape or dtype does not fit
+            continue
+        mine = convert.attribute(f"Tensor.{path}")
+        got = mine(
+            *convert.value([copied(detached[0]), *copied(given[1])]),
+            **convert.value(copied(given[2])),
+        )
+        same(got, right, name, steady)
+
+
+def _out(ours: Callable[..., Any], given: Any, want: Any) -> None:
+    """``out=`` of the right shapes, and of none: it is resized."""
+    plain = torch.utils._pytree.tree_map(
+        lambda t: t.detach() if isinstance(t, torch.Tensor) else t, given
+    )
+    for empty in (False, True):
+        outs = [
+            torch.empty(0 if empty else r.shape, dtype=r.dtype)
+            for r in convert.leaves(want) if isinstance(r, torch.Tensor)
+        ]  # fmt: skip
+        target = [convert.tensor(t) for t in outs]
+        keywords = convert.value(copied(plain[2]))
+        single = isinstance(want, torch.Tensor)
+        got = ours(
+            *convert.value([copied(plain[0]), *copied(plain[1])]),
+            **keywords,
+            out=target[0] if single else tuple(target),
+        )
+        same(got, want, "out=")
+        for a, b in zip(convert.leaves(got), target, strict=True):
+            if a is not b:
+                raise Differs("out=: the result is not what was given")
