@@ -22,6 +22,7 @@ from tilegrad.autograd.mode import (
 )
 from tilegrad.autograd.size import Size as Size
 from tilegrad.autograd.tensor import Tensor as Tensor
+from tilegrad.autograd.user_op import op as op
 from tilegrad.engine.device import (
     Device as _Device,
     get_default_device as get_default_device,

@@ -199,6 +199,9 @@ def test_launches_are_diverted() -> None:
             kernel(8, 2.5, 9, 1, 1)
         launch.intercept(None)
         bound(9)
+        shape = launch.block_number((16, 8, 4))
+        assert launch.block_shape(shape) == (16, 8, 4) and launch.block_number((64, 1, 1)) == 64
+        launch.load("wide", 1234, "id", shape, 0, symbols)(7, 2.5, 1, 1, 1)
     finally:
         launch.intercept(None)
         launch._launchers.clear()
@@ -209,6 +212,7 @@ def test_launches_are_diverted() -> None:
         ("instead", 1234, 3, 2, 1, 64, 96, 8, 2.5),
         ("instead", 1234, 9, 1, 1, 64, 96, 8, 2.5),
         (1234, 3, 2, 1, 64, 1, 1, 96, 9, 2.5),
+        (1234, 1, 1, 1, 16, 8, 4, 0, 7, 2.5),
     ]
 
 
@@ -264,7 +268,7 @@ def test_the_guard_runs_debug_builds_and_raises_their_reports(monkeypatch: Any) 
     for _ in range(2):
         made.launch(77, 5, 1, 2, 3, 256, 0)
     assert there.table == [2, own, own + 64]
-    assert [run[1:] for run in there.ran] == [((1, 2, 3), 256, 0, 5)] * 2
+    assert [run[1:] for run in there.ran] == [((1, 2, 3), (256, 1, 1), 0, 5)] * 2
     there.report = [1, 4, 0, 0, 31, 10, 0, 9]
     fault = r"clip_squares_float32_256x4: block \(4, 0, 0\), thread 31: access to element 10 of .* 0 … 9"
     with pytest.raises(cuda.KernelFault, match=fault):

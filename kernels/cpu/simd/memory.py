@@ -24,6 +24,19 @@ def pointer(typing, address, dtype):
 
 
 @intrinsic
+def span(typing, address, dtype, count, place):
+    """:func:`pointer` to what has ``count`` elements, the launch's array number ``place``."""
+    from numba import types
+
+    kind = types.CPointer(dtype.dtype)
+
+    def codegen(context, builder, sig, args):
+        return builder.inttoptr(args[0], context.get_value_type(kind))
+
+    return kind(address, dtype, count, place), codegen
+
+
+@intrinsic
 def offset(typing, p, count):
     """The pointer ``count`` elements after ``p``."""
     from numba import types

@@ -82,6 +82,33 @@ def pointer_to(guard: int) -> DeviceFunction:
 
 
 @lru_cache(maxsize=None)
+def span_to(guard: int) -> DeviceFunction:
+    """What ``span`` is in a build whose guard lies at ``guard``."""
+
+    @inline
+    def span(address, dtype, count, place):
+        return _bounded(address, address, address + count * _size(dtype), dtype)
+
+    return span
+
+
+@intrinsic
+def _size(typing, dtype):
+    """Bytes of an element."""
+    from numba.cuda import types
+
+    def codegen(context, builder, sig, args):
+        return context.get_constant(
+            types.int64, context.get_abi_sizeof(context.get_data_type(dtype.dtype))
+        )
+
+    return types.int64(dtype), codegen
+
+
+_size.in_python(lambda dtype: np.dtype(dtype).itemsize)
+
+
+@lru_cache(maxsize=None)
 def locate_from(guard: int) -> Any:
     """The function ``locate(address, low, high, index, size, count)``: where ``count`` elements of
     ``size`` bytes from ``index`` on may be accessed.
@@ -121,6 +148,8 @@ def _checked_type() -> Any:
     from numba.cuda import types
     from numba.cuda.descriptor import cuda_target
     from numba.cuda.extending import core_models, lower_builtin, register_model
+
+    from tilegrad.kernels.cuda.device.spans import with_atomics
 
     class Checked(types.CPointer):  # type: ignore[misc]
         def __init__(self, dtype: Any):
@@ -162,6 +191,7 @@ def _checked_type() -> Any:
     def write(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         builder.store(args[2], sig.args[0].element(context, builder, args[0], args[1], 1))
 
+    with_atomics(Checked)
     cuda_target.target_context.refresh()
     return Checked
 

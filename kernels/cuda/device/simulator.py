@@ -130,6 +130,7 @@ class Machine:
         self.thread = 0
         self.block = (0, 0, 0)
         self.grid = (1, 1, 1)
+        self.shape = (1, 1, 1)  # of a block
         self.executes = True
         self.launches = 0
         self._shared: dict[str, np.ndarray] = {}
@@ -233,9 +234,9 @@ class Machine:
 
     def launch(
         self, name: str, body: Callable[..., None], threads: int, grid: tuple[int, int, int],
-        args: tuple[Any, ...], dynamic: int = 0,
+        args: tuple[Any, ...], dynamic: int = 0, shape: tuple[int, int, int] | None = None,
     ) -> None:  # fmt: skip
-        """Run a grid to its end.
+        """Run a grid of blocks of this ``shape`` (by default a row of threads) to its end.
 
         Raises:
             KernelFault: naming the kernel, the block and the thread.
@@ -243,7 +244,7 @@ class Machine:
         self.launches += 1
         if not self.executes:
             return
-        self.grid = grid
+        self.grid, self.shape = grid, shape or (threads, 1, 1)
         places = [(x, y, z) for z in range(grid[2]) for y in range(grid[1]) for x in range(grid[0])]
         self._order.shuffle(places)
         with np.errstate(all="ignore"):

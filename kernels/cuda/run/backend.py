@@ -15,7 +15,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from tilegrad.kernels.cuda.device import checked
+from tilegrad.kernels.cuda.device.facade import NumbaCuda
 from tilegrad.kernels.cuda.device.ptx import pointer
+from tilegrad.kernels.cuda.device.spans import span
 from tilegrad.kernels.cuda.run.cubin import Resources, resources
 from tilegrad.kernels.cuda.run.driver import Unavailable
 from tilegrad.kernels.forking import compiler as lock
@@ -75,7 +77,8 @@ def _numba_cuda() -> Any:
     if _registered is not None:
         return _registered
     try:
-        from numba.cuda import compiler
+        from numba import cuda
+        from numba.cuda import compiler, types
         from numba.cuda.descriptor import cuda_target
         from numba.cuda.typing.typeof import typeof_impl
     except ImportError as error:
@@ -89,6 +92,10 @@ def _numba_cuda() -> Any:
     def _marked(value: DeviceFunction | Intrinsic, context: Any) -> Any:
         return cuda_target.typing_context.resolve_value_type(_for_numba(value))
 
+    @typeof_impl.register(NumbaCuda)  # type: ignore[untyped-decorator]
+    def _module(value: NumbaCuda, context: Any) -> Any:
+        return types.Module(cuda)
+
     _registered = compiler
     return compiler
 
@@ -97,7 +104,9 @@ def _for_numba(value: DeviceFunction | Intrinsic) -> Any:
     """What numba's CUDA target takes for ``value``."""
     key = "cuda"
     if checked.guard_of_build:  # functions are compiled anew for each guard
-        value = checked.pointer_to(checked.guard_of_build) if value is pointer else value
+        builds = {id(pointer): checked.pointer_to, id(span): checked.span_to}
+        build = builds.get(id(value))
+        value = value if build is None else build(checked.guard_of_build)
         key = f"checked {checked.guard_of_build}"
     if key not in value.compiled:
         if isinstance(value, Intrinsic):

@@ -331,11 +331,11 @@ class CudaDriver:
         return int(checked(cu.cuKernelGetFunction(kernel))), library
 
     def launch(
-        self, function: int, grid: tuple[int, int, int], threads: int, shared: int, stream: int,
-        params: int,
+        self, function: int, grid: tuple[int, int, int], block: tuple[int, int, int], shared: int,
+        stream: int, params: int,
     ) -> None:  # fmt: skip
         """Queue a kernel whose parameters' pointers lie at ``params``."""
-        place = (*grid, threads, 1, 1, shared, stream)
+        place = (*grid, *block, shared, stream)
         checked(self.cu.cuLaunchKernel(function, *place, params, 0))
 
     def symbols(self) -> dict[str, int]:

@@ -55,6 +55,7 @@ class Source:
         per_sm: blocks that should fit on a multiprocessor: 65536 / (threads * per_sm) registers
             at most.
         shared: bytes of dynamic shared memory.
+        shape: of a block, whose threads count it; None for a row of them.
     """
 
     body: Callable[..., None]
@@ -62,6 +63,12 @@ class Source:
     threads: int = 256
     per_sm: int = 1
     shared: int = 0
+    shape: tuple[int, int, int] | None = None
+
+    @property
+    def block(self) -> int:
+        """The shape as one number; see :func:`tilegrad.kernels.cuda.run.launch.block_number`."""
+        return launch.block_number(self.shape or (self.threads, 1, 1))
 
 
 @dataclass(frozen=True)
@@ -133,17 +140,19 @@ class KernelFactory:
             def run(grid: tuple[int, int, int], args: tuple[Any, ...]) -> None:
                 if _launches is not None:
                     _launches.append(Launch(self, variant, source, grid, args))
-                machine.launch(name, source.body, source.threads, grid, args, source.shared)
+                machine.launch(
+                    name, source.body, source.threads, grid, args, source.shared, source.shape
+                )
 
             return launch.simulated(run, source.signature)
         start = time.perf_counter()
         properties = here.properties(here.device)
         kept, cached = self.keep(variant, (properties.major, properties.minor))
         head_text, cubin = kept.split(b"\n\n", 1)
-        entry, signature, threads, shared = head_text.decode().split("\n")
+        entry, signature, block, shared = head_text.decode().split("\n")
         function, owner = here.load(cubin, entry, int(shared))
         _loaded[function] = (self, variant)
-        result = launch.load(name, function, signature, int(threads), int(shared), here.symbols())
+        result = launch.load(name, function, signature, int(block), int(shared), here.symbols())
         _owners.append(owner)
         cache.compile_log.append((f"cuda {name}", time.perf_counter() - start, cached))
         return result
@@ -160,7 +169,7 @@ class KernelFactory:
         with progress.compiling(f"cuda {self.name(variant)}"):
             made = self.assemble(variant, arch)
         source = made.source
-        head = [made.usage.entry, letters(source.signature), source.threads, source.shared]
+        head = [made.usage.entry, letters(source.signature), source.block, source.shared]
         kept = "\n".join(map(str, head)).encode() + b"\n\n" + made.cubin
         cache.write(path, kept)
         return kept, False

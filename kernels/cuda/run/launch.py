@@ -42,7 +42,7 @@ diverted:
   %params = ptrtoint ptr %table to i64
   %answer = call ptr (ptr, ptr, ...) @PyObject_CallFunction(
       ptr %other, ptr @numbers, i64 {function}, i64 %params, i64 {x}, i64 {y}, i64 {z},
-      i64 {threads}, i64 {shared})
+      i64 {block}, i64 {shared})
   %refused_it = icmp eq ptr %answer, null
   br i1 %refused_it, label %failed, label %took_it
 took_it:
@@ -55,10 +55,18 @@ launch:
   %x = trunc i64 {x} to i32
   %y = trunc i64 {y} to i32
   %z = trunc i64 {z} to i32
-  %t = trunc i64 {threads} to i32
+  %width = trunc i64 {block} to i16
+  %t = zext i16 %width to i32
+  %above = lshr i64 {block}, 16
+  %rows = trunc i64 %above to i16
+  %more_rows = zext i16 %rows to i32
+  %height = add i32 %more_rows, 1
+  %beyond = lshr i64 {block}, 32
+  %more_sheets = trunc i64 %beyond to i32
+  %depth = add i32 %more_sheets, 1
   %s = trunc i64 {shared} to i32
-  %status = call i32 @cuLaunchKernel(ptr %function, i32 %x, i32 %y, i32 %z, i32 %t, i32 1, i32 1,
-                                     i32 %s, ptr %handle, ptr %table, ptr null)
+  %status = call i32 @cuLaunchKernel(ptr %function, i32 %x, i32 %y, i32 %z, i32 %t, i32 %height,
+                                     i32 %depth, i32 %s, ptr %handle, ptr %table, ptr null)
   %good = icmp eq i32 %status, 0
   br i1 %good, label %done, label %refused
 refused:
@@ -72,8 +80,21 @@ refused:
 """
 
 
+def block_number(shape: tuple[int, int, int]) -> int:
+    """The shape of a block as one number: its width, then what height and depth are above 1, in 16
+    bits each. A row of threads is their count.
+    """
+    width, height, depth = shape
+    return width | (height - 1) << 16 | (depth - 1) << 32
+
+
+def block_shape(number: int) -> tuple[int, int, int]:
+    """The shape behind a :func:`block_number`."""
+    return number & 0xFFFF, (number >> 16 & 0xFFFF) + 1, (number >> 32) + 1
+
+
 def launcher_ir(signature: str) -> str:
-    """The built-in ``(*args, x, y, z, threads, shared, function, name)`` as LLVM IR."""
+    """The built-in ``(*args, x, y, z, block, shared, function, name)`` as LLVM IR."""
     kinds = [KINDS[letter] for letter in signature]
     count = len(kinds)
     pack = "{ " + ", ".join(kinds) + " }"
@@ -85,7 +106,7 @@ def launcher_ir(signature: str) -> str:
             f"  %e{index} = getelementptr ptr, ptr %table, i64 {index}",
             f"  store ptr %f{index}, ptr %e{index}",
         ]
-    names = ("x", "y", "z", "threads", "shared", "function", "name")
+    names = ("x", "y", "z", "block", "shared", "function", "name")
     values = {name: f"%v{count + k}" for k, name in enumerate(names)}
     cells = {"cell": current_stream, "diversion": _diversion}
     places = {name: ctypes.addressof(cell) for name, cell in cells.items()}
@@ -134,7 +155,7 @@ class Loaded:
 
 
 def intercept(function: Callable[..., None] | None) -> None:
-    """Call ``function(handle, parameters, x, y, z, threads, shared)`` in place of every launch from
+    """Call ``function(handle, parameters, x, y, z, block, shared)`` in place of every launch from
     now on, or nothing again. ``parameters`` is the address of the pointers to them. What it raises,
     the launch raises.
     """
@@ -147,12 +168,12 @@ _loaded: dict[int, Loaded] = {}
 
 
 def load(
-    name: str, function: int, signature: str, threads: int, shared: int, symbols: dict[str, int]
+    name: str, function: int, signature: str, block: int, shared: int, symbols: dict[str, int]
 ) -> Callable[..., None]:
     """The built-in that launches a loaded function."""
     raw = launcher(signature, symbols)
     text = ctypes.create_string_buffer(name.encode())
-    static = (threads, shared, function, ctypes.addressof(text))
+    static = (block, shared, function, ctypes.addressof(text))
     bound = builtin.bind(raw, *static, keep=text)
     forever((bound, text))
     _loaded[id(bound)] = Loaded(raw, static)

@@ -31,7 +31,7 @@ class Guard:
         self._builds: dict[int, tuple[str, int, Any]] = {}
 
     def launch(
-        self, function: int, params: int, x: int, y: int, z: int, threads: int, shared: int
+        self, function: int, params: int, x: int, y: int, z: int, block: int, shared: int
     ) -> None:
         """Run the debug build of the kernel ``function`` to its end.
 
@@ -44,7 +44,7 @@ class Guard:
         self._write(stream)
         report = np.zeros(checked.SPARE, np.int64)
         try:
-            here.launch(build, (x, y, z), threads, shared, stream, params)
+            here.launch(build, (x, y, z), launch.block_shape(block), shared, stream, params)
             here.copy(report.ctypes.data, self.address, report.nbytes, stream)
             here.synchronize_stream(stream)
         except driver.CudaError as error:
