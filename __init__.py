@@ -58,6 +58,7 @@ from tilegrad.kernels.cpu.run.threads import (
 
 if _typing.TYPE_CHECKING:
     from tilegrad import cuda as cuda, data as data, nn as nn, optim as optim
+    from tilegrad.autograd.fusing import FuseError as FuseError, fuse as fuse
     from tilegrad.data.serialization import load as load, save as save
 
 device = _Device
@@ -71,6 +72,8 @@ __version__ = "0.4.0.dev0"
 _LATER = {  # what a first tensor does not need is loaded when it is asked for
     "cuda": "tilegrad.cuda",
     "data": "tilegrad.data",
+    "fuse": "tilegrad.autograd.fusing",
+    "FuseError": "tilegrad.autograd.fusing",
     "load": "tilegrad.data.serialization",
     "nn": "tilegrad.nn",
     "optim": "tilegrad.optim",

@@ -118,13 +118,11 @@ class Check:
     def repeats(self, device: str, rng: np.random.Generator, low: float, high: float) -> None:
         """The same bits in a second run and on one thread."""
         size = 101 if simulated(device) else MANY
-        operands = [
-            self.make(rng.uniform(low, high, size).astype("float32"), device) for _ in self.operands
-        ]
+        arrays = [rng.uniform(low, high, size).astype("float32") for _ in self.operands]
+        operands = [self.make(a, device) for a in self.typed(arrays)]
 
         def bits() -> list[bytes]:
-            made = self.call(*operands, **self.scalars)
-            outputs = made if isinstance(made, tuple) else (made,)
+            outputs = _several(self.call(*operands, **self.scalars))
             return [out.cpu().numpy().tobytes() for out in outputs]
 
         first, threads = bits(), get_num_threads()
@@ -134,26 +132,41 @@ class Check:
         finally:
             set_num_threads(threads)
         if first != other or first != bits():
-            raise CheckError(f"{self.formulas[0].__name__}: other bits in another run, {device}")
+            raise CheckError(f"{self.title()}: other bits in another run, {device}")
         self.rows.append(("the same bits again", device, "float32", "right"))
 
     def gradients(self, rng: np.random.Generator, low: float, high: float) -> None:
         """First and second order against differences, of operands and scalars."""
         middle, half = (low + high) / 2, (high - low) / 2.2  # differences stay within the domain
-        inputs = [
-            self.make(middle + half * rng.uniform(-1, 1, (1, 3) if k % 2 else (2, 1)), "cpu")
+        arrays = [
+            middle + half * rng.uniform(-1, 1, (1, 3) if k % 2 else (2, 1))
             for k in range(len(self.operands))
         ]
+        inputs = [self.make(a, "cpu") for a in self.typed(arrays)]
         inputs += [self.make(np.array(float(v)), "cpu") for v in self.scalars.values()]
-        ready = [x.requires_grad_() for x in inputs]
+        floats = [x for x in inputs if x.dtype.is_floating_point]
+        ready = [x.requires_grad_() for x in floats]
+
+        def call(*given: Any) -> Any:
+            rest = iter(given)
+            return self.call(*[next(rest) if x.dtype.is_floating_point else x for x in inputs])
+
+        if not any(o.requires_grad for o in _several(call(*ready))):
+            return
         for what, check in (("first", gradcheck), ("second", gradgradcheck)):
             try:
-                check(self.call, ready)
+                check(call, ready)
             except GradcheckError as error:
-                raise CheckError(
-                    f"{self.formulas[0].__name__}: gradients of {what} order; {error}"
-                ) from None
+                raise CheckError(f"{self.title()}: gradients of {what} order; {error}") from None
             self.rows.append((f"gradients of {what} order", "cpu", "float64", "right"))
+
+    def title(self) -> str:
+        """The function's name."""
+        return self.formulas[0].__name__
+
+    def typed(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The arrays in the dtypes that their operands must have."""
+        return list(arrays)
 
     def table(self) -> str:
         """What was checked, a line each."""
@@ -162,6 +175,92 @@ class Check:
             "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in self.rows
         ]
         return "\n".join(line.rstrip() for line in lines)
+
+
+class FusedCheck(Check):
+    """The checks of a fused function: against the function as it was written, one op after the other.
+
+    Args:
+        call: the fused function; function: as it was written.
+        names: of the arguments; defaults: of those that are no operands.
+        dtypes: of operands that are no floats.
+    """
+
+    def __init__(
+        self,
+        call: Any,
+        function: Callable[..., Any],
+        names: Sequence[str],
+        defaults: Mapping[str, Any],
+        dtypes: Mapping[str, str],
+        make: Make,
+    ):
+        super().__init__(call, (), [n for n in names if n not in defaults], {}, "float", make)
+        self.function, self.dtypes = function, dtypes
+
+    def title(self) -> str:
+        return str(self.call.__name__)
+
+    def shapes(
+        self, rng: np.random.Generator, kind: str, low: float, high: float
+    ) -> Iterator[tuple[str, list[np.ndarray]]]:
+        for what, arrays in super().shapes(rng, kind, low, high):
+            yield what, self.typed(arrays)
+
+    def typed(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The arrays in their operands' dtypes; of truths, those above the middle hold."""
+        made = []
+        for name, array in zip(self.operands, arrays, strict=True):
+            kind = self.dtypes.get(name)
+            truths = array > array.mean() if kind == "bool" and array.size else array
+            made.append(truths if kind is None else truths.astype(kind))
+        return made
+
+    def special(self) -> list[np.ndarray]:
+        with np.errstate(all="ignore"):
+            return self.typed(super().special())
+
+    def values(self, what: str, device: str, kind: str, arrays: list[np.ndarray]) -> None:
+        """Every result, its dtype and, of finite operands, the gradients against those of the function as
+        it was written: 0 * inf, which gives NaN, comes up in other places of a fused gradient.
+        """
+        flow = what != "special values"
+        have, want = (self.both(f, device, arrays, flow) for f in (self.call, self.function))
+        for (name, ours), (_, theirs) in zip(have, want, strict=True):
+            if ours.dtype != theirs.dtype or ours.shape != theirs.shape:
+                raise CheckError(
+                    f"{self.title()}: {what}, {device}, {kind}: {name} is {ours.dtype} {ours.shape}; "
+                    f"unfused {theirs.dtype} {theirs.shape}"
+                )
+            bound = BOUNDS.get(str(ours.dtype), 0.0)
+            for index in np.ndindex(ours.shape):
+                if not _close(float(ours[index]), float(theirs[index]), bound):
+                    raise CheckError(
+                        f"{self.title()}: {what}, {device}, {kind}: {name} at {index} is "
+                        f"{ours[index]!r}; unfused {theirs[index]!r}"
+                    )
+        self.rows.append((what, device, kind, "right"))
+
+    def both(
+        self, function: Callable[..., Any], device: str, arrays: list[np.ndarray], flow: bool
+    ) -> list[tuple[str, np.ndarray]]:
+        """Results and gradients, by name."""
+        tensors = [self.make(a, device) for a in arrays]
+        for t in tensors:
+            t.requires_grad_(flow and t.dtype.is_floating_point)
+        outputs = _several(function(*tensors))
+        found = [("the result", out.detach().cpu().numpy()) for out in outputs]
+        flowing = [out.sum() for out in outputs if out.requires_grad]
+        if flowing:
+            sum(flowing[1:], flowing[0]).backward()
+        for name, t in zip(self.operands, tensors, strict=True):
+            if t.grad is not None:
+                found.append((f"the gradient of {name}", t.grad.cpu().numpy()))
+        return found
+
+
+def _several(made: Any) -> Sequence[Any]:
+    return made if isinstance(made, tuple | list) else (made,)
 
 
 def simulated(device: str) -> bool:

@@ -279,23 +279,7 @@ class _Calls:
     def write(
         self, ops: tuple[Elementwise, ...], ready: list[Tensor], numbers: tuple[Any, ...], out: Any
     ) -> Any:
-        outs = out if isinstance(out, tuple) else (out,)
-        if len(outs) != len(ops) or not all(isinstance(o, TensorBase) for o in outs):
-            raise TypeError(
-                f"{self.name}: out must be {len(ops)} tensor(s); got "
-                f"{', '.join(type(o).__name__ for o in outs)}"
-            )
-        if state.grad and any(t.requires_grad for t in (*ready, *outs)):
-            raise RuntimeError(
-                f"{self.name}(): functions with out=... arguments don't support automatic "
-                f"differentiation, but one of the arguments requires grad."
-            )
-        shape = broadcast_shapes(self.name, *(t.layout.shape for t in ready))
-        for op, one in zip(ops, outs, strict=True):
-            if one.layout.shape != shape:
-                raise RuntimeError(
-                    f"{self.name}: out must have shape {tuple(shape)}; got {tuple(one.layout.shape)}"
-                )
+        for op, one in zip(ops, check_out(self.name, [ready] * len(ops), out), strict=True):
             op(*ready, one, params=numbers)
         return out
 
@@ -314,3 +298,31 @@ class _Calls:
         from tilegrad.kernels.formulas.derive import differentiate
 
         return differentiate(self.made[output], name).source or ""
+
+
+def check_out(name: str, ready: list[list[Tensor]], out: Any) -> tuple[Tensor, ...]:
+    """``out`` as a tensor for each list of operands, of their common shape.
+
+    Raises:
+        TypeError: it is something else.
+        RuntimeError: a shape differs, or a gradient would have to flow.
+    """
+    outs = out if isinstance(out, tuple) else (out,)
+    if len(outs) != len(ready) or not all(isinstance(o, TensorBase) for o in outs):
+        raise TypeError(
+            f"{name}: out must be {len(ready)} tensor(s); got "
+            f"{', '.join(type(o).__name__ for o in outs)}"
+        )
+    every = [t for operands in ready for t in operands]
+    if state.grad and any(t.requires_grad for t in (*every, *outs)):
+        raise RuntimeError(
+            f"{name}(): functions with out=... arguments don't support automatic "
+            f"differentiation, but one of the arguments requires grad."
+        )
+    for operands, one in zip(ready, outs, strict=True):
+        shape = broadcast_shapes(name, *(t.layout.shape for t in operands))
+        if one.layout.shape != shape:
+            raise RuntimeError(
+                f"{name}: out must have shape {tuple(shape)}; got {tuple(one.layout.shape)}"
+            )
+    return outs

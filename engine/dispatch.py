@@ -10,6 +10,7 @@ view on its way and pass it on; of a call that other ops serve (a cast first, a 
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -106,6 +107,7 @@ Planner = Callable[..., Plan]
 Mode = Callable[["Op", tuple[Array, ...], tuple[Any, ...], dict[str, Any]], Any]
 
 _modes: list[Mode] = []
+_tracers: dict[int, list[Mode]] = {}  # by thread
 
 # whether what is planned for these arrays will be differentiated; autograd knows
 recorded: list[Callable[[tuple[Array, ...]], bool]] = [lambda arrays: False]
@@ -148,6 +150,10 @@ class Op:
         result = calls.run_at(self, key, params, *arrays)
         if result is not None:
             return result
+        if _tracers and threading.get_ident() in _tracers:
+            result = _tracers[threading.get_ident()][-1](self, arrays, params, metadata)
+            if result is not NotImplemented:
+                return result
         plan = self.plans.get(key)
         if plan is None:
             plan = self._make_plan(key, arrays, metadata)
@@ -157,7 +163,7 @@ class Op:
             ready = plan.apart(plan, arrays)
             if ready is not arrays:
                 return self(*ready, params=params, **metadata)
-        if _modes:
+        if _modes and _modes[-1] is not _long_way:
             return _through_modes(self, arrays, params, metadata)
         return _launch(plan, arrays, params)
 
@@ -261,6 +267,30 @@ def mode(function: Mode) -> Iterator[None]:
         yield
     finally:
         _modes.remove(function)
+
+
+@contextmanager
+def tracing(function: Mode) -> Iterator[None]:
+    """Let ``function(op, arrays, params, metadata)`` answer every op of this thread inside the block, before
+    it is planned: with a result, or with NotImplemented where the op is to run.
+    """
+    thread = threading.get_ident()
+    _modes.insert(0, _long_way)  # below all modes: it is never popped while the block runs
+    _tracers.setdefault(thread, []).append(function)
+    try:
+        yield
+    finally:
+        _tracers[thread].pop()
+        if not _tracers[thread]:
+            del _tracers[thread]
+        _modes.remove(_long_way)
+
+
+def _long_way(
+    op: Op, arrays: tuple[Array, ...], params: tuple[Any, ...], metadata: dict[str, Any]
+) -> NoReturn:
+    """While this is among the modes no call goes the short way, past :class:`Op`."""
+    raise AssertionError("it is there to be seen, not to be called")
 
 
 _modules: dict[tuple[str, str], ModuleType] = {}

@@ -27,7 +27,7 @@ from tilegrad.engine import calls, dtype as dt, number, transfer
 from tilegrad.engine.array import Layout, layout as make_layout
 from tilegrad.engine.device import Device
 from tilegrad.engine.ops.create import from_host
-from tilegrad.engine.ops.elementwise import OPS, Elementwise, copy_as, scalar
+from tilegrad.engine.ops.elementwise import OPS, Elementwise, Fused, copy_as, scalar
 from tilegrad.kernels.forking import compiler
 from tilegrad.kernels.formulas.formula import Formula
 
@@ -78,7 +78,17 @@ def derivative(op: Elementwise, position: int) -> Backward:
     made = Formula(f"{row.name}_backward", function, kind="gradient", params=len(read_params))
     places = enumerate(used[: len(reads)]) if row.masks else ()
     masks = tuple([place for place, n in places if place and vanishes(function, n)])
-    return Backward(Elementwise(made), reads, read_params, masks)
+    return Backward(_backward_op(op, position, made, reads), reads, read_params, masks)
+
+
+def _backward_op(
+    op: Elementwise, position: int, made: Formula, reads: tuple[int | None, ...]
+) -> Elementwise:
+    """The op of a backward formula: it promotes, unless the forward takes operands as they are."""
+    if not isinstance(op, Fused):
+        return Elementwise(made)
+    kinds = [op.result if r is None or r < 0 else op.operands[r] for r in reads]
+    return Fused(made, tuple(kinds), op.operands[position])
 
 
 @lru_cache(maxsize=None)
@@ -122,7 +132,7 @@ def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
         for place in places[1:]:
             value = saved[place]  # as the forward saw it: promoted, unless it is a condition
             have = value.layout.dtype
-            if have is not kind and have is not dt.bool_:
+            if have is not kind and have is not dt.bool_ and not isinstance(op, Fused):
                 value = node.unpack()[place].to(kind)
             operands.append(value)
         if recording or used:
@@ -177,7 +187,7 @@ def _track(
 
 def _template(op: Elementwise, needed: tuple[bool, ...]) -> tuple[str, Vjp, tuple[int, ...], Any]:
     """(name, vjp, what it saves, meta) of a node where these operands need a gradient."""
-    simple = _LINEAR.get(op.name)
+    simple = _LINEAR.get(op.name) if OPS.get(op.name) is op else None  # a user's may share the name
     if simple is not None:
         return op.name, simple, (), None
     if op is _MUL:

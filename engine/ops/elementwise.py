@@ -52,7 +52,7 @@ class Elementwise(Op):
             RuntimeError: it is the difference or the negative of truth values.
         """
         kind = self.formula.kind
-        if self.name == "sub" and any(x.dtype is dt.bool_ for x in layouts):
+        if self is OPS["sub"] and any(x.dtype is dt.bool_ for x in layouts):
             raise RuntimeError(
                 "sub: Subtraction, the `-` operator, with a bool tensor is not supported. If you "
                 "are trying to invert a mask, use the `~` or `logical_not()` operator instead."
@@ -64,7 +64,8 @@ class Elementwise(Op):
         if kind in ("float", "rounding") and not common.is_floating_point:
             common = dt.get_default_dtype()
         if common.name in self.formula.excludes or (kind == "integer" and common.is_floating_point):
-            raised = RuntimeError if self.name in ("neg", "relu") else NotImplementedError
+            signed = self is OPS["neg"] or self is OPS["relu"]
+            raised = RuntimeError if signed else NotImplementedError
             raise raised(
                 f"\"{self.name}\" not implemented for '{common.name}'; "
                 f"got {' and '.join(x.describe() for x in layouts)}"
@@ -117,7 +118,7 @@ class Elementwise(Op):
         sizes, steps = merge_dims(
             tuple(out.shape[a] for a in order), [tuple(s[a] for a in order) for s in strides]
         )
-        if self.formula.name == "copy" and layouts[0].dtype is out.dtype:
+        if self is copy and layouts[0].dtype is out.dtype:
             return kernel("movement", out.device).copy(out.itemsize, sizes, *steps)
         names = tuple(x.dtype.name for x in (*layouts, out))
         family = kernel("elementwise", out.device)
@@ -159,6 +160,22 @@ class Elementwise(Op):
         launch, place = self._launch(layouts, out), len(layouts)
         apart = copies_apart if layouts else None
         return Plan((), launch, writes=(place,), apart=apart, pointwise=True, device=out.device)
+
+
+class Fused(Elementwise):
+    """An op whose formula takes operands of these dtypes as they are, and gives ``result``."""
+
+    __slots__ = ("operands", "result")
+
+    def __init__(self, formula: Formula, operands: tuple[DType, ...], result: DType):
+        super().__init__(formula)
+        self.operands, self.result = operands, result
+
+    def operand_dtypes(self, layouts: list[Layout]) -> tuple[DType, ...]:
+        return self.operands
+
+    def result_dtype(self, operand: DType) -> DType:
+        return self.result
 
 
 def _copy_across(arrays: tuple[Array, ...], params: tuple[Any, ...]) -> Array:
@@ -301,6 +318,11 @@ def scalar(value: float, dtype: DType, device: Any) -> Array:
             _scalars.clear()
         found = _scalars[key] = full((), value, dtype, device)
     return found
+
+
+def number_of(array: Array) -> Any:
+    """The number that :func:`scalar` made an array of; None for any other array."""
+    return next((key[0] for key, made in list(_scalars.items()) if made is array), None)
 
 
 def full(shape: Shape, value: float, dtype: DType, device: Any) -> Array:

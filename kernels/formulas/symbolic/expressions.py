@@ -206,11 +206,17 @@ class Expressions(Scope):
             _, dx, dy = tangents
             if dx is dy:
                 return value, dx
-            return value, call(value.func, x, self.explicit(dx), self.explicit(dy))
+            sides = [self.alike(d, v) for d, v in zip((dx, dy), rest, strict=True)]
+            return value, call(value.func, x, *sides)
         if target is FUSED:
             _, tangent = self.product(x, tangents[0], rest[0], tangents[1])
             return value, self.total(tangent, tangents[2])
         return None
+
+    def alike(self, tangent: ast.expr, value: ast.expr) -> ast.expr:
+        """A tangent as code, in the type of its value where there are several."""
+        shown = self.explicit(tangent)
+        return call(self.bind(CAST), shown, value) if self.mixed else shown
 
     def conversion(self, kind: ast.expr, known: Any, value: ast.expr, tangent: ast.expr) -> Pair:
         """``T(value)``; its tangent is converted likewise, unless it gets rounded to integers."""

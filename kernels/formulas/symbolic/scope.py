@@ -36,6 +36,7 @@ class Scope:
 
     Attributes:
         cast: the local name of ``type(wrt)``.
+        mixed: whether the formula names floating types, as only those of several types do.
         types: local names that only ever hold a type, with the type where it is known.
         state: the tangent of each variable at this point; absent means zero.
         floating: variables known to hold no bare literal or integer.
@@ -48,6 +49,8 @@ class Scope:
         self.namespace = dict(formula.namespace)
         self.assigned = stored(*formula.body)
         self.used = {formula.name, *formula.parameters, *self.assigned, *loaded(*formula.body)}
+        named = [v for v in self.namespace.values() if isinstance(v, type)]
+        self.mixed = any(issubclass(v, np.floating) for v in named)
         self.types = self._local_types()
         self.cast = self._own_cast(wrt)
         self.state: dict[str, ast.expr] = {wrt: ONE}
