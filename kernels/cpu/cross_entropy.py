@@ -67,6 +67,17 @@ def examine(target, found, rows, C, ignored):
         found[1] = target[r]
 
 
+@inline
+def evenly_spaced(begin, end, C, inner):
+    """Of samples ``begin`` to ``end`` the first with one step from each to the next: (the element of
+    class 0 of the first, the step, the end of these samples).
+    """
+    if inner == 1:
+        return begin * C, C, end
+    outer = begin // inner
+    return outer * (C - 1) * inner + begin, 1, min(end, (outer + 1) * inner)
+
+
 @kernel
 def forward(
     dtype: str, logits: bool, kept: bool, short: bool, reduction: str, alone: bool
@@ -92,21 +103,24 @@ def forward(
             if kept:
                 subtract(source, first, end, C, lses, pointer(logs, T))
         total, divisor = 0.0, 0.0
-        for r in range(first, end):
-            t = target[r]
-            w, value = T(0), T(0)
-            if t != ignored and 0 <= t < C:
-                outer = r // inner
-                w = weights[t] if given.weight != 0 else T(1)
-                value = -source[(outer * C + t) * inner + (r - outer * inner)]
-                if logits:
-                    value = value + lses[r]
-                value = value * w
-            if keeps:
-                losses[r] = value
-            scales[r] = w
-            total += value
-            divisor += w
+        begin = first
+        while begin < end:
+            at, step, stop = evenly_spaced(begin, end, C, inner)
+            for r in range(begin, stop):
+                t = target[r]
+                w, value = T(0), T(0)
+                if t != ignored and 0 <= t < C:
+                    w = weights[t] if given.weight != 0 else T(1)
+                    value = -source[at + (r - begin) * step + t * inner]
+                    if logits:
+                        value = value + lses[r]
+                    value = value * w
+                if keeps:
+                    losses[r] = value
+                scales[r] = w
+                total += value
+                divisor += w
+            begin = stop
         if alone:
             examine(target, pointer(status, np.int64), p.rows, C, ignored)
             if reduced:
@@ -181,6 +195,22 @@ def logsumexp_rows(dtype: str, short: bool) -> DeviceFunction:
     return rows_across_lanes if short else row_by_row
 
 
+@inline
+def sum_of(x, count):
+    """The sum of ``count`` elements in double precision: four sums, so that an addition needs not wait
+    for the last.
+    """
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0
+    for i in range(0, count - 3, 4):
+        a += x[i]
+        b += x[i + 1]
+        c += x[i + 2]
+        d += x[i + 3]
+    for i in range(count - count % 4, count):
+        a += x[i]
+    return (a + b) + (c + d)
+
+
 @kernel
 def finish(dtype: str, reduction: str) -> Kernel:
     """``status``, and the results of a reduction, once every sample has its loss: the losses' sum,
@@ -193,10 +223,7 @@ def finish(dtype: str, reduction: str) -> Kernel:
         examine(pointer(targets, np.int64), pointer(status, np.int64), rows, C, ignored)
         if reduced:
             losses, scales = pointer(loss, T), pointer(scale, T)
-            total, divisor = 0.0, 0.0
-            for r in range(rows):
-                total += losses[r]
-                divisor += scales[r]
+            total, divisor = sum_of(losses, rows), sum_of(scales, rows)
             pointer(out, T)[0] = T(total / divisor) if mean else T(total)
             pointer(weight_sum, T)[0] = T(divisor)
 
@@ -213,39 +240,53 @@ def backward(dtype: str, logits: bool, per_sample: bool) -> Kernel:
     """
     T, W = np.dtype(dtype).type, lanes(dtype)
 
+    @inline
+    def of_logits(source, made, at, C, class_at, w, factor):
+        times, nothing = splat(factor), splat(T(0))
+        i = 0
+        while i + W <= C:
+            store(made, at + i, exp_decay(load(source, at + i)) * times)
+            i += W
+        if i < C:
+            mask = head(T, C - i)
+            rest = exp_decay(load_masked(source, at + i, mask, nothing)) * times
+            store_masked(made, at + i, rest, mask)
+        if w != T(0):
+            made[class_at] -= factor
+        else:
+            for k in range(C):
+                made[at + k] = T(0)
+
+    @inline
+    def clear(made, at, count, C, inner):
+        if inner == 1:
+            for q in range(at, at + count * C):
+                made[q] = T(0)
+        else:
+            for k in range(C):
+                for q in range(at + k * inner, at + k * inner + count):
+                    made[q] = T(0)
+
     def body(task, grad, x, targets, scale, weight_sum, out, p):
         C, inner = p.C, p.inner
         grads, target, scales = pointer(grad, T), pointer(targets, np.int64), pointer(scale, T)
         source, made = pointer(x, T), pointer(out, T)
         divisor = pointer(weight_sum, T)[0] if weight_sum != 0 else T(1)
-        for r in range(task * p.per, min(p.rows, (task + 1) * p.per)):
-            w = scales[r]
-            factor = T(0)
-            if w != T(0):
-                factor = grads[r if per_sample else 0] * w / divisor
-            if logits:
-                at = r * C
-                times, nothing = splat(factor), splat(T(0))
-                i = 0
-                while i + W <= C:
-                    store(made, at + i, exp_decay(load(source, at + i)) * times)
-                    i += W
-                if i < C:
-                    mask = head(T, C - i)
-                    rest = exp_decay(load_masked(source, at + i, mask, nothing)) * times
-                    store_masked(made, at + i, rest, mask)
+        begin, end = task * p.per, min(p.rows, (task + 1) * p.per)
+        while begin < end:
+            first, step, stop = evenly_spaced(begin, end, C, inner)
+            if not logits:
+                clear(made, first, stop - begin, C, inner)
+            for r in range(begin, stop):
+                w, at = scales[r], first + (r - begin) * step
+                factor, class_at = T(0), at + target[r] * inner
                 if w != T(0):
-                    made[at + target[r]] -= factor
-                else:
-                    for k in range(C):
-                        made[at + k] = T(0)
-            else:
-                outer = r // inner
-                at = outer * C * inner + (r - outer * inner)
-                for k in range(C):
-                    made[at + k * inner] = T(0)
-                if w != T(0):
-                    made[at + target[r] * inner] = -factor
+                    factor = grads[r if per_sample else 0] * w / divisor
+                if logits:
+                    of_logits(source, made, at, C, class_at, w, factor)
+                elif w != T(0):
+                    made[class_at] = -factor
+            begin = stop
 
     return body, ("iiiiii", Samples)
 

@@ -51,6 +51,19 @@ def test_errors_are_no_larger_than_pytorchs(
         assert ours <= 1.1 * theirs, name  # both are a few roundings
 
 
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("shape", [(1, 70, 150), (2, 33, 67)])
+def test_columns_of_every_width(
+    name: str, shape: tuple[int, ...], rng: np.random.Generator
+) -> None:
+    """Groups of vectors, single ones and a rest, in blocks of columns and of rows."""
+    x, g = (rng.standard_normal(shape).astype("float32") for _ in "xg")
+    ours, theirs = tilegrad.from_numpy(x), torch.from_numpy(x).double()
+    for t in (ours, theirs):
+        getattr(t.requires_grad_(), name)(1).backward(type(t).new_tensor(t, g))
+    np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), 1e-5, 1e-6)
+
+
 def test_threads_do_not_change_a_bit(rng: np.random.Generator) -> None:
     x = tilegrad.from_numpy(rng.standard_normal((257, 301)).astype("float32"))
     target = tilegrad.from_numpy(rng.integers(0, 301, 257))
@@ -122,7 +135,10 @@ def test_a_target_out_of_range_is_refused(name: str, bad: int, device: str) -> N
 
 
 @pytest.mark.parametrize("reduction", ["mean", "none"])
-@pytest.mark.parametrize("name, shape", [("cross_entropy", (20, 40)), ("nll_loss", (40, 3, 9))])
+@pytest.mark.parametrize(
+    "name, shape",
+    [("cross_entropy", (20, 40)), ("nll_loss", (40, 3, 9)), ("nll_loss", (2, 3, 1500))],
+)
 def test_samples_of_several_blocks(
     name: str, shape: tuple[int, ...], reduction: str, device: str, rng: np.random.Generator
 ) -> None:
