@@ -22,20 +22,19 @@ class debug:
     every access by a ``pointer`` with the allocation it points into: one outside is not made and
     raises :class:`KernelFault` with the op, the kernel, the block, the thread and the index.
 
+    Bodies that users write for the CPU are built a second time likewise, on a machine without a GPU, too:
+    the fault names the op, the task, the array and the index.
+
     What that cannot see: accesses to shared memory, instructions that take bare addresses, and
     accesses beyond the elements of a tensor that was made before, but within the segment of memory
     that it shares with others. The simulated device is strict at all times; there this adds the
     name of the op. The debug builds assemble for every kernel, but no GPU has run them yet.
 
     Everything becomes slower by orders of magnitude. A kernel that was never launched before is
-    compiled; debug builds are not kept on disk.
-
-    Raises:
-        DeviceError: there is no GPU.
+    compiled; debug builds for the GPU are not kept on disk.
     """
 
     def __init__(self, mode: bool = True):
-        cuda.driver()
         self._before = cuda.debugging()
         _switch(bool(mode))
 
@@ -58,8 +57,10 @@ def _switch(on: bool) -> None:
     if not on:
         _active.close()
         return
-    cuda.synchronize()
-    if not cuda.driver().simulated:
+    here = cuda.is_available()
+    if here:
+        cuda.synchronize()
+    if here and not cuda.driver().simulated:
         from tilegrad.kernels.cuda.tools.guard import Guard
 
         _guard = _guard or Guard(foreign_memory)
@@ -75,4 +76,6 @@ def _named(op: Any, arrays: Any, params: Any, metadata: dict[str, Any]) -> Any:
     try:
         return op(*arrays, params=params, **metadata)
     except KernelFault as fault:
-        raise KernelFault(f"{op.name}: {fault}") from None
+        text = str(fault)
+        named = text.startswith(f"{op.name}: ")  # as bodies that users write are
+        raise KernelFault(text if named else f"{op.name}: {text}") from None

@@ -7,7 +7,7 @@ says how the body's arguments are made of them. It is part of a variant, so that
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -93,9 +93,12 @@ class Arguments:
         return {**found, "T_scratch": self.scratch} if self.scratch else found
 
     def prepared(self) -> list[str]:
-        """Statements that make the pointers the body asks for of their addresses."""
+        """Statements that make the pointers the body asks for of their addresses; those of a checked
+        build read ``task`` and ``report``, too.
+        """
+        span, more = ("checked_span", ", task, report") if self.checked else ("span", "")
         return [
-            f"p_{a.name} = span(at_{a.name}, T_{a.name}, v_{a.name}_elements, {place})"
+            f"p_{a.name} = {span}(at_{a.name}, T_{a.name}, v_{a.name}_elements, {place}{more})"
             for place, a in enumerate(self.arrays)
             if a.name in self.asks
         ]
@@ -121,7 +124,3 @@ class Arguments:
             else:
                 made.append(f"v_{name}")
         return made
-
-    def with_checks(self) -> Arguments:
-        """The same, checked."""
-        return replace(self, checked=True)

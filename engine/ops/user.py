@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from tilegrad.engine import cuda
 from tilegrad.engine.array import Array, Layout
 from tilegrad.engine.dispatch import Op, Plan, composed, kernel
 from tilegrad.engine.ops.elementwise import contiguous, copy
@@ -157,7 +158,8 @@ class _Body:
         family = kernel("user", call.layouts[0].device)
         self.body = self.body or family.bring(self.title, self.function)
         with_scratch = self.options["scratch"] is not None
-        given, known = arguments(call, self.body, with_scratch, checked)
+        watched = checked and self.kind == "cpu"  # the GPU's debug builds are the guard's
+        given, known = arguments(call, self.body, with_scratch, watched)
         shape = self.shape(call)
         launch, scratch = family.launch(self.title, self.body, given, known, shape)
         return launch, scratch if with_scratch else 0
@@ -230,20 +232,28 @@ class UserOp(Op):
             no body.
     """
 
-    __slots__ = ("bodies", "reference", "signature")
+    __slots__ = ("bodies", "debug", "reference", "signature")
 
-    def __init__(self, signature: Signature, reference: Reference):
+    def __init__(self, signature: Signature, reference: Reference, twin: bool = False):
         super().__init__(signature.name, self.plan)
         self.signature = signature
         self.reference = reference
         self.bodies: dict[str, Kind] = {}
+        self.debug = None if twin else UserOp(signature, reference, True)  # the op of debug builds
         self.choose_names()
+
+    def __call__(self, *arrays: Array, params: tuple[Any, ...] = (), **metadata: Any) -> Any:
+        if cuda.debugging() and self.debug is not None:
+            return self.debug(*arrays, params=params, **metadata)
+        return super().__call__(*arrays, params=params, **metadata)
 
     def add(self, device: str, kind: Kind) -> None:
         """Take this body on a device; plans that know no better are forgotten."""
         self.bodies[device] = kind
         self.choose_names()
         self.plans.clear()
+        if self.debug is not None:
+            self.debug.add(device, kind)
 
     def choose_names(self) -> None:
         """The scalars that plans are kept under: those that shapes, launches or code depend on."""
@@ -261,7 +271,9 @@ class UserOp(Op):
         wanted = [x.name not in kind.strided for x in self.signature.operands]
         if any(w and not x.contiguous for w, x in zip(wanted, layouts, strict=True)):
             return composed(lambda arrays, params: self._by_copies(wanted, arrays, params, scalars))
-        launch, scratch = kind.launch(Call(self.signature, layouts, scalars, bound), False)
+        launch, scratch = kind.launch(
+            Call(self.signature, layouts, scalars, bound), self.debug is None
+        )
         writes, device = self.signature.written, layouts[0].device
         return Plan(bound.outs, launch, scratch, writes=writes, device=device)
 

@@ -13,7 +13,9 @@ from tilegrad.kernels.bodies import Body, reported
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, bind, kernel
 from tilegrad.kernels.cpu.run.threads import TEAM
+from tilegrad.kernels.cpu.simd.checked import ADDRESS, checked_span, read_report, watching
 from tilegrad.kernels.cpu.simd.memory import pointer, span
+from tilegrad.kernels.faults import KernelFault
 from tilegrad.kernels.function import function_from_source
 
 GRAIN = 1 << 14  # elements that a piece reads and writes at least; fewer in all: no threads
@@ -33,17 +35,30 @@ class Shape(NamedTuple):
 def user(body: Body, given: Arguments) -> Kernel:
     """The tasks of a piece, one after the other, each with what the body asks for."""
     passed = given.passed(task="task", tasks="tasks", scratch="p_scratch")
-    scratch = ["p_scratch = pointer(at_scratch + piece * each, T_scratch)"] * bool(given.scratch)
+    spare = "at_scratch + piece * each, T_scratch"
+    prepared = given.prepared()
+    if given.scratch and given.checked:
+        count = np.dtype(given.scratch).itemsize
+        prepared += [f"p_scratch = checked_span({spare}, used // {count}, -1, task, report)"]
+    elif given.scratch:
+        prepared += [f"p_scratch = pointer({spare})"]
+    inside = prepared if given.checked else []  # a checked pointer knows the task that it serves
     lines = [
-        f"def run(piece, {', '.join([*given.received, 'tasks', 'per', 'each'])}):",
-        *(f"    {line}" for line in [*given.prepared(), *scratch]),
+        f"def run(piece, {', '.join([*given.received, *_OWN])}):",
+        *(f"    {line}" for line in prepared if not inside),
         "    for task in range(piece * per, min(tasks, piece * per + per)):",
+        *(f"        {line}" for line in inside),
         f"        body({', '.join(passed)})",
     ]
     scope: dict[str, Any] = {name: np.dtype(kind).type for name, kind in given.dtypes.items()}
-    scope |= {"body": body, "pointer": pointer, "span": span}
+    scope |= {"body": body, "pointer": pointer, "span": span, "checked_span": checked_span}
     run = function_from_source("\n".join(lines) + "\n", "run", scope, module=__name__)
-    return run, given.letters + "iii"
+    return run, given.letters + "i" * len(_OWN)
+
+
+# what a launch receives besides: tasks, those of a piece, bytes between the scratch memory of pieces, bytes
+# of it that a task may use, and where checked builds report
+_OWN = ("tasks", "per", "each", "used", "report")
 
 
 def bring(title: str, function: Callable[..., Any]) -> Body:
@@ -72,5 +87,25 @@ def launch(
     pieces = -(-tasks // per)
     with reported(title, body):
         function = user.build(body, given)
-    bound = bind(function, *known, tasks, per, each, pieces, TEAM if pieces > 1 else 0)
-    return bound, pieces * each
+    own = (tasks, per, each, scratch, ADDRESS)
+    bound = bind(function, *known, *own, pieces, TEAM if pieces > 1 else 0)
+    return _watched(title, given, bound) if given.checked else bound, pieces * each
+
+
+def _watched(title: str, given: Arguments, function: Callable[..., None]) -> Callable[..., None]:
+    """The launch of a checked build, which raises what it reports."""
+
+    def launch(*args: Any) -> None:
+        with watching:
+            read_report()
+            function(*args)
+            report = read_report()
+        if report.found:
+            one = given.arrays[report.place] if report.place >= 0 else None
+            raise KernelFault(
+                f"{title}: task {report.task}: access outside {one.name if one else 'scratch'}: element "
+                f"{report.index} of a {one.dtype if one else given.scratch} pointer that has "
+                f"{report.low} … {report.high - 1}"
+            )
+
+    return launch

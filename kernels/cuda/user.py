@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import types
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -15,7 +16,9 @@ from tilegrad.kernels.bodies import Body, BodyError, reported
 from tilegrad.kernels.cuda.device.facade import CUDA
 from tilegrad.kernels.cuda.device.ptx import block, block_y, block_z, dynamic_shared, pointer
 from tilegrad.kernels.cuda.device.spans import span
+from tilegrad.kernels.cuda.run import driver
 from tilegrad.kernels.cuda.run.jit import Source, bind, kernel
+from tilegrad.kernels.faults import KernelFault
 from tilegrad.kernels.function import function_from_source
 
 ALIGNED = 256  # bytes
@@ -98,7 +101,23 @@ def launch(
     with reported(title, body):
         function = user.build(body, given, cut.block, cut.shared)
     bound = bind(function, *known, *cut.grid[:2], each, *cut.grid)
-    return bound, count * each
+    return _named(title, given, bound) if driver.get().simulated else bound, count * each
+
+
+def _named(title: str, given: Arguments, function: Callable[..., None]) -> Callable[..., None]:
+    """The launch on the simulated device, whose faults name the op and its arrays."""
+
+    def name(found: re.Match[str]) -> str:
+        return given.arrays[int(found[1])].name
+
+    def launch(*args: Any) -> None:
+        try:
+            function(*args)
+        except KernelFault as fault:
+            text = re.sub(r"array (\d+)\b", name, str(fault))
+            raise KernelFault(f"{title}: {text.partition(': ')[2]}") from fault
+
+    return launch
 
 
 def _check(title: str, shape: Shape) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad.kernels.cpu.simd.checked import element
 from tilegrad.kernels.function import Intrinsic, intrinsic
 
 
@@ -42,7 +43,8 @@ def offset(typing, p, count):
     from numba import types
 
     def codegen(context, builder, sig, args):
-        return builder.gep(args[0], [args[1]])
+        moved = getattr(sig.args[0], "moved", None)
+        return moved(context, builder, *args) if moved else builder.gep(args[0], [args[1]])
 
     return p(p, types.intp), codegen
 
@@ -56,7 +58,7 @@ def read(typing, source, index):
     """
 
     def codegen(context, builder, sig, args):
-        loaded = builder.load(builder.gep(args[0], [args[1]]))
+        loaded = builder.load(element(context, builder, sig, args))
         loaded.set_metadata("noalias", _output_scope(builder.module))
         model = context.data_model_manager[sig.args[0].dtype]
         return model.from_data(builder, loaded)
@@ -73,7 +75,7 @@ def write(typing, target, index, value):
         kind = sig.args[0].dtype
         cast = context.cast(builder, args[2], sig.args[2], kind)
         data = context.data_model_manager[kind].as_data(builder, cast)
-        stored = builder.store(data, builder.gep(args[0], [args[1]]))
+        stored = builder.store(data, element(context, builder, sig, args))
         stored.set_metadata("alias.scope", _output_scope(builder.module))
         return context.get_dummy_value()
 

@@ -25,6 +25,7 @@ from typing import Any
 
 from tilegrad.kernels import dtypes
 from tilegrad.kernels.cpu.run import jit, translate
+from tilegrad.kernels.cpu.simd.checked import element
 from tilegrad.kernels.cpu.simd.emit import (
     call_llvm,
     emit_loop,
@@ -219,7 +220,9 @@ def load(typing, p, i):
     vector = full_vector(p.dtype)
 
     def codegen(context, builder, sig, args):
-        return load_value(builder, builder.gep(args[0], [args[1]]), llvm_vector(vector))
+        return load_value(
+            builder, element(context, builder, sig, args, vector.count), llvm_vector(vector)
+        )
 
     return vector(p, types.intp), codegen
 
@@ -232,7 +235,7 @@ def broadcast(typing, p, i):
     vector = full_vector(p.dtype)
 
     def codegen(context, builder, sig, args):
-        scalar = builder.load(builder.gep(args[0], [args[1]]))
+        scalar = builder.load(element(context, builder, sig, args))
         return splat_value(builder, scalar, vector.count)
 
     return vector(p, types.intp), codegen
@@ -244,7 +247,7 @@ def store(typing, p, i, vector):
     from numba import types
 
     def codegen(context, builder, sig, args):
-        store_value(builder, args[2], builder.gep(args[0], [args[1]]))
+        store_value(builder, args[2], element(context, builder, sig, args, sig.args[2].count))
         return context.get_dummy_value()
 
     return types.void(p, types.intp, vector), codegen
@@ -256,7 +259,8 @@ def load_masked(typing, p, i, mask, otherwise):
     from numba import types
 
     def codegen(context, builder, sig, args):
-        return load_value(builder, builder.gep(args[0], [args[1]]), args[3].type, *args[2:])
+        where = element(context, builder, sig, args, args[2])
+        return load_value(builder, where, args[3].type, *args[2:])
 
     return otherwise(p, types.intp, mask, otherwise), codegen
 
@@ -267,7 +271,7 @@ def store_masked(typing, p, i, vector, mask):
     from numba import types
 
     def codegen(context, builder, sig, args):
-        store_value(builder, args[2], builder.gep(args[0], [args[1]]), args[3])
+        store_value(builder, args[2], element(context, builder, sig, args, args[3]), args[3])
         return context.get_dummy_value()
 
     return types.void(p, types.intp, vector, mask), codegen
@@ -279,7 +283,7 @@ def prefetch(typing, p, i):
     from numba import types
 
     def codegen(context, builder, sig, args):
-        prefetch_value(builder, builder.gep(args[0], [args[1]]))
+        prefetch_value(builder, element(context, builder, sig, args, 0))
         return context.get_dummy_value()
 
     return types.void(p, types.intp), codegen

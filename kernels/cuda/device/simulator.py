@@ -22,11 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad.kernels.faults import KernelFault as KernelFault
+
 WARP = 32
-
-
-class KernelFault(RuntimeError):  # noqa: N818  (what hardware calls it)
-    """A kernel did what hardware would punish or, worse, not notice."""
 
 
 class Pointer:

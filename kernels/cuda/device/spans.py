@@ -49,7 +49,7 @@ def _span(address: int, dtype: Any, count: int, place: int) -> Pointer:
     if count and len(whole.items) - whole.first < count:
         raise KernelFault(f"array {place} has less than its {count} elements of {kind}")
     items = whole.items[whole.first : whole.first + count]
-    return Pointer(items, 0, f"array {place} of {count} elements")
+    return Pointer(items, 0, f"array {place}")
 
 
 def with_atomics(kind: Any) -> Any:
