@@ -170,11 +170,7 @@ class Check:
 
     def table(self) -> str:
         """What was checked, a line each."""
-        widths = [max(len(row[k]) for row in self.rows) for k in range(4)]
-        lines = [
-            "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in self.rows
-        ]
-        return "\n".join(line.rstrip() for line in lines)
+        return table(self.rows)
 
 
 class FusedCheck(Check):
@@ -261,6 +257,13 @@ class FusedCheck(Check):
 
 def _several(made: Any) -> Sequence[Any]:
     return made if isinstance(made, tuple | list) else (made,)
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of four words, in columns."""
+    widths = [max(len(row[k]) for row in rows) for k in range(4)]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def simulated(device: str) -> bool:

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tilegrad.autograd import base
-from tilegrad.autograd.base import TensorBase, check_inplace, needs_graph, own, refuse_overlap
-from tilegrad.autograd.functional import grad as gradients_of
-from tilegrad.autograd.graph import Node, SavedOutput, new_node
-from tilegrad.autograd.mode import _Switch, enable_grad, state
-from tilegrad.autograd.rules.assign import clone
-from tilegrad.autograd.rules.elementwise import contiguous
-from tilegrad.autograd.rules.view import view
-from tilegrad.engine import calls
-from tilegrad.engine.array import Array, Layout
-from tilegrad.engine.dispatch import same_device
-from tilegrad.engine.ops.elementwise import copy
-from tilegrad.engine.ops.user import OnCpu, OnCuda, UserOp
-from tilegrad.engine.signature import Operand, Signature
+from tilegrad.autograd.user_calls import Work
+from tilegrad.engine.signature import Signature
 from tilegrad.engine.signature_parser import SignatureError, parse
-from tilegrad.kernels.bodies import asked, refuse_unknown
-from tilegrad.kernels.function import function_from_source
+from tilegrad.kernels.bodies import asked
 
 if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
+    pass
 
 Function = Callable[..., Any]
 
@@ -93,6 +79,36 @@ class OpFunction(Protocol):
         operand that is written over goes by its name as it is after the call, and as ``old_x`` before it.
         """
 
+    def jvp(self, *given: Any, **scalars: Any) -> Any:
+        """Decorate the derivative along a direction, or work it out: ``op.jvp(operands, tangents)``.
+
+        The function asks by name for operands, outputs, scalars, and ``tangent_x`` for each operand ``x``, and
+        returns a tangent per result. Given operands and tangents (None: zeros), scalars by name, this is
+        (results, their tangents); where none is declared, by way of the ``vjp``, differentiated once.
+        """
+
+    def check(
+        self,
+        shapes: Mapping[str, Any] | None = None,
+        domain: tuple[float, float] = (-3.0, 3.0),
+        seed: int = 0,
+        tolerance: float = 1.0,
+        **scalars: Any,
+    ) -> None:
+        """Compare the kernel of each device with the reference in float64: dtypes, sizes 0, 1 and primes,
+        gaps and transposes, NaN and infinities, the bits of runs and of numbers of threads, accesses
+        within bounds; and gradients with those of the reference and with differences. Print a table.
+
+        Args:
+            shapes: sizes of names, which are drawn else; of a run, a tuple.
+            domain: where operands are drawn from; seed: of the numbers.
+            tolerance: a factor on what results may differ by.
+            scalars: values of scalars, which are the defaults else.
+
+        Raises:
+            CheckError: something differs; the message has the smallest operands found that show it.
+        """
+
 
 def op(signature: str) -> Callable[[Function], OpFunction]:
     """Make an op of the function below: ``@tilegrad.op("row_softmax(x: f[*B, N]) -> y: like x")``.
@@ -123,7 +139,7 @@ def _make(signature: Signature, reference: Function) -> OpFunction:
             f"({', '.join(asked(reference))})"
         )
     _refuse_second(name, reference)
-    made: OpFunction = _Work(signature, reference).call
+    made: OpFunction = Work(signature, reference).call
     return made
 
 
@@ -143,314 +159,3 @@ def _refuse_second(name: str, function: Function) -> None:
             f"of line {place[3]} of {code.co_filename}. Give it a name of its own"
         )
     _known[function.__module__, function.__qualname__] = place
-
-
-class _Work:
-    """What is behind one op."""
-
-    def __init__(self, signature: Signature, reference: Function):
-        self.signature, self.reference = signature, reference
-        self.name = signature.name
-        self.operands, self.outputs = signature.operands, signature.outputs
-        self.results = (*[x for x in self.operands if x.inout], *self.outputs)
-        self.op = UserOp(signature, self.instead)
-        self.given_vjp: Function | None = None
-        self.saved_names: tuple[str, ...] = tuple([_old(x) for x in self.operands])
-        self.saves: tuple[int, ...] = tuple(range(len(self.operands)))
-        self.bound: dict[Any, tuple[Layout, ...]] = {}
-        self.call: Any = self.made()
-        self.call.__doc__ = inspect.getdoc(reference)
-        self.call.__qualname__ = reference.__qualname__
-        self.call.signature, self.call.reference, self.call.devices = signature, reference, ()
-        self.call.cpu, self.call.cuda, self.call.vjp = self.cpu, self.cuda, self.vjp
-
-    # ---------------------------------------------------------------------------------- doors
-
-    def cpu(
-        self, *, tasks: Any, scratch: Any = None, strided: bool = False, work: Any = None
-    ) -> Callable[[Function], Function]:
-        """See :meth:`OpFunction.cpu`."""
-
-        def decorate(function: Function) -> Function:
-            options = {"tasks": tasks, "work": work, "scratch": scratch}
-            self.add("cpu", OnCpu(self.signature, function, options, strided))
-            return function
-
-        return decorate
-
-    def cuda(
-        self, *, grid: Any, block: Any, shared: Any = 0, scratch: Any = None, strided: bool = False
-    ) -> Callable[[Function], Function]:
-        """See :meth:`OpFunction.cuda`."""
-
-        def decorate(function: Function) -> Function:
-            options = {"grid": grid, "block": block, "shared": shared, "scratch": scratch}
-            self.add("cuda", OnCuda(self.signature, function, options, strided))
-            return function
-
-        return decorate
-
-    def add(self, device: str, kind: Any) -> None:
-        """Take a body."""
-        self.op.add(device, kind)
-        self.call.devices = tuple(self.op.bodies)
-        self.call.__code__ = self.made().__code__
-
-    def vjp(self, function: Function) -> Function:
-        """See :meth:`OpFunction.vjp`."""
-        grads = [f"grad_{y.name}" for y in self.results]
-        scalars = [s.name for s in self.signature.scalars]
-        names = [*(x.name for x in self.operands), *(y.name for y in self.outputs)]
-        olds = [_old(x) for x in self.operands if x.inout]
-        refuse_unknown(f"{self.name}: .vjp", asked(function), (*names, *olds, *scalars, *grads))
-        places = {x.name: k for k, x in enumerate(self.operands)}
-        places.update({_old(x): k for k, x in enumerate(self.operands)})
-        places.update({y.name: -1 - k for k, y in enumerate(self.results)})
-        self.saved_names = tuple([n for n in asked(function) if n in places])
-        self.saves = tuple([places[n] for n in self.saved_names])
-        self.given_vjp = function
-        self.call.__code__ = self.made().__code__
-        return function
-
-    # ---------------------------------------------------------------------------------- calls
-
-    def made(self) -> Any:
-        """The public function: the straight call, and all others."""
-        operands = [x.name for x in self.operands]
-        scalars = self.signature.scalars
-        arguments = [
-            a.name if isinstance(a, Operand) or a.default is ... else f"{a.name}={a.default!r}"
-            for a in self.signature.arguments
-        ]
-        straight = [f"isinstance({x}, Tensor)" for x in operands]
-        straight += [f"{s.name}.__class__ is {s.type.__name__}" for s in scalars]
-        params = [s.name for s in scalars if s.name not in self.op.names]
-        given = ", ".join(operands)
-        known = "".join(f", {name}" for name in self.op.names)
-        if params:
-            layouts = "".join(f"{x}.layout, " for x in operands)
-            values = "".join(f"{p}, " for p in params)
-            run = f"calls.run_at(op, ({layouts}{known[2:]}), ({values}), {given})"
-        else:
-            run = f"calls.run(op, {given}{known})"
-        meta = "(" + "".join(f"{s.name}, " for s in scalars) + ")"
-        asks = " or ".join(f"{x}._tracked or {x}._base is not None" for x in operands)
-        lines = [f"def {self.name}({', '.join(arguments)}):"]
-        if not self.signature.written:
-            lines += [
-                f"    if {' and '.join(straight)}:",
-                f"        out = {run}",
-                "        if out is not None:",
-                f"            if state.grad and ({asks}):",
-                f"                work.record(({given},), out, {meta})",
-                "            return out",
-            ]
-        lines.append(f"    return work.other(({given},), {meta})")
-        scope = {
-            "work": self, "op": self.op, "state": state, "Tensor": TensorBase, "calls": calls,
-        }  # fmt: skip
-        return function_from_source(
-            "\n".join(lines) + "\n", self.name, scope, module=self.reference.__module__
-        )
-
-    def record(self, operands: tuple[Tensor, ...], out: Any, meta: tuple[Any, ...]) -> None:
-        """Make what a call gave outputs of a node, if an operand is part of the graph."""
-        if out.__class__ is tuple:
-            if needs_graph(operands) and any(y.layout.dtype.is_floating_point for y in out):
-                base.record(self.name, self.differentiate, operands, out, self.saves, meta)
-        elif out.layout.dtype.is_floating_point:
-            base.record_one(self.name, self.differentiate, operands, out, self.saves, meta)
-
-    def other(self, operands: tuple[Any, ...], scalars: tuple[Any, ...]) -> Any:
-        """A call that is not straight: its plan is not known, arguments need a look, or something is
-        written over.
-        """
-        for x, value in zip(self.operands, operands, strict=True):
-            if not isinstance(value, TensorBase):
-                raise TypeError(
-                    f"{self.name}: {x.name} must be a tensor; got {type(value).__name__}"
-                )
-        known = self.signature.scalars
-        scalars = tuple([self.signature.scalar(s, v) for s, v in zip(known, scalars, strict=True)])
-        if self.signature.written:
-            return self.write(operands, scalars)
-        if self.given_vjp is None and operands[0].layout.device.type not in self.op.bodies:
-            same_device(self.name, [x.layout for x in operands])
-            return self.referred(operands, scalars)
-        out = self.run(operands, scalars)
-        if state.grad:
-            self.record(operands, out, scalars)
-        return out
-
-    def run(self, operands: tuple[Any, ...], scalars: tuple[Any, ...]) -> Any:
-        """The engine's call."""
-        by_name = {s.name: v for s, v in zip(self.signature.scalars, scalars, strict=True)}
-        known = {n: by_name.pop(n) for n in self.op.names}
-        out = self.op(*operands, params=tuple(by_name.values()), **known)
-        return out if out.__class__ is tuple else own(out)
-
-    def write(self, operands: tuple[Any, ...], scalars: tuple[Any, ...]) -> Any:
-        """A call that writes over operands: the new values' history replaces the old."""
-        written = self.signature.written
-        for place in written:
-            check_inplace(self.name, operands[place])
-            others = (*operands[:place], *operands[place + 1 :])
-            refuse_overlap(self.name, operands[place], others, False)
-        recording = state.grad and needs_graph(operands)
-        kept = list(operands)
-        if recording:
-            asked_for = [s for s, n in zip(self.saves, self.saved_names, strict=True) if s >= 0]
-            for place in written:
-                if place in asked_for:
-                    with _Switch(False):
-                        kept[place] = clone(operands[place])
-            targets = [operands[place] for place in written]
-            kinds = [t.layout for t in targets]
-            node = new_node(self.name, self.differentiate, operands, tuple(kinds), scalars)
-        out = self.run(operands, scalars)
-        if recording:
-            results = (
-                *targets,
-                *(out if out.__class__ is tuple else (out,) if self.outputs else ()),
-            )
-            node.outputs = tuple([y.layout for y in results])
-            node.save(*[
-                SavedOutput(results[-1 - s], -1 - s) if s < 0 else kept[s] for s in self.saves
-            ])  # fmt: skip
-            for number, target in enumerate(targets):
-                base.rebase(target, node, number)
-            for number in range(len(targets), len(results)):
-                if results[number].layout.dtype.is_floating_point:
-                    results[number]._tracked = True
-                    results[number]._node, results[number]._index = node, number
-        return out
-
-    # ------------------------------------------------------------------------------ reference
-
-    def results_of(self, operands: Sequence[Any], scalars: tuple[Any, ...]) -> tuple[Any, ...]:
-        """What the reference gives, as the signature says: new values, then outputs.
-
-        Raises:
-            RuntimeError: another shape or dtype.
-        """
-        by_name = {s.name: v for s, v in zip(self.signature.scalars, scalars, strict=True)}
-        by_name.update({x.name: v for x, v in zip(self.operands, operands, strict=True)})
-        layouts = tuple([x.layout for x in operands])
-        sized = tuple([by_name[n] for n in self.signature.sized])
-        outs = self.bound.get((layouts, sized))
-        if outs is None:
-            if len(self.bound) > 4096:
-                self.bound.clear()
-            bound = self.signature.bind(layouts, by_name)
-            outs = self.bound[layouts, sized] = bound.outs
-        made = self.reference(*[by_name[a.name] for a in self.signature.arguments])
-        found = tuple(made) if isinstance(made, (tuple, list)) else (made,)
-        wanted = (*[layouts[k] for k in self.signature.written], *outs)
-        if len(found) != len(wanted):
-            raise RuntimeError(
-                f"{self.name}: the reference must return {', '.join(y.name for y in self.results)}; got "
-                f"{len(found)} values"
-            )
-        for y, kind, value in zip(self.results, wanted, found, strict=True):
-            have = value.layout if isinstance(value, TensorBase) else None
-            if have is None or have.shape != kind.shape or have.dtype is not kind.dtype:
-                raise RuntimeError(
-                    f"{self.name}: the reference must return {y.name} of {kind.describe()}; got "
-                    f"{type(value).__name__ if have is None else have.describe()}"
-                )
-        storages = {id(x.storage) for x in operands}
-        return tuple([clone(y) if id(y.storage) in storages else contiguous(y) for y in found])
-
-    def referred(self, operands: tuple[Any, ...], scalars: tuple[Any, ...]) -> Any:
-        """The call by way of the reference, recorded by its own ops."""
-        found = self.results_of(operands, scalars)
-        return found[0] if len(found) == 1 else found
-
-    def instead(
-        self, arrays: tuple[Array, ...], params: tuple[Any, ...], known: Mapping[str, Any]
-    ) -> Any:
-        """What a device without a kernel does: see :class:`UserOp`."""
-        rest = iter(params)
-        scalars = [known[s.name] if s.name in known else next(rest) for s in self.signature.scalars]
-        with _Switch(False):
-            found = self.results_of(arrays, tuple(scalars))  # type: ignore[arg-type]
-            written = self.signature.written
-            for place, value in zip(written, found, strict=False):
-                copy(value, arrays[place])
-        outs = found[len(written) :]
-        return arrays[written[0]] if not outs else outs[0] if len(outs) == 1 else outs
-
-    # ------------------------------------------------------------------------------ gradients
-
-    def differentiate(self, node: Node, *grads: Any) -> tuple[Any, ...]:
-        """The VJP of every call."""
-        saved = node.unpack()
-        if self.given_vjp is None:
-            return self._through_reference(node, saved, grads)
-        values: dict[str, Any] = dict(zip(self.saved_names, saved, strict=True))
-        scalars = self.signature.scalars
-        values.update({s.name: v for s, v in zip(scalars, node.meta, strict=True)})
-        values.update({f"grad_{y.name}": g for y, g in zip(self.results, grads, strict=True)})
-        found = self.given_vjp(*[values[name] for name in asked(self.given_vjp)])
-        return self._checked(node, found)
-
-    def _checked(self, node: Node, found: Any) -> tuple[Any, ...]:
-        """What the user's VJP gave, one per operand."""
-        floats = [
-            x.name for x, kind in zip(self.operands, node.inputs, strict=True)
-            if kind.dtype.is_floating_point
-        ]  # fmt: skip
-        if isinstance(found, dict):
-            refuse_unknown(f"{self.name}: .vjp returns a dict that", tuple(found), floats)
-            by_name = found
-        else:
-            values = tuple(found) if isinstance(found, (tuple, list)) else (found,)
-            if len(values) != len(floats):
-                raise RuntimeError(
-                    f"{self.name}: .vjp must return a gradient for each of {', '.join(floats)}; got "
-                    f"{len(values)} values"
-                )
-            by_name = dict(zip(floats, values, strict=True))
-        for x, kind in zip(self.operands, node.inputs, strict=True):
-            value = by_name.get(x.name)
-            if value is None:
-                continue
-            if not isinstance(value, TensorBase):
-                raise TypeError(
-                    f"{self.name}: .vjp must return tensors or None; got {type(value).__name__} for {x.name}"
-                )
-            if value.layout.shape != kind.shape:
-                raise RuntimeError(
-                    f"{self.name}: .vjp must return a gradient of {x.name} of shape "
-                    f"{list(kind.shape)}; got {list(value.layout.shape)}"
-                )
-        return tuple([by_name.get(x.name) for x in self.operands])
-
-    def _through_reference(
-        self, node: Node, saved: Sequence[Any], grads: Sequence[Any]
-    ) -> tuple[Any, ...]:
-        """The gradient of the reference, run again over the operands as they were."""
-        again = state.grad  # whether the gradient is to be differentiated
-        asks = [edge is not None for edge in node.edges]
-        with enable_grad():
-            inputs = [
-                view(x, x.layout.shape) if again and a else x.detach().requires_grad_(a)
-                for x, a in zip(saved, asks, strict=True)
-            ]
-            outs = self.results_of(inputs, node.meta)
-        pairs = [
-            (y, g) for y, g in zip(outs, grads, strict=True) if y.requires_grad and g is not None
-        ]
-        wanted = [x for x, a in zip(inputs, asks, strict=True) if a]
-        if not pairs:
-            return (None,) * len(asks)
-        found = iter(gradients_of(
-            [y for y, _ in pairs], wanted, [g for _, g in pairs], create_graph=again,
-            allow_unused=True,
-        ))  # fmt: skip
-        return tuple([next(found) if a else None for a in asks])
-
-
-def _old(x: Operand) -> str:
-    """The name of an operand as it was before the call."""
-    return f"old_{x.name}" if x.inout else x.name

@@ -325,3 +325,15 @@ def _value(e: ast.expr, values: Mapping[str, int]) -> int:
         return CALLS[e.func.id](*[_value(a, values) for a in e.args])  # type: ignore[attr-defined]
     assert isinstance(e, ast.BinOp)
     return OPERATORS[type(e.op)](_value(e.left, values), _value(e.right, values))
+
+
+def sizes_in(x: Operand, sizes: Mapping[str, Any], scalars: Mapping[str, Any]) -> tuple[int, ...]:
+    """The shape of an operand where these are the sizes of names and runs; an unnamed one is 2."""
+    values = {n: v for n, v in {**scalars, **sizes}.items() if isinstance(v, int)}
+    found: list[int] = []
+    for dim in x.dims or (2, 3):
+        if isinstance(dim, str):
+            found += sizes[dim[1:]] if dim[0] == "*" else [2 if dim == "_" else values[dim]]
+        else:
+            found.append(dim if isinstance(dim, int) else _value(dim, values))
+    return tuple(found)

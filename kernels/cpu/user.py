@@ -104,7 +104,7 @@ def _watched(title: str, given: Arguments, function: Callable[..., None]) -> Cal
             one = given.arrays[report.place] if report.place >= 0 else None
             raise KernelFault(
                 f"{title}: task {report.task}: access outside {one.name if one else 'scratch'}: element "
-                f"{report.index} of a {one.dtype if one else given.scratch} pointer that has "
+                f"{report.element} of a {one.dtype if one else given.scratch} pointer that has "
                 f"{report.low} … {report.high - 1}"
             )
 

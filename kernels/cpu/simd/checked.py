@@ -26,7 +26,7 @@ class Report(NamedTuple):
 
     found: int
     place: int  # of the array among the launch's; -1: scratch memory
-    index: int
+    element: int
     low: int  # the valid indices: low … high - 1
     high: int
     task: int
