@@ -12,6 +12,7 @@ from tilegrad.autograd.checking import Check
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rules import elementwise as rules
 from tilegrad.autograd.rules.creation import tensor
+from tilegrad.autograd.subject import Subject, UserFunction, attach
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.ops.elementwise import Elementwise
 from tilegrad.engine.shape import broadcast_shapes
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 PROMOTIONS = ("float", "same", "compare")
 
 
-class ElementwiseFunction(Protocol):
+class ElementwiseFunction(UserFunction, Protocol):
     """What :func:`elementwise` makes.
 
     Attributes:
@@ -120,6 +121,8 @@ def _make(function: Callable[..., Any], grad: Grad | None, promotion: str | None
     call.formula = made[0] if len(made) == 1 else None  # type: ignore[attr-defined]
     call.source = "\n".join(f.source or "" for f in made)  # type: ignore[attr-defined]
     call.derivative = work.derivative  # type: ignore[attr-defined]
+    call.python = function  # type: ignore[attr-defined]
+    attach(Subject(call, tuple(names[: work.arity]), function, lambda: made))
     call.check = lambda *given, **named: work.check(call, *given, **named)  # type: ignore[attr-defined]
     return call
 

@@ -15,6 +15,7 @@ from tilegrad.autograd.checking import FusedCheck
 from tilegrad.autograd.custom import check_out
 from tilegrad.autograd.rules import elementwise as rules
 from tilegrad.autograd.rules.creation import tensor
+from tilegrad.autograd.subject import Subject, UserFunction, attach
 from tilegrad.autograd.symbols import FuseError as FuseError, Symbol, Trace
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.dtype import DType
@@ -29,7 +30,7 @@ MANY = 16  # kernels of one signature that differ in numbers alone, before that 
 _KEPT = 4096  # layouts whose op is known
 
 
-class FusedFunction(Protocol):
+class FusedFunction(UserFunction, Protocol):
     """What :func:`fuse` makes. The attributes tell of the last signature that was traced.
 
     Attributes:
@@ -142,6 +143,7 @@ class _Calls:
         made.__signature__ = inspect.Signature([*given, out])
         made.__wrapped__ = self.function
         made.derivative, made.check = self.derivative, self.check
+        attach(Subject(made, tuple([p.name for p in needed]), self.function, lambda: made.formulas))
         made.formulas, made.source = (), f"# {self.title}: traced when it is called first\n"
         if needed:
             with contextlib.suppress(Exception):  # what no floats go through waits for its call

@@ -16,6 +16,7 @@ from tilegrad.autograd.rules.assign import clone
 from tilegrad.autograd.rules.creation import tensor
 from tilegrad.autograd.rules.elementwise import contiguous
 from tilegrad.autograd.rules.view import view
+from tilegrad.autograd.subject import Subject, attach
 from tilegrad.autograd.user_jvp import forward
 from tilegrad.engine import calls
 from tilegrad.engine.array import Array, Layout
@@ -53,6 +54,7 @@ class Work:
         self.call.results = tuple([y.name for y in self.results])
         self.call.check, self.call.jvp = self.check, self.jvp
         self.call.cpu, self.call.cuda, self.call.vjp = self.cpu, self.cuda, self.vjp
+        attach(Subject(self.call, tuple([x.name for x in self.operands]), reference))
 
     # ---------------------------------------------------------------------------------- doors
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tilegrad.autograd.subject import UserFunction
 from tilegrad.autograd.user_calls import Work
 from tilegrad.engine.signature import Signature
 from tilegrad.engine.signature_parser import SignatureError, parse
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 Function = Callable[..., Any]
 
 
-class OpFunction(Protocol):
+class OpFunction(UserFunction, Protocol):
     """What :func:`op` makes: a function of tensors, and the doors for its kernels and gradients.
 
     Attributes:
