@@ -19,10 +19,8 @@ from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, backward_follows, bind, kernel
 from tilegrad.kernels.cpu.run.threads import TEAM
 from tilegrad.kernels.cpu.simd.memory import local, pointer, read, write
+from tilegrad.kernels.cpu.tuning import BatchNorm
 from tilegrad.kernels.function import inline
-
-GRAIN = 1 << 13  # elements a task handles at least; fewer in all: no threads
-COLUMNS = 64  # channels a column task takes together
 
 
 class Channels(NamedTuple):
@@ -88,8 +86,8 @@ def forward_channels(dtype: str) -> Kernel:
 
 @kernel
 def forward_columns(dtype: str) -> Kernel:
-    """As :func:`forward_channels` for S = 1, ``per`` blocks of ``COLUMNS`` channels a task."""
-    T, block = np.dtype(dtype).type, COLUMNS
+    """As :func:`forward_channels` for S = 1, ``per`` blocks of channels a task."""
+    T, block = np.dtype(dtype).type, BatchNorm.columns
     sums, line = local("float64", block), local(dtype, block)
 
     def body(task, x, weight, bias, rmean, rvar, y, mean, rstd, eps, momentum, p):
@@ -178,8 +176,8 @@ def backward_channels(dtype: str) -> Kernel:
 
 @kernel
 def backward_columns(dtype: str) -> Kernel:
-    """As :func:`backward_channels` for S = 1, ``per`` blocks of ``COLUMNS`` channels a task."""
-    T, block = np.dtype(dtype).type, COLUMNS
+    """As :func:`backward_channels` for S = 1, ``per`` blocks of channels a task."""
+    T, block = np.dtype(dtype).type, BatchNorm.columns
     wide, line = local("float64", block), local(dtype, block)
 
     def body(task, g, x, mean, rstd, weight, out, sums_g_xhat, sums_g, p):
@@ -217,9 +215,11 @@ def backward_columns(dtype: str) -> Kernel:
 
 def _shared(N: int, C: int, S: int, training: bool) -> tuple[Channels, int]:
     """What tasks work on, and how many there are."""
-    units, work = (C, N * S) if S > 1 else (-(-C // COLUMNS), N * min(C, COLUMNS))
-    per = splitting.share(units, GRAIN // max(work, 1))
-    return Channels(per=per, N=N, C=C, S=S, training=training), -(-units // per)
+    units, work = (
+        (C, N * S) if S > 1 else (-(-C // BatchNorm.columns), N * min(C, BatchNorm.columns))
+    )
+    per, tasks = splitting.share(units, work, BatchNorm.grain)
+    return Channels(per=per, N=N, C=C, S=S, training=training), tasks
 
 
 def batch_norm(

@@ -11,10 +11,9 @@ from tilegrad.kernels.cpu.optim import cut
 from tilegrad.kernels.cpu.run.jit import Kernel, get_num_threads, kernel
 from tilegrad.kernels.cpu.simd.memory import pointer, read, write
 from tilegrad.kernels.cpu.simd.vector import fma, head, hsum, lanes, load, load_masked, splat
+from tilegrad.kernels.cpu.tuning import Clip
 from tilegrad.kernels.formulas.primitives import sqrt
 from tilegrad.kernels.function import inline
-
-BLOCK = 4096  # elements added up in the gradients' precision, in 4 vectors of partial sums
 
 
 @kernel
@@ -25,7 +24,7 @@ def squares(dtype: str) -> Kernel:
     the partial sums.
     """
     T = np.dtype(dtype).type
-    W = lanes(dtype)
+    W, size = lanes(dtype), Clip.block
 
     @inline
     def block(x, at, end):
@@ -53,7 +52,7 @@ def squares(dtype: str) -> Kernel:
             at = span[3 * k + 1]
             end = at + span[3 * k + 2]
             while at < end:
-                stop = min(end, at + BLOCK)
+                stop = min(end, at + size)
                 total += np.float64(block(x, at, stop))
                 at = stop
         pointer(partial, np.float64)[task] = total

@@ -9,11 +9,9 @@ import numpy as np
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, get_num_threads, kernel
 from tilegrad.kernels.cpu.simd.memory import pointer
+from tilegrad.kernels.cpu.tuning import Create
 from tilegrad.kernels.formulas.primitives import fma
 from tilegrad.kernels.function import inline
-
-CHUNK = 1 << 14  # elements a task handles at least; fewer in all: no threads
-TASKS = 64
 
 
 @kernel
@@ -51,8 +49,7 @@ def _launcher(
     if total == 0:
         return lambda *args: None
     function = ramp.build(dtype, letter, fused)
-    chunk = splitting.share(total, CHUNK, TASKS)
-    tasks = -(-total // chunk)
+    chunk, tasks = splitting.share(total, 1, Create.grain, Create.tasks)
 
     def launch(out: int, start: float, end: float, step: float) -> None:
         threads = get_num_threads() if tasks > 1 else 0

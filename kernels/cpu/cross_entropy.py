@@ -26,13 +26,9 @@ from tilegrad.kernels.cpu.simd.vector import (
     store_masked,
 )
 from tilegrad.kernels.cpu.softmax import peak, row_pieces
+from tilegrad.kernels.cpu.tuning import CrossEntropy
 from tilegrad.kernels.formulas.transcendental import exp_decay, log
 from tilegrad.kernels.function import DeviceFunction, inline
-
-GRAIN = 1 << 13  # elements a task handles at least; fewer in all: no threads
-TASKS = 64
-SHORT = 32  # logits of a row that is taken together with others
-GROUP = 64  # such rows
 
 
 class Given(NamedTuple):
@@ -159,13 +155,17 @@ def subtract_lse(dtype: str) -> DeviceFunction:
 def logsumexp_rows(dtype: str, short: bool) -> DeviceFunction:
     """``logsumexp_of(x, first, end, C, lses)``: the logsumexp of these rows of ``C`` logits.
 
-    ``short`` rows, of ``SHORT`` logits at most, are taken together, a row per lane: what is done
+    ``short`` rows are taken together, a row per lane: what is done
     across the lanes of a vector would cost more than their exponentials.
     """
     T, W = np.dtype(dtype).type, lanes(dtype)
     highest, sum_exp = row_pieces(dtype)
-    group, low = GROUP, T(-np.inf)
-    held, highs, totals = local(dtype, GROUP * SHORT), local(dtype, GROUP), local(dtype, GROUP)
+    group, low = CrossEntropy.group, T(-np.inf)
+    held, highs, totals = (
+        local(dtype, CrossEntropy.group * CrossEntropy.short),
+        local(dtype, CrossEntropy.group),
+        local(dtype, CrossEntropy.group),
+    )
 
     @inline
     def row_by_row(x, first, end, C, lses):
@@ -293,8 +293,8 @@ def backward(dtype: str, logits: bool, per_sample: bool) -> Kernel:
 
 def _shared(rows: int, work: int) -> tuple[int, int]:
     """(rows per task, tasks), one task at least."""
-    per = splitting.share(rows, GRAIN // max(work, 1), TASKS)
-    return per, max(1, -(-rows // per))
+    per, tasks = splitting.share(rows, work, CrossEntropy.grain, CrossEntropy.tasks)
+    return per, max(1, tasks)
 
 
 def cross_entropy(
@@ -315,7 +315,9 @@ def cross_entropy(
         backward.begin(dtype, logits, reduction == "none")
     if not alone:
         finish.begin(dtype, reduction)
-    function = forward.build(dtype, logits, kept, logits and C <= SHORT, reduction, alone)
+    function = forward.build(
+        dtype, logits, kept, logits and C <= CrossEntropy.short, reduction, alone
+    )
     sizing = (*Samples(rows, per, C, inner), tasks, 0 if alone else TEAM)
     if alone and logits and reduced and not weighted:
         return bind(function, *Given(weight=0, losses=0), *sizing), 0

@@ -21,6 +21,7 @@ from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, bind, get_num_threads, kernel
 from tilegrad.kernels.cpu.simd.emit import each
 from tilegrad.kernels.cpu.simd.memory import pointer, read, write
+from tilegrad.kernels.cpu.tuning import Elementwise
 from tilegrad.kernels.dtypes import is_float
 from tilegrad.kernels.function import (
     DeviceFunction,
@@ -28,14 +29,6 @@ from tilegrad.kernels.function import (
     function_from_source,
     inline,
 )
-
-SERIAL = 1 << 15  # elements up to which a second thread costs more than it gives
-SERIAL_LONG = 1 << 12  # the same of a long formula
-FEW, MANY = 8, 64  # tasks: enough to share out evenly, up to MIDDLE elements and beyond
-MIDDLE = 1 << 20
-LONG = 64  # steps of a long formula: one that has a polynomial in it
-ABREAST = 4  # vectors of a long formula that are computed at a time
-UNIT = 64  # elements: tasks, and loops of such vectors, are whole multiples of it
 
 # the loop nest of one task; {…} are filled per number of operands and access pattern
 _BODY = """
@@ -91,7 +84,7 @@ def _loops(target: str, values: list[str], mostly: bool, arguments: str) -> str:
         facts = {"target": target, "function": function, "values": ", ".join(values)}
         if not arguments:
             return _LOOP.format(first=0, **facts)
-        most = _ABREAST.format(unit=UNIT, arguments=arguments, **facts)
+        most = _ABREAST.format(unit=Elementwise.unit, arguments=arguments, **facts)
         return most + _LOOP.format(first="most", **facts)
 
     if not mostly:
@@ -142,7 +135,7 @@ def map_rows(formula: DeviceFunction, dtypes: tuple[str, ...], pattern: str, par
         if k < last and pattern[k] == "s":
             lines["hoisted"].append(f"v{k} = read(x{k}, o{k})")
     target = f"o{last}" + step[pattern[last]].format(k=last)
-    long = "v" not in pattern and _steps(formula) >= LONG
+    long = "v" not in pattern and _steps(formula) >= Elementwise.long
     names = ["out", f"o{last}", *(f"p{k}" for k in range(params))]
     for k in range(last):
         names += [f"v{k}"] if pattern[k] == "s" else [f"x{k}", f"o{k}"]
@@ -155,7 +148,7 @@ def map_rows(formula: DeviceFunction, dtypes: tuple[str, ...], pattern: str, par
         **{name: "\n".join(" " * indent[name] + line for line in lines[name]) for name in indent},
     )
     scope = {"formula": formula, "pointer": pointer, "read": read, "write": write, **kinds}
-    scope |= {"int64": np.int64, "each": each(ABREAST)}
+    scope |= {"int64": np.int64, "each": each(Elementwise.together)}
     if formula.near:
         scope["near"], scope["when"] = formula.near
     for name in ("formula", "near") if formula.near else ("formula",):
@@ -202,7 +195,7 @@ def elementwise(
         total *= size
     if total == 0:
         return lambda *args: None
-    long = _steps(formula) >= LONG
+    long = _steps(formula) >= Elementwise.long
     tiles = None if long or formula.near else transposed.pattern_of(dtypes, sizes, strides)
     if tiles is not None:
         return transposed.elementwise(formula, dtypes, sizes, strides, params, tiles)
@@ -210,9 +203,11 @@ def elementwise(
     table = _table(sizes, strides)
     where = table.ctypes.data
     tasks = 1
-    if not splitting.serial(total - 1, SERIAL_LONG if long else SERIAL):
-        tasks = splitting.pieces(FEW if total <= MIDDLE else MANY, total)
-    chunk = -(-total // (tasks * UNIT)) * UNIT
+    if not splitting.serial(total - 1, Elementwise.serial_long if long else Elementwise.serial):
+        tasks = splitting.pieces(
+            Elementwise.few if total <= Elementwise.middle else Elementwise.tasks, total
+        )
+    chunk = -(-total // (tasks * Elementwise.unit)) * Elementwise.unit
     tasks = -(-total // chunk)
     if tasks == 1 and not params:
         return bind(function, where, total, chunk, 1, 0, keep=table)

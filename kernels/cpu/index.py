@@ -16,13 +16,8 @@ import numpy as np
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import TEAM, Kernel, bind, kernel
 from tilegrad.kernels.cpu.simd.memory import pointer, read, write
+from tilegrad.kernels.cpu.tuning import Index
 from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
-
-CHUNK = 1 << 14  # elements a task handles at least; fewer in all: no threads
-SCATTERED = 1 << 12  # the same where every element has an index of its own
-TASKS = 64
-PIECE = 256  # indices that are checked at a time
-SHORT_ROWS = (4, 8, 16)  # elements of rows that get a loop of fixed length: overheads count there
 
 Sizes = tuple[int, ...]
 
@@ -58,12 +53,8 @@ def _two_dims(sizes: Sizes, strides: tuple[Sizes, ...]) -> tuple[Sizes, tuple[Si
 
 def tasks_for(total: int) -> tuple[int, int]:
     """(tasks, elements per task) of a loop over ``total`` elements."""
-    return _cut(total, CHUNK)
-
-
-def _cut(total: int, least: int) -> tuple[int, int]:
-    chunk = splitting.share(total, least, TASKS)
-    return -(-total // chunk), chunk
+    chunk, tasks = splitting.share(total, 1, Index.grain, Index.tasks)
+    return tasks, chunk
 
 
 # ------------------------------------------------------------------------------------- reading
@@ -84,7 +75,7 @@ def gather_rows(width: int, mode: str, wraps: bool) -> Kernel:
     T = np.dtype(f"u{width}").type
     row, each, line_of_one = mode.startswith("row"), mode in ("each", "line"), mode == "line"
     words = int(mode[3:]) if row and mode[3:] else 0
-    U, piece = np.uint64, PIECE
+    U, piece = np.uint64, Index.piece
 
     @inline
     def nth(index, at, k, j_step, wrap):
@@ -195,8 +186,9 @@ def gather(
     total = 1
     for n in sizes:
         total *= n
-    tasks, chunk = _cut(total, CHUNK if mode == "row" else SCATTERED)
-    if mode == "row" and sizes[-1] in SHORT_ROWS:
+    grain = Index.grain if mode == "row" else Index.scattered
+    chunk, tasks = splitting.share(total, 1, grain, Index.tasks)
+    if mode == "row" and sizes[-1] in Index.short_rows:
         mode = f"row{sizes[-1]}"
         chunk = -(-chunk // sizes[-1]) * sizes[-1]
         tasks = -(-total // chunk)
@@ -334,9 +326,9 @@ def scatter(
     table = _walk_table(sizes, o, j, v)
     mode = SCATTER_MODES.get((o[-1], j[-1], v[-1]), "any")
     function = scatter_rows.build(dtype, COMBINE[combine], mode)
-    least = CHUNK if mode == "row" else SCATTERED
-    share = splitting.share(planes, planes * least // total, TASKS)
-    tasks = -(-planes // share) * -(-sizes[-1] // columns)
+    grain = Index.grain if mode == "row" else Index.scattered
+    share, bands = splitting.share(planes, 1, planes * grain // total, Index.tasks)
+    tasks = bands * -(-sizes[-1] // columns)
 
     sizing = (table.ctypes.data, planes, share, columns, step, wrap)
     return bind(function, *sizing, tasks, TEAM if tasks > 1 else 0, keep=table)
@@ -359,8 +351,8 @@ def _column_share(total: int, columns: int, outer: list[int]) -> int:
     for n in outer:
         planes *= n
     if splitting.PIECES:
-        return splitting.share(columns, 1)
-    if total < 2 * CHUNK or planes >= 16:
+        return splitting.share(columns, 1, 1)[0]
+    if total < 2 * Index.grain or planes >= 16:
         return max(columns, 1)
     return max(32, min(256, -(-columns // 128) * 16))
 

@@ -6,16 +6,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cpu.reduce import GRAIN, NARROW, Sizes, layout_table, offset
+from tilegrad.kernels.cpu.reduce import Sizes, layout_table, offset
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, bind, kernel
 from tilegrad.kernels.cpu.run.threads import TEAM
 from tilegrad.kernels.cpu.simd.memory import local, pointer, read, write
+from tilegrad.kernels.cpu.tuning import Locate, Reduce
 from tilegrad.kernels.formulas.primitives import select
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.monoids import smaller
-
-COLUMNS = 128  # adjacent outputs of a unit, which sees all their rows
 
 
 @kernel
@@ -56,7 +55,7 @@ def locate_columns(dtype: str) -> Kernel:
     The table ends in ``n - 1``: read as an int32, it keeps the compiler from widening the places.
     """
     T, small = np.dtype(dtype).type, np.int32
-    block, places = COLUMNS, local("int32", COLUMNS)
+    block, places = Locate.columns, local("int32", Locate.columns)
 
     def body(task, x, values, out, table, units, per, n, s, width):
         kept = pointer(table, np.int64)[0]
@@ -96,17 +95,17 @@ def locate(dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[int, int]) -> C
     outputs, (n, s) = int(np.prod(kept[0])), reduced
     if outputs == 0:
         return lambda *args: None
-    if kept[1][-1] == 1 and kept[0][-1] >= NARROW and n < 1 << 31:
+    if kept[1][-1] == 1 and kept[0][-1] >= Reduce.narrow and n < 1 << 31:
         width = kept[0][-1]
         function = locate_columns.build(dtype)
         table = np.append(layout_table((kept[0][:-1], kept[1][:-1]), ((), ())), n - 1)
         shape: tuple[int, ...] = (n, s, width)
-        units = outputs // width * -(-width // COLUMNS)
-        per = splitting.share(units, GRAIN // (n * min(width, COLUMNS)))
+        units = outputs // width * -(-width // Locate.columns)
+        work = n * min(width, Locate.columns)
     else:
         function = locate_rows.build(dtype)
         table, shape = layout_table(kept, ((), ())), (n, s)
-        units, per = outputs, splitting.share(outputs, GRAIN // n)
+        units, work = outputs, n
+    per, tasks = splitting.share(units, work, Locate.grain)
     call = (table.ctypes.data, units, per, *shape)
-    tasks = -(-units // per)
     return bind(function, *call, tasks, TEAM if tasks > 1 else 0, keep=table)

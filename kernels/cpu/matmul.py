@@ -16,20 +16,10 @@ from tilegrad.kernels.cpu import tuning
 from tilegrad.kernels.cpu.parts import gemm as kernels
 from tilegrad.kernels.cpu.run import caches, jit, splitting
 from tilegrad.kernels.cpu.simd.vector import lanes
+from tilegrad.kernels.cpu.tuning import Gemm
 from tilegrad.kernels.dtypes import is_float
 
-COL_MAJOR_B_ROWS = 32  # rows of x up to which the micro-kernel transposes a column-major y itself
-SERIAL = 1 << 20  # multiply-adds below which a second thread costs more than it gives
-TASK = 1 << 19  # multiply-adds that are worth a task of their own
-LARGE_TASK = 1 << 26  # multiply-adds of a task where there is no lack of them
-TASKS = 16  # enough tasks to share out evenly
 # what an element costs, in multiply-adds: packed, or read where it is
-PACK_A_COST, PACK_COL_MAJOR_B_COST, PACK_ROW_MAJOR_B_COST, READ_COST = 6, 5, 2, 0.5
-PACK_B_ROWS = 48  # rows of x from which panels of y are packed
-PREPACK_BYTES = (
-    1 << 20
-)  # bytes of y from which all of it is packed first: it has left the L2 cache,
-PREPACK_ROWS = 256  # and rows of x from which that pays
 
 Launch = Callable[..., None]
 Strides = list[tuple[int, ...]]  # of x, y and out
@@ -91,14 +81,14 @@ class _Choice(NamedTuple):
     @property
     def x_cost(self) -> float:
         """What it costs to read an element of x once more, in multiply-adds."""
-        return PACK_A_COST if self.pack_a else READ_COST
+        return Gemm.pack_a_cost if self.pack_a else Gemm.read_cost
 
     @property
     def y_cost(self) -> float:
         """The same of y."""
         if not self.pack_b:
-            return READ_COST
-        return PACK_ROW_MAJOR_B_COST if self.row_major_b else PACK_COL_MAJOR_B_COST
+            return Gemm.read_cost
+        return Gemm.pack_row_major_b_cost if self.row_major_b else Gemm.pack_col_major_b_cost
 
 
 def _merge_batch(batch: tuple[int, ...], *strides: tuple[int, ...]) -> tuple[list[int], Strides]:
@@ -177,12 +167,12 @@ def _choose(problem: _Problem) -> _Choice:
     if y_col == 1 or N == 1:
         if M == 1:
             return _Choice("gemv", pack_a=pack_a)
-        pack_b = M >= PACK_B_ROWS
-    elif M <= COL_MAJOR_B_ROWS and y_row == 1:
+        pack_b = M >= Gemm.pack_b_rows
+    elif M <= Gemm.col_major_b_rows and y_row == 1:
         return _Choice(_col_major_b(problem.dtype, M, y_col), pack_a=pack_a)
     else:
         pack_b = True
-    prepack_b = pack_b and M >= PREPACK_ROWS and K * N * size >= PREPACK_BYTES
+    prepack_b = pack_b and M >= Gemm.prepack_rows and K * N * size >= Gemm.prepack_bytes
     return _Choice(
         "row_major_b",
         pack_b=pack_b and not prepack_b,
@@ -219,7 +209,7 @@ def _params(problem: _Problem) -> np.ndarray:
 def _prepare_integer_gemm(problem: _Problem) -> tuple[Launch, int]:
     params, tasks = _params(problem), problem.items * problem.M
     function, address = kernels.integer_gemm.build(problem.dtype), params.ctypes.data
-    small = splitting.serial(tasks * problem.N * problem.K, SERIAL)
+    small = splitting.serial(tasks * problem.N * problem.K, Gemm.serial)
 
     def launch(
         x: int, y: int, out: int, scratch: int = 0, bias: int = 0, _params: Any = params
@@ -302,15 +292,19 @@ def _split(p: np.ndarray, problem: _Problem, choice: _Choice, panel: int) -> tup
     # where one of them is small it is memory that takes the time: such work counts eightfold
     depth = max(1, problem.K)
     work = items * M * N * depth * max(1, 8 // min(M, N, depth))
-    most = max(1, min(TASKS, work // TASK), min(4 * TASKS, work // LARGE_TASK))
+    most = max(
+        1, min(Gemm.tasks, work // Gemm.grain), min(4 * Gemm.tasks, work // Gemm.large_grain)
+    )
     most = splitting.pieces(most, M * N)
     rows, cols = _unit_shape(problem, most, choice, panel)
     grid_rows, grid_cols = -(-M // rows), -(-N // cols)
     units = items * grid_rows * grid_cols
-    per_task = splitting.share(units, -(-units // max(most, min(units, 4 * TASKS, work // TASK))))
+    per_task, tasks = splitting.share(
+        units, 1, -(-units // max(most, min(units, 4 * Gemm.tasks, work // Gemm.grain)))
+    )
     p[[k.GRID_ROWS, k.GRID_COLS, k.TASK_ROWS, k.TASK_COLS]] = grid_rows, grid_cols, rows, cols
     p[[k.UNITS, k.PER_TASK]] = units, per_task
-    return -(-units // per_task), splitting.serial(work, SERIAL)
+    return tasks, splitting.serial(work, Gemm.serial)
 
 
 def _unit_shape(problem: _Problem, most: int, choice: _Choice, panel: int) -> tuple[int, int]:

@@ -16,11 +16,9 @@ from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import TEAM, Kernel, bind, kernel
 from tilegrad.kernels.cpu.simd.emit import load_value, store_value, transposed
 from tilegrad.kernels.cpu.simd.memory import local, pointer, read, write
+from tilegrad.kernels.cpu.tuning import Movement
 from tilegrad.kernels.function import function_from_source, intrinsic
 
-CHUNK = 1 << 17  # bytes a task moves at least; fewer in all: no threads
-TASKS = 64
-TOGETHER = 4  # bands of tiles
 _WORDS = {1: "uint8", 2: "uint16", 4: "uint32", 8: "uint64"}
 
 
@@ -132,7 +130,7 @@ def copy_transposed(itemsize: int) -> Kernel:
     """
     word = np.dtype(_WORDS[itemsize]).type
     index = np.int64
-    edge, together = _tile(itemsize), TOGETHER
+    edge, together = _tile(itemsize), Movement.together
 
     def copy_transposed_body(task, a0, a1, table, total, chunk):
         x = pointer(a0, word)
@@ -213,19 +211,20 @@ def copy(
     return _spread(function, table, units, unit)
 
 
+JOINED = Movement.joined
+
+
 def _spread(
     function: Callable[..., None], table: np.ndarray, units: int, unit: int
 ) -> Callable[..., None]:
     """Split ``units`` of ``unit`` bytes over tasks."""
-    chunk = splitting.share(units, -(-CHUNK // unit), TASKS)
-    tasks = -(-units // chunk)
+    chunk, tasks = splitting.share(units, unit, Movement.grain, Movement.tasks, whole=True)
     team = TEAM if tasks > 1 else 0
     return bind(function, table.ctypes.data, units, chunk, tasks, team, keep=table)
 
 
 # ----------------------------------------------------------------------------------------- joining
 
-JOINED = 8  # operands that one kernel joins at most
 
 _JOIN = """
 def join_body(task, {names}, a_out, table, total, chunk):

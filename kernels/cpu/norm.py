@@ -32,13 +32,8 @@ from tilegrad.kernels.cpu.simd.vector import (
     store,
     store_masked,
 )
+from tilegrad.kernels.cpu.tuning import Norm
 from tilegrad.kernels.function import DeviceFunction, inline
-
-GRAIN = 1 << 13  # elements a task handles at least; fewer in all: no threads
-TASKS = 64
-CHUNK = 64  # rows whose weight gradients one task adds up
-TOGETHER = 16  # rows that are taken step by step together
-LEVEL = 1 << 12  # elements of such rows, at most: they stay in the nearest cache
 
 
 class Rows(NamedTuple):
@@ -69,7 +64,7 @@ def forward(dtype: str, centred: bool, channels: bool) -> Kernel:
     """``(x - mean) / sqrt(var + eps) * weight + bias``; not ``centred``: with 0 for the mean."""
     T, W = np.dtype(dtype).type, lanes(dtype)
     total, deviations = float_run("sum", dtype, "lanes"), deviation_run(dtype)
-    apply, together = scale_run(dtype), TOGETHER
+    apply, together, held = scale_run(dtype), Norm.together, Norm.held
     centers, shifts, scales = (
         local(dtype, together),
         local(dtype, together),
@@ -106,7 +101,7 @@ def forward(dtype: str, centred: bool, channels: bool) -> Kernel:
         share = 1.0 / n
         center, shift, scale = centers(), shifts(), scales()
         # short rows step by step together: alone, each would wait for its sums, root and division
-        group = max(1, min(together, LEVEL // max(n, 1)))
+        group = max(1, min(together, held // max(n, 1)))
         end = min(p.rows, (task + 1) * p.per)
         for first in range(task * p.per, end, group):
             count = min(group, end - first)
@@ -253,7 +248,7 @@ def gradient_runs(dtype: str) -> tuple[DeviceFunction, ...]:
 
 @kernel
 def backward_elements(dtype: str, centred: bool) -> Kernel:
-    """Gradients of ``CHUNK`` rows a task, and of weight and bias summed over them.
+    """Gradients of a chunk of rows a task, and of weight and bias summed over them.
 
     ``parts[task]`` = (sum of g xhat, sum of g), each ``n`` long; null: not wanted.
     """
@@ -336,12 +331,6 @@ def backward_channels(dtype: str) -> Kernel:
     return body, ("iiiiiiii", Rows)
 
 
-def _shared(rows: int, n: int) -> tuple[int, int]:
-    """(rows per task, tasks)."""
-    per = splitting.share(rows, GRAIN // max(n, 1), TASKS)
-    return per, -(-rows // per)
-
-
 def row_norm(
     dtype: str, centred: bool, weighted: bool, biased: bool, rows: int, n: int, S: int, groups: int
 ) -> Callable[..., None]:
@@ -357,7 +346,7 @@ def row_norm(
         else:
             backward_channels.begin(dtype)
     function = forward.build(dtype, centred, S > 0)
-    per, tasks = _shared(rows, n)
+    per, tasks = splitting.share(rows, n, Norm.grain, Norm.tasks)
     bound = bind(function, *Rows(rows, per, n, S, groups), tasks, TEAM if tasks > 1 else 0)
     if weighted and biased and centred:
         return bound
@@ -375,7 +364,7 @@ def row_norm(
 
 def row_norm_parts(dtype: str, rows: int) -> int:
     """How many partial sums of weight gradients :func:`row_norm_backward` writes."""
-    return -(-rows // splitting.share(rows, CHUNK))
+    return splitting.share(rows, 1, Norm.chunk)[1]
 
 
 def row_norm_backward(
@@ -397,12 +386,12 @@ def row_norm_backward(
         return (g, x, weight, mean, *left)
 
     if S == 0:
-        per, tasks = splitting.share(rows, CHUNK), row_norm_parts(dtype, rows)
+        per, tasks = splitting.share(rows, 1, Norm.chunk)
         function = backward_elements.build(dtype, centred)
     else:
-        per, tasks = _shared(rows, n)
+        per, tasks = splitting.share(rows, n, Norm.grain, Norm.tasks)
         function = backward_channels.build(dtype)
-    small = tasks == 1 or splitting.serial(rows * n, 2 * GRAIN)
+    small = tasks == 1 or splitting.serial(rows * n, 2 * Norm.grain)
     bound = bind(function, *Rows(rows, per, n, S, groups), tasks, 0 if small else TEAM)
     if weighted and centred:
         return bound

@@ -15,12 +15,9 @@ import numpy as np
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, get_num_threads, kernel
 from tilegrad.kernels.cpu.simd.memory import pointer, read, write
+from tilegrad.kernels.cpu.tuning import Optim
 from tilegrad.kernels.function import function_from_source
 from tilegrad.kernels.updates import UPDATES
-
-CHUNK = 1 << 14  # elements of a task at least; fewer in all: no threads
-TASKS = 64
-LANES = 16  # tasks begin at multiples of this many elements, so that vectors stay whole
 
 _STEP = """
 def step_body(task, {hypers}, table, spans, starts):
@@ -125,8 +122,8 @@ def advance(rule: str) -> Kernel:
 def cut(sizes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Spans of all tasks, (n, 3), and where in it each task starts, (tasks + 1,)."""
     total = sum(sizes)
-    chunk = splitting.share(total, CHUNK, TASKS)
-    chunk = -(-chunk // LANES) * LANES
+    chunk, _ = splitting.share(total, 1, Optim.grain, Optim.tasks)
+    chunk = -(-chunk // Optim.multiple) * Optim.multiple
     spans: list[tuple[int, int, int]] = []
     starts = [0]
     room = chunk
@@ -137,8 +134,8 @@ def cut(sizes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
                 starts.append(len(spans))
                 room = chunk
             count = min(size - begin, room)
-            if count < size - begin and count >= LANES:
-                count -= count % LANES
+            if count < size - begin and count >= Optim.multiple:
+                count -= count % Optim.multiple
             spans.append((row, begin, count))
             begin += count
             room = room - count if begin == size else 0

@@ -19,11 +19,10 @@ from tilegrad.kernels.cpu.run import jit, splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, kernel
 from tilegrad.kernels.cpu.simd.memory import pointer
 from tilegrad.kernels.cpu.simd.vector import head, lanes, load, load_masked, splat, store_masked
+from tilegrad.kernels.cpu.tuning import Pool
 from tilegrad.kernels.dtypes import is_float
 from tilegrad.kernels.formulas.arithmetic import div, trunc_divide_int
 from tilegrad.kernels.window import Table, Triple, Window
-
-TASK = 1 << 15  # elements worth a task of their own
 
 # the plan: sizes, output sizes and steps of three dimensions, then the tables
 SIZE, OUT, STEP, TABLES = 0, 3, 6, 9
@@ -202,9 +201,9 @@ def _row_plan(dtype: str, window: Window, *addresses: int) -> np.ndarray:
 
 def _share(planes: int, inputs: int, outputs: int) -> tuple[int, int, bool]:
     """(tasks, planes of a task, whether the work is too small for threads)."""
-    per_task = splitting.share(planes, TASK // (inputs + outputs))
-    small = splitting.serial(planes * (inputs + outputs), 2 * TASK)
-    return -(-planes // per_task), per_task, small
+    per_task, tasks = splitting.share(planes, inputs + outputs, Pool.grain)
+    small = splitting.serial(planes * (inputs + outputs), 2 * Pool.grain)
+    return tasks, per_task, small
 
 
 def max_pool(

@@ -10,12 +10,10 @@ from tilegrad.kernels import distributions
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, get_num_threads, kernel
 from tilegrad.kernels.cpu.simd.memory import pointer, read, write
+from tilegrad.kernels.cpu.tuning import Random
 from tilegrad.kernels.distributions import distribution
 from tilegrad.kernels.function import DeviceFunction
 from tilegrad.kernels.philox import philox
-
-CHUNK = 1 << 11  # blocks a task draws at least; fewer in all: no threads
-TASKS = 64
 
 
 @kernel
@@ -106,12 +104,6 @@ def map_blocks(formula: DeviceFunction, dtype: str) -> Kernel:
     return map_body, "iiiiidii"
 
 
-def _split(blocks: int) -> tuple[int, int]:
-    """(tasks, blocks per task), of the size alone."""
-    chunk = splitting.share(blocks, CHUNK, TASKS)
-    return -(-blocks // chunk), chunk
-
-
 def draw(name: str, dtype: str, total: int) -> tuple[Callable[..., None], int]:
     """A launch ``(out, seed, offset, a, b)`` that draws ``total`` elements, and the blocks it uses."""
     row = distribution(name, dtype)
@@ -119,7 +111,7 @@ def draw(name: str, dtype: str, total: int) -> tuple[Callable[..., None], int]:
     if total == 0:
         return lambda *args: None, 0
     function = draw_blocks.build(row.draw, dtype, row.elements, row.letter)
-    tasks, chunk = _split(blocks)
+    chunk, tasks = splitting.share(blocks, 1, Random.grain, Random.tasks)
 
     def launch(out: int, seed: int, offset: int, a: float, b: float) -> None:
         threads = get_num_threads() if tasks > 1 else 0
@@ -132,7 +124,7 @@ def _mapped(formula: DeviceFunction, dtype: str, total: int) -> Callable[..., No
     if total == 0:
         return lambda *args: None
     function = map_blocks.build(formula, dtype)
-    tasks, chunk = _split(-(-total // 4))
+    chunk, tasks = splitting.share(-(-total // 4), 1, Random.grain, Random.tasks)
 
     def launch(x: int, out: int, seed: int, offset: int, a: int, b: float) -> None:
         threads = get_num_threads() if tasks > 1 else 0

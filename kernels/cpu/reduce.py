@@ -33,19 +33,12 @@ from tilegrad.kernels.cpu.simd.vector import (
     select,
     splat,
 )
+from tilegrad.kernels.cpu.tuning import Reduce
 from tilegrad.kernels.dtypes import is_float
 from tilegrad.kernels.function import inline, intrinsic
 from tilegrad.kernels.monoids import MONOIDS, add, larger, multiply, smaller
 
 Sizes = tuple[int, ...]
-
-GRAIN = 1 << 15  # elements a task handles at least; fewer in all: no threads
-TASKS = 64
-BLOCK = 4096  # pieces of a long row are multiples of this
-COLUMNS = 1024  # totals a column task keeps
-FLUSH = 64  # rows combined in the input's precision
-SHORT = 16  # elements of a row that are better gathered with those of other rows
-NARROW = 8  # fewer adjacent outputs than this are not worth a column task
 
 
 class Work(NamedTuple):
@@ -229,10 +222,10 @@ def float_run(name: str, dtype: str, way: str) -> Any:
 
 @kernel
 def columns(name: str, dtype: str, out_dtype: str, adjacent: bool) -> Kernel:
-    """Reduce over rows of elements with the stride ``apart`` (1 if ``adjacent``), up to ``COLUMNS``
+    """Reduce over rows of elements with the stride ``apart`` (1 if ``adjacent``), a block
     of them in a unit.
 
-    Four rows at a time are combined into a row of parts, and every ``FLUSH`` rows these into the
+    Four rows at a time are combined into a row of parts, and every ``flush`` rows these into the
     totals. (The part comes second: a choice between it and something new would be compiled to a
     masked store, which is slow on AVX2.) A unit is one of ``chunks`` pieces, ``chunk`` rows long, of a block of columns; ``n``
     rows have the stride ``s``.
@@ -244,9 +237,9 @@ def columns(name: str, dtype: str, out_dtype: str, adjacent: bool) -> Kernel:
     T, A = np.dtype(dtype).type, np.dtype(block_dtype).type
     D, Out = np.dtype(total_dtype).type, np.dtype(out_dtype).type
     start, none = monoid.identity(total_dtype), monoid.identity(block_dtype)
-    totals, parts = local(total_dtype, COLUMNS), local(block_dtype, COLUMNS)
-    center_row = local(dtype if centred else "float64", COLUMNS)
-    block, flush = COLUMNS, FLUSH
+    totals, parts = local(total_dtype, Reduce.columns), local(block_dtype, Reduce.columns)
+    center_row = local(dtype if centred else "float64", Reduce.columns)
+    block, flush = Reduce.columns, Reduce.flush
 
     @inline
     def lifted(x, i, c, j, apart):
@@ -341,7 +334,11 @@ def combine_parts(name: str, dtype: str, out_dtype: str) -> Kernel:
     combine, total_dtype = monoid.combine, monoid.total_dtype(dtype)
     finish = monoid.finishing(total_dtype)
     D, Out = np.dtype(total_dtype).type, np.dtype(out_dtype).type
-    start, block, row = monoid.identity(total_dtype), COLUMNS, local(total_dtype, COLUMNS)
+    start, block, row = (
+        monoid.identity(total_dtype),
+        Reduce.columns,
+        local(total_dtype, Reduce.columns),
+    )
 
     def body(task, parts, out, p, outputs, chunks, count):
         source, targets, total = pointer(parts, D), pointer(out, Out), row()
@@ -368,15 +365,16 @@ class _Split:
         total = outputs * R
         self.chunks = 1
         self.chunk = max(R, 1)
-        if splitting.PIECES or (strips < 16 and total >= 2 * GRAIN):
-            pieces = min(-(-32 // strips), total // GRAIN, max(1, R // step))
+        if splitting.PIECES or (strips < Reduce.few_units and total >= 2 * Reduce.grain):
+            pieces = min(-(-Reduce.pieces // strips), total // Reduce.grain, max(1, R // step))
             pieces = splitting.pieces(pieces, max(1, R // step))
             self.chunk = -(-R // (pieces * step)) * step
             self.chunks = -(-R // self.chunk)
         self.units = strips * self.chunks
         work = max(1, min(self.chunk, R) * width)
-        self.per = splitting.share(self.units, -(-GRAIN // work), 2 * TASKS)
-        self.tasks = -(-self.units // self.per)
+        self.per, self.tasks = splitting.share(
+            self.units, work, Reduce.grain, Reduce.tasks, whole=True
+        )
 
 
 def _begin_parts(split: _Split, *variant: str) -> None:
@@ -401,16 +399,21 @@ def reduce(
     monoid = MONOIDS[name]
     n, s = reduced[0][-1], reduced[1][-1]
     adjacent = kept[1][-1] == 1
-    by_columns = kept[0][-1] >= NARROW if adjacent else kept[0][-1] >= 64 and R <= SHORT
+    if adjacent:
+        by_columns = kept[0][-1] >= Reduce.narrow
+    else:
+        by_columns = kept[0][-1] >= Reduce.short_columns and R <= Reduce.short
     width, apart = (kept[0][-1], kept[1][-1]) if by_columns else (1, 0)
     if by_columns:
-        blocks = -(-width // COLUMNS)
-        split = _Split(outputs, R, outputs // width * blocks, 32, min(width, COLUMNS))
+        blocks = -(-width // Reduce.columns)
+        split = _Split(
+            outputs, R, outputs // width * blocks, Reduce.row_block, min(width, Reduce.columns)
+        )
         _begin_parts(split, name, dtype, out_dtype)
         function = columns.build(name, dtype, out_dtype, adjacent)
         table = layout_table((kept[0][:-1], kept[1][:-1]), reduced)
     else:
-        split = _Split(outputs, R, outputs, BLOCK, 1)
+        split = _Split(outputs, R, outputs, Reduce.block, 1)
         floats = monoid.block_dtype(dtype) == dtype and is_float(dtype)
         way = "plain" if not floats else "lanes" if s == 1 and monoid.lanes else "buffer"
         _begin_parts(split, name, dtype, out_dtype)

@@ -17,14 +17,10 @@ from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, bind, kernel
 from tilegrad.kernels.cpu.run.threads import TEAM
 from tilegrad.kernels.cpu.simd.memory import local, pointer, read, write
+from tilegrad.kernels.cpu.tuning import Scan
 from tilegrad.kernels.monoids import SCANS
 
 Sizes = tuple[int, ...]
-
-GRAIN = 1 << 12  # elements a task handles at least; fewer in all: no threads
-TASKS = 64
-LINES = 4  # lines walked together
-COLUMNS = 256  # running totals a column task keeps
 
 
 @kernel
@@ -73,13 +69,13 @@ def rows(name: str, dtype: str, exclusive: bool, lines: int) -> Kernel:
 
 @kernel
 def columns(name: str, dtype: str, exclusive: bool) -> Kernel:
-    """``width`` adjacent lines, up to ``COLUMNS`` of them a unit; arguments as for :func:`rows`."""
+    """``width`` adjacent lines, a block of them a unit; arguments as for :func:`rows`."""
     combine, start = SCANS[name]
     T = np.dtype(dtype).type
     wide = dtypes.row(dtype).accumulator
     D = np.dtype(wide).type
-    zero, block = D(start), COLUMNS
-    totals = local(wide, COLUMNS)
+    zero, block = D(start), Scan.columns
+    totals = local(wide, Scan.columns)
 
     def body(task, x, out, table, units, per, width, n, s, first, step):
         before = pointer(table, np.int64)[0]
@@ -164,16 +160,17 @@ def scan(
     table = _tables(before, after)
     if len(after[0]) == 1 and after[1][0] == 1 and inner >= 8:
         function = columns.build(name, dtype, exclusive)
-        units, work = outer * -(-inner // COLUMNS), n * min(inner, COLUMNS)
+        units, work = outer * -(-inner // Scan.columns), n * min(inner, Scan.columns)
     else:
         units, work = outer * inner, n
-        together = LINES if units >= LINES else 1
+        together = Scan.lines if units >= Scan.lines else 1
         function = rows.build(name, dtype, exclusive, together)
-    per = splitting.share(units, GRAIN // work, TASKS)
-    if units >= LINES:
-        per = -(-per // LINES) * LINES
+    per, tasks = splitting.share(units, work, Scan.grain, Scan.tasks)
+    if units >= Scan.lines:
+        per = -(-per // Scan.lines) * Scan.lines
+        tasks = -(-units // per)
     first, step = (n - 1, -1) if reverse else (0, 1)
-    call = (table.ctypes.data, units, per, inner, n, s, first, step, -(-units // per))
+    call = (table.ctypes.data, units, per, inner, n, s, first, step, tasks)
     return _launch(function, call, table)
 
 
@@ -191,8 +188,8 @@ def scan_extreme(
     table = _tables(before, after)
     function = extreme_rows.build(largest, dtype)
     units = outer * inner
-    per = splitting.share(units, GRAIN // n, TASKS)
-    call = (table.ctypes.data, units, per, inner, n, s, -(-units // per))
+    per, tasks = splitting.share(units, n, Scan.grain, Scan.tasks)
+    call = (table.ctypes.data, units, per, inner, n, s, tasks)
     return _launch(function, call, table)
 
 

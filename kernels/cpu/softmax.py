@@ -29,14 +29,9 @@ from tilegrad.kernels.cpu.simd.vector import (
     store,
     store_masked,
 )
+from tilegrad.kernels.cpu.tuning import Softmax
 from tilegrad.kernels.formulas.transcendental import exp_decay, log
 from tilegrad.kernels.function import DeviceFunction, inline
-
-GRAIN = 1 << 12  # elements a task handles at least; fewer in all: no threads
-TASKS = 64
-COLUMNS = 128  # lines a column task takes together
-ABREAST = 4  # vectors of lines whose maxima, or sums, are in registers at a time
-FLUSH = 32  # rows that a column task sums in the input's precision
 
 
 @inline
@@ -137,7 +132,7 @@ def column_runs(dtype: str, step: DeviceFunction) -> DeviceFunction:
     ``sum = step(sum, i, j, mask, *args)``, vectors of which ``mask`` says the lanes in use.
     """
     T, W = np.dtype(dtype).type, lanes(dtype)
-    group, together, single = ABREAST * W, accumulate(ABREAST), accumulate(1)
+    group, together, single = Softmax.together * W, accumulate(Softmax.together), accumulate(1)
 
     @inline
     def run(rows, sums, size, args):
@@ -154,10 +149,10 @@ def column_runs(dtype: str, step: DeviceFunction) -> DeviceFunction:
 
 @kernel
 def softmax_columns(dtype: str, logs: bool) -> Kernel:
-    """As :func:`softmax_rows`; a unit is up to ``COLUMNS`` adjacent lines."""
+    """As :func:`softmax_rows`; a unit is a block of adjacent lines."""
     T, W = np.dtype(dtype).type, lanes(dtype)
-    low, block, flush = T(-np.inf), COLUMNS, FLUSH
-    line, wide = local(dtype, COLUMNS), local("float64", COLUMNS)
+    low, block, flush = T(-np.inf), Softmax.columns, Softmax.flush
+    line, wide = local(dtype, Softmax.columns), local("float64", Softmax.columns)
 
     @inline
     def rise(top, i, j, mask, x, at, inner):
@@ -271,11 +266,11 @@ def backward_rows(dtype: str, logs: bool) -> Kernel:
 
 @kernel
 def backward_columns(dtype: str, logs: bool) -> Kernel:
-    """As :func:`backward_rows`; a unit is up to ``COLUMNS`` adjacent lines."""
+    """As :func:`backward_rows`; a unit is a block of adjacent lines."""
     T, W = np.dtype(dtype).type, lanes(dtype)
     weighed, grad_input = gradient_functions(dtype, logs)
-    block, flush = COLUMNS, FLUSH
-    line, wide = local(dtype, COLUMNS), local("float64", COLUMNS)
+    block, flush = Softmax.columns, Softmax.flush
+    line, wide = local(dtype, Softmax.columns), local("float64", Softmax.columns)
 
     @inline
     def term(part, i, j, mask, g, y, at, inner):
@@ -346,10 +341,9 @@ def _shared(
     if outer * n * inner == 0:
         return lambda *addresses: None
     by_rows = inner == 1
-    units = outer if by_rows else outer * -(-inner // COLUMNS)
-    work = n if by_rows else n * min(inner, COLUMNS)
-    per = splitting.share(units, GRAIN // work, TASKS)
-    tasks = -(-units // per)
+    units = outer if by_rows else outer * -(-inner // Softmax.columns)
+    work = n if by_rows else n * min(inner, Softmax.columns)
+    per, tasks = splitting.share(units, work, Softmax.grain, Softmax.tasks)
     function = kernels[not by_rows].build(*variant)
     sizes = (units, per, n) if by_rows else (units, per, n, inner)
     return bind(function, *sizes, tasks, TEAM if tasks > 1 else 0)

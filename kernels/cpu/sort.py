@@ -12,15 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import TEAM, Kernel, bind, kernel
 from tilegrad.kernels.cpu.simd.memory import pointer
+from tilegrad.kernels.cpu.tuning import Sort
 from tilegrad.kernels.function import DeviceFunction, inline
 
-TASKS = 16  # at most: each has scratch memory of its own
-CHUNK = 1 << 12  # elements a task handles at least; fewer in all: no threads
-RADIX_FROM = 12  # elements in a row per byte of the key from which radix beats merge sort
 LIMIT = 1 << 32  # places are kept in 32 bits
-_RUN = 8  # elements sorted by insertion before merging
 WORDS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
@@ -60,11 +58,14 @@ def key_function(dtype: str) -> DeviceFunction:
     return signed_key if kind.kind == "i" else unsigned_key
 
 
+RUN = Sort.run
+
+
 @inline
 def merge_sort(k, p, k_other, p_other, n):
     """Sort n keys k with their places p, using as much other memory; True: the result is there."""
-    for start in range(0, n, _RUN):
-        for i in range(start + 1, min(start + _RUN, n)):
+    for start in range(0, n, RUN):
+        for i in range(start + 1, min(start + RUN, n)):
             key = k[i]
             place = p[i]
             j = i - 1
@@ -74,7 +75,7 @@ def merge_sort(k, p, k_other, p_other, n):
                 j -= 1
             k[j + 1] = key
             p[j + 1] = place
-    width = _RUN
+    width = RUN
     moved = False
     while width < n:
         for start in range(0, n, 2 * width):
@@ -207,7 +208,7 @@ def sort(dtype: str, rows: int, n: int, descending: bool) -> tuple[Callable[...,
     if rows * n == 0:
         return nothing, 0
     keys, places = row_bytes(dtype, n)
-    radix = n >= RADIX_FROM * np.dtype(dtype).itemsize
+    radix = n >= Sort.radix_from * np.dtype(dtype).itemsize
     function = (sort_rows_by_radix if radix else sort_rows_by_merging).build(dtype)
     tasks, per_task = split_rows(rows, n)
     flip = -1 if descending else 0
@@ -218,7 +219,7 @@ def sort(dtype: str, rows: int, n: int, descending: bool) -> tuple[Callable[...,
 
 def team(tasks: int, n: int) -> int:
     """Threads of a launch: long rows release the interpreter's lock even for one task."""
-    return TEAM if tasks > 1 else 0 if n < CHUNK else 1
+    return TEAM if tasks > 1 else 0 if n < Sort.grain else 1
 
 
 def nothing(*args: int) -> None:
@@ -227,5 +228,5 @@ def nothing(*args: int) -> None:
 
 def split_rows(rows: int, n: int) -> tuple[int, int]:
     """(tasks, rows per task), of the shape alone."""
-    per_task = max(-(-CHUNK // n), -(-rows // TASKS))
-    return -(-rows // per_task), per_task
+    per_task, tasks = splitting.share(rows, n, Sort.grain, Sort.tasks)
+    return tasks, per_task

@@ -16,8 +16,6 @@ from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import TEAM, Kernel, bind, kernel
 from tilegrad.kernels.cpu.simd.memory import pointer
 from tilegrad.kernels.cpu.sort import (
-    CHUNK,
-    TASKS,
     WORDS,
     key_function,
     key_type,
@@ -26,11 +24,9 @@ from tilegrad.kernels.cpu.sort import (
     split_rows,
     team,
 )
+from tilegrad.kernels.cpu.tuning import Sort, Topk
 from tilegrad.kernels.dtypes import is_float
 from tilegrad.kernels.function import DeviceFunction, inline
-
-BLOCK = 32  # elements whose best is found first, without a branch
-FEW, MANY = 16, 128  # elements to keep: one pass is best up to FEW, for long rows up to MANY
 
 
 class Selection(NamedTuple):
@@ -98,7 +94,7 @@ def top_rows(dtype: str) -> Kernel:
     T = np.dtype(dtype).type if np.dtype(dtype).kind == "i" else word
     key = key_function(dtype)
     index, small, W = np.int64, np.uint32, np.uint64
-    last = U((1 << 8 * np.dtype(dtype).itemsize) - 1)
+    last, size = U((1 << 8 * np.dtype(dtype).itemsize) - 1), Topk.block
 
     @inline
     def settle(k, held, count, one):
@@ -117,13 +113,13 @@ def top_rows(dtype: str) -> Kernel:
         k, p = pointer(base, U), pointer(base + key_bytes, small)
         bests = pointer(base + key_bytes + place_bytes, U)
         first, end = task * wanted.per_task, task * wanted.per_task + wanted.per_task
-        blocks = (n + BLOCK - 1) // BLOCK
+        blocks = (n + size - 1) // size
         for row in range(first, min(wanted.rows, end)):
             start = row * n
             held = 0
             for block in range(blocks):
                 best = last
-                for i in range(block * BLOCK, min(block * BLOCK + BLOCK, n)):
+                for i in range(block * size, min(block * size + size, n)):
                     best = min(best, key(x, start + i, W(flip)))
                 bests[block] = best
                 if held < count or best < k[count - 1]:
@@ -134,7 +130,7 @@ def top_rows(dtype: str) -> Kernel:
             for block in range(blocks):
                 if bests[block] > bound:
                     continue
-                for i in range(block * BLOCK, min(block * BLOCK + BLOCK, n)):
+                for i in range(block * size, min(block * size + size, n)):
                     one = key(x, start + i, W(flip))
                     if one > bound or (held == count and one >= k[count - 1]):
                         continue
@@ -196,7 +192,7 @@ def pick_rows(dtype: str) -> Kernel:
 
 def one_pass(dtype: str, n: int, count: int) -> bool:
     """Whether :func:`topk` beats sorting rows of n elements whole to keep ``count``."""
-    return count <= FEW or count <= min(MANY, n // 64)
+    return count <= Topk.few or count <= min(Topk.many, n // Topk.part)
 
 
 def topk(
@@ -207,7 +203,7 @@ def topk(
         return nothing, 0
     function = top_rows.build(dtype)
     keys, places = row_bytes(dtype, count)
-    blocks, _ = row_bytes(dtype, -(-n // BLOCK))
+    blocks, _ = row_bytes(dtype, -(-n // Topk.block))
     tasks, per_task = split_rows(rows, n)
     flip = -1 if largest else 0
     wanted = Selection(
@@ -270,8 +266,7 @@ def searchsorted(dtype: str, rows: int, n: int, values: int, right: bool) -> Cal
     if total == 0:
         return nothing
     function = search_rows.build(dtype)
-    chunk = splitting.share(total, CHUNK, TASKS)
-    tasks = -(-total // chunk)
+    chunk, tasks = splitting.share(total, 1, Sort.grain, Sort.tasks)
     sizing = (n, values, rows, chunk, total, int(right))
     return bind(function, *sizing, tasks, TEAM if tasks > 1 else 0)
 

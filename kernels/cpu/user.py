@@ -15,12 +15,11 @@ from tilegrad.kernels.cpu.run.jit import Kernel, bind, kernel
 from tilegrad.kernels.cpu.run.threads import TEAM
 from tilegrad.kernels.cpu.simd.checked import ADDRESS, checked_span, read_report, watching
 from tilegrad.kernels.cpu.simd.memory import pointer, span
+from tilegrad.kernels.cpu.tuning import User
 from tilegrad.kernels.faults import KernelFault
 from tilegrad.kernels.function import function_from_source
 
-GRAIN = 1 << 14  # elements that a piece reads and writes at least; fewer in all: no threads
-PIECES = 64
-ALIGNED = 64  # bytes
+ALIGNED = 64  # bytes: of the host's allocator
 
 
 class Shape(NamedTuple):
@@ -83,8 +82,7 @@ def launch(
     each = max(1, -(-scratch // ALIGNED)) * ALIGNED
     if tasks == 0:
         return lambda *addresses: None, each
-    per = splitting.share(tasks, GRAIN * tasks // max(work, 1), PIECES)
-    pieces = -(-tasks // per)
+    per, pieces = splitting.share(tasks, 1, User.grain * tasks // max(work, 1), User.tasks)
     with reported(title, body):
         function = user.build(body, given)
     own = (tasks, per, each, scratch, ADDRESS)

@@ -83,7 +83,7 @@ def test_cut_as_forced() -> None:
         "from tilegrad.kernels.window import Window\n"
         "w = Window((1, 9, 9), (1, 3, 3), (1, 5, 5), (1, 2, 2), (0, 1, 1), (1, 1, 1))\n"
         "p = conv.input_grad_problem('float32', 1, 1, 2, 2, w)\n"
-        "print(f.plan_padded_input(p)[1], splitting.share(10, 1 << 20), splitting.serial(1, 9))\n"
+        "print(f.plan_padded_input(p)[1], splitting.share(10, 1, 1 << 20), splitting.serial(1, 9))\n"
     )
     said = {}
     for pieces in ("0", "1", "2", "5"):
@@ -92,4 +92,9 @@ def test_cut_as_forced() -> None:
         said[pieces] = subprocess.check_output(
             command, cwd=ROOT, env=environment, text=True
         ).strip()
-    assert said == {"0": "5 1048576 True", "1": "5 10 True", "2": "3 5 False", "5": "1 2 False"}
+    assert said == {
+        "0": "5 (1048576, 1) True",
+        "1": "5 (10, 1) True",
+        "2": "3 (5, 2) False",
+        "5": "1 (2, 5) False",
+    }

@@ -13,9 +13,12 @@ import torch
 
 import tilegrad
 from tilegrad import cuda, optim
-from tilegrad.kernels.cpu.optim import CHUNK, cut
+from tilegrad.kernels.cpu.optim import cut
+from tilegrad.kernels.cpu.tuning import Optim
+from tilegrad.kernels.cuda import tuning
 from tilegrad.kernels.cuda.parts import tables
 from tilegrad.kernels.cuda.run import driver
+from tilegrad.kernels.cuda.tuning import CHUNKS, TABLES_KEPT
 from tilegrad.kernels.updates import UPDATES
 
 OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
@@ -40,9 +43,10 @@ OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
     ("RAdam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
 ]
 _IDS = ["-".join([n, *(f"{k}={v}" for k, v in how.items())]) for n, how in OPTIMIZERS]
+CHUNK, BLOCKS = tuning.row(CHUNKS, "float32", "cut")[:2]
 SHAPES = {
     "cpu": ((3, 5), (7,), (), (0,), (130, 131)),
-    "cuda": ((3, 5), (7,), (), (0,), (tables.CHUNK + 33,)),
+    "cuda": ((3, 5), (7,), (), (0,), (CHUNK + 33,)),
 }
 
 
@@ -144,7 +148,8 @@ def test_steps_do_not_depend_on_threads(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize(
-    "sizes", [(), (0, 0), (1,), (CHUNK,), (CHUNK + 1,), (5, 10**6, 3, 0, 70_001), (7,) * 5000]
+    "sizes",
+    [(), (0, 0), (1,), (Optim.grain,), (Optim.grain + 1,), (5, 10**6, 3, 0, 70_001), (7,) * 5000],
 )
 def test_cut_covers_every_element_once(sizes: tuple[int, ...]) -> None:
     spans, starts = cut(sizes)
@@ -155,18 +160,18 @@ def test_cut_covers_every_element_once(sizes: tuple[int, ...]) -> None:
     assert seen == dict(enumerate(sizes))
     assert starts[0] == 0 and starts[-1] == len(spans)
     work = [sum(spans[a:b, 2]) for a, b in pairwise(starts)]
-    assert max(work, default=0) <= max(CHUNK, -(-sum(sizes) // 64) + 16)
+    assert max(work, default=0) <= max(Optim.grain, -(-sum(sizes) // 64) + 16)
 
 
 @pytest.mark.parametrize("sizes", [(), (0, 0), (1,), (2048,), (2049, 0, 7), (10**8, 3)])
 def test_cuda_chunks_cover_every_element_once(sizes: tuple[int, ...]) -> None:
-    spans = tables.cut(sizes)
+    spans = tables.cut(sizes, "float32")
     seen: dict[int, int] = dict.fromkeys(range(len(sizes)), 0)
     for row, begin, count in spans.tolist():
-        assert begin == seen[row] and count > 0 and begin % tables.CHUNK == 0
+        assert begin == seen[row] and count > 0 and begin % CHUNK == 0
         seen[row] += count
     assert seen == dict(enumerate(sizes))
-    assert len(spans) <= tables.BLOCKS + len(sizes)
+    assert len(spans) <= BLOCKS + len(sizes)
 
 
 def test_tables_are_copied_when_they_are_new(monkeypatch: Any) -> None:
@@ -181,7 +186,7 @@ def test_tables_are_copied_when_they_are_new(monkeypatch: Any) -> None:
 
     x = tilegrad.ones(3, device="cuda").requires_grad_()
     optimizer = optim.SGD([x], 1.0)
-    grads = [tilegrad.full((3,), float(k), device="cuda") for k in range(tables.KEPT + 1)]
+    grads = [tilegrad.full((3,), float(k), device="cuda") for k in range(TABLES_KEPT + 1)]
 
     def copies_of_step(grad: Any) -> int:
         x.grad = grad
@@ -194,12 +199,12 @@ def test_tables_are_copied_when_they_are_new(monkeypatch: Any) -> None:
     assert [copies_of_step(grads[0]) for _ in range(3)] == [0, 0, 0]
     first = [copies_of_step(g) for g in grads[1:]]
     assert min(first) == 1 and max(first) <= 2  # the chunks go along once in a block of memory
-    assert [copies_of_step(g) for g in grads[1:]] == [0] * tables.KEPT
+    assert [copies_of_step(g) for g in grads[1:]] == [0] * TABLES_KEPT
     assert copies_of_step(grads[0]) == 1
     with cuda.Stream():
         assert copies_of_step(grads[0]) == 2  # a stream has tables of its own
     monkeypatch.undo()
-    total = 2 * sum(range(tables.KEPT + 1))
+    total = 2 * sum(range(TABLES_KEPT + 1))
     assert x.tolist() == [1.0 - total] * 3
 
 

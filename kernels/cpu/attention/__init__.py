@@ -14,20 +14,13 @@ from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import backward_follows
 from tilegrad.kernels.cpu.run.threads import get_num_threads
 from tilegrad.kernels.cpu.simd.vector import lanes
-from tilegrad.kernels.cpu.tuning import NR_VECTORS
+from tilegrad.kernels.cpu.tuning import NR_VECTORS, Attention
 from tilegrad.kernels.scores import Scores
-
-UNITS = 16  # of work wanted in a backward pass
-EACH = 1 << 14  # elements that a task adds up over the groups
-SERIAL = 1 << 20  # multiply-adds below which a second thread costs more than it gives
-
-
-LIMIT = 512  # features: a block of queries is a panel at least
 
 
 def fits(dtype: str, features: int) -> bool:
     """Whether the kernels support this number of features of queries or values."""
-    return features <= LIMIT
+    return features <= Attention.features
 
 
 def _split(count: int, most: int, multiple: int) -> int:
@@ -40,7 +33,7 @@ def _split(count: int, most: int, multiple: int) -> int:
 def _params(given: Scores) -> np.ndarray:
     N, mr = NR_VECTORS * lanes(given.dtype), tuning.micro_kernel(given.dtype).mr[0]
     padded = max(given.E, -(-given.F // lanes(given.dtype)) * lanes(given.dtype))
-    rows = min(block.ROWS, block.CAPACITY // padded) // N * N
+    rows = min(Attention.queries, Attention.capacity // padded) // N * N
     p = np.zeros(block.PARAMS, np.int64)
     items = given.batch[0] * given.batch[1]
     p[[block.ITEMS, block.INNER_ITEMS]] = items, given.batch[1]
@@ -56,11 +49,11 @@ def _params(given: Scores) -> np.ndarray:
     p[[block.Q_ROW, block.K_ROW, block.V_ROW]] = given.q[2], given.k[2], given.v[2]
     p[[block.MASK_ROW, block.MASK_COL]] = given.m[2:]
     p[block.QUERIES] = _split(given.L, splitting.extent(given.L, rows, N), N)
-    keys = splitting.extent(given.S, block.COLUMNS, mr)
-    p[block.KEYS] = min(_split(given.S, keys, mr), block.COLUMNS)
+    keys = splitting.extent(given.S, Attention.keys, mr)
+    p[block.KEYS] = min(_split(given.S, keys, mr), Attention.keys)
     p[block.BLOCKS] = -(-given.L // p[block.QUERIES])
     blocks = int(p[block.BLOCKS])
-    p[block.GROUPS] = splitting.pieces(min(blocks, -(-UNITS // items)), blocks)
+    p[block.GROUPS] = splitting.pieces(min(blocks, -(-Attention.units // items)), blocks)
     return p
 
 
@@ -70,7 +63,7 @@ def attention(given: Scores) -> tuple[Callable[..., None], int]:
         backward.begin(given.dtype)
     p, function = _params(given), forward.build(given.dtype)
     tasks, address, scale = int(p[block.ITEMS] * p[block.BLOCKS]), p.ctypes.data, given.scale
-    small = splitting.serial(_work(given), SERIAL)
+    small = splitting.serial(_work(given), Attention.serial)
     masked = given.mask != "none"
 
     def launch(q: int, k: int, v: int, *rest: int, _params: np.ndarray = p) -> None:
@@ -93,7 +86,7 @@ def attention_backward(given: Scores) -> tuple[Callable[..., None], int]:
         collect.begin(given.dtype)
     function = backward.build(given.dtype)
     tasks, address, scale = int(p[block.ITEMS] * p[block.GROUPS]), p.ctypes.data, given.scale
-    small = splitting.serial(_work(given), SERIAL)
+    small = splitting.serial(_work(given), Attention.serial)
     masked, groups = given.mask != "none", int(p[block.GROUPS])
     size, rows = np.dtype(given.dtype).itemsize, int(p[block.ITEMS]) * given.S
     add = collect.build(given.dtype) if groups > 1 else None
@@ -111,8 +104,8 @@ def attention_backward(given: Scores) -> tuple[Callable[..., None], int]:
         if add is not None:
             for part, made, features in ((part_k, dk, given.E), (part_v, dv, given.F)):
                 total = rows * features
-                each = splitting.share(total, EACH)
-                add(part, made, total, groups, each, -(-total // each), threads)
+                each, tasks_each = splitting.share(total, 1, Attention.grain)
+                add(part, made, total, groups, each, tasks_each, threads)
 
     return launch, size * groups * rows * (given.E + given.F) if groups > 1 else 0
 

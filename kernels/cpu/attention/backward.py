@@ -21,7 +21,7 @@ from tilegrad.kernels.cpu.parts.micro_kernel import micro_kernel
 from tilegrad.kernels.cpu.run.jit import Kernel, kernel
 from tilegrad.kernels.cpu.simd.memory import local, offset, pointer
 from tilegrad.kernels.cpu.simd.vector import fma, head, hsum, lanes, load, load_masked, splat, store
-from tilegrad.kernels.cpu.tuning import NR_VECTORS
+from tilegrad.kernels.cpu.tuning import NR_VECTORS, Attention
 from tilegrad.kernels.formulas.transcendental import exp_decay
 from tilegrad.kernels.function import DeviceFunction, inline
 
@@ -130,13 +130,13 @@ def backward(dtype: str) -> Kernel:
     over the blocks of a group.
     """
     T, size, W = np.dtype(dtype).type, np.dtype(dtype).itemsize, lanes(dtype)
-    N, infinity, row = NR_VECTORS * W, T(np.inf), block.ROWS
+    N, infinity, row = NR_VECTORS * W, T(np.inf), Attention.queries
     pack, fill, hide = packer(dtype), masker(dtype), hider(dtype)
     products, score_grads, add = _products(dtype), _score_grads(dtype), _accumulator(dtype)
     product = micro_kernel(NR_VECTORS, tuning.micro_kernel(dtype).mr, whole=True)
-    first, second = local(dtype, block.CAPACITY), local(dtype, block.CAPACITY)
-    third, fourth = local(dtype, block.COLUMNS * row), local(dtype, block.COLUMNS * row)
-    fifth, sixth = local(dtype, block.ROWS), local(dtype, block.ROWS)
+    first, second = local(dtype, Attention.capacity), local(dtype, Attention.capacity)
+    third, fourth = local(dtype, Attention.keys * row), local(dtype, Attention.keys * row)
+    fifth, sixth = local(dtype, Attention.queries), local(dtype, Attention.queries)
 
     def body(task, g, q, k, v, out, lse, mask, grads_of, params, scale):
         p = pointer(params, np.int64)

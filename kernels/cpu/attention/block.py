@@ -28,10 +28,6 @@ QUERIES, KEYS, BLOCKS, GROUPS, SHARE, PARAMS = range(21, 27)
 
 NO_MASK, BOOLS, FLOATS = range(3)  # values of MASK
 
-CAPACITY = 1 << 14  # elements of a block of queries, with their features
-ROWS = 96  # queries of a block
-COLUMNS = 112  # keys of a block
-
 
 @lru_cache(maxsize=None)
 def packer(dtype: str) -> DeviceFunction:

@@ -28,7 +28,7 @@ from tilegrad.kernels.cpu.simd.vector import (
     store,
     store_masked,
 )
-from tilegrad.kernels.cpu.tuning import NR_VECTORS
+from tilegrad.kernels.cpu.tuning import NR_VECTORS, Attention
 from tilegrad.kernels.formulas.primitives import select
 from tilegrad.kernels.formulas.transcendental import exp_decay, log
 from tilegrad.kernels.function import DeviceFunction, inline
@@ -113,9 +113,10 @@ def forward(dtype: str) -> Kernel:
     pack, fill, hide, times = packer(dtype), masker(dtype), hider(dtype), multiplier(dtype)
     online_softmax, finish = _online_softmax(dtype), _finisher(dtype)
     score = micro_kernel(NR_VECTORS, tuning.micro_kernel(dtype).mr, whole=True)
-    queries, results = local(dtype, block.CAPACITY), local(dtype, block.CAPACITY)
-    panel, rescale_memory = local(dtype, block.COLUMNS * N), local(dtype, N)
-    maxima, totals = local(dtype, block.ROWS), local(dtype, block.ROWS)
+    queries, results = local(dtype, Attention.capacity), local(dtype, Attention.capacity)
+    panel, rescale_memory = local(dtype, Attention.keys * N), local(dtype, N)
+    most = Attention.queries
+    maxima, totals = local(dtype, most), local(dtype, most)
 
     @inline
     def scale_rows(accumulator, accumulator_row, rescale, rows, columns):
@@ -149,7 +150,7 @@ def forward(dtype: str) -> Kernel:
             outer * p[block.MASK_OUTER] + inner * p[block.MASK_INNER] + i0 * p[block.MASK_ROW]
         )
         pack(pointer(q, T), p[block.Q_ROW], rows, p[block.E], q_t, T(scale))
-        for i in range(block.ROWS):
+        for i in range(most):
             row_max[i], sums[i] = least, T(0)  # finite, so that it may be subtracted
         for j0 in range(
             0, min(p[block.S], i0 + rows) if p[block.CAUSAL] != 0 else p[block.S], p[block.KEYS]

@@ -29,10 +29,8 @@ from tilegrad.kernels.cpu.conv.problem import (
 )
 from tilegrad.kernels.cpu.run import jit, splitting
 from tilegrad.kernels.cpu.simd.vector import lanes
+from tilegrad.kernels.cpu.tuning import Conv
 from tilegrad.kernels.window import Window
-
-SERIAL = 1 << 19  # multiply-adds below which a second thread costs more than it gives
-PACK_SERIAL = 1 << 15  # weights, likewise
 
 Launch = Callable[..., None]
 
@@ -143,9 +141,9 @@ def _prepare(problem: ConvProblem, taps: int, weight_steps: tuple[int, int]) -> 
     forward.pack_weight.begin(problem.dtype, tile.mr_tiles)
     convolve = forward.convolve.build(problem.dtype, tile)
     pack = forward.pack_weight.build(problem.dtype, tile.mr_tiles)
-    small = splitting.serial(multiply_adds(problem), SERIAL)
+    small = splitting.serial(multiply_adds(problem), Conv.serial)
     few = splitting.serial(
-        problem.groups * problem.outputs * sum(p.depth for p in packings), PACK_SERIAL
+        problem.groups * problem.outputs * sum(p.depth for p in packings), Conv.pack_serial
     )
     row_step = int(params[forward.ROW_STEP])
     pack_tasks = problem.groups * -(-problem.outputs // row_step)
@@ -208,8 +206,8 @@ def _prepare_weight(problem: WeightGradProblem) -> tuple[Launch, int]:
     sums = _aligned(p.parts * part * size)
     weights.collect.begin(dtype)
     accumulate, collect = weights.accumulate.build(dtype), weights.collect.build(dtype)
-    small = splitting.serial(multiply_adds(problem), SERIAL)
-    few = splitting.serial(p.parts * part, PACK_SERIAL)
+    small = splitting.serial(multiply_adds(problem), Conv.serial)
+    few = splitting.serial(p.parts * part, Conv.pack_serial)
     address = params.ctypes.data
 
     def launch(x: int, y: int, weight: int, scratch: int, keep: Any = (params, tables)) -> None:
@@ -244,8 +242,8 @@ def _prepare_outer(problem: WeightGradProblem) -> tuple[Launch, int]:
         outer.collect.build(dtype, nr_vectors),
     )
     panels = groups * blocks * row_step // (nr_vectors * lanes(dtype))
-    small = splitting.serial(multiply_adds(problem), SERIAL)
-    few = splitting.serial(parts * part, PACK_SERIAL)
+    small = splitting.serial(multiply_adds(problem), Conv.serial)
+    few = splitting.serial(parts * part, Conv.pack_serial)
     address = params.ctypes.data
 
     def launch(x: int, y: int, weight: int, scratch: int, keep: Any = (params, tables)) -> None:

@@ -17,25 +17,21 @@ from tilegrad.kernels.cpu.run import jit, splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, kernel
 from tilegrad.kernels.cpu.simd.memory import pointer
 from tilegrad.kernels.cpu.simd.vector import lanes
+from tilegrad.kernels.cpu.tuning import ConvBatchInnermost
 from tilegrad.kernels.window import Triple, Window
-
-PADDED_BYTES = 1 << 20  # the most that a padded input may take
-TRANSPOSE_COST = 2  # vector operations that transposing an element costs, each way
-TASK = 1 << 14  # elements worth a task of their own
-BLOCK = 16  # columns read together, so that each cache line is read once
 
 
 @kernel
 def transpose(dtype: str) -> Kernel:
     """``out[j, i] = x[i, j]`` of a matrix of ``rows`` by ``columns``, ``step`` columns a task."""
-    T = np.dtype(dtype).type
+    T, block = np.dtype(dtype).type, ConvBatchInnermost.block
 
     def body(task, x_, out_, rows, columns, step):
         x, out = pointer(x_, T), pointer(out_, T)
         end = min(columns, (task + 1) * step)
-        for start in range(task * step, end, BLOCK):
+        for start in range(task * step, end, block):
             for i in range(rows):
-                for j in range(start, min(start + BLOCK, end)):
+                for j in range(start, min(start + block, end)):
                     out[j * rows + i] = x[i * columns + j]
 
     return body, "iiiii"
@@ -44,8 +40,9 @@ def transpose(dtype: str) -> Kernel:
 def transposer(dtype: str, rows: int, columns: int) -> Callable[[int, int], None]:
     """Prepare ``launch(x, out)``: the transpose of a row-major matrix."""
     function = transpose.build(dtype)
-    step = -(-splitting.share(columns, TASK // rows) // BLOCK) * BLOCK
-    tasks, small = -(-columns // step), splitting.serial(rows * columns, 2 * TASK)
+    grain, block = ConvBatchInnermost.grain, ConvBatchInnermost.block
+    step = -(-splitting.share(columns, rows, grain)[0] // block) * block
+    tasks, small = -(-columns // step), splitting.serial(rows * columns, 2 * grain)
 
     def launch(x: int, out: int) -> None:
         threads = 0 if small else jit.get_num_threads()
@@ -83,7 +80,9 @@ def pays(
     saved = vectors - -(-batch * pixels // W)
     rows = min(plane[1], 4) + window.kernel[1]  # of a padded input, at least
     padded = max(channels[1:]) * window.kernel[2] * rows * plane[2] * batch
-    if 4 * saved < vectors or padded * np.dtype(dtype).itemsize > PADDED_BYTES:
+    if 4 * saved < vectors or padded * np.dtype(dtype).itemsize > ConvBatchInnermost.padded_bytes:
         return False
     products = math.prod(channels) * math.prod(window.kernel) * plane[0]
-    return saved * products > TRANSPOSE_COST * batch * sum(sizes(channels, window))
+    return saved * products > ConvBatchInnermost.transpose_cost * batch * sum(
+        sizes(channels, window)
+    )

@@ -26,16 +26,8 @@ from tilegrad.kernels.cpu.run import jit, splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, kernel
 from tilegrad.kernels.cpu.simd.memory import local, offset, pointer
 from tilegrad.kernels.cpu.simd.vector import head, lanes, load, store_masked
+from tilegrad.kernels.cpu.tuning import Conv
 from tilegrad.kernels.function import DeviceFunction, inline
-
-ROW_BLOCK = 64  # output channels done together, so that their sums stay in the L1 cache
-KC_MAX = 40  # at most this many products are summed in registers: keeps rounding errors small
-PADDED_BYTES = 3 << 17  # of a padded input, so that it stays in the L2 cache
-LEAST_ROWS = 4  # pixel rows of a block, which pads its halo too
-LEAST_OUTPUTS = 8  # output channels in a block, likewise
-UNEVEN = 1.15  # how much longer than their share tasks may take rather than pad an input twice
-WORK = 1 << 21  # multiply-adds worth splitting
-COPY = 3  # vector operations that copying a vector costs
 
 # Indices of the parameter block: the problem, then the padded input, then the sub-convolutions.
 GROUPS, INPUTS, OUTPUTS, X_CHANNEL, Y_CHANNEL, BLOCK_ROWS, BLOCKS, ROW_BLOCKS, ROW_STEP = range(9)
@@ -61,9 +53,10 @@ def convolve(dtype: str, tile: Shape) -> Kernel:
     T = np.dtype(dtype).type
     size, W, nr_vectors = np.dtype(dtype).itemsize, lanes(dtype), tile.nr_vectors
     fill, scatter, multiply = copier(dtype), _scatterer(dtype, nr_vectors), correlate(tile)
-    make_sums = local(dtype, ROW_BLOCK * nr_vectors * W)
+    most_rows = Conv.rows
+    make_sums = local(dtype, most_rows * nr_vectors * W)
     make_zeros, make_own, lay_out = (
-        local(dtype, ROW_BLOCK),
+        local(dtype, most_rows),
         local("int64", nr_vectors),
         _layout(tile.nr_vectors, W),
     )
@@ -75,7 +68,7 @@ def convolve(dtype: str, tile: Shape) -> Kernel:
         own = make_own()
         for i in range(nr_vectors):
             own[i] = i * W
-        for i in range(ROW_BLOCK):
+        for i in range(most_rows):
             zeros[i] = T(0)
         groups, inputs, outputs = p[GROUPS], p[INPUTS], p[OUTPUTS]
         pitch = f[PITCH]
@@ -203,7 +196,7 @@ def pack_weight(dtype: str, sizes: tuple[int, ...]) -> Kernel:
 
 def kc_for(depth: int) -> int:
     """KC: how many products are summed in registers; depends on their number only."""
-    return max(1, -(-depth // max(1, -(-depth // KC_MAX))))
+    return max(1, -(-depth // max(1, -(-depth // Conv.kc))))
 
 
 def plan_padded_input(problem: ConvProblem) -> tuple[PaddedInput, int]:
@@ -239,7 +232,7 @@ def plan_padded_input(problem: ConvProblem) -> tuple[PaddedInput, int]:
             ),
         ]
     )
-    block = min(counts[1], max(LEAST_ROWS, PADDED_BYTES // row - extra))
+    block = min(counts[1], max(Conv.least_rows, Conv.padded_bytes // row - extra))
     block = _rows_of_block(problem, splitting.extent(counts[1], block), counts[1], extra, copies)
     return PaddedInput(
         problem.size, problem.stride, problem.before, shifts, ends[0], min(block + extra, ends[1]), pitch, 1, zeros,
@@ -250,17 +243,17 @@ def plan_padded_input(problem: ConvProblem) -> tuple[PaddedInput, int]:
 def _rows_of_block(problem: ConvProblem, most: int, rows: int, extra: int, copies: int) -> int:
     """Rows of pixels of a block, at most ``most``: those with the least time for the busiest thread."""
     blocks = -(-rows // most)
-    if splitting.PIECES or multiply_adds(problem) <= WORK:
+    if splitting.PIECES or multiply_adds(problem) <= Conv.work:
         return -(-rows // blocks)
-    pieces = len(problem.sub_convs) * -(-problem.outputs // ROW_BLOCK)
+    pieces = len(problem.sub_convs) * -(-problem.outputs // Conv.rows)
     products = problem.outputs * sum(len(sub_conv.taps) for sub_conv in problem.sub_convs)
 
     def time(blocks: int) -> float:
         block = -(-rows // blocks)
         share = -(-problem.batch * problem.groups * -(-rows // block) * pieces // jit.processors())
-        return share / pieces * (block * products + COPY * copies * (block + extra))
+        return share / pieces * (block * products + Conv.copy_cost * copies * (block + extra))
 
-    finest = max(blocks, min(rows // LEAST_ROWS, blocks + 4 * jit.processors()))
+    finest = max(blocks, min(rows // Conv.least_rows, blocks + 4 * jit.processors()))
     return -(-rows // min(range(blocks, finest + 1), key=time))
 
 
@@ -274,7 +267,9 @@ def _flat_is_faster(problem: ConvProblem, shifts: int, counts: list[int], ends: 
 
     def cost(runs: int, run: int, copies: int, pitch: int) -> int:
         vectors = runs * -(-run // W)
-        return counts[0] * vectors * products + COPY * copies * ends[0] * ends[1] * -(-pitch // W)
+        return counts[0] * vectors * products + Conv.copy_cost * copies * ends[0] * ends[1] * -(
+            -pitch // W
+        )
 
     flat = cost(counts[1], counts[2], 1, ends[2])
     return flat <= cost(1, counts[1] * counts[2], shifts, counts[2])
@@ -302,24 +297,24 @@ def make_params(
     ``column`` is the number of elements between the weights of two inputs.
     """
     W = lanes(problem.dtype)
-    row_step = min(ROW_BLOCK, problem.outputs)
+    row_step = min(Conv.rows, problem.outputs)
     blocks = -(-max(sub_conv.counts[1] for sub_conv in problem.sub_convs) // block)
     pieces = problem.batch * problem.groups * blocks * len(problem.sub_convs)
     threads = jit.processors()
     if splitting.PIECES:
-        row_step = splitting.extent(problem.outputs, row_step, LEAST_OUTPUTS)
-    elif multiply_adds(problem) > WORK:
+        row_step = splitting.extent(problem.outputs, row_step, Conv.least_outputs)
+    elif multiply_adds(problem) > Conv.work:
         while (
-            row_step > LEAST_OUTPUTS
-            and _unevenness(pieces * -(-problem.outputs // row_step)) > UNEVEN
+            row_step > Conv.least_outputs
+            and _unevenness(pieces * -(-problem.outputs // row_step)) > Conv.uneven
         ):
-            row_step = -(-row_step // (2 * LEAST_OUTPUTS)) * LEAST_OUTPUTS
+            row_step = -(-row_step // (2 * Conv.least_outputs)) * Conv.least_outputs
     row_blocks = -(-problem.outputs // row_step)
     units = pieces * row_blocks
     # a padded input stays in the cache of its thread
-    per_task = splitting.share(units, -(-units // threads))
+    per_task, _ = splitting.share(units, 1, -(-units // threads))
     together = row_blocks * len(problem.sub_convs)  # units that share a padded input
-    if not splitting.PIECES and _unevenness(units // together) <= UNEVEN:
+    if not splitting.PIECES and _unevenness(units // together) <= Conv.uneven:
         per_task = -(-per_task // together) * together
     elements = -(-(problem.inputs * padded.channel + W) // 16) * 16
     longest = max(sub_conv.counts[2] for sub_conv in problem.sub_convs)

@@ -16,18 +16,14 @@ from itertools import product
 import numpy as np
 
 from tilegrad.kernels.cpu.conv.padded_input import DEPTHS, PITCH, ROWS, PaddedInput, copier, taps
-from tilegrad.kernels.cpu.conv.problem import WORKERS, WeightGradProblem, cut_rows
+from tilegrad.kernels.cpu.conv.problem import WeightGradProblem, cut_rows
 from tilegrad.kernels.cpu.conv.weight_micro_kernel import outer_product
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, kernel
 from tilegrad.kernels.cpu.simd.memory import pointer
 from tilegrad.kernels.cpu.simd.vector import lanes, transpose
+from tilegrad.kernels.cpu.tuning import ConvOuter
 from tilegrad.kernels.function import DeviceFunction, inline
-
-PIXEL_BLOCK_BYTES = 1 << 14  # of a panel of y in a block of pixels: half of the L1 cache
-X_BYTES = 1 << 18  # of x in a padded input: a part of the L2 cache
-CHUNK = 64  # at most this many products are summed in registers: keeps rounding errors small
-PART_ELEMENTS = 1 << 20  # of all sums of all parts
 
 # Indices of the parameter block: the problem, then the padded input of x.
 BATCH, GROUPS, INPUTS, OUTPUTS, X_CHANNEL, Y_CHANNEL, ITEMS, BLOCK_ROWS, BLOCKS, PIXEL_BLOCKS = (
@@ -51,6 +47,7 @@ def accumulate(dtype: str, nr_vectors: int) -> Kernel:
     T = np.dtype(dtype).type
     size, panel = np.dtype(dtype).itemsize, nr_vectors * lanes(dtype)
     fill, pack_y, multiply = copier(dtype), _y_packer(dtype, nr_vectors), outer_product(nr_vectors)
+    kc = ConvOuter.kc
 
     def body(task, x_, y_, sums_, padded_inputs, params):
         p = pointer(params, np.int64)
@@ -71,7 +68,7 @@ def accumulate(dtype: str, nr_vectors: int) -> Kernel:
             lines = min(p[BLOCK_ROWS], p[ROWS_OUT] - h0)
             pixels = p[DEPTH_OUT] * lines * p[WIDTH_OUT]
             total = items * pixels
-            chunk = (total + CHUNK - 1) // CHUNK
+            chunk = (total + kc - 1) // kc
             chunk = (total + chunk - 1) // chunk
             for i in range(items):
                 at = ((first + i) * groups + group) * outputs + row
@@ -169,7 +166,7 @@ def _padded_input(problem: WeightGradProblem) -> tuple[PaddedInput, int, int]:
     size, kernel_size, out, stride, before, dilation = problem.window
     itemsize = np.dtype(problem.dtype).itemsize
     panel = panel_vectors(problem.dtype, problem.outputs) * lanes(problem.dtype)
-    room, items, rows = PIXEL_BLOCK_BYTES // (panel * itemsize), 1, out[1]
+    room, items, rows = ConvOuter.pixel_block_bytes // (panel * itemsize), 1, out[1]
     if out[0] > 1 or (out[1] * out[2] <= room and not splitting.PIECES):
         items = splitting.extent(problem.batch, max(1, min(problem.batch, room // math.prod(out))))
     else:
@@ -195,7 +192,7 @@ def make_params(problem: WeightGradProblem) -> tuple[np.ndarray, list[np.ndarray
     pixel_blocks = -(-problem.batch // items) * blocks
     where = [x.offset(tap) for tap in taps(kernel_size, dilation)]
     columns = problem.inputs * len(where)
-    channels = X_BYTES // (x.channel * np.dtype(problem.dtype).itemsize)
+    channels = ConvOuter.x_bytes // (x.channel * np.dtype(problem.dtype).itemsize)
     channels = splitting.extent(problem.inputs, min(problem.inputs, max(1, channels)))
     inputs = np.repeat(np.arange(problem.inputs, dtype=np.int64) % channels, len(where))
     bases = inputs * x.channel + np.tile(np.array(where, np.int64), problem.inputs)
@@ -207,11 +204,10 @@ def make_params(problem: WeightGradProblem) -> tuple[np.ndarray, list[np.ndarray
         np.int64,
     )
     panels = -(-problem.outputs // panel)
-    limit = max(1, PART_ELEMENTS // (problem.groups * columns * panels * panel))
-    part_pixel_blocks = splitting.share(
-        pixel_blocks, -(-pixel_blocks // min(pixel_blocks, WORKERS, limit))
+    limit = max(1, ConvOuter.part_elements // (problem.groups * columns * panels * panel))
+    part_pixel_blocks, parts = splitting.share(
+        pixel_blocks, 1, -(-pixel_blocks // min(pixel_blocks, ConvOuter.tasks, limit))
     )
-    parts = -(-pixel_blocks // part_pixel_blocks)
     row_step = cut_rows(problem.outputs, panels * panel, panel, parts * problem.groups)
     row_blocks = -(-problem.outputs // row_step)
     y_elements = row_step * len(steps)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from tilegrad.kernels.cpu.conv.padded_input import taps
 from tilegrad.kernels.cpu.run import splitting
+from tilegrad.kernels.cpu.tuning import ConvWeight
 from tilegrad.kernels.window import Triple, Window
 
 
@@ -48,16 +49,13 @@ class ConvProblem(NamedTuple):
     sub_convs: list[SubConv]
 
 
-WORKERS = 16  # tasks wanted of a weight's gradient
-
-
 def cut_rows(outputs: int, step: int, unit: int, others: int) -> int:
     """Outputs of a task of the weight's gradient, whole units: ``step``, fewer while that and the
     ``others`` ways it is cut give too few tasks, or as the splitting is forced.
     """
     if splitting.PIECES:
         return splitting.extent(outputs, step, unit)
-    while step > unit and others * -(-outputs // step) < WORKERS // 2:
+    while step > unit and others * -(-outputs // step) < ConvWeight.tasks // 2:
         step = -(-step // (2 * unit)) * unit
     return step
 

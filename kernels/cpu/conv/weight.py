@@ -25,19 +25,14 @@ from tilegrad.kernels.cpu.conv.padded_input import (
     copier,
     taps,
 )
-from tilegrad.kernels.cpu.conv.problem import WORKERS, WeightGradProblem, cut_rows
+from tilegrad.kernels.cpu.conv.problem import WeightGradProblem, cut_rows
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, kernel
 from tilegrad.kernels.cpu.simd.memory import pointer
 from tilegrad.kernels.cpu.simd.vector import lanes
+from tilegrad.kernels.cpu.tuning import ConvWeight
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.params import places
-
-PIXEL_BLOCK_BYTES = 3072  # of a channel in a block of pixels: 8 channels of y stay in the L1 cache
-X_BYTES = 1 << 18  # of x in a padded input: a part of the L2 cache
-PART_ELEMENTS = 1 << 22  # of all sums of all parts
-FEW_COLUMNS = 32  # up to which y is not copied
-ALIAS = 1024  # bytes: rows a multiple of this apart compete for few cache sets
 
 
 class Params(NamedTuple):
@@ -208,7 +203,7 @@ def _padded_inputs(problem: WeightGradProblem) -> tuple[PaddedInput, PaddedInput
     size, kernel_size, out, stride, before, dilation = problem.window
     W = lanes(problem.dtype)
     extra = [(k - 1) * d // s for k, d, s in zip(kernel_size, dilation, stride, strict=True)]
-    room = max(W, PIXEL_BLOCK_BYTES // np.dtype(problem.dtype).itemsize)
+    room = max(W, ConvWeight.pixel_block_bytes // np.dtype(problem.dtype).itemsize)
     items, rows = 1, out[1]
     if out[0] > 1 or (out[1] * out[2] <= room and not splitting.PIECES):
         items = splitting.extent(problem.batch, max(1, min(problem.batch, room // math.prod(out))))
@@ -232,7 +227,9 @@ def make_params(problem: WeightGradProblem) -> tuple[Params, np.ndarray, list[np
     columns = problem.inputs * math.prod(window.kernel)
     x, y, items, rows = _padded_inputs(problem)
     row_bytes = math.prod(window.out) * np.dtype(problem.dtype).itemsize
-    packed = window.out[0] > 1 or columns > FEW_COLUMNS or row_bytes % ALIAS == 0
+    packed = (
+        window.out[0] > 1 or columns > ConvWeight.few_columns or row_bytes % ConvWeight.alias == 0
+    )
     blocks = -(-window.out[1] // rows)
     pixel_blocks = -(-problem.batch // items) * blocks
     where = [x.offset(tap_offset) for tap_offset in taps(window.kernel, window.dilation)]
@@ -240,18 +237,18 @@ def make_params(problem: WeightGradProblem) -> tuple[Params, np.ndarray, list[np
     MR, NR = tile.conv_weight_outputs, tile.conv_weight_columns
     columns_padded = -(-columns // NR) * NR
     # channels of x in a padded input at a time; a multiple of NR, so that no tile straddles two blocks
-    channels = X_BYTES // (x.channel * np.dtype(problem.dtype).itemsize)
+    channels = ConvWeight.x_bytes // (x.channel * np.dtype(problem.dtype).itemsize)
     channels = min(problem.inputs, max(1, channels // NR) * NR)
     if channels > NR:
         channels = splitting.extent(problem.inputs, channels, NR)
     inputs = np.repeat(np.arange(problem.inputs, dtype=np.int64) % channels, len(where))
     offsets = inputs * x.channel + np.tile(np.array(where, np.int64), problem.inputs)
     offsets = np.append(offsets, np.full(columns_padded - columns, offsets[-1]))
-    limit = max(1, PART_ELEMENTS // (problem.groups * columns_padded * problem.outputs))
-    part_pixel_blocks = splitting.share(
-        pixel_blocks, -(-pixel_blocks // max(1, min(pixel_blocks, WORKERS, limit)))
+    limit = max(1, ConvWeight.part_elements // (problem.groups * columns_padded * problem.outputs))
+    part_pixel_blocks, parts = splitting.share(
+        pixel_blocks, 1, -(-pixel_blocks // max(1, min(pixel_blocks, ConvWeight.tasks, limit)))
     )
-    parts = max(1, -(-pixel_blocks // max(1, part_pixel_blocks)))
+    parts = max(1, parts)
     row_step = cut_rows(problem.outputs, problem.outputs, MR, parts * problem.groups)
     row_blocks = -(-problem.outputs // row_step)
     y_elements = -(-row_step * y.channel // 16) * 16

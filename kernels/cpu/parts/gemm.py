@@ -18,10 +18,8 @@ from tilegrad.kernels.cpu.parts.micro_kernel import dots, micro_kernel
 from tilegrad.kernels.cpu.run.jit import Kernel, kernel
 from tilegrad.kernels.cpu.simd.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.simd.vector import lanes, load, store, transpose
-from tilegrad.kernels.cpu.tuning import NR_VECTORS
+from tilegrad.kernels.cpu.tuning import NR_VECTORS, Gemm
 from tilegrad.kernels.function import DeviceFunction, inline
-
-PAD = 16  # elements between packed rows of x, against conflicts in the cache
 
 # Indices of the parameter block, an int64 array of sizes, strides and the split of work. Strides are
 # in elements; panels of NR_VECTORS vectors of columns of y (1 with column-major y) are Y_PANEL apart.
@@ -44,7 +42,7 @@ def kc_for(dtype: str, K: int) -> int:
 def mc_max(dtype: str) -> int:
     """The largest MC: rows of ``x`` that fit a packed block."""
     row = tuning.micro_kernel(dtype)
-    return row.mc_bytes // ((row.kc + PAD) * np.dtype(dtype).itemsize)
+    return row.mc_bytes // ((row.kc + Gemm.pack_pad) * np.dtype(dtype).itemsize)
 
 
 def nr_for(dtype: str, variant: str) -> int:
@@ -77,7 +75,7 @@ def gemm(dtype: str, variant: str) -> Kernel:
     full = micro_kernel(nr_vectors, tiles, col_major_b)
     pair = micro_kernel(NR_VECTORS, tiles if nr_vectors > NR_VECTORS else (), col_major_b)
     single = micro_kernel(1, tiles if nr_vectors > 1 else (), col_major_b)
-    packed_row, pack_a, pack_b = row.kc + PAD, _pack_a(dtype), _pack_b(dtype)
+    packed_row, pack_a, pack_b = row.kc + Gemm.pack_pad, _pack_a(dtype), _pack_b(dtype)
     buffer_a, buffer_b = (
         local(dtype, mc_max(dtype) * packed_row),
         local(dtype, packed_row * PAIR),
@@ -136,7 +134,7 @@ def gemm(dtype: str, variant: str) -> Kernel:
 
 
 def _pack_a(dtype: str) -> DeviceFunction:
-    """Pack A: ``packed[i, k] = x[i, k]``, adjacent ``k``. Up to PAD elements after a row are garbage."""
+    """Pack A: ``packed[i, k] = x[i, k]``, adjacent ``k``. Up to ``pack_pad`` elements after a row are garbage."""
     W = lanes(dtype)
 
     def pack_a(x, x_row, x_col, packed, packed_row, rows, depth):

@@ -15,13 +15,9 @@ from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import TEAM, Kernel, bind, kernel
 from tilegrad.kernels.cpu.simd.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.simd.vector import lanes, transpose
+from tilegrad.kernels.cpu.tuning import Tiles
 from tilegrad.kernels.dtypes import VECTORS, is_float
 from tilegrad.kernels.function import DeviceFunction, function_from_source
-
-ROWS, COLUMNS = 64, 64  # of a tile: some cache lines of the operand, some vectors of the output
-LEAST = 8  # rows and columns of an output that is worth tiles
-GRAIN = 1 << 15  # elements a task handles at least; fewer in all: no threads
-TASKS = 64
 
 Sizes = tuple[int, ...]
 
@@ -66,9 +62,9 @@ _SINGLE = """
 def _packing(k: int, dtype: str) -> str:
     """Source text that packs operand ``k``'s part of a tile in the order of the output."""
     if dtype not in VECTORS:
-        return _SINGLE.format(k=k, first=0, columns=COLUMNS)
-    squares = _SQUARES.format(k=k, lanes=lanes(dtype), columns=COLUMNS)
-    return squares + _SINGLE.format(k=k, first=f"whole{k}", columns=COLUMNS)
+        return _SINGLE.format(k=k, first=0, columns=Tiles.columns)
+    squares = _SQUARES.format(k=k, lanes=lanes(dtype), columns=Tiles.columns)
+    return squares + _SINGLE.format(k=k, first=f"whole{k}", columns=Tiles.columns)
 
 
 @kernel
@@ -86,7 +82,7 @@ def map_tiles(
     kinds = {f"T{k}": np.dtype(d).type for k, d in enumerate(dtypes)}
     letter = "d" if is_float(dtypes[0]) else "i"
     places = {"c": "read(x{k}, q{k} + i)", "s": "v{k}", "x": "read(h{k}, r * {columns} + i)"}
-    shape = {"rows": ROWS, "columns": COLUMNS}
+    shape = {"rows": Tiles.rows, "columns": Tiles.columns}
     values = [places[pattern[k]].format(k=k, **shape) for k in range(last)]
     values += [f"T0(p{k})" for k in range(params)]
     scope = {"formula": formula, "pointer": pointer, "read": read, "write": write, **kinds}
@@ -104,7 +100,7 @@ def map_tiles(
             text["hoisted"].append(f"v{k} = read(x{k}, q{k})")
         if pattern[k : k + 1] == "x":
             text["pointers"].append(f"h{k} = packed{k}()")
-            scope[f"packed{k}"] = local(dtypes[k], ROWS * COLUMNS)
+            scope[f"packed{k}"] = local(dtypes[k], Tiles.rows * Tiles.columns)
     transposed = [k for k in range(last) if pattern[k] == "x"]
     source = _BODY.format(
         addresses=", ".join(f"a{k}" for k in range(last + 1)),
@@ -123,7 +119,7 @@ def pattern_of(dtypes: tuple[str, ...], sizes: Sizes, strides: tuple[Sizes, ...]
     """The pattern of :func:`map_tiles`; None where no operand is transposed, tiles do not fit, or a
     tile of truths would be needed, which numba does not store in plain memory.
     """
-    if len(sizes) < 2 or min(sizes[-2:]) < LEAST or strides[-1][-1] != 1:
+    if len(sizes) < 2 or min(sizes[-2:]) < Tiles.least or strides[-1][-1] != 1:
         return None
     letters = ""
     for dtype, (*_, down, along) in zip(dtypes, strides[:-1], strict=False):
@@ -139,10 +135,9 @@ def elementwise(
     """The launch of :func:`tilegrad.kernels.cpu.elementwise.elementwise` by tiles."""
     function = map_tiles.build(formula, dtypes, pattern, params)
     table = np.array([len(sizes) - 2, *sizes[-2:], *sizes[:-2], *sum(strides, ())], np.int64)
-    units = -(-sizes[-1] // COLUMNS) * -(-sizes[-2] // ROWS)
+    units = -(-sizes[-1] // Tiles.columns) * -(-sizes[-2] // Tiles.rows)
     for size in sizes[:-2]:
         units *= size
-    per = splitting.share(units, GRAIN // (ROWS * COLUMNS), TASKS)
-    tasks = -(-units // per)
+    per, tasks = splitting.share(units, Tiles.rows * Tiles.columns, Tiles.grain, Tiles.tasks)
     sizing = (table.ctypes.data, units, per, tasks, TEAM if tasks > 1 else 0)
     return bind(function, *sizing, keep=table)

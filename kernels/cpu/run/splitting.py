@@ -13,11 +13,18 @@ _text = os.environ.get("TILEGRAD_PIECES", "")
 PIECES = int(_text) if _text.isdigit() else 0  # 0: as many as are best
 
 
-def share(units: int, least: int, most: int = 0) -> int:
-    """Units of a task: ``least`` of them, more where there would be over ``most`` tasks."""
+def share(
+    units: int, work_each: int, grain: int, most: int = 0, *, whole: bool = False
+) -> tuple[int, int]:
+    """(units of a task, tasks): about ``grain`` of work a task, of ``work_each`` a unit, more where
+    there would be over ``most`` tasks. ``whole``: no less than a grain.
+    """
+    each = max(1, work_each)
+    per = -(-grain // each) if whole else grain // each
+    per = max(1, per, -(-units // most) if most else 1)
     if PIECES:
-        return max(1, -(-units // PIECES))
-    return max(1, least, -(-units // most) if most else 1)
+        per = max(1, -(-units // PIECES))
+    return per, -(-units // per)
 
 
 def serial(work: int, limit: int) -> bool:
