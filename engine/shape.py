@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tilegrad.kernels import plans
+
 Shape = tuple[int, ...]
 
 
@@ -103,23 +105,8 @@ def merge_dims(shape: Shape, strides: Sequence[Shape]) -> tuple[Shape, tuple[Sha
     """Fewest dimensions that walk the operands in the same order: size-1 dimensions dropped,
     neighbours joined where every operand's strides allow. At least one dimension remains.
     """
-    sizes: list[int] = []
-    steps: list[list[int]] = [[] for _ in strides]
-    for axis in range(len(shape)):
-        size = shape[axis]
-        if size == 1:
-            continue
-        if sizes and all(s[-1] == o[axis] * size for s, o in zip(steps, strides, strict=True)):
-            sizes[-1] *= size
-            for s, o in zip(steps, strides, strict=True):
-                s[-1] = o[axis]
-        else:
-            sizes.append(size)
-            for s, o in zip(steps, strides, strict=True):
-                s.append(o[axis])
-    if not sizes:
-        return (1,), tuple((1,) for _ in strides)
-    return tuple(sizes), tuple(tuple(s) for s in steps)
+    sizes, steps = plans.merge_dims(shape, strides)
+    return (sizes, steps) if sizes else ((1,), tuple((1,) for _ in strides))
 
 
 def numel(shape: Shape) -> int:

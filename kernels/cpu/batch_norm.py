@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from tilegrad.kernels.cpu.run.threads import TEAM
 from tilegrad.kernels.cpu.simd.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.tuning import BatchNorm
 from tilegrad.kernels.function import inline
+from tilegrad.kernels.plans import with_absent
 
 
 class Channels(NamedTuple):
@@ -236,15 +237,8 @@ def batch_norm(
     function = (forward_channels if S > 1 else forward_columns).build(dtype)
     work, tasks = _shared(N, C, S, training)
     bound = bind(function, *work, tasks, TEAM if tasks > 1 else 0)
-    if all(given):
-        return bound
-
-    def launch(x: int, *rest: Any) -> None:
-        left = list(rest)
-        operands = [left.pop(0) if has else 0 for has in (given[0], given[1], given[2], given[2])]
-        bound(x, *operands, *left)
-
-    return launch
+    weighted, biased, tracked = given
+    return with_absent(bound, (True, weighted, biased, tracked, tracked))
 
 
 def batch_norm_backward(
@@ -256,6 +250,4 @@ def batch_norm_backward(
     function = (backward_channels if S > 1 else backward_columns).build(dtype)
     work, tasks = _shared(N, C, S, training)
     bound = bind(function, *work, tasks, TEAM if tasks > 1 else 0)
-    if weighted:
-        return bound
-    return lambda g, x, mean, rstd, *made: bound(g, x, mean, rstd, 0, *made)
+    return with_absent(bound, (True, True, True, True, weighted))

@@ -29,6 +29,8 @@ from tilegrad.kernels.function import (
     function_from_source,
     inline,
 )
+from tilegrad.kernels.plans import access_pattern
+from tilegrad.kernels.source import indented, listed
 
 # the loop nest of one task; {…} are filled per number of operands and access pattern
 _BODY = """
@@ -143,9 +145,9 @@ def map_rows(formula: DeviceFunction, dtypes: tuple[str, ...], pattern: str, par
     loops = _loops(target, values, bool(formula.near), arguments)
     source = _BODY.format(
         addresses=", ".join(f"a{k}" for k in range(last + 1)),
-        params="".join(f"p{k}, " for k in range(params)),
+        params=listed(f"p{k}" for k in range(params)),
         loop=textwrap.indent(loops, " " * 8),
-        **{name: "\n".join(" " * indent[name] + line for line in lines[name]) for name in indent},
+        **{name: indented(lines[name], indent[name]) for name in indent},
     )
     scope = {"formula": formula, "pointer": pointer, "read": read, "write": write, **kinds}
     scope |= {"int64": np.int64, "each": each(Elementwise.together)}
@@ -166,13 +168,6 @@ def _table(sizes: tuple[int, ...], strides: tuple[tuple[int, ...], ...]) -> np.n
     for operand in strides:
         flat += operand
     return np.array(flat, np.int64)
-
-
-def _pattern(strides: tuple[tuple[int, ...], ...]) -> str:
-    letters = ["c" if s[-1] == 1 else "s" if s[-1] == 0 else "v" for s in strides]
-    if letters[-1] == "s":  # an output row of one element
-        letters[-1] = "v"
-    return "".join(letters)
 
 
 def elementwise(
@@ -199,7 +194,7 @@ def elementwise(
     tiles = None if long or formula.near else transposed.pattern_of(dtypes, sizes, strides)
     if tiles is not None:
         return transposed.elementwise(formula, dtypes, sizes, strides, params, tiles)
-    function = map_rows.build(formula, dtypes, _pattern(strides), params)
+    function = map_rows.build(formula, dtypes, access_pattern(strides), params)
     table = _table(sizes, strides)
     where = table.ctypes.data
     tasks = 1

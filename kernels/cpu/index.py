@@ -18,6 +18,7 @@ from tilegrad.kernels.cpu.run.jit import TEAM, Kernel, bind, kernel
 from tilegrad.kernels.cpu.simd.memory import pointer, read, write
 from tilegrad.kernels.cpu.tuning import Index
 from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
+from tilegrad.kernels.plans import storage_form
 
 Sizes = tuple[int, ...]
 
@@ -309,7 +310,7 @@ def scatter(
         total *= n
     if total == 0:
         return lambda *addresses: None
-    dtype, combine = _storage_form(dtype, combine)
+    dtype, combine = storage_form(dtype, combine)
     (*outer, columns), o, j, v = sizes, *strides
     lines_last = columns == 1 or step < o[-1]
     if lines_last:  # neighbours along the index are nearest in memory: make them the inner loop
@@ -332,15 +333,6 @@ def scatter(
 
     sizing = (table.ctypes.data, planes, share, columns, step, wrap)
     return bind(function, *sizing, tasks, TEAM if tasks > 1 else 0, keep=table)
-
-
-def _storage_form(dtype: str, combine: str) -> tuple[str, str]:
-    """Plain writing needs the width only; sums and products of truths are or and and."""
-    if combine == "set":
-        return f"u{np.dtype(dtype).itemsize}", "set"
-    if dtype == "bool":
-        return "u1", {"sum": "amax", "prod": "amin"}.get(combine, combine)
-    return dtype, combine
 
 
 def _column_share(total: int, columns: int, outer: list[int]) -> int:

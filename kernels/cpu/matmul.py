@@ -18,11 +18,12 @@ from tilegrad.kernels.cpu.run import caches, jit, splitting
 from tilegrad.kernels.cpu.simd.vector import lanes
 from tilegrad.kernels.cpu.tuning import Gemm
 from tilegrad.kernels.dtypes import is_float
+from tilegrad.kernels.plans import merge_batch
 
 # what an element costs, in multiply-adds: packed, or read where it is
 
 Launch = Callable[..., None]
-Strides = list[tuple[int, ...]]  # of x, y and out
+Strides = tuple[tuple[int, ...], ...]  # of x, y and out
 
 
 def matmul(
@@ -51,7 +52,7 @@ def matmul(
     """
     if 0 in (M, N, *batch):
         return lambda x, y, out, scratch=0, bias=0: None, 0
-    shape, strides = _merge_batch(batch, x_strides, y_strides, out_strides)
+    shape, strides = merge_batch(batch, x_strides, y_strides, out_strides)
     M, shape, strides = _fold_batch_into_rows(M, shape, strides)
     return _prepare(_Problem(dtype, M, N, K, shape, strides, accumulate))
 
@@ -61,7 +62,7 @@ class _Problem(NamedTuple):
     M: int
     N: int
     K: int
-    batch: list[int]
+    batch: tuple[int, ...]
     strides: Strides
     accumulate: bool
 
@@ -91,33 +92,15 @@ class _Choice(NamedTuple):
         return Gemm.pack_row_major_b_cost if self.row_major_b else Gemm.pack_col_major_b_cost
 
 
-def _merge_batch(batch: tuple[int, ...], *strides: tuple[int, ...]) -> tuple[list[int], Strides]:
-    """Drop batch dimensions of size 1 and merge neighbours that all operands step through alike."""
-    shape: list[int] = []
-    merged: list[list[int]] = [[], [], []]
-    for size, *steps in zip(batch, *strides):
-        if size == 1:
-            continue
-        if shape and all(m[-1] == step * size for m, step in zip(merged, steps)):
-            shape[-1] *= size
-            for m, step in zip(merged, steps):
-                m[-1] = step
-        else:
-            shape.append(size)
-            for m, step in zip(merged, steps):
-                m.append(step)
-    return shape, [(*m, *s[-2:]) for m, s in zip(merged, strides)]
-
-
 def _fold_batch_into_rows(
-    M: int, shape: list[int], strides: Strides
-) -> tuple[int, list[int], Strides]:
+    M: int, shape: tuple[int, ...], strides: Strides
+) -> tuple[int, tuple[int, ...], Strides]:
     """A batch of ``x`` against one ``y`` is one taller matrix where the rows follow each other."""
     x, y, out = strides
     if not shape or y[-3] != 0 or not (M == 1 or all(s[-3] == M * s[-2] for s in (x, out))):
         return M, shape, strides
     row = -3 if M == 1 else -2
-    strides = [(*x[:-3], x[row], x[-1]), (*y[:-3], *y[-2:]), (*out[:-3], out[row], out[-1])]
+    strides = ((*x[:-3], x[row], x[-1]), (*y[:-3], *y[-2:]), (*out[:-3], out[row], out[-1]))
     return M * shape[-1], shape[:-1], strides
 
 
@@ -129,7 +112,7 @@ def _prepare(problem: _Problem) -> tuple[Launch, int]:
     choice = _choose(problem)
     if choice.transposed:
         x, y, out = ((*s[:-2], s[-1], s[-2]) for s in problem.strides)
-        problem = problem._replace(M=problem.N, N=problem.M, strides=[y, x, out])
+        problem = problem._replace(M=problem.N, N=problem.M, strides=(y, x, out))
     return _prepare_gemm(problem, choice)
 
 
@@ -139,7 +122,7 @@ def _loop_over_batch(problem: _Problem) -> tuple[Launch, int]:
     x_step, y_step, out_step = (s[0] * size for s in problem.strides)
     count, *rest = problem.batch
     inner, scratch_bytes = _prepare(
-        problem._replace(batch=rest, strides=[s[1:] for s in problem.strides])
+        problem._replace(batch=tuple(rest), strides=tuple(s[1:] for s in problem.strides))
     )
 
     def launch(x: int, y: int, out: int, scratch: int = 0, bias: int = 0) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from tilegrad.kernels.cpu.simd.vector import (
 )
 from tilegrad.kernels.cpu.tuning import Norm
 from tilegrad.kernels.function import DeviceFunction, inline
+from tilegrad.kernels.plans import with_absent
 
 
 class Rows(NamedTuple):
@@ -348,18 +349,7 @@ def row_norm(
     function = forward.build(dtype, centred, S > 0)
     per, tasks = splitting.share(rows, n, Norm.grain, Norm.tasks)
     bound = bind(function, *Rows(rows, per, n, S, groups), tasks, TEAM if tasks > 1 else 0)
-    if weighted and biased and centred:
-        return bound
-
-    def launch(x: int, *rest: Any) -> None:
-        left = list(rest)
-        weight = left.pop(0) if weighted else 0
-        bias = left.pop(0) if biased else 0
-        y = left.pop(0)
-        mean = left.pop(0) if centred else 0
-        bound(x, weight, bias, y, mean, *left)
-
-    return launch
+    return with_absent(bound, (True, weighted, biased, True, centred))
 
 
 def row_norm_parts(dtype: str, rows: int) -> int:
@@ -379,12 +369,6 @@ def row_norm_backward(
     if rows * n == 0:
         return lambda *addresses: None
 
-    def order(g: int, x: int, *rest: int) -> tuple[int, ...]:
-        left = list(rest)
-        weight = left.pop(0) if weighted else 0
-        mean = left.pop(0) if centred else 0
-        return (g, x, weight, mean, *left)
-
     if S == 0:
         per, tasks = splitting.share(rows, 1, Norm.chunk)
         function = backward_elements.build(dtype, centred)
@@ -393,6 +377,4 @@ def row_norm_backward(
         function = backward_channels.build(dtype)
     small = tasks == 1 or splitting.serial(rows * n, 2 * Norm.grain)
     bound = bind(function, *Rows(rows, per, n, S, groups), tasks, 0 if small else TEAM)
-    if weighted and centred:
-        return bound
-    return lambda *addresses: bound(*order(*addresses))
+    return with_absent(bound, (True, True, weighted, centred))

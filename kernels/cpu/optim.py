@@ -17,6 +17,7 @@ from tilegrad.kernels.cpu.run.jit import Kernel, get_num_threads, kernel
 from tilegrad.kernels.cpu.simd.memory import pointer, read, write
 from tilegrad.kernels.cpu.tuning import Optim
 from tilegrad.kernels.function import function_from_source
+from tilegrad.kernels.source import indented, listed
 from tilegrad.kernels.updates import UPDATES
 
 _STEP = """
@@ -69,10 +70,6 @@ def _width(rule: str) -> int:
     return 2 + len(UPDATES[rule].state) + len(UPDATES[rule].scalars)
 
 
-def _indented(lines: list[str], by: int) -> str:
-    return "\n".join(" " * by + line for line in lines)
-
-
 @kernel
 def step(rule: str, dtype: str) -> Kernel:
     """New values of parameters and state. Arguments: hyperparameters, table, spans, starts."""
@@ -81,15 +78,15 @@ def step(rule: str, dtype: str) -> Kernel:
     source = _STEP.format(
         hypers=", ".join(hypers),
         width=_width(rule),
-        scalars=_indented(_scalar_lines(rule), 8),
+        scalars=indented(_scalar_lines(rule), 8),
         prepared=", ".join(f"d{k}" for k in range(constants)),
-        scalar_values="".join(f"t{k}, " for k in range(len(update.scalars))),
-        constants=_indented([f"k{k} = T(d{k})" for k in range(constants)], 8),
-        pointers=_indented([f"s{k} = pointer(rows[row + {2 + k}], T)" for k in range(arrays)], 8),
-        results="".join(f"n{k}, " for k in range(arrays + 1)),
-        state_values="".join(f"read(s{k}, i), " for k in range(arrays)),
+        scalar_values=listed(f"t{k}" for k in range(len(update.scalars))),
+        constants=indented([f"k{k} = T(d{k})" for k in range(constants)], 8),
+        pointers=indented([f"s{k} = pointer(rows[row + {2 + k}], T)" for k in range(arrays)], 8),
+        results=listed(f"n{k}" for k in range(arrays + 1)),
+        state_values=listed(f"read(s{k}, i)" for k in range(arrays)),
         constant_values=", ".join(f"k{k}" for k in range(constants)),
-        writes=_indented([f"write(s{k}, i, n{k + 1})" for k in range(arrays)], 12),
+        writes=indented([f"write(s{k}, i, n{k + 1})" for k in range(arrays)], 12),
     )
     scope = {
         "pointer": pointer, "read": read, "write": write, "prepare": update.prepare,
@@ -107,10 +104,10 @@ def advance(rule: str) -> Kernel:
     source = _ADVANCE.format(
         hypers=", ".join(update.hypers),
         width=_width(rule),
-        scalars=_indented(_scalar_lines(rule), 8),
-        results="".join(f"n{k}, " for k in count),
-        scalar_values="".join(f"t{k}, " for k in count),
-        writes=_indented([f"c{k}[0] = float32(n{k})" for k in count], 8),
+        scalars=indented(_scalar_lines(rule), 8),
+        results=listed(f"n{k}" for k in count),
+        scalar_values=listed(f"t{k}" for k in count),
+        writes=indented([f"c{k}[0] = float32(n{k})" for k in count], 8),
     )
     scope = {
         "pointer": pointer, "advance": update.advance, "int64": np.int64,

@@ -22,6 +22,7 @@ from tilegrad.kernels.cuda.run.jit import Source, bind, kernel
 from tilegrad.kernels.cuda.tuning import ROWS, grid, row
 from tilegrad.kernels.formulas.primitives import sqrt
 from tilegrad.kernels.function import DeviceFunction
+from tilegrad.kernels.plans import with_absent
 
 
 @kernel
@@ -68,12 +69,8 @@ def batch_norm(
     else:
         run = _in_steps(dtype, given, training, form, (N, C, S), wide)
 
-    def launch(x: int, *rest: Any) -> None:
-        left = list(rest)
-        operands = [left.pop(0) if has else 0 for has in (given[0], given[1], given[2], given[2])]
-        run(x, *operands, *left)
-
-    return launch
+    weighted, biased, tracked = given
+    return with_absent(run, (True, weighted, biased, tracked, tracked))
 
 
 def _at_once(dtype: str, form: RowGeometry, wide: bool) -> Callable[..., None]:

@@ -29,6 +29,8 @@ from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
 from tilegrad.kernels.cuda.tuning import GROUPS_AHEAD, grid
 from tilegrad.kernels.dtypes import is_float
 from tilegrad.kernels.function import DeviceFunction, function_from_source
+from tilegrad.kernels.plans import access_pattern
+from tilegrad.kernels.source import indented, listed
 
 BYTES = 16  # of a vector access
 
@@ -72,14 +74,14 @@ def map_groups(
     simple = dims == 1
     source = _BODY.format(
         addresses=", ".join(f"a{k}" for k in range(count)),
-        params="".join(f"p{k}, " for k in range(params)),
-        dims="".join(f"{n}, " for n in names),
-        pointers="\n".join(f"    x{k} = pointer(a{k}, T{k})" for k in range(count)),
+        params=listed(f"p{k}" for k in range(params)),
+        dims=listed(names),
+        pointers=indented([f"x{k} = pointer(a{k}, T{k})" for k in range(count)], 4),
         misaligned=" | ".join(masks) or "0",
         V=vector,
         threads=bounds.threads,
         ahead=writer.ahead(ahead) if simple else "",
-        one="\n".join("        " + line for line in writer.group("group")),
+        one=indented(writer.group("group"), 8),
         tail=writer.tail() if simple and vector > 1 else "",
     )
     stored = ["uint8" if d == "bool" else d for d in dtypes]  # numba-cuda cannot store a bool
@@ -211,13 +213,6 @@ class _Writer:
         )
 
 
-def _pattern(strides: tuple[tuple[int, ...], ...]) -> str:
-    letters = ["c" if s[-1] == 1 else "s" if s[-1] == 0 else "v" for s in strides]
-    if letters[-1] == "s":  # an output row of one element
-        letters[-1] = "v"
-    return "".join(letters)
-
-
 def _vector(
     dtypes: tuple[str, ...],
     pattern: str,
@@ -253,7 +248,7 @@ def elementwise(
     total = math.prod(sizes)
     if total == 0:
         return lambda *args: None
-    pattern = _pattern(strides)
+    pattern = access_pattern(strides)
     V = _vector(dtypes, pattern, sizes, strides)
     groups = total // V
     wide = is_wide(total, *((sizes, steps) for steps in strides))

@@ -23,7 +23,8 @@ from tilegrad.kernels.cuda.parts.prefix import add_up, block_scan, prefix, tasks
 from tilegrad.kernels.cuda.parts.strided import index_params, is_wide, offsets_of, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
 from tilegrad.kernels.cuda.tuning import grid
-from tilegrad.kernels.function import function_from_source, inline
+from tilegrad.kernels.function import inline
+from tilegrad.kernels.source import device_function
 
 EACH = 4  # neighbours a thread takes
 AHEAD = 4  # elements of a triangle a thread reads before it writes the first
@@ -178,14 +179,11 @@ def split_positions(dims: int, wide: bool, bounds: Bounds) -> Source:
         size, multiplier, shift = (f"t[{3 * axis + k}]" for k in range(3))
         divide = f"rest // {size}" if wide else f"(rest * {multiplier}) >> {shift}"
         lines += [
-            f"        above = {divide}",
-            f"        out[{dims - 1 - axis} * total + i] = rest - above * {size}",
-            "        rest = above",
+            f"    above = {divide}",
+            f"    out[{dims - 1 - axis} * total + i] = rest - above * {size}",
+            "    rest = above",
         ]
-    source = "\n".join(["def split(out, i, total, rest, t):", *lines, ""]).replace(
-        "        ", "    "
-    )
-    split = inline(function_from_source(source, "split", {}, __name__))
+    split = device_function("split", ["def split(out, i, total, rest, t):", *lines], {}, __name__)
 
     @inline
     def coordinates(a0, a1, total, t):

@@ -19,6 +19,7 @@ from tilegrad.kernels.cuda.parts.matvec import tall_vectors, vectors
 from tilegrad.kernels.cuda.parts.strided import index_params
 from tilegrad.kernels.cuda.tuning import Products, products
 from tilegrad.kernels.function import DeviceFunction
+from tilegrad.kernels.plans import merge_batch
 
 Launch = Callable[..., None]
 Strides = tuple[int, ...]
@@ -44,7 +45,7 @@ def matmul(
     """
     if 0 in (M, N, *batch):
         return lambda x, y, out, scratch=0, bias=0: None, 0
-    batch, strides = _merged(batch, x_strides, y_strides, out_strides)
+    batch, strides = merge_batch(batch, x_strides, y_strides, out_strides)
     x, y, out = strides
     if batch and y[0] == 0 and len(batch) == 1 and all(s[0] == M * s[1] for s in (x, out)):
         M, batch = M * batch[0], ()  # one taller matrix
@@ -52,24 +53,6 @@ def matmul(
     if N == 1 and not accumulate and activation is None:
         return _times_vector(dtype, M, K, batch, (x, y, out)), 0
     return _tiled(dtype, (M, N, K), batch, (x, y, out), accumulate, activation)
-
-
-def _merged(batch: tuple[int, ...], *strides: Strides) -> tuple[tuple[int, ...], list[Strides]]:
-    """Drop batch dimensions of size 1 and merge neighbours that all operands step through alike."""
-    shape: list[int] = []
-    kept: list[list[int]] = [[] for _ in strides]
-    for size, *steps in zip(batch, *strides):
-        if size == 1:
-            continue
-        if shape and all(k[-1] == step * size for k, step in zip(kept, steps)):
-            shape[-1] *= size
-            for k, step in zip(kept, steps):
-                k[-1] = step
-        else:
-            shape.append(size)
-            for k, step in zip(kept, steps):
-                k.append(step)
-    return tuple(shape), [(*k, *s[-2:]) for k, s in zip(kept, strides)]
 
 
 def _batches(batch: tuple[int, ...], strides: tuple[Strides, ...]) -> tuple[int, list[int]]:

@@ -19,6 +19,7 @@ from tilegrad.kernels.cuda.parts.tables import Tables, cut
 from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.cuda.tuning import CHUNKS, row
 from tilegrad.kernels.function import function_from_source
+from tilegrad.kernels.source import indented, listed
 from tilegrad.kernels.updates import UPDATES
 
 BYTES = 16  # of a vector access
@@ -63,10 +64,6 @@ def advance_body({hypers}, table, shared, count):
 """
 
 
-def _indented(lines: list[str], by: int) -> str:
-    return "\n".join(" " * by + line for line in lines)
-
-
 def _width(rule: str) -> int:
     """Addresses of a parameter: its own, the gradient's, the state arrays', the scalars'."""
     return 2 + len(UPDATES[rule].state) + len(UPDATES[rule].scalars)
@@ -88,31 +85,31 @@ def step(rule: str, dtype: str, bounds: Bounds) -> Source:
         constants = ["made = pointer(shared, T)"]
         constants += [f"k{c} = made[place * {count} + {c}]" for c in range(count)]
     else:
-        constants = [f"{''.join(f'd{c}, ' for c in range(count))}= prepare({', '.join(leading)})"]
+        constants = [f"{listed(f'd{c}' for c in range(count))}= prepare({', '.join(leading)})"]
         constants += [f"k{c} = T(d{c})" for c in range(count)]
     values = ", ".join(f"k{c}" for c in range(count))
     written = [0, *range(2, arrays)]  # not the gradient
-    results = [f"{''.join(f'n{a}_{v}, ' for a in written)}" for v in range(V)]
-    lanes = ["".join(f"v{a}[{v}], " for a in range(arrays)) for v in range(V)]
+    results = [f"{listed(f'n{a}_{v}' for a in written)}" for v in range(V)]
+    lanes = [listed(f"v{a}[{v}]" for a in range(arrays)) for v in range(V)]
     source = _STEP.format(
-        leading="".join(f"{name}, " for name in leading),
+        leading=listed(leading),
         width=_width(rule),
-        addresses=_indented([f"a{a} = rows[row + {a}]" for a in range(arrays)], 4),
-        pointers=_indented([f"x{a} = pointer(a{a}, T)" for a in range(arrays)], 4),
-        constants=_indented(constants, 4),
+        addresses=indented([f"a{a} = rows[row + {a}]" for a in range(arrays)], 4),
+        pointers=indented([f"x{a} = pointer(a{a}, T)" for a in range(arrays)], 4),
+        constants=indented(constants, 4),
         all=" | ".join(f"a{a}" for a in range(arrays)),
         mask=BYTES - 1,
         V=V,
         threads=bounds.threads,
-        loads=_indented([f"v{a} = load(x{a}, i)" for a in range(arrays)], 8),
-        updates=_indented([f"{results[v]} = update({lanes[v]}{values})" for v in range(V)], 8),
-        stores=_indented(
+        loads=indented([f"v{a} = load(x{a}, i)" for a in range(arrays)], 8),
+        updates=indented([f"{results[v]} = update({lanes[v]}{values})" for v in range(V)], 8),
+        stores=indented(
             [f"store(x{a}, i, ({', '.join(f'n{a}_{v}' for v in range(V))}))" for a in written], 8
         ),
-        results="".join(f"n{a}, " for a in written),
-        elements="".join(f"x{a}[i], " for a in range(arrays)),
+        results=listed(f"n{a}" for a in written),
+        elements=listed(f"x{a}[i]" for a in range(arrays)),
         values=values,
-        writes=_indented([f"x{a}[i] = n{a}" for a in written], 8),
+        writes=indented([f"x{a}[i] = n{a}" for a in written], 8),
     )
     scope = {
         "pointer": pointer, "thread": thread, "block": block, "load": load_vector(V),
@@ -139,13 +136,13 @@ def advance(rule: str, dtype: str, threads: int) -> Source:
         hypers=", ".join(update.hypers),
         threads=threads,
         width=_width(rule),
-        reads=_indented(reads, 8),
-        advanced="".join(f"n{k}, " for k in count),
-        scalars="".join(f"t{k}, " for k in count),
-        writes=_indented([f"m{k} = float32(n{k})\n        c{k}[0] = m{k}" for k in count], 8),
+        reads=indented(reads, 8),
+        advanced=listed(f"n{k}" for k in count),
+        scalars=listed(f"t{k}" for k in count),
+        writes=indented([f"m{k} = float32(n{k})\n        c{k}[0] = m{k}" for k in count], 8),
         prepared=", ".join(f"d{c}" for c in range(update.prepared)),
-        new="".join(f"float64(m{k}), " for k in count),
-        stores=_indented(
+        new=listed(f"float64(m{k})" for k in count),
+        stores=indented(
             [f"made[k * {update.prepared} + {c}] = T(d{c})" for c in range(update.prepared)], 8
         ),
     )

@@ -75,7 +75,8 @@ def gemm(dtype: str, variant: str) -> Kernel:
     full = micro_kernel(nr_vectors, tiles, col_major_b)
     pair = micro_kernel(NR_VECTORS, tiles if nr_vectors > NR_VECTORS else (), col_major_b)
     single = micro_kernel(1, tiles if nr_vectors > 1 else (), col_major_b)
-    packed_row, pack_a, pack_b = row.kc + Gemm.pack_pad, _pack_a(dtype), _pack_b(dtype)
+    packed_row = row.kc + Gemm.pack_pad
+    pack_a, pack_b = _packer(dtype, True), _packer(dtype, False)
     buffer_a, buffer_b = (
         local(dtype, mc_max(dtype) * packed_row),
         local(dtype, packed_row * PAIR),
@@ -112,7 +113,7 @@ def gemm(dtype: str, variant: str) -> Kernel:
                         place = j // unit_cols * p[Y_PANEL] + k * yr
                         b, br = pointer(yi + size * place, T), yc if col_major_b else yr
                         if packs and p[PACK_B] != 0:
-                            pack_b(b, yr, yc, packed_b, PAIR, min(left, PAIR), depth)
+                            pack_b(b, yr, yc, packed_b, PAIR, depth, min(left, PAIR))
                             b, br = packed_b, PAIR
                         o = pointer(oi + size * (i * outr + j), T)
                         c_in, c_in_row = o, outr
@@ -133,58 +134,46 @@ def gemm(dtype: str, variant: str) -> Kernel:
     return body, "iiiii"
 
 
-def _pack_a(dtype: str) -> DeviceFunction:
-    """Pack A: ``packed[i, k] = x[i, k]``, adjacent ``k``. Up to ``pack_pad`` elements after a row are garbage."""
+def _packer(dtype: str, rows_first: bool) -> DeviceFunction:
+    """The device function ``pack(x, x_row, x_col, packed, packed_row, rows, cols)``: ``packed[i, j] =
+    x[i, j]``, adjacent ``j``. Whole vectors may be written: up to a vector after a row is garbage.
+
+    Column-major elements are transposed in registers, square by square: down the rows first, or along
+    the columns.
+    """
     W = lanes(dtype)
 
-    def pack_a(x, x_row, x_col, packed, packed_row, rows, depth):
+    @inline
+    def squares(x, x_col, packed, packed_row, rows, cols):
+        """Whole vectors of rows."""
+        if rows_first:
+            for j in range(0, cols, W):
+                for i in range(0, rows, W):
+                    at = i * packed_row + j
+                    transpose(x, i + j * x_col, x_col, min(W, cols - j), packed, at, packed_row)
+        else:
+            for i in range(0, rows, W):
+                for j in range(0, cols, W):
+                    at = i * packed_row + j
+                    transpose(x, i + j * x_col, x_col, min(W, cols - j), packed, at, packed_row)
+
+    def pack(x, x_row, x_col, packed, packed_row, rows, cols):
         done = 0
         if x_col == 1:
             done = rows
             for i in range(rows):
-                for k in range(0, depth - W + 1, W):
-                    store(packed, i * packed_row + k, load(x, i * x_row + k))
-                for k in range(depth - depth % W, depth):
-                    packed[i * packed_row + k] = x[i * x_row + k]
+                for j in range(0, cols - W + 1, W):
+                    store(packed, i * packed_row + j, load(x, i * x_row + j))
+                for j in range(cols - cols % W, cols):
+                    packed[i * packed_row + j] = x[i * x_row + j]
         elif x_row == 1:
             done = rows - rows % W
-            for k in range(0, depth, W):
-                count = min(W, depth - k)
-                for i in range(0, done, W):
-                    transpose(
-                        x, i + k * x_col, x_col, count, packed, i * packed_row + k, packed_row
-                    )
+            squares(x, x_col, packed, packed_row, done, cols)
         for i in range(done, rows):
-            for k in range(depth):
-                packed[i * packed_row + k] = x[i * x_row + k * x_col]
-
-    return inline(pack_a)
-
-
-def _pack_b(dtype: str) -> DeviceFunction:
-    """Pack B: ``packed[k, j] = y[k, j]``, adjacent ``j < cols``, the rows ``packed_row`` apart."""
-    W = lanes(dtype)
-
-    def pack_b(y, y_row, y_col, packed, packed_row, cols, depth):
-        done = 0
-        if y_col == 1:
-            done = depth
-            for k in range(depth):
-                for j in range(0, cols - W + 1, W):
-                    store(packed, k * packed_row + j, load(y, k * y_row + j))
-                for j in range(cols - cols % W, cols):
-                    packed[k * packed_row + j] = y[k * y_row + j]
-        elif y_row == 1:
-            done = depth - depth % W
-            for k in range(0, done, W):
-                for j in range(0, cols, W):
-                    at = k * packed_row + j
-                    transpose(y, j * y_col + k, y_col, min(W, cols - j), packed, at, packed_row)
-        for k in range(done, depth):
             for j in range(cols):
-                packed[k * packed_row + j] = y[k * y_row + j * y_col]
+                packed[i * packed_row + j] = x[i * x_row + j * x_col]
 
-    return inline(pack_b)
+    return inline(pack)
 
 
 @inline
@@ -200,14 +189,14 @@ def prepack_b(dtype: str) -> Kernel:
     """
     T = np.dtype(dtype).type
     size, PAIR = np.dtype(dtype).itemsize, NR_VECTORS * lanes(dtype)
-    pack_b = _pack_b(dtype)
+    pack_b = _packer(dtype, False)
 
     def body(task, y, out, K, N, y_row, y_col, y_outer, y_inner, inner):
         panels = (N + PAIR - 1) // PAIR
         item, panel = task // panels, task % panels
         start = item // inner * y_outer + item % inner * y_inner + panel * PAIR * y_col
         b, q = pointer(y + size * start, T), pointer(out + size * task * PAIR * K, T)
-        pack_b(b, y_row, y_col, q, PAIR, min(PAIR, N - panel * PAIR), K)
+        pack_b(b, y_row, y_col, q, PAIR, K, min(PAIR, N - panel * PAIR))
 
     return body, "iiiiiiiii"
 

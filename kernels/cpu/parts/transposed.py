@@ -18,6 +18,7 @@ from tilegrad.kernels.cpu.simd.vector import lanes, transpose
 from tilegrad.kernels.cpu.tuning import Tiles
 from tilegrad.kernels.dtypes import VECTORS, is_float
 from tilegrad.kernels.function import DeviceFunction, function_from_source
+from tilegrad.kernels.source import indented, listed
 
 Sizes = tuple[int, ...]
 
@@ -104,12 +105,12 @@ def map_tiles(
     transposed = [k for k in range(last) if pattern[k] == "x"]
     source = _BODY.format(
         addresses=", ".join(f"a{k}" for k in range(last + 1)),
-        params="".join(f"p{k}, " for k in range(params)),
+        params=listed(f"p{k}" for k in range(params)),
         packed="".join(_packing(k, dtypes[k]) for k in transposed),
         target=f"q{last} + i",
         values=", ".join(values),
         **shape,
-        **{name: "\n".join(" " * indent[name] + line for line in text[name]) for name in indent},
+        **{name: indented(text[name], indent[name]) for name in indent},
     )
     body = function_from_source(source, "map_tiles_body", scope)
     return body, "i" * (last + 1) + letter * params + "iii"

@@ -22,7 +22,6 @@ numba.
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import time
 from collections.abc import Callable
@@ -36,8 +35,8 @@ from tilegrad.kernels.cpu.run import ahead
 from tilegrad.kernels.cpu.run.ahead import backward_follows
 from tilegrad.kernels.cpu.run.native import load_object, machine, simd_bits, target, wrapper_ir
 from tilegrad.kernels.cpu.run.threads import TEAM, get_num_threads, processors, set_num_threads
+from tilegrad.kernels.factory import Factory
 from tilegrad.kernels.forking import compiler as _lock
-from tilegrad.kernels.function import DeviceFunction, place, source_digest
 from tilegrad.kernels.params import Signature, letters
 
 __all__ = [
@@ -62,15 +61,8 @@ __all__ = [
 Kernel = tuple[Callable[..., None], Signature]
 
 
-class KernelFactory:
+class KernelFactory(Factory[Kernel]):
     """A family of compiled functions, one per variant. See :func:`kernel`."""
-
-    def __init__(self, factory: Callable[..., Kernel]):
-        self.factory = factory
-        self.built: dict[tuple[Any, ...], Callable[..., None]] = {}
-        self.__name__ = factory.__name__
-        self.__doc__ = factory.__doc__
-        self.__module__ = factory.__module__
 
     def build(self, *variant: Any) -> Callable[..., None]:
         """The compiled kernel of this variant: from memory, else from disk, else compiled now."""
@@ -83,11 +75,6 @@ class KernelFactory:
             _, path = self._place(variant)
             if not path.is_file():
                 ahead.begin(path, lambda: self._translate(variant, path))
-
-    def name(self, variant: tuple[Any, ...]) -> str:
-        """For files and the log: module, factory, variant."""
-        words = [v.__name__ if isinstance(v, DeviceFunction) else str(v) for v in variant]
-        return "_".join([place(self.__module__), self.__name__, *words])
 
     def _load_or_compile(self, variant: tuple[Any, ...]) -> Callable[..., None]:
         start = time.perf_counter()
@@ -106,8 +93,8 @@ class KernelFactory:
 
     def _place(self, variant: tuple[Any, ...]) -> tuple[str, Path]:
         """Its name and the file it is kept in."""
-        name = "".join(c if c.isalnum() else "_" for c in self.name(variant))
-        return name, cache_dir() / f"{name[:80]}-{self._key(variant)}.o"
+        file = self.file(variant, "o", *target(), _versions())
+        return self.symbol(variant), cache_dir() / file
 
     def _translate(self, variant: tuple[Any, ...], path: Path) -> Callable[[], bytes]:
         """What makes and keeps the object; see :mod:`tilegrad.kernels.cpu.run.ahead`."""
@@ -119,11 +106,6 @@ class KernelFactory:
             return code
 
         return step
-
-    def _key(self, variant: tuple[Any, ...]) -> str:
-        parts = [source_digest(self.__module__), self.__name__, *target(), _versions()]
-        parts += [v.key if isinstance(v, DeviceFunction) else repr(v) for v in variant]
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
 
 def kernel(factory: Callable[..., Kernel]) -> KernelFactory:

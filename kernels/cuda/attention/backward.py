@@ -20,7 +20,6 @@ from tilegrad.kernels.cuda.attention.tile import (
     along,
     copier,
     dots,
-    made,
     masker,
     rows_of,
     storer,
@@ -33,6 +32,7 @@ from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.formulas.transcendental import exp_decay
 from tilegrad.kernels.function import DeviceFunction
 from tilegrad.kernels.monoids import add
+from tilegrad.kernels.source import device_function
 
 
 def _delta_maker(dtype: str, tile: AttentionTile) -> DeviceFunction:
@@ -58,7 +58,7 @@ def _delta_maker(dtype: str, tile: AttentionTile) -> DeviceFunction:
     names = (", ".join(f"{n}{i}" for i in range(tile.TM)) for n in ("delta", "lse"))
     lines.append("    return " + ", ".join(f"({text},)" for text in names))
     scope = {"along": along, "add": add, "zero": T(0), "infinity": T(np.inf)}
-    return made("delta_of", lines, scope)
+    return device_function("delta_of", lines, scope, __name__)
 
 
 def _score_grad_maker(
@@ -85,7 +85,9 @@ def _score_grad_maker(
                 f"    p[({row}) * {step} + {column}] = {'e' if transposed else f'd{i * TN + j}'}",
             ]
     lines.append(f"    return ({', '.join(f'd{k}' for k in range(TM * TN))},)")
-    return made("score_grad", lines, {"seen": masker(dtype, mask, causal), "exp_decay": exp_decay})
+    return device_function(
+        "score_grad", lines, {"seen": masker(dtype, mask, causal), "exp_decay": exp_decay}, __name__
+    )
 
 
 def _pieces(
@@ -183,7 +185,7 @@ def _stats_loader(dtype: str, tile: AttentionTile) -> DeviceFunction:
     lses = ", ".join(f"lse[{at}] if {at} < valid else infinity" for at in places)
     deltas = ", ".join(f"sums[{at}] if {at} < valid else zero" for at in places)
     lines = ["def load_stats(lse, sums, valid, c):", f"    return ({lses},), ({deltas},)"]
-    return made("load_stats", lines, {"zero": T(0), "infinity": T(np.inf)})
+    return device_function("load_stats", lines, {"zero": T(0), "infinity": T(np.inf)}, __name__)
 
 
 def _scores_storer(tile: AttentionTile) -> DeviceFunction:
@@ -193,7 +195,7 @@ def _scores_storer(tile: AttentionTile) -> DeviceFunction:
         for j in range(tile.TN):
             at = f"(r + {i * tile.groups}) * {tile.step} + c + {j * LANES}"
             lines.append(f"    p[{at}] = d[{i * tile.TN + j}]")
-    return made("store_scores", lines, {})
+    return device_function("store_scores", lines, {}, __name__)
 
 
 @kernel

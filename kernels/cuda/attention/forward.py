@@ -15,7 +15,6 @@ from tilegrad.kernels.cuda.attention.tile import (
     along,
     copier,
     dots,
-    made,
     masker,
     rows_of,
     storer,
@@ -28,6 +27,7 @@ from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.formulas.transcendental import exp_decay, log
 from tilegrad.kernels.function import DeviceFunction
 from tilegrad.kernels.monoids import add, larger
+from tilegrad.kernels.source import device_function
 
 
 def _online_softmax_maker(
@@ -67,7 +67,7 @@ def _online_softmax_maker(
         "seen": masker(dtype, mask, causal), "larger": larger, "along": along,
         "exp_decay": exp_decay,
     }  # fmt: skip
-    return made("online_softmax", lines, scope)
+    return device_function("online_softmax", lines, scope, __name__)
 
 
 def _finisher(dtype: str, tile: AttentionTile) -> DeviceFunction:
@@ -88,7 +88,7 @@ def _finisher(dtype: str, tile: AttentionTile) -> DeviceFunction:
     scope = {
         "along": along, "add": add, "log": log, "zero": T(0), "one": T(1), "infinity": T(np.inf),
     }  # fmt: skip
-    return made("finish", lines, scope)
+    return device_function("finish", lines, scope, __name__)
 
 
 @kernel

@@ -13,14 +13,15 @@ vector: the copies there and all reads of vectors are free of bank conflicts.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import load_vector, pointer, shuffle_xor, store_vector
 from tilegrad.kernels.cuda.device.registers import as_int32, outer_product, zeros
 from tilegrad.kernels.cuda.device.shapes import LANES, AttentionTile
-from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
+from tilegrad.kernels.function import DeviceFunction, inline
+from tilegrad.kernels.source import device_function
 
 
 class Rows(NamedTuple):
@@ -38,12 +39,6 @@ class Rows(NamedTuple):
 def rows_of(dtype: str, D: int) -> Rows:
     """Vectors are of 16 bytes."""
     return Rows(D, 16 // np.dtype(dtype).itemsize)
-
-
-def made(name: str, lines: list[str], scope: dict[str, Any]) -> DeviceFunction:
-    """A device function from lines of source."""
-    text = "\n".join(lines) + "\n"
-    return DeviceFunction(function_from_source(text, name, scope, __name__), text)
 
 
 @lru_cache(maxsize=None)
@@ -100,7 +95,7 @@ def dots(dtype: str, tile: AttentionTile) -> DeviceFunction:
         "zeros": zeros(dtype, tile.TM * tile.TN), "load": load_vector(kind.V), "outer_product": outer_product,
         "as_int32": as_int32,
     }  # fmt: skip
-    return made("dot", lines, scope)
+    return device_function("dot", lines, scope, __name__)
 
 
 @lru_cache(maxsize=None)
@@ -130,10 +125,11 @@ def adder(dtype: str, tile: AttentionTile) -> DeviceFunction:
         f"        p_at, y_at = as_int32(p_at + {kind.V}), as_int32(y_at + {kind.V * kind.step})",
         "    return accumulators",
     ]
-    return made(
+    return device_function(
         "add",
         lines,
         {"load": load_vector(kind.V), "outer_product": outer_product, "as_int32": as_int32},
+        __name__,
     )
 
 
@@ -161,7 +157,7 @@ def storer(dtype: str, tile: AttentionTile, vector: int) -> DeviceFunction:
                     f"        if f + {v} < features:",
                     f"            out[{at} + {v}] = {value}",
                 ]
-    return made("store", lines, {"put": store_vector(V)})
+    return device_function("store", lines, {"put": store_vector(V)}, __name__)
 
 
 @inline

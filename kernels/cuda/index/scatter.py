@@ -20,6 +20,7 @@ from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
 from tilegrad.kernels.cuda.tuning import SCATTER, grid, row
 from tilegrad.kernels.function import DeviceFunction, inline
 from tilegrad.kernels.monoids import add, larger, multiply, smaller
+from tilegrad.kernels.plans import storage_form
 
 Sizes = tuple[int, ...]
 
@@ -101,18 +102,9 @@ def scatter(
     positions = math.prod(sizes)
     if positions * length == 0:
         return lambda *addresses: None
-    dtype, combine = _storage_form(dtype, combine)
+    dtype, combine = storage_form(dtype, combine)
     dims, line = Dims(sizes, *strides), Line(length, *length_strides, step, wrap, size)
     chosen = row(SCATTER, np.dtype(dtype).name, "scatter")
     few = length <= chosen.short or positions >= chosen.many
     by = _by_position if few else scatter_groups
     return by(dtype, COMBINE[combine], dims, line)
-
-
-def _storage_form(dtype: str, combine: str) -> tuple[str, str]:
-    """Plain writing needs the width only; sums and products of truths are or and and."""
-    if combine == "set":
-        return f"u{np.dtype(dtype).itemsize}", "set"
-    if dtype == "bool":
-        return "u1", {"sum": "amax", "prod": "amin"}.get(combine, combine)
-    return dtype, combine

@@ -11,7 +11,6 @@ A row is read once, into registers. Longer ones are measured first
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -53,6 +52,7 @@ from tilegrad.kernels.cuda.tuning import ROWS, row
 from tilegrad.kernels.formulas.primitives import sqrt
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.monoids import add
+from tilegrad.kernels.plans import with_absent
 
 
 @inline
@@ -204,18 +204,7 @@ def row_norm(
         function = forward.build(dtype, centred, scale, form.layout, False, wide)
         sizes = (rows, n, n // V, n, groups, channels, *t, form.layout.blocks(rows), 1, 1)
         run = bind(function, 0, 0, 0.0, *sizes)
-    if weighted and biased and centred:
-        return run
-
-    def launch(x: int, *rest: Any) -> None:
-        left = list(rest)
-        weight = left.pop(0) if weighted else 0
-        bias = left.pop(0) if biased else 0
-        y = left.pop(0)
-        mean = left.pop(0) if centred else 0
-        run(x, weight, bias, y, mean, *left)
-
-    return launch
+    return with_absent(run, (True, weighted, biased, True, centred))
 
 
 def _long_rows(
@@ -258,13 +247,7 @@ def row_norm_backward(
     else:
         run = _backward_elements(dtype, centred, rows, n)
 
-    def launch(g: int, x: int, *rest: int) -> None:
-        left = list(rest)
-        weight = left.pop(0) if weighted else 0
-        mean = left.pop(0) if centred else 0
-        run(g, x, weight, mean, *left)
-
-    return launch
+    return with_absent(run, (True, True, weighted, centred))
 
 
 def _backward_elements(dtype: str, centred: bool, rows: int, n: int) -> Callable[..., None]:

@@ -36,8 +36,9 @@ from tilegrad.kernels.cuda.parts.strided import unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.cuda.tuning import ROWS, row
 from tilegrad.kernels.formulas.primitives import select, sqrt
-from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
+from tilegrad.kernels.function import DeviceFunction, inline
 from tilegrad.kernels.monoids import add
+from tilegrad.kernels.source import device_function
 
 
 @inline
@@ -338,5 +339,5 @@ def normalised_grad(weighted: bool, training: bool) -> DeviceFunction:
 
 
 def _formula(name: str, names: list[str], value: str) -> DeviceFunction:
-    source = f"def {name}({', '.join(names)}):\n    return {value}\n"
-    return DeviceFunction(function_from_source(source, name, {}, __name__), source)
+    lines = [f"def {name}({', '.join(names)}):", f"    return {value}"]
+    return device_function(name, lines, {}, __name__)

@@ -29,7 +29,8 @@ from tilegrad.kernels.cuda.parts.block_reduce import block_reduce
 from tilegrad.kernels.cuda.parts.strided import index_params, offset_of
 from tilegrad.kernels.cuda.tuning import Rows
 from tilegrad.kernels.formulas.primitives import select
-from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
+from tilegrad.kernels.function import DeviceFunction, inline
+from tilegrad.kernels.source import device_function, tuple_of
 
 
 class RowLayout(NamedTuple):
@@ -202,17 +203,6 @@ def reduce_row(combine: DeviceFunction, dtype: str, layout: RowLayout) -> Device
 # ----------------------------------------------------------------------- a thread's own elements
 
 
-def _made(name: str, lines: list[str], scope: dict[str, object]) -> DeviceFunction:
-    source = "\n".join(lines) + "\n"
-    return DeviceFunction(function_from_source(source, name, scope, __name__), source)
-
-
-def _tuple(values: list[str]) -> str:
-    """A tuple, in pieces: Python makes a list of one that is long, which numba does not take."""
-    pieces = [values[k : k + 16] for k in range(0, len(values), 16)]
-    return " + ".join(f"({', '.join(piece)},)" for piece in pieces)
-
-
 @lru_cache(maxsize=None)
 def valid_count(layout: RowLayout) -> DeviceFunction:
     """The device function ``valid(groups, first)``: how many groups a thread has, from its group
@@ -284,9 +274,11 @@ def loader(layout: RowLayout, place: Place, shares: bool = False) -> DeviceFunct
     lines = [
         "def load(p, base, first, valid, aligned, fill, t):",
         *body,
-        f"    return {_tuple(names)}",
+        f"    return {tuple_of(names)}",
     ]
-    return _made("load", lines, {"place": place, "vector": load_vector(V), "opaque64": opaque64})
+    return device_function(
+        "load", lines, {"place": place, "vector": load_vector(V), "opaque64": opaque64}, __name__
+    )
 
 
 def storer(layout: RowLayout, place: Place) -> DeviceFunction:
@@ -306,7 +298,9 @@ def storer(layout: RowLayout, place: Place) -> DeviceFunction:
         else:
             body += single
     lines = ["def store(p, base, first, valid, aligned, values, t):", *body]
-    return _made("store", lines, {"place": place, "vector": store_vector(V), "opaque64": opaque64})
+    return device_function(
+        "store", lines, {"place": place, "vector": store_vector(V), "opaque64": opaque64}, __name__
+    )
 
 
 def map_elements(
@@ -320,8 +314,8 @@ def map_elements(
     values = [
         f"formula({', '.join([f'{name}[{i}]' for name in x] + a)})" for i in range(layout.slots)
     ]
-    lines = [f"def map({', '.join(x + a)}):", f"    return {_tuple(values)}"]
-    return _made("map", lines, {"formula": formula})
+    lines = [f"def map({', '.join(x + a)}):", f"    return {tuple_of(values)}"]
+    return device_function("map", lines, {"formula": formula}, __name__)
 
 
 def fill_invalid(layout: RowLayout) -> DeviceFunction:
@@ -329,8 +323,8 @@ def fill_invalid(layout: RowLayout) -> DeviceFunction:
     for the others.
     """
     values = [f"select({i // layout.V} < valid, x[{i}], fill)" for i in range(layout.slots)]
-    lines = ["def fill_invalid(x, valid, fill):", f"    return {_tuple(values)}"]
-    return _made("fill_invalid", lines, {"select": select})
+    lines = ["def fill_invalid(x, valid, fill):", f"    return {tuple_of(values)}"]
+    return device_function("fill_invalid", lines, {"select": select}, __name__)
 
 
 def thread_reduce(layout: RowLayout, combine: DeviceFunction) -> DeviceFunction:
@@ -338,6 +332,5 @@ def thread_reduce(layout: RowLayout, combine: DeviceFunction) -> DeviceFunction:
     terms = [f"x[{i}]" for i in range(layout.slots)]
     while len(terms) > 1:
         terms = [f"combine({a}, {b})" for a, b in zip(terms[::2], terms[1::2], strict=True)]
-    return _made(
-        "thread_reduce", ["def thread_reduce(x):", f"    return {terms[0]}"], {"combine": combine}
-    )
+    lines = ["def thread_reduce(x):", f"    return {terms[0]}"]
+    return device_function("thread_reduce", lines, {"combine": combine}, __name__)

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from tilegrad.kernels.cuda.device.ptx import multiply_wide
 from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
+from tilegrad.kernels.source import device_function
 
 NARROW = 1 << 31  # indices below this are divided by multiplying
 PER_AXIS = 4  # size, multiplier, shift, stride
@@ -60,11 +61,8 @@ def offset_of(dims: int, first: int = 0, wide: bool = False) -> DeviceFunction:
             lines.append(f"    {above} = {divide}")
             terms.append(f"({rest} - {above} * {size}) * {stride}")
             rest = above
-    source = "\n".join(
-        ["def offset(index, t):", *lines, f"    return {' + '.join(terms) or '0'}\n"]
-    )
-    scope = {"multiply_wide": multiply_wide}
-    return DeviceFunction(function_from_source(source, "offset", scope, __name__), source)
+    lines = ["def offset(index, t):", *lines, f"    return {' + '.join(terms) or '0'}"]
+    return device_function("offset", lines, {"multiply_wide": multiply_wide}, __name__)
 
 
 @lru_cache(maxsize=None)
@@ -85,8 +83,8 @@ def offsets_of(dims: int, count: int, first: int = 0, wide: bool = False) -> Dev
         for k in range(count):
             terms[k].append(f"{here} * t[{at + 3 + k}]")
     made = ", ".join(" + ".join(sums) or "0" for sums in terms)
-    source = "\n".join(["def offsets(index, t):", *lines, f"    return ({made},)\n"])
-    return DeviceFunction(function_from_source(source, "offsets", {}, __name__), source)
+    lines = ["def offsets(index, t):", *lines, f"    return ({made},)"]
+    return device_function("offsets", lines, {}, __name__)
 
 
 @lru_cache(maxsize=None)

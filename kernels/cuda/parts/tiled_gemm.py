@@ -35,6 +35,7 @@ from tilegrad.kernels.cuda.device.shapes import Tile
 from tilegrad.kernels.cuda.parts.strided import PER_AXIS, offset_of, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source
 from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
+from tilegrad.kernels.source import indented
 
 PAD = 4  # elements between rows in shared memory: a transposing store then has 2 bank conflicts, not 4
 FIXED = 16  # parameters that every kernel has
@@ -252,11 +253,6 @@ def div(number: str, by: int) -> str:
 def mod(number: str, by: int, of: int = 1) -> str:
     """``number // of % by`` for powers of two."""
     return f"({div(number, of)} & {by - 1})" if by > 1 else "0"
-
-
-def indented(lines: list[str], depth: int) -> str:
-    """Lines of source text at a depth."""
-    return "\n".join(" " * depth + line for line in lines)
 
 
 @inline

@@ -12,7 +12,6 @@ that finds them there imports neither numba nor a compiler.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import sys
 import time
@@ -26,8 +25,8 @@ from tilegrad.kernels.cuda.device.simulator import machine
 from tilegrad.kernels.cuda.run import backend, driver, launch
 from tilegrad.kernels.cuda.run.backend import Arch, Usage
 from tilegrad.kernels.cuda.run.launch import bind
+from tilegrad.kernels.factory import Factory
 from tilegrad.kernels.forking import compiler as _lock
-from tilegrad.kernels.function import DeviceFunction, place, source_digest
 from tilegrad.kernels.params import Signature, letters
 
 __all__ = [
@@ -106,15 +105,8 @@ def recording() -> Iterator[list[Launch]]:
         _launches = before
 
 
-class KernelFactory:
+class KernelFactory(Factory[Source]):
     """A family of CUDA kernels, one per variant. See :func:`kernel`."""
-
-    def __init__(self, factory: Callable[..., Source]):
-        self.factory = factory
-        self.built: dict[tuple[Any, ...], Callable[..., None]] = {}
-        self.__name__ = factory.__name__
-        self.__doc__ = factory.__doc__
-        self.__module__ = factory.__module__
 
     def build(self, *variant: Any) -> Callable[..., None]:
         """The launchable kernel of this variant on the current device."""
@@ -126,11 +118,6 @@ class KernelFactory:
                     function = self.built[variant] = self._load(variant)
                     kernels_built.append((self, variant))
         return function
-
-    def name(self, variant: tuple[Any, ...]) -> str:
-        """For files and messages: module, factory, variant."""
-        words = [v.__name__ if isinstance(v, DeviceFunction) else str(v) for v in variant]
-        return "_".join([place(self.__module__), self.__name__, *words])
 
     def _load(self, variant: tuple[Any, ...]) -> Callable[..., None]:
         name, here = self.name(variant), driver.get()
@@ -159,9 +146,9 @@ class KernelFactory:
 
     def keep(self, variant: tuple[Any, ...], arch: Arch) -> tuple[bytes, bool]:
         """(what the disk keeps of a variant for ``arch``, whether it was there already)."""
-        path = (
-            cache.cache_dir() / f"{_file_name(self.name(variant))}-{self._key(variant, arch)}.cubin"
-        )
+        python = f"py{sys.version_info[0]}.{sys.version_info[1]}"
+        circumstances = (backend.arch_name(arch), backend.versions(), python)
+        path = cache.cache_dir() / self.file(variant, "cubin", *circumstances)
         kept = cache.read(path)
         cache.used.setdefault(path.name, kept is not None)
         if kept is not None:
@@ -203,12 +190,6 @@ class KernelFactory:
         """The Python source of a variant's body."""
         return inspect.getsource(self.factory(*variant).body)
 
-    def _key(self, variant: tuple[Any, ...], arch: Arch) -> str:
-        parts = [source_digest(self.__module__), self.__name__, backend.arch_name(arch)]
-        parts += [backend.versions(), f"py{sys.version_info[0]}.{sys.version_info[1]}"]
-        parts += [v.key if isinstance(v, DeviceFunction) else repr(v) for v in variant]
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
-
 
 _owners: list[Any] = []
 _loaded: dict[int, tuple[KernelFactory, tuple[Any, ...]]] = {}
@@ -217,10 +198,6 @@ _loaded: dict[int, tuple[KernelFactory, tuple[Any, ...]]] = {}
 def kernel_of(function: int) -> tuple[KernelFactory, tuple[Any, ...]]:
     """The factory and variant behind a function handle of the driver."""
     return _loaded[function]
-
-
-def _file_name(name: str) -> str:
-    return "".join(c if c.isalnum() else "_" for c in name)[:80]
 
 
 def kernel(factory: Callable[..., Source]) -> KernelFactory:
