@@ -24,7 +24,8 @@ from tilegrad.engine.dispatch import same_device
 from tilegrad.engine.ops.elementwise import copy
 from tilegrad.engine.ops.user import OnCpu, OnCuda, UserOp
 from tilegrad.engine.signature import Operand, Signature
-from tilegrad.kernels.bodies import asked, refuse_unknown
+from tilegrad.kernels.bodies import BodyError, asked, refuse_unknown
+from tilegrad.kernels.foreign import Foreign
 from tilegrad.kernels.function import function_from_source
 
 if TYPE_CHECKING:
@@ -71,13 +72,38 @@ class Work:
         return decorate
 
     def cuda(
-        self, *, grid: Any, block: Any, shared: Any = 0, scratch: Any = None, strided: bool = False
-    ) -> Callable[[Function], Function]:
+        self, kernel: Any = None, *, grid: Any, block: Any, shared: Any = 0, scratch: Any = None,
+        strided: bool = False, views: bool = False, args: tuple[str, ...] | None = None,
+        source: str | None = None, ptx: str | None = None, entry: str = "",
+        options: tuple[str, ...] = (),
+    ) -> Any:  # fmt: skip
         """See :meth:`OpFunction.cuda`."""
+        cut = {"grid": grid, "block": block, "shared": shared, "scratch": scratch}
+        foreign = source is not None or ptx is not None
+        if (kernel is not None or foreign) and (foreign + (kernel is not None) > 1 or args is None):
+            raise BodyError(
+                f"{self.name}: the .cuda body is one kernel, source= or ptx=, with args= that names what "
+                f"its parameters are"
+            )
+
+        def take(function: Any) -> None:
+            self.add("cuda", OnCuda(self.signature, function, cut, strided, args, views))
+
+        if foreign:
+            if not entry or (source is not None and ptx is not None):
+                raise BodyError(
+                    f"{self.name}: source= or ptx= needs entry=, the kernel's name in it"
+                )
+            text, language = (ptx, "ptx") if source is None else (source, "c++")
+            take(Foreign(language, str(text), entry, tuple(args or ()), tuple(options)))
+            return None
+        if kernel is not None:
+            views = True  # its parameters are numba's arrays
+            take(getattr(kernel, "py_func", None) or getattr(kernel, "fn", kernel))
+            return None
 
         def decorate(function: Function) -> Function:
-            options = {"grid": grid, "block": block, "shared": shared, "scratch": scratch}
-            self.add("cuda", OnCuda(self.signature, function, options, strided))
+            take(function)
             return function
 
         return decorate

@@ -56,19 +56,37 @@ class OpFunction(UserFunction, Protocol):
         """
 
     def cuda(
-        self, *, grid: Any, block: Any, shared: Any = 0, scratch: Any = None, strided: bool = False
-    ) -> Callable[[Function], Function]:
+        self,
+        kernel: Any = None,
+        *,
+        grid: Any,
+        block: Any,
+        shared: Any = 0,
+        scratch: Any = None,
+        strided: bool = False,
+        views: bool = False,
+        args: tuple[str, ...] | None = None,
+        source: str | None = None,
+        ptx: str | None = None,
+        entry: str = "",
+        options: tuple[str, ...] = (),
+    ) -> Any:
         """Decorate what every thread runs on a GPU, in numba.cuda's Python (``from numba import cuda``) or
-        in the device language of tilegrad's own kernels.
+        in the device language of tilegrad's own kernels; or give a kernel as it is, with ``args``.
 
-        It asks by name as a body of :meth:`cpu` does, but for ``task`` and ``tasks``; ``shared`` is a pointer to
-        the dynamic shared memory, of the first operand's dtype.
+        A body asks by name as one of :meth:`cpu` does, but for ``task`` and ``tasks``; ``shared`` is a
+        pointer to the dynamic shared memory, of the first operand's dtype.
 
         Args:
-            grid: blocks, a number or up to three; block: threads of a block, likewise; shared: bytes of dynamic shared
-                memory of a block; scratch: bytes of scratch memory of a block. Values, or
+            kernel: a function of ``numba.cuda.jit``, as it is: operands come as arrays.
+            grid: blocks, a number or up to three; block: threads of a block, likewise; shared: bytes of
+                dynamic shared memory of a block; scratch: bytes of scratch memory of a block. Values, or
                 functions that ask for sizes by name.
-            strided: see :meth:`cpu`.
+            strided: see :meth:`cpu`; views: operands are arrays, ``x[i, j]``, instead of pointers.
+            args: what the kernel's parameters are, in order: names that a body may ask for.
+            source: CUDA C++, in which ``scalar_t`` is the type of ``f``; ptx: PTX. Sizes are integers
+                of any width, float scalars float or double, as the parameter is.
+            entry: the kernel's name in the source; options: of NVRTC.
 
         Raises:
             BodyError: something is asked for that there is not.

@@ -31,8 +31,10 @@ class Arguments:
         sizes: names of integers that the plan knows.
         types: (name, dtype) of the signature's dtype variables.
         constants: (name, value): fixed when it is compiled.
+        real: the dtype of scalars that are floats.
         scratch: the dtype of scratch memory; None where there is none.
         checked: whether accesses are compared with the bounds of what they point into.
+        views: whether arrays are given as such, ``x[i, j]``, and not as pointers.
     """
 
     asks: tuple[str, ...]
@@ -41,8 +43,10 @@ class Arguments:
     sizes: tuple[str, ...] = ()
     types: tuple[tuple[str, str], ...] = ()
     constants: tuple[tuple[str, Any], ...] = ()
+    real: str = "float64"
     scratch: str | None = None
     checked: bool = False
+    views: bool = False
 
     def __str__(self) -> str:
         return "_".join(a.dtype for a in self.arrays) + ("_checked" if self.checked else "")
@@ -67,7 +71,7 @@ class Arguments:
             (f"{a.name}_{what}", a.ndim)
             for a in self.arrays
             for what in ("shape", "strides")
-            if f"{a.name}_{what}" in self.asks
+            if f"{a.name}_{what}" in self.asks or (self.views and a.name in self.asks)
         ]
 
     @property
@@ -96,12 +100,23 @@ class Arguments:
         """Statements that make the pointers the body asks for of their addresses; those of a checked
         build read ``task`` and ``report``, too.
         """
+        if self.views:
+            return [
+                f"p_{a.name} = view(at_{a.name}, T_{a.name}, {self.numbers(f'{a.name}_shape', a.ndim)}, "
+                f"{self.numbers(f'{a.name}_strides', a.ndim)}, {place})"
+                for place, a in enumerate(self.arrays)
+                if a.name in self.asks
+            ]
         span, more = ("checked_span", ", task, report") if self.checked else ("span", "")
         return [
             f"p_{a.name} = {span}(at_{a.name}, T_{a.name}, v_{a.name}_elements, {place}{more})"
             for place, a in enumerate(self.arrays)
             if a.name in self.asks
         ]
+
+    def numbers(self, name: str, count: int) -> str:
+        """A tuple of what is received under a name."""
+        return "(" + "".join(f"v_{name}_{k}, " for k in range(count)) + ")"
 
     def passed(self, **more: str) -> list[str]:
         """An expression for each of the body's parameters; ``more``: of names of the device."""
@@ -116,7 +131,7 @@ class Arguments:
             elif name in scalars:
                 made.append(f"T_{name}(given_{name})")
             elif name in tuples:
-                made.append("(" + "".join(f"v_{name}_{k}, " for k in range(tuples[name])) + ")")
+                made.append(self.numbers(name, tuples[name]))
             elif name in dict(self.types):
                 made.append(f"T_{name}")
             elif any(a.name == name for a in self.arrays):

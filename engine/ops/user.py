@@ -20,6 +20,7 @@ from tilegrad.kernels.bodies import (
     names_of,
     refuse_unknown,
 )
+from tilegrad.kernels.foreign import Foreign
 
 
 class Call(NamedTuple):
@@ -80,31 +81,32 @@ def strided_names(signature: Signature, asks: tuple[str, ...], every: bool) -> f
     return frozenset(n for n in names if every or f"{n}_strides" in asks)
 
 
-def arguments(call: Call, body: Body, scratch: bool, checked: bool) -> tuple[Arguments, list[int]]:
-    """What the body is given in this call, and the values of ``known``."""
-    asks, bound = body.asks, call.bound
+def arguments(call: Call, asks: tuple[str, ...], fixed: Mapping[str, Any], **how: Any) -> Any:
+    """What a body that asks for these names is given in this call, and the values of ``known``.
+
+    Args:
+        fixed: constants of the body's own; how: other fields of :class:`Arguments`.
+    """
+    bound, sizes = call.bound, call.sizes()
     floats = [kind.dtype.name for kind in call.arrays if kind.dtype.is_floating_point]
     real = bound.types["f"].name if "f" in bound.types else floats[0] if floats else "float64"
     kinds = {int: "int64", bool: "bool", float: real}
-    scalars = call.signature.scalars
-    fixed = {
-        **constants(body.function),
-        **{n: v for n, v in call.scalars.items() if v.__class__ is bool},
-    }
-    sizes = {**call.sizes()}
+    known = {n: v for n, v in call.scalars.items() if isinstance(v, (bool, float))}
+    constant = {n: v for n, v in {**fixed, **known}.items() if n in asks}
+    arrays = zip(call.names, call.arrays, strict=True)
     made = Arguments(
         asks,
-        tuple(
-            [Given(n, k.dtype.name, k.ndim) for n, k in zip(call.names, call.arrays, strict=True)]
-        ),
-        tuple([(s.name, kinds[s.type]) for s in scalars if s.name not in call.scalars]),
-        tuple([n for n in sizes if n not in fixed]),
-        tuple([(n, kind.name) for n, kind in bound.types.items()]),
-        tuple([(n, v) for n, v in fixed.items() if n in asks]),
-        call.layouts[0].dtype.name if scratch else None,
-        checked,
-    )
-    values = {n: int(v) for n, v in sizes.items() if not isinstance(v, str)}
+        arrays=tuple([Given(name, kind.dtype.name, kind.ndim) for name, kind in arrays]),
+        scalars=tuple([
+            (s.name, kinds[s.type]) for s in call.signature.scalars if s.name not in call.scalars
+        ]),
+        sizes=tuple([n for n in sizes if n not in constant]),
+        types=tuple([(n, kind.name) for n, kind in bound.types.items()]),
+        constants=tuple(constant.items()),
+        real=real,
+        **how,
+    )  # fmt: skip
+    values = {n: v for n, v in sizes.items() if isinstance(v, int)}
     for name, kind in zip(call.names, call.arrays, strict=True):
         values[f"{name} elements"] = kind.numel
         for what, numbers in (("shape", kind.shape), ("strides", kind.strides)):
@@ -116,29 +118,41 @@ class _Body:
     """A body of either kind; see :class:`Kind`.
 
     Args:
+        function: in Python, or a :class:`Foreign`.
         options: what the launch is cut by: numbers, or functions of sizes.
         mine: what only bodies of this kind may ask for.
         strided: whether all operands are taken as they lie.
+        args: what the parameters are, in order; by their own names where None.
+        views: whether arrays are given as such, and not as pointers.
     """
 
     kind = ""
 
     def __init__(
-        self, signature: Signature, function: Callable[..., Any], options: Mapping[str, Any],
-        mine: tuple[str, ...], strided: bool,
+        self, signature: Signature, function: Any, options: Mapping[str, Any], mine: tuple[str, ...],
+        strided: bool, args: tuple[str, ...] | None = None, views: bool = False,
     ):  # fmt: skip
         self.title = f"{signature.name}: the .{self.kind} body"
-        self.function, self.options = function, options
-        asks = asked(function)
+        self.function, self.options, self.views = function, options, views
+        python = not isinstance(function, Foreign)
+        own = asked(function) if python else function.args
+        self.asks = own if args is None else tuple(args)
+        if len(self.asks) != len(own):
+            raise BodyError(
+                f"{self.title} has {len(own)} parameters, {', '.join(own)}; args= names {len(self.asks)}"
+            )
+        self.fixed = constants(function) if python and args is None else {}
         scratch = ("scratch",) if options["scratch"] is not None else ()
-        known = (*mine, *scratch, *askable(signature), *constants(function))
-        refuse_unknown(self.title, asks, known)
+        refuse_unknown(self.title, self.asks, (*mine, *scratch, *askable(signature), *self.fixed))
         for what, value in options.items():
             for part in value if isinstance(value, tuple) else (value,):
                 refuse_unknown(f"{signature.name}: {what}=", names_of(part), sizes_of(signature))
-        self.reads = tuple({n: 0 for v in options.values() for n in names_of(v)})
-        self.strided = strided_names(signature, asks, strided)
-        self.body: Body | None = None
+        self.reads = tuple({
+            n: 0 for v in options.values() for part in (v if isinstance(v, tuple) else (v,))
+            for n in names_of(part)
+        })  # fmt: skip
+        self.strided = strided_names(signature, self.asks, strided)
+        self.body: Body | Foreign | None = None
 
     def option(self, name: str, sizes: Mapping[str, Any], default: Any = 0) -> Any:
         """The value of an option in a call."""
@@ -158,8 +172,11 @@ class _Body:
         family = kernel("user", call.layouts[0].device)
         self.body = self.body or family.bring(self.title, self.function)
         with_scratch = self.options["scratch"] is not None
-        watched = checked and self.kind == "cpu"  # the GPU's debug builds are the guard's
-        given, known = arguments(call, self.body, with_scratch, watched)
+        given, known = arguments(
+            call, self.asks, self.fixed, views=self.views,
+            scratch=call.layouts[0].dtype.name if with_scratch else None,
+            checked=checked and self.kind == "cpu",  # the GPU's debug builds are the guard's
+        )  # fmt: skip
         shape = self.shape(call)
         launch, scratch = family.launch(self.title, self.body, given, known, shape)
         return launch, scratch if with_scratch else 0
@@ -189,10 +206,10 @@ class OnCuda(_Body):
     kind = "cuda"
 
     def __init__(
-        self, signature: Signature, function: Callable[..., Any], options: Mapping[str, Any],
-        strided: bool,
+        self, signature: Signature, function: Any, options: Mapping[str, Any], strided: bool,
+        args: tuple[str, ...] | None = None, views: bool = False,
     ):  # fmt: skip
-        super().__init__(signature, function, options, ("shared",), strided)
+        super().__init__(signature, function, options, ("shared",), strided, args, views)
 
     def shape(self, call: Call) -> tuple[Any, ...]:
         """How the launch is cut in this call: the device's ``Shape``."""
@@ -203,7 +220,8 @@ class OnCuda(_Body):
     def three(self, name: str, sizes: Mapping[str, Any]) -> tuple[int, int, int]:
         """A number, or up to three of them, as three."""
         value = self.option(name, sizes)
-        parts = value if isinstance(value, tuple) else (value,)
+        given = value if isinstance(value, tuple) else (value,)
+        parts = [ask(part, sizes) for part in given]
         if not 1 <= len(parts) <= 3:
             raise BodyError(f"{self.title}: {name} has one to three numbers; got {value!r}")
         found = [whole(self.title, name, part) for part in parts]

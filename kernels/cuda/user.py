@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 import types
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -15,10 +16,12 @@ from tilegrad.kernels.arguments import Arguments
 from tilegrad.kernels.bodies import Body, BodyError, reported
 from tilegrad.kernels.cuda.device.facade import CUDA
 from tilegrad.kernels.cuda.device.ptx import block, block_y, block_z, dynamic_shared, pointer
-from tilegrad.kernels.cuda.device.spans import span
-from tilegrad.kernels.cuda.run import driver
+from tilegrad.kernels.cuda.device.spans import span, view
+from tilegrad.kernels.cuda.run import driver, jit, launch as launching
+from tilegrad.kernels.cuda.run.foreign import Compiled, compiled
 from tilegrad.kernels.cuda.run.jit import Source, bind, kernel
 from tilegrad.kernels.faults import KernelFault
+from tilegrad.kernels.foreign import Foreign
 from tilegrad.kernels.function import function_from_source
 
 ALIGNED = 256  # bytes
@@ -54,7 +57,7 @@ def user(body: Body, given: Arguments, shape: tuple[int, int, int], dynamic: int
     ]
     scope: dict[str, Any] = {name: np.dtype(kind).type for name, kind in given.dtypes.items()}
     scope |= {
-        "body": body, "pointer": pointer, "span": span, "block": block, "block_y": block_y,
+        "body": body, "pointer": pointer, "span": span, "view": view, "block": block, "block_y": block_y,
         "block_z": block_z, "dynamic_shared": dynamic_shared,
         "T_shared": np.dtype(given.arrays[0].dtype).type,
     }  # fmt: skip
@@ -62,8 +65,10 @@ def user(body: Body, given: Arguments, shape: tuple[int, int, int], dynamic: int
     return Source(run, given.letters + "iii", math.prod(shape), 1, dynamic, shape)
 
 
-def bring(title: str, function: Callable[..., Any]) -> Body:
+def bring(title: str, function: Callable[..., Any] | Foreign) -> Body | Foreign:
     """A body for this device: in it, ``numba.cuda`` is the simulated device's, too."""
+    if isinstance(function, Foreign):
+        return function
 
     def special(value: Any) -> Any:
         if value == "cuda" or (isinstance(value, types.ModuleType) and value.__name__ in MODULES):
@@ -80,12 +85,13 @@ def bring(title: str, function: Callable[..., Any]) -> Body:
 
 
 def launch(
-    title: str, body: Body, given: Arguments, known: Sequence[int], shape: tuple[Any, ...]
+    title: str, body: Any, given: Arguments, known: Sequence[int], shape: tuple[Any, ...]
 ) -> tuple[Callable[..., None], int]:
     """(a launch ``(*addresses, [scratch], *scalars)``, bytes of scratch memory).
 
     Args:
         title: whose body it is, for errors.
+        body: a :class:`Body`, or a :class:`Foreign`.
         known: the values of ``given.known``.
         shape: the fields of a :class:`Shape`.
 
@@ -98,6 +104,8 @@ def launch(
     count = math.prod(cut.grid)
     if count == 0:
         return lambda *addresses: None, each
+    if isinstance(body, Foreign):
+        return _launch_foreign(title, body, given, known, cut), count * each
     with reported(title, body):
         function = user.build(body, given, cut.block, cut.shared)
     bound = bind(function, *known, *cut.grid[:2], each, *cut.grid)
@@ -126,3 +134,89 @@ def _check(title: str, shape: Shape) -> None:
             raise BodyError(f"{title}: a {what} has at most {most}; got {sizes}")
     if not 1 <= math.prod(shape.block) <= THREADS:
         raise BodyError(f"{title}: a block has 1 to {THREADS} threads; got {shape.block}")
+
+
+# ------------------------------------------------------------------------ kernels in other languages
+
+
+def _launch_foreign(
+    title: str, source: Foreign, given: Arguments, known: Sequence[int], shape: Shape
+) -> Callable[..., None]:
+    """A launch of a kernel that is C++ or PTX."""
+    here: Any = driver.get()
+    if here.simulated:
+        raise BodyError(
+            f"{title} is {'CUDA C++' if source.language == 'c++' else 'PTX'}, which the simulated GPU cannot "
+            f"run: it runs Python alone; a body in Python, or no body and so the reference, can be tested on it"
+        )
+    properties = here.properties(here.device)
+    made = compiled(title, source, given.real, (properties.major, properties.minor))
+    letters, picks = passing(title, made, given, known)
+    function, owner = here.load(made.cubin, made.entry, shape.shared)
+    jit._owners.append(owner)
+    block_number = launching.block_number(shape.block)
+    loaded = launching.load(title, function, letters, block_number, shape.shared, here.symbols())
+
+    def call(*received: Any) -> None:
+        loaded(*[pick(received) for pick in picks], *shape.grid)
+
+    return call
+
+
+Pick = Callable[[tuple[Any, ...]], Any]
+
+
+def passing(
+    title: str, made: Compiled, given: Arguments, known: Sequence[int]
+) -> tuple[str, list[Pick]]:
+    """The letters of a foreign kernel's parameters, and what each is of what a launch receives.
+
+    Raises:
+        BodyError: their number differs, or a size does not fit its parameter.
+    """
+    if len(made.params) != len(given.asks):
+        raise BodyError(
+            f"{title}: {made.entry} has {len(made.params)} parameters; args= names {len(given.asks)}: "
+            f"{', '.join(given.asks)}"
+        )
+    places = {name: k for k, name in enumerate(given.received)}
+    values = dict(zip(given.known, known, strict=True)) | dict(given.constants)
+    floats = {name for name, kind in given.scalars if kind.startswith("float")}
+    letters, picks = "", list[Pick]()
+    for name, nbytes in zip(given.asks, made.params, strict=True):
+        at = next((places[n] for n in _received(name) if n in places), None)
+        if name in floats:
+            letters += "i" if nbytes == 4 else "d"
+            picks.append(_narrow(_given(at)) if nbytes == 4 else _given(at))
+            continue
+        letters += "i"
+        if isinstance(values.get(name), float):
+            letters = letters[:-1] + ("i" if nbytes == 4 else "d")
+            value = _constant(values[name])
+            picks.append(_narrow(value) if nbytes == 4 else value)
+        elif at is None or name in values:
+            size = int(values[name])
+            if nbytes < 8 and not -(1 << 8 * nbytes - 1) <= size < 1 << 8 * nbytes:
+                raise BodyError(f"{title}: {name} does not fit its {nbytes} bytes; got {size}")
+            picks.append(_constant(size))
+        else:
+            picks.append(_given(at))
+    return letters, picks
+
+
+def _received(name: str) -> tuple[str, str]:
+    """Under which names a launch may receive an argument: as an array's address, or a call's scalar."""
+    return (f"at_{name}", f"given_{name}")
+
+
+def _given(place: Any) -> Pick:
+    return lambda received: received[place]
+
+
+def _constant(value: Any) -> Pick:
+    return lambda received: value
+
+
+def _narrow(pick: Pick) -> Pick:
+    """A number in float32, as the integer whose first bytes it is."""
+    return lambda received: struct.unpack("<i", struct.pack("<f", pick(received)))[0]

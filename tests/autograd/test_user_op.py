@@ -23,6 +23,7 @@ from tilegrad.engine.dispatch import mode
 from tilegrad.engine.signature_parser import SignatureError
 from tilegrad.kernels.bodies import BodyError
 from tilegrad.kernels.cuda import user as on_cuda
+from tilegrad.kernels.faults import KernelFault
 
 T = 4
 
@@ -553,3 +554,79 @@ def test_an_edited_body_is_compiled_again_and_an_unchanged_one_loaded(tmp_path: 
     assert run(2) == "[0.0, 2.0, 4.0, 6.0] True"
     assert run(2, "# a line more") == "[0.0, 2.0, 4.0, 6.0] False"
     assert run(3) == "[0.0, 3.0, 6.0, 9.0] True"
+
+
+@cuda.jit(device=True)
+def scaled_by(value, rate):
+    return value * rate
+
+
+@cuda.jit
+def plain_kernel(x, out, columns, rate):
+    """A kernel as numba-cuda's users have it: arrays, their shapes, a grid of two dimensions."""
+    i, j = cuda.grid(2)
+    if i < x.shape[0] and j < columns:
+        out[i, j] = scaled_by(x[i, j], rate) + x[i][j] * x.ndim
+        cuda.atomic.add(out, (i, j), 1)
+
+
+def grown(x, rate):
+    return x * (rate + 2) + 1
+
+
+def test_a_plain_kernel_of_numba_cuda_is_a_body():
+    op = op_of(grown, "grown(x: f[M, N], rate: float = 2.0) -> y: like x")
+    op.cuda(
+        plain_kernel, args=("x", "y", "N", "rate"), block=(4, 2),
+        grid=(lambda M: (M + 3) // 4, lambda N: (N + 1) // 2),
+    )  # fmt: skip
+    x = tilegrad.arange(30.0).reshape(6, 5)
+    for one in (x, x.reshape(5, 6).t()):
+        assert tilegrad.equal(op(one.to("cuda"), 3.0).cpu(), grown(one, 3.0))
+    op.check(shapes={"M": 6, "N": 5})
+    variant = next(v for v in on_cuda.user.built if v[0].__name__ == "plain_kernel")
+    assert on_cuda.user.assemble(variant, (9, 0)).usage.spills == 0
+    with pytest.raises(BodyError, match="has 4 parameters, x, out, columns, rate; args= names 1"):
+        op.cuda(plain_kernel, grid=1, block=1, args=("x",))
+    with pytest.raises(BodyError, match="with args= that names"):
+        op.cuda(plain_kernel, grid=1, block=1)
+
+
+def test_arrays_instead_of_pointers_on_request():
+    op = op_of(lambda_twice, "lambda_twice(x: f[M, N]) -> y: like x")
+
+    @op.cuda(grid=lambda M: M, block=lambda N: min(N, 8), views=True, strided=True)
+    def _(x, y):
+        i = cuda.blockIdx.x
+        for j in range(cuda.threadIdx.x, x.shape[1], cuda.blockDim.x):
+            y[i, j] = x[i, j] * 2
+
+    x = tilegrad.arange(12.0).reshape(3, 4).to("cuda")
+    assert tilegrad.equal(op(x.t()), (x * 2).t())
+
+    @op.cuda(grid=1, block=1, views=True)
+    def _(x, y):
+        y[0, 4] = x[2, 3]
+
+    with pytest.raises(KernelFault, match=r"access outside y: \[0, 4\] of \[3, 4\]"):
+        op(x)
+
+
+def test_scalars_that_a_launch_is_a_function_of(device):
+    """They are part of the plan, whatever they are; others may differ from call to call for nothing."""
+    op = op_of()
+
+    @op.cpu(tasks=lambda k: int(k), work=lambda flip: 1 << 20)
+    def _(task, tasks, x, y, k, flip, B, N):
+        for j in range(task, B * N, tasks):
+            y[j] = (-x[j] if flip else x[j]) * k
+
+    @op.cuda(grid=lambda k: int(k), block=1)
+    def _(x, y, k, flip, B, N):
+        for j in range(cuda.blockIdx.x, B * N, cuda.gridDim.x):
+            y[j] = (-x[j] if flip else x[j]) * k
+
+    x = tilegrad.rand(3, 4).to(device)
+    for k in (1.5, 2.5, 3.25):
+        for flip in (False, True):
+            assert tilegrad.equal(op(x, k, flip), scaled(x, k, flip))

@@ -269,6 +269,8 @@ def test_the_guard_runs_debug_builds_and_raises_their_reports(monkeypatch: Any) 
         made.launch(77, 5, 1, 2, 3, 256, 0)
     assert there.table == [2, own, own + 64]
     assert [run[1:] for run in there.ran] == [((1, 2, 3), (256, 1, 1), 0, 5)] * 2
+    made.launch(78, 5, 1, 2, 3, 256, 0)  # of C++ or PTX: as it is
+    assert there.ran.pop()[0] == 78
     there.report = [1, 4, 0, 0, 31, 10, 0, 9]
     fault = r"clip_squares_float32_256x4: block \(4, 0, 0\), thread 31: access to element 10 of .* 0 … 9"
     with pytest.raises(cuda.KernelFault, match=fault):

@@ -48,24 +48,28 @@ def thread_index() -> tuple[int, int, int]:
 class Tile:
     """Memory of several dimensions, checked as the simulator's pointers are."""
 
-    __slots__ = ("dtype", "items", "shape", "size", "where")
+    __slots__ = ("dtype", "items", "ndim", "shape", "size", "strides", "where")
 
     def __init__(self, items: np.ndarray, where: str):
         self.items, self.where = items, where
         self.shape, self.size, self.dtype = items.shape, items.size, items.dtype
+        self.ndim, self.strides = items.ndim, items.strides
 
     def place(self, index: Any) -> tuple[int, ...]:
-        """Where an element is, if it is there."""
+        """Where an element, or a row, is, if it is there; indices below zero count from the end."""
         many = index if isinstance(index, tuple) else (index,)
-        found = tuple([int(k) for k in many])
+        given = tuple([int(k) for k in many])
+        found = tuple([k + n if k < 0 else k for k, n in zip(given, self.shape, strict=False)])
         inside = all(0 <= k < n for k, n in zip(found, self.shape, strict=False))
-        if len(found) != len(self.shape) or not inside:
-            text = ", ".join(map(str, found))
+        if len(given) > self.ndim or not inside:
+            text = ", ".join(map(str, given))
             raise KernelFault(f"access outside {self.where}: [{text}] of {list(self.shape)}")
         return found
 
     def __getitem__(self, index: Any) -> Any:
-        return self.items[self.place(index)]
+        where = self.place(index)
+        found = self.items[where]
+        return found if len(where) == self.ndim else Tile(found, self.where)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self.items[self.place(index)] = value

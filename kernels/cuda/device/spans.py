@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad.kernels.cuda.device.facade import Tile
 from tilegrad.kernels.cuda.device.simulator import KernelFault, Pointer, machine
 from tilegrad.kernels.function import intrinsic
 
@@ -50,6 +51,48 @@ def _span(address: int, dtype: Any, count: int, place: int) -> Pointer:
         raise KernelFault(f"array {place} has less than its {count} elements of {kind}")
     items = whole.items[whole.first : whole.first + count]
     return Pointer(items, 0, f"array {place}")
+
+
+@intrinsic
+def view(typing, address, dtype, shape, strides, place):
+    """An array of this shape and these strides, in elements, from ``address`` on: the launch's array
+    number ``place``.
+    """
+    from numba.cuda import types
+
+    kind = types.Array(dtype.dtype, len(shape), "A")
+
+    def codegen(context, builder, sig, args):
+        from llvmlite import ir
+
+        word = ir.IntType(64)
+        element = context.get_data_type(kind.dtype)
+        size = context.get_abi_sizeof(element)
+        there = builder.inttoptr(args[0], ir.PointerType(element, addrspace=1))
+        array = context.make_array(kind)(context, builder)
+        array.data = builder.addrspacecast(there, element.as_pointer())
+        array.itemsize = word(size)
+        sizes = [builder.extract_value(args[2], k) for k in range(kind.ndim)]
+        steps = [builder.extract_value(args[3], k) for k in range(kind.ndim)]
+        count = word(1)
+        for n in sizes:
+            count = builder.mul(count, n)
+        array.nitems = count
+        numbers = types.UniTuple(types.intp, kind.ndim)
+        array.shape = context.make_tuple(builder, numbers, sizes)
+        steps = [builder.mul(s, word(size)) for s in steps]
+        array.strides = context.make_tuple(builder, numbers, steps)
+        return array._getvalue()
+
+    return kind(address, dtype, shape, strides, place), codegen
+
+
+@view.in_python
+def _view(address: int, dtype: Any, shape: Any, strides: Any, place: int) -> Tile:
+    count = 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+    items = _span(address, dtype, 0 if 0 in shape else count, place).items
+    steps = [s * items.itemsize for s in strides]
+    return Tile(np.lib.stride_tricks.as_strided(items, shape, steps), f"array {place}")
 
 
 def with_atomics(kind: Any) -> Any:

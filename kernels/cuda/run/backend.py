@@ -196,17 +196,25 @@ def link(ltoir: bytes, arch: Arch) -> tuple[bytes, Usage]:
     return cubin, Usage(**vars(resources(cubin, arch)), log=log)
 
 
-def _linked(ltoir: bytes, arch: Arch) -> tuple[bytes, str]:
+def link_ptx(text: bytes, arch: Arch) -> bytes:
+    """The cubin for ``arch`` of PTX."""
+    return _linked(text, arch, "PTX", ())[0]
+
+
+def _linked(
+    code: bytes, arch: Arch, kind: str = "LTOIR", how: tuple[str, ...] = ("-lto", "-fma=0")
+) -> tuple[bytes, str]:
     """(cubin, the linker's log)."""
     from cuda.bindings import nvjitlink
 
     # a product and the sum it goes into keep their own rounding, as on the CPU: where one is meant,
     # formulas say fma. The linker's cache is the driver's, on disk: kernels/cache.py has ours
-    options = [f"-arch={arch_name(arch)}", "-lto", "-fma=0", "-no-cache", "-verbose", "-Xptxas=-v"]
+    options = [f"-arch={arch_name(arch)}", *how, "-no-cache", "-verbose", "-Xptxas=-v"]
     with lock:
         handle = nvjitlink.create(len(options), options)
         try:
-            nvjitlink.add_data(handle, nvjitlink.InputType.LTOIR, ltoir, len(ltoir), "kernel")
+            given = getattr(nvjitlink.InputType, kind)
+            nvjitlink.add_data(handle, given, code, len(code), "kernel")
             nvjitlink.complete(handle)
             cubin = bytearray(nvjitlink.get_linked_cubin_size(handle))
             nvjitlink.get_linked_cubin(handle, cubin)

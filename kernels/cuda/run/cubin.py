@@ -14,6 +14,7 @@ from dataclasses import dataclass
 _FUNCTION = 2  # type of a symbol
 _ENTRY = 0x10  # among a symbol's other bits: a kernel
 _FRAME_SIZE, _REGISTERS = 0x11, 0x2F  # attributes of a function: (number of its symbol, value)
+_PARAMETER = 0x17  # attribute of a parameter: (index, ordinal and offset, size above 18 other bits)
 _SIZED = 4  # format of an attribute that says how many bytes follow
 _SYSTEM = 1024  # bytes of a block's shared memory that the system has, from sm_90 on
 
@@ -76,15 +77,29 @@ class _Elf:
         """The numbers that ``.nv.info`` has of a symbol."""
         return {what: value for what, who, value in self._pairs() if who == symbol}
 
+    def parameters(self, entry: str) -> tuple[int, ...]:
+        """Bytes of each parameter of a kernel, in order."""
+        sizes = {}
+        for attribute, at, length in self._records(f".nv.info.{entry}"):
+            if attribute == _PARAMETER and length == 12:
+                _, place, packed = struct.unpack_from("<III", self.data, at)
+                sizes[place & 0xFFFF] = packed >> 18
+        return tuple([sizes[k] for k in sorted(sizes)])
+
     def _pairs(self) -> Iterator[tuple[int, int, int]]:
-        info = self.section(".nv.info")
+        for attribute, at, length in self._records(".nv.info"):
+            if length == 8:
+                yield (attribute, *struct.unpack_from("<II", self.data, at))
+
+    def _records(self, section: str) -> Iterator[tuple[int, int, int]]:
+        """(attribute, where its bytes are, how many) of those that say so."""
+        info = self.section(section)
         at, end = (info.start, info.start + info.length) if info else (0, 0)
         while at < end:
             form, attribute, length = struct.unpack_from("<BBH", self.data, at)
             at += 4
             if form == _SIZED:
-                if length == 8:
-                    yield (attribute, *struct.unpack_from("<II", self.data, at))
+                yield attribute, at, length
                 at += length
 
 
@@ -105,6 +120,17 @@ def resources(cubin: bytes, arch: tuple[int, int]) -> Resources:
     held = elf.section(f".nv.shared.{entry}")
     shared = 0 if held is None else held.length - (_SYSTEM if arch >= (9, 0) else 0)
     return Resources(entry, known[_REGISTERS], known[_FRAME_SIZE], shared)
+
+
+def kernels(cubin: bytes) -> list[str]:
+    """The names of a cubin's kernels."""
+    return [name for _, name in _Elf(cubin).entries()]
+
+
+def parameters(cubin: bytes, entry: str) -> tuple[int, ...] | None:
+    """Bytes of each parameter of a kernel, in order; None where there is no such kernel."""
+    elf = _Elf(cubin)
+    return elf.parameters(entry) if entry in [name for _, name in elf.entries()] else None
 
 
 def code(cubin: bytes) -> bytes:

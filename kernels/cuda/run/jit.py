@@ -195,9 +195,11 @@ _owners: list[Any] = []
 _loaded: dict[int, tuple[KernelFactory, tuple[Any, ...]]] = {}
 
 
-def kernel_of(function: int) -> tuple[KernelFactory, tuple[Any, ...]]:
-    """The factory and variant behind a function handle of the driver."""
-    return _loaded[function]
+def kernel_of(function: int) -> tuple[KernelFactory, tuple[Any, ...]] | None:
+    """The factory and variant behind a function handle of the driver; None for one that is not built
+    from Python.
+    """
+    return _loaded.get(function)
 
 
 def kernel(factory: Callable[..., Source]) -> KernelFactory:

@@ -53,7 +53,11 @@ class Guard:
             raise KernelFault(describe(name, report))
 
     def _build(self, function: int) -> tuple[str, int, Any]:
-        factory, variant = jit.kernel_of(function)
+        kernel = jit.kernel_of(function)
+        if kernel is None:  # of C++ or PTX: it is run as it is, its accesses are not compared
+            found = self._builds[function] = ("a kernel from source", function, None)
+            return found
+        factory, variant = kernel
         here = self.driver.properties(self.driver.device)
         made = factory.assemble(variant, (here.major, here.minor), self.address)
         build, owner = self.driver.load(made.cubin, made.usage.entry, made.source.shared)
