@@ -3,6 +3,7 @@
 Names, arguments and semantics are PyTorch's.
 """
 
+import math as _math
 import typing as _typing
 from importlib import import_module as _import_module
 from types import FunctionType as _FunctionType, ModuleType as _ModuleType
@@ -22,6 +23,10 @@ from tilegrad.autograd.mode import (
 )
 from tilegrad.autograd.size import Size as Size
 from tilegrad.autograd.tensor import Tensor as Tensor
+from tilegrad.autograd.typed import (
+    TYPES as _TYPES,
+    set_default_tensor_type as set_default_tensor_type,
+)
 from tilegrad.autograd.user_op import op as op
 from tilegrad.engine.device import (
     Device as _Device,
@@ -45,6 +50,15 @@ from tilegrad.engine.dtype import (
     uint8 as uint8,
 )
 from tilegrad.engine.errors import DeviceError as DeviceError, OutOfMemoryError as OutOfMemoryError
+from tilegrad.engine.formats import (
+    MemoryFormat as _MemoryFormat,
+    MemoryLayout as _MemoryLayout,
+    channels_last as channels_last,
+    channels_last_3d as channels_last_3d,
+    contiguous_format as contiguous_format,
+    preserve_format as preserve_format,
+    strided as strided,
+)
 from tilegrad.engine.memory import (
     empty_cache as empty_cache,
     memory_stats as memory_stats,
@@ -64,8 +78,15 @@ if _typing.TYPE_CHECKING:
 device = _Device
 dtype = _DType
 bool = _bool
+layout = _MemoryLayout
+memory_format = _MemoryFormat
 double, float = float64, float32
 long, int, short = int64, int32, int16
+pi, e, inf, nan = _math.pi, _math.e, _math.inf, _math.nan
+newaxis = None
+BoolTensor, ByteTensor, CharTensor = (_TYPES[n] for n in ("BoolTensor", "ByteTensor", "CharTensor"))
+ShortTensor, IntTensor, LongTensor = (_TYPES[n] for n in ("ShortTensor", "IntTensor", "LongTensor"))
+FloatTensor, DoubleTensor = _TYPES["FloatTensor"], _TYPES["DoubleTensor"]
 
 __version__ = "0.4.0.dev0"
 
@@ -97,4 +118,5 @@ if not _typing.TYPE_CHECKING:  # type checkers read the imports
         return sorted({*globals(), *_LATER})
 
     __all__ = ["load", "save"]  # as PyTorch's, no modules
-    __all__ += [n for n, v in globals().items() if n[0] != "_" and v.__class__ is not _ModuleType]
+    _hidden = (_ModuleType, _MemoryFormat, _MemoryLayout)
+    __all__ += [n for n, v in globals().items() if n[0] != "_" and v.__class__ not in _hidden]

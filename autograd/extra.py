@@ -1,7 +1,8 @@
-"""Arguments that many functions have beside their own, and no function's body knows of: ``out``.
+"""Arguments that many functions have beside their own, and no function's body knows of: ``out``,
+``layout``, ``pin_memory``, ``memory_format``.
 
-:mod:`tilegrad.autograd.names` gives every function of the table the argument; a call that has it comes here. The
-function runs as without it, unrecorded, and its result is copied over, so that ``out`` may be an
+:mod:`tilegrad.autograd.names` gives them to the functions of the tables; a call that has one comes
+here. With ``out`` the function runs as without it, unrecorded, and its result is copied over, so that ``out`` may be an
 operand or share memory with one. ``tests/autograd/test_extra.py`` compares the table with PyTorch.
 """
 
@@ -9,13 +10,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from types import FunctionType
+from types import FunctionType, MappingProxyType
 from typing import Any
 
 from tilegrad.autograd.base import TensorBase, check_inplace, needs_graph
 from tilegrad.autograd.mode import no_grad, state
 from tilegrad.autograd.rules.assign import copy_
+from tilegrad.autograd.rules.formats import copied, in_format
+from tilegrad.autograd.rules.reinterpret import view_dtype
 from tilegrad.autograd.rules.resize import resize_
+from tilegrad.engine import formats
 from tilegrad.engine.dtype import can_cast
 
 # the result may be cast to the dtype of ``out``
@@ -243,6 +247,16 @@ class Extra:
 
     __slots__ = ("count", "function", "keywords", "words")
 
+    kinds = MappingProxyType(  # annotations of the arguments
+        {
+            "dtype": "DType | None",
+            "layout": "MemoryLayout | None",
+            "memory_format": "MemoryFormat | None",
+            "out": "Tensor | None",
+            "pin_memory": "bool | None",
+        }
+    )
+
     def __init__(self, function: FunctionType, words: tuple[str, ...]):
         code = function.__code__
         self.function, self.words = function, words
@@ -258,9 +272,31 @@ class Extra:
 
     def call(self, values: tuple[Any, ...], keywords: dict[str, Any], extra: dict[str, Any]) -> Any:
         """The function of its own arguments, with what the extra ones ask for."""
-        out = extra.get("out")
-        if out is None:
-            return self.function(*values, **keywords)
+        name = self.function.__name__
+        if extra.get("layout") is not None:
+            formats.check_layout(extra["layout"], name)
+        if extra.get("dtype") is not None:
+            return view_dtype(values[0], extra["dtype"])
+        wanted, pinned = extra.get("memory_format"), extra.get("pin_memory")
+        if wanted is not None:
+            formats.memory_format(wanted, name)
+            if name == "clone":
+                return copied(values[0], wanted)
+        if extra.get("out") is not None:
+            return self.into(extra["out"], values, keywords)
+        changed = pinned or wanted not in (None, formats.preserve_format)
+        grad = changed and keywords.get("requires_grad")
+        if grad:
+            keywords["requires_grad"] = False
+        made = self.function(*values, **keywords)
+        if changed and wanted is not None:
+            made = in_format(made, wanted)
+        if pinned:
+            made = made.pin_memory()
+        return made.requires_grad_() if grad else made
+
+    def into(self, out: Any, values: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        """The result in ``out``."""
         name = self.function.__name__
         outs = out if isinstance(out, tuple | list) else (out,)
         for one in outs:
@@ -275,9 +311,55 @@ class Extra:
             return _written(name, self.function(*values, **keywords), out, outs)
 
 
+_WORDS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(
+        [
+            "arange",
+            "empty_strided",
+            "eye",
+            "full",
+            "linspace",
+            "logspace",
+            "ones",
+            "rand",
+            "randint",
+            "randn",
+            "randperm",
+            "zeros",
+            "tril_indices",
+            "triu_indices",
+        ],
+        ("layout", "pin_memory"),
+    ),
+    **dict.fromkeys(
+        [
+            "empty_like",
+            "full_like",
+            "ones_like",
+            "rand_like",
+            "randint_like",
+            "randn_like",
+            "zeros_like",
+        ],
+        ("layout", "pin_memory", "memory_format"),
+    ),
+    **dict.fromkeys(
+        ["bool", "byte", "char", "clone", "double", "float", "int", "long", "short"],
+        ("memory_format",),
+    ),
+    "empty": ("layout", "pin_memory", "memory_format"),
+    "tensor": ("pin_memory",),
+    "view": ("dtype",),
+}
+
+
 def extras(function: FunctionType) -> Extra | None:
     """The arguments that a function has beside its own; None if there are none."""
-    return Extra(function, ("out",)) if function.__name__ in ALL else None
+    name = function.__name__
+    words = _WORDS.get(name, ())
+    if name in ALL:
+        words = ("out", *words)
+    return Extra(function, words) if words else None
 
 
 def _written(name: str, made: Any, out: Any, outs: Sequence[Any]) -> Any:

@@ -17,6 +17,7 @@ from tilegrad.autograd.rules import (
     matmul as products,
     moments,
     movement,
+    predicates,
     random,
     rearrange,
     reduce,
@@ -48,6 +49,8 @@ class FamilyMethods(ElementwiseMethods):
     swapaxes = views.swapaxes
     squeeze, unsqueeze = views.squeeze, views.unsqueeze
     select, narrow = views.select, views.narrow
+    is_complex, is_signed = predicates.is_complex, predicates.is_signed
+    is_same_size, is_nonzero = predicates.is_same_size, predicates.is_nonzero
     resize_, resize_as_ = resize.resize_, resize.resize_as_
     diagonal, unfold, as_strided = views.diagonal, views.unfold, views.as_strided
 

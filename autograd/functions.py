@@ -23,9 +23,11 @@ from tilegrad.autograd.rules.movement import *
 from tilegrad.autograd.rules.norm import *
 from tilegrad.autograd.rules.pointwise import *
 from tilegrad.autograd.rules.pool import *
+from tilegrad.autograd.rules.predicates import *
 from tilegrad.autograd.rules.random import *
 from tilegrad.autograd.rules.rearrange import *
 from tilegrad.autograd.rules.reduce import *
+from tilegrad.autograd.rules.resize import *
 from tilegrad.autograd.rules.sampling import *
 from tilegrad.autograd.rules.scan import *
 from tilegrad.autograd.rules.scatter import *

@@ -123,8 +123,9 @@ def _with_words(signature: inspect.Signature, extra: Any) -> inspect.Signature:
     """``signature`` with the extra arguments."""
     if not extra:
         return signature
+    only = inspect.Parameter.KEYWORD_ONLY
     more = [
-        inspect.Parameter(word, inspect.Parameter.KEYWORD_ONLY, default=None)
+        inspect.Parameter(word, only, default=None, annotation=extra.kinds[word])
         for word in extra.words
     ]
     return signature.replace(parameters=[*signature.parameters.values(), *more])

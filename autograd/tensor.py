@@ -2,48 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from tilegrad.autograd import base, copying, formatting, functional, graph as graphs, hooks, once
+from tilegrad.autograd import (
+    base,
+    copying,
+    functional,
+    graph as graphs,
+    hooks,
+    once,
+    typed,
+)
 from tilegrad.autograd.arguments import checked
 from tilegrad.autograd.base import alias, own, refresh
-from tilegrad.autograd.families import FamilyMethods
+from tilegrad.autograd.extra import extras
+from tilegrad.autograd.interop import InteropMethods
 from tilegrad.autograd.kinds import exact
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.names import renamed
 from tilegrad.autograd.naming import named
 from tilegrad.autograd.rules import (
     assign,
-    creation,
     elementwise,
     view,
 )
+from tilegrad.autograd.rules.formats import contiguous as in_memory, in_format
+from tilegrad.autograd.rules.reinterpret import view_dtype
 from tilegrad.autograd.size import Size as Size, sizes
+from tilegrad.autograd.subclass import keep_class
 from tilegrad.autograd.twins import add_twins
-from tilegrad.engine import array as arrays, transfer
+from tilegrad.engine import formats, transfer
 from tilegrad.engine.device import Device, device as as_device
 from tilegrad.engine.dtype import DType, dtype as as_dtype
 from tilegrad.engine.ops import view as ops
 from tilegrad.engine.shape import as_index
-from tilegrad.engine.transfer import host
 
 if TYPE_CHECKING:
     from tilegrad.engine.cuda import Stream
 
 
-class Tensor(FamilyMethods):
+class Tensor(InteropMethods):
     """A multi-dimensional array of one dtype on one device, which may record its history.
 
-    Made by :func:`tilegrad.tensor`, :func:`tilegrad.zeros` and their kin, never called directly.
+    Made by :func:`tilegrad.tensor`, :func:`tilegrad.zeros` and their kin. Called itself, it makes one of
+    the default dtype: of sizes (contents undefined), of data, or over another tensor's memory.
     """
 
     __slots__ = ()
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
-        raise TypeError(f"{cls.__name__}: use tilegrad.tensor(data) to make a tensor")
+    # whether methods of a subclass give tensors of the subclass
+    _keeps_class = True
+
+    def __new__(cls, *data: Any, device: Any = None) -> Tensor:
+        made: Tensor = typed.default_tensor(cls, data, device)
+        return made
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls._keeps_class:
+            keep_class(cls, Tensor)
+
+    def as_subclass(self, cls: type[Any]) -> Any:
+        """The same memory and history as a tensor of a subclass."""
+        if not (isinstance(cls, type) and issubclass(cls, Tensor)):
+            raise TypeError(f"as_subclass: cls must be a subclass of Tensor; got {cls}")
+        made: Any = view.view(self, self.layout.shape)
+        made.__class__ = cls
+        return made
+
+    @staticmethod
+    def _make_subclass(cls: type[Any], data: Tensor, require_grad: bool = False) -> Any:
+        made = copying.of_kind(cls, data)
+        made._tracked = require_grad
+        return made
+
+    type = typed.type_of
 
     # ---------------------------------------------------------------------------- properties
 
@@ -174,9 +208,13 @@ class Tensor(FamilyMethods):
         """Address of the first element."""
         return self.address
 
-    def is_contiguous(self) -> bool:
-        """Whether the memory is row-major without gaps."""
-        return self.layout.contiguous
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        """Whether the memory is without gaps, row-major or in this format."""
+        kind = self.layout
+        if memory_format is None:
+            return kind.contiguous
+        wanted = formats.memory_format(memory_format, "is_contiguous")
+        return wanted.fits(kind.shape, kind.strides)
 
     def is_floating_point(self) -> bool:
         """Whether the dtype is a floating-point one."""
@@ -253,130 +291,6 @@ class Tensor(FamilyMethods):
         """Call ``hook(leaf)`` each time ``.grad`` of this leaf was updated."""
         return hooks.register_post_accumulate(self, hook)
 
-    # ------------------------------------------------------------------------------- to Python
-
-    def item(self) -> Any:
-        """The one element as a Python number.
-
-        Raises:
-            RuntimeError: there is not exactly one.
-        """
-        if self.layout.numel != 1:
-            raise RuntimeError(
-                f"item: a Tensor with {self.numel()} elements cannot be converted to Scalar"
-            )
-        return host(self).item()
-
-    def tolist(self) -> Any:
-        """Nested lists of Python numbers."""
-        return host(self).tolist()
-
-    def numpy(self, *, force: bool = False) -> np.ndarray:
-        """A NumPy array over the same memory.
-
-        Raises:
-            RuntimeError: the tensor requires a gradient and ``force`` is not set.
-        """
-        if self.requires_grad and not force:
-            raise RuntimeError(
-                "numpy: Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
-            )
-        return host(self) if force else arrays.to_numpy(self)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        result = self.numpy()
-        if dtype is not None and result.dtype != dtype:
-            return result.astype(dtype)
-        return result.copy() if copy else result
-
-    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
-        """What a NumPy function made of tensors, as a tensor again."""
-        return creation.as_tensor(np.asarray(array), device="cpu")
-
-    def __dlpack__(
-        self,
-        *,
-        stream: int | None = None,
-        max_version: tuple[int, int] | None = None,
-        dl_device: tuple[int, int] | None = None,
-        copy: bool | None = None,
-    ) -> Any:
-        if self.requires_grad:
-            raise BufferError(
-                "__dlpack__: Can't export tensors that require gradient, use tensor.detach()"
-            )
-        here = self.__dlpack_device__()
-        wanted = here if dl_device is None else tuple(dl_device)
-        if wanted not in (here, (1, 0)) or (wanted != here and copy is False):
-            raise BufferError(
-                f"__dlpack__: cannot hand a tensor on {self.device} over to DLPack device {wanted}"
-            )
-        source = self.cpu() if wanted != here else assign.clone(self) if copy else self
-        if not source.is_cuda:
-            return source.numpy().__dlpack__(stream=stream if wanted == here else None)
-        from tilegrad.engine import interchange
-
-        return interchange.to_dlpack(source, stream)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return (2, self.device.index or 0) if self.is_cuda else (1, 0)
-
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
-        if not self.is_cuda:
-            raise AttributeError(
-                f"__cuda_array_interface__: can't get it on non-CUDA tensor; got {self.device}"
-            )
-        if self.requires_grad:
-            raise RuntimeError(
-                "__cuda_array_interface__: can't get it on Tensor that requires grad. If gradients "
-                "aren't required, use tensor.detach() to get Tensor that doesn't require gradient."
-            )
-        from tilegrad.engine import interchange
-
-        return interchange.cuda_interface(self)
-
-    def __repr__(self) -> str:
-        return formatting.tensor_repr(self)
-
-    def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if self.ndim == 0 and spec else repr(self)
-
-    def __bool__(self) -> bool:
-        if self.layout.numel != 1:
-            raise RuntimeError(
-                f"bool: Boolean value of Tensor with {self.numel() or 'no'} values is ambiguous"
-            )
-        return bool(self.item())
-
-    def __int__(self) -> int:
-        return int(self._number())
-
-    def __float__(self) -> float:
-        return float(self._number())
-
-    def _number(self) -> Any:
-        if self.layout.numel != 1:
-            raise ValueError("only one element tensors can be converted to Python scalars")
-        if self.requires_grad:
-            once.warn_of_scalar()
-        return self.item()
-
-    def __index__(self) -> int:
-        if self.dtype.is_floating_point or self.numel() != 1:
-            raise TypeError("only integer tensors of a single element can be converted to an index")
-        return int(self.item())
-
-    def __len__(self) -> int:
-        if self.ndim == 0:
-            raise TypeError("len() of a 0-d tensor")
-        return self.layout.shape[0]
-
-    def __iter__(self) -> Iterator[Tensor]:
-        if self.ndim == 0:
-            raise TypeError("iteration over a 0-d tensor")
-        return iter([view.select(self, 0, i) for i in range(len(self))])
-
     __hash__ = object.__hash__
 
     # ------------------------------------------------------------------------------ conversion
@@ -406,6 +320,9 @@ class Tensor(FamilyMethods):
             result = elementwise.to_device(
                 result, as_device(where), bool(kwargs.get("non_blocking", False))
             )
+        wanted = kwargs.get("memory_format")
+        if wanted is not None and wanted is not formats.preserve_format:
+            result = in_format(result, formats.memory_format(wanted, "to"))
         return assign.clone(self) if result is self and kwargs.get("copy") else result
 
     def cpu(self) -> Tensor:
@@ -452,14 +369,18 @@ class Tensor(FamilyMethods):
         """In the dtype and on the device of ``other``."""
         return self.to(dtype=other.layout.dtype, device=other.layout.device)
 
-    def contiguous(self) -> Tensor:
-        """Row-major: itself, or a copy."""
-        return elementwise.contiguous(self)
+    def contiguous(self, memory_format: Any = None) -> Tensor:
+        """Row-major or in this format: itself, or a copy."""
+        if memory_format is None:
+            return elementwise.contiguous(self)
+        return in_memory(self, formats.memory_format(memory_format, "contiguous"))
 
     # ------------------------------------------------------------------------------------- views
 
     def view(self, *size: Any) -> Tensor:
-        """The same memory in another shape."""
+        """The same memory in another shape, or as another dtype."""
+        if size and size[0].__class__ is DType:
+            return view_dtype(self, *size)
         return view.show(ops.view, view.reshape_vjp, self, None, sizes(size))
 
     def reshape(self, *shape: Any) -> Tensor:
@@ -474,6 +395,14 @@ class Tensor(FamilyMethods):
     def expand(self, *size: Any) -> Tensor:
         """Size-1 dimensions repeated, without a copy."""
         return view.show(ops.expand, view.broadcast_vjp, self, None, sizes(size))
+
+    def view_as(self, other: Tensor) -> Tensor:
+        """:meth:`view` in the shape of ``other``."""
+        return self.view(other.layout.shape)
+
+    def reshape_as(self, other: Tensor) -> Tensor:
+        """:meth:`reshape` to the shape of ``other``."""
+        return view.reshape(self, other.layout.shape)
 
     def expand_as(self, other: Tensor) -> Tensor:
         """:meth:`expand` to the shape of ``other``."""
@@ -491,5 +420,5 @@ base.set_tensor_class(Tensor)
 for _kind in Tensor.__mro__[:-1]:
     _methods = [method for name, method in vars(_kind).items() if not name.startswith("_")]
     exact(_methods)
-    renamed(_methods)
+    renamed(_methods, extras)
     checked(_methods)

@@ -18,6 +18,8 @@ class Parameter(Tensor):
 
     __slots__ = ()
 
+    _keeps_class = False  # what is made of it is a Tensor
+
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Parameter:
         made: Parameter = of_kind(cls, _checked(cls, data))
         made.requires_grad_(requires_grad)
@@ -42,6 +44,8 @@ class Buffer(Tensor):
     """
 
     __slots__ = ()
+
+    _keeps_class = False
 
     persistent: bool
 

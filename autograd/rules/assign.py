@@ -97,6 +97,6 @@ def overwrite(name: str, input: Tensor, made: Tensor) -> Tensor:
     return copy_(input, made)
 
 
-def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+def clone(input: Tensor) -> Tensor:
     """A copy with memory of its own, recorded."""
     return unary(OPS["copy"], input)

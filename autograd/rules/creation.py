@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "arange", "as_tensor", "asarray", "empty", "empty_like", "empty_strided", "eye",
-    "from_dlpack", "from_numpy", "full", "full_like", "linspace", "logspace", "ones",
-    "ones_like", "tensor", "zeros", "zeros_like",
+    "from_dlpack", "from_numpy", "frombuffer", "full", "full_like", "linspace", "logspace", "ones",
+    "ones_like", "scalar_tensor", "tensor", "zeros", "zeros_like",
 ]  # fmt: skip
 
 Number = float | int | bool
@@ -171,6 +171,42 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     return own(arrays.from_numpy(ndarray))
 
 
+def frombuffer(
+    buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False
+) -> Tensor:
+    """A vector over the memory of ``buffer``, any object with Python's buffer protocol.
+
+    Args:
+        count: number of elements; -1: as many as there are.
+        offset: bytes to pass over at the beginning.
+
+    Raises:
+        ValueError: no bytes, or too few.
+    """
+    kind = dt.dtype(dtype)
+    view = memoryview(buffer).cast("B")
+    left = view.nbytes - offset
+    if not view.nbytes or count == 0:
+        raise ValueError(f"both buffer length ({view.nbytes}) and count ({count}) must not be 0")
+    if not 0 <= offset < view.nbytes:
+        raise ValueError(
+            f"offset ({offset} bytes) must be non-negative and no greater than buffer length "
+            f"({view.nbytes} bytes) minus 1"
+        )
+    if count < 0 and left % kind.itemsize:
+        raise ValueError(
+            f"buffer length ({left} bytes) after offset ({offset} bytes) must be a multiple of element "
+            f"size ({kind.itemsize})"
+        )
+    if count > 0 and count * kind.itemsize > left:
+        raise ValueError(
+            f"requested buffer length ({count} * {kind.itemsize} bytes) after offset ({offset} bytes) "
+            f"must not be greater than actual buffer length ({view.nbytes} bytes)"
+        )
+    array = np.frombuffer(buffer, kind.numpy, count, offset)
+    return _made("frombuffer", from_numpy(array), requires_grad)
+
+
 def from_dlpack(ext_tensor: Any) -> Tensor:
     """A tensor over the memory of any object with ``__dlpack__``, on the CPU or on the GPU.
 
@@ -241,6 +277,13 @@ def full(
     fill_value = number.required(fill_value, "full")
     kind = dt.of_scalar(fill_value) if dtype is None else dt.dtype(dtype)
     return _full("full", (size,), fill_value, kind, device, requires_grad)  # type: ignore[arg-type]
+
+
+def scalar_tensor(
+    s: Number, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor without dimensions, of the default dtype unless given."""
+    return full((), s, dtype=_dtype(dtype), device=device, requires_grad=requires_grad)
 
 
 def _full(

@@ -11,7 +11,7 @@ from tilegrad.engine.ops.elementwise import OPS
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
-__all__: list[str] = []
+__all__ = ["resize_as_"]
 
 
 def resize_(input: Tensor, *size: int | Sequence[int]) -> Tensor:

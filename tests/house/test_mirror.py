@@ -22,7 +22,7 @@ FAMILIES = ("kernels/cpu", "kernels/cuda", "engine/ops", "autograd/rules")
 
 # modules that no test file is called after, or names: which tests run them, and why those
 TESTED_BY = (
-    ("autograd", "base families functional native_record operators size", "autograd/test_graph.py",
+    ("autograd", "base families functional interop native_record operators size", "autograd/test_graph.py",
      "what every tensor and every recorded node goes through"),
     ("autograd/rules", "assign bilinear counting cross_entropy define extrema moments rearrange "
      "sampling scatter unary", "cases/test_cases.py", "functions with rows under their family's name"),

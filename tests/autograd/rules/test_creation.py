@@ -313,3 +313,32 @@ def test_evenly_spaced_integers(device: str) -> None:
     for *args, dtype in cases:
         want = torch.linspace(*args, dtype=getattr(torch, dtype)).tolist()
         assert tilegrad.linspace(*args, dtype=dtype, device=device).tolist() == want, (args, dtype)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"count": 2}, {"offset": 8}, {"offset": 8, "count": 1}, {"count": 0}, {"offset": 3},
+                {"offset": 99}, {"count": 9}, {"offset": -1}],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["int32", "float64", "uint8"])
+def test_frombuffer(options, kind):
+    data = bytearray(range(16))
+    try:
+        right = torch.frombuffer(data, dtype=getattr(torch, kind), **options)
+    except ValueError:
+        with pytest.raises(ValueError):
+            tilegrad.frombuffer(data, dtype=getattr(tilegrad, kind), **options)
+        return
+    got = tilegrad.frombuffer(data, dtype=getattr(tilegrad, kind), **options)
+    assert got.tolist() == right.tolist()
+
+
+def test_frombuffer_shares_the_memory():
+    data = bytearray(4)
+    tilegrad.frombuffer(data, dtype=tilegrad.uint8)[1] = 7
+    assert data == bytearray([0, 7, 0, 0])
+
+
+def test_scalar_tensor():
+    assert tilegrad.scalar_tensor(2.5).shape == ()
+    assert tilegrad.scalar_tensor(2).dtype is tilegrad.float32

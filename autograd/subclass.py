@@ -1,0 +1,70 @@
+"""Subclasses of Tensor made by users: methods and operators give tensors of the subclass."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+# what gives no tensor, or one that was there before
+_KEPT = frozenset(
+    [
+        "__new__",
+        "__init__",
+        "__init_subclass__",
+        "__hash__",
+        "__repr__",
+        "__format__",
+        "__len__",
+        "__bool__",
+        "__int__",
+        "__float__",
+        "__index__",
+        "__array__",
+        "__deepcopy__",
+        "__copy__",
+        "__reduce_ex__",
+        "item",
+        "tolist",
+        "numpy",
+        "backward",
+        "size",
+        "stride",
+        "dim",
+        "numel",
+        "requires_grad_",
+        "register_hook",
+        "data_ptr",
+        "as_subclass",
+    ]
+)
+
+
+def keep_class(cls: type[Any], plain: type[Any]) -> None:
+    """Let the methods that ``cls`` inherits from ``plain`` give tensors of ``cls``."""
+    for base in reversed(plain.__mro__[:-1]):
+        for name, method in vars(base).items():
+            if isinstance(method, FunctionType) and name not in _KEPT and name not in vars(cls):
+                if getattr(cls, name) is getattr(plain, name):
+                    setattr(cls, name, _giving(method, cls, plain))
+
+
+def _giving(method: Callable[..., Any], cls: type[Any], plain: type[Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return _as(method(self, *args, **kwargs), type(self), plain, args)
+
+    return call
+
+
+def _as(made: Any, cls: type[Any], plain: type[Any], given: tuple[Any, ...]) -> Any:
+    """The fresh tensors of a result as ``cls``."""
+    if made.__class__ is plain:
+        if not any(made is value for value in given):
+            made.__class__ = cls
+        return made
+    if isinstance(made, tuple | list):
+        for one in made:
+            _as(one, cls, plain, given)
+    return made
