@@ -150,7 +150,7 @@ def _choose(problem: _Problem) -> _Choice:
     if y_col == 1 or N == 1:
         if M == 1:
             return _Choice("gemv", pack_a=pack_a)
-        pack_b = M >= Gemm.pack_b_rows
+        pack_b = M >= Gemm.pack_b_rows and not _reads_in_place(problem.dtype, N, K, y_row)
     elif M <= Gemm.col_major_b_rows and y_row == 1:
         return _Choice(_col_major_b(problem.dtype, M, y_col), pack_a=pack_a)
     else:
@@ -163,6 +163,16 @@ def _choose(problem: _Problem) -> _Choice:
         pack_a=pack_a,
         row_major_b=y_col == 1,
     )
+
+
+def _reads_in_place(dtype: str, N: int, K: int, row: int) -> bool:
+    """Whether a row-major y, its rows ``row`` elements apart, is as well read where it lies: a block
+    of KC rows stays in the L2 cache, no vector is in two lines, and rows do not evict each other.
+    """
+    size, share = np.dtype(dtype).itemsize, tuning.micro_kernel(dtype).b_in_place
+    block = kernels.kc_for(dtype, K) * N * size
+    aligned = row * size % caches.LINE == 0 and row * size % caches.WAY != 0
+    return aligned and 8 * block <= share * caches.size(2)
 
 
 def _col_major_b(dtype: str, rows: int, column: int) -> str:

@@ -31,6 +31,7 @@ class MicroKernel(NamedTuple):
         gemv_col_nr: the same with a column-major ``b``.
         kc: products summed in registers at most: more would cost accuracy.
         mc_bytes: of a packed block of ``a``: it stays in the L2 cache.
+        b_in_place: eighths of the L2 cache up to which ``kc`` rows of ``b`` are read where they lie.
         mc: rows of ``a`` that one panel of ``b`` serves, where ``a`` is not packed.
         conv_rest: after MR, the rows (output channels) of a convolution's tiles of ``NR_VECTORS``
             vectors of pixels.
@@ -51,6 +52,7 @@ class MicroKernel(NamedTuple):
     gemv_col_nr: int
     kc: int
     mc_bytes: int
+    b_in_place: int
     mc: int
     conv_rest: tuple[int, ...]
     conv_few: tuple[int, ...]
@@ -65,21 +67,22 @@ class MicroKernel(NamedTuple):
 # 32 registers: 28 hold the sums, the others a row of b and an element of a
 _AVX512 = MicroKernel(
     mr=(14, 8, 4, 2, 1), mr_min=4, unroll=1, col_major_mr=(8, 4, 2, 1), gemv_nr=8, gemv_col_nr=2,
-    kc=256, mc_bytes=192 << 10, mc=256,
+    kc=256, mc_bytes=192 << 10, b_in_place=5, mc=256,
     conv_rest=(8, 4, 2, 1), conv_few=(6, 3, 2, 1), conv_one=8, conv_weight=(8, 4, 1),
     conv_weight_columns=3, conv_weight_outputs=8, conv_outer=((8, 4, 2, 1), (8, 4, 2, 1)),
     chosen="mr, kc, conv_rest: from the register file, a5fde10 (2026-11-23), not measured against others; "
     "unroll: `python -m bench against --area matmul`, b033904 (2026-11-27): unrolled by 4, sums of "
-    "a tile went through memory; mc, mc_bytes: f186575 and badcaae, not measured",
+    "a tile went through memory; mc, mc_bytes: f186575 and badcaae, not measured; b_in_place: squares of 96 to "
+    "1152 on one thread of a Zen 4 (2026-11-27): 2 to 3 % faster up to 640, slower from 1024",
 )  # fmt: skip
 
 # 16 registers: 12 hold the sums
 _AVX = _AVX512._replace(
-    mr=(6, 5, 4, 3, 2, 1), unroll=4, conv_rest=(4, 2, 1), conv_few=(3, 2, 1), conv_weight=(4, 1),
+    mr=(6, 5, 4, 3, 2, 1), unroll=4, b_in_place=0, conv_rest=(4, 2, 1), conv_few=(3, 2, 1), conv_weight=(4, 1),
     conv_outer=((8, 4, 2, 1), (6, 4, 2, 1)),
     chosen="mr: every height to 6, f186575 (2026-11-25), `python -m bench --area matmul`, gain not "
     "kept; conv_rest: 4 and not 5, as 8 rows are two tiles of 4, ca04ad6 (2026-11-25); unroll: a5fde10, not "
-    "measured; the rest as for AVX-512",
+    "measured; b_in_place: copies won a third on a Zen 3, f186575; the rest as for AVX-512",
 )  # fmt: skip
 
 MICRO_KERNELS: dict[tuple[int, str], MicroKernel] = {

@@ -11,7 +11,7 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from tilegrad.kernels.cpu import tuning
+from tilegrad.kernels.cpu import matmul as planner, tuning
 from tilegrad.kernels.cpu.matmul import matmul
 from tilegrad.kernels.cpu.parts import gemm as kernels
 from tilegrad.kernels.cpu.parts.micro_kernel import micro_kernel
@@ -269,7 +269,12 @@ def test_the_size_of_the_cache(facts, tmp_path, monkeypatch):
     (tmp_path / "index1").mkdir()  # one that tells nothing
     monkeypatch.setattr(caches, "FOLDER", tmp_path)
     size = caches.size.__wrapped__()
-    assert size == (48 << 10 if facts == ("Data", "48K") else caches.USUAL)
+    assert size == (48 << 10 if facts == ("Data", "48K") else caches.USUAL[1])
+    (tmp_path / "index1" / "level").write_text("2\n")
+    (tmp_path / "index1" / "type").write_text("Unified\n")
+    assert caches.size.__wrapped__(2) == caches.USUAL[2]
+    (tmp_path / "index1" / "size").write_text("1024K\n")
+    assert caches.size.__wrapped__(2) == 1 << 20
 
 
 @pytest.mark.parametrize("column", [1024, 527])
@@ -283,9 +288,25 @@ def test_one_row_reads_as_many_columns_as_the_cache_holds(column, monkeypatch):
         lambda dtype, variant: variants.append(variant) or build(dtype, variant),
     )
     for size in (1 << 12, 1 << 20):
-        monkeypatch.setattr(caches, "size", lambda size=size: size)
+        monkeypatch.setattr(caches, "size", lambda level=1, size=size: size)
         results.append(product(x, y))
     assert variants == ["gemv_col" if column == 527 else "col_major_b", "gemv_col"]
+    assert (results[0] == results[1]).all()
+
+
+@pytest.mark.parametrize("columns, copied", [(96, False), (90, True), (1024, True)])
+def test_a_block_of_b_that_stays_near_is_read_in_place(columns, copied, monkeypatch):
+    """No copy where the L2 cache holds KC rows in whole lines apart; to the same bits."""
+    row = tuning.micro_kernel("float32")._replace(b_in_place=4)
+    monkeypatch.setattr(tuning, "micro_kernel", lambda dtype: row)
+    x, y = random("float32", 70, 300), random("float32", 300, columns)
+    results, choose, asked = [], planner._choose, []
+    monkeypatch.setattr(planner, "_choose", lambda p: asked.append(choose(p)) or asked[-1])
+    for size in (1 << 10, 1 << 24):
+        monkeypatch.setattr(caches, "size", lambda level=1, size=size: size)
+        results.append(product(x, y))
+    packed = [choice.pack_b or choice.prepack_b for choice in asked]
+    assert packed == [True, copied]
     assert (results[0] == results[1]).all()
 
 
