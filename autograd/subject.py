@@ -81,12 +81,27 @@ class UserFunction(Protocol):
         See :func:`tilegrad.autograd.benching.bench`.
         """
 
+    def explain(
+        self,
+        *shapes: Shapes,
+        arch: str = "sm_90",
+        dtype: str = "float32",
+        backward: bool = True,
+        ptx: bool = False,
+        sass: bool = False,
+        asm: bool = False,
+    ) -> None:
+        """Print its formula and derivatives, and the kernels of both devices.
+
+        See :func:`tilegrad.autograd.explaining.explain`.
+        """
+
 
 def attach(subject: Subject) -> None:
     """Give the function of an op what :class:`UserFunction` says, and its ``subject``."""
     call = subject.call
     call.subject = subject
-    call.bench = partial(_bench, subject)
+    call.bench, call.explain = partial(_bench, subject), partial(_explain, subject)
 
 
 def _bench(subject: Subject, *shapes: Shapes, **how: Any) -> Any:
@@ -94,3 +109,10 @@ def _bench(subject: Subject, *shapes: Shapes, **how: Any) -> Any:
     from tilegrad.autograd.benching import bench
 
     return bench(subject, *shapes, **how)
+
+
+def _explain(subject: Subject, *shapes: Shapes, **how: Any) -> None:
+    """See :func:`tilegrad.autograd.explaining.explain`."""
+    from tilegrad.autograd.explaining import explain
+
+    explain(subject, *shapes, **how)

@@ -20,8 +20,8 @@ from tilegrad.autograd.mode import state
 from tilegrad.autograd.operators import ElementwiseMethods
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.engine import dispatch
-from tilegrad.engine.array import Array, empty_layout, layout
-from tilegrad.engine.device import Device
+from tilegrad.engine.array import Array, empty_layout, layout, to_numpy
+from tilegrad.engine.device import CPU, Device
 from tilegrad.engine.dtype import DType
 from tilegrad.engine.ops import elementwise as ops
 from tilegrad.engine.ops.elementwise import OPS, Elementwise
@@ -360,7 +360,11 @@ class Trace:
         known = id(target.storage) in self._symbols or id(target) in self._found
         if known or (title.endswith("_") and not title.endswith("__")):
             refuse(title, _OVER)
-        return self._run(op, arrays, params, {})
+        if target.layout.ndim or target.layout.device is not CPU:
+            return self._run(op, arrays, params, {})
+        to_numpy(target)[...] = params[0]  # a number, for which no kernel need be compiled
+        self._constants[id(target.storage)] = target
+        return target
 
     def _run(
         self, op: Any, arrays: tuple[Array, ...], params: tuple[Any, ...], metadata: dict[str, Any]

@@ -122,7 +122,8 @@ def _add_inspect(commands: Any) -> None:
         "memory, occupancy, bytes and operations; on request machine code. Nothing runs on a GPU.",
     )
     option = shown.add_argument
-    option("op", help="a name of the library: exp, matmul, softmax, conv2d, …")
+    option("op", help="a name of the library (exp, matmul, softmax, conv2d, …), or package.module:name of an op "
+           "of your own")  # fmt: skip
     option("--device", choices=("cuda", "cpu"), default="cuda", help="whose kernels (%(default)s)")
     option("--arch", choices=_ARCHS, default="sm_90", help="architecture of the GPU (%(default)s)")
     option("--shape", nargs="+", default=[], metavar="N,N", help="of each tensor, 64,10:int64 with a "

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import difflib
+import importlib
 import inspect
+import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -78,6 +81,8 @@ def find(op: str) -> Callable[..., Any]:
     from tilegrad.autograd.tensor import Tensor
     from tilegrad.nn import functional
 
+    if ":" in op:
+        return _imported(op)
     names: set[str] = set()
     for place in (tilegrad, functional, Tensor):
         found = getattr(place, op, None)
@@ -87,6 +92,25 @@ def find(op: str) -> Callable[..., Any]:
     near = difflib.get_close_matches(op, sorted(n for n in names if n[0] != "_"), 3)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     raise Failure(f"no op is called {op!r}{hint}")
+
+
+def _imported(path: str) -> Callable[..., Any]:
+    """The op of a user's at ``package.module:name``."""
+    module, _, name = path.partition(":")
+    sys.path.insert(0, os.getcwd())
+    try:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise Failure(f"no op is at {path!r}: {one_line(error)}") from None
+    finally:
+        sys.path.remove(os.getcwd())
+    if not hasattr(found, "subject"):
+        raise Failure(
+            f"{path} is none of tilegrad.elementwise, fuse, reduction or op; got {type(found).__name__}"
+        )
+    return found  # type: ignore[no-any-return]
 
 
 def keyword(text: str) -> tuple[str, Any]:
@@ -178,7 +202,11 @@ def _prepare(
             raise Failure(f"{op} has no argument {name!r}; it has {', '.join(parameters)}")
     maker = _Maker(shapes, dtype, device, grad)
     call = Call(function, [], {}, maker.made)
-    for parameter in parameters.values():
+    subject = getattr(function, "subject", None)
+    if subject is not None:
+        call.positional.extend([maker.next() for _ in subject.operands])
+        call.keywords.update(given)
+    for parameter in parameters.values() if subject is None else ():
         _fill(op, parameter, call, maker, given)
     if maker.left:
         raise Failure(f"{op} takes {len(maker.made)} tensors here; got {len(shapes)} shapes")

@@ -16,7 +16,7 @@ from typing import Any
 
 from tilegrad.engine.errors import DeviceError
 from tilegrad.kernels.builtin import cell
-from tilegrad.kernels.cuda.run import driver as drivers
+from tilegrad.kernels.cuda.run import driver as drivers, jit
 from tilegrad.kernels.cuda.run.driver import Driver, Properties, Unavailable
 from tilegrad.kernels.cuda.run.launch import current_stream as _stream_cell
 
@@ -44,6 +44,14 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def forget() -> None:
+    """In a forked child that uses a device on paper: what the parent did with its own is forgotten."""
+    global _lost, _used
+    _lost = _used = _thread.bound = False
+    gate.value = 0
+    jit.forget()
 
 
 def _found() -> Driver:

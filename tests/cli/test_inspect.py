@@ -59,6 +59,65 @@ def test_operands_that_a_signature_does_not_tell() -> None:
     assert "int64 (64,)" in out
 
 
+OPS = """
+import tilegrad
+
+@tilegrad.elementwise
+def swish(x, beta=1.0):
+    return x / (1 + exp(-beta * x))
+
+@tilegrad.fuse
+def gated(x, gate):
+    return tilegrad.where(gate > 0, x, 0) * gate
+
+@tilegrad.op("twice(x: f[*B]) -> y: like x")
+def twice(x):
+    return x + x
+
+class Names:
+    swish = swish
+
+def plain(x):
+    return x
+"""
+
+
+def test_an_op_of_ones_own_by_its_import_path(tmp_path, monkeypatch) -> None:
+    (tmp_path / "mypackage").mkdir()
+    (tmp_path / "mypackage" / "__init__.py").touch()
+    (tmp_path / "mypackage" / "ops.py").write_text(OPS)
+    monkeypatch.chdir(tmp_path)
+    out = run(
+        "mypackage.ops:swish",
+        "--arch",
+        "sm_80",
+        "--shape",
+        "1000,1000",
+        "--backward",
+        "--arg",
+        "beta=2.0",
+    )
+    assert "# d swish / d beta" in out and "2 launches of 2 kernels" in out
+    assert "formula swish_backward_x, mypackage.ops" in out and "registers" in out
+    out = run("mypackage.ops:gated", "--device", "cpu", "--shape", "4,5", "5", "--dtype", "float64")
+    assert (
+        "float64 (4, 5), float64 (5,)" in out
+        and ": 1 kernel\n" in out
+        and "# d gated / d gate" in out
+    )
+    assert "float32 (3,)" in run("mypackage.ops:twice", "--device", "cpu", "--shape", "3")
+    assert "swish" in run("mypackage.ops:Names.swish", "--device", "cpu")
+    for path, words in (
+        ("mypackage.none:swish", "No module named 'mypackage.none'"),
+        ("mypackage.ops:swishh", "has no attribute 'swishh'"),
+        (
+            "mypackage.ops:plain",
+            "is none of tilegrad.elementwise, fuse, reduction or op; got function",
+        ),
+    ):
+        assert words in run(path, status=2)
+
+
 def test_cpu() -> None:
     out = run("exp", "--device", "cpu", "--shape", "100", "--asm")
     assert "1 kernel" in out and "def exp(x):" in out and "assembly" in out

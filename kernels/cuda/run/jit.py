@@ -219,6 +219,12 @@ def processors() -> int:
     return _processors
 
 
+def forget() -> None:
+    """The device is another one from here on."""
+    global _processors
+    _processors = None
+
+
 def blocks_for(work: int, each: int, per_sm: int = 8) -> int:
     """Blocks that share ``work`` units, ``each`` at a time, in strides of the grid: no more than
     ``per_sm`` on every multiprocessor.
