@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from types import FunctionType, MappingProxyType
 from typing import Any
 
-from tilegrad.autograd.base import TensorBase, check_inplace, needs_graph
+from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.mode import no_grad, state
+from tilegrad.autograd.rule import check_inplace, needs_graph
 from tilegrad.autograd.rules.assign import copy_
 from tilegrad.autograd.rules.formats import copied, in_format
 from tilegrad.autograd.rules.reinterpret import view_dtype

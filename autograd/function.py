@@ -6,9 +6,17 @@ import functools
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import TensorBase, alias, needs_graph, rebase, record
-from tilegrad.autograd.graph import CustomCall, Node, SavedOutput, another
+from tilegrad.autograd.base import TensorBase, detached_view
+from tilegrad.autograd.graph import (
+    CustomCall,
+    Node,
+    SavedOutput,
+    connect,
+    new_node,
+    shared_view,
+)
 from tilegrad.autograd.mode import _Switch, state
+from tilegrad.autograd.rule import Rule, needs_graph, rebase
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -115,7 +123,7 @@ class Function:
         """Run ``forward`` and record the call."""
         context = FunctionCtx()
         tensors = tuple(a for a in args if isinstance(a, TensorBase))
-        recording = state.grad and needs_graph(tensors)  # type: ignore[arg-type]
+        recording = state.grad and needs_graph(tensors) > 0  # type: ignore[arg-type]
         context.needs_input_grad = tuple([isinstance(a, TensorBase) and a._tracked for a in args])
         with _Switch(False):
             if cls.setup_context is not Function.setup_context:
@@ -151,7 +159,7 @@ class Function:
             if not isinstance(value, TensorBase) or id(value) in dirty:
                 results.append(value)
                 continue
-            made = alias(value)
+            made = detached_view(value)
             base = roots.get(id(value.storage))
             if base is not None:
                 made._base, made._epoch = base, base._epoch
@@ -160,7 +168,9 @@ class Function:
         call.outputs = [i for i, r in enumerate(results) if isinstance(r, TensorBase)]
         call.count = len(results)
         returned = tuple([results[i] for i in call.outputs])
-        node = record(cls.__name__, _vjp, tensors, returned, (), call)
+        layouts = tuple([r.layout for r in returned])
+        node = new_node(cls.__name__, _vjp, tensors, layouts, call)
+        connect(node, returned)
         context._node = weakref.ref(node)
         context._dirty = ()
         _save(context, node, outputs, results, {id(t) for t in tensors} - dirty)
@@ -242,7 +252,7 @@ def _vjp(node: Node, *grads: Tensor) -> tuple[Tensor | None, ...]:
     for place, (grad, kind) in enumerate(zip(by_input, node.inputs, strict=True)):
         if grad is not None and node.edges[place] is not None:
             _check_shape(name, place, grad.layout.shape, kind.shape)
-    return tuple([another(grad) for grad in by_input])  # saved tensors may be among them
+    return tuple([shared_view(grad) for grad in by_input])  # saved tensors may be among them
 
 
 def _check_shape(name: str, place: int, have: Any, want: Any) -> None:
@@ -277,9 +287,9 @@ def once_differentiable(function: Any) -> Any:
         if not (state.grad and needs_graph(inputs)):
             return found
         several = found if isinstance(found, tuple) else (found,)
-        made = [alias(f) if isinstance(f, TensorBase) else f for f in several]
+        made = [detached_view(f) if isinstance(f, TensorBase) else f for f in several]
         results: Any = tuple([m for m in made if m is not None])
-        record("once_differentiable", _refuse, inputs, results, (), None)
+        _ONCE.record_all(inputs, results)
         return tuple(made) if isinstance(found, tuple) else made[0]
 
     return backward
@@ -290,3 +300,6 @@ def _refuse(node: Node, *grads: Tensor) -> tuple[Tensor | None, ...]:
         "once_differentiable: trying to differentiate twice a function that was marked with "
         "@once_differentiable"
     )
+
+
+_ONCE = Rule("once_differentiable", _refuse)

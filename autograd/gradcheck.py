@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilegrad.autograd.base import TensorBase, own
+from tilegrad.autograd.base import TensorBase, tensor_of
 from tilegrad.autograd.functional import grad
 from tilegrad.autograd.mode import enable_grad, no_grad
 from tilegrad.engine.array import from_numpy, to_numpy
@@ -51,7 +51,7 @@ def _analytic(output: Tensor, inputs: Sequence[Tensor]) -> list[np.ndarray]:
     for row in range(size):
         seed = np.zeros(output.shape)
         seed.ravel()[row] = 1.0
-        start = own(from_numpy(seed.astype(output.dtype.numpy)))
+        start = tensor_of(from_numpy(seed.astype(output.dtype.numpy)))
         found = grad(output, inputs, start, retain_graph=True, allow_unused=True)
         for matrix, value in zip(result, found, strict=True):
             if value is not None:
@@ -138,7 +138,8 @@ def gradgradcheck(
         with no_grad():
             sample = _outputs(func(*given))
         grad_outputs = [
-            own(from_numpy(rng.standard_normal(tuple(o.shape)))).requires_grad_() for o in sample
+            tensor_of(from_numpy(rng.standard_normal(tuple(o.shape)))).requires_grad_()
+            for o in sample
         ]
 
     @enable_grad()

@@ -39,24 +39,24 @@ Saves = tuple[int | tuple[int, ...], ...]
 _sequence = cell(0)  # number of the newest node
 
 
-def own(array: Array) -> Tensor:
-    """The fresh result of an engine's op as the tensor it is."""
+def tensor_of(array: Array) -> Tensor:
+    """The result of an engine's op as the tensor it is, not recorded."""
     return array  # type: ignore[return-value]
 
 
-def alias(array: Array) -> Tensor:
+def detached_view(array: Array) -> Tensor:
     """Another tensor over the same memory, out of the graph."""
     return calls.new(array.layout, array.storage, array.address)  # type: ignore[no-any-return]
 
 
 def zeros_of(kind: Layout) -> Tensor:
     """A constant of zeros, shaped like ``kind``."""
-    return own(full(kind.shape, 0, kind.dtype, kind.device))
+    return tensor_of(full(kind.shape, 0, kind.dtype, kind.device))
 
 
 def ones_of(kind: Layout) -> Tensor:
     """A constant of ones, shaped like ``kind``, of a floating dtype."""
-    return own(full(kind.shape, 1.0, kind.dtype, kind.device))
+    return tensor_of(full(kind.shape, 1.0, kind.dtype, kind.device))
 
 
 class SavedOutput(Array):
@@ -225,6 +225,15 @@ def new_node(
     return made
 
 
+def connect(node: Node, results: Sequence[Tensor]) -> None:
+    """Make ``results`` the outputs of ``node``; indices and the like lie outside the graph."""
+    for index, result in enumerate(results):
+        if result.layout.dtype.is_floating_point:
+            result._tracked = True
+            result._node = node
+            result._index = index
+
+
 # Bound once, when the first node is made, to machine code or to plain Python; callers go by way of this
 # module.
 #
@@ -248,16 +257,21 @@ node: Callable[..., Any] = _first_node
 record_by_template: Callable[..., Any] = _first_record
 
 
+_tensor: type[Array] = Array
+
+
+def bind_to(base: type[Array]) -> None:
+    """``base`` has the slots of tensors: what a tensor is, only the module above knows."""
+    global _tensor
+    _tensor = base
+
+
 def _bind() -> None:
     global node, record_by_template
-    from tilegrad.autograd.base import TensorBase
-
     with compiler:
         number = ctypes.addressof(_sequence)
         node, record_by_template = chosen(
-            lambda: native_record.compile_recording(
-                Node, TensorBase, SavedOutput, anomalies, number
-            ),
+            lambda: native_record.compile_recording(Node, _tensor, SavedOutput, anomalies, number),
             lambda: (_plain_node, _plain_record),
         )
 
@@ -288,7 +302,7 @@ def tied(origin: Node, grad: Tensor) -> Tensor:
     if not state.grad:
         return grad
     edges = [edge_of(grad) if grad._tracked else None, *origin.edges]
-    result = alias(grad)
+    result = detached_view(grad)
     inputs = [grad.layout, *origin.inputs]
     result._node = node(origin.op + "_backward", _tied_vjp, edges, inputs, (grad.layout,), None)
     result._tracked = True
@@ -349,7 +363,7 @@ def refuse_inference(name: str) -> None:
 
 
 def _rebuild(node: Node, value: SavedOutput) -> Tensor:
-    tensor = alias(value)
+    tensor = detached_view(value)
     if value.layout.dtype.is_floating_point:  # indices lie outside the graph
         tensor._tracked = True
         tensor._node = node
@@ -357,6 +371,6 @@ def _rebuild(node: Node, value: SavedOutput) -> Tensor:
     return tensor
 
 
-def another(grad: Tensor | None) -> Tensor | None:
+def shared_view(grad: Tensor | None) -> Tensor | None:
     """A new tensor over the same memory, which then counts as shared, for a caller that may keep it."""
-    return grad if grad is None or grad._tracked else alias(grad)
+    return grad if grad is None or grad._tracked else detached_view(grad)

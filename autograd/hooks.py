@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import TensorBase
-from tilegrad.autograd.graph import RemovableHandle, another
+from tilegrad.autograd.graph import RemovableHandle, shared_view
 
 if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
@@ -74,7 +74,7 @@ class LeafHooks:
     def before(self, grad: Tensor) -> Tensor:
         """What the hooks before the accumulation make of ``grad``."""
         for hook in list(self.pre):
-            changed = hook((another(grad),))
+            changed = hook((shared_view(grad),))
             if isinstance(changed, TensorBase):
                 changed = (changed,)
             if changed is not None:
@@ -86,7 +86,7 @@ class LeafHooks:
         for hook in list(self.tensor):
             hook(leaf)
         for hook in list(self.post):
-            changed = hook((), (another(grad),))
+            changed = hook((), (shared_view(grad),))
             if changed is not None:
                 check_hooked_all(hook, changed, ())
 
@@ -154,7 +154,7 @@ def check_hooked_all(hook: Any, changed: Any, grads: Any) -> list[Any]:
     for value, grad in zip(changed, grads, strict=True):
         if value is not None:
             check_hooked(hook, value, grad)
-    return [another(value) for value in changed]
+    return [shared_view(value) for value in changed]
 
 
 # ------------------------------------------------------------------------------- what is assigned

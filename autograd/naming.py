@@ -51,7 +51,7 @@ def name_of(node: Node) -> str:
     if op == "matmul":
         return _product(node)
     if op == "getitem":
-        return _shown(node.meta[1])
+        return _shown(node.meta[0])
     second = op in _BY_DIM and node.outputs[0].ndim > 0
     second |= op in _BY_OUTPUTS and len(node.outputs) > 1
     if (
@@ -70,7 +70,7 @@ def _camel(op: str) -> str:
 
 
 def _padding(node: Node) -> str:
-    mode, pairs = node.meta["mode"], node.meta["pairs"]
+    mode, pairs = node.meta.mode, node.meta.pairs
     stem = {"reflect": "Reflection", "replicate": "Replication"}.get(mode)
     if stem is None:
         return "ConstantPadNdBackward0"

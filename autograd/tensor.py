@@ -15,16 +15,18 @@ from tilegrad.autograd import (
     typed,
 )
 from tilegrad.autograd.arguments import checked
-from tilegrad.autograd.base import alias, own, refresh
+from tilegrad.autograd.base import detached_view, tensor_of
 from tilegrad.autograd.extra import extras
 from tilegrad.autograd.interop import InteropMethods
 from tilegrad.autograd.kinds import exact
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.names import renamed
 from tilegrad.autograd.naming import named
+from tilegrad.autograd.rule import refresh, set_view_vjps
 from tilegrad.autograd.rules import (
     assign,
     elementwise,
+    regions,
     view,
 )
 from tilegrad.autograd.rules.formats import contiguous as in_memory, in_format
@@ -35,7 +37,6 @@ from tilegrad.autograd.twins import add_twins
 from tilegrad.engine import formats, transfer
 from tilegrad.engine.device import Device, device as as_device
 from tilegrad.engine.dtype import DType, dtype as as_dtype
-from tilegrad.engine.ops import view as ops
 from tilegrad.engine.shape import as_index
 
 if TYPE_CHECKING:
@@ -257,7 +258,7 @@ class Tensor(InteropMethods):
 
     def detach(self) -> Tensor:
         """The same memory, out of the graph."""
-        return alias(self)
+        return detached_view(self)
 
     def detach_(self) -> Tensor:
         """Leave the graph."""
@@ -335,7 +336,7 @@ class Tensor(InteropMethods):
 
     def pin_memory(self) -> Tensor:
         """A copy in page-locked host memory, which the GPU copies from and to without waiting."""
-        return own(transfer.pin_memory(self))
+        return tensor_of(transfer.pin_memory(self))
 
     def is_pinned(self) -> bool:
         """Whether the memory is page-locked."""
@@ -381,7 +382,7 @@ class Tensor(InteropMethods):
         """The same memory in another shape, or as another dtype."""
         if size and size[0].__class__ is DType:
             return view_dtype(self, *size)
-        return view.show(ops.view, view.reshape_vjp, self, None, sizes(size))
+        return view.VIEW.view(self, sizes(size))
 
     def reshape(self, *shape: Any) -> Tensor:
         """Another shape, as a view where possible."""
@@ -389,12 +390,11 @@ class Tensor(InteropMethods):
 
     def permute(self, *dims: Any) -> Tensor:
         """The dimensions in another order."""
-        dims = sizes(dims)
-        return view.show(ops.permute, view.permute_vjp, self, dims, dims)
+        return view.PERMUTE.view(self, sizes(dims))
 
     def expand(self, *size: Any) -> Tensor:
         """Size-1 dimensions repeated, without a copy."""
-        return view.show(ops.expand, view.broadcast_vjp, self, None, sizes(size))
+        return view.EXPAND.view(self, sizes(size))
 
     def view_as(self, other: Tensor) -> Tensor:
         """:meth:`view` in the shape of ``other``."""
@@ -417,6 +417,7 @@ class Tensor(InteropMethods):
 
 add_twins(Tensor)
 base.set_tensor_class(Tensor)
+set_view_vjps(regions.as_strided_vjp, regions.copy_slices_vjp)
 for _kind in Tensor.__mro__[:-1]:
     _methods = [method for name, method in vars(_kind).items() if not name.startswith("_")]
     exact(_methods)

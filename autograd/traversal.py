@@ -14,9 +14,10 @@ from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd import hooks
-from tilegrad.autograd.base import ones_of, refresh, zeros_of
-from tilegrad.autograd.graph import CustomCall, Edge, Node, another, edge_of, named_kinds
+from tilegrad.autograd.base import ones_of, zeros_of
+from tilegrad.autograd.graph import CustomCall, Edge, Node, edge_of, named_kinds, shared_view
 from tilegrad.autograd.mode import _Switch, anomalies, state
+from tilegrad.autograd.rule import refresh
 from tilegrad.autograd.rules.elementwise import copy_to_layout
 from tilegrad.engine.array import Layout, layout
 from tilegrad.engine.dtype import DType
@@ -72,7 +73,7 @@ class _Pass:
     def deliver(self, edge: Edge, grad: Tensor) -> None:
         """Add ``grad`` to what flows into one output of a node, or into a leaf."""
         if grad._base is not None and not self.create:
-            grad = another(grad)  # type: ignore[assignment]  # its base may go
+            grad = shared_view(grad)  # type: ignore[assignment]  # its base may go
         kind = edge.__class__
         if kind is Node:
             target: Any = edge
@@ -111,7 +112,7 @@ class _Pass:
     def _accumulate(self, leaf: Tensor, grad: Tensor) -> None:
         if leaf._hooks:
             for hook in list(leaf._hooks):
-                grad = _replaced(hook, hook(another(grad)), grad)
+                grad = _replaced(hook, hook(shared_view(grad)), grad)
         if self.wanted is not None:
             place = self.wanted.get((id(leaf), 0))
             if place is not None:
@@ -154,14 +155,14 @@ class _Pass:
         extras = node.extras
         if extras is not None:
             for hook in hooks.in_order(extras.pre_hooks):
-                changed = hook(tuple(map(another, gradients)))
+                changed = hook(tuple(map(shared_view, gradients)))
                 if changed is not None:
                     gradients = hooks.check_hooked_all(hook, changed, gradients)
         if self.wanted is not None:
             for index, grad in enumerate(gradients):
                 place = self.wanted.get((id(node), index))
                 if place is not None and grad is not None:
-                    self.captured[place] = another(grad)
+                    self.captured[place] = shared_view(grad)
             if node not in self.leading:
                 return None
         full = gradients if len(gradients) == 1 else _filled(gradients, node)
@@ -185,7 +186,7 @@ class _Pass:
         if extras is None:
             return fitted
         for hook in list(extras.hooks):
-            changed = hook(tuple(map(another, fitted)), tuple(map(another, full)))
+            changed = hook(tuple(map(shared_view, fitted)), tuple(map(shared_view, full)))
             if changed is not None:
                 fitted = hooks.check_hooked_all(hook, changed, fitted)
         return fitted
@@ -249,7 +250,7 @@ def _set_apart(gradients: list[Tensor | None]) -> None:
     seen: set[int] = set()
     for place, grad in enumerate(gradients):
         if grad is not None and id(grad) in seen:
-            gradients[place] = another(grad)
+            gradients[place] = shared_view(grad)
         seen.add(id(grad))
 
 
@@ -265,7 +266,7 @@ def _replaced(hook: Any, changed: Any, grad: Tensor) -> Tensor:
     if changed is None:
         return grad
     hooks.check_hooked(hook, changed, grad)
-    return another(changed)  # type: ignore[return-value]
+    return shared_view(changed)  # type: ignore[return-value]
 
 
 def _fit(grad: Tensor, kind: Layout) -> Tensor:
@@ -373,7 +374,7 @@ def _root_gradients(
         elif grad.layout.shape == kind.shape:
             if grad.layout.dtype is not kind.dtype and grad.layout.dtype.is_floating_point:
                 grad = grad.to(kind.dtype)
-            grad = another(grad)
+            grad = shared_view(grad)
         else:
             raise RuntimeError(
                 f"backward: Mismatch in shape: grad_output has a shape of {grad.shape} and output "

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import check_inplace
 from tilegrad.autograd.mode import state
+from tilegrad.autograd.rule import check_inplace
 from tilegrad.autograd.rules.assign import clone, overwrite
 from tilegrad.autograd.rules.define import named
 

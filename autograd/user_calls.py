@@ -6,12 +6,12 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd import base
-from tilegrad.autograd.base import TensorBase, check_inplace, needs_graph, own, refuse_overlap
+from tilegrad.autograd.base import TensorBase, refuse_overlap, tensor_of
 from tilegrad.autograd.checking_op import OpCheck
 from tilegrad.autograd.functional import grad as gradients_of
-from tilegrad.autograd.graph import Node, SavedOutput, new_node
+from tilegrad.autograd.graph import Node, SavedOutput, connect, new_node
 from tilegrad.autograd.mode import _Switch, enable_grad, state
+from tilegrad.autograd.rule import Rule, check_inplace, needs_graph, rebase
 from tilegrad.autograd.rules.assign import clone
 from tilegrad.autograd.rules.creation import tensor
 from tilegrad.autograd.rules.elementwise import contiguous
@@ -47,6 +47,7 @@ class Work:
         self.given_jvp: Function | None = None
         self.saved_names: tuple[str, ...] = tuple([_old(x) for x in self.operands])
         self.saves: tuple[int, ...] = tuple(range(len(self.operands)))
+        self.rule = Rule(self.name, self.differentiate, self.saves)
         self.bound: dict[Any, tuple[Layout, ...]] = {}
         self.call: Any = self.made()
         self.call.__doc__ = inspect.getdoc(reference)
@@ -126,6 +127,7 @@ class Work:
         places.update({y.name: -1 - k for k, y in enumerate(self.results)})
         self.saved_names = tuple([n for n in asked(function) if n in places])
         self.saves = tuple([places[n] for n in self.saved_names])
+        self.rule = Rule(self.name, self.differentiate, self.saves)
         self.given_vjp = function
         self.call.__code__ = self.made().__code__
         return function
@@ -200,10 +202,10 @@ class Work:
     def record(self, operands: tuple[Tensor, ...], out: Any, meta: tuple[Any, ...]) -> None:
         """Make what a call gave outputs of a node, if an operand is part of the graph."""
         if out.__class__ is tuple:
-            if needs_graph(operands) and any(y.layout.dtype.is_floating_point for y in out):
-                base.record(self.name, self.differentiate, operands, out, self.saves, meta)
+            if any(y.layout.dtype.is_floating_point for y in out):
+                self.rule.record_all(operands, out, meta)
         elif out.layout.dtype.is_floating_point:
-            base.record_one(self.name, self.differentiate, operands, out, self.saves, meta)
+            self.rule.record(operands, out, meta)
 
     def other(self, operands: tuple[Any, ...], scalars: tuple[Any, ...]) -> Any:
         """A call that is not straight: its plan is not known, arguments need a look, or something is
@@ -231,7 +233,7 @@ class Work:
         by_name = {s.name: v for s, v in zip(self.signature.scalars, scalars, strict=True)}
         known = {n: by_name.pop(n) for n in self.op.names}
         out = self.op(*operands, params=tuple(by_name.values()), **known)
-        return out if out.__class__ is tuple else own(out)
+        return out if out.__class__ is tuple else tensor_of(out)
 
     def write(self, operands: tuple[Any, ...], scalars: tuple[Any, ...]) -> Any:
         """A call that writes over operands: the new values' history replaces the old."""
@@ -260,12 +262,9 @@ class Work:
             node.save(*[
                 SavedOutput(results[-1 - s], -1 - s) if s < 0 else kept[s] for s in self.saves
             ])  # fmt: skip
+            connect(node, results)
             for number, target in enumerate(targets):
-                base.rebase(target, node, number)
-            for number in range(len(targets), len(results)):
-                if results[number].layout.dtype.is_floating_point:
-                    results[number]._tracked = True
-                    results[number]._node, results[number]._index = node, number
+                rebase(target, node, number)
         return out
 
     # ------------------------------------------------------------------------------ reference

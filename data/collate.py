@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.autograd.base import own
+from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.rules.creation import as_tensor, tensor
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.engine import array as arrays, dtype as dt
@@ -52,7 +52,7 @@ def _tensors(batch: Sequence[Tensor]) -> Tensor:
         return stack(batch)
     made = arrays.empty((len(batch), *first.shape), first.dtype)
     np.stack([arrays.to_numpy(t) for t in batch], out=arrays.to_numpy(made))
-    return own(made)
+    return tensor_of(made)
 
 
 def _ndarrays(batch: Sequence[np.ndarray]) -> Tensor:
@@ -67,7 +67,7 @@ def _ndarrays(batch: Sequence[np.ndarray]) -> Tensor:
         raise RuntimeError(f"stack expects each tensor to be equal size, but got {shapes}")
     made = arrays.empty((len(batch), *first.shape), dt.BY_NUMPY[first.dtype])
     np.stack(batch, out=arrays.to_numpy(made), casting="unsafe")
-    return own(made)
+    return tensor_of(made)
 
 
 def _floats(batch: Sequence[float]) -> Tensor:

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from tilegrad.autograd.base import own
+from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.data import container
 from tilegrad.engine.device import device as as_device
@@ -83,7 +83,7 @@ def load(f: Target, map_location: Any = None) -> Any:
     """
     where = as_device(map_location)
     found, metadata = container.read(f)
-    tensors = {key: own(array).to(where) for key, array in found.items()}
+    tensors = {key: tensor_of(array).to(where) for key, array in found.items()}
     text = metadata.get(STRUCTURE)
     if text is None:
         return tensors

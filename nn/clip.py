@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from types import ModuleType
 
-from tilegrad.autograd.base import own
+from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.mode import no_grad
 from tilegrad.autograd.rules.creation import tensor
 from tilegrad.autograd.rules.movement import cat, stack
@@ -46,7 +46,7 @@ def get_total_norm(
         return tensor(0.0)
     with no_grad():
         if _fused(given, order):
-            total = own(ops.total_norm(given))
+            total = tensor_of(ops.total_norm(given))
         else:
             each = [t.detach().norm(order) for t in given if t.numel()]
             total = stack([n.to(each[0].dtype) for n in each]).norm(order)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import alias, needs_graph, record
+from tilegrad.autograd.base import detached_view
 from tilegrad.autograd.graph import Node, RemovableHandle
 from tilegrad.autograd.mode import state
+from tilegrad.autograd.rule import Rule, needs_graph
 from tilegrad.autograd.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -177,8 +178,8 @@ def _identity(name: str, tensors: list[Tensor], vjp: Callable[..., Any]) -> list
     inputs = tuple(tensors)
     if not (state.grad and needs_graph(inputs)):
         return tensors
-    results = tuple([alias(t) for t in tensors])
-    record(name, vjp, inputs, results, (), None)
+    results = tuple([detached_view(t) for t in tensors])
+    Rule(name, vjp).record_all(inputs, results)
     for made, given in zip(results, tensors, strict=True):
         if not given._tracked:
             made.detach_()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
-from tilegrad.autograd.base import own
+from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.graph import RemovableHandle
 from tilegrad.autograd.mode import enable_grad, no_grad
 from tilegrad.autograd.tensor import Tensor
@@ -147,11 +147,11 @@ class Optimizer:
         for name in scalars:
             if state.get(name) is None:
                 first = self.initial.get(name, 0.0)
-                state[name] = own(elementwise.full((), first, float32, kind.device))
+                state[name] = tensor_of(elementwise.full((), first, float32, kind.device))
         for name in names:
             if state.get(name) is None:
                 array = empty_layout(ops.state_layout(kind))
-                state[name] = own(elementwise.fill(array, self.initial.get(name, 0.0)))
+                state[name] = tensor_of(elementwise.fill(array, self.initial.get(name, 0.0)))
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of all parameters, or fill them with zeros."""
@@ -205,7 +205,7 @@ class Optimizer:
     def _restored(p: Tensor, name: str, value: Any) -> Any:
         """A copy of saved state: as wide as ``p``, if it is shaped like ``p``, else float32."""
         if isinstance(value, (int, float)) and name in ("step", "mu_product"):
-            return own(elementwise.full((), value, float32, p.device))
+            return tensor_of(elementwise.full((), value, float32, p.device))
         if not isinstance(value, Tensor):
             return deepcopy(value)
         kind = p.layout
@@ -214,7 +214,7 @@ class Optimizer:
         else:
             made = make_layout(value.shape, kind.dtype, kind.device)
             made = ops.state_layout(kind) if made.shape == kind.shape else made
-        return own(elementwise.copy(value, empty_layout(made)))
+        return tensor_of(elementwise.copy(value, empty_layout(made)))
 
     # ------------------------------------------------------------------------------------- hooks
 

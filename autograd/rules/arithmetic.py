@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import TensorBase, own, recorded, refuse_overlap
+from tilegrad.autograd.base import TensorBase, refuse_overlap
 from tilegrad.autograd.graph import Node, tied
+from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules.assign import overwrite
 from tilegrad.autograd.rules.elementwise import (
     Scalar,
@@ -249,7 +250,7 @@ def _pow_number(input: Tensor, exponent: Scalar) -> Tensor:
             input = to_dtype(input, dt.get_default_dtype())
         simple = _POWERS.get(exponent)
         if exponent == 1:
-            return recorded("pow", _power_one_vjp, (input,), own(OPS["copy"](input)), (), None)
+            return _POWER_ONE.record((input,), OPS["copy"](input))
         if simple is not None:
             return unary(OPS[simple], input)
         if exponent == 3:
@@ -259,6 +260,9 @@ def _pow_number(input: Tensor, exponent: Scalar) -> Tensor:
 
 def _power_one_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (tied(node, grad),)  # the second derivative is zero, as every power's further on
+
+
+_POWER_ONE = Rule("pow", _power_one_vjp)
 
 
 _POWERS = {2: "square", 0.5: "sqrt", -1: "reciprocal", -0.5: "rsqrt"}

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import (
-    TensorBase,
-    check_inplace,
-    needs_graph,
-    rebase,
-    refuse_overlap,
-    zeros_of,
-)
-from tilegrad.autograd.graph import Node, new_node
-from tilegrad.autograd.mode import state
+from tilegrad.autograd.base import TensorBase, refuse_overlap, zeros_of
+from tilegrad.autograd.graph import Node
+from tilegrad.autograd.rule import Rule, check_inplace
 from tilegrad.autograd.rules.elementwise import (
     Scalar,
     apart,
@@ -33,28 +26,28 @@ __all__ = ["clone", "fill_", "zero_"]
 
 def zero_(input: Tensor) -> Tensor:
     """Write zeros over ``input``."""
-    return _written(input, 0.0, "zero")
+    return _written(input, 0.0, _ZERO)
 
 
 def fill_(input: Tensor, value: Scalar | Tensor) -> Tensor:
     """Write ``value`` over ``input``."""
     if isinstance(value, TensorBase):
         return copy_(input, apart(value, input))  # type: ignore[arg-type]
-    return _written(input, value, "fill")
+    return _written(input, value, _FILL)
 
 
-def _written(input: Tensor, value: Any, name: str) -> Tensor:
-    check_inplace(name + "_", input, True)
+def _written(input: Tensor, value: Any, rule: Rule) -> Tensor:
+    check_inplace(rule.name, input, True)
     if value.__class__ is not float:
-        value = number.required(value, name + "_")
-    ops.fill(input, value)
-    if state.grad and input._tracked:
-        rebase(input, new_node(name, _constant_vjp, (input,), (input.layout,)))
-    return input
+        value = number.required(value, rule.name)
+    return rule.write((input,), ops.fill, input, value)
 
 
 def _constant_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (zeros_of(node.inputs[0]),)
+
+
+_ZERO, _FILL = Rule("zero_", _constant_vjp), Rule("fill_", _constant_vjp)
 
 
 def copy_(input: Tensor, src: Tensor | Scalar, non_blocking: bool = False) -> Tensor:
@@ -66,16 +59,15 @@ def copy_(input: Tensor, src: Tensor | Scalar, non_blocking: bool = False) -> Te
     source = operand(src, input, "copy_")
     refuse_overlap("copy_", input, (source,))
     if source.layout.device is input.layout.device:
-        OPS["copy"](source, input)
-    else:
-        copy_across(input, source, non_blocking)
-    if state.grad and needs_graph((input, source)) and input.dtype.is_floating_point:
-        rebase(input, new_node("copy_", _copy_vjp, (input, source), (input.layout,)))
-    return input
+        return _COPY.write((input, source), OPS["copy"], source, input)
+    return _COPY.write((input, source), copy_across, input, source, non_blocking)
 
 
 def _copy_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return None if node.edges[0] is None else zeros_of(node.inputs[0]), grad
+
+
+_COPY = Rule("copy_", _copy_vjp)
 
 
 def overwrite(name: str, input: Tensor, made: Tensor) -> Tensor:

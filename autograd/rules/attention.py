@@ -6,9 +6,10 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from tilegrad.autograd.base import own, recorded, zeros_of
+from tilegrad.autograd.base import tensor_of, zeros_of
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
+from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import extrema, masked, reduce, view
 from tilegrad.autograd.rules.creation import ones
 from tilegrad.autograd.rules.matmul import matmul
@@ -57,9 +58,13 @@ def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     else:
         held = mask[0] if mask else None
         made = ops.attention_backward(grad, q, k, v, out, lse, held, meta.causal, meta.scale)
-        grads = (own(made[0]), own(made[1]), own(made[2]))
+        grads = (tensor_of(made[0]), tensor_of(made[1]), tensor_of(made[2]))
     by_k, by_v = (_gathered(x, meta.share) for x in grads[1:])
     return (grads[0], by_k, by_v, *[None] * (len(mask) + 1))
+
+
+_PLAIN = Rule("attention", _vjp, (0, 1, (2, 0, 1), 3, (-1, 0, 1)))
+_MASKED = Rule("attention", _vjp, (0, 1, (2, 0, 1), 3, 4, (-1, 0, 1)))
 
 
 def _composed(
@@ -166,8 +171,7 @@ def attention(
         given.append(view.expand(m, (*m.shape[:2], L, S)))
     held = given[3] if mask is not None else None
     out, lse = ops.attention(q, k, v, held, causal, scale)
-    given.append(own(lse))
-    saves = (0, 1, (2, 0, 1), *range(3, len(given)), (-1, 0, 1))
-    meta = _Meta(causal, scale, share)
-    result = recorded("attention", _vjp, tuple(given), own(out), saves, meta)
+    given.append(tensor_of(lse))
+    rule = _MASKED if mask is not None else _PLAIN
+    result = rule.record(tuple(given), out, _Meta(causal, scale, share))
     return view.reshape(result, (*batch, L, value.layout.shape[-1])) if len(batch) != 2 else result

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from tilegrad.autograd.base import recorded
 from tilegrad.autograd.graph import Node
+from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules.elementwise import binary
 from tilegrad.autograd.rules.matmul import matmul
 from tilegrad.autograd.rules.movement import cat
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["bilinear"]
 
-SAVES = ((0, 1, 2), (1, 0, 2), (2, 0, 1))  # of three factors each is read for the others
+_SAVES = ((0, 1, 2), (1, 0, 2), (2, 0, 1))  # of three factors each is read for the others
 CHUNK = 1 << 16  # elements of what is between, where the operands are smaller
 
 
@@ -78,7 +78,7 @@ def _forms(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         left = reshape(matmul(x, columns), (x.shape[0], count, J))
         parts.append(sum(binary(OPS["mul"], left, unsqueeze(y, 1)), -1))
     out = parts[0] if len(parts) == 1 else cat(parts, 1)
-    return recorded("bilinear", _forms_vjp, given, out, SAVES, None)
+    return _FORMS.record(given, out)
 
 
 def _forms_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -100,7 +100,7 @@ def _weights(grad: Tensor, x: Tensor, y: Tensor) -> Tensor:
         left = binary(OPS["mul"], unsqueeze(narrow(grad, 1, first, count), 2), unsqueeze(x, 1))
         parts.append(matmul(permute(reshape(left, (N, count * I)), (1, 0)), y))
     out = parts[0] if len(parts) == 1 else cat(parts, 0)
-    made = recorded("bilinear_weight", _weights_vjp, given, out, SAVES, None)
+    made = _WEIGHTS.record(given, out)
     return reshape(made, (K, I, y.shape[1]))
 
 
@@ -113,3 +113,7 @@ def _weights_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
         _forms(g, y, permute(grad, (1, 0, 2))) if wanted[1] else None,
         _forms(g, x, permute(grad, (2, 0, 1))) if wanted[2] else None,
     )
+
+
+_FORMS = Rule("bilinear", _forms_vjp, _SAVES)
+_WEIGHTS = Rule("bilinear_weight", _weights_vjp, _SAVES)

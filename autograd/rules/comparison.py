@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tilegrad.autograd.base import own
+from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.rules.arithmetic import add, sub
 from tilegrad.autograd.rules.elementwise import (
     to_dtype,
@@ -27,7 +27,9 @@ def _once(input: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
         return input.detach(), other.detach()
     both = zip(one.shape, one.strides, two.strides, strict=True)
     shape = tuple([n if s or t else 1 for n, s, t in both])
-    return own(window(input, shape, one.strides)), own(window(other, shape, two.strides))
+    return tensor_of(window(input, shape, one.strides)), tensor_of(
+        window(other, shape, two.strides)
+    )
 
 
 def equal(input: Tensor, other: Tensor) -> bool:

@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import Rule
 from tilegrad.autograd.graph import Node
+from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import reduce
 from tilegrad.autograd.rules.elementwise import binary
 from tilegrad.autograd.rules.matmul import matmul
@@ -32,9 +32,9 @@ def _conv_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     _, *how = node.meta
     by_x = by_weight = None
     if node.edges[0] is not None:
-        by_x = _conv_input.at((grad, weight), (node.inputs[0].shape[2:], *how))
+        by_x = _CONV_INPUT.at((grad, weight), (node.inputs[0].shape[2:], *how))
     if node.edges[1] is not None:
-        by_weight = _conv_weight.at((x, grad), (node.inputs[1].shape[2:], *how))
+        by_weight = _CONV_WEIGHT.at((x, grad), (node.inputs[1].shape[2:], *how))
     if len(node.edges) == 2:
         return by_x, by_weight
     if node.edges[2] is None:
@@ -47,9 +47,9 @@ def _input_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     _, *how = node.meta
     by_y = by_weight = None
     if node.edges[0] is not None:
-        by_y = _conv.at((grad, weight), (node.inputs[0].shape[2:], *how))
+        by_y = _CONV.at((grad, weight), (node.inputs[0].shape[2:], *how))
     if node.edges[1] is not None:
-        by_weight = _conv_weight.at((grad, y), (node.inputs[1].shape[2:], *how))
+        by_weight = _CONV_WEIGHT.at((grad, y), (node.inputs[1].shape[2:], *how))
     return by_y, by_weight
 
 
@@ -58,15 +58,15 @@ def _weight_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     _, *how = node.meta
     by_x = by_y = None
     if node.edges[0] is not None:
-        by_x = _conv_input.at((y, grad), (node.inputs[0].shape[2:], *how))
+        by_x = _CONV_INPUT.at((y, grad), (node.inputs[0].shape[2:], *how))
     if node.edges[1] is not None:
-        by_y = _conv.at((x, grad), (node.inputs[1].shape[2:], *how))
+        by_y = _CONV.at((x, grad), (node.inputs[1].shape[2:], *how))
     return by_x, by_y
 
 
-_conv = Rule(ops.conv, _conv_vjp, ((0, 1), (1, 0)))
-_conv_input = Rule(ops.conv_input, _input_vjp, ((0, 1), (1, 0)))
-_conv_weight = Rule(ops.conv_weight, _weight_vjp, ((0, 1), (1, 0)))
+_CONV = Rule(ops.conv, _conv_vjp, ((0, 1), (1, 0)))
+_CONV_INPUT = Rule(ops.conv_input, _input_vjp, ((0, 1), (1, 0)))
+_CONV_WEIGHT = Rule(ops.conv_weight, _weight_vjp, ((0, 1), (1, 0)))
 
 
 # ------------------------------------------------------------------------------------ functions
@@ -110,7 +110,7 @@ def _forward(
     elif not kind.dtype.is_floating_point and kind.dtype in INTEGERS:
         out = _of_integers(x, weight, bias, *how)
     else:
-        out = _conv.at((x, weight) if bias is None else (x, weight, bias), how)
+        out = _CONV.at((x, weight) if bias is None else (x, weight, bias), how)
     return squeeze(out, 0) if single else out
 
 
@@ -139,7 +139,7 @@ def _transposed(
     if kind.dtype is dt.int64:
         out = _of_stuffed_integers(y, weight, bias, *how)
     else:
-        out = _conv_input.at((y, weight), how)
+        out = _CONV_INPUT.at((y, weight), how)
         if bias is not None:
             channels = bias.layout.shape[0]
             out = binary(OPS["add"], out, view(bias, (channels,) + (1,) * dims))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import own
+from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.mode import no_grad
 from tilegrad.autograd.rules import view
 from tilegrad.autograd.rules.creation import arange
@@ -50,7 +50,7 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
                 f"one_hot: Class values must be smaller than num_classes; "
                 f"got {most} and num_classes={num_classes}"
             )
-    zeros = own(full((*input.shape, num_classes), 0, dt.int64, input.device))
+    zeros = tensor_of(full((*input.shape, num_classes), 0, dt.int64, input.device))
     return scatter(zeros, -1, view.unsqueeze(input, -1), 1)
 
 
@@ -78,10 +78,10 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     length = max(minlength, input.amax().item() + 1 if kind.numel else 0)
     index = input.to(dt.int64)
     if weights is None:
-        weights = own(full(kind.shape, 1, dt.int64, input.device))
+        weights = tensor_of(full(kind.shape, 1, dt.int64, input.device))
     elif weights.dtype is not dt.float32:
         weights = weights.to(dt.float64)
-    counts = own(full((length,), 0, weights.dtype, input.device))
+    counts = tensor_of(full((length,), 0, weights.dtype, input.device))
     return scatter_add(counts, 0, index, weights)
 
 
@@ -96,12 +96,12 @@ def _results(values: Tensor, inverse: Any, counts: Any) -> Any:
 def _runs(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(first row of each run of equal rows, number of each row's run, lengths of the runs)."""
     count = rows.shape[0]
-    starts = own(full((count,), 1, dt.bool_, rows.device))
+    starts = tensor_of(full((count,), 1, dt.bool_, rows.device))
     if count > 1:
         starts[1:] = rows[1:].ne(rows[:-1]).any(1)
     first = nonzero(starts)[:, 0]
     number = starts.to(dt.int64).cumsum(0) - 1
-    ends = own(full((first.numel(),), count, dt.int64, rows.device))
+    ends = tensor_of(full((first.numel(),), count, dt.int64, rows.device))
     ends[:-1] = first[1:]
     return first, number, ends - first
 
@@ -179,7 +179,7 @@ def tril_indices(
     row: int, col: int, offset: int = 0, *, dtype: DType = dt.int64, device: Any = None
 ) -> Tensor:
     """(2, count) coordinates of the lower triangle of a ``row`` by ``col`` matrix."""
-    ones = own(full((row, col), 1, dt.bool_, as_device(device)))
+    ones = tensor_of(full((row, col), 1, dt.bool_, as_device(device)))
     return _positions(tril(ones, offset), dtype)
 
 
@@ -187,5 +187,5 @@ def triu_indices(
     row: int, col: int, offset: int = 0, *, dtype: DType = dt.int64, device: Any = None
 ) -> Tensor:
     """(2, count) coordinates of the upper triangle of a ``row`` by ``col`` matrix."""
-    ones = own(full((row, col), 1, dt.bool_, as_device(device)))
+    ones = tensor_of(full((row, col), 1, dt.bool_, as_device(device)))
     return _positions(triu(ones, offset), dtype)

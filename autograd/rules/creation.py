@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilegrad.autograd.base import TensorBase, alias, own
+from tilegrad.autograd.base import TensorBase, detached_view, tensor_of
 from tilegrad.autograd.once import warn_of_read_only
 from tilegrad.engine import array as arrays, dtype as dt, number
 from tilegrad.engine.array import Array
@@ -117,14 +117,14 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     if _is_on_gpu(data):
         from tilegrad.engine.interchange import from_cuda_interface
 
-        data = own(from_cuda_interface(data))
+        data = tensor_of(from_cuda_interface(data))
     if isinstance(data, TensorBase):
         return data.to(device=asked(device) or data.device, dtype=dtype)  # type: ignore
     kind = None if dtype is None else dt.dtype(dtype)
     if isinstance(data, np.ndarray) and as_device(device) is CPU:
         if kind in (None, dt.BY_NUMPY.get(data.dtype)) and all(s >= 0 for s in data.strides):
             return from_numpy(data)
-    return own(_copied(data, kind, device))
+    return tensor_of(_copied(data, kind, device))
 
 
 def asarray(
@@ -140,7 +140,7 @@ def asarray(
     Raises:
         ValueError: ``copy=False``, but a copy is needed.
     """
-    made = own(_copied(obj, dtype, device)) if copy else as_tensor(obj, dtype, device)
+    made = tensor_of(_copied(obj, dtype, device)) if copy else as_tensor(obj, dtype, device)
     if copy is False and not _shares(obj, made):
         raise ValueError("asarray: can't alias arbitrary sequence or cast without a copy")
     if requires_grad:
@@ -168,7 +168,7 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
         raise TypeError(f"from_numpy: expected np.ndarray; got {type(ndarray).__name__}")
     if not ndarray.flags.writeable:
         warn_of_read_only()
-    return own(arrays.from_numpy(ndarray))
+    return tensor_of(arrays.from_numpy(ndarray))
 
 
 def frombuffer(
@@ -215,13 +215,13 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
         DeviceError: it is on another GPU than this process uses, or there is none.
     """
     if isinstance(ext_tensor, TensorBase):
-        return alias(ext_tensor)
+        return detached_view(ext_tensor)
     kind = ext_tensor.__dlpack_device__()[0]
     if kind == 1:
-        return own(arrays.from_numpy(np.from_dlpack(ext_tensor)))
+        return tensor_of(arrays.from_numpy(np.from_dlpack(ext_tensor)))
     from tilegrad.engine import interchange
 
-    return own(interchange.from_dlpack(ext_tensor, int(kind)))
+    return tensor_of(interchange.from_dlpack(ext_tensor, int(kind)))
 
 
 # ------------------------------------------------------------------------------------- constants

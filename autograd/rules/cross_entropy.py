@@ -7,22 +7,16 @@ import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from tilegrad.autograd.base import (
-    TensorBase,
-    alias,
-    needs_graph,
-    own,
-    record_one,
-    recorded,
-)
+from tilegrad.autograd.base import TensorBase, detached_view, tensor_of
 from tilegrad.autograd.graph import Node, tied
 from tilegrad.autograd.mode import state
+from tilegrad.autograd.rule import Rule, needs_graph
 from tilegrad.autograd.rules import pointwise, view
 from tilegrad.autograd.rules.elementwise import to_dtype
 from tilegrad.autograd.rules.index import take
 from tilegrad.autograd.rules.reduce import only, sum
 from tilegrad.autograd.rules.scatter import scatter_add
-from tilegrad.autograd.rules.softmax import log_softmax, log_softmax_vjp
+from tilegrad.autograd.rules.softmax import LOG_SOFTMAX, log_softmax
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Layout
 from tilegrad.engine.ops import cross_entropy as ops
@@ -92,20 +86,15 @@ def _loss(
     logits = name == "cross_entropy"
     if x.layout.ndim == 1 and target.layout.ndim == 1:
         target = view.view(target, ())
-    records = state.grad and needs_graph((x,))
+    records = state.grad and needs_graph((x,)) > 0
     # the logits may change: their gradient reads the log-probabilities
     out, *rest = ops.cross_entropy(
         x, target, weight, reduction, ignored, logits, logits and records
     )
-    loss = own(out)
-    if records:
-        inputs = (x, target, *rest)
-        record_one(name, _loss_vjp, inputs, loss, _KEPT[len(rest)], (reduction, logits))  # type: ignore[arg-type]
-    return loss
-
-
-# every input but the first, given how many came with the loss
-_KEPT = [tuple(range(1, count + 2)) for count in range(4)]
+    if not records:
+        return tensor_of(out)
+    rule = _LOSSES[name, len(rest)]
+    return rule.record((x, target, *rest), out, (reduction, logits))  # type: ignore[arg-type]
 
 
 def _loss_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -120,20 +109,30 @@ def _loss_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
         grad_input = grad_input if logits else tied(node, grad_input)
     else:
         how = (logs, targets, *saved)
-        grad_input = own(ops.cross_entropy_backward(grad, *how, reduction=reduction, shape=shape))
+        grad_input = tensor_of(
+            ops.cross_entropy_backward(grad, *how, reduction=reduction, shape=shape)
+        )
     return (grad_input, *[None] * (len(node.inputs) - 1))
+
+
+# by the function, and how many tensors came with the loss; all inputs but the first are saved
+_LOSSES = {
+    (name, count): Rule(name, _loss_vjp, tuple(range(1, count + 2)))
+    for name in ("cross_entropy", "nll_loss")
+    for count in range(4)
+}
 
 
 def _as_log_softmax(node: Node, logs: Tensor) -> Tensor:
     """The log-probabilities that ``node`` saved, as the function of its logits that they are."""
     (edge,) = node.edges[:1]
-    x = alias(logs)  # in the place of the logits, whose values no gradient reads
+    x = detached_view(logs)  # in the place of the logits, whose values no gradient reads
     if isinstance(edge, TensorBase):
         x = edge  # type: ignore[assignment]
     else:
         x._tracked = True
         x._node, x._index = edge if isinstance(edge, tuple) else (edge, 0)  # type: ignore[assignment]
-    return recorded("log_softmax", log_softmax_vjp, (x,), alias(logs), (-1,), x.ndim - 1)
+    return LOG_SOFTMAX.record((x,), detached_view(logs), x.layout.ndim - 1)
 
 
 def _composed_grad(

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import check_inplace
+from tilegrad.autograd.rule import check_inplace
 from tilegrad.autograd.rules import elementwise
 from tilegrad.autograd.rules.assign import clone, copy_, overwrite
 from tilegrad.autograd.rules.elementwise import (

@@ -12,17 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilegrad.autograd import graph
-from tilegrad.autograd.base import (
-    TensorBase,
-    alias,
-    apply_inplace,
-    needs_graph,
-    own,
-    record,
-    zeros_of,
-)
+from tilegrad.autograd.base import TensorBase, detached_view, refuse_overlap, tensor_of, zeros_of
 from tilegrad.autograd.graph import Node, Vjp, tied
 from tilegrad.autograd.mode import state
+from tilegrad.autograd.rule import Rule, Template, check_inplace, identity_vjp
 from tilegrad.engine import calls, dtype as dt, number, transfer
 from tilegrad.engine.array import Layout, layout as make_layout
 from tilegrad.engine.device import Device
@@ -137,7 +130,7 @@ def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
             operands.append(value)
         if recording or used:
             operands = [
-                alias(v) if place in masks or not isinstance(v, TensorBase) else v
+                detached_view(v) if place in masks or not isinstance(v, TensorBase) else v
                 for place, v in enumerate(operands)
             ]
             out = apply(op, *operands, params=tuple([params[p] for p in used]))
@@ -151,6 +144,32 @@ def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return tuple(result)
 
 
+class FormulaRule(Rule):
+    """How a formula is differentiated: by the backward ops of the operands that need a gradient.
+
+    :func:`unary` and :func:`binary` look its templates up themselves, to be quick.
+    """
+
+    __slots__ = ()
+
+    def template(self, tracked: int, meta: Any) -> Template:
+        """See :meth:`Rule.template`; ``meta`` is the call's params."""
+        known: dict[int, Template] = self.op.templates
+        found = known.get(tracked)
+        if found is None:
+            found = known[tracked] = _template(self.op, tracked)
+        if meta and found[3] is not None:
+            steps: Steps = found[3][0]  # type: ignore[index]
+            return (*found[:3], (steps, meta))
+        return found
+
+
+@lru_cache(maxsize=None)
+def rule_of(op: Elementwise) -> FormulaRule:
+    """The rule of an elementwise op."""
+    return FormulaRule(op, _vjp)
+
+
 def apply(op: Elementwise, *tensors: Tensor, params: tuple[Any, ...] = ()) -> Tensor:
     """``op`` on tensors, recorded."""
     out: Any = None if params else calls.run(op, *tensors)
@@ -159,49 +178,32 @@ def apply(op: Elementwise, *tensors: Tensor, params: tuple[Any, ...] = ()) -> Te
     if state.grad:
         for t in tensors:
             if t._tracked or t._base is not None:
-                _track(op, tensors, out, params)
+                _record_anew(op, tensors, out, params)
                 break
     return out  # type: ignore[no-any-return]
 
 
-def _track(
-    op: Elementwise, tensors: tuple[Tensor, ...], out: Tensor, params: tuple[Any, ...]
+def _record_anew(
+    op: Elementwise, tensors: tuple[Tensor, ...], out: Tensor, params: tuple[Any, ...] = ()
 ) -> None:
-    """Make ``out`` the output of a new node, if gradients flow through this call at all: the long
-    way, which also makes the template for :func:`tilegrad.autograd.graph.record_by_template`.
-    """
-    layout = out.layout
-    if not (op.differentiable and layout.dtype.is_floating_point):
-        return
-    if not needs_graph(tensors):
-        return
-    needed = sum([t._tracked << place for place, t in enumerate(tensors)])
-    template = op.templates.get(needed)
-    if template is None:
-        template = op.templates[needed] = _template(op, tuple([t._tracked for t in tensors]))
-    name, vjp, saves, meta = template
-    if params and meta is not None:
-        meta = (meta[0], params)
-    record(name, vjp, tensors, (out,), saves, meta)
+    """The long way of recording, where gradients flow through the op at all; it keeps templates."""
+    if op.differentiable and out.layout.dtype.is_floating_point:
+        rule_of(op).record_all(tensors, (out,), params)
 
 
-def _template(op: Elementwise, needed: tuple[bool, ...]) -> tuple[str, Vjp, tuple[int, ...], Any]:
-    """(name, vjp, what it saves, meta) of a node where these operands need a gradient."""
+def _template(op: Elementwise, tracked: int) -> Template:
+    """What makes a node where the operands in the bits ``tracked`` need a gradient."""
     simple = _LINEAR.get(op.name) if OPS.get(op.name) is op else None  # a user's may share the name
     if simple is not None:
         return op.name, simple, (), None
     if op is _MUL:
-        saves = tuple([1 - p for p in (1, 0) if needed[p]])
-        return op.name, _mul_vjp, saves, None
+        return op.name, _mul_vjp, tuple([1 - p for p in (1, 0) if tracked >> p & 1]), None
+    needed = tuple([bool(tracked >> p & 1) for p in range(op.formula.arity)])
     saves = _saves(op, needed)
     return op.name, _vjp, saves, (_steps(op, needed, saves), ())
 
 
 # ------------------------------------------------- rules that need no derivative formula at all
-
-
-def _identity_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    return (grad,)
 
 
 def _add_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -239,7 +241,7 @@ def _steps_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 _LINEAR: dict[str, Vjp] = {
-    "copy": _identity_vjp, "add": _add_vjp, "sub": _sub_vjp, "neg": _neg_vjp,
+    "copy": identity_vjp, "add": _add_vjp, "sub": _sub_vjp, "neg": _neg_vjp,
     "floor_divide": _refused_vjp, "round": _steps_vjp, "floor": _steps_vjp, "ceil": _steps_vjp,
     "trunc": _steps_vjp, "sign": _steps_vjp, "div_floor": _steps_vjp, "div_trunc": _steps_vjp,
 }  # fmt: skip
@@ -276,7 +278,7 @@ def operand(value: Any, like: Tensor, op: str) -> Tensor:
         kind = beside(like, value)
         if not kind.is_floating_point and op in _FLOAT_OPS:
             kind = dt.get_default_dtype()
-        made = own(scalar(number.wrapped(value, kind), kind, layout.device))
+        made = tensor_of(scalar(number.wrapped(value, kind), kind, layout.device))
         made.storage.version = 0  # kept for later calls, which may record
         if len(_numbers) > 4096:
             _numbers.clear()
@@ -321,7 +323,7 @@ def _foreign(value: Any, like: Tensor, op: str) -> Tensor:
     if plain is not None:
         return operand(plain, like, op)
     if isinstance(value, np.ndarray):
-        return own(from_host(value, None, like.layout.device))
+        return tensor_of(from_host(value, None, like.layout.device))
     raise TypeError(
         f"{op}: operands must be tensors or numbers; got Tensor and {type(value).__name__}"
     )
@@ -337,7 +339,7 @@ def unary(op: Elementwise, x: Tensor) -> Tensor:
         and state.grad
         and not graph.record_by_template(op.templates, out, x)
     ):
-        _track(op, (x,), out, ())
+        _record_anew(op, (x,), out)
     return out
 
 
@@ -356,19 +358,30 @@ def binary(op: Elementwise, x: Any, y: Any) -> Tensor:
         out = op(x, y)
     if (x._tracked or y._tracked or x._base is not None or y._base is not None) and state.grad:
         if not graph.record_by_template(op.templates, out, x, y):
-            _track(op, (x, y), out, ())  # type: ignore[arg-type]
+            _record_anew(op, (x, y), out)  # type: ignore[arg-type]
     return out
 
 
 def inplace(op: Elementwise, x: Tensor, *others: Tensor, params: tuple[Any, ...] = ()) -> Tensor:
     """``x = op(x, *others)`` in place, recorded."""
-    tensors = (x, *others)
-    if state.grad and op.differentiable and needs_graph(tensors):
-        _, vjp, saves, meta = _template(op, tuple([t._tracked for t in tensors]))
-        if meta is not None:
-            meta = (meta[0], params)
-        return apply_inplace(op, vjp, x, others, saves, params, meta)
-    return apply_inplace(op, None, x, others, (), params)
+    name = op.name + "_"
+    check_inplace(name, x)
+    for other in others:
+        if other.storage is x.storage:
+            refuse_overlap(name, x, others)
+    if op.differentiable and state.grad:
+        for t in (x, *others):
+            if t._tracked or t._base is not None:
+                tensors = (x, *others)
+                return rule_of(op).write(tensors, _run_over, op, tensors, params, meta=params)
+    if params or calls.run(op, x, *others, x) is None:
+        op(x, *others, x, params=params)
+    return x
+
+
+def _run_over(op: Elementwise, tensors: tuple[Tensor, ...], params: tuple[Any, ...]) -> None:
+    """``op`` written over the first of ``tensors``."""
+    op(*tensors, tensors[0], params=params)
 
 
 def apart(value: Tensor, target: Tensor) -> Tensor:
@@ -409,31 +422,30 @@ def contiguous(x: Tensor) -> Tensor:
 
 def copy_to_layout(x: Tensor, kind: Layout) -> Tensor:
     """A copy of ``x`` with the strides of ``kind``, which has no gaps, recorded."""
-    out = own(copy_as(x, kind))
-    if state.grad and needs_graph((x,)):
-        record("clone", _identity_vjp, (x,), (out,), (), None)
-    return out
+    return _CLONE.record((x,), copy_as(x, kind))
+
+
+_CLONE = Rule("clone", identity_vjp)
 
 
 def to_dtype(x: Tensor, kind: dt.DType) -> Tensor:
     """``x`` in another dtype, recorded; itself if it has it already."""
     if x.layout.dtype is kind:
         return x
-    out = own(OPS["copy"](x, dtype=kind))
-    if state.grad and kind.is_floating_point and needs_graph((x,)):
-        record("to_copy", _identity_vjp, (x,), (out,), (), None)
-    return out
+    out = OPS["copy"](x, dtype=kind)
+    return _CAST.record((x,), out) if kind.is_floating_point else tensor_of(out)
 
 
 def to_device(x: Tensor, device: Device, non_blocking: bool = False) -> Tensor:
     """``x`` on another device, recorded; itself if it is there already."""
     if x.layout.device is device:
         return x
-    out = own(transfer.to_device(x, device, non_blocking))
-    if state.grad and needs_graph((x,)):
-        record("to_copy", _to_device_vjp, (x,), (out,), (), x.layout.device)
-    return out
+    return _TRANSFER.record((x,), transfer.to_device(x, device, non_blocking), x.layout.device)
 
 
 def _to_device_vjp(node: Node, g: Tensor) -> tuple[Tensor]:
     return (to_device(g, node.meta),)
+
+
+_CAST = Rule("to_copy", identity_vjp)
+_TRANSFER = Rule("to_copy", _to_device_vjp)

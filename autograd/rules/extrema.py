@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections import namedtuple
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import TensorBase, needs_graph, own, record
+from tilegrad.autograd.base import TensorBase, tensor_of
 from tilegrad.autograd.graph import Node
-from tilegrad.autograd.mode import state
+from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import pointwise, view
 from tilegrad.autograd.rules.elementwise import apply, binary
 from tilegrad.autograd.rules.reduce import (
     Dims,
     dims_of,
     only,
-    recorded,
-    reduction,
     sum,
     with_dims,
 )
@@ -50,6 +48,10 @@ def _even_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (only(ties, share),)
 
 
+_AMAX, _AMIN = Rule("amax", _even_vjp, (0, -1)), Rule("amin", _even_vjp, (0, -1))
+_OF_ALL = {name: Rule(f"{name[1:]}_of_all", _even_vjp, (0, -1)) for name in ("amax", "amin")}
+
+
 def amax(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     """The largest element over ``dim`` (all dimensions for ``()``); NaN if there is one.
 
@@ -58,7 +60,7 @@ def amax(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     dims = dims_of("amax", dim, input.layout.ndim)
     if not input.layout.numel and len(dims) == input.layout.ndim and not (dim or dim == 0):
         _refuse_nothing("amax", input)
-    return reduction("amax", input, dims, keepdim, _even_vjp, (0, -1))
+    return _AMAX.record((input,), ops.reduce("amax", input, dims, keepdim), (dims, keepdim))
 
 
 def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
@@ -69,7 +71,7 @@ def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     dims = dims_of("amin", dim, input.layout.ndim)
     if not input.layout.numel and len(dims) == input.layout.ndim and not (dim or dim == 0):
         _refuse_nothing("amin", input)
-    return reduction("amin", input, dims, keepdim, _even_vjp, (0, -1))
+    return _AMIN.record((input,), ops.reduce("amin", input, dims, keepdim), (dims, keepdim))
 
 
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
@@ -84,11 +86,9 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
             f"identity; got {input.layout.describe()}"
         )
     dims = dims_of("aminmax", dim, input.layout.ndim)
-    low = own(ops.reduce("amin", input, dims, keepdim))
-    high = own(ops.reduce("amax", input, dims, keepdim))
-    if state.grad and needs_graph((input,)):
-        record("aminmax", _ends_vjp, (input,), (low, high), (0, -1, -2), (dims, keepdim))
-    return aminmax_result(low, high)
+    low = ops.reduce("amin", input, dims, keepdim)
+    high = ops.reduce("amax", input, dims, keepdim)
+    return aminmax_result(*_AMINMAX.record_all((input,), (low, high), (dims, keepdim)))
 
 
 def _ends_vjp(node: Node, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -104,6 +104,9 @@ def _ends_vjp(node: Node, *grads: Tensor) -> tuple[Tensor | None, ...]:
     return (apply(OPS["extremes_slope"], *shares, x, *ends),)
 
 
+_AMINMAX = Rule("aminmax", _ends_vjp, (0, -1, -2))
+
+
 def _first_vjp(node: Node, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     """The gradient goes to the element that was chosen."""
     (where,) = node.unpack()
@@ -115,11 +118,13 @@ def _first_vjp(node: Node, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]
     return (placed(node.inputs[0], dim, where, grad),)
 
 
+_FIRST = {name: Rule(name[1:], _first_vjp, (-2,)) for name in ("amax", "amin")}
+
+
 def _extreme(name: str, x: Tensor, dim: int, keepdim: bool) -> tuple[Tensor, Tensor]:
     axis = normalize_dim(name[1:], dim, x.layout.ndim)
-    values, where = (own(a) for a in ops.extreme(name, x, axis, keepdim))
-    if state.grad and needs_graph((x,)):
-        record(name[1:], _first_vjp, (x,), (values, where), (-2,), (axis, keepdim))
+    pair = ops.extreme(name, x, axis, keepdim)
+    values, where = _FIRST[name].record_all((x,), pair, (axis, keepdim))
     return values, where
 
 
@@ -167,7 +172,7 @@ def _of_all(name: str, input: Tensor) -> Tensor:
         _refuse_nothing(name[1:], input)
     dims = tuple(range(input.ndim))
     out = ops.reduce(name, input, dims, False)
-    return recorded(f"{name[1:]}_of_all", _even_vjp, input, out, (0, -1), (dims, False))
+    return _OF_ALL[name].record((input,), out, (dims, False))
 
 
 def _position(name: str, input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
@@ -176,14 +181,14 @@ def _position(name: str, input: Tensor, dim: int | None = None, keepdim: bool = 
         raise RuntimeError(f"arg{name[1:]}: does not support bool input")
     if dim is not None:
         axis = normalize_dim(f"arg{name[1:]}", dim, kind.ndim)
-        return own(ops.extreme(name, input, axis, keepdim)[1])
+        return tensor_of(ops.extreme(name, input, axis, keepdim)[1])
     if not kind.numel:
         raise IndexError(
             f"arg{name[1:]}: Expected reduction dim to be specified for input.numel() == 0. Specify "
             f"the reduction dim with the 'dim' argument; got {input.layout.describe()}"
         )
     flat = window(contiguous(input), (kind.numel,), (1,))
-    where = own(ops.extreme(name, flat, 0, False)[1])
+    where = tensor_of(ops.extreme(name, flat, 0, False)[1])
     return view.view(where, [1] * kind.ndim) if keepdim else where
 
 

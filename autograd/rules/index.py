@@ -7,25 +7,20 @@ one place are combined in index order, whatever the number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from tilegrad.autograd.base import (
-    Saves,
     TensorBase,
-    check_inplace,
-    keep,
-    needs_graph,
-    own,
-    rebase,
-    recorded,
     refuse_overlap,
+    tensor_of,
     warn_expanded,
-    writable,
     zeros_of,
 )
-from tilegrad.autograd.graph import Node, Vjp, new_node
+from tilegrad.autograd.graph import Node, Saves
 from tilegrad.autograd.mode import state
+from tilegrad.autograd.rule import Rule, check_inplace, needs_graph, writable
 from tilegrad.autograd.rules import view
 from tilegrad.autograd.rules.elementwise import single_value
 from tilegrad.engine import dtype as dt, number
@@ -54,14 +49,7 @@ def index_of(op: str, index: Tensor) -> Tensor:
     """``index`` as int64; see :func:`ops.as_index`."""
     if index.layout.dtype is dt.int64:
         return index
-    return own(ops.as_index(op, index))
-
-
-def read(
-    name: str, out: Array, vjp: Vjp, inputs: tuple[Tensor, ...], saves: Saves, meta: Any
-) -> Tensor:
-    """Record a reading op that has run."""
-    return recorded(name, vjp, inputs, own(out), saves, meta)
+    return tensor_of(ops.as_index(op, index))
 
 
 # What a writing function does with its target: write over it; write over a copy; or take over a
@@ -70,32 +58,25 @@ IN_PLACE, COPY, FRESH = "in place", "copy", "fresh"
 
 
 def write(
-    name: str, run: Callable[..., Array], vjp: Vjp, inputs: tuple[Tensor, ...],
-    saves: Saves, meta: Any, target: str, same: bool = False, single: bool = False,
+    rule: Rule, run: Callable[..., Array], inputs: tuple[Tensor, ...], meta: Hashable, target: str,
+    same: bool = False, single: bool = False,
 ) -> Tensor:  # fmt: skip
-    """``run(inplace=…, checked=…)`` overwrites parts of ``inputs[0]``, or of a copy; record it.
+    """``run(inplace, checked)`` overwrites parts of ``inputs[0]``, or of a copy; record it.
 
     The other inputs must not share the target's memory, or only the ``same`` elements. A target with
     several elements in one place takes a ``single`` value, with a warning, if nothing is recorded.
     """
     if target != IN_PLACE:
         fresh = target == FRESH
-        return read(name, run(inplace=fresh, checked=fresh), vjp, inputs, saves, meta)
-    x = inputs[0]
+        return rule.record(inputs, run(fresh, fresh), meta)
+    x, name = inputs[0], rule.name + "_"
     kind = x.layout
     recording = state.grad and kind.dtype.is_floating_point and needs_graph(inputs)
-    check_inplace(name + "_", x, single and not recording)
+    check_inplace(name, x, single and not recording)
     if single and 0 in kind.strides:
-        warn_expanded(name + "_", x)
-    refuse_overlap(name + "_", x, inputs[1:], same)
-    node = None
-    if recording:
-        node = new_node(name + "_", vjp, inputs, (kind,), meta)
-        keep(node, saves, inputs)
-    run(inplace=True, checked=False)
-    if node is not None:
-        rebase(x, node)
-    return x
+        warn_expanded(name, x)
+    refuse_overlap(name, x, inputs[1:], same)
+    return rule.write(inputs, run, True, False, meta=meta)
 
 
 def zeros(shape: Shape, like: Tensor) -> Tensor:
@@ -107,7 +88,7 @@ def zeros(shape: Shape, like: Tensor) -> Tensor:
 def constant(value: Scalar, like: Tensor) -> Tensor:
     """A zero-dimensional constant, not to be written to, of the dtype of ``like``."""
     kind = like.layout
-    return own(scalar(number.required(value, "constant"), kind.dtype, kind.device))
+    return tensor_of(scalar(number.required(value, "constant"), kind.dtype, kind.device))
 
 
 def require_same_dtype(op: str, x: Tensor, source: Tensor) -> None:
@@ -130,8 +111,13 @@ def index_get(input: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
     dims = tuple([d for d, i in enumerate(indices) if i is not None])
     given = tuple([i for i in indices if i is not None])
     out = ops.index_get(input, tuple(indices))
-    saves = tuple(range(1, len(given) + 1))
-    return read("index", out, _index_vjp, (input, *given), saves, dims)
+    return _reading(len(given)).record((input, *given), out, dims)
+
+
+@lru_cache(maxsize=None)
+def _reading(count: int) -> Rule:
+    """The rule of ``x[indices]`` with that many of them."""
+    return Rule("index", _index_vjp, tuple(range(1, count + 1)))
 
 
 def _placed(dims: Shape, indices: Sequence[Tensor]) -> list[Tensor | None]:
@@ -156,15 +142,21 @@ def put_at(
     given = tuple(i for i in indices if i is not None)
     arrays = tuple(indices)
 
-    def run(**how: bool) -> Array:
-        return ops.index_put(x, arrays, values, accumulate, **how)
+    def run(inplace: bool, checked: bool) -> Array:
+        return ops.index_put(x, arrays, values, accumulate, inplace, checked)
 
-    indexed = range(2, len(given) + 2)
-    saves: Saves = tuple([(p, 1) for p in indexed]) if accumulate else tuple(indexed)
-    meta = (dims, accumulate)
     single = values.layout.numel == 1 and not accumulate
     inputs = (x, values, *given)
-    return write("index_put", run, _put_vjp, inputs, saves, meta, target, False, single)
+    rule = _writing(len(given), accumulate)
+    return write(rule, run, inputs, (dims, accumulate), target, False, single)
+
+
+@lru_cache(maxsize=None)
+def _writing(count: int, accumulate: bool) -> Rule:
+    """The rule of :func:`put_at` with that many indices."""
+    indexed = range(2, count + 2)
+    saves: Saves = tuple([(p, 1) for p in indexed]) if accumulate else tuple(indexed)
+    return Rule("index_put", _put_vjp, saves)
 
 
 def _put_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -252,28 +244,21 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
 
 def _select(x: Tensor, index: Tensor, dim: int, name: str) -> Tensor:
     """``x`` with dimension ``dim`` replaced by the dimensions of ``index``."""
-    out = ops.take(name, x, index, dim)
-    return read(name, out, _select_vjp, (x, index), (1,), dim)
+    return _SELECT.record((x, index), ops.take(name, x, index, dim), dim)
 
 
 def _select_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     (at,) = node.unpack()
     whole = zeros(node.inputs[0].shape, grad)
-    return _slices("index_add", whole, at, grad, node.meta, "sum", _index_add_vjp, FRESH), None
+    return _slices(INDEX_ADD, whole, at, grad, node.meta, FRESH), None
 
 
-def _slices(
-    name: str, x: Tensor, index: Tensor, source: Tensor, dim: int, combine: str, vjp: Vjp,
-    target: str, negative: bool = False,
-) -> Tensor:  # fmt: skip
-    at, values = index, source
+def _slices(rule: Rule, x: Tensor, index: Tensor, source: Tensor, dim: int, target: str) -> Tensor:
+    def run(inplace: bool, checked: bool) -> Array:
+        return ops.put(rule.name, x, index, source, dim, combine, inplace, fills, checked)
 
-    def run(**how: bool) -> Array:
-        return ops.put(name, x, at, values, dim, combine, negative=negative, **how)
-
-    saves: Saves = ((1, 2),) if combine == "sum" else (1,)
-    single = name == "index_fill"
-    return write(name, run, vjp, (x, index, source), saves, dim, target, False, single)
+    combine, fills = "sum" if rule.vjp is _index_add_vjp else "set", rule is INDEX_FILL
+    return write(rule, run, (x, index, source), dim, target, False, fills)
 
 
 def _index_add_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -290,6 +275,13 @@ def _index_copy_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
         None,
         None if wanted[2] is None else index_get(grad, [*[None] * node.meta, at]),
     )
+
+
+_SELECT = Rule("index_select", _select_vjp, (1,))
+INDEX_ADD = Rule("index_add", _index_add_vjp, ((1, 2),))
+INDEX_COPY = Rule("index_copy", _index_copy_vjp, (1,))
+INDEX_FILL = Rule("index_fill", _index_copy_vjp, (1,))
+_EMBEDDING_GRAD = Rule("embedding_backward", _index_add_vjp, ((1, 2),))
 
 
 def _slice_operands(
@@ -311,14 +303,14 @@ def _slice_operands(
 
 
 def _write_slices(
-    name: str, x: Tensor, dim: int, index: Tensor, source: Tensor, combine: str, vjp: Vjp,
-    target: str,
-) -> Tensor:  # fmt: skip
+    rule: Rule, x: Tensor, dim: int, index: Tensor, source: Tensor, target: str
+) -> Tensor:
+    name = rule.name
     if target == IN_PLACE:
         writable(name + "_", x)
     dim = dim_of(name, dim, x)
     ready = _slice_operands(name, x, dim, index, source)
-    out = _slices(name, *ready, dim, combine, vjp, target)
+    out = _slices(rule, *ready, dim, target)
     if target == IN_PLACE:
         return x
     return view.reshape(out, ()) if x.ndim == 0 else out
@@ -332,7 +324,7 @@ def index_add(
     Gradient: of ``input`` and ``source``.
     """
     source = source if alpha == 1 else source * alpha
-    return _write_slices("index_add", input, dim, index, source, "sum", _index_add_vjp, COPY)
+    return _write_slices(INDEX_ADD, input, dim, index, source, COPY)
 
 
 def index_add_(
@@ -341,7 +333,7 @@ def index_add_(
     """:func:`index_add` in place."""
     refuse_overlap("index_add_", input, (source,), False)
     source = source if alpha == 1 else source * alpha
-    return _write_slices("index_add", input, dim, index, source, "sum", _index_add_vjp, IN_PLACE)
+    return _write_slices(INDEX_ADD, input, dim, index, source, IN_PLACE)
 
 
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
@@ -349,12 +341,12 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
 
     Gradient: of ``input`` and ``source``.
     """
-    return _write_slices("index_copy", input, dim, index, source, "set", _index_copy_vjp, COPY)
+    return _write_slices(INDEX_COPY, input, dim, index, source, COPY)
 
 
 def index_copy_(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """:func:`index_copy` in place."""
-    return _write_slices("index_copy", input, dim, index, source, "set", _index_copy_vjp, IN_PLACE)
+    return _write_slices(INDEX_COPY, input, dim, index, source, IN_PLACE)
 
 
 def _fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Scalar, target: str) -> Tensor:
@@ -366,9 +358,7 @@ def _fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Scalar, target
         value = constant(value, input)
     else:
         value = single_value("index_fill", value, input)
-    out = _slices(
-        "index_fill", at_least_1d(input), index, value, dim, "set", _index_copy_vjp, target, True
-    )
+    out = _slices(INDEX_FILL, at_least_1d(input), index, value, dim, target)
     if target == IN_PLACE:
         return input
     return view.reshape(out, ()) if input.ndim == 0 else out
@@ -445,8 +435,7 @@ def embedding(
     if max_norm is not None:
         _renormalise(weight, input, max_norm, norm_type)
     out = ops.take("embedding", weight, input, 0)
-    meta = (padding_idx, scale_grad_by_freq)
-    return read("embedding", out, _embedding_vjp, (weight, input), (1,), meta)
+    return _EMBEDDING.record((weight, input), out, (padding_idx, scale_grad_by_freq))
 
 
 def _renormalise(weight: Tensor, index: Tensor, max_norm: float, p: float) -> None:
@@ -466,15 +455,16 @@ def _embedding_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     shape = node.inputs[0].shape
     if by_frequency:
         flat = view.reshape(at, (-1,))
-        ones = own(full(flat.shape, 1, grad.dtype, grad.device))
+        ones = tensor_of(full(flat.shape, 1, grad.dtype, grad.device))
         counts = index_add(zeros(shape[:1], grad), 0, flat, ones)
         grad = grad / view.unsqueeze(_select(counts, at, 0, "index_select"), -1)
-    whole = _slices(
-        "embedding_backward", zeros(shape, grad), at, grad, 0, "sum", _index_add_vjp, FRESH
-    )
+    whole = _slices(_EMBEDDING_GRAD, zeros(shape, grad), at, grad, 0, FRESH)
     if padding is not None:
-        whole = index_fill(whole, 0, own(full((1,), padding, dt.int64, grad.device)), 0)
+        whole = index_fill(whole, 0, tensor_of(full((1,), padding, dt.int64, grad.device)), 0)
     return whole, None
+
+
+_EMBEDDING = Rule("embedding", _embedding_vjp, (1,))
 
 
 # ------------------------------------------------------------- gradients of regions of memory
@@ -482,7 +472,7 @@ def _embedding_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 def strided_indices(shape: Shape, strides: Shape, offset: int, base: Layout) -> Tensor:
     """int64 positions in memory, counted from the first element of ``base``, of a region."""
-    return own(ops.strided_offsets(base.device, tuple(shape), tuple(strides), offset))
+    return tensor_of(ops.strided_offsets(base.device, tuple(shape), tuple(strides), offset))
 
 
 def index_add_flat(grad: Tensor, positions: Tensor, base: Layout) -> Tensor:

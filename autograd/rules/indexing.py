@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilegrad.autograd.base import TensorBase, check_inplace, own, writable
+from tilegrad.autograd.base import TensorBase, tensor_of
+from tilegrad.autograd.rule import check_inplace, writable
 from tilegrad.autograd.rules import index as rules, view as views
 from tilegrad.autograd.rules.assign import copy_, fill_
 from tilegrad.autograd.rules.elementwise import apart, to_dtype
@@ -62,11 +63,7 @@ def _region(x: Layout, parts: tuple[Part, ...]) -> Geometry:
     return (*shape, *x.shape[axis:]), (*strides, *x.strides[axis:]), offset
 
 
-region = view_op("getitem", _region)
-
-
-def _view(x: Tensor, parts: tuple[Part, ...]) -> Tensor:
-    return views.show(region, views._region_vjp, x, (region, parts), parts)
+_GETITEM = views.region(view_op("getitem", _region))
 
 
 # ----------------------------------------------------------------------------------- reading a key
@@ -97,7 +94,7 @@ def _as_tensor(key: Any) -> Tensor:
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
     if array.dtype.kind not in "iub":
         raise _invalid(key)
-    return own(from_numpy(np.array(array, order="C")))
+    return tensor_of(from_numpy(np.array(array, order="C")))
 
 
 def _numbers(key: Any) -> Any:
@@ -186,7 +183,7 @@ def _beside(x: Tensor, index: Tensor) -> Tensor:
             f"index: indices should be either on cpu or on the same device as the indexed tensor "
             f"({there}); got {here}"
         )
-    return own(to_device(index, there))
+    return tensor_of(to_device(index, there))
 
 
 def _consumed(key: Any) -> int:
@@ -238,7 +235,7 @@ def _split(x: Tensor, key: Any) -> tuple[list[Part], list[Tensor | None]]:
 
 def _truth_index(value: bool, x: Tensor) -> Tensor:
     """True: the one element of a new dimension; False: none of it."""
-    return own(full((1,) if value else (0,), 0, dt.int64, x.device))
+    return tensor_of(full((1,) if value else (0,), 0, dt.int64, x.device))
 
 
 def _coordinates(x: Tensor, arrays: Sequence[Tensor | None]) -> list[Tensor | None]:
@@ -254,7 +251,7 @@ def _coordinates(x: Tensor, arrays: Sequence[Tensor | None]) -> list[Tensor | No
         _check_mask(x, given, position)
         found = masked_ops.nonzero(given)
         for axis in range(found.shape[0]):
-            result.append(own(window(found, found.shape[1:], (1,), axis * found.shape[1])))
+            result.append(tensor_of(window(found, found.shape[1:], (1,), axis * found.shape[1])))
         position += found.shape[0]
     return result
 
@@ -276,7 +273,7 @@ def _resolve(x: Tensor, key: Any, always: bool) -> tuple[Tensor, list[Tensor | N
         parts.pop()
     indexed = any(a is not None for a in arrays)
     if any(p != _ALL for p in parts) or (always and not indexed):
-        x = _view(x, tuple(parts))
+        x = _GETITEM.view(x, tuple(parts))
     return x, arrays if indexed else None
 
 
@@ -318,7 +315,7 @@ def getitem(x: Tensor, key: Any) -> Tensor:
         return views.select(x, 0, key)
     parts = _plain_parts(x, key)
     if parts is not None:
-        return _view(x, parts)
+        return _GETITEM.view(x, parts)
     indices = _plain_indices(x, key)
     if indices is not None:
         return rules.index_get(x, indices)

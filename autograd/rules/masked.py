@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import (
-    TensorBase,
-    check_inplace,
-    needs_graph,
-    own,
-    record,
-    warn_expanded,
-    writable,
-)
+from tilegrad.autograd.base import TensorBase, tensor_of, warn_expanded
 from tilegrad.autograd.graph import Node
-from tilegrad.autograd.mode import state
+from tilegrad.autograd.rule import Rule, check_inplace, writable
 from tilegrad.autograd.rules import view
 from tilegrad.autograd.rules.elementwise import apply, single_value
 from tilegrad.autograd.rules.index import IN_PLACE, Scalar, write, zeros
 from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.array import Array
-from tilegrad.engine.ops import masked as ops, view as views
+from tilegrad.engine.ops import masked as ops
 from tilegrad.engine.ops.elementwise import OPS, scalar
 from tilegrad.engine.shape import broadcast_shapes, normalize_dim
 
@@ -79,7 +71,7 @@ def _where_operands(condition: Tensor, x: Any, y: Any) -> tuple[Tensor, Tensor]:
     def ready(v: Any) -> Tensor:
         if isinstance(v, TensorBase):
             return v if v.dtype is kind else v.to(kind)  # type: ignore[attr-defined, return-value]
-        return own(scalar(v, kind, condition.device))
+        return tensor_of(scalar(v, kind, condition.device))
 
     return ready(x), ready(y)
 
@@ -91,7 +83,7 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """
     if as_tuple and input.ndim == 0:
         input = view.reshape(input, (1,))
-    found = own(ops.nonzero(input))
+    found = tensor_of(ops.nonzero(input))
     if as_tuple:
         return tuple(view.select(found, 0, d) for d in range(input.ndim))
     return view.transpose(found, 0, 1)
@@ -109,7 +101,7 @@ def argwhere(input: Tensor) -> Tensor:
 def _fill_value(input: Tensor, value: Tensor | Scalar) -> Tensor:
     if not isinstance(value, TensorBase):
         plain = number.required(value, "masked_fill")
-        return own(scalar(plain, input.dtype, input.device))
+        return tensor_of(scalar(plain, input.dtype, input.device))
     return single_value("masked_fill", value, input)  # type: ignore[arg-type]
 
 
@@ -133,10 +125,10 @@ def masked_fill_(input: Tensor, mask: Tensor, value: Tensor | Scalar) -> Tensor:
         return input
     operands = mask, value, input
 
-    def run(**how: bool) -> Array:
-        return own(OPS["where"](*operands, input))
+    def run(inplace: bool, checked: bool) -> Array:
+        return tensor_of(OPS["where"](*operands, input))
 
-    return write("masked_fill", run, _fill_vjp, (input, mask, value), (1,), None, IN_PLACE, True)
+    return write(_MASKED_FILL, run, (input, mask, value), None, IN_PLACE, True)
 
 
 def _repeated(x: Tensor) -> tuple[int, ...]:
@@ -162,6 +154,9 @@ def _fill_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return masked_fill(grad, mask, 0), None, g_value
 
 
+_MASKED_FILL = Rule("masked_fill", _fill_vjp, (1,))
+
+
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements of ``input``, one dimension, where ``mask`` holds; both are broadcast.
 
@@ -169,15 +164,15 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """
     _require_mask("masked_select", mask)
     input, mask = _same_shape("masked_select", input, mask)
-    out = own(ops.masked_select(input, mask))
-    if state.grad and needs_graph((input,)):
-        record("masked_select", _select_vjp, (input, mask), (out,), (1,), None)
-    return out
+    return _MASKED_SELECT.record((input, mask), ops.masked_select(input, mask))
 
 
 def _select_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     (mask,) = node.unpack()
     return masked_scatter(zeros(node.inputs[0].shape, grad), mask, grad), None
+
+
+_MASKED_SELECT = Rule("masked_select", _select_vjp, (1,))
 
 
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
@@ -193,11 +188,8 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
             f"{input.dtype.name} and {source.dtype.name}"
         )
     input, mask = _same_shape("masked_scatter", input, mask)
-    out = own(ops.masked_scatter(input, mask, source))
-    inputs = (input, mask, source)
-    if state.grad and needs_graph(inputs):
-        record("masked_scatter", _scatter_vjp, inputs, (out,), (1,), None)
-    return out
+    out = ops.masked_scatter(input, mask, source)
+    return _MASKED_SCATTER.record((input, mask, source), out)
 
 
 def _scatter_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -207,9 +199,12 @@ def _scatter_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
         kind = node.inputs[2]
         taken = masked_select(grad, mask)
         flat = zeros((kind.numel,), grad)
-        flat = view.embed(taken, flat.shape, views.slice_, 0, 0, taken.numel(), 1)
+        flat = view.embed(taken, flat.shape, view.SLICE, 0, 0, taken.numel(), 1)
         g_source = view.reshape(flat, kind.shape)
     return masked_fill(grad, mask, 0), None, g_source
+
+
+_MASKED_SCATTER = Rule("masked_scatter", _scatter_vjp, (1,))
 
 
 def masked_scatter_(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
@@ -222,15 +217,15 @@ def masked_scatter_(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
 
 
 def _triangle(input: Tensor, diagonal: int, lower: bool) -> Tensor:
-    out = own(ops.triangle(input, diagonal, lower))
-    if state.grad and needs_graph((input,)):
-        name = "tril" if lower else "triu"
-        record(name, _triangle_vjp, (input,), (out,), (), (diagonal, lower))
-    return out
+    out = ops.triangle(input, diagonal, lower)
+    return (_TRIL if lower else _TRIU).record((input,), out, (diagonal, lower))
 
 
 def _triangle_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (_triangle(grad, *node.meta),)
+
+
+_TRIL, _TRIU = Rule("tril", _triangle_vjp), Rule("triu", _triangle_vjp)
 
 
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
@@ -273,7 +268,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     size = input.shape[-1] + abs(offset)
     rest = iter(input.shape[:-1])
     shape = tuple(size if d in (a, b) else next(rest) for d in range(ndim))
-    return view.embed(input, shape, views.diagonal, offset, a, b)
+    return view.embed(input, shape, view.DIAGONAL, offset, a, b)
 
 
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:

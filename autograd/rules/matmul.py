@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tilegrad.autograd.base import Rule, TensorBase
+from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.graph import Node
+from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules.elementwise import Scalar, contiguous, operand
 from tilegrad.autograd.rules.view import permute, reshape, transpose, unsqueeze
 from tilegrad.engine.array import Layout
@@ -81,7 +82,7 @@ def _stacked(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     return reshape(permute(x, order), (*[shape[d] for d in rest], rows, shape[-1]))
 
 
-_matmul = Rule(ops.matmul, _matmul_vjp, saves=((0, 1), (1, 0)))
+_MATMUL = Rule(ops.matmul, _matmul_vjp, saves=((0, 1), (1, 0)))
 
 
 def _linear_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -99,7 +100,7 @@ def _linear_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (*gradients, grad if bias[0] else None)  # the graph sums it over the rows
 
 
-_linear = Rule(ops.linear, _linear_vjp, saves=((0, 1), (1, 0)))
+_LINEAR = Rule(ops.linear, _linear_vjp, saves=((0, 1), (1, 0)))
 
 
 def matmul(input: Tensor, other: Tensor) -> Tensor:
@@ -117,11 +118,11 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     Gradient: both; each saves the other.
     """
     try:
-        return _matmul(input, other)  # type: ignore[no-any-return]
+        return _MATMUL.at((input, other))
     except AttributeError:
         if not isinstance(other, np.ndarray):
             raise
-        return _matmul(input, operand(other, input, "matmul"))  # type: ignore[no-any-return]
+        return _MATMUL.at((input, operand(other, input, "matmul")))
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -135,9 +136,9 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         out = matmul(input, weight)
         return out if bias is None else out + bias
     if bias is None:
-        return _linear(input, weight)  # type: ignore[no-any-return]
+        return _LINEAR.at((input, weight))
     held = bias if bias.layout.contiguous else contiguous(bias)
-    return _linear(input, weight, held)  # type: ignore[no-any-return]
+    return _LINEAR.at((input, weight, held))
 
 
 def _dims(op: str, input: Tensor, first: int, other: Tensor, second: int) -> None:

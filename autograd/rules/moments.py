@@ -7,9 +7,9 @@ import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import needs_graph, own, record, zeros_of
+from tilegrad.autograd.base import tensor_of, zeros_of
 from tilegrad.autograd.graph import Node
-from tilegrad.autograd.mode import state
+from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import arithmetic, pointwise, view
 from tilegrad.autograd.rules.elementwise import apply, binary, to_dtype
 from tilegrad.autograd.rules.rearrange import broadcast_tensors
@@ -18,9 +18,7 @@ from tilegrad.autograd.rules.reduce import (
     dims_of,
     mean,
     only,
-    recorded,
     reduced_count,
-    reduction,
     sum,
     with_dims,
 )
@@ -101,19 +99,17 @@ def _spread_about_mean(
         _warn_of_freedom(name)
     out = ops.reduce("var", input, dims, keepdim, center, float(correction))
     meta = (dims, keepdim, correction, dim is None or not input.layout.ndim)
-    made = own(out if name[:3] == "var" else OPS["sqrt"](out))
+    made = out if name[:3] == "var" else OPS["sqrt"](out)
     if name in ("var", "std"):
-        vjp, saves = _SLOPES[name]
-        return recorded(name, vjp, input, made, saves, meta), own(center)
-    if state.grad and needs_graph((input,)):
-        vjp, saves = _SLOPES[name]
-        record(name, vjp, (input,), (made, own(center)), saves, meta)
-    return made, own(center)
+        return _VARIANCES[name].record((input,), made, meta), tensor_of(center)
+    found, middle = _VARIANCES[name].record_all((input,), (made, center), meta)
+    return found, middle
 
 
-_SLOPES: dict[str, tuple[Any, tuple[int, ...]]] = {
-    "var": (_var_vjp, (0,)), "std": (_std_vjp, (0, -1)),
-    "var_mean": (_var_mean_vjp, (0,)), "std_mean": (_std_mean_vjp, (0, -1)),
+_VARIANCES = {
+    "var": Rule("var", _var_vjp, (0,)), "std": Rule("std", _std_vjp, (0, -1)),
+    "var_mean": Rule("var_mean", _var_mean_vjp, (0,)),
+    "std_mean": Rule("std_mean", _std_mean_vjp, (0, -1)),
 }  # fmt: skip
 
 
@@ -211,6 +207,10 @@ def _norm_end_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (apply(OPS["magnitude_slope"], share, x, end),)
 
 
+_NORM2 = Rule("norm2", _norm2_vjp, (0, -1))
+_NORM_INF = Rule("norm_inf", _norm_end_vjp, (0, -1))
+
+
 def norm(
     input: Tensor,
     p: float | str | None = "fro",
@@ -237,7 +237,7 @@ def norm(
     dims = dims_of("norm", dim, input.layout.ndim)
     if order == 0:
         count = ops.reduce("sum", cast(input, bool_), dims, keepdim)
-        return recorded("norm0", _norm0_vjp, input, cast(count, input.dtype), (), None)
+        return _NORM0.record((input,), cast(count, input.dtype))
     if math.isinf(order):
         if any(not input.layout.shape[a] for a in dims):
             raise RuntimeError(
@@ -246,11 +246,11 @@ def norm(
             )
         size = OPS["abs"](input)
         out = ops.reduce("amax" if order > 0 else "amin", size, dims, keepdim)
-        return recorded("norm_inf", _norm_end_vjp, input, out, (0, -1), (dims, keepdim))
+        return _NORM_INF.record((input,), out, (dims, keepdim))
     if order == 1:
         return sum(pointwise.abs(input), dims, keepdim)
     if order == 2:
-        return reduction("norm2", input, dims, keepdim, _norm2_vjp, (0, -1))
+        return _NORM2.record((input,), ops.reduce("norm2", input, dims, keepdim), (dims, keepdim))
     return _general_norm(input, order, dims, keepdim)
 
 
@@ -258,11 +258,14 @@ def _norm0_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (zeros_of(node.inputs[0]),)
 
 
+_NORM0 = Rule("norm0", _norm0_vjp)
+
+
 def _general_norm(x: Tensor, p: float, dims: tuple[int, ...], keepdim: bool) -> Tensor:
     plain = x.detach()
     powers = sum(arithmetic.pow(pointwise.abs(plain), p), dims, keepdim)
     out = arithmetic.pow(powers, 1.0 / p)
-    return recorded("norm", _norm_vjp, x, out, (0, -1), (dims, keepdim, p))
+    return _NORM.record((x,), out, (dims, keepdim, p))
 
 
 def _norm_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -271,6 +274,9 @@ def _norm_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     shape = node.inputs[0].shape
     grad, out = (with_dims(t, shape, dims, keepdim) for t in (grad, out))
     return (apply(OPS["power_slope"], grad, x, out, params=(p,)),)
+
+
+_NORM = Rule("norm", _norm_vjp, (0, -1))
 
 
 # ------------------------------------------------------------------------------------- logsumexp
@@ -284,6 +290,9 @@ def _logsumexp_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (apply(OPS["exp_slope"], grad, x, out),)
 
 
+_LOGSUMEXP = Rule("logsumexp", _logsumexp_vjp, (0, -1))
+
+
 def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """``log(sum(exp(x)))`` over ``dim``, by the largest element so that nothing overflows.
 
@@ -293,7 +302,7 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
         input = to_dtype(input, get_default_dtype())
     dims = dims_of("logsumexp", dim, input.layout.ndim)
     out = ops.logsumexp(input, dims, keepdim)
-    return recorded("logsumexp", _logsumexp_vjp, input, out, (0, -1), (dims, keepdim))
+    return _LOGSUMEXP.record((input,), out, (dims, keepdim))
 
 
 # --------------------------------------------------------------------------- products of rows
@@ -308,12 +317,9 @@ def row_products(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     kind = result_type((x.dtype, 2), (y.dtype, 2))
     x, y = to_dtype(x, kind), to_dtype(y, kind)
     dims = (x.ndim - 1,)
-    found = tuple(
-        [own(ops.reduce("sum", OPS["mul"](a, b), dims)) for a, b in ((x, y), (x, x), (y, y))]
-    )
-    if state.grad and needs_graph((x, y)):
-        record("row_products", _products_vjp, (x, y), found, (0, 1), None)
-    return found  # type: ignore[return-value]
+    made = [ops.reduce("sum", OPS["mul"](a, b), dims) for a, b in ((x, y), (x, x), (y, y))]
+    both, first, second = _ROW_PRODUCTS.record_all((x, y), tuple(made))
+    return both, first, second
 
 
 def _products_vjp(node: Node, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -323,3 +329,6 @@ def _products_vjp(node: Node, *grads: Tensor) -> tuple[Tensor | None, ...]:
         None if node.edges[0] is None else (y * both).addcmul_(x, first, value=2.0),
         None if node.edges[1] is None else (x * both).addcmul_(y, second, value=2.0),
     )
+
+
+_ROW_PRODUCTS = Rule("row_products", _products_vjp, (0, 1))

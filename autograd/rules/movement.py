@@ -6,25 +6,17 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tilegrad.autograd.base import (
-    Rule,
-    TensorBase,
-    needs_graph,
-    own,
-    record,
-    record_one,
-    zeros_of,
-)
-from tilegrad.autograd.graph import Node, Vjp
+from tilegrad.autograd.base import TensorBase, tensor_of, zeros_of
+from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
+from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import view as views
 from tilegrad.autograd.rules.assign import clone
 from tilegrad.autograd.rules.index import index_select
 from tilegrad.autograd.rules.reduce import sum
 from tilegrad.autograd.size import sizes as as_sizes
 from tilegrad.engine import calls, number
-from tilegrad.engine.array import Layout, window
-from tilegrad.engine.dispatch import Op
+from tilegrad.engine.array import Array, Layout, window
 from tilegrad.engine.ops import movement as ops
 from tilegrad.engine.shape import Shape, as_index, normalize_dim
 
@@ -58,7 +50,7 @@ def _cat_vjp(node: Node, grad: Tensor) -> Result:
             gradients.append(views.narrow(grad, axis, at, size))
         else:
             step = layout.strides[axis]
-            gradients.append(own(window(grad, kind.shape, layout.strides, at * step)))
+            gradients.append(tensor_of(window(grad, kind.shape, layout.strides, at * step)))
         at += size
     return tuple(gradients)
 
@@ -71,19 +63,15 @@ def _stack_vjp(node: Node, grad: Tensor) -> Result:
     )
 
 
-FEW = 4  # inputs up to which the template of a node is kept: it grows with two to that power
-
-
 class _Joining(NamedTuple):
     """An op that takes any number of tensors, and a dimension."""
 
-    op: Op
-    general: Callable[..., Any]  # the same for operands that its plans do not know yet
-    vjp: Vjp
+    rule: Rule
+    general: Callable[..., Array]  # the same for operands that its plans do not know yet
 
 
-_CAT = _Joining(ops.cat_op, ops.cat, _cat_vjp)
-_STACK = _Joining(ops.stack_op, ops.stack, _stack_vjp)
+_CAT = _Joining(Rule(ops.cat_op, _cat_vjp), ops.cat)
+_STACK = _Joining(Rule(ops.stack_op, _stack_vjp), ops.stack)
 
 
 def _tensors(op: str, tensors: Any) -> tuple[Tensor, ...]:
@@ -98,25 +86,16 @@ def _tensors(op: str, tensors: Any) -> tuple[Tensor, ...]:
 
 def _joined(how: _Joining, given: Sequence[Tensor], dim: int) -> Tensor:
     """Run the op and record it; the node's meta is ``dim``."""
-    op, out = how.op, None
+    rule, out = how.rule, None
     if given.__class__ is list or given.__class__ is tuple:
-        out = calls.run(op, *given, dim)
+        out = calls.run(rule.op, *given, dim)
     if out is None:
-        given = _tensors(op.name, given)
-        out = own(how.general(*given, dim=dim))
+        given = _tensors(rule.name, given)
+        out = how.general(*given, dim=dim)
     for t in given:
         if t._tracked or t._base is not None:
-            if state.grad:
-                _record_joined(op.name, how.vjp, tuple(given), out, dim)
-            break
-    return out  # type: ignore[no-any-return]
-
-
-def _record_joined(name: str, vjp: Vjp, tensors: tuple[Tensor, ...], out: Tensor, dim: int) -> None:
-    if len(tensors) <= FEW:
-        record_one(name, vjp, tensors, out, (), dim)
-    elif needs_graph(tensors):
-        record(name, vjp, tensors, (out,), (), dim)
+            return rule.record(tuple(given), out, dim)
+    return out  # type: ignore[return-value]
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -144,22 +123,21 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 
 def _flip_vjp(node: Node, grad: Tensor) -> Result:
-    return (_flip(grad, dims=node.meta["dims"]),)
+    return (_FLIP.at((grad,), node.meta),)
 
 
 def _roll_vjp(node: Node, grad: Tensor) -> Result:
-    shifts, dims = node.meta["shifts"], node.meta["dims"]
-    return (_roll(grad, shifts=tuple([-s for s in shifts]), dims=dims),)
+    shifts, dims = node.meta
+    return (_ROLL.at((grad,), (tuple([-s for s in shifts]), dims)),)
 
 
-_flip = Rule(ops.flip, _flip_vjp)
-_roll = Rule(ops.roll, _roll_vjp)
+_FLIP = Rule(ops.flip, _flip_vjp)
+_ROLL = Rule(ops.roll, _roll_vjp)
 
 
 def flip(input: Tensor, dims: int | Sequence[int]) -> Tensor:
     """A copy with the order of elements along ``dims`` reversed."""
-    made: Tensor = _flip(input, dims=(dims,) if isinstance(dims, int) else tuple(dims))
-    return made
+    return _FLIP.at((input,), ((dims,) if isinstance(dims, int) else tuple(dims),))
 
 
 def fliplr(input: Tensor) -> Tensor:
@@ -193,13 +171,12 @@ def roll(
     along = () if dims is None else (dims,) if isinstance(dims, int) else tuple(dims)
     if not along and len(by) == 1:
         flat = views.reshape(input, (-1,))
-        return views.view(_roll(flat, shifts=by, dims=(0,)), input.shape)
+        return views.view(_ROLL.at((flat,), (by, (0,))), input.shape)
     if len(by) != len(along):
         raise RuntimeError(
             f"roll: shifts and dimensions must align; got shifts {len(by)}, dims {len(along)}"
         )
-    made: Tensor = _roll(input, shifts=by, dims=along)
-    return made
+    return _ROLL.at((input,), (by, along))
 
 
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
@@ -217,21 +194,26 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
 # ---------------------------------------------------------------------------------------- padding
 
 
-def _pad(*arrays: Any, params: tuple[Any, ...] = (), **how: Any) -> Any:
-    return ops.pad(*arrays, **how)
+class _Padding(NamedTuple):
+    """Elements put before and after each dimension, negative: cut off; see :func:`pad`."""
+
+    pairs: ops.Pairs
+    mode: str = "constant"
+    value: float = 0
 
 
 def _pad_vjp(node: Node, grad: Tensor) -> Result:
     """One kernel after the other, unless it is to be differentiated again."""
-    if node.meta["mode"] == "constant":
-        back = tuple([(-before, -after) for before, after in node.meta["pairs"]])
-        return (_pad_rule(grad, pairs=back, mode="constant", value=0),)
+    how: _Padding = node.meta
+    if how.mode == "constant":
+        back = tuple([(-before, -after) for before, after in how.pairs])
+        return (_padded(grad, _Padding(back)),)
     if not state.grad:
-        return (own(ops.pad_backward(grad, node.meta["pairs"], node.meta["mode"])),)
-    for axis, (before, after) in enumerate(node.meta["pairs"]):
+        return (tensor_of(ops.pad_backward(grad, how.pairs, how.mode)),)
+    for axis, (before, after) in enumerate(how.pairs):
         if before or after:
             size = node.inputs[0].shape[axis]
-            grad = _fold(grad, axis, size, before, after, node.meta["mode"])
+            grad = _fold(grad, axis, size, before, after, how.mode)
     return (grad,)
 
 
@@ -259,12 +241,14 @@ def _along(part: Tensor, axis: int, place: int, size: int) -> Tensor:
     """``part`` within zeros of ``size`` along ``axis``, from ``place`` on."""
     rest = size - place - part.shape[axis]
     pairs = tuple([(place, rest) if a == axis else (0, 0) for a in range(part.ndim)])
-    made: Tensor = _pad_rule(part, pairs=pairs, mode="constant", value=0)
-    return made
+    return _padded(part, _Padding(pairs))
 
 
-_pad.__name__ = "pad"
-_pad_rule = Rule(_pad, _pad_vjp)
+_PAD = Rule("pad", _pad_vjp)
+
+
+def _padded(x: Tensor, how: _Padding) -> Tensor:
+    return _PAD.record((x,), ops.pad(x, *how), how)
 
 
 def pad(
@@ -290,11 +274,11 @@ def pad(
     if mode != "constant" and value:
         raise ValueError(f'pad: Padding mode "{mode}" doesn\'t take in value argument')
     if cuts and mode == "circular":
-        input = _pad_rule(input, pairs=cuts, mode="constant", value=0)
+        input = _padded(input, _Padding(cuts))
     fill = 0 if value is None else number.required(value, "pad")
-    made: Tensor = _pad_rule(input, pairs=pairs, mode=mode, value=fill)
+    made = _padded(input, _Padding(pairs, mode, fill))
     if cuts and mode != "circular":
-        made = _pad_rule(made, pairs=cuts, mode="constant", value=0)
+        made = _padded(made, _Padding(cuts))
     return made
 
 
@@ -359,12 +343,12 @@ def _expanded(x: Tensor, apart: Shape, wide: Shape, shape: Shape) -> Tensor:
 def _repeat_vjp(node: Node, grad: Tensor) -> Result:
     """The sum over the repetitions."""
     shape = node.inputs[0].shape
-    _, apart = ops.repeated(shape, node.meta["times"])
+    _, apart = ops.repeated(shape, *node.meta)
     parts = views.reshape(grad, apart)
     return (views.view(sum(parts, tuple(range(0, len(apart), 2))), shape),)
 
 
-_repeat = Rule(ops.repeat, _repeat_vjp)
+_REPEAT = Rule(ops.repeat, _repeat_vjp)
 
 
 def repeat(input: Tensor, *repeats: Any) -> Tensor:
@@ -374,8 +358,7 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
         RuntimeError: fewer sizes than dimensions.
     """
     times = as_sizes(repeats)
-    made: Tensor = _repeat(input, times=times)
-    return made
+    return _REPEAT.at((input,), (times,))
 
 
 def tile(input: Tensor, *dims: Any) -> Tensor:
@@ -427,4 +410,4 @@ def _select_repeated(input: Tensor, repeats: Tensor, axis: int, total: int | Non
             f"repeat_interleave: repeats must have the same size as input along dim; "
             f"got {repeats.shape[0]} for {input.shape[axis]}"
         )
-    return index_select(input, axis, own(ops.repeated_indices(repeats, total)))
+    return index_select(input, axis, tensor_of(ops.repeated_indices(repeats, total)))

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from tilegrad.autograd.base import Saves, own, recorded
+from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
+from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import arithmetic, pointwise, view
 from tilegrad.autograd.rules.moments import var as variance
 from tilegrad.autograd.rules.reduce import mean, sum
@@ -55,12 +56,12 @@ def _recorded(
     out, mean, rstd = made
     meta = _Meta(eps, weight is not None, bias is not None, mean is not None, rows, training)
     inputs = tuple([t for t in (x, weight, bias, mean, rstd) if t is not None])
-    return recorded(name, _vjp, inputs, own(out), _saves(meta), meta)  # type: ignore[arg-type]
+    return _rule(name, meta).record(inputs, out, meta)  # type: ignore[arg-type]
 
 
-@lru_cache(maxsize=None)
-def _saves(meta: _Meta) -> Saves:
-    """The input and its statistics but for the bias alone; the weight for the input. By statistics
+@lru_cache(maxsize=4096)
+def _rule(name: str, meta: _Meta) -> Rule:
+    """It saves the input and its statistics but for the bias alone; the weight for the input. By statistics
     that are constants, the input's gradient reads no input.
     """
     readers = (1,) if meta.weighted else ()
@@ -69,7 +70,7 @@ def _saves(meta: _Meta) -> Saves:
         found.append((1, 0))
     statistics = 1 + meta.weighted + meta.biased
     found += [(statistics + k, 0, *readers) for k in range(1 + meta.centred)]
-    return tuple(found)
+    return Rule(name, _vjp, tuple(found))
 
 
 def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -89,7 +90,7 @@ def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
             grads = _composed(x, weight, mean, rstd, grad, meta)
         else:
             made = _fused(grad, x, weight, mean, rstd, meta)
-            grads = (own(made[0]), own(made[1]), own(made[2]))
+            grads = (tensor_of(made[0]), tensor_of(made[1]), tensor_of(made[2]))
     wanted = [grads[0], *grads[1:2] * weighted, *grads[2:] * biased]
     shaped = [
         t if t is None or t.layout.shape == kind.shape else view.reshape(t, kind.shape)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import Rule, needs_graph, own, record
+from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.graph import Node, tied
 from tilegrad.autograd.mode import state
+from tilegrad.autograd.rule import Rule, needs_graph
 from tilegrad.autograd.rules import reduce
 from tilegrad.autograd.rules.view import squeeze, unsqueeze
 from tilegrad.engine.ops import pool as ops
@@ -26,26 +27,27 @@ Sizes = int | Sequence[int]
 
 def _max_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     (index,) = node.unpack()
-    return tied(node, _put(grad, index, size=node.inputs[0].shape[2:], **node.meta)), None
+    return tied(node, _PUT.run(grad, index, size=node.inputs[0].shape[2:], **node.meta)), None
 
 
 def _put_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     (index,) = node.unpack()
-    return _take(grad, index, **{k: v for k, v in node.meta.items() if k != "size"}), None
+    return _TAKE.run(grad, index, **{k: v for k, v in node.meta.items() if k != "size"}), None
 
 
 def _mean_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    return (tied(node, _mean_input(grad, size=node.inputs[0].shape[2:], **node.meta)),)
+    return (tied(node, _MEAN_INPUT.run(grad, size=node.inputs[0].shape[2:], **node.meta)),)
 
 
 def _mean_input_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    return (_mean(grad, **{k: v for k, v in node.meta.items() if k != "size"}),)
+    return (_MEAN.run(grad, **{k: v for k, v in node.meta.items() if k != "size"}),)
 
 
-_put = Rule(ops.pool_put, _put_vjp, (1,))
-_take = Rule(ops.pool_take, _max_vjp, (1,))
-_mean = Rule(ops.avg_pool, _mean_vjp)
-_mean_input = Rule(ops.avg_pool_input, _mean_input_vjp)
+_MAX = Rule("max_pool", _max_vjp, (1,))
+_PUT = Rule(ops.pool_put, _put_vjp, (1,))
+_TAKE = Rule(ops.pool_take, _max_vjp, (1,))
+_MEAN = Rule(ops.avg_pool, _mean_vjp)
+_MEAN_INPUT = Rule(ops.avg_pool_input, _mean_input_vjp)
 
 
 # ------------------------------------------------------------------------------------ functions
@@ -90,12 +92,10 @@ def _max_pool(
 
 def _maxima(x: Tensor, return_indices: bool, how: dict[str, Any]) -> Any:
     """The values, and the indices if asked for; they are computed only where somebody needs them."""
-    recording = state.grad and needs_graph((x,))
-    if not return_indices and not recording:
-        return own(ops.max_pool(x, indexed=False, **how))
-    values, indices = (own(a) for a in ops.max_pool(x, indexed=True, **how))
-    if recording:
-        record("max_pool", _max_vjp, (x, indices), (values,), (1,), how)
+    if not return_indices and not (state.grad and needs_graph((x,))):
+        return tensor_of(ops.max_pool(x, indexed=False, **how))
+    out, indices = map(tensor_of, ops.max_pool(x, indexed=True, **how))
+    (values,) = _MAX.record_all((x, indices), (out,), how)
     return (values, indices) if return_indices else values
 
 
@@ -116,7 +116,7 @@ def _avg_pool(
     def run(x: Tensor) -> Any:
         size = x.layout.shape[2:]
         how = ops.resolve(op, size, kernel_size, stride, padding, 1, ceil_mode)
-        return _mean(x, include_pad=count_include_pad, divisor=divisor_override, **how)
+        return _MEAN.run(x, include_pad=count_include_pad, divisor=divisor_override, **how)
 
     return _apply(op, input, dims, run)  # type: ignore[no-any-return]
 
@@ -145,7 +145,7 @@ def _adaptive_avg(dims: int, input: Tensor, output_size: Any) -> Tensor:
         out = _adaptive_size(op, x, dims, output_size)
         if out == (1,) * dims:
             return reduce.mean(x, tuple(range(2, dims + 2)), True)
-        return _mean(x, adaptive=True, out=out)
+        return _MEAN.run(x, adaptive=True, out=out)
 
     return _apply(op, input, dims, run)  # type: ignore[no-any-return]
 

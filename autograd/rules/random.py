@@ -6,13 +6,13 @@ They depend on the generator's seed and the calls made since, never on the numbe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilegrad.autograd.base import TensorBase, check_inplace, own, rebase
-from tilegrad.autograd.graph import Node, new_node
-from tilegrad.autograd.mode import state
+from tilegrad.autograd.base import TensorBase, tensor_of
+from tilegrad.autograd.rule import Rule, check_inplace
 from tilegrad.autograd.rules.extrema import amax, amin
 from tilegrad.autograd.rules.view import expand
 from tilegrad.engine import dtype as dt
@@ -78,7 +78,7 @@ def _new(
     name: str, shape: Shape, kind: dt.DType, device: Any, params: Params,
     generator: Generator | None, requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
-    made = own(ops.draw(name, shape, kind, as_device(device), params, generator))
+    made = tensor_of(ops.draw(name, shape, kind, as_device(device), params, generator))
     return made.requires_grad_() if requires_grad else made
 
 
@@ -171,7 +171,7 @@ def randperm(
         raise RuntimeError(f"randperm: n must be non-negative; got {n}")
     keys = ops.draw("bits", (n,), dt.int64, as_device(device), (0, 0), generator)
     order = sort(keys, 0, False)[1]
-    made = own(order if dtype is None else elementwise.cast(order, dt.dtype(dtype)))
+    made = tensor_of(order if dtype is None else elementwise.cast(order, dt.dtype(dtype)))
     return made.requires_grad_() if requires_grad else made
 
 
@@ -203,7 +203,7 @@ def normal(
     kind = given[0].dtype
     result = ops.draw("normal", shape, kind, given[0].device, (0.0, 1.0), generator)
     result = elementwise.OPS["mul"](result, _operand(std, result))
-    return own(elementwise.OPS["add"](result, _operand(mean, result)))
+    return tensor_of(elementwise.OPS["add"](result, _operand(mean, result)))
 
 
 def _operand(value: Any, like: Array) -> Array:
@@ -225,7 +225,7 @@ def bernoulli(
     if p is not None:
         params = (ops.threshold(_probability("bernoulli", p)), 0)
         return _new("bernoulli", kind.shape, kind.dtype, kind.device, params, generator)
-    return own(_bernoulli_array(input, generator))
+    return tensor_of(_bernoulli_array(input, generator))
 
 
 def _bernoulli_array(p: Tensor, generator: Generator | None) -> Array:
@@ -268,7 +268,7 @@ def _like(
     model = like(kind, wanted, where)
     if made.layout is not model:
         made = elementwise.copy(made, empty_layout(model))
-    result = own(made)
+    result = tensor_of(made)
     return result.requires_grad_() if requires_grad else result
 
 
@@ -309,14 +309,13 @@ def randint_like(
 def _overwrite(op: str, x: Tensor, made: Array) -> Tensor:
     """Write ``made`` over ``x``, whose old value no gradient reaches any more."""
     check_inplace(op, x)
-    elementwise.copy(made, x)
-    if state.grad and x._tracked:
-        rebase(x, new_node(op, _no_gradient, (x,), (x.layout,)))
-    return x
+    return _drawing(op).write((x,), elementwise.copy, made, x)
 
 
-def _no_gradient(node: Node, grad: Tensor) -> tuple[None]:
-    return (None,)
+@lru_cache(maxsize=None)
+def _drawing(op: str) -> Rule:
+    """The rule of a function that draws over its tensor."""
+    return Rule(op, lambda node, grad: (None,))
 
 
 def _redraw(op: str, name: str, x: Tensor, params: Params, generator: Generator | None) -> Tensor:

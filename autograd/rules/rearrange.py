@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.graph import Node
+from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import view as views
 from tilegrad.autograd.rules.movement import cat, stack
 from tilegrad.engine.ops import view as view_ops
@@ -58,11 +59,14 @@ def split(
             )
     ends = list(accumulate(sections))
     several = [(axis, end - n, end, 1) for n, end in zip(sections, ends, strict=True)]
-    return views.show_all("split", view_ops.slice_, _split_vjp, tensor, axis, several)
+    return _SPLIT.views(tensor, several, axis)
 
 
 def _split_vjp(node: Node, *grads: Tensor) -> tuple[Tensor, ...]:
     return (cat(grads, node.meta),)
+
+
+_SPLIT = Rule(view_ops.slice_, _split_vjp, name="split")
 
 
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
@@ -133,11 +137,14 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
         raise IndexError("unbind: Dimension specified as 0 but tensor has no dimensions")
     axis, size = _size("unbind", input, dim)
     several = [(axis, index) for index in range(size)]
-    return views.show_all("unbind", view_ops.select, _unbind_vjp, input, axis, several)
+    return _UNBIND.views(input, several, axis)
 
 
 def _unbind_vjp(node: Node, *grads: Tensor) -> tuple[Tensor, ...]:
     return (stack(grads, node.meta),)
+
+
+_UNBIND = Rule(view_ops.select, _unbind_vjp, name="unbind")
 
 
 # ---------------------------------------------------------------------------------------- joining

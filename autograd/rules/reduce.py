@@ -6,12 +6,11 @@ import builtins
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import own, record_one
-from tilegrad.autograd.graph import Node, Vjp
-from tilegrad.autograd.mode import state
+from tilegrad.autograd.base import tensor_of
+from tilegrad.autograd.graph import Node
+from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import pointwise, view
 from tilegrad.autograd.rules.elementwise import apply, to_dtype
-from tilegrad.engine.array import Array
 from tilegrad.engine.dtype import DType, bool_, dtype as as_dtype, uint8
 from tilegrad.engine.ops import reduce as ops
 from tilegrad.engine.ops.elementwise import OPS, cast, scalar
@@ -25,21 +24,6 @@ __all__ = ["all", "any", "count_nonzero", "mean", "nanmean", "nansum", "prod", "
 Dims = int | Sequence[int] | None
 
 
-def reduction(
-    name: str,
-    x: Tensor,
-    dims: Shape,
-    keepdim: bool,
-    vjp: Vjp | None = None,
-    saves: tuple[int, ...] = (),
-) -> Tensor:
-    """Run a reduction and record it; the node's meta is ``(dims, keepdim)``."""
-    out = own(ops.reduce(name, x, dims, keepdim))
-    if (x._tracked or x._base is not None) and state.grad and vjp is not None:
-        record_one(name, vjp, (x,), out, saves, (dims, keepdim))
-    return out
-
-
 _ALL = tuple(tuple(range(ndim)) for ndim in range(16))
 
 
@@ -50,16 +34,6 @@ def dims_of(name: str, dim: Dims, ndim: int) -> Shape:
     if dim.__class__ is int and -ndim <= dim < ndim:  # type: ignore[operator]
         return (dim % ndim,)  # type: ignore[operator, return-value]
     return normalize_dims(name, dim, ndim)
-
-
-def recorded(
-    name: str, vjp: Vjp | None, x: Tensor, array: Array, saves: tuple[int, ...], meta: Any
-) -> Tensor:
-    """The tensor over ``array``, recorded as what ``name`` made of ``x``; ``meta``: plain values."""
-    out = own(array)
-    if (x._tracked or x._base is not None) and state.grad and vjp is not None:
-        record_one(name, vjp, (x,), out, saves, meta)
-    return out
 
 
 def _spread(node: Node, grad: Tensor) -> Tensor:
@@ -80,12 +54,15 @@ def reduced_count(shape: Shape, dims: Shape) -> int:
 
 def only(mask: Tensor, value: Tensor) -> Tensor:
     """``value`` where the mask is set, zero elsewhere (also where ``value`` is not finite)."""
-    zero = own(scalar(0.0, value.dtype, value.device))
+    zero = tensor_of(scalar(0.0, value.dtype, value.device))
     return apply(OPS["where"], mask, value, zero)
 
 
 def _sum_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (view.expand(_spread(node, grad), node.inputs[0].shape),)
+
+
+_SUM = Rule("sum", _sum_vjp)
 
 
 def sum(
@@ -100,7 +77,7 @@ def sum(
         if not input.dtype.is_floating_point:
             return to_dtype(sum(input, dim, keepdim), as_dtype(dtype))
     dims = dims_of("sum", dim, input.layout.ndim)
-    return reduction("sum", input, dims, keepdim, _sum_vjp)
+    return _SUM.record((input,), ops.reduce("sum", input, dims, keepdim), (dims, keepdim))
 
 
 def sum_to_size(input: Tensor, *size: Any) -> Tensor:
@@ -119,7 +96,9 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     if have == shape:
         return input
     dims = tuple(a for a, h in enumerate(have) if a < lead or (shape[a - lead] == 1 and h != 1))
-    kept = reduction("sum", input, dims, True, _sum_vjp) if dims else input
+    kept = input
+    if dims:
+        kept = _SUM.record((input,), ops.reduce("sum", input, dims, True), (dims, True))
     return view.view(kept, shape) if lead else kept
 
 
@@ -128,6 +107,9 @@ def _mean_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (
         view.expand(_spread(node, grad) * (1.0 / builtins.max(count, 1)), node.inputs[0].shape),
     )
+
+
+_MEAN = Rule("mean", _mean_vjp)
 
 
 def mean(
@@ -148,8 +130,7 @@ def mean(
             f"complex dtype. Got: {input.dtype.name}"
         )
     dims = dims_of("mean", dim, input.layout.ndim)
-    out = ops.mean(input, dims, keepdim)
-    return recorded("mean", _mean_vjp, input, out, (), (dims, keepdim))
+    return _MEAN.record((input,), ops.mean(input, dims, keepdim), (dims, keepdim))
 
 
 def nansum(
@@ -166,12 +147,15 @@ def nansum(
     dims = dims_of("nansum", dim, input.layout.ndim)
     plain = input.detach()
     out = ops.reduce("sum", only(pointwise.eq(plain, plain), plain), dims, keepdim)
-    return recorded("nansum", _nansum_vjp, input, out, (0,), (dims, keepdim))
+    return _NANSUM.record((input,), out, (dims, keepdim))
 
 
 def _nansum_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     x = node.unpack()[0].detach()
     return (only(pointwise.eq(x, x), _spread(node, grad)),)
+
+
+_NANSUM = Rule("nansum", _nansum_vjp, (0,))
 
 
 def nanmean(
@@ -200,7 +184,7 @@ def prod(
         if not input.dtype.is_floating_point:
             return to_dtype(prod(input, dim, keepdim), as_dtype(dtype))
     dims = dims_of("prod", dim, input.layout.ndim)
-    return reduction("prod", input, dims, keepdim, _prod_vjp, (0, -1))
+    return _PROD.record((input,), ops.reduce("prod", input, dims, keepdim), (dims, keepdim))
 
 
 def _prod_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -212,6 +196,9 @@ def _prod_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     if bool(all(x.detach()).item()):
         return (grad * out / x,)
     return (grad * _product_of_others(x, dims),)
+
+
+_PROD = Rule("prod", _prod_vjp, (0, -1))
 
 
 def _product_of_others(x: Tensor, dims: Shape) -> Tensor:
@@ -241,11 +228,11 @@ def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
 
 
 def _truth(name: str, x: Tensor, dim: Dims, keepdim: bool) -> Tensor:
-    out = reduction(name, x, dims_of(name, dim, x.layout.ndim), keepdim)
+    out = tensor_of(ops.reduce(name, x, dims_of(name, dim, x.layout.ndim), keepdim))
     return to_dtype(out, uint8) if x.dtype is uint8 else out
 
 
 def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
     """How many elements over ``dim`` are not zero, as int64."""
     dims = dims_of("count_nonzero", dim, input.layout.ndim)
-    return own(ops.reduce("sum", cast(input, bool_), dims))
+    return tensor_of(ops.reduce("sum", cast(input, bool_), dims))

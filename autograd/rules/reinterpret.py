@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import alias
+from tilegrad.autograd.base import detached_view
 from tilegrad.engine import calls, dtype as dt
 from tilegrad.engine.array import layout
 
@@ -24,7 +24,7 @@ def view_dtype(input: Tensor, dtype: Any) -> Tensor:
     """
     kind, old = dt.dtype(dtype), input.layout
     if kind is old.dtype:
-        return alias(input)
+        return detached_view(input)
     shape, strides = old.shape, old.strides
     if kind.itemsize != old.itemsize:
         shape, strides = _resized(input, kind)

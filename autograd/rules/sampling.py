@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from tilegrad.autograd.base import Rule, own
+from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.graph import Node
+from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules.view import reshape, squeeze, unsqueeze
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array
@@ -19,16 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["dropout", "feature_dropout", "multinomial"]
 
 
-def _dropout_op(x: Array, params: tuple[int, int, int, float]) -> Array:
-    return ops.dropout(x, params)
-
-
 def _dropout_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    return (_dropout(grad, params=node.meta["params"]),)
+    return (_DROPOUT.run(grad, params=node.meta["params"]),)
 
 
-_dropout_op.__name__ = "dropout"
-_dropout = Rule(_dropout_op, _dropout_vjp)
+_DROPOUT = Rule(ops.dropout, _dropout_vjp)
 
 
 def dropout(
@@ -55,7 +51,7 @@ def dropout(
     source = default_generator if generator is None else generator
     place = source.reserve(-(-input.layout.numel // 4))
     scale = 1.0 / (1.0 - p) if p < 1.0 else 0.0
-    made: Tensor = _dropout(input, params=(*place, ops.threshold(p), scale))
+    made = _DROPOUT.run(input, params=(*place, ops.threshold(p), scale))
     return input.copy_(made) if inplace else made
 
 
@@ -67,7 +63,7 @@ def feature_dropout(
         return dropout(input, p, training)
     kind = input.layout
     shape = kind.shape[:2] + (1,) * (kind.ndim - 2)
-    ones = own(elementwise.full(shape, 1, kind.dtype, kind.device))
+    ones = tensor_of(elementwise.full(shape, 1, kind.dtype, kind.device))
     made = input * dropout(ones, p)
     return input.copy_(made) if inplace else made
 
@@ -155,7 +151,7 @@ def multinomial(
             )
     rows = reshape(weights, (-1, kind.shape[-1]))
     drawn = (_replaced if replacement else _kept)(rows, num_samples, generator)
-    return reshape(own(drawn), (*kind.shape[:-1], num_samples))
+    return reshape(tensor_of(drawn), (*kind.shape[:-1], num_samples))
 
 
 def _replaced(weights: Tensor, count: int, generator: Generator | None) -> Array:
@@ -168,7 +164,7 @@ def _replaced(weights: Tensor, count: int, generator: Generator | None) -> Array
     kind = weights.layout
     shape = (kind.shape[0], count)
     u = ops.draw("uniform", shape, kind.dtype, kind.device, (0.0, _BELOW_ONE), generator)
-    sought = own(u) * total
+    sought = tensor_of(u) * total
     return sorting.searchsorted("multinomial", sums, sought, True)
 
 
@@ -180,4 +176,4 @@ def _kept(weights: Tensor, count: int, generator: Generator | None) -> Array:
             "non-negative category to sample)"
         )
     e = ops.draw("exponential", kind.shape, kind.dtype, kind.device, (1.0, 0.0), generator)
-    return sorting.topk(weights / own(e), count, -1, True)[1]
+    return sorting.topk(weights / tensor_of(e), count, -1, True)[1]

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import namedtuple
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import needs_graph, own, record
 from tilegrad.autograd.graph import Node
-from tilegrad.autograd.mode import state
+from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import view
 from tilegrad.autograd.rules.elementwise import apply, to_dtype
 from tilegrad.autograd.rules.movement import stack
-from tilegrad.autograd.rules.reduce import all, recorded
+from tilegrad.autograd.rules.reduce import all
 from tilegrad.autograd.rules.scatter import placed
 from tilegrad.engine.dtype import DType, dtype as as_dtype
 from tilegrad.engine.ops import scan as ops
@@ -30,12 +29,15 @@ cummin_result = namedtuple("cummin_result", "values indices")
 def _sum_from(x: Tensor, dim: int, reverse: bool) -> Tensor:
     """The cumulative sum in either direction; each is the other's gradient."""
     out = ops.scan("cumsum", x, dim, reverse)
-    return recorded("cumsum", _cumsum_vjp, x, out, (), (dim, reverse))
+    return _CUMSUM.record((x,), out, (dim, reverse))
 
 
 def _cumsum_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     dim, reverse = node.meta
     return (_sum_from(grad, dim, not reverse),)
+
+
+_CUMSUM = Rule("cumsum", _cumsum_vjp)
 
 
 def _operand(name: str, input: Tensor, dim: int, dtype: DType | None) -> tuple[Tensor, int]:
@@ -65,7 +67,7 @@ def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
 
 
 def _product(x: Tensor, dim: int) -> Tensor:
-    return recorded("cumprod", _cumprod_vjp, x, ops.scan("cumprod", x, dim), (0, -1), dim)
+    return _CUMPROD.record((x,), ops.scan("cumprod", x, dim), dim)
 
 
 def _cumprod_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -75,6 +77,9 @@ def _cumprod_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     if bool(all(x.detach()).item()):
         return (_sum_from(grad * out, dim, True) / x,)
     return (_cumprod_slope(x, grad, dim),)
+
+
+_CUMPROD = Rule("cumprod", _cumprod_vjp, (0, -1))
 
 
 def _cumprod_slope(x: Tensor, grad: Tensor, dim: int) -> Tensor:
@@ -96,7 +101,7 @@ def exclusive_product(x: Tensor, reverse: bool, dim: int = -1) -> Tensor:
     """For every element the product of those before it (after it, with ``reverse``)."""
     axis = normalize_dim("cumprod", dim, x.ndim)
     out = ops.scan("cumprod", x, axis, reverse, True)
-    return recorded("exclusive_product", _exclusive_vjp, x, out, (0,), (axis, reverse))
+    return _EXCLUSIVE.record((x,), out, (axis, reverse))
 
 
 def _exclusive_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -119,6 +124,9 @@ def _exclusive_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (exclusive_product(x, reverse, dim) * sums,)
 
 
+_EXCLUSIVE = Rule("exclusive_product", _exclusive_vjp, (0,))
+
+
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """``log(cumsum(exp(x)))`` along ``dim``, without overflow.
 
@@ -134,7 +142,7 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
 
 def _log_sum(x: Tensor, dim: int, reverse: bool) -> Tensor:
     out = ops.scan("logcumsumexp", x, dim, reverse)
-    return recorded("logcumsumexp", _logcumsumexp_vjp, x, out, (0, -1), (dim, reverse))
+    return _LOGCUMSUMEXP.record((x,), out, (dim, reverse))
 
 
 def _logcumsumexp_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -152,11 +160,13 @@ def _logcumsumexp_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (total,)
 
 
+_LOGCUMSUMEXP = Rule("logcumsumexp", _logcumsumexp_vjp, (0, -1))
+
+
 def _running(name: str, input: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     axis = normalize_dim(name, dim, input.ndim)
-    values, where = (own(a) for a in ops.extreme(name == "cummax", input, axis))
-    if state.grad and needs_graph((input,)):
-        record(name, _running_vjp, (input,), (values, where), (-2,), axis)
+    pair = ops.extreme(name == "cummax", input, axis)
+    values, where = _RUNNING[name].record_all((input,), pair, axis)
     return values, where
 
 
@@ -166,6 +176,9 @@ def _running_vjp(node: Node, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ..
     if not node.inputs[0].shape:
         return (grad,)
     return (placed(node.inputs[0], node.meta, where, grad),)
+
+
+_RUNNING = {name: Rule(name, _running_vjp, (-2,)) for name in ("cummax", "cummin")}
 
 
 def cummax(input: Tensor, dim: int) -> Any:

@@ -6,10 +6,12 @@ at one place are combined in index order, whatever the number of threads.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import Saves, TensorBase, refuse_overlap, writable, zeros_of
-from tilegrad.autograd.graph import Node, Vjp
+from tilegrad.autograd.base import TensorBase, refuse_overlap, zeros_of
+from tilegrad.autograd.graph import Node
+from tilegrad.autograd.rule import Rule, writable
 from tilegrad.autograd.rules import view
 from tilegrad.autograd.rules.index import (
     COPY,
@@ -20,7 +22,6 @@ from tilegrad.autograd.rules.index import (
     constant,
     dim_of,
     index_of,
-    read,
     require_same_dtype,
     write,
     zeros,
@@ -49,8 +50,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     index = index_of("gather", index)
     if input.layout.ndim == 0 or index.layout.ndim == 0:
         return view.reshape(gather(at_least_1d(input), dim, at_least_1d(index)), index.shape)
-    out = ops.gather(input, index, dim)
-    return read("gather", out, _gather_vjp, (input, index), (1,), dim)
+    return _GATHER.record((input, index), ops.gather(input, index, dim), dim)
 
 
 def _gather_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -58,19 +58,20 @@ def _gather_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return placed(node.inputs[0], node.meta, at, grad), None
 
 
+_GATHER = Rule("gather", _gather_vjp, (1,))
+
+
 def placed(kind: Layout, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """:func:`scatter_add` to zeros shaped like ``kind``, for indices that are known to be in bounds."""
     whole = zeros_of(layout(kind.shape, source.layout.dtype, source.layout.device))
-    return _scatter_combine(
-        "scatter_add", whole, dim, index, source, "sum", _scatter_add_vjp, FRESH
-    )
+    return _scatter_combine(_SCATTER_ADD, whole, dim, index, source, FRESH)
 
 
 def _scatter_combine(
-    name: str, x: Tensor, dim: int, index: Tensor, source: Tensor, combine: str, vjp: Vjp,
-    target: str,
-) -> Tensor:  # fmt: skip
-    """Combine ``source`` into ``x`` at ``index`` along ``dim``; ``target``: see :func:`write`."""
+    rule: Rule, x: Tensor, dim: int, index: Tensor, source: Tensor, target: str
+) -> Tensor:
+    """Write or add ``source`` to ``x`` at ``index`` along ``dim``; ``target``: see :func:`write`."""
+    name = rule.name
     if target == IN_PLACE:
         writable(name + "_", x)
     dim = dim_of(name, dim, x)
@@ -78,19 +79,19 @@ def _scatter_combine(
     require_same_dtype(name, x, source)
     if x.layout.ndim == 0:
         flat = _scatter_combine(
-            name, at_least_1d(x), dim, at_least_1d(index), at_least_1d(source), combine, vjp,
-            target,
-        )  # fmt: skip
+            rule, at_least_1d(x), dim, at_least_1d(index), at_least_1d(source), target
+        )
         return x if target == IN_PLACE else view.reshape(flat, ())
     at, values = index, _cropped(at_least_1d(source), index)
     if target == IN_PLACE and values is not source:  # what is used is looked at where it is written
         refuse_overlap(name + "_", x, (source,), False)
 
-    def run(**how: bool) -> Array:
-        return ops.scatter(name, x, at, values, dim, combine, **how)
+    combine = "sum" if rule is _SCATTER_ADD else "set"
 
-    saves: Saves = ((1, 2),) if combine == "sum" else (1,)
-    return write(name, run, vjp, (x, index, values), saves, dim, target)
+    def run(inplace: bool, checked: bool) -> Array:
+        return ops.scatter(name, x, at, values, dim, combine, inplace, checked)
+
+    return write(rule, run, (x, index, values), dim, target)
 
 
 def _cropped(source: Tensor, index: Tensor) -> Tensor:
@@ -120,21 +121,25 @@ def _scatter_add_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return grad, None, None if node.edges[2] is None else gather(grad, node.meta, at)
 
 
+_SCATTER = Rule("scatter", _scatter_vjp, (1,))
+_SCATTER_ADD = Rule("scatter_add", _scatter_add_vjp, ((1, 2),))
+
+
 def _scatter(
-    name: str, input: Tensor, dim: int, index: Tensor, src: Any, value: Scalar | None,
+    input: Tensor, dim: int, index: Tensor, src: Any, value: Scalar | None,
     reduce: str | None, target: str,
 ) -> Tensor:  # fmt: skip
     given = src if value is None else value
     if not isinstance(given, TensorBase):
         if given is None:
-            raise TypeError(f"{name}: needs src or value; got neither")
+            raise TypeError("scatter: needs src or value; got neither")
         given = view.expand(constant(given, input), at_least_1d(index).shape)
     if reduce is not None:
         if reduce not in ("add", "multiply"):
-            raise RuntimeError(f"{name}: reduce must be 'add' or 'multiply'; got {reduce!r}")
+            raise RuntimeError(f"scatter: reduce must be 'add' or 'multiply'; got {reduce!r}")
         how = {"add": "sum", "multiply": "prod"}[reduce]
-        return reduced(name, input, dim, index, given, how, True, target)  # type: ignore[arg-type]
-    return _scatter_combine(name, input, dim, index, given, "set", _scatter_vjp, target)  # type: ignore[arg-type]
+        return reduced("scatter", input, dim, index, given, how, True, target)  # type: ignore[arg-type]
+    return _scatter_combine(_SCATTER, input, dim, index, given, target)  # type: ignore[arg-type]
 
 
 def scatter(
@@ -152,7 +157,7 @@ def scatter(
 
     Gradient: of ``input`` and ``src``.
     """
-    return _scatter("scatter", input, dim, index, src, value, reduce, COPY)
+    return _scatter(input, dim, index, src, value, reduce, COPY)
 
 
 def scatter_(
@@ -160,7 +165,7 @@ def scatter_(
     value: Scalar | None = None, reduce: str | None = None,
 ) -> Tensor:  # fmt: skip
     """:func:`scatter` in place."""
-    return _scatter("scatter", input, dim, index, src, value, reduce, IN_PLACE)
+    return _scatter(input, dim, index, src, value, reduce, IN_PLACE)
 
 
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
@@ -168,14 +173,12 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 
     Gradient: of ``input`` and ``src``.
     """
-    return _scatter_combine("scatter_add", input, dim, index, src, "sum", _scatter_add_vjp, COPY)
+    return _scatter_combine(_SCATTER_ADD, input, dim, index, src, COPY)
 
 
 def scatter_add_(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """:func:`scatter_add` in place."""
-    return _scatter_combine(
-        "scatter_add", input, dim, index, src, "sum", _scatter_add_vjp, IN_PLACE
-    )
+    return _scatter_combine(_SCATTER_ADD, input, dim, index, src, IN_PLACE)
 
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
@@ -233,8 +236,15 @@ def reduced(
         return _mean(name, x, dim, index, src, include_self)
     if reduce == "sum":
         return scatter_add(x, dim, index, src)
-    vjp = _prod_vjp if reduce == "prod" else _extreme_vjp
-    return _combine_saving(name, x, dim, index, src, reduce, vjp)
+    return _combine_saving(_combining(name, reduce), x, dim, index, src, reduce)
+
+
+@lru_cache(maxsize=None)
+def _combining(name: str, reduce: str) -> Rule:
+    """The rule of products and extremes, for a function of this name."""
+    if reduce == "prod":
+        return Rule(name, _prod_vjp, ((0, 2), 1, 2, (-1, 2)))
+    return Rule(name, _extreme_vjp, (0, 1, 2, -1))
 
 
 def _mean(name: str, x: Tensor, dim: int, index: Tensor, src: Tensor, include_self: bool) -> Tensor:
@@ -250,19 +260,19 @@ def _mean(name: str, x: Tensor, dim: int, index: Tensor, src: Tensor, include_se
 
 
 def _combine_saving(
-    name: str, x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, vjp: Vjp
+    rule: Rule, x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str
 ) -> Tensor:
     """Products and extremes: the gradient reads both operands, the index and the result."""
+    name = rule.name
     dim = dim_of(name, dim, x)
     index = index_of(name, index)
     if x.layout.ndim == 0:
         flat = (at_least_1d(t) for t in (x, index, src))
         x1, index, src = flat
-        return view.reshape(_combine_saving(name, x1, 0, index, src, reduce, vjp), ())
+        return view.reshape(_combine_saving(rule, x1, 0, index, src, reduce), ())
     src = _cropped(at_least_1d(src), index)
     out = ops.scatter(name, x, index, src, dim, reduce)
-    saves: Saves = ((0, 2), 1, 2, (-1, 2)) if reduce == "prod" else (0, 1, 2, -1)
-    return read(name, out, vjp, (x, index, src), saves, (dim, reduce))
+    return rule.record((x, index, src), out, dim)
 
 
 def _prod_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -270,7 +280,7 @@ def _prod_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     meets a place, the product with 1 in its stead.
     """
     x, index, src, out = node.unpack()
-    dim, _ = node.meta
+    dim = node.meta
     g, g_src = None, None
     if node.edges[0] is not None:
         one = view.expand(constant(1, grad), node.inputs[0].shape)
@@ -288,7 +298,7 @@ def _prod_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 def _extreme_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     """All values equal to the extreme share the gradient evenly."""
     x, index, src, out = node.unpack()
-    dim, _ = node.meta
+    dim = node.meta
     out = out.detach()
     own = x.eq(out).to(grad.dtype)
     theirs = src.eq(gather(out, dim, index)).to(grad.dtype)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import own
+from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
+from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import pointwise
 from tilegrad.autograd.rules.elementwise import to_dtype
-from tilegrad.autograd.rules.reduce import recorded, sum
+from tilegrad.autograd.rules.reduce import sum
 from tilegrad.engine.dtype import DType, dtype as as_dtype
 from tilegrad.engine.ops import softmax as ops
 from tilegrad.engine.shape import normalize_dim
@@ -27,15 +28,19 @@ def _softmax_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     if state.grad:
         weighed = grad * y
         return (weighed - y * sum(weighed, node.meta, True),)
-    return (own(ops.softmax_backward(grad, y, node.meta)),)
+    return (tensor_of(ops.softmax_backward(grad, y, node.meta)),)
 
 
-def log_softmax_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+def _log_softmax_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     """g - e^y sum(g); in one kernel, unless it is to be differentiated again."""
     (y,) = node.unpack()
     if state.grad:
         return (grad - pointwise.exp(y) * sum(grad, node.meta, True),)
-    return (own(ops.softmax_backward(grad, y, node.meta, logs=True)),)
+    return (tensor_of(ops.softmax_backward(grad, y, node.meta, logs=True)),)
+
+
+_SOFTMAX = Rule("softmax", _softmax_vjp, (-1,))
+LOG_SOFTMAX = Rule("log_softmax", _log_softmax_vjp, (-1,))
 
 
 def _apply(name: str, input: Tensor, dim: Any, dtype: DType | None) -> Tensor:
@@ -47,8 +52,7 @@ def _apply(name: str, input: Tensor, dim: Any, dtype: DType | None) -> Tensor:
         raise NotImplementedError(f"\"{name}\" not implemented for '{kind.dtype.name}'")
     logs = name == "log_softmax"
     out = ops.softmax(input, axis, logs)
-    vjp = log_softmax_vjp if logs else _softmax_vjp
-    return recorded(name, vjp, input, out, (-1,), axis)
+    return (LOG_SOFTMAX if logs else _SOFTMAX).record((input,), out, axis)
 
 
 def _implicit_dim(name: str, ndim: int) -> int:

@@ -6,9 +6,9 @@ import math
 from collections import namedtuple
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.base import TensorBase, alias, needs_graph, own, record
+from tilegrad.autograd.base import TensorBase, detached_view, tensor_of
 from tilegrad.autograd.graph import Node
-from tilegrad.autograd.mode import state
+from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import reduce, view
 from tilegrad.autograd.rules.elementwise import binary
 from tilegrad.autograd.rules.scatter import gather, placed
@@ -42,14 +42,19 @@ def _chosen_vjp(node: Node, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...
     return (placed(node.inputs[0], dim, places, grad),)
 
 
-def _recorded(
+_CHOSEN = {
+    name: Rule(name, _chosen_vjp, (-2,))
+    for name in ("kthvalue", "median", "mode", "nanmedian", "sort", "topk")
+}
+
+
+def _with_places(
     name: str, x: Tensor, dim: int, pair: ops.Pair, squeezed: bool = False
 ) -> tuple[Tensor, Tensor]:
-    values, places = own(pair[0]), own(pair[1])
+    """The values and where they are, recorded as what ``name`` made of ``x``."""
     if squeezed:
-        values, places = (alias(view.squeeze(t, dim)) for t in (values, places))
-    if state.grad and needs_graph((x,)):
-        record(name, _chosen_vjp, (x,), (values, places), (-2,), (dim, squeezed))
+        pair = tuple([detached_view(view.squeeze(tensor_of(t), dim)) for t in pair])  # type: ignore[assignment]
+    values, places = _CHOSEN[name].record_all((x,), pair, (dim, squeezed))
     return values, places
 
 
@@ -63,7 +68,7 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool
     """
     axis = normalize_dim("sort", dim, input.ndim)
     pair = ops.sort(input, axis, descending)
-    return sort_result(*_recorded("sort", input, axis, pair))
+    return sort_result(*_with_places("sort", input, axis, pair))
 
 
 def argsort(
@@ -72,7 +77,7 @@ def argsort(
     """int64 indices that sort ``input`` along ``dim``, equal elements in their order; see
     :func:`sort`.
     """
-    return own(ops.sort(input, dim, descending)[1])
+    return tensor_of(ops.sort(input, dim, descending)[1])
 
 
 def msort(input: Tensor) -> Tensor:
@@ -98,14 +103,14 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     if input.layout.dtype is dt.bool_:
         raise RuntimeError("topk: does not support bool dtypes")
     pair = ops.topk(input, k if input.ndim else k or 1, axis, largest)  # of no dimension: itself
-    return topk_result(*_recorded("topk", input, axis, pair))
+    return topk_result(*_with_places("topk", input, axis, pair))
 
 
 # --------------------------------------------------------------------------- one of a dimension
 
 
 def _picked(name: str, x: Tensor, dim: int, keepdim: bool, pair: ops.Pair) -> tuple[Tensor, Tensor]:
-    return _recorded(name, x, dim, pair, not keepdim and x.ndim > 0)
+    return _with_places(name, x, dim, pair, not keepdim and x.ndim > 0)
 
 
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
@@ -152,13 +157,10 @@ def _overall(name: str, x: Tensor) -> Tensor:
     kind = x.layout
     if kind.numel == 0:
         worst = math.nan if kind.dtype.is_floating_point else dt.iinfo(kind.dtype).min
-        return own(full((), worst, kind.dtype, kind.device))
+        return tensor_of(full((), worst, kind.dtype, kind.device))
     flat = view.reshape(x.detach(), (-1,))
-    made = view.view(own(ops.pick(name, flat, 0)[0]), ())
-    result = alias(made)
-    if state.grad and needs_graph((x,)):
-        record(name, _shared_vjp, (x,), (result,), (0, -1), None)
-    return result
+    made = view.view(tensor_of(ops.pick(name, flat, 0)[0]), ())
+    return _OVERALL[name].record((x,), detached_view(made))
 
 
 def _shared_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -166,6 +168,9 @@ def _shared_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     x, out = (t.detach() for t in node.unpack())
     same = binary(OPS["matches"], x, out)
     return (reduce.only(same, grad / reduce.sum(same)),)
+
+
+_OVERALL = {name: Rule(name, _shared_vjp, (0, -1)) for name in ("median", "nanmedian")}
 
 
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
@@ -230,4 +235,4 @@ def _searched(op: str, borders: Array, values: Any, right: bool, out_int32: bool
         else scalar(values, dt.of_scalar(values), borders.device)
     )
     found = ops.searchsorted(op, borders, sought, right)
-    return own(cast(found, dt.int32) if out_int32 else found)
+    return tensor_of(cast(found, dt.int32) if out_int32 else found)

@@ -6,7 +6,7 @@ import builtins
 import math
 from typing import TYPE_CHECKING
 
-from tilegrad.autograd.base import own
+from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.rules.arithmetic import clamp, pow
 from tilegrad.autograd.rules.assign import copy_
 from tilegrad.autograd.rules.elementwise import (
@@ -36,7 +36,7 @@ def square(input: Tensor) -> Tensor:
 def _always(value: bool, input: Tensor) -> Tensor:
     """A bool tensor that says ``value`` everywhere."""
     kind = input.layout
-    return own(ops.full(kind.shape, value, dt.bool_, kind.device))
+    return tensor_of(ops.full(kind.shape, value, dt.bool_, kind.device))
 
 
 def isinf(input: Tensor) -> Tensor:

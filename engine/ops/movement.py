@@ -237,8 +237,8 @@ def _boxes(x: Layout, out: Layout, runs: list[list[Run]]) -> Iterator[Box]:
         )
 
 
-flip = Op("flip", _flip_plan)
-roll = Op("roll", _roll_plan)
+flip = Op("flip", _flip_plan, ("dims",))
+roll = Op("roll", _roll_plan, ("shifts", "dims"))
 
 
 # --------------------------------------------------------------------------------------- repeating
@@ -264,7 +264,7 @@ def _repeat_plan(x: Layout, times: Shape) -> Plan:
     return Plan((layout(shape, x.dtype, x.device),), _plan(wide, [box]).launch)
 
 
-repeat = Op("repeat", _repeat_plan)
+repeat = Op("repeat", _repeat_plan, ("times",))
 
 
 # ---------------------------------------------------------------------------------------- padding

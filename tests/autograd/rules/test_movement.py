@@ -67,7 +67,7 @@ def test_copies_of_any_strides(device: str, data: Any) -> None:
 @settings(max_examples=60, deadline=None)
 def test_flip_and_roll(device: str, data: Any) -> None:
     x = data.draw(strided(3, LIMIT[device]))
-    t = tilegrad.autograd.base.own(placed(x, device))
+    t = tilegrad.autograd.base.tensor_of(placed(x, device))
     dims = data.draw(st.lists(st.integers(0, x.ndim - 1), unique=True, max_size=x.ndim))
     assert np.array_equal(t.flip(dims).cpu().numpy(), np.flip(x, dims))
     shifts = [data.draw(st.integers(-50, 50)) for _ in dims]

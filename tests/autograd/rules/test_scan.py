@@ -80,7 +80,7 @@ def test_chunks(
                 made = (ops.scan(name, array, dim, *way),)
             else:
                 made = ops.extreme(name == "cummax", array, dim)
-            results.append([tilegrad.autograd.base.own(a).cpu().numpy() for a in made])
+            results.append([tilegrad.autograd.base.tensor_of(a).cpu().numpy() for a in made])
         for want, have in zip(*results, strict=True):
             np.testing.assert_allclose(have, want, rtol=2e-5, atol=2e-5)
 

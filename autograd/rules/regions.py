@@ -1,0 +1,57 @@
+"""Gradients of regions of memory: of views whose base was written over, and of such bases.
+
+The rules stand in ``autograd/rule.py``; ``autograd/tensor.py`` gives them their VJPs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tilegrad.autograd.base import tensor_of, zeros_of
+from tilegrad.autograd.graph import Node
+from tilegrad.autograd.rule import AS_STRIDED, Rule, identity_vjp
+from tilegrad.autograd.rules.index import index_add_flat, strided_indices
+from tilegrad.autograd.rules.masked import masked_fill
+from tilegrad.engine import calls
+from tilegrad.engine.array import Layout
+from tilegrad.engine.ops import view as ops
+from tilegrad.engine.ops.elementwise import copy, fill, full
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+
+def as_strided_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """Gradient of a region given by strides within the input's own memory."""
+    shape, strides, offset = node.meta
+    kind = node.inputs[0]
+    if not grad.layout.numel:
+        return (zeros_of(kind),)
+    return (index_add_flat(grad, strided_indices(shape, strides, offset, kind), kind),)
+
+
+def copy_slices_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """The base kept its old value outside the region, and took the view's inside it."""
+    base = node.inputs[0]
+    dense = grad
+    if grad.layout.strides != base.strides:
+        dense = _laid_out_like(grad, base)
+    inside = AS_STRIDED.view(dense, *node.meta)
+    outside: Tensor | None = None
+    if node.edges[0] is not None:
+        mask = tensor_of(full(base.shape, 1, grad.dtype, base.device))
+        hole = _laid_out_like(mask, base)
+        fill(ops.of(ops.as_strided, hole, *node.meta), 0.0)
+        # not a product: what flows there may be infinite
+        outside = masked_fill(dense, hole == 0, 0)
+    return outside, inside
+
+
+_LAID_OUT = Rule("clone", identity_vjp)
+
+
+def _laid_out_like(x: Tensor, kind: Layout) -> Tensor:
+    """``x`` copied into memory with the strides of ``kind``, which may have gaps; recorded."""
+    reach = sum((n - 1) * s for n, s in zip(kind.shape, kind.strides, strict=True))
+    storage = kind.device.allocator.allocate(max(reach + 1, 0) * kind.itemsize)
+    return _LAID_OUT.record((x,), copy(x, calls.new(kind, storage, storage.address)))
