@@ -84,6 +84,7 @@ class Symbol(Tensor):
     """Stands for a tensor of a dtype, with or without dimensions, of which nothing else is known."""
 
     __slots__ = ()
+    _keeps_class = False  # a trace makes what ops give
 
     def __repr__(self) -> str:
         return f"Symbol({self.layout.dtype.name})"
