@@ -13,7 +13,7 @@ from typing import Any
 from tilegrad.kernels.cuda.device.ptx import block, pointer, thread
 from tilegrad.kernels.cuda.device.shapes import Bounds
 from tilegrad.kernels.cuda.elementwise import elementwise
-from tilegrad.kernels.cuda.norm import backward, forward
+from tilegrad.kernels.cuda.norm import GradRows, NormRows, backward, forward
 from tilegrad.kernels.cuda.parts.block_reduce import stored
 from tilegrad.kernels.cuda.parts.moments import long_moments, long_sums, normalised, normalised_grad
 from tilegrad.kernels.cuda.parts.row_layout import RowGeometry, channels_of
@@ -76,12 +76,13 @@ def batch_norm(
 def _at_once(dtype: str, form: RowGeometry, wide: bool) -> Callable[..., None]:
     """A launch ``(x, weight, bias, rmean, rvar, y, mean, rstd, eps, momentum)`` in training."""
     function = forward.build(dtype, True, "row", form.layout, form.runs, wide)
-    sizes = (form.rows, form.n, form.groups, form.step, 1, 0, *form.t)
-    tail = (*sizes, form.layout.blocks(form.rows), 1, 1)
+    shape = NormRows(form.rows, form.n, form.groups, form.step, cycle=1, channels=0)
+    tail = (*shape, *form.t, form.layout.blocks(form.rows), 1, 1)
 
     def launch(x: int, *rest: Any) -> None:
         weight, bias, rmean, rvar, y, mean, rstd, eps, momentum = rest
-        function(x, weight, bias, y, mean, rstd, eps, rmean, rvar, momentum, *tail)
+        statistics = (mean, rstd, eps, rmean, rvar, momentum)
+        function(x, weight, bias, y, *statistics, *tail)
 
     return launch
 
@@ -103,7 +104,7 @@ def _in_steps(
     def launch(x: int, *rest: Any) -> None:
         weight, bias, rmean, rvar, y, mean, rstd, eps, momentum = rest
         if training:
-            measure(x, y, mean, rstd, rmean, rvar, eps, momentum)
+            measure(x, y, mean, rstd, eps, rmean, rvar, momentum)  # Statistics
         else:
             settled(rmean, rvar, mean, rstd, eps)
         apply(*[a for a in (x, mean, rstd, weight, bias, y) if a])
@@ -121,8 +122,8 @@ def batch_norm_backward(
     form = channels_of(chosen, N, C, S, dtype, chosen.two)
     if form.tiles == 1:
         function = backward.build(dtype, True, "row", form.layout, form.runs, wide)
-        sizes = (training, form.rows, form.n, form.groups, form.step, *form.t)
-        tail = (*sizes, form.layout.blocks(form.rows), 1, 1)
+        shape = GradRows(int(training), form.rows, form.n, form.groups, form.step)
+        tail = (*shape, *form.t, form.layout.blocks(form.rows), 1, 1)
 
         def at_once(g: int, x: int, mean: int, rstd: int, *rest: int) -> None:
             weight, made = (rest[0], rest[1:]) if weighted else (0, rest)

@@ -9,6 +9,7 @@ count the targets out of range; one more block combines what they found, into ``
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -45,6 +46,16 @@ from tilegrad.kernels.monoids import add, smaller
 FAR = np.iinfo(np.int64).max  # after every sample
 
 
+class Samples(NamedTuple):
+    """Samples of ``C`` classes, ``inner`` apart, that a row has in ``groups``; the class to ignore."""
+
+    rows: int
+    C: int
+    groups: int
+    inner: int
+    ignored: int
+
+
 @inline
 def subtract(x, lse):
     """x - lse"""
@@ -58,7 +69,7 @@ def forward(
     """Per sample its weight, from logits their logsumexp and, if it ``keeps`` them, the losses.
 
     Parameters: x, targets, weight (null: all ones), losses, scale, lse, logs (the log-probabilities
-    of logits, or null), parts, samples, C, groups of a row, inner, the class to ignore, then the block of samples. ``parts``: for every block how
+    of logits, or null), parts, :class:`Samples`, then the block of samples. ``parts``: for every block how
     many bad targets it met and the first one's sample, the sums of its losses and weights.
     """
     T = np.dtype(dtype).type
@@ -79,20 +90,18 @@ def forward(
     earliest = block_reduce(smaller, "int64", layout.threads)
 
     @inline
-    def losses_of(
-        x, targets, weight, losses, scale, lse, logs, parts, samples, C, groups, inner, ignored, t
-    ):
+    def losses_of(x, targets, weight, losses, scale, lse, logs, parts, p, t):
         source, target, weights = pointer(x, T), pointer(targets, np.int64), pointer(weight, T)
         made, scales, lses = pointer(losses, T), pointer(scale, T), pointer(lse, T)
         lane, aligned = lane_of(), (x | logs) & mask == 0
         bad, where, loss, whole = 0, FAR, zero, zero
         first = row_of()
         start = block() * rows
-        while start < samples:
+        while start < p.rows:
             base = base_of(first, t)
             high = zero
             if logits:
-                count = groups if first < samples else 0
+                count = p.groups if first < p.rows else 0
                 top, part = max_and_sum(source, base, count, lane, aligned, t)
                 high = top + log(part)
                 if logs != 0:
@@ -102,13 +111,13 @@ def forward(
                         v = subtract_lse(load(source, base, g, n_valid, aligned, zero, t), high)
                         store(pointer(logs, T), base, g, n_valid, aligned, v, t)
                         g += stride
-            if lane == 0 and first < samples:
+            if lane == 0 and first < p.rows:
                 k = target[first]
                 w = value = zero
-                if k != ignored and 0 <= k < C:
+                if k != p.ignored and 0 <= k < p.C:
                     w = weights[k] if weight != 0 else one
-                    value = (high - source[base + k * inner]) * w
-                elif k != ignored:
+                    value = (high - source[base + k * p.inner]) * w
+                elif k != p.ignored:
                     where = first if bad == 0 else where
                     bad += 1
                 scales[first] = w
@@ -128,7 +137,8 @@ def forward(
             sums[block()], sums[blocks() + block()] = loss, whole
 
     params = PER_AXIS * dims
-    return Source(unpack_params(losses_of, 13, params), "i" * (13 + params), *layout.bounds)
+    signature = ("i" * 8, Samples, "i" * params)
+    return Source(unpack_params(losses_of, 9, params), signature, *layout.bounds)
 
 
 @kernel
@@ -229,7 +239,7 @@ def cross_entropy(
     bounds = Bounds(chosen.threads, chosen.resident // chosen.threads)
     combine = finish.build(dtype, reduction == "mean", bounds)
     grid = max(1, min(layout.blocks(samples), chosen.blocks))
-    tail = (samples, C, C // V, inner)
+    tail = Samples(samples, C, C // V, inner, 0)[:-1]  # the class to ignore comes with a call
     shape = (*index_params(*rows), grid, 1, 1)
 
     def launch(x: int, targets: int, *rest: int) -> None:

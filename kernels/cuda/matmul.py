@@ -17,6 +17,7 @@ from tilegrad.kernels.cuda.device.shapes import Tile
 from tilegrad.kernels.cuda.parts.gemm import add_chunks, tiles
 from tilegrad.kernels.cuda.parts.matvec import tall_vectors, vectors
 from tilegrad.kernels.cuda.parts.strided import index_params
+from tilegrad.kernels.cuda.parts.tiled_gemm import Gemm
 from tilegrad.kernels.cuda.tuning import Products, products
 from tilegrad.kernels.function import DeviceFunction
 from tilegrad.kernels.plans import merge_batch
@@ -142,7 +143,17 @@ def _tiled(
     row, whole_rows = target[-2], all(s % vector_out == 0 for s in (N, *target[:-1]))
     panel = tile.BK * size_of
     strides_of = (x[-2], x[-1], panel * x[-1], y[-1], y[-2], panel * y[-2])
-    tail = (row, int(whole_rows), down, across, *walk, *strides_of, down * across * items)
+    tail = (*walk, *strides_of, down * across * items)
+    whole_product = Gemm(
+        parts=0, fresh=1, final=0, begin=0, chunk=step, M=M, N=N, K=K, os_row=row,
+        out_whole=int(whole_rows), tiles_m=down, tiles_n=across,
+    )  # fmt: skip
+    stages = [
+        whole_product._replace(
+            fresh=int(c == 0 and not accumulate), final=int(c >= chunks - 1), begin=c * step
+        )
+        for c in range(max(chunks, 1))
+    ]
     vector_mask = 15 if any(V > 1 for _, V in reads) else 0
 
     def build(biased: bool, aligned: bool) -> Launch:
@@ -151,20 +162,18 @@ def _tiled(
 
     def launch(x_at: int, y_at: int, out: int, scratch: int = 0, bias: int = 0) -> None:
         function = build(bias != 0, (x_at | y_at) & vector_mask == 0)
-        for chunk in range(max(chunks, 1)):
-            fresh, ends = chunk == 0 and not accumulate, chunk >= chunks - 1
-            function(
-                x_at, y_at, out, bias, 0, int(fresh), int(ends), chunk * step, step, M, N, K,
-                *tail, 1, 1,
-            )  # fmt: skip
+        for stage in stages:
+            function(x_at, y_at, out, bias, *stage, *tail, 1, 1)
 
     if not split:
         return launch, 0
 
+    total = M * N * items
+    apart = whole_product._replace(parts=total)
+
     def in_chunks(x_at: int, y_at: int, out: int, scratch: int, bias: int = 0) -> None:
         function = build(False, (x_at | y_at) & vector_mask == 0)
-        total = M * N * items
-        function(x_at, y_at, scratch, 0, total, 1, 0, 0, step, M, N, K, *tail, chunks, 1)
+        function(x_at, y_at, scratch, 0, *apart, *tail, chunks, 1)
         whole_sum = add_chunks.build(dtype, bias != 0, chosen.threads)
         grid = (-(-total // chosen.threads), 1, 1)
         whole_sum(scratch, out, bias, total, 1, N, chunks, int(accumulate), *grid)

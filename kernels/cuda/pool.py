@@ -12,31 +12,59 @@ import bisect
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from tilegrad.kernels.cuda.device.ptx import block, multiply_wide, pointer, thread
-from tilegrad.kernels.cuda.parts.strided import division, is_wide, magic, unpack_params
+from tilegrad.kernels.cuda.device.ptx import block, pointer, thread
+from tilegrad.kernels.cuda.parts.planes import Axes, axes, position
+from tilegrad.kernels.cuda.parts.strided import division, is_wide, magic
 from tilegrad.kernels.cuda.parts.tables import Constant
 from tilegrad.kernels.cuda.run.jit import KernelFactory, Source, kernel
 from tilegrad.kernels.cuda.tuning import grid
 from tilegrad.kernels.dtypes import is_float
 from tilegrad.kernels.formulas.arithmetic import div, trunc_divide_int
-from tilegrad.kernels.function import inline
 from tilegrad.kernels.window import Table, Triple, Window
 
 Launch = Callable[..., None]
 
-# parameters: address of the tables, inputs and outputs of a plane 0-2, sizes 3-5, output sizes 6-8,
-# steps 9-11; multiplier and shift of outputs 12, inputs 14, the last two of out 16, of size 20; then
-# where the tables of each dimension begin: windows 24-26, windows of an input 27-29
-_COUNT = 30
+
+class Windows(NamedTuple):
+    """The tables of a pool, in device memory.
+
+    Attributes:
+        address: of the tables.
+        inputs, outputs: of a plane, each with multiplier and shift that divide by it.
+        step0 …: inputs from one of a window to the next.
+        windows0 …: where the table of each dimension's windows begins.
+        holders0 …: the same of the windows that can hold an input.
+    """
+
+    address: int
+    inputs: int
+    inputs_multiplier: int
+    inputs_shift: int
+    outputs: int
+    outputs_multiplier: int
+    outputs_shift: int
+    step0: int
+    step1: int
+    step2: int
+    windows0: int
+    windows1: int
+    windows2: int
+    holders0: int
+    holders1: int
+    holders2: int
 
 
-def _numbers(
+POOL = (Windows, Axes, Axes)  # the tables, outputs of a plane, inputs of a plane
+
+
+def _windows(
     size: Triple, step: Triple, tables: Sequence[Table], inverse: bool
-) -> tuple[list[int], Constant]:
-    """(parameters, the tables on the device, which must live as long as the launch)."""
+) -> tuple[Windows, tuple[int, ...], Constant]:
+    """(the tables, all parameters of :data:`POOL`, what must live as long as the launch)."""
     out = tuple(len(t[0]) for t in tables)
     inputs, outputs = math.prod(size), math.prod(out)
     flat: list[int] = []
@@ -51,17 +79,10 @@ def _numbers(
             flat += [bisect.bisect_right(table[1], i) for i in range(n)]
             flat += [bisect.bisect_right(firsts, i) for i in range(n)]
     held = Constant(np.array(flat, np.int64))
-    given = [held.address, inputs, outputs, *size, *out, *step, *magic(outputs), *magic(inputs)]
-    given += [v for n in (*out[1:], *size[1:]) for v in magic(n)]
-    return given + windows + holders, held
-
-
-@inline
-def place(p, sizes, magics, w):
-    """The three coordinates of position ``p`` in a plane of fewer than 2^31."""
-    line = multiply_wide(p, w[magics + 2]) >> w[magics + 3]
-    plane = multiply_wide(line, w[magics]) >> w[magics + 1]
-    return plane, line - plane * w[sizes + 1], p - line * w[sizes + 2]
+    given = Windows(
+        held.address, inputs, *magic(inputs), outputs, *magic(outputs), *step, *windows, *holders
+    )
+    return given, (*given, *axes(out), *axes(size)), held
 
 
 @kernel
@@ -69,27 +90,30 @@ def max_windows(dtype: str, indexed: bool, wide: bool, threads: int) -> Source:
     """The largest element of each window and, if ``indexed``, its place in the plane (int64).
 
     A NaN is the largest; among equals the first is taken, among NaNs the last. Parameters: x, out,
-    index, elements of out, then the windows.
+    index, elements of out, then :data:`POOL`.
     """
     T = np.dtype(dtype).type
     divide = division(wide)
     lowest = T(-math.inf if is_float(dtype) else np.iinfo(dtype).min)
 
-    @inline
-    def largest(x, out, index, total, w):
+    def largest(x, out, index, total, w, outs, size):
         e = block() * threads + thread()
         if e < total:
-            t, source = pointer(w[0], np.int64), pointer(x, T)
-            plane = divide(e, w[2], w[12], w[13])
-            o0, o1, o2 = place(e - plane * w[2], 6, 16, w)
-            d0, h0, w0 = t[w[24] + o0], t[w[25] + o1], t[w[26] + o2]
-            d1, h1, w1 = t[w[24] + w[6] + o0], t[w[25] + w[7] + o1], t[w[26] + w[8] + o2]
-            start = plane * w[1]
-            best, where = lowest, (d0 * w[4] + h0) * w[5] + w0
-            for d in range(d0, d1, w[9]):
-                for h in range(h0, h1, w[10]):
-                    row = (d * w[4] + h) * w[5]
-                    for i in range(row + w0, row + w1, w[11]):
+            t, source = pointer(w.address, np.int64), pointer(x, T)
+            plane = divide(e, w.outputs, w.outputs_multiplier, w.outputs_shift)
+            o0, o1, o2 = position(e - plane * w.outputs, outs)
+            d0, h0, w0 = t[w.windows0 + o0], t[w.windows1 + o1], t[w.windows2 + o2]
+            d1, h1, w1 = (
+                t[w.windows0 + outs.size0 + o0],
+                t[w.windows1 + outs.size1 + o1],
+                t[w.windows2 + outs.size2 + o2],
+            )
+            start = plane * w.inputs
+            best, where = lowest, (d0 * size.size1 + h0) * size.size2 + w0
+            for d in range(d0, d1, w.step0):
+                for h in range(h0, h1, w.step1):
+                    row = (d * size.size1 + h) * size.size2
+                    for i in range(row + w0, row + w1, w.step2):
                         value = source[start + i]
                         if value > best or value != value:
                             best = value
@@ -98,7 +122,7 @@ def max_windows(dtype: str, indexed: bool, wide: bool, threads: int) -> Source:
             if indexed:
                 pointer(index, np.int64)[e] = where
 
-    return Source(unpack_params(largest, 4, _COUNT), "i" * (4 + _COUNT), threads)
+    return Source(largest, ("i" * 4, *POOL), threads)
 
 
 @kernel
@@ -124,93 +148,94 @@ def take(dtype: str, wide: bool, threads: int) -> Source:
 def put(dtype: str, wide: bool, threads: int) -> Source:
     """``x[plane, index[plane, i]] += y[plane, i]`` onto zeros, in the order of ``i``.
 
-    Parameters: y, index, x, elements of x, then the windows.
+    Parameters: y, index, x, elements of x, then :data:`POOL`.
     """
     T = np.dtype(dtype).type
     divide = division(wide)
 
-    @inline
-    def gather(y, index, x, total, w):
+    def gather(y, index, x, total, w, outs, size):
         e = block() * threads + thread()
         if e < total:
-            t, grads, wheres = pointer(w[0], np.int64), pointer(y, T), pointer(index, np.int64)
-            plane = divide(e, w[1], w[14], w[15])
-            i = e - plane * w[1]
-            i0, i1, i2 = place(i, 3, 20, w)
-            start = plane * w[2]
+            t, grads, wheres = pointer(w.address, np.int64), pointer(y, T), pointer(index, np.int64)
+            plane = divide(e, w.inputs, w.inputs_multiplier, w.inputs_shift)
+            i = e - plane * w.inputs
+            i0, i1, i2 = position(i, size)
+            start = plane * w.outputs
             a = T(0)
-            for o0 in range(t[w[27] + i0], t[w[27] + w[3] + i0]):
-                for o1 in range(t[w[28] + i1], t[w[28] + w[4] + i1]):
-                    row = start + (o0 * w[7] + o1) * w[8]
-                    for o2 in range(t[w[29] + i2], t[w[29] + w[5] + i2]):
+            for o0 in range(t[w.holders0 + i0], t[w.holders0 + size.size0 + i0]):
+                for o1 in range(t[w.holders1 + i1], t[w.holders1 + size.size1 + i1]):
+                    row = start + (o0 * outs.size1 + o1) * outs.size2
+                    for o2 in range(t[w.holders2 + i2], t[w.holders2 + size.size2 + i2]):
                         if wheres[row + o2] == i:
                             a += grads[row + o2]
             pointer(x, T)[e] = a
 
-    return Source(unpack_params(gather, 4, _COUNT), "i" * (4 + _COUNT), threads)
+    return Source(gather, ("i" * 4, *POOL), threads)
 
 
 @kernel
 def mean_windows(dtype: str, wide: bool, threads: int) -> Source:
     """The sum of each window, row by row, over its divisor; of integers rounded towards zero.
 
-    Parameters: x, y, elements of y, then the windows.
+    Parameters: x, y, elements of y, then :data:`POOL`.
     """
     T = np.dtype(dtype).type
     over = div if is_float(dtype) else trunc_divide_int
     divide = division(wide)
 
-    @inline
-    def average(x, y, total, w):
+    def average(x, y, total, w, outs, size):
         e = block() * threads + thread()
         if e < total:
-            t, source = pointer(w[0], np.int64), pointer(x, T)
-            plane = divide(e, w[2], w[12], w[13])
-            o0, o1, o2 = place(e - plane * w[2], 6, 16, w)
-            d, h, v = w[24] + o0, w[25] + o1, w[26] + o2
-            start = plane * w[1]
+            t, source = pointer(w.address, np.int64), pointer(x, T)
+            plane = divide(e, w.outputs, w.outputs_multiplier, w.outputs_shift)
+            o0, o1, o2 = position(e - plane * w.outputs, outs)
+            d, h, v = w.windows0 + o0, w.windows1 + o1, w.windows2 + o2
+            start = plane * w.inputs
             whole = T(0)
-            for i0 in range(t[d], t[d + w[6]]):
-                for i1 in range(t[h], t[h + w[7]]):
-                    row = start + (i0 * w[4] + i1) * w[5]
+            for i0 in range(t[d], t[d + outs.size0]):
+                for i1 in range(t[h], t[h + outs.size1]):
+                    row = start + (i0 * size.size1 + i1) * size.size2
                     part = T(0)
-                    for i2 in range(t[v], t[v + w[8]]):
+                    for i2 in range(t[v], t[v + outs.size2]):
                         part += source[row + i2]
                     whole += part
-            share = t[d + 2 * w[6]] * t[h + 2 * w[7]] * t[v + 2 * w[8]]
+            share = t[d + 2 * outs.size0] * t[h + 2 * outs.size1] * t[v + 2 * outs.size2]
             pointer(y, T)[e] = over(whole, T(share))
 
-    return Source(unpack_params(average, 3, _COUNT), "i" * (3 + _COUNT), threads)
+    return Source(average, ("i" * 3, *POOL), threads)
 
 
 @kernel
 def spread_windows(dtype: str, wide: bool, threads: int) -> Source:
     """The adjoint of :func:`mean_windows`: per input, the shares of the windows that hold it.
 
-    Parameters: y, x, elements of x, then the windows.
+    Parameters: y, x, elements of x, then :data:`POOL`.
     """
     T = np.dtype(dtype).type
     divide = division(wide)
 
-    @inline
-    def collect(y, x, total, w):
+    def collect(y, x, total, w, outs, size):
         e = block() * threads + thread()
         if e < total:
-            t, grads = pointer(w[0], np.int64), pointer(y, T)
-            plane = divide(e, w[1], w[14], w[15])
-            i0, i1, i2 = place(e - plane * w[1], 3, 20, w)
-            start = plane * w[2]
-            d, h, v = w[24] + 2 * w[6], w[25] + 2 * w[7], w[26] + 2 * w[8]
+            t, grads = pointer(w.address, np.int64), pointer(y, T)
+            plane = divide(e, w.inputs, w.inputs_multiplier, w.inputs_shift)
+            i0, i1, i2 = position(e - plane * w.inputs, size)
+            start = plane * w.outputs
+            d, h, v = (
+                w.windows0 + 2 * outs.size0,
+                w.windows1 + 2 * outs.size1,
+                w.windows2 + 2 * outs.size2,
+            )
             a = T(0)
-            for o0 in range(t[w[27] + i0], t[w[27] + w[3] + i0]):
-                for o1 in range(t[w[28] + i1], t[w[28] + w[4] + i1]):
-                    row = start + (o0 * w[7] + o1) * w[8]
+            for o0 in range(t[w.holders0 + i0], t[w.holders0 + size.size0 + i0]):
+                for o1 in range(t[w.holders1 + i1], t[w.holders1 + size.size1 + i1]):
+                    row = start + (o0 * outs.size1 + o1) * outs.size2
                     share = t[d + o0] * t[h + o1]
-                    for o2 in range(t[w[29] + i2], t[w[29] + w[5] + i2]):
+                    for o2 in range(t[w.holders2 + i2], t[w.holders2 + size.size2 + i2]):
                         a += grads[row + o2] / T(share * t[v + o2])
             pointer(x, T)[e] = a
 
-    return Source(unpack_params(collect, 3, _COUNT), "i" * (3 + _COUNT), threads)
+    return Source(collect, ("i" * 3, *POOL), threads)
 
 
 def max_pool(
@@ -222,8 +247,8 @@ def max_pool(
     indexed: bool,
 ) -> tuple[Launch, int]:
     """Prepare ``launch(x, out, [index])``; see :func:`tilegrad.kernels.cpu.pool.max_pool`."""
-    params, held = _numbers(size, window.dilation if window else (1, 1, 1), tables, False)
-    total = planes * params[2]
+    w, params, held = _windows(size, window.dilation if window else (1, 1, 1), tables, False)
+    total = planes * w.outputs
     threads = grid("pool", dtype).bounds.threads
     function = max_windows.build(dtype, indexed, is_wide(total), threads)
     tail = (total, *params, -(-total // threads), 1, 1)
@@ -256,8 +281,8 @@ def avg_pool(
     dtype: str, planes: int, size: Triple, tables: Sequence[Table], window: Window | None
 ) -> tuple[Launch, int]:
     """Prepare ``launch(x, y)``; see :func:`tilegrad.kernels.cpu.pool.avg_pool`."""
-    params, held = _numbers(size, (1, 1, 1), tables, False)
-    total = planes * params[2]
+    w, params, held = _windows(size, (1, 1, 1), tables, False)
+    total = planes * w.outputs
     threads = grid("pool", dtype).bounds.threads
     function = mean_windows.build(dtype, is_wide(total), threads)
     tail = (total, *params, -(-total // threads), 1, 1)
@@ -278,8 +303,8 @@ def avg_pool_input(
 def _adjoint(
     factory: KernelFactory, dtype: str, planes: int, size: Triple, tables: Sequence[Table]
 ) -> Launch:
-    params, held = _numbers(size, (1, 1, 1), tables, True)
-    total = planes * params[1]
+    w, params, held = _windows(size, (1, 1, 1), tables, True)
+    total = planes * w.inputs
     threads = grid("pool", dtype).bounds.threads
     function = factory.build(dtype, is_wide(total), threads)
     tail = (total, *params, -(-total // threads), 1, 1)

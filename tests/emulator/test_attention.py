@@ -97,22 +97,23 @@ def test_masks(kind: str) -> None:
         check(device, 40, 70, 24, 16, dtype=dtype, mask=_mask(kind, 40, 70))
 
 
-K_TILE = "copy_columns(k_at + size * key * n[5], n[5], S - key, E, columns, t)"
-V_TILE = "copy_columns(v_at + size * key * n[8], n[8], S - key, F, columns, t)"
-START = "accumulators, row_max, row_sum = start(), lowest, no_sum\n    end = min(S, first + BR) if causal else S"
+K_TILE = "copy_columns(k_at + size * key * p.k_row, p.k_row, p.S - key, p.E, columns, t)"
+V_TILE = "copy_columns(v_at + size * key * p.v_row, p.v_row, p.S - key, p.F, columns, t)"
+END = "end = min(p.S, first + BR) if causal else p.S"
+START = "\n    accumulators, row_max"
 
 MISTAKES = {
     "no barrier before a tile": (f"barrier()\n        {K_TILE}", K_TILE, "race"),
     "no barrier after the keys": (f"{K_TILE}\n        barrier()", K_TILE, "race|nobody wrote"),
     "values over keys in use": (f"barrier()\n        {V_TILE}", V_TILE, "race"),
-    "a tile too few": (START, f"{START} - BC", "Not equal"),
+    "a tile too few": (END + START, f"{END} - BC{START}", "Not equal"),
     "a row's end forgotten": ("inside = i < valid and", "inside =", "no live allocation|bounds"),
     "accumulators that are not rescaled": (
         "accumulators = scaled(accumulators, rescale)", "accumulators = accumulators", "Not equal",
     ),
     "the wrong features": ("as_int32(c * 4)", "as_int32(c * 8)", "bounds|nobody wrote"),
     "dS without a barrier": (
-        "store_scores(d, p, r, c)\n        warp_barrier()", "store_scores(d, p, r, c)", "race",
+        "store_scores(d, scores, r, c)\n        warp_barrier()", "store_scores(d, scores, r, c)", "race",
     ),
     "P overwritten in use": ("warp_barrier()\n        store_scores(d", "store_scores(d", "race"),
     "a column of another query": ("sums[c + 8] if c + 8 < valid", "sums[c] if c + 8 < valid",

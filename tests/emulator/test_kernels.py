@@ -341,7 +341,7 @@ OTHER_MISTAKES = {
         ),
     },
     check_odd_product: {
-        "vectors across a row's end": ("whole = out_whole != 0", "whole = True", "misaligned"),
+        "vectors across a row's end": ("whole = p.out_whole != 0", "whole = True", "misaligned"),
     },
 }
 

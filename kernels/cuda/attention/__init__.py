@@ -8,6 +8,7 @@ import numpy as np
 
 from tilegrad.kernels.cuda.attention.backward import keys, queries
 from tilegrad.kernels.cuda.attention.forward import forward
+from tilegrad.kernels.cuda.attention.tile import Params
 from tilegrad.kernels.cuda.device.shapes import AttentionTile
 from tilegrad.kernels.cuda.tuning import ATTENTION, find, row
 from tilegrad.kernels.scores import Scores
@@ -33,8 +34,12 @@ def _vector(given: Scores) -> int:
     return V if all(n % V == 0 for n in (given.E, given.F, *steps)) else 1
 
 
-def _numbers(given: Scores) -> tuple[int, ...]:
-    return (*given.q[:3], *given.k[:3], *given.v[:3], *given.m)
+def _params(given: Scores, blocks: int) -> Params:
+    """With so many blocks to an item."""
+    return Params(
+        given.L, given.S, given.E, given.F, given.batch[1], given.share, blocks, given.scale,
+        *given.q[:3], *given.k[:3], *given.v[:3], *given.m,
+    )  # fmt: skip
 
 
 def attention(given: Scores) -> tuple[Callable[..., None], int]:
@@ -42,8 +47,7 @@ def attention(given: Scores) -> tuple[Callable[..., None], int]:
     chosen = row(ATTENTION, given.dtype, "attention")
     tile, vector, masked = _tile(given, chosen.forward), _vector(given), given.mask != "none"
     blocks = -(-given.L // tile.BR)
-    sizes = (given.L, given.S, given.E, given.F, given.batch[1], given.share, blocks, given.scale)
-    tail = (*sizes, *_numbers(given), given.batch[0] * given.batch[1] * blocks, 1, 1)
+    tail = (*_params(given, blocks), given.batch[0] * given.batch[1] * blocks, 1, 1)
 
     def launch(q: int, k: int, v: int, *rest: int) -> None:
         mask, out, lse = rest if masked else (0, *rest)
@@ -63,10 +67,9 @@ def attention_backward(given: Scores) -> tuple[Callable[..., None], int]:
     chosen = row(ATTENTION, given.dtype, "attention")
     tile, vector, masked = _tile(given, chosen.backward), _vector(given), given.mask != "none"
     items = given.batch[0] * given.batch[1]
-    sizes = (given.L, given.S, given.E, given.F, given.batch[1], given.share)
     tails = []
     for blocks in (-(-given.L // tile.BR), -(-given.S // tile.BR)):
-        tails.append((*sizes, blocks, given.scale, *_numbers(given), items * blocks, 1, 1))
+        tails.append((*_params(given, blocks), items * blocks, 1, 1))
 
     def launch(g: int, q: int, k: int, v: int, out: int, lse: int, *rest: int) -> None:
         mask, dq, dk, dv, sums = rest if masked else (0, *rest)

@@ -16,18 +16,20 @@ from typing import Any
 import numpy as np
 
 from tilegrad.kernels.cuda.attention.tile import (
+    Params,
     adder,
     along,
     copier,
     dots,
+    item_addresses,
+    locator,
     masker,
     rows_of,
     storer,
 )
-from tilegrad.kernels.cuda.device.ptx import barrier, block, pointer, shared, thread, warp_barrier
+from tilegrad.kernels.cuda.device.ptx import barrier, pointer, shared, thread, warp_barrier
 from tilegrad.kernels.cuda.device.registers import as_int32, zeros
 from tilegrad.kernels.cuda.device.shapes import LANES, AttentionTile
-from tilegrad.kernels.cuda.parts.strided import unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.formulas.transcendental import exp_decay
 from tilegrad.kernels.function import DeviceFunction
@@ -64,25 +66,22 @@ def _delta_maker(dtype: str, tile: AttentionTile) -> DeviceFunction:
 def _score_grad_maker(
     dtype: str, tile: AttentionTile, mask: str, causal: bool, transposed: bool
 ) -> DeviceFunction:
-    """The device function ``score_grad(s, d, p, lses, deltas, scale, m, m_row, m_column, query, key, r,
-    c, L, S)``: stores ``P``, where ``transposed``, else ``scale * dS``, and gives ``scale * dS``.
+    """The device function ``score_grad(s, d, scores, lses, deltas, scale, m, p, query, key, r, c)``: stores
+    ``P``, where ``transposed``, else ``scale * dS``, and gives ``scale * dS``.
 
     Rows are queries, or keys where ``transposed``; ``lses`` and ``deltas`` are the queries'.
     """
     TM, TN, step = tile.TM, tile.TN, tile.step
-    lines = [
-        "def score_grad(s, d, p, lses, deltas, scale, m, m_row, m_column, query, key, r, c, L, S):"
-    ]
+    lines = ["def score_grad(s, d, scores, lses, deltas, scale, m, p, query, key, r, c):"]
     for i in range(TM):
         for j in range(TN):
             row, column, one = f"r + {i * tile.groups}", f"c + {j * LANES}", j if transposed else i
             a, b = (column, row) if transposed else (row, column)
             lines += [
-                f"    x = seen(s[{i * TN + j}], scale, m, m_row, m_column, query + {a}, key + {b}, "
-                "L, S)",
+                f"    x = seen(s[{i * TN + j}], scale, m, p, query + {a}, key + {b})",
                 f"    e = exp_decay(x - lses[{one}])",
                 f"    d{i * TN + j} = e * (d[{i * TN + j}] - deltas[{one}]) * scale",
-                f"    p[({row}) * {step} + {column}] = {'e' if transposed else f'd{i * TN + j}'}",
+                f"    scores[({row}) * {step} + {column}] = {'e' if transposed else f'd{i * TN + j}'}",
             ]
     lines.append(f"    return ({', '.join(f'd{k}' for k in range(TM * TN))},)")
     return device_function(
@@ -119,8 +118,7 @@ def _pieces(
 def queries(dtype: str, tile: AttentionTile, vector: int, mask: str, causal: bool) -> Source:
     """dq, and the rows' sums D for :func:`keys`; a block is ``BR`` queries of an item.
 
-    Parameters: addresses of g, q, k, v, mask, out, lse, dq and D; the rest as those of the forward
-    pass.
+    Parameters: addresses of g, q, k, v, mask, out, lse, dq and D, then :class:`Params`.
     """
     T, size = np.dtype(dtype).type, np.dtype(dtype).itemsize
     functions, memory = _pieces(dtype, tile, vector)
@@ -131,49 +129,38 @@ def queries(dtype: str, tile: AttentionTile, vector: int, mask: str, causal: boo
         _delta_maker(dtype, tile),
         _score_grad_maker(dtype, tile, mask, causal, False),
     )
-    width = 1 if mask == "bool" else size
+    locate, addresses = locator(BR), item_addresses(dtype, mask)
 
-    def attend(g, q, k, v, m, out, lse, dq, sums, L, S, E, F, heads, share, blocks, scale, n):
+    def attend(g, q, k, v, m, out, lse, dq, sums, p):
         t = thread()
-        r, c, factor = as_int32(t >> 3), as_int32(t & 7), T(scale)
-        item = block() // blocks
-        outer = item // heads
-        inner = item - outer * heads
-        group = inner // share
-        first = as_int32((block() - item * blocks) * BR)
-        valid, at = as_int32(L - first), item * L + first
-        rows_q, rows_g, p = first_rows(), second_rows(), of_scores()
-        columns_k, columns_v = first_columns(), second_columns()
-        copy_rows(
-            q + size * (outer * n[0] + inner * n[1] + first * n[2]), n[2], valid, E, rows_q, t
-        )
-        copy_rows(g + size * at * F, F, valid, F, rows_g, t)
+        r, c, factor = as_int32(t >> 3), as_int32(t & 7), T(p.scale)
+        item, outer, inner, head, first = locate(p)
+        valid, row = as_int32(p.L - first), item * p.L + first
+        q_at, k_at, v_at, m_at = addresses(q, k, v, m, p, outer, inner, head)
+        q_rows, g_rows, scores = first_rows(), second_rows(), of_scores()
+        k_columns, v_columns = first_columns(), second_columns()
+        copy_rows(q_at + size * first * p.q_row, p.q_row, valid, p.E, q_rows, t)
+        copy_rows(g + size * row * p.F, p.F, valid, p.F, g_rows, t)
         deltas, lses = delta_of(
-            pointer(g + size * at * F, T), pointer(out + size * at * F, T),
-            pointer(sums + size * at, T), pointer(lse + size * at, T), valid, F, r, c,
+            pointer(g + size * row * p.F, T), pointer(out + size * row * p.F, T),
+            pointer(sums + size * row, T), pointer(lse + size * row, T), valid, p.F, r, c,
         )  # fmt: skip
-        k_at, v_at = (
-            k + size * (outer * n[3] + group * n[4]),
-            v + size * (outer * n[6] + group * n[7]),
-        )
-        m_at = m + width * (outer * n[9] + inner * n[10])
         accumulators = start()
-        end = min(S, first + BR) if causal else S
+        end = min(p.S, first + BR) if causal else p.S
         key = as_int32(0)
         while key < end:
             barrier()
-            copy_columns(k_at + size * key * n[5], n[5], S - key, E, columns_k, t)
-            copy_columns(v_at + size * key * n[8], n[8], S - key, F, columns_v, t)
+            copy_columns(k_at + size * key * p.k_row, p.k_row, p.S - key, p.E, k_columns, t)
+            copy_columns(v_at + size * key * p.v_row, p.v_row, p.S - key, p.F, v_columns, t)
             barrier()
-            s, d = dot(rows_q, columns_k, r, c), dot(rows_g, columns_v, r, c)
-            score_grad(s, d, p, lses, deltas, factor, m_at, n[11], n[12], first, key, r, c, L, S)
+            s, d = dot(q_rows, k_columns, r, c), dot(g_rows, v_columns, r, c)
+            score_grad(s, d, scores, lses, deltas, factor, m_at, p, first, key, r, c)
             warp_barrier()
-            accumulators = accumulate(accumulators, p, columns_k, r, c)
+            accumulators = accumulate(accumulators, scores, k_columns, r, c)
             key = as_int32(key + BC)
-        store(pointer(dq + size * at * E, T), accumulators, valid, E, r, c)
+        store(pointer(dq + size * row * p.E, T), accumulators, valid, p.E, r, c)
 
-    body = DeviceFunction(attend)
-    return Source(unpack_params(body, 17, 13), "i" * 16 + "d" + "i" * 13, tile.threads, tile.per_sm)
+    return Source(attend, ("i" * 9, Params), tile.threads, tile.per_sm)
 
 
 def _stats_loader(dtype: str, tile: AttentionTile) -> DeviceFunction:
@@ -202,8 +189,7 @@ def _scores_storer(tile: AttentionTile) -> DeviceFunction:
 def keys(dtype: str, tile: AttentionTile, vector: int, mask: str, causal: bool) -> Source:
     """dk and dv, for every head of queries; a block is ``BR`` keys of an item.
 
-    Parameters: addresses of g, q, k, v, mask, lse, D, dk and dv; the rest as those of the forward
-    pass.
+    Parameters: addresses of g, q, k, v, mask, lse, D, dk and dv, then :class:`Params`.
     """
     T, size = np.dtype(dtype).type, np.dtype(dtype).itemsize
     functions, memory = _pieces(dtype, tile, vector)
@@ -212,53 +198,39 @@ def keys(dtype: str, tile: AttentionTile, vector: int, mask: str, causal: bool) 
     first_rows, second_rows, first_columns, second_columns, of_scores = memory
     load_stats, store_scores = _stats_loader(dtype, tile), _scores_storer(tile)
     score_grad = _score_grad_maker(dtype, tile, mask, causal, True)
-    width = 1 if mask == "bool" else size
+    locate, addresses = locator(BR), item_addresses(dtype, mask)
 
-    def attend(g, q, k, v, m, lse, sums, dk, dv, L, S, E, F, heads, share, blocks, scale, n):
+    def attend(g, q, k, v, m, lse, sums, dk, dv, p):
         t = thread()
-        r, c, factor = as_int32(t >> 3), as_int32(t & 7), T(scale)
-        item = block() // blocks
-        outer = item // heads
-        inner = item - outer * heads
-        group = inner // share
-        first = as_int32((block() - item * blocks) * BR)
-        valid, at = as_int32(S - first), item * S + first
-        rows_k, rows_v, p = first_rows(), second_rows(), of_scores()
-        columns_q, columns_g = first_columns(), second_columns()
-        copy_rows(
-            k + size * (outer * n[3] + group * n[4] + first * n[5]), n[5], valid, E, rows_k, t
-        )
-        copy_rows(
-            v + size * (outer * n[6] + group * n[7] + first * n[8]), n[8], valid, F, rows_v, t
-        )
-        q_at, m_at = (
-            q + size * (outer * n[0] + inner * n[1]),
-            m + width * (outer * n[9] + inner * n[10]),
-        )
+        r, c, factor = as_int32(t >> 3), as_int32(t & 7), T(p.scale)
+        item, outer, inner, head, first = locate(p)
+        valid, row = as_int32(p.S - first), item * p.S + first
+        q_at, k_at, v_at, m_at = addresses(q, k, v, m, p, outer, inner, head)
+        k_rows, v_rows, scores = first_rows(), second_rows(), of_scores()
+        q_columns, g_columns = first_columns(), second_columns()
+        copy_rows(k_at + size * first * p.k_row, p.k_row, valid, p.E, k_rows, t)
+        copy_rows(v_at + size * first * p.v_row, p.v_row, valid, p.F, v_rows, t)
         of_k, of_v = start(), start()
         query = as_int32(first if causal else 0)  # a multiple of BC: no query sees keys after it
-        while query < L:
+        while query < p.L:
             barrier()
-            copy_columns(q_at + size * query * n[2], n[2], L - query, E, columns_q, t)
-            row = item * L + query
-            copy_columns(g + size * row * F, F, L - query, F, columns_g, t)
+            copy_columns(q_at + size * query * p.q_row, p.q_row, p.L - query, p.E, q_columns, t)
+            at = item * p.L + query
+            copy_columns(g + size * at * p.F, p.F, p.L - query, p.F, g_columns, t)
             lses, deltas = load_stats(
-                pointer(lse + size * row, T), pointer(sums + size * row, T), L - query, c
+                pointer(lse + size * at, T), pointer(sums + size * at, T), p.L - query, c
             )
             barrier()
-            s, d = dot(rows_k, columns_q, r, c), dot(rows_v, columns_g, r, c)
-            d = score_grad(
-                s, d, p, lses, deltas, factor, m_at, n[11], n[12], query, first, r, c, L, S
-            )
+            s, d = dot(k_rows, q_columns, r, c), dot(v_rows, g_columns, r, c)
+            d = score_grad(s, d, scores, lses, deltas, factor, m_at, p, query, first, r, c)
             warp_barrier()
-            of_v = accumulate(of_v, p, columns_g, r, c)
+            of_v = accumulate(of_v, scores, g_columns, r, c)
             warp_barrier()
-            store_scores(d, p, r, c)
+            store_scores(d, scores, r, c)
             warp_barrier()
-            of_k = accumulate(of_k, p, columns_q, r, c)
+            of_k = accumulate(of_k, scores, q_columns, r, c)
             query = as_int32(query + BC)
-        store(pointer(dk + size * at * E, T), of_k, valid, E, r, c)
-        store(pointer(dv + size * at * F, T), of_v, valid, F, r, c)
+        store(pointer(dk + size * row * p.E, T), of_k, valid, p.E, r, c)
+        store(pointer(dv + size * row * p.F, T), of_v, valid, p.F, r, c)
 
-    body = DeviceFunction(attend)
-    return Source(unpack_params(body, 17, 13), "i" * 16 + "d" + "i" * 13, tile.threads, tile.per_sm)
+    return Source(attend, ("i" * 9, Params), tile.threads, tile.per_sm)

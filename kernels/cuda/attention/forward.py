@@ -1,4 +1,5 @@
 """Attention forward: rows are queries, the keys and values go by tile after tile.
+The loop over tiles stands in every pass: nvJitLink unrolls a tile's work otherwise where it is a function.
 
 The largest score of a row and its sum of exponentials follow the tiles; totals shrink where a tile
 brings a larger score.
@@ -11,18 +12,20 @@ from __future__ import annotations
 import numpy as np
 
 from tilegrad.kernels.cuda.attention.tile import (
+    Params,
     adder,
     along,
     copier,
     dots,
+    item_addresses,
+    locator,
     masker,
     rows_of,
     storer,
 )
-from tilegrad.kernels.cuda.device.ptx import barrier, block, pointer, shared, thread
+from tilegrad.kernels.cuda.device.ptx import barrier, pointer, shared, thread
 from tilegrad.kernels.cuda.device.registers import as_int32, scaled, zeros
 from tilegrad.kernels.cuda.device.shapes import LANES, AttentionTile
-from tilegrad.kernels.cuda.parts.strided import unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.formulas.transcendental import exp_decay, log
 from tilegrad.kernels.function import DeviceFunction
@@ -33,20 +36,17 @@ from tilegrad.kernels.source import device_function
 def _online_softmax_maker(
     dtype: str, tile: AttentionTile, mask: str, causal: bool
 ) -> DeviceFunction:
-    """The device function ``online_softmax(s, p, row_max, row_sum, scale, m, m_row, m_column, query, key, r, c, L,
-    S)``: products become exponentials, stored to p; gives (tops, sums, what totals shrink by), a
+    """The device function ``online_softmax(s, scores, row_max, row_sum, scale, m, p, query, key, r, c)``:
+    products become exponentials, stored to ``scores``; gives (tops, sums, what totals shrink by), a
     thread's sums being over its own columns.
     """
     TM, TN, step = tile.TM, tile.TN, tile.step
-    lines = [
-        "def online_softmax(s, p, row_max, row_sum, scale, m, m_row, m_column, query, key, r, c, L, S):"
-    ]
+    lines = ["def online_softmax(s, scores, row_max, row_sum, scale, m, p, query, key, r, c):"]
     for i in range(TM):
         row = f"r + {i * tile.groups}"
         for j in range(TN):
             lines.append(
-                f"    x{j} = seen(s[{i * TN + j}], scale, m, m_row, m_column, query + {row}, "
-                f"key + c + {j * LANES}, L, S)"
+                f"    x{j} = seen(s[{i * TN + j}], scale, m, p, query + {row}, key + c + {j * LANES})"
             )
         lines.append(f"    top = x{TN - 1}")
         lines += [f"    top = larger(top, x{j})" for j in range(TN - 1)]
@@ -59,7 +59,7 @@ def _online_softmax_maker(
             lines += [
                 f"    e = exp_decay(x{j} - new{i})",
                 f"    sum{i} = sum{i} + e",
-                f"    p[({row}) * {step} + c + {j * LANES}] = e",
+                f"    scores[({row}) * {step} + c + {j * LANES}] = e",
             ]
     names = (", ".join(f"{n}{i}" for i in range(TM)) for n in ("new", "sum", "rescale"))
     lines.append("    return " + ", ".join(f"({text},)" for text in names))
@@ -95,9 +95,7 @@ def _finisher(dtype: str, tile: AttentionTile) -> DeviceFunction:
 def forward(dtype: str, tile: AttentionTile, vector: int, mask: str, causal: bool) -> Source:
     """A block is ``BR`` queries of an item.
 
-    Parameters: addresses of q, k, v, mask, out and lse; L, S, E, F; inner items, how many of them
-    share a key's head, blocks of an item, the scale; strides of q, k, v (outer, inner, row) and of
-    the mask (outer, inner, row, column).
+    Parameters: addresses of q, k, v, mask, out and lse, then :class:`Params`.
     """
     T, size = np.dtype(dtype).type, np.dtype(dtype).itemsize
     BR, BC, threads, TM, D = tile.BR, tile.BC, tile.threads, tile.TM, tile.D
@@ -114,44 +112,34 @@ def forward(dtype: str, tile: AttentionTile, vector: int, mask: str, causal: boo
     of_columns = shared(dtype, BC * kind.step, "columns")
     of_scores = shared(dtype, BR * tile.step, "scores")
     lowest, no_sum = (np.finfo(T).min,) * TM, (T(0),) * TM  # finite, so that it may be subtracted
-    width = 1 if mask == "bool" else size
+    locate, addresses = locator(BR), item_addresses(dtype, mask)
 
-    def attend(q, k, v, m, out, lse, L, S, E, F, heads, share, blocks, scale, n):
+    def attend(q, k, v, m, out, lse, p):
         t = thread()
-        r, c, factor = as_int32(t >> 3), as_int32(t & 7), T(scale)
-        item = block() // blocks
-        outer = item // heads
-        inner = item - outer * heads
-        group = inner // share
-        first = as_int32((block() - item * blocks) * BR)
-        valid = as_int32(L - first)
-        rows, columns, p = of_rows(), of_columns(), of_scores()
-        copy_rows(q + size * (outer * n[0] + inner * n[1] + first * n[2]), n[2], valid, E, rows, t)
-        k_at, v_at = (
-            k + size * (outer * n[3] + group * n[4]),
-            v + size * (outer * n[6] + group * n[7]),
-        )
-        m_at = m + width * (outer * n[9] + inner * n[10])
+        r, c, factor = as_int32(t >> 3), as_int32(t & 7), T(p.scale)
+        item, outer, inner, head, first = locate(p)
+        valid, at = as_int32(p.L - first), item * p.L + first
+        rows, columns, scores = of_rows(), of_columns(), of_scores()
+        q_at, k_at, v_at, m_at = addresses(q, k, v, m, p, outer, inner, head)
+        copy_rows(q_at + size * first * p.q_row, p.q_row, valid, p.E, rows, t)
+        end = min(p.S, first + BR) if causal else p.S
         accumulators, row_max, row_sum = start(), lowest, no_sum
-        end = min(S, first + BR) if causal else S
         key = as_int32(0)
         while key < end:
             barrier()
-            copy_columns(k_at + size * key * n[5], n[5], S - key, E, columns, t)
+            copy_columns(k_at + size * key * p.k_row, p.k_row, p.S - key, p.E, columns, t)
             barrier()
             s = dot(rows, columns, r, c)
             barrier()
-            copy_columns(v_at + size * key * n[8], n[8], S - key, F, columns, t)
+            copy_columns(v_at + size * key * p.v_row, p.v_row, p.S - key, p.F, columns, t)
             row_max, row_sum, rescale = online_softmax(
-                s, p, row_max, row_sum, factor, m_at, n[11], n[12], first, key, r, c, L, S
+                s, scores, row_max, row_sum, factor, m_at, p, first, key, r, c
             )
             accumulators = scaled(accumulators, rescale)
             barrier()
-            accumulators = accumulate(accumulators, p, columns, r, c)
+            accumulators = accumulate(accumulators, scores, columns, r, c)
             key = as_int32(key + BC)
-        at = item * L + first
         factors = finish(row_max, row_sum, pointer(lse + size * at, T), valid, r, c)
-        store(pointer(out + size * at * F, T), scaled(accumulators, factors), valid, F, r, c)
+        store(pointer(out + size * at * p.F, T), scaled(accumulators, factors), valid, p.F, r, c)
 
-    body = DeviceFunction(attend)
-    return Source(unpack_params(body, 14, 13), "i" * 13 + "d" + "i" * 13, threads, tile.per_sm)
+    return Source(attend, ("i" * 6, Params), threads, tile.per_sm)

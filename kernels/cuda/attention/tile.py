@@ -17,11 +17,79 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tilegrad.kernels.cuda.device.ptx import load_vector, pointer, shuffle_xor, store_vector
+from tilegrad.kernels.cuda.device.ptx import block, load_vector, pointer, shuffle_xor, store_vector
 from tilegrad.kernels.cuda.device.registers import as_int32, outer_product, zeros
 from tilegrad.kernels.cuda.device.shapes import LANES, AttentionTile
 from tilegrad.kernels.function import DeviceFunction, inline
 from tilegrad.kernels.source import device_function
+
+
+class Params(NamedTuple):
+    """What every pass takes after its addresses.
+
+    Attributes:
+        L, S: queries and keys. E, F: features of both, and of values.
+        heads: inner items. share: how many of them look at one head of keys.
+        blocks: of an item.
+        scale: of the products of queries and keys.
+        q_outer, …: strides, in elements, by outer and inner item and by row; of the mask by column, too.
+    """
+
+    L: int
+    S: int
+    E: int
+    F: int
+    heads: int
+    share: int
+    blocks: int
+    scale: float
+    q_outer: int
+    q_inner: int
+    q_row: int
+    k_outer: int
+    k_inner: int
+    k_row: int
+    v_outer: int
+    v_inner: int
+    v_row: int
+    m_outer: int
+    m_inner: int
+    m_row: int
+    m_column: int
+
+
+@lru_cache(maxsize=None)
+def locator(BR: int) -> DeviceFunction:
+    """The device function ``locate(p)``: (the block's item, that item's outer and inner number and the head
+    of its keys, the first of the block's ``BR`` rows).
+    """
+
+    @inline
+    def locate(p):
+        item = block() // p.blocks
+        outer = item // p.heads
+        inner = item - outer * p.heads
+        return item, outer, inner, inner // p.share, as_int32((block() - item * p.blocks) * BR)
+
+    return locate
+
+
+@lru_cache(maxsize=None)
+def item_addresses(dtype: str, mask: str) -> DeviceFunction:
+    """The device function ``addresses(q, k, v, m, p, outer, inner, head)``: where an item begins in each."""
+    size = np.dtype(dtype).itemsize
+    width = 1 if mask == "bool" else size
+
+    @inline
+    def addresses(q, k, v, m, p, outer, inner, head):
+        return (
+            q + size * (outer * p.q_outer + inner * p.q_inner),
+            k + size * (outer * p.k_outer + head * p.k_inner),
+            v + size * (outer * p.v_outer + head * p.v_inner),
+            m + width * (outer * p.m_outer + inner * p.m_inner),
+        )
+
+    return addresses
 
 
 class Rows(NamedTuple):
@@ -170,21 +238,21 @@ def along(value, combine):
 
 @lru_cache(maxsize=None)
 def masker(dtype: str, mask: str, causal: bool) -> DeviceFunction:
-    """The device function ``seen(s, scale, m, m_row, m_column, query, key, L, S)``: the score of a
-    product, minus infinity where there is none to see.
+    """The device function ``seen(s, scale, m, p, query, key)``: the score of a product, minus infinity
+    where there is none to see.
     """
     T = np.dtype(dtype).type
     low = T(-np.inf)
 
     @inline
-    def seen(s, scale, m, m_row, m_column, query, key, L, S):
+    def seen(s, scale, m, p, query, key):
         x = low
-        if query < L and key < S and (not causal or key <= query):
+        if query < p.L and key < p.S and (not causal or key <= query):
             x = s * scale
             if mask == "bool":
-                x = x if pointer(m, np.uint8)[query * m_row + key * m_column] != 0 else low
+                x = x if pointer(m, np.uint8)[query * p.m_row + key * p.m_column] != 0 else low
             if mask == "float":
-                x = x + pointer(m, T)[query * m_row + key * m_column]
+                x = x + pointer(m, T)[query * p.m_row + key * p.m_column]
         return x
 
     return seen

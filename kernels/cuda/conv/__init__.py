@@ -35,7 +35,7 @@ from tilegrad.kernels.cuda.device.shapes import Tile
 from tilegrad.kernels.cuda.movement import copy
 from tilegrad.kernels.cuda.parts.gemm import add_chunks
 from tilegrad.kernels.cuda.parts.strided import index_params, is_wide, magic
-from tilegrad.kernels.cuda.parts.tiled_gemm import StridedIterator, multiply
+from tilegrad.kernels.cuda.parts.tiled_gemm import Gemm, StridedIterator, multiply
 from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.cuda.tuning import Products, products
 from tilegrad.kernels.function import inline
@@ -161,10 +161,16 @@ def _windows(
     walks = [v for sizes, strides in group for v in index_params(sizes, strides)]
     panel = [*pixels_params(way, image, plane, window)]
     place = [pixels, *magic(pixels), groups * M * pixels]
-    tail = (
-        pixels, int(pixels % W == 0), *tiles, *walks, K, 1, tile.BK * size, *panel, *place, blocks,
-    )  # fmt: skip
+    tail = (*walks, K, 1, tile.BK * size, *panel, *place, blocks)
     total = batch * groups * M * pixels
+    whole = Gemm(
+        parts=total, fresh=1, final=0, begin=0, chunk=step, M=M, N=N, K=K, os_row=pixels,
+        out_whole=int(pixels % W == 0), tiles_m=tiles[0], tiles_n=tiles[1],
+    )  # fmt: skip
+    stages = [
+        whole._replace(parts=0, fresh=int(c == 0), final=int(c == chunks - 1), begin=c * step)
+        for c in range(chunks)
+    ]
     vector = W if K % W == 0 else 1
 
     def launch(weight: int, data: int, out: int, scratch: int, bias: int) -> None:
@@ -173,14 +179,13 @@ def _windows(
             dtype, tile, way, V, _dims(window), pointwise, strided, biased and not split
         )
         if split:
-            function(weight, data, scratch, 0, total, 1, 0, 0, step, M, N, K, *tail, chunks, 1)
+            function(weight, data, scratch, 0, *whole, *tail, chunks, 1)
             collect = add_chunks.build(dtype, biased, chosen.threads)
             grid = (-(-total // chosen.threads), 1, 1)
             collect(scratch, out, bias, total, pixels, groups * M, chunks, 0, *grid)
             return
-        for c in range(chunks):
-            first, last = int(c == 0), int(c == chunks - 1)
-            function(weight, data, out, bias, 0, first, last, c * step, step, M, N, K, *tail, 1, 1)
+        for stage in stages:
+            function(weight, data, out, bias, *stage, *tail, 1, 1)
 
     return launch, chunks * total * size if split else 0
 
@@ -214,15 +219,18 @@ def conv_weight(
         *rows_params(groups * outputs * pixels, pixels),
         *taps_params(groups * inputs * plane, plane, window),
     ]
-    tail = (N, int(N % W == 0), *tiles, *walks, *iterator_params, blocks)
+    sizes = Gemm(
+        parts=total if parts > 1 else 0, fresh=1, final=1, begin=0, chunk=chunk, M=M, N=N, K=K,
+        os_row=N, out_whole=int(N % W == 0), tiles_m=tiles[0], tiles_n=tiles[1],
+    )  # fmt: skip
+    tail = (*sizes, *walks, *iterator_params, blocks, parts, 1)
     vector = W if pixels % W == 0 else 1
 
     def launch(x: int, y: int, weight: int, scratch: int = 0) -> None:
         V = vector if y % 16 == 0 else 1
         function = weights.build(dtype, tile, V, _dims(window), taps == 1)
         target = scratch if parts > 1 else weight
-        apart = total if parts > 1 else 0
-        function(y, x, target, 0, apart, 1, 1, 0, chunk, M, N, K, *tail, parts, 1)
+        function(y, x, target, 0, *tail)
         if parts > 1:
             collect = add_chunks.build(dtype, False, chosen.threads)
             grid = (-(-total // chosen.threads), 1, 1)

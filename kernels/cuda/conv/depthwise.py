@@ -9,169 +9,200 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import WARP, block, block_y, multiply_wide, pointer, thread
 from tilegrad.kernels.cuda.parts.block_reduce import block_reduce
 from tilegrad.kernels.cuda.parts.gemm import add_chunks
-from tilegrad.kernels.cuda.parts.strided import division, is_wide, magic, unpack_params
+from tilegrad.kernels.cuda.parts.planes import Axes, axes, position
+from tilegrad.kernels.cuda.parts.strided import division, is_wide, magic
 from tilegrad.kernels.cuda.run.jit import Source, bind, kernel
 from tilegrad.kernels.cuda.tuning import DEPTHWISE, row
 from tilegrad.kernels.formulas.primitives import fma
-from tilegrad.kernels.function import inline
 from tilegrad.kernels.monoids import add
 from tilegrad.kernels.window import Window
 
 Launch = Callable[..., None]
 
-# parameters of a window: size 0-2, kernel 3-5, out 6-8, stride 9-11, before 12-14, dilation 15-17,
-# multipliers and shifts of the last two of out 18-21, of size 22-25, and of the strides 26-31
-_COUNT = 32
+
+class Planes(NamedTuple):
+    """Planes with a thread for each pixel, or weights with some for each.
+
+    Attributes:
+        total: pixels of all planes, or weights.
+        pixels: of a plane, with multiplier and shift that divide by it.
+        channels: of the output. each: outputs of an input.
+        batch, taps, part: of a weight's gradient: items, taps, positions of a part.
+    """
+
+    total: int
+    pixels: int
+    multiplier: int
+    shift: int
+    channels: int
+    each: int
+    batch: int
+    taps: int
+    part: int
 
 
-def _numbers(window: Window) -> list[int]:
-    """The window as parameters."""
-    flat = [v for triple in window for v in triple]
-    for sizes in (window.out[1:], window.size[1:], window.stride):
-        flat += [v for size in sizes for v in magic(size)]
-    return flat
+class Geometry(NamedTuple):
+    """A window: kernel, stride, padding before and dilation of each dimension, and multiplier and shift
+    that divide by the stride.
+    """
+
+    kernel0: int
+    kernel1: int
+    kernel2: int
+    stride0: int
+    stride1: int
+    stride2: int
+    before0: int
+    before1: int
+    before2: int
+    dilation0: int
+    dilation1: int
+    dilation2: int
+    multiplier0: int
+    shift0: int
+    multiplier1: int
+    shift1: int
+    multiplier2: int
+    shift2: int
 
 
-@inline
-def position(p, sizes, magics, w):
-    """The three coordinates of position ``p`` in a plane of fewer than 2^31."""
-    line = multiply_wide(p, w[magics + 2]) >> w[magics + 3]
-    plane = multiply_wide(line, w[magics]) >> w[magics + 1]
-    return plane, line - plane * w[sizes + 1], p - line * w[sizes + 2]
+WINDOW = (Planes, Axes, Axes, Geometry)  # the planes, pixels of y, pixels of x, the window
+
+
+def _window(planes: Planes, window: Window) -> tuple[int, ...]:
+    """The parameters of :data:`WINDOW`."""
+    strides = [v for stride in window.stride for v in magic(stride)]
+    triples = (window.kernel, window.stride, window.before, window.dilation)
+    geometry = Geometry(*(v for triple in triples for v in triple), *strides)
+    return (*planes, *axes(window.out), *axes(window.size), *geometry)
 
 
 @kernel
 def outputs_of(dtype: str, biased: bool, wide: bool, threads: int) -> Source:
     """One element of y per thread.
 
-    Parameters: x, weight, bias, y, elements of y, pixels of a plane of y with multiplier and shift,
-    channels of y, outputs per input, then the window.
+    Parameters: x, weight, bias, y, then :data:`WINDOW`.
     """
-    T = np.dtype(dtype).type
-    sizes, magics, divide = 6, 18, division(wide)
+    T, divide = np.dtype(dtype).type, division(wide)
 
-    @inline
-    def convolve(x, weight, bias, y, total, pixels, m, h, channels, each, w):
+    def convolve(x, weight, bias, y, p, out, size, g):
         e = block() * threads + thread()
-        if e < total:
-            plane = divide(e, pixels, m, h)
-            o0, o1, o2 = position(e - plane * pixels, sizes, magics, w)
-            channel = plane % channels
+        if e < p.total:
+            plane = divide(e, p.pixels, p.multiplier, p.shift)
+            o0, o1, o2 = position(e - plane * p.pixels, out)
+            channel = plane % p.channels
             source = pointer(x, T)
             taps = pointer(weight, T)
-            start = plane // each * w[0] * w[1] * w[2]
-            tap = channel * w[3] * w[4] * w[5]
+            start = plane // p.each * size.size0 * size.size1 * size.size2
+            tap = channel * g.kernel0 * g.kernel1 * g.kernel2
             a = T(0)
-            for t0 in range(w[3]):
-                i0 = o0 * w[9] - w[12] + t0 * w[15]
-                for t1 in range(w[4]):
-                    i1 = o1 * w[10] - w[13] + t1 * w[16]
-                    for t2 in range(w[5]):
-                        i2 = o2 * w[11] - w[14] + t2 * w[17]
-                        inside = 0 <= i0 and i0 < w[0] and 0 <= i1 and i1 < w[1]
-                        if inside and 0 <= i2 and i2 < w[2]:
-                            a = fma(taps[tap], source[start + (i0 * w[1] + i1) * w[2] + i2], a)
+            for t0 in range(g.kernel0):
+                i0 = o0 * g.stride0 - g.before0 + t0 * g.dilation0
+                for t1 in range(g.kernel1):
+                    i1 = o1 * g.stride1 - g.before1 + t1 * g.dilation1
+                    for t2 in range(g.kernel2):
+                        i2 = o2 * g.stride2 - g.before2 + t2 * g.dilation2
+                        inside = 0 <= i0 and i0 < size.size0 and 0 <= i1 and i1 < size.size1
+                        if inside and 0 <= i2 and i2 < size.size2:
+                            at = start + (i0 * size.size1 + i1) * size.size2 + i2
+                            a = fma(taps[tap], source[at], a)
                         tap += 1
             if biased:
                 a += pointer(bias, T)[channel]
             pointer(y, T)[e] = a
 
-    return Source(unpack_params(convolve, 10, _COUNT), "i" * (10 + _COUNT), threads)
+    return Source(convolve, ("iiii", *WINDOW), threads)
 
 
 @kernel
 def inputs_of(dtype: str, wide: bool, threads: int) -> Source:
     """One element of x per thread, from all outputs that it went into.
 
-    Parameters: y, weight, x, elements of x, pixels of a plane of x with multiplier and shift,
-    channels of x, outputs per input, then the window.
+    Parameters: y, weight, x, then :data:`WINDOW`, whose planes are those of x.
     """
-    T = np.dtype(dtype).type
-    sizes, magics, divide = 0, 22, division(wide)
+    T, divide = np.dtype(dtype).type, division(wide)
 
-    @inline
-    def scatter(y, weight, x, total, pixels, m, h, channels, each, w):
+    def scatter(y, weight, x, p, out, size, g):
         e = block() * threads + thread()
-        if e < total:
-            plane = divide(e, pixels, m, h)
-            i0, i1, i2 = position(e - plane * pixels, sizes, magics, w)
+        if e < p.total:
+            plane = divide(e, p.pixels, p.multiplier, p.shift)
+            i0, i1, i2 = position(e - plane * p.pixels, size)
             source, taps = pointer(y, T), pointer(weight, T)
-            tap = plane % channels * each * w[3] * w[4] * w[5]
-            image = w[6] * w[7] * w[8]
+            tap = plane % p.channels * p.each * g.kernel0 * g.kernel1 * g.kernel2
+            image = out.size0 * out.size1 * out.size2
             a = T(0)
-            for c in range(each):
-                start = (plane * each + c) * image
-                for t0 in range(w[3]):
-                    p0 = i0 + w[12] - t0 * w[15]
-                    for t1 in range(w[4]):
-                        p1 = i1 + w[13] - t1 * w[16]
-                        for t2 in range(w[5]):
-                            p2 = i2 + w[14] - t2 * w[17]
+            for c in range(p.each):
+                start = (plane * p.each + c) * image
+                for t0 in range(g.kernel0):
+                    p0 = i0 + g.before0 - t0 * g.dilation0
+                    for t1 in range(g.kernel1):
+                        p1 = i1 + g.before1 - t1 * g.dilation1
+                        for t2 in range(g.kernel2):
+                            p2 = i2 + g.before2 - t2 * g.dilation2
                             if p0 >= 0 and p1 >= 0 and p2 >= 0:
-                                o0 = multiply_wide(p0, w[26]) >> w[27]
-                                o1 = multiply_wide(p1, w[28]) >> w[29]
-                                o2 = multiply_wide(p2, w[30]) >> w[31]
-                                fits = o0 * w[9] == p0 and o1 * w[10] == p1 and o2 * w[11] == p2
-                                if fits and o0 < w[6] and o1 < w[7] and o2 < w[8]:
-                                    at = start + (o0 * w[7] + o1) * w[8] + o2
+                                o0 = multiply_wide(p0, g.multiplier0) >> g.shift0
+                                o1 = multiply_wide(p1, g.multiplier1) >> g.shift1
+                                o2 = multiply_wide(p2, g.multiplier2) >> g.shift2
+                                fits = o0 * g.stride0 == p0 and o1 * g.stride1 == p1
+                                fits = fits and o2 * g.stride2 == p2
+                                if fits and o0 < out.size0 and o1 < out.size1 and o2 < out.size2:
+                                    at = start + (o0 * out.size1 + o1) * out.size2 + o2
                                     a = fma(taps[tap], source[at], a)
                             tap += 1
             pointer(x, T)[e] = a
 
-    return Source(unpack_params(scatter, 9, _COUNT), "i" * (9 + _COUNT), threads)
+    return Source(scatter, ("iii", *WINDOW), threads)
 
 
 @kernel
 def weights_of(dtype: str, lanes: int, wide: bool, threads: int) -> Source:
     """One part of one weight per ``lanes`` threads.
 
-    Parameters: x, y, out, batch, pixels of a plane of y with multiplier and shift, channels of y,
-    outputs per input, taps, positions of a part, weights in all, then the window. The grid's second
-    index is the part.
+    Parameters: x, y, out, then :data:`WINDOW`, whose planes are those of y. The grid's second index is
+    the part.
     """
-    T = np.dtype(dtype).type
+    T, divide = np.dtype(dtype).type, division(wide)
     fold, groups = block_reduce(add, dtype, lanes), threads // lanes
-    sizes, magics, divide = 6, 18, division(wide)
 
-    @inline
-    def correlate(x, y, out, batch, pixels, m, h, channels, each, taps, part, weights, w):
+    def correlate(x, y, out, p, outs, size, g):
         number = block() * groups + thread() // lanes
         lane = thread() % lanes
-        channel = number // taps
-        t0, t1, t2 = 0, 0, number - channel * taps
-        t1 = t2 // w[5]
-        t2 -= t1 * w[5]
-        t0 = t1 // w[4]
-        t1 -= t0 * w[4]
+        channel = number // p.taps
+        t0, t1, t2 = 0, 0, number - channel * p.taps
+        t1 = t2 // g.kernel2
+        t2 -= t1 * g.kernel2
+        t0 = t1 // g.kernel1
+        t1 -= t0 * g.kernel1
         source, grads = pointer(x, T), pointer(y, T)
-        area = w[0] * w[1] * w[2]
-        e = block_y() * part + lane
-        end = min(batch * pixels, block_y() * part + part) if number < weights else 0
+        area = size.size0 * size.size1 * size.size2
+        e = block_y() * p.part + lane
+        end = min(p.batch * p.pixels, block_y() * p.part + p.part) if number < p.total else 0
         a = T(0)
         while e < end:
-            n = divide(e, pixels, m, h)
-            p = e - n * pixels
-            o0, o1, o2 = position(p, sizes, magics, w)
-            i0 = o0 * w[9] - w[12] + t0 * w[15]
-            i1 = o1 * w[10] - w[13] + t1 * w[16]
-            i2 = o2 * w[11] - w[14] + t2 * w[17]
-            inside = 0 <= i0 and i0 < w[0] and 0 <= i1 and i1 < w[1] and 0 <= i2 and i2 < w[2]
-            if inside:
-                plane = n * channels + channel
-                at = plane // each * area + (i0 * w[1] + i1) * w[2] + i2
-                a = fma(source[at], grads[plane * pixels + p], a)
+            n = divide(e, p.pixels, p.multiplier, p.shift)
+            pixel = e - n * p.pixels
+            o0, o1, o2 = position(pixel, outs)
+            i0 = o0 * g.stride0 - g.before0 + t0 * g.dilation0
+            i1 = o1 * g.stride1 - g.before1 + t1 * g.dilation1
+            i2 = o2 * g.stride2 - g.before2 + t2 * g.dilation2
+            inside = 0 <= i0 and i0 < size.size0 and 0 <= i1 and i1 < size.size1
+            if inside and 0 <= i2 and i2 < size.size2:
+                plane = n * p.channels + channel
+                at = plane // p.each * area + (i0 * size.size1 + i1) * size.size2 + i2
+                a = fma(source[at], grads[plane * p.pixels + pixel], a)
             e += lanes
         total = fold(a)
-        if lane == 0 and number < weights:
-            pointer(out, T)[block_y() * weights + number] = total
+        if lane == 0 and number < p.total:
+            pointer(out, T)[block_y() * p.total + number] = total
 
-    return Source(unpack_params(correlate, 12, _COUNT), "i" * (12 + _COUNT), threads)
+    return Source(correlate, ("iii", *WINDOW), threads)
 
 
 def forward(
@@ -182,7 +213,8 @@ def forward(
     total = batch * groups * outputs * pixels
     threads = row(DEPTHWISE, dtype, "conv").threads
     function = outputs_of.build(dtype, bias, is_wide(total), threads)
-    tail = (total, pixels, *magic(pixels), groups * outputs, outputs, *_numbers(window))
+    planes = Planes(total, pixels, *magic(pixels), groups * outputs, outputs, batch, 0, 0)
+    tail = _window(planes, window)
     run = bind(function, *tail, -(-total // threads), 1, 1)
 
     def launch(x: int, weight: int, *where: int) -> None:
@@ -198,7 +230,8 @@ def backward(dtype: str, batch: int, groups: int, outputs: int, window: Window) 
     total = batch * groups * pixels
     threads = row(DEPTHWISE, dtype, "conv").threads
     function = inputs_of.build(dtype, is_wide(total), threads)
-    tail = (total, pixels, *magic(pixels), groups, outputs, *_numbers(window))
+    planes = Planes(total, pixels, *magic(pixels), groups, outputs, batch, 0, 0)
+    tail = _window(planes, window)
     run = bind(function, *tail, -(-total // threads), 1, 1)
 
     def launch(y: int, weight: int, x: int, scratch: int = 0) -> None:
@@ -219,10 +252,8 @@ def weight(dtype: str, batch: int, groups: int, outputs: int, window: Window) ->
     parts = max(1, min(-(-positions // chosen.each), chosen.parts))
     part = -(-positions // parts)
     parts = -(-positions // part)
-    tail = (
-        batch, pixels, *magic(pixels), channels, outputs, taps, part, weights, *_numbers(window),
-        -(-weights * lanes // threads), parts, 1,
-    )  # fmt: skip
+    planes = Planes(weights, pixels, *magic(pixels), channels, outputs, batch, taps, part)
+    tail = (*_window(planes, window), -(-weights * lanes // threads), parts, 1)
 
     def launch(x: int, y: int, out: int, scratch: int = 0) -> None:
         function(x, y, scratch if parts > 1 else out, *tail)

@@ -25,6 +25,27 @@ from tilegrad.kernels.function import DeviceFunction, inline
 Sizes = tuple[int, ...]
 
 
+class Groups(NamedTuple):
+    """Addresses of the sorted keys, the places that they had, their ranks."""
+
+    keys: int
+    places: int
+    ranks: int
+
+
+class Pieces(NamedTuple):
+    """What threads do: sorted ``indices`` for each of ``columns``, ``total`` in all. Keys from ``limit``
+    on name no place; a piece has 2^``bits`` sources; ``step`` is that of the indexed dimension of out.
+    """
+
+    indices: int
+    total: int
+    columns: int
+    limit: int
+    bits: int
+    step: int
+
+
 @kernel
 def write_keys(dtype: str, dims: int, wide: bool, bounds: Bounds) -> Source:
     """``keys[i]``: the number of the place that index i names; outside ``[0, size)``, ``limit``.
@@ -70,8 +91,7 @@ def fold_pieces(
     """Combine the sources of each piece: a place's first one into out, the others into ``parts``.
 
     A thread per sorted index and column; those at which no piece begins have nothing to do.
-    Parameters: out, source, parts, keys, places, ranks, indices, threads in all, columns, limit,
-    2-logarithm of a piece, step along the indexed dimension of out, then a block (sorted indices,
+    Parameters: out, source, parts, :class:`Groups`, :class:`Pieces`, then a block (sorted indices,
     columns) with the strides of (index, column, out, source) and the indices' block with those of
     (out, keys, source).
     """
@@ -80,18 +100,19 @@ def fold_pieces(
     place = offsets_of(outer, 3, 7 * (inner + 1), wide)
 
     @inline
-    def fold(out, source, parts, k0, p0, r0, count, total, columns, limit, bits, step, t):
+    def fold(out, source, parts, groups, p, t):
         target, values, held = pointer(out, T), pointer(source, T), pointer(parts, T)
-        keys, places, ranks = pointer(k0, K), pointer(p0, np.int64), pointer(r0, np.int32)
+        keys, places = pointer(groups.keys, K), pointer(groups.places, np.int64)
+        ranks = pointer(groups.ranks, np.int32)
         number = block() * threads + thread()
-        while number < total:
+        while number < p.total:
             i, column, o, v = split(number, t)
             key, rank = np.int64(keys[i]), np.int64(ranks[i])
-            if key < limit and rank & ((1 << bits) - 1) == 0:
+            if key < p.limit and rank & ((1 << p.bits) - 1) == 0:
                 row, base, first = place(places[i], t)
-                at = o + row + (key - base) * step
-                slot = (i >> bits) * columns + column
-                end = end_of_equals(keys, i, min(count, i + (1 << bits)))
+                at = o + row + (key - base) * p.step
+                slot = (i >> p.bits) * p.columns + column
+                end = end_of_equals(keys, i, min(p.indices, i + (1 << p.bits)))
                 a = target[at] if rank == 0 else values[v + first]
                 i += 0 if rank == 0 else 1
                 while i + 3 < end:
@@ -112,7 +133,7 @@ def fold_pieces(
             number += blocks() * threads
 
     params = 7 * (inner + 1) + 6 * outer
-    return Source(unpack_params(fold, 12, params), "i" * (12 + params), *bounds)
+    return Source(unpack_params(fold, 5, params), ("iii", Groups, Pieces, "i" * params), *bounds)
 
 
 @kernel
@@ -130,26 +151,27 @@ def join_pieces(
     place = offsets_of(outer, 3, 7 * (inner + 1), wide)
 
     @inline
-    def join(out, source, parts, k0, p0, r0, count, total, columns, limit, bits, step, t):
+    def join(out, source, parts, groups, p, t):
         target, held = pointer(out, T), pointer(parts, T)
-        keys, places, ranks = pointer(k0, K), pointer(p0, np.int64), pointer(r0, np.int32)
+        keys, places = pointer(groups.keys, K), pointer(groups.places, np.int64)
+        ranks = pointer(groups.ranks, np.int32)
         number = block() * threads + thread()
-        while number < total:
+        while number < p.total:
             i, column, o, _ = split(number, t)
             key = np.int64(keys[i])
-            later = i + (1 << bits)
-            if key < limit and ranks[i] == 0 and later < count and keys[later] == key:
+            later = i + (1 << p.bits)
+            if key < p.limit and ranks[i] == 0 and later < p.indices and keys[later] == key:
                 row, base, _ = place(places[i], t)
-                at = o + row + (key - base) * step
+                at = o + row + (key - base) * p.step
                 a = target[at]
-                while later < count and keys[later] == key:
-                    a = T(combine(a, held[(later >> bits) * columns + column]))
-                    later += 1 << bits
+                while later < p.indices and keys[later] == key:
+                    a = T(combine(a, held[(later >> p.bits) * p.columns + column]))
+                    later += 1 << p.bits
                 target[at] = a
             number += blocks() * threads
 
     params = 7 * (inner + 1) + 6 * outer
-    return Source(unpack_params(join, 12, params), "i" * (12 + params), *bounds)
+    return Source(unpack_params(join, 5, params), ("iii", Groups, Pieces, "i" * params), *bounds)
 
 
 # --------------------------------------------------------------------------------------- launchers
@@ -211,7 +233,7 @@ def _slab(
     total, tuned = count * width, row(SCATTER, np.dtype(dtype).name, "scatter")
     bits = max(tuned.piece_bits, math.isqrt(count).bit_length())
     dims = (len(blocked), len(columns.sizes), is_wide(total))
-    how = (count, total, width, limit, bits, line.step, *split, *sources)
+    how = (*Pieces(count, total, width, limit, bits, line.step), *split, *sources)
     where = (blocks_for(total, bounds.threads, chosen.blocks), 1, 1)
     kernels = (fold_pieces, join_pieces) if count > 1 << bits else (fold_pieces,)
     variant = (dtype, groups.dtype, combine, *dims, bounds)

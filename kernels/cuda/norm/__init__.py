@@ -11,12 +11,14 @@ A row is read once, into registers. Longer ones are measured first
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import pointer
 from tilegrad.kernels.cuda.elementwise import elementwise
 from tilegrad.kernels.cuda.norm.gradients import (
+    Grads,
     backward_tiles,
     channel_gradients,
     grad_input,
@@ -24,6 +26,7 @@ from tilegrad.kernels.cuda.norm.gradients import (
     weight_gradients,
 )
 from tilegrad.kernels.cuda.parts.moments import (
+    Statistics,
     hat,
     long_moments,
     measured,
@@ -55,6 +58,29 @@ from tilegrad.kernels.monoids import add
 from tilegrad.kernels.plans import with_absent
 
 
+class NormRows(NamedTuple):
+    """Rows of ``n`` elements in ``groups``, ``step`` apart; ``cycle`` groups of channels, of which a row has
+    ``channels``.
+    """
+
+    rows: int
+    n: int
+    groups: int
+    step: int
+    cycle: int
+    channels: int
+
+
+class GradRows(NamedTuple):
+    """As :class:`NormRows`. Not ``training``: as if mean and deviation were constants."""
+
+    training: int
+    rows: int
+    n: int
+    groups: int
+    step: int
+
+
 @inline
 def plus(v, b):
     """v + b"""
@@ -73,9 +99,8 @@ def forward(
 ) -> Source:
     """``(x - mean) / sqrt(var + eps) * weight + bias``; not ``centred``: with 0 for the mean.
 
-    Parameters: x, weight, bias, y, mean, rstd, eps, rmean, rvar, momentum, rows, elements and
-    groups of a row, step, groups of channels, channels of a row, then the form's or, with weights
-    by channel, the block that finds those.
+    Parameters: x, weight, bias, y, :class:`Statistics`, :class:`NormRows`, then the form's or, with
+    weights by channel, the block that finds those.
     """
     T = np.dtype(dtype).type
     zero, one = T(0), T(1)
@@ -94,20 +119,17 @@ def forward(
     mask = layout.V * np.dtype(dtype).itemsize - 1
 
     @inline
-    def norm_row(
-        x, weight, bias, y, mean, rstd, eps, rmean, rvar, momentum,
-        rows, n, groups, step, cycle, channels, t,
-    ):  # fmt: skip
+    def norm_row(x, weight, bias, y, s, p, t):
         lane, row = lane_of(), row_of()
-        active = row < rows
-        n_valid = valid(groups if active else 0, lane)
+        active = row < p.rows
+        n_valid = valid(p.groups if active else 0, lane)
         aligned = (x | y | (0 if by_row or by_channel else weight | bias)) & mask == 0
-        base = row * step
+        base = row * p.step
         v = load(pointer(x, T), base, lane, n_valid, aligned, zero, t)
-        d, m, low, var = measure(v, n_valid, T(n))
-        rs = one / sqrt(var + T(eps))
+        d, m, low, var = measure(v, n_valid, T(p.n))
+        rs = one / sqrt(var + T(s.eps))
         if active and lane == 0:
-            record(row, m + low, var, rs, n, mean, rstd, rmean, rvar, momentum)
+            record(row, m + low, var, rs, p.n, s)
         made = normals(d, low, rs)
         weights, biases = pointer(weight, T), pointer(bias, T)
         if by_row:
@@ -116,7 +138,7 @@ def forward(
             if bias != 0 and active:
                 made = shift(made, biases[row])
         else:
-            first = row % cycle * channels if by_channel else 0
+            first = row % p.cycle * p.channels if by_channel else 0
             if weight != 0:
                 made = times(made, take(weights, first, lane, n_valid, aligned, zero, t))
             if bias != 0:
@@ -124,8 +146,8 @@ def forward(
         store(pointer(y, T), base, lane, n_valid, aligned, made, t)
 
     params = 8 if by_channel or runs else int(layout.columns)
-    letters = "iiiiiidiid" + "i" * (6 + params)
-    return Source(unpack_params(norm_row, 16, params), letters, *layout.bounds)
+    signature = ("iiii", Statistics, NormRows, "i" * params)
+    return Source(unpack_params(norm_row, 6, params), signature, *layout.bounds)
 
 
 @kernel
@@ -135,8 +157,7 @@ def backward(
     """The gradient of rows that fit, with weights by element or by row; by row, also
     ``sums_g_xhat`` = sum of g xhat and ``sums_g`` = sum of g.
 
-    Parameters: g, x, weight, mean, rstd, out, tilts, levels, training, rows, elements and groups
-    of a row, step, then the form's. Not ``training``: as if mean and deviation were constants.
+    Parameters: :class:`Grads`, :class:`GradRows`, then the form's.
     """
     T = np.dtype(dtype).type
     zero, one = T(0), T(1)
@@ -153,35 +174,34 @@ def backward(
     mask = layout.V * np.dtype(dtype).itemsize - 1
 
     @inline
-    def grad_row(
-        g, x, weight, mean, rstd, out, sums_g_xhat, sums_g, training, rows, n, groups, step, t
-    ):
+    def grad_row(a, p, t):
         lane, row = lane_of(), row_of()
-        active = row < rows
-        n_valid = valid(groups if active else 0, lane)
-        aligned = (g | x | out | (0 if by_row else weight)) & mask == 0
-        base = row * step
-        m = pointer(mean, T)[row] if centred and active else zero
-        rs = pointer(rstd, T)[row] if active else zero
-        v = load(pointer(g, T), base, lane, n_valid, aligned, zero, t)
-        h = hats(load(pointer(x, T), base, lane, n_valid, aligned, m, t), m, rs)
+        active = row < p.rows
+        n_valid = valid(p.groups if active else 0, lane)
+        aligned = (a.g | a.x | a.out | (0 if by_row else a.weight)) & mask == 0
+        base = row * p.step
+        m = pointer(a.mean, T)[row] if centred and active else zero
+        rs = pointer(a.rstd, T)[row] if active else zero
+        v = load(pointer(a.g, T), base, lane, n_valid, aligned, zero, t)
+        h = hats(load(pointer(a.x, T), base, lane, n_valid, aligned, m, t), m, rs)
         factor = rs
         if by_row:
-            factor = rs * (pointer(weight, T)[row] if weight != 0 and active else one)
-        elif weight != 0:
-            v = products(v, take(pointer(weight, T), 0, lane, n_valid, aligned, zero, t))
+            factor = rs * (pointer(a.weight, T)[row] if a.weight != 0 and active else one)
+        elif a.weight != 0:
+            v = products(v, take(pointer(a.weight, T), 0, lane, n_valid, aligned, zero, t))
         sum_g, sum_g_xhat = reduce_sum(whole(v)), reduce_sum(whole(products(v, h)))
         if by_row and active and lane == 0:
-            pointer(sums_g_xhat, T)[row] = sum_g_xhat
-            pointer(sums_g, T)[row] = sum_g
-        count = T(n)
-        mean_g = sum_g / count if centred and training != 0 else zero
-        mean_g_xhat = sum_g_xhat / count if training != 0 else zero
+            pointer(a.sums_g_xhat, T)[row] = sum_g_xhat
+            pointer(a.sums_g, T)[row] = sum_g
+        count = T(p.n)
+        mean_g = sum_g / count if centred and p.training != 0 else zero
+        mean_g_xhat = sum_g_xhat / count if p.training != 0 else zero
         made = grad_inputs(v, h, mean_g, mean_g_xhat, factor)
-        store(pointer(out, T), base, lane, n_valid, aligned, made, t)
+        store(pointer(a.out, T), base, lane, n_valid, aligned, made, t)
 
     params = 8 if runs else int(layout.columns)
-    return Source(unpack_params(grad_row, 13, params), "i" * (13 + params), *layout.bounds)
+    signature = (Grads, GradRows, "i" * params)
+    return Source(unpack_params(grad_row, 2, params), signature, *layout.bounds)
 
 
 def row_norm(
@@ -202,8 +222,9 @@ def row_norm(
         scale, channels = ("channel", n // S) if S else ("element", 0)
         t = index_params((channels, S // V), (1, 0)) if S else []
         function = forward.build(dtype, centred, scale, form.layout, False, wide)
-        sizes = (rows, n, n // V, n, groups, channels, *t, form.layout.blocks(rows), 1, 1)
-        run = bind(function, 0, 0, 0.0, *sizes)
+        shape = NormRows(rows, n, n // V, n, groups, channels)
+        no_running = (0, 0, 0.0)  # the last of Statistics
+        run = bind(function, *no_running, *shape, *t, form.layout.blocks(rows), 1, 1)
     return with_absent(run, (True, weighted, biased, True, centred))
 
 
@@ -224,7 +245,7 @@ def _long_rows(
     apply = elementwise(normalised(*given), (dtype,) * len(strides), sizes, strides)
 
     def launch(x: int, weight: int, bias: int, y: int, mean: int, rstd: int, eps: float) -> None:
-        measure(x, y, mean, rstd, 0, 0, eps, 0.0)
+        measure(x, y, mean, rstd, eps, 0, 0, 0.0)  # Statistics
         operands = (x, mean, rstd, weight, bias, y)
         apply(*[a for a in operands if a])
 
@@ -260,7 +281,8 @@ def _backward_elements(dtype: str, centred: bool, rows: int, n: int) -> Callable
         grad_inputs = bind(backward_tiles.build(dtype, centred, form.layout), rows, n, *grid)
     else:
         function = backward.build(dtype, centred, "element", form.layout, False, wide)
-        grad_inputs = bind(function, 0, 0, 1, rows, n, n // V, n, *grid)
+        shape = GradRows(training=1, rows=rows, n=n, groups=n // V, step=n)
+        grad_inputs = bind(function, 0, 0, *shape, *grid)  # no sums
     sums = weight_gradients(dtype, centred, rows, n)
 
     def launch(g: int, x: int, weight: int, mean: int, rstd: int, out: int, made: int) -> None:

@@ -7,6 +7,7 @@ over rows in two steps, the first one here with neighbouring threads on neighbou
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,6 +32,37 @@ from tilegrad.kernels.cuda.run.jit import Source, bind, kernel
 from tilegrad.kernels.cuda.tuning import ROWS, row
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.monoids import add
+
+
+class Grads(NamedTuple):
+    """The addresses of a backward pass; null: no weight, no mean.
+
+    Attributes:
+        g, x, weight, mean, rstd: what is read. out: the gradient of x.
+        sums_g_xhat, sums_g: sums of g xhat and of g, read or made.
+    """
+
+    g: int
+    x: int
+    weight: int
+    mean: int
+    rstd: int
+    out: int
+    sums_g_xhat: int
+    sums_g: int
+
+
+class Tiles(NamedTuple):
+    """Rows of ``n`` elements in ``groups``, cut into ``tiles``, which are ``units`` in all; ``cycle`` groups
+    of channels, of which a row has ``channels``.
+    """
+
+    n: int
+    groups: int
+    tiles: int
+    units: int
+    cycle: int
+    channels: int
 
 
 @inline
@@ -144,8 +176,7 @@ def weight_sums(dtype: str, centred: bool, bounds: Bounds) -> Source:
 def channel_grads(dtype: str, layout: RowLayout, wide: bool) -> Source:
     """The gradient of rows with weights by channel, whose sums are known, a tile for each unit.
 
-    Parameters: g, x, weight, mean, rstd, out, tilts, levels, n, groups of a row, tiles of a row,
-    units, groups of channels, channels of a row, then the block that finds a group's channel.
+    Parameters: :class:`Grads`, :class:`Tiles`, then the block that finds a group's channel.
     """
     T = np.dtype(dtype).type
     zero, one, lanes, per = T(0), T(1), layout.lanes, layout.lanes * layout.vectors
@@ -160,48 +191,32 @@ def channel_grads(dtype: str, layout: RowLayout, wide: bool) -> Source:
     mask = layout.V * np.dtype(dtype).itemsize - 1
 
     @inline
-    def grad_tile(
-        g,
-        x,
-        weight,
-        mean,
-        rstd,
-        out,
-        sums_g_xhat,
-        sums_g,
-        n,
-        groups,
-        tiles,
-        units,
-        cycle,
-        channels,
-        t,
-    ):
+    def grad_tile(a, p, t):
         lane, unit = lane_of(), unit_of()
-        active = unit < units
-        row = unit // tiles if active else 0
-        first = (unit - row * tiles) * per + lane if active else groups
-        n_valid = valid(groups, first)
-        weights = pointer(weight, T)
-        kind, base = row % cycle * channels, row * n
+        active = unit < p.units
+        row = unit // p.tiles if active else 0
+        first = (unit - row * p.tiles) * per + lane if active else p.groups
+        n_valid = valid(p.groups, first)
+        weights = pointer(a.weight, T)
+        kind, base = row % p.cycle * p.channels, row * p.n
         sum_g = sum_g_xhat = zero
         c = lane
-        while c < channels:
-            w = weights[kind + c] if weight != 0 else one
-            sum_g += w * pointer(sums_g, T)[row * channels + c]
-            sum_g_xhat += w * pointer(sums_g_xhat, T)[row * channels + c]
+        while c < p.channels:
+            w = weights[kind + c] if a.weight != 0 else one
+            sum_g += w * pointer(a.sums_g, T)[row * p.channels + c]
+            sum_g_xhat += w * pointer(a.sums_g_xhat, T)[row * p.channels + c]
             c += lanes
-        mean_g, mean_g_xhat = reduce_sum(sum_g) / T(n), reduce_sum(sum_g_xhat) / T(n)
-        aligned = (g | x | out) & mask == 0
-        m, rs = pointer(mean, T)[row], pointer(rstd, T)[row]
-        v = load(pointer(g, T), base, first, n_valid, aligned, zero, t)
-        if weight != 0:
+        mean_g, mean_g_xhat = reduce_sum(sum_g) / T(p.n), reduce_sum(sum_g_xhat) / T(p.n)
+        aligned = (a.g | a.x | a.out) & mask == 0
+        m, rs = pointer(a.mean, T)[row], pointer(a.rstd, T)[row]
+        v = load(pointer(a.g, T), base, first, n_valid, aligned, zero, t)
+        if a.weight != 0:
             v = products(v, take(weights, kind, first, n_valid, aligned, zero, t))
-        h = hats(load(pointer(x, T), base, first, n_valid, aligned, m, t), m, rs)
+        h = hats(load(pointer(a.x, T), base, first, n_valid, aligned, m, t), m, rs)
         made = grad_inputs(v, h, mean_g, mean_g_xhat, rs)
-        store(pointer(out, T), base, first, n_valid, aligned, made, t)
+        store(pointer(a.out, T), base, first, n_valid, aligned, made, t)
 
-    return Source(unpack_params(grad_tile, 14, 8), "i" * 22, *layout.bounds)
+    return Source(unpack_params(grad_tile, 2, 8), (Grads, Tiles, "i" * 8), *layout.bounds)
 
 
 def row_norm_parts(dtype: str, rows: int) -> int:
@@ -230,8 +245,9 @@ def channel_gradients(dtype: str, rows: int, n: int, S: int, groups: int) -> Cal
         form = tiled(dtype, form, 2)
     layout, units = form.layout, rows * form.tiles
     t = index_params((channels, S // V), (1, 0))
-    sizes = (n, n // V, form.tiles, units, groups, channels, *t, layout.blocks(units), 1, 1)
-    grad_inputs = bind(channel_grads.build(dtype, layout, wide), *sizes)
+    tiles = Tiles(n, n // V, form.tiles, units, groups, channels)
+    function = channel_grads.build(dtype, layout, wide)
+    grad_inputs = bind(function, *tiles, *t, layout.blocks(units), 1, 1)
 
     def launch(g: int, x: int, weight: int, mean: int, rstd: int, out: int, *made: int) -> None:
         sums(g, x, mean, rstd, out, *made)

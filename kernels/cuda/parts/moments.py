@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -92,23 +93,38 @@ def measured(dtype: str, centred: bool, layout: RowLayout) -> DeviceFunction:
     return measure
 
 
+class Statistics(NamedTuple):
+    """Addresses of the statistics of rows, and of running ones; what their making takes.
+
+    Null: there is no mean, no running statistics.
+    """
+
+    mean: int
+    rstd: int
+    eps: float
+    running_mean: int
+    running_var: int
+    momentum: float
+
+
 @lru_cache(maxsize=None)
 def recorder(dtype: str) -> DeviceFunction:
-    """The device function ``record(row, m, var, rs, n, mean, rstd, rmean, rvar, momentum)``.
+    """The device function ``record(row, m, var, rs, n, s)`` with :class:`Statistics`.
 
     It writes a row's mean and ``rs``, and moves the running statistics, the variance without bias,
-    by ``momentum``. Null addresses are not written.
+    by ``momentum``.
     """
     T = np.dtype(dtype).type
     one = T(1)
 
     @inline
-    def record(row, m, var, rs, n, mean, rstd, rmean, rvar, momentum):
-        if mean != 0:
-            pointer(mean, T)[row] = m
-        pointer(rstd, T)[row] = rs
-        if rmean != 0:
-            means, variances, step = pointer(rmean, T), pointer(rvar, T), T(momentum)
+    def record(row, m, var, rs, n, s):
+        if s.mean != 0:
+            pointer(s.mean, T)[row] = m
+        pointer(s.rstd, T)[row] = rs
+        if s.running_mean != 0:
+            means, variances = pointer(s.running_mean, T), pointer(s.running_var, T)
+            step = T(s.momentum)
             means[row] = (one - step) * means[row] + step * m
             unbiased = var * (T(n) / T(n - 1))
             variances[row] = (one - step) * variances[row] + step * unbiased
@@ -164,15 +180,14 @@ def moments(dtype: str, centred: bool, layout: RowLayout, runs: bool, wide: bool
 def settle(dtype: str, layout: RowLayout) -> Source:
     """The statistics of every row from those of its tiles.
 
-    Parameters: parts, mean, rstd, rmean, rvar, eps, momentum, rows, tiles of a row, elements of a
-    row and of a tile.
+    Parameters: parts, :class:`Statistics`, rows, tiles of a row, elements of a row and of a tile.
     """
     T = np.dtype(dtype).type
     zero, one, lanes = T(0), T(1), layout.lanes
     lane_of, row_of = thread_map(layout)
     reduce_sum, record = reduce_row(add, dtype, layout), recorder(dtype)
 
-    def body(parts, mean, rstd, rmean, rvar, eps, momentum, rows, tiles, n, tile):
+    def body(parts, s, rows, tiles, n, tile):
         lane, row = lane_of(), row_of()
         at = row if row < rows else 0
         means, squares = pointer(parts, T), pointer(parts, T)
@@ -189,11 +204,11 @@ def settle(dtype: str, layout: RowLayout) -> Source:
             part += squares[(tiles + q) * rows + at] + T(min(n - q * tile, tile)) * d * d
             q += lanes
         var = reduce_sum(part) / T(n)
-        rs = one / sqrt(var + T(eps))
+        rs = one / sqrt(var + T(s.eps))
         if lane == 0 and row < rows:
-            record(row, m, var, rs, n, mean, rstd, rmean, rvar, momentum)
+            record(row, m, var, rs, n, s)
 
-    return Source(body, "iiiiiddiiii", *layout.bounds)
+    return Source(body, ("i", Statistics, "iiii"), *layout.bounds)
 
 
 @kernel
@@ -268,7 +283,7 @@ def _over_tiles(dtype: str, tiles: int) -> RowLayout:
 
 
 def long_moments(dtype: str, centred: bool, form: RowGeometry, wide: bool) -> Callable[..., None]:
-    """A launch ``(x, parts, mean, rstd, rmean, rvar, eps, momentum)`` for rows of any length.
+    """A launch ``(x, parts, *Statistics(…))`` for rows of any length.
 
     ``parts``: at least 2 numbers for every tile of :func:`tiled`.
     """

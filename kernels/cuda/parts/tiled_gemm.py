@@ -16,6 +16,8 @@ tiles; the names, and staging through registers, are those of CUTLASS's SIMT ker
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from tilegrad.kernels import dtypes
@@ -38,7 +40,35 @@ from tilegrad.kernels.function import DeviceFunction, function_from_source, inli
 from tilegrad.kernels.source import indented
 
 PAD = 4  # elements between rows in shared memory: a transposing store then has 2 bank conflicts, not 4
-FIXED = 16  # parameters that every kernel has
+
+
+class Gemm(NamedTuple):
+    """What every product takes after the addresses of x, y, out and bias.
+
+    Attributes:
+        parts: the distance between results where chunks of k are blocks of their own (the grid's second
+            index), else 0.
+        fresh: whether out is overwritten, else added to.
+        final: whether this launch applies bias and activation.
+        begin, chunk: the first step of k; steps of a chunk.
+        M, N, K: rows, columns, steps of k.
+        os_row: elements between rows of out.
+        out_whole: whether its columns come in whole vectors.
+        tiles_m, tiles_n: tiles down and across.
+    """
+
+    parts: int
+    fresh: int
+    final: int
+    begin: int
+    chunk: int
+    M: int
+    N: int
+    K: int
+    os_row: int
+    out_whole: int
+    tiles_m: int
+    tiles_n: int
 
 
 class TileIterator:
@@ -180,8 +210,9 @@ class StridedIterator(TileIterator):
 
 
 _BODY = """
-def multiply(x_address, y_address, out_address, bias_address, parts, fresh, final, begin, chunk,
-             M, N, K, os_row, out_whole, tiles_m, tiles_n, params):
+def multiply(x_address, y_address, out_address, bias_address, p, params):
+    M, N, K, chunk, tiles_m, tiles_n = p.M, p.N, p.K, p.chunk, p.tiles_m, p.tiles_n
+    fresh, final = p.fresh, p.final
     t = i32(thread())
     per_item = tiles_m * tiles_n
     item = block() // per_item
@@ -195,7 +226,7 @@ def multiply(x_address, y_address, out_address, bias_address, parts, fresh, fina
     if t == 0:
         tile_origin[0], tile_origin[1], tile_origin[2] = item, x0, y0
     zero = A(0)
-    first = i32(begin + block_y() * chunk)
+    first = i32(p.begin + block_y() * chunk)
     left = i32(min(K - first, chunk))  # steps of k that are not in registers yet
 {setup}
     row, column = i32({row}), i32({column})
@@ -218,7 +249,7 @@ def multiply(x_address, y_address, out_address, bias_address, parts, fresh, fina
     u = opaque(t)  # keeps what follows, the epilogue, out of the registers of the main loop
     out = pointer(out_address + {size} * out_offset(tile_origin[0], params), T)
     bias = pointer(bias_address + {size} * {bias_item}, T)
-    whole = out_whole != 0 and (out_address & {mask}) == 0
+    whole = p.out_whole != 0 and (out_address & {mask}) == 0
 {epilogue}
 """
 
@@ -231,13 +262,13 @@ _EPILOGUE = """
         c = tile_origin[2] + {e_column}
         if r < M and c < N:
             if whole:
-                at = block_y() * parts + r * os_row + column_place(c, params)
+                at = block_y() * p.parts + r * p.os_row + column_place(c, params)
                 v = load_fragment(smem, e)
                 o = empty if fresh else load_out(out, at)
                 store_out(out, at, ({finished},))
             else:
                 for j in range(min({W}, N - c)):
-                    at = block_y() * parts + r * os_row + column_place(c + j, params)
+                    at = block_y() * p.parts + r * p.os_row + column_place(c + j, params)
                     o = T(0) if fresh else out[at]
                     out[at] = finish(smem[e + j], o, fresh, final, bias, {bias_index_j})
         e += {step}
@@ -268,11 +299,8 @@ def multiply(
 ) -> Source:  # fmt: skip
     """The kernel ``out = activation(x @ y + bias)`` over tiles.
 
-    Its parameters are addresses of x, y, out and bias; 0 or, where chunks of k are blocks of their
-    own (the grid's second index), the distance between their results; whether out is overwritten
-    (else added to); whether this launch applies bias and activation; the first step of k; steps of a chunk; M, N, K; elements between
-    rows of out; whether its columns come in whole vectors; tiles down and across; then the batch as
-    three blocks of ``dims`` dimensions, the parameters of the iterators, and ``more``.
+    Its parameters are addresses of x, y, out and bias, :class:`Gemm`, then the batch as three blocks of
+    ``dims`` dimensions, the parameters of the iterators, and ``more``.
 
     Args:
         biased: a bias per "row" or per "column" of the result.
@@ -309,7 +337,8 @@ def multiply(
     body = DeviceFunction(function_from_source(text, "multiply", scope, __name__), text)
     count = walks + len(x.names) + len(y.names) + more
     limit = tile.per_sm if per_sm is None else per_sm
-    return Source(unpack_params(body, FIXED, count), "i" * (FIXED + count), tile.threads, limit)
+    signature = ("iiii", Gemm, "i" * count)
+    return Source(unpack_params(body, 5, count), signature, tile.threads, limit)
 
 
 def _source(

@@ -355,7 +355,7 @@ def _attention(call: _Call) -> Work:
     items = call.grid[0] // call["blocks"]
     batch = (items // heads, heads)
     fewer = (batch[0], heads // call["share"])
-    q, k, v = (call.t[a : a + 2] for a in (0, 3, 6))
+    q, k, v = ((call[f"{x}_outer"], call[f"{x}_inner"]) for x in "qkv")
     seen, pairs = S, L * S
     if call["causal"]:
         pairs = sum(min(i + 1, S) for i in range(L))
@@ -369,7 +369,8 @@ def _attention(call: _Call) -> Work:
         read += items * L * (F + 1 + (1 if by_keys else F))
         written = items * (S * (E + F) if by_keys else L * (E + 1))
         products = 2 * (E + F) if by_keys else 2 * E + F
-    mask = _distinct((*batch, L, S), call.t[9:13]) if call["mask"] != "none" else 0
+    strides = tuple(call[f"m_{x}"] for x in ("outer", "inner", "row", "column"))
+    mask = _distinct((*batch, L, S), strides) if call["mask"] != "none" else 0
     return Work(
         read=read * size + mask * (1 if call["mask"] == "bool" else size),
         written=written * size,
