@@ -61,13 +61,14 @@ class Work:
     # ---------------------------------------------------------------------------------- doors
 
     def cpu(
-        self, *, tasks: Any, scratch: Any = None, strided: bool = False, work: Any = None
-    ) -> Callable[[Function], Function]:
+        self, *, tasks: Any, scratch: Any = None, strided: bool = False, work: Any = None,
+        reassociate: bool = False,
+    ) -> Callable[[Function], Function]:  # fmt: skip
         """See :meth:`OpFunction.cpu`."""
 
         def decorate(function: Function) -> Function:
             options = {"tasks": tasks, "work": work, "scratch": scratch}
-            self.add("cpu", OnCpu(self.signature, function, options, strided))
+            self.add("cpu", OnCpu(self.signature, function, options, strided, reassociate))
             return function
 
         return decorate

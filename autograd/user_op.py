@@ -35,7 +35,13 @@ class OpFunction(UserFunction, Protocol):
         """The outputs: a tensor, or a tuple of them; what was written where there are none."""
 
     def cpu(
-        self, *, tasks: Any, scratch: Any = None, strided: bool = False, work: Any = None
+        self,
+        *,
+        tasks: Any,
+        scratch: Any = None,
+        strided: bool = False,
+        work: Any = None,
+        reassociate: bool = False,
     ) -> Callable[[Function], Function]:
         """Decorate the work of one task on the CPU.
 
@@ -50,6 +56,8 @@ class OpFunction(UserFunction, Protocol):
                 asks for are, and the others row-major.
             work: elements read and written in all, where that is not what the operands have: little
                 work is done by one thread.
+            reassociate: whether sums and extrema in loops may be taken in vectors, and so in another order:
+                many times faster, the same bits in every run, but no place for compensated sums.
 
         Raises:
             BodyError: something is asked for that there is not.

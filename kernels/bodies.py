@@ -35,10 +35,13 @@ class BodyError(TypeError):
 class Body(DeviceFunction):
     """A function whose names mean what kernels know; its key is its code and what they mean."""
 
-    def __init__(self, function: Function, key: str, origin: Function):
+    def __init__(
+        self, function: Function, key: str, origin: Function, fastmath: tuple[str, ...] = ()
+    ):
         super().__init__(function)
-        self._key = key
+        self._key = "\0".join([key, *fastmath])
         self.origin = origin
+        self.fastmath = fastmath
 
     @property
     def key(self) -> str:
@@ -96,17 +99,23 @@ def constants(function: Function) -> dict[str, Any]:
 Meaning = Callable[[Any], Any]  # of a value that only a device knows: what stands for it, or None
 
 
-def bring(title: str, function: Function, special: Meaning = lambda value: None) -> Body:
+def bring(
+    title: str,
+    function: Function,
+    special: Meaning = lambda value: None,
+    fastmath: tuple[str, ...] = (),
+) -> Body:
     """``function`` for the kernels of a device.
 
     Args:
         title: whose body it is, for errors.
         special: what stands for a value on the device; None where nothing special does.
+        fastmath: LLVM's flags for arithmetic of the user's own.
 
     Raises:
         BodyError: it does something, or one of its names means something, that no kernel can hold.
     """
-    return _Bringing(title, special).body(function)
+    return _Bringing(title, special, fastmath).body(function)
 
 
 # instructions that no kernel has: what they are of, and what to write instead
@@ -129,8 +138,8 @@ _REFUSED = {
 class _Bringing:
     """Brings a function and all that it calls."""
 
-    def __init__(self, title: str, special: Meaning):
-        self.title, self.special = title, special
+    def __init__(self, title: str, special: Meaning, fastmath: tuple[str, ...]):
+        self.title, self.special, self.fastmath = title, special, fastmath
         self.open: list[Function] = []
         self.made: dict[Function, Body] = {}
 
@@ -187,7 +196,7 @@ class _Bringing:
         made.__kwdefaults__ = function.__kwdefaults__
         made.__doc__, made.__qualname__ = function.__doc__, function.__qualname__
         texts.append(repr(constants(function)))
-        return Body(made, "\0".join(texts), function)
+        return Body(made, "\0".join(texts), function, self.fastmath)
 
     def unknown(self, function: Function, name: str) -> Any:
         found = self.special(name)

@@ -36,6 +36,7 @@ class DeviceFunction:
         self.source = source
         self.compiled: dict[str, Any] = {}
         self.near: tuple[DeviceFunction, DeviceFunction] | None = None  # see mostly
+        self.fastmath: tuple[str, ...] = ()  # LLVM's flags for its arithmetic, on the CPU
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
         self.__module__ = function.__module__

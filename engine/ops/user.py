@@ -127,6 +127,7 @@ class _Body:
     """
 
     kind = ""
+    reassociate = False
 
     def __init__(
         self, signature: Signature, function: Any, options: Mapping[str, Any], mine: tuple[str, ...],
@@ -170,7 +171,7 @@ class _Body:
     def launch(self, call: Call, checked: bool) -> tuple[Callable[..., None], int]:
         """``launch(*addresses, [scratch], *scalars)`` and the bytes of scratch memory."""
         family = kernel("user", call.layouts[0].device)
-        self.body = self.body or family.bring(self.title, self.function)
+        self.body = self.body or family.bring(self.title, self.function, self.reassociate)
         with_scratch = self.options["scratch"] is not None
         given, known = arguments(
             call, self.asks, self.fixed, views=self.views,
@@ -189,9 +190,10 @@ class OnCpu(_Body):
 
     def __init__(
         self, signature: Signature, function: Callable[..., Any], options: Mapping[str, Any],
-        strided: bool,
+        strided: bool, reassociate: bool,
     ):  # fmt: skip
         super().__init__(signature, function, options, ("task", "tasks"), strided)
+        self.reassociate = reassociate
 
     def shape(self, call: Call) -> tuple[Any, ...]:
         """How the launch is cut in this call: the device's ``Shape``."""

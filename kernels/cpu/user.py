@@ -60,9 +60,13 @@ def user(body: Body, given: Arguments) -> Kernel:
 _OWN = ("tasks", "per", "each", "used", "report")
 
 
-def bring(title: str, function: Callable[..., Any]) -> Body:
-    """A body for this device."""
-    return bodies.bring(title, function)
+# of LLVM, for bodies whose sums may be taken in vectors
+REASSOCIATE = ("reassoc", "nsz")
+
+
+def bring(title: str, function: Callable[..., Any], reassociate: bool = False) -> Body:
+    """A body for this device; with ``reassociate``, sums may be taken in another order."""
+    return bodies.bring(title, function, fastmath=REASSOCIATE if reassociate else ())
 
 
 def launch(

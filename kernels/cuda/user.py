@@ -65,8 +65,12 @@ def user(body: Body, given: Arguments, shape: tuple[int, int, int], dynamic: int
     return Source(run, given.letters + "iii", math.prod(shape), 1, dynamic, shape)
 
 
-def bring(title: str, function: Callable[..., Any] | Foreign) -> Body | Foreign:
-    """A body for this device: in it, ``numba.cuda`` is the simulated device's, too."""
+def bring(
+    title: str, function: Callable[..., Any] | Foreign, reassociate: bool = False
+) -> Body | Foreign:
+    """A body for this device: in it, ``numba.cuda`` is the simulated device's, too. ``reassociate`` is the
+    CPU's: threads have no vectors.
+    """
     if isinstance(function, Foreign):
         return function
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import pickle
+import re
 import subprocess
 import sys
 import textwrap
@@ -630,3 +631,45 @@ def test_scalars_that_a_launch_is_a_function_of(device):
     for k in (1.5, 2.5, 3.25):
         for flip in (False, True):
             assert tilegrad.equal(op(x, k, flip), scaled(x, k, flip))
+
+
+def test_sums_in_vectors_on_request(monkeypatch):
+    """The same numbers but for roundings, the same bits in every run; only where it is asked for."""
+
+    def squares(x):
+        return (x * x).sum(-1)
+
+    def body(task, x, y, N, f):
+        total = f(0)
+        for j in range(task * N, task * N + N):
+            total += x[j] * x[j]
+        y[task] = total
+
+    x = tilegrad.rand(8, 1000)
+    made = []
+    for how in ({}, {"reassociate": True}):
+        op = tilegrad.op("squares(x: f[*B, N]) -> y: f[*B]")(squares)
+        op.cpu(tasks=lambda B: B, **how)(body)
+        made.append(op(x))
+    one_by_one = np.zeros(8, np.float32)
+    for column in x.numpy().T:
+        one_by_one += column * column
+    assert made[0].numpy().tobytes() == one_by_one.tobytes() and not tilegrad.equal(*made)
+    np.testing.assert_allclose(made[1].numpy(), (x.double() ** 2).sum(1).numpy(), rtol=1e-6)
+
+
+def test_the_tutorial_runs_on_the_simulated_gpu():
+    """Its part on ops, where CUDA bodies are run and checked as well."""
+    text = (ROOT / "docs/kernels.md").read_text()
+    part = text[text.index("## Kernels over whole rows") : text.index("## Is it fast?")]
+    code = "import math, tilegrad\n" + "\n".join(
+        re.findall(r"^```python\n(.*?)^```", part, re.M | re.S)
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".dev"), "NUMBA_ENABLE_CUDASIM": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "accesses within bounds      cuda" in done.stdout
+    said = re.findall(r"^ *print\(.*\)  # (.*)$", code, re.M)
+    assert len(said) == 4 and all(line in done.stdout.splitlines() for line in said)

@@ -84,7 +84,9 @@ def for_numba(value: DeviceFunction | Intrinsic) -> Any:
 
             value.compiled["cpu"] = Chooser(value, for_numba, Dispatcher)
         else:
-            value.compiled["cpu"] = _target().dispatcher(value.function, forceinline=True)
+            flags = {"fastmath": set(value.fastmath)} if value.fastmath else {}
+            made = _target().dispatcher(value.function, forceinline=True, **flags)
+            value.compiled["cpu"] = made
     return value.compiled["cpu"]
 
 
@@ -185,7 +187,7 @@ def _typing_context() -> Any:
 
 def _lowering_context(typing_context: Any) -> Any:
     # on import these define how operators, numbers, ranges, tuples and literals are lowered
-    from numba.core import cpu, optional  # noqa: F401
+    from numba.core import cpu, fastmathpass, optional  # noqa: F401
     from numba.core.imputils import builtin_registry
     from numba.cpython import builtins, mathimpl, numbers, rangeobj, slicing, tupleobj  # noqa: F401
     from numba.misc import literal  # noqa: F401
@@ -210,7 +212,8 @@ def _lowering_context(typing_context: Any) -> Any:
             self.typing_context.refresh()
 
         def post_lowering(self, module: Any, library: Any) -> None:
-            pass  # here numba would link its runtime
+            if self.fastmath:  # of a function that says so; numba would link its runtime, too
+                fastmathpass.rewrite_module(module, self.fastmath)
 
         def get_executable(self, library: Any, fndesc: Any, env: Any) -> Any:
             return object()  # only a key that callers find the library under
