@@ -14,6 +14,7 @@ from tilegrad.autograd.rule import check_inplace
 from tilegrad.autograd.rules import elementwise
 from tilegrad.autograd.rules.assign import clone, copy_, overwrite
 from tilegrad.autograd.rules.elementwise import (
+    OF_TENSORS,
     Scalar,
     binary,
     inplace,
@@ -125,6 +126,13 @@ def _with_numbers(op: Elementwise, name: str, ending: str, twin: bool) -> Functi
     return function
 
 
+def _typed(function: Function, name: str) -> Function:
+    """``function``, whose annotations say where PyTorch's of this ``name`` takes no number."""
+    if name in OF_TENSORS:
+        function.__annotations__["other"] = "Tensor"
+    return function
+
+
 def _function(op: Elementwise) -> Function:
     """The function that applies ``op`` and gives new memory."""
     name, kind, arity = op.name, op.formula.kind, op.formula.arity
@@ -144,7 +152,7 @@ def _function(op: Elementwise) -> Function:
         return binary(op, input, other)
 
     if arity == 2:
-        return named(two, name, _doc(op, "; operands broadcast and are promoted."))
+        return named(_typed(two, name), name, _doc(op, "; operands broadcast and are promoted."))
     return named(rounded if kind == "rounding" else one, name, _doc(op, "; any shape."))
 
 
@@ -182,6 +190,6 @@ def _twin(op: Elementwise) -> Function | None:
 
     if row.arity == 2:
         chosen = answer_of_two if row.kind == "compare" else two
-        return named(chosen, name, _doc(op, ", in place; ``other`` broadcasts."))
+        return named(_typed(chosen, name), name, _doc(op, ", in place; ``other`` broadcasts."))
     alone = answer if row.kind == "compare" else rounded if row.kind == "rounding" else one
     return named(alone, name, _doc(op, "; any shape. In place."))

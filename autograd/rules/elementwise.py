@@ -266,7 +266,7 @@ def operand(value: Any, like: Tensor, op: str) -> Tensor:
         found = _numbers.get(key) if value else None  # two zeros are equal
         if found is not None:
             return found
-        if op in _OF_TENSORS:
+        if op in OF_TENSORS:
             raise TypeError(
                 f"{op}: argument 'other' (position 2) must be Tensor, not {type(value).__name__}"
             )
@@ -288,7 +288,7 @@ def operand(value: Any, like: Tensor, op: str) -> Tensor:
 
 
 # PyTorch's take no number at all, or none for the first operand
-_OF_TENSORS = frozenset(
+OF_TENSORS = frozenset(
     ("atan2", "hypot", "logaddexp", "logaddexp2", "maximum", "minimum", "logical_and", "logical_or")
     + ("logical_xor", "atan2_", "hypot_", "logical_and_", "logical_or_", "logical_xor_")
 )

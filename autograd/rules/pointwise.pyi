@@ -180,10 +180,10 @@ def arcsinh_(input: Tensor) -> Tensor:
 def arctan(input: Tensor, out: Tensor | None = None) -> Tensor:
     """Another name of :func:`atan`."""
 
-def arctan2(input: Tensor, other: Tensor | Scalar, out: Tensor | None = None) -> Tensor:
+def arctan2(input: Tensor, other: Tensor, out: Tensor | None = None) -> Tensor:
     """Another name of :func:`atan2`."""
 
-def arctan2_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+def arctan2_(input: Tensor, other: Tensor) -> Tensor:
     """Another name of :func:`atan2_`."""
 
 def arctan_(input: Tensor) -> Tensor:
@@ -210,10 +210,10 @@ def asinh_(input: Tensor) -> Tensor:
 def atan(input: Tensor, out: Tensor | None = None) -> Tensor:
     """The angle in [-pi / 2, pi / 2] with tangent x; beyond 1 from that of 1 / x."""
 
-def atan2(input: Tensor, other: Tensor | Scalar, out: Tensor | None = None) -> Tensor:
+def atan2(input: Tensor, other: Tensor, out: Tensor | None = None) -> Tensor:
     """The angle in [-pi, pi] of the point with ordinate x and abscissa y (in C's order)."""
 
-def atan2_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+def atan2_(input: Tensor, other: Tensor) -> Tensor:
     """The angle in [-pi, pi] of the point with ordinate x and abscissa y (in C's order)."""
 
 def atan_(input: Tensor) -> Tensor:
@@ -384,10 +384,10 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """x hardsigmoid(x) (Howard et al. 2019)."""
 
-def hypot(input: Tensor, other: Tensor | Scalar, out: Tensor | None = None) -> Tensor:
+def hypot(input: Tensor, other: Tensor, out: Tensor | None = None) -> Tensor:
     """sqrt(x^2 + y^2) without overflow or underflow on the way."""
 
-def hypot_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+def hypot_(input: Tensor, other: Tensor) -> Tensor:
     """sqrt(x^2 + y^2) without overflow or underflow on the way."""
 
 def isnan(input: Tensor) -> Tensor:
@@ -447,16 +447,16 @@ def log2_(input: Tensor) -> Tensor:
 def log_(input: Tensor) -> Tensor:
     """The natural logarithm."""
 
-def logaddexp(input: Tensor, other: Tensor | Scalar, out: Tensor | None = None) -> Tensor:
+def logaddexp(input: Tensor, other: Tensor, out: Tensor | None = None) -> Tensor:
     """log(e^x + e^y)."""
 
-def logaddexp2(input: Tensor, other: Tensor | Scalar, out: Tensor | None = None) -> Tensor:
+def logaddexp2(input: Tensor, other: Tensor, out: Tensor | None = None) -> Tensor:
     """log2(2^x + 2^y)."""
 
-def logical_and(input: Tensor, other: Tensor | Scalar, out: Tensor | None = None) -> Tensor:
+def logical_and(input: Tensor, other: Tensor, out: Tensor | None = None) -> Tensor:
     """both nonzero"""
 
-def logical_and_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+def logical_and_(input: Tensor, other: Tensor) -> Tensor:
     """both nonzero"""
 
 def logical_not(input: Tensor, out: Tensor | None = None) -> Tensor:
@@ -465,16 +465,16 @@ def logical_not(input: Tensor, out: Tensor | None = None) -> Tensor:
 def logical_not_(input: Tensor) -> Tensor:
     """x is zero"""
 
-def logical_or(input: Tensor, other: Tensor | Scalar, out: Tensor | None = None) -> Tensor:
+def logical_or(input: Tensor, other: Tensor, out: Tensor | None = None) -> Tensor:
     """either nonzero"""
 
-def logical_or_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+def logical_or_(input: Tensor, other: Tensor) -> Tensor:
     """either nonzero"""
 
-def logical_xor(input: Tensor, other: Tensor | Scalar, out: Tensor | None = None) -> Tensor:
+def logical_xor(input: Tensor, other: Tensor, out: Tensor | None = None) -> Tensor:
     """one nonzero, not both"""
 
-def logical_xor_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+def logical_xor_(input: Tensor, other: Tensor) -> Tensor:
     """one nonzero, not both"""
 
 def logsigmoid(input: Tensor) -> Tensor:
@@ -486,10 +486,10 @@ def lt(input: Tensor, other: Tensor | Scalar, out: Tensor | None = None) -> Tens
 def lt_(input: Tensor, other: Tensor | Scalar) -> Tensor:
     """x < y"""
 
-def maximum(input: Tensor, other: Tensor | Scalar, out: Tensor | None = None) -> Tensor:
+def maximum(input: Tensor, other: Tensor, out: Tensor | None = None) -> Tensor:
     """The larger; NaN if either is."""
 
-def minimum(input: Tensor, other: Tensor | Scalar, out: Tensor | None = None) -> Tensor:
+def minimum(input: Tensor, other: Tensor, out: Tensor | None = None) -> Tensor:
     """The smaller; NaN if either is."""
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import inspect
 import json
 import os
 import subprocess
@@ -13,10 +14,12 @@ from PIL import Image
 import tilegrad
 from tests.conftest import ROOT
 from tilegrad.__main__ import main
+from tilegrad.autograd.rules import pointwise
 from tilegrad.cli import operands, report, standing
 from tilegrad.cli.idx import read_folder
 from tilegrad.cli.model import Classifier, Shape, load_classifier
 from tilegrad.data.serialization import load, save
+from tilegrad.engine.ops.elementwise import OPS
 
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte",
          "t10k-labels-idx1-ubyte")  # fmt: skip
@@ -425,6 +428,7 @@ def test_a_warmup_uses_all_processors(tmp_path):
         os.environ["TILEGRAD_NUM_THREADS"] = "3"
         import tilegrad
         from tilegrad.__main__ import main
+from tilegrad.autograd.rules import pointwise
         from tilegrad.kernels import cache
         before, made = subprocess.Popen, []
         class Counted(before):
@@ -463,6 +467,24 @@ def test_every_op_of_the_standing_set_has_its_calls():
                 name, example.shapes, "float64", "cpu", dict(example.given), True
             )
             assert call.function is operands.find(name)
+
+
+TWO = [n for n, op in sorted(OPS.items()) if op.formula.arity == 2 and hasattr(pointwise, n)]
+
+
+@pytest.mark.parametrize("name", TWO)
+def test_a_number_is_an_example_where_one_is_taken(name):
+    """Examples are made by what annotations say of the second operand: it holds of calls."""
+    for function in (getattr(pointwise, spelled, None) for spelled in (name, f"{name}_")):
+        if function is None:
+            continue
+        annotation = str(inspect.signature(function).parameters["other"].annotation)
+        x = tilegrad.ones(3, dtype=tilegrad.int64 if "bitwise" in name else tilegrad.float32)
+        if "Scalar" in annotation:
+            function(x, 2)
+        else:
+            with pytest.raises(TypeError, match="must be Tensor, not int"):
+                function(x, 2)
 
 
 def test_a_wrong_warmup_is_one_line(capsys):
