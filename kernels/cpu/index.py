@@ -61,21 +61,11 @@ def tasks_for(total: int) -> tuple[int, int]:
 # ------------------------------------------------------------------------------------- reading
 
 
-@kernel
-def gather_rows(width: int, mode: str, wraps: bool) -> Kernel:
-    """``out[p] = x[origin(p) + step * index[…]]`` over the output's elements ``p``, row-major.
-
-    ``mode`` describes the inner dimension: ``row``: one index, consecutive elements; ``each``:
-    consecutive indices; ``line``: such indices of one line of consecutive elements; ``any``: any
-    strides; ``row4`` and the like: a row of exactly 4 elements, never split between tasks.
-    ``wraps``: negative indices count from ``wrap``.
-    An index that is then outside ``[0, size)`` reads the last element instead, and sets the task's
-    ``flag``, which is 0 otherwise. Where each element has its own index, a piece of them is checked
-    first and then read without further checks.
+def _piece_reader(mode: str, wraps: bool) -> DeviceFunction:
+    """The device function ``pieces(x, x_at, x_step, step, index, …)`` of :func:`gather_rows`: elements
+    with an index of their own. A piece of the indices is checked, then read without further checks.
     """
-    T = np.dtype(f"u{width}").type
-    row, each, line_of_one = mode.startswith("row"), mode in ("each", "line"), mode == "line"
-    words = int(mode[3:]) if row and mode[3:] else 0
+    each, line_of_one = mode in ("each", "line"), mode == "line"
     U, piece = np.uint64, Index.piece
 
     @inline
@@ -103,6 +93,24 @@ def gather_rows(width: int, mode: str, wraps: bool) -> Kernel:
                     j = np.int64(min(U(nth(index, j_at, k, j_step, wrap)), U(size - 1)))
                     write(out, at + k, read(x, x_at + k * x_step + j * step))
         return outside
+
+    return pieces
+
+
+@kernel
+def gather_rows(width: int, mode: str, wraps: bool) -> Kernel:
+    """``out[p] = x[origin(p) + step * index[…]]`` over the output's elements ``p``, row-major.
+
+    ``mode`` describes the inner dimension: ``row``: one index, consecutive elements; ``each``:
+    consecutive indices; ``line``: such indices of one line of consecutive elements; ``any``: any
+    strides; ``row4`` and the like: a row of exactly 4 elements, never split between tasks.
+    ``wraps``: negative indices count from ``wrap``.
+    An index that is then outside ``[0, size)`` reads the last element instead, and sets the task's
+    ``flag``, which is 0 otherwise.
+    """
+    T = np.dtype(f"u{width}").type
+    row, U, pieces = mode.startswith("row"), np.uint64, _piece_reader(mode, wraps)
+    words = int(mode[3:]) if row and mode[3:] else 0
 
     def gather_rows_body(task, a0, a1, a2, a3, a4, total, chunk, step, size, wrap):
         x, index, out = pointer(a0, T), pointer(a1, np.int64), pointer(a2, T)

@@ -60,17 +60,9 @@ class _Row(NamedTuple):
     has: int
 
 
-@kernel
-def forward(dtype: str, centred: bool, channels: bool) -> Kernel:
-    """``(x - mean) / sqrt(var + eps) * weight + bias``; not ``centred``: with 0 for the mean."""
+def _row_scaler(dtype: str) -> DeviceFunction:
+    """The device function ``elements(x, y, row, weights, biases)``: a row with a weight per element."""
     T, W = np.dtype(dtype).type, lanes(dtype)
-    total, deviations = float_run("sum", dtype, "lanes"), deviation_run(dtype)
-    apply, together, held = scale_run(dtype), Norm.together, Norm.held
-    centers, shifts, scales = (
-        local(dtype, together),
-        local(dtype, together),
-        local("float64", together),
-    )
 
     @inline
     def part(x, y, i, mask, row, weights, biases):
@@ -92,6 +84,22 @@ def forward(dtype: str, centred: bool, channels: bool) -> Kernel:
             part(x, y, i, head(T, W), row, weights, biases)
         if whole < row.n:
             part(x, y, whole, head(T, row.n - whole), row, weights, biases)
+
+    return elements
+
+
+@kernel
+def forward(dtype: str, centred: bool, channels: bool) -> Kernel:
+    """``(x - mean) / sqrt(var + eps) * weight + bias``; not ``centred``: with 0 for the mean."""
+    T = np.dtype(dtype).type
+    total, deviations = float_run("sum", dtype, "lanes"), deviation_run(dtype)
+    apply, elements = scale_run(dtype), _row_scaler(dtype)
+    together, held = Norm.together, Norm.held
+    centers, shifts, scales = (
+        local(dtype, together),
+        local(dtype, together),
+        local("float64", together),
+    )
 
     def body(task, x, weight, bias, y, mean, rstd, eps, p):
         n, S = p.n, p.S

@@ -35,7 +35,7 @@ from tilegrad.kernels.cpu.simd.vector import (
 )
 from tilegrad.kernels.cpu.tuning import Reduce
 from tilegrad.kernels.dtypes import is_float
-from tilegrad.kernels.function import inline, intrinsic
+from tilegrad.kernels.function import DeviceFunction, inline, intrinsic
 from tilegrad.kernels.monoids import MONOIDS, add, larger, multiply, smaller
 
 Sizes = tuple[int, ...]
@@ -87,68 +87,43 @@ def offset(index, ndim, sizes, strides):
     return total + index * strides[0] if ndim else 0
 
 
-@kernel
-def rows(name: str, dtype: str, out_dtype: str, way: str) -> Kernel:
-    """Reduce runs of ``n`` elements with stride ``s``.
+class _Dims(NamedTuple):
+    """Dimensions in a table: how many, and the addresses of their sizes and strides."""
 
-    A unit is one of ``chunks`` pieces, ``chunk`` elements long, of one output. The way is ``lanes``
-    (vectors straight from memory, s = 1), ``buffer`` (lifted elements go through a buffer first) or
-    ``plain`` (integers, where the compiler may reorder).
+    count: int
+    sizes: Any
+    strides: Any
 
-    Table: kept dims, outer reduced dims, their sizes and strides, as :func:`layout_table` lays them out.
-    """
+
+@inline
+def dims_of(table):
+    """(the kept dimensions, the outer reduced ones) of a table of :func:`layout_table`."""
+    t = pointer(table, np.int64)
+    kept, outer = t[0], t[1]
+    reduced = table + 16 + 16 * kept
+    return (
+        _Dims(kept, pointer(table + 16, np.int64), pointer(table + 16 + 8 * kept, np.int64)),
+        _Dims(outer, pointer(reduced, np.int64), pointer(reduced + 8 * outer, np.int64)),
+    )
+
+
+def _plain_run(name: str, dtype: str) -> DeviceFunction:
+    """``run(x, at, count, s, c, identity)`` in order, where the compiler may reorder: integers."""
     monoid = MONOIDS[name]
-    lift, combine, centred = monoid.lift, monoid.combine, monoid.centred
-    block_dtype, total_dtype = monoid.block_dtype(dtype), monoid.total_dtype(dtype)
-    finish = monoid.finishing(total_dtype)
-    T, A = np.dtype(dtype).type, np.dtype(block_dtype).type
-    D, Out = np.dtype(total_dtype).type, np.dtype(out_dtype).type
-    start, first = monoid.identity(total_dtype), monoid.identity(block_dtype)
-    if way == "plain":
-
-        @inline
-        def run(x, at, count, s, c, into):
-            a = into
-            for i in range(count):
-                a = A(combine(a, A(lift(read(x, at + i * s), c))))
-            return a
-
-    else:
-        run = float_run(name, dtype, way)
+    lift, combine, A = monoid.lift, monoid.combine, np.dtype(monoid.block_dtype(dtype)).type
 
     @inline
-    def reduce_part(task, x, center, out, p, work):
-        table, chunk, chunks, n, s = work.table, work.chunk, work.chunks, work.n, work.s
-        t = pointer(table, np.int64)
-        kept, outer = t[0], t[1]
-        source, targets = pointer(x, T), pointer(out, Out)
-        centers, partial = pointer(center, Out), pointer(out, D)
-        k_sizes, k_strides = pointer(table + 16, np.int64), pointer(table + 16 + 8 * kept, np.int64)
-        r_sizes = pointer(table + 16 + 16 * kept, np.int64)
-        r_strides = pointer(table + 16 + 16 * kept + 8 * outer, np.int64)
-        for unit in range(task * work.per, min(work.units, (task + 1) * work.per)):
-            o, r, row, column = unit, 0, 0, 0
-            if chunks > 1:
-                o = unit // chunks
-                r = (unit - o * chunks) * chunk
-                row = r // n
-                column = r - row * n
-            end = min(work.R, r + chunk)
-            c = T(read(centers, o)) if centred else T(0)
-            base = offset(o, kept, k_sizes, k_strides)
-            total = start
-            while r < end:
-                count = min(n - column, end - r)
-                at = base + column * s + offset(row, outer, r_sizes, r_strides)
-                total = D(combine(total, D(run(source, at, count, s, c, first))))
-                r += count
-                row += 1
-                column = 0
-            if chunks == 1:
-                write(targets, o, Out(finish(total, work.R, p)))
-            else:
-                partial[(unit - o * chunks) * (work.units // chunks) + o] = total
+    def run(x, at, count, s, c, into):
+        a = into
+        for i in range(count):
+            a = A(combine(a, A(lift(read(x, at + i * s), c))))
+        return a
 
+    return run
+
+
+def _kernel(reduce_part: DeviceFunction, centred: bool) -> Kernel:
+    """The body around ``reduce_part(task, x, center, out, p, work)``, with a center or without."""
     if centred:
 
         def body(task, x, center, out, p, work):
@@ -160,6 +135,56 @@ def rows(name: str, dtype: str, out_dtype: str, way: str) -> Kernel:
         reduce_part(task, x, 0, out, p, work)
 
     return plain_body, ("iid", Work)
+
+
+@kernel
+def rows(name: str, dtype: str, out_dtype: str, way: str) -> Kernel:
+    """Reduce runs of ``n`` elements with stride ``s``.
+
+    A unit is one of ``chunks`` pieces, ``chunk`` elements long, of one output. The way is ``lanes``
+    (vectors straight from memory, s = 1), ``buffer`` (lifted elements go through a buffer first) or
+    ``plain`` (integers, where the compiler may reorder).
+
+    Table: kept dims, outer reduced dims, their sizes and strides, as :func:`layout_table` lays them out.
+    """
+    monoid = MONOIDS[name]
+    combine, centred = monoid.combine, monoid.centred
+    block_dtype, total_dtype = monoid.block_dtype(dtype), monoid.total_dtype(dtype)
+    finish = monoid.finishing(total_dtype)
+    T, D, Out = (np.dtype(name).type for name in (dtype, total_dtype, out_dtype))
+    start, first = monoid.identity(total_dtype), monoid.identity(block_dtype)
+    run = _plain_run(name, dtype) if way == "plain" else float_run(name, dtype, way)
+
+    @inline
+    def reduce_part(task, x, center, out, p, work):
+        chunk, chunks, n, s = work.chunk, work.chunks, work.n, work.s
+        kept, outer = dims_of(work.table)
+        source, targets = pointer(x, T), pointer(out, Out)
+        centers, partial = pointer(center, Out), pointer(out, D)
+        for unit in range(task * work.per, min(work.units, (task + 1) * work.per)):
+            o, r, row, column = unit, 0, 0, 0
+            if chunks > 1:
+                o = unit // chunks
+                r = (unit - o * chunks) * chunk
+                row = r // n
+                column = r - row * n
+            end = min(work.R, r + chunk)
+            c = T(read(centers, o)) if centred else T(0)
+            base = offset(o, kept.count, kept.sizes, kept.strides)
+            total = start
+            while r < end:
+                count = min(n - column, end - r)
+                at = base + column * s + offset(row, outer.count, outer.sizes, outer.strides)
+                total = D(combine(total, D(run(source, at, count, s, c, first))))
+                r += count
+                row += 1
+                column = 0
+            if chunks == 1:
+                write(targets, o, Out(finish(total, work.R, p)))
+            else:
+                partial[(unit - o * chunks) * (work.units // chunks) + o] = total
+
+    return _kernel(reduce_part, centred)
 
 
 def float_run(name: str, dtype: str, way: str) -> Any:
@@ -220,26 +245,16 @@ def float_run(name: str, dtype: str, way: str) -> Any:
     return run
 
 
-@kernel
-def columns(name: str, dtype: str, out_dtype: str, adjacent: bool) -> Kernel:
-    """Reduce over rows of elements with the stride ``apart`` (1 if ``adjacent``), a block
-    of them in a unit.
+def _row_adder(name: str, dtype: str, adjacent: bool) -> DeviceFunction:
+    """The device function ``add_rows(x, at, count, s, apart, part, size, c)``: rows from ``x[at]``, ``s``
+    apart, are combined with ``part``, four at a time.
 
-    Four rows at a time are combined into a row of parts, and every ``flush`` rows these into the
-    totals. (The part comes second: a choice between it and something new would be compiled to a
-    masked store, which is slow on AVX2.) A unit is one of ``chunks`` pieces, ``chunk`` rows long, of a block of columns; ``n``
-    rows have the stride ``s``.
+    The part comes second: a choice between it and something new would be compiled to a masked store,
+    which is slow on AVX2.
     """
     monoid = MONOIDS[name]
     lift, combine, centred = monoid.lift, monoid.combine, monoid.centred
-    block_dtype, total_dtype = monoid.block_dtype(dtype), monoid.total_dtype(dtype)
-    finish = monoid.finishing(total_dtype)
-    T, A = np.dtype(dtype).type, np.dtype(block_dtype).type
-    D, Out = np.dtype(total_dtype).type, np.dtype(out_dtype).type
-    start, none = monoid.identity(total_dtype), monoid.identity(block_dtype)
-    totals, parts = local(total_dtype, Reduce.columns), local(block_dtype, Reduce.columns)
-    center_row = local(dtype if centred else "float64", Reduce.columns)
-    block, flush = Reduce.columns, Reduce.flush
+    T, A = np.dtype(dtype).type, np.dtype(monoid.block_dtype(dtype)).type
 
     @inline
     def lifted(x, i, c, j, apart):
@@ -247,21 +262,54 @@ def columns(name: str, dtype: str, out_dtype: str, adjacent: bool) -> Kernel:
         return A(lift(read(x, at), T(c[j]) if centred else T(0)))
 
     @inline
+    def add_rows(x, at, count, s, apart, part, size, c):
+        for i in range(0, count - 3, 4):
+            q = at + i * s
+            for j in range(size):
+                v = A(combine(lifted(x, q, c, j, apart), lifted(x, q + s, c, j, apart)))
+                w = A(
+                    combine(
+                        lifted(x, q + 2 * s, c, j, apart),
+                        lifted(x, q + 3 * s, c, j, apart),
+                    )
+                )
+                write(part, j, A(combine(A(combine(v, w)), part[j])))
+        for i in range(count - count % 4, count):
+            q = at + i * s
+            for j in range(size):
+                write(part, j, A(combine(lifted(x, q, c, j, apart), part[j])))
+
+    return add_rows
+
+
+@kernel
+def columns(name: str, dtype: str, out_dtype: str, adjacent: bool) -> Kernel:
+    """Reduce over rows of elements with the stride ``apart`` (1 if ``adjacent``), a block of them a unit.
+
+    Rows are combined into a row of parts, and every ``flush`` rows these into the totals. A unit
+    is one of ``chunks`` pieces, ``chunk`` rows long, of a block of columns; ``n`` rows have the stride ``s``.
+    """
+    monoid = MONOIDS[name]
+    combine, centred = monoid.combine, monoid.centred
+    block_dtype, total_dtype = monoid.block_dtype(dtype), monoid.total_dtype(dtype)
+    finish = monoid.finishing(total_dtype)
+    T, D, Out = (np.dtype(name).type for name in (dtype, total_dtype, out_dtype))
+    start, none = monoid.identity(total_dtype), monoid.identity(block_dtype)
+    totals, parts = local(total_dtype, Reduce.columns), local(block_dtype, Reduce.columns)
+    center_row = local(dtype if centred else "float64", Reduce.columns)
+    block, flush, add_rows = Reduce.columns, Reduce.flush, _row_adder(name, dtype, adjacent)
+
+    @inline
     def reduce_part(task, x, center, out, p, work):
-        table, chunks, n, s, apart = work.table, work.chunks, work.n, work.s, work.apart
-        t = pointer(table, np.int64)
-        kept, outer = t[0], t[1]
+        chunks, n, s, apart = work.chunks, work.n, work.s, work.apart
+        kept, outer = dims_of(work.table)
         source, targets = pointer(x, T), pointer(out, Out)
         centers, partial = pointer(center, Out), pointer(out, D)
-        k_sizes, k_strides = pointer(table + 16, np.int64), pointer(table + 16 + 8 * kept, np.int64)
-        r_sizes = pointer(table + 16 + 16 * kept, np.int64)
-        r_strides = pointer(table + 16 + 16 * kept + 8 * outer, np.int64)
         total, part, c = totals(), parts(), center_row()
         blocks = (work.width + block - 1) // block
         outputs = work.units // (chunks * blocks) * work.width
         for unit in range(task * work.per, min(work.units, (task + 1) * work.per)):
-            piece = unit % chunks
-            strip = unit // chunks
+            piece, strip = unit % chunks, unit // chunks
             o = strip // blocks
             column = (strip - o * blocks) * block
             size = min(block, work.width - column)
@@ -271,33 +319,15 @@ def columns(name: str, dtype: str, out_dtype: str, adjacent: bool) -> Kernel:
                 part[j] = none
                 if centred:
                     c[j] = read(centers, first + j)
-            base = offset(o, kept, k_sizes, k_strides) + column * (1 if adjacent else apart)
-            since = 0
-            r = piece * work.chunk
+            base = offset(o, kept.count, kept.sizes, kept.strides)
+            base += column if adjacent else column * apart
+            since, r = 0, piece * work.chunk
             end = min(work.R, r + work.chunk)
             while r < end:
                 row = r // n
                 count = min(n - (r - row * n), end - r, flush - since)
-                at = base + (r - row * n) * s + offset(row, outer, r_sizes, r_strides)
-                for i in range(0, count - 3, 4):
-                    q = at + i * s
-                    for j in range(size):
-                        v = A(
-                            combine(
-                                lifted(source, q, c, j, apart), lifted(source, q + s, c, j, apart)
-                            )
-                        )
-                        w = A(
-                            combine(
-                                lifted(source, q + 2 * s, c, j, apart),
-                                lifted(source, q + 3 * s, c, j, apart),
-                            )
-                        )
-                        write(part, j, A(combine(A(combine(v, w)), part[j])))
-                for i in range(count - count % 4, count):
-                    q = at + i * s
-                    for j in range(size):
-                        write(part, j, A(combine(lifted(source, q, c, j, apart), part[j])))
+                at = base + (r - row * n) * s + offset(row, outer.count, outer.sizes, outer.strides)
+                add_rows(source, at, count, s, apart, part, size, c)
                 since += count
                 r += count
                 if since == flush or r == end:
@@ -312,17 +342,7 @@ def columns(name: str, dtype: str, out_dtype: str, adjacent: bool) -> Kernel:
                 for j in range(size):
                     partial[piece * outputs + first + j] = total[j]
 
-    if centred:
-
-        def body(task, x, center, out, p, work):
-            reduce_part(task, x, center, out, p, work)
-
-        return body, ("iiid", Work)
-
-    def plain_body(task, x, out, p, work):
-        reduce_part(task, x, 0, out, p, work)
-
-    return plain_body, ("iid", Work)
+    return _kernel(reduce_part, centred)
 
 
 @kernel

@@ -81,6 +81,17 @@ def _select_function(dtype: str) -> DeviceFunction:
     return select
 
 
+@inline
+def settle(k, held, count, one):
+    """Put ``one`` at its place among the ``held`` keys, in order, of ``count`` at most."""
+    at = min(held, count - 1)
+    while at > 0 and k[at - 1] > one:
+        k[at] = k[at - 1]
+        at -= 1
+    k[at] = one
+    return at
+
+
 @kernel
 def top_rows(dtype: str) -> Kernel:
     """The values of the ``count`` smallest keys of each row, in order, and their places.
@@ -95,15 +106,6 @@ def top_rows(dtype: str) -> Kernel:
     key = key_function(dtype)
     index, small, W = np.int64, np.uint32, np.uint64
     last, size = U((1 << 8 * np.dtype(dtype).itemsize) - 1), Topk.block
-
-    @inline
-    def settle(k, held, count, one):
-        at = min(held, count - 1)
-        while at > 0 and k[at - 1] > one:
-            k[at] = k[at - 1]
-            at -= 1
-        k[at] = one
-        return at
 
     def top_body(task, a0, a1, a2, scratch, wanted):
         n, count, flip = wanted.n, wanted.kept, wanted.flip

@@ -122,6 +122,59 @@ def _accumulator(dtype: str) -> DeviceFunction:
     return add
 
 
+def _tile_scorer(dtype: str) -> DeviceFunction:
+    """The device function ``score(rows_k, rows_v, q_t, g_t, probs, grads, lses, deltas, mask, tile, p,
+    scale)``: ``probs`` becomes ``P`` of a tile, and ``grads`` ``scale * dS``, panel by panel.
+    """
+    T, size, W = np.dtype(dtype).type, np.dtype(dtype).itemsize, lanes(dtype)
+    N, fill, hide, score_grads = NR_VECTORS * W, masker(dtype), hider(dtype), _score_grads(dtype)
+    product = micro_kernel(NR_VECTORS, tuning.micro_kernel(dtype).mr, whole=True)
+
+    @inline
+    def score(rows_k, rows_v, q_t, g_t, probs, grads, lses, deltas, mask, tile, p, scale):
+        row, rows, keys, causal = tile.row, tile.queries, tile.keys, tile.causal
+        i0, j0, n, m = tile.i0, tile.j0, p[block.E], p[block.F]
+        width = size if p[block.MASK] > 1 else 1
+        for i in range(0, rows, N):
+            some, c_in = keys, pointer(0, T)
+            if causal:
+                some = max(0, min(keys, i0 + i + N - j0))
+            if p[block.MASK] != block.NO_MASK:
+                there = mask + width * ((i0 + i) * p[block.MASK_ROW] + j0 * p[block.MASK_COL])
+                c_in = offset(probs, i)
+                fill(
+                    there, p[block.MASK], p[block.MASK_ROW], p[block.MASK_COL], c_in, row,
+                    min(N, rows - i), some,
+                )  # fmt: skip
+            for turn in range(2):
+                x, x_row = (rows_k, p[block.K_ROW]) if turn == 0 else (rows_v, p[block.V_ROW])
+                y, depth = (q_t, n) if turn == 0 else (g_t, m)
+                made = offset(probs if turn == 0 else grads, i)
+                start = c_in if turn == 0 else pointer(0, T)
+                y = offset(y, i * depth)
+                product(x, x_row, 1, y, N, made, row, start, row, some, depth, W)
+            if causal:
+                hide(offset(probs, i), row, i0 + i, j0, some)
+            score_grads(
+                offset(probs, i), offset(grads, i), row, offset(lses, i),
+                offset(deltas, i), scale, some, keys,
+            )  # fmt: skip
+
+    return score
+
+
+def _clearer(dtype: str) -> DeviceFunction:
+    """The device function ``clear(out, count)``: zeros."""
+    T = np.dtype(dtype).type
+
+    @inline
+    def clear(out, count):
+        for i in range(count):
+            out[i] = T(0)
+
+    return clear
+
+
 @kernel
 def backward(dtype: str) -> Kernel:
     """A unit of work is every ``GROUPS``-th block of queries of an item.
@@ -131,12 +184,11 @@ def backward(dtype: str) -> Kernel:
     """
     T, size, W = np.dtype(dtype).type, np.dtype(dtype).itemsize, lanes(dtype)
     N, infinity, row = NR_VECTORS * W, T(np.inf), Attention.queries
-    pack, fill, hide = packer(dtype), masker(dtype), hider(dtype)
-    products, score_grads, add = _products(dtype), _score_grads(dtype), _accumulator(dtype)
-    product = micro_kernel(NR_VECTORS, tuning.micro_kernel(dtype).mr, whole=True)
-    first, second = local(dtype, Attention.capacity), local(dtype, Attention.capacity)
+    pack, products, add = packer(dtype), _products(dtype), _accumulator(dtype)
+    score, capacity = _tile_scorer(dtype), Attention.capacity
+    first, second = local(dtype, capacity), local(dtype, capacity)
     third, fourth = local(dtype, Attention.keys * row), local(dtype, Attention.keys * row)
-    fifth, sixth = local(dtype, Attention.queries), local(dtype, Attention.queries)
+    fifth, sixth, clear = local(dtype, row), local(dtype, row), _clearer(dtype)
 
     def body(task, g, q, k, v, out, lse, mask, grads_of, params, scale):
         p = pointer(params, np.int64)
@@ -154,10 +206,8 @@ def backward(dtype: str) -> Kernel:
         here = group * items + item
         to_k = pointer(grads_of.dk + size * here * S * n, T)
         to_v = pointer(grads_of.dv + size * here * S * m, T)
-        for i in range(S * n):
-            to_k[i] = T(0)
-        for i in range(S * m):
-            to_v[i] = T(0)
+        clear(to_k, S * n)
+        clear(to_v, S * m)
         for number in range(group, p[block.BLOCKS], groups):
             i0 = number * p[block.QUERIES]
             rows, at = min(p[block.QUERIES], L - i0), item * L + i0
@@ -174,44 +224,16 @@ def backward(dtype: str) -> Kernel:
                 keys = min(p[block.KEYS], S - j0)
                 rows_k = pointer(k + size * j0 * p[block.K_ROW], T)
                 rows_v = pointer(v + size * j0 * p[block.V_ROW], T)
-                for i in range(0, rows, N):
-                    some, c_in = keys, pointer(0, T)
-                    if p[block.CAUSAL] != 0:
-                        some = max(0, min(keys, i0 + i + N - j0))
-                    if p[block.MASK] != block.NO_MASK:
-                        there = mask + width * (
-                            (i0 + i) * p[block.MASK_ROW] + j0 * p[block.MASK_COL]
-                        )
-                        c_in = offset(probs, i)
-                        fill(
-                            there, p[block.MASK], p[block.MASK_ROW], p[block.MASK_COL], c_in, row,
-                            min(N, rows - i), some,
-                        )  # fmt: skip
-                    for turn in range(2):
-                        x, x_row = (
-                            (rows_k, p[block.K_ROW]) if turn == 0 else (rows_v, p[block.V_ROW])
-                        )
-                        y, depth = (q_t, n) if turn == 0 else (g_t, m)
-                        made = offset(probs if turn == 0 else grads, i)
-                        start = c_in if turn == 0 else pointer(0, T)
-                        y = offset(y, i * depth)
-                        product(x, x_row, 1, y, N, made, row, start, row, some, depth, W)
-                    if p[block.CAUSAL] != 0:
-                        hide(offset(probs, i), row, i0 + i, j0, some)
-                    score_grads(
-                        offset(probs, i), offset(grads, i), row, offset(lses, i),
-                        offset(deltas, i), T(scale), some, keys,
-                    )  # fmt: skip
+                tile = _Tile(row, rows, keys, i0, j0, p[block.CAUSAL] != 0)
+                score(rows_k, rows_v, q_t, g_t, probs, grads, lses, deltas, mask, tile, p, T(scale))
                 tile = _Tile(row, rows, keys, i0, j0, p[block.CAUSAL] != 0 and j0 + keys > i0)
                 for which in range(3):
-                    y, y_row, columns = rows_g, m, m
-                    made, overwrite = offset(to_v, j0 * m), False
+                    y, y_row, columns, made = rows_g, m, m, offset(to_v, j0 * m)
                     if which == 1:
-                        y, y_row, columns = rows_q, p[block.Q_ROW], n
-                        made = offset(to_k, j0 * n)
+                        y, y_row, columns, made = rows_q, p[block.Q_ROW], n, offset(to_k, j0 * n)
                     if which == 2:
-                        y, y_row, columns = rows_k, p[block.K_ROW], n
-                        made, overwrite = to_q, j0 == 0
+                        y, y_row, columns, made = rows_k, p[block.K_ROW], n, to_q
+                    overwrite = which == 2 and j0 == 0
                     add(which, probs, grads, tile, y, y_row, made, columns, overwrite)
 
     return body, ("iiiiiii", Grads, "id")

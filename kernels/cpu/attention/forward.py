@@ -10,6 +10,8 @@ calculation for softmax", 2018.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from tilegrad.kernels.cpu import tuning
@@ -105,29 +107,66 @@ def _finisher(dtype: str) -> DeviceFunction:
     return finish
 
 
-@kernel
-def forward(dtype: str) -> Kernel:
-    """A unit of work is a block of queries; ``out`` is (items, L, F), ``lse`` (items, L)."""
+class _Panel(NamedTuple):
+    """``queries`` from ``i0 + i`` on with ``keys`` from ``j0`` on."""
+
+    i: int
+    queries: int
+    i0: int
+    j0: int
+    keys: int
+
+
+def _panel_scorer(dtype: str) -> DeviceFunction:
+    """The device function ``score(q_t, k, mask, scores, tile, p)``: the scores of a panel."""
     T, size, W = np.dtype(dtype).type, np.dtype(dtype).itemsize, lanes(dtype)
-    N, least = NR_VECTORS * W, np.finfo(T).min
-    pack, fill, hide, times = packer(dtype), masker(dtype), hider(dtype), multiplier(dtype)
-    online_softmax, finish = _online_softmax(dtype), _finisher(dtype)
-    score = micro_kernel(NR_VECTORS, tuning.micro_kernel(dtype).mr, whole=True)
-    queries, results = local(dtype, Attention.capacity), local(dtype, Attention.capacity)
-    panel, rescale_memory = local(dtype, Attention.keys * N), local(dtype, N)
-    most = Attention.queries
-    maxima, totals = local(dtype, most), local(dtype, most)
+    N, fill, hide = NR_VECTORS * W, masker(dtype), hider(dtype)
+    product = micro_kernel(NR_VECTORS, tuning.micro_kernel(dtype).mr, whole=True)
+
+    @inline
+    def score(q_t, k, mask, scores, tile, p):
+        i, i0, j0, keys, c_in = tile.i, tile.i0, tile.j0, tile.keys, pointer(0, T)
+        width = size if p[block.MASK] > 1 else 1
+        if p[block.MASK] != block.NO_MASK:
+            at = mask + width * (i * p[block.MASK_ROW] + j0 * p[block.MASK_COL])
+            fill(
+                at, p[block.MASK], p[block.MASK_ROW], p[block.MASK_COL], scores, N, tile.queries, keys,
+            )  # fmt: skip
+            c_in = scores
+        near = pointer(k + size * j0 * p[block.K_ROW], T)
+        product(near, p[block.K_ROW], 1, q_t, N, scores, N, c_in, N, keys, p[block.E], W)
+        if p[block.CAUSAL] != 0:
+            hide(scores, N, i0 + i, j0, keys)
+
+    return score
+
+
+def _rescaler(dtype: str) -> DeviceFunction:
+    """The device function ``scale_rows(accumulator, accumulator_row, rescale, rows, columns)``."""
+    W = lanes(dtype)
 
     @inline
     def scale_rows(accumulator, accumulator_row, rescale, rows, columns):
         for i in range(rows):
             factor = splat(rescale[i])
             for c in range(0, columns, W):
-                store(
-                    accumulator,
-                    i * accumulator_row + c,
-                    load(accumulator, i * accumulator_row + c) * factor,
-                )
+                at = i * accumulator_row + c
+                store(accumulator, at, load(accumulator, at) * factor)
+
+    return scale_rows
+
+
+@kernel
+def forward(dtype: str) -> Kernel:
+    """A unit of work is a block of queries; ``out`` is (items, L, F), ``lse`` (items, L)."""
+    T, size, W = np.dtype(dtype).type, np.dtype(dtype).itemsize, lanes(dtype)
+    N, least = NR_VECTORS * W, np.finfo(T).min
+    pack, score, times = packer(dtype), _panel_scorer(dtype), multiplier(dtype)
+    online_softmax, scale_rows, finish = _online_softmax(dtype), _rescaler(dtype), _finisher(dtype)
+    queries, results = local(dtype, Attention.capacity), local(dtype, Attention.capacity)
+    panel, rescale_memory = local(dtype, Attention.keys * N), local(dtype, N)
+    most = Attention.queries
+    maxima, totals = local(dtype, most), local(dtype, most)
 
     def body(task, q, k, v, mask, out, lse, params, scale):
         p = pointer(params, np.int64)
@@ -135,10 +174,8 @@ def forward(dtype: str) -> Kernel:
         row_max, sums = maxima(), totals()
         blocks, n = p[block.BLOCKS], p[block.F]
         item, number = task // blocks, task % blocks
-        if number % 2 != 0:  # causal blocks differ in size: large and small ones alternate
-            number = blocks - 1 - number // 2
-        else:
-            number = number // 2
+        # causal blocks differ in size: large and small ones alternate
+        number = number // 2 if number % 2 == 0 else blocks - 1 - number // 2
         outer, inner = item // p[block.INNER_ITEMS], item % p[block.INNER_ITEMS]
         i0 = number * p[block.QUERIES]
         rows, accumulator_row = min(p[block.QUERIES], p[block.L] - i0), (n + W - 1) // W * W
@@ -152,42 +189,23 @@ def forward(dtype: str) -> Kernel:
         pack(pointer(q, T), p[block.Q_ROW], rows, p[block.E], q_t, T(scale))
         for i in range(most):
             row_max[i], sums[i] = least, T(0)  # finite, so that it may be subtracted
-        for j0 in range(
-            0, min(p[block.S], i0 + rows) if p[block.CAUSAL] != 0 else p[block.S], p[block.KEYS]
-        ):
+        end = min(p[block.S], i0 + rows) if p[block.CAUSAL] != 0 else p[block.S]
+        for j0 in range(0, end, p[block.KEYS]):
             for i in range(0, rows, N):
                 keys = min(p[block.KEYS], p[block.S] - j0)
                 if p[block.CAUSAL] != 0:
                     keys = min(keys, i0 + i + N - j0)
                 if keys <= 0:
                     continue
-                some, c_in = min(N, rows - i), pointer(0, T)
-                if p[block.MASK] != block.NO_MASK:
-                    at = mask + width * (i * p[block.MASK_ROW] + j0 * p[block.MASK_COL])
-                    fill(
-                        at,
-                        p[block.MASK],
-                        p[block.MASK_ROW],
-                        p[block.MASK_COL],
-                        scores,
-                        N,
-                        some,
-                        keys,
-                    )
-                    c_in = scores
-                near, y = pointer(k + size * j0 * p[block.K_ROW], T), offset(q_t, i * p[block.E])
-                score(near, p[block.K_ROW], 1, y, N, scores, N, c_in, N, keys, p[block.E], W)
-                if p[block.CAUSAL] != 0:
-                    hide(scores, N, i0 + i, j0, keys)
-                rescales, here = (
-                    online_softmax(scores, keys, row_max, sums, rescale, i),
-                    offset(accumulator, i * accumulator_row),
-                )
+                tile = _Panel(i, min(N, rows - i), i0, j0, keys)
+                score(offset(q_t, i * p[block.E]), k, mask, scores, tile, p)
+                rescales = online_softmax(scores, keys, row_max, sums, rescale, i)
+                here = offset(accumulator, i * accumulator_row)
                 if rescales and j0 > 0:
-                    scale_rows(here, accumulator_row, rescale, some, n)
+                    scale_rows(here, accumulator_row, rescale, tile.queries, n)
                 values = pointer(v + size * j0 * p[block.V_ROW], T)
                 times(
-                    scores, 1, N, values, p[block.V_ROW], here, accumulator_row, j0 == 0, some, keys, n
+                    scores, 1, N, values, p[block.V_ROW], here, accumulator_row, j0 == 0, tile.queries, keys, n
                 )  # fmt: skip
         at = item * p[block.L] + i0
         finish(

@@ -31,7 +31,7 @@ from tilegrad.kernels.cpu.run.jit import Kernel, kernel
 from tilegrad.kernels.cpu.simd.memory import pointer
 from tilegrad.kernels.cpu.simd.vector import lanes
 from tilegrad.kernels.cpu.tuning import ConvWeight
-from tilegrad.kernels.function import inline
+from tilegrad.kernels.function import DeviceFunction, inline
 from tilegrad.kernels.params import places
 
 
@@ -100,12 +100,9 @@ class _Pixels(NamedTuple):
     pixels: int
 
 
-@kernel
-def accumulate(dtype: str) -> Kernel:
-    """The sums of one part, group and block of output channels: ``sums[task, column, k]``."""
-    T = np.dtype(dtype).type
-    size = np.dtype(dtype).itemsize
-    fill = copier(dtype)
+def _tile_sums(dtype: str) -> DeviceFunction:
+    """The device function ``inner(y, of_y, x, of_x, offsets, over, rows, out, out_column)``: a tile."""
+    T, size = np.dtype(dtype).type, np.dtype(dtype).itemsize
 
     @inline
     def inner(y, of_y, x, of_x, offsets, over, rows, out, out_column):
@@ -119,6 +116,15 @@ def accumulate(dtype: str) -> Kernel:
                 rows, pointer(out, T), out_column,
             )  # fmt: skip
 
+    return inner
+
+
+@kernel
+def accumulate(dtype: str) -> Kernel:
+    """The sums of one part, group and block of output channels: ``sums[task, column, k]``."""
+    T = np.dtype(dtype).type
+    size = np.dtype(dtype).itemsize
+    fill, inner = copier(dtype), _tile_sums(dtype)
     tile = tuning.micro_kernel(dtype)
     MR, NR = tile.conv_weight_outputs, tile.conv_weight_columns
 

@@ -11,6 +11,8 @@ Functionality", 2015, for the names and the order of the loops.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from tilegrad.kernels.cpu import tuning
@@ -52,6 +54,69 @@ def nr_for(dtype: str, variant: str) -> int:
     return nr.get(variant, NR_VECTORS)
 
 
+class _Block(NamedTuple):
+    """Rows from ``i``, products from ``k``."""
+
+    i: int
+    rows: int
+    k: int
+    depth: int
+
+
+class _Steps(NamedTuple):
+    """Elements between rows, columns and panels of y, and rows of out; whether panels of y are packed."""
+
+    y_row: int
+    y_col: int
+    y_panel: int
+    out_row: int
+    packs_b: bool
+
+
+def _block_multiplier(dtype: str, variant: str) -> DeviceFunction:
+    """The device function ``multiply(a, a_row, y, out, bias, block, of, col, end, onto, packed_b)`` of
+    :func:`gemm`: the columns from ``col`` to ``end`` of a block; ``onto`` what ``out`` holds.
+    """
+    T, size, W = np.dtype(dtype).type, np.dtype(dtype).itemsize, lanes(dtype)
+    packs, col_major_b = variant == "row_major_b", variant in ("col_major_b", "gemv_col")
+    row = tuning.micro_kernel(dtype)
+    nr_vectors = nr_for(dtype, variant)
+    NR, PAIR, unit_cols = nr_vectors * W, NR_VECTORS * W, W if col_major_b else NR_VECTORS * W
+    tiles = {"row_major_b": row.mr, "col_major_b": row.col_major_mr}.get(variant, (1,))
+    full = micro_kernel(nr_vectors, tiles, col_major_b)
+    pair = micro_kernel(NR_VECTORS, tiles if nr_vectors > NR_VECTORS else (), col_major_b)
+    single = micro_kernel(1, tiles if nr_vectors > 1 else (), col_major_b)
+    pack_b = _packer(dtype, False)
+
+    @inline
+    def multiply(a, a_row, y, out, bias, block, of, col, end, onto, packed_b):
+        rows, depth, row_step, j = block.rows, block.depth, of.out_row, col
+        while j < end:
+            left = end - j
+            place = j // unit_cols * of.y_panel + block.k * of.y_row
+            b, br = pointer(y + size * place, T), of.y_col if col_major_b else of.y_row
+            if packs and of.packs_b:
+                pack_b(b, of.y_row, of.y_col, packed_b, PAIR, depth, min(left, PAIR))
+                b, br = packed_b, PAIR
+            o = pointer(out + size * (block.i * row_step + j), T)
+            c_in, c_in_row = o, row_step
+            if block.k == 0 and not onto:
+                c_in, c_in_row = pointer(bias + size * j if bias != 0 else 0, T), 0
+            if left > NR - W:
+                n_tail = min(W, left - NR + W)
+                full(a, a_row, 1, b, br, o, row_step, c_in, c_in_row, rows, depth, n_tail)
+                j += NR
+            elif left > W:
+                n_tail = min(W, left - W)
+                pair(a, a_row, 1, b, br, o, row_step, c_in, c_in_row, rows, depth, n_tail)
+                j += PAIR
+            else:
+                single(a, a_row, 1, b, br, o, row_step, c_in, c_in_row, rows, depth, left)
+                j += W
+
+    return multiply
+
+
 @kernel
 def gemm(dtype: str, variant: str) -> Kernel:
     """Float GEMM, in units of a block of rows by a block of columns of one batch item.
@@ -65,18 +130,10 @@ def gemm(dtype: str, variant: str) -> Kernel:
     they compete for the same cache sets. ``PACK_B`` (of ``row_major_b``) copies each panel of NR
     columns of ``y``.
     """
-    T = np.dtype(dtype).type
-    size, W = np.dtype(dtype).itemsize, lanes(dtype)
-    packs, col_major_b = variant == "row_major_b", variant in ("col_major_b", "gemv_col")
-    row = tuning.micro_kernel(dtype)
-    nr_vectors = nr_for(dtype, variant)
-    NR, PAIR, unit_cols = nr_vectors * W, NR_VECTORS * W, W if col_major_b else NR_VECTORS * W
-    tiles = {"row_major_b": row.mr, "col_major_b": row.col_major_mr}.get(variant, (1,))
-    full = micro_kernel(nr_vectors, tiles, col_major_b)
-    pair = micro_kernel(NR_VECTORS, tiles if nr_vectors > NR_VECTORS else (), col_major_b)
-    single = micro_kernel(1, tiles if nr_vectors > 1 else (), col_major_b)
+    T, size = np.dtype(dtype).type, np.dtype(dtype).itemsize
+    row, multiply = tuning.micro_kernel(dtype), _block_multiplier(dtype, variant)
     packed_row = row.kc + Gemm.pack_pad
-    pack_a, pack_b = _packer(dtype, True), _packer(dtype, False)
+    pack_a, PAIR = _packer(dtype, True), NR_VECTORS * lanes(dtype)
     buffer_a, buffer_b = (
         local(dtype, mc_max(dtype) * packed_row),
         local(dtype, packed_row * PAIR),
@@ -84,8 +141,8 @@ def gemm(dtype: str, variant: str) -> Kernel:
 
     def body(task, x, y, out, bias, params):
         p = pointer(params, np.int64)
-        xr, xc, yr, outr, K = p[X_ROW], p[X_COL], p[Y_ROW], p[OUT_ROW], p[DEPTH]
-        yc = p[Y_COL]
+        xr, xc, K = p[X_ROW], p[X_COL], p[DEPTH]
+        steps = _Steps(p[Y_ROW], p[Y_COL], p[Y_PANEL], p[OUT_ROW], p[PACK_B] != 0)
         cells, packed_a, packed_b = p[GRID_ROWS] * p[GRID_COLS], buffer_a(), buffer_b()
         for unit in range(task * p[PER_TASK], min(p[UNITS], (task + 1) * p[PER_TASK])):
             item, cell = unit // cells, unit % cells
@@ -107,29 +164,8 @@ def gemm(dtype: str, variant: str) -> Kernel:
                     if p[PACK_A] != 0:
                         pack_a(a, xr, xc, packed_a, packed_row, rows, depth)
                         a, ar = packed_a, packed_row
-                    j = col
-                    while j < end:
-                        left = end - j
-                        place = j // unit_cols * p[Y_PANEL] + k * yr
-                        b, br = pointer(yi + size * place, T), yc if col_major_b else yr
-                        if packs and p[PACK_B] != 0:
-                            pack_b(b, yr, yc, packed_b, PAIR, depth, min(left, PAIR))
-                            b, br = packed_b, PAIR
-                        o = pointer(oi + size * (i * outr + j), T)
-                        c_in, c_in_row = o, outr
-                        if k == 0 and not onto:
-                            c_in, c_in_row = pointer(bias + size * j if bias != 0 else 0, T), 0
-                        if left > NR - W:
-                            n_tail = min(W, left - NR + W)
-                            full(a, ar, 1, b, br, o, outr, c_in, c_in_row, rows, depth, n_tail)
-                            j += NR
-                        elif left > W:
-                            n_tail = min(W, left - W)
-                            pair(a, ar, 1, b, br, o, outr, c_in, c_in_row, rows, depth, n_tail)
-                            j += PAIR
-                        else:
-                            single(a, ar, 1, b, br, o, outr, c_in, c_in_row, rows, depth, left)
-                            j += W
+                    block = _Block(i, rows, k, depth)
+                    multiply(a, ar, yi, oi, bias, block, steps, col, end, onto, packed_b)
 
     return body, "iiiii"
 

@@ -26,7 +26,7 @@ from tilegrad.kernels.cpu.simd.vector import (
     store,
     store_masked,
 )
-from tilegrad.kernels.function import Intrinsic, inline, intrinsic
+from tilegrad.kernels.function import DeviceFunction, Intrinsic, inline, intrinsic
 from tilegrad.kernels.window import Window
 
 # Places in the plan, after the window without its dilation.
@@ -77,18 +77,10 @@ def _fill(p, count, value, W):
         store(p, i, splat(value))
 
 
-@kernel
-def max_rows(dtype: str, indexed: bool, stride: int) -> Kernel:
-    """The largest element of each window and, if ``indexed``, its place in the plane (int64).
-
-    A NaN is the largest. Among equals the first of the plane is taken, among NaNs the last: a
-    column's candidate comes with its row, and rows decide between equals.
-    """
-    T = np.dtype(dtype).type
-    size, W = np.dtype(dtype).itemsize, lanes(dtype)
+def _row_combiner(dtype: str, indexed: bool) -> DeviceFunction:
+    """The device function ``combine(x, start, width, best, rows, at, row, first)`` of :func:`max_rows`."""
+    T, W = np.dtype(dtype).type, lanes(dtype)
     lowest, nowhere = T(-math.inf), T(math.inf)
-    pick = every(stride)
-    make_places = local(dtype, 2 * W)
 
     @inline
     def combine(x, start, width, best, rows, at, row, first):
@@ -106,6 +98,21 @@ def max_rows(dtype: str, indexed: bool, stride: int) -> Kernel:
                 store(best, at + i, select(taken, value, before))
                 if indexed:
                     store(rows, at + i, select(taken, splat(row), load(rows, at + i)))
+
+    return combine
+
+
+@kernel
+def max_rows(dtype: str, indexed: bool, stride: int) -> Kernel:
+    """The largest element of each window and, if ``indexed``, its place in the plane (int64).
+
+    A NaN is the largest. Among equals the first of the plane is taken, among NaNs the last: a
+    column's candidate comes with its row, and rows decide between equals.
+    """
+    T = np.dtype(dtype).type
+    size, W = np.dtype(dtype).itemsize, lanes(dtype)
+    lowest, nowhere = T(-math.inf), T(math.inf)
+    pick, combine, make_places = every(stride), _row_combiner(dtype, indexed), local(dtype, 2 * W)
 
     def body(task, x_, out_, index_, scratch, planes, per_task, plan):
         p = pointer(plan, np.int64)
