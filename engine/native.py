@@ -195,6 +195,29 @@ def _count_writes(e: Emitter, plans: _Plans, tensors: _Tensors, plan: Any, given
     loop(e, e.get(writes, SIZE, e.word), one)
 
 
+def _result(
+    e: Emitter, plans: _Plans, tensors: _Tensors, kind: Any, results: Any, plan: Any, given: Any,
+    count: Any, behind: Any,
+) -> Any:  # fmt: skip
+    """What the plan makes, its addresses stored from ``behind`` on, or what it writes."""
+    outs, answer = e.get(plan, plans.outs), e.room()
+    made = e.get(outs, SIZE, e.word)
+    with e.build.if_else(e.build.icmp_signed("==", made, e.word(1))) as (single, others):
+        with single:
+            result, address = plans.fresh(e, plan, tensors, kind)
+            e.build.store(result, answer)
+            e.build.store(address, behind)
+        with others, e.build.if_else(e.build.icmp_signed("==", made, e.word(0))) as (none, several):
+            with none:
+                target = _written(e, plans, tensors, plan, given, count)
+                e.build.store(e.take(target), answer)
+            with several:
+                e.build.store(e.build.call(results, [outs, behind]), answer)
+    result = e.build.load(answer, typ=e.pointer)
+    e.give_up_if(e.is_null(result))
+    return result
+
+
 def _planned(module: Any, plans: _Plans, tensors: _Tensors, kind: Any, base: type) -> Any:
     """``planned(plan, extra, tensors, count)``: run the plan over the tensors, whose addresses come
     first, then those of the results, that of scratch memory if there is any, the items of the tuple
@@ -219,20 +242,8 @@ def _planned(module: Any, plans: _Plans, tensors: _Tensors, kind: Any, base: typ
 
     loop(e, count, address_of)
     behind = e.at(args, e.build.mul(count, e.word(WORD)))
-    answer, block, used = e.room(), e.room(), e.build.alloca(e.word)
-    with e.build.if_else(e.build.icmp_signed("==", made, e.word(1))) as (single, others):
-        with single:
-            result, address = plans.fresh(e, plan, tensors, kind)
-            e.build.store(result, answer)
-            e.build.store(address, behind)
-        with others, e.build.if_else(e.build.icmp_signed("==", made, e.word(0))) as (none, several):
-            with none:
-                target = _written(e, plans, tensors, plan, given, count)
-                e.build.store(e.take(target), answer)
-            with several:
-                e.build.store(e.build.call(results, [outs, behind]), answer)
-    result = e.build.load(answer, typ=e.pointer)
-    e.give_up_if(e.is_null(result))
+    result = _result(e, plans, tensors, kind, results, plan, given, count, behind)
+    block, used = e.room(), e.build.alloca(e.word)
     e.build.store(e.build.add(count, made), used)
     e.build.store(e.constant(0), block)
 

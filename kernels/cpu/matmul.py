@@ -20,8 +20,6 @@ from tilegrad.kernels.cpu.tuning import Gemm
 from tilegrad.kernels.dtypes import is_float
 from tilegrad.kernels.plans import merge_batch
 
-# what an element costs, in multiply-adds: packed, or read where it is
-
 Launch = Callable[..., None]
 Strides = tuple[tuple[int, ...], ...]  # of x, y and out
 

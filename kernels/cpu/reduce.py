@@ -88,9 +88,9 @@ def offset(index, ndim, sizes, strides):
 
 
 class _Dims(NamedTuple):
-    """Dimensions in a table: how many, and the addresses of their sizes and strides."""
+    """Dimensions in a table: how many, and pointers to their sizes and strides."""
 
-    count: int
+    ndim: int
     sizes: Any
     strides: Any
 
@@ -170,11 +170,11 @@ def rows(name: str, dtype: str, out_dtype: str, way: str) -> Kernel:
                 column = r - row * n
             end = min(work.R, r + chunk)
             c = T(read(centers, o)) if centred else T(0)
-            base = offset(o, kept.count, kept.sizes, kept.strides)
+            base = offset(o, kept.ndim, kept.sizes, kept.strides)
             total = start
             while r < end:
                 count = min(n - column, end - r)
-                at = base + column * s + offset(row, outer.count, outer.sizes, outer.strides)
+                at = base + column * s + offset(row, outer.ndim, outer.sizes, outer.strides)
                 total = D(combine(total, D(run(source, at, count, s, c, first))))
                 r += count
                 row += 1
@@ -319,14 +319,14 @@ def columns(name: str, dtype: str, out_dtype: str, adjacent: bool) -> Kernel:
                 part[j] = none
                 if centred:
                     c[j] = read(centers, first + j)
-            base = offset(o, kept.count, kept.sizes, kept.strides)
+            base = offset(o, kept.ndim, kept.sizes, kept.strides)
             base += column if adjacent else column * apart
             since, r = 0, piece * work.chunk
             end = min(work.R, r + work.chunk)
             while r < end:
                 row = r // n
                 count = min(n - (r - row * n), end - r, flush - since)
-                at = base + (r - row * n) * s + offset(row, outer.count, outer.sizes, outer.strides)
+                at = base + (r - row * n) * s + offset(row, outer.ndim, outer.sizes, outer.strides)
                 add_rows(source, at, count, s, apart, part, size, c)
                 since += count
                 r += count

@@ -1,4 +1,4 @@
-"""Sizes of functions: how many parameters they take."""
+"""Sizes of functions: their parameters and their lines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.conftest import ROOT
 
 PACKAGES = ("autograd", "cli", "cuda", "data", "engine", "kernels", "nn", "optim")
-PARAMETERS = 12
+PARAMETERS, LINES = 12, 60
 
 _PYTORCH = "PyTorch's parameters, which its users name"
 _RULE = "a formula's scalars; the source writer passes what prepare returns, in its order"
@@ -36,6 +36,23 @@ MANY = {
 }
 
 
+_UNROLLED = "a CUDA kernel, whose steps share barriers and registers"
+
+# longer than LINES, and why
+LONG = {
+    "kernels/cpu/simd/checked.py:checked_type": "numba's registrations of one type, in one closure",
+    "kernels/cuda/attention/backward.py:keys": _UNROLLED,
+    "kernels/cuda/attention/forward.py:forward": _UNROLLED,
+    "kernels/cuda/cross_entropy.py:forward": _UNROLLED,
+    "kernels/cuda/norm/gradients.py:channel_grads": _UNROLLED,
+    "kernels/cuda/parts/scan_lines.py:rows": _UNROLLED,
+    "kernels/cuda/reduce.py:columns": _UNROLLED,
+    "kernels/cuda/reduce.py:rows": _UNROLLED,
+    "kernels/cuda/sort/radix.py:move_entries": _UNROLLED,
+    "kernels/cuda/topk/__init__.py:long_rows": _UNROLLED,
+}
+
+
 def _functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     for path in sorted(p for name in PACKAGES for p in Path(ROOT / name).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -53,5 +70,14 @@ def test_more_than_twelve_parameters_have_a_structure() -> None:
     many = {name for name, function in _functions() if _parameters(function) > PARAMETERS}
     assert not many - MANY.keys(), "give them a NamedTuple (kernels/params.py)"
     assert not {n for n in MANY if not n.startswith("kernels/cuda")} - many, (
+        "take these off the list"
+    )
+
+
+def test_functions_fit_a_screen() -> None:
+    """With the functions defined in them, which are a kernel's body and its steps."""
+    long = {n for n, f in _functions() if (f.end_lineno or 0) - f.lineno + 1 > LINES}
+    assert not long - LONG.keys(), "give its steps names"
+    assert not {n for n in LONG if not n.startswith("kernels/cuda")} - long, (
         "take these off the list"
     )

@@ -36,7 +36,7 @@ class Grads(NamedTuple):
 
 class _Tile(NamedTuple):
     """A block of queries with one of keys, from ``i0`` and ``j0`` on; its scores have keys ``row``
-    apart. Where ``causal``, queries see no keys after them.
+    apart. Where ``causal``, some of the queries do not see all of the keys.
     """
 
     row: int
@@ -224,9 +224,8 @@ def backward(dtype: str) -> Kernel:
                 keys = min(p[block.KEYS], S - j0)
                 rows_k = pointer(k + size * j0 * p[block.K_ROW], T)
                 rows_v = pointer(v + size * j0 * p[block.V_ROW], T)
-                tile = _Tile(row, rows, keys, i0, j0, p[block.CAUSAL] != 0)
-                score(rows_k, rows_v, q_t, g_t, probs, grads, lses, deltas, mask, tile, p, T(scale))
                 tile = _Tile(row, rows, keys, i0, j0, p[block.CAUSAL] != 0 and j0 + keys > i0)
+                score(rows_k, rows_v, q_t, g_t, probs, grads, lses, deltas, mask, tile, p, T(scale))
                 for which in range(3):
                     y, y_row, columns, made = rows_g, m, m, offset(to_v, j0 * m)
                     if which == 1:

@@ -132,20 +132,19 @@ def _prepare(problem: ConvProblem, taps: int, weight_steps: tuple[int, int]) -> 
     padded, block = forward.plan_padded_input(problem)
     size = np.dtype(problem.dtype).itemsize
     group = problem.outputs * problem.inputs * taps
-    params, tables, packings = forward.make_params(problem, padded, block, column)
-    packed = sum(p.depth for p in packings) * problem.groups * problem.outputs * size
+    p, params, tables, packings = forward.make_params(problem, padded, block, column)
+    depth = sum(packing.depth for packing in packings)
+    packed = depth * problem.groups * problem.outputs * size
     packed = _aligned(packed)
-    tasks = int(-(-params[forward.UNIT_COUNT] // params[forward.PER_TASK]))
-    padded_inputs = tasks * int(params[forward.TASK_ELEMENTS]) * size
+    tasks = -(-p.unit_count // p.per_task)
+    padded_inputs = tasks * p.task_elements * size
     tile = shape(problem.dtype, problem.outputs)
     forward.pack_weight.begin(problem.dtype, tile.mr_tiles)
     convolve = forward.convolve.build(problem.dtype, tile)
     pack = forward.pack_weight.build(problem.dtype, tile.mr_tiles)
     small = splitting.serial(multiply_adds(problem), Conv.serial)
-    few = splitting.serial(
-        problem.groups * problem.outputs * sum(p.depth for p in packings), Conv.pack_serial
-    )
-    row_step = int(params[forward.ROW_STEP])
+    few = splitting.serial(problem.groups * problem.outputs * depth, Conv.pack_serial)
+    row_step = p.row_step
     pack_tasks = problem.groups * -(-problem.outputs // row_step)
     address = params.ctypes.data
 
@@ -153,10 +152,10 @@ def _prepare(problem: ConvProblem, taps: int, weight_steps: tuple[int, int]) -> 
         x: int, weight: int, bias: int, y: int, scratch: int, keep: Any = (params, tables)
     ) -> None:
         threads = jit.get_num_threads()
-        for p in packings:
+        for packing in packings:
             pack(
-                weight, scratch + p.at, p.offsets, problem.outputs, row_step, row, group, p.depth,
-                p.inner, pack_tasks, 0 if few else threads,
+                weight, scratch + packing.at, packing.offsets, problem.outputs, row_step, row, group,
+                packing.depth, packing.kc, pack_tasks, 0 if few else threads,
             )  # fmt: skip
         convolve(x, scratch, bias, y, scratch + packed, address, tasks, 0 if small else threads)
 
@@ -224,34 +223,28 @@ def _prepare_weight(problem: WeightGradProblem) -> tuple[Launch, int]:
 def _prepare_outer(problem: WeightGradProblem) -> tuple[Launch, int]:
     """``launch(x, y, weight, scratch)`` for a problem, output channels in the lanes."""
     dtype, _, groups, inputs, outputs, window = problem
-    params, tables = outer.make_params(problem)
+    p, params, tables = outer.make_params(problem)
     size = np.dtype(dtype).itemsize
-    parts, tasks, blocks, row_step, elements = (
-        int(params[at])
-        for at in (
-            outer.PARTS, outer.TASKS, outer.ROW_BLOCKS, outer.ROW_STEP, outer.TASK_ELEMENTS,
-        )
-    )  # fmt: skip
     columns = inputs * math.prod(window.kernel)
-    part = groups * blocks * columns * row_step
-    sums = _aligned(parts * part * size)
+    part = groups * p.row_blocks * columns * p.row_step
+    sums = _aligned(p.parts * part * size)
     nr_vectors = outer.panel_vectors(dtype, outputs)
     outer.collect.begin(dtype, nr_vectors)
     accumulate, collect = (
         outer.accumulate.build(dtype, nr_vectors),
         outer.collect.build(dtype, nr_vectors),
     )
-    panels = groups * blocks * row_step // (nr_vectors * lanes(dtype))
+    panels = groups * p.row_blocks * p.row_step // (nr_vectors * lanes(dtype))
     small = splitting.serial(multiply_adds(problem), Conv.serial)
-    few = splitting.serial(parts * part, Conv.pack_serial)
+    few = splitting.serial(p.parts * part, Conv.pack_serial)
     address = params.ctypes.data
 
     def launch(x: int, y: int, weight: int, scratch: int, keep: Any = (params, tables)) -> None:
         threads = jit.get_num_threads()
-        accumulate(x, y, scratch, scratch + sums, address, tasks, 0 if small else threads)
+        accumulate(x, y, scratch, scratch + sums, address, p.tasks, 0 if small else threads)
         collect(
-            scratch, weight, parts, blocks, columns, outputs, row_step, part, panels,
+            scratch, weight, p.parts, p.row_blocks, columns, outputs, p.row_step, part, panels,
             0 if few else threads,
         )  # fmt: skip
 
-    return launch, sums + tasks * elements * size
+    return launch, sums + p.tasks * p.task_elements * size

@@ -7,6 +7,7 @@ out. A *run* is a number of pixels that follow each other in the padded input.
 
 from __future__ import annotations
 
+import math
 from itertools import product
 from typing import NamedTuple
 
@@ -28,18 +29,118 @@ from tilegrad.kernels.cpu.simd.memory import local, offset, pointer
 from tilegrad.kernels.cpu.simd.vector import head, lanes, load, store_masked
 from tilegrad.kernels.cpu.tuning import Conv
 from tilegrad.kernels.function import DeviceFunction, inline
+from tilegrad.kernels.params import places
 
-# Indices of the parameter block: the problem, then the padded input, then the sub-convolutions.
-GROUPS, INPUTS, OUTPUTS, X_CHANNEL, Y_CHANNEL, BLOCK_ROWS, BLOCKS, ROW_BLOCKS, ROW_STEP = range(9)
-SUB_CONVS, UNIT_COUNT, PER_TASK, TASK_ELEMENTS, PADDED_ELEMENTS, VECTORS = range(9, 15)
-PADDED_AT = 15
+
+class Params(NamedTuple):
+    """The parameter block: this, then the padded input, then a :class:`SubParams` a sub-convolution.
+
+    Attributes:
+        x_channel, y_channel: elements of a channel of an item.
+        block_rows, blocks: rows of pixels of a block, blocks of an item.
+        row_blocks, row_step: blocks of output channels, channels of one.
+        unit_count, per_task: units of work, those of a task.
+        task_elements, padded_elements: of a task's memory, of its padded input.
+        vectors: that the tables of offsets have room for.
+    """
+
+    groups: int
+    inputs: int
+    outputs: int
+    x_channel: int
+    y_channel: int
+    block_rows: int
+    blocks: int
+    row_blocks: int
+    row_step: int
+    sub_convs: int
+    unit_count: int
+    per_task: int
+    task_elements: int
+    padded_elements: int
+    vectors: int
+
+
+class SubParams(NamedTuple):
+    """A sub-convolution: products (K) and KC, the first element of its packed weights, the address of
+    the offset of each product, its pixels, and where they go in the output.
+    """
+
+    depth: int
+    kc: int
+    weight: int
+    offsets: int
+    depth_out: int
+    rows_out: int
+    width_out: int
+    first: int
+    plane_step: int
+    row_step: int
+    step: int
+
+
+AT, SUB = places(Params), places(SubParams)
+PADDED_AT = len(AT)
 SUB_CONVS_AT = PADDED_AT + PADDED_PARAMS
-# Indices of a sub-convolution; offsets are addresses.
-DEPTH, KC, WEIGHT, OFFSETS, COUNT, FIRST, STEPS = 0, 1, 2, 3, 4, 7, 8
-SUB_CONV = 11
 
 
 # ----------------------------------------------------------------------------------- the kernels
+
+
+class _Unit(NamedTuple):
+    """Addresses of a unit's packed weights, padded input and output, and its runs of ``run`` pixels."""
+
+    weights: int
+    padded: int
+    out: int
+    runs: int
+    run: int
+    rows: int
+    h0: int
+
+
+def _unit_multiplier(dtype: str, tile: Shape) -> DeviceFunction:
+    """The device function ``multiply(unit, bias, zeros, sums, own, in_offsets, out_offsets, j, p, f)`` of
+    :func:`convolve`: all pixels of a unit; ``own`` are the offsets of vectors in ``sums``.
+    """
+    T = np.dtype(dtype).type
+    size, W, nr_vectors = np.dtype(dtype).itemsize, lanes(dtype), tile.nr_vectors
+    scatter, correlate_tiles = _scatterer(dtype, nr_vectors), correlate(tile)
+
+    @inline
+    def multiply(unit, bias, zeros, sums, own, in_offsets, out_offsets, j, p, f):
+        nothing, rows, depth, step = pointer(0, T), unit.rows, j[SUB.depth], j[SUB.step]
+        direct, per_run = step == 1 and unit.run >= W, (unit.run + W - 1) // W
+        count = unit.runs * per_run
+        for d in range(j[SUB.depth_out]):
+            y = pointer(unit.out + size * (d * j[SUB.plane_step] + unit.h0 * j[SUB.row_step]), T)
+            x = pointer(unit.padded + size * d * f[ROWS] * f[PITCH], T)
+            for v in range(0, count, nr_vectors):
+                there = offset(out_offsets, v)
+                for k in range(0, max(1, depth), j[SUB.kc]):
+                    some = min(j[SUB.kc], depth - k)
+                    ends = direct and k + some == depth
+                    correlate_tiles(
+                        pointer(unit.weights + size * k * rows, T), x, offset(in_offsets, v),
+                        pointer(j[SUB.offsets] + 8 * k, np.int64), some, rows,
+                        zeros if k else bias, sums if k else nothing, y if ends else sums,
+                        p[AT.y_channel] if ends else nr_vectors * W, there if ends else own,
+                    )  # fmt: skip
+                if not direct:
+                    scatter(
+                        sums,
+                        rows,
+                        v,
+                        count,
+                        per_run,
+                        unit.run,
+                        y,
+                        p[AT.y_channel],
+                        j[SUB.row_step],
+                        step,
+                    )
+
+    return multiply
 
 
 @kernel
@@ -52,73 +153,50 @@ def convolve(dtype: str, tile: Shape) -> Kernel:
     """
     T = np.dtype(dtype).type
     size, W, nr_vectors = np.dtype(dtype).itemsize, lanes(dtype), tile.nr_vectors
-    fill, scatter, multiply = copier(dtype), _scatterer(dtype, nr_vectors), correlate(tile)
-    most_rows = Conv.rows
-    make_sums = local(dtype, most_rows * nr_vectors * W)
-    make_zeros, make_own, lay_out = (
-        local(dtype, most_rows),
-        local("int64", nr_vectors),
-        _layout(tile.nr_vectors, W),
-    )
+    fill, multiply, lay_out = copier(dtype), _unit_multiplier(dtype, tile), _layout(nr_vectors, W)
+    most_rows, make_own = Conv.rows, local("int64", nr_vectors)
+    make_sums, make_zeros = local(dtype, most_rows * nr_vectors * W), local(dtype, most_rows)
 
     def body(task, x_, weight_, bias_, y_, padded_inputs, params):
         p = pointer(params, np.int64)
         f = pointer(params + 8 * PADDED_AT, np.int64)
-        sums, zeros, nothing = make_sums(), make_zeros(), pointer(0, T)
-        own = make_own()
+        sums, zeros, own = make_sums(), make_zeros(), make_own()
         for i in range(nr_vectors):
             own[i] = i * W
         for i in range(most_rows):
             zeros[i] = T(0)
-        groups, inputs, outputs = p[GROUPS], p[INPUTS], p[OUTPUTS]
+        groups, inputs, outputs = p[AT.groups], p[AT.inputs], p[AT.outputs]
         pitch = f[PITCH]
-        padded = padded_inputs + size * task * p[TASK_ELEMENTS]
-        in_offsets = pointer(padded + size * p[PADDED_ELEMENTS], np.int64)
-        out_offsets = offset(in_offsets, p[VECTORS])
+        padded = padded_inputs + size * task * p[AT.task_elements]
+        in_offsets = pointer(padded + size * p[AT.padded_elements], np.int64)
+        out_offsets = offset(in_offsets, p[AT.vectors])
         copied, block, laid_out, laid_runs = -1, -1, -1, -1
-        for unit in range(task * p[PER_TASK], min(p[UNIT_COUNT], (task + 1) * p[PER_TASK])):
-            part = unit // p[ROW_BLOCKS] // p[SUB_CONVS]
-            item, h0 = part // p[BLOCKS], part % p[BLOCKS] * p[BLOCK_ROWS]
+        begin = task * p[AT.per_task]
+        for number in range(begin, min(p[AT.unit_count], begin + p[AT.per_task])):
+            part = number // p[AT.row_blocks] // p[AT.sub_convs]
+            item, h0 = part // p[AT.blocks], part % p[AT.blocks] * p[AT.block_rows]
             if part != copied:
-                x = x_ + size * item * inputs * p[X_CHANNEL]
-                fill(x, p[X_CHANNEL], padded, f, inputs, h0, h0 != block)
+                x = x_ + size * item * inputs * p[AT.x_channel]
+                fill(x, p[AT.x_channel], padded, f, inputs, h0, h0 != block)
                 copied, block = part, h0
-            sub_conv = unit // p[ROW_BLOCKS] % p[SUB_CONVS]
-            j = pointer(params + 8 * (SUB_CONVS_AT + SUB_CONV * sub_conv), np.int64)
-            runs, run, step = min(h0 + p[BLOCK_ROWS], j[COUNT + 1]) - h0, j[COUNT + 2], j[STEPS + 2]
+            sub_conv = number // p[AT.row_blocks] % p[AT.sub_convs]
+            j = pointer(params + 8 * (SUB_CONVS_AT + len(SUB) * sub_conv), np.int64)
+            runs, run = min(h0 + p[AT.block_rows], j[SUB.rows_out]) - h0, j[SUB.width_out]
             if runs <= 0:
                 continue
-            group, row = item % groups, unit % p[ROW_BLOCKS] * p[ROW_STEP]
-            rows, depth = min(p[ROW_STEP], outputs - row), j[DEPTH]
-            tiles = weight_ + size * (j[WEIGHT] + (group * outputs + row) * depth)
+            group, row = item % groups, number % p[AT.row_blocks] * p[AT.row_step]
+            rows = min(p[AT.row_step], outputs - row)
+            tiles = weight_ + size * (j[SUB.weight] + (group * outputs + row) * j[SUB.depth])
             bias = pointer(bias_ + size * (group * outputs + row), T) if bias_ != 0 else zeros
-            to = y_ + size * ((item * outputs + row) * p[Y_CHANNEL] + j[FIRST])
-            if run == pitch and step == 1 and j[STEPS + 1] == run:
+            to = y_ + size * ((item * outputs + row) * p[AT.y_channel] + j[SUB.first])
+            if run == pitch and j[SUB.step] == 1 and j[SUB.row_step] == run:
                 runs, run = 1, runs * run  # the rows follow each other
-            direct = step == 1 and run >= W
-            per_run = (run + W - 1) // W
+            direct = j[SUB.step] == 1 and run >= W
             if sub_conv != laid_out or runs * run != laid_runs:
-                lay_out(runs, run, pitch, j[STEPS + 1], direct, in_offsets, out_offsets)
+                lay_out(runs, run, pitch, j[SUB.row_step], direct, in_offsets, out_offsets)
                 laid_out, laid_runs = sub_conv, runs * run
-            for d in range(j[COUNT]):
-                y = pointer(to + size * (d * j[STEPS] + h0 * j[STEPS + 1]), T)
-                x = pointer(padded + size * d * f[ROWS] * pitch, T)
-                for v in range(0, runs * per_run, nr_vectors):
-                    there = offset(out_offsets, v)
-                    for k in range(0, max(1, depth), j[KC]):
-                        some = min(j[KC], depth - k)
-                        ends = direct and k + some == depth
-                        multiply(
-                            pointer(tiles + size * k * rows, T), x, offset(in_offsets, v),
-                            pointer(j[OFFSETS] + 8 * k, np.int64), some, rows,
-                            zeros if k else bias, sums if k else nothing, y if ends else sums,
-                            p[Y_CHANNEL] if ends else nr_vectors * W, there if ends else own,
-                        )  # fmt: skip
-                    if not direct:
-                        scatter(
-                            sums, rows, v, runs * per_run, per_run, run, y, p[Y_CHANNEL],
-                            j[STEPS + 1], step,
-                        )  # fmt: skip
+            unit = _Unit(tiles, padded, to, runs, run, rows, h0)
+            multiply(unit, bias, zeros, sums, own, in_offsets, out_offsets, j, p, f)
 
     return body, "iiiiii"
 
@@ -286,13 +364,13 @@ class WeightPacking(NamedTuple):
     at: int
     offsets: int
     depth: int
-    inner: int
+    kc: int
 
 
 def make_params(
     problem: ConvProblem, padded: PaddedInput, block: int, column: int
-) -> tuple[np.ndarray, list[np.ndarray], list[WeightPacking]]:
-    """The parameters of a problem, the tables they point to and how to pack the weights.
+) -> tuple[Params, np.ndarray, list[np.ndarray], list[WeightPacking]]:
+    """The parameters of a problem, their block, the tables it points to and how to pack the weights.
 
     ``column`` is the number of elements between the weights of two inputs.
     """
@@ -322,36 +400,43 @@ def make_params(
     vectors = -(-block * -(-longest // W) // vectors) * vectors
     table_elements = 2 * 8 * vectors // np.dtype(problem.dtype).itemsize
     table = padded.table()
-    channels = [
-        padded.size[0] * padded.size[1] * padded.size[2],
-        problem.out[0] * problem.out[1] * problem.out[2],
-    ]
-    head = [
-        problem.groups, problem.inputs, problem.outputs, *channels, block, blocks, row_blocks, row_step,
-        len(problem.sub_convs), units, per_task, elements + -(-table_elements // 16) * 16, elements, vectors,
-        *padded.params(table),
-    ]  # fmt: skip
-    tables, packings, sub_convs = [table], [], []
-    at = 0
+    head = Params(
+        groups=problem.groups, inputs=problem.inputs, outputs=problem.outputs,
+        x_channel=math.prod(padded.size), y_channel=math.prod(problem.out),
+        block_rows=block, blocks=blocks, row_blocks=row_blocks, row_step=row_step,
+        sub_convs=len(problem.sub_convs), unit_count=units, per_task=per_task,
+        task_elements=elements + -(-table_elements // 16) * 16, padded_elements=elements,
+        vectors=vectors,
+    )  # fmt: skip
+    sub_convs, tables, packings = _sub_params(problem, padded, column)
+    values = [*head, *padded.params(table), *sub_convs]
+    return head, np.array(values, np.int64), [table, *tables], packings
+
+
+def _sub_params(
+    problem: ConvProblem, padded: PaddedInput, column: int
+) -> tuple[list[int], list[np.ndarray], list[WeightPacking]]:
+    """The parameters of the sub-convolutions, their tables and how to pack their weights."""
+    tables: list[np.ndarray] = []
+    values: list[int] = []
+    packings, at = [], 0
     for sub_conv in problem.sub_convs:
         where = [padded.offset(tap_offset) for tap_offset in sub_conv.tap_offsets]
         inputs = np.repeat(np.arange(problem.inputs, dtype=np.int64), len(where))
         offsets = inputs * padded.channel + np.tile(np.array(where, np.int64), problem.inputs)
         weights = inputs * column + np.tile(np.array(sub_conv.taps, np.int64), problem.inputs)
-        depth = len(offsets)
-        inner = kc_for(depth)
+        depth, kc = len(offsets), kc_for(len(offsets))
         tables += [offsets, weights]
-        packings.append(
-            WeightPacking(at * np.dtype(problem.dtype).itemsize, weights.ctypes.data, depth, inner)
+        byte = at * np.dtype(problem.dtype).itemsize
+        packings.append(WeightPacking(byte, weights.ctypes.data, depth, kc))
+        (depth_out, rows_out, width_out), (plane_step, row_step, step) = (
+            sub_conv.counts,
+            sub_conv.steps,
         )
-        sub_convs += [
-            depth,
-            inner,
-            at,
-            offsets.ctypes.data,
-            *sub_conv.counts,
-            sub_conv.first,
-            *sub_conv.steps,
-        ]
+        values += SubParams(
+            depth=depth, kc=kc, weight=at, offsets=offsets.ctypes.data,
+            depth_out=depth_out, rows_out=rows_out, width_out=width_out, first=sub_conv.first,
+            plane_step=plane_step, row_step=row_step, step=step,
+        )  # fmt: skip
         at += depth * problem.groups * problem.outputs
-    return np.array(head + sub_convs, np.int64), tables, packings
+    return values, tables, packings

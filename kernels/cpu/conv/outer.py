@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,16 +25,55 @@ from tilegrad.kernels.cpu.simd.memory import pointer
 from tilegrad.kernels.cpu.simd.vector import lanes, transpose
 from tilegrad.kernels.cpu.tuning import ConvOuter
 from tilegrad.kernels.function import DeviceFunction, inline
+from tilegrad.kernels.params import places
 
-# Indices of the parameter block: the problem, then the padded input of x.
-BATCH, GROUPS, INPUTS, OUTPUTS, X_CHANNEL, Y_CHANNEL, ITEMS, BLOCK_ROWS, BLOCKS, PIXEL_BLOCKS = (
-    range(10)
-)
-PARTS, PART_PIXEL_BLOCKS, ROW_BLOCKS, ROW_STEP, BASES, STEPS, TASKS, TASK_ELEMENTS = range(10, 18)
-Y_ELEMENTS, BLOCK_PIXELS, TAPS, CHANNEL_STEP, DEPTH_OUT, ROWS_OUT, WIDTH_OUT, STRIDE_ROWS = range(
-    18, 26
-)
-X_PADDED = 26
+
+class Params(NamedTuple):
+    """The parameter block: this, then the padded input of x.
+
+    Attributes:
+        x_channel, y_channel: elements of a channel of an item.
+        items, block_rows: of a block of pixels: items, or rows of one; ``block_pixels`` in all.
+        blocks: of an item, or of ``items``; ``pixel_blocks``: of all.
+        parts, part_pixel_blocks: of the pixels; blocks of one.
+        row_blocks, row_step: blocks of output channels, channels of one.
+        bases, steps: addresses of the offset of each weight, and of each pixel, in the padded x.
+        task_elements, y_elements: of a task's memory, of y's panels.
+        channel_step: channels of x in a padded input at a time.
+        depth_out, rows_out, width_out: of y.
+        stride_rows: of the window.
+    """
+
+    batch: int
+    groups: int
+    inputs: int
+    outputs: int
+    x_channel: int
+    y_channel: int
+    items: int
+    block_rows: int
+    blocks: int
+    pixel_blocks: int
+    parts: int
+    part_pixel_blocks: int
+    row_blocks: int
+    row_step: int
+    bases: int
+    steps: int
+    tasks: int
+    task_elements: int
+    y_elements: int
+    block_pixels: int
+    taps: int
+    channel_step: int
+    depth_out: int
+    rows_out: int
+    width_out: int
+    stride_rows: int
+
+
+AT = places(Params)
+X_PADDED = len(AT)
 
 
 def panel_vectors(dtype: str, outputs: int) -> int:
@@ -52,45 +92,47 @@ def accumulate(dtype: str, nr_vectors: int) -> Kernel:
     def body(task, x_, y_, sums_, padded_inputs, params):
         p = pointer(params, np.int64)
         f = pointer(params + 8 * X_PADDED, np.int64)
-        groups, inputs, outputs, taps = p[GROUPS], p[INPUTS], p[OUTPUTS], p[TAPS]
-        row = task % p[ROW_BLOCKS] * p[ROW_STEP]
-        group, part = task // p[ROW_BLOCKS] % groups, task // p[ROW_BLOCKS] // groups
-        rows = min(p[ROW_STEP], outputs - row)
-        y_panels = padded_inputs + size * task * p[TASK_ELEMENTS]
-        x_padded = y_panels + size * p[Y_ELEMENTS]
+        groups, inputs, outputs, taps = p[AT.groups], p[AT.inputs], p[AT.outputs], p[AT.taps]
+        row = task % p[AT.row_blocks] * p[AT.row_step]
+        group, part = task // p[AT.row_blocks] % groups, task // p[AT.row_blocks] // groups
+        rows = min(p[AT.row_step], outputs - row)
+        y_panels = padded_inputs + size * task * p[AT.task_elements]
+        x_padded = y_panels + size * p[AT.y_elements]
         x_item, columns = f[DEPTHS] * f[ROWS] * f[PITCH], inputs * taps
-        sums = sums_ + size * task * columns * p[ROW_STEP]
-        block, channels = -1, p[CHANNEL_STEP]
-        begin = part * p[PART_PIXEL_BLOCKS]
-        for pixel_block in range(begin, min(p[PIXEL_BLOCKS], begin + p[PART_PIXEL_BLOCKS])):
-            first, h0 = pixel_block // p[BLOCKS] * p[ITEMS], pixel_block % p[BLOCKS] * p[BLOCK_ROWS]
-            items = min(p[ITEMS], p[BATCH] - first)
-            lines = min(p[BLOCK_ROWS], p[ROWS_OUT] - h0)
-            pixels = p[DEPTH_OUT] * lines * p[WIDTH_OUT]
+        sums = sums_ + size * task * columns * p[AT.row_step]
+        block, channels = -1, p[AT.channel_step]
+        begin = part * p[AT.part_pixel_blocks]
+        end = min(p[AT.pixel_blocks], begin + p[AT.part_pixel_blocks])
+        for pixel_block in range(begin, end):
+            first = pixel_block // p[AT.blocks] * p[AT.items]
+            h0 = pixel_block % p[AT.blocks] * p[AT.block_rows]
+            items = min(p[AT.items], p[AT.batch] - first)
+            lines = min(p[AT.block_rows], p[AT.rows_out] - h0)
+            pixels = p[AT.depth_out] * lines * p[AT.width_out]
             total = items * pixels
             chunk = (total + kc - 1) // kc
             chunk = (total + chunk - 1) // chunk
             for i in range(items):
                 at = ((first + i) * groups + group) * outputs + row
-                y = pointer(y_ + size * (at * p[Y_CHANNEL] + h0 * p[WIDTH_OUT]), T)
+                y = pointer(y_ + size * (at * p[AT.y_channel] + h0 * p[AT.width_out]), T)
                 to = pointer(y_panels + size * i * pixels * panel, T)
-                pack_y(y, p[Y_CHANNEL], rows, pixels, to, p[BLOCK_PIXELS] * panel)
+                pack_y(y, p[AT.y_channel], rows, pixels, to, p[AT.block_pixels] * panel)
             for channel in range(0, inputs, channels):
                 some = min(channels, inputs - channel)
                 for i in range(items):
                     at = ((first + i) * groups + group) * inputs + channel
                     fill(
-                        x_ + size * at * p[X_CHANNEL], p[X_CHANNEL], x_padded + size * i * x_item,
-                        f, some, h0 * p[STRIDE_ROWS], h0 != block,
+                        x_ + size * at * p[AT.x_channel], p[AT.x_channel], x_padded + size * i * x_item,
+                        f, some, h0 * p[AT.stride_rows], h0 != block,
                     )  # fmt: skip
                 for k in range(0, rows, panel):
-                    y_panel = y_panels + size * k * p[BLOCK_PIXELS]
+                    y_panel = y_panels + size * k * p[AT.block_pixels]
                     out = sums + size * (k * columns + channel * taps * panel)
                     for q in range(0, total, chunk):
                         multiply(
                             pointer(y_panel + size * q * panel, T), pointer(x_padded, T),
-                            pointer(p[BASES] + 8 * channel * taps, np.int64),
-                            pointer(p[STEPS] + 8 * q, np.int64), min(chunk, total - q),
+                            pointer(p[AT.bases] + 8 * channel * taps, np.int64),
+                            pointer(p[AT.steps] + 8 * q, np.int64), min(chunk, total - q),
                             some * taps, pointer(out, T), pixel_block == begin and q == 0,
                         )  # fmt: skip
             block = h0
@@ -183,7 +225,7 @@ def _padded_input(problem: WeightGradProblem) -> tuple[PaddedInput, int, int]:
     )
 
 
-def make_params(problem: WeightGradProblem) -> tuple[np.ndarray, list[np.ndarray]]:
+def make_params(problem: WeightGradProblem) -> tuple[Params, np.ndarray, list[np.ndarray]]:
     """The parameters of a problem and the tables it points to."""
     _, kernel_size, out, stride, _, dilation = problem.window
     panel = panel_vectors(problem.dtype, problem.outputs) * lanes(problem.dtype)
@@ -213,10 +255,14 @@ def make_params(problem: WeightGradProblem) -> tuple[np.ndarray, list[np.ndarray
     y_elements = row_step * len(steps)
     elements = y_elements + -(-channels * x.channel // 16) * 16
     table = x.table()
-    params = [
-        problem.batch, problem.groups, problem.inputs, problem.outputs, math.prod(problem.window.size),
-        math.prod(out), items, rows, blocks, pixel_blocks, parts, part_pixel_blocks, row_blocks, row_step,
-        bases.ctypes.data, steps.ctypes.data, parts * problem.groups * row_blocks, elements,
-        y_elements, len(steps), len(where), channels, *out, stride[1], *x.params(table),
-    ]  # fmt: skip
-    return np.array(params, np.int64), [bases, steps, table]
+    params = Params(
+        batch=problem.batch, groups=problem.groups, inputs=problem.inputs, outputs=problem.outputs,
+        x_channel=math.prod(problem.window.size), y_channel=math.prod(out),
+        items=items, block_rows=rows, blocks=blocks, pixel_blocks=pixel_blocks,
+        parts=parts, part_pixel_blocks=part_pixel_blocks, row_blocks=row_blocks, row_step=row_step,
+        bases=bases.ctypes.data, steps=steps.ctypes.data, tasks=parts * problem.groups * row_blocks,
+        task_elements=elements, y_elements=y_elements, block_pixels=len(steps), taps=len(where),
+        channel_step=channels, depth_out=out[0], rows_out=out[1], width_out=out[2],
+        stride_rows=stride[1],
+    )  # fmt: skip
+    return params, np.array([*params, *x.params(table)], np.int64), [bases, steps, table]
