@@ -71,7 +71,14 @@ from tilegrad.kernels.cpu.run.threads import (
 )
 
 if _typing.TYPE_CHECKING:
-    from tilegrad import cuda as cuda, data as data, nn as nn, optim as optim
+    from tilegrad import (
+        cuda as cuda,
+        data as data,
+        nn as nn,
+        ops as ops,
+        optim as optim,
+        testing as testing,
+    )
     from tilegrad.autograd.fusing import FuseError as FuseError, fuse as fuse
     from tilegrad.data.serialization import load as load, save as save
 
@@ -97,8 +104,10 @@ _LATER = {  # what a first tensor does not need is loaded when it is asked for
     "FuseError": "tilegrad.autograd.fusing",
     "load": "tilegrad.data.serialization",
     "nn": "tilegrad.nn",
+    "ops": "tilegrad.ops",
     "optim": "tilegrad.optim",
     "save": "tilegrad.data.serialization",
+    "testing": "tilegrad.testing",
 }
 
 

@@ -37,6 +37,8 @@ class Check:
         scalars: the values of those that are not operands.
     """
 
+    STEPS: tuple[str, ...] = ("values", "repeats", "gradients")  # checks that can be run one by one
+
     def __init__(
         self,
         call: Callable[..., Any],

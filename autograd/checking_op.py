@@ -57,6 +57,9 @@ class OpCheck:
         domain: where numbers are drawn from; tolerance: a factor on the bounds.
     """
 
+    # checks that can be run one by one
+    STEPS = ("compared", "repeated", "bounds", "gradients", "differences")
+
     def __init__(
         self, call: Any, make: Callable[[np.ndarray, str], Tensor], shapes: Mapping[str, Any],
         scalars: Mapping[str, Any], domain: tuple[float, float], seed: int, tolerance: float,

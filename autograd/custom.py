@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from tilegrad.autograd.base import TensorBase
@@ -122,8 +123,9 @@ def _make(function: Callable[..., Any], grad: Grad | None, promotion: str | None
     call.source = "\n".join(f.source or "" for f in made)  # type: ignore[attr-defined]
     call.derivative = work.derivative  # type: ignore[attr-defined]
     call.python = function  # type: ignore[attr-defined]
-    attach(Subject(call, tuple(names[: work.arity]), function, lambda: made))
-    call.check = lambda *given, **named: work.check(call, *given, **named)  # type: ignore[attr-defined]
+    work.call = call
+    attach(Subject(call, tuple(names[: work.arity]), function, work.checking, lambda: made))
+    call.check = work.check  # type: ignore[attr-defined]
     return call
 
 
@@ -192,6 +194,7 @@ class _Calls:
         self.arity = len(names) - len(defaults)
         self.variants: dict[tuple[str, ...], tuple[Elementwise, ...]] = {}
         self.ops = self.ops_for(())
+        self.call: Any = None
 
     def ops_for(self, operands: tuple[str, ...]) -> tuple[Elementwise, ...]:
         """The ops where these scalars are operands."""
@@ -286,14 +289,21 @@ class _Calls:
             op(*ready, one, params=numbers)
         return out
 
-    def check(self, call: Any, domain: tuple[float, float] = (-3.0, 3.0), seed: int = 0) -> None:
-        """See :meth:`ElementwiseFunction.check`."""
+    def checking(
+        self, domain: tuple[float, float] = (-3.0, 3.0), seed: int = 0
+    ) -> tuple[Check, Callable[[], None]]:
+        """The checks, and what runs them all."""
 
         def make(array: Any, device: str) -> Tensor:
             return tensor(array).to(device)
 
-        work = Check(call, self.made, self.names, self.defaults, self.kind, make)
-        work.run(*domain, seed)
+        work = Check(self.call, self.made, self.names, self.defaults, self.kind, make)
+        return work, partial(work.run, *domain, seed)
+
+    def check(self, domain: tuple[float, float] = (-3.0, 3.0), seed: int = 0) -> None:
+        """See :meth:`ElementwiseFunction.check`."""
+        work, run = self.checking(domain, seed)
+        run()
         print(f"{self.name}\n{work.table()}")
 
     def derivative(self, name: str, output: int = 0) -> str:

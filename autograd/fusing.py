@@ -143,7 +143,15 @@ class _Calls:
         made.__signature__ = inspect.Signature([*given, out])
         made.__wrapped__ = self.function
         made.derivative, made.check = self.derivative, self.check
-        attach(Subject(made, tuple([p.name for p in needed]), self.function, lambda: made.formulas))
+        attach(
+            Subject(
+                made,
+                tuple([p.name for p in needed]),
+                self.function,
+                self.checking,
+                lambda: made.formulas,
+            )
+        )
         made.formulas, made.source = (), f"# {self.title}: traced when it is called first\n"
         if needed:
             with contextlib.suppress(Exception):  # what no floats go through waits for its call
@@ -322,17 +330,22 @@ class _Calls:
             raise FuseError(f"{self.title}: call it once: it is not traced yet")
         return differentiate(self.call.formulas[output], name).source or ""
 
-    def check(
+    def checking(
         self, domain: tuple[float, float] = (-3.0, 3.0), seed: int = 0,
         dtypes: dict[str, str] | None = None,
-    ) -> None:  # fmt: skip
-        """See :meth:`FusedFunction.check`."""
+    ) -> tuple[FusedCheck, Callable[[], None]]:  # fmt: skip
+        """The checks, and what runs them all."""
         defaults = {n: p.default for n, p in self.parameters.items() if p.default is not p.empty}
         work = FusedCheck(
             self.call, self.function, list(self.parameters), defaults, dtypes or {},
             lambda array, device: tensor(array).to(device),
         )  # fmt: skip
-        work.run(*domain, seed)
+        return work, partial(work.run, *domain, seed)
+
+    def check(self, *given: Any, **named: Any) -> None:
+        """See :meth:`FusedFunction.check`."""
+        work, run = self.checking(*given, **named)
+        run()
         print(f"{self.title}\n{work.table()}")
 
 

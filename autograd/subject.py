@@ -25,6 +25,7 @@ class Subject:
         operands: the names of its operands, in order.
         written: the function that it was made of; its names may be given another library's meaning.
         formulas: gives the scalar formula of each output, of an op that has such.
+        checking: makes what ``.check()`` with these arguments runs: the checks, and what runs all.
         dtypes: of operands that are no floats, by name.
         more: what a call of it is given besides, by name.
     """
@@ -32,6 +33,7 @@ class Subject:
     call: Any
     operands: tuple[str, ...]
     written: Callable[..., Any]
+    checking: Callable[..., tuple[Any, Callable[[], None]]]
     formulas: Callable[[], tuple[DeviceFunction, ...]] = tuple
     dtypes: Mapping[str, str] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)

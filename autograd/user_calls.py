@@ -56,7 +56,8 @@ class Work:
         self.call.results = tuple([y.name for y in self.results])
         self.call.check, self.call.jvp = self.check, self.jvp
         self.call.cpu, self.call.cuda, self.call.vjp = self.cpu, self.cuda, self.vjp
-        attach(Subject(self.call, tuple([x.name for x in self.operands]), reference))
+        names = tuple([x.name for x in self.operands])
+        attach(Subject(self.call, names, reference, self.checking))
 
     # ---------------------------------------------------------------------------------- doors
 
@@ -146,17 +147,22 @@ class Work:
         primals, tangents = given
         return forward(self, tuple(primals), tuple(tangents), scalars)
 
-    def check(
+    def checking(
         self, shapes: Mapping[str, Any] | None = None, domain: tuple[float, float] = (-3.0, 3.0),
         seed: int = 0, tolerance: float = 1.0, **scalars: Any,
-    ) -> None:  # fmt: skip
-        """See :meth:`OpFunction.check`."""
+    ) -> tuple[OpCheck, Function]:  # fmt: skip
+        """The checks, and what runs them all."""
 
         def make(array: Any, device: str) -> Tensor:
             return tensor(array).to(device)
 
         work = OpCheck(self.call, make, shapes or {}, scalars, domain, seed, tolerance)
-        work.run()
+        return work, work.run
+
+    def check(self, *given: Any, **named: Any) -> None:
+        """See :meth:`OpFunction.check`."""
+        work, run = self.checking(*given, **named)
+        run()
         print(f"{self.name}\n{work.table()}")
 
     # ---------------------------------------------------------------------------------- calls

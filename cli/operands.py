@@ -89,6 +89,8 @@ def find(op: str) -> Callable[..., Any]:
         if inspect.isfunction(found) and not op.startswith("_"):
             return found
         names |= {n for n in dir(place) if inspect.isfunction(getattr(place, n, None))}
+    if op in dir(tilegrad.ops):
+        return getattr(tilegrad.ops, op)  # type: ignore[no-any-return]
     near = difflib.get_close_matches(op, sorted(n for n in names if n[0] != "_"), 3)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     raise Failure(f"no op is called {op!r}{hint}")
