@@ -24,7 +24,7 @@ _NAMES = {
     "max_of_all": "MaxBackward1", "min_of_all": "MinBackward1",
     "norm": "LinalgVectorNormBackward0", "norm0": "LinalgVectorNormBackward0",
     "norm2": "LinalgVectorNormBackward0", "norm_inf": "LinalgVectorNormBackward0",
-    "prelu": "PreluKernelBackward0", "selu": "EluBackward0", "square": "PowBackward0",
+    "prelu": "PreluKernelBackward0", "quotient": "MulBackward0", "selu": "EluBackward0", "square": "PowBackward0",
 }  # fmt: skip
 
 # the second of a function's two forms: with a dimension, or of two tensors

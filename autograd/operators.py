@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tilegrad.autograd.tensor import Tensor
 
 _ADD, _SUB, _MUL, _DIV = (OPS[n] for n in ("add", "sub", "mul", "div"))
+_QUOTIENT = OPS["quotient"]
 
 
 def _comparable(other: object) -> TypeGuard[Any]:
@@ -177,8 +178,11 @@ class ElementwiseMethods(TensorBase):
         return pointwise.ne(self, other) if _comparable(other) else NotImplemented
 
     def __rtruediv__(self: Any, other: Any) -> Tensor:
-        if other.__class__ in (int, float) and other == 1 and self.layout.dtype.is_floating_point:
-            return pointwise.reciprocal(self)  # whose gradient reads the result
+        if other.__class__ in (int, float):  # gradients read the result
+            if other == 1 and self.layout.dtype.is_floating_point:
+                return pointwise.reciprocal(self)
+            if 1e-30 < other < 1e30 or -1e30 < other < -1e-30:  # of any float dtype
+                return elementwise.binary(_QUOTIENT, other, self)
         return arithmetic.div(elementwise.operand(other, self, "div"), self)
 
     def __rpow__(self: Any, other: Any) -> Tensor:

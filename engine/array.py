@@ -88,7 +88,7 @@ def layout(
     """The interned layout; row-major unless ``strides`` are given.
 
     Raises:
-        TypeError: a size or a stride is no integer.
+        TypeError: a size or a stride is no integer, or a size has more than 63 bits.
     """
     key = (shape, strides, dtype, device)
     found = _layouts.get(key)
@@ -105,6 +105,10 @@ def layout(
         numel = 1
         for size in shape:
             numel *= size
+            if size >= 1 << 63:
+                raise TypeError(
+                    f"argument 'size' failed to unpack: Overflow when unpacking long long; got {shape}"
+                )
         made.numel = numel
         made.itemsize = dtype.itemsize
         made.nbytes = numel * dtype.itemsize

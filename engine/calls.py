@@ -10,6 +10,8 @@ are not those that machine code knows (:mod:`tilegrad.engine.plain`). Callers go
   them, or None;
 - ``run_at(op, key, params, *arrays)``: the result by the plan of ``key``, or None;
 - ``show(op, array, *values)``: the result of a view op that was asked for before, or None;
+- ``exact(*values)``: True, or None where a tuple among them holds a bool or a float, which equal ints and
+  so find what was kept for ints;
 - ``all_equal(array, value)``: whether each element of an int64 array on the CPU, one without gaps, is
   ``value``.
 """
@@ -23,7 +25,7 @@ from tilegrad.kernels.forking import compiler
 
 Call = Callable[..., Any]
 
-NAMES = ("new", "fresh", "run", "run_at", "show", "all_equal")
+NAMES = ("new", "fresh", "run", "run_at", "show", "exact", "all_equal")
 
 _make: Callable[[], dict[str, Call]] = dict
 _bound = False
@@ -36,10 +38,10 @@ def bind_to(make: Callable[[], dict[str, Call]]) -> None:
 
 
 def _bind() -> None:
-    global new, fresh, run, run_at, show, all_equal, _bound
+    global new, fresh, run, run_at, show, exact, all_equal, _bound
     with compiler:
         if not _bound:
-            new, fresh, run, run_at, show, all_equal = map(_make().__getitem__, NAMES)
+            new, fresh, run, run_at, show, exact, all_equal = map(_make().__getitem__, NAMES)
             _bound = True
 
 
@@ -53,4 +55,4 @@ def _unbound(name: str) -> Call:
     return call
 
 
-new, fresh, run, run_at, show, all_equal = map(_unbound, NAMES)
+new, fresh, run, run_at, show, exact, all_equal = map(_unbound, NAMES)

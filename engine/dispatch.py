@@ -10,6 +10,7 @@ view on its way and pass it on; of a call that other ops serve (a cast first, a 
 from __future__ import annotations
 
 import importlib
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -118,7 +119,8 @@ class Op:
     its plans write over.
 
     ``op(*arrays, params=(…), **metadata)`` gives a new array, a tuple of them, a view, or what it
-    wrote. A plan is kept under the operands' layouts and the metadata; ``names`` are the metadata
+    wrote. A plan is kept under the operands' layouts and the metadata, unless a tuple among these holds
+    a bool or a float; ``names`` are the metadata
     that a caller of ``calls.run(op, *arrays, *values)`` gives, in their order.
 
     Args:
@@ -155,8 +157,9 @@ class Op:
             if result is not NotImplemented:
                 return result
         plan = self.plans.get(key)
-        if plan is None:
-            plan = self._make_plan(key, arrays, metadata)
+        exact = not metadata or calls.exact(*metadata.values())
+        if plan is None or not exact:
+            plan = self._make_plan(key if exact else None, arrays, metadata)
         if plan.instead is not None:
             return plan.instead(arrays, params)
         if plan.apart is not None:
@@ -168,6 +171,7 @@ class Op:
         return _launch(plan, arrays, params)
 
     def _make_plan(self, key: Any, arrays: tuple[Array, ...], metadata: dict[str, Any]) -> Plan:
+        """A new plan, kept under ``key``, unless that is None."""
         layouts = [a.layout for a in arrays]
         check_dtypes(self.name, layouts, metadata)
         if not self.anywhere:
@@ -176,11 +180,16 @@ class Op:
             self.plans.clear()
         ahead.following[0] = recorded[0](arrays)
         try:
-            plan = self.plans[key] = self.planner(*layouts, **metadata)
+            plan = self.planner(*layouts, **metadata)
         except dtypes.DTypeError as error:
             raise_unsupported(self.name, error.dtype, layouts)
+        except ImportError:
+            refuse_at_exit(self.name)
+            raise
         finally:
             ahead.following[0] = False
+        if key is not None:
+            self.plans[key] = plan
         return plan
 
 
@@ -207,6 +216,15 @@ def _launch(plan: Plan, arrays: tuple[Array, ...], params: tuple[Any, ...]) -> A
     for place in plan.writes:
         arrays[place].storage.version += 1
     return result
+
+
+def refuse_at_exit(op: str) -> None:
+    """RuntimeError where the interpreter is being taken apart and imports nothing any more."""
+    if sys.meta_path is None:
+        raise RuntimeError(
+            f"{op}: Python is shutting down: what was not run before on such operands cannot be "
+            f"prepared any more"
+        ) from None
 
 
 def check_dtypes(op: str, layouts: list[Layout], metadata: dict[str, Any]) -> None:

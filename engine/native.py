@@ -279,7 +279,45 @@ def _planned(module: Any, plans: _Plans, tensors: _Tensors, kind: Any, base: typ
     return e.function
 
 
-def _run(module: Any, launch: Any, tensors: _Tensors, base: type, modes: Any) -> None:
+def _items(e: Emitter, value: Any, step: Callable[[Any], None]) -> None:
+    """``step(item)`` for every item of ``value``, if it is a tuple."""
+    is_tuple = e.build.icmp_unsigned("==", e.get(value, TYPE), e.object(tuple))
+    with e.build.if_then(is_tuple):
+
+        def one(i: Any) -> None:
+            step(e.get(value, e.build.add(e.build.mul(i, e.word(WORD)), e.word(TUPLE_ITEMS))))
+
+        loop(e, e.get(value, SIZE, e.word), one)
+
+
+def _exact(module: Any) -> Any:
+    """``exact(value)``: null for a tuple that holds a bool or a float. They equal ints, so that a key
+    with them finds the plan of the ints; whatever is refused or read as it is, is by the planner.
+    """
+    e = Emitter(module, "exact_or_null", 1)
+    (value,) = e.function.args
+
+    def check(item: Any) -> None:
+        for kind in (bool, float):
+            e.give_up_if(e.build.icmp_unsigned("==", e.get(item, TYPE), e.object(kind)))
+
+    _items(e, value, check)
+    e.build.ret(value)
+    inner = e.function
+    e = Emitter(module, "all_exact_or_null", 2)
+    args, number = e.function.args
+
+    def one(i: Any) -> None:
+        value = e.get(args, e.build.mul(i, e.word(WORD)))
+        e.give_up_if(e.is_null(e.build.call(inner, [value])))
+
+    loop(e, e.build.ptrtoint(number, e.word), one)
+    e.build.ret(e.take(e.object(True)))
+    publish(e, "exact")
+    return inner
+
+
+def _run(module: Any, launch: Any, exact: Any, tensors: _Tensors, base: type, modes: Any) -> None:
     """``run(op, *tensors, *values)``: the key is the tuple of their layouts, and of the values."""
     e = Emitter(module, "run_or_null", 2)
     args, number = e.function.args
@@ -302,6 +340,7 @@ def _run(module: Any, launch: Any, tensors: _Tensors, base: type, modes: Any) ->
                 e.build.store(e.build.add(known, e.word(1)), operands)
             with value:
                 e.build.store(e.take(given), item)
+                e.give_up_if(e.is_null(e.build.call(exact, [given])), key)
 
     loop(e, count, part_of_key)
     size = e.build.inttoptr(e.build.load(operands, typ=e.word), e.pointer)
@@ -313,19 +352,28 @@ def _run(module: Any, launch: Any, tensors: _Tensors, base: type, modes: Any) ->
     publish(e, "run")
 
 
-def _run_at(module: Any, launch: Any, modes: Any) -> None:
-    """``run_at(op, key, extra, *tensors)``."""
+def _run_at(module: Any, launch: Any, exact: Any, modes: Any) -> None:
+    """``run_at(op, key, extra, *tensors)``; the key is that of ``run``, or (layouts, ((name, value), …))."""
     e = Emitter(module, "run_at_or_null", 2)
     args, number = e.function.args
     e.give_up_unless_empty(modes)
     count = e.build.sub(e.build.ptrtoint(number, e.word), e.word(3))
     size = e.build.inttoptr(count, e.pointer)
     op, key, extra = (e.get(args, k * WORD) for k in range(3))
+
+    def check(part: Any) -> None:
+        e.give_up_if(e.is_null(e.build.call(exact, [part])))
+        _items(e, part, lambda pair: _items(e, pair, check_value))
+
+    def check_value(value: Any) -> None:
+        e.give_up_if(e.is_null(e.build.call(exact, [value])))
+
+    _items(e, key, check)
     e.build.ret(e.build.call(launch, [op, key, extra, e.at(args, 3 * WORD), size]))
     publish(e, "run_at")
 
 
-def _show(module: Any, plans: _Plans, tensors: _Tensors, modes: Any) -> None:
+def _show(module: Any, plans: _Plans, exact: Any, tensors: _Tensors, modes: Any) -> None:
     """``show(op, tensor, *values)``: the view that is planned under (layout, *values), as part of the
     tensor or of what that is a view of.
     """
@@ -353,6 +401,7 @@ def _show(module: Any, plans: _Plans, tensors: _Tensors, modes: Any) -> None:
         for kind in (bool, float):  # equal to an int, and refused where one belongs
             odd = e.build.icmp_unsigned("==", e.get(value, TYPE), e.object(kind))
             e.give_up_if(odd, key)
+        e.give_up_if(e.is_null(e.build.call(exact, [value])), key)
         e.build.store(e.take(value), e.at(key, e.build.add(step, e.word(TUPLE_ITEMS + WORD))))
 
     loop(e, e.build.sub(count, e.word(1)), value_of)
@@ -412,6 +461,7 @@ def compile_calls(
     - ``run_at(op, key, extra, *tensors)``: the same by the plan of this key, ``extra`` behind the
       addresses;
     - ``show(op, tensor, *values)``: a view op's result, or None;
+    - ``exact(*values)``: True, or None where a tuple among them holds a bool or a float;
     - ``all_equal(tensor, value)``: whether its words are all this int64.
 
     Args:
@@ -424,9 +474,11 @@ def compile_calls(
     _tensor(module, tensors)
     _fresh(module, plans, tensors, storage_type())
     launch = _launch(module, plans, tensors, storage_type(), base)
-    _run(module, launch, tensors, base, modes)
-    _run_at(module, launch, modes)
-    _show(module, plans, tensors, modes)
+    exact = _exact(module)
+    _run(module, launch, exact, tensors, base, modes)
+    _run_at(module, launch, exact, modes)
+    _show(module, plans, exact, tensors, modes)
     _every(module, tensors, layout)
-    found = addresses(module, "new", "fresh", "run", "run_at", "show", "all_equal")
+    names = ("new", "fresh", "run", "run_at", "show", "exact", "all_equal")
+    found = addresses(module, *names)
     return {name: built_in(address, name) for name, address in found.items()}

@@ -43,6 +43,15 @@ def _none(*_: object) -> None:
     """The long way, always."""
 
 
+def _exact(*values: object) -> bool | None:
+    for value in values:
+        if value.__class__ is tuple:
+            for item in value:
+                if item.__class__ is float or item.__class__ is bool:
+                    return None
+    return True
+
+
 def calls(tensor: type, first: dict[str, Any]) -> dict[str, Callable[..., Any]]:
     """Plain functions for :mod:`tilegrad.engine.calls`.
 
@@ -67,5 +76,6 @@ def calls(tensor: type, first: dict[str, Any]) -> dict[str, Callable[..., Any]]:
         return all(word == value for word in words)
 
     return {
-        "new": new, "fresh": _none, "run": _none, "run_at": _none, "show": _none, "all_equal": all_equal,
+        "new": new, "fresh": _none, "run": _none, "run_at": _none, "show": _none, "exact": _exact,
+        "all_equal": all_equal,
     }  # fmt: skip

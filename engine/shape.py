@@ -187,10 +187,14 @@ def infer_size(op: str, shape: Sequence[int], count: int) -> Shape:
             if unknown is not None:
                 raise RuntimeError(f"{op}: only one dimension can be inferred; got {tuple(shape)}")
             unknown = axis
+            if size.__class__ is not int:
+                as_index(op, size, "each size")
         elif size < 0:
             raise RuntimeError(f"{op}: invalid shape dimension {size}; got {tuple(shape)}")
         else:
             known *= size
+    if known.__class__ is not int:  # nor is one of the sizes
+        shape = [as_index(op, size, "each size") for size in shape]
     result = list(shape)
     if unknown is not None:
         if known == 0 or count % known:

@@ -262,6 +262,8 @@ def check_options(options: dict[str, Any]) -> None:
     at_least_zero("learning rate", options["lr"])
     if "eps" in options:
         at_least_zero("epsilon value", options["eps"])
+    if "betas" in options:
+        options["betas"][1]  # IndexError and TypeError as PyTorch's
     for index, beta in enumerate(options.get("betas", ())):
         if isinstance(beta, str):
             raise TypeError(f"betas: must be numbers; got {beta!r}")

@@ -19,6 +19,7 @@ from tilegrad.autograd.rules.elementwise import (
     binary,
     inplace,
     operand,
+    steps_vjp,
     to_dtype,
     unary,
 )
@@ -157,10 +158,11 @@ def _integral(name: str, input: Any, other: Any, pair: tuple[Elementwise, Elemen
                 f"fmod: argument 'input' (position 1) must be Tensor, not {type(input).__name__}"
             )
         input = operand(input, other, name)
-    floating = _promoted(input, other).is_floating_point
-    if not floating and input.layout.numel:
-        _refuse_zero_divisor(other)
-    return binary(pair[not floating], input, other)
+    kind = _promoted(input, other)
+    if not kind.is_floating_point and input.layout.numel:
+        # as the kernel reads it: an int64 of no dimension beside int32 wraps
+        _refuse_zero_divisor(to_dtype(other, kind))
+    return binary(pair[not kind.is_floating_point], input, other)
 
 
 def _refuse_zero_divisor(other: Tensor) -> None:
@@ -251,6 +253,8 @@ def _pow_number(input: Tensor, exponent: Scalar) -> Tensor:
         simple = _POWERS.get(exponent)
         if exponent == 1:
             return _POWER_ONE.record((input,), OPS["copy"](input))
+        if exponent == 0:
+            return _POWER_ZERO.record((input,), OPS["pow"](input, operand(0, input, "pow")))
         if simple is not None:
             return unary(OPS[simple], input)
         if exponent == 3:
@@ -263,6 +267,7 @@ def _power_one_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 _POWER_ONE = Rule("pow", _power_one_vjp)
+_POWER_ZERO = Rule("pow", steps_vjp)
 
 
 _POWERS = {2: "square", 0.5: "sqrt", -1: "reciprocal", -0.5: "rsqrt"}

@@ -14,7 +14,7 @@ from tilegrad.autograd.rules.elementwise import binary
 from tilegrad.autograd.rules.matmul import matmul
 from tilegrad.autograd.rules.movement import flip, pad
 from tilegrad.autograd.rules.view import narrow, reshape, squeeze, transpose, unsqueeze, view
-from tilegrad.engine import dtype as dt
+from tilegrad.engine import calls, dtype as dt
 from tilegrad.engine.ops import conv as ops
 from tilegrad.engine.ops.elementwise import OPS
 
@@ -102,7 +102,7 @@ def _forward(
     kind, bias_kind = x.layout, None if bias is None else bias.layout
     given = (op, kind, weight.layout, bias_kind, stride, padding, dilation, groups)
     try:
-        how = ops.resolved(*given)
+        how = ops.resolved(*given) if calls.exact(*given) else ops.resolve(*given)
     except TypeError:  # an argument has no hash, or is wrong
         how = ops.resolve(*given)
     if kind.shape[1] == 0:
@@ -133,7 +133,8 @@ def _transposed(
         op, kind, weight.layout, bias_kind, stride, padding, output_padding, dilation, groups
     )  # fmt: skip
     try:
-        how = ops.resolved_transpose(*given)
+        resolve = ops.resolved_transpose if calls.exact(*given) else ops.resolve_transpose
+        how = resolve(*given)
     except TypeError:  # an argument has no hash, or is wrong
         how = ops.resolve_transpose(*given)
     if kind.dtype is dt.int64:

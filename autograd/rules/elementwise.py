@@ -19,6 +19,7 @@ from tilegrad.autograd.rule import Rule, Template, check_inplace, identity_vjp
 from tilegrad.engine import calls, dtype as dt, number, transfer
 from tilegrad.engine.array import Layout, layout as make_layout
 from tilegrad.engine.device import Device
+from tilegrad.engine.dispatch import refuse_at_exit
 from tilegrad.engine.ops.create import from_host
 from tilegrad.engine.ops.elementwise import OPS, Elementwise, Fused, copy_as, scalar
 from tilegrad.kernels.forking import compiler
@@ -55,8 +56,12 @@ class Backward:
 @lru_cache(maxsize=None)
 def derivative(op: Elementwise, position: int) -> Backward:
     """The backward op of ``op`` for operand ``position``, worked out on first use."""
-    with compiler:
-        from tilegrad.kernels.formulas.derive import backward, vanishes
+    try:
+        with compiler:
+            from tilegrad.kernels.formulas.derive import backward, vanishes
+    except ImportError:
+        refuse_at_exit(op.name)
+        raise
 
     row = op.formula
     names = row.names
@@ -234,7 +239,7 @@ def _refused_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     )
 
 
-def _steps_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+def steps_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     """Zeros of steps, whatever flows in: constants, as PyTorch's are."""
     pairs = zip(node.edges, node.inputs, strict=True)
     return tuple([None if edge is None else zeros_of(kind) for edge, kind in pairs])
@@ -242,8 +247,8 @@ def _steps_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 _LINEAR: dict[str, Vjp] = {
     "copy": identity_vjp, "add": _add_vjp, "sub": _sub_vjp, "neg": _neg_vjp,
-    "floor_divide": _refused_vjp, "round": _steps_vjp, "floor": _steps_vjp, "ceil": _steps_vjp,
-    "trunc": _steps_vjp, "sign": _steps_vjp, "div_floor": _steps_vjp, "div_trunc": _steps_vjp,
+    "floor_divide": _refused_vjp, "round": steps_vjp, "floor": steps_vjp, "ceil": steps_vjp,
+    "trunc": steps_vjp, "sign": steps_vjp, "div_floor": steps_vjp, "div_trunc": steps_vjp,
 }  # fmt: skip
 
 _ADD, _SUB, _MUL, _DIV, _NEG = (OPS[n] for n in ("add", "sub", "mul", "div", "neg"))

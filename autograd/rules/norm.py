@@ -13,6 +13,8 @@ from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import arithmetic, pointwise, view
 from tilegrad.autograd.rules.moments import var as variance
 from tilegrad.autograd.rules.reduce import mean, sum
+from tilegrad.autograd.size import sizes
+from tilegrad.engine import calls
 from tilegrad.engine.array import Array, Layout
 from tilegrad.engine.dtype import finfo
 from tilegrad.engine.ops import norm as ops
@@ -180,13 +182,19 @@ def _last_rows(
 def _over_last(
     name: str,
     x: Tensor,
-    normalized_shape: int | Sequence[int],
+    normalized_shape: Sequence[int],
     weight: Tensor | None,
     bias: Tensor | None,
     eps: float,
     centred: bool,
 ) -> Tensor:
-    last = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if isinstance(normalized_shape, int):
+        raise TypeError(
+            f"{name}(): argument 'normalized_shape' (position 2) must be tuple of ints, not int"
+        )
+    last = tuple(normalized_shape)
+    if not calls.exact(last):
+        last = sizes(last)  # which refuses them
     rows = _last_rows(name, x.layout, last, _kind(weight), _kind(bias), centred)
     return _by_rows(name, x, weight, bias, eps, rows)
 
@@ -200,7 +208,7 @@ def _by_rows(
 
 def layer_norm(
     input: Tensor,
-    normalized_shape: int | Sequence[int],
+    normalized_shape: Sequence[int],
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
@@ -220,7 +228,7 @@ def layer_norm(
 
 def rms_norm(
     input: Tensor,
-    normalized_shape: int | Sequence[int],
+    normalized_shape: Sequence[int],
     weight: Tensor | None = None,
     eps: float | None = None,
 ) -> Tensor:

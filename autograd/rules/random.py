@@ -14,7 +14,7 @@ import numpy as np
 from tilegrad.autograd.base import TensorBase, tensor_of
 from tilegrad.autograd.rule import Rule, check_inplace
 from tilegrad.autograd.rules.extrema import amax, amin
-from tilegrad.autograd.rules.view import expand
+from tilegrad.autograd.rules.view import expand, narrow
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, empty_layout
 from tilegrad.engine.device import device as as_device
@@ -235,7 +235,11 @@ def _bernoulli_array(p: Tensor, generator: Generator | None) -> Array:
             f"bernoulli: probabilities must be floating point; got {kind.describe()}"
         )
     if kind.numel:
-        ends = stack(amin(p.detach()), amax(p.detach()), dim=0)
+        once = p.detach()
+        for dim, stride in enumerate(kind.strides):
+            if stride == 0:  # where there is no memory for the result, its size is no matter here
+                once = narrow(once, dim, 0, 1)
+        ends = stack(amin(once), amax(once), dim=0)
         check_when_ready(ends, _check_probabilities)
     return ops.bernoulli_of(p, generator)
 

@@ -11,6 +11,7 @@ from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import view as views
 from tilegrad.autograd.rules.movement import cat, stack
+from tilegrad.autograd.size import sizes
 from tilegrad.engine.ops import view as view_ops
 from tilegrad.engine.shape import as_index, broadcast_shapes, infer_size, normalize_dim
 
@@ -98,6 +99,8 @@ def tensor_split(
             )
         least, more = divmod(size, given)
         given = list(accumulate(least + (k < more) for k in range(given - 1)))
+    else:
+        given = sizes(tuple(given))
     cuts = [0, *given, size]
     return tuple(
         views.slice_(input, axis, begin, None if end is size else end)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.graph import Node
-from tilegrad.autograd.rule import Rule
+from tilegrad.autograd.rule import Rule, identity_vjp
 from tilegrad.autograd.rules import pointwise, view
 from tilegrad.autograd.rules.elementwise import apply, to_dtype
+from tilegrad.autograd.size import sizes
+from tilegrad.engine import calls
 from tilegrad.engine.dtype import DType, bool_, dtype as as_dtype, uint8
 from tilegrad.engine.ops import reduce as ops
 from tilegrad.engine.ops.elementwise import OPS, cast, scalar
@@ -87,11 +89,14 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
         RuntimeError: ``size`` does not broadcast to the shape of ``input``.
     """
     shape: Shape = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
+    if not calls.exact(shape):
+        shape = sizes(shape)  # which refuses them
     have = input.layout.shape
     lead = len(have) - len(shape)
     if lead < 0 or builtins.any(
         s not in (1, h) for s, h in zip(shape, have[max(lead, 0) :], strict=True)
     ):
+        sizes(shape)
         raise RuntimeError(f"sum_to_size: size {shape} is not expandable to size {have}")
     if have == shape:
         return input
@@ -184,7 +189,12 @@ def prod(
         if not input.dtype.is_floating_point:
             return to_dtype(prod(input, dim, keepdim), as_dtype(dtype))
     dims = dims_of("prod", dim, input.layout.ndim)
+    if not input.layout.ndim and input.dtype.is_floating_point:
+        return _ELEMENT.record((input,), OPS["copy"](input))
     return _PROD.record((input,), ops.reduce("prod", input, dims, keepdim), (dims, keepdim))
+
+
+_ELEMENT = Rule("prod", identity_vjp)  # of the element itself, whose gradient may not divide by it
 
 
 def _prod_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:

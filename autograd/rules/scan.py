@@ -74,6 +74,8 @@ def _cumprod_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     """``sum over k >= i of g_k out_k / x_i``; where a zero forbids that, without the division."""
     x, out = node.unpack()
     dim = node.meta
+    if x.layout.numel <= 1:
+        return (grad,)
     if bool(all(x.detach()).item()):
         return (_sum_from(grad * out, dim, True) / x,)
     return (_cumprod_slope(x, grad, dim),)
@@ -87,8 +89,6 @@ def _cumprod_slope(x: Tensor, grad: Tensor, dim: int) -> Tensor:
 
     The sum obeys s_i = g_i + x_(i+1) s_(i+1), so one pass from the end finds it.
     """
-    if x.ndim == 0:
-        return grad
     size = x.shape[dim]
     tails: list[Tensor] = []
     for i in range(size - 1, -1, -1):
@@ -151,6 +151,8 @@ def _logcumsumexp_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     """
     x, out = node.unpack()
     dim, reverse = node.meta
+    if not (x.layout.ndim and x.layout.numel):
+        return (grad,)
     total: Tensor | None = None
     for sign in (1.0, -1.0):
         shares = _log_sum(apply(OPS["log_share"], grad, out, params=(sign,)), dim, not reverse)

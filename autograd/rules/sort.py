@@ -157,10 +157,11 @@ def _overall(name: str, x: Tensor) -> Tensor:
     kind = x.layout
     if kind.numel == 0:
         worst = math.nan if kind.dtype.is_floating_point else dt.iinfo(kind.dtype).min
-        return tensor_of(full((), worst, kind.dtype, kind.device))
-    flat = view.reshape(x.detach(), (-1,))
-    made = view.view(tensor_of(ops.pick(name, flat, 0)[0]), ())
-    return _OVERALL[name].record((x,), detached_view(made))
+        made = tensor_of(full((), worst, kind.dtype, kind.device))
+    else:
+        flat = view.reshape(x.detach(), (-1,))
+        made = detached_view(view.view(tensor_of(ops.pick(name, flat, 0)[0]), ()))
+    return _OVERALL[name].record((x,), made)
 
 
 def _shared_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:

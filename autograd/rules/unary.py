@@ -96,7 +96,9 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
 
     Gradient: of ``input``; infinite at 0 and 1 and NaN beyond, zero where ``eps`` took effect.
     """
-    return unary(_LOGIT, input if eps is None else clamp(input, eps, 1 - eps))
+    if eps is None or eps != eps:  # nothing is below or above NaN
+        return unary(_LOGIT, input)
+    return unary(_LOGIT, clamp(input, eps, 1 - eps))
 
 
 _LOGIT = OPS["logit"]

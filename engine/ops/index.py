@@ -401,10 +401,23 @@ def index_put(
     combine = "sum" if accumulate else "set"
     if not inplace:  # offsets hold for one set of strides: copy first
         x = clone(x)
-    dims, at, index = _joined("index_put", x.layout, indices, checked)
-    if len(dims) == 1:
-        return put("index_put", x, index, values, dims[0], combine, True, True, checked)
+    try:
+        dims, at, index = _joined("index_put", x.layout, indices, checked)
+        if len(dims) == 1:
+            return put("index_put", x, index, values, dims[0], combine, True, True, checked)
+    except IndexError:
+        _check_values(x.layout, indices, values)  # of two mistakes the one that PyTorch names
+        raise
     return _put(x, index, values, dims, at, combine, inplace=True, negative=False)
+
+
+def _check_values(x: Layout, indices: Indices, values: Array) -> None:
+    """RuntimeError unless ``values`` broadcast to ``x[indices]``, whose indices do."""
+    dims = [d for d, i in enumerate(indices) if i is not None]
+    at = dims[0] if dims[-1] - dims[0] == len(dims) - 1 else 0
+    rest = [n for d, n in enumerate(x.shape) if d not in dims]
+    common = _common_shape("index_put", [i.shape for i in indices if i is not None])
+    view.expand(values, shape=(*rest[:at], *common, *rest[at:]))
 
 
 # ------------------------------------------------------------------------------------- positions

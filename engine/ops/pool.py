@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from tilegrad.engine import dtype as dt
+from tilegrad.engine import calls, dtype as dt
 from tilegrad.engine.array import Layout, layout
 from tilegrad.engine.dispatch import Plan, kernel
 from tilegrad.engine.ops.conv import make_window, nothing, per_dimension
@@ -79,7 +79,7 @@ _resolved = lru_cache(maxsize=4096, typed=True)(_resolve)
 def resolve(*given: Any) -> dict[str, Any]:
     """:func:`_resolve`, kept; not to be written to."""
     try:
-        return _resolved(*given)
+        return (_resolved if calls.exact(*given) else _resolve)(*given)
     except TypeError:  # an argument has no hash, or is wrong
         return _resolve(*given)
 

@@ -69,6 +69,8 @@ def _expand(x: Layout, shape: Shape) -> Geometry:
     step = 1 if x.ndim else 0  # of a dimension put in front: what a view would have
     for axis in range(len(shape) - 1, -1, -1):
         size = shape[axis]
+        if size.__class__ is not int:
+            size = as_index("expand", size, "each size")
         have = x.shape[axis - lead] if axis >= lead else None
         if size == -1 and have is not None:
             size = have
@@ -85,6 +87,7 @@ def _expand(x: Layout, shape: Shape) -> Geometry:
 
 
 def _view(x: Layout, shape: Shape) -> Geometry:
+    shape = tuple([as_index("view", size, "each size") for size in shape])
     target = infer_size("view", shape, x.numel)
     strides = view_strides(x.shape, x.strides, target)
     if strides is None:

@@ -168,17 +168,17 @@ def atan2(x, y):
 
 
 @inline
-def atan2_grad_x(x, y):
-    """d atan2(x, y) / dx = y / (x^2 + y^2); 0 at the origin."""
+def atan2_grad_x(g, x, y):
+    """g d atan2(x, y) / dx = g y / (x^2 + y^2); g times 0 at the origin."""
     T = type(x)
-    return T(0) if x == T(0) and y == T(0) else y / fma(x, x, y * y)
+    return g * (T(0) if x == T(0) and y == T(0) else y / fma(x, x, y * y))
 
 
 @inline
-def atan2_grad_y(x, y):
-    """d atan2(x, y) / dy = -x / (x^2 + y^2); 0 at the origin."""
+def atan2_grad_y(g, x, y):
+    """g d atan2(x, y) / dy = g -x / (x^2 + y^2); g times 0 at the origin."""
     T = type(x)
-    return T(0) if x == T(0) and y == T(0) else -x / fma(x, x, y * y)
+    return g * (T(0) if x == T(0) and y == T(0) else -x / fma(x, x, y * y))
 
 
 @inline

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tilegrad.kernels.formulas.declared import declare
 from tilegrad.kernels.formulas.formula import Formula, table
 from tilegrad.kernels.formulas.powers import fmod
@@ -41,6 +43,12 @@ def sign(x):
     """-1, 0 or 1; 0 for NaN."""
     T = type(x)
     return T(1) if x > T(0) else (T(-1) if x < T(0) else T(0))
+
+
+@inline
+def absolute_grad(g, x):
+    """g times the sign of x: NaN where g is infinite or NaN and x has none, as PyTorch's."""
+    return g * sign(x)
 
 
 @inline
@@ -90,6 +98,18 @@ def mul(x, y):
 def div(x, y):
     """x / y"""
     return x / y
+
+
+@inline
+def quotient(x, y):
+    """x / y of a number x that is neither tiny nor huge: its gradient reads the result in place of y."""
+    return x / y
+
+
+@inline
+def quotient_grad(x, out):
+    """-x / y^2"""
+    return -(out * (out / x))
 
 
 @inline
@@ -394,7 +414,8 @@ def isfinite(x):
 
 declare(sign, x=0)
 declare(reciprocal, x=reciprocal_grad)
-declare(absolute, x=sign)
+declare(absolute, x=absolute_grad)
+declare(quotient, y=quotient_grad)
 declare(div_trunc, x=0, y=0)
 declare(floor_divide, x=0, y=0)
 declare(clamp, x=clamp_grad)
@@ -407,6 +428,8 @@ declare(maximum, x=maximum_grad_x, y=maximum_grad_y)
 declare(minimum, x=minimum_grad_x, y=minimum_grad_y)
 
 _APART = ((-3.0, 3.0), (0.5, 3.0))
+
+_CLAMP: dict[str, Any] = {"kind": "same", "masks": True, "caller": "clamp"}
 
 TABLE = table(
     Formula("copy", copy, kind="cast", caller="clone"),
@@ -421,6 +444,7 @@ TABLE = table(
     Formula("sub", sub, kind="same", excludes=BOOL, caller="sub"),
     Formula("mul", mul, kind="same", aliases=("multiply",)),
     Formula("div", div, domain=_APART, caller="div"),
+    Formula("quotient", quotient, domain=_APART, caller="div"),
     Formula("div_trunc", div_trunc, domain=_APART, caller="div"),
     Formula("div_floor", floor_divide, domain=_APART, caller="div"),
     Formula("floor_divide", floor_divide, domain=_APART, caller="floor_divide"),
@@ -433,36 +457,9 @@ TABLE = table(
     Formula("pow_int", pow_int, kind="integer", excludes=BOOL, caller="pow"),
     Formula("maximum", maximum, kind="same", masks=True, twin="none"),
     Formula("minimum", minimum, kind="same", masks=True, twin="none"),
-    Formula(
-        "clamp",
-        clamp,
-        kind="same",
-        masks=True,
-        params=2,
-        kinks=(-1.0, 1.5),
-        samples=(-1.0, 1.5),
-        caller="clamp",
-    ),
-    Formula(
-        "clamp_min",
-        clamp_min,
-        kind="same",
-        masks=True,
-        params=1,
-        kinks=(-1.0,),
-        samples=(-1.0,),
-        caller="clamp",
-    ),
-    Formula(
-        "clamp_max",
-        clamp_max,
-        kind="same",
-        masks=True,
-        params=1,
-        kinks=(1.0,),
-        samples=(1.0,),
-        caller="clamp",
-    ),
+    Formula("clamp", clamp, params=2, kinks=(-1.0, 1.5), samples=(-1.0, 1.5), **_CLAMP),
+    Formula("clamp_min", clamp_min, params=1, kinks=(-1.0,), samples=(-1.0,), **_CLAMP),
+    Formula("clamp_max", clamp_max, params=1, kinks=(1.0,), samples=(1.0,), **_CLAMP),
     Formula("clamp_between", clamp_between, kind="same", masks=True, caller="clamp"),
     Formula("clamp_above", clamp_above, kind="same", masks=True, caller="clamp"),
     Formula("clamp_below", clamp_below, kind="same", masks=True, caller="clamp"),

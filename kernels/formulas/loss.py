@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tilegrad.kernels.formulas.arithmetic import clamp_min
+from tilegrad.kernels.formulas.arithmetic import clamp_min, sign
 from tilegrad.kernels.formulas.declared import declare
 from tilegrad.kernels.formulas.formula import Formula, table
 from tilegrad.kernels.formulas.transcendental import exp, log, log1p, softplus
@@ -25,17 +25,15 @@ def l1(x, y):
 
 
 @inline
-def l1_grad_x(x, y):
-    """The sign of x - y; 0 for NaN."""
-    T = type(x)
-    return T(1) if x > y else (T(-1) if x < y else T(0))
+def l1_grad_x(g, x, y):
+    """g times the sign of x - y; NaN where g is infinite or NaN and there is no sign, as PyTorch's."""
+    return g * sign(x - y)
 
 
 @inline
-def l1_grad_y(x, y):
-    """The sign of y - x; 0 for NaN."""
-    T = type(y)
-    return T(1) if y > x else (T(-1) if y < x else T(0))
+def l1_grad_y(g, x, y):
+    """g times the sign of y - x."""
+    return g * sign(y - x)
 
 
 @inline
@@ -118,6 +116,39 @@ def ranking(x, z, y, margin):
 
 
 @inline
+def hinge_grad_x(g, x, y, margin):
+    """Of both parts, each g itself or nothing of it: an infinite g stays out of what is cut off."""
+    T = type(x)
+    far = -g if margin - x >= T(0) else T(0)
+    return (far if y != T(1) else T(0)) + (g if y != T(-1) else T(0))
+
+
+@inline
+def ranked(g, x, z, y, margin):
+    """g where the loss is not cut off, else 0."""
+    T = type(x)
+    return g if margin - y * (x - z) >= T(0) else T(0)
+
+
+@inline
+def ranking_grad_x(g, x, z, y, margin):
+    """-g y, of what is not cut off."""
+    return -(ranked(g, x, z, y, margin) * y)
+
+
+@inline
+def ranking_grad_z(g, x, z, y, margin):
+    """g y, of what is not cut off."""
+    return ranked(g, x, z, y, margin) * y
+
+
+@inline
+def ranking_grad_y(g, x, z, y, margin):
+    """-g (x - z), of what is not cut off."""
+    return -(ranked(g, x, z, y, margin) * (x - z))
+
+
+@inline
 def soft_margin(x, y):
     """log(1 + e^(-y x))"""
     return softplus(-(y * x))
@@ -160,6 +191,8 @@ def gaussian(x, y, v, eps):
 declare(at_least, x=1, low=0)
 declare(bce, x=bce_grad_x)
 declare(l1, x=l1_grad_x, y=l1_grad_y)
+declare(hinge, x=hinge_grad_x)
+declare(ranking, x=ranking_grad_x, z=ranking_grad_z, y=ranking_grad_y)
 
 _PAIR = ((-3.0, 3.0), (-3.0, 3.0))
 _UNIT = (0.1, 0.9)

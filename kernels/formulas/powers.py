@@ -160,10 +160,10 @@ def pow(x, y):
 
 
 @inline
-def pow_grad_x(x, y):
-    """d x^y / dx = y x^(y - 1), 0 where y = 0."""
+def pow_grad_x(g, x, y):
+    """g d x^y / dx = g y x^(y - 1), 0 where y = 0, whatever g is."""
     zero = cast(0.0, y)
-    return select(y == zero, zero, y * pow(x, y - cast(1.0, y)))
+    return select(y == zero, zero, g * (y * pow(x, y - cast(1.0, y))))
 
 
 @inline

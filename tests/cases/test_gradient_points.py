@@ -74,7 +74,7 @@ _CALLS: dict[str, Call] = {
 # no public function of their own, or tested where they are: bce refuses inputs outside [0, 1], the
 # Gaussian loss negative variances
 _ELSEWHERE = {
-    "fill", "copy", "where", "prelu", "gate", "bce", "bce_logits_weighted", "floor_divide",
+    "fill", "copy", "quotient", "where", "prelu", "gate", "bce", "bce_logits_weighted", "floor_divide",
     "clamp_between", "stirling", "gaussian", *slopes.TABLE,
 }  # fmt: skip
 _MORE: dict[str, tuple[int, Call]] = {
@@ -86,6 +86,9 @@ _MORE: dict[str, tuple[int, Call]] = {
     "deg2rad": (1, _t("deg2rad")),
     "round-decimals": (1, _t("round", decimals=1)),
     "rdiv": (1, lambda t, x: 1 / x),
+    "rdiv-1.5": (1, lambda t, x: -1.5 / x),
+    "rdiv-tiny": (1, lambda t, x: 1e-60 / x),
+    "rdiv-inf": (1, lambda t, x: math.inf / x),
     "rpow": (1, lambda t, x: 2.0**x),
     "rpow-0": (1, lambda t, x: 0.0**x),
     "mod": (1, lambda t, x: x % 2.0),

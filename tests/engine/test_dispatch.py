@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -278,3 +279,37 @@ def test_checks_that_are_kept_take_no_argument_for_another() -> None:
         with pytest.raises(RuntimeError, match="bias to be 1-dimensional"):
             F.conv2d(x, w, tilegrad.randn(4))
         assert F.max_pool2d(x, 1).shape == x.shape
+
+
+# calls with a tuple of ints; names as in tests/cases/good_calls.txt
+TUPLES = """
+t.permute(x, (1, 0)); t.flip(x, (0, 1)); t.roll(x, (1, 0), (0, 1)); x.sum((0, 1)); t.amax(x, (0, 1)); x.std((0, 1))
+x.view((3, 2)); t.reshape(x, (3, 2)); x.expand((2, 3)); t.broadcast_to(x, (1, 2, 3)); t.squeeze(x, (0, 1))
+x.sum_to_size((1, 3)); x.as_strided((2, 1), (1, 1)); t.movedim(x, (0, 1), (1, 0)); t.split(x, (1, 2), 1)
+t.tensor_split(x, (1, 2), 1); t.unflatten(x, 1, (1, 3)); t.tile(x, (1, 2)); t.zeros((2, 3)); t.rand((2, 3))
+F.pad(x, (1, 0)); F.pad(p, (1, 0, 0, 1), mode='reflect'); F.layer_norm(x, (3,)); F.rms_norm(x, (3,))
+F.conv2d(p, w, None, (1, 1)); F.conv2d(p, w, None, 1, (1, 0)); F.conv2d(p, w, None, 1, 0, (1, 1))
+F.conv_transpose2d(p, w, None, (2, 1), (0, 0), (1, 0)); F.max_pool2d(p, (2, 1)); F.max_pool2d(p, 2, (1, 1))
+F.max_pool2d(p, 2, 1, (1, 0)); F.avg_pool2d(p, 2, (1, 1), (1, 0)); F.adaptive_avg_pool2d(p, (2, 1))
+"""
+
+
+@pytest.mark.parametrize(
+    "call", [c.strip() for c in TUPLES.replace("\n", ";").split(";") if c.strip()]
+)
+def test_a_float_in_a_tuple_is_no_int(call: str) -> None:
+    """Also once the plan for the ints, which the float equals, is there; nor is a bool in front."""
+    names = {
+        "t": tilegrad, "F": F, "x": tilegrad.ones(2, 3), "p": tilegrad.ones(1, 3, 4, 4),
+        "w": tilegrad.ones(3, 3, 1, 1),
+    }  # fmt: skip
+    eval(call, names)
+    for found in re.finditer(r"(?<=[(\s])(\d)(?=[,)])(?=[^()]*\))", call):
+        if not re.search(r"[(][\d, ]*$", call[: found.start()]):
+            continue  # an argument of its own
+        front = "(" in call[found.start() - 1]
+        for wrong in [f"{found[1]}.0"] + ["True"] * (front and found[1] == "1"):
+            row = call[: found.start()] + wrong + call[found.end() :]
+            with pytest.raises(TypeError):
+                eval(row, names)
+    eval(call, names)

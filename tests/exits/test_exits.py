@@ -92,3 +92,36 @@ def test_tensors_are_of_use_until_the_very_end(native: str) -> None:
     assert sorted(done.stdout.splitlines()) == sorted([
         f"warm {passed}", f"cycle {passed}", f"of the module {passed}", "finalized 6.0", "at exit 6.0",
     ])  # fmt: skip
+
+
+LATE = """
+import tilegrad
+
+
+class Holder:
+    def __init__(self):
+        self.x = tilegrad.ones(3, requires_grad=True)
+        self.y = self.x.cosh()  # differentiated by what has not run so far
+
+    def __del__(self):
+        for late in (lambda: tilegrad.erf(self.x), lambda: self.y.backward(tilegrad.ones(3))):
+            try:
+                late()
+            except RuntimeError as error:
+                print(error, flush=True)
+
+
+tilegrad.kept = Holder()
+"""
+
+
+def test_what_did_not_run_before_is_refused_at_the_end() -> None:
+    """Where nothing can be imported any more: a RuntimeError that says so, forward and backward."""
+    done = subprocess.run(
+        [sys.executable, "-c", LATE], capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".dev")},
+    )  # fmt: skip
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2 and all("Python is shutting down" in line for line in lines)
+    assert lines[0].startswith("erf: ") and lines[1].startswith("cosh_backward: ")

@@ -94,9 +94,21 @@ EXPLAINED = [
         "which of two mistakes in one statement is named",
     ),
     Meant(
+        r"index_fill_: .*more than one element of the written-to tensor",
+        r"^IndexError: index -?\d+ is out of bounds",
+        "which of two mistakes in one statement is named",
+    ),
+    Meant(
         r"^IndexError: index_copy: source must have the shape",
         r"more than one element of the written-to tensor",
         "which of two mistakes in one statement is named",
+    ),
+    Meant(
+        r"^no error",
+        r"view size is not compatible with input tensor's size and stride",
+        "what index arrays take is row-major here, in PyTorch in the order of the indexed dimensions",
+        r"\.view\(",
+        r" = x\d+\[.*\[",
     ),
     Meant(
         r"^no error",
@@ -124,11 +136,31 @@ EXPLAINED = [
         r"\.(copy|fill|zero)_\(|\] = ",
     ),
     Meant(
+        r"^x\d+: is .*, not [\[\]0., -]+$",
+        r" by a view that was written to",
+        "what such a view became is part of its base's history, where PyTorch's view has one of its own",
+        r"autograd\.grad\(",
+    ),
+    Meant(
         r": requires_grad is False, not True, of float\d+ zeros$",
         r" of no elements",
         "PyTorch's gradient of cummax without elements is what came in, which may have a graph",
         "",
         r"cummax\(",
+    ),
+    Meant(
+        r"^RuntimeError: backward: element 0 of tensors does not require grad",
+        r"no error of no elements",
+        "PyTorch's gradient of cummax without elements is what came in, which may have a graph",
+        r"\.backward\(",
+        r"cumm(ax|in)\(",
+    ),
+    Meant(
+        r"^x\d+: (\.grad: )?is .*\bnan\b.*, not .*\binf\b",
+        r"",
+        "sinc of an integer is 0, and times infinity NaN; PyTorch's is what rounding pi x leaves",
+        "",
+        r"\bsinc_?\(",
     ),
     Meant(
         r": requires_grad is False, not True, of \w*(int\d+|bool)( zeros)?$",

@@ -477,3 +477,11 @@ def test_feature_dropout() -> None:
         out.sum().backward()
         assert np.array_equal(x.grad.numpy(), out.detach().numpy())
     assert tilegrad.nn.functional.dropout1d(tilegrad.ones(20, 7), 0.5, True).shape == (20, 7)
+
+
+def test_probabilities_in_one_place_are_looked_at_once() -> None:
+    """An expanded tensor of more elements than memory holds: the result has no room, at once."""
+    with pytest.raises(RuntimeError, match="memory"):
+        tilegrad.bernoulli(tilegrad.full((2, 1), 0.5).expand(2, 1 << 45))
+    with pytest.raises(RuntimeError, match="p in"):
+        tilegrad.bernoulli(tilegrad.tensor([[0.5], [1.5]]).expand(2, 3))
