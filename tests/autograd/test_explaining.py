@@ -47,7 +47,17 @@ def test_everything_is_shown_and_nothing_changes(capsys):
     assert "1 launch of 1 kernel" in said and said.count(": 1 kernel\n") == 1
 
 
+@tilegrad.fuse
+def precise(x, y):
+    """Several types in one formula, which NVVM must take too."""
+    inside = (x > 0) & (y.double() < 1)
+    return tilegrad.where(inside, (x.double() * y).float(), (x > y) * 2)
+
+
 def test_other_kinds_of_ops(capsys):
+    precise.explain(1000)
+    said = capsys.readouterr().out
+    assert "float64(x)" in said and "3 launches of 3 kernels" in said
     gated.explain((4, 5), (5,), dtype="float64")
     said = capsys.readouterr().out
     assert "gated, float64 (4, 5), float64 (5,), on " in said and "# d gated / d gate" in said
