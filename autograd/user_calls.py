@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import TensorBase, refuse_overlap, tensor_of
@@ -23,7 +24,7 @@ from tilegrad.engine.array import Array, Layout
 from tilegrad.engine.dispatch import same_device
 from tilegrad.engine.ops.elementwise import copy
 from tilegrad.engine.ops.user import OnCpu, OnCuda, UserOp
-from tilegrad.engine.signature import Operand, Signature
+from tilegrad.engine.signature import EXACT, Operand, Scalar, Signature
 from tilegrad.kernels.bodies import BodyError, asked, refuse_unknown
 from tilegrad.kernels.foreign import Foreign
 from tilegrad.kernels.function import function_from_source
@@ -54,10 +55,21 @@ class Work:
         self.call.__qualname__ = reference.__qualname__
         self.call.signature, self.call.reference, self.call.devices = signature, reference, ()
         self.call.results = tuple([y.name for y in self.results])
+        attach(self.subject())
         self.call.check, self.call.jvp = self.check, self.jvp
         self.call.cpu, self.call.cuda, self.call.vjp = self.cpu, self.cuda, self.vjp
+
+    def subject(self) -> Subject:
+        """What benchmarks and explanations know of the op."""
+        kinds = {"i": "int64", **{k: d.name for k, d in EXACT.items()}}
+        dtypes = {x.name: kinds[x.kind] for x in self.operands if x.kind in kinds}
         names = tuple([x.name for x in self.operands])
-        attach(Subject(self.call, names, reference, self.checking))
+        given, origin = self.signature.arguments, self.reference
+        defaults = [a.default for a in given if isinstance(a, Scalar) and a.default is not ...]
+        written = FunctionType(
+            origin.__code__, origin.__globals__, self.name, tuple(defaults), origin.__closure__
+        )
+        return Subject(self.call, names, written, self.checking, dtypes=dtypes)
 
     # ---------------------------------------------------------------------------------- doors
 
@@ -189,7 +201,11 @@ class Work:
         meta = "(" + "".join(f"{s.name}, " for s in scalars) + ")"
         asks = " or ".join(f"{x}._tracked or {x}._base is not None" for x in operands)
         lines = [f"def {self.name}({', '.join(arguments)}):"]
-        if not self.signature.written:
+        if self.signature.written:
+            straight += self.free()
+            lines += [f"    if {' and '.join(straight)}:", f"        out = {run}"]
+            lines += ["        if out is not None:", "            return out"]
+        else:
             lines += [
                 f"    if {' and '.join(straight)}:",
                 f"        out = {run}",
@@ -205,6 +221,20 @@ class Work:
         return function_from_source(
             "\n".join(lines) + "\n", self.name, scope, module=self.reference.__module__
         )
+
+    def free(self) -> list[str]:
+        """Conditions, in source, under which operands may be written over and nothing is recorded: those
+        of :func:`check_inplace` and :func:`refuse_overlap` that no layout tells, for these have a plan.
+        """
+        names = [x.name for x in self.operands]
+        found = [f"not {x}._tracked and {x}._base is None" for x in names]
+        for place in self.signature.written:
+            target = names[place]
+            found.append(f"{target}.storage.version >= 0")
+            found += [
+                f"{target}.storage is not {x}.storage" for k, x in enumerate(names) if k != place
+            ]
+        return found
 
     def record(self, operands: tuple[Tensor, ...], out: Any, meta: tuple[Any, ...]) -> None:
         """Make what a call gave outputs of a node, if an operand is part of the graph."""

@@ -26,7 +26,6 @@ class OpFunction(UserFunction, Protocol):
         devices: the kinds of device that have a kernel; on others the reference is run.
     """
 
-    __name__: str
     signature: Signature
     reference: Function
     devices: tuple[str, ...]

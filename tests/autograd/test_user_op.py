@@ -21,6 +21,7 @@ import tilegrad
 from tests.conftest import ROOT
 from tilegrad.autograd.gradcheck import gradcheck, gradgradcheck
 from tilegrad.engine.dispatch import mode
+from tilegrad.engine.interpreter import why_plain
 from tilegrad.engine.signature_parser import SignatureError
 from tilegrad.kernels.bodies import BodyError
 from tilegrad.kernels.cuda import user as on_cuda
@@ -673,3 +674,35 @@ def test_the_tutorial_runs_on_the_simulated_gpu():
     assert "accesses within bounds      cuda" in done.stdout
     said = re.findall(r"^ *print\(.*\)  # (.*)$", code, re.M)
     assert len(said) == 4 and all(line in done.stdout.splitlines() for line in said)
+
+
+def test_it_is_timed_and_explained_as_other_ops_are(capsys):
+    rows = row_softmax.bench((4, 5), rounds=2, libraries=["op by op"])
+    assert {row.library for row in rows} == {"tilegrad", "op by op"}
+    assert all(row.error < 1e-5 for row in rows if row.what == "forward")
+    plain = op_of()
+    plain.explain((4, 5))
+    said = capsys.readouterr().out
+    assert (
+        "op by op: left out" not in said and "elementwise_map_rows" in said
+    )  # the reference's kernels
+
+
+@pytest.mark.skipif(why_plain() is not None, reason="calls are plain Python here")
+def test_a_call_costs_what_a_built_in_one_does():
+    """Python instructions of a call whose plan is known; machine code does the rest."""
+    x, calls = tilegrad.rand(4, 5), []
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        if event == "call":
+            calls.append(frame.f_code.co_name)
+
+    total, added = tilegrad.zeros(5), tilegrad.rand(5)
+    accumulate = made_accumulate()
+    for call in (lambda: row_softmax(x, 0.5), lambda: accumulate(total, added, 1.0)):
+        call()
+        calls.clear()
+        sys.setprofile(count)
+        call()
+        sys.setprofile(None)
+        assert calls in (["<lambda>", "row_softmax"], ["<lambda>", "accumulate"])
