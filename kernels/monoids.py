@@ -7,17 +7,25 @@ for every device. ``lift(x, c)`` gets a second number per output, the ``c`` of a
 
 ``combine`` and the lifts marked ``lanes`` use only operators and ``select``, so a vector of lanes
 may stand for each number.
+
+A user's reduction (``own``) may have several operands, accumulators, results and scalars. Its functions
+are of numbers alone: ``lift(x0, x1, …, p0, …)``, ``combine(a0, a1, …, b0, b1, …)``, ``finish(a0, a1, …,
+p0, …)``, one for each number that they give.
 """
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tilegrad.kernels import dtypes
+from tilegrad.kernels import accumulators, dtypes
+from tilegrad.kernels.accumulators import item, items, packed
+from tilegrad.kernels.formulas.declared import parameters
 from tilegrad.kernels.formulas.primitives import cast, select
 from tilegrad.kernels.formulas.transcendental import exp, log1p
 from tilegrad.kernels.function import DeviceFunction, inline
@@ -118,6 +126,34 @@ def root(a, count, p):
 
 
 @dataclass(frozen=True)
+class Own:
+    """What a user's reduction is made of.
+
+    Attributes:
+        lifts: per accumulator, what elements contribute.
+        combines: per accumulator.
+        starts: the identity, a number per accumulator.
+        finishes: per result.
+        operands, params: how many arrays and scalars a call has.
+    """
+
+    lifts: tuple[DeviceFunction, ...]
+    combines: tuple[DeviceFunction, ...]
+    starts: tuple[float, ...]
+    finishes: tuple[DeviceFunction, ...]
+    operands: int
+    params: int
+
+    @property
+    def key(self) -> str:
+        """Names these functions and everything that their sources depend on."""
+        groups = (self.lifts, self.combines, self.finishes)
+        parts = [" ".join([f.key for f in group]) for group in groups]
+        text = "\0".join([*parts, repr(self.starts), f"{self.operands} {self.params}"])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
 class Monoid:
     """One reduction.
 
@@ -131,16 +167,39 @@ class Monoid:
         lanes: whether ``lift`` may be given vectors.
         accumulate: dtype of totals: "wide" (see :mod:`tilegrad.kernels.dtypes`), "same" as the input,
             or its name.
+        own: of a user's, what stands in place of lift, combine, start and finish; these are then of use
+            to kernels that know them, in vectors of lanes.
     """
 
     name: str
-    lift: DeviceFunction
-    combine: DeviceFunction
+    lift: DeviceFunction = itself
+    combine: DeviceFunction | None = add
     start: str = "0"
     finish: DeviceFunction = total
     centred: bool = False
     lanes: bool = True
     accumulate: str = "wide"
+    own: Own | None = None
+
+    @property
+    def operands(self) -> int:
+        """Arrays that are reduced together."""
+        return self.own.operands if self.own else 1
+
+    @property
+    def width(self) -> int:
+        """Accumulators."""
+        return len(self.own.combines) if self.own else 1
+
+    @property
+    def results(self) -> int:
+        """Arrays that are made."""
+        return len(self.own.finishes) if self.own else 1
+
+    @property
+    def params(self) -> int:
+        """Scalars of a call."""
+        return self.own.params if self.own else 1
 
     def block_dtype(self, dtype: str) -> str:
         """Dtype in which short runs of an input of ``dtype`` are combined."""
@@ -153,21 +212,93 @@ class Monoid:
         block = self.block_dtype(dtype)
         return dtypes.row(block).accumulator if self.accumulate == "wide" else block
 
-    def finishing(self, dtype: str) -> DeviceFunction:
-        """``finish`` for totals of ``dtype``; integers come out as they are."""
-        return self.finish if dtypes.is_float(dtype) else total
+    def lifting(self, dtype: str) -> DeviceFunction:
+        """``lift(x, c, p)``: what an element (of each operand) contributes, as accumulators of ``dtype``."""
+        scope: dict[str, Any] = {"A": np.dtype(dtype).type, "f": self.lift}
+        values = ["A(f(x, c))"]
+        if self.own:
+            scope |= {f"f{k}": f for k, f in enumerate(self.own.lifts)}
+            given = [f"A({v})" for v in (*items("x", self.operands), *items("p", self.params))]
+            values = [f"A(f{k}({', '.join(given)}))" for k in range(self.width)]
+        return accumulators.function("lift", "x, c, p", packed(values), scope)
+
+    def joining(self, dtype: str) -> DeviceFunction:
+        """``join(a, b)``: accumulators of ``dtype``, combined."""
+        if self.combine and not self.own and (dtypes.is_float(dtype) or dtype == "int64"):
+            return self.combine  # which keeps these types
+        scope: dict[str, Any] = {"A": np.dtype(dtype).type, "f": self.combine}
+        values = ["A(f(a, b))"]
+        if self.own:
+            scope |= {f"f{k}": f for k, f in enumerate(self.own.combines)}
+            given = ", ".join([*items("a", self.width), *items("b", self.width)])
+            values = [f"A(f{k}({given}))" for k in range(self.width)]
+        return accumulators.function("join", "a, b", packed(values), scope)
+
+    def finishing(self, dtype: str, out: Any) -> DeviceFunction:
+        """``finish(a, count, p)``: what comes out, of the type ``out``, of accumulators of ``dtype``;
+        integers come out of a built-in reduction as they are.
+        """
+        floating = dtypes.is_float(dtype)
+        kind = np.dtype(dtype if floating else "float64").type
+        scope: dict[str, Any] = {"P": kind, "Out": out, "f": self.finish if floating else total}
+        values = ["Out(f(a, P(count), P(p)))"]
+        if self.own:
+            scope["P"] = np.dtype(dtype).type
+            scope |= {f"f{k}": f for k, f in enumerate(self.own.finishes)}
+            given = [*items("a", self.width)]
+            given += [f"P({item('p', k, self.params)})" for k in range(self.params)]
+            values = [f"Out(f{k}({', '.join(given)}))" for k in range(self.results)]
+        return accumulators.function("finish", "a, count, p", packed(values), scope)
 
     def identity(self, dtype: str) -> Any:
-        """The identity as a NumPy scalar of ``dtype``."""
+        """The identity as a NumPy scalar of ``dtype``; of several accumulators, a tuple."""
         kind = np.dtype(dtype)
+        if self.own:
+            found = tuple([_as(kind, value) for value in self.own.starts])
+            return found if len(found) > 1 else found[0]
         if self.start in ("0", "1"):
             return kind.type(int(self.start))
-        if kind.kind == "b":
-            return kind.type(self.start == "high")
-        if kind.kind == "f":
-            return kind.type(math.inf if self.start == "high" else -math.inf)
+        return _as(kind, math.inf if self.start == "high" else -math.inf)
+
+
+def form_of(function: DeviceFunction, left: str, right: str) -> DeviceFunction | None:
+    """The combination of this module that ``function`` is of two of its parameters, by its source:
+    :func:`add`, :func:`multiply`, :func:`larger` or :func:`smaller`.
+    """
+    from tilegrad.kernels.formulas.arithmetic import maximum, minimum
+    from tilegrad.kernels.formulas.symbolic.source import read, stored
+
+    definition = read(function)
+    value = definition.body[-1].value if isinstance(definition.body[-1], ast.Return) else None
+    sides: list[ast.expr] = []
+    found = None
+    if isinstance(value, ast.BinOp):
+        sides = [value.left, value.right]
+        found = {ast.Add: add, ast.Mult: multiply}.get(type(value.op))
+    elif isinstance(value, ast.Call):
+        sides = value.args
+        found = {maximum: larger, minimum: smaller}.get(definition.lookup(value.func))
+    names = [s.id for s in sides if isinstance(s, ast.Name)]
+    plain = len(names) == len(sides) and not {left, right} & {*stored(*definition.body)}
+    return found if plain and sorted(names) == sorted([left, right]) else None
+
+
+def own_monoid(title: str, own: Own, whole: bool) -> Monoid:
+    """A user's reduction, under a name that tells its functions. ``whole``: elements enter as they are."""
+    form = None
+    if len(own.combines) == 1:
+        form = form_of(own.combines[0], *parameters(own.combines[0]))
+    return Monoid(f"{title}_{own.key}", combine=form, lanes=whole, own=own)
+
+
+def _as(kind: np.dtype, value: float) -> Any:
+    """A number of this dtype; of an integer's, the ends of its range stand for the infinities."""
+    if kind.kind == "b":
+        return kind.type(value > 0)
+    if kind.kind != "f" and math.isinf(value):
         limits = np.iinfo(kind)
-        return kind.type(limits.max if self.start == "high" else limits.min)
+        return kind.type(limits.max if value > 0 else limits.min)
+    return kind.type(value)
 
 
 def _table(*rows: Monoid) -> dict[str, Monoid]:

@@ -7,10 +7,18 @@ from functools import partial
 
 from tilegrad.engine import calls, dtype as dt
 from tilegrad.engine.array import Array, Layout, contiguous_strides, layout
-from tilegrad.engine.dispatch import Op, Plan, composed, kernel
+from tilegrad.engine.device import Device
+from tilegrad.engine.dispatch import Launch, Op, Plan, composed, kernel
 from tilegrad.engine.dtype import DType
 from tilegrad.engine.ops.elementwise import OPS, cast, clone, full, scalar
-from tilegrad.engine.shape import Shape, merge_dims, numel, reduced_shape
+from tilegrad.engine.shape import (
+    Shape,
+    broadcast_shapes,
+    broadcast_strides,
+    merge_dims,
+    numel,
+    reduced_shape,
+)
 from tilegrad.kernels.monoids import MONOIDS
 
 _NEEDS_ELEMENTS = ("amax", "amin")
@@ -45,27 +53,78 @@ def _plan(name: str, x: Layout, *rest: Layout, dims: Shape, keepdim: bool, p: fl
         raise IndexError(
             f"{name}: Expected reduction dim {empty[0]} to have non-zero size; got {x.describe()}"
         )
-    gone = sorted((a for a in dims if x.shape[a] != 1), key=lambda a: (-x.strides[a], a))
-    lengths, (jumps,) = merge_dims(
-        tuple(x.shape[a] for a in gone), (tuple(x.strides[a] for a in gone),)
-    )
-    launch, scratch = kernel("reduce", x.device).reduce(
-        name, x.dtype.name, made.name, _kept(x, dims), (lengths, jumps)
-    )
+    launch, scratch = _prepare(name, x.dtype, made, x.device, x.shape, (x.strides,), dims)
     return Plan((out,), launch, scratch, tail=(p,))
 
 
-def _kept(x: Layout, dims: Shape) -> tuple[Shape, Shape]:
-    """Sizes and strides of the dimensions that remain, merged; the results are row-major."""
-    keep = [a for a in range(x.ndim) if a not in dims]
-    shape = tuple(x.shape[a] for a in keep)
-    strides = (tuple(x.strides[a] for a in keep), contiguous_strides(shape))
-    sizes, (steps, _) = merge_dims(shape, strides)
-    return sizes, steps
+def _prepare(
+    name: str,
+    dtype: DType,
+    made: DType,
+    device: Device,
+    shape: Shape,
+    strides: tuple[Shape, ...],
+    dims: Shape,
+) -> tuple[Launch, int]:
+    """The launch of a reduction of operands of one shape, with ``strides`` each, and its scratch bytes."""
+    gone = sorted(
+        (a for a in dims if shape[a] != 1), key=lambda a: (-max(s[a] for s in strides), a)
+    )
+    lengths, jumps = merge_dims(
+        tuple(shape[a] for a in gone), [tuple(s[a] for a in gone) for s in strides]
+    )
+    found: tuple[Launch, int] = kernel("reduce", device).reduce(
+        name, dtype.name, made.name, _kept(shape, strides, dims), (lengths, *jumps)
+    )
+    return found
+
+
+def _kept(shape: Shape, strides: tuple[Shape, ...], dims: Shape) -> tuple[Shape, ...]:
+    """Sizes of the dimensions that remain, merged, and each operand's strides; the results are
+    row-major.
+    """
+    keep = [a for a in range(len(shape)) if a not in dims]
+    left = tuple(shape[a] for a in keep)
+    every = [tuple(s[a] for a in keep) for s in strides]
+    sizes, steps = merge_dims(left, [*every, contiguous_strides(left)])
+    return sizes, *steps[:-1]
 
 
 # ``op(x, [center], dims=…, keepdim=…, p=…)`` for every monoid
 REDUCTIONS = {name: Op(name, partial(_plan, name), ("dims", "keepdim", "p")) for name in MONOIDS}
+
+
+def own_reduction(title: str, name: str, kind: str, truth: bool) -> Op:
+    """The op ``op(*operands, dims=…, keepdim=…)`` of a user's monoid. Operands are promoted and broadcast;
+    integers are totalled as int64.
+
+    Args:
+        title: what errors call it.
+        name: of the monoid.
+        kind: ``float``: integers become the default float first; ``same``: they stay integers.
+        truth: whether its result is bool.
+    """
+
+    def plan(*layouts: Layout, dims: Shape, keepdim: bool) -> Plan:
+        common = dt.result_type(*((x.dtype, 2 if x.ndim else 1) for x in layouts))
+        if kind == "float" and not common.is_floating_point:
+            common = dt.get_default_dtype()
+        if any(x.dtype is not common for x in layouts):
+            return composed(
+                lambda arrays, params: op(
+                    *[cast(a, common) for a in arrays], params=params, dims=dims, keepdim=keepdim
+                )
+            )
+        shape = broadcast_shapes(title, *(x.shape for x in layouts))
+        made = dt.bool_ if truth else common if common.is_floating_point else dt.int64
+        device = layouts[0].device
+        out = layout(reduced_shape(shape, dims, keepdim), made, device)
+        strides = tuple([broadcast_strides(x.shape, x.strides, shape) for x in layouts])
+        launch, scratch = _prepare(name, common, made, device, shape, strides, dims)
+        return Plan((out,) * MONOIDS[name].results, launch, scratch, device=device)
+
+    op = Op(title, plan, ("dims", "keepdim"))
+    return op
 
 
 def reduce(
@@ -100,7 +159,7 @@ def mean(x: Array, dims: Shape, keepdim: bool = False) -> Array:
 def _plan_locate(x: Layout, values: Layout, *, dim: int) -> Plan:
     out = layout(values.shape, dt.int64, x.device)
     launch = kernel("locate", x.device).locate(
-        x.dtype.name, _kept(x, (dim,)), (x.shape[dim], x.strides[dim])
+        x.dtype.name, _kept(x.shape, (x.strides,), (dim,)), (x.shape[dim], x.strides[dim])
     )
     return Plan((out,), launch)
 

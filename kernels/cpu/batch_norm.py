@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tilegrad.kernels.cpu.norm import deviation_run, gradient_runs, scale_run, variance
-from tilegrad.kernels.cpu.reduce import float_run
+from tilegrad.kernels.cpu.parts.reduce_runs import float_run
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, backward_follows, bind, kernel
 from tilegrad.kernels.cpu.run.threads import TEAM
@@ -44,7 +44,7 @@ def blend(running, value, momentum):
 def forward_channels(dtype: str) -> Kernel:
     """``per`` channels a task; weight, bias and running statistics may be null."""
     T = np.dtype(dtype).type
-    total, deviations = float_run("sum", dtype, "lanes"), deviation_run(dtype)
+    total, deviations = float_run("sum", dtype, "lanes", "c"), deviation_run(dtype)
     apply = scale_run(dtype)
 
     def body(task, x, weight, bias, rmean, rvar, y, mean, rstd, eps, momentum, p):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.cpu.reduce import Sizes, layout_table, offset
+from tilegrad.kernels.cpu.reduce import Sizes, offset
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, bind, kernel
 from tilegrad.kernels.cpu.run.threads import TEAM
@@ -28,7 +28,7 @@ def locate_rows(dtype: str) -> Kernel:
 
     def body(task, x, values, out, table, units, per, n, s):
         kept = pointer(table, np.int64)[0]
-        sizes, strides = pointer(table + 16, np.int64), pointer(table + 16 + 8 * kept, np.int64)
+        sizes, strides = pointer(table + 8, np.int64), pointer(table + 8 + 8 * kept, np.int64)
         source, wanted, targets = pointer(x, T), pointer(values, T), pointer(out, np.int64)
         for o in range(task * per, min(units, (task + 1) * per)):
             at = offset(o, kept, sizes, strides)
@@ -59,9 +59,9 @@ def locate_columns(dtype: str) -> Kernel:
 
     def body(task, x, values, out, table, units, per, n, s, width):
         kept = pointer(table, np.int64)[0]
-        sizes, strides = pointer(table + 16, np.int64), pointer(table + 16 + 8 * kept, np.int64)
+        sizes, strides = pointer(table + 8, np.int64), pointer(table + 8 + 8 * kept, np.int64)
         source, wanted, targets = pointer(x, T), pointer(values, T), pointer(out, np.int64)
-        held, end = places(), pointer(table + 16 + 16 * kept, small)[0]
+        held, end = places(), pointer(table + 8 + 16 * kept, small)[0]
         blocks = (width + block - 1) // block
         for unit in range(task * per, min(units, (task + 1) * per)):
             o = unit // blocks
@@ -98,14 +98,19 @@ def locate(dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[int, int]) -> C
     if kept[1][-1] == 1 and kept[0][-1] >= Reduce.narrow and n < 1 << 31:
         width = kept[0][-1]
         function = locate_columns.build(dtype)
-        table = np.append(layout_table((kept[0][:-1], kept[1][:-1]), ((), ())), n - 1)
+        table = _table(kept[0][:-1], kept[1][:-1], n - 1)
         shape: tuple[int, ...] = (n, s, width)
         units = outputs // width * -(-width // Locate.columns)
         work = n * min(width, Locate.columns)
     else:
         function = locate_rows.build(dtype)
-        table, shape = layout_table(kept, ((), ())), (n, s)
+        table, shape = _table(*kept), (n, s)
         units, work = outputs, n
     per, tasks = splitting.share(units, work, Locate.grain)
     call = (table.ctypes.data, units, per, *shape)
     return bind(function, *call, tasks, TEAM if tasks > 1 else 0, keep=table)
+
+
+def _table(sizes: Sizes, strides: Sizes, *rest: int) -> np.ndarray:
+    """[kept dims, their sizes…, their strides…, ``rest``…]."""
+    return np.array([len(sizes), *sizes, *strides, *rest], np.int64)

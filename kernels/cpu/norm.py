@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tilegrad.kernels.cpu.reduce import float_run
+from tilegrad.kernels.cpu.parts.reduce_runs import float_run
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, backward_follows, bind, kernel
 from tilegrad.kernels.cpu.run.threads import TEAM
@@ -92,7 +92,7 @@ def _row_scaler(dtype: str) -> DeviceFunction:
 def forward(dtype: str, centred: bool, channels: bool) -> Kernel:
     """``(x - mean) / sqrt(var + eps) * weight + bias``; not ``centred``: with 0 for the mean."""
     T = np.dtype(dtype).type
-    total, deviations = float_run("sum", dtype, "lanes"), deviation_run(dtype)
+    total, deviations = float_run("sum", dtype, "lanes", "c"), deviation_run(dtype)
     apply, elements = scale_run(dtype), _row_scaler(dtype)
     together, held = Norm.together, Norm.held
     centers, shifts, scales = (

@@ -12,31 +12,33 @@ split depends on sizes and strides only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from tilegrad.kernels.accumulators import (
+    body_of,
+    casting,
+    function,
+    in_parts,
+    item,
+    packed,
+    pointing,
+    reading,
+    storing,
+    writing,
+)
+from tilegrad.kernels.cpu.parts.reduce_runs import elements, run_of
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, bind, kernel
 from tilegrad.kernels.cpu.run.threads import TEAM
-from tilegrad.kernels.cpu.simd.emit import fold_lanes
 from tilegrad.kernels.cpu.simd.memory import local, pointer, read, write
-from tilegrad.kernels.cpu.simd.vector import (
-    head,
-    hmax,
-    hmin,
-    hsum,
-    lanes,
-    load,
-    load_masked,
-    select,
-    splat,
-)
 from tilegrad.kernels.cpu.tuning import Reduce
 from tilegrad.kernels.dtypes import is_float
-from tilegrad.kernels.function import DeviceFunction, inline, intrinsic
-from tilegrad.kernels.monoids import MONOIDS, add, larger, multiply, smaller
+from tilegrad.kernels.function import DeviceFunction, inline
+from tilegrad.kernels.monoids import MONOIDS, Monoid
 
 Sizes = tuple[int, ...]
 
@@ -47,8 +49,8 @@ class Work(NamedTuple):
     Attributes:
         table: address of what :func:`layout_table` gives.
         chunk, chunks: elements (rows) of a piece, pieces of an output.
-        n, s: elements (rows) and stride of the reduced dimension with the smallest stride.
-        width, apart: adjacent outputs and the stride of their elements; of :func:`columns` only.
+        n: elements (rows) of the reduced dimension with the smallest stride.
+        width: adjacent outputs; of :func:`columns` only.
     """
 
     table: int
@@ -57,23 +59,8 @@ class Work(NamedTuple):
     R: int
     chunk: int
     n: int
-    s: int
     chunks: int
     width: int
-    apart: int
-
-
-@intrinsic
-def hproduct(typing, vector):
-    """The product of the lanes: halves are multiplied until one is left."""
-
-    def codegen(context, builder, sig, args):
-        return fold_lanes(builder, args[0], lambda b, x, y: b.fmul(x, y))
-
-    return vector.elem(vector), codegen
-
-
-_ACROSS = {add: hsum, larger: hmax, smaller: hmin, multiply: hproduct}
 
 
 @inline
@@ -87,80 +74,71 @@ def offset(index, ndim, sizes, strides):
     return total + index * strides[0] if ndim else 0
 
 
-class _Dims(NamedTuple):
-    """Dimensions in a table: how many, and pointers to their sizes and strides."""
+@lru_cache(maxsize=None)
+def places(operands: int) -> tuple[DeviceFunction, DeviceFunction]:
+    """What reads the table (see :func:`layout_table`), each a value for all operands: ``base(table, o, j)``,
+    where output ``o`` and ``j`` more beside it begin, and the innermost strides of a row and between
+    outputs; ``start(table, base, row, column)``, where a run begins.
+    """
+    scope = {"pointer": pointer, "offset": offset, "int64": np.int64}
+    head = ["t = pointer(table, int64)", "kept, outer = t[0], t[1]"]
 
-    ndim: int
-    sizes: Any
-    strides: Any
+    def memory(place: str) -> str:
+        return f"pointer(table + 8 * ({place}), int64)"
 
-
-@inline
-def dims_of(table):
-    """(the kept dimensions, the outer reduced ones) of a table of :func:`layout_table`."""
-    t = pointer(table, np.int64)
-    kept, outer = t[0], t[1]
-    reduced = table + 16 + 16 * kept
+    every, first = range(operands), f"{2 + 2 * operands}"
+    apart = [f"t[{2 + operands + k}]" for k in every]
+    bases = [
+        f"j * {apart[k]} + offset(o, kept, sizes, {memory(f'{first} + {1 + k} * kept')})"
+        for k in every
+    ]
+    after = f"{first} + {1 + operands} * kept"
+    starts = [
+        f"{item('base', k, operands)} + column * t[{2 + k}] + offset(row, outer, sizes, "
+        f"{memory(f'{after} + {1 + k} * outer')})"
+        for k in every
+    ]
+    found = f"{packed(bases)}, {packed([f't[{2 + k}]' for k in every])}, {packed(apart)}"
+    in_kept, in_outer = [*head, f"sizes = {memory(first)}"], [*head, f"sizes = {memory(after)}"]
     return (
-        _Dims(kept, pointer(table + 16, np.int64), pointer(table + 16 + 8 * kept, np.int64)),
-        _Dims(outer, pointer(reduced, np.int64), pointer(reduced + 8 * outer, np.int64)),
+        function("base_of", "table, o, j", found, scope, in_kept),
+        function("start_of", "table, base, row, column", packed(starts), scope, in_outer),
     )
 
 
-def _plain_run(name: str, dtype: str) -> DeviceFunction:
-    """``run(x, at, count, s, c, identity)`` in order, where the compiler may reorder: integers."""
-    monoid = MONOIDS[name]
-    lift, combine, A = monoid.lift, monoid.combine, np.dtype(monoid.block_dtype(dtype)).type
-
-    @inline
-    def run(x, at, count, s, c, into):
-        a = into
-        for i in range(count):
-            a = A(combine(a, A(lift(read(x, at + i * s), c))))
-        return a
-
-    return run
-
-
-def _kernel(reduce_part: DeviceFunction, centred: bool) -> Kernel:
-    """The body around ``reduce_part(task, x, center, out, p, work)``, with a center or without."""
-    if centred:
-
-        def body(task, x, center, out, p, work):
-            reduce_part(task, x, center, out, p, work)
-
-        return body, ("iiid", Work)
-
-    def plain_body(task, x, out, p, work):
-        reduce_part(task, x, 0, out, p, work)
-
-    return plain_body, ("iid", Work)
+def _signature(monoid: Monoid) -> tuple[list[int], tuple[Any, ...]]:
+    """(groups of a body's arguments, their signature): the task, operands, the centre, results (or
+    memory for totals), scalars, and :class:`Work`.
+    """
+    operands, results, params = monoid.operands, monoid.results, monoid.params
+    letters = "i" * (operands + monoid.centred + results) + "d" * params
+    return [1, operands, int(monoid.centred), results, params, 1], (letters, Work)
 
 
 @kernel
-def rows(name: str, dtype: str, out_dtype: str, way: str) -> Kernel:
-    """Reduce runs of ``n`` elements with stride ``s``.
+def rows(name: str, dtype: str, out_dtype: str, way: str, pattern: str) -> Kernel:
+    """Reduce runs of ``n`` elements, whose strides ``pattern`` tells (see :func:`elements`).
 
     A unit is one of ``chunks`` pieces, ``chunk`` elements long, of one output. The way is ``lanes``
-    (vectors straight from memory, s = 1), ``buffer`` (lifted elements go through a buffer first) or
-    ``plain`` (integers, where the compiler may reorder).
-
-    Table: kept dims, outer reduced dims, their sizes and strides, as :func:`layout_table` lays them out.
+    (vectors straight from memory), ``buffer`` (lifted elements go through a buffer first), ``plain``
+    (integers, where the compiler may reorder) or ``spread`` (any monoid: a row of accumulators).
     """
     monoid = MONOIDS[name]
-    combine, centred = monoid.combine, monoid.centred
-    block_dtype, total_dtype = monoid.block_dtype(dtype), monoid.total_dtype(dtype)
-    finish = monoid.finishing(total_dtype)
-    T, D, Out = (np.dtype(name).type for name in (dtype, total_dtype, out_dtype))
-    start, first = monoid.identity(total_dtype), monoid.identity(block_dtype)
-    run = _plain_run(name, dtype) if way == "plain" else float_run(name, dtype, way)
+    total_dtype = monoid.total_dtype(dtype)
+    T, D, Out = np.dtype(dtype).type, np.dtype(total_dtype).type, np.dtype(out_dtype).type
+    start, centred, first_out = monoid.identity(total_dtype), monoid.centred, monoid.results > 1
+    join, wide = monoid.joining(total_dtype), casting(monoid.width, total_dtype)
+    finish = monoid.finishing(total_dtype, Out)
+    sources, targets = pointing(monoid.operands, pointer), pointing(monoid.results, pointer)
+    store, put = storing(monoid.results, write), writing(monoid.width, write)
+    base_of, start_of = places(monoid.operands)
+    run = run_of(way)(name, dtype, way, pattern)
 
     @inline
-    def reduce_part(task, x, center, out, p, work):
-        chunk, chunks, n, s = work.chunk, work.chunks, work.n, work.s
-        kept, outer = dims_of(work.table)
-        source, targets = pointer(x, T), pointer(out, Out)
-        centers, partial = pointer(center, Out), pointer(out, D)
+    def reduce_rows(task, x, center, out, p, work):
+        table, chunk, chunks, n = work.table, work.chunk, work.chunks, work.n
+        source, target = sources(x, T), targets(out, Out)
+        centers, partial = pointer(center, Out), pointer(out[0] if first_out else out, D)
         for unit in range(task * work.per, min(work.units, (task + 1) * work.per)):
             o, r, row, column = unit, 0, 0, 0
             if chunks > 1:
@@ -168,211 +146,182 @@ def rows(name: str, dtype: str, out_dtype: str, way: str) -> Kernel:
                 r = (unit - o * chunks) * chunk
                 row = r // n
                 column = r - row * n
-            end = min(work.R, r + chunk)
+            end = min(work.R, r + work.chunk)
             c = T(read(centers, o)) if centred else T(0)
-            base = offset(o, kept.ndim, kept.sizes, kept.strides)
+            base, s, _ = base_of(table, o, 0)
             total = start
             while r < end:
                 count = min(n - column, end - r)
-                at = base + column * s + offset(row, outer.ndim, outer.sizes, outer.strides)
-                total = D(combine(total, D(run(source, at, count, s, c, first))))
+                at = start_of(table, base, row, column)
+                total = join(total, wide(run(source, at, count, s, c, p)))
                 r += count
                 row += 1
                 column = 0
             if chunks == 1:
-                write(targets, o, Out(finish(total, work.R, p)))
+                store(target, o, finish(total, work.R, p))
             else:
-                partial[(unit - o * chunks) * (work.units // chunks) + o] = total
+                put(partial, (unit - o * chunks) * (work.units // chunks) + o, work.units, total)
 
-    return _kernel(reduce_part, centred)
-
-
-def float_run(name: str, dtype: str, way: str) -> Any:
-    """``run(x, at, count, s, c, identity)``: a run of floats combined in four vectors of lanes."""
-    monoid = MONOIDS[name]
-    lift, combine = monoid.lift, monoid.combine
-    across = _ACROSS[combine]
-    T = np.dtype(dtype).type
-    total_dtype = monoid.total_dtype(dtype)
-    D, start = np.dtype(total_dtype).type, monoid.identity(total_dtype)
-    W = lanes(dtype)
-    block = 256 * W if way == "lanes" else 512
-    buffer = local(dtype, 512)
-
-    @inline
-    def keep(v, c):
-        return v
-
-    taken = lift if way == "lanes" else keep
-
-    @inline
-    def fold(x, at, count, c, first):
-        none, center = splat(first), splat(c)
-        a0, a1, a2, a3 = none, none, none, none
-        i = at
-        end = at + count
-        while i + 4 * W <= end:
-            a0 = combine(a0, taken(load(x, i), center))
-            a1 = combine(a1, taken(load(x, i + W), center))
-            a2 = combine(a2, taken(load(x, i + 2 * W), center))
-            a3 = combine(a3, taken(load(x, i + 3 * W), center))
-            i += 4 * W
-        while i + W <= end:
-            a0 = combine(a0, taken(load(x, i), center))
-            i += W
-        if i < end:
-            mask = head(T, end - i)
-            rest = taken(load_masked(x, i, mask, none), center)
-            a1 = combine(a1, select(mask, rest, none))
-        return across(combine(combine(a0, a1), combine(a2, a3)))
-
-    @inline
-    def run(x, at, count, s, c, first):
-        total = start
-        i = 0
-        while i < count:
-            size = min(block, count - i)
-            if way == "lanes":
-                total = D(combine(total, D(fold(x, at + i, size, c, first))))
-            else:
-                held = buffer()
-                for j in range(size):
-                    write(held, j, T(lift(read(x, at + (i + j) * s), c)))
-                total = D(combine(total, D(fold(held, 0, size, c, first))))
-            i += size
-        return total
-
-    return run
+    groups, signature = _signature(monoid)
+    return body_of(reduce_rows, groups), signature
 
 
-def _row_adder(name: str, dtype: str, adjacent: bool) -> DeviceFunction:
-    """The device function ``add_rows(x, at, count, s, apart, part, size, c)``: rows from ``x[at]``, ``s``
-    apart, are combined with ``part``, four at a time.
-
-    The part comes second: a choice between it and something new would be compiled to a masked store,
-    which is slow on AVX2.
+def _rows_fold(name: str, dtype: str, pattern: str) -> DeviceFunction:
+    """``fold(part, size, x, at, count, s, c, apart, p)``: ``count`` rows of ``size`` elements, combined
+    into the row of parts. (The part comes second: a choice between it and something new would be compiled
+    to a masked store, which is slow on AVX2.)
     """
     monoid = MONOIDS[name]
-    lift, combine, centred = monoid.lift, monoid.combine, monoid.centred
-    T, A = np.dtype(dtype).type, np.dtype(monoid.block_dtype(dtype)).type
+    kinds, centred, block_dtype = monoid.width, monoid.centred, monoid.block_dtype(dtype)
+    lift, join = monoid.lifting(block_dtype), monoid.joining(block_dtype)
+    get, put, element = reading(kinds), writing(kinds, write), elements(pattern, "j")
+    T, block = np.dtype(dtype).type, block_of(kinds)
 
     @inline
-    def lifted(x, i, c, j, apart):
-        at = i + j if adjacent else i + j * apart
-        return A(lift(read(x, at), T(c[j]) if centred else T(0)))
+    def lifted(x, at, i, s, c, j, apart, p):
+        return lift(element(x, at, i, s, j, apart), T(c[j]) if centred else T(0), p)
 
     @inline
-    def add_rows(x, at, count, s, apart, part, size, c):
+    def fold(part, size, x, at, count, s, c, apart, p):
         for i in range(0, count - 3, 4):
-            q = at + i * s
             for j in range(size):
-                v = A(combine(lifted(x, q, c, j, apart), lifted(x, q + s, c, j, apart)))
-                w = A(
-                    combine(
-                        lifted(x, q + 2 * s, c, j, apart),
-                        lifted(x, q + 3 * s, c, j, apart),
-                    )
+                v = join(
+                    lifted(x, at, i, s, c, j, apart, p), lifted(x, at, i + 1, s, c, j, apart, p)
                 )
-                write(part, j, A(combine(A(combine(v, w)), part[j])))
+                w = join(
+                    lifted(x, at, i + 2, s, c, j, apart, p), lifted(x, at, i + 3, s, c, j, apart, p)
+                )
+                put(part, j, block, join(join(v, w), get(part, j, block)))
         for i in range(count - count % 4, count):
-            q = at + i * s
             for j in range(size):
-                write(part, j, A(combine(lifted(x, q, c, j, apart), part[j])))
+                v = lifted(x, at, i, s, c, j, apart, p)
+                put(part, j, block, join(v, get(part, j, block)))
 
-    return add_rows
+    return fold
+
+
+def _parts(name: str, dtype: str) -> tuple[DeviceFunction, DeviceFunction]:
+    """``clear(part, size)`` of a row of parts, and ``add(total, part, size)``, which combines them into the
+    totals.
+    """
+    monoid = MONOIDS[name]
+    kinds, total_dtype = monoid.width, monoid.total_dtype(dtype)
+    wide, join = casting(kinds, total_dtype), monoid.joining(total_dtype)
+    none, block = monoid.identity(monoid.block_dtype(dtype)), block_of(kinds)
+    get, put = reading(kinds), writing(kinds, write)
+
+    @inline
+    def clear(part, size):
+        for j in range(size):
+            put(part, j, block, none)
+
+    @inline
+    def add(total, part, size):
+        for j in range(size):
+            put(total, j, block, join(get(total, j, block), wide(get(part, j, block))))
+
+    return clear, add
 
 
 @kernel
-def columns(name: str, dtype: str, out_dtype: str, adjacent: bool) -> Kernel:
-    """Reduce over rows of elements with the stride ``apart`` (1 if ``adjacent``), a block of them a unit.
+def columns(name: str, dtype: str, out_dtype: str, pattern: str) -> Kernel:
+    """Reduce over rows of elements that are ``apart`` (see ``pattern`` of :func:`elements`), up to
+    a block of them in a unit.
 
-    Rows are combined into a row of parts, and every ``flush`` rows these into the totals. A unit
-    is one of ``chunks`` pieces, ``chunk`` rows long, of a block of columns; ``n`` rows have the stride ``s``.
+    Four rows at a time are combined into a row of parts, and every ``flush`` rows these into the
+    totals. A unit is one of ``chunks`` pieces, ``chunk`` rows long, of a block of columns; ``n`` rows
+    have the stride ``s``.
     """
     monoid = MONOIDS[name]
-    combine, centred = monoid.combine, monoid.centred
+    kinds, operands, centred = monoid.width, monoid.operands, monoid.centred
     block_dtype, total_dtype = monoid.block_dtype(dtype), monoid.total_dtype(dtype)
-    finish = monoid.finishing(total_dtype)
-    T, D, Out = (np.dtype(name).type for name in (dtype, total_dtype, out_dtype))
-    start, none = monoid.identity(total_dtype), monoid.identity(block_dtype)
-    totals, parts = local(total_dtype, Reduce.columns), local(block_dtype, Reduce.columns)
-    center_row = local(dtype if centred else "float64", Reduce.columns)
-    block, flush, add_rows = Reduce.columns, Reduce.flush, _row_adder(name, dtype, adjacent)
+    T, D, Out = np.dtype(dtype).type, np.dtype(total_dtype).type, np.dtype(out_dtype).type
+    start, finish = monoid.identity(total_dtype), monoid.finishing(total_dtype, Out)
+    block, flush, first_out = block_of(kinds), Reduce.flush, monoid.results > 1
+    totals, parts = local(total_dtype, block * kinds), local(block_dtype, block * kinds)
+    center_row, get, put = local(dtype, block), reading(kinds), writing(kinds, write)
+    sources, targets = pointing(operands, pointer), pointing(monoid.results, pointer)
+    store = storing(monoid.results, write)
+    fold, (clear, add_parts) = _rows_fold(name, dtype, pattern), _parts(name, dtype)
+    base_of, start_of = places(operands)
 
     @inline
-    def reduce_part(task, x, center, out, p, work):
-        chunks, n, s, apart = work.chunks, work.n, work.s, work.apart
-        kept, outer = dims_of(work.table)
-        source, targets = pointer(x, T), pointer(out, Out)
-        centers, partial = pointer(center, Out), pointer(out, D)
+    def reduce_columns(task, x, center, out, p, work):
+        table, chunks, n, width = work.table, work.chunks, work.n, work.width
+        source, target = sources(x, T), targets(out, Out)
+        centers, partial = pointer(center, Out), pointer(out[0] if first_out else out, D)
         total, part, c = totals(), parts(), center_row()
-        blocks = (work.width + block - 1) // block
-        outputs = work.units // (chunks * blocks) * work.width
+        blocks = (width + block - 1) // block
+        outputs = work.units // (chunks * blocks) * width
         for unit in range(task * work.per, min(work.units, (task + 1) * work.per)):
             piece, strip = unit % chunks, unit // chunks
-            o = strip // blocks
-            column = (strip - o * blocks) * block
-            size = min(block, work.width - column)
-            first = o * work.width + column
+            o, column = strip // blocks, strip % blocks * block
+            size = min(block, width - column)
+            first = o * width + column
             for j in range(size):
-                total[j] = start
-                part[j] = none
+                put(total, j, block, start)
                 if centred:
                     c[j] = read(centers, first + j)
-            base = offset(o, kept.ndim, kept.sizes, kept.strides)
-            base += column if adjacent else column * apart
-            since, r = 0, piece * work.chunk
-            end = min(work.R, r + work.chunk)
+            clear(part, size)
+            base, s, apart = base_of(table, o, column)
+            since, r, end = 0, piece * work.chunk, min(work.R, (piece + 1) * work.chunk)
             while r < end:
                 row = r // n
                 count = min(n - (r - row * n), end - r, flush - since)
-                at = base + (r - row * n) * s + offset(row, outer.ndim, outer.sizes, outer.strides)
-                add_rows(source, at, count, s, apart, part, size, c)
-                since += count
-                r += count
+                at = start_of(table, base, row, r - row * n)
+                fold(part, size, source, at, count, s, c, apart, p)
+                since, r = since + count, r + count
                 if since == flush or r == end:
                     since = 0
-                    for j in range(size):
-                        total[j] = D(combine(total[j], D(part[j])))
-                        part[j] = none
-            if chunks == 1:
-                for j in range(size):
-                    write(targets, first + j, Out(finish(total[j], work.R, p)))
-            else:
-                for j in range(size):
-                    partial[piece * outputs + first + j] = total[j]
+                    add_parts(total, part, size)
+                    clear(part, size)
+            to = piece * outputs + first
+            for j in range(size):
+                if chunks == 1:
+                    store(target, first + j, finish(get(total, j, block), work.R, p))
+                else:
+                    put(partial, to + j, outputs * chunks, get(total, j, block))
 
-    return _kernel(reduce_part, centred)
+    groups, signature = _signature(monoid)
+    return body_of(reduce_columns, groups), signature
+
+
+def block_of(width: int) -> int:
+    """Outputs of a column task, whose accumulators stay in the nearest cache."""
+    return max(Reduce.fewest_columns, Reduce.columns // width)
 
 
 @kernel
 def combine_parts(name: str, dtype: str, out_dtype: str) -> Kernel:
     """Combine ``chunks`` totals of each output, in order; part k of output o is at
-    ``k * outputs + o``.
+    ``k * outputs + o``, those of the next accumulator ``chunks * outputs`` further.
     """
     monoid = MONOIDS[name]
-    combine, total_dtype = monoid.combine, monoid.total_dtype(dtype)
-    finish = monoid.finishing(total_dtype)
+    total_dtype, kinds = monoid.total_dtype(dtype), monoid.width
     D, Out = np.dtype(total_dtype).type, np.dtype(out_dtype).type
-    start, block, row = (
-        monoid.identity(total_dtype),
-        Reduce.columns,
-        local(total_dtype, Reduce.columns),
-    )
+    join, finish = monoid.joining(total_dtype), monoid.finishing(total_dtype, Out)
+    start, block = monoid.identity(total_dtype), block_of(kinds)
+    row, get, put = local(total_dtype, block * kinds), reading(kinds), writing(kinds, write)
+    take = reading(kinds, read)
+    targets, store = pointing(monoid.results, pointer), storing(monoid.results, write)
 
-    def body(task, parts, out, p, outputs, chunks, count):
-        source, targets, total = pointer(parts, D), pointer(out, Out), row()
+    @inline
+    def combine_all(task, parts, out, p, outputs, chunks, count):
+        source, target, total = pointer(parts, D), targets(out, Out), row()
         for first in range(0, outputs, block):
             size = min(block, outputs - first)
             for j in range(size):
-                total[j] = start
+                put(total, j, block, start)
             for k in range(chunks):
                 for j in range(size):
-                    write(total, j, D(combine(total[j], read(source, k * outputs + first + j))))
+                    part = take(source, k * outputs + first + j, chunks * outputs)
+                    put(total, j, block, join(get(total, j, block), part))
             for j in range(size):
-                write(targets, first + j, Out(finish(total[j], count, p)))
+                store(target, first + j, finish(get(total, j, block), count, p))
 
-    return body, "iidiii"
+    groups = [1, 1, monoid.results, monoid.params, 1, 1, 1]
+    letters = "i" * (1 + monoid.results) + "d" * monoid.params + "iii"
+    return body_of(combine_all, groups), letters
 
 
 # ------------------------------------------------------------------------------------- launching
@@ -403,73 +352,82 @@ def _begin_parts(split: _Split, *variant: str) -> None:
 
 
 def reduce(
-    name: str, dtype: str, out_dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[Sizes, Sizes]
+    name: str, dtype: str, out_dtype: str, kept: tuple[Sizes, ...], reduced: tuple[Sizes, ...]
 ) -> tuple[Callable[..., None], int]:
-    """A launch ``(x, [center], out, [scratch], p)`` and the bytes of scratch it needs.
+    """A launch ``(*operands, [center], *outs, [scratch], *params)`` and the bytes of scratch it needs.
 
     Args:
         name: of the monoid; a centred one has the operand ``center``, shaped as the output.
-        dtype, out_dtype: of ``x``; of ``out`` and ``center``, which are row-major.
-        kept: sizes and strides of the merged dimensions of ``x`` that remain, in order.
-        reduced: sizes and strides of those that go, largest stride first.
+        dtype, out_dtype: of the operands; of what comes out and ``center``, which are row-major.
+        kept: sizes of the merged dimensions that remain, in order, then each operand's strides.
+        reduced: the same of those that go, largest stride first.
     """
     outputs, R = int(np.prod(kept[0])), int(np.prod(reduced[0]))
     if outputs == 0:
         return lambda *args: None, 0
     monoid = MONOIDS[name]
-    n, s = reduced[0][-1], reduced[1][-1]
-    adjacent = kept[1][-1] == 1
+    n = reduced[0][-1]
+    apart = _pattern(kept)
+    adjacent = "c" in apart and "v" not in apart
     if adjacent:
         by_columns = kept[0][-1] >= Reduce.narrow
     else:
         by_columns = kept[0][-1] >= Reduce.short_columns and R <= Reduce.short
-    width, apart = (kept[0][-1], kept[1][-1]) if by_columns else (1, 0)
+    width = kept[0][-1] if by_columns else 1
     if by_columns:
-        blocks = -(-width // Reduce.columns)
-        split = _Split(
-            outputs, R, outputs // width * blocks, Reduce.row_block, min(width, Reduce.columns)
-        )
+        most = block_of(monoid.width)
+        strips = outputs // width * -(-width // most)
+        split = _Split(outputs, R, strips, Reduce.row_block, min(width, most))
         _begin_parts(split, name, dtype, out_dtype)
-        function = columns.build(name, dtype, out_dtype, adjacent)
-        table = layout_table((kept[0][:-1], kept[1][:-1]), reduced)
+        function = columns.build(name, dtype, out_dtype, apart)
+        table = layout_table(_outer(kept), reduced, [steps[-1] for steps in kept[1:]])
     else:
         split = _Split(outputs, R, outputs, Reduce.block, 1)
+        pattern = _pattern(reduced)
         floats = monoid.block_dtype(dtype) == dtype and is_float(dtype)
-        way = "plain" if not floats else "lanes" if s == 1 and monoid.lanes else "buffer"
+        if monoid.combine is None:
+            way = "spread"
+        elif not floats:
+            way = "plain"
+        else:
+            way = "lanes" if pattern == "c" and monoid.lanes else "buffer"
         _begin_parts(split, name, dtype, out_dtype)
-        function = rows.build(name, dtype, out_dtype, way)
+        function = rows.build(name, dtype, out_dtype, way, pattern)
         table = layout_table(kept, reduced)
     work = Work(
-        table=table.ctypes.data, units=split.units, per=split.per, R=R, chunk=split.chunk, n=n, s=s,
-        chunks=split.chunks, width=width, apart=apart,
+        table=table.ctypes.data, units=split.units, per=split.per, R=R, chunk=split.chunk, n=n,
+        chunks=split.chunks, width=width,
     )  # fmt: skip
     run = bind(function, *work, split.tasks, TEAM if split.tasks > 1 else 0, keep=table)
     if split.chunks == 1:
         return run, 0
     second = combine_parts.build(name, dtype, out_dtype)
     finish = bind(second, outputs, split.chunks, R, 1, 0)
-    nbytes = outputs * split.chunks * np.dtype(monoid.total_dtype(dtype)).itemsize
-    return _in_parts(run, finish, monoid.centred), nbytes
+    size = np.dtype(monoid.total_dtype(dtype)).itemsize * monoid.width
+    launch = in_parts(
+        monoid.operands + monoid.centred, monoid.results, monoid.params, monoid.results
+    )
+    return launch(run, finish), outputs * split.chunks * size
 
 
-def _in_parts(
-    run: Callable[..., None], finish: Callable[..., None], centred: bool
-) -> Callable[..., None]:
-    """The launch of both stages."""
-
-    def launch(x: int, out: int, parts: int, p: float) -> None:
-        run(x, parts, p)
-        finish(parts, out, p)
-
-    def centred_launch(x: int, center: int, out: int, parts: int, p: float) -> None:
-        run(x, center, parts, p)
-        finish(parts, out, p)
-
-    return centred_launch if centred else launch
+def _pattern(block: tuple[Sizes, ...]) -> str:
+    """A letter for each operand's innermost stride; see :func:`elements`."""
+    return "".join({0: "s", 1: "c"}.get(strides[-1], "v") for strides in block[1:])
 
 
-def layout_table(kept: tuple[Sizes, Sizes], reduced: tuple[Sizes, Sizes]) -> np.ndarray:
-    """[kept dims, outer reduced dims, kept sizes…, kept strides…, outer reduced sizes…, strides…]."""
-    outer = (reduced[0][:-1], reduced[1][:-1])
-    flat = [len(kept[0]), len(outer[0]), *kept[0], *kept[1], *outer[0], *outer[1]]
+def _outer(block: tuple[Sizes, ...]) -> tuple[Sizes, ...]:
+    """Without the innermost dimension."""
+    return tuple(row[:-1] for row in block)
+
+
+def layout_table(
+    kept: tuple[Sizes, ...], reduced: tuple[Sizes, ...], apart: Sequence[int] = ()
+) -> np.ndarray:
+    """[kept dims, outer reduced dims, innermost reduced strides…, ``apart`` (or zeros)…, kept sizes…,
+    kept strides of each operand…, outer reduced sizes…, strides of each operand…].
+    """
+    outer, steps = _outer(reduced), [strides[-1] for strides in reduced[1:]]
+    flat = [len(kept[0]), len(outer[0]), *steps, *(apart or [0] * len(steps))]
+    for row in (*kept, *outer):
+        flat += row
     return np.array(flat, np.int64)

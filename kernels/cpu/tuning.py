@@ -356,7 +356,9 @@ class Reduce(Sharing):
     few_units = 16  # fewer rows or blocks of columns are cut into pieces
     pieces = 32  # wanted then
     columns = 1024  # totals a column task keeps
+    fewest_columns = 64  # the same of several accumulators, at least
     flush = 64  # rows combined in the input's precision
+    spread = 64  # accumulators beside each other that a row's elements go to, of any combination
     short = 16  # elements of a row that are better gathered with those of other rows
     short_columns = 64  # adjacent short rows from which that pays
     narrow = 8  # fewer adjacent outputs than this are not worth a column task

@@ -44,6 +44,7 @@ from tilegrad.kernels.function import DeviceFunction, TypedFunction
 __all__ = [
     "DerivativeError",
     "backward",
+    "constant",
     "declare",
     "declared",
     "differentiate",
@@ -83,7 +84,13 @@ def backward(function: DeviceFunction, wrt: str) -> DeviceFunction:
 
 def vanishes(function: DeviceFunction, wrt: str) -> bool:
     """Whether d ``function`` / d ``wrt`` is 0 by its form."""
-    return _form(differentiate(function, wrt)) == 0
+    return constant(function, wrt) == 0
+
+
+def constant(function: DeviceFunction, wrt: str) -> int | None:
+    """d ``function`` / d ``wrt`` where it is -1, 0 or 1 by its form, else None."""
+    form = _form(differentiate(function, wrt))
+    return form if isinstance(form, int) else None
 
 
 def _once(kind: str, function: DeviceFunction, wrt: str) -> DeviceFunction:

@@ -126,8 +126,10 @@ def _source(function: Function) -> ast.FunctionDef | None:
         tree = ast.parse(textwrap.dedent("".join(lines))).body[0]
     except (OSError, TypeError, SyntaxError):
         return None
-    is_own = isinstance(tree, ast.FunctionDef) and tree.name == function.__name__
-    return tree if is_own else None  # type: ignore[return-value]
+    if not isinstance(tree, ast.FunctionDef) or tree.name != function.__name__:
+        return None
+    tree.decorator_list = []  # no part of what it does
+    return tree
 
 
 _open: list[Function] = []
@@ -150,6 +152,21 @@ def formulas(function: Function) -> tuple[DeviceFunction, ...]:
         finally:
             _open.pop()
     return found
+
+
+def of_callable(function: Any) -> tuple[DeviceFunction, ...] | None:
+    """The formulas of a function of numbers, of one of ``tilegrad.elementwise``, or of a standard one
+    (``math.sqrt``); None for anything else.
+    """
+    own = getattr(function, "formulas", None)
+    if isinstance(own, tuple):
+        return own
+    if isinstance(function, DeviceFunction):
+        return (function,)
+    module, title = getattr(function, "__module__", None) or "", getattr(function, "__name__", "")
+    if module in ("math", "numpy") or module.split(".")[0] == "tilegrad":
+        return (standard()[title],) if title in standard() else None
+    return formulas(function) if isinstance(function, types.FunctionType) else None
 
 
 def _bring(function: Function) -> Iterator[DeviceFunction]:

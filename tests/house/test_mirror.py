@@ -24,6 +24,8 @@ FAMILIES = ("kernels/cpu", "kernels/cuda", "engine/ops", "autograd/rules")
 TESTED_BY = (
     ("autograd", "base families functional interop native_record operators size", "autograd/test_graph.py",
      "what every tensor and every recorded node goes through"),
+    ("autograd", "checking_reduction reduction_gradients reduction_parts",
+     "autograd/test_custom_reduction.py", "what a user's reduction is made of"),
     ("autograd/rules", "assign bilinear counting cross_entropy define extrema moments rearrange "
      "sampling scatter unary", "cases/test_cases.py", "functions with rows under their family's name"),
     ("cli", "arguments checkpoint digits info train warmup", "cli/test_cli.py", "commands, as typed"),
@@ -31,7 +33,7 @@ TESTED_BY = (
      "parts of one loader"),
     ("engine", "decorators emitter errors native_storage sharing", "engine/test_native.py", "parts of every call"),
     ("engine/ops", "clip create cross_entropy masked optim", "cases/test_cases.py", "as their rules"),
-    ("kernels", "distributions monoids", "cases/test_cases.py", "tables that families read"),
+    ("kernels", "accumulators distributions monoids", "cases/test_cases.py", "tables that families read"),
     ("autograd", "user_calls", "autograd/test_user_op.py", "as its public face"),
     ("autograd", "user_jvp", "autograd/test_checking_op.py", "tangents are checked"),
     ("kernels", "arguments", "autograd/test_user_op.py", "what bodies of the user's are given"),

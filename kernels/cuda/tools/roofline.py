@@ -116,12 +116,15 @@ class _Call:
         shown = inner.function if isinstance(inner, DeviceFunction) else body
         words = list(inspect.signature(shown).parameters)
         fixed = len(words) - (1 if shown is not body else 0)
-        self.named: dict[str, Any] = dict(zip(words[:fixed], launch.args))
-        for structure in launch.args[:fixed]:
-            if isinstance(structure, tuple):
-                self.named.update(structure._asdict())  # type: ignore[attr-defined]
-        self.args = launch.args
-        self.t = launch.args[fixed:]
+        self.args, self.named = launch.args, dict[str, Any]()
+        first = 0
+        for word, count in zip(words[:fixed], getattr(body, "groups", [1] * fixed), strict=True):
+            value = launch.args[first] if count else 0
+            self.named[word] = value
+            if isinstance(value, tuple):
+                self.named.update(value._asdict())  # type: ignore[attr-defined]
+            first += count
+        self.t = launch.args[first:]
         self.grid = launch.grid
 
     def __getitem__(self, name: str) -> Any:
@@ -404,4 +407,6 @@ def work_of(launch: Launch) -> Work | None:
     """What a launch moves and computes; None for a kernel that is not judged."""
     factory = launch.factory
     known = _WORK.get(f"{place(factory.__module__)}.{factory.__name__}")
+    if known in (_reduced_rows, _reduced_columns) and MONOIDS[launch.variant[0]].own:
+        return None  # of a user's own functions nothing is known
     return known(_Call(launch)) if known is not None else None
