@@ -10,6 +10,7 @@ from types import FunctionType as _FunctionType, ModuleType as _ModuleType
 
 from tilegrad import autograd as autograd
 from tilegrad.autograd.custom import elementwise as elementwise
+from tilegrad.autograd.custom_reduction import reduction as reduction
 from tilegrad.autograd.formatting import set_printoptions as set_printoptions
 from tilegrad.autograd.functions import *
 from tilegrad.autograd.gradcheck import GradcheckError as GradcheckError

@@ -56,9 +56,8 @@ class Check:
     def run(self, low: float, high: float, seed: int = 0) -> None:
         """All checks, on each device that is there, with operands within ``[low, high]``."""
         rng = np.random.default_rng(seed)
-        devices = ["cpu", *(["cuda"] if cuda.is_available() else [])]
         kinds = ["float64", "float32", *(["int64"] if self.kind == "same" else [])]
-        for device in devices:
+        for device in self.devices():
             for kind in kinds:
                 for what, arrays in self.shapes(rng, kind, low, high):
                     if not (
@@ -69,6 +68,11 @@ class Check:
             self.repeats(device, rng, low, high)
         if self.kind != "compare":
             self.gradients(rng, low, high)
+
+    @staticmethod
+    def devices() -> list[str]:
+        """Those at hand."""
+        return ["cpu", *(["cuda"] if cuda.is_available() else [])]
 
     def shapes(
         self, rng: np.random.Generator, kind: str, low: float, high: float
@@ -100,7 +104,7 @@ class Check:
             for index in np.ndindex(have.shape):
                 given = [p[index] for p in places]
                 want = self.right(formula, given)
-                if not _close(float(have[index]), want, BOUNDS.get(kind, 1e-12)):
+                if not close(float(have[index]), want, BOUNDS.get(kind, 1e-12)):
                     raise CheckError(
                         f"{formula.__name__}: {what}, {device}, {kind}: of "
                         f"{', '.join(f'{n}={v!r}' for n, v in self.named(given).items())} it gives "
@@ -232,7 +236,7 @@ class FusedCheck(Check):
                 )
             bound = BOUNDS.get(str(ours.dtype), 0.0)
             for index in np.ndindex(ours.shape):
-                if not _close(float(ours[index]), float(theirs[index]), bound):
+                if not close(float(ours[index]), float(theirs[index]), bound):
                     raise CheckError(
                         f"{self.title()}: {what}, {device}, {kind}: {name} at {index} is "
                         f"{ours[index]!r}; unfused {theirs[index]!r}"
@@ -273,7 +277,8 @@ def simulated(device: str) -> bool:
     return device == "cuda" and cuda.driver().simulated
 
 
-def _close(have: float, want: float, bound: float) -> bool:
+def close(have: float, want: float, bound: float, reach: float = 1.0) -> bool:
+    """Whether two numbers agree to ``bound`` of the larger of ``reach`` and what is wanted."""
     if np.isnan(want) or np.isinf(want):
         return have == want or (np.isnan(want) and np.isnan(have))
-    return abs(have - want) <= bound * max(1.0, abs(want))
+    return abs(have - want) <= bound * max(reach, abs(want))

@@ -165,8 +165,8 @@ class Monoid:
         finish: ``finish(total, count, p)``.
         centred: whether ``c`` is an operand.
         lanes: whether ``lift`` may be given vectors.
-        accumulate: dtype of totals: "wide" (see :mod:`tilegrad.kernels.dtypes`), "same" as the input,
-            or its name.
+        accumulate: dtype of totals: "wide" (see :mod:`tilegrad.kernels.dtypes`), "short" as those of
+            short runs, "same" as the input, or its name.
         own: of a user's, what stands in place of lift, combine, start and finish; these are then of use
             to kernels that know them, in vectors of lanes.
     """
@@ -203,7 +203,7 @@ class Monoid:
 
     def block_dtype(self, dtype: str) -> str:
         """Dtype in which short runs of an input of ``dtype`` are combined."""
-        if self.accumulate not in ("wide", "same"):
+        if self.accumulate not in ("wide", "short", "same"):
             return self.accumulate
         return dtype if self.accumulate == "same" else dtypes.row(dtype).short
 
@@ -224,7 +224,7 @@ class Monoid:
 
     def joining(self, dtype: str) -> DeviceFunction:
         """``join(a, b)``: accumulators of ``dtype``, combined."""
-        if self.combine and not self.own and (dtypes.is_float(dtype) or dtype == "int64"):
+        if self.combine and (dtypes.is_float(dtype) or dtype == "int64"):
             return self.combine  # which keeps these types
         scope: dict[str, Any] = {"A": np.dtype(dtype).type, "f": self.combine}
         values = ["A(f(a, b))"]
@@ -288,7 +288,9 @@ def own_monoid(title: str, own: Own, whole: bool) -> Monoid:
     form = None
     if len(own.combines) == 1:
         form = form_of(own.combines[0], *parameters(own.combines[0]))
-    return Monoid(f"{title}_{own.key}", combine=form, lanes=whole, own=own)
+    exact = form in (larger, smaller)  # nothing is rounded
+    accumulate = "short" if exact else "wide"
+    return Monoid(f"{title}_{own.key}", combine=form, lanes=whole, accumulate=accumulate, own=own)
 
 
 def _as(kind: np.dtype, value: float) -> Any:

@@ -184,7 +184,7 @@ def test_every_function_can_be_read_about() -> None:
 # what ``from tilegrad import *`` gives beyond PyTorch's
 OURS = {
     "DeviceError", "GradcheckError", "elementwise", "empty_cache", "from_dlpack", "memory_stats",
-    "op", "reset_peak_memory_stats", "set_default_dtype", "set_grad_enabled", "unique",
+    "op", "reduction", "reset_peak_memory_stats", "set_default_dtype", "set_grad_enabled", "unique",
 }  # fmt: skip
 
 

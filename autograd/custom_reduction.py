@@ -1,0 +1,314 @@
+"""Reductions of the user's own: how two partial results combine becomes a differentiable op."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol, overload
+
+from tilegrad.autograd.base import TensorBase
+from tilegrad.autograd.checking_reduction import ReductionCheck
+from tilegrad.autograd.mode import state
+from tilegrad.autograd.reduction_gradients import Derived, Given
+from tilegrad.autograd.reduction_parts import Parts
+from tilegrad.autograd.rule import Rule, needs_graph
+from tilegrad.autograd.rules import elementwise as rules
+from tilegrad.autograd.rules.creation import tensor
+from tilegrad.autograd.rules.reduce import dims_of
+from tilegrad.engine import calls, dtype as dt
+from tilegrad.engine.dispatch import Op
+from tilegrad.engine.ops.elementwise import copy
+from tilegrad.engine.ops.reduce import own_reduction
+from tilegrad.engine.shape import broadcast_shapes
+from tilegrad.kernels.function import DeviceFunction, function_from_source
+from tilegrad.kernels.monoids import MONOIDS, Own, own_monoid
+
+if TYPE_CHECKING:
+    from tilegrad.autograd.tensor import Tensor
+
+Function = Callable[..., Any]
+Grad = Function | Mapping[str, Function]
+Dims = int | Sequence[int] | None
+Identity = float | tuple[float, ...]
+
+PROMOTIONS = ("float", "same")
+
+
+class ReductionFunction(Protocol):
+    """What :func:`reduction` makes.
+
+    Attributes:
+        formulas: per accumulator, how two partial results combine, in the form that kernels compile.
+        source: the source of all its formulas.
+    """
+
+    __name__: str
+    formulas: tuple[DeviceFunction, ...]
+    source: str
+
+    def __call__(
+        self,
+        *operands: Any,
+        dim: Dims = None,
+        keepdim: bool = False,
+        out: Any = None,
+        **params: Any,
+    ) -> Any:
+        """The reduction of tensors, which broadcast and are promoted, over ``dim``."""
+
+    def derivative(self, name: str) -> str:
+        """The source of what the gradient of an operand is made of."""
+
+    def check(self, domain: tuple[float, float] = (-3.0, 3.0), seed: int = 0) -> None:
+        """Compare the kernels of each device with a fold in Python; see that the combination is
+        associative, commutative and has its identity; compare bits between runs and numbers of threads,
+        and gradients of two orders with differences; print a table.
+
+        Args:
+            domain: where operands are drawn from.
+            seed: of the numbers.
+
+        Raises:
+            CheckError: something differs; the message has the numbers.
+        """
+
+
+@overload
+def reduction(
+    combine: Function,
+    /,
+    *,
+    identity: Identity,
+    each: Function | None = None,
+    last: Function | None = None,
+    grad: Grad | None = None,
+    promotion: str | None = None,
+) -> ReductionFunction: ...
+@overload
+def reduction(
+    *,
+    identity: Identity,
+    each: Function | None = None,
+    last: Function | None = None,
+    grad: Grad | None = None,
+    promotion: str | None = None,
+) -> Callable[[Function], ReductionFunction]: ...
+
+
+def reduction(
+    combine: Function | None = None,
+    /,
+    *,
+    identity: Identity,
+    each: Function | None = None,
+    last: Function | None = None,
+    grad: Grad | None = None,
+    promotion: str | None = None,
+) -> Any:
+    """Make a function of tensors from how two partial results combine: deterministic kernels for every
+    device over any dimensions, and its gradient. What functions may hold, :func:`elementwise` says.
+
+    Float32 is combined in float32 for short runs and in float64 beyond, integers and bool in int64, as
+    the sum is. The combination must be associative and commutative, to rounding; ``check()`` tries it.
+
+    Args:
+        identity: what changes nothing, a number per accumulator; infinities stand for the ends of an
+            integer's range.
+        each: what an element contributes, a number per accumulator; one argument for each operand, and
+            scalars, whose default is a number. Without it, the element.
+        last: what the accumulators give, a number for each result; takes scalars, too. Without it, the
+            accumulators.
+        grad: the gradient with respect to an operand, where it cannot be worked out, as a function of
+            numbers for each element: a function for one operand, or one for each by its name. Its
+            arguments name what it reads: operands, scalars, ``out`` and ``grad``, the result and its
+            gradient (``out_0``, ``grad_0``, … of several), and ``count``, the elements in a result.
+        promotion: ``float``: integers become the default float; ``same``: they are totalled as they are.
+            By default what the source does, as for :func:`elementwise`.
+
+    Raises:
+        FormulaError: a function holds something that no kernel can; names line and expression.
+        TypeError: the functions do not fit each other.
+    """
+    if combine is not None:
+        return _make(combine, identity, each, last, grad, promotion)
+    return lambda function: _make(function, identity, each, last, grad, promotion)
+
+
+def _make(
+    combine: Function, identity: Any, each: Any, last: Any, grad: Grad | None, promotion: str | None
+) -> Any:
+    from tilegrad.kernels.formulas import user
+
+    parts = Parts.of(user.title(combine), combine, identity, each, last)
+    kind = parts.kind if promotion is None else promotion
+    if kind not in PROMOTIONS:
+        raise ValueError(f"reduction: promotion must be one of {PROMOTIONS}; got {promotion!r}")
+    work = _Reduction(parts, kind, grad)
+    call = function_from_source(
+        work.text(), parts.name, {"work": work, "Tensor": TensorBase, "dims_of": dims_of, "calls": calls},
+        module=combine.__module__,
+    )  # fmt: skip
+    call.__doc__, call.__qualname__ = inspect.getdoc(combine), combine.__qualname__
+    made: Any = call
+    made.formulas, made.source = parts.combines, work.source()
+    made.derivative = work.derivative
+    made.check = lambda *given, **named: work.check(call, *given, **named)
+    return made
+
+
+class _Reduction:
+    """The ops behind one function, and its calls."""
+
+    def __init__(self, parts: Parts, kind: str, grad: Grad | None):
+        self.parts, self.kind, self.name = parts, kind, parts.name
+        self.defaults = parts.scalars
+        self.op = self.op_of(parts.results, parts.truth)
+        self.given = None if grad is None else Given(parts, self.op, grad)
+
+    def op_of(self, results: tuple[DeviceFunction, ...], truth: bool = False) -> Op:
+        """The op that gives ``results``."""
+        parts = self.parts
+        own = Own(
+            parts.contributions, parts.combines, parts.starts, results, len(parts.operands),
+            len(parts.scalars),
+        )  # fmt: skip
+        monoid = own_monoid(self.name, own, parts.lifts is None)
+        MONOIDS[monoid.name] = monoid
+        return own_reduction(self.name, monoid.name, self.kind, truth)
+
+    @cached_property
+    def gradient(self) -> Derived | Given | None:
+        """How operands get their gradient; None where nobody knows."""
+        parts = self.parts
+        return self.given or Derived.of(parts, self.op, self.op_of)
+
+    @cached_property
+    def recorded(self) -> Rule | None:
+        """The rule of a call that needs no more than one, if there is such."""
+        how = self.gradient
+        if how is None or len(self.parts.results) > 1 or self.parts.truth:
+            return None
+        if isinstance(how, Given):
+            return how.rule if len(how.formulas) == len(self.parts.operands) else None
+        return how.rule if how.last is None else None
+
+    def text(self) -> str:
+        """The source of the public function: the straight call, and all others."""
+        operands, scalars = self.parts.operands, self.defaults
+        values = ", ".join(operands)
+        given = [*operands, "dim=None", "keepdim=False", "*"]
+        given += [*(f"{p}={v!r}" for p, v in scalars.items()), "out=None"]
+        others = f"return work.other(({values},), dim, keepdim, ({''.join(p + ', ' for p in scalars)}), out)"
+        lines = [f"def {self.name}({', '.join(given)}):"]
+        if not scalars:
+            x, *rest = operands
+            straight = ["out is None", *(f"isinstance({n}, Tensor)" for n in operands)]
+            straight += [f"{x}.layout.shape == {n}.layout.shape" for n in rest]
+            fresh = " and ".join(f"not {n}._tracked and {n}._base is None" for n in operands)
+            lines += [
+                f"    if {' and '.join(straight)}:",
+                f"        dims = dims_of({self.name!r}, dim, {x}.layout.ndim)",
+                f"        if {fresh}:",
+                f"            made = calls.run(work.op, {values}, dims, keepdim)",
+                "            if made is not None:",
+                "                return made",
+                "        elif work.recorded is not None:",
+                f"            return work.recorded.at(({values},), (dims, keepdim))",
+            ]
+        return "\n".join([*lines, f"    {others}", ""])
+
+    def other(
+        self, operands: tuple[Any, ...], dim: Any, keepdim: Any, params: tuple[Any, ...], out: Any
+    ) -> Any:
+        """A call with numbers among its operands, scalars, ``out``, or a gradient to record."""
+        like = next((v for v in operands if isinstance(v, TensorBase)), None)
+        if like is None:
+            raise TypeError(
+                f"{self.name}: one operand at least must be a tensor; got "
+                f"{', '.join(type(v).__name__ for v in operands)}"
+            )
+        for word, value in zip(self.defaults, params, strict=True):
+            if value.__class__ not in (int, float, bool):
+                raise TypeError(
+                    f"{self.name}: the scalar {word} must be a number; got {type(value).__name__} "
+                    f"(an argument of each without a default is an operand)"
+                )
+        ready = tuple([rules.operand(v, like, self.name) for v in operands])  # type: ignore[arg-type]
+        shape = broadcast_shapes(self.name, *(t.layout.shape for t in ready))
+        dims = dims_of(self.name, dim, len(shape))
+        numbers = tuple([float(v) for v in params])
+        recorded = state.grad and not self.parts.truth and needs_graph(ready) > 0
+        if out is not None:
+            return self.write(ready, dims, bool(keepdim), numbers, out, recorded)
+        if not recorded:
+            return self.op(*ready, params=numbers, dims=dims, keepdim=bool(keepdim))
+        if self.gradient is None:
+            raise RuntimeError(
+                f"{self.name}: an operand requires grad, and no gradient can be derived: the "
+                f"combination of each accumulator must be a sum of its two parts, or their max or min; "
+                f"give reduction(grad=...), or detach() the operand"
+            )
+        kind = dt.result_type(*((t.layout.dtype, 2 if t.layout.ndim else 1) for t in ready))
+        ready = tuple([rules.to_dtype(t, kind) for t in ready])
+        return self.gradient.call(ready, dims, bool(keepdim), numbers)
+
+    def write(
+        self,
+        ready: tuple[Tensor, ...],
+        dims: Any,
+        keepdim: bool,
+        numbers: Any,
+        out: Any,
+        recorded: bool,
+    ) -> Any:
+        outs = out if isinstance(out, tuple) else (out,)
+        count = len(self.parts.results)
+        if len(outs) != count or not all(isinstance(o, TensorBase) for o in outs):
+            raise TypeError(
+                f"{self.name}: out must be {count} tensor(s); got "
+                f"{', '.join(type(o).__name__ for o in outs)}"
+            )
+        if recorded or (state.grad and needs_graph(outs)):
+            raise RuntimeError(
+                f"{self.name}(): functions with out=... arguments don't support automatic "
+                f"differentiation, but one of the arguments requires grad."
+            )
+        made = self.op(*ready, params=numbers, dims=dims, keepdim=keepdim)
+        made = made if isinstance(made, tuple) else (made,)
+        for value, one in zip(made, outs, strict=True):
+            if one.layout.shape != value.layout.shape:
+                raise RuntimeError(
+                    f"{self.name}: out must have shape {tuple(value.layout.shape)}; got "
+                    f"{tuple(one.layout.shape)}"
+                )
+        for value, one in zip(made, outs, strict=True):
+            copy(value, one)
+        return out
+
+    def source(self) -> str:
+        """Of all its functions."""
+        parts = self.parts
+        every = [*(parts.lifts or ()), *parts.combines, *(parts.finishes or ())]
+        return "\n".join(f.source or "" for f in every)
+
+    def derivative(self, name: str) -> str:
+        """The source of what the gradient of an operand is made of."""
+        if name not in self.parts.operands:
+            raise TypeError(
+                f"{self.name}: derivative of one of {list(self.parts.operands)}; got {name!r}"
+            )
+        if self.gradient is None:
+            raise TypeError(f"{self.name}: no gradient can be derived, and none was given")
+        return self.gradient.source(name)
+
+    def check(self, call: Any, domain: tuple[float, float] = (-3.0, 3.0), seed: int = 0) -> None:
+        """See :meth:`ReductionFunction.check`."""
+
+        def make(array: Any, device: str) -> Tensor:
+            return tensor(array).to(device)
+
+        differentiable = self.gradient is not None and not self.parts.truth
+        work = ReductionCheck(call, self.parts, self.kind, differentiable, make)
+        work.run(*domain, seed)
+        print(f"{self.name}\n{work.table()}")
