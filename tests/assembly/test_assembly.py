@@ -199,3 +199,21 @@ def test_machine_code_is_looked_at(assembler: Assembler) -> None:
     (report, *_) = assembler.ask("assemble", "reduce.rows", 0, 1_000_000)
     code = report["archs"]["sm_90"]["code"]
     assert code["local"] == 0 and set(code) >= {"double", "LDG.128"}
+
+
+def test_a_reduction_of_a_users_assembles() -> None:
+    """Three accumulators stay in registers, in each stage and over columns."""
+    from tests.emulator.test_kernels import MOMENTS
+    from tilegrad.kernels.cuda.reduce import columns, rows
+    from tilegrad.kernels.cuda.tuning import REDUCTION, row
+
+    bounds, kinds = row(REDUCTION, "float32", "sum").bounds, (MOMENTS, "float32", "float32")
+    for factory, variant in (
+        (rows, (*kinds, "whole", 32, 1, 1, 4, False, bounds)),
+        (rows, (*kinds, "part", bounds.threads, 1, 1, 1, False, bounds)),
+        (rows, (*kinds, "last", 8, 1, 1, 1, False, bounds)),
+        (columns, (*kinds, True, 1, 1, "c", False, bounds)),
+    ):
+        usage = factory.assemble(variant, (9, 0)).usage
+        assert usage.spills == 0 and usage.stack == 0 and not usage.warnings
+        assert usage.registers * THREADS <= 1 << 16

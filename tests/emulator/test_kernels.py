@@ -19,6 +19,8 @@ from tilegrad.kernels.cuda.reduce import reduce
 from tilegrad.kernels.cuda.softmax import softmax, softmax_backward
 from tilegrad.kernels.cuda.tuning import DOUBLE, LARGE, MEDIUM, SKINNY, SMALL
 from tilegrad.kernels.formulas.activation import silu
+from tilegrad.kernels.formulas.user import formulas
+from tilegrad.kernels.monoids import MONOIDS, Own, own_monoid
 
 ROWS, COLUMNS = "rows", "columns"
 TILES = {"large": LARGE, "medium": MEDIUM, "small": SMALL, "skinny": SKINNY, "double": DOUBLE}
@@ -357,3 +359,78 @@ def test_mistakes_in_other_kernels_are_seen(check: Callable[[Device], None], nam
 def test_without_mistakes_nothing_is_seen(check: Callable[[Device], None]) -> None:
     with emulated() as device:
         check(device)
+
+
+# ------------------------------------------------------------------------ reductions of a user's
+
+
+def start(x):
+    return 1.0, x, 0.0
+
+
+def spread(n, mean, m2):
+    return mean, m2 / n
+
+
+def combine(n, mean, m2, n_, mean_, m2_):
+    count = n + n_
+    share = n_ / max(count, 1)
+    apart = mean_ - mean
+    return count, mean + apart * share, m2 + m2_ + apart * apart * n * share
+
+
+def times(x, y):
+    return x * y
+
+
+def plus(a, b):
+    return a + b
+
+
+def largest(a, b):
+    return max(a, b)
+
+
+def itself(a):
+    return a
+
+
+def owned(lift: Callable[..., object], fold: Callable[..., object], last: Callable[..., object],
+          operands: int, *starts: float) -> str:  # fmt: skip
+    """The name of a monoid of these functions."""
+    own = Own(formulas(lift), formulas(fold), starts, formulas(last), operands, 0)
+    monoid = own_monoid("mine", own, lift is itself)
+    MONOIDS[monoid.name] = monoid
+    return monoid.name
+
+
+MOMENTS = owned(start, combine, spread, 1, 0.0, 0.0, 0.0)
+DOT = owned(times, plus, itself, 2, 0.0)
+LARGEST = owned(itself, largest, itself, 1, float("-inf"))
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (40, 37), (700, 33), (2, 9001)])
+@pytest.mark.parametrize("rows", [True, False], ids=["over-rows", "over-columns"])
+def test_reductions_of_several_accumulators_and_operands(
+    shape: tuple[int, int], rows: bool
+) -> None:
+    """Totals between the stages, shuffles and shared memory have one of each accumulator; a second
+    operand is one number a row.
+    """
+    x, y = random("float32", *shape), random("float32", shape[0])
+    pair = [((n,), (s,), (t,)) for n, s, t in zip(shape, (shape[1], 1), (1, 0), strict=True)]
+    kept, over = pair if rows else pair[::-1]
+    with emulated() as device:
+        made = []
+        for name, operands, results in ((MOMENTS, 1, 2), (DOT, 2, 1), (LARGEST, 1, 1)):
+            sides = kept[: 1 + operands], over[: 1 + operands]
+            launch, scratch = reduce(name, "float32", "float32", *sides)
+            outs = [device.put(np.full(kept[0], 77, np.float32)) for _ in range(results)]
+            given = [device.put(a) for a in (x, y)[:operands]]
+            launch(*given, *outs, *([device.scratch(scratch)] if scratch else []))
+            made += [device.get(out) for out in outs]
+    wide, axis = x.astype(np.float64), int(rows)
+    wanted = wide.mean(axis), wide.var(axis), (wide * y[:, None]).sum(axis), wide.max(axis)
+    for have, want in zip(made, wanted, strict=True):
+        np.testing.assert_allclose(have, want, rtol=2e-4, atol=2e-4)
+    assert max((t.ways for t in device.report.traffic.values()), default=1) == 1
