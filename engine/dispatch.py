@@ -27,6 +27,7 @@ from tilegrad.engine.memory import FreeList, new_storage
 from tilegrad.kernels import dtypes
 from tilegrad.kernels.cpu.run import ahead
 from tilegrad.kernels.forking import compiler
+from tilegrad.kernels.function import NO_FAMILIES
 
 Launch = Callable[..., None]
 Instead = Callable[[tuple[Array, ...], tuple[Any, ...]], Any]
@@ -318,11 +319,14 @@ def kernel(family: str, device: Device) -> ModuleType:
     """The module ``tilegrad.kernels.<device>.<family>``.
 
     Raises:
+        ValueError: no family has this name.
         NotImplementedError: the device has no kernels for this family yet.
     """
     key = (family, device.type)
     found = _modules.get(key)
     if found is None:
+        if family in NO_FAMILIES or not family.isidentifier() or family.startswith("_"):
+            raise ValueError(f"kernel: the name of a family expected; got {family!r}")
         name = f"tilegrad.kernels.{device.type}.{family}"
         try:
             with compiler:

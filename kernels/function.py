@@ -201,6 +201,7 @@ def function_from_source(
 
 
 ROOMS = ("parts", "run", "simd", "device")
+NO_FAMILIES = (*ROOMS, "tools", "tuning")  # beside the families of a device
 
 
 def place(module: str) -> str:

@@ -156,15 +156,15 @@ def mean(x: Array, dims: Shape, keepdim: bool = False) -> Array:
     return reduce("sum", x, dims, keepdim, p=float(numel(tuple(x.layout.shape[a] for a in dims))))
 
 
-def _plan_locate(x: Layout, values: Layout, *, dim: int) -> Plan:
+def _plan_arg_reduce(x: Layout, values: Layout, *, dim: int) -> Plan:
     out = layout(values.shape, dt.int64, x.device)
-    launch = kernel("locate", x.device).locate(
+    launch = kernel("arg_reduce", x.device).arg_reduce(
         x.dtype.name, _kept(x.shape, (x.strides,), (dim,)), (x.shape[dim], x.strides[dim])
     )
     return Plan((out,), launch)
 
 
-_locate = Op("locate", _plan_locate)
+_arg_reduce = Op("arg_reduce", _plan_arg_reduce)
 
 
 def extreme(name: str, x: Array, dim: int, keepdim: bool) -> tuple[Array, Array]:
@@ -179,7 +179,7 @@ def extreme(name: str, x: Array, dim: int, keepdim: bool) -> tuple[Array, Array]
         values, where = extreme(name, cast(x, dt.uint8), dim, keepdim)
         return cast(values, dt.bool_), where
     values = reduce(name, x, (dim,), keepdim)
-    where = _locate(x, values, dim=dim)
+    where = _arg_reduce(x, values, dim=dim)
     return values, where
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from tilegrad.kernels.cpu.parts import transposed
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, bind, get_num_threads, kernel
-from tilegrad.kernels.cpu.simd.emit import each
+from tilegrad.kernels.cpu.simd.emit import interleaved
 from tilegrad.kernels.cpu.simd.memory import pointer, read, write
 from tilegrad.kernels.cpu.tuning import Elementwise
 from tilegrad.kernels.dtypes import is_float
@@ -63,9 +63,9 @@ for i in range({first}, count):
     write(out, {target}, {function}({values}))
 """
 # of a long formula
-_ABREAST = """
+_INTERLEAVED = """
 most = count // {unit} * {unit}
-each({function}_at, most, ({arguments}))
+interleaved({function}_at, most, ({arguments}))
 """
 # of a formula with a cheaper twin (tilegrad.kernels.function.mostly)
 _MOSTLY = """
@@ -80,13 +80,13 @@ else:
 
 
 def _loops(target: str, values: list[str], mostly: bool, arguments: str) -> str:
-    """The source of the loops over ``count`` elements of a row; ``arguments`` if ``abreast``."""
+    """The source of the loops over ``count`` elements of a row; ``arguments`` if they are interleaved."""
 
     def loop(function: str) -> str:
         facts = {"target": target, "function": function, "values": ", ".join(values)}
         if not arguments:
             return _LOOP.format(first=0, **facts)
-        most = _ABREAST.format(unit=Elementwise.unit, arguments=arguments, **facts)
+        most = _INTERLEAVED.format(unit=Elementwise.unit, arguments=arguments, **facts)
         return most + _LOOP.format(first="most", **facts)
 
     if not mostly:
@@ -150,7 +150,7 @@ def map_rows(formula: DeviceFunction, dtypes: tuple[str, ...], pattern: str, par
         **{name: indented(lines[name], indent[name]) for name in indent},
     )
     scope = {"formula": formula, "pointer": pointer, "read": read, "write": write, **kinds}
-    scope |= {"int64": np.int64, "each": each(Elementwise.together)}
+    scope |= {"int64": np.int64, "interleaved": interleaved(Elementwise.interleave)}
     if formula.near:
         scope["near"], scope["when"] = formula.near
     for name in ("formula", "near") if formula.near else ("formula",):

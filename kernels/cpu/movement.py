@@ -218,7 +218,7 @@ def _spread(
     function: Callable[..., None], table: np.ndarray, units: int, unit: int
 ) -> Callable[..., None]:
     """Split ``units`` of ``unit`` bytes over tasks."""
-    chunk, tasks = splitting.share(units, unit, Movement.grain, Movement.tasks, whole=True)
+    chunk, tasks = splitting.share(units, unit, Movement.grain, Movement.tasks, at_least=True)
     team = TEAM if tasks > 1 else 0
     return bind(function, table.ctypes.data, units, chunk, tasks, team, keep=table)
 

@@ -342,7 +342,7 @@ class _Split:
         self.units = strips * self.chunks
         work = max(1, min(self.chunk, R) * width)
         self.per, self.tasks = splitting.share(
-            self.units, work, Reduce.grain, Reduce.tasks, whole=True
+            self.units, work, Reduce.grain, Reduce.tasks, at_least=True
         )
 
 

@@ -237,10 +237,10 @@ class Elementwise(Sharing):
     tasks = 64  # of more
     middle = 1 << 20
     long = 64  # steps of a long formula: one that has a polynomial in it
-    together = 4  # vectors of a long formula that are computed at a time
+    interleave = 4  # vectors of a long formula that are computed at a time
     unit = 64  # elements: tasks, and loops of such vectors, are whole multiples of it
     chosen = (
-        "together: 072d9a2 (2026-11-25), ns per element, one thread, float32: sigmoid 0.74 to "
+        "interleave: 072d9a2 (2026-11-25), ns per element, one thread, float32: sigmoid 0.74 to "
         "0.55, exp 0.52 to 0.46, log 1.00 to 0.76, gelu 1.55 to 0.95; the rest not measured "
         "against others"
     )
@@ -290,7 +290,7 @@ class Index(Sharing):
     )
 
 
-class Locate(Sharing):
+class ArgReduce(Sharing):
     """Positions of extremes."""
 
     grain = 1 << 15

@@ -31,7 +31,7 @@ FEW = {
     # one block in all
     **dict.fromkeys(("clip.length", "cross_entropy.finish", "prefix.running_sum"), 1),
     # a thread for each row, channel or parameter, by itself
-    **dict.fromkeys(("moments.gather", "moments.settle", "optim.advance", "locate.fill"), 1),
+    **dict.fromkeys(("moments.gather", "moments.settle", "optim.advance", "arg_reduce.fill"), 1),
     **dict.fromkeys(("topk.search.take_ends", "topk.sorted_rows"), 1),
 }
 

@@ -18,6 +18,7 @@ from tilegrad import nn, optim
 from tilegrad.engine import dispatch
 from tilegrad.engine.interpreter import why_plain
 from tilegrad.engine.ops.elementwise import OPS
+from tilegrad.kernels.function import NO_FAMILIES
 
 F = nn.functional
 ROOT = Path(tilegrad.__file__).parent
@@ -313,3 +314,13 @@ def test_a_float_in_a_tuple_is_no_int(call: str) -> None:
             with pytest.raises(TypeError):
                 eval(row, names)
     eval(call, names)
+
+
+@pytest.mark.parametrize("name", [*NO_FAMILIES, "conv.forward", "", "__init__", "parts.gemm"])
+def test_what_is_no_family_is_refused(name: str) -> None:
+    """Modules beside the families cannot be asked for, though they can be imported."""
+    for device in ("cpu", "cuda"):
+        with pytest.raises(ValueError, match="kernel: the name of a family expected; got"):
+            dispatch.kernel(name, tilegrad.device(device))
+    with pytest.raises(NotImplementedError, match="nothing has no cpu kernel"):
+        dispatch.kernel("nothing", tilegrad.device("cpu"))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tilegrad.kernels.function import ROOMS
+from tilegrad.kernels.function import NO_FAMILIES
 
 PACKAGES = ("autograd", "cli", "cuda", "data", "engine", "kernels", "nn", "optim")
 SOURCES = sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.py"))
@@ -118,11 +118,7 @@ def test_every_ops_family_has_its_kernels() -> None:
     used = _families()
     assert families <= used | views
     for device in ("cpu", "cuda"):  # rooms that families share stand beside them
-        top = {p.stem for p in (ROOT / "kernels" / device).glob("[a-z]*")} - {
-            *ROOMS,
-            "tools",
-            "tuning",
-        }
+        top = {p.stem for p in (ROOT / "kernels" / device).glob("[a-z]*")} - {*NO_FAMILIES}
         assert top == used, device
 
 

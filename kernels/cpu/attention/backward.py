@@ -128,7 +128,7 @@ def _tile_scorer(dtype: str) -> DeviceFunction:
     """
     T, size, W = np.dtype(dtype).type, np.dtype(dtype).itemsize, lanes(dtype)
     N, fill, hide, score_grads = NR_VECTORS * W, masker(dtype), hider(dtype), _score_grads(dtype)
-    product = micro_kernel(NR_VECTORS, tuning.micro_kernel(dtype).mr, whole=True)
+    product = micro_kernel(NR_VECTORS, tuning.micro_kernel(dtype).mr, unmasked=True)
 
     @inline
     def score(rows_k, rows_v, q_t, g_t, probs, grads, lses, deltas, mask, tile, p, scale):

@@ -116,7 +116,7 @@ def multiplier(dtype: str) -> DeviceFunction:
     """
     T, W = np.dtype(dtype).type, lanes(dtype)
     N, tiles = NR_VECTORS * W, tuning.micro_kernel(dtype).mr
-    full = micro_kernel(NR_VECTORS, tiles, whole=True)
+    full = micro_kernel(NR_VECTORS, tiles, unmasked=True)
     pair, single = micro_kernel(NR_VECTORS, tiles), micro_kernel(1, tiles)
 
     @inline

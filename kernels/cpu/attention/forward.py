@@ -121,7 +121,7 @@ def _panel_scorer(dtype: str) -> DeviceFunction:
     """The device function ``score(q_t, k, mask, scores, tile, p)``: the scores of a panel."""
     T, size, W = np.dtype(dtype).type, np.dtype(dtype).itemsize, lanes(dtype)
     N, fill, hide = NR_VECTORS * W, masker(dtype), hider(dtype)
-    product = micro_kernel(NR_VECTORS, tuning.micro_kernel(dtype).mr, whole=True)
+    product = micro_kernel(NR_VECTORS, tuning.micro_kernel(dtype).mr, unmasked=True)
 
     @inline
     def score(q_t, k, mask, scores, tile, p):

@@ -100,15 +100,15 @@ class _Unit(NamedTuple):
 
 
 def _unit_multiplier(dtype: str, tile: Shape) -> DeviceFunction:
-    """The device function ``multiply(unit, bias, zeros, sums, own, in_offsets, out_offsets, j, p, f)`` of
-    :func:`convolve`: all pixels of a unit; ``own`` are the offsets of vectors in ``sums``.
+    """The device function ``multiply(unit, bias, zeros, sums, steps, in_offsets, out_offsets, j, p, f)`` of
+    :func:`convolve`: all pixels of a unit; ``steps`` are the offsets of vectors in ``sums``.
     """
     T = np.dtype(dtype).type
     size, W, nr_vectors = np.dtype(dtype).itemsize, lanes(dtype), tile.nr_vectors
     scatter, correlate_tiles = _scatterer(dtype, nr_vectors), correlate(tile)
 
     @inline
-    def multiply(unit, bias, zeros, sums, own, in_offsets, out_offsets, j, p, f):
+    def multiply(unit, bias, zeros, sums, steps, in_offsets, out_offsets, j, p, f):
         nothing, rows, depth, step = pointer(0, T), unit.rows, j[SUB.depth], j[SUB.step]
         direct, per_run = step == 1 and unit.run >= W, (unit.run + W - 1) // W
         count = unit.runs * per_run
@@ -124,7 +124,7 @@ def _unit_multiplier(dtype: str, tile: Shape) -> DeviceFunction:
                         pointer(unit.weights + size * k * rows, T), x, offset(in_offsets, v),
                         pointer(j[SUB.offsets] + 8 * k, np.int64), some, rows,
                         zeros if k else bias, sums if k else nothing, y if ends else sums,
-                        p[AT.y_channel] if ends else nr_vectors * W, there if ends else own,
+                        p[AT.y_channel] if ends else nr_vectors * W, there if ends else steps,
                     )  # fmt: skip
                 if not direct:
                     scatter(
@@ -154,15 +154,15 @@ def convolve(dtype: str, tile: Shape) -> Kernel:
     T = np.dtype(dtype).type
     size, W, nr_vectors = np.dtype(dtype).itemsize, lanes(dtype), tile.nr_vectors
     fill, multiply, lay_out = copier(dtype), _unit_multiplier(dtype, tile), _layout(nr_vectors, W)
-    most_rows, make_own = Conv.rows, local("int64", nr_vectors)
+    most_rows, make_steps = Conv.rows, local("int64", nr_vectors)
     make_sums, make_zeros = local(dtype, most_rows * nr_vectors * W), local(dtype, most_rows)
 
     def body(task, x_, weight_, bias_, y_, padded_inputs, params):
         p = pointer(params, np.int64)
         f = pointer(params + 8 * PADDED_AT, np.int64)
-        sums, zeros, own = make_sums(), make_zeros(), make_own()
+        sums, zeros, steps = make_sums(), make_zeros(), make_steps()
         for i in range(nr_vectors):
-            own[i] = i * W
+            steps[i] = i * W
         for i in range(most_rows):
             zeros[i] = T(0)
         groups, inputs, outputs = p[AT.groups], p[AT.inputs], p[AT.outputs]
@@ -196,7 +196,7 @@ def convolve(dtype: str, tile: Shape) -> Kernel:
                 lay_out(runs, run, pitch, j[SUB.row_step], direct, in_offsets, out_offsets)
                 laid_out, laid_runs = sub_conv, runs * run
             unit = _Unit(tiles, padded, to, runs, run, rows, h0)
-            multiply(unit, bias, zeros, sums, own, in_offsets, out_offsets, j, p, f)
+            multiply(unit, bias, zeros, sums, steps, in_offsets, out_offsets, j, p, f)
 
     return body, "iiiiii"
 

@@ -56,14 +56,14 @@ class _Form(NamedTuple):
     nr_vectors: int
     tiles: tuple[int, ...]
     col_major_b: bool
-    whole: bool  # all lanes of the last vector are in use
+    unmasked: bool  # all lanes of the last vector are in use
     mr_min: int
     unroll: int  # of the loop over K
 
 
 @cache
 def micro_kernel(
-    nr_vectors: int, tiles: tuple[int, ...], col_major_b: bool = False, whole: bool = False
+    nr_vectors: int, tiles: tuple[int, ...], col_major_b: bool = False, unmasked: bool = False
 ) -> Intrinsic:
     """The micro-kernel of ``nr_vectors`` vectors of columns, looped over any number of rows::
 
@@ -77,7 +77,7 @@ def micro_kernel(
 
     ``tiles`` are the rows (MR) of the tiles to use, largest first, 1 at the end; without any, the
     intrinsic emits nothing. With ``col_major_b``, ``b[k, j]`` is at ``k + j * ldb``: square blocks of
-    it are transposed in registers. A ``whole`` micro-kernel uses all lanes and ignores ``n_tail``:
+    it are transposed in registers. A ``unmasked`` micro-kernel uses all lanes and ignores ``n_tail``:
     half the code.
     """
 
@@ -89,7 +89,7 @@ def micro_kernel(
         def codegen(context, builder, sig, args):
             kind = llvm_vector(full_vector(sig.args[0].dtype))
             row = tuning.micro_kernel(sig.args[0].dtype)
-            form = _Form(kind, nr_vectors, tiles, col_major_b, whole, row.mr_min, row.unroll)
+            form = _Form(kind, nr_vectors, tiles, col_major_b, unmasked, row.mr_min, row.unroll)
             _emit_micro_kernel(builder, form, _Operands(*args))
             return context.get_dummy_value()
 
@@ -106,20 +106,20 @@ def _emit_micro_kernel(builder: Any, form: _Form, given: _Operands) -> None:
     size = given.rows.type
     no_c_in = builder.icmp_unsigned("==", builder.ptrtoint(given.c_in, size), size(0))
 
-    def tiles(whole: bool) -> None:
+    def tiles(unmasked: bool) -> None:
         state = [given.a, given.c, given.c_in, given.rows]
         for mr in form.tiles:
-            chosen = form._replace(whole=whole)
+            chosen = form._replace(unmasked=unmasked)
             state = _emit_tiles(builder, chosen, given, mr, no_c_in, state)
 
-    if form.whole:
+    if form.unmasked:
         tiles(True)
         return
     filled = builder.icmp_signed("==", given.n_tail, size(form.kind.count))
     with builder.if_else(filled) as (then, otherwise):
-        for branch, whole in ((then, True), (otherwise, False)):
+        for branch, unmasked in ((then, True), (otherwise, False)):
             with branch:
-                tiles(whole)
+                tiles(unmasked)
 
 
 def _emit_tiles(
@@ -245,7 +245,7 @@ def _sums_col_major_b(builder: Any, form: _Form, given: _Operands, mr: int) -> l
 
 def _masks(builder: Any, form: _Form, given: _Operands) -> list[Any]:
     """For every vector of a row the mask of the lanes in use, None for all of them."""
-    last = None if form.whole else head_value(builder, given.n_tail, form.kind.count)
+    last = None if form.unmasked else head_value(builder, given.n_tail, form.kind.count)
     return [None] * (form.nr_vectors - 1) + [last]
 
 

@@ -14,13 +14,13 @@ PIECES = int(_text) if _text.isdigit() else 0  # 0: as many as are best
 
 
 def share(
-    units: int, work_each: int, grain: int, most: int = 0, *, whole: bool = False
+    units: int, work_each: int, grain: int, most: int = 0, *, at_least: bool = False
 ) -> tuple[int, int]:
     """(units of a task, tasks): about ``grain`` of work a task, of ``work_each`` a unit, more where
-    there would be over ``most`` tasks. ``whole``: no less than a grain.
+    there would be over ``most`` tasks. ``at_least``: never less than a grain.
     """
     each = max(1, work_each)
-    per = -(-grain // each) if whole else grain // each
+    per = -(-grain // each) if at_least else grain // each
     per = max(1, per, -(-units // most) if most else 1)
     if PIECES:
         per = max(1, -(-units // PIECES))

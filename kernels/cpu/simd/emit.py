@@ -206,12 +206,12 @@ def _exchanged(builder: Any, block: list[Any], size: int) -> list[Any]:
 
 
 def emit_loop(
-    builder: Any, start: list[Any], more: Any, body: Any, rolled: bool = False, abreast: int = 0
+    builder: Any, start: list[Any], more: Any, body: Any, rolled: bool = False, interleave: int = 0
 ) -> list[Any]:
     """``while more(values): values = body(values)`` with the values carried in registers.
 
     LLVM does not unroll it if it is to stay ``rolled``; if it can turn it into a loop over vectors,
-    it computes as many of them at a time as go ``abreast``, a power of 2 (0: as it likes).
+    it computes ``interleave`` of them at a time, a power of 2 (0: as it likes).
     """
     from llvmlite import ir
 
@@ -226,8 +226,8 @@ def emit_loop(
     back = builder.cbranch(more(following), inside, after)
     if rolled:
         back.set_metadata("llvm.loop", _loop_option(builder.module, "llvm.loop.unroll.disable"))
-    elif abreast:
-        count = ir.IntType(32)(abreast)
+    elif interleave:
+        count = ir.IntType(32)(interleave)
         option = _loop_option(builder.module, "llvm.loop.interleave.count", count)
         back.set_metadata("llvm.loop", option)
     for phi, first, value in zip(carried, start, following):
@@ -254,10 +254,10 @@ def _loop_option(module: Any, *option: Any) -> Any:
 
 
 @cache
-def each(abreast: int) -> Intrinsic:
-    """The intrinsic ``each(function, count, args)``: ``function(i, *args)`` for ``i < count``.
+def interleaved(vectors: int) -> Intrinsic:
+    """The intrinsic ``interleaved(function, count, args)``: ``function(i, *args)`` for ``i < count``.
 
-    LLVM turns the loop into one over vectors, ``abreast`` of them at a time: where every step of
+    LLVM turns the loop into one over vectors, ``vectors`` of them at a time: where every step of
     ``function`` waits for the one before, others fill the wait. ``args`` is a tuple.
     """
 
@@ -278,10 +278,10 @@ def each(abreast: int) -> Intrinsic:
             def more(carried: list[Any]) -> Any:
                 return builder.icmp_signed("<", carried[0], count)
 
-            emit_loop(builder, [count.type(0)], more, step, abreast=abreast)
+            emit_loop(builder, [count.type(0)], more, step, interleave=vectors)
             return context.get_dummy_value()
 
         return types.void(function, types.intp, args), codegen
 
-    emitter.__name__ = f"each_{abreast}"
+    emitter.__name__ = f"interleaved_{vectors}"
     return intrinsic(emitter)

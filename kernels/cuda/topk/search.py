@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tilegrad.kernels.cuda.arg_reduce import filler
 from tilegrad.kernels.cuda.device.ptx import WARP, atomic_max, block, blocks, pointer, thread
 from tilegrad.kernels.cuda.device.shapes import Bounds
-from tilegrad.kernels.cuda.locate import filler
 from tilegrad.kernels.cuda.parts.block_reduce import block_reduce, stored
 from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
 from tilegrad.kernels.cuda.tuning import SORT, grid, row

@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 import tilegrad
 from tests.cuda.simulated import retune
-from tilegrad.engine.ops.reduce import _locate
+from tilegrad.engine.ops.reduce import _arg_reduce
 from tilegrad.kernels.cuda.tuning import REDUCTION
 
 
@@ -107,12 +107,12 @@ def test_first_of_equals_where_blocks_share_a_line(
     shape: tuple[int, ...], dim: int, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
     retune(monkeypatch, REDUCTION, search=64)
-    _locate.plans.clear()
+    _arg_reduce.plans.clear()
     for x in (rng.integers(0, 9, shape), rng.integers(0, 2000, shape)):
         t = tilegrad.from_numpy(x).to("cuda")
         assert np.array_equal(t.argmax(dim).cpu().numpy(), x.argmax(dim))
         assert np.array_equal(t.argmin(dim).cpu().numpy(), x.argmin(dim))
-    _locate.plans.clear()
+    _arg_reduce.plans.clear()
 
 
 def test_product_gradient_with_zeros() -> None:

@@ -119,7 +119,7 @@ from tilegrad.kernels.cpu import tuning as t
 if sys.argv[1] == "fake":
     t.Softmax.columns, t.Softmax.flush = 32, 4
     t.Reduce.columns, t.Reduce.flush = 32, 8
-    t.Locate.columns, t.Scan.columns, t.BatchNorm.columns = 32, 32, 32
+    t.ArgReduce.columns, t.Scan.columns, t.BatchNorm.columns = 32, 32, 32
     t.Norm.together, t.Topk.block, t.Sort.run, t.CrossEntropy.group = 4, 8, 4, 32
     t.Index.piece, t.Movement.together, t.Tiles.rows = 16, 2, 32
 F = tg.nn.functional
@@ -134,7 +134,7 @@ np.savez(sys.argv[2], *(y.numpy() for y in made))
 """
 
 _FROZEN = (
-    "softmax_softmax_columns", "reduce_columns", "locate_locate_columns", "scan_columns",
+    "softmax_softmax_columns", "reduce_columns", "arg_reduce_arg_columns", "scan_columns",
     "batch_norm_forward_columns", "norm_forward", "topk_top_rows", "sort_sort_rows_by_merging",
     "cross_entropy_forward", "index_gather_rows", "movement_copy_transposed", "transposed_map_tiles",
 )  # fmt: skip
@@ -175,7 +175,7 @@ def test_share() -> None:
     assert splitting.share(101, 10, 1000) == (100, 2)
     assert splitting.share(1000, 1, 10, 4) == (250, 4)
     assert splitting.share(5, 300, 1000) == (3, 2)
-    assert splitting.share(5, 300, 1000, whole=True) == (4, 2)
+    assert splitting.share(5, 300, 1000, at_least=True) == (4, 2)
     assert splitting.share(0, 0, 7) == (7, 0)
 
 

@@ -11,7 +11,8 @@ from tests.kernels.cpu.test_matmul import inner_loops
 from tilegrad.kernels.cpu.run.jit import assembly, kernel
 from tilegrad.kernels.cpu.simd.memory import pointer
 from tilegrad.kernels.cpu.simd.vector import accumulate, lanes, load, splat
-from tilegrad.kernels.cpu.softmax import ABREAST, backward_columns, softmax_columns
+from tilegrad.kernels.cpu.softmax import backward_columns, softmax_columns
+from tilegrad.kernels.cpu.tuning import Softmax
 from tilegrad.kernels.function import inline
 
 
@@ -56,5 +57,7 @@ def test_columns_stay_in_registers(factory, operation, logs):
     """A loop down the rows takes the maxima, or sums, of several vectors and writes none."""
     text = assembly(*factory.factory("float32", logs))
     loops = ["\n".join(loop) for loop in inner_loops(text)]
-    several = [loop for loop in loops if len(re.findall(rf"\tv?{operation}\t", loop)) >= ABREAST]
+    several = [
+        loop for loop in loops if len(re.findall(rf"\tv?{operation}\t", loop)) >= Softmax.together
+    ]
     assert [loop for loop in several if not re.search(r"mov\w+\t%[xyz]mm\d+, .*\(", loop)]

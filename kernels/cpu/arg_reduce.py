@@ -11,14 +11,14 @@ from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, bind, kernel
 from tilegrad.kernels.cpu.run.threads import TEAM
 from tilegrad.kernels.cpu.simd.memory import local, pointer, read, write
-from tilegrad.kernels.cpu.tuning import Locate, Reduce
+from tilegrad.kernels.cpu.tuning import ArgReduce, Reduce
 from tilegrad.kernels.formulas.primitives import select
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.monoids import smaller
 
 
 @kernel
-def locate_rows(dtype: str) -> Kernel:
+def arg_rows(dtype: str) -> Kernel:
     """Position of the first element of each run of ``n`` that equals ``values`` or is NaN."""
     T = np.dtype(dtype).type
 
@@ -49,13 +49,13 @@ def locate_rows(dtype: str) -> Kernel:
 
 
 @kernel
-def locate_columns(dtype: str) -> Kernel:
-    """As :func:`locate_rows` for adjacent outputs; ``n`` fits into an int32.
+def arg_columns(dtype: str) -> Kernel:
+    """As :func:`arg_rows` for adjacent outputs; ``n`` fits into an int32.
 
     The table ends in ``n - 1``: read as an int32, it keeps the compiler from widening the places.
     """
     T, small = np.dtype(dtype).type, np.int32
-    block, places = Locate.columns, local("int32", Locate.columns)
+    block, places = ArgReduce.columns, local("int32", ArgReduce.columns)
 
     def body(task, x, values, out, table, units, per, n, s, width):
         kept = pointer(table, np.int64)[0]
@@ -83,7 +83,9 @@ def locate_columns(dtype: str) -> Kernel:
     return body, "iiiiiiiii"
 
 
-def locate(dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[int, int]) -> Callable[..., None]:
+def arg_reduce(
+    dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[int, int]
+) -> Callable[..., None]:
     """A launch ``(x, values, out)``: where each of ``values`` (shaped as ``out``, an extreme of its
     elements) comes first along the reduced dimension; NaN comes before all else.
 
@@ -97,16 +99,16 @@ def locate(dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[int, int]) -> C
         return lambda *args: None
     if kept[1][-1] == 1 and kept[0][-1] >= Reduce.narrow and n < 1 << 31:
         width = kept[0][-1]
-        function = locate_columns.build(dtype)
+        function = arg_columns.build(dtype)
         table = _table(kept[0][:-1], kept[1][:-1], n - 1)
         shape: tuple[int, ...] = (n, s, width)
-        units = outputs // width * -(-width // Locate.columns)
-        work = n * min(width, Locate.columns)
+        units = outputs // width * -(-width // ArgReduce.columns)
+        work = n * min(width, ArgReduce.columns)
     else:
-        function = locate_rows.build(dtype)
+        function = arg_rows.build(dtype)
         table, shape = _table(*kept), (n, s)
         units, work = outputs, n
-    per, tasks = splitting.share(units, work, Locate.grain)
+    per, tasks = splitting.share(units, work, ArgReduce.grain)
     call = (table.ctypes.data, units, per, *shape)
     return bind(function, *call, tasks, TEAM if tasks > 1 else 0, keep=table)
 

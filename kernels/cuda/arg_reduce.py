@@ -79,7 +79,7 @@ def rows(
     load, first_of = load_vector(vector), block_reduce(smaller, "int64", lanes)
 
     @inline
-    def locate_rows(x, values, out, n, s, chunk, chunks, units, t):
+    def arg_rows(x, values, out, n, s, chunk, chunks, units, t):
         unit = block() * groups + thread() // lanes
         active = unit < units
         o = unit // chunks if chunks > 1 else unit
@@ -112,9 +112,7 @@ def rows(
             elif found < n:
                 atomic_min(pointer(out, np.int64), o, found)
 
-    return Source(
-        unpack_params(locate_rows, 8, PER_AXIS * kept), "i" * (8 + PER_AXIS * kept), threads
-    )
+    return Source(unpack_params(arg_rows, 8, PER_AXIS * kept), "i" * (8 + PER_AXIS * kept), threads)
 
 
 @kernel
@@ -126,10 +124,10 @@ def columns(dtype: str, kept: int, whole: bool, wide: bool, threads: int) -> Sou
     """
     T = stored(dtype)
     place = offset_of(kept, 0, wide)
-    parts, depth = shared("int64", threads, "locate"), threads // WARP
+    parts, depth = shared("int64", threads, "arg_reduce"), threads // WARP
 
     @inline
-    def locate_columns(x, values, out, n, s, chunk, width, tiles, t):
+    def arg_columns(x, values, out, n, s, chunk, width, tiles, t):
         outer = block() // tiles
         j = (block() - outer * tiles) * WARP + thread() % WARP
         o = outer * width + j
@@ -165,17 +163,19 @@ def columns(dtype: str, kept: int, whole: bool, wide: bool, threads: int) -> Sou
                 atomic_min(pointer(out, np.int64), o, found)
 
     return Source(
-        unpack_params(locate_columns, 8, PER_AXIS * kept), "i" * (8 + PER_AXIS * kept), threads
+        unpack_params(arg_columns, 8, PER_AXIS * kept), "i" * (8 + PER_AXIS * kept), threads
     )
 
 
-def locate(dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[int, int]) -> Callable[..., None]:
-    """A launch ``(x, values, out)``; see :func:`tilegrad.kernels.cpu.locate.locate`."""
+def arg_reduce(
+    dtype: str, kept: tuple[Sizes, Sizes], reduced: tuple[int, int]
+) -> Callable[..., None]:
+    """A launch ``(x, values, out)``; see :func:`tilegrad.kernels.cpu.arg_reduce.arg_reduce`."""
     outputs, (n, s) = math.prod(kept[0]), reduced
     if outputs == 0:
         return lambda *args: None
     wide = is_wide(max(outputs, n), kept, ((n,), (s,)))
-    chosen = row(REDUCTION, dtype, "locate")
+    chosen = row(REDUCTION, dtype, "arg_reduce")
     threads = chosen.bounds.threads
     if kept[1][-1] == 1 and kept[0][-1] >= chosen.narrow and s != 1:
         width = kept[0][-1]
