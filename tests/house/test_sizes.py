@@ -44,6 +44,7 @@ LONG = {
     "kernels/cuda/attention/backward.py:keys": _UNROLLED,
     "kernels/cuda/attention/forward.py:forward": _UNROLLED,
     "kernels/cuda/cross_entropy.py:forward": _UNROLLED,
+    "kernels/cuda/matmul.py:_tiled": "plans a launch: its numbers in the order of its parameters",
     "kernels/cuda/norm/gradients.py:channel_grads": _UNROLLED,
     "kernels/cuda/parts/scan_lines.py:rows": _UNROLLED,
     "kernels/cuda/reduce.py:columns": _UNROLLED,

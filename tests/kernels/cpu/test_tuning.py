@@ -159,9 +159,9 @@ def test_planners_share_by_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
         "Optim": lambda: len(optim.cut([1 << 18])[1]), "Index": lambda: index.tasks_for(1 << 18),
         "BatchNorm": lambda: batch_norm._shared(64, 512, 49, True), "Pool": lambda: pool._share(64, 900, 225),
         "CrossEntropy": lambda: cross_entropy._shared(60, 1000),
-        "Gemm": lambda: matmul._choose(matmul._Problem("float32", 40, 64, 64, [], [(64, 1)] * 3, False)),
+        "Gemm": lambda: matmul._choose(matmul._Problem("float32", 20, 64, 64, (), ((64, 1), (1, 64), (64, 1)), False)),
     }  # fmt: skip
-    changed = {"Norm": "chunk", "Gemm": "pack_b_rows"}
+    changed = {"Norm": "chunk", "Gemm": "col_major_b_rows"}
     for family, answer in ask.items():
         before = answer()
         row = getattr(tuning, family)
@@ -181,12 +181,11 @@ def test_share() -> None:
 
 # what is no choice: of the runtime, or given by the code around it
 _NO_CHOICES = {
-    "conv/forward.py": "where what stands in the parameter block",
-    "conv/outer.py": "likewise",
-    "conv/padded_input.py": "likewise",
+    "conv/padded_input.py": "where what stands in the parameter block",
     "parts/pool_rows.py": "likewise",
     "pool.py": "likewise",
     "parts/seeding.py": "the Mersenne Twister's",
+    "simd/checked.py": "where what stands in the report",
     "user.py": "the allocator's alignment",
     "sort.py": "what 32 bits hold; bytes of a histogram",
 }
