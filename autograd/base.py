@@ -72,7 +72,7 @@ UNRECORDED = -1  # the index of a view that was made where nothing is recorded
 
 
 _VIEWS = frozenset((
-    "as_strided", "diagonal", "expand", "getitem", "permute", "select", "slice", "squeeze",
+    "as_strided", "diagonal", "expand", "getitem", "permute", "select", "slice", "squeeze", "t",
     "transpose", "unfold", "unsqueeze", "view",
 ))  # fmt: skip
 

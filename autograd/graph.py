@@ -309,6 +309,16 @@ def tied(origin: Node, grad: Tensor) -> Tensor:
     return result
 
 
+def called(name: str, result: Tensor) -> Tensor:
+    """``result``, which the last of several ops has just made: its node gets the name of what they are
+    together.
+    """
+    made = result._node
+    if made is not None:
+        made.op = name
+    return result
+
+
 def _tied_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     zeros = zip(node.edges[1:], node.inputs[1:], strict=True)
     return grad, *[None if edge is None else zeros_of(kind) for edge, kind in zeros]

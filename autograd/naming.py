@@ -14,12 +14,19 @@ if TYPE_CHECKING:
 
 # where the name is not that of the op in capitals, with "Backward0"
 _NAMES = {
-    "add_scaled": "AddBackward0", "batch_norm": "NativeBatchNormBackward0",
+    "add_scaled": "AddBackward0", "bce": "BinaryCrossEntropyBackward0",
+    "bce_logits": "BinaryCrossEntropyWithLogitsBackward0",
+    "bce_logits_weighted": "BinaryCrossEntropyWithLogitsBackward0", "batch_norm": "NativeBatchNormBackward0",
     "clamp": "ClampBackward1", "clamp_above": "ClampBackward0", "clamp_below": "ClampBackward0",
     "clamp_between": "ClampBackward0", "clamp_max": "ClampBackward1", "clamp_min": "ClampBackward1",
     "conv": "ConvolutionBackward0", "conv_input": "ConvolutionBackward0", "copy": "CloneBackward0", "copy_": "CopyBackwards",
     "copy_slices": "CopySlices", "embed": "DiagEmbedBackward0", "fill": "FillBackward2",
     "gate": "GluBackward0", "gelu_tanh": "GeluBackward0", "group_norm": "NativeGroupNormBackward0",
+    "huber": "HuberLossBackward0", "l1": "AbsBackward0", "masked_fill_tensor": "MaskedFillBackward1",
+    "mse": "MseLossBackward0", "power": "PowBackward0", "round_decimals": "RoundBackward1",
+    "scatter_value": "ScatterBackward1", "smooth_l1": "SmoothL1LossBackward0",
+    "soft_margin": "SoftMarginLossBackward0", "softsign": "DivBackward0",
+    "tanhshrink": "SubBackward0",
     "layer_norm": "NativeLayerNormBackward0", "log1p": "Log1PBackward0", "logsigmoid": "LogSigmoidBackward0",
     "max_of_all": "MaxBackward1", "min_of_all": "MinBackward1",
     "norm": "LinalgVectorNormBackward0", "norm0": "LinalgVectorNormBackward0",
@@ -43,6 +50,8 @@ def name_of(node: Node) -> str:
         return known
     if op in ("avg_pool", "max_pool"):
         dims = node.inputs[0].ndim - 2
+        if node.meta.get("adaptive"):
+            return f"Adaptive{_camel(op)}{dims}DBackward0"
         return f"{_camel(op)}{dims}D{'WithIndices' if op == 'max_pool' else ''}Backward0"
     if op in ("cross_entropy", "nll_loss"):
         return f"NllLoss{'2D' if node.inputs[0].ndim > 2 else ''}Backward0"
@@ -50,6 +59,8 @@ def name_of(node: Node) -> str:
         return _padding(node)
     if op == "matmul":
         return _product(node)
+    if op == "linear":
+        return _layer(node)
     if op == "getitem":
         return _shown(node.meta[0])
     second = op in _BY_DIM and node.outputs[0].ndim > 0
@@ -82,6 +93,14 @@ def _product(node: Node) -> str:
     ranks = tuple([kind.ndim for kind in node.inputs[:2]])
     known: dict[tuple[int, ...], str] = {(1, 1): "Dot", (2, 2): "Mm", (2, 1): "Mv"}
     return f"{known.get(ranks, 'UnsafeView')}Backward0"
+
+
+def _layer(node: Node) -> str:
+    """PyTorch's chain for a linear layer ends in a view, but of matrices."""
+    biased, rank = len(node.inputs) > 2, node.inputs[0].ndim
+    if rank == 2:
+        return "AddmmBackward0" if biased else "MmBackward0"
+    return "ViewBackward0" if biased else "UnsafeViewBackward0"
 
 
 def _shown(parts: tuple[Any, ...]) -> str:

@@ -412,7 +412,7 @@ class Tensor(InteropMethods):
         """The transpose of a matrix."""
         if self.ndim > 2:
             raise RuntimeError(f"t: expects a tensor with <= 2 dimensions; got {self.ndim}")
-        return view.transpose(self, 0, 1) if self.ndim == 2 else self
+        return view.t(self) if self.layout.ndim == 2 else self
 
 
 add_twins(Tensor)

@@ -9,7 +9,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import TensorBase, refuse_overlap
-from tilegrad.autograd.graph import Node, tied
+from tilegrad.autograd.graph import Node, called, tied
 from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules.assign import overwrite
 from tilegrad.autograd.rules.elementwise import (
@@ -97,7 +97,7 @@ def sub(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
     """``input - alpha * other``, broadcast and promoted."""
     if alpha == 1 and alpha is not True:
         return binary(OPS["sub"], input, other)
-    return add(input, other, alpha=_negated(alpha, "sub"))
+    return called("sub", add(input, other, alpha=_negated(alpha, "sub")))
 
 
 def sub_(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
@@ -256,9 +256,9 @@ def _pow_number(input: Tensor, exponent: Scalar) -> Tensor:
         if exponent == 0:
             return _POWER_ZERO.record((input,), OPS["pow"](input, operand(0, input, "pow")))
         if simple is not None:
-            return unary(OPS[simple], input)
+            return unary(simple, input)
         if exponent == 3:
-            return binary(OPS["mul"], unary(OPS["square"], input), input)
+            return binary(_CUBE, unary(OPS["square"], input), input)
     return binary(OPS["pow" if floating else "pow_int"], input, exponent)
 
 
@@ -270,7 +270,11 @@ _POWER_ONE = Rule("pow", _power_one_vjp)
 _POWER_ZERO = Rule("pow", steps_vjp)
 
 
-_POWERS = {2: "square", 0.5: "sqrt", -1: "reciprocal", -0.5: "rsqrt"}
+_POWERS = {
+    2: OPS["square"], 0.5: OPS["sqrt"].under("pow"), -1: OPS["reciprocal"].under("pow"),
+    -0.5: OPS["rsqrt"].under("pow"),
+}  # fmt: skip
+_CUBE = OPS["mul"].under("power")
 
 
 def pow_(input: Tensor, exponent: Tensor | Scalar) -> Tensor:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.autograd.graph import Node
+from tilegrad.autograd.graph import Node, called
 from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import reduce
 from tilegrad.autograd.rules.elementwise import binary
@@ -144,6 +144,7 @@ def _transposed(
         if bias is not None:
             channels = bias.layout.shape[0]
             out = binary(OPS["add"], out, view(bias, (channels,) + (1,) * dims))
+            called("conv", out)
     return squeeze(out, 0) if single else out
 
 

@@ -201,7 +201,7 @@ def _template(op: Elementwise, tracked: int) -> Template:
     simple = _LINEAR.get(op.name) if OPS.get(op.name) is op else None  # a user's may share the name
     if simple is not None:
         return op.name, simple, (), None
-    if op is _MUL:
+    if op.formula is _MUL.formula:
         return op.name, _mul_vjp, tuple([1 - p for p in (1, 0) if tracked >> p & 1]), None
     needed = tuple([bool(tracked >> p & 1) for p in range(op.formula.arity)])
     saves = _saves(op, needed)

@@ -18,7 +18,7 @@ from tilegrad.autograd.base import (
     warn_expanded,
     zeros_of,
 )
-from tilegrad.autograd.graph import Node, Saves
+from tilegrad.autograd.graph import Node, Saves, called
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rule import Rule, check_inplace, needs_graph, writable
 from tilegrad.autograd.rules import view
@@ -385,7 +385,7 @@ def take(input: Tensor, index: Tensor) -> Tensor:
 
     Gradient: of ``input``; equal indices add up.
     """
-    return index_get(view.reshape(input, (-1,)), [index_of("take", index)])
+    return called("take", index_get(view.reshape(input, (-1,)), [index_of("take", index)]))
 
 
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
@@ -403,7 +403,7 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
         )
     values = view.reshape(source, index.shape)
     out = put_at(flat, [index_of("put", index)], values, accumulate, COPY)
-    return view.reshape(out, input.shape)
+    return called("put", view.reshape(out, input.shape))
 
 
 def embedding(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilegrad.autograd.base import TensorBase, tensor_of
+from tilegrad.autograd.graph import called
 from tilegrad.autograd.rule import check_inplace, writable
 from tilegrad.autograd.rules import index as rules, view as views
 from tilegrad.autograd.rules.assign import copy_, fill_
@@ -324,7 +325,7 @@ def getitem(x: Tensor, key: Any) -> Tensor:
         return shown
     mask = _whole_mask(shown, arrays)
     if mask is not None:
-        return masked_select(shown, mask)
+        return called("index", masked_select(shown, mask))
     return rules.index_get(shown, _coordinates(shown, arrays))
 
 

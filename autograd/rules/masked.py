@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import TensorBase, tensor_of, warn_expanded
-from tilegrad.autograd.graph import Node
+from tilegrad.autograd.graph import Node, called
 from tilegrad.autograd.rule import Rule, check_inplace, writable
 from tilegrad.autograd.rules import view
 from tilegrad.autograd.rules.elementwise import apply, single_value
@@ -111,7 +111,13 @@ def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Scalar) -> Tensor:
     Gradient: of ``input`` and a tensor ``value``.
     """
     _require_mask("masked_fill", mask)
-    return apply(OPS["where"], mask, _fill_value(input, value), input)
+    op = _FILL_BY_TENSOR if isinstance(value, TensorBase) else _FILL
+    return apply(op, mask, _fill_value(input, value), input)
+
+
+_FILL, _FILL_BY_TENSOR = (
+    OPS["where"].under(name) for name in ("masked_fill", "masked_fill_tensor")
+)
 
 
 def masked_fill_(input: Tensor, mask: Tensor, value: Tensor | Scalar) -> Tensor:
@@ -292,4 +298,4 @@ def trace(input: Tensor) -> Tensor:
         raise NotImplementedError("\"trace\" not implemented for 'bool'")
     if input.ndim != 2:
         raise RuntimeError(f"trace: expected a matrix; got {input.layout.describe()}")
-    return view.diagonal(input).sum()
+    return called("trace", view.diagonal(input).sum())

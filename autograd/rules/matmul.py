@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tilegrad.autograd.base import TensorBase
-from tilegrad.autograd.graph import Node
+from tilegrad.autograd.graph import Node, called
 from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules.elementwise import Scalar, contiguous, operand
 from tilegrad.autograd.rules.view import permute, reshape, transpose, unsqueeze
@@ -83,6 +83,7 @@ def _stacked(x: Tensor, dims: tuple[int, ...]) -> Tensor:
 
 
 _MATMUL = Rule(ops.matmul, _matmul_vjp, saves=((0, 1), (1, 0)))
+_BMM = Rule(ops.matmul, _matmul_vjp, saves=((0, 1), (1, 0)), name="bmm")
 
 
 def _linear_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -163,7 +164,7 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
             f"bmm: Expected size for first two dimensions of batch2 tensor to be equal; "
             f"got {tuple(input.shape)} and {tuple(mat2.shape)}"
         )
-    return matmul(input, mat2)
+    return _BMM.at((input, mat2))
 
 
 def mv(input: Tensor, vec: Tensor) -> Tensor:
@@ -189,7 +190,7 @@ def addmm(
 ) -> Tensor:
     """``beta * input + alpha * mat1 @ mat2``."""
     _dims("addmm", mat1, 2, mat2, 2)
-    return _scaled(input, matmul(mat1, mat2), beta, alpha)
+    return _scaled("addmm", input, matmul(mat1, mat2), beta, alpha)
 
 
 def addmv(
@@ -197,21 +198,21 @@ def addmv(
 ) -> Tensor:
     """``beta * input + alpha * mat @ vec``."""
     _dims("addmv", mat, 2, vec, 1)
-    return _scaled(input, matmul(mat, vec), beta, alpha)
+    return _scaled("addmv", input, matmul(mat, vec), beta, alpha)
 
 
 def baddbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Scalar = 1, alpha: Scalar = 1
 ) -> Tensor:
     """``beta * input + alpha * batch1 @ batch2``."""
-    return _scaled(input, bmm(batch1, batch2), beta, alpha)
+    return _scaled("baddbmm", input, bmm(batch1, batch2), beta, alpha)
 
 
-def _scaled(input: Tensor, product: Tensor, beta: Scalar, alpha: Scalar) -> Tensor:
+def _scaled(op: str, input: Tensor, product: Tensor, beta: Scalar, alpha: Scalar) -> Tensor:
     if not isinstance(input, TensorBase):
         raise TypeError(f"argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
     if alpha != 1:
         product = product * alpha
-    if beta == 0:
-        return product
-    return product + (input if beta == 1 else input * beta)
+    if beta != 0:
+        product = product + (input if beta == 1 else input * beta)
+    return called(op, product)

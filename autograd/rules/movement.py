@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tilegrad.autograd.base import TensorBase, tensor_of, zeros_of
-from tilegrad.autograd.graph import Node
+from tilegrad.autograd.graph import Node, called
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import view as views
@@ -171,7 +171,7 @@ def roll(
     along = () if dims is None else (dims,) if isinstance(dims, int) else tuple(dims)
     if not along and len(by) == 1:
         flat = views.reshape(input, (-1,))
-        return views.view(_ROLL.at((flat,), (by, (0,))), input.shape)
+        return called("roll", views.view(_ROLL.at((flat,), (by, (0,))), input.shape))
     if len(by) != len(along):
         raise RuntimeError(
             f"roll: shifts and dimensions must align; got shifts {len(by)}, dims {len(along)}"
@@ -187,8 +187,9 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     if turns == 0:
         return clone(input)
     if turns == 2:
-        return flip(input, dims)
-    return views.transpose(flip(input, (dims[1] if turns == 1 else dims[0],)), *dims)
+        return called("rot90", flip(input, dims))
+    turned = flip(input, (dims[1] if turns == 1 else dims[0],))
+    return called("rot90", views.transpose(turned, *dims))
 
 
 # ---------------------------------------------------------------------------------------- padding

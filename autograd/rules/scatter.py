@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.base import TensorBase, refuse_overlap, zeros_of
-from tilegrad.autograd.graph import Node
+from tilegrad.autograd.graph import Node, called
 from tilegrad.autograd.rule import Rule, writable
 from tilegrad.autograd.rules import view
 from tilegrad.autograd.rules.index import (
@@ -139,7 +139,9 @@ def _scatter(
             raise RuntimeError(f"scatter: reduce must be 'add' or 'multiply'; got {reduce!r}")
         how = {"add": "sum", "multiply": "prod"}[reduce]
         return reduced("scatter", input, dim, index, given, how, True, target)  # type: ignore[arg-type]
-    return _scatter_combine(_SCATTER, input, dim, index, given, target)  # type: ignore[arg-type]
+    made = _scatter_combine(_SCATTER, input, dim, index, given, target)  # type: ignore[arg-type]
+    fresh = target == COPY and not isinstance(src, TensorBase)
+    return called("scatter_value", made) if fresh else made
 
 
 def scatter(
@@ -233,9 +235,9 @@ def reduced(
     if not include_self:
         x = scatter(x, dim, index, _start_value(reduce, x.dtype))
     if reduce == "mean":
-        return _mean(name, x, dim, index, src, include_self)
+        return called(name, _mean(name, x, dim, index, src, include_self))
     if reduce == "sum":
-        return scatter_add(x, dim, index, src)
+        return called(name, scatter_add(x, dim, index, src))
     return _combine_saving(_combining(name, reduce), x, dim, index, src, reduce)
 
 

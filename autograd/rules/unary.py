@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from tilegrad.autograd.base import tensor_of
+from tilegrad.autograd.graph import called
 from tilegrad.autograd.rules.arithmetic import clamp, pow
 from tilegrad.autograd.rules.assign import copy_
 from tilegrad.autograd.rules.elementwise import (
@@ -68,8 +69,8 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
         return unary(OPS["round"], input)
     scale = 10.0 ** builtins.abs(decimals)
     if decimals > 0:
-        return unary(OPS["round"], input * scale) / scale
-    return unary(OPS["round"], input / scale) * scale
+        return called("round_decimals", unary(OPS["round"], input * scale) / scale)
+    return called("round_decimals", unary(OPS["round"], input / scale) * scale)
 
 
 def round_(input: Tensor, *, decimals: int = 0) -> Tensor:

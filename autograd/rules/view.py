@@ -71,6 +71,7 @@ def _unfold_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 TRANSPOSE = Rule(ops.transpose, _transpose_vjp)
+T = Rule(ops.t, _transpose_vjp)
 PERMUTE = Rule(ops.permute, _permute_vjp)
 EXPAND = Rule(ops.expand, identity_vjp, bare=True)  # the graph sums over what was repeated
 VIEW = Rule(ops.view, _reshape_vjp, bare=True)
@@ -85,6 +86,11 @@ _UNFOLD = Rule(ops.unfold, _unfold_vjp)
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """``input`` with two dimensions swapped; shares its memory."""
     return TRANSPOSE.view(input, dim0, dim1)
+
+
+def t(input: Tensor) -> Tensor:
+    """A matrix with its dimensions swapped; shares its memory."""
+    return T.view(input, 0, 1)
 
 
 def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:

@@ -44,6 +44,12 @@ class Elementwise(Op):
         self.differentiable = formula.differentiable
         self.templates: dict[int, Any] = {}  # autograd's notes: which operands need what saved
 
+    def under(self, name: str) -> Elementwise:
+        """The same op by another name, which nodes of the graph and errors bear."""
+        made = Elementwise(self.formula)
+        made.name = name
+        return made
+
     def operand_dtypes(self, layouts: list[Layout]) -> tuple[DType, ...]:
         """The dtype each operand is cast to before the formula sees it.
 

@@ -188,6 +188,7 @@ def _unfold(x: Layout, dimension: int, size: int, step: int) -> Geometry:
 
 
 transpose = view_op("transpose", _transpose)
+t = view_op("t", _transpose)
 permute = view_op("permute", _permute)
 expand = view_op("expand", _expand)
 view = view_op("view", _view)

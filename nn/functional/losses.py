@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 
+from tilegrad.autograd.graph import called
 from tilegrad.autograd.rules.creation import full_like
 from tilegrad.autograd.rules.cross_entropy import reduction_of
 from tilegrad.autograd.rules.elementwise import apply
@@ -52,7 +53,8 @@ def _loss(
     _warn_sizes(input, target)
     loss = apply(OPS[name], input, target, params=params)
     if weight is None:
-        return reduced(loss, reduction)
+        made = reduced(loss, reduction)
+        return made if name == "l1" else called(name, made)
     if weight.shape != input.shape:
         raise ValueError("Weights and input must have the same size.")
     loss = loss * weight
@@ -154,7 +156,7 @@ def binary_cross_entropy(
         if not bool(((x >= 0) & (x <= 1)).all()):
             raise RuntimeError(f"all elements of {name} should be between 0 and 1")
     loss = apply(OPS["bce"], input, target)
-    return reduced(loss if weight is None else loss * weight, mode)
+    return called("bce", reduced(loss if weight is None else loss * weight, mode))
 
 
 def binary_cross_entropy_with_logits(
@@ -183,7 +185,7 @@ def binary_cross_entropy_with_logits(
         loss = apply(OPS["bce_logits"], input, target)
     else:
         loss = apply(OPS["bce_logits_weighted"], input, target, pos_weight)
-    return reduced(loss if weight is None else loss * weight, mode)
+    return called("bce_logits", reduced(loss if weight is None else loss * weight, mode))
 
 
 def kl_div(
@@ -284,7 +286,7 @@ def soft_margin_loss(
 ) -> Tensor:
     """log(1 + e^(-y x)) for y = 1 or -1."""
     mode = reduction_of(reduction, size_average, reduce)
-    return reduced(apply(OPS["soft_margin"], input, target), mode)
+    return called("soft_margin", reduced(apply(OPS["soft_margin"], input, target), mode))
 
 
 def hinge_embedding_loss(
