@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import linecache
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -239,15 +240,24 @@ def _closure(module: str) -> set[str]:
     return seen
 
 
+_HERE = os.path.dirname(os.path.realpath(__file__))
+
+
 def _path(module: str) -> Path | None:
     if not module.startswith("tilegrad.kernels"):
         loaded = sys.modules.get(module)
         file = inspect.getsourcefile(loaded) if loaded is not None else None
         return Path(file) if file else None
-    base = Path(__file__).resolve().parent.joinpath(*module.split(".")[2:])
-    for path in (base.with_suffix(".py"), base / "__init__.py"):
-        if path.is_file():
-            return path
+    return _own_path(module)
+
+
+@lru_cache(maxsize=None)
+def _own_path(module: str) -> Path | None:
+    """The file of one of our modules of kernels; asked for hundreds of names before the first kernel."""
+    base = os.path.join(_HERE, *module.split(".")[2:])
+    for path in (f"{base}.py", os.path.join(base, "__init__.py")):
+        if os.path.isfile(path):
+            return Path(path)
     return None
 
 

@@ -706,3 +706,37 @@ def test_a_call_costs_what_a_built_in_one_does():
         call()
         sys.setprofile(None)
         assert calls in (["<lambda>", "row_softmax"], ["<lambda>", "accumulate"])
+
+
+def test_gradients_of_gradients_through_what_is_written_over():
+    """The old value that a gradient reads is part of the graph, too."""
+    made_accumulate().check()
+
+    def scaled_in_place(total, x):
+        return total * x
+
+    op_of(scaled_in_place, "scaled_in_place(total: inout f[N], x: f[N])").check()
+
+
+class Again(tilegrad.autograd.Function):
+    """Runs the op anew in the backward pass, as checkpointing does."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return row_softmax(x, 0.5)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        with tilegrad.enable_grad():
+            again = x.detach().requires_grad_()
+            return tilegrad.autograd.grad(row_softmax(again, 0.5), again, grad)[0]
+
+
+def test_it_may_be_run_again_in_the_backward_pass(device):
+    x = tilegrad.rand(3, 4).to(device).requires_grad_()
+    found = []
+    for call in (Again.apply, lambda x: row_softmax(x, 0.5)):
+        found.append(tilegrad.autograd.grad(call(x)[:, 1].sum(), x)[0])
+    assert tilegrad.equal(*found)
