@@ -14,7 +14,7 @@ import numpy as np
 
 from tilegrad.autograd.functional import grad
 from tilegrad.autograd.picture import bars
-from tilegrad.autograd.porting import ported
+from tilegrad.autograd.porting import PortError, ported
 from tilegrad.autograd.rules.creation import tensor
 from tilegrad.autograd.subject import Shape, Shapes, Subject
 from tilegrad.engine import cuda
@@ -197,6 +197,8 @@ class _Run:
         return _both(lambda given: function(*given, **self.subject.more), tensors, grad, _ones)
 
     def _theirs(self, library: str) -> tuple[Call, Call | None]:
+        if self.subject.written is None:
+            raise PortError("it is made of functions of numbers, which say nothing of tensors")
         if library == "op by op":
             return self._ours(ported(self.subject.written, "tilegrad"), self.arrays, self.device)
         if library == "numpy":
@@ -221,7 +223,8 @@ class _Run:
         """Results and gradients in float64, by the source op by op, or the op itself."""
         arrays = [a.astype("float64") if a.dtype.kind == "f" else a for a in self.arrays]
         try:
-            forward, back = self._ours(ported(self.subject.written, "tilegrad"), arrays, "cpu")
+            written: Any = self.subject.written  # None of a reduction
+            forward, back = self._ours(ported(written, "tilegrad"), arrays, "cpu")
         except Exception:  # a branch on numbers, say
             forward, back = self._ours(self.subject.call, arrays, "cpu")
         return _arrays(forward()), _arrays(back()) if back else []
@@ -229,9 +232,9 @@ class _Run:
     # --------------------------------------------------------------------------------- limits
 
     def _work(self, what: str) -> _Work | None:
-        """What the kernels of a pass move and compute; None of an op without formulas."""
+        """What the kernels of a pass move and compute; None of an op that is not elementwise."""
         formulas = self.subject.formulas()
-        if not formulas:
+        if not formulas or getattr(self.subject.call, "reduces", False):
             return None
         size = np.broadcast_shapes(*self.shapes)
         count, item = math.prod(size), np.dtype(self.dtype).itemsize

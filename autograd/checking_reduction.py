@@ -30,6 +30,8 @@ class ReductionCheck(Check):
         differentiable: whether it has a gradient.
     """
 
+    STEPS = ("laws", "folded", "repeats", "slopes")
+
     def __init__(
         self, call: Callable[..., Any], parts: Parts, kind: str, differentiable: bool, make: Make
     ):  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from tilegrad.autograd.base import TensorBase
@@ -16,6 +16,7 @@ from tilegrad.autograd.rule import Rule, needs_graph
 from tilegrad.autograd.rules import elementwise as rules
 from tilegrad.autograd.rules.creation import tensor
 from tilegrad.autograd.rules.reduce import dims_of
+from tilegrad.autograd.subject import Subject, UserFunction, attach
 from tilegrad.engine import calls, dtype as dt
 from tilegrad.engine.dispatch import Op
 from tilegrad.engine.ops.elementwise import copy
@@ -35,7 +36,7 @@ Identity = float | tuple[float, ...]
 PROMOTIONS = ("float", "same")
 
 
-class ReductionFunction(Protocol):
+class ReductionFunction(UserFunction, Protocol):
     """What :func:`reduction` makes.
 
     Attributes:
@@ -144,7 +145,7 @@ def _make(
     kind = parts.kind if promotion is None else promotion
     if kind not in PROMOTIONS:
         raise ValueError(f"reduction: promotion must be one of {PROMOTIONS}; got {promotion!r}")
-    work = _Reduction(parts, kind, grad)
+    work = Reduction(parts, kind, grad)
     call = function_from_source(
         work.text(), parts.name, {"work": work, "Tensor": TensorBase, "dims_of": dims_of, "calls": calls},
         module=combine.__module__,
@@ -153,16 +154,18 @@ def _make(
     made: Any = call
     made.formulas, made.source = parts.combines, work.source()
     made.derivative = work.derivative
-    made.check = lambda *given, **named: work.check(call, *given, **named)
+    work.call, made.check = made, work.check
+    attach(Subject(made, tuple(parts.operands), None, work.checking))
     return made
 
 
-class _Reduction:
+class Reduction:
     """The ops behind one function, and its calls."""
 
     def __init__(self, parts: Parts, kind: str, grad: Grad | None):
         self.parts, self.kind, self.name = parts, kind, parts.name
         self.defaults = parts.scalars
+        self.call: Any = None
         self.op = self.op_of(parts.results, parts.truth)
         self.given = None if grad is None else Given(parts, self.op, grad)
 
@@ -302,13 +305,20 @@ class _Reduction:
             raise TypeError(f"{self.name}: no gradient can be derived, and none was given")
         return self.gradient.source(name)
 
-    def check(self, call: Any, domain: tuple[float, float] = (-3.0, 3.0), seed: int = 0) -> None:
-        """See :meth:`ReductionFunction.check`."""
+    def checking(
+        self, domain: tuple[float, float] = (-3.0, 3.0), seed: int = 0
+    ) -> tuple[ReductionCheck, Callable[[], None]]:
+        """The checks, and what runs them all."""
 
         def make(array: Any, device: str) -> Tensor:
             return tensor(array).to(device)
 
         differentiable = self.gradient is not None and not self.parts.truth
-        work = ReductionCheck(call, self.parts, self.kind, differentiable, make)
-        work.run(*domain, seed)
+        work = ReductionCheck(self.call, self.parts, self.kind, differentiable, make)
+        return work, partial(work.run, *domain, seed)
+
+    def check(self, domain: tuple[float, float] = (-3.0, 3.0), seed: int = 0) -> None:
+        """See :meth:`ReductionFunction.check`."""
+        work, run = self.checking(domain, seed)
+        run()
         print(f"{self.name}\n{work.table()}")

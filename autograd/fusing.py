@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.checking import FusedCheck
 from tilegrad.autograd.custom import check_out
+from tilegrad.autograd.fused_reduction import Ending, Reduced
 from tilegrad.autograd.rules import elementwise as rules
 from tilegrad.autograd.rules.creation import tensor
 from tilegrad.autograd.subject import Subject, UserFunction, attach
@@ -74,7 +75,8 @@ def fuse(function: Callable[..., Any], /) -> FusedFunction:
     The function is run once for each signature (the operands' dtypes, and which have no dimensions), with
     symbols for its tensors: operators, methods, ``tilegrad``'s and ``nn.functional``'s elementwise
     functions, ``where``, casts, calls of other functions. Dtypes go through as they would one op after the
-    other. Arguments that are no tensors are what they are: another number makes another kernel, a tensor of
+    other. The function may end in ``x.sum(...)``, ``mean``, ``amax`` or ``amin`` of floats, which the same kernel
+    computes. Arguments that are no tensors are what they are: another number makes another kernel, a tensor of
     no dimensions does not. Tensors of an enclosing scope become operands.
 
     Raises:
@@ -99,11 +101,13 @@ class _Form(NamedTuple):
         ops: one per output, with the places of its operands among the tensors of a call, behind which
             stand those that were found.
         many: None for one result, else the kind of sequence that the function returns.
+        end: the reduction that combines the elements of the only op, of a function that ends in one.
     """
 
     ops: tuple[tuple[Fused, tuple[int, ...]], ...]
     found: tuple[_Found, ...]
     many: type | None
+    end: Ending | None = None
 
 
 class _Calls:
@@ -152,6 +156,7 @@ class _Calls:
                 lambda: made.formulas,
             )
         )
+        made.reduces = False
         made.formulas, made.source = (), f"# {self.title}: traced when it is called first\n"
         if needed:
             with contextlib.suppress(Exception):  # what no floats go through waits for its call
@@ -210,6 +215,8 @@ class _Calls:
             others = _now(form)
             assert others is not None
         values: list[Any] = [*tensors.values(), *others]
+        if form.end is not None:
+            return form.end([values[p] for p in form.ops[0][1]], out)
         if out is None:
             self.remember(form, tensors, plain)
             made = [rules.apply(op, *[values[p] for p in places]) for op, places in form.ops]
@@ -261,6 +268,9 @@ class _Calls:
             self.known = {}
         self.call.formulas = tuple([op.formula.function for op, _ in form.ops])
         self.call.source = "\n".join(f.source or "" for f in self.call.formulas)
+        self.call.reduces = form.end is not None
+        if form.end is not None:
+            self.call.source += f"# combined: {form.end.kind} over dim={form.end.dim}\n"
         return form
 
     def _found(
@@ -290,6 +300,8 @@ class _Calls:
         self, work: Trace, returned: Any, structure: dict[str, tuple[DType, bool]],
         found: tuple[_Found, ...],
     ) -> _Form:  # fmt: skip
+        end = returned if isinstance(returned, Reduced) else None
+        returned = returned if end is None else end.symbol
         many = type(returned) if isinstance(returned, tuple | list) else None
         results = list(returned) if many else [returned]
         if many not in (None, tuple, list) or not results:
@@ -318,7 +330,18 @@ class _Calls:
             row = Formula(self.title, formula)
             op = Fused(row, tuple([kinds[n] for n in names]), result.layout.dtype)
             made.append((op, tuple([titles.index(n) for n in names])))
-        return _Form(tuple(made), found, many)
+        if end is None:
+            return _Form(tuple(made), found, many)
+        ((op, places),) = made
+        if len({*op.operands, op.result}) > 1 or not op.result.is_floating_point:
+            got = ", ".join(kind.name for kind in (*op.operands, op.result))
+            raise FuseError(
+                f"{self.title}: a fused function that ends in a reduction has operands and elements of one "
+                f"floating dtype; got {got}: reduce outside the function"
+            )
+        every = tuple([titles[place] for place in places])
+        ending = Ending(self.title, op.formula.function, every, end)
+        return _Form((made[0],), found, None, ending)
 
     # ----------------------------------------------------------------------------- derivative, check
 

@@ -23,7 +23,8 @@ class Subject:
     Attributes:
         call: the function of tensors.
         operands: the names of its operands, in order.
-        written: the function that it was made of; its names may be given another library's meaning.
+        written: the function of tensors, or of one element, that it was made of, whose names may be given
+            another library's meaning; None of a reduction.
         formulas: gives the scalar formula of each output, of an op that has such.
         checking: makes what ``.check()`` with these arguments runs: the checks, and what runs all.
         dtypes: of operands that are no floats, by name.
@@ -32,7 +33,7 @@ class Subject:
 
     call: Any
     operands: tuple[str, ...]
-    written: Callable[..., Any]
+    written: Callable[..., Any] | None
     checking: Callable[..., tuple[Any, Callable[[], None]]]
     formulas: Callable[[], tuple[DeviceFunction, ...]] = tuple
     dtypes: Mapping[str, str] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from types import FrameType, FunctionType, TracebackType
 from typing import Any, NoReturn
 
 from tilegrad.autograd.copying import of_kind
+from tilegrad.autograd.fused_reduction import Reduced
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.operators import ElementwiseMethods
 from tilegrad.autograd.tensor import Tensor
@@ -33,7 +34,7 @@ _INSTEAD = {  # by the engine's family of an op
     "view": "change the shape before the call, and pass the result",
     "index": "index before the call, and pass the part",
     "random": "draw before the call, and pass the tensor",
-    "reduce": "reduce outside the function",
+    "reduce": "end the function with x.sum(...), mean, amax or amin, or reduce outside it",
 }
 _OUTSIDE = "call it outside the fused function"
 _VALUE = "use tilegrad.where, or branch on a Python value that is passed as an argument"
@@ -124,6 +125,22 @@ class Symbol(Tensor):
 
     def type_as(self, other: Tensor) -> Tensor:
         return super().to(dtype=other.layout.dtype)
+
+    def sum(self, dim: Any = None, keepdim: bool = False) -> Any:  # type: ignore[override]
+        """The sum of the elements, with which a function may end."""
+        return _open.traces[-1].reduced(self, "sum", dim, keepdim)
+
+    def mean(self, dim: Any = None, keepdim: bool = False) -> Any:  # type: ignore[override]
+        """Their mean."""
+        return _open.traces[-1].reduced(self, "mean", dim, keepdim)
+
+    def amax(self, dim: Any = None, keepdim: bool = False) -> Any:
+        """The largest."""
+        return _open.traces[-1].reduced(self, "amax", dim, keepdim)
+
+    def amin(self, dim: Any = None, keepdim: bool = False) -> Any:
+        """The smallest."""
+        return _open.traces[-1].reduced(self, "amin", dim, keepdim)
 
     __hash__ = object.__hash__
 
@@ -252,6 +269,9 @@ class Trace:
         self.captured: dict[str, Tensor] = {}
         self.busy = False
         self.taken: set[str] = set()  # names of arguments
+        self.ends: list[
+            tuple[Reduced, FuseError]
+        ] = []  # reductions, and the error if one is not the end
         self._symbols: dict[int, tuple[Array, int]] = {}  # by storage: the symbol and its value
         self._found: dict[int, tuple[Array, int]] = {}  # by identity: tensors that are no symbols
         self._constants: dict[
@@ -272,10 +292,15 @@ class Trace:
                 False,
             )  # a no_grad of the function's own is seen by `asked`
             with dispatch.tracing(self):
-                return self.function(**given)
+                returned = self.function(**given)
+            if self.ends and not any(returned is end for end, _ in self.ends):
+                raise self.ends[0][1]
+            return returned
         except FuseError:
             raise
         except Exception as error:
+            if self.ends:
+                raise self.ends[-1][1] from error
             told = _failed(error)
             if told is error:
                 raise
@@ -283,6 +308,15 @@ class Trace:
         finally:
             _open.traces.pop()
             state.asked, state.grad = before
+
+    def reduced(self, x: Symbol, kind: str, dim: Any, keepdim: bool) -> Reduced:
+        """What a reduction of a symbol gives."""
+        made = Reduced(x, kind, dim, keepdim)
+        try:
+            refuse(kind, _INSTEAD["reduce"])
+        except FuseError as error:
+            self.ends.append((made, error))
+        return made
 
     def symbol(self, value: int, kind: DType, dims: bool) -> Symbol:
         """A new symbol for a value."""

@@ -1,0 +1,82 @@
+"""A fused function that ends in a reduction: one kernel computes the elements and combines them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tilegrad.autograd.custom_reduction import Reduction
+from tilegrad.autograd.reduction_parts import Parts
+from tilegrad.autograd.rules.reduce import dims_of, reduced_count
+from tilegrad.engine.device import CPU
+from tilegrad.engine.shape import broadcast_shapes
+from tilegrad.kernels.formulas.arithmetic import maximum, minimum
+from tilegrad.kernels.function import DeviceFunction, inline
+from tilegrad.kernels.monoids import add
+
+
+@inline
+def largest(a, b):  # type: ignore[no-untyped-def]
+    """The larger; NaN if either is."""
+    return maximum(a, b)
+
+
+@inline
+def smallest(a, b):  # type: ignore[no-untyped-def]
+    """The smaller; NaN if either is."""
+    return minimum(a, b)
+
+
+_INFINITE = float("inf")
+# how two partial results combine, and what changes nothing
+KINDS: dict[str, tuple[DeviceFunction, float]] = {
+    "sum": (add, 0.0), "mean": (add, 0.0), "amax": (largest, -_INFINITE), "amin": (smallest, _INFINITE),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """What a symbol's reduction gives: a function may return it, and do nothing else with it.
+
+    Attributes:
+        symbol: of the elements; kind: one of :data:`KINDS`.
+        dim, keepdim: as they were given.
+    """
+
+    symbol: Any
+    kind: str
+    dim: Any
+    keepdim: bool
+
+
+class Ending:
+    """The reduction of the elements that ``formula`` gives of operands named ``names``."""
+
+    def __init__(self, title: str, formula: DeviceFunction, names: tuple[str, ...], end: Reduced):
+        combine, identity = KINDS[end.kind]
+        parts = Parts(title, (identity,), (combine,), (formula,), None, names, {}, "float", False)
+        self.work = Reduction(parts, "float", None)
+        self.title, self.kind, self.dim, self.keepdim = title, end.kind, end.dim, end.keepdim
+
+    def __call__(self, operands: list[Any], out: Any) -> Any:
+        """The result.
+
+        Raises:
+            IndexError: the largest of nothing.
+        """
+        where = next((t.device for t in operands if t.layout.device is not CPU), CPU)
+        operands = [t if t.layout.ndim else t.to(where) for t in operands]
+        shape = broadcast_shapes(self.title, *(t.layout.shape for t in operands))
+        dims = dims_of(self.kind, self.dim, len(shape))
+        count = reduced_count(shape, dims)
+        if self.kind in ("amax", "amin") and not count:
+            empty = next(d for d in dims if not shape[d])
+            raise IndexError(
+                f"{self.title}: Expected reduction dim {empty} to have non-zero size; got {shape}"
+            )
+        made = self.work.other(tuple(operands), self.dim, self.keepdim, (), out)
+        if self.kind != "mean":
+            return made
+        if out is None:
+            return made / count
+        return out.div_(count)
