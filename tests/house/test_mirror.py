@@ -33,7 +33,7 @@ TESTED_BY = (
      "parts of one loader"),
     ("engine", "decorators emitter errors native_storage sharing", "engine/test_native.py", "parts of every call"),
     ("engine/ops", "clip create cross_entropy masked optim", "cases/test_cases.py", "as their rules"),
-    ("kernels", "accumulators distributions monoids", "cases/test_cases.py", "tables that families read"),
+    ("kernels", "accumulators distributions", "cases/test_cases.py", "tables that families read"),
     ("autograd", "user_calls", "autograd/test_user_op.py", "as its public face"),
     ("autograd", "user_jvp", "autograd/test_checking_op.py", "tangents are checked"),
     ("kernels", "arguments", "autograd/test_user_op.py", "what bodies of the user's are given"),
