@@ -7,11 +7,12 @@ graph, in ``autograd/rule.py``.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tilegrad.autograd import graph
+from tilegrad.autograd.annotations import Tensor
+from tilegrad.autograd.custom_call import CustomCall
 from tilegrad.autograd.graph import (
-    CustomCall,
     Node,
     detached_view as detached_view,
     ones_of as ones_of,
@@ -22,10 +23,6 @@ from tilegrad.autograd.mode import state
 from tilegrad.engine import calls, dispatch
 from tilegrad.engine.array import Array
 from tilegrad.engine.shape import permutation_of
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.hooks import LeafHooks
-    from tilegrad.autograd.tensor import Tensor
 
 
 class TensorBase(Array):
@@ -46,7 +43,7 @@ class TensorBase(Array):
     _hooks: Any  # of a leaf: a list; of others: the handle of retain_grad's hook
     _index: int  # of a view that was made where nothing is recorded: UNRECORDED
     _node: Node | None
-    _post_hooks: LeafHooks | None
+    _post_hooks: object  # None, or a leaf's LeafHooks
     _tracked: bool
     _grad: Tensor | None
 

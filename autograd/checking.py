@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from tilegrad.engine import cuda
 from tilegrad.kernels.cpu.run.threads import get_num_threads, set_num_threads
 from tilegrad.kernels.function import DeviceFunction
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 # relative to the larger of the value and 1: a formula's own roundings, in either precision
 BOUNDS = {"float64": 1e-12, "float32": 3e-5}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.checking import CheckError, simulated, table
 from tilegrad.autograd.functional import grad as gradients_of
 from tilegrad.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
@@ -18,9 +19,6 @@ from tilegrad.engine.debug import debug
 from tilegrad.engine.signature import EXACT, Operand, Signature, sizes_in
 from tilegrad.kernels.cpu.run.threads import get_num_threads, set_num_threads
 from tilegrad.kernels.faults import KernelFault
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 Sizes = dict[str, Any]  # a number for each name, a tuple for each run
 PRIMES = (5, 7, 3, 11, 13, 2)

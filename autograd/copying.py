@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import copy
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import LEAF
 from tilegrad.engine import array as arrays, calls, dtype as dt
 from tilegrad.engine.array import Array
@@ -20,9 +21,6 @@ from tilegrad.engine.ops import elementwise
 from tilegrad.engine.shape import reach
 from tilegrad.engine.sharing import Shared
 from tilegrad.engine.transfer import host, to_device
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 _WORD = 8  # runs of bytes begin at multiples of the largest element
 

@@ -6,8 +6,9 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from typing import Any, Protocol, overload
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.checking import Check
 from tilegrad.autograd.mode import state
@@ -19,9 +20,6 @@ from tilegrad.engine.ops.elementwise import Elementwise
 from tilegrad.engine.shape import broadcast_shapes
 from tilegrad.kernels.formulas.formula import Formula
 from tilegrad.kernels.function import DeviceFunction, function_from_source
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 PROMOTIONS = ("float", "same", "compare")
 

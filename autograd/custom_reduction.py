@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from typing import Any, Protocol, overload
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.checking_reduction import ReductionCheck
 from tilegrad.autograd.mode import state
@@ -24,9 +25,6 @@ from tilegrad.engine.ops.reduce import own_reduction
 from tilegrad.engine.shape import broadcast_shapes
 from tilegrad.kernels.function import DeviceFunction, function_from_source
 from tilegrad.kernels.monoids import MONOIDS, Own, own_monoid
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 Function = Callable[..., Any]
 Grad = Function | Mapping[str, Function]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.operators import ElementwiseMethods
 from tilegrad.autograd.rules import (
     activation,
@@ -18,6 +19,7 @@ from tilegrad.autograd.rules import (
     moments,
     movement,
     predicates,
+    product,
     random,
     rearrange,
     reduce,
@@ -31,9 +33,6 @@ from tilegrad.autograd.rules import (
 )
 from tilegrad.autograd.size import sizes
 from tilegrad.engine import dtype as dt
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 
 class FamilyMethods(ElementwiseMethods):
@@ -59,7 +58,7 @@ class FamilyMethods(ElementwiseMethods):
     sum = reduce.sum
     sum_to_size = reduce.sum_to_size
     mean = reduce.mean
-    prod = reduce.prod
+    prod = product.prod
     nansum = reduce.nansum
     nanmean = reduce.nanmean
     any = reduce.any
@@ -104,8 +103,8 @@ class FamilyMethods(ElementwiseMethods):
 
     __getitem__ = indexing.getitem
     __setitem__ = indexing.setitem
-    index_put = index.index_put
-    index_put_ = index.index_put_
+    index_put = indexing.index_put
+    index_put_ = indexing.index_put_
     index_select = index.index_select
     index_add = index.index_add
     index_add_ = index.index_add_

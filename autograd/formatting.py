@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import window
 from tilegrad.engine.device import CPU
 from tilegrad.engine.transfer import host
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 
 @dataclass

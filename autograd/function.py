@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, detached_view
+from tilegrad.autograd.custom_call import CustomCall
 from tilegrad.autograd.graph import (
-    CustomCall,
     Node,
     SavedOutput,
     connect,
@@ -17,9 +18,6 @@ from tilegrad.autograd.graph import (
 )
 from tilegrad.autograd.mode import _Switch, state
 from tilegrad.autograd.rule import Rule, needs_graph, rebase
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 
 class FunctionCtx:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tilegrad.autograd import traversal
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, zeros_of
 from tilegrad.autograd.rules.movement import stack
 from tilegrad.engine.array import layout
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 
 def _sequence(value: Any) -> list[Any]:

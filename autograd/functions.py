@@ -14,8 +14,10 @@ from tilegrad.autograd.rules.comparison import *
 from tilegrad.autograd.rules.conv import *
 from tilegrad.autograd.rules.counting import *
 from tilegrad.autograd.rules.creation import *
+from tilegrad.autograd.rules.embedding import *
 from tilegrad.autograd.rules.extrema import *
 from tilegrad.autograd.rules.index import *
+from tilegrad.autograd.rules.indexing import *
 from tilegrad.autograd.rules.masked import *
 from tilegrad.autograd.rules.matmul import *
 from tilegrad.autograd.rules.moments import *
@@ -24,6 +26,7 @@ from tilegrad.autograd.rules.norm import *
 from tilegrad.autograd.rules.pointwise import *
 from tilegrad.autograd.rules.pool import *
 from tilegrad.autograd.rules.predicates import *
+from tilegrad.autograd.rules.product import *
 from tilegrad.autograd.rules.random import *
 from tilegrad.autograd.rules.rearrange import *
 from tilegrad.autograd.rules.reduce import *

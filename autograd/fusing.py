@@ -8,8 +8,9 @@ import types
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.checking import FusedCheck
 from tilegrad.autograd.custom import check_out
@@ -23,9 +24,6 @@ from tilegrad.engine.dtype import DType
 from tilegrad.engine.ops.elementwise import Fused
 from tilegrad.kernels.formulas.formula import Formula
 from tilegrad.kernels.function import DeviceFunction, function_from_source
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 MANY = 16  # kernels of one signature that differ in numbers alone, before that is told
 _KEPT = 4096  # layouts whose op is known

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, tensor_of
 from tilegrad.autograd.functional import grad
 from tilegrad.autograd.mode import enable_grad, no_grad
 from tilegrad.engine.array import from_numpy, to_numpy
 from tilegrad.engine.transfer import host
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 
 class GradcheckError(RuntimeError):

@@ -12,19 +12,18 @@ import functools
 import itertools
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from tilegrad.autograd import native_record
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.mode import anomalies, state
+from tilegrad.autograd.naming import name_of
 from tilegrad.engine import calls
 from tilegrad.engine.array import Array, Layout
 from tilegrad.engine.interpreter import chosen
 from tilegrad.engine.ops.elementwise import full
 from tilegrad.kernels.builtin import cell
 from tilegrad.kernels.forking import DATA, compiler, fork_lock
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 # (node, *gradients of the outputs) -> gradients of the inputs, None where there is none
 Vjp = Callable[..., "tuple[Tensor | None, ...]"]
@@ -69,28 +68,6 @@ class SavedOutput(Array):
         self.storage = array.storage
         self.address = array.address
         self.index = index
-
-
-class CustomCall:
-    """What the node of a custom function knows of its call.
-
-    Attributes:
-        kind: the function's class; context: what ``forward`` left.
-        positions: of the tensors among the ``arguments`` arguments.
-        outputs: positions of the tensors among the ``count`` results.
-        views: numbers of the tensors among the results that show an input's memory.
-    """
-
-    __slots__ = ("arguments", "context", "count", "kind", "outputs", "positions", "views")
-
-    def __init__(self, kind: Any, context: Any, positions: list[int], arguments: int):
-        self.kind = kind
-        self.context = context
-        self.positions = positions
-        self.arguments = arguments
-        self.outputs: list[int] = []
-        self.count = 0
-        self.views: set[int] = set()
 
 
 class Extras:
@@ -178,14 +155,10 @@ class Node:
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
         """PyTorch's view of the edges."""
-        from tilegrad.autograd.naming import function_at
-
         return tuple([function_at(edge) for edge in self.edges])
 
     def name(self) -> str:
         """PyTorch's name of the op: ``AddBackward0``."""
-        from tilegrad.autograd.naming import name_of
-
         return name_of(self)
 
     def register_hook(self, hook: Callable[..., Any]) -> Any:
@@ -203,6 +176,29 @@ class Node:
 
 
 named_kinds: set[type[Node]] = set()  # the classes of nodes that somebody has looked at
+_kinds: dict[str, type[Node]] = {}
+
+
+def named(node: Node) -> Node:
+    """``node`` itself, of a class with PyTorch's name from now on."""
+    if node.__class__ is Node:
+        name = name_of(node)
+        kind = _kinds.get(name)
+        if kind is None:
+            made = type(name, (Node,), {"__slots__": (), "__module__": Node.__module__})
+            kind = _kinds.setdefault(name, made)
+            named_kinds.add(kind)
+        node.__class__ = kind
+    return node
+
+
+def function_at(edge: Edge | None) -> tuple[Any, int]:
+    """PyTorch's view of an edge: what it leads to, and which of its outputs (see ``next_functions``)."""
+    if edge is None:
+        return None, 0
+    if isinstance(edge, tuple):
+        return named(edge[0]), edge[1]
+    return (named(edge) if isinstance(edge, Node) else edge._accumulation()), 0
 
 
 def new_node(

@@ -7,13 +7,11 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.graph import RemovableHandle, shared_view
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 
 def register(tensor: Tensor, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
@@ -59,7 +57,7 @@ class LeafHooks:
     """Hooks around the accumulation of a leaf's gradient; :func:`register` has those before.
 
     Attributes:
-        node: a weak reference to the leaf's :class:`~tilegrad.autograd.naming.AccumulateGrad`.
+        node: a weak reference to the leaf's :class:`AccumulateGrad`.
         pre, post: hooks of that node. tensor: of the leaf, between the two.
     """
 
@@ -93,9 +91,51 @@ class LeafHooks:
 
 def leaf_hooks(leaf: Tensor) -> LeafHooks:
     """The hooks of a leaf, made when first asked for."""
-    if leaf._post_hooks is None:
-        leaf._post_hooks = LeafHooks()
-    return leaf._post_hooks
+    known = leaf._post_hooks
+    if not isinstance(known, LeafHooks):
+        known = leaf._post_hooks = LeafHooks()
+    return known
+
+
+class AccumulateGrad:
+    """The end of the graph at a leaf: what adds to its ``.grad``. Its hooks are the leaf's, and live as
+    long.
+
+    Attributes:
+        variable: the leaf.
+    """
+
+    __slots__ = ("__weakref__", "variable")
+
+    next_functions = ()
+
+    def __init__(self, variable: Tensor):
+        self.variable = variable
+
+    def name(self) -> str:
+        """PyTorch's name."""
+        return "torch::autograd::AccumulateGrad"
+
+    def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook((), (grad,))`` after ``grad`` was added to the leaf's."""
+        return RemovableHandle(leaf_hooks(self.variable).post, hook)
+
+    def register_prehook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook((grad,))`` before the gradient is added; it may replace it."""
+        return RemovableHandle(leaf_hooks(self.variable).pre, hook)
+
+    def __repr__(self) -> str:
+        return f"<AccumulateGrad object at {id(self):#x}>"
+
+
+def accumulation(leaf: Tensor) -> AccumulateGrad:
+    """The node of a leaf: the same one as long as somebody holds it."""
+    known = leaf_hooks(leaf)
+    found: AccumulateGrad | None = known.node()
+    if found is None:
+        found = AccumulateGrad(leaf)
+        known.node = weakref.ref(found)
+    return found
 
 
 def retain(tensor: Tensor) -> None:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tilegrad.autograd import formatting, once
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.families import FamilyMethods
 from tilegrad.autograd.rules import assign, creation, movement, view
 from tilegrad.engine import array as arrays
 from tilegrad.engine.transfer import host
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 
 class InteropMethods(FamilyMethods):

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
-from tilegrad.autograd.graph import CustomCall, Node, RemovableHandle, named_kinds
-from tilegrad.autograd.hooks import leaf_hooks
+from tilegrad.autograd.custom_call import CustomCall
+from tilegrad.engine.array import Layout
 
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
+
+class Node(Protocol):
+    """What is asked of a node; see :class:`tilegrad.autograd.graph.Node`."""
+
+    op: str
+    meta: Any
+    inputs: Sequence[Layout]
+    outputs: tuple[Layout, ...]
+
+    @property
+    def edges(self) -> Sequence[object]:
+        """Where gradients go; None: nowhere."""
+
 
 # where the name is not that of the op in capitals, with "Backward0"
 _NAMES = {
@@ -112,69 +122,3 @@ def _shown(parts: tuple[Any, ...]) -> str:
     if last.__class__ is int:
         return "SelectBackward0"
     return "UnsqueezeBackward0" if last is None else "SliceBackward0" if last else "AliasBackward0"
-
-
-class AccumulateGrad:
-    """The end of the graph at a leaf: what adds to its ``.grad``. Its hooks are the leaf's, and live as
-    long.
-
-    Attributes:
-        variable: the leaf.
-    """
-
-    __slots__ = ("__weakref__", "variable")
-
-    next_functions = ()
-
-    def __init__(self, variable: Tensor):
-        self.variable = variable
-
-    def name(self) -> str:
-        """PyTorch's name."""
-        return "torch::autograd::AccumulateGrad"
-
-    def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Call ``hook((), (grad,))`` after ``grad`` was added to the leaf's."""
-        return RemovableHandle(leaf_hooks(self.variable).post, hook)
-
-    def register_prehook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Call ``hook((grad,))`` before the gradient is added; it may replace it."""
-        return RemovableHandle(leaf_hooks(self.variable).pre, hook)
-
-    def __repr__(self) -> str:
-        return f"<AccumulateGrad object at {id(self):#x}>"
-
-
-def _accumulation(leaf: Tensor) -> AccumulateGrad:
-    """The node of a leaf: the same one as long as somebody holds it."""
-    known = leaf_hooks(leaf)
-    found: AccumulateGrad | None = known.node()
-    if found is None:
-        found = AccumulateGrad(leaf)
-        known.node = weakref.ref(found)
-    return found
-
-
-_kinds: dict[str, type[Node]] = {}
-
-
-def named(node: Node) -> Node:
-    """``node`` itself, of a class with PyTorch's name from now on."""
-    if node.__class__ is Node:
-        name = name_of(node)
-        kind = _kinds.get(name)
-        if kind is None:
-            made = type(name, (Node,), {"__slots__": (), "__module__": Node.__module__})
-            kind = _kinds.setdefault(name, made)
-            named_kinds.add(kind)
-        node.__class__ = kind
-    return node
-
-
-def function_at(edge: Any) -> tuple[Any, int]:
-    """PyTorch's view of an edge: what it leads to, and which of its outputs (see ``next_functions``)."""
-    if edge is None:
-        return None, 0
-    if edge.__class__ is tuple:
-        return named(edge[0]), edge[1]
-    return (named(edge) if isinstance(edge, Node) else _accumulation(edge)), 0

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.rules import (
     arithmetic,
@@ -16,9 +17,6 @@ from tilegrad.autograd.rules import (
     unary,
 )
 from tilegrad.engine.ops.elementwise import OPS
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 _ADD, _SUB, _MUL, _DIV = (OPS[n] for n in ("add", "sub", "mul", "div"))
 _QUOTIENT = OPS["quotient"]

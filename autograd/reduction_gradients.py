@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.graph import Node, zeros_of
 from tilegrad.autograd.reduction_parts import Parts, itself
 from tilegrad.autograd.rule import Rule
@@ -23,9 +24,6 @@ from tilegrad.kernels.formulas.declared import parameters
 from tilegrad.kernels.formulas.formula import Formula
 from tilegrad.kernels.function import DeviceFunction
 from tilegrad.kernels.monoids import add, form_of, larger, smaller
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 _MATCHES = OPS["matches"]
 

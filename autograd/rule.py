@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tilegrad.autograd import graph, hooks
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import UNRECORDED, refuse_unrecorded, refuse_view, tensor_of
 from tilegrad.autograd.graph import Node, SavedOutput, Saves, Vjp, connect, new_node
 from tilegrad.autograd.mode import state
@@ -21,9 +22,6 @@ from tilegrad.engine.array import Array
 from tilegrad.engine.dispatch import Op
 from tilegrad.engine.ops import view as view_ops
 from tilegrad.engine.ops.elementwise import copy
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 # name, VJP, what is saved (inputs by position, outputs as -1 - position, None for what nobody reads), meta
 Template = tuple[str, Vjp, tuple[int | None, ...], object]

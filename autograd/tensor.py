@@ -21,7 +21,6 @@ from tilegrad.autograd.interop import InteropMethods
 from tilegrad.autograd.kinds import exact
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.names import renamed
-from tilegrad.autograd.naming import named
 from tilegrad.autograd.rule import refresh, set_view_vjps
 from tilegrad.autograd.rules import (
     assign,
@@ -118,7 +117,7 @@ class Tensor(InteropMethods):
         """The node that made this tensor; None for a leaf."""
         if self._base is not None:
             refresh(self)
-        return None if self._node is None else named(self._node)
+        return None if self._node is None else graphs.named(self._node)
 
     @property
     def is_leaf(self) -> bool:
@@ -126,6 +125,9 @@ class Tensor(InteropMethods):
         if self._base is not None:
             refresh(self)
         return self._node is None
+
+    def _accumulation(self) -> hooks.AccumulateGrad:
+        return hooks.accumulation(self)
 
     grad = hooks.GRAD
 

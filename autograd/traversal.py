@@ -11,19 +11,18 @@ from collections.abc import Sequence
 from functools import lru_cache
 from heapq import heappop, heappush
 from sys import getrefcount
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tilegrad.autograd import hooks
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import ones_of, zeros_of
-from tilegrad.autograd.graph import CustomCall, Edge, Node, edge_of, named_kinds, shared_view
+from tilegrad.autograd.custom_call import CustomCall
+from tilegrad.autograd.graph import Edge, Node, edge_of, named_kinds, shared_view
 from tilegrad.autograd.mode import _Switch, anomalies, state
 from tilegrad.autograd.rule import refresh
 from tilegrad.autograd.rules.elementwise import copy_to_layout
 from tilegrad.engine.array import Layout, layout
 from tilegrad.engine.dtype import DType
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 
 def _place(edge: Edge) -> tuple[int, int]:
@@ -118,7 +117,7 @@ class _Pass:
             if place is not None:
                 self.captured[place] = grad
             return
-        more = leaf._post_hooks
+        more = None if leaf._post_hooks is None else hooks.leaf_hooks(leaf)
         if more is not None:
             grad = more.before(grad)
         before = leaf._grad

@@ -6,15 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rule import check_inplace
 from tilegrad.autograd.rules.assign import clone, overwrite
 from tilegrad.autograd.rules.define import named
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 _WRITTEN = (
     "addmm addmv baddbmm clamp_max clamp_min cumprod cumsum deg2rad fmod logit put rad2deg square "

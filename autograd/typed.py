@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.copying import of_kind
 from tilegrad.autograd.rules import creation
 from tilegrad.autograd.size import Size
 from tilegrad.engine import dtype as dt
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 NAMES = {
     "BoolTensor": dt.bool_, "ByteTensor": dt.uint8, "CharTensor": dt.int8, "ShortTensor": dt.int16,

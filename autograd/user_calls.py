@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, refuse_overlap, tensor_of
 from tilegrad.autograd.checking_op import OpCheck
 from tilegrad.autograd.functional import grad as gradients_of
@@ -28,9 +29,6 @@ from tilegrad.engine.signature import EXACT, Operand, Scalar, Signature
 from tilegrad.kernels.bodies import BodyError, asked, refuse_unknown
 from tilegrad.kernels.foreign import Foreign
 from tilegrad.kernels.function import function_from_source
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 Function = Callable[..., Any]
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, zeros_of
 from tilegrad.autograd.functional import grad as gradients_of
 from tilegrad.autograd.mode import enable_grad
 from tilegrad.kernels.bodies import asked
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 
 def forward(

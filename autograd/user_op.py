@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from tilegrad.autograd.subject import UserFunction
 from tilegrad.autograd.user_calls import Work
 from tilegrad.engine.signature import Signature
 from tilegrad.engine.signature_parser import SignatureError, parse
 from tilegrad.kernels.bodies import asked
-
-if TYPE_CHECKING:
-    pass
 
 Function = Callable[..., Any]
 

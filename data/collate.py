@@ -16,6 +16,7 @@ import numpy as np
 
 from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.rules.creation import as_tensor, tensor
+from tilegrad.autograd.rules.movement import stack
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.engine import array as arrays, dtype as dt
 
@@ -47,8 +48,6 @@ def _tensors(batch: Sequence[Tensor]) -> Tensor:
         t.layout.shape != first.shape or t.layout.dtype is not first.dtype or t.requires_grad
         for t in batch
     ):
-        from tilegrad.autograd.rules.movement import stack
-
         return stack(batch)
     made = arrays.empty((len(batch), *first.shape), first.dtype)
     np.stack([arrays.to_numpy(t) for t in batch], out=arrays.to_numpy(made))

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any
 
+from tilegrad.autograd.rules.random import randperm
 from tilegrad.autograd.tensor import Tensor
 
 
@@ -170,8 +171,6 @@ def random_split(
             f"random_split: Sum of input lengths does not equal the length of the input dataset; "
             f"got {list(lengths)} for {total} samples"
         )
-    from tilegrad.autograd.rules.random import randperm
-
     order = randperm(total, generator=generator, device="cpu").tolist()
     ends = list(accumulate(int(s) for s in sizes))
     return [Subset(dataset, order[e - int(s) : e]) for s, e in zip(sizes, ends, strict=True)]

@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Any
 
+from tilegrad.autograd.rules.creation import as_tensor
+from tilegrad.autograd.rules.random import randint, randperm
+from tilegrad.autograd.rules.sampling import multinomial
 from tilegrad.data.seeding import draw_seed, seeded
 
 _CHUNK = 8192  # random indices drawn at once
@@ -81,8 +84,6 @@ class RandomSampler(Sampler):
         return self._draw(seeded(draw_seed(self.generator)))
 
     def _draw(self, generator: Any) -> Iterator[int]:
-        from tilegrad.autograd.rules.random import randint, randperm
-
         size, left = len(self.data_source), self.num_samples
         while left > 0:
             if self.replacement:
@@ -106,8 +107,6 @@ class SubsetRandomSampler(Sampler):
         self.generator = generator
 
     def __iter__(self) -> Iterator[Any]:
-        from tilegrad.autograd.rules.random import randperm
-
         order = randperm(
             len(self.indices), generator=seeded(draw_seed(self.generator)), device="cpu"
         )
@@ -137,8 +136,6 @@ class WeightedRandomSampler(Sampler):
         replacement: bool = True,
         generator: Any = None,
     ):
-        from tilegrad.autograd.rules.creation import as_tensor
-
         if not _is_count(num_samples):
             raise ValueError(
                 f"num_samples should be a positive integer value, but got num_samples={num_samples}"
@@ -157,8 +154,6 @@ class WeightedRandomSampler(Sampler):
         self.generator = generator
 
     def __iter__(self) -> Iterator[int]:
-        from tilegrad.autograd.rules.sampling import multinomial
-
         drawn = multinomial(
             self.weights,
             self.num_samples,

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad.autograd.rules.random import randint
 from tilegrad.data import twisters
 from tilegrad.engine.random import Generator, default_generator
 
@@ -17,8 +18,6 @@ _MASK = (1 << 64) - 1
 
 def draw_seed(generator: Any = None) -> int:
     """A seed of 63 bits, drawn from ``generator`` or the global one."""
-    from tilegrad.autograd.rules.random import randint
-
     return int(randint(0, (1 << 63) - 1, (1,), generator=generator, device="cpu").item())
 
 

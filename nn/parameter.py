@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tilegrad.autograd.copying import of_kind
+from tilegrad.autograd.rules.creation import empty
 from tilegrad.autograd.tensor import Tensor
 
 
@@ -62,8 +63,6 @@ class Buffer(Tensor):
 
 def _checked(kind: type, data: Any) -> Tensor:
     if data is None:
-        from tilegrad.autograd.rules.creation import empty
-
         return empty(0)
     if not isinstance(data, Tensor):
         raise TypeError(f"{kind.__name__}: data must be a Tensor; got {type(data).__name__}")

@@ -4,15 +4,13 @@ gradient.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.rules import elementwise, view
 from tilegrad.autograd.rules.define import named, run
 from tilegrad.engine.ops.elementwise import OPS
 from tilegrad.engine.shape import normalize_dim
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 __all__ = ["celu", "celu_", "prelu"]
 

@@ -6,8 +6,9 @@ A name that ends in ``_`` writes over its first argument.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, refuse_overlap
 from tilegrad.autograd.graph import Node, called, tied
 from tilegrad.autograd.rule import Rule
@@ -25,9 +26,6 @@ from tilegrad.autograd.rules.elementwise import (
 )
 from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.ops.elementwise import OPS, Elementwise
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 __all__ = [
     "add", "addcdiv", "addcmul", "clamp", "clamp_", "clamp_max", "clamp_min", "clip", "clip_",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, refuse_overlap, zeros_of
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rule import Rule, check_inplace
@@ -17,9 +18,6 @@ from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.ops import elementwise as ops
 from tilegrad.engine.ops.elementwise import OPS
 from tilegrad.engine.transfer import copy_across
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 __all__ = ["clone", "fill_", "zero_"]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import tensor_of, zeros_of
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
@@ -18,9 +19,6 @@ from tilegrad.engine.array import Layout
 from tilegrad.engine.dtype import bool_
 from tilegrad.engine.ops import attention as ops
 from tilegrad.engine.shape import Shape, broadcast_shapes, numel
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 
 class _Meta(NamedTuple):

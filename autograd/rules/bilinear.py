@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules.elementwise import binary
@@ -14,9 +14,6 @@ from tilegrad.autograd.rules.reduce import sum
 from tilegrad.autograd.rules.view import narrow, permute, reshape, unsqueeze
 from tilegrad.engine.ops.conv import check_one_dtype
 from tilegrad.engine.ops.elementwise import OPS
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 __all__ = ["bilinear"]
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.rules.arithmetic import add, sub
 from tilegrad.autograd.rules.elementwise import (
@@ -13,9 +12,6 @@ from tilegrad.autograd.rules.pointwise import abs, eq, isnan, le, logical_and, l
 from tilegrad.autograd.rules.unary import isfinite
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import window
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 __all__ = ["allclose", "equal", "isclose"]
 

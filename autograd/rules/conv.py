@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.graph import Node, called
 from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import reduce
@@ -17,9 +18,6 @@ from tilegrad.autograd.rules.view import narrow, reshape, squeeze, transpose, un
 from tilegrad.engine import calls, dtype as dt
 from tilegrad.engine.ops import conv as ops
 from tilegrad.engine.ops.elementwise import OPS
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 __all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.mode import no_grad
 from tilegrad.autograd.rules import view
@@ -16,9 +17,6 @@ from tilegrad.engine.device import device as as_device
 from tilegrad.engine.dtype import DType
 from tilegrad.engine.ops.elementwise import full
 from tilegrad.engine.shape import normalize_dim
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 __all__ = ["bincount", "tril_indices", "triu_indices", "unique", "unique_consecutive"]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, detached_view, tensor_of
 from tilegrad.autograd.once import warn_of_read_only
 from tilegrad.engine import array as arrays, dtype as dt, number
@@ -15,9 +16,6 @@ from tilegrad.engine.array import Array
 from tilegrad.engine.device import CPU, Device, asked, device as as_device
 from tilegrad.engine.ops import create as ops, elementwise
 from tilegrad.engine.transfer import host, to_device
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 __all__ = [
     "arange", "as_tensor", "asarray", "empty", "empty_like", "empty_strided", "eye",

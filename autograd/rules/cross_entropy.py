@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import warnings
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, detached_view, tensor_of
 from tilegrad.autograd.graph import Node, tied
 from tilegrad.autograd.mode import state
@@ -21,9 +21,6 @@ from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Layout
 from tilegrad.engine.ops import cross_entropy as ops
 from tilegrad.engine.shape import Shape
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 
 def reduction_of(

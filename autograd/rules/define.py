@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.rule import check_inplace
 from tilegrad.autograd.rules import elementwise
 from tilegrad.autograd.rules.assign import clone, copy_, overwrite
@@ -24,9 +25,6 @@ from tilegrad.autograd.rules.elementwise import (
 from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.ops.elementwise import OPS, Elementwise
 from tilegrad.kernels.function import function_from_source
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 Function = Callable[..., Any]
 

@@ -7,11 +7,12 @@ fused kernel runs per operand, and gradients of any order follow.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tilegrad.autograd import graph
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, detached_view, refuse_overlap, tensor_of, zeros_of
 from tilegrad.autograd.graph import Node, Vjp, tied
 from tilegrad.autograd.mode import state
@@ -24,9 +25,6 @@ from tilegrad.engine.ops.create import from_host
 from tilegrad.engine.ops.elementwise import OPS, Elementwise, Fused, copy_as, scalar
 from tilegrad.kernels.forking import compiler
 from tilegrad.kernels.formulas.formula import Formula
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 Scalar = float | int | bool
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.rules import elementwise, view
 from tilegrad.autograd.rules.assign import clone
 from tilegrad.engine import formats
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 __all__: list[str] = []
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import (
     TensorBase,
     refuse_overlap,
@@ -26,15 +26,11 @@ from tilegrad.autograd.rules.elementwise import single_value
 from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.array import Array, Layout, layout as make_layout
 from tilegrad.engine.ops import index as ops
-from tilegrad.engine.ops.elementwise import full, scalar
+from tilegrad.engine.ops.elementwise import scalar
 from tilegrad.engine.shape import Shape, normalize_dim, numel
 
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
-
 __all__ = [
-    "embedding", "index_add", "index_copy", "index_fill", "index_put", "index_put_",
-    "index_select", "put", "take",
+    "index_add", "index_copy", "index_fill", "index_select", "put", "take",
 ]  # fmt: skip
 
 Scalar = float | int | bool
@@ -173,47 +169,6 @@ def _put_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (g, g_values, *[None] * len(given))
 
 
-def require_put_dtype(input: Tensor, values: Tensor) -> None:
-    """Raise RuntimeError unless the dtypes are the same."""
-    if values.dtype is not input.dtype:
-        raise RuntimeError(
-            f"index_put: Index put requires the source and destination dtypes match, got "
-            f"{input.dtype.name} for the destination and {values.dtype.name} for the source"
-        )
-
-
-def _put_checked(
-    input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool, target: str
-) -> Tensor:
-    from tilegrad.autograd.rules.indexing import prepare
-
-    if not isinstance(indices, (list, tuple)):
-        raise TypeError(
-            f"index_put: indices must be a tuple of Tensors; got {type(indices).__name__}"
-        )
-    if target == IN_PLACE:
-        writable("index_put_", input)
-    require_put_dtype(input, values)
-    return put_at(input, prepare(input, indices), values, accumulate, target)
-
-
-def index_put(
-    input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False
-) -> Tensor:
-    """A copy of ``input`` with ``values``, broadcast, written (or added) at ``input[indices]``.
-
-    Gradient: of ``input`` and ``values``.
-    """
-    return _put_checked(input, indices, values, accumulate, COPY)
-
-
-def index_put_(
-    input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False
-) -> Tensor:
-    """:func:`index_put` in place."""
-    return _put_checked(input, indices, values, accumulate, IN_PLACE)
-
-
 def at_least_1d(x: Tensor) -> Tensor:
     """``x``, or a view of one dimension if it has none."""
     return view.reshape(x, (1,)) if x.layout.ndim == 0 else x
@@ -239,32 +194,35 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
                 f"index_select: Index to scalar can have only 1 value; got {index.layout.numel}"
             )
         return view.reshape(index_select(at_least_1d(input), 0, index), ())
-    return _select(input, at_least_1d(index), dim, "index_select")
+    return select_by(input, at_least_1d(index), dim, "index_select")
 
 
-def _select(x: Tensor, index: Tensor, dim: int, name: str) -> Tensor:
+def select_by(x: Tensor, index: Tensor, dim: int, name: str) -> Tensor:
     """``x`` with dimension ``dim`` replaced by the dimensions of ``index``."""
-    return _SELECT.record((x, index), ops.take(name, x, index, dim), dim)
+    return SELECT.record((x, index), ops.take(name, x, index, dim), dim)
 
 
 def _select_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     (at,) = node.unpack()
     whole = zeros(node.inputs[0].shape, grad)
-    return _slices(INDEX_ADD, whole, at, grad, node.meta, FRESH), None
+    return slices(INDEX_ADD, whole, at, grad, node.meta, FRESH), None
 
 
-def _slices(rule: Rule, x: Tensor, index: Tensor, source: Tensor, dim: int, target: str) -> Tensor:
+def slices(rule: Rule, x: Tensor, index: Tensor, source: Tensor, dim: int, target: str) -> Tensor:
+    """Write or add ``source`` to slices of ``x``; ``target``: see :func:`write`."""
+
     def run(inplace: bool, checked: bool) -> Array:
         return ops.put(rule.name, x, index, source, dim, combine, inplace, fills, checked)
 
-    combine, fills = "sum" if rule.vjp is _index_add_vjp else "set", rule is INDEX_FILL
+    combine, fills = "sum" if rule.vjp is index_add_vjp else "set", rule is INDEX_FILL
     return write(rule, run, (x, index, source), dim, target, False, fills)
 
 
-def _index_add_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+def index_add_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """The gradient of what was added is that of where it went."""
     (at,) = node.unpack()
     wanted = node.edges[2] is not None
-    return grad, None, _select(grad, at, node.meta, "index_select") if wanted else None
+    return grad, None, select_by(grad, at, node.meta, "index_select") if wanted else None
 
 
 def _index_copy_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -277,11 +235,10 @@ def _index_copy_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     )
 
 
-_SELECT = Rule("index_select", _select_vjp, (1,))
-INDEX_ADD = Rule("index_add", _index_add_vjp, ((1, 2),))
+SELECT = Rule("index_select", _select_vjp, (1,))
+INDEX_ADD = Rule("index_add", index_add_vjp, ((1, 2),))
 INDEX_COPY = Rule("index_copy", _index_copy_vjp, (1,))
 INDEX_FILL = Rule("index_fill", _index_copy_vjp, (1,))
-_EMBEDDING_GRAD = Rule("embedding_backward", _index_add_vjp, ((1, 2),))
 
 
 def _slice_operands(
@@ -310,7 +267,7 @@ def _write_slices(
         writable(name + "_", x)
     dim = dim_of(name, dim, x)
     ready = _slice_operands(name, x, dim, index, source)
-    out = _slices(rule, *ready, dim, target)
+    out = slices(rule, *ready, dim, target)
     if target == IN_PLACE:
         return x
     return view.reshape(out, ()) if x.ndim == 0 else out
@@ -358,7 +315,7 @@ def _fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Scalar, target
         value = constant(value, input)
     else:
         value = single_value("index_fill", value, input)
-    out = _slices(INDEX_FILL, at_least_1d(input), index, value, dim, target)
+    out = slices(INDEX_FILL, at_least_1d(input), index, value, dim, target)
     if target == IN_PLACE:
         return input
     return view.reshape(out, ()) if input.ndim == 0 else out
@@ -377,7 +334,7 @@ def index_fill_(input: Tensor, dim: int, index: Tensor, value: Tensor | Scalar) 
     return _fill(input, dim, index, value, IN_PLACE)
 
 
-# ------------------------------------------------------------------------------ take, embedding
+# ------------------------------------------------------------------------------ take, put
 
 
 def take(input: Tensor, index: Tensor) -> Tensor:
@@ -404,67 +361,6 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
     values = view.reshape(source, index.shape)
     out = put_at(flat, [index_of("put", index)], values, accumulate, COPY)
     return called("put", view.reshape(out, input.shape))
-
-
-def embedding(
-    input: Tensor, weight: Tensor, padding_idx: int | None = None, max_norm: float | None = None,
-    norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False,
-) -> Tensor:  # fmt: skip
-    """Rows of ``weight`` (V, D): the result has the shape of ``input``, then D.
-
-    Args:
-        input: int64 or int32 row numbers.
-        padding_idx: a row that gets no gradient.
-        max_norm: first rescale, in place, the rows read whose ``norm_type`` norm is larger.
-        scale_grad_by_freq: divide the gradient of a row by how often it was read.
-        sparse: accepted for compatibility; gradients are dense.
-
-    Gradient: of ``weight``; rows read several times add up, in the order of ``input``.
-    """
-    if weight.layout.ndim != 2:
-        kind = weight.layout.describe()
-        raise RuntimeError(f"embedding: 'weight' must be 2-D; got {kind}")
-    if padding_idx is not None:
-        rows = weight.shape[0]
-        if not -rows <= padding_idx < rows:
-            raise ValueError(
-                f"embedding: Padding_idx must be within num_embeddings; got {padding_idx}"
-            )
-        padding_idx %= rows
-    input = index_of("embedding", input)
-    if max_norm is not None:
-        _renormalise(weight, input, max_norm, norm_type)
-    out = ops.take("embedding", weight, input, 0)
-    return _EMBEDDING.record((weight, input), out, (padding_idx, scale_grad_by_freq))
-
-
-def _renormalise(weight: Tensor, index: Tensor, max_norm: float, p: float) -> None:
-    from tilegrad.autograd.rules.masked import where
-
-    flat = view.reshape(index, (-1,))
-    old = weight.detach()
-    rows = index_select(old, 0, flat)
-    norms = rows.norm(p, dim=1, keepdim=True)
-    scale = where(norms > max_norm, max_norm / (norms + 1e-7), 1.0)
-    index_copy_(old, 0, flat, rows * scale)
-
-
-def _embedding_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    (at,) = node.unpack()
-    padding, by_frequency = node.meta
-    shape = node.inputs[0].shape
-    if by_frequency:
-        flat = view.reshape(at, (-1,))
-        ones = tensor_of(full(flat.shape, 1, grad.dtype, grad.device))
-        counts = index_add(zeros(shape[:1], grad), 0, flat, ones)
-        grad = grad / view.unsqueeze(_select(counts, at, 0, "index_select"), -1)
-    whole = _slices(_EMBEDDING_GRAD, zeros(shape, grad), at, grad, 0, FRESH)
-    if padding is not None:
-        whole = index_fill(whole, 0, tensor_of(full((1,), padding, dt.int64, grad.device)), 0)
-    return whole, None
-
-
-_EMBEDDING = Rule("embedding", _embedding_vjp, (1,))
 
 
 # ------------------------------------------------------------- gradients of regions of memory

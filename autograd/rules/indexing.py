@@ -10,10 +10,11 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, tensor_of
 from tilegrad.autograd.graph import called
 from tilegrad.autograd.rule import check_inplace, writable
@@ -29,8 +30,7 @@ from tilegrad.engine.ops.elementwise import full
 from tilegrad.engine.ops.view import Geometry, view_op
 from tilegrad.engine.transfer import to_device
 
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
+__all__ = ["index_put", "index_put_"]
 
 Part = int | tuple[int | None, int | None, int] | None  # index, slice, new dimension
 
@@ -442,7 +442,49 @@ def _write_at(x: Tensor, indices: Sequence[Tensor | None], value: Tensor | float
         return
     given = [i.ndim for i in indices if i is not None]
     value = _fitted(value, max(given) + x.ndim - len(given))  # type: ignore[arg-type]
-    rules.require_put_dtype(x, value)  # type: ignore[arg-type]
+    _require_put_dtype(x, value)  # type: ignore[arg-type]
     if not value.ndim:
         value = value.to(x.device)  # a number may be in host memory
     rules.put_at(x, indices, value, False, rules.IN_PLACE)  # type: ignore[arg-type]
+
+
+# ------------------------------------------------------------------------------- index_put
+
+
+def _require_put_dtype(input: Tensor, values: Tensor) -> None:
+    """Raise RuntimeError unless the dtypes are the same."""
+    if values.dtype is not input.dtype:
+        raise RuntimeError(
+            f"index_put: Index put requires the source and destination dtypes match, got "
+            f"{input.dtype.name} for the destination and {values.dtype.name} for the source"
+        )
+
+
+def _put_checked(
+    input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool, target: str
+) -> Tensor:
+    if not isinstance(indices, (list, tuple)):
+        raise TypeError(
+            f"index_put: indices must be a tuple of Tensors; got {type(indices).__name__}"
+        )
+    if target == rules.IN_PLACE:
+        writable("index_put_", input)
+    _require_put_dtype(input, values)
+    return rules.put_at(input, prepare(input, indices), values, accumulate, target)
+
+
+def index_put(
+    input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False
+) -> Tensor:
+    """A copy of ``input`` with ``values``, broadcast, written (or added) at ``input[indices]``.
+
+    Gradient: of ``input`` and ``values``.
+    """
+    return _put_checked(input, indices, values, accumulate, rules.COPY)
+
+
+def index_put_(
+    input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False
+) -> Tensor:
+    """:func:`index_put` in place."""
+    return _put_checked(input, indices, values, accumulate, rules.IN_PLACE)

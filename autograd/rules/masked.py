@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, tensor_of, warn_expanded
 from tilegrad.autograd.graph import Node, called
 from tilegrad.autograd.rule import Rule, check_inplace, writable
@@ -15,9 +16,6 @@ from tilegrad.engine.array import Array
 from tilegrad.engine.ops import masked as ops
 from tilegrad.engine.ops.elementwise import OPS, scalar
 from tilegrad.engine.shape import broadcast_shapes, normalize_dim
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 __all__ = [
     "argwhere", "diag", "diag_embed", "masked_fill", "masked_scatter", "masked_select",

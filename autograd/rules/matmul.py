@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.graph import Node, called
 from tilegrad.autograd.rule import Rule
@@ -14,9 +13,6 @@ from tilegrad.autograd.rules.view import permute, reshape, transpose, unsqueeze
 from tilegrad.engine.array import Layout
 from tilegrad.engine.ops import matmul as ops
 from tilegrad.engine.shape import numel
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 __all__ = ["addmm", "addmv", "baddbmm", "bmm", "dot", "matmul", "mm", "mv", "outer"]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import warnings
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import tensor_of, zeros_of
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rule import Rule
@@ -26,9 +27,6 @@ from tilegrad.engine.dtype import DType, bool_, dtype as as_dtype, get_default_d
 from tilegrad.engine.ops import reduce as ops
 from tilegrad.engine.ops.elementwise import OPS, cast
 from tilegrad.engine.shape import Shape
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 __all__ = ["logsumexp", "norm", "std", "std_mean", "var", "var_mean"]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, tensor_of, zeros_of
 from tilegrad.autograd.graph import Node, called
 from tilegrad.autograd.mode import state
@@ -19,9 +20,6 @@ from tilegrad.engine import calls, number
 from tilegrad.engine.array import Array, Layout, window
 from tilegrad.engine.ops import movement as ops
 from tilegrad.engine.shape import Shape, as_index, normalize_dim
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 __all__ = [
     "cat", "concat", "concatenate", "flip", "fliplr", "flipud", "repeat_interleave", "roll",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.graph import Node, tied
 from tilegrad.autograd.mode import state
@@ -13,9 +14,6 @@ from tilegrad.autograd.rules import reduce
 from tilegrad.autograd.rules.view import squeeze, unsqueeze
 from tilegrad.engine.ops import pool as ops
 from tilegrad.engine.shape import as_index
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_max_pool1d", "avg_pool1d", "max_pool1d", "max_pool2d",

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, tensor_of
 from tilegrad.autograd.rule import Rule, check_inplace
 from tilegrad.autograd.rules.extrema import amax, amin
@@ -25,9 +26,6 @@ from tilegrad.engine.ops.sort import sort
 from tilegrad.engine.random import Generator, default_generator
 from tilegrad.engine.shape import Shape, as_index, broadcast_shapes
 from tilegrad.engine.transfer import check_when_ready
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 __all__ = [
     "bernoulli", "get_rng_state", "initial_seed", "manual_seed", "normal", "rand", "rand_like",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rule import Rule
@@ -14,9 +15,6 @@ from tilegrad.autograd.rules.movement import cat, stack
 from tilegrad.autograd.size import sizes
 from tilegrad.engine.ops import view as view_ops
 from tilegrad.engine.shape import as_index, broadcast_shapes, infer_size, normalize_dim
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 __all__ = [
     "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_tensors", "broadcast_to", "chunk",

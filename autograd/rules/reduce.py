@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.graph import Node
-from tilegrad.autograd.rule import Rule, identity_vjp
+from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import pointwise, view
 from tilegrad.autograd.rules.elementwise import apply, to_dtype
 from tilegrad.autograd.size import sizes
@@ -18,10 +19,7 @@ from tilegrad.engine.ops import reduce as ops
 from tilegrad.engine.ops.elementwise import OPS, cast, scalar
 from tilegrad.engine.shape import Shape, normalize_dims, numel, reduced_shape
 
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
-
-__all__ = ["all", "any", "count_nonzero", "mean", "nanmean", "nansum", "prod", "sum"]
+__all__ = ["all", "any", "count_nonzero", "mean", "nanmean", "nansum", "sum"]
 
 Dims = int | Sequence[int] | None
 
@@ -172,56 +170,6 @@ def nanmean(
     """
     count = sum(pointwise.eq(input.detach(), input.detach()), dim, keepdim)
     return nansum(input, dim, keepdim, dtype=dtype) / count
-
-
-# -------------------------------------------------------------------------------------- products
-
-
-def prod(
-    input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None
-) -> Tensor:
-    """The product over ``dim`` (all dimensions for None); integers and bool give int64.
-
-    Gradient: of ``input``; input and result are saved.
-    """
-    if dtype is not None:
-        input = to_dtype(input, as_dtype(dtype))
-        if not input.dtype.is_floating_point:
-            return to_dtype(prod(input, dim, keepdim), as_dtype(dtype))
-    dims = dims_of("prod", dim, input.layout.ndim)
-    if not input.layout.ndim and input.dtype.is_floating_point:
-        return _ELEMENT.record((input,), OPS["copy"](input))
-    return _PROD.record((input,), ops.reduce("prod", input, dims, keepdim), (dims, keepdim))
-
-
-_ELEMENT = Rule("prod", identity_vjp)  # of the element itself, whose gradient may not divide by it
-
-
-def _prod_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    """``product / x``, or where a zero makes that impossible the product of the other elements."""
-    x, out = node.unpack()
-    dims, keepdim = node.meta
-    shape = node.inputs[0].shape
-    grad, out = (with_dims(t, shape, dims, keepdim) for t in (grad, out))
-    if bool(all(x.detach()).item()):
-        return (grad * out / x,)
-    return (grad * _product_of_others(x, dims),)
-
-
-_PROD = Rule("prod", _prod_vjp, (0, -1))
-
-
-def _product_of_others(x: Tensor, dims: Shape) -> Tensor:
-    """For every element the product of all others over ``dims``."""
-    from tilegrad.autograd.rules.scan import exclusive_product
-
-    keep = [a for a in range(x.ndim) if a not in dims]
-    order = [*keep, *dims]
-    last = view.permute(x, order)
-    flat = view.reshape(last, [*(x.shape[a] for a in keep), -1])
-    others = exclusive_product(flat, False) * exclusive_product(flat, True)
-    back = view.view(others, [x.shape[a] for a in order])
-    return view.permute(back, [order.index(a) for a in range(x.ndim)])
 
 
 # ----------------------------------------------------------------------------------------- truth

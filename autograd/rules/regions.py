@@ -5,8 +5,7 @@ The rules stand in ``autograd/rule.py``; ``autograd/tensor.py`` gives them their
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import tensor_of, zeros_of
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rule import AS_STRIDED, Rule, identity_vjp
@@ -16,9 +15,6 @@ from tilegrad.engine import calls
 from tilegrad.engine.array import Layout
 from tilegrad.engine.ops import view as ops
 from tilegrad.engine.ops.elementwise import copy, fill, full
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 
 def as_strided_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:

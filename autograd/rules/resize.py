@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.engine.array import empty_layout, layout, window
 from tilegrad.engine.ops.elementwise import OPS
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 __all__ = ["resize_as_"]
 

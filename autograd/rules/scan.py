@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import view
@@ -16,9 +17,6 @@ from tilegrad.engine.dtype import DType, dtype as as_dtype
 from tilegrad.engine.ops import scan as ops
 from tilegrad.engine.ops.elementwise import OPS
 from tilegrad.engine.shape import normalize_dim
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 __all__ = ["cummax", "cummin", "cumprod", "cumsum", "logcumsumexp"]
 

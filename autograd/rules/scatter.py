@@ -7,8 +7,9 @@ at one place are combined in index order, whatever the number of threads.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, refuse_overlap, zeros_of
 from tilegrad.autograd.graph import Node, called
 from tilegrad.autograd.rule import Rule, writable
@@ -30,9 +31,6 @@ from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, Layout, layout
 from tilegrad.engine.ops import index as ops
 from tilegrad.engine.shape import broadcast_shapes
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 __all__ = ["gather", "scatter", "scatter_add", "scatter_reduce", "take_along_dim"]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
@@ -15,9 +16,6 @@ from tilegrad.autograd.rules.reduce import sum
 from tilegrad.engine.dtype import DType, dtype as as_dtype
 from tilegrad.engine.ops import softmax as ops
 from tilegrad.engine.shape import normalize_dim
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 __all__ = ["log_softmax", "softmax"]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import namedtuple
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, detached_view, tensor_of
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rule import Rule
@@ -17,9 +18,6 @@ from tilegrad.engine.array import Array
 from tilegrad.engine.ops import sort as ops
 from tilegrad.engine.ops.elementwise import OPS, cast, full, scalar
 from tilegrad.engine.shape import normalize_dim
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 __all__ = [
     "argsort", "bucketize", "kthvalue", "median", "mode", "msort", "nanmedian", "searchsorted",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import builtins
 import math
-from typing import TYPE_CHECKING
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.graph import called
 from tilegrad.autograd.rules.arithmetic import clamp, pow
@@ -18,9 +18,6 @@ from tilegrad.autograd.rules.pointwise import mul
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.ops import elementwise as ops
 from tilegrad.engine.ops.elementwise import OPS
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 __all__ = [
     "deg2rad", "isfinite", "isinf", "logit", "positive", "rad2deg", "round", "round_", "square",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import zeros_of
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rule import AS_STRIDED, Rule, identity_vjp
@@ -14,9 +15,6 @@ from tilegrad.engine.array import layout as make_layout
 from tilegrad.engine.dispatch import Op
 from tilegrad.engine.ops import elementwise as elementwise_ops, view as ops
 from tilegrad.engine.shape import Shape, as_index, infer_size, normalize_dim, view_strides
-
-if TYPE_CHECKING:
-    from tilegrad.autograd.tensor import Tensor
 
 __all__ = [
     "as_strided", "diagonal", "narrow", "permute", "reshape", "select", "squeeze", "swapaxes",

@@ -36,7 +36,7 @@ from tilegrad.autograd.rules.cross_entropy import (
     cross_entropy as cross_entropy,
     nll_loss as nll_loss,
 )
-from tilegrad.autograd.rules.index import embedding as embedding
+from tilegrad.autograd.rules.embedding import embedding as embedding
 from tilegrad.autograd.rules.matmul import linear as linear
 from tilegrad.autograd.rules.movement import pad as pad
 from tilegrad.autograd.rules.norm import (

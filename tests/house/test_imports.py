@@ -1,4 +1,6 @@
-"""Imports inside autograd: none goes in a circle, and none is delayed that need not be."""
+"""Imports: none goes in a circle inside autograd, at the top or inside functions; every delayed import of
+the tree is listed with its reason.
+"""
 
 from __future__ import annotations
 
@@ -8,34 +10,88 @@ from collections.abc import Iterator
 from tests.conftest import ROOT
 
 HOME = "tilegrad.autograd"
-MODULES = {
-    ".".join((HOME, *path.relative_to(ROOT / "autograd").with_suffix("").parts)): path
-    for path in (ROOT / "autograd").rglob("*.py")
-    if path.name != "__init__.py"
-}
+FOLDERS = ("autograd", "cli", "cuda", "data", "engine", "kernels", "nn", "optim")
 Graph = dict[str, set[str]]
 
 
+def _name(path: str) -> str:
+    return ".".join(("tilegrad", *path.removesuffix(".py").removesuffix("/__init__").split("/")))
+
+
+PATHS = sorted(str(p.relative_to(ROOT)) for f in FOLDERS for p in (ROOT / f).rglob("*.py"))
+MODULES = {_name(path): path for path in PATHS}
+
+_COMPILER = "compilers and what works on the source of formulas load with the first kernel made"
+_GPU = "what speaks to the GPU loads with the first use of one"
+_TOOL = "a tool that looks at kernels or ops, loaded when it is asked for"
+_COMMAND = "a command loads what it runs"
+_CIRCLE = "each is a part of the other"
+
+# why imports inside the functions of a module are there
+DELAYED = {
+    "autograd/custom.py": _COMPILER,
+    "autograd/explaining.py": _TOOL,
+    "autograd/fusing.py": _COMPILER,
+    "autograd/interop.py": _GPU,
+    "autograd/rules/creation.py": _GPU,
+    "autograd/rules/elementwise.py": _COMPILER,
+    "autograd/subject.py": _TOOL,
+    "autograd/tensor.py": _GPU,
+    "cli/arguments.py": _COMMAND,
+    "cli/info.py": "the version is the package's own",
+    "cli/inspect.py": _COMMAND,
+    "cli/operands.py": _COMMAND,
+    "cli/warmup.py": _COMMAND,
+    "data/loader.py": "worker processes and their threads, which most loaders do without",
+    "engine/debug.py": _TOOL,
+    "engine/device.py": _GPU,
+    "engine/inspection.py": _TOOL,
+    "engine/memory.py": _CIRCLE,
+    "engine/ops/elementwise.py": f"copy, and copies to another device: {_CIRCLE}",
+    "engine/transfer.py": _GPU,
+    "kernels/cpu/run/jit.py": _COMPILER,
+    "kernels/cuda/device/checked.py": "checks of user's bodies, in debug mode alone",
+    "kernels/cuda/tools/roofline.py": _TOOL,
+    "kernels/formulas/user.py": _COMPILER,
+    "nn/state.py": _CIRCLE,
+}
+# the same of imports that type checkers alone see, inside autograd
+FOR_TYPES = {
+    "autograd/annotations.py": "the public tensor's name, for the modules that it is made of",
+    "autograd/subject.py": "a row of a benchmark, which loads with the first",
+    "autograd/tensor.py": "a stream, an argument of one method",
+}
+
+
 def _targets(node: ast.AST) -> Iterator[str]:
-    """The modules of autograd that an import statement names."""
-    if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(HOME):
+    """The modules of the tree that an import statement names."""
+    if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "tilegrad":
         for alias in node.names:
             whole = f"{node.module}.{alias.name}"
-            found = whole if whole in MODULES else str(node.module)
-            if found in MODULES:
-                yield found
+            yield whole if whole in MODULES else str(node.module)
 
 
-def _graphs() -> tuple[Graph, Graph]:
-    """(imports at the top of each module, those inside its functions)."""
+def _graphs() -> tuple[Graph, Graph, Graph]:
+    """(imports at the top of each module, those inside its functions, those for type checkers)"""
     top: Graph = {}
     late: Graph = {}
+    typed: Graph = {}
     for name, path in MODULES.items():
-        tree = ast.parse(path.read_text())
+        tree = ast.parse((ROOT / path).read_text())
         top[name] = {t for node in tree.body for t in _targets(node)}
         functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
         late[name] = {t for f in functions for node in ast.walk(f) for t in _targets(node)}
-    return top, late
+        guarded = [
+            n for n in tree.body if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.unparse(n.test)
+        ]
+        typed[name] = {t for g in guarded for node in g.body for t in _targets(node)}
+    return top, late, typed
+
+
+def _inside(graph: Graph) -> Graph:
+    """What lies in autograd, the folders' own modules apart."""
+    here = {m for m, path in MODULES.items() if m.startswith(f"{HOME}.") and "__init__" not in path}
+    return {name: targets & here for name, targets in graph.items() if name in here}
 
 
 def _reached(start: str, graph: Graph) -> set[str]:
@@ -49,15 +105,21 @@ def _reached(start: str, graph: Graph) -> set[str]:
 
 
 def test_no_module_of_autograd_imports_itself_in_a_circle() -> None:
-    top, _ = _graphs()
+    """Nor by imports inside functions, but for tools that are handed the functions they look at."""
+    top, late, _ = (_inside(graph) for graph in _graphs())
     assert len(top) > 40
+    both = {name: top[name] | late[name] for name in top}
     assert [name for name in top if name in _reached(name, top)] == []
-
-
-def test_no_import_is_delayed_that_need_not_be() -> None:
-    top, late = _graphs()
-    free = {
-        name: {t for t in targets if t != name and name not in _reached(t, top)}
-        for name, targets in late.items()
+    tools = _reached(f"{HOME}.subject", both) & {
+        m for m in both if f"{HOME}.subject" in _reached(m, both)
     }
-    assert {name: found for name, found in free.items() if found} == {}
+    assert [name for name in both if name in _reached(name, both)] == sorted(tools)
+    assert all(DELAYED.get(MODULES[name]) == _TOOL for name in late if late[name])
+
+
+def test_delayed_imports_have_reasons() -> None:
+    _, late, typed = _graphs()
+    assert {MODULES[name] for name, targets in late.items() if targets} == set(DELAYED)
+    assert {
+        MODULES[name] for name, targets in typed.items() if targets and name.startswith(HOME)
+    } == set(FOR_TYPES)

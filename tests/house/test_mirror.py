@@ -22,12 +22,14 @@ FAMILIES = ("kernels/cpu", "kernels/cuda", "engine/ops", "autograd/rules")
 
 # modules that no test file is called after, or names: which tests run them, and why those
 TESTED_BY = (
-    ("autograd", "base rule families functional interop native_record operators size", "autograd/test_graph.py",
+    ("autograd", "annotations base families functional interop native_record operators size", "autograd/test_graph.py",
      "what every tensor and every recorded node goes through"),
     ("autograd", "checking_reduction reduction_gradients reduction_parts",
      "autograd/test_custom_reduction.py", "what a user's reduction is made of"),
-    ("autograd/rules", "assign bilinear counting cross_entropy define extrema moments rearrange regions "
-     "sampling scatter unary", "cases/test_cases.py", "functions with rows under their family's name"),
+    ("autograd", "custom_call", "autograd/test_function.py", "as its public face"),
+    ("autograd/rules", "regions", "autograd/rules/test_view.py", "writes over views and their bases"),
+    ("autograd/rules", "assign bilinear counting cross_entropy define extrema moments product "
+     "rearrange sampling scatter unary", "cases/test_cases.py", "functions with rows under their family's name"),
     ("cli", "arguments checkpoint digits info train warmup", "cli/test_cli.py", "commands, as typed"),
     ("data", "background collate container fetch info pool sampler", "data/test_loader.py",
      "parts of one loader"),

@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 import tilegrad
 from tests.conftest import DEVICES
 from tilegrad.autograd import grad
-from tilegrad.autograd.rules import index as rules
+from tilegrad.autograd.rules.embedding import embedding
 from tilegrad.autograd.rules.masked import where
 
 
@@ -200,7 +200,7 @@ WRITERS = [
 READERS = [
     lambda x, i, s: x.index_select(0, i),
     lambda x, i, s: x.gather(0, i.unsqueeze(1)),
-    lambda x, i, s: rules.embedding(i, x),
+    lambda x, i, s: embedding(i, x),
 ]
 
 
@@ -532,7 +532,7 @@ def test_embedding(padding: int | None, by_frequency: bool, device: str) -> None
     weight.requires_grad_()
     theirs.requires_grad_()
     options = {"padding_idx": padding, "scale_grad_by_freq": by_frequency}
-    have = rules.embedding(index, weight, **options)
+    have = embedding(index, weight, **options)
     want = torch.nn.functional.embedding(their_index, theirs, **options)
     assert np.array_equal(have.numpy(force=True), want.detach().numpy())
     g, their_g = both(rng.standard_normal((3, 15, 4)), device)
@@ -547,9 +547,9 @@ def test_embedding_is_linear_twice() -> None:
     weight.requires_grad_()
 
     def cubes(w: Any) -> Any:
-        return rules.embedding(index, w, padding_idx=0) ** 3
+        return embedding(index, w, padding_idx=0) ** 3
 
-    assert tilegrad.autograd.gradgradcheck(lambda w: rules.embedding(index, w) * 2, [weight])
+    assert tilegrad.autograd.gradgradcheck(lambda w: embedding(index, w) * 2, [weight])
     (first,) = grad(cubes(weight).sum(), weight, create_graph=True)
     assert np.allclose(first.numpy(force=True), [[0, 0], [2 * 3 * 4, 2 * 3 * 9], [0, 0]])
 
@@ -557,7 +557,7 @@ def test_embedding_is_linear_twice() -> None:
 def test_embedding_max_norm(device: str) -> None:
     index, their_index = both([0, 2, 2], device)
     weight, theirs = both(np.arange(12.0).reshape(4, 3), device)
-    have = rules.embedding(index, weight, max_norm=2.0)
+    have = embedding(index, weight, max_norm=2.0)
     want = torch.nn.functional.embedding(their_index, theirs, max_norm=2.0)
     np.testing.assert_allclose(have.cpu().numpy(), want.numpy(), rtol=1e-6)
     np.testing.assert_allclose(weight.cpu().numpy(), theirs.numpy(), rtol=1e-6)
