@@ -8,10 +8,43 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.engine import calls
-from tilegrad.engine.array import Array, Layout, empty_layout, layout, to_numpy
+from tilegrad.engine.array import Array, Layout, layout, to_numpy
 from tilegrad.engine.device import CPU, Device
+from tilegrad.engine.dispatch import Op, Plan
 from tilegrad.engine.ops.elementwise import contiguous, copy
 from tilegrad.engine.shape import permutation_of
+
+
+def _plan(source: Layout, *over: Layout, device: Device, wait: bool) -> Plan:
+    """A copy of gapless ``source`` in new memory on ``device``, or over an array of one layout there."""
+    nbytes, onto_host = source.nbytes, device is CPU
+    between_hosts = onto_host and source.device is CPU
+
+    def launch(x: int, y: int) -> None:
+        if between_hosts:
+            ctypes.memmove(y, x, nbytes)
+        elif nbytes:
+            _copy_memory(x, y, nbytes, wait, onto_host)
+
+    if over:
+        return Plan((), launch, writes=(1,), device=device)
+    return Plan((layout(source.shape, source.dtype, device, source.strides),), launch)
+
+
+_transfer = Op("transfer", _plan, ("device", "wait"), anywhere=True)
+
+
+def _copy_memory(x: int, y: int, nbytes: int, wait: bool, onto_host: bool) -> None:
+    """Queue a copy on the current stream and ``wait`` for it."""
+    from tilegrad.engine import cuda
+
+    here = cuda.driver()
+    stream = cuda.current_stream().cuda_stream
+    here.copy(y, x, nbytes, stream)
+    if wait:
+        here.synchronize_stream(stream)
+        if onto_host:
+            cuda.raise_faults(stream)
 
 
 def to_device(x: Array, device: Device, non_blocking: bool = False) -> Array:
@@ -24,10 +57,18 @@ def to_device(x: Array, device: Device, non_blocking: bool = False) -> Array:
     if x.layout.device is device:
         return x
     x = x if _dense(x) else contiguous(x)
+    if not non_blocking:
+        made: Array = _transfer(x, device=device, wait=True)
+        return made
     kind = x.layout
     target = layout(kind.shape, kind.dtype, device, kind.strides)
-    made = _pinned(target) if non_blocking and device is CPU else empty_layout(target)
-    _copy(made, x, non_blocking)
+    if device is CPU:
+        made = _pinned(target)
+        _write(made, x, non_blocking)
+        made.storage.version -= 1  # new memory: nobody has seen it otherwise
+        return made
+    made = _transfer(x, device=device, wait=not is_pinned(x))
+    _use(x)
     return made
 
 
@@ -36,29 +77,26 @@ def copy_across(target: Array, source: Array, non_blocking: bool = False) -> Non
     have, want = source.layout, target.layout
     alike = (have.shape, have.strides, have.dtype) == (want.shape, want.strides, want.dtype)
     if alike and _dense(source):
-        _copy(target, source, non_blocking)
-        target.storage.version += 1
+        _write(target, source, non_blocking)
     else:
         copy(to_device(source, want.device, non_blocking and want.device is not CPU), target)
 
 
-def _copy(target: Array, source: Array, non_blocking: bool) -> None:
-    """Queue a copy between gapless arrays of one layout; wait for it unless it may go on alone."""
-    from tilegrad.engine import cuda, device_memory
+def _write(target: Array, source: Array, non_blocking: bool) -> None:
+    """Copy between gapless arrays of one layout; wait for it unless it may go on alone."""
+    host = target if target.layout.device is CPU else source
+    wait = not (non_blocking and is_pinned(host))
+    _transfer(source, target, device=target.layout.device, wait=wait)
+    if not wait:
+        _use(host)
 
-    if not source.layout.nbytes:
-        return
-    here = cuda.driver()
-    stream = cuda.current_stream().cuda_stream
-    here.copy(target.address, source.address, source.layout.nbytes, stream)
-    onto_host = target.layout.device is CPU
-    host = target if onto_host else source
-    if non_blocking and device_memory.is_pinned(host.storage):
-        device_memory.use_on_stream(host.storage, stream)
-        return
-    here.synchronize_stream(stream)
-    if onto_host:
-        cuda.raise_faults(stream)
+
+def _use(x: Array) -> None:
+    """If ``x`` is page-locked memory, the current stream uses it for what is queued."""
+    if x.layout.nbytes and is_pinned(x):
+        from tilegrad.engine import cuda, device_memory
+
+        device_memory.use_on_stream(x.storage, cuda.current_stream().cuda_stream)
 
 
 def _dense(x: Array) -> bool:
@@ -124,5 +162,6 @@ def pin_memory(x: Array) -> Array:
         return x
     x = x if _dense(x) else contiguous(x)
     made = _pinned(x.layout)
-    ctypes.memmove(made.address, x.address, x.layout.nbytes)
+    _write(made, x, False)
+    made.storage.version -= 1  # as in to_device
     return made

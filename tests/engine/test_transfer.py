@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import tilegrad
 from tests.cuda.simulated import ramp
 from tilegrad import cuda
+from tilegrad.engine import dispatch
 
 
 def test_a_zero_dimensional_cpu_tensor_counts_as_a_number() -> None:
@@ -94,3 +97,24 @@ def test_values_come_to_python() -> None:
             call()
     with pytest.raises(RuntimeError, match="item: a Tensor with 6 elements"):
         x.item()
+
+
+def test_a_mode_sees_transfers_and_pinning() -> None:
+    """As every other op, and what is made is new: nobody has written over it yet."""
+    seen: list[str] = []
+
+    def watch(op: Any, arrays: Any, params: Any, metadata: Any) -> Any:
+        seen.append(op.name)
+        return op(*arrays, params=params, **metadata)
+
+    x = tilegrad.rand(2, 3)
+    with dispatch.mode(watch):
+        pinned = x.pin_memory()
+        there = [x.to("cuda"), pinned.to("cuda", non_blocking=True)]
+        back = [there[0].cpu(), there[0].to("cpu", non_blocking=True)]
+        there[1].copy_(x)
+        x.copy_(there[0])
+    assert seen == ["transfer"] * 7
+    assert [t._version for t in (pinned, *there, *back)] == [0, 0, 1, 0, 0]
+    tilegrad.cuda.synchronize()
+    assert back[0].tolist() == back[1].tolist() == pinned.tolist() == x.tolist()
