@@ -30,9 +30,12 @@ _CIRCLE = "each is a part of the other"
 # why imports inside the functions of a module are there
 DELAYED = {
     "autograd/custom.py": _COMPILER,
+    "autograd/custom_reduction.py": _COMPILER,
     "autograd/explaining.py": _TOOL,
     "autograd/fusing.py": _COMPILER,
     "autograd/interop.py": _GPU,
+    "autograd/reduction_gradients.py": _COMPILER,
+    "autograd/reduction_parts.py": _COMPILER,
     "autograd/rules/creation.py": _GPU,
     "autograd/rules/elementwise.py": _COMPILER,
     "autograd/subject.py": _TOOL,
@@ -53,6 +56,7 @@ DELAYED = {
     "kernels/cuda/device/checked.py": "checks of user's bodies, in debug mode alone",
     "kernels/cuda/tools/roofline.py": _TOOL,
     "kernels/formulas/user.py": _COMPILER,
+    "kernels/monoids.py": _COMPILER,
     "nn/state.py": _CIRCLE,
 }
 # the same of imports that type checkers alone see, inside autograd
