@@ -13,7 +13,6 @@ PARAMETERS, LINES = 12, 60
 
 _PYTORCH = "PyTorch's parameters, which its users name"
 _RULE = "a formula's scalars; the source writer passes what prepare returns, in its order"
-_CUDA = "its kernel's twin on the CPU has a structure"
 
 # more parameters than PARAMETERS, and why
 MANY = {
@@ -24,15 +23,6 @@ MANY = {
     "kernels/updates.py:adam_amsgrad": _RULE,
     "kernels/updates.py:radam": _RULE,
     "kernels/updates.py:nadam": _RULE,
-    "kernels/cuda/attention/backward.py:attend": _CUDA,
-    "kernels/cuda/attention/forward.py:attend": _CUDA,
-    "kernels/cuda/conv/depthwise.py:correlate": _CUDA,
-    "kernels/cuda/cross_entropy.py:losses_of": _CUDA,
-    "kernels/cuda/index/scatter_groups.py:fold": _CUDA,
-    "kernels/cuda/index/scatter_groups.py:join": _CUDA,
-    "kernels/cuda/norm/__init__.py:grad_row": _CUDA,
-    "kernels/cuda/norm/__init__.py:norm_row": _CUDA,
-    "kernels/cuda/norm/gradients.py:grad_tile": _CUDA,
 }
 
 
@@ -41,11 +31,8 @@ _UNROLLED = "a CUDA kernel, whose steps share barriers and registers"
 # longer than LINES, and why
 LONG = {
     "kernels/cpu/simd/checked.py:checked_type": "numba's registrations of one type, in one closure",
-    "kernels/cuda/attention/backward.py:keys": _UNROLLED,
-    "kernels/cuda/attention/forward.py:forward": _UNROLLED,
     "kernels/cuda/cross_entropy.py:forward": _UNROLLED,
     "kernels/cuda/matmul.py:_tiled": "plans a launch: its numbers in the order of its parameters",
-    "kernels/cuda/norm/gradients.py:channel_grads": _UNROLLED,
     "kernels/cuda/parts/scan_lines.py:rows": _UNROLLED,
     "kernels/cuda/reduce.py:columns": _UNROLLED,
     "kernels/cuda/reduce.py:rows": _UNROLLED,
@@ -70,15 +57,11 @@ def _parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 def test_more_than_twelve_parameters_have_a_structure() -> None:
     many = {name for name, function in _functions() if _parameters(function) > PARAMETERS}
     assert not many - MANY.keys(), "give them a NamedTuple (kernels/params.py)"
-    assert not {n for n in MANY if not n.startswith("kernels/cuda")} - many, (
-        "take these off the list"
-    )
+    assert not MANY.keys() - many, "take these off the list"
 
 
 def test_functions_fit_a_screen() -> None:
     """With the functions defined in them, which are a kernel's body and its steps."""
     long = {n for n, f in _functions() if (f.end_lineno or 0) - f.lineno + 1 > LINES}
     assert not long - LONG.keys(), "give its steps names"
-    assert not {n for n in LONG if not n.startswith("kernels/cuda")} - long, (
-        "take these off the list"
-    )
+    assert not LONG.keys() - long, "take these off the list"
