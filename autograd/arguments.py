@@ -154,24 +154,24 @@ def _number(value: object) -> bool:
     return isinstance(value, (builtins.bool, int, float, np.generic))
 
 
-def _a_number(value: Any) -> bool:
+def _a_number(value: object) -> bool:
     if isinstance(value, TensorBase):
         return value.layout.numel == 1  # type: ignore[no-any-return]
     return _number(value)
 
 
-def _an_int(value: Any) -> bool:
+def _an_int(value: object) -> bool:
     if isinstance(value, TensorBase):
         return value.layout.numel == 1 and not value.layout.dtype.is_floating_point
     return hasattr(value, "__index__") and not isinstance(value, np.ndarray)
 
 
-def _ints(value: Any) -> bool:
+def _ints(value: object) -> bool:
     return isinstance(value, (tuple, list, range)) and all(_an_int(v) for v in value)
 
 
 # by annotation: what PyTorch calls it, and whether a value is one
-_PLAIN: dict[str, tuple[str, Callable[[Any], bool]]] = {
+_PLAIN: dict[str, tuple[str, Callable[[object], bool]]] = {
     "int": ("int", _an_int),
     "float": ("float", _a_number),
     "Scalar": ("Number", _a_number),

@@ -450,7 +450,7 @@ def _ways(function: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
                 yield from _attributes(get, names, 2)
 
 
-def _is_library(value: Any) -> bool:
+def _is_library(value: object) -> bool:
     return isinstance(value, types.ModuleType) and value.__name__.split(".")[0] == "tilegrad"
 
 

@@ -275,7 +275,7 @@ def _bind() -> None:
 _number = fork_lock(DATA)
 
 
-def _plain_node(name: str, vjp: Vjp, edges: Any, inputs: Any, outputs: Any, meta: Any) -> Node:
+def _plain_node(name: str, vjp: Vjp, edges: Any, inputs: Any, outputs: Any, meta: object) -> Node:
     """``node`` in Python."""
     made = object.__new__(Node)
     made.op, made.vjp, made.edges, made.inputs = name, vjp, edges, inputs

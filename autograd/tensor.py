@@ -211,7 +211,7 @@ class Tensor(InteropMethods):
         """Address of the first element."""
         return self.address
 
-    def is_contiguous(self, memory_format: Any = None) -> bool:
+    def is_contiguous(self, memory_format: object = None) -> bool:
         """Whether the memory is without gaps, row-major or in this format."""
         kind = self.layout
         if memory_format is None:

@@ -86,7 +86,7 @@ def _copied(data: Any, dtype: Any, device: Any) -> Array:
     return array
 
 
-def _is_on_gpu(data: Any) -> bool:
+def _is_on_gpu(data: object) -> bool:
     """Whether ``data`` is another library's array on the GPU."""
     known = (TensorBase, np.ndarray, list, tuple, int, float)
     return not isinstance(data, known) and hasattr(data, "__cuda_array_interface__")

@@ -173,7 +173,7 @@ def rule_of(op: Elementwise) -> FormulaRule:
     return FormulaRule(op, _vjp)
 
 
-def apply(op: Elementwise, *tensors: Tensor, params: tuple[Any, ...] = ()) -> Tensor:
+def apply(op: Elementwise, *tensors: Tensor, params: tuple[float, ...] = ()) -> Tensor:
     """``op`` on tensors, recorded."""
     out: Any = None if params else calls.run(op, *tensors)
     if out is None:
@@ -187,7 +187,7 @@ def apply(op: Elementwise, *tensors: Tensor, params: tuple[Any, ...] = ()) -> Te
 
 
 def _record_anew(
-    op: Elementwise, tensors: tuple[Tensor, ...], out: Tensor, params: tuple[Any, ...] = ()
+    op: Elementwise, tensors: tuple[Tensor, ...], out: Tensor, params: tuple[float, ...] = ()
 ) -> None:
     """The long way of recording, where gradients flow through the op at all; it keeps templates."""
     if op.differentiable and out.layout.dtype.is_floating_point:
@@ -365,7 +365,7 @@ def binary(op: Elementwise, x: Any, y: Any) -> Tensor:
     return out
 
 
-def inplace(op: Elementwise, x: Tensor, *others: Tensor, params: tuple[Any, ...] = ()) -> Tensor:
+def inplace(op: Elementwise, x: Tensor, *others: Tensor, params: tuple[float, ...] = ()) -> Tensor:
     """``x = op(x, *others)`` in place, recorded."""
     name = op.name + "_"
     check_inplace(name, x)
@@ -382,7 +382,7 @@ def inplace(op: Elementwise, x: Tensor, *others: Tensor, params: tuple[Any, ...]
     return x
 
 
-def _run_over(op: Elementwise, tensors: tuple[Tensor, ...], params: tuple[Any, ...]) -> None:
+def _run_over(op: Elementwise, tensors: tuple[Tensor, ...], params: tuple[float, ...]) -> None:
     """``op`` written over the first of ``tensors``."""
     op(*tensors, tensors[0], params=params)
 

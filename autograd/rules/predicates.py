@@ -13,12 +13,12 @@ __all__ = [
 ]  # fmt: skip
 
 
-def is_tensor(obj: Any) -> bool:
+def is_tensor(obj: object) -> bool:
     """Whether ``obj`` is a tensor."""
     return isinstance(obj, TensorBase)
 
 
-def is_storage(obj: Any) -> bool:
+def is_storage(obj: object) -> bool:
     """Whether ``obj`` is a storage: never, they are not public."""
     return False
 
