@@ -117,7 +117,7 @@ class _Refusal:
                     f"Tensor, not {type(value).__name__}"
                 ) from None
 
-    def _plain(self, value: Any, kind: str, name: str, position: int) -> None:
+    def _plain(self, value: object, kind: str, name: str, position: int) -> None:
         """Raise if ``value`` should be one integer, or one number, and is something else."""
         wanted = kind.removesuffix(" | None")
         if wanted not in _PLAIN or (value is None and wanted != kind) or name == "reduction":
@@ -134,7 +134,7 @@ class _Refusal:
                 f"{words}, not {type(value).__name__}"
             ) from None
 
-    def _elements(self, value: Any, name: str, position: int) -> None:
+    def _elements(self, value: object, name: str, position: int) -> None:
         if not isinstance(value, (list, tuple)):
             raise TypeError(
                 f"{self.function.__name__}(): argument '{name}' (position {position}) must be "

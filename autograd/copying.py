@@ -73,7 +73,7 @@ def deep(self: Tensor, memo: dict[int, Any]) -> Tensor:
     return made
 
 
-def reduced(self: Tensor, protocol: Any) -> tuple[Any, ...]:
+def reduced(self: Tensor, protocol: object) -> tuple[Any, ...]:
     """What ``pickle`` keeps: the bytes, how they are shown, whether a gradient is wanted and the
     tensor's own attributes; of the storage only which tensors had it in common.
     """

@@ -264,7 +264,7 @@ class Extra:
         self.count = code.co_argcount
         self.keywords = code.co_varnames[self.count : self.count + code.co_kwonlyargcount]
 
-    def __call__(self, word: Any, *values: Any) -> Any:
+    def __call__(self, word: object, *values: Any) -> Any:
         last = self.count + len(self.keywords)
         keywords = dict(zip(self.keywords, values[self.count : last], strict=True))
         return self.call(
@@ -296,7 +296,7 @@ class Extra:
             made = made.pin_memory()
         return made.requires_grad_() if grad else made
 
-    def into(self, out: Any, values: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    def into(self, out: object, values: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         """The result in ``out``."""
         name = self.function.__name__
         outs = out if isinstance(out, tuple | list) else (out,)
@@ -363,7 +363,7 @@ def extras(function: FunctionType) -> Extra | None:
     return Extra(function, words) if words else None
 
 
-def _written(name: str, made: Any, out: Any, outs: Sequence[Any]) -> Any:
+def _written(name: str, made: object, out: object, outs: Sequence[Any]) -> Any:
     """``out``, with what was made in it."""
     results = made if isinstance(made, tuple) else (made,)
     if len(outs) != len(results) or isinstance(made, tuple) is isinstance(out, TensorBase):
@@ -379,7 +379,7 @@ def _written(name: str, made: Any, out: Any, outs: Sequence[Any]) -> Any:
     return out
 
 
-def _words(made: Any) -> str:
+def _words(made: object) -> str:
     return f"tuple of {len(made)} Tensors" if isinstance(made, tuple) else "Tensor"
 
 

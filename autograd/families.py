@@ -140,7 +140,7 @@ class FamilyMethods(ElementwiseMethods):
     unique = counting.unique
     unique_consecutive = counting.unique_consecutive
 
-    def where(self: Any, condition: Tensor, other: Any) -> Tensor:
+    def where(self: object, condition: Tensor, other: object) -> Tensor:
         """This tensor where ``condition`` holds, else ``other``."""
         result: Tensor = masked.where(condition, self, other)
         return result

@@ -102,12 +102,12 @@ class Function:
         )
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    def setup_context(ctx: object, inputs: tuple[Any, ...], output: object) -> None:
         """Save what ``backward`` needs."""
         raise NotImplementedError("Function: setup_context is not defined")
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+    def backward(ctx: object, *grad_outputs: Any) -> Any:
         """One gradient, or None, per argument of ``forward``."""
         raise NotImplementedError(
             "Function: You must implement either the backward or vjp method for your custom "

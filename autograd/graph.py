@@ -206,7 +206,7 @@ def new_node(
     vjp: Vjp,
     inputs: Sequence[Tensor],
     outputs: tuple[Layout, ...],
-    meta: Any = None,
+    meta: object = None,
 ) -> Node:
     """A node over ``inputs`` that saves nothing yet."""
     edges: list[Edge | None] = []

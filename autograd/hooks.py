@@ -160,7 +160,7 @@ def in_order(hooks: list[Any]) -> list[Any]:
     return sorted(hooks, key=lambda hook: getattr(hook, "last", False))
 
 
-def check_hooked(hook: Any, changed: Any, grad: Any) -> None:
+def check_hooked(hook: object, changed: object, grad: object) -> None:
     """Refuse what a hook gave for ``grad``, unless it is a tensor of the same kind.
 
     Raises:
@@ -200,7 +200,7 @@ def check_hooked_all(hook: Any, changed: Any, grads: Any) -> list[Any]:
 # ------------------------------------------------------------------------------- what is assigned
 
 
-def _check_grad(tensor: Tensor, grad: Any) -> None:
+def _check_grad(tensor: Tensor, grad: object) -> None:
     if not isinstance(grad, TensorBase):
         raise TypeError(
             f"grad: assigned grad expected to be a Tensor or None but got grad of type "
@@ -221,7 +221,7 @@ def _check_grad(tensor: Tensor, grad: Any) -> None:
         )
 
 
-def check_data(tensor: Tensor, value: Any) -> None:
+def check_data(tensor: Tensor, value: object) -> None:
     """Refuse what cannot be the ``.data`` of ``tensor``.
 
     Raises:

@@ -56,7 +56,7 @@ class InteropMethods(FamilyMethods):
         return result.copy() if copy else result  # type: ignore[no-any-return]
 
     def __array_wrap__(
-        self: Any, array: Any, context: Any = None, return_scalar: bool = False
+        self: object, array: object, context: object = None, return_scalar: bool = False
     ) -> Any:
         """What a NumPy function made of tensors, as a tensor again."""
         return creation.as_tensor(np.asarray(array), device="cpu")

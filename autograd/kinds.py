@@ -36,7 +36,7 @@ class _Argument:
     def __init__(self, function: str, name: str, position: int):
         self.function, self.name, self.position = function, name, position
 
-    def refused(self, wanted: str, value: Any) -> TypeError:
+    def refused(self, wanted: str, value: object) -> TypeError:
         return TypeError(
             f"{self.function}(): argument '{self.name}' (position {self.position}) must be "
             f"{wanted}, not {type(value).__name__}"
@@ -46,7 +46,7 @@ class _Argument:
 class _Flag(_Argument):
     __slots__ = ()
 
-    def __call__(self, value: Any) -> Any:
+    def __call__(self, value: object) -> Any:
         if value is MISSING:
             return value
         if isinstance(value, (builtins.bool, np.bool_)):
@@ -57,7 +57,7 @@ class _Flag(_Argument):
 class _Whole(_Argument):
     __slots__ = ()
 
-    def __call__(self, value: Any) -> Any:
+    def __call__(self, value: object) -> Any:
         if value is MISSING:
             return value
         if isinstance(value, (builtins.bool, np.ndarray)) or not hasattr(value, "__index__"):
@@ -115,7 +115,7 @@ def _with_checks(function: FunctionType, wanted: list[tuple[str, str]]) -> CodeT
     code = function.__code__
     constants: list[Any] = []
 
-    def constant(value: Any) -> int:
+    def constant(value: object) -> int:
         constants.append(value)
         return len(code.co_consts) + len(constants) - 1
 

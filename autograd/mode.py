@@ -94,14 +94,14 @@ class _BareMode(_Mode):
 class no_grad(_BareMode):
     """Record nothing inside: results have ``requires_grad=False``."""
 
-    def __init__(self, function: Any = None) -> None:
+    def __init__(self, function: object = None) -> None:
         super().__init__(False)
 
 
 class enable_grad(_BareMode):
     """Record inside, also where the surrounding code does not (inference mode never does)."""
 
-    def __init__(self, function: Any = None) -> None:
+    def __init__(self, function: object = None) -> None:
         super().__init__(True)
 
 

@@ -140,16 +140,16 @@ class ElementwiseMethods(TensorBase):
     trunc, trunc_ = pointwise.trunc, pointwise.trunc_
     fix, fix_ = pointwise.fix, pointwise.fix_
 
-    def __add__(self: Any, other: Any) -> Tensor:
+    def __add__(self: object, other: object) -> Tensor:
         return elementwise.binary(_ADD, self, other)
 
-    def __sub__(self: Any, other: Any) -> Tensor:
+    def __sub__(self: object, other: object) -> Tensor:
         return elementwise.binary(_SUB, self, other)
 
-    def __mul__(self: Any, other: Any) -> Tensor:
+    def __mul__(self: object, other: object) -> Tensor:
         return elementwise.binary(_MUL, self, other)
 
-    def __truediv__(self: Any, other: Any) -> Tensor:
+    def __truediv__(self: object, other: object) -> Tensor:
         return elementwise.binary(_DIV, self, other)
 
     __radd__, __rmul__ = __add__, __mul__

@@ -123,19 +123,19 @@ class _Port:
         array = value.detach().cpu().numpy()
         return array if self.library == "numpy" else self.module.from_numpy(array.copy())
 
-    def least(self, first: Any, *others: Any) -> Any:
+    def least(self, first: object, *others: Any) -> Any:
         """``min``, element by element."""
         for other in others:
             first = self.module.where(*self.alike(first > other, other, first))
         return first
 
-    def largest(self, first: Any, *others: Any) -> Any:
+    def largest(self, first: object, *others: Any) -> Any:
         """``max``, element by element."""
         for other in others:
             first = self.module.where(*self.alike(first < other, other, first))
         return first
 
-    def alike(self, test: Any, x: Any, y: Any) -> tuple[Any, Any, Any]:
+    def alike(self, test: object, x: object, y: object) -> tuple[Any, Any, Any]:
         if isinstance(test, bool):
             raise PortError(f"{self.library}'s where takes no number as its condition")
         return test, x, y
@@ -144,7 +144,7 @@ class _Port:
 class _Names:
     """A module of tilegrad, or ``math``, whose names mean the library's."""
 
-    def __init__(self, port: _Port, folder: str, numbers: Any):
+    def __init__(self, port: _Port, folder: str, numbers: object):
         self._port, self._folder, self._numbers = port, folder, numbers
 
     def __getattr__(self, name: str) -> Any:

@@ -48,12 +48,12 @@ class Size(tuple):  # type: ignore[type-arg]
         found = tuple.__getitem__(self, key)
         return _shape(found) if key.__class__ is slice else found
 
-    def __add__(self, other: Any) -> Size:
+    def __add__(self, other: object) -> Size:
         if not isinstance(other, tuple):
             raise TypeError(f"can only concatenate tuple (not {type(other).__name__}) to Size")
         return Size(tuple.__add__(self, other))
 
-    def __radd__(self, other: Any) -> Size:
+    def __radd__(self, other: object) -> Size:
         return Size(other).__add__(self) if isinstance(other, tuple) else NotImplemented
 
     def __mul__(self, count: SupportsIndex) -> Size:
@@ -72,7 +72,7 @@ def _shape(sizes: tuple[int, ...]) -> Size:
     return tuple.__new__(Size, sizes)
 
 
-def _whole(place: int, size: Any) -> int:
+def _whole(place: int, size: object) -> int:
     if not isinstance(size, (bool, float)) and hasattr(size, "__index__"):
         try:
             return int(size.__index__())

@@ -52,13 +52,13 @@ def keep_class(cls: type[Any], plain: type[Any]) -> None:
 
 def _giving(method: Callable[..., Any], cls: type[Any], plain: type[Any]) -> Callable[..., Any]:
     @functools.wraps(method)
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def call(self: object, *args: Any, **kwargs: Any) -> Any:
         return _as(method(self, *args, **kwargs), type(self), plain, args)
 
     return call
 
 
-def _as(made: Any, cls: type[Any], plain: type[Any], given: tuple[Any, ...]) -> Any:
+def _as(made: object, cls: type[Any], plain: type[Any], given: tuple[Any, ...]) -> Any:
     """The fresh tensors of a result as ``cls``."""
     if made.__class__ is plain:
         if not any(made is value for value in given):

@@ -126,19 +126,19 @@ class Symbol(Tensor):
     def type_as(self, other: Tensor) -> Tensor:
         return super().to(dtype=other.layout.dtype)
 
-    def sum(self, dim: Any = None, keepdim: bool = False) -> Any:  # type: ignore[override]
+    def sum(self, dim: object = None, keepdim: bool = False) -> Any:  # type: ignore[override]
         """The sum of the elements, with which a function may end."""
         return _open.traces[-1].reduced(self, "sum", dim, keepdim)
 
-    def mean(self, dim: Any = None, keepdim: bool = False) -> Any:  # type: ignore[override]
+    def mean(self, dim: object = None, keepdim: bool = False) -> Any:  # type: ignore[override]
         """Their mean."""
         return _open.traces[-1].reduced(self, "mean", dim, keepdim)
 
-    def amax(self, dim: Any = None, keepdim: bool = False) -> Any:
+    def amax(self, dim: object = None, keepdim: bool = False) -> Any:
         """The largest."""
         return _open.traces[-1].reduced(self, "amax", dim, keepdim)
 
-    def amin(self, dim: Any = None, keepdim: bool = False) -> Any:
+    def amin(self, dim: object = None, keepdim: bool = False) -> Any:
         """The smallest."""
         return _open.traces[-1].reduced(self, "amin", dim, keepdim)
 
@@ -309,7 +309,7 @@ class Trace:
             _open.traces.pop()
             state.asked, state.grad = before
 
-    def reduced(self, x: Symbol, kind: str, dim: Any, keepdim: bool) -> Reduced:
+    def reduced(self, x: Symbol, kind: str, dim: object, keepdim: bool) -> Reduced:
         """What a reduction of a symbol gives."""
         made = Reduced(x, kind, dim, keepdim)
         try:
@@ -330,7 +330,11 @@ class Trace:
         return self.symbol(value, x.layout.dtype, bool(x.layout.ndim))
 
     def __call__(
-        self, op: Any, arrays: tuple[Array, ...], params: tuple[Any, ...], metadata: dict[str, Any]
+        self,
+        op: object,
+        arrays: tuple[Array, ...],
+        params: tuple[Any, ...],
+        metadata: dict[str, Any],
     ) -> Any:
         if self.busy:
             return NotImplemented

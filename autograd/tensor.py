@@ -54,7 +54,7 @@ class Tensor(InteropMethods):
     # whether methods of a subclass give tensors of the subclass
     _keeps_class = True
 
-    def __new__(cls, *data: Any, device: Any = None) -> Tensor:
+    def __new__(cls, *data: Any, device: object = None) -> Tensor:
         made: Tensor = typed.default_tensor(cls, data, device)
         return made
 
@@ -332,7 +332,7 @@ class Tensor(InteropMethods):
         """On the CPU."""
         return self.to("cpu")
 
-    def cuda(self, device: Any = None, non_blocking: bool = False) -> Tensor:
+    def cuda(self, device: object = None, non_blocking: bool = False) -> Tensor:
         """On an NVIDIA GPU."""
         return self.to("cuda" if device is None else as_device(device), non_blocking=non_blocking)
 
@@ -372,7 +372,7 @@ class Tensor(InteropMethods):
         """In the dtype and on the device of ``other``."""
         return self.to(dtype=other.layout.dtype, device=other.layout.device)
 
-    def contiguous(self, memory_format: Any = None) -> Tensor:
+    def contiguous(self, memory_format: object = None) -> Tensor:
         """Row-major or in this format: itself, or a copy."""
         if memory_format is None:
             return elementwise.contiguous(self)

@@ -22,7 +22,7 @@ NAMES = {
 BY_DTYPE = {kind: name for name, kind in NAMES.items()}
 
 
-def made(name: str, kind: dt.DType, device: Any, given: tuple[Any, ...]) -> Tensor:
+def made(name: str, kind: dt.DType, device: object, given: tuple[Any, ...]) -> Tensor:
     """The tensor of sizes (undefined contents), of data, or over the memory of another tensor.
 
     Raises:
@@ -59,7 +59,7 @@ class TypedTensor:
         self.__module__ = "torch" if place == "cpu" else "torch.cuda"
         self.dtype, self.place = NAMES[name], place
 
-    def __call__(self, *data: Any, device: Any = None) -> Tensor:
+    def __call__(self, *data: Any, device: object = None) -> Tensor:
         return made(self.__name__, self.dtype, self.place if device is None else device, data)
 
     def __instancecheck__(self, value: object) -> bool:
@@ -80,14 +80,14 @@ TYPES = {name: TypedTensor(name) for name in NAMES}
 CUDA_TYPES = {name: TypedTensor(name, "cuda") for name in NAMES}
 
 
-def default_tensor(cls: type[Any], given: tuple[Any, ...], device: Any) -> Any:
+def default_tensor(cls: type[Any], given: tuple[Any, ...], device: object) -> Any:
     """``Tensor(...)``, or a subclass of it: of the default dtype."""
     kind = dt.get_default_dtype()
     data = made(BY_DTYPE[kind], kind, device, given)
     return data if data.__class__ is cls else of_kind(cls, data)
 
 
-def type_of(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
+def type_of(self: Tensor, dtype: object = None, non_blocking: bool = False) -> Any:
     """The name of this tensor's type, as ``torch.FloatTensor``; given a dtype, a type or its name, the
     tensor as such.
 
@@ -110,7 +110,7 @@ def type_of(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     return self.to(dt.dtype(dtype), non_blocking=non_blocking)
 
 
-def set_default_tensor_type(t: Any) -> None:
+def set_default_tensor_type(t: object) -> None:
     """Make the dtype of a type (or of its name) the default.
 
     Raises:

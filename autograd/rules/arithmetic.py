@@ -66,13 +66,13 @@ def _alpha(op: str, input: Tensor, other: Any, alpha: Any) -> tuple[Scalar]:
     return (number.stored(alpha, kind, op),)
 
 
-def _negated(alpha: Any, op: str) -> Scalar:
+def _negated(alpha: object, op: str) -> Scalar:
     """The factor of ``add`` that makes it ``sub``; a bool is left for :func:`_alpha` to judge."""
     plain = number.required(alpha, op)
     return plain if isinstance(plain, bool) else -plain
 
 
-def _values(op: str, value: Any, *tensors: Tensor) -> tuple[Scalar]:
+def _values(op: str, value: object, *tensors: Tensor) -> tuple[Scalar]:
     """The factor of ``addcmul`` and ``addcdiv`` as params of a formula."""
     kind = tensors[0].layout.dtype
     if value.__class__ is float and kind.python is float and kind.low <= value <= kind.high:
@@ -317,7 +317,7 @@ def addcdiv_(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Scalar =
     return inplace(OPS["addcdiv"], input, tensor1, tensor2, params=params)
 
 
-def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+def clamp(input: Tensor, min: object = None, max: object = None) -> Tensor:
     """``input`` limited to ``[min, max]``; each bound a number, a tensor or None.
 
     Gradient: of ``input`` within the bounds, which count as within, and of tensors that are bounds
@@ -348,7 +348,9 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     return apply(op, to_dtype(input, kind), params=bounds)
 
 
-def _clamp(input: Tensor, low: Any, high: Any) -> tuple[Elementwise, tuple[Any, ...], dt.DType]:
+def _clamp(
+    input: Tensor, low: object, high: object
+) -> tuple[Elementwise, tuple[Any, ...], dt.DType]:
     """(op, bounds as its params, dtype of the result)."""
     op = OPS["clamp_max" if low is None else "clamp_min" if high is None else "clamp"]
     given: tuple[Any, ...] = (high,) if low is None else (low,) if high is None else (low, high)
@@ -364,7 +366,7 @@ def _clamp(input: Tensor, low: Any, high: Any) -> tuple[Elementwise, tuple[Any, 
     return op, tuple([number.stored(bound, kind, "clamp") for bound in given]), kind
 
 
-def clamp_(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+def clamp_(input: Tensor, min: object = None, max: object = None) -> Tensor:
     """:func:`clamp`, in place."""
     if isinstance(min, TensorBase) or isinstance(max, TensorBase) or (min is None and max is None):
         refuse_overlap("clamp_", input, (min, max))
@@ -383,11 +385,11 @@ def clamp_(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
 clip, clip_ = clamp, clamp_
 
 
-def clamp_min(input: Tensor, min: Any) -> Tensor:
+def clamp_min(input: Tensor, min: object) -> Tensor:
     """``input``, but at least ``min``."""
     return clamp(input, min=min)
 
 
-def clamp_max(input: Tensor, max: Any) -> Tensor:
+def clamp_max(input: Tensor, max: object) -> Tensor:
     """``input``, but at most ``max``."""
     return clamp(input, max=max)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, refuse_overlap, zeros_of
 from tilegrad.autograd.graph import Node
@@ -34,7 +32,7 @@ def fill_(input: Tensor, value: Scalar | Tensor) -> Tensor:
     return _written(input, value, _FILL)
 
 
-def _written(input: Tensor, value: Any, rule: Rule) -> Tensor:
+def _written(input: Tensor, value: object, rule: Rule) -> Tensor:
     check_inplace(rule.name, input, True)
     if value.__class__ is not float:
         value = number.required(value, rule.name)

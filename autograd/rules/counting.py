@@ -86,7 +86,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
 # --------------------------------------------------------------------------------------- unique
 
 
-def _results(values: Tensor, inverse: Any, counts: Any) -> Any:
+def _results(values: Tensor, inverse: object, counts: object) -> Any:
     given = tuple(t for t in (values, inverse, counts) if t is not None)
     return given if len(given) > 1 else values
 
@@ -174,7 +174,7 @@ def _positions(mask: Tensor, dtype: DType) -> Tensor:
 
 
 def tril_indices(
-    row: int, col: int, offset: int = 0, *, dtype: DType = dt.int64, device: Any = None
+    row: int, col: int, offset: int = 0, *, dtype: DType = dt.int64, device: object = None
 ) -> Tensor:
     """(2, count) coordinates of the lower triangle of a ``row`` by ``col`` matrix."""
     ones = tensor_of(full((row, col), 1, dt.bool_, as_device(device)))
@@ -182,7 +182,7 @@ def tril_indices(
 
 
 def triu_indices(
-    row: int, col: int, offset: int = 0, *, dtype: DType = dt.int64, device: Any = None
+    row: int, col: int, offset: int = 0, *, dtype: DType = dt.int64, device: object = None
 ) -> Tensor:
     """(2, count) coordinates of the upper triangle of a ``row`` by ``col`` matrix."""
     ones = tensor_of(full((row, col), 1, dt.bool_, as_device(device)))

@@ -38,7 +38,7 @@ def _made(op: str, array: Array, requires_grad: bool) -> Tensor:
     return result
 
 
-def _dtype(value: Any) -> dt.DType:
+def _dtype(value: object) -> dt.DType:
     return dt.get_default_dtype() if value is None else dt.dtype(value)
 
 
@@ -46,7 +46,7 @@ def _dtype(value: Any) -> dt.DType:
 
 
 def tensor(
-    data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    data: object, *, dtype: object = None, device: object = None, requires_grad: bool = False
 ) -> Tensor:
     """A new leaf with a copy of ``data``: a number, nested sequences, a NumPy array, a tensor, or
     an array of another library on the GPU.
@@ -92,7 +92,7 @@ def _is_on_gpu(data: object) -> bool:
     return not isinstance(data, known) and hasattr(data, "__cuda_array_interface__")
 
 
-def _without_tensors(data: Any) -> Any:
+def _without_tensors(data: object) -> Any:
     """``data`` with NumPy arrays in place of tensors, of which each holds one number."""
     if isinstance(data, TensorBase):
         if data.layout.numel != 1:
@@ -107,7 +107,7 @@ def _without_tensors(data: Any) -> Any:
     return data
 
 
-def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+def as_tensor(data: object, dtype: object = None, device: object = None) -> Tensor:
     """``data`` as a tensor, without a copy where dtype and memory allow; a tensor stays itself.
 
     An array of another library on the GPU (``__cuda_array_interface__``) stays there.
@@ -126,10 +126,10 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
 
 
 def asarray(
-    obj: Any,
+    obj: object,
     *,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: object = None,
+    device: object = None,
     copy: bool | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
@@ -146,7 +146,7 @@ def asarray(
     return made
 
 
-def _shares(obj: Any, made: Tensor) -> bool:
+def _shares(obj: object, made: Tensor) -> bool:
     if obj is made:
         return True
     if not isinstance(obj, np.ndarray) or made.layout.device is not CPU:
@@ -225,7 +225,9 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
 # ------------------------------------------------------------------------------------- constants
 
 
-def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def empty(
+    *size: Any, dtype: object = None, device: object = None, requires_grad: bool = False
+) -> Tensor:
     """Undefined contents."""
     made = arrays.empty(ops.check_sizes("empty", size), _dtype(dtype), as_device(device))
     return _made("empty", made, True) if requires_grad else made  # type: ignore[return-value]
@@ -235,8 +237,8 @@ def empty_strided(
     size: Sequence[int],
     stride: Sequence[int],
     *,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: object = None,
+    device: object = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Undefined contents, with the given strides in elements."""
@@ -250,12 +252,16 @@ def empty_strided(
     return _made("empty_strided", arrays.window(made, shape, strides), requires_grad)
 
 
-def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def zeros(
+    *size: Any, dtype: object = None, device: object = None, requires_grad: bool = False
+) -> Tensor:
     """Zeros."""
     return _full("zeros", size, 0.0, _dtype(dtype), device, requires_grad)
 
 
-def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def ones(
+    *size: Any, dtype: object = None, device: object = None, requires_grad: bool = False
+) -> Tensor:
     """Ones."""
     return _full("ones", size, 1.0, _dtype(dtype), device, requires_grad)
 
@@ -264,8 +270,8 @@ def full(
     size: Sequence[int],
     fill_value: Number | Tensor,
     *,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: object = None,
+    device: object = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """``fill_value`` everywhere; without ``dtype`` its type decides (bool, int64, default float)."""
@@ -278,14 +284,14 @@ def full(
 
 
 def scalar_tensor(
-    s: Number, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    s: Number, *, dtype: object = None, device: object = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor without dimensions, of the default dtype unless given."""
     return full((), s, dtype=_dtype(dtype), device=device, requires_grad=requires_grad)
 
 
 def _full(
-    op: str, size: Any, value: Number, kind: dt.DType, device: Any, requires_grad: bool
+    op: str, size: object, value: Number, kind: dt.DType, device: object, requires_grad: bool
 ) -> Tensor:
     shape = ops.check_sizes(op, size)
     made = arrays.empty_layout(arrays.layout(shape, kind, as_device(device)))
@@ -297,8 +303,8 @@ def eye(
     n: int,
     m: int | None = None,
     *,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: object = None,
+    device: object = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """(n, m) with ones on the diagonal, zeros elsewhere."""
@@ -312,12 +318,12 @@ def eye(
 
 
 def arange(
-    start: Any = 0,
-    end: Any = None,
-    step: Any = 1,
+    start: object = 0,
+    end: object = None,
+    step: object = 1,
     *,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: object = None,
+    device: object = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """``start, start + step, …`` below ``end``; ``arange(end)`` starts at 0.
@@ -340,7 +346,7 @@ def arange(
     return _made("arange", made, requires_grad)
 
 
-def _number(value: Any) -> Number:
+def _number(value: object) -> Number:
     if isinstance(value, TensorBase) and value.layout.numel != 1:
         raise TypeError(f"arange: bounds and step must be numbers; got {value.layout.describe()}")
     item = value.item() if hasattr(value, "item") else value
@@ -349,7 +355,7 @@ def _number(value: Any) -> Number:
     return int(item) if isinstance(item, bool) else item  # type: ignore[no-any-return]
 
 
-def _number_dtype(op: str, dtype: Any) -> dt.DType:
+def _number_dtype(op: str, dtype: object) -> dt.DType:
     kind = _dtype(dtype)
     if kind is dt.bool_:
         raise NotImplementedError(f"\"{op}\" not implemented for 'bool'")
@@ -357,12 +363,12 @@ def _number_dtype(op: str, dtype: Any) -> dt.DType:
 
 
 def linspace(
-    start: Any,
-    end: Any,
+    start: object,
+    end: object,
     steps: int,
     *,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: object = None,
+    device: object = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """``steps`` evenly spaced values from ``start`` to ``end``, symmetric from both ends."""
@@ -372,13 +378,13 @@ def linspace(
 
 
 def logspace(
-    start: Any,
-    end: Any,
+    start: object,
+    end: object,
     steps: int,
     base: float = 10.0,
     *,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: object = None,
+    device: object = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """``base`` to the power of ``linspace(start, end, steps)``, computed in float64."""
@@ -394,7 +400,7 @@ def logspace(
 # ------------------------------------------------------------------------------- like an existing
 
 
-def _like(op: str, x: Tensor, dtype: Any, device: Any) -> Array:
+def _like(op: str, x: Tensor, dtype: object, device: object) -> Array:
     kind = x.layout
     wanted = kind.dtype if dtype is None else dt.dtype(dtype)
     where: Device = kind.device if device is None else as_device(device)
@@ -402,7 +408,7 @@ def _like(op: str, x: Tensor, dtype: Any, device: Any) -> Array:
 
 
 def empty_like(
-    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    input: Tensor, *, dtype: object = None, device: object = None, requires_grad: bool = False
 ) -> Tensor:
     """Undefined contents, in the shape, dtype and order of dimensions of ``input``."""
     return _made("empty_like", _like("empty_like", input, dtype, device), requires_grad)
@@ -412,8 +418,8 @@ def full_like(
     input: Tensor,
     fill_value: Number,
     *,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: object = None,
+    device: object = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """``fill_value`` everywhere, in the shape, dtype and order of dimensions of ``input``."""
@@ -423,46 +429,46 @@ def full_like(
 
 
 def zeros_like(
-    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    input: Tensor, *, dtype: object = None, device: object = None, requires_grad: bool = False
 ) -> Tensor:
     """Zeros, in the shape, dtype and order of dimensions of ``input``."""
     return full_like(input, 0.0, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def ones_like(
-    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    input: Tensor, *, dtype: object = None, device: object = None, requires_grad: bool = False
 ) -> Tensor:
     """Ones, in the shape, dtype and order of dimensions of ``input``."""
     return full_like(input, 1.0, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def new_empty(self: Tensor, *size: Any, dtype: Any = None, **options: Any) -> Tensor:
+def new_empty(self: Tensor, *size: Any, dtype: object = None, **options: Any) -> Tensor:
     """Undefined contents, of this tensor's dtype unless given."""
     return empty(*size, **_options(self, dtype, options))
 
 
-def new_zeros(self: Tensor, *size: Any, dtype: Any = None, **options: Any) -> Tensor:
+def new_zeros(self: Tensor, *size: Any, dtype: object = None, **options: Any) -> Tensor:
     """Zeros, of this tensor's dtype unless given."""
     return zeros(*size, **_options(self, dtype, options))
 
 
-def new_ones(self: Tensor, *size: Any, dtype: Any = None, **options: Any) -> Tensor:
+def new_ones(self: Tensor, *size: Any, dtype: object = None, **options: Any) -> Tensor:
     """Ones, of this tensor's dtype unless given."""
     return ones(*size, **_options(self, dtype, options))
 
 
 def new_full(
-    self: Tensor, size: Sequence[int], fill_value: Number, *, dtype: Any = None, **options: Any
+    self: Tensor, size: Sequence[int], fill_value: Number, *, dtype: object = None, **options: Any
 ) -> Tensor:
     """``fill_value`` everywhere, of this tensor's dtype unless given."""
     return full(size, fill_value, **_options(self, dtype, options))
 
 
-def new_tensor(self: Tensor, data: Any, *, dtype: Any = None, **options: Any) -> Tensor:
+def new_tensor(self: Tensor, data: object, *, dtype: object = None, **options: Any) -> Tensor:
     """A copy of ``data``, of this tensor's dtype unless given."""
     return tensor(data, **_options(self, dtype, options))
 
 
-def _options(x: Tensor, dtype: Any, options: dict[str, Any]) -> dict[str, Any]:
+def _options(x: Tensor, dtype: object, options: dict[str, Any]) -> dict[str, Any]:
     kind = x.layout
     return {"dtype": kind.dtype if dtype is None else dtype, "device": kind.device, **options}

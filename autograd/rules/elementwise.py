@@ -155,7 +155,7 @@ class FormulaRule(Rule):
 
     __slots__ = ()
 
-    def template(self, tracked: int, meta: Any) -> Template:
+    def template(self, tracked: int, meta: object) -> Template:
         """See :meth:`Rule.template`; ``meta`` is the call's params."""
         known: dict[int, Template] = self.op.templates
         found = known.get(tracked)
@@ -255,7 +255,7 @@ _ADD, _SUB, _MUL, _DIV, _NEG = (OPS[n] for n in ("add", "sub", "mul", "div", "ne
 # ------------------------------------------------------------------------------------- operands
 
 
-def operand(value: Any, like: Tensor, op: str) -> Tensor:
+def operand(value: object, like: Tensor, op: str) -> Tensor:
     """A tensor for the second operand of ``op``: itself, or a Python number as a constant.
 
     Raises:
@@ -318,7 +318,7 @@ def beside(like: Tensor, *values: Scalar) -> dt.DType:
     return dt.result_type((kind.dtype, 2 if kind.ndim else 1), *ranks)
 
 
-def _foreign(value: Any, like: Tensor, op: str) -> Tensor:
+def _foreign(value: object, like: Tensor, op: str) -> Tensor:
     """NumPy scalars count as Python numbers, its arrays as tensors (of a copy, which the graph may
     keep); anything else is refused.
     """

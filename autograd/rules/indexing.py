@@ -81,7 +81,7 @@ def _slice_part(key: slice) -> Part:
     return (_bound(key.start), _bound(key.stop), step)
 
 
-def _as_tensor(key: Any) -> Tensor:
+def _as_tensor(key: object) -> Tensor:
     """A list, range or NumPy array as an index tensor."""
     if isinstance(key, np.ndarray):
         array = key
@@ -98,7 +98,7 @@ def _as_tensor(key: Any) -> Tensor:
     return tensor_of(from_numpy(np.array(array, order="C")))
 
 
-def _numbers(key: Any) -> Any:
+def _numbers(key: object) -> Any:
     if isinstance(key, TensorBase):
         return key.tolist()  # type: ignore[attr-defined]
     if isinstance(key, (list, tuple, range)):
@@ -106,7 +106,7 @@ def _numbers(key: Any) -> Any:
     return key
 
 
-def _invalid(key: Any) -> IndexError:
+def _invalid(key: object) -> IndexError:
     return IndexError(
         "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
         f"indices (got {type(key).__name__})"
@@ -150,7 +150,7 @@ def _mask_of_bytes(index: Tensor) -> Tensor:
     return to_dtype(index.detach(), dt.bool_)
 
 
-def _items(key: Any) -> tuple[Any, ...]:
+def _items(key: object) -> tuple[Any, ...]:
     """The items of a key. A short list of anything but numbers is read as a tuple, with a warning,
     as PyTorch does.
     """
@@ -187,7 +187,7 @@ def _beside(x: Tensor, index: Tensor) -> Tensor:
     return tensor_of(to_device(index, there))
 
 
-def _consumed(key: Any) -> int:
+def _consumed(key: object) -> int:
     """Dimensions of the indexed tensor that one item stands for."""
     if key is None or key is Ellipsis or isinstance(key, bool):
         return 0
@@ -196,7 +196,7 @@ def _consumed(key: Any) -> int:
     return 1
 
 
-def _split(x: Tensor, key: Any) -> tuple[list[Part], list[Tensor | None]]:
+def _split(x: Tensor, key: object) -> tuple[list[Part], list[Tensor | None]]:
     """(parts of the view, per dimension of the view its index or mask)."""
     items = [_normal(k) for k in _items(key)]
     ndim = x.layout.ndim
@@ -267,7 +267,7 @@ def _check_mask(x: Tensor, mask: Tensor, position: int) -> None:
         )
 
 
-def _resolve(x: Tensor, key: Any, always: bool) -> tuple[Tensor, list[Tensor | None] | None]:
+def _resolve(x: Tensor, key: object, always: bool) -> tuple[Tensor, list[Tensor | None] | None]:
     """(the view of ``x``, its index arrays or None). ``always``: a view even if it shows all."""
     parts, arrays = _split(x, key)
     while parts and parts[-1] == _ALL:
@@ -305,7 +305,7 @@ def prepare(x: Tensor, indices: Sequence[Any]) -> list[Tensor | None]:
 # ------------------------------------------------------------------------- reading and writing
 
 
-def getitem(x: Tensor, key: Any) -> Tensor:
+def getitem(x: Tensor, key: object) -> Tensor:
     """``x[key]``: a view for integers, slices, None and Ellipsis; a copy for arrays and masks.
 
     Raises:
@@ -329,7 +329,7 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     return rules.index_get(shown, _coordinates(shown, arrays))
 
 
-def _plain_parts(x: Tensor, key: Any) -> tuple[Part, ...] | None:
+def _plain_parts(x: Tensor, key: object) -> tuple[Part, ...] | None:
     """The parts of a key of ints and slices by ints, which need no further look; else None."""
     items = key if key.__class__ is tuple else (key,)
     if len(items) > x.layout.ndim:
@@ -353,7 +353,7 @@ def _plain_parts(x: Tensor, key: Any) -> tuple[Part, ...] | None:
     return tuple(parts)
 
 
-def _plain_indices(x: Tensor, key: Any) -> tuple[Tensor, ...] | None:
+def _plain_indices(x: Tensor, key: object) -> tuple[Tensor, ...] | None:
     """A key of int64 tensors alone, for the first dimensions; else None."""
     items = key if key.__class__ is tuple else (key,)
     if not 0 < len(items) <= x.layout.ndim:
@@ -375,7 +375,7 @@ def _whole_mask(x: Tensor, arrays: Sequence[Tensor | None]) -> Tensor | None:
     return first if first.layout.shape == x.layout.shape else None
 
 
-def setitem(x: Tensor, key: Any, value: Any) -> None:
+def setitem(x: Tensor, key: object, value: object) -> None:
     """``x[key] = value``, broadcast and cast.
 
     Gradient: of ``x`` outside the region, and of a tensor ``value``.
@@ -405,7 +405,7 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
             check_inplace("setitem", shown)
 
 
-def _value(x: Tensor, value: Any) -> Tensor | float:
+def _value(x: Tensor, value: object) -> Tensor | float:
     if isinstance(value, TensorBase):
         return value  # type: ignore[return-value]
     plain = number.plain(value)

@@ -119,7 +119,7 @@ def _avg_pool(
     return _apply(op, input, dims, run)  # type: ignore[no-any-return]
 
 
-def _adaptive_size(op: str, x: Tensor, dims: int, output_size: Any) -> tuple[int, ...]:
+def _adaptive_size(op: str, x: Tensor, dims: int, output_size: object) -> tuple[int, ...]:
     """The sizes asked for, None standing for the input's."""
     given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * dims
     if len(given) != dims:
@@ -136,7 +136,7 @@ def _adaptive_size(op: str, x: Tensor, dims: int, output_size: Any) -> tuple[int
     return out
 
 
-def _adaptive_avg(dims: int, input: Tensor, output_size: Any) -> Tensor:
+def _adaptive_avg(dims: int, input: Tensor, output_size: object) -> Tensor:
     op = f"adaptive_avg_pool{dims}d"
 
     def run(x: Tensor) -> Any:
@@ -148,7 +148,7 @@ def _adaptive_avg(dims: int, input: Tensor, output_size: Any) -> Tensor:
     return _apply(op, input, dims, run)  # type: ignore[no-any-return]
 
 
-def _adaptive_max(dims: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
+def _adaptive_max(dims: int, input: Tensor, output_size: object, return_indices: bool) -> Any:
     op = f"adaptive_max_pool{dims}d"
 
     def run(x: Tensor) -> Any:
@@ -263,7 +263,7 @@ def avg_pool3d(
     )
 
 
-def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
+def adaptive_avg_pool1d(input: Tensor, output_size: object) -> Tensor:
     """The mean of each of ``output_size`` windows that cover (N, C, L) or (C, L) evenly.
 
     Window ``o`` runs from floor(o L / output_size) to ceil((o + 1) L / output_size).
@@ -275,26 +275,26 @@ def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     return _adaptive_avg(1, input, output_size)
 
 
-def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
+def adaptive_avg_pool2d(input: Tensor, output_size: object) -> Tensor:
     """:func:`adaptive_avg_pool1d` over two dimensions; None keeps a size."""
     return _adaptive_avg(2, input, output_size)
 
 
-def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
+def adaptive_avg_pool3d(input: Tensor, output_size: object) -> Tensor:
     """:func:`adaptive_avg_pool1d` over three dimensions; None keeps a size."""
     return _adaptive_avg(3, input, output_size)
 
 
-def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+def adaptive_max_pool1d(input: Tensor, output_size: object, return_indices: bool = False) -> Any:
     """The largest element of the windows of :func:`adaptive_avg_pool1d`."""
     return _adaptive_max(1, input, output_size, return_indices)
 
 
-def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+def adaptive_max_pool2d(input: Tensor, output_size: object, return_indices: bool = False) -> Any:
     """The largest element of the windows of :func:`adaptive_avg_pool2d`."""
     return _adaptive_max(2, input, output_size, return_indices)
 
 
-def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+def adaptive_max_pool3d(input: Tensor, output_size: object, return_indices: bool = False) -> Any:
     """The largest element of the windows of :func:`adaptive_avg_pool3d`."""
     return _adaptive_max(3, input, output_size, return_indices)

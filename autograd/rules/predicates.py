@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
 
@@ -75,7 +73,7 @@ def detach(input: Tensor) -> Tensor:
     return input.detach()
 
 
-def typename(obj: Any) -> str:
+def typename(obj: object) -> str:
     """The name of a tensor's type (``torch.FloatTensor``), or of the class of anything else."""
     if isinstance(obj, TensorBase):
         return str(obj.type())  # type: ignore[attr-defined]

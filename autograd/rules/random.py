@@ -57,7 +57,7 @@ def get_rng_state() -> Tensor:
     return default_generator.get_state()  # type: ignore[no-any-return]
 
 
-def set_rng_state(new_state: Any) -> None:
+def set_rng_state(new_state: object) -> None:
     """Let the default generator go on from where :func:`get_rng_state` was called."""
     default_generator.set_state(new_state)
 
@@ -65,7 +65,7 @@ def set_rng_state(new_state: Any) -> None:
 # ------------------------------------------------------------------------------------ new tensors
 
 
-def _floating(op: str, dtype: Any) -> dt.DType:
+def _floating(op: str, dtype: object) -> dt.DType:
     kind = dt.get_default_dtype() if dtype is None else dt.dtype(dtype)
     if not kind.is_floating_point:
         raise NotImplementedError(f"{op}: dtype must be floating point; got {kind.name}")
@@ -73,7 +73,7 @@ def _floating(op: str, dtype: Any) -> dt.DType:
 
 
 def _new(
-    name: str, shape: Shape, kind: dt.DType, device: Any, params: Params,
+    name: str, shape: Shape, kind: dt.DType, device: object, params: Params,
     generator: Generator | None, requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     made = tensor_of(ops.draw(name, shape, kind, as_device(device), params, generator))
@@ -83,8 +83,8 @@ def _new(
 def rand(
     *size: Any,
     generator: Generator | None = None,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: object = None,
+    device: object = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Uniform over [0, 1): multiples of 2^-24 in float32, of 2^-53 in float64."""
@@ -95,8 +95,8 @@ def rand(
 def randn(
     *size: Any,
     generator: Generator | None = None,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: object = None,
+    device: object = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Normal with mean 0 and variance 1, by Box and Muller's transform."""
@@ -106,12 +106,12 @@ def randn(
 
 def randint(
     low: int,
-    high: Any = None,
-    size: Any = None,
+    high: object = None,
+    size: object = None,
     *,
     generator: Generator | None = None,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: object = None,
+    device: object = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Integers from ``low`` on, below ``high``: ``randint(low, high, size)`` or
@@ -157,8 +157,8 @@ def randperm(
     n: int,
     *,
     generator: Generator | None = None,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: object = None,
+    device: object = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """The numbers below ``n`` in random order; int64 unless given.
@@ -179,8 +179,8 @@ def normal(
     size: Sequence[int] | None = None,
     *,
     generator: Generator | None = None,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: object = None,
+    device: object = None,
 ) -> Tensor:
     """Normal with the given mean and standard deviation, numbers (with ``size``) or tensors.
 
@@ -258,7 +258,7 @@ def _probability(op: str, p: float) -> float:
 
 
 def _like(
-    name: str, x: Tensor, dtype: Any, device: Any, params: Params, requires_grad: bool
+    name: str, x: Tensor, dtype: object, device: object, params: Params, requires_grad: bool
 ) -> Tensor:
     """A draw in the shape and order of dimensions of ``x``."""
     kind = x.layout
@@ -275,14 +275,14 @@ def _like(
 
 
 def rand_like(
-    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    input: Tensor, *, dtype: object = None, device: object = None, requires_grad: bool = False
 ) -> Tensor:
     """As :func:`rand`, in the shape, dtype and device of ``input``."""
     return _like("uniform", input, dtype, device, (0.0, 1.0), requires_grad)
 
 
 def randn_like(
-    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    input: Tensor, *, dtype: object = None, device: object = None, requires_grad: bool = False
 ) -> Tensor:
     """As :func:`randn`, in the shape, dtype and device of ``input``."""
     return _like("normal", input, dtype, device, (0.0, 1.0), requires_grad)
@@ -293,8 +293,8 @@ def randint_like(
     low: int,
     high: int | None = None,
     *,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: object = None,
+    device: object = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """As :func:`randint`, in the shape, dtype and device of ``input``."""

@@ -106,17 +106,17 @@ def tensor_split(
     )
 
 
-def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def hsplit(input: Tensor, indices_or_sections: object) -> tuple[Tensor, ...]:
     """Cut along columns (a vector: along its only dimension) into equal parts or at indices."""
     return _cut("hsplit", input, indices_or_sections, 0 if input.ndim == 1 else 1, 1)
 
 
-def vsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def vsplit(input: Tensor, indices_or_sections: object) -> tuple[Tensor, ...]:
     """Cut along rows into equal parts or at indices."""
     return _cut("vsplit", input, indices_or_sections, 0, 2)
 
 
-def dsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def dsplit(input: Tensor, indices_or_sections: object) -> tuple[Tensor, ...]:
     """Cut along the third dimension into equal parts or at indices."""
     return _cut("dsplit", input, indices_or_sections, 2, 3)
 

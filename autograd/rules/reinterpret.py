@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import detached_view
 from tilegrad.engine import calls, dtype as dt
@@ -12,7 +10,7 @@ from tilegrad.engine.array import layout
 __all__: list[str] = []
 
 
-def view_dtype(input: Tensor, dtype: Any) -> Tensor:
+def view_dtype(input: Tensor, dtype: object) -> Tensor:
     """The same memory as elements of another dtype; the last dimension is as much longer or shorter as
     these are smaller or larger. A constant: no gradient flows through it.
 
