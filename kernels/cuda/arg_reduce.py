@@ -1,7 +1,7 @@
 """Where the extremes are: the first position of given values along a dimension.
 
-``rows``: the threads of a line are neighbours and so are its elements; a warp stops where it has
-found one. ``columns``: neighbouring threads have neighbouring lines. Where there are few lines,
+``rows``: the threads of a row are neighbours and so are its elements; a warp stops where it has
+found one. ``columns``: neighbouring threads have neighbouring rows. Where there are few rows,
 each is cut into chunks, which keep the least position by an atomic minimum; it is the same in any
 order.
 """
@@ -37,7 +37,7 @@ from tilegrad.kernels.cuda.parts.strided import (
 )
 from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
 from tilegrad.kernels.cuda.tuning import REDUCTION, grid, row
-from tilegrad.kernels.function import inline
+from tilegrad.kernels.function import DeviceFunction, inline
 from tilegrad.kernels.monoids import smaller
 
 Sizes = tuple[int, ...]
@@ -63,20 +63,36 @@ def fill(bounds: Bounds) -> Source:
     return Source(fill_body, "iii", *bounds)
 
 
+def _writer(single: bool) -> DeviceFunction:
+    """``write(out, o, found, n)``: what one chunk of a row of ``n`` found, ``n`` for nothing. A ``single`` one
+    writes it, or the last element; others keep the least.
+    """
+
+    @inline
+    def write(out, o, found, n):
+        if single:
+            pointer(out, np.int64)[o] = min(found, n - 1)
+        elif found < n:
+            atomic_min(pointer(out, np.int64), o, found)
+
+    return write
+
+
 @kernel
 def rows(
-    dtype: str, lanes: int, kept: int, vector: int, whole: bool, wide: bool, threads: int
+    dtype: str, lanes: int, kept: int, vector: int, single: bool, wide: bool, threads: int
 ) -> Source:
     """Search units of ``chunk`` elements, ``lanes`` threads to a unit, ``vector`` elements at a
     time.
 
     Parameters: x, values, out, size and stride of the dimension, elements of a chunk, chunks of a
-    line, chunks in all, then the kept block. ``whole``: lines are not cut.
+    row, chunks in all, then the kept block. ``single``: rows are not cut.
     """
     T, width = stored(dtype), np.dtype(dtype).itemsize
     place = offset_of(kept, 0, wide)
     groups, V, mask = threads // lanes, vector, vector * width - 1
     load, first_of = load_vector(vector), block_reduce(smaller, "int64", lanes)
+    write = _writer(single)
 
     @inline
     def arg_rows(x, values, out, n, s, chunk, chunks, units, t):
@@ -107,24 +123,22 @@ def rows(
                 left = 0
         found = first_of(found)
         if active and thread() % lanes == 0:
-            if whole:
-                pointer(out, np.int64)[o] = min(found, n - 1)
-            elif found < n:
-                atomic_min(pointer(out, np.int64), o, found)
+            write(out, o, found, n)
 
     return Source(unpack_params(arg_rows, 8, PER_AXIS * kept), "i" * (8 + PER_AXIS * kept), threads)
 
 
 @kernel
-def columns(dtype: str, kept: int, whole: bool, wide: bool, threads: int) -> Source:
-    """Search lines side by side: a block has 32 of them and ``depth`` threads for each.
+def columns(dtype: str, kept: int, single: bool, wide: bool, threads: int) -> Source:
+    """Search rows side by side: a block has 32 of them and ``depth`` threads for each.
 
     Parameters: x, values, out, size and stride of the dimension, elements of a chunk, adjacent
-    lines, their tiles of 32, then the outer kept block. The grid's second index is the chunk.
+    rows, their tiles of 32, then the outer kept block. The grid's second index is the chunk.
     """
     T = stored(dtype)
     place = offset_of(kept, 0, wide)
     parts, depth = shared("int64", threads, "arg_reduce"), threads // WARP
+    write = _writer(single)
 
     @inline
     def arg_columns(x, values, out, n, s, chunk, width, tiles, t):
@@ -157,10 +171,7 @@ def columns(dtype: str, kept: int, whole: bool, wide: bool, threads: int) -> Sou
         if thread() < WARP and active:
             for k in range(1, depth):
                 found = min(found, held[k * WARP + thread()])
-            if whole:
-                pointer(out, np.int64)[o] = min(found, n - 1)
-            elif found < n:
-                atomic_min(pointer(out, np.int64), o, found)
+            write(out, o, found, n)
 
     return Source(
         unpack_params(arg_columns, 8, PER_AXIS * kept), "i" * (8 + PER_AXIS * kept), threads

@@ -1,6 +1,6 @@
 """The length of all gradients taken together, and its limit.
 
-As on the CPU, but by chunks of one array each (:func:`tilegrad.kernels.cuda.parts.tables.cut`), a block
+As on the CPU, but by chunks of one array each (:func:`tilegrad.kernels.cuda.parts.pointer_table.cut`), a block
 of threads a chunk. Squares are added up in the gradients' precision within a chunk, in float64 over
 the chunks, in an order that follows from the sizes alone.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from tilegrad.kernels.cuda.device.ptx import block, load_vector, pointer, store_vector, thread
 from tilegrad.kernels.cuda.device.shapes import Bounds
 from tilegrad.kernels.cuda.parts.block_reduce import block_reduce
-from tilegrad.kernels.cuda.parts.tables import Tables, cut
+from tilegrad.kernels.cuda.parts.pointer_table import PointerTables, cut
 from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.cuda.tuning import CHUNKS, row
 from tilegrad.kernels.formulas.primitives import fma, sqrt
@@ -41,16 +41,16 @@ def squares(dtype: str, bounds: Bounds) -> Source:
         begin = span[3 * block() + 1]
         end = begin + span[3 * block() + 2]
         x = pointer(address, T)
-        whole = end - (end - begin) % V if address & (BYTES - 1) == 0 else begin
+        vector_end = end - (end - begin) % V if address & (BYTES - 1) == 0 else begin
         a0 = a1 = T(0)
         i = begin + thread() * V
-        while i < whole:
+        while i < vector_end:
             v = load(x, i)
             a0, a1 = fma(v[0], v[0], a0), fma(v[1], v[1], a1)
             if V > 2:
                 a0, a1 = fma(v[2 % V], v[2 % V], a0), fma(v[3 % V], v[3 % V], a1)
             i += threads * V
-        i = whole + thread()
+        i = vector_end + thread()
         while i < end:
             a0 = fma(x[i], x[i], a0)
             i += threads
@@ -99,16 +99,16 @@ def shrink(dtype: str, bounds: Bounds) -> Source:
         begin = span[3 * block() + 1]
         end = begin + span[3 * block() + 2] if factor != T(1) else begin  # else all stays as it is
         x = pointer(address, T)
-        whole = end - (end - begin) % V if address & (BYTES - 1) == 0 else begin
+        vector_end = end - (end - begin) % V if address & (BYTES - 1) == 0 else begin
         i = begin + thread() * V
-        while i < whole:
+        while i < vector_end:
             v = load(x, i)
             if V > 2:
                 store(x, i, (v[0] * factor, v[1] * factor, v[2 % V] * factor, v[3 % V] * factor))
             else:
                 store(x, i, (v[0] * factor, v[1] * factor))
             i += threads * V
-        i = whole + thread()
+        i = vector_end + thread()
         while i < end:
             x[i] = x[i] * factor
             i += threads
@@ -117,10 +117,10 @@ def shrink(dtype: str, bounds: Bounds) -> Source:
 
 
 @lru_cache(maxsize=1024)
-def _tables(dtype: str, sizes: tuple[int, ...]) -> tuple[Tables, int]:
+def _tables(dtype: str, sizes: tuple[int, ...]) -> tuple[PointerTables, int]:
     """(tables over arrays of ``sizes`` with room for partial sums, chunks), one for both passes."""
     spans = cut(sizes, dtype)
-    return Tables(len(sizes), spans, PART * len(spans)), len(spans)
+    return PointerTables(len(sizes), spans, PART * len(spans)), len(spans)
 
 
 @lru_cache(maxsize=1024)

@@ -94,7 +94,7 @@ def forward(
         source, target, weights = pointer(x, T), pointer(targets, np.int64), pointer(weight, T)
         made, scales, lses = pointer(losses, T), pointer(scale, T), pointer(lse, T)
         lane, aligned = lane_of(), (x | logs) & mask == 0
-        bad, where, loss, whole = 0, FAR, zero, zero
+        bad, where, loss, total_weight = 0, FAR, zero, zero
         first = row_of()
         start = block() * rows
         while start < p.rows:
@@ -126,15 +126,15 @@ def forward(
                 if keeps:
                     made[first] = value
                 loss += value
-                whole += w
+                total_weight += w
             first += blocks() * rows
             start += blocks() * rows
         bad, where = count_up(np.int64(bad)), earliest(np.int64(where))
-        loss, whole = add_up(loss), add_up(whole)
+        loss, total_weight = add_up(loss), add_up(total_weight)
         if thread() == 0:
             found, sums = pointer(parts, np.int64), pointer(parts + 16 * blocks(), T)
             found[block()], found[blocks() + block()] = bad, where
-            sums[block()], sums[blocks() + block()] = loss, whole
+            sums[block()], sums[blocks() + block()] = loss, total_weight
 
     params = PER_AXIS * dims
     signature = ("i" * 8, Samples, "i" * params)
@@ -151,23 +151,23 @@ def finish(dtype: str, mean: bool, bounds: Bounds) -> Source:
 
     def body(parts, count, targets, status, out, weight_sum):
         found, sums = pointer(parts, np.int64), pointer(parts + 16 * count, T)
-        bad, where, loss, whole = 0, FAR, zero, zero
+        bad, where, loss, total_weight = 0, FAR, zero, zero
         i = thread()
         while i < count:
             bad += found[i]
             where = smaller(where, found[count + i])
             loss += sums[i]
-            whole += sums[count + i]
+            total_weight += sums[count + i]
             i += threads
         bad, where = count_up(np.int64(bad)), earliest(np.int64(where))
-        loss, whole = add_up(loss), add_up(whole)
+        loss, total_weight = add_up(loss), add_up(total_weight)
         if thread() == 0:
             told = pointer(status, np.int64)
             told[0] = bad
             told[1] = pointer(targets, np.int64)[where] if bad > 0 else 0
             if out != 0:
-                pointer(out, T)[0] = loss / whole if mean else loss
-                pointer(weight_sum, T)[0] = whole
+                pointer(out, T)[0] = loss / total_weight if mean else loss
+                pointer(weight_sum, T)[0] = total_weight
 
     return Source(body, "iiiiii", *bounds)
 

@@ -53,20 +53,20 @@ def count_chunks(threads: int) -> Source:
         mask = pointer(a0, np.uint8)
         first = block() * chunk
         end = min(total, first + chunk)
-        own = np.int64(0)
+        thread_count = np.int64(0)
         i = first + thread()
         if a0 & 15 == 0:
             words = pointer(a0, np.uint64)
             i = first + 16 * thread()
             while i + 15 < end:
                 pair = _load_words(words, i // 8)
-                own += _ones(pair[0]) + _ones(pair[1])
+                thread_count += _ones(pair[0]) + _ones(pair[1])
                 i += 16 * threads
             i = first + (end - first) // 16 * 16 + thread()
         while i < end:
-            own += mask[i]
+            thread_count += mask[i]
             i += threads
-        _, found = sum_before(own)
+        _, found = sum_before(thread_count)
         if thread() == 0:
             pointer(a1, np.int64)[block()] = found
 

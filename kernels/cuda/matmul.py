@@ -114,6 +114,18 @@ def _reading(dtype: str, lane: int, k: int, lanes: int, K: int, batch: Strides) 
     return along, V if fits else 1
 
 
+def _stages(product: Gemm, chunks: int, accumulate: bool) -> list[Gemm]:
+    """A launch for each chunk of k, one after the other."""
+    return [
+        product._replace(
+            fresh=int(c == 0 and not accumulate),
+            final=int(c >= chunks - 1),
+            begin=c * product.chunk,
+        )
+        for c in range(max(chunks, 1))
+    ]
+
+
 def _tiled(
     dtype: str,
     size: tuple[int, int, int],
@@ -129,14 +141,14 @@ def _tiled(
     tile, step = _tile(chosen, M, N, items), chosen.chunk
     down, across = -(-M // tile.BM), -(-N // tile.BN)
     chunks = -(-K // step)
-    whole = (*_contiguous(batch, M, N), 1)
+    row_major = (*_contiguous(batch, M, N), 1)
     few = down * across * items < chosen.split
-    split = chunks > 1 and few and activation is None and out == whole
+    split = chunks > 1 and few and activation is None and out == row_major
     reads = [
         _reading(dtype, x[-2], x[-1], M, K, x[:-2]),
         _reading(dtype, y[-1], y[-2], N, K, y[:-2]),
     ]
-    target = whole if split else out
+    target = row_major if split else out
     dims, walk = _batches(batch, (x, y, target))
     size_of = np.dtype(dtype).itemsize
     vector_out = 16 // dtypes.row(dtypes.row(dtype).short).nbytes
@@ -148,12 +160,7 @@ def _tiled(
         parts=0, fresh=1, final=0, begin=0, chunk=step, M=M, N=N, K=K, os_row=row,
         out_whole=int(whole_rows), tiles_m=down, tiles_n=across,
     )  # fmt: skip
-    stages = [
-        whole_product._replace(
-            fresh=int(c == 0 and not accumulate), final=int(c >= chunks - 1), begin=c * step
-        )
-        for c in range(max(chunks, 1))
-    ]
+    stages = _stages(whole_product, chunks, accumulate)
     vector_mask = 15 if any(V > 1 for _, V in reads) else 0
 
     def build(biased: bool, aligned: bool) -> Launch:

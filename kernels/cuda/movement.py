@@ -27,8 +27,8 @@ __all__ = ["copy", "repeated_indices"]
 Sizes = tuple[int, ...]
 
 AHEAD = 4  # elements a thread loads before it stores the first
-TILE = 32  # edge of a transposed tile, and lanes of a warp
-LINES = 8  # of a tile that the threads of a block hold at once; four are written out
+TILE_DIM = 32  # edge of a transposed tile, and lanes of a warp
+BLOCK_ROWS = 8  # of a tile that the threads of a block hold at once; four are written out
 JOINED = 0  # operands that one kernel joins at most: here each is a copy of its own
 
 
@@ -113,38 +113,42 @@ def copy_tiles(width: int, dims: int, wide: bool) -> Source:
     "strides": of x, of out, of the tile's first row and of its first column.
     """
     T = np.dtype(f"u{width}").type
-    pitch = TILE + 1
-    tile = shared(f"uint{8 * width}", TILE * pitch, "tile")
+    pitch = TILE_DIM + 1
+    tile = shared(f"uint{8 * width}", TILE_DIM * pitch, "tile")
     start = offsets_of(dims, 4, 0, wide)
 
     @inline
     def copy(x, out, rows, columns, x_row, x_column, out_row, out_column, t):
         held = tile()
-        lane, line = thread() % TILE, thread() // TILE
+        lane, line = thread() % TILE_DIM, thread() // TILE_DIM
         x_at, out_at, row, column = start(block(), t)
         rows -= row
         columns -= column
         source = pointer(x, T)
         at = x_at + lane * x_row + line * x_column
-        step = LINES * x_column
+        step = BLOCK_ROWS * x_column
         inside = lane < rows
         a = source[at] if inside and line < columns else T(0)
-        b = source[at + step] if inside and line + LINES < columns else T(0)
-        c = source[at + 2 * step] if inside and line + 2 * LINES < columns else T(0)
-        d = source[at + 3 * step] if inside and line + 3 * LINES < columns else T(0)
+        b = source[at + step] if inside and line + BLOCK_ROWS < columns else T(0)
+        c = source[at + 2 * step] if inside and line + 2 * BLOCK_ROWS < columns else T(0)
+        d = source[at + 3 * step] if inside and line + 3 * BLOCK_ROWS < columns else T(0)
         held[line * pitch + lane] = a
-        held[(line + LINES) * pitch + lane] = b
-        held[(line + 2 * LINES) * pitch + lane] = c
-        held[(line + 3 * LINES) * pitch + lane] = d
+        held[(line + BLOCK_ROWS) * pitch + lane] = b
+        held[(line + 2 * BLOCK_ROWS) * pitch + lane] = c
+        held[(line + 3 * BLOCK_ROWS) * pitch + lane] = d
         barrier()
         target = pointer(out, T)
         at = out_at + line * out_row + lane * out_column
         if lane < columns:
-            for k in range(TILE // LINES):
-                if line + k * LINES < rows:
-                    target[at + k * LINES * out_row] = held[lane * pitch + line + k * LINES]
+            for k in range(TILE_DIM // BLOCK_ROWS):
+                if line + k * BLOCK_ROWS < rows:
+                    target[at + k * BLOCK_ROWS * out_row] = held[
+                        lane * pitch + line + k * BLOCK_ROWS
+                    ]
 
-    return Source(unpack_params(copy, 8, 7 * dims), "iiiiiiii" + "i" * (7 * dims), TILE * LINES)
+    return Source(
+        unpack_params(copy, 8, 7 * dims), "iiiiiiii" + "i" * (7 * dims), TILE_DIM * BLOCK_ROWS
+    )
 
 
 def _line(sizes: Sizes, x: Sizes) -> int | None:
@@ -162,11 +166,15 @@ def _tiles(
     """Copy by tiles whose rows run along the last dimension and columns along ``line``."""
     rest = [k for k in range(len(sizes) - 1) if k != line]
     rows, columns = sizes[line], sizes[-1]
-    tiles = (*(sizes[k] for k in rest), -(-rows // TILE), -(-columns // TILE))
-    x_steps = (*(x_strides[k] for k in rest), TILE * x_strides[line], TILE * x_strides[-1])
-    out_steps = (*(out_strides[k] for k in rest), TILE * out_strides[line], TILE * out_strides[-1])
+    tiles = (*(sizes[k] for k in rest), -(-rows // TILE_DIM), -(-columns // TILE_DIM))
+    x_steps = (*(x_strides[k] for k in rest), TILE_DIM * x_strides[line], TILE_DIM * x_strides[-1])
+    out_steps = (
+        *(out_strides[k] for k in rest),
+        TILE_DIM * out_strides[line],
+        TILE_DIM * out_strides[-1],
+    )
     none = (0,) * len(rest)
-    starts = (x_steps, out_steps, (*none, TILE, 0), (*none, 0, TILE))
+    starts = (x_steps, out_steps, (*none, TILE_DIM, 0), (*none, 0, TILE_DIM))
     wide = is_wide(math.prod(sizes), (sizes, x_strides), (sizes, out_strides))
     function = copy_tiles.build(itemsize, len(tiles), wide)
     steps = (x_strides[line], x_strides[-1], out_strides[line], out_strides[-1])

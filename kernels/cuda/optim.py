@@ -1,7 +1,7 @@
 """Optimizer steps: one launch over all parameters of a group.
 
 The elements of all parameters are cut into chunks, a block of threads each
-(:func:`tilegrad.kernels.cuda.parts.tables.cut`). Where a rule keeps scalars, a small launch before goes
+(:func:`tilegrad.kernels.cuda.parts.pointer_table.cut`). Where a rule keeps scalars, a small launch before goes
 through the parameters, moves the scalars on and works out what the elements share; the powers in
 float64 are then computed once for each parameter, not by every block.
 """
@@ -15,7 +15,7 @@ import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import block, load_vector, pointer, store_vector, thread
 from tilegrad.kernels.cuda.device.shapes import Bounds
-from tilegrad.kernels.cuda.parts.tables import Tables, cut
+from tilegrad.kernels.cuda.parts.pointer_table import PointerTables, cut
 from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.cuda.tuning import CHUNKS, row
 from tilegrad.kernels.function import function_from_source
@@ -35,14 +35,14 @@ def step_body({leading}table, spans):
 {addresses}
 {pointers}
 {constants}
-    whole = end - (end - begin) % {V} if ({all}) & {mask} == 0 else begin
+    vector_end = end - (end - begin) % {V} if ({all}) & {mask} == 0 else begin
     i = begin + thread() * {V}
-    while i < whole:
+    while i < vector_end:
 {loads}
 {updates}
 {stores}
         i += {threads} * {V}
-    i = whole + thread()
+    i = vector_end + thread()
     while i < end:
         {results} = update({elements}{values})
 {writes}
@@ -164,7 +164,7 @@ def optim_step(rule: str, dtype: str, sizes: tuple[int, ...]) -> Callable[..., N
     update, rows = UPDATES[rule], len(sizes)
     spans, chosen = cut(sizes, dtype), row(CHUNKS, dtype, rule)
     shared = np.dtype(dtype).itemsize * update.prepared * rows if update.scalars else 0
-    tables = Tables(_width(rule) * rows, spans, shared)
+    tables = PointerTables(_width(rule) * rows, spans, shared)
     elements = step.build(rule, dtype, chosen.bounds)
     chunks = len(spans)
     if not update.scalars:

@@ -18,8 +18,8 @@ import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import block, pointer, thread
 from tilegrad.kernels.cuda.parts.planes import Axes, axes, position
+from tilegrad.kernels.cuda.parts.pointer_table import DeviceConstant
 from tilegrad.kernels.cuda.parts.strided import division, is_wide, magic
-from tilegrad.kernels.cuda.parts.tables import Constant
 from tilegrad.kernels.cuda.run.jit import KernelFactory, Source, kernel
 from tilegrad.kernels.cuda.tuning import grid
 from tilegrad.kernels.dtypes import is_float
@@ -63,7 +63,7 @@ POOL = (Windows, Axes, Axes)  # the tables, outputs of a plane, inputs of a plan
 
 def _windows(
     size: Triple, step: Triple, tables: Sequence[Table], inverse: bool
-) -> tuple[Windows, tuple[int, ...], Constant]:
+) -> tuple[Windows, tuple[int, ...], DeviceConstant]:
     """(the tables, all parameters of :data:`POOL`, what must live as long as the launch)."""
     out = tuple(len(t[0]) for t in tables)
     inputs, outputs = math.prod(size), math.prod(out)
@@ -78,7 +78,7 @@ def _windows(
             firsts = list(itertools.accumulate(reversed(table[0]), min))[::-1]
             flat += [bisect.bisect_right(table[1], i) for i in range(n)]
             flat += [bisect.bisect_right(firsts, i) for i in range(n)]
-    held = Constant(np.array(flat, np.int64))
+    held = DeviceConstant(np.array(flat, np.int64))
     given = Windows(
         held.address, inputs, *magic(inputs), outputs, *magic(outputs), *step, *windows, *holders
     )
@@ -191,22 +191,22 @@ def mean_windows(dtype: str, wide: bool, threads: int) -> Source:
             o0, o1, o2 = position(e - plane * w.outputs, outs)
             d, h, v = w.windows0 + o0, w.windows1 + o1, w.windows2 + o2
             start = plane * w.inputs
-            whole = T(0)
+            window_sum = T(0)
             for i0 in range(t[d], t[d + outs.size0]):
                 for i1 in range(t[h], t[h + outs.size1]):
                     row = start + (i0 * size.size1 + i1) * size.size2
-                    part = T(0)
+                    row_sum = T(0)
                     for i2 in range(t[v], t[v + outs.size2]):
-                        part += source[row + i2]
-                    whole += part
+                        row_sum += source[row + i2]
+                    window_sum += row_sum
             share = t[d + 2 * outs.size0] * t[h + 2 * outs.size1] * t[v + 2 * outs.size2]
-            pointer(y, T)[e] = over(whole, T(share))
+            pointer(y, T)[e] = over(window_sum, T(share))
 
     return Source(average, ("i" * 3, *POOL), threads)
 
 
 @kernel
-def spread_windows(dtype: str, wide: bool, threads: int) -> Source:
+def mean_windows_backward(dtype: str, wide: bool, threads: int) -> Source:
     """The adjoint of :func:`mean_windows`: per input, the shares of the windows that hold it.
 
     Parameters: y, x, elements of x, then :data:`POOL`.
@@ -253,7 +253,7 @@ def max_pool(
     function = max_windows.build(dtype, indexed, is_wide(total), threads)
     tail = (total, *params, -(-total // threads), 1, 1)
 
-    def launch(x: int, out: int, index: int = 0, *, keep: Constant = held) -> None:
+    def launch(x: int, out: int, index: int = 0, *, keep: DeviceConstant = held) -> None:
         function(x, out, index, *tail)
 
     return launch, 0
@@ -287,7 +287,7 @@ def avg_pool(
     function = mean_windows.build(dtype, is_wide(total), threads)
     tail = (total, *params, -(-total // threads), 1, 1)
 
-    def launch(x: int, y: int, *, keep: Constant = held) -> None:
+    def launch(x: int, y: int, *, keep: DeviceConstant = held) -> None:
         function(x, y, *tail)
 
     return launch, 0
@@ -297,7 +297,7 @@ def avg_pool_input(
     dtype: str, planes: int, size: Triple, tables: Sequence[Table]
 ) -> tuple[Launch, int]:
     """Prepare ``launch(y, x)``, the adjoint of :func:`avg_pool`."""
-    return _adjoint(spread_windows, dtype, planes, size, tables), 0
+    return _adjoint(mean_windows_backward, dtype, planes, size, tables), 0
 
 
 def _adjoint(
@@ -309,7 +309,7 @@ def _adjoint(
     function = factory.build(dtype, is_wide(total), threads)
     tail = (total, *params, -(-total // threads), 1, 1)
 
-    def launch(*addresses: int, keep: Constant = held) -> None:
+    def launch(*addresses: int, keep: DeviceConstant = held) -> None:
         function(*addresses, *tail)
 
     return launch

@@ -296,7 +296,7 @@ def _rows(
     """(``launch(x, [center], out, p)``, chunks per output)."""
     outputs, R = math.prod(kept[0]), math.prod(reduced[0])
     lanes, threads = _lanes(chosen, R, outputs), chosen.bounds.threads
-    most = -(-R // (lanes * chosen.each)) if lanes == threads else 1
+    most = -(-R // (lanes * chosen.items)) if lanes == threads else 1
     chunks = max(1, min(most, chosen.units // outputs))
     flat = len(reduced) == 2 and len(reduced[0]) == 1 and reduced[1][0] == 1
     itemsize = np.dtype(dtype).itemsize
@@ -321,7 +321,7 @@ def _columns(
     outer = tuple(row[:-1] for row in kept)
     grid = outputs // width * tiles
     depth = chosen.bounds.threads // TILE
-    chunks = max(1, min(-(-R // (depth * chosen.each)), chosen.units // grid))
+    chunks = max(1, min(-(-R // (depth * chosen.items)), chosen.units // grid))
     chunk = -(-R // chunks)
     chunks = max(1, -(-R // max(chunk, 1)))
     dims, pattern = (len(outer[0]), len(reduced[0])), "".join("sc"[s[-1]] for s in kept[1:])

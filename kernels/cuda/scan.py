@@ -16,8 +16,8 @@ import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import WARP
 from tilegrad.kernels.cuda.device.shapes import Bounds
-from tilegrad.kernels.cuda.parts.running import FOUR
-from tilegrad.kernels.cuda.parts.scan_lines import EXTREMES, columns, rows
+from tilegrad.kernels.cuda.parts.row_scan import EXTREMES, columns, rows
+from tilegrad.kernels.cuda.parts.scan_state import FOUR
 from tilegrad.kernels.cuda.parts.strided import index_params, is_wide
 from tilegrad.kernels.cuda.run.jit import bind
 from tilegrad.kernels.cuda.tuning import SCAN, row

@@ -73,15 +73,15 @@ def product(g, y):
 
 
 @inline
-def grad_input(g, y, whole):
-    """Gradient through softmax; ``whole`` is the row's sum of g y."""
-    return y * (g - whole)
+def grad_input(g, y, row_sum):
+    """Gradient through softmax; ``row_sum`` is the row's sum of g y."""
+    return y * (g - row_sum)
 
 
 @inline
-def grad_input_log(g, y, whole):
-    """Gradient through log-softmax; ``whole`` is the row's sum of g."""
-    return g - exp(y) * whole
+def grad_input_log(g, y, row_sum):
+    """Gradient through log-softmax; ``row_sum`` is the row's sum of g."""
+    return g - exp(y) * row_sum
 
 
 def online(dtype: str, layout: RowLayout, load: DeviceFunction) -> DeviceFunction:
@@ -90,8 +90,8 @@ def online(dtype: str, layout: RowLayout, load: DeviceFunction) -> DeviceFunctio
     """
     T = np.dtype(dtype).type
     low, least, zero, lanes, step = T(-np.inf), np.finfo(T).min, T(0), layout.lanes, layout.vectors
-    valid, highest = valid_count(layout), thread_reduce(layout, larger)
-    powers, whole = map_elements(layout, exp_shifted, 1, 1), thread_reduce(layout, add)
+    valid, thread_max = valid_count(layout), thread_reduce(layout, larger)
+    powers, thread_sum = map_elements(layout, exp_shifted, 1, 1), thread_reduce(layout, add)
     reduce_max, reduce_sum = reduce_row(larger, dtype, layout), reduce_row(add, dtype, layout)
 
     @inline
@@ -100,8 +100,8 @@ def online(dtype: str, layout: RowLayout, load: DeviceFunction) -> DeviceFunctio
         first = lane
         while first < groups:
             x = load(p, base, first, valid(groups, first), aligned, low, t)
-            new = larger(top, highest(x))
-            part = part * exp_decay(top - new) + whole(powers(x, new))
+            new = larger(top, thread_max(x))
+            part = part * exp_decay(top - new) + thread_sum(powers(x, new))
             top = new
             first += lanes * step
         highest_of_all = reduce_max(top)
@@ -124,7 +124,7 @@ def forward(
     lane_of, row_of = thread_map(layout)
     base_of, place = offset_of(dims, 1, wide), STRIDED if layout.columns else ADJACENT
     valid, load, store = valid_count(layout), loader(layout, place), storer(layout, place)
-    highest, whole = thread_reduce(layout, larger), thread_reduce(layout, add)
+    thread_max, thread_sum = thread_reduce(layout, larger), thread_reduce(layout, add)
     powers, scale, take_log = (
         map_elements(layout, exp_shifted, 1, 1),
         map_elements(layout, normalised, 1, 1),
@@ -144,9 +144,9 @@ def forward(
         source, target = pointer(x, T), pointer(y, T)
         n_valid = valid(count, lane)
         v = load(source, base, lane, n_valid, aligned, low, t)
-        top = reduce_max(highest(v))
+        top = reduce_max(thread_max(v))
         e = powers(v, top)
-        part = reduce_sum(whole(e))
+        part = reduce_sum(thread_sum(e))
         made = take_log(v, top, log(part)) if logs else scale(e, one / part)
         store(target, base, lane, n_valid, aligned, made, t)
 
@@ -185,7 +185,7 @@ def backward(
     lane_of, row_of = thread_map(layout)
     base_of, place = offset_of(dims, 1, wide), STRIDED if layout.columns else ADJACENT
     valid, load, store = valid_count(layout), loader(layout, place), storer(layout, place)
-    whole, products = thread_reduce(layout, add), map_elements(layout, product, 2)
+    thread_sum, products = thread_reduce(layout, add), map_elements(layout, product, 2)
     grad_inputs = map_elements(layout, grad_input_log if logs else grad_input, 2, 1)
     reduce_sum = reduce_row(add, dtype, layout)
     mask = layout.V * np.dtype(dtype).itemsize - 1
@@ -200,7 +200,7 @@ def backward(
         n_valid = valid(count, lane)
         d = load(grad, base, lane, n_valid, aligned, zero, t)
         v = load(value, base, lane, n_valid, aligned, zero, t)
-        part = reduce_sum(whole(d if logs else products(d, v)))
+        part = reduce_sum(thread_sum(d if logs else products(d, v)))
         store(target, base, lane, n_valid, aligned, grad_inputs(d, v, part), t)
 
     @inline
@@ -216,9 +216,9 @@ def backward(
             n_valid = valid(count, first)
             d = load(grad, base, first, n_valid, aligned, zero, t)
             if logs:
-                part += whole(d)
+                part += thread_sum(d)
             else:
-                part += whole(products(d, load(value, base, first, n_valid, aligned, zero, t)))
+                part += thread_sum(products(d, load(value, base, first, n_valid, aligned, zero, t)))
             first += lanes * step
         part = reduce_sum(part)
         first = lane

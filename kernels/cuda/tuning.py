@@ -102,13 +102,13 @@ class Depthwise(NamedTuple):
     Attributes:
         threads: of a block.
         alone: pixels of a channel beyond which a block sums a weight's gradient, else a warp.
-        each, parts: pixels that a block sums before the channel is cut; parts of a channel, at most.
+        pixels, parts: pixels that a block sums before the channel is cut; parts of a channel, at most.
         chosen: how.
     """
 
     threads: int
     alone: int
-    each: int
+    pixels: int
     parts: int
     chosen: str
 
@@ -194,7 +194,7 @@ class Reduction(NamedTuple):
     Attributes:
         bounds: of a block.
         units: groups of threads that should be at work at least, where sizes allow.
-        each: elements a thread should have before an output is cut.
+        items: elements a thread should have before an output is cut.
         alone, few: elements of an output beyond which a block takes it; the same where there are fewer
             outputs than units.
         narrow: fewer adjacent outputs than this are not worth the kernel for columns.
@@ -204,7 +204,7 @@ class Reduction(NamedTuple):
 
     bounds: Bounds
     units: int
-    each: int
+    items: int
     alone: int
     few: int
     narrow: int
@@ -305,14 +305,14 @@ class Prefix(NamedTuple):
     Attributes:
         threads: of a block.
         chunk, tasks: elements a block handles at least; chunks at most.
-        each: neighbours that a thread takes where the sums of chunks are added up.
+        items: neighbours that a thread takes where the sums of chunks are added up.
         chosen: how.
     """
 
     threads: int
     chunk: int
     tasks: int
-    each: int
+    items: int
     chosen: str
 
 
@@ -425,9 +425,9 @@ TABLES: dict[str, Table[Any]] = {
 # whose last bits may differ between architectures
 ORDER = {
     "products": ("chunk", "part", "parts", "gemv", "gemv_threads", "gemv_tall"),
-    "depthwise": ("threads", "alone", "each", "parts"),
+    "depthwise": ("threads", "alone", "pixels", "parts"),
     "rows": Rows._fields[:-1],
-    "reduction": ("bounds", "units", "each", "alone", "few", "narrow"),
+    "reduction": ("bounds", "units", "items", "alone", "few", "narrow"),
     "scan": ("threads", "columns", "units", "least", "deep", "worth", "narrow"),
     "scatter": ("short", "many", "slab", "piece_bits"),
     "chunks": ("chunk", "blocks", "clip"),

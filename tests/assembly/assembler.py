@@ -3,8 +3,9 @@
 ``python -m tests.assembly.assembler`` plans every row of ``tests/cases`` and the larger shapes of
 :mod:`tests.assembly.larger` on paper (:mod:`tilegrad.kernels.cuda.tools.dry_run`), forward and backward, and keeps
 what variants of which kernels that builds. It then answers requests, a line of JSON each:
-``["list"]`` what there is, ``["assemble", "reduce.rows", part, parts]`` what the assembler says of a
-share of a kernel's variants. Reports are kept on disk with the compiled kernels.
+``[1, "list"]`` what there is, ``[2, "assemble", "reduce.rows", part, parts]`` what the assembler says of
+a share of a kernel's variants; an answer is a line with the request's number and what was asked. Reports
+are kept on disk with the compiled kernels.
 """
 
 from __future__ import annotations
@@ -254,7 +255,7 @@ def _every_formula_and_pattern(
 
 
 def _kept_at(factory: KernelFactory, variant: Variant) -> Path:
-    keys = [factory._key(variant, arch) for arch in ARCHS]
+    keys = [factory.kept_as(variant, arch) for arch in ARCHS]
     here = [inspect.getsource(x) for x in (sass, _assembled, _counts, _logged)]
     here += [repr(PATTERNS), str(sass.available())]
     name = hashlib.sha256("\0".join(keys + here).encode()).hexdigest()[:32]
@@ -339,13 +340,13 @@ def serve() -> None:
     gc.freeze()  # what the survey has left would be gone through again and again
     gc.set_threshold(100_000, 50, 100)
     for line in sys.stdin:
-        what, *rest = json.loads(line)
+        number, what, *rest = json.loads(line)
         if what == "list":
             answer: Any = {"failed": failed, "kernels": {k: len(v) for k, v in groups.items()}}
         else:
             name, part, parts = rest
             answer = reports(groups.get(name, [])[part::parts])
-        print(json.dumps(answer), file=out, flush=True)
+        print(json.dumps([number, answer]), file=out, flush=True)
 
 
 if __name__ == "__main__":

@@ -66,13 +66,16 @@ class Device:
 
     def launch(
         self, name: str, body: Callable[..., None], threads: int, grid: Grid, args: tuple[Any, ...],
-        dynamic: int = 0,
+        dynamic: int = 0, shape: tuple[int, int, int] | None = None,
     ) -> None:  # fmt: skip
         """Run a grid to its end.
 
         Raises:
             Fault: naming the kernel, the block, the thread and the line.
+            NotImplementedError: blocks have more dimensions than one, as only users' kernels have.
         """
+        if shape is not None and shape[1:] != (1, 1):
+            raise NotImplementedError(f"{name}: the emulator runs rows of threads; got {shape}")
         program = self._programs.get(body)
         if program is None:
             program = self._programs[body] = Program(body, threads, self.edits)

@@ -29,7 +29,7 @@ MANY = 4  # blocks
 # kernels of fewer blocks
 FEW = {
     # one block in all
-    **dict.fromkeys(("clip.length", "cross_entropy.finish", "prefix.running_sum"), 1),
+    **dict.fromkeys(("clip.length", "cross_entropy.finish", "prefix.exclusive_sum"), 1),
     # a thread for each row, channel or parameter, by itself
     **dict.fromkeys(("moments.gather", "moments.settle", "optim.advance", "arg_reduce.fill"), 1),
     **dict.fromkeys(("topk.search.take_ends", "topk.sorted_rows"), 1),

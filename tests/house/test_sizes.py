@@ -32,8 +32,7 @@ _UNROLLED = "a CUDA kernel, whose steps share barriers and registers"
 LONG = {
     "kernels/cpu/simd/checked.py:checked_type": "numba's registrations of one type, in one closure",
     "kernels/cuda/cross_entropy.py:forward": _UNROLLED,
-    "kernels/cuda/matmul.py:_tiled": "plans a launch: its numbers in the order of its parameters",
-    "kernels/cuda/parts/scan_lines.py:rows": _UNROLLED,
+    "kernels/cuda/parts/row_scan.py:rows": _UNROLLED,
     "kernels/cuda/reduce.py:columns": _UNROLLED,
     "kernels/cuda/reduce.py:rows": _UNROLLED,
     "kernels/cuda/sort/radix.py:move_entries": _UNROLLED,

@@ -16,7 +16,7 @@ from tilegrad import cuda, optim
 from tilegrad.kernels.cpu.optim import cut
 from tilegrad.kernels.cpu.tuning import Optim
 from tilegrad.kernels.cuda import tuning
-from tilegrad.kernels.cuda.parts import tables
+from tilegrad.kernels.cuda.parts import pointer_table
 from tilegrad.kernels.cuda.run import driver
 from tilegrad.kernels.cuda.tuning import CHUNKS, TABLES_KEPT
 from tilegrad.kernels.updates import UPDATES
@@ -165,7 +165,7 @@ def test_cut_covers_every_element_once(sizes: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("sizes", [(), (0, 0), (1,), (2048,), (2049, 0, 7), (10**8, 3)])
 def test_cuda_chunks_cover_every_element_once(sizes: tuple[int, ...]) -> None:
-    spans = tables.cut(sizes, "float32")
+    spans = pointer_table.cut(sizes, "float32")
     seen: dict[int, int] = dict.fromkeys(range(len(sizes)), 0)
     for row, begin, count in spans.tolist():
         assert begin == seen[row] and count > 0 and begin % CHUNK == 0

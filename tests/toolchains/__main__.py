@@ -69,7 +69,18 @@ def main() -> int:
     }
     said = "from tilegrad.kernels.cuda.run.backend import versions; print(versions())"
     subprocess.run([python, "-c", said], cwd=ROOT, env=variables, check=True)
-    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS, *rest]
+    # a kernel's formulas take minutes, and on a busy machine more than the suite's limit
+    command = [
+        python,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--timeout=7200",
+        *TESTS,
+        *rest,
+    ]
     return subprocess.run(command, cwd=ROOT, env=variables, check=False).returncode
 
 

@@ -127,12 +127,14 @@ def conv_input(
     run, scratch = _windows(dtype, "backward", batch, groups, (inputs, outputs), window, False)
     # the product wants (inputs, outputs, taps), with k consecutive
     sizes = (groups, inputs, outputs, taps)
-    whole = outputs * inputs * taps
-    turn = copy(size, sizes, (whole, taps, inputs * taps, 1), (whole, outputs * taps, taps, 1))
-    held = -(-groups * whole * size // 256) * 256
+    elements = outputs * inputs * taps
+    transpose = copy(
+        size, sizes, (elements, taps, inputs * taps, 1), (elements, outputs * taps, taps, 1)
+    )
+    held = -(-groups * elements * size // 256) * 256
 
     def launch(y: int, weight: int, x: int, scratch: int = 0) -> None:
-        turn(weight, scratch)
+        transpose(weight, scratch)
         run(scratch, y, x, scratch + held, 0)
 
     return launch, held + scratch
@@ -159,16 +161,16 @@ def _windows(
     image = groups * C * plane
     group = ((groups,), (M * K,)), ((groups,), (C * plane,)), ((groups,), (M * pixels,))
     walks = [v for sizes, strides in group for v in index_params(sizes, strides)]
-    panel = [*pixels_params(way, image, plane, window)]
+    iterator_params = [*pixels_params(way, image, plane, window)]
     place = [pixels, *magic(pixels), groups * M * pixels]
-    tail = (*walks, K, 1, tile.BK * size, *panel, *place, blocks)
+    tail = (*walks, K, 1, tile.BK * size, *iterator_params, *place, blocks)
     total = batch * groups * M * pixels
-    whole = Gemm(
+    all_chunks = Gemm(
         parts=total, fresh=1, final=0, begin=0, chunk=step, M=M, N=N, K=K, os_row=pixels,
         out_whole=int(pixels % W == 0), tiles_m=tiles[0], tiles_n=tiles[1],
     )  # fmt: skip
     stages = [
-        whole._replace(parts=0, fresh=int(c == 0), final=int(c == chunks - 1), begin=c * step)
+        all_chunks._replace(parts=0, fresh=int(c == 0), final=int(c == chunks - 1), begin=c * step)
         for c in range(chunks)
     ]
     vector = W if K % W == 0 else 1
@@ -179,7 +181,7 @@ def _windows(
             dtype, tile, way, V, _dims(window), pointwise, strided, biased and not split
         )
         if split:
-            function(weight, data, scratch, 0, *whole, *tail, chunks, 1)
+            function(weight, data, scratch, 0, *all_chunks, *tail, chunks, 1)
             collect = add_chunks.build(dtype, biased, chosen.threads)
             grid = (-(-total // chosen.threads), 1, 1)
             collect(scratch, out, bias, total, pixels, groups * M, chunks, 0, *grid)

@@ -33,7 +33,7 @@ class Planes(NamedTuple):
     Attributes:
         total: pixels of all planes, or weights.
         pixels: of a plane, with multiplier and shift that divide by it.
-        channels: of the output. each: outputs of an input.
+        channels: of the output. depth_multiplier: outputs of an input channel.
         batch, taps, part: of a weight's gradient: items, taps, positions of a part.
     """
 
@@ -42,7 +42,7 @@ class Planes(NamedTuple):
     multiplier: int
     shift: int
     channels: int
-    each: int
+    depth_multiplier: int
     batch: int
     taps: int
     part: int
@@ -100,7 +100,7 @@ def outputs_of(dtype: str, biased: bool, wide: bool, threads: int) -> Source:
             channel = plane % p.channels
             source = pointer(x, T)
             taps = pointer(weight, T)
-            start = plane // p.each * size.size0 * size.size1 * size.size2
+            start = plane // p.depth_multiplier * size.size0 * size.size1 * size.size2
             tap = channel * g.kernel0 * g.kernel1 * g.kernel2
             a = T(0)
             for t0 in range(g.kernel0):
@@ -135,11 +135,11 @@ def inputs_of(dtype: str, wide: bool, threads: int) -> Source:
             plane = divide(e, p.pixels, p.multiplier, p.shift)
             i0, i1, i2 = position(e - plane * p.pixels, size)
             source, taps = pointer(y, T), pointer(weight, T)
-            tap = plane % p.channels * p.each * g.kernel0 * g.kernel1 * g.kernel2
+            tap = plane % p.channels * p.depth_multiplier * g.kernel0 * g.kernel1 * g.kernel2
             image = out.size0 * out.size1 * out.size2
             a = T(0)
-            for c in range(p.each):
-                start = (plane * p.each + c) * image
+            for c in range(p.depth_multiplier):
+                start = (plane * p.depth_multiplier + c) * image
                 for t0 in range(g.kernel0):
                     p0 = i0 + g.before0 - t0 * g.dilation0
                     for t1 in range(g.kernel1):
@@ -195,7 +195,7 @@ def weights_of(dtype: str, lanes: int, wide: bool, threads: int) -> Source:
             inside = 0 <= i0 and i0 < size.size0 and 0 <= i1 and i1 < size.size1
             if inside and 0 <= i2 and i2 < size.size2:
                 plane = n * p.channels + channel
-                at = plane // p.each * area + (i0 * size.size1 + i1) * size.size2 + i2
+                at = plane // p.depth_multiplier * area + (i0 * size.size1 + i1) * size.size2 + i2
                 a = fma(source[at], grads[plane * p.pixels + pixel], a)
             e += lanes
         total = fold(a)
@@ -249,7 +249,7 @@ def weight(dtype: str, batch: int, groups: int, outputs: int, window: Window) ->
     threads = chosen.threads
     lanes = threads if positions > chosen.alone else WARP
     function = weights_of.build(dtype, lanes, is_wide(positions), threads)
-    parts = max(1, min(-(-positions // chosen.each), chosen.parts))
+    parts = max(1, min(-(-positions // chosen.pixels), chosen.parts))
     part = -(-positions // parts)
     parts = -(-positions // part)
     planes = Planes(weights, pixels, *magic(pixels), channels, outputs, batch, taps, part)

@@ -206,18 +206,18 @@ def _counting(sizes: Sizes, unit: int) -> Sizes:
 
 
 def _slab(
-    dtype: str, combine: DeviceFunction, own: Dims, columns: Dims, line: Line
+    dtype: str, combine: DeviceFunction, indexed: Dims, columns: Dims, line: Line
 ) -> tuple[Callable[..., None], int]:
     """A launch ``(out, index, source, scratch)`` for all indices at once, and bytes of scratch.
 
-    ``own`` dimensions have indices of their own, ``columns`` share them.
+    ``indexed`` dimensions have indices of their own, ``columns`` share them.
     """
-    rows, width = math.prod(own.sizes), math.prod(columns.sizes)
+    rows, width = math.prod(indexed.sizes), math.prod(columns.sizes)
     count, limit = rows * line.length, rows * line.size
     groups = Grouping(count, limit + 1)
-    blocked, bases = (*own.sizes, line.length), (*_counting(own.sizes, line.size), 0)
-    indices = index_params(blocked, (*own.indices, line.index_stride), bases)
-    sources = index_params(blocked, (*own.out, 0), bases, (*own.source, line.source_stride))
+    blocked, bases = (*indexed.sizes, line.length), (*_counting(indexed.sizes, line.size), 0)
+    indices = index_params(blocked, (*indexed.indices, line.index_stride), bases)
+    sources = index_params(blocked, (*indexed.out, 0), bases, (*indexed.source, line.source_stride))
     none = (0,) * len(columns.sizes)
     split = index_params(
         (count, *columns.sizes), (1, *none), (0, *_counting(columns.sizes, 1)),
@@ -255,7 +255,7 @@ def scatter_groups(
     dtype: str, combine: DeviceFunction, dims: Dims, line: Line
 ) -> Callable[..., None]:
     """A launch ``(out, index, source, scratch)``, slab by slab along the line."""
-    own, columns = (
+    indexed, columns = (
         Dims(*(tuple(v[k] for k in axes) for v in dims))
         for axes in (
             [k for k in range(len(dims.sizes)) if dims.indices[k]],
@@ -263,13 +263,13 @@ def scatter_groups(
         )
     )
     tuned = row(SCATTER, np.dtype(dtype).name, "scatter")
-    most = max(1, tuned.slab // math.prod(own.sizes))
+    most = max(1, tuned.slab // math.prod(indexed.sizes))
     made: dict[int, tuple[Callable[..., None], int]] = {}
     slabs = []
     for first in range(0, line.length, most):
         length = min(most, line.length - first)
         if length not in made:
-            made[length] = _slab(dtype, combine, own, columns, line._replace(length=length))
+            made[length] = _slab(dtype, combine, indexed, columns, line._replace(length=length))
         index_at = 8 * first * line.index_stride
         source_at = np.dtype(dtype).itemsize * first * line.source_stride
         slabs.append((made[length][0], index_at, source_at))

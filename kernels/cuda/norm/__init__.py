@@ -164,7 +164,7 @@ def backward(
     lane_of, row_of = thread_map(layout)
     place = place_of(layout, runs, wide)
     valid, load, store = valid_count(layout), loader(layout, place), storer(layout, place)
-    take, whole = loader(layout, ADJACENT), thread_reduce(layout, add)
+    take, thread_sum = loader(layout, ADJACENT), thread_reduce(layout, add)
     hats, products, grad_inputs = (
         map_elements(layout, hat, 1, 2),
         map_elements(layout, product, 2),
@@ -189,7 +189,7 @@ def backward(
             factor = rs * (pointer(a.weight, T)[row] if a.weight != 0 and active else one)
         elif a.weight != 0:
             v = products(v, take(pointer(a.weight, T), 0, lane, n_valid, aligned, zero, t))
-        sum_g, sum_g_xhat = reduce_sum(whole(v)), reduce_sum(whole(products(v, h)))
+        sum_g, sum_g_xhat = reduce_sum(thread_sum(v)), reduce_sum(thread_sum(products(v, h)))
         if by_row and active and lane == 0:
             pointer(a.sums_g_xhat, T)[row] = sum_g_xhat
             pointer(a.sums_g, T)[row] = sum_g
@@ -235,13 +235,13 @@ def _long_rows(
     rows, n = form.rows, form.n
     measure = long_moments(dtype, given[0], form, wide)
     sizes: tuple[int, ...] = (rows, n)
-    whole: tuple[int, ...] = (n, 1)
+    elements: tuple[int, ...] = (n, 1)
     row: tuple[int, ...] = (1, 0)
     scale: tuple[int, ...] = (0, 1)
     if S:
         sizes = (rows // groups, groups, n // S, S)
-        whole, row, scale = (groups * n, n, S, 1), (groups, 1, 0, 0), (0, n // S, 1, 0)
-    strides = (whole, *[row] * (given[0] + 1), *[scale] * (given[1] + given[2]), whole)
+        elements, row, scale = (groups * n, n, S, 1), (groups, 1, 0, 0), (0, n // S, 1, 0)
+    strides = (elements, *[row] * (given[0] + 1), *[scale] * (given[1] + given[2]), elements)
     apply = elementwise(normalised(*given), (dtype,) * len(strides), sizes, strides)
 
     def launch(x: int, weight: int, bias: int, y: int, mean: int, rstd: int, eps: float) -> None:

@@ -83,7 +83,7 @@ def backward_tiles(dtype: str, centred: bool, layout: RowLayout) -> Source:
     zero, V, per = T(0), layout.V, layout.lanes * layout.vectors
     lane_of, row_of = thread_map(layout)
     valid, load, store = valid_count(layout), loader(layout, ADJACENT), storer(layout, ADJACENT)
-    whole, reduce_sum = thread_reduce(layout, add), reduce_row(add, dtype, layout)
+    thread_sum, reduce_sum = thread_reduce(layout, add), reduce_row(add, dtype, layout)
     hats, products, grad_inputs = (
         map_elements(layout, hat, 1, 2),
         map_elements(layout, product, 2),
@@ -108,8 +108,8 @@ def backward_tiles(dtype: str, centred: bool, layout: RowLayout) -> Source:
             if weight != 0:
                 v = products(v, load(weights, 0, first, n_valid, aligned, zero, t))
             h = hats(load(source, base, first, n_valid, aligned, m, t), m, rs)
-            sum_g += whole(v)
-            sum_g_xhat += whole(products(v, h))
+            sum_g += thread_sum(v)
+            sum_g_xhat += thread_sum(products(v, h))
             first += per
         mean_g = reduce_sum(sum_g) / T(n) if centred else zero
         mean_g_xhat = reduce_sum(sum_g_xhat) / T(n)

@@ -73,7 +73,7 @@ def measured(dtype: str, centred: bool, layout: RowLayout) -> DeviceFunction:
     Not ``centred``: with 0 for the mean. All threads of the block must call it.
     """
     zero = np.dtype(dtype).type(0)
-    whole, apart, squares = (
+    thread_sum, apart, squares = (
         thread_reduce(layout, add),
         map_elements(layout, minus, 1, 1),
         map_elements(layout, square, 1),
@@ -84,10 +84,10 @@ def measured(dtype: str, centred: bool, layout: RowLayout) -> DeviceFunction:
     def measure(v, n_valid, count):
         m, low, d = zero, zero, v
         if centred:
-            m = reduce_sum(whole(v)) / count
+            m = reduce_sum(thread_sum(v)) / count
             d = zero_invalid(apart(v, m), n_valid, zero)
-            low = reduce_sum(whole(d)) / count
-        var = reduce_sum(whole(squares(d))) / count - low * low
+            low = reduce_sum(thread_sum(d)) / count
+        var = reduce_sum(thread_sum(squares(d))) / count - low * low
         return d, m, low, select(var < zero, zero, var)
 
     return measure
@@ -215,14 +215,14 @@ def settle(dtype: str, layout: RowLayout) -> Source:
 def gradient_sums(dtype: str, layout: RowLayout, runs: bool, wide: bool) -> Source:
     """Of every tile of every row, ``sums_g_xhat`` = sum of g xhat and ``sums_g`` = sum of g.
 
-    Parameters: g, x, mean, rstd, tilts, levels, rows, groups of a row, step, rows of one mean,
+    Parameters: g, x, mean, rstd, sums_g_xhat, sums_g, rows, groups of a row, step, rows of one mean,
     tiles in all, then the form's. The results: (tiles of a row, rows).
     """
     T = np.dtype(dtype).type
     zero, per = T(0), layout.lanes * layout.vectors
     lane_of, unit_of = thread_map(layout)
     valid, load = valid_count(layout), loader(layout, place_of(layout, runs, wide))
-    whole, hats, products = (
+    thread_sum, hats, products = (
         thread_reduce(layout, add),
         map_elements(layout, hat, 1, 2),
         map_elements(layout, product, 2),
@@ -243,7 +243,10 @@ def gradient_sums(dtype: str, layout: RowLayout, runs: bool, wide: bool) -> Sour
         m, rs = pointer(mean, T)[kind], pointer(rstd, T)[kind]
         d = load(pointer(g, T), row * step, first, n_valid, aligned, zero, t)
         v = load(pointer(x, T), row * step, first, n_valid, aligned, m, t)
-        sum_g_xhat, sum_g = reduce_sum(whole(products(d, hats(v, m, rs)))), reduce_sum(whole(d))
+        sum_g_xhat, sum_g = (
+            reduce_sum(thread_sum(products(d, hats(v, m, rs)))),
+            reduce_sum(thread_sum(d)),
+        )
         if active and lane == 0:
             pointer(sums_g_xhat, T)[unit] = sum_g_xhat
             pointer(sums_g, T)[unit] = sum_g

@@ -61,8 +61,8 @@ def block_scan(threads: int) -> DeviceFunction:
 
 
 @kernel
-def running_sum(threads: int, each: int) -> Source:
-    """``counts`` replaced by their sums before each; the sum of all behind them. One block, ``each``
+def exclusive_sum(threads: int, items: int) -> Source:
+    """``counts`` replaced by their sums before each; the sum of all behind them. One block, ``items``
     neighbours to a thread at a time.
 
     Parameters: counts (int64), how many there are.
@@ -74,19 +74,19 @@ def running_sum(threads: int, each: int) -> Source:
         carry = 0
         first = 0
         while first < length:
-            i = first + thread() * each
-            end = min(i + each, length)
-            own = 0
+            i = first + thread() * items
+            end = min(i + items, length)
+            thread_sum = 0
             for k in range(i, end):
-                own += counts[k]
-            before, total = sum_before(own)
+                thread_sum += counts[k]
+            before, total = sum_before(thread_sum)
             before += carry
             for k in range(i, end):
                 count = counts[k]
                 counts[k] = before
                 before += count
             carry += total
-            first += threads * each
+            first += threads * items
         if thread() == 0:
             counts[length] = carry
 
@@ -94,6 +94,6 @@ def running_sum(threads: int, each: int) -> Source:
 
 
 def add_up(length: int) -> Callable[[int], None]:
-    """A launch ``(counts,)`` of :func:`running_sum` over ``length`` of them; for 0 it writes a 0."""
+    """A launch ``(counts,)`` of :func:`exclusive_sum` over ``length`` of them; for 0 it writes a 0."""
     chosen = prefix()
-    return bind(running_sum.build(chosen.threads, chosen.each), length, 1, 1, 1)
+    return bind(exclusive_sum.build(chosen.threads, chosen.items), length, 1, 1, 1)

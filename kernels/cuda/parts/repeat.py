@@ -24,16 +24,16 @@ def sum_counts(dtype: str, threads: int) -> Source:
         counts = pointer(a0, T)
         i = block() * chunk + thread()
         end = min(total, block() * chunk + chunk)
-        own = negative = np.int64(0)
+        thread_sum = negative = np.int64(0)
         while i < end:
             count = np.int64(counts[i])
-            own += count
+            thread_sum += count
             negative += np.int64(count < 0)
             i += threads
         _, found = sum_before(negative)
-        _, whole = sum_before(own)
+        _, block_sum = sum_before(thread_sum)
         if thread() == 0:
-            pointer(a1, np.int64)[block()] = whole
+            pointer(a1, np.int64)[block()] = block_sum
             pointer(a2, np.int64)[block()] = found
 
     return Source(add, "iiiii", threads)
@@ -55,18 +55,18 @@ def count_ends(dtype: str, threads: int) -> Source:
         carry = starts[block()]
         while first < end:
             i = first + thread()
-            own = np.int64(counts[i]) if i < end else 0
-            before, whole = sum_before(own)
+            thread_sum = np.int64(counts[i]) if i < end else 0
+            before, block_sum = sum_before(thread_sum)
             if i < end:
-                ends[i] = carry + before + own
-            carry += whole
+                ends[i] = carry + before + thread_sum
+            carry += block_sum
             first += threads
         if block() == 0:
             flags = pointer(a2, np.int64)
-            own = np.int64(0)
+            thread_sum = np.int64(0)
             for k in range(thread(), chunks, threads):
-                own += flags[k]
-            _, negative = sum_before(own)
+                thread_sum += flags[k]
+            _, negative = sum_before(thread_sum)
             if thread() == 0:
                 pointer(a4, np.int64)[0] = -1 if negative > 0 else starts[chunks]
 

@@ -1,7 +1,7 @@
 """Strided blocks: from a linear index to an offset, with divisions prepared on the host.
 
 A kernel takes the sizes and strides of a block as plain parameters after its others. ``index_params``
-lays them out on the host, :func:`spread` hands them to the kernel's function as one tuple, and
+lays them out on the host, `unpack_params` hands them to the kernel's function as one tuple, and
 :func:`offset_of` is the device function that reads them there.
 """
 

@@ -144,11 +144,14 @@ class KernelFactory(Factory[Source]):
         cache.compile_log.append((f"cuda {name}", time.perf_counter() - start, cached))
         return result
 
+    def kept_as(self, variant: tuple[Any, ...], arch: Arch) -> str:
+        """The name of the file that keeps a variant for ``arch``: other sources, another name."""
+        python = f"py{sys.version_info[0]}.{sys.version_info[1]}"
+        return self.file(variant, "cubin", backend.arch_name(arch), backend.versions(), python)
+
     def keep(self, variant: tuple[Any, ...], arch: Arch) -> tuple[bytes, bool]:
         """(what the disk keeps of a variant for ``arch``, whether it was there already)."""
-        python = f"py{sys.version_info[0]}.{sys.version_info[1]}"
-        circumstances = (backend.arch_name(arch), backend.versions(), python)
-        path = cache.cache_dir() / self.file(variant, "cubin", *circumstances)
+        path = cache.cache_dir() / self.kept_as(variant, arch)
         kept = cache.read(path)
         cache.used.setdefault(path.name, kept is not None)
         if kept is not None:

@@ -61,7 +61,7 @@ def _digit_function(dtype: str, initial: bool) -> tuple[DeviceFunction, DeviceFu
 
 
 @kernel
-def count_digits(dtype: str, initial: bool, each: int, per_sm: int) -> Source:
+def count_digits(dtype: str, initial: bool, per_thread: int, per_sm: int) -> Source:
     """How many entries of a tile have each digit. A tile is a block's, ``each`` entries a thread.
 
     Parameters: keys (``initial``: x), counts (int64: row, digit, tile), elements of a row, tiles of
@@ -77,8 +77,8 @@ def count_digits(dtype: str, initial: bool, each: int, per_sm: int) -> Source:
         source, held = pointer(keys, S), shared_counts()
         held[thread()] = np.int32(0)
         barrier()
-        i = row * n + tile * (THREADS * each) + thread()
-        end = row * n + min(n, (tile + 1) * (THREADS * each))
+        i = row * n + tile * (THREADS * per_thread) + thread()
+        end = row * n + min(n, (tile + 1) * (THREADS * per_thread))
         while i + 3 * THREADS < end:
             k0 = entry(source, i, descending)
             k1 = entry(source, i + THREADS, descending)
@@ -113,7 +113,7 @@ def equal_lanes(value, active):
 
 
 @kernel
-def move_entries(dtype: str, initial: bool, final: bool, each: int, per_sm: int) -> Source:
+def move_entries(dtype: str, initial: bool, final: bool, per_thread: int, per_sm: int) -> Source:
     """The entries of each tile to their places by one digit.
 
     Parameters: x; keys and places (uint32) before, unless ``initial``; the same after, or values
@@ -123,7 +123,7 @@ def move_entries(dtype: str, initial: bool, final: bool, each: int, per_sm: int)
     W, U = word_type(dtype), key_type(dtype)
     S = W if initial else U
     entry, digit = _digit_function(dtype, initial)
-    share, tile_size = WARP * each, THREADS * each
+    share, tile_size = WARP * per_thread, THREADS * per_thread
     shared_keys = shared(U.__name__, tile_size, "keys")
     shared_places = shared("uint32", tile_size, "places")
     shared_tallies = shared("int32", WARPS * DIGITS, "tallies")
@@ -149,9 +149,9 @@ def move_entries(dtype: str, initial: bool, final: bool, each: int, per_sm: int)
         barrier()
         count = np.int64(0)
         for w in range(WARPS):  # this thread's digit: before each warp
-            own = np.int64(tallies[w * DIGITS + thread()])
+            count_here = np.int64(tallies[w * DIGITS + thread()])
             tallies[w * DIGITS + thread()] = np.int32(count)
-            count += own
+            count += count_here
         before, total = sum_before(count)
         for w in range(WARPS):
             tallies[w * DIGITS + thread()] += np.int32(before)
@@ -162,7 +162,7 @@ def move_entries(dtype: str, initial: bool, final: bool, each: int, per_sm: int)
         offsets[thread()] = row * n + start - before
         barrier()
         i = first
-        for _ in range(each):
+        for _ in range(per_thread):
             active = i < end
             k = entry(source, row * n + i, descending) if active else U(0)
             d = digit(k, shift)
@@ -203,12 +203,14 @@ def sort_by_digits(
     passes = -(-(key_bits(dtype) if bits is None else bits) // BITS)
     fewest = 1 << (-(-n // THREADS) - 1).bit_length()  # that one tile could have
     chosen = row(SORT, dtype, "sort")
-    each = max(1, min(chosen.tile // (THREADS * width), fewest))
-    tiles = -(-n // (THREADS * each))
+    per_thread = max(1, min(chosen.tile // (THREADS * width), fewest))
+    tiles = -(-n // (THREADS * per_thread))
     blocks, flag = rows * tiles, int(descending)
-    counters = [count_digits.build(dtype, p == 0, each, chosen.counting) for p in range(passes)]
+    counters = [
+        count_digits.build(dtype, p == 0, per_thread, chosen.counting) for p in range(passes)
+    ]
     movers = [
-        move_entries.build(dtype, p == 0, p == passes - 1, each, chosen.moving)
+        move_entries.build(dtype, p == 0, p == passes - 1, per_thread, chosen.moving)
         for p in range(passes)
     ]
     sum_up = scan("cumsum", "int64", ((rows * DIGITS,), (tiles,)), (tiles, 1), ((1,), (1,)))

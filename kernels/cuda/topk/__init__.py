@@ -55,22 +55,22 @@ def _counting(dtype: str, digits: int) -> DeviceFunction:
     return tally
 
 
-def _finding(each: int, threads: int) -> DeviceFunction:
+def _finding(per_thread: int, threads: int) -> DeviceFunction:
     """``find_digit(bins, chosen, below, wanted)``: (the digit of the entry of rank ``wanted``, the rank of
     the first with that digit, how many have it) where ``below`` entries come before all that were
-    counted. For all threads of a block, which have ``each`` digits.
+    counted. For all threads of a block, which have ``per_thread`` digits.
     """
     sum_before = block_scan(threads)
 
     @inline
     def find_digit(bins, chosen, below, wanted):
-        first = thread() * each
-        own = np.int64(0)
-        for j in range(each):
-            own += np.int64(bins[first + j])
-        before, _ = sum_before(own)
+        first = thread() * per_thread
+        thread_count = np.int64(0)
+        for j in range(per_thread):
+            thread_count += np.int64(bins[first + j])
+        before, _ = sum_before(thread_count)
         before += below
-        for j in range(each):
+        for j in range(per_thread):
             count = np.int64(bins[first + j])
             if before <= wanted and wanted < before + count:
                 chosen[0] = first + j
@@ -97,9 +97,9 @@ def long_rows(
     W, U = word_type(dtype), key_type(dtype)
     bits, everything = key_bits(dtype), U((1 << key_bits(dtype)) - 1)
     threads, digits = bounds.threads, 1 << digit_bits
-    each = digits // threads
+    per_thread = digits // threads
     key, tally, floating = key_function(dtype), _counting(dtype, digits), is_float(dtype)
-    sum_before, find_digit = block_scan(threads), _finding(each, threads)
+    sum_before, find_digit = block_scan(threads), _finding(per_thread, threads)
     low, width = U(digits - 1), np.dtype(dtype).itemsize
     shared_bins, shared_chosen = shared("int32", digits, "bins"), shared("int64", 3, "chosen")
     shared_keys = shared(U.__name__, capacity, "keys")
@@ -113,23 +113,23 @@ def long_rows(
 
     @inline
     def count_numbers(source, size):
-        own = 0
+        thread_count = 0
         i = thread()
         while i < size:
-            own += 1 if key(source[i], 0) != everything else 0
+            thread_count += 1 if key(source[i], 0) != everything else 0
             i += threads
-        _, numbers = sum_before(own)
+        _, numbers = sum_before(thread_count)
         return numbers
 
     @inline
-    def narrow(source, size, wanted, limit, place_bits, descending):
+    def select_digits(source, size, wanted, limit, place_bits, descending):
         """(known, found, place_known, place_found, below, here, wanted)"""
         bins, chosen = shared_bins(), shared_chosen()
         known, found, place_known, place_found = U(0), U(0), 0, 0
         left, place_left, below, here = bits, place_bits, 0, size
         while (here if picks else below + here) > limit:  # the same for all threads
             shift = max((left if left > 0 else place_left) - digit_bits, 0)
-            for j in range(each):
+            for j in range(per_thread):
                 bins[j * threads + thread()] = np.int32(0)
             barrier()
             i = thread()
@@ -170,7 +170,7 @@ def long_rows(
         wanted = count if picks else count - 1
         if picks and count < 0:
             wanted = rank_of(count_numbers(source, size) if floating else size, size, count)
-        known, found, place_known, place_found, below, here, wanted = narrow(
+        known, found, place_known, place_found, below, here, wanted = select_digits(
             source, size, wanted, limit, place_bits, descending
         )
         keys, places, bins = shared_keys(), shared_places(), shared_bins()

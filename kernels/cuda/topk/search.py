@@ -61,13 +61,13 @@ def searchsorted(dtype: str, rows: int, n: int, values: int, right: bool) -> Cal
 
 
 @kernel
-def longest_runs(dtype: str, lanes: int, whole: bool, bounds: Bounds) -> Source:
+def longest_runs(dtype: str, lanes: int, single: bool, bounds: Bounds) -> Source:
     """The first longest run of each sorted row: its value, and the place of its last element.
 
     Parameters: the sorted values, their places (int64), value, place, elements of a row, elements
     of a chunk, chunks of a row, chunks in all. ``lanes`` threads take a chunk. A run's length and,
     below it, its end counted from behind are one number, so that the largest is wanted; unless the
-    row is ``whole``, that number is what ``place`` gets.
+    row is ``single``, that number is what ``place`` gets.
     """
     T, groups = stored(dtype), bounds.threads // lanes
     best_of = block_reduce(larger, "int64", lanes)
@@ -94,7 +94,7 @@ def longest_runs(dtype: str, lanes: int, whole: bool, bounds: Bounds) -> Source:
             i += lanes
         best = best_of(length << 32 | (LOW - last if length > 0 else 0))
         if unit < units and thread() % lanes == 0:
-            if whole:
+            if single:
                 at = base + LOW - (best & LOW)
                 pointer(value, T)[row] = source[at]
                 pointer(place, np.int64)[row] = pointer(places, np.int64)[at]

@@ -14,7 +14,7 @@ from tests.cases.case import ALL
 from tests.conftest import DEVICES
 from tests.cuda.simulated import retune
 from tilegrad.engine.ops import sort as ops
-from tilegrad.kernels.cpu.sort import RADIX_FROM
+from tilegrad.kernels.cpu.tuning import Sort
 from tilegrad.kernels.cuda.tuning import SORT
 
 VALUES = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 1e-40, -1e-40, 3.4e38)
@@ -120,7 +120,7 @@ def test_searchsorted(device: str, data: Any, seed: int, right: bool) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "int64"])
 def test_both_algorithms(dtype: str, rng: np.random.Generator) -> None:
     """Lengths around the border between merging and radix sorting."""
-    border = RADIX_FROM * np.dtype(dtype).itemsize
+    border = Sort.radix_from * np.dtype(dtype).itemsize
     for n in (border - 1, border, border + 1, 8 * 33 + 1):
         x = (rng.integers(-3, 3, (3, n)) * 1000).astype(dtype)
         places = tilegrad.from_numpy(x).argsort().numpy()

@@ -33,7 +33,7 @@ WRITTEN = {
     "FIXED": "parameters of the tiled product",
     "FOUR": "elements of a scan's thread that are written out",
     "JOINED": "operands of a joined copy, which this device has no kernel for",
-    "LINES": "rows of a transposed tile that are written out",
+    "BLOCK_ROWS": "rows of a transposed tile that are written out",
     "LOW": "a mask of 32 bits",
     "NARROW": "the limit of 32-bit indices",
     "PAD": "bank conflicts of the tiled product's stores",
@@ -44,6 +44,7 @@ WRITTEN = {
         (f"user.py {name}" for name in ("ALIGNED", "BLOCK", "GRID", "THREADS")), "CUDA's limits"
     ),
     "TILE": "lanes of a warp",
+    "TILE_DIM": "lanes of a warp",
     "_COUNT": "parameters of a window",
 }
 

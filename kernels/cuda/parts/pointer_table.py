@@ -1,4 +1,4 @@
-"""Tables of addresses in device memory, for kernels that work on many arrays in one launch."""
+"""Pointer tables: addresses in device memory, for kernels that work on many arrays in one launch."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class _Copy(NamedTuple):
     event: int
 
 
-class Tables:
+class PointerTables:
     """Device copies of host tables. Each lies in a block of memory of its own, followed by numbers
     that are the same for all of them, then by scratch memory.
 
@@ -104,7 +104,7 @@ def _free(streams: dict[int, dict[bytes, _Copy]]) -> None:
             here.destroy_event(copy.event)
 
 
-class Constant:
+class DeviceConstant:
     """Numbers that are copied to the device once and stay there as long as this object lives."""
 
     __slots__ = ("__weakref__", "address")

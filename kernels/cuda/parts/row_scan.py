@@ -1,9 +1,9 @@
-"""The kernels of scans: lines of elements, each combined with those before it.
+"""The kernels of scans: rows of elements, each combined with those before it.
 
-``rows``: the threads of a line are neighbours, up to a whole block of them; each takes four
-elements, lanes pass totals on by shuffles, warps through shared memory, and a line longer than its
-threads reach comes in tiles. ``columns``: a thread per line, neighbouring threads neighbouring
-lines.
+``rows``: the threads of a row are neighbours, up to a whole block of them; each takes four
+elements, lanes pass totals on by shuffles, warps through shared memory, and a row longer than its
+threads reach comes in tiles. ``columns``: a thread per row, neighbouring threads neighbouring
+rows.
 
 Source: Harris, Sengupta and Owens, Parallel Prefix Sum (Scan) with CUDA, GPU Gems 3 (2007).
 """
@@ -14,7 +14,7 @@ import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import WARP, barrier, block, block_y, pointer, shared, thread
 from tilegrad.kernels.cuda.device.shapes import Bounds
-from tilegrad.kernels.cuda.parts.running import FOUR, State, misaligned, quad, state
+from tilegrad.kernels.cuda.parts.scan_state import FOUR, State, misaligned, quad, state
 from tilegrad.kernels.cuda.parts.strided import offsets_of, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, kernel
 from tilegrad.kernels.function import DeviceFunction, inline
@@ -26,7 +26,7 @@ EXTREMES = ("cummax", "cummin")
 def _taking(
     dtype: str, carried: State, resumes: bool, step: int, paired: bool
 ) -> tuple[DeviceFunction, DeviceFunction]:
-    """The device functions that read and write four neighbours of a line.
+    """The device functions that read and write four neighbours of a row.
 
     ``take(source, places, i, s, k, left, fast)``: the states of elements ``k`` to ``k + 3``, at
     ``i``, ``i + s``, …; from the ``left``-th on the identity. ``give(values, places, i, d, left,
@@ -81,8 +81,10 @@ def _taking(
     return take, give_pairs if paired else give_numbers
 
 
-def _across(dtype: str, carried: State, lanes: int, paired: bool, WARPS: int) -> DeviceFunction:
-    """The device function ``across(a, half)``: what the threads of a line before this one have, and
+def _exclusive_scan(
+    dtype: str, carried: State, lanes: int, paired: bool, WARPS: int
+) -> DeviceFunction:
+    """The device function ``exclusive_scan(a, half)``: what the threads of a row before this one have, and
     what all of them have together.
 
     All threads of the block must call it, with ``half`` 0 and ``WARPS`` in turn: then one barrier
@@ -93,7 +95,7 @@ def _across(dtype: str, carried: State, lanes: int, paired: bool, WARPS: int) ->
     parts_places = shared("int64", 2 * WARPS, "places") if paired else parts
 
     @inline
-    def across(a, half):
+    def exclusive_scan(a, half):
         lane = thread() % min(lanes, WARP)
         reach = 1
         while reach < min(lanes, WARP):
@@ -118,7 +120,7 @@ def _across(dtype: str, carried: State, lanes: int, paired: bool, WARPS: int) ->
             before = merge(before, lower)
         return before, total
 
-    return across
+    return exclusive_scan
 
 
 @kernel
@@ -128,9 +130,9 @@ def rows(
 ) -> Source:  # fmt: skip
     """Scan units of ``chunk`` elements, ``lanes`` threads to a unit.
 
-    Parameters: x, out, places (of an extreme), elements of a line, their strides in x and out,
-    elements of a chunk, chunks of a line that are handled, units in all, then the block of lines
-    with its strides in x and out. ``stage``: "whole" lines; "totals" of all chunks but the last;
+    Parameters: x, out, places (of an extreme), elements of a row, their strides in x and out,
+    elements of a chunk, chunks of a row that are handled, units in all, then the block of rows
+    with its strides in x and out. ``stage``: "whole" rows; "totals" of all chunks but the last;
     "slots", where totals were put; "last", the chunks. ``step``: both strides, if 1 or -1, else 0.
     """
     T, width, paired = np.dtype(dtype).type, np.dtype(dtype).itemsize, name in EXTREMES
@@ -139,7 +141,7 @@ def rows(
     take, give = _taking(dtype, carried, stage == "slots", step, paired)
     threads = bounds.threads
     WARPS = threads // WARP
-    across = _across(dtype, carried, lanes, paired, WARPS)
+    exclusive_scan = _exclusive_scan(dtype, carried, lanes, paired, WARPS)
     off_values, off_places = misaligned(width, step or 1), misaligned(8, step or 1)
     place = offsets_of(dims, 2, 0, wide)
     groups, tile = threads // lanes, lanes * FOUR
@@ -149,11 +151,11 @@ def rows(
     def scan_rows(x, out, where, n, s, d, chunk, chunks, units, t):
         lane = thread() % lanes
         unit = block() * groups + thread() // lanes
-        line = unit // chunks if chunks > 1 else unit
-        k = (unit - line * chunks) * chunk
+        row = unit // chunks if chunks > 1 else unit
+        k = (unit - row * chunks) * chunk
         active = unit < units
         end = min(n, k + chunk) if active else k
-        at, to = place(line, t)
+        at, to = place(row, t)
         source, values, places = pointer(x, T), pointer(out, T), pointer(where, np.int64)
         carry = start
         if last and active and k > 0:
@@ -179,7 +181,7 @@ def rows(
             if totals:
                 carry = merge(carry, a3)
             else:
-                before, total = across(a3, half)
+                before, total = exclusive_scan(a3, half)
                 # the carry last: it is the largest, so there is one large rounding error, not two
                 b0 = merge(carry, merge(before, a0))
                 b1 = merge(carry, merge(before, a1))
@@ -192,7 +194,7 @@ def rows(
             k = following
             left -= tile
         if totals:
-            _, carry = across(carry, 0)
+            _, carry = exclusive_scan(carry, 0)
         if totals and active and lane == 0:
             save(values, places, slot, carry)
 
@@ -204,10 +206,10 @@ def rows(
 def columns(
     name: str, dtype: str, exclusive: bool, stage: str, dims: int, wide: bool, bounds: Bounds
 ) -> Source:
-    """Scan a chunk of a line per thread; the grid's second index is the chunk.
+    """Scan a chunk of a row per thread; the grid's second index is the chunk.
 
-    Parameters: x, out, places, elements of a line, their strides in x and out, elements of a chunk,
-    lines, then the block of lines as for :func:`rows`.
+    Parameters: x, out, places, elements of a row, their strides in x and out, elements of a chunk,
+    how many rows, then the block of rows as for :func:`rows`.
     """
     T, paired = np.dtype(dtype).type, name in EXTREMES
     carried = state(name, dtype)
@@ -217,11 +219,11 @@ def columns(
     totals, last, threads = stage == "totals", stage == "last", bounds.threads
 
     @inline
-    def scan_columns(x, out, where, n, s, d, chunk, lines, t):
-        line = block() * threads + thread()
+    def scan_columns(x, out, where, n, s, d, chunk, count, t):
+        row = block() * threads + thread()
         k = block_y() * chunk
-        end = min(n, k + chunk) if line < lines else k
-        at, to = place(line, t)
+        end = min(n, k + chunk) if row < count else k
+        at, to = place(row, t)
         source, values, places = pointer(x, T), pointer(out, T), pointer(where, np.int64)
         total = start
         if last and k > 0 and k < end:
@@ -241,7 +243,7 @@ def columns(
                 give(values, places, to + k * d, d, limit - k, False, made)
             total = a3
             k = following
-        if totals and line < lines:
+        if totals and row < count:
             save(values, places, to + (end if exclusive else end - 1) * d, total)
 
     params = PER_AXIS * dims
