@@ -87,13 +87,13 @@ class Rule:
         out: Tensor | None = calls.run(op, *tensors, *values)
         if out is None:
             out = tensor_of(op(*tensors, **dict(zip(op.names, values, strict=True))))
-        if state.grad:
-            for t in tensors:
-                if t._tracked or t._base is not None:
+        for t in tensors:
+            if t._tracked or t._base is not None:
+                if state.grad:
                     templates = self.templates.get(values)
                     if templates is None or not graph.record_by_template(templates, out, *tensors):
                         self._record_anew(tensors, out, values)
-                    break
+                break
         return out
 
     def view(self, x: Tensor, *values: Any) -> Tensor:
@@ -132,13 +132,13 @@ class Rule:
         for later calls: what belongs to one call alone must not be in it.
         """
         made: Tensor = result  # type: ignore[assignment]  # what ops make is of the tensor's class
-        if state.grad:
-            for t in inputs:
-                if t._tracked or t._base is not None:
+        for t in inputs:
+            if t._tracked or t._base is not None:
+                if state.grad:
                     templates = self.templates.get(meta)
                     if templates is None or not graph.record_by_template(templates, made, *inputs):
                         self._record_anew(inputs, made, meta)
-                    break
+                break
         return made
 
     def record_all(
@@ -163,14 +163,14 @@ class Rule:
         gradient is asked for. Its caller has asked :func:`check_inplace`.
         """
         target = inputs[0]
-        if state.grad and target.layout.dtype.is_floating_point:
-            for t in inputs:
-                if t._tracked or t._base is not None:
+        for t in inputs:
+            if t._tracked or t._base is not None:
+                if state.grad and target.layout.dtype.is_floating_point:
                     tracked = needs_graph(inputs)
                     if tracked:
                         self._write(inputs, self.template(tracked, meta), run, args)
                         return target
-                    break
+                break
         run(*args)
         return target
 
