@@ -51,8 +51,10 @@ class Check:
         self.scalars = dict(scalars)
         self.rows: list[tuple[str, str, str, str]] = []
 
-    def run(self, low: float, high: float, seed: int = 0) -> None:
-        """All checks, on each device that is there, with operands within ``[low, high]``."""
+    def run(self, low: float, high: float, seed: int = 0, orders: int = 2) -> None:
+        """All checks, on each device that is there, with operands within ``[low, high]``; gradients of so
+        many orders.
+        """
         rng = np.random.default_rng(seed)
         kinds = ["float64", "float32", *(["int64"] if self.kind == "same" else [])]
         for device in self.devices():
@@ -65,7 +67,7 @@ class Check:
             self.values("special values", device, "float64", self.special())
             self.repeats(device, rng, low, high)
         if self.kind != "compare":
-            self.gradients(rng, low, high)
+            self.gradients(rng, low, high, orders)
 
     @staticmethod
     def devices() -> list[str]:
@@ -139,7 +141,7 @@ class Check:
             raise CheckError(f"{self.title()}: other bits in another run, {device}")
         self.rows.append(("the same bits again", device, "float32", "right"))
 
-    def gradients(self, rng: np.random.Generator, low: float, high: float) -> None:
+    def gradients(self, rng: np.random.Generator, low: float, high: float, orders: int = 2) -> None:
         """First and second order against differences, of operands and scalars."""
         middle, half = (low + high) / 2, (high - low) / 2.2  # differences stay within the domain
         arrays = [
@@ -157,7 +159,7 @@ class Check:
 
         if not any(o.requires_grad for o in _several(call(*ready))):
             return
-        for what, check in (("first", gradcheck), ("second", gradgradcheck)):
+        for what, check in (("first", gradcheck), ("second", gradgradcheck))[:orders]:
             try:
                 check(call, ready)
             except GradcheckError as error:

@@ -42,13 +42,16 @@ class ElementwiseFunction(UserFunction, Protocol):
     def derivative(self, name: str, output: int = 0) -> str:
         """The source of the derivative of an output with respect to an argument."""
 
-    def check(self, domain: tuple[float, float] = (-3.0, 3.0), seed: int = 0) -> None:
+    def check(
+        self, domain: tuple[float, float] = (-3.0, 3.0), seed: int = 0, orders: int = 2
+    ) -> None:
         """Compare the kernels of each device with the formula run as Python, their bits between runs and
         numbers of threads, and gradients of two orders with differences; print a table.
 
         Args:
             domain: where operands are drawn from.
             seed: of the numbers.
+            orders: of gradients; 0 for a function that jumps, which differences cannot follow.
 
         Raises:
             CheckError: something differs; the message has the operands.
@@ -288,7 +291,7 @@ class _Calls:
         return out
 
     def checking(
-        self, domain: tuple[float, float] = (-3.0, 3.0), seed: int = 0
+        self, domain: tuple[float, float] = (-3.0, 3.0), seed: int = 0, orders: int = 2
     ) -> tuple[Check, Callable[[], None]]:
         """The checks, and what runs them all."""
 
@@ -296,11 +299,13 @@ class _Calls:
             return tensor(array).to(device)
 
         work = Check(self.call, self.made, self.names, self.defaults, self.kind, make)
-        return work, partial(work.run, *domain, seed)
+        return work, partial(work.run, *domain, seed, orders)
 
-    def check(self, domain: tuple[float, float] = (-3.0, 3.0), seed: int = 0) -> None:
+    def check(
+        self, domain: tuple[float, float] = (-3.0, 3.0), seed: int = 0, orders: int = 2
+    ) -> None:
         """See :meth:`ElementwiseFunction.check`."""
-        work, run = self.checking(domain, seed)
+        work, run = self.checking(domain, seed, orders)
         run()
         print(f"{self.name}\n{work.table()}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench.rows import convolution, elementwise, matmul, movement, overhead, reductions
+from bench.rows import convolution, elementwise, kernels, matmul, movement, overhead, reductions
 from bench.rows.row import Row
 from bench.steps import STEPS, Step
 
@@ -27,6 +27,7 @@ MARKS = {
     "movement": Mark(1.5, 0.9),
     "overhead": Mark(2.0, 1.2),
     "training": Mark(1.5, 1.1),
+    "kernels": Mark(1.0, 0.05),  # users' kernels; the one-page product is no rival to a library's
 }
 ALL = Mark(2.0, 0.9)
 
@@ -37,6 +38,7 @@ ROWS: list[Benchmark] = [
     *convolution.ROWS,
     *movement.ROWS,
     *overhead.ROWS,
+    *kernels.ROWS,
     *STEPS.values(),
 ]
 
