@@ -41,8 +41,10 @@ class ReductionCheck(Check):
         self.numbers = [np.float64(v) for v in parts.scalars.values()]
         self.start: Numbers = tuple(np.float64(s) for s in parts.starts)
 
-    def run(self, low: float, high: float, seed: int = 0) -> None:
-        """All checks, on each device that is there, with operands within ``[low, high]``."""
+    def run(self, low: float, high: float, seed: int = 0, orders: int = 2) -> None:
+        """All checks, on each device that is there, with operands within ``[low, high]``; gradients of so
+        many orders.
+        """
         rng = np.random.default_rng(seed)
         self.laws(rng, low, high)
         kinds = ["float64", "float32", *(["int64"] if self.kind == "same" else [])]

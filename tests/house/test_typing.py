@@ -19,8 +19,8 @@ from tilegrad import Tensor, nn
 
 x: Tensor = tilegrad.exp(ones(3))
 y = arcsin(x.sigmoid().mul(2.0)).maximum(x)
-reveal_type(tilegrad.exp)  # def (input: Tensor) -> Tensor
-reveal_type(tilegrad.mul)  # def (input: Tensor, other: Tensor | float | int | bool) -> Tensor
+reveal_type(tilegrad.exp)  # def (input: Tensor, out: Tensor | None =) -> Tensor
+reveal_type(tilegrad.mul)  # def (input: Tensor, other: Tensor | float | int | bool, out: Tensor | None =) -> Tensor
 reveal_type(x.exp_())  # Tensor
 reveal_type(x.eq_(2.0))  # Tensor
 reveal_type(nn.functional.silu(y))  # Tensor
