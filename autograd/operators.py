@@ -26,6 +26,13 @@ def _comparable(other: object) -> TypeGuard[Any]:
     return isinstance(other, (TensorBase, int, float, np.generic, np.ndarray))
 
 
+def _apart(made: Tensor) -> Tensor:
+    """A recorded quotient, which its node saves, as a tensor of its own: both it and the divisor may be
+    written over.
+    """
+    return elementwise.binary(_MUL, made, 1) if made._tracked else made
+
+
 class ElementwiseMethods(TensorBase):
     """What :class:`Tensor` takes of the elementwise functions."""
 
@@ -178,9 +185,9 @@ class ElementwiseMethods(TensorBase):
     def __rtruediv__(self: Any, other: Any) -> Tensor:
         if other.__class__ in (int, float):  # gradients read the result
             if other == 1 and self.layout.dtype.is_floating_point:
-                return pointwise.reciprocal(self)
+                return _apart(pointwise.reciprocal(self))
             if 1e-30 < other < 1e30 or -1e30 < other < -1e-30:  # of any float dtype
-                return elementwise.binary(_QUOTIENT, other, self)
+                return _apart(elementwise.binary(_QUOTIENT, other, self))
         return arithmetic.div(elementwise.operand(other, self, "div"), self)
 
     def __rpow__(self: Any, other: Any) -> Tensor:

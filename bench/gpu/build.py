@@ -84,7 +84,7 @@ def share(part: int, parts: int, arch: tuple[int, int], claims: Path) -> None:
         plan(survey)
         for factory, variant in jit.kernels_built[known:]:
             try:
-                (claims / factory.file_for(variant, arch)).touch(exist_ok=False)
+                (claims / factory.kept_as(variant, arch)).touch(exist_ok=False)
             except FileExistsError:
                 continue
             fault = None

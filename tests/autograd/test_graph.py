@@ -494,3 +494,20 @@ def test_gradients_kept_by_the_user_do_not_change_later() -> None:
         x.clone().backward(seed)
     assert kept[0].tolist() == seed.tolist() == [1.0, 1.0]
     assert x.grad.tolist() == [2.0, 2.0]
+
+
+@pytest.mark.parametrize("number", [1, 0.5])
+@pytest.mark.parametrize("write", ["result", "divisor"])
+def test_a_number_over_a_tensor_lets_both_be_written(number, write):
+    values = {}
+    for library in (torch, tilegrad):
+        leaf = library.tensor([1.0, 4.0], requires_grad=True)
+        x = leaf * 1
+        y = number / x
+        if write == "result":
+            y *= x
+        else:
+            x.add_(1)
+        (y * y).sum().backward()
+        values[library] = leaf.grad.tolist()
+    assert values[tilegrad] == values[torch]
