@@ -77,7 +77,10 @@ def sum(
         if not input.dtype.is_floating_point:
             return to_dtype(sum(input, dim, keepdim), as_dtype(dtype))
     dims = dims_of("sum", dim, input.layout.ndim)
-    return _SUM.record((input,), ops.reduce("sum", input, dims, keepdim), (dims, keepdim))
+    made = ops.reduce("sum", input, dims, keepdim)
+    if input._tracked or input._base is not None:
+        return _SUM.record((input,), made, (dims, keepdim))
+    return tensor_of(made)
 
 
 def sum_to_size(input: Tensor, *size: Any) -> Tensor:
