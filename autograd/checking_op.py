@@ -308,8 +308,9 @@ class OpCheck:
     def differentiable(self) -> bool:
         """Whether an operand and a result are floating point."""
         kinds = [x.kind for x in self.signature.operands]
-        real = any(k in ("f", "f32", "f64", "float32", "float64") for k in kinds)
-        return real and not any(k in ("f32", "float32") for k in kinds)
+        exact = [EXACT[k] for k in kinds if k in EXACT]
+        real = "f" in kinds or any(k.is_floating_point for k in exact)
+        return real and not any(k.is_floating_point and k.itemsize < 8 for k in exact)
 
     def graded(self, device: str, sizes: Sizes) -> tuple[Case, list[Tensor]]:
         """A case in float64, and its operands, which ask for gradients."""

@@ -53,8 +53,10 @@ class _Surplus:
         self.function, self.count = function, count
 
     def __call__(self, value: Any, given: Any) -> Any:
+        most = f"from 1 to {self.count}" if self.count > 1 else "1"
         raise TypeError(
-            f"{self.function}() takes from 1 to {self.count} positional arguments but more were given"
+            f"{self.function}() takes {most} positional argument{'s' * (self.count > 1)} but "
+            f"{self.count + 1} were given"
         )
 
 

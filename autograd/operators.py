@@ -8,6 +8,7 @@ import numpy as np
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
+from tilegrad.autograd.rule import Rule, identity_vjp
 from tilegrad.autograd.rules import (
     arithmetic,
     assign,
@@ -20,6 +21,7 @@ from tilegrad.engine.ops.elementwise import OPS
 
 _ADD, _SUB, _MUL, _DIV = (OPS[n] for n in ("add", "sub", "mul", "div"))
 _QUOTIENT = OPS["quotient"]
+_SCALED = Rule("mul", identity_vjp)  # by 1
 
 
 def _comparable(other: object) -> TypeGuard[Any]:
@@ -30,7 +32,7 @@ def _apart(made: Tensor) -> Tensor:
     """A recorded quotient, which its node saves, as a tensor of its own: both it and the divisor may be
     written over.
     """
-    return elementwise.binary(_MUL, made, 1) if made._tracked else made
+    return _SCALED.record((made,), OPS["copy"](made)) if made._tracked else made
 
 
 class ElementwiseMethods(TensorBase):

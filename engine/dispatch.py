@@ -127,17 +127,24 @@ class Op:
     Args:
         planner: ``(*layouts, **metadata)`` to the plan; it checks them.
         anywhere: whether it is asked about operands on several devices, too.
+        of_bytes: whether it needs no kernel for the operands' dtype.
     """
 
-    __slots__ = ("anywhere", "name", "names", "planner", "plans")
+    __slots__ = ("anywhere", "name", "names", "of_bytes", "planner", "plans")
 
     def __init__(
-        self, name: str, planner: Planner, names: tuple[str, ...] = (), anywhere: bool = False
+        self,
+        name: str,
+        planner: Planner,
+        names: tuple[str, ...] = (),
+        anywhere: bool = False,
+        of_bytes: bool = False,
     ):
         self.name = name
         self.planner = planner
         self.names = names
         self.anywhere = anywhere
+        self.of_bytes = of_bytes
         self.plans: dict[Any, Plan] = {}
 
     def __repr__(self) -> str:
@@ -174,7 +181,8 @@ class Op:
     def _make_plan(self, key: Any, arrays: tuple[Array, ...], metadata: dict[str, Any]) -> Plan:
         """A new plan, kept under ``key``, unless that is None."""
         layouts = [a.layout for a in arrays]
-        check_dtypes(self.name, layouts, metadata)
+        if not self.of_bytes:
+            check_dtypes(self.name, layouts, metadata)
         if not self.anywhere:
             same_device(self.name, layouts)
         if len(self.plans) >= PLAN_LIMIT:

@@ -31,7 +31,7 @@ def _plan(source: Layout, *over: Layout, device: Device, wait: bool) -> Plan:
     return Plan((layout(source.shape, source.dtype, device, source.strides),), launch)
 
 
-_transfer = Op("transfer", _plan, ("device", "wait"), anywhere=True)
+_transfer = Op("transfer", _plan, ("device", "wait"), anywhere=True, of_bytes=True)
 
 
 def _copy_memory(x: int, y: int, nbytes: int, wait: bool, onto_host: bool) -> None:

@@ -126,6 +126,10 @@ _DISPUTED: dict[tuple[str, str], tuple[Call, Any, str]] = {
         lambda x, y: y == 0, lambda x, y: -x,
         "0 log 0 counts as the constant 0; PyTorch's gradient is 0 / 0",
     ),
+    ("rdiv-tiny", "x"): (
+        lambda x: abs(x) < 1e-29, 0.0,
+        "1e-60 is 0 in float32, and so is 0 / x; PyTorch multiplies the 0 by an infinite 1 / x^2",
+    ),
     ("pow--0.5", "x"): (
         lambda x: (x == -math.inf) | (x == 0), lambda x: np.where(x == 0, -1 / x * math.inf, np.nan),
         "PyTorch's value is 1 / sqrt(x), its gradient that of another power",

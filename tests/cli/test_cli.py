@@ -428,7 +428,6 @@ def test_a_warmup_uses_all_processors(tmp_path):
         os.environ["TILEGRAD_NUM_THREADS"] = "3"
         import tilegrad
         from tilegrad.__main__ import main
-from tilegrad.autograd.rules import pointwise
         from tilegrad.kernels import cache
         before, made = subprocess.Popen, []
         class Counted(before):

@@ -165,7 +165,8 @@ def test_every_op_finds_its_operands_or_says_what_it_needs() -> None:
     for name, function in list(vars(tilegrad).items()):
         if not inspect.isfunction(function) or name.startswith("_"):
             continue
-        kinds = [str(p.annotation) for p in inspect.signature(function).parameters.values()]
+        given = inspect.signature(function).parameters.values()
+        kinds = [str(p.annotation) for p in given if p.name != "out"]
         if any("Tensor" in kind for kind in kinds):
             try:
                 operands.prepare(name, ["4,4"], "float32", "cpu", {}, False)

@@ -37,7 +37,15 @@ def test_without_a_gpu_nothing_is_available_and_nothing_imported() -> None:
 
 
 def test_without_a_gpu_every_call_says_what_is_missing() -> None:
-    free = {"is_available", "device_count", "manual_seed", "manual_seed_all", "stream", "device"}
+    free = {
+        "debug",
+        "is_available",
+        "device_count",
+        "manual_seed",
+        "manual_seed_all",
+        "stream",
+        "device",
+    }
     errors = {"KernelFault", "OutOfMemoryError"}
     names = sorted(set(cuda.__all__) - free - errors - {"set_device"})
     lines = _without_gpu(

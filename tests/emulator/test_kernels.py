@@ -304,13 +304,13 @@ def check_crooked_rows(device: Device) -> None:
     np.testing.assert_allclose(reduced(device, "sum", x, True), x.sum(1), rtol=2e-5, atol=2e-4)
 
 
-PARTS, BARRIER = "held = parts()\n        barrier()", "        barrier()\n        a = held"
+PARTS, BARRIER = "held = parts()\n        barrier()", "        barrier()\n        a = get(held"
 GUARD = "    barrier()\n    if row == 0 and active:"
 
 OTHER_MISTAKES = {
     check_softmax: {
         "fold without its first barrier": (PARTS, "held = parts()", "race"),
-        "fold without its second barrier": (BARRIER, "        a = held", "race|nobody wrote"),
+        "fold without its second barrier": (BARRIER, "        a = get(held", "race|nobody wrote"),
         "fold with a divergent barrier": (
             PARTS,
             PARTS.replace("b", "if thread() < 32: b"),
@@ -318,8 +318,8 @@ OTHER_MISTAKES = {
         ),
         "fold of swapped lanes": ("step = steps // 2", "step = steps // 2 - 1", WRONG),
         "fold from the wrong warp": (
-            "held[thread() // WARP]",
-            "held[thread() // 16]",
+            "put(held, thread() // WARP",
+            "put(held, thread() // 16",
             "out of bounds",
         ),
     },
@@ -329,13 +329,13 @@ OTHER_MISTAKES = {
         "columns without a guard": ("row == 0 and active", "row == 0", "out of bounds"),
         "columns with a row too many": ("range(1, depth)", "range(1, depth + 1)", "out of bounds"),
         "columns crosswise": (
-            "held[k * TILE + column]",
-            "held[k + column * TILE]",
+            "held, k * TILE + column",
+            "held, k + column * TILE",
             "out of bounds",
         ),
     },
     check_crooked_rows: {
-        "vectors from anywhere": ("(x + base * width) & mask == 0", "True", "misaligned"),
+        "vectors from anywhere": ("(x + base * size) & mask == 0", "True", "misaligned"),
         "a row's end forgotten": (
             "end = min(R, i + chunk) if",
             "end = i + chunk + 8 if",

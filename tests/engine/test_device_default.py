@@ -22,6 +22,7 @@ OTHER = {tilegrad: "cuda", torch: "meta"}  # on both: not where tensors are made
 MADE = {
     "arange": (3,), "as_tensor": ([1],), "asarray": ([1],), "empty": (2,), "empty_strided": ((2,), (1,)),
     "eye": (2,), "full": ((2,), 1.0), "linspace": (0, 1, 3), "logspace": (0, 1, 3), "ones": (2,),
+    "scalar_tensor": (2.0,),
     "rand": (2,), "randint": (3, (2,)), "randn": (2,), "randperm": (3,), "tensor": ([1.0],),
     "tril_indices": (2, 2), "triu_indices": (2, 2), "zeros": (2,),
 }  # fmt: skip

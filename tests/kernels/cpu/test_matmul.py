@@ -343,7 +343,7 @@ def texts_for_processors(body, signature):
 def test_sums_stay_in_registers():
     """No loop of a tile moves a vector to memory and back: that costs more than the arithmetic."""
     multiply, T = (
-        micro_kernel(NR_VECTORS, tuning.micro_kernel("float32").mr, whole=True),
+        micro_kernel(NR_VECTORS, tuning.micro_kernel("float32").mr, unmasked=True),
         np.float32,
     )
 
