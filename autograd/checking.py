@@ -25,6 +25,17 @@ class CheckError(AssertionError):
     """A kernel differs from its formula; the message has the smallest input found that shows it."""
 
 
+def repeatable(bits: Callable[[], object]) -> bool:
+    """Whether ``bits`` gives the same in another run and with another number of threads."""
+    first, threads = bits(), get_num_threads()
+    try:
+        set_num_threads(1 if threads > 1 else 2)
+        other = bits()
+    finally:
+        set_num_threads(threads)
+    return first == other and first == bits()
+
+
 class Check:
     """Runs the checks of one function and keeps what they said.
 
@@ -131,13 +142,7 @@ class Check:
             outputs = _several(self.call(*operands, **self.scalars))
             return [out.cpu().numpy().tobytes() for out in outputs]
 
-        first, threads = bits(), get_num_threads()
-        try:
-            set_num_threads(1 if threads > 1 else 2)
-            other = bits()
-        finally:
-            set_num_threads(threads)
-        if first != other or first != bits():
+        if not repeatable(bits):
             raise CheckError(f"{self.title()}: other bits in another run, {device}")
         self.rows.append(("the same bits again", device, "float32", "right"))
 

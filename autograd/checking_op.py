@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tilegrad.autograd.annotations import Tensor
-from tilegrad.autograd.checking import CheckError, simulated, table
+from tilegrad.autograd.checking import CheckError, repeatable, simulated, table
 from tilegrad.autograd.functional import grad as gradients_of
 from tilegrad.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from tilegrad.autograd.mode import no_grad
 from tilegrad.engine import cuda
 from tilegrad.engine.debug import debug
 from tilegrad.engine.signature import EXACT, Operand, Signature, sizes_in
-from tilegrad.kernels.cpu.run.threads import get_num_threads, set_num_threads
 from tilegrad.kernels.faults import KernelFault
 
 Sizes = dict[str, Any]  # a number for each name, a tuple for each run
@@ -278,13 +277,7 @@ class OpCheck:
         def bits() -> list[bytes]:
             return [a.tobytes() for a in self.results(self.arrays(case), case, device)]
 
-        first, threads = bits(), get_num_threads()
-        try:
-            set_num_threads(1 if threads > 1 else 2)
-            other = bits()
-        finally:
-            set_num_threads(threads)
-        if first != other or first != bits():
+        if not repeatable(bits):
             raise CheckError(f"{self.name}: other bits in another run, {device}\n{self.told(case)}")
         self.rows.append(("the same bits again", device, "", "right"))
 

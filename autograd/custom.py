@@ -11,7 +11,7 @@ from typing import Any, Protocol, overload
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.checking import Check
-from tilegrad.autograd.mode import state
+from tilegrad.autograd.extra import refuse_recorded
 from tilegrad.autograd.rules import elementwise as rules
 from tilegrad.autograd.rules.creation import tensor
 from tilegrad.autograd.subject import Subject, UserFunction, attach
@@ -329,12 +329,7 @@ def check_out(name: str, ready: list[list[Tensor]], out: Any) -> tuple[Tensor, .
             f"{name}: out must be {len(ready)} tensor(s); got "
             f"{', '.join(type(o).__name__ for o in outs)}"
         )
-    every = [t for operands in ready for t in operands]
-    if state.grad and any(t.requires_grad for t in (*every, *outs)):
-        raise RuntimeError(
-            f"{name}(): functions with out=... arguments don't support automatic "
-            f"differentiation, but one of the arguments requires grad."
-        )
+    refuse_recorded(name, (*(t for operands in ready for t in operands), *outs))
     for operands, one in zip(ready, outs, strict=True):
         shape = broadcast_shapes(name, *(t.layout.shape for t in operands))
         if one.layout.shape != shape:

@@ -8,8 +8,9 @@ operand or share memory with one. ``tests/autograd/test_extra.py`` compares the 
 
 from __future__ import annotations
 
+import itertools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import FunctionType, MappingProxyType
 from typing import Any
 
@@ -24,219 +25,43 @@ from tilegrad.engine import formats
 from tilegrad.engine.dtype import can_cast
 
 # the result may be cast to the dtype of ``out``
-CAST = frozenset(
-    [
-        "acos",
-        "acosh",
-        "add",
-        "addcdiv",
-        "addcmul",
-        "arccos",
-        "arccosh",
-        "arcsin",
-        "arcsinh",
-        "arctan",
-        "arctan2",
-        "arctanh",
-        "asin",
-        "asinh",
-        "atan",
-        "atan2",
-        "atanh",
-        "bernoulli",
-        "bitwise_and",
-        "bitwise_left_shift",
-        "bitwise_or",
-        "bitwise_right_shift",
-        "bitwise_xor",
-        "cat",
-        "clamp",
-        "clamp_max",
-        "clamp_min",
-        "clip",
-        "column_stack",
-        "concat",
-        "concatenate",
-        "cos",
-        "cosh",
-        "deg2rad",
-        "digamma",
-        "div",
-        "divide",
-        "dstack",
-        "eq",
-        "erf",
-        "erfc",
-        "erfinv",
-        "exp",
-        "exp2",
-        "expm1",
-        "floor_divide",
-        "fmod",
-        "ge",
-        "greater",
-        "greater_equal",
-        "gt",
-        "hstack",
-        "hypot",
-        "le",
-        "lerp",
-        "less",
-        "less_equal",
-        "lgamma",
-        "log",
-        "log10",
-        "log1p",
-        "log2",
-        "logaddexp",
-        "logaddexp2",
-        "logical_and",
-        "logical_not",
-        "logical_or",
-        "logical_xor",
-        "logit",
-        "logsumexp",
-        "lt",
-        "maximum",
-        "minimum",
-        "mul",
-        "multiply",
-        "nanmean",
-        "ne",
-        "normal",
-        "not_equal",
-        "outer",
-        "pow",
-        "rad2deg",
-        "reciprocal",
-        "remainder",
-        "row_stack",
-        "rsqrt",
-        "sigmoid",
-        "sin",
-        "sinc",
-        "sinh",
-        "sqrt",
-        "square",
-        "stack",
-        "std",
-        "sub",
-        "subtract",
-        "tan",
-        "tanh",
-        "true_divide",
-        "var",
-        "vstack",
-        "xlogy",
-    ]
-)
+CAST = frozenset((
+    "acos", "acosh", "add", "addcdiv", "addcmul", "arccos", "arccosh", "arcsin", "arcsinh",
+    "arctan", "arctan2", "arctanh", "asin", "asinh", "atan", "atan2", "atanh", "bernoulli",
+    "bitwise_and", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "cat",
+    "clamp", "clamp_max", "clamp_min", "clip", "column_stack", "concat", "concatenate", "cos",
+    "cosh", "deg2rad", "digamma", "div", "divide", "dstack", "eq", "erf", "erfc", "erfinv", "exp",
+    "exp2", "expm1", "floor_divide", "fmod", "ge", "greater", "greater_equal", "gt", "hstack",
+    "hypot", "le", "lerp", "less", "less_equal", "lgamma", "log", "log10", "log1p", "log2",
+    "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or", "logical_xor", "logit",
+    "logsumexp", "lt", "maximum", "minimum", "mul", "multiply", "nanmean", "ne", "normal",
+    "not_equal", "outer", "pow", "rad2deg", "reciprocal", "remainder", "row_stack", "rsqrt",
+    "sigmoid", "sin", "sinc", "sinh", "sqrt", "square", "stack", "std", "sub", "subtract", "tan",
+    "tanh", "true_divide", "var", "vstack", "xlogy",
+))  # fmt: skip
 
 # the dtype of ``out`` is the ``dtype`` of the call
-INFERRED = frozenset(
-    [
-        "arange",
-        "cumprod",
-        "cumsum",
-        "empty",
-        "eye",
-        "full",
-        "linspace",
-        "logspace",
-        "mean",
-        "nansum",
-        "ones",
-        "prod",
-        "rand",
-        "randint",
-        "randn",
-        "randperm",
-        "sum",
-        "zeros",
-    ]
-)
+INFERRED = frozenset((
+    "arange", "cumprod", "cumsum", "empty", "eye", "full", "linspace", "logspace", "mean",
+    "nansum", "ones", "prod", "rand", "randint", "randn", "randperm", "sum", "zeros",
+))  # fmt: skip
 
 # the result must have the dtype of ``out``
-EXACT = frozenset(
-    [
-        "abs",
-        "absolute",
-        "addmm",
-        "addmv",
-        "all",
-        "amax",
-        "amin",
-        "aminmax",
-        "any",
-        "argmax",
-        "argmin",
-        "argsort",
-        "baddbmm",
-        "bitwise_not",
-        "bmm",
-        "bucketize",
-        "ceil",
-        "cummax",
-        "cummin",
-        "diag",
-        "dot",
-        "fix",
-        "floor",
-        "frac",
-        "gather",
-        "index_add",
-        "index_copy",
-        "index_select",
-        "kthvalue",
-        "log_softmax",
-        "logcumsumexp",
-        "masked_select",
-        "matmul",
-        "max",
-        "median",
-        "min",
-        "mm",
-        "mode",
-        "msort",
-        "multinomial",
-        "mv",
-        "nanmedian",
-        "neg",
-        "negative",
-        "nonzero",
-        "norm",
-        "round",
-        "scatter",
-        "scatter_add",
-        "scatter_reduce",
-        "searchsorted",
-        "sgn",
-        "sign",
-        "softmax",
-        "sort",
-        "take",
-        "take_along_dim",
-        "topk",
-        "tril",
-        "triu",
-        "trunc",
-        "where",
-    ]
-)
+EXACT = frozenset((
+    "abs", "absolute", "addmm", "addmv", "all", "amax", "amin", "aminmax", "any", "argmax",
+    "argmin", "argsort", "baddbmm", "bitwise_not", "bmm", "bucketize", "ceil", "cummax", "cummin",
+    "diag", "dot", "fix", "floor", "frac", "gather", "index_add", "index_copy", "index_select",
+    "kthvalue", "log_softmax", "logcumsumexp", "masked_select", "matmul", "max", "median", "min",
+    "mm", "mode", "msort", "multinomial", "mv", "nanmedian", "neg", "negative", "nonzero", "norm",
+    "round", "scatter", "scatter_add", "scatter_reduce", "searchsorted", "sgn", "sign", "softmax",
+    "sort", "take", "take_along_dim", "topk", "tril", "triu", "trunc", "where",
+))  # fmt: skip
 
 # a TypeError, where others raise RuntimeError
-JOINED = frozenset(
-    [
-        "cat",
-        "column_stack",
-        "concat",
-        "concatenate",
-        "dstack",
-        "hstack",
-        "row_stack",
-        "stack",
-        "vstack",
-    ]
-)
+JOINED = frozenset((
+    "cat", "column_stack", "concat", "concatenate", "dstack", "hstack", "row_stack", "stack",
+    "vstack",
+))  # fmt: skip
 
 ALL = CAST | INFERRED | EXACT
 
@@ -307,7 +132,8 @@ class Extra:
                 )
         if name in INFERRED and "dtype" in keywords and keywords["dtype"] is None:
             keywords["dtype"] = outs[0].layout.dtype
-        _refuse_recorded(name, outs, values, keywords)
+        each = [v if isinstance(v, tuple | list) else (v,) for v in values]
+        refuse_recorded(name, itertools.chain(outs, keywords.values(), *each))
         with no_grad():
             return _written(name, self.function(*values, **keywords), out, outs)
 
@@ -383,18 +209,13 @@ def _words(made: object) -> str:
     return f"tuple of {len(made)} Tensors" if isinstance(made, tuple) else "Tensor"
 
 
-def _refuse_recorded(name: str, outs: Any, values: Any, keywords: dict[str, Any]) -> None:
-    """Raise if a gradient would be recorded.
+def refuse_recorded(name: str, given: Iterable[Any]) -> None:
+    """Raise if a gradient would be recorded of a call with ``out``, whose tensors are among ``given``.
 
     Raises:
         RuntimeError: it would.
     """
-    if not state.grad:
-        return
-    given = [*outs, *keywords.values()]
-    for value in values:
-        given += value if isinstance(value, tuple | list) else [value]
-    if needs_graph(tuple([t for t in given if isinstance(t, TensorBase)])):  # type: ignore[misc]
+    if state.grad and needs_graph(tuple([t for t in given if isinstance(t, TensorBase)])):  # type: ignore[misc]
         raise RuntimeError(
             f"{name}(): functions with out=... arguments don't support automatic differentiation, but "
             f"one of the arguments requires grad."
