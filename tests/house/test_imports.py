@@ -1,10 +1,11 @@
 """Imports: none goes in a circle inside autograd, at the top or inside functions; every delayed import of
-the tree is listed with its reason.
+the tree is listed with its reason; the layers that import-linter checks are those of the tree.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from tests.conftest import ROOT
@@ -127,3 +128,14 @@ def test_delayed_imports_have_reasons() -> None:
     assert {
         MODULES[name] for name, targets in typed.items() if targets and name.startswith(HOME)
     } == set(FOR_TYPES)
+
+
+def test_layers_name_what_exists() -> None:
+    """Every module that a contract of setup.cfg names is there, and every family of kernels is in one."""
+    layers = set(re.findall(r"tilegrad\.kernels(?:\.\w+)*", (ROOT / "setup.cfg").read_text()))
+    packages = {name.rpartition(".")[0] for name in MODULES}
+    assert layers - set(MODULES) - packages == set()
+    for device in ("cpu", "cuda"):
+        room = f"tilegrad.kernels.{device}"
+        families = {m for m in {*MODULES, *packages} if m.rpartition(".")[0] == room}
+        assert families - layers == set()
