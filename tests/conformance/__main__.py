@@ -9,46 +9,18 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import multiprocessing
 import os
-import signal
 import sys
-import warnings
-from collections.abc import Iterator
-from typing import Any
 
 from tests.conformance import report
 from tests.conformance.ops import Outcome
+from tests.conformance.running import Job, run
 
 AREAS = ("ops", "modules", "optimizers", "names")
-LIMIT = 120  # seconds for a row
 
 
-def _expire(number: int, frame: Any) -> None:
-    raise TimeoutError(f"longer than {LIMIT} s")
-
-
-def work(job: tuple[str, int, int]) -> tuple[str, Outcome]:
-    """One row's outcome."""
-    area, number, most = job
-    module = importlib.import_module(f"tests.conformance.{area}")
-    entry = module.entries()[number]
-    signal.signal(signal.SIGALRM, _expire)
-    signal.alarm(LIMIT)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return area, module.check(entry, most)
-    except Exception as error:  # of the database itself, or the time limit
-        return area, Outcome(
-            module.title(entry), 1, failed=[f"{type(error).__name__}: {str(error)[:200]}"]
-        )
-    finally:
-        signal.alarm(0)
-
-
-def run(areas: list[str], pattern: str, most: int, jobs: int) -> Iterator[tuple[str, Outcome]]:
-    """The outcomes, as they come."""
+def jobs(areas: list[str], pattern: str, most: int) -> list[Job]:
+    """The rows of these areas whose name has the pattern in it."""
     found = []
     for area in areas:
         module = importlib.import_module(f"tests.conformance.{area}")
@@ -57,11 +29,7 @@ def run(areas: list[str], pattern: str, most: int, jobs: int) -> Iterator[tuple[
             for number, entry in enumerate(module.entries())
             if pattern in module.title(entry)
         ]
-    if jobs == 1:
-        yield from map(work, found)
-        return
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap(work, found)
+    return found
 
 
 def main() -> int:
@@ -78,7 +46,7 @@ def main() -> int:
         parser.error(f"areas are {', '.join(AREAS)}; got {', '.join(wrong)}")
     outcomes: dict[str, list[Outcome]] = {}
     most = sys.maxsize if given.all else 40
-    for area, outcome in run(given.areas or list(AREAS), given.pattern, most, given.jobs):
+    for area, outcome in run(jobs(given.areas or list(AREAS), given.pattern, most), given.jobs):
         outcomes.setdefault(area, []).append(outcome)
         if not outcome.whole:
             print(report.line(area, outcome), flush=True)
