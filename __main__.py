@@ -12,11 +12,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command that ``argv`` (default: the process's arguments) names.
 
     Returns:
-        The exit status: 0, or 2 after one line on stderr about what the user can put right.
+        The exit status: the command's own, else 0, or 2 after one line on stderr about what the user can put right.
     """
     arguments = parse(argv)
     try:
-        arguments.run(arguments)
+        status = arguments.run(arguments)
     except Failure as failure:
         print(f"tilegrad {arguments.command}: error: {failure}", file=sys.stderr)
         return 2
@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone
         sys.stderr.close()
         return 1
-    return 0
+    return status or 0
 
 
 if __name__ == "__main__":

@@ -21,11 +21,12 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench import machine
-from bench.areas import MARKS, Benchmark, chosen
-from bench.figures import geometric_mean, seconds
-from bench.harness import BUDGET, LEAST, SETTLE
-from bench.results import add_out, write
+from tilegrad.bench import machine
+from tilegrad.bench.areas import MARKS, Benchmark, chosen
+from tilegrad.bench.failure import Failure
+from tilegrad.bench.figures import geometric_mean, seconds
+from tilegrad.bench.harness import BUDGET, LEAST, SETTLE
+from tilegrad.bench.results import add_out, write
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = f"{'':36}{'this tree':>10}{'revision':>10}{'ratio':>8}{'noise':>8}"
@@ -54,12 +55,12 @@ class Figure(NamedTuple):
 
 
 class Child:
-    """A process of :mod:`bench.sampler` with the tilegrad of one tree."""
+    """A process of :mod:`tilegrad.bench.sampler` with the tilegrad of one tree."""
 
     def __init__(self, tree: Path, environment: dict[str, str], threads: int) -> None:
         path = os.pathsep.join([str(tree / ".dev"), str(ROOT)])
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench.sampler", str(threads)],
+            [sys.executable, str(Path(__file__).with_name("sampler.py")), str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -102,7 +103,7 @@ def checkout(revision: str) -> tuple[str, Path]:
         check=False,
     )
     if found.returncode:
-        raise ValueError(f"bench against: git knows no commit {revision!r}")
+        raise ValueError(f"git knows no commit {revision!r}")
     commit = found.stdout.strip()
     folder = ROOT / "runs" / "against" / commit[:12]
     tree = folder / "tree"
@@ -156,7 +157,7 @@ class Trees:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of ``python -m bench against``."""
+    """Of ``tilegrad bench against``."""
     option = parser.add_argument
     option("revision", help="a commit, tag or branch")
     option("-k", dest="part", default="", metavar="TEXT", help="only rows with this in area/name")
@@ -219,8 +220,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         commit, tree = checkout(options.revision)
     except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
+        raise Failure(str(error)) from None
     facts = machine.facts(options.threads)
     print(*machine.lines(facts), sep="\n")
     width = f", registers of {options.simd} bits" if options.simd else ""
@@ -228,8 +228,7 @@ def run(options: argparse.Namespace) -> int:
     begin, others = time.perf_counter(), machine.Others()
     figures = rows_of(tree, chosen(options.area, options.part), options)
     if not figures:
-        print("\nno row was measured", file=sys.stderr)
-        return 2
+        raise Failure("no row was measured")
     slower = [name for name, f in figures.items() if f["slower"]]
     mean = geometric_mean([f["ratio"] for f in figures.values()])
     facts["taken by other processes"] = f"{others.share():.1%} of the processors"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.areas import Benchmark
-from bench.rows.row import Row
+from tilegrad.bench.areas import Benchmark
+from tilegrad.bench.rows.row import Row
 
 
 def difference(ours: list[np.ndarray], theirs: list[np.ndarray]) -> float:

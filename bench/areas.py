@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench.rows import convolution, elementwise, kernels, matmul, movement, overhead, reductions
-from bench.rows.row import Row
-from bench.steps import STEPS, Step
+from tilegrad.bench.rows import (
+    convolution,
+    elementwise,
+    kernels,
+    matmul,
+    movement,
+    overhead,
+    reductions,
+)
+from tilegrad.bench.rows.row import Row
+from tilegrad.bench.steps import STEPS, Step
 
 Benchmark = Row | Step
 

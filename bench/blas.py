@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from bench import libraries, machine
-from bench.harness import OPENBLAS_SPINS, compare
-from bench.results import add_out, figures_of, write
+from tilegrad.bench import libraries, machine
+from tilegrad.bench.harness import OPENBLAS_SPINS, compare
+from tilegrad.bench.results import add_out, figures_of, write
 
 MARK = 0.95  # NumPy's time over ours
 SIZES = (512, 1024, 2048)
@@ -23,7 +23,7 @@ DTYPES = ("float32", "float64")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of ``python -m bench blas``."""
+    """Of ``tilegrad bench blas``."""
     option = parser.add_argument
     option("--threads", type=int, nargs="+", default=[1, 2], help="numbers of threads (1 2)")
     option("--rounds", type=int, default=15, help="samples of each library (%(default)s)")
@@ -46,7 +46,10 @@ def _child(threads: int, rounds: int) -> dict[str, Any]:
                 "tilegrad": float(np.abs((a @ b).numpy()[:8] - exact).max()),
                 "numpy": float(np.abs((x @ y)[:8] - exact).max()),
             }
-            calls = {"tilegrad": lambda a=a, b=b: a @ b, "numpy": lambda x=x, y=y: x @ y}
+            calls: dict[str, Any] = {
+                "tilegrad": lambda a=a, b=b: a @ b,
+                "numpy": lambda x=x, y=y: x @ y,
+            }
             timings = compare(calls, rounds, OPENBLAS_SPINS, wake=3)
             times = {k: t.best for k, t in timings.items()}
             rows.append({"dtype": dtype, "size": n, "seconds": times, "errors": errors})
@@ -64,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     results, others = [], machine.Others()
     for environment in choices:
         for threads in options.threads:
-            command = ("-m", "bench", "blas", "--child", "--threads", str(threads))
+            command = ("-m", "tilegrad.bench", "blas", "--child", "--threads", str(threads))
             found = figures_of(*command, "--rounds", str(options.rounds), **environment)
             results.append({"threads": threads, **environment, **found})
             _print(results[-1])

@@ -13,9 +13,9 @@ import tempfile
 import time
 from typing import Any
 
-from bench import machine
-from bench.figures import seconds
-from bench.results import add_out, figures_of, write
+from tilegrad.bench import machine
+from tilegrad.bench.figures import seconds
+from tilegrad.bench.results import add_out, figures_of, write
 
 MARK = 0.3  # seconds of a cached first op
 ROUNDS = 3
@@ -54,7 +54,7 @@ print(json.dumps([ready - begin, done - ready, time.process_time()]))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of ``python -m bench compile``."""
+    """Of ``tilegrad bench compile``."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="ops, as of tilegrad warmup")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     add_out(parser)
@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     if options.child:
         return _child(options.names)
     with tempfile.TemporaryDirectory() as cache:
-        command = ("-m", "bench", "compile", "--child", *options.names)
+        command = ("-m", "tilegrad.bench", "compile", "--child", *options.names)
         print("compiling with an empty cache", file=sys.stderr)
         alone = {"TILEGRAD_CACHE_DIR": cache, "TILEGRAD_NUM_THREADS": "1"}
         cold = figures_of(*command, **alone)

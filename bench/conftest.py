@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench import libraries
+from tilegrad.bench import libraries
 
 THREADS = 2
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from bench.areas import ALL, MARKS, Mark
+from tilegrad.bench.areas import ALL, MARKS, Mark
 
 Result = dict[str, Any]
 

@@ -11,4 +11,4 @@ export PYTHONPATH="$PWD/.dev:$PWD${PYTHONPATH:+:$PYTHONPATH}"
 export TILEGRAD_CACHE_DIR="${TILEGRAD_CACHE_DIR:-$OUT/kernels}"
 unset NUMBA_ENABLE_CUDASIM
 mkdir -p "$OUT"
-exec "${PYTHON:-python3}" -m bench.gpu "$@"
+exec "${PYTHON:-python3}" -m tilegrad.bench.gpu "$@"

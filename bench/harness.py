@@ -7,6 +7,19 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tilegrad.engine.timing import (
+        BUDGET as BUDGET,
+        LEAST as LEAST,
+        OPENBLAS_SPINS as OPENBLAS_SPINS,
+        SETTLE as SETTLE,
+        Call as Call,
+        compare as compare,
+        repeat_count as repeat_count,
+        sample as sample,
+    )
 
 _spec = importlib.util.spec_from_file_location(
     __name__, Path(__file__).resolve().parent.parent / "engine" / "timing.py"

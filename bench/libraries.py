@@ -6,7 +6,7 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.areas import Benchmark
+    from tilegrad.bench.areas import Benchmark
 
 LIBRARIES = ("tilegrad", "torch", "numpy")
 

@@ -11,16 +11,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-from bench import libraries
-from bench.results import add_out, figures_of, write
-from bench.steps import STEPS
+from tilegrad.bench import libraries
+from tilegrad.bench.results import add_out, figures_of, write
+from tilegrad.bench.steps import STEPS
 
 STEPS_TAKEN = 5
 FIRST = "step of a tiny MLP"  # done before, so that loading a library's own code does not count
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of ``python -m bench memory``."""
+    """Of ``tilegrad bench memory``."""
     parser.add_argument("-k", dest="part", default="", metavar="TEXT", help="only steps with this")
     parser.add_argument("--threads", type=int, default=2, help="of each library (%(default)s)")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
@@ -53,7 +53,7 @@ def _measure(name: str, library: str, threads: int) -> dict[str, int]:
 def run(options: argparse.Namespace) -> int:
     """Measure and print; a first process of each compiles what is missing."""
     if options.child:
-        print(json.dumps(_measure(*options.child, options.threads)))
+        print(json.dumps(_measure(options.child[0], options.child[1], options.threads)))
         return 0
     names = [x for x in libraries.installed() if x != "numpy"]
     print(
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
             continue
         row: dict[str, Any] = {"name": step.name}
         for library in names:
-            command = ("-m", "bench", "memory", "--threads", str(options.threads), "--child", step.name, library)  # fmt: skip
+            command = ("-m", "tilegrad.bench", "memory", "--threads", str(options.threads), "--child", step.name, library)  # fmt: skip
             figures_of(*command)
             row[library] = figures_of(*command)
             row[library]["growth"] = row[library]["peak"] - row[library]["before"]

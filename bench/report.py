@@ -1,4 +1,4 @@
-"""Results as Markdown: ``python -m bench report RESULTS.json [--rows]``.
+"""Results as Markdown: ``tilegrad bench report RESULTS.json [--rows]``.
 
 Several files, of several machines, stand side by side.
 """
@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.areas import MARKS
-from bench.figures import notes, seconds, verdict
+from tilegrad.bench.areas import MARKS
+from tilegrad.bench.figures import notes, seconds, verdict
 
 ALLOCATOR = (
     "Part of the lead on large arrays is memory, not arithmetic: PyTorch's CPU allocator hands pages "
@@ -24,7 +24,7 @@ SPREAD = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of ``python -m bench report``."""
+    """Of ``tilegrad bench report``."""
     parser.add_argument("results", type=Path, nargs="+", help="what --out wrote, a file a machine")
     parser.add_argument("--rows", action="store_true", help="every row, not areas alone")
 

@@ -12,10 +12,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench import machine
-from bench.areas import MARKS
-from bench.figures import geometric_mean, seconds
-from bench.results import add_out, child, write
+from tilegrad.bench import machine
+from tilegrad.bench.areas import MARKS
+from tilegrad.bench.figures import geometric_mean, seconds
+from tilegrad.bench.results import add_out, child, write
 
 LEAST = 1e-3  # seconds on one thread
 AREAS = [area for area in MARKS if area != "overhead"]
@@ -23,7 +23,7 @@ LIBRARIES = ("tilegrad", "torch")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of ``python -m bench scaling``."""
+    """Of ``tilegrad bench scaling``."""
     option = parser.add_argument
     option("-k", dest="part", default="", metavar="TEXT", help="only rows with this in area/name")
     option("--area", nargs="+", choices=AREAS, default=AREAS, help="only these areas")
@@ -36,7 +36,7 @@ def _table(threads: int, options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "table.json"
         child(
-            "-m", "bench", "table", "--no-check", "--threads", str(threads), "--rounds",
+            "-m", "tilegrad.bench", "table", "--no-check", "--threads", str(threads), "--rounds",
             str(options.rounds), "--out", str(path), "-k", options.part, "--area", *options.area,
         )  # fmt: skip
         found: dict[str, Any] = json.loads(path.read_text())["table"]

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bench import models
-from bench.rows.row import Operand, Prepared, floats, indices
+from tilegrad.bench import models
+from tilegrad.bench.rows.row import Operand, Prepared, floats, indices
 
 LEARNING_RATE = 1e-3
 

@@ -4,7 +4,7 @@ Ratios are PyTorch's time over ours: above 1, tilegrad is faster. Results are co
 a row whose results differ is WRONG and has no ratio. Errors are against float64, ours first: the
 largest in ulp, or the root mean square of the relative one.
 
-Other commands: python -m bench against, scaling, memory, compile, blas, report.
+
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import gc
 import os
 import time
 
-from bench import libraries, machine
-from bench.agreement import agree, errors
-from bench.areas import MARKS, Benchmark, chosen
-from bench.figures import HEAD, Result, line, summary, summary_lines
-from bench.harness import OPENBLAS_SPINS, compare
-from bench.results import add_out, write
-from bench.rows.row import Row
+from tilegrad.bench import libraries, machine
+from tilegrad.bench.agreement import agree, errors
+from tilegrad.bench.areas import MARKS, Benchmark, chosen
+from tilegrad.bench.figures import HEAD, Result, line, summary, summary_lines
+from tilegrad.bench.harness import OPENBLAS_SPINS, compare
+from tilegrad.bench.results import add_out, write
+from tilegrad.bench.rows.row import Row
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of ``python -m bench``."""
+    """Of ``tilegrad bench table``."""
     option = parser.add_argument
     option("-k", dest="part", default="", metavar="TEXT", help="only rows with this in area/name")
     option("--area", nargs="+", choices=MARKS, default=[], help="only these areas")

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bench import libraries
-from bench.areas import ROWS, Benchmark
+from tilegrad.bench import libraries
+from tilegrad.bench.areas import ROWS, Benchmark
 
 RUNS = [(row, library) for row in ROWS for library in libraries.of(row)]
 

@@ -6,19 +6,12 @@ import argparse
 import math
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
+from tilegrad.bench.arguments import Parser
 from tilegrad.engine.device import device as as_device
 
 _ARCHS = ("sm_75", "sm_80", "sm_90", "sm_100")
-
-
-class _Parser(argparse.ArgumentParser):
-    """Errors are one line, without the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: error: {message}", file=sys.stderr)
-        sys.exit(2)
 
 
 def _whole(least: int, most: int = 1 << 31) -> Callable[[str], int]:
@@ -57,18 +50,22 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     Raises:
         SystemExit: after --help and --version (0), or one line about a wrong argument (2).
     """
-    parser = _Parser(prog="tilegrad", description="Train and use small image classifiers.")
+    parser = Parser(prog="tilegrad", description="Train and use small image classifiers.")
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="command", parser_class=_Parser
+        dest="command", required=True, metavar="command", parser_class=Parser
     )
     _add_train(commands)
     _add_predict(commands)
     _add_inspect(commands)
     _add_warmup(commands)
+    commands.add_parser("bench", help="measure: beside NumPy, PyTorch and CuPy, on CPU and GPU")
     info = commands.add_parser("info", help="versions, threads, kernel cache and devices")
     info.set_defaults(run=_info)
-    return parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["bench"]:  # it has commands of its own, whose arguments load with them
+        return argparse.Namespace(command="bench", words=words[1:], run=_bench)
+    return parser.parse_args(words)
 
 
 def _version() -> str:
@@ -177,6 +174,12 @@ def _predict(arguments: argparse.Namespace) -> None:
     from tilegrad.cli.predict import run
 
     run(arguments)
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from tilegrad.bench.arguments import main
+
+    return main(arguments.words)
 
 
 def _info(arguments: argparse.Namespace) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-
-class Failure(Exception):  # noqa: N818 - not a fault of the program
-    """A wrong argument, file or environment; the message is one line."""
+from tilegrad.bench.failure import Failure as Failure
 
 
 def missing(name: str, package: str) -> Failure:

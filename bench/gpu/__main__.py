@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.gpu import report
-from bench.gpu.pool import Writer
+from tilegrad.bench.gpu import report
+from tilegrad.bench.gpu.pool import Writer
 
 # stage -> seconds it may take, whole and in a short run (0: not at all)
 STAGES = {
@@ -43,7 +43,9 @@ def read(path: Path) -> dict[str, Any]:
     return found
 
 
-def run(stage: str, seconds: float, keep: Any, module: str = "bench.gpu") -> dict[str, Any]:
+def run(
+    stage: str, seconds: float, keep: Any, module: str = "tilegrad.bench.gpu"
+) -> dict[str, Any]:
     """The stage's own result, or how far it came and what went wrong. ``keep(result)`` has it
     meanwhile.
     """

@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.gpu.pool import Writer, chosen, processes, quick
 from tests.emulator.families import FAMILIES, Operand
+from tilegrad.bench.gpu.pool import Writer, chosen, processes, quick
 
 MINOR_SHARE = {"cases": 8, "families": 5}  # of a short run; as the stages choose
 
@@ -45,8 +45,8 @@ def _family(call: Any, operands: tuple[Operand, ...], grad: bool) -> None:
 
 def _timed() -> Iterator[tuple[str, Any]]:
     """The calls of the speed stage, and the sanitizer's pass."""
-    from bench import steps
-    from bench.gpu import sanitizer, speed
+    from tilegrad.bench import steps
+    from tilegrad.bench.gpu import sanitizer, speed
 
     yield "sanitizer", sanitizer.small_pass
     for name, function, shapes, grad in speed.calls():
@@ -100,7 +100,7 @@ def shared_out(arch: tuple[int, int], parts: int, deadline: float, write: Any) -
     """Run the shares and collect what they say, until all are done or time is up."""
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-W", "ignore", "-m", "bench.gpu.build", "share"]
+        command = [sys.executable, "-W", "ignore", "-m", "tilegrad.bench.gpu.build", "share"]
         logs = [Path(folder) / f"{k}.jsonl" for k in range(parts)]
         (Path(folder) / "claims").mkdir()
         running = []

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 import tilegrad
-from bench.gpu.pool import Check, chosen, serve, stage
 from tests.cases import table
 from tests.cases.case import FLOATS, Case
+from tilegrad.bench.gpu.pool import Check, chosen, serve, stage
 
 TOLERANCES = {"float32": 2e-5, "float64": 1e-10}
 
@@ -139,4 +139,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "work":
         serve(checks(), tilegrad.cuda.synchronize)
     else:
-        stage("bench.gpu.correctness", each=30)
+        stage("tilegrad.bench.gpu.correctness", each=30)

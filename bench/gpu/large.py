@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 import tilegrad
-from bench.gpu.pool import Check, chosen, processes, serve, stage
 from tests.emulator.families import FAMILIES, Family, Operand
+from tilegrad.bench.gpu.pool import Check, chosen, processes, serve, stage
 
 EACH = 10 << 30  # bytes of the GPU for each process
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # PyTorch's, where ours is simulated
@@ -149,7 +149,9 @@ def _alive() -> None:
 def main() -> None:
     """The stage."""
     memory = tilegrad.cuda.get_device_properties(0).total_memory
-    pool = stage("bench.gpu.large", each=40, workers=max(1, min(processes(), memory // EACH)))
+    pool = stage(
+        "tilegrad.bench.gpu.large", each=40, workers=max(1, min(processes(), memory // EACH))
+    )
     for found in sorted(pool.found, key=lambda f: -f.get("seconds", 0))[:20]:
         print(found)
 

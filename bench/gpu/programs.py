@@ -7,10 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-from bench.gpu.pool import Writer
 from tests.large import NAMES, TABLE
 from tests.large.__main__ import faults_of
 from tests.large.program import Sizes, write
+from tilegrad.bench.gpu.pool import Writer
 
 SIZES = Sizes(elements=1_500_000, products=60_000_000)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.gpu.pool import Writer, quick
+from tilegrad.bench.gpu.pool import Writer, quick
 
 TOOLS = ("memcheck", "racecheck", "initcheck")
 PRINTED = 1000  # reports of a tool that it prints
@@ -105,7 +105,7 @@ def read(text: str, status: int) -> Reading:
 
 def _watched(program: str, tool: str, seconds: float) -> Reading:
     command = [program, "--tool", tool, "--print-limit", str(PRINTED), sys.executable]
-    command += ["-m", "bench.gpu.sanitizer", "pass"]
+    command += ["-m", "tilegrad.bench.gpu.sanitizer", "pass"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:

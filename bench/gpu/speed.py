@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 import tilegrad
-from bench import steps
-from bench.gpu.pool import Writer, quick
+from tilegrad.bench import steps
+from tilegrad.bench.gpu.pool import Writer, quick
 
 Call = Callable[[], Any]
 Rows = Iterator[tuple[str, dict[str, Any]]]
@@ -347,7 +347,16 @@ def section(name: str, path: Path) -> None:
 
 def measured(name: str, path: Path, seconds: float) -> dict[str, Any]:
     """The rows of a section, and what became of its process if that is not well."""
-    command = [sys.executable, "-W", "ignore", "-m", "bench.gpu.speed", "section", name, str(path)]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "tilegrad.bench.gpu.speed",
+        "section",
+        name,
+        str(path),
+    ]
     fault = None
     try:
         status = subprocess.run(command, timeout=seconds, check=False).returncode

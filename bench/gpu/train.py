@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench.gpu.pool import quick
+from tilegrad.bench.gpu.pool import quick
 
 LEAST = 0.97  # of the held out digits, that are right
 

@@ -1,1 +1,1 @@
-"""The benchmarks as data, one module per area; :mod:`bench.areas` puts them together."""
+"""The benchmarks as data, one module per area; :mod:`tilegrad.bench.areas` puts them together."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from bench.rows.row import Row, Shape, floats, rows
+from tilegrad.bench.rows.row import Row, Shape, floats, rows
 
 _rows = partial(rows, "convolution", tolerance=1e-4)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.rows.row import Call, Row, floats, mask, rows
+from tilegrad.bench.rows.row import Call, Row, floats, mask, rows
 
 _rows = partial(rows, "elementwise")
 SIZES = {"1e3": 1_000, "1e5": 100_000, "1e7": 10_000_000}

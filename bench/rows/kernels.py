@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from bench.rows.row import Call, Row, floats, rows
+from tilegrad.bench.rows.row import Call, Row, floats, rows
 
 _rows = partial(rows, "kernels", tolerance=1e-4)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.rows.row import Row, Shape, floats, rows
+from tilegrad.bench.rows.row import Row, Shape, floats, rows
 
 _rows = partial(rows, "matmul", accuracy="rms", tolerance=1e-4)
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from bench.rows.row import Row, floats, indices, mask, rows
+from tilegrad.bench.rows.row import Row, floats, indices, mask, rows
 
 _rows = partial(rows, "movement")
 

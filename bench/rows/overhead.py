@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.rows.row import Row, floats, rows
+from tilegrad.bench.rows.row import Row, floats, rows
 
 _rows = partial(rows, "overhead", passes="f")
 

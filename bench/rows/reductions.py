@@ -7,10 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from bench.rows.row import Call, Row, floats, indices, rows
+from tilegrad.bench.rows.row import Call, Row, floats, indices, rows
 
 _rows = partial(rows, "reductions")
-SHAPES = {"64x128": (64, 128), "1024x512": (1024, 512), "4096x2048": (4096, 2048)}
+SHAPES: dict[str, tuple[int, ...]] = {
+    "64x128": (64, 128),
+    "1024x512": (1024, 512),
+    "4096x2048": (4096, 2048),
+}
 
 # name: (method with the dims to reduce, NumPy's)
 REDUCTIONS: dict[str, tuple[Call, Call]] = {

@@ -65,7 +65,7 @@ class Row:
         backward: also run the backward pass, from a fixed random gradient (1 for a scalar).
         recorded: the operands require gradients, so that the forward records its nodes.
         flops: of one call, for GFLOP/s.
-        tolerance: how far the libraries' results may be apart; see :mod:`bench.agreement`.
+        tolerance: how far the libraries' results may be apart; see :mod:`tilegrad.bench.agreement`.
         accuracy: also measure the error against float64, in ``ulp`` or ``rms``.
     """
 

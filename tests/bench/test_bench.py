@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bench import against, agreement, areas, figures
-from bench.__main__ import main as bench_main
-from bench.harness import compare
-from bench.rows.row import Row, floats
+from tilegrad.bench import against, agreement, areas, arguments, figures
+from tilegrad.bench.arguments import COMMANDS, main as bench_main
+from tilegrad.bench.harness import compare
+from tilegrad.bench.rows.row import Row, floats
 
 
 def test_rows_have_names_of_their_own() -> None:
@@ -161,3 +164,45 @@ def test_results_of_machines_stand_side_by_side(
     out = capsys.readouterr().out
     assert "| machine | one | two |" in out and "| processor | one's | two's |" in out
     assert "| matmul | 2.00x | 3.00x |" in out and "| matmul: x @ y | 2.00x | 3.00x |" in out
+
+
+def test_one_parser_for_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench_main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"  {name} " in out for name in COMMANDS)
+    assert bench_main(["nope"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("tilegrad bench: error: no command 'nope'") and err.count("\n") == 1
+    with pytest.raises(SystemExit) as ended:
+        bench_main(["table", "--rounds", "x"])
+    err = capsys.readouterr().err
+    assert ended.value.code == 2 and err.count("\n") == 1 and "--rounds" in err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_its_arguments(command, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        bench_main([command, "--help"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: tilegrad bench {command}")
+
+
+def test_a_missing_package_is_named(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def importing(name: str) -> None:
+        raise ModuleNotFoundError("No module named 'rich.table'", name="rich.table")
+
+    monkeypatch.setattr(arguments.importlib, "import_module", importing)
+    assert bench_main(["blas"]) == 2
+    err = capsys.readouterr().err
+    assert (
+        err == "tilegrad bench blas: error: rich is not installed; pip install 'tilegrad[bench]'\n"
+    )
+
+
+def test_a_clone_runs_the_same_program() -> None:
+    for words in (["-m", "bench"], ["-m", "tilegrad.bench"], ["-m", "tilegrad", "bench"]):
+        done = subprocess.run(
+            [sys.executable, *words, "nope"], cwd=against.ROOT, capture_output=True, text=True,
+            env={**os.environ, "PYTHONPATH": str(against.ROOT / ".dev")}, check=False,
+        )  # fmt: skip
+        assert done.returncode == 2 and "no command 'nope'" in done.stderr

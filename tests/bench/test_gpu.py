@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.gpu import __main__ as gpu_check, report, sanitizer
-from bench.gpu.pool import Pool
 from tests.conftest import ROOT
+from tilegrad.bench.gpu import __main__ as gpu_check, report, sanitizer
+from tilegrad.bench.gpu.pool import Pool
 
 ENVIRONMENT = os.environ | {
     "NUMBA_ENABLE_CUDASIM": "1",
@@ -25,7 +25,7 @@ ENVIRONMENT = os.environ | {
 # checks of which some end their process, one loses the GPU, one hangs
 CHECKS = """
 import os, sys, time
-from bench.gpu.pool import serve
+from tilegrad.bench.gpu.pool import serve
 
 lost = False
 
@@ -123,7 +123,7 @@ def test_a_stage_that_fails_says_why(stages: Path) -> None:
 
 
 def test_the_plan_fits() -> None:
-    from bench.gpu.speed import SECTIONS
+    from tilegrad.bench.gpu.speed import SECTIONS
 
     for quick, total in enumerate(gpu_check.TOTAL):
         assert sum(limits[quick] for limits in gpu_check.STAGES.values()) <= total
@@ -135,7 +135,7 @@ def test_the_plan_fits() -> None:
 def test_every_stage_is_a_module() -> None:
     for stage in gpu_check.STAGES:
         assert (ROOT / "bench/gpu" / f"{stage}.py").is_file()
-    assert "bench.gpu" in (ROOT / "bench/gpu_check.sh").read_text()
+    assert "tilegrad.bench.gpu" in (ROOT / "bench/gpu_check.sh").read_text()
 
 
 # ------------------------------------------------------------------------------------- sanitizer
@@ -201,7 +201,7 @@ def simulated(code: str) -> str:
 
 
 def test_the_sanitizers_pass_has_no_fault_of_its_own() -> None:
-    simulated("from bench.gpu.sanitizer import small_pass; small_pass()")
+    simulated("from tilegrad.bench.gpu.sanitizer import small_pass; small_pass()")
 
 
 def test_checks_see_what_is_wrong() -> None:
@@ -210,7 +210,7 @@ def test_checks_see_what_is_wrong() -> None:
         "import os\n"
         "from dataclasses import replace\n"
         "import tilegrad as t\n"
-        "from bench.gpu import correctness, large\n"
+        "from tilegrad.bench.gpu import correctness, large\n"
         "correctness.bits(correctness.promised()['integer sum'])\n"
         "wrong = lambda d: t.zeros((), device=d) + (1 if d == 'cpu' else 2)\n"
         "rows = {f.name: f for f in large.FAMILIES}\n"
@@ -241,7 +241,7 @@ def test_building_is_shared_out(tmp_path: Path) -> None:
     code = (
         "import sys, json, time\n"
         "from pathlib import Path\n"
-        "from bench.gpu import build\n"
+        "from tilegrad.bench.gpu import build\n"
         "from tests.assembly.assembler import Survey\n"
         "from functools import partial\n"
         "def call(n):\n"

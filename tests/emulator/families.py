@@ -1,7 +1,7 @@
 """Every family of kernels in one table: calls, at sizes for a GPU and at sizes for the emulator.
 
 The large ones are awkward (odd, beyond a tile, a power of 2 and 2^31 elements) and run on hardware
-against PyTorch in float64 on the same GPU: :mod:`bench.gpu.large`. The small ones give most kernels
+against PyTorch in float64 on the same GPU: :mod:`tilegrad.bench.gpu.large`. The small ones give most kernels
 several blocks and run in the emulator, which looks for races: tests/emulator/test_blocks.py.
 """
 

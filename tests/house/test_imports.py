@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from tests.conftest import ROOT
 
 HOME = "tilegrad.autograd"
-FOLDERS = ("autograd", "cli", "cuda", "data", "engine", "kernels", "nn", "optim")
+FOLDERS = ("autograd", "bench", "cli", "cuda", "data", "engine", "kernels", "nn", "optim")
 Graph = dict[str, set[str]]
 
 
@@ -19,7 +19,12 @@ def _name(path: str) -> str:
     return ".".join(("tilegrad", *path.removesuffix(".py").removesuffix("/__init__").split("/")))
 
 
-PATHS = sorted(str(p.relative_to(ROOT)) for f in FOLDERS for p in (ROOT / f).rglob("*.py"))
+PATHS = sorted(
+    str(p.relative_to(ROOT))
+    for f in FOLDERS
+    for p in (ROOT / f).rglob("*.py")
+    if "bench/gpu" not in str(p)
+)  # needs the tests beside it, and is not installed
 MODULES = {_name(path): path for path in PATHS}
 
 _COMPILER = "compilers and what works on the source of formulas load with the first kernel made"
@@ -41,6 +46,9 @@ DELAYED = {
     "autograd/rules/elementwise.py": _COMPILER,
     "autograd/subject.py": _TOOL,
     "autograd/tensor.py": _GPU,
+    "bench/compiling.py": "what a child process measures",
+    "bench/machine.py": "facts that only some commands ask for",
+    "bench/sampler.py": "which tilegrad this is, the process says first",
     "cli/arguments.py": _COMMAND,
     "cli/info.py": "the version is the package's own",
     "cli/inspect.py": _COMMAND,

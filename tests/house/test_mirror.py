@@ -30,6 +30,9 @@ TESTED_BY = (
     ("autograd/rules", "regions", "autograd/rules/test_view.py", "writes over views and their bases"),
     ("autograd/rules", "assign bilinear counting cross_entropy define extrema moments product "
      "rearrange sampling scatter unary", "cases/test_cases.py", "functions with rows under their family's name"),
+    ("bench", "__main__ blas compiling failure libraries machine memory models paper report results sampler "
+     "scaling steps table", "bench/test_bench.py", "commands, as typed, and what they share"),
+    ("bench/rows", "*", "bench/test_bench.py", "tables that commands run"),
     ("cli", "arguments checkpoint digits info train warmup", "cli/test_cli.py", "commands, as typed"),
     ("data", "background collate container fetch info pool sampler", "data/test_loader.py",
      "parts of one loader"),

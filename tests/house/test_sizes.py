@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
-PACKAGES = ("autograd", "cli", "cuda", "data", "engine", "kernels", "nn", "optim")
+PACKAGES = ("autograd", "bench", "cli", "cuda", "data", "engine", "kernels", "nn", "optim")
 PARAMETERS, LINES = 12, 60
 
 _PYTORCH = "PyTorch's parameters, which its users name"

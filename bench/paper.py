@@ -1,4 +1,4 @@
-"""``python -m bench.roofline``: kernels on paper, as a table in Markdown; no GPU is needed.
+"""Kernels on paper, as a table in Markdown; no GPU is needed.
 
 Per kernel what the assembler says for an A100 and an H200, and the least time that the data sheets
 allow, beside what was measured on an H200, where it was. ``docs/cuda.md`` has the table between two marks;
@@ -160,19 +160,18 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    """Print the table, or put it into the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the command."""
     parser.add_argument("--write", action="store_true", help=f"bring {PAGE.name} up to date")
-    arguments = parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the table, or put it into the page."""
     made = table()
     if not arguments.write:
         print(made, end="")
-        return
+        return 0
     before, _, rest = PAGE.read_text().partition(START)
     _, _, after = rest.partition(END)
     PAGE.write_text(before + START + made + END + after)
-
-
-if __name__ == "__main__":
-    main()
+    return 0
