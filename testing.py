@@ -66,7 +66,11 @@ def _words(given: tuple[Any, ...]) -> list[str]:
     found: list[str] = []
     for value in given:
         if hasattr(value, "what"):  # a case of an op with a signature
-            found += [value.what, *value.kind.values()]
+            found += [value.what, *value.kind.values(), *_constants(value)]
         elif isinstance(value, str):
             found.append(value)
     return found
+
+
+def _constants(case: Any) -> list[str]:
+    return [f"{name}={value}" for name, value in case.constants.items()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from tilegrad.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from tilegrad.autograd.mode import no_grad
 from tilegrad.engine import cuda
 from tilegrad.engine.debug import debug
+from tilegrad.engine.ops.user import UserOp
 from tilegrad.engine.signature import EXACT, Operand, Signature, sizes_in
 from tilegrad.kernels.faults import KernelFault
 
@@ -35,6 +37,7 @@ class Case(NamedTuple):
     Attributes:
         what: in words; sizes: of the names; kind: the dtypes of ``f``, ``i`` and ``any``.
         scalars: all of them; how: the operands lie as "rows", "transposed" or "gaps"; special: NaN and infinities are among them.
+        constants: those of the body that are tuned.
     """
 
     what: str
@@ -43,13 +46,14 @@ class Case(NamedTuple):
     scalars: Mapping[str, Any]
     how: str = "rows"
     special: bool = False
+    constants: Mapping[str, float] = {}
 
 
 class OpCheck:
     """Runs the checks of one op and keeps what they said.
 
     Args:
-        call: the public function; make: a tensor of an array, on a device.
+        call: the public function; op: what runs it; make: a tensor of an array, on a device.
         shapes: sizes that are not drawn; scalars: values of scalars.
         domain: where numbers are drawn from; tolerance: a factor on the bounds.
     """
@@ -58,9 +62,11 @@ class OpCheck:
     STEPS = ("compared", "repeated", "bounds", "gradients", "differences")
 
     def __init__(
-        self, call: Any, make: Callable[[np.ndarray, str], Tensor], shapes: Mapping[str, Any],
-        scalars: Mapping[str, Any], domain: tuple[float, float], seed: int, tolerance: float,
+        self, call: Any, op: UserOp, make: Callable[[np.ndarray, str], Tensor],
+        shapes: Mapping[str, Any], scalars: Mapping[str, Any], domain: tuple[float, float], seed: int,
+        tolerance: float,
     ):  # fmt: skip
+        self.op = op
         self.call, self.make, self.domain, self.seed = call, make, domain, seed
         self.signature: Signature = call.signature
         self.name = self.signature.name
@@ -87,8 +93,14 @@ class OpCheck:
             if device not in self.call.devices:
                 self.rows.append(("no kernel: the reference", device, "", ""))
                 continue
-            for case in self.cases(device):
-                self.compared(case, device)
+            every = self.candidates(device)
+            if len(every) > 1:
+                self.rows.append(
+                    (f"{len(every)} candidates of tune=", device, "", "each, as follows")
+                )
+            for constants in every:
+                for case in self.cases(device):
+                    self.compared(case._replace(constants=constants), device)
             self.repeated(device)
             self.bounds(device)
         if self.differentiable():
@@ -109,6 +121,11 @@ class OpCheck:
         used = dict.fromkeys(x.kind for x in self.signature.operands if x.kind in VARIANTS)
         chosen = [[(k, name) for name in VARIANTS[k]] for k in used]
         return [dict(pairs) for pairs in itertools.product(*chosen)]
+
+    def candidates(self, device: str) -> list[dict[str, float]]:
+        """The constants that the device's body is tuned over, all of which have to be right."""
+        tuner = self.op.bodies[device].tuner
+        return [{}] if tuner is None else tuner.candidates
 
     def cases(self, device: str) -> Iterator[Case]:
         """Sizes 0, 1 and primes, gaps and transposes, NaN and infinities, either truth of scalars."""
@@ -170,7 +187,7 @@ class OpCheck:
                 self.as_laid(t, self.laid(a, case.how)) for t, a in zip(ready, arrays, strict=True)
             ]
         self.spoil(ready, case, device)
-        with no_grad():
+        with no_grad(), self.op.constants(device, case.constants):
             made = self.call(*ready, **case.scalars)
         outs = made if isinstance(made, tuple) else (made,)
         written = [ready[k] for k in self.signature.written]
@@ -256,7 +273,8 @@ class OpCheck:
 
     def told(self, case: Case) -> str:
         """The operands of a case, in words."""
-        sizes = ", ".join(f"{n}={v}" for n, v in {**case.sizes, **case.scalars}.items())
+        every = {**case.sizes, **case.scalars, **case.constants}
+        sizes = ", ".join(f"{n}={v}" for n, v in every.items())
         lines = [
             f"{x.name} = {np.array2string(a, threshold=40, separator=', ')}"
             for x, a in zip(self.signature.operands, self.arrays(case), strict=True)
@@ -270,15 +288,18 @@ class OpCheck:
         long = {
             n: 5 if simulated(device) else LONG for n in self.signature.dims if n not in self.runs
         }
-        case = Case("", self.sizes(**long), self.kinds()[-1], self.scalars)
-        if self.right(self.arrays(case), case) is None:
+        plain = Case("", self.sizes(**long), self.kinds()[-1], self.scalars)
+        if self.right(self.arrays(plain), plain) is None:
             return
+        for case in [plain._replace(constants=c) for c in self.candidates(device)]:
 
-        def bits() -> list[bytes]:
-            return [a.tobytes() for a in self.results(self.arrays(case), case, device)]
+            def bits(case: Case = case) -> list[bytes]:
+                return [a.tobytes() for a in self.results(self.arrays(case), case, device)]
 
-        if not repeatable(bits):
-            raise CheckError(f"{self.name}: other bits in another run, {device}\n{self.told(case)}")
+            if not repeatable(bits):
+                raise CheckError(
+                    f"{self.name}: other bits in another run, {device}\n{self.told(case)}"
+                )
         self.rows.append(("the same bits again", device, "", "right"))
 
     def bounds(self, device: str) -> None:
@@ -286,14 +307,15 @@ class OpCheck:
         for what in ("primes", "size 1"):
             ones = {n: () if n in self.runs else 1 for n in self.signature.dims}
             sizes = self.sizes() if what == "primes" else self.sizes(**ones)
-            case = Case(what, sizes, self.kinds()[-1], self.scalars)
-            if self.right(self.arrays(case), case) is None:
+            plain = Case(what, sizes, self.kinds()[-1], self.scalars)
+            if self.right(self.arrays(plain), plain) is None:
                 continue
-            try:
-                with debug():
-                    self.results(self.arrays(case), case, device)
-            except KernelFault as fault:
-                raise CheckError(f"{fault}\n{self.told(case)}") from None
+            for case in [plain._replace(constants=c) for c in self.candidates(device)]:
+                try:
+                    with debug():
+                        self.results(self.arrays(case), case, device)
+                except KernelFault as fault:
+                    raise CheckError(f"{fault}\n{self.told(case)}") from None
         self.rows.append(("accesses within bounds", device, "", "right"))
 
     # -------------------------------------------------------------------------------- gradients
@@ -304,6 +326,12 @@ class OpCheck:
         exact = [EXACT[k] for k in kinds if k in EXACT]
         real = "f" in kinds or any(k.is_floating_point for k in exact)
         return real and not any(k.is_floating_point and k.itemsize < 8 for k in exact)
+
+    def first(self, device: str) -> AbstractContextManager[None]:
+        """The first candidates, so that nothing is measured."""
+        if device not in self.op.bodies:
+            return nullcontext()
+        return self.op.constants(device, self.candidates(device)[0])
 
     def graded(self, device: str, sizes: Sizes) -> tuple[Case, list[Tensor]]:
         """A case in float64, and its operands, which ask for gradients."""
@@ -332,6 +360,11 @@ class OpCheck:
 
     def gradients(self, device: str) -> None:
         """The op's gradients against those of the reference."""
+        with self.first(device):
+            self.as_the_reference(device)
+
+    def as_the_reference(self, device: str) -> None:
+        """See :meth:`gradients`."""
         case, given = self.graded(device, self.sizes())
         floats = [t for t in given if t.requires_grad]
         found = []
@@ -361,6 +394,11 @@ class OpCheck:
 
     def differences(self) -> None:
         """First and second order against differences."""
+        with self.first("cpu"):
+            self.as_differences()
+
+    def as_differences(self) -> None:
+        """See :meth:`differences`."""
         small = {n: (2,) if n in self.runs else 3 for n in self.signature.dims}
         case, given = self.graded("cpu", self.sizes(**small))
         for what, check in (("first", gradcheck), ("second", gradgradcheck)):
@@ -404,7 +442,9 @@ class OpCheck:
         merged: dict[tuple[str, ...], list[str]] = {}
         for what, device, kind, verdict in self.rows:
             merged.setdefault((what, device, verdict), []).append(kind)
-        return table([(w, d, " ".join(kinds), v) for (w, d, v), kinds in merged.items()])
+        return table([
+            (w, d, " ".join(dict.fromkeys(kinds)), v) for (w, d, v), kinds in merged.items()
+        ])  # fmt: skip
 
 
 def _close(have: Any, want: Any, bound: float) -> bool:

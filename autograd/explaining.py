@@ -28,6 +28,12 @@ def formulas(subject: Subject) -> str:
     return "".join(f"{text}\n\n" for text in lines)
 
 
+def tuned(subject: Subject) -> str:
+    """What ``tune=`` chose for the op; "" of one that has no candidates."""
+    tuning = getattr(subject.call, "tuning", None)
+    return f"\n\n{tuning}" if tuning else ""
+
+
 def explain(
     subject: Subject,
     *shapes: Shapes,
@@ -64,7 +70,7 @@ def explain(
     def cpu() -> str:
         run = _run(subject, every, dtype, "cpu", backward)
         shown = inspection.on_cpu(title, run, asm)
-        return formulas(subject) + shown
+        return formulas(subject) + shown + tuned(subject)
 
     def cuda() -> str:
         from tilegrad.kernels.cuda.tools import dry_run

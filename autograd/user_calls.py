@@ -22,6 +22,7 @@ from tilegrad.autograd.subject import Subject, attach
 from tilegrad.autograd.user_jvp import forward
 from tilegrad.engine import calls
 from tilegrad.engine.array import Array, Layout
+from tilegrad.engine.autotune import Tune, Tuning
 from tilegrad.engine.dispatch import same_device
 from tilegrad.engine.ops.elementwise import copy
 from tilegrad.engine.ops.user import OnCpu, OnCuda, UserOp
@@ -55,6 +56,7 @@ class Work:
         self.call.results = tuple([y.name for y in self.results])
         attach(self.subject())
         self.call.check, self.call.jvp = self.check, self.jvp
+        self.call.tuning = Tuning(self.name, self.op.bodies, self.op.forget_plans)
         self.call.cpu, self.call.cuda, self.call.vjp = self.cpu, self.cuda, self.vjp
 
     def subject(self) -> Subject:
@@ -73,13 +75,14 @@ class Work:
 
     def cpu(
         self, *, tasks: Any, scratch: Any = None, strided: bool = False, work: Any = None,
-        reassociate: bool = False,
+        reassociate: bool = False, tune: Tune | None = None, measure: bool = True,
     ) -> Callable[[Function], Function]:  # fmt: skip
         """See :meth:`OpFunction.cpu`."""
 
         def decorate(function: Function) -> Function:
             options = {"tasks": tasks, "work": work, "scratch": scratch}
-            self.add("cpu", OnCpu(self.signature, function, options, strided, reassociate))
+            body = OnCpu(self.signature, function, options, strided, reassociate, tune, measure)
+            self.add("cpu", body)
             return function
 
         return decorate
@@ -88,7 +91,7 @@ class Work:
         self, kernel: Any = None, *, grid: Any, block: Any, shared: Any = 0, scratch: Any = None,
         strided: bool = False, views: bool = False, args: tuple[str, ...] | None = None,
         source: str | None = None, ptx: str | None = None, entry: str = "",
-        options: tuple[str, ...] = (),
+        options: tuple[str, ...] = (), tune: Tune | None = None, measure: bool = True,
     ) -> Any:  # fmt: skip
         """See :meth:`OpFunction.cuda`."""
         cut = {"grid": grid, "block": block, "shared": shared, "scratch": scratch}
@@ -100,7 +103,8 @@ class Work:
             )
 
         def take(function: Any) -> None:
-            self.add("cuda", OnCuda(self.signature, function, cut, strided, args, views))
+            body = OnCuda(self.signature, function, cut, strided, args, views, tune, measure)
+            self.add("cuda", body)
 
         if foreign:
             if not entry or (source is not None and ptx is not None):
@@ -166,7 +170,7 @@ class Work:
         def make(array: Any, device: str) -> Tensor:
             return tensor(array).to(device)
 
-        work = OpCheck(self.call, make, shapes or {}, scalars, domain, seed, tolerance)
+        work = OpCheck(self.call, self.op, make, shapes or {}, scalars, domain, seed, tolerance)
         return work, work.run
 
     def check(self, *given: Any, **named: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from tilegrad.autograd.subject import UserFunction
 from tilegrad.autograd.user_calls import Work
+from tilegrad.engine.autotune import Tune, Tuning
 from tilegrad.engine.signature import Signature
 from tilegrad.engine.signature_parser import SignatureError, parse
 from tilegrad.kernels.bodies import asked
@@ -21,8 +22,11 @@ class OpFunction(UserFunction, Protocol):
         signature: what it takes and gives.
         reference: the function it was made of.
         devices: the kinds of device that have a kernel; on others the reference is run.
+        tuning: what ``tune=`` chose, shown by printing it; its ``choices()``, ``export(path)``,
+            ``load(path)`` and ``forget()``.
     """
 
+    tuning: Tuning
     signature: Signature
     reference: Function
     devices: tuple[str, ...]
@@ -38,6 +42,8 @@ class OpFunction(UserFunction, Protocol):
         strided: bool = False,
         work: Any = None,
         reassociate: bool = False,
+        tune: Tune | None = None,
+        measure: bool = True,
     ) -> Callable[[Function], Function]:
         """Decorate the work of one task on the CPU.
 
@@ -54,6 +60,9 @@ class OpFunction(UserFunction, Protocol):
                 work is done by one thread.
             reassociate: whether sums and extrema in loops may be taken in vectors, and so in another order:
                 many times faster, the same bits in every run, but no place for compensated sums.
+            tune: candidates of constants, by name, for which the body, ``tasks=`` and the others may ask: the
+                first call of a class of shapes times all combinations, and the choice is kept on disk.
+            measure: False takes the first candidates instead, as ``TILEGRAD_TUNE=0`` does.
 
         Raises:
             BodyError: something is asked for that there is not.
@@ -74,6 +83,8 @@ class OpFunction(UserFunction, Protocol):
         ptx: str | None = None,
         entry: str = "",
         options: tuple[str, ...] = (),
+        tune: Tune | None = None,
+        measure: bool = True,
     ) -> Any:
         """Decorate what every thread runs on a GPU, in numba.cuda's Python (``from numba import cuda``) or
         in the device language of tilegrad's own kernels; or give a kernel as it is, with ``args``.
@@ -91,6 +102,8 @@ class OpFunction(UserFunction, Protocol):
             source: CUDA C++, in which ``scalar_t`` is the type of ``f``; ptx: PTX. Sizes are integers
                 of any width, float scalars float or double, as the parameter is.
             entry: the kernel's name in the source; options: of NVRTC.
+            tune: candidates of constants, as of :meth:`cpu`; in C++ those that ``args`` does not name are
+                macros. A simulated GPU takes the first; measure: as of :meth:`cpu`.
 
         Raises:
             BodyError: something is asked for that there is not.

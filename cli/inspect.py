@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from tilegrad.autograd.explaining import formulas
+from tilegrad.autograd.explaining import formulas, tuned
 from tilegrad.cli.failure import Failure
 from tilegrad.cli.operands import Call, keyword, perform, prepare
 from tilegrad.engine import inspection
@@ -58,6 +58,8 @@ def _on_cpu(arguments: argparse.Namespace) -> str:
     if arguments.ptx or arguments.sass:
         raise Failure("--ptx and --sass are of --device cuda; a CPU has --asm")
     call = _prepared(arguments, "cpu")
-    return inspection.on_cpu(
+    shown = inspection.on_cpu(
         lambda: _title(arguments.op, call), lambda: perform(call, arguments.backward), arguments.asm
     )
+    subject = getattr(call.function, "subject", None)
+    return shown if subject is None else shown + tuned(subject)

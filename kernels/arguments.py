@@ -31,6 +31,7 @@ class Arguments:
         sizes: names of integers that the plan knows.
         types: (name, dtype) of the signature's dtype variables.
         constants: (name, value): fixed when it is compiled.
+        defaults: names of the body's own constants, which are its defaults.
         real: the dtype of scalars that are floats.
         scratch: the dtype of scratch memory; None where there is none.
         checked: whether accesses are compared with the bounds of what they point into.
@@ -43,6 +44,7 @@ class Arguments:
     sizes: tuple[str, ...] = ()
     types: tuple[tuple[str, str], ...] = ()
     constants: tuple[tuple[str, Any], ...] = ()
+    defaults: tuple[str, ...] = ()
     real: str = "float64"
     scratch: str | None = None
     checked: bool = False
@@ -119,23 +121,27 @@ class Arguments:
         return "(" + "".join(f"v_{name}_{k}, " for k in range(count)) + ")"
 
     def passed(self, **more: str) -> list[str]:
-        """An expression for each of the body's parameters; ``more``: of names of the device."""
-        fixed = dict(self.constants)
-        scalars, tuples = dict(self.scalars), dict(self.tuples())
-        made = []
+        """An expression for each of the body's parameters but its own constants; ``more``: of names of the
+        device. Those behind a constant are given by name.
+        """
+        made, named = [], ""
         for name in self.asks:
-            if name in more:
-                made.append(more[name])
-            elif name in fixed:
-                made.append(repr(fixed[name]))
-            elif name in scalars:
-                made.append(f"T_{name}(given_{name})")
-            elif name in tuples:
-                made.append(self.numbers(name, tuples[name]))
-            elif name in dict(self.types):
-                made.append(f"T_{name}")
-            elif any(a.name == name for a in self.arrays):
-                made.append(f"p_{name}")
+            if name in self.defaults:
+                named = "{}="
             else:
-                made.append(f"v_{name}")
+                made.append(named.format(name) + self._expression(name, more))
         return made
+
+    def _expression(self, name: str, more: dict[str, str]) -> str:
+        fixed, tuples = dict(self.constants), dict(self.tuples())
+        if name in more:
+            return more[name]
+        if name in fixed:
+            return repr(fixed[name])
+        if name in dict(self.scalars):
+            return f"T_{name}(given_{name})"
+        if name in tuples:
+            return self.numbers(name, tuples[name])
+        if name in dict(self.types):
+            return f"T_{name}"
+        return f"p_{name}" if any(a.name == name for a in self.arrays) else f"v_{name}"

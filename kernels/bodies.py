@@ -43,6 +43,9 @@ class Body(DeviceFunction):
         self.origin = origin
         self.fastmath = fastmath
 
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        return self.function(*args, **named)
+
     @property
     def key(self) -> str:
         return self._key
@@ -92,6 +95,25 @@ def constants(function: Function) -> dict[str, Any]:
         if p.default is not p.empty:
             found[p.name] = p.default
     return found
+
+
+def with_constants(function: Function, values: Mapping[str, Any]) -> Function:
+    """``function`` with these defaults, wherever its parameters stand. Calls leave them out, and name what
+    stands behind the first: a default is a constant to compilers, which an argument is not.
+    """
+    code = function.__code__
+    if not values and not code.co_kwonlyargcount:
+        return function
+    count = code.co_argcount + code.co_kwonlyargcount
+    names = code.co_varnames[:count]
+    first = min([names.index(n) for n in values], default=count)
+    made = types.FunctionType(
+        code.replace(co_argcount=count, co_kwonlyargcount=0), function.__globals__,
+        function.__name__, tuple([values.get(n) for n in names[first:]]), function.__closure__,
+    )  # fmt: skip
+    made.__doc__, made.__qualname__ = function.__doc__, function.__qualname__
+    made.__module__ = function.__module__
+    return made
 
 
 # ------------------------------------------------------------------------------------- bringing
@@ -299,6 +321,11 @@ def ask(function: Any, known: Mapping[str, Any]) -> Any:
 def names_of(function: Any) -> tuple[str, ...]:
     """What :func:`ask` will look up."""
     return asked(function) if callable(function) else ()
+
+
+def text_of(function: Any) -> str:
+    """The same in every process for equal values, and for functions of equal code."""
+    return _text_of_code(function.__code__) if hasattr(function, "__code__") else repr(function)
 
 
 def refuse_unknown(title: str, names: Sequence[str], known: Sequence[str]) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +14,7 @@ from tilegrad.kernels import bodies
 from tilegrad.kernels.arguments import Arguments
 from tilegrad.kernels.bodies import Body, reported
 from tilegrad.kernels.cpu.run import splitting
-from tilegrad.kernels.cpu.run.jit import Kernel, bind, kernel
+from tilegrad.kernels.cpu.run.jit import Kernel, bind, kernel, simd_bits, target
 from tilegrad.kernels.cpu.run.threads import TEAM
 from tilegrad.kernels.cpu.simd.checked import ADDRESS, checked_span, read_report, watching
 from tilegrad.kernels.cpu.simd.memory import pointer, span
@@ -62,6 +65,14 @@ _OWN = ("tasks", "per", "each", "used", "report")
 
 # of LLVM, for bodies whose sums may be taken in vectors
 REASSOCIATE = ("reassoc", "nsz")
+
+
+@cache
+def device_name() -> str:
+    """The processor's: what the system calls it, else LLVM, and the width of its vectors."""
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"^model name\s*: (.+)$", info.read_text() if info.is_file() else "", re.M)
+    return f"{found[1] if found else target()[0]}, {simd_bits()}-bit vectors"
 
 
 def bring(title: str, function: Callable[..., Any], reassociate: bool = False) -> Body:

@@ -65,6 +65,16 @@ def user(body: Body, given: Arguments, shape: tuple[int, int, int], dynamic: int
     return Source(run, given.letters + "iii", math.prod(shape), 1, dynamic, shape)
 
 
+def device_name() -> str:
+    """The current GPU's, and its architecture; "" where it is simulated, or there is none."""
+    try:
+        here: Any = driver.get()
+    except driver.CudaError:
+        return ""
+    found = here.properties(here.device)
+    return "" if here.simulated else f"{found.name}, sm_{found.major}{found.minor}"
+
+
 def bring(
     title: str, function: Callable[..., Any] | Foreign, reassociate: bool = False
 ) -> Body | Foreign:
