@@ -311,24 +311,30 @@ def _(i: Any) -> Any:
     return i.view(_FLOAT[type(i)])
 
 
-@intrinsic
-def power2(typing, n):
-    """2^n for an integer-valued float n with a normal result.
+def _exponent(builder: Any, n: Any, width: int, mantissa: int) -> Any:
+    """The integer n << ``mantissa`` of an integer-valued float n.
 
     Adding 1.5 * 2^(mantissa bits) leaves n in the low bits, whose shift makes the exponent: no
     conversion, which AVX2 lacks for 64 bits.
     """
+    from llvmlite import ir
+
+    kind, whole = n.type, ir.IntType(width)
+    if isinstance(kind, ir.VectorType):
+        whole = ir.VectorType(whole, kind.count)
+    shifted = builder.fadd(n, _constant(kind, 1.5 * 2.0**mantissa))
+    return builder.shl(builder.bitcast(shifted, whole), _constant(whole, mantissa))
+
+
+@intrinsic
+def power2(typing, n):
+    """2^n for an integer-valued float n with a normal result."""
     width, mantissa, bias = _layout(n)
 
     def codegen(context, builder, sig, args):
-        from llvmlite import ir
-
-        kind, whole = args[0].type, ir.IntType(width)
-        if isinstance(kind, ir.VectorType):
-            whole = ir.VectorType(whole, kind.count)
-        shifted = builder.fadd(args[0], _constant(kind, 1.5 * 2.0**mantissa))
-        low = builder.shl(builder.bitcast(shifted, whole), _constant(whole, mantissa))
-        return builder.bitcast(builder.add(low, _constant(whole, bias << mantissa)), kind)
+        low = _exponent(builder, args[0], width, mantissa)
+        one = _constant(low.type, bias << mantissa)
+        return builder.bitcast(builder.add(low, one), args[0].type)
 
     return n(n), codegen
 
@@ -336,6 +342,24 @@ def power2(typing, n):
 @power2.in_python
 def _(n: Any) -> Any:
     return np.ldexp(type(n)(1), int(n)) if np.isfinite(n) else n
+
+
+@intrinsic
+def scale_normal(typing, x, n):
+    """``x * 2**n`` for an integer-valued n, where x and the result are normal; else any value."""
+    width, mantissa, _ = _layout(x)
+
+    def codegen(context, builder, sig, args):
+        low = _exponent(builder, args[1], width, mantissa)
+        high = builder.bitcast(args[0], low.type)
+        return builder.bitcast(builder.add(high, low), args[0].type)
+
+    return x(x, n), codegen
+
+
+@scale_normal.in_python
+def _(x: Any, n: Any) -> Any:
+    return np.ldexp(x, int(n)) if np.isfinite(n) else n
 
 
 @inline
