@@ -2,7 +2,7 @@
 
 A rule is three scalar functions. ``advance(*scalars, *hypers)`` gives the parameter's scalar state
 (its step count, …) after the step; ``prepare(*scalars, *hypers)`` what all elements of the
-parameter share, in float64, from the advanced scalars; ``update(p, g, *state, *prepared)`` the new
+parameter share, in float64, from the advanced scalars (from those before, where ``late``); ``update(p, g, *state, *prepared)`` the new
 ``p`` and state, in the parameter's dtype. Formulas and the order of operations are PyTorch's.
 """
 
@@ -26,6 +26,7 @@ class Update:
         prepare, update, advance: see the module.
         state: names of the state arrays, shaped like the parameter.
         scalars: names of the scalar state, one float32 each.
+        late: the scalars advance after the elements, which are made of the old ones.
     """
 
     prepare: DeviceFunction
@@ -33,6 +34,7 @@ class Update:
     state: tuple[str, ...] = ()
     scalars: tuple[str, ...] = ()
     advance: DeviceFunction | None = None
+    late: bool = False
 
     @property
     def hypers(self) -> tuple[str, ...]:
@@ -291,6 +293,54 @@ def adagrad(p, g, s, rate, decay, sign, eps):
     return fma(rate, g / (sqrt(s) + eps), p), s
 
 
+# --------------------------------------------------------------- averages, and signs alone
+
+
+@inline
+def _asgd_advance(step, eta, mu, lr, weight_decay, sign, lambd, alpha, after):
+    step = step + 1.0
+    past = step - after
+    return step, lr / (1.0 + lambd * lr * step) ** alpha, 1.0 / (past if past > 1.0 else 1.0)
+
+
+@inline
+def _asgd_prepare(step, eta, mu, lr, weight_decay, sign, lambd, alpha, after):
+    return -eta, weight_decay, sign, 1.0 - lambd * eta, mu
+
+
+@inline
+def asgd(p, g, a, rate, decay, sign, shrink, mu):
+    """A step of a falling rate; ``a`` is the average of the later steps (Polyak & Juditsky 1992)."""
+    g = decayed(sign * g, p, decay)
+    p = fma(rate, g, p * shrink)
+    return p, select(mu != 1, fma(p - a, mu, a), p)
+
+
+@inline
+def _rprop_advance(step, lr, sign, less, more, low, high):
+    return (step + 1.0,)
+
+
+@inline
+def _rprop_prepare(step, lr, sign, less, more, low, high):
+    return sign, less, more, low, high
+
+
+@inline
+def rprop(p, g, last, size, sign, less, more, low, high):
+    """Steps by the gradient's sign; where it turned, a smaller one next (Riedmiller & Braun 1993)."""
+    g = sign * g
+    turn = g * last
+    # NaN, where nothing is compared as true, stays
+    factor = select(turn > 0, more, select(turn < 0, less, select(turn == 0, type(p)(1), turn)))
+    size = size * factor
+    size = select(size < low, low, size)
+    size = select(size > high, high, size)
+    g = select(turn < 0, type(p)(0), g)
+    way = select(g > 0, type(p)(1), select(g < 0, type(p)(-1), g))
+    return fma(-way, size, p), g, size
+
+
 _STEP = ("step",)
 _AVERAGES = ("exp_avg", "exp_avg_sq")
 _MEAN, _BUFFER = ("square_avg",), ("momentum_buffer",)
@@ -316,4 +366,6 @@ UPDATES = {
     ),
     "adadelta": Update(_scaled_prepare, adadelta, ("square_avg", "acc_delta"), *_PLAIN),
     "adagrad": Update(_adagrad_prepare, adagrad, ("sum",), *_PLAIN),
+    "asgd": Update(_asgd_prepare, asgd, ("ax",), ("step", "eta", "mu"), _asgd_advance, late=True),
+    "rprop": Update(_rprop_prepare, rprop, ("prev", "step_size"), _STEP, _rprop_advance),
 }

@@ -13,7 +13,7 @@ from tilegrad.autograd.rule import Rule, needs_graph
 from tilegrad.autograd.tensor import Tensor
 
 if TYPE_CHECKING:
-    from tilegrad.nn.module import Module
+    from tilegrad.nn.modules.module import Module
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from tilegrad.autograd.tensor import Tensor
 from tilegrad.nn.parameter import Parameter
 
 if TYPE_CHECKING:
-    from tilegrad.nn.module import Module
+    from tilegrad.nn.modules.module import Module
 
 
 EXTRA = "_extra_state"  # the key of what a module's get_extra_state gives
@@ -32,7 +32,7 @@ class IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpect
 
 def defines(module: Module, name: str) -> bool:
     """Whether the class of ``module`` has a method ``name`` of its own."""
-    from tilegrad.nn.module import Module
+    from tilegrad.nn.modules.module import Module
 
     return getattr(type(module), name) is not getattr(Module, name)
 

@@ -1,15 +1,29 @@
-"""Optimizers and learning-rate schedules, PyTorch's names and arguments."""
+"""Optimizers and learning-rate schedules, PyTorch's names and arguments.
+
+SparseAdam is left out: there are no sparse gradients.
+"""
 
 if __name__ != "tilegrad.optim":
     raise ImportError("import this package as tilegrad.optim, not as a top-level 'optim'")
 
 from tilegrad.optim import lr_scheduler
-from tilegrad.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam
-from tilegrad.optim.adaptive import Adadelta, Adagrad, RMSprop
+from tilegrad.optim.adadelta import Adadelta
+from tilegrad.optim.adafactor import Adafactor
+from tilegrad.optim.adagrad import Adagrad
+from tilegrad.optim.adam import Adam
+from tilegrad.optim.adamax import Adamax
+from tilegrad.optim.adamw import AdamW
+from tilegrad.optim.asgd import ASGD
+from tilegrad.optim.lbfgs import LBFGS
+from tilegrad.optim.muon import Muon
+from tilegrad.optim.nadam import NAdam
 from tilegrad.optim.optimizer import Optimizer
+from tilegrad.optim.radam import RAdam
+from tilegrad.optim.rmsprop import RMSprop
+from tilegrad.optim.rprop import Rprop
 from tilegrad.optim.sgd import SGD
 
 __all__ = [
-    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RAdam",
-    "RMSprop", "lr_scheduler",
+    "ASGD", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Muon",
+    "NAdam", "Optimizer", "RAdam", "RMSprop", "Rprop", "lr_scheduler",
 ]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
+from functools import wraps
 from typing import Any
 
 from tilegrad.autograd.base import tensor_of
@@ -14,15 +15,71 @@ from tilegrad.autograd.tensor import Tensor
 from tilegrad.engine.array import empty_layout, layout as make_layout
 from tilegrad.engine.dtype import float32
 from tilegrad.engine.ops import elementwise, optim as ops
+from tilegrad.optim.options import check_capturable, check_ways
 
 Group = dict[str, Any]
+Hook = Callable[..., Any]
+
+_SCALARS = {"step", "mu_product", "eta", "mu"}  # state that counts, one number a parameter
+_HOOKS = (
+    "_step_pre", "_step_post", "_state_dict_pre", "_state_dict_post", "_load_pre", "_load_post",
+)  # fmt: skip
+_every_pre: list[Hook] = []
+_every_post: list[Hook] = []
+
+
+def register_optimizer_step_pre_hook(hook: Hook) -> RemovableHandle:
+    """Call ``hook(optimizer, args, kwargs)`` before every step of every optimizer."""
+    return RemovableHandle(_every_pre, hook)
+
+
+def register_optimizer_step_post_hook(hook: Hook) -> RemovableHandle:
+    """Call ``hook(optimizer, args, kwargs)`` after every step of every optimizer."""
+    return RemovableHandle(_every_post, hook)
+
+
+def _registered(hooks: list[Hook], hook: Hook, prepend: bool = False) -> RemovableHandle:
+    handle = RemovableHandle(hooks, hook)
+    if prepend:
+        hooks.insert(0, hooks.pop())
+    return handle
+
+
+def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
+    """``step`` of a class, counted and between its hooks, once where a step calls the base's."""
+
+    @wraps(step)
+    def stepped(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        if self._stepping:
+            return step(self, *args, **kwargs)
+        self._stepping = True
+        try:
+            for hook in [*_every_pre, *self._step_pre]:
+                given = hook(self, (self, *args), kwargs)
+                if given is not None:
+                    if not isinstance(given, tuple) or len(given) != 2:
+                        raise RuntimeError(
+                            f"{step} must return None or a tuple of (new_args, new_kwargs), "
+                            f"but got {given}."
+                        )
+                    (_, *args), kwargs = given  # type: ignore[assignment]
+            self.steps += 1
+            result = step(self, *args, **kwargs)
+            for hook in [*self._step_post, *_every_post]:
+                hook(self, (self, *args), kwargs)
+            return result
+        finally:
+            self._stepping = False
+
+    return stepped
 
 
 class Optimizer:
     """Moves parameters along their gradients.
 
     Subclasses say in :meth:`rule` which update of :mod:`tilegrad.kernels.updates` a group takes,
-    with which hyperparameters; a step is then one kernel launch per group.
+    with which hyperparameters; a step is then one kernel launch per group. Or they define
+    :meth:`update` for a group, or :meth:`step` as a whole; hooks run either way.
 
     Args:
         params: tensors, (name, tensor) pairs, or dicts with ``"params"`` and options of their own.
@@ -30,6 +87,11 @@ class Optimizer:
     """
 
     initial: Mapping[str, float] = {}  # first values of state that does not begin at 0
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "step" in cls.__dict__:
+            cls.step = _with_hooks(cls.__dict__["step"])  # type: ignore[method-assign]
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
         if isinstance(params, Tensor):
@@ -41,8 +103,7 @@ class Optimizer:
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[Group] = []
         self.steps = 0  # taken so far
-        self._pre_hooks: list[Callable[..., Any]] = []
-        self._post_hooks: list[Callable[..., Any]] = []
+        self._begin()
         groups = list(params)
         if not groups:
             raise ValueError("optimizer got an empty parameter list")
@@ -50,6 +111,15 @@ class Optimizer:
             groups = [{"params": groups}]
         for group in groups:
             self.add_param_group(group)
+
+    def _begin(self) -> None:
+        self._stepping = False
+        self._step_pre: list[Hook] = []
+        self._step_post: list[Hook] = []
+        self._state_dict_pre: list[Hook] = []
+        self._state_dict_post: list[Hook] = []
+        self._load_pre: list[Hook] = []
+        self._load_post: list[Hook] = []
 
     def rule(self, group: Group) -> tuple[str, tuple[float, ...]]:
         """The update's name and its hyperparameters for this group."""
@@ -72,12 +142,26 @@ class Optimizer:
                 "ordering of tensors in sets will change between runs. Please use a list instead."
             )
         entries = [given] if isinstance(given, Tensor) else list(given)
-        if entries and all(isinstance(e, tuple) for e in entries):
+        named = [isinstance(e, tuple) for e in entries]
+        if any(named):
+            if not all(named):
+                raise ValueError(
+                    "all optimizer params should be with/without names. "
+                    "Some param names are missing"
+                )
             group["param_names"] = [name for name, _ in entries]
             entries = [tensor for _, tensor in entries]
+        if any(("param_names" in group) != ("param_names" in other) for other in self.param_groups):
+            how = "with names" if "param_names" in group else "without names"
+            raise ValueError(
+                "all optimizer param groups should be with/without names. "
+                f"cannot add param group {how} to the optimizer"
+            )
         self._check(entries)
+        check_ways(type(self).__name__, group)
         group["params"] = entries
-        self.param_groups.append(group)
+        param_group.update(group)
+        self.param_groups.append(param_group)
 
     def _check(self, entries: list[Any]) -> None:
         taken = {id(p) for group in self.param_groups for p in group["params"]}
@@ -87,7 +171,7 @@ class Optimizer:
                     f"optimizer can only optimize Tensors, but one of the params is "
                     f"{type(tensor).__name__}"
                 )
-            if not tensor.is_leaf:
+            if not (tensor.is_leaf or tensor.retains_grad):
                 raise ValueError("can't optimize a non-leaf Tensor")
             if id(tensor) in taken:
                 raise ValueError("some parameters appear in more than one parameter group")
@@ -102,9 +186,6 @@ class Optimizer:
         Args:
             closure: evaluates the model anew, with gradients, before the step.
         """
-        for hook in list(self._pre_hooks):
-            hook(self, (closure,), {})
-        self.steps += 1
         loss = None
         if closure is not None:
             with enable_grad():
@@ -112,8 +193,6 @@ class Optimizer:
         with no_grad():
             for group in self.param_groups:
                 self.update(group)
-        for hook in list(self._post_hooks):
-            hook(self, (closure,), {})
         return loss
 
     def update(self, group: Group) -> None:
@@ -124,6 +203,8 @@ class Optimizer:
 
     def launch(self, group: Group, parameters: list[Tensor]) -> None:
         """One fused step for ``parameters``, which have gradients."""
+        if group.get("capturable"):
+            check_capturable(group, parameters[0])
         rule, hypers = self.rule(group)
         names, scalars = ops.state_names(rule)
         kept = names + scalars
@@ -134,24 +215,30 @@ class Optimizer:
                 state = self.state[p]
                 values = [state.get(name) for name in kept]
                 if any(value is None for value in values):  # new, or None in a loaded state dict
-                    self.prepare(p, names, scalars)
+                    self.prepare(p, names, scalars, group)
                     values = [state[name] for name in kept]
                 row += values
             rows.append(row)
         ops.step(rule, rows, hypers)
 
-    def prepare(self, p: Tensor, names: tuple[str, ...], scalars: tuple[str, ...]) -> None:
+    def first(self, name: str, group: Group) -> float:
+        """What the state ``name`` begins with in this group."""
+        return self.initial.get(name, 0.0)
+
+    def prepare(
+        self, p: Tensor, names: tuple[str, ...], scalars: tuple[str, ...], group: Group
+    ) -> None:
         """Give ``p`` the state that it lacks."""
         state = self.state[p]
         kind = p.layout
         for name in scalars:
             if state.get(name) is None:
-                first = self.initial.get(name, 0.0)
+                first = self.first(name, group)
                 state[name] = tensor_of(elementwise.full((), first, float32, kind.device))
         for name in names:
             if state.get(name) is None:
                 array = empty_layout(ops.state_layout(kind))
-                state[name] = tensor_of(elementwise.fill(array, self.initial.get(name, 0.0)))
+                state[name] = tensor_of(elementwise.fill(array, self.first(name, group)))
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of all parameters, or fill them with zeros."""
@@ -164,15 +251,24 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """``{"state": {index: {name: tensor}}, "param_groups": [options with indices]}``."""
+        for hook in list(self._state_dict_pre):
+            hook(self)
         order: dict[int, int] = {}
         groups = []
         for group in self.param_groups:
             for p in group["params"]:
                 order.setdefault(id(p), len(order))
-            packed = {k: v for k, v in group.items() if k != "params"}
-            groups.append({**packed, "params": [order[id(p)] for p in group["params"]]})
-        state = {order[id(p)]: dict(entries) for p, entries in self.state.items()}
-        return {"state": state, "param_groups": groups}
+            options = {k: v for k, v in group.items() if k != "params"}
+            groups.append({**options, "params": [order[id(p)] for p in group["params"]]})
+        state = {
+            order[id(p)] if isinstance(p, Tensor) else p: entries
+            for p, entries in self.state.items()
+        }
+        packed = {"state": state, "param_groups": groups}
+        for hook in list(self._state_dict_post):
+            given = hook(self, packed)
+            packed = packed if given is None else given
+        return packed
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a copy of what :meth:`state_dict` gave.
@@ -180,6 +276,10 @@ class Optimizer:
         Raises:
             ValueError: the groups differ in number or size.
         """
+        state_dict = dict(state_dict)
+        for hook in list(self._load_pre):
+            given = hook(self, state_dict)
+            state_dict = state_dict if given is None else given
         saved = state_dict["param_groups"]
         if len(saved) != len(self.param_groups):
             raise ValueError("loaded state dict has a different number of parameter groups")
@@ -196,20 +296,26 @@ class Optimizer:
         }
         self.state = defaultdict(dict)
         for index, entries in state_dict["state"].items():
-            p = owners[index]
-            self.state[p] = {name: self._restored(p, name, v) for name, v in entries.items()}
-        for group, given in pairs:
-            group.update({k: deepcopy(v) for k, v in given.items() if k != "params"})
+            p = owners.get(index)
+            if p is None:  # of no parameter
+                self.state[index] = entries
+            else:
+                self.state[p] = {name: self._restored(p, name, v) for name, v in entries.items()}
+        for group, options in pairs:
+            group.update({k: deepcopy(v) for k, v in options.items() if k != "params"})
+            check_ways(type(self).__name__, group)
+        for hook in list(self._load_post):
+            hook(self)
 
     @staticmethod
     def _restored(p: Tensor, name: str, value: Any) -> Any:
         """A copy of saved state: as wide as ``p``, if it is shaped like ``p``, else float32."""
-        if isinstance(value, (int, float)) and name in ("step", "mu_product"):
+        if isinstance(value, (int, float)) and name in _SCALARS:
             return tensor_of(elementwise.full((), value, float32, p.device))
         if not isinstance(value, Tensor):
             return deepcopy(value)
         kind = p.layout
-        if name in ("step", "mu_product"):
+        if name in _SCALARS:
             made = make_layout((), float32, kind.device)
         else:
             made = make_layout(value.shape, kind.dtype, kind.device)
@@ -218,22 +324,42 @@ class Optimizer:
 
     # ------------------------------------------------------------------------------------- hooks
 
-    def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Call ``hook(optimizer, args, kwargs)`` before every step."""
-        return RemovableHandle(self._pre_hooks, hook)
+    def register_step_pre_hook(self, hook: Hook) -> RemovableHandle:
+        """Call ``hook(optimizer, args, kwargs)`` before every step; it may give both anew."""
+        return RemovableHandle(self._step_pre, hook)
 
-    def register_step_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+    def register_step_post_hook(self, hook: Hook) -> RemovableHandle:
         """Call ``hook(optimizer, args, kwargs)`` after every step."""
-        return RemovableHandle(self._post_hooks, hook)
+        return RemovableHandle(self._step_post, hook)
+
+    def register_state_dict_pre_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
+        """Call ``hook(optimizer)`` before :meth:`state_dict`."""
+        return _registered(self._state_dict_pre, hook, prepend)
+
+    def register_state_dict_post_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
+        """Call ``hook(optimizer, state_dict)`` after :meth:`state_dict`; it may give another."""
+        return _registered(self._state_dict_post, hook, prepend)
+
+    def register_load_state_dict_pre_hook(
+        self, hook: Hook, prepend: bool = False
+    ) -> RemovableHandle:
+        """Call ``hook(optimizer, state_dict)`` before a load, of a copy; it may give another."""
+        return _registered(self._load_pre, hook, prepend)
+
+    def register_load_state_dict_post_hook(
+        self, hook: Hook, prepend: bool = False
+    ) -> RemovableHandle:
+        """Call ``hook(optimizer)`` after :meth:`load_state_dict`."""
+        return _registered(self._load_post, hook, prepend)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy takes over: all but the hooks."""
-        hooks = ("_pre_hooks", "_post_hooks")
-        return {name: value for name, value in self.__dict__.items() if name not in hooks}
+        return {name: value for name, value in self.__dict__.items() if name not in _HOOKS}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._pre_hooks, self._post_hooks = [], []
+        self.__dict__.setdefault("steps", 0)
+        self._begin()
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
@@ -243,31 +369,4 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
 
-def at_least_zero(what: str, value: float) -> None:
-    """Raise ValueError, in PyTorch's words, for a negative option."""
-    if isinstance(value, str):
-        raise TypeError(f"{what}: must be a number; got {value!r}")
-    if not 0.0 <= float(value):
-        raise ValueError(f"Invalid {what}: {value}")
-
-
-def check_ways(foreach: bool | None, fused: bool | None) -> None:
-    """Refuse two ways of a step at once, RuntimeError; one alone changes nothing here."""
-    if foreach and fused:
-        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
-
-
-def check_options(options: dict[str, Any]) -> None:
-    """Raise ValueError for options out of their range."""
-    at_least_zero("learning rate", options["lr"])
-    if "eps" in options:
-        at_least_zero("epsilon value", options["eps"])
-    if "betas" in options:
-        options["betas"][1]  # IndexError and TypeError as PyTorch's
-    for index, beta in enumerate(options.get("betas", ())):
-        if isinstance(beta, str):
-            raise TypeError(f"betas: must be numbers; got {beta!r}")
-        if not 0.0 <= float(beta) < 1.0:
-            raise ValueError(f"Invalid beta parameter at index {index}: {beta}")
-    for name in ("momentum", "weight_decay", "alpha", "lr_decay", "momentum_decay"):
-        at_least_zero(f"{name} value", options.get(name, 0.0))
+Optimizer.step = _with_hooks(Optimizer.step)  # type: ignore[method-assign]

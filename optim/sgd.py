@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tilegrad.optim.optimizer import Group, Optimizer, check_options, check_ways
+from tilegrad.optim.optimizer import Group, Optimizer
+from tilegrad.optim.options import check_options
 
 
 class SGD(Optimizer):
@@ -17,7 +18,7 @@ class SGD(Optimizer):
             added to it. nesterov: look ahead along the momentum (Sutskever et al. 2013).
         weight_decay: times the parameter, is added to the gradient.
         maximize: climb instead of descend.
-        foreach, fused: accepted; every step is one fused kernel.
+        foreach, fused: accepted; every step is one fused launch.
     """
 
     def __init__(
@@ -31,14 +32,21 @@ class SGD(Optimizer):
         *,
         maximize: bool = False,
         foreach: bool | None = None,
+        differentiable: bool = False,
         fused: bool | None = None,
     ):
         options = {
-            "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
-            "nesterov": nesterov, "maximize": maximize,
-        }  # fmt: skip
+            "lr": lr,
+            "momentum": momentum,
+            "dampening": dampening,
+            "weight_decay": weight_decay,
+            "nesterov": nesterov,
+            "maximize": maximize,
+            "foreach": foreach,
+            "differentiable": differentiable,
+            "fused": fused,
+        }
         check_options(options)
-        check_ways(foreach, fused)
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
         super().__init__(params, options)

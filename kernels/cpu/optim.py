@@ -156,10 +156,14 @@ def optim_step(rule: str, dtype: str, sizes: tuple[int, ...]) -> Callable[..., N
     where, order = spans.ctypes.data, starts.ctypes.data
     tasks, rows = len(starts) - 1, len(sizes)
 
+    late = UPDATES[rule].late
+
     def launch(table: int, *hypers: float) -> None:
-        if count is not None:
+        if count is not None and not late:
             count(*hypers, table, rows, 1, 0)
         update(*hypers, table, where, order, tasks, get_num_threads() if tasks > 1 else 0)
+        if count is not None and late:
+            count(*hypers, table, rows, 1, 0)
 
     # their memory must live as long as the launch
     launch.tables = (spans, starts)  # type: ignore[attr-defined]

@@ -141,7 +141,7 @@ def advance(rule: str, dtype: str, threads: int) -> Source:
         scalars=listed(f"t{k}" for k in count),
         writes=indented([f"m{k} = float32(n{k})\n        c{k}[0] = m{k}" for k in count], 8),
         prepared=", ".join(f"d{c}" for c in range(update.prepared)),
-        new=listed(f"float64(m{k})" for k in count),
+        new=listed(f"t{k}" if update.late else f"float64(m{k})" for k in count),
         stores=indented(
             [f"made[k * {update.prepared} + {c}] = T(d{c})" for c in range(update.prepared)], 8
         ),

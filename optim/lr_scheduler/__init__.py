@@ -7,6 +7,7 @@ from tilegrad.optim.lr_scheduler.annealing import (
 )
 from tilegrad.optim.lr_scheduler.base import LRScheduler
 from tilegrad.optim.lr_scheduler.combined import ChainedScheduler, SequentialLR
+from tilegrad.optim.lr_scheduler.cyclic import CyclicLR
 from tilegrad.optim.lr_scheduler.decay import (
     ConstantLR,
     ExponentialLR,
@@ -21,6 +22,7 @@ from tilegrad.optim.lr_scheduler.plateau import ReduceLROnPlateau
 
 __all__ = [
     "ChainedScheduler", "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts",
+    "CyclicLR",
     "ExponentialLR", "LRScheduler", "LambdaLR", "LinearLR", "MultiStepLR", "MultiplicativeLR",
     "OneCycleLR", "PolynomialLR", "ReduceLROnPlateau", "SequentialLR", "StepLR",
 ]  # fmt: skip

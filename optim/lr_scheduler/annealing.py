@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from tilegrad.optim.lr_scheduler.base import LRScheduler
+from tilegrad.optim.lr_scheduler.base import (
+    LRScheduler,
+    begin_momentum,
+    per_group,
+    set_momentum,
+)
 from tilegrad.optim.optimizer import Optimizer
 
 
@@ -149,7 +153,7 @@ class OneCycleLR(LRScheduler):
             )
         self.anneal_strategy = anneal_strategy
         self.phases = _phases(float(pct_start * self.total_steps), self.total_steps, three_phase)
-        tops = _per_group("max_lr", optimizer, max_lr)
+        tops = per_group("max_lr", optimizer, max_lr)
         if last_epoch == -1:
             for group, top in zip(optimizer.param_groups, tops, strict=True):
                 group["initial_lr"] = top / div_factor
@@ -157,28 +161,8 @@ class OneCycleLR(LRScheduler):
                 group["min_lr"] = group["initial_lr"] / final_div_factor
         self.cycle_momentum = cycle_momentum
         if cycle_momentum:
-            self._begin_momentum(base_momentum, max_momentum, last_epoch)
+            self.use_beta1, *_ = begin_momentum(optimizer, base_momentum, max_momentum, last_epoch)
         super().__init__(optimizer, last_epoch)
-
-    def _begin_momentum(self, base: Any, top: Any, last_epoch: int) -> None:
-        defaults = self.optimizer.defaults
-        if "momentum" not in defaults and "betas" not in defaults:
-            raise ValueError(
-                "optimizer must support momentum or beta1 with `cycle_momentum` option enabled"
-            )
-        self.use_beta1 = "betas" in defaults
-        bases = _per_group("base_momentum", self.optimizer, base)
-        tops = _per_group("max_momentum", self.optimizer, top)
-        if last_epoch == -1:
-            for group, low, high in zip(self.optimizer.param_groups, bases, tops, strict=True):
-                group["max_momentum"], group["base_momentum"] = high, low
-                self._set_momentum(group, high)
-
-    def _set_momentum(self, group: dict[str, Any], value: float) -> None:
-        if self.use_beta1:
-            group["betas"] = (value, *group["betas"][1:])
-        else:
-            group["momentum"] = value
 
     def get_lr(self) -> list[float]:
         step = self.last_epoch
@@ -198,7 +182,8 @@ class OneCycleLR(LRScheduler):
         for group in self.optimizer.param_groups:
             values.append(anneal(group[lrs[0]], group[lrs[1]], share))
             if self.cycle_momentum:
-                self._set_momentum(group, anneal(group[momenta[0]], group[momenta[1]], share))
+                momentum = anneal(group[momenta[0]], group[momenta[1]], share)
+                set_momentum(group, momentum, self.use_beta1)
         return values
 
 
@@ -227,15 +212,3 @@ def _phases(up: float, total: int, three: bool) -> list[Phase]:
         return [first, (total - 1, ("max_lr", "min_lr"), rise)]
     second: Phase = (2 * up - 2, ("max_lr", "initial_lr"), rise)
     return [first, second, (total - 1, ("initial_lr", "min_lr"), stay)]
-
-
-def _per_group(name: str, optimizer: Optimizer, value: Any) -> list[float]:
-    groups = len(optimizer.param_groups)
-    if not isinstance(value, (list, tuple)):
-        return [value] * groups
-    if len(value) != groups:
-        raise ValueError(
-            f"{name} must have the same length as optimizer.param_groups. {name} has "
-            f"{len(value)} values, param_groups has {groups}."
-        )
-    return list(value)

@@ -6,7 +6,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from tilegrad.optim.optimizer import Optimizer
+from tilegrad.autograd.tensor import Tensor
+from tilegrad.optim.optimizer import Group, Optimizer
 
 
 class LRScheduler:
@@ -30,13 +31,15 @@ class LRScheduler:
         self.optimizer = optimizer
         for index, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
-                group.setdefault("initial_lr", group["lr"])
+                group.setdefault("initial_lr", _copied(group["lr"]))
             elif "initial_lr" not in group:
                 raise KeyError(
                     f"param 'initial_lr' is not specified in param_groups[{index}] when resuming "
                     f"scheduler with last_epoch >= 0."
                 )
-        self.base_lrs: list[float] = [group["initial_lr"] for group in optimizer.param_groups]
+        self.base_lrs: list[float] = [
+            _copied(group["initial_lr"]) for group in optimizer.param_groups
+        ]
         self.last_epoch = last_epoch
         self._begin()
 
@@ -83,8 +86,8 @@ class LRScheduler:
 
     def _set(self, values: list[float]) -> None:
         for group, value in zip(self.optimizer.param_groups, values, strict=True):
-            group["lr"] = value
-        self._last_lr = list(values)
+            set_value(group, "lr", value)
+        self._last_lr = [_copied(group["lr"]) for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer."""
@@ -93,3 +96,59 @@ class LRScheduler:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what :meth:`state_dict` gave."""
         self.__dict__.update(state_dict)
+
+
+def _copied(value: Any) -> Any:
+    """A rate that does not change with the optimizer's, if that is a tensor."""
+    return value.detach().clone() if isinstance(value, Tensor) else value
+
+
+def set_value(group: Group, name: str, value: Any) -> None:
+    """Set an option; one that is a tensor stays the same object."""
+    if isinstance(group.get(name), Tensor):
+        group[name].fill_(float(value))
+    else:
+        group[name] = value
+
+
+def per_group(name: str, optimizer: Optimizer, value: Any) -> list[float]:
+    """``value``, a number or one per group, as a list of one per group."""
+    groups = len(optimizer.param_groups)
+    if not isinstance(value, (list, tuple)):
+        return [value] * groups
+    if len(value) != groups:
+        raise ValueError(
+            f"{name} must have the same length as optimizer.param_groups. {name} has "
+            f"{len(value)} values, param_groups has {groups}."
+        )
+    return list(value)
+
+
+def begin_momentum(
+    optimizer: Optimizer, base: Any, top: Any, last_epoch: int
+) -> tuple[bool, list[float], list[float]]:
+    """(whether momentum is the first beta, its bounds per group); sets the groups to the upper one.
+
+    Raises:
+        ValueError: the optimizer has neither.
+    """
+    if "momentum" not in optimizer.defaults and "betas" not in optimizer.defaults:
+        raise ValueError(
+            "optimizer must support momentum or beta1 with `cycle_momentum` option enabled"
+        )
+    beta = "betas" in optimizer.defaults
+    bases = per_group("base_momentum", optimizer, base)
+    tops = per_group("max_momentum", optimizer, top)
+    if last_epoch == -1:
+        for group, low, high in zip(optimizer.param_groups, bases, tops, strict=True):
+            group["max_momentum"], group["base_momentum"] = high, low
+            set_momentum(group, high, beta)
+    return beta, bases, tops
+
+
+def set_momentum(group: Group, value: float, beta: bool) -> None:
+    """Set the momentum of a group, which is its first beta if ``beta``."""
+    if beta:
+        group["betas"] = (value, *group["betas"][1:])
+    else:
+        group["momentum"] = value

@@ -24,19 +24,12 @@ from tilegrad.optim import lr_scheduler
 
 ROOT = Path(tilegrad.__file__).resolve().parent
 
-HINTS = "how fast, not what: a step is always one fused kernel"
 NESTED = "how fast, not what: there are no nested tensors"
 MEANT = {  # (class, argument): why nothing changes
     ("Identity", "args"): "as PyTorch's: a layer of any arguments that does nothing",
     ("Identity", "kwargs"): "as PyTorch's",
     ("TransformerEncoder", "enable_nested_tensor"): NESTED,
     ("TransformerEncoder", "mask_check"): NESTED,
-    **{
-        (name, argument): HINTS
-        for name in optim.__all__
-        for argument in ("foreach", "fused")
-        if inspect.isclass(getattr(optim, name))
-    },
 }
 UNREAD = {
     "num_layers": "PyTorch's attribute of a stack; the layers themselves are counted",
@@ -67,6 +60,7 @@ BASES: dict[str, Any] = {  # what an argument is where it has no default
     "lr_lambda": lambda step: 0.5, "max_lr": 0.2, "step_size": 3, "sampler": range(8), "batch_size": 2,
     "drop_last": False, "datasets": [DATA], "dataset": DATA, "data_source": DATA, "indices": [1, 2],
     "weights": [0.5, 0.5], "num_samples": 3, "dampening": 0,
+    "base_lr": 0.05,
 }  # fmt: skip
 OTHERS: dict[str, Any] = {  # another value, where that of the type does not do
     "stride": 3, "device": "meta", "dtype": tilegrad.float64, "padding_mode": "circular",
@@ -84,9 +78,12 @@ OTHERS: dict[str, Any] = {  # another value, where that of the type does not do
     "dataset": data.Subset(DATA, [1]), "data_source": data.Subset(DATA, [1]), "indices": [1],
     "weights": [0.5, 0.1], "tensors": tilegrad.ones(3), "unflattened_size": (4, 1), "foreach": True,
     "fused": True, "epochs": 3, "output_padding": 1, "kwargs": DATA, "rho": 0.5, "end_factor": 0.5, "num_samples": 5,
+    "max_eval": 7, "line_search_fn": "strong_wolfe", "adjust_lr_fn": "match_rms_adamw", "step_size_down": 7,
+    "scale_fn": lambda x: 0.5, "scale_mode": "iterations",
 }  # fmt: skip
 SPECIAL: dict[str, dict[str, Any]] = {  # arguments that a class needs beside
     "OneCycleLR": {"total_steps": 8},
+    "Muon": {"params": [tilegrad.ones(2, 2, requires_grad=True)]},
     "SequentialLR": {"milestones": [2]},
     "TensorDataset": {"tensors": tilegrad.arange(4)},
     "StackDataset": {"args": DATA},
@@ -96,6 +93,7 @@ SPECIAL: dict[str, dict[str, Any]] = {  # arguments that a class needs beside
 TOGETHER = {  # an argument that counts beside another alone
     ("OneCycleLR", "epochs"): {"total_steps": None, "steps_per_epoch": 2, "epochs": 2},
     ("OneCycleLR", "steps_per_epoch"): {"total_steps": None, "steps_per_epoch": 2, "epochs": 2},
+    ("CyclicLR", "scale_mode"): {"scale_fn": lambda x: 0.5},
     ("SGD", "nesterov"): {"momentum": 0.9},
     ("RandomSampler", "num_samples"): {"replacement": True},
     ("DataLoader", "multiprocessing_context"): {"num_workers": 1},

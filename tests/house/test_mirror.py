@@ -52,8 +52,12 @@ TESTED_BY = (
     ("kernels/cuda/topk", "search", "autograd/rules/test_sort.py", "modes and borders"),
     ("kernels/formulas", "*", "cases/test_gradient_points.py", "every formula, by its function"),
     ("kernels/formulas/symbolic", "*", "kernels/formulas/test_derive.py", "what derive is made of"),
-    ("nn", "containers hooks parameter state", "nn/test_module.py", "parts of a module"),
-    ("optim", "adam adaptive sgd", "optim/test_optimizer.py", "every optimizer is a row there"),
+    ("nn", "hooks parameter state", "nn/modules/test_module.py", "parts of a module"),
+    ("nn/modules", "activation attention batchnorm container conv dropout flatten instancenorm linear loss "
+     "normalization pooling sparse", "nn/modules/test_modules.py", "every module is a row there"),
+    ("nn/utils", "convert_parameters", "nn/utils/test_clip_grad.py", "their neighbours"),
+    ("optim", "adadelta adafactor adagrad adam adamax adamw asgd averaging lbfgs line_search muon nadam options radam "
+     "rmsprop rprop sgd", "optim/test_optimizer.py", "every optimizer is a row there"),
 )  # fmt: skip
 
 

@@ -17,8 +17,9 @@ _RULE = "a formula's scalars; the source writer passes what prepare returns, in 
 # more parameters than PARAMETERS, and why
 MANY = {
     "data/loader.py:__init__": _PYTORCH,
-    "nn/layers/conv.py:__init__": _PYTORCH,
+    "nn/modules/conv.py:__init__": _PYTORCH,
     "optim/lr_scheduler/annealing.py:__init__": _PYTORCH,
+    "optim/lr_scheduler/cyclic.py:__init__": _PYTORCH,
     "kernels/updates.py:adam": _RULE,
     "kernels/updates.py:adam_amsgrad": _RULE,
     "kernels/updates.py:radam": _RULE,

@@ -68,6 +68,18 @@ SCHEDULES: dict[str, tuple[Any, Any]] = {
         ),
         _one,
     ),
+    "cyclic": (lambda s, o: s.CyclicLR(o, [0.1, 0.2], 1.0, 4, 3), _one),
+    "cyclic-halves": (lambda s, o: s.CyclicLR(o, 0.1, 1.0, 3, mode="triangular2"), _one),
+    "cyclic-falls": (
+        lambda s, o: s.CyclicLR(o, 0.1, 1.0, 3, 2, "exp_range", 0.9, cycle_momentum=False),
+        _one,
+    ),
+    "cyclic-own": (
+        lambda s, o: s.CyclicLR(
+            o, 0.1, 1.0, 3, scale_fn=lambda x: 1 / (x + 1), scale_mode="iterations"
+        ),
+        _one,
+    ),
     "plateau": (
         lambda s, o: s.ReduceLROnPlateau(o, patience=2, cooldown=1, factor=0.5),
         _to(lambda e: _LOSSES[e]),
@@ -187,6 +199,9 @@ def test_the_wrong_order_is_warned_about() -> None:
         (lambda s, o: s.OneCycleLR(o, 1.0, total_steps=5, anneal_strategy="step"), ValueError),
         (lambda s, o: s.OneCycleLR(o, [1.0], total_steps=5), ValueError),
         (lambda s, o: s.OneCycleLR(3, 1.0, total_steps=5), TypeError),
+        (lambda s, o: s.CyclicLR(3, 0.1, 1.0), TypeError),
+        (lambda s, o: s.CyclicLR(o, [0.1], 1.0), ValueError),
+        (lambda s, o: s.CyclicLR(o, 0.1, 1.0, mode="square"), ValueError),
         (lambda s, o: s.ReduceLROnPlateau(o, factor=1.0), ValueError),
         (lambda s, o: s.ReduceLROnPlateau(o, "best"), ValueError),
         (lambda s, o: s.ReduceLROnPlateau(o, threshold_mode="far"), ValueError),
@@ -202,3 +217,19 @@ def test_refuses_what_pytorch_refuses(make: Any, kind: type) -> None:
     for t, o in BOTH:
         with pytest.raises(kind):
             make(o.lr_scheduler, _optimizer(t, o))
+
+
+def test_a_rate_that_is_a_tensor_stays_the_same_object() -> None:
+    found = []
+    for t, o in BOTH:
+        rate = t.tensor(0.5)
+        optimizer = o.SGD([t.ones(1).requires_grad_()], lr=rate)
+        schedule = o.lr_scheduler.ExponentialLR(optimizer, 0.5)
+        rows = []
+        for _ in range(3):
+            optimizer.step()
+            schedule.step()
+            rows.append((rate.item(), float(schedule.get_last_lr()[0])))
+        assert optimizer.param_groups[0]["lr"] is rate
+        found.append(rows)
+    assert found[0] == found[1]

@@ -41,6 +41,12 @@ OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
     ("NAdam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
     ("RAdam", {"weight_decay": 0.1}),
     ("RAdam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("ASGD", {"t0": 3, "weight_decay": 0.1, "lambd": 0.1}),
+    ("ASGD", {"maximize": True}),
+    ("Rprop", {}),
+    ("Rprop", {"etas": (0.3, 1.5), "step_sizes": (1e-3, 0.02), "maximize": True}),
+    ("Adafactor", {"weight_decay": 0.1}),
+    ("Adafactor", {"eps": (1e-4, 1e-2), "d": 1.5, "maximize": True}),
 ]
 _IDS = ["-".join([n, *(f"{k}={v}" for k, v in how.items())]) for n, how in OPTIMIZERS]
 CHUNK, BLOCKS = tuning.row(CHUNKS, "float32", "cut")[:2]
@@ -59,7 +65,10 @@ def _steps(
     device: str = "cpu",
 ) -> Any:
     """Both libraries' parameters and optimizers after ``count`` steps on the same gradients."""
-    start = [np.asarray(rng.standard_normal(s).astype(dtype)) for s in SHAPES[device]]
+    shapes = SHAPES[device]
+    if name == "Adafactor":  # PyTorch's divides by the number of elements
+        shapes = tuple(s for s in shapes if 0 not in s)
+    start = [np.asarray(rng.standard_normal(s).astype(dtype)) for s in shapes]
     ours = [tilegrad.from_numpy(a.copy()).to(device).requires_grad_() for a in start]
     theirs = [torch.from_numpy(a.copy()).requires_grad_() for a in start]
     mine = getattr(optim, name)(ours, **how)
@@ -264,7 +273,10 @@ def test_parameters_without_gradients_stay() -> None:
 
 def test_groups_have_options_of_their_own() -> None:
     x, y, z = _leaf(), _leaf(), _leaf()
-    optimizer = optim.SGD([{"params": [x]}, {"params": y, "lr": 1.0}], lr=0.1)
+    groups = [{"params": [("x", x)]}, {"params": [("y", y)], "lr": 1.0}]
+    optimizer = optim.SGD(groups, lr=0.1)
+    with pytest.raises(ValueError, match="cannot add param group without names"):
+        optimizer.add_param_group({"params": z})
     optimizer.add_param_group({"params": [("z", z)], "lr": 2.0})
     for p in (x, y, z):
         p.grad = tilegrad.ones(2)
@@ -341,3 +353,142 @@ def test_an_optimizer_of_ones_own() -> None:
     x.grad = tilegrad.tensor([-3.0, math.pi])
     Signs([x], 0.5).step()
     assert x.tolist() == [1.5, 1.5]
+
+
+# ------------------------------------------------------------------------ what is no plain kernel
+
+
+def _problem(name: str, how: dict[str, Any], rng: np.random.Generator, dtype: str) -> Any:
+    """Both libraries' parameters and optimizers, and how each evaluates a small net."""
+    sizes = ((3, 4), (4, 2), (5, 3), (5, 2))
+    first, second, data, target = (rng.standard_normal(s).astype(dtype) for s in sizes)
+    made = []
+    for library, read in ((torch, torch.from_numpy), (tilegrad, tilegrad.from_numpy)):
+        leaves = [read(a.copy()).requires_grad_() for a in (first, second)]
+        x, y = read(data), read(target)
+        optimizer = getattr(library.optim, name)(leaves, **how)
+
+        def closure(o: Any = optimizer, w: Any = leaves, x: Any = x, y: Any = y) -> Any:
+            o.zero_grad()
+            loss = ((x @ w[0]).tanh() @ w[1] - y).square().mean()
+            loss.backward()
+            return loss
+
+        made.append((leaves, optimizer, closure))
+    return made
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"max_iter": 4},
+        {"max_iter": 5, "history_size": 2},
+        {"line_search_fn": "strong_wolfe", "max_iter": 5},
+        {"line_search_fn": "strong_wolfe", "max_iter": 30, "lr": 3.0, "max_eval": 9},
+    ],
+)
+def test_lbfgs_goes_as_pytorch(how: dict[str, Any], rng: np.random.Generator) -> None:
+    """In float64: each step amplifies what rounding leaves, without bound."""
+    (theirs, other, their_closure), (ours, mine, closure) = _problem("LBFGS", how, rng, "float64")
+    for _ in range(5):
+        want, have = other.step(their_closure), mine.step(closure)
+        assert have.item() == pytest.approx(want.item(), rel=1e-6)
+        for p, q in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), rtol=1e-5, atol=1e-6)
+    have, want = mine.state_dict()["state"][0], other.state_dict()["state"][0]
+    assert set(have) == set(want)
+    assert all(have[k] == want[k] for k in ("func_evals", "n_iter"))
+    copied = optim.LBFGS([p.detach().clone().requires_grad_() for p in ours], **how)
+    copied.load_state_dict(mine.state_dict())
+    assert copied.state_dict()["state"][0]["n_iter"] == want["n_iter"]
+
+
+@pytest.mark.parametrize(
+    "how", [{}, {"nesterov": False, "adjust_lr_fn": "match_rms_adamw", "weight_decay": 0.0}]
+)
+def test_muon_goes_as_pytorch(how: dict[str, Any], rng: np.random.Generator) -> None:
+    (theirs, other, their_closure), (ours, mine, closure) = _problem("Muon", how, rng, "float32")
+    for _ in range(10):
+        other.step(their_closure)
+        mine.step(closure)
+    for p, q in zip(ours, theirs, strict=True):
+        # ten steps of 1e-3, each of a product of bfloat16: 2^-8 of what was gone
+        np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), atol=1e-2 * 2**-8 * 4)
+    assert list(mine.state[ours[0]]) == ["momentum_buffer"]
+    with pytest.raises(ValueError, match="Muon only supports 2D"):
+        optim.Muon([_leaf()])
+
+
+# --------------------------------------------------------------------------------- ways of a step
+
+
+def test_groups_have_the_keys_of_pytorch() -> None:
+    for name in optim.__all__:
+        if name in ("Optimizer", "lr_scheduler"):
+            continue
+        x, y = tilegrad.ones(2, 2).requires_grad_(), torch.ones(2, 2).requires_grad_()
+        have = getattr(optim, name)([x], lr=0.1).param_groups[0]
+        want = getattr(torch.optim, name)([y], lr=0.1).param_groups[0]
+        assert {k: v for k, v in have.items() if k != "params"} == {
+            k: v for k, v in want.items() if k != "params"
+        }, name
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "Adagrad"])
+def test_ways_of_a_step(name: str) -> None:
+    kind = getattr(optim, name)
+    moved = []
+    for flags in ({}, {"foreach": True}, {"fused": True}, {"foreach": False, "fused": False}):
+        x = _leaf()
+        x.grad = tilegrad.tensor([0.5, -1.0])
+        optimizer = kind([x], lr=tilegrad.tensor(0.1), **flags)
+        optimizer.step()
+        moved.append(x.tolist())
+    assert all(m == moved[0] for m in moved) and moved[0] != [1, 2]
+    with pytest.raises(RuntimeError, match="cannot be `True` together"):
+        kind([_leaf()], fused=True, foreach=True)
+    with pytest.raises(RuntimeError, match="`fused` does not support `differentiable`"):
+        kind([_leaf()], fused=True, differentiable=True)
+    with pytest.raises(RuntimeError, match="got differentiable=True"):
+        kind([{"params": [_leaf()], "differentiable": True}])
+    with pytest.raises(ValueError, match="Tensor lr must be 1-element"):
+        kind([_leaf()], lr=tilegrad.ones(2))
+
+
+def test_capturable_is_of_the_gpu(device: str) -> None:
+    x = tilegrad.ones(3, device=device).requires_grad_()
+    x.grad = tilegrad.ones(3, device=device)
+    optimizer = optim.Adam([x], capturable=True)
+    if device == "cpu":
+        with pytest.raises(AssertionError, match="capturable=True"):
+            optimizer.step()
+    else:
+        optimizer.step()
+        assert x.tolist() != [1, 1, 1]
+
+
+def test_hooks_of_states_and_of_a_step_of_ones_own() -> None:
+    class Half(optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            for group in self.param_groups:
+                group["lr"] *= 0.5
+            return super().step(closure)
+
+    x = _leaf()
+    x.grad = tilegrad.ones(2)
+    optimizer = Half([x], 0.2)
+    seen: list[Any] = []
+    every = optim.optimizer.register_optimizer_step_post_hook(lambda *_: seen.append("every"))
+    optimizer.register_step_pre_hook(lambda o, args, kwargs: seen.append(args))
+    optimizer.register_state_dict_post_hook(lambda o, state: {**state, "mine": 1})
+    optimizer.register_state_dict_pre_hook(lambda o: seen.append("second"))
+    optimizer.register_state_dict_pre_hook(lambda o: seen.append("first"), prepend=True)
+    optimizer.register_load_state_dict_pre_hook(lambda o, state: seen.append(state.pop("mine")))
+    optimizer.register_load_state_dict_post_hook(lambda o: seen.append(o is optimizer))
+    optimizer.step()
+    every.remove()
+    assert x.tolist() == pytest.approx([0.9, 1.9]) and optimizer.steps == 1
+    state = optimizer.state_dict()
+    assert state["mine"] == 1
+    optimizer.load_state_dict(state)
+    assert seen == [(optimizer,), "every", "first", "second", 1, True] and state["mine"] == 1

@@ -1,15 +1,14 @@
-"""Limits on gradients, and parameters as one vector: what PyTorch keeps in ``nn.utils``."""
+"""Limits on gradients."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from types import ModuleType
 
 from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.mode import no_grad
 from tilegrad.autograd.rules.creation import tensor
-from tilegrad.autograd.rules.movement import cat, stack
+from tilegrad.autograd.rules.movement import stack
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.engine.ops import clip as ops
 
@@ -102,36 +101,3 @@ def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | Non
     with no_grad():
         for grad in _grads(parameters):
             grad.clamp_(min=-bound, max=bound)
-
-
-def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
-    """All parameters, flat, end to end."""
-    return cat([p.reshape(-1) for p in parameters])
-
-
-def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
-    """Give the parameters the values in ``vec``, the other way round.
-
-    Raises:
-        TypeError: ``vec`` is not a tensor.
-    """
-    if not isinstance(vec, Tensor):
-        raise TypeError(f"expected Tensor, but got: {type(vec).__name__}")
-    begin = 0
-    for p in parameters:
-        p.data = vec.detach().narrow(0, begin, p.numel()).clone().reshape(p.shape)
-        begin += p.numel()
-
-
-class _Utils(ModuleType):
-    """PyTorch's ``nn.utils``: the functions of this file under the name users know."""
-
-    clip_grad_norm_ = staticmethod(clip_grad_norm_)
-    clip_grad_value_ = staticmethod(clip_grad_value_)
-    clip_grads_with_norm_ = staticmethod(clip_grads_with_norm_)
-    get_total_norm = staticmethod(get_total_norm)
-    parameters_to_vector = staticmethod(parameters_to_vector)
-    vector_to_parameters = staticmethod(vector_to_parameters)
-
-
-utils = _Utils("tilegrad.nn.utils", __doc__)

@@ -8,12 +8,12 @@ from typing import Any
 
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.nn import functional as F
-from tilegrad.nn.containers import ModuleList
-from tilegrad.nn.layers.attention import MultiheadAttention
-from tilegrad.nn.layers.dropout import Dropout
-from tilegrad.nn.layers.linear import Linear
-from tilegrad.nn.layers.norm import LayerNorm
-from tilegrad.nn.module import Module
+from tilegrad.nn.modules.attention import MultiheadAttention
+from tilegrad.nn.modules.container import ModuleList
+from tilegrad.nn.modules.dropout import Dropout
+from tilegrad.nn.modules.linear import Linear
+from tilegrad.nn.modules.module import Module
+from tilegrad.nn.modules.normalization import LayerNorm
 
 Activation = str | Callable[[Tensor], Tensor]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tilegrad.autograd.rules.cross_entropy import reduction_of
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.nn import functional as F
-from tilegrad.nn.module import Module
+from tilegrad.nn.modules.module import Module
 
 Flag = bool | None
 

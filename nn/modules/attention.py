@@ -10,8 +10,8 @@ from tilegrad.autograd.rules.movement import cat, pad
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.engine.dtype import bool_
 from tilegrad.nn import functional as F, init
-from tilegrad.nn.layers.linear import Linear
-from tilegrad.nn.module import Module
+from tilegrad.nn.modules.linear import Linear
+from tilegrad.nn.modules.module import Module
 from tilegrad.nn.parameter import Parameter
 
 

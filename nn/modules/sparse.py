@@ -8,7 +8,7 @@ from tilegrad.autograd.mode import no_grad
 from tilegrad.autograd.rules.creation import empty
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.nn import functional as F, init
-from tilegrad.nn.module import Module
+from tilegrad.nn.modules.module import Module
 from tilegrad.nn.parameter import Parameter
 
 

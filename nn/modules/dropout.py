@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.nn import functional as F
-from tilegrad.nn.module import Module
+from tilegrad.nn.modules.module import Module
 
 
 class _Dropout(Module):

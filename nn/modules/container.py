@@ -8,7 +8,7 @@ from operator import index as as_index
 from typing import Any
 
 from tilegrad.autograd.tensor import Tensor
-from tilegrad.nn.module import Module, _indented
+from tilegrad.nn.modules.module import Module, _indented
 from tilegrad.nn.parameter import Parameter
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.nn import functional as F
-from tilegrad.nn.module import Module
+from tilegrad.nn.modules.module import Module
 
 Sizes = int | Sequence[int]
 
