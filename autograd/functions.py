@@ -29,6 +29,7 @@ from tilegrad.autograd.rules.predicates import *
 from tilegrad.autograd.rules.product import *
 from tilegrad.autograd.rules.random import *
 from tilegrad.autograd.rules.rearrange import *
+from tilegrad.autograd.rules.recurrent import *
 from tilegrad.autograd.rules.reduce import *
 from tilegrad.autograd.rules.resize import *
 from tilegrad.autograd.rules.sampling import *

@@ -378,6 +378,14 @@ class Scan(Sharing):
     chosen = "lines: 0385fe3 (2026-11-25); not measured against others"
 
 
+class Recurrent(Sharing):
+    """Recurrent cells."""
+
+    grain = 1 << 13
+    tasks = 64
+    chosen = "an estimate: a gate takes some ten times as long as an addition"
+
+
 class Softmax(Sharing):
     """Softmax and its like."""
 

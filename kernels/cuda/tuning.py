@@ -379,6 +379,7 @@ GRIDS: dict[str, Table[Grid]] = {
     "search": _for(_GRID._replace(bounds=Bounds(256, 4), blocks=8), *_ALL),
     "rank": _for(_GRID, *_ALL),
     "pool": _for(_GRID, *_ALL),
+    "recurrent": _for(_GRID, *dtypes.FLOATS),
     "batch_norm": _for(_GRID, *dtypes.FLOATS),
 }
 GROUPS_AHEAD = 2  # of an elementwise kernel: loads issued before the first is computed; an estimate

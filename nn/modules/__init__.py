@@ -84,6 +84,16 @@ from tilegrad.nn.modules.pooling import (
     MaxPool2d,
     MaxPool3d,
 )
+from tilegrad.nn.modules.rnn import (
+    GRU,
+    LSTM,
+    RNN,
+    GRUCell,
+    LSTMCell,
+    RNNBase,
+    RNNCell,
+    RNNCellBase,
+)
 from tilegrad.nn.modules.sparse import Embedding
 from tilegrad.nn.modules.transformer import (
     TransformerDecoder,
@@ -125,6 +135,14 @@ __all__ = [
     "Embedding",
     "Flatten",
     "GELU",
+    "GRU",
+    "GRUCell",
+    "LSTM",
+    "LSTMCell",
+    "RNN",
+    "RNNBase",
+    "RNNCell",
+    "RNNCellBase",
     "GLU",
     "GaussianNLLLoss",
     "GroupNorm",

@@ -384,3 +384,22 @@ _huge(
     "uint8 2^31 index",
     lambda t: _full(t, (HUGE,), 7, dtype=t.uint8)[_full(t, (3,), HUGE - 1, dtype=t.int64)],
 )
+
+
+# -------------------------------------------------------------------------------------- recurrent
+
+
+def _recurrent(name: str, gates: int, states: int) -> None:
+    def call(t: Any, x: Any, w: Any, v: Any, *hx: Any) -> Any:
+        first = hx if states == 2 else hx[0]
+        return getattr(t, name)(x, first, [w, v], False, 1, 0.0, True, False, False)[0]
+
+    def operands(steps: int, batch: int, size: int, units: int) -> Row:
+        shapes = ((steps, batch, size), (gates * units, size), (gates * units, units))
+        return tuple(f(*shape) for shape in (*shapes, *[(1, batch, units)] * states))
+
+    row(name, call, operands(9, 65, 33, 515), operands(2, 33, 5, 35), tolerance=1e-4)
+
+
+for _name, _gates, _states in (("lstm", 4, 2), ("gru", 3, 1), ("rnn_tanh", 1, 1)):
+    _recurrent(_name, _gates, _states)

@@ -32,7 +32,6 @@ MEANT = {  # (class, argument): why nothing changes
     ("TransformerEncoder", "mask_check"): NESTED,
 }
 UNREAD = {
-    "num_layers": "PyTorch's attribute of a stack; the layers themselves are counted",
     "multiprocessing_context": "PyTorch's attribute of a loader; _context is made of it",
 }
 ABSTRACT = {
@@ -58,6 +57,7 @@ BASES: dict[str, Any] = {  # what an argument is where it has no default
     "num_heads": 2, "d_model": 4, "nhead": 2, "num_layers": 2, "threshold": 0.5, "value": 1.0, "dim": 1,
     "unflattened_size": (2, 2), "params": [LEAF], "T_max": 4, "T_0": 4, "gamma": 0.5, "milestones": [2, 3],
     "lr_lambda": lambda step: 0.5, "max_lr": 0.2, "step_size": 3, "sampler": range(8), "batch_size": 2,
+    "input_size": 3, "hidden_size": 4, "mode": "GRU", "bias": True, "num_chunks": 3,
     "drop_last": False, "datasets": [DATA], "dataset": DATA, "data_source": DATA, "indices": [1, 2],
     "weights": [0.5, 0.5], "num_samples": 3, "dampening": 0,
     "base_lr": 0.05,
@@ -77,7 +77,7 @@ OTHERS: dict[str, Any] = {  # another value, where that of the type does not do
     "multiprocessing_context": "spawn", "prefetch_factor": 3, "shuffle": True, "datasets": [DATA, DATA],
     "dataset": data.Subset(DATA, [1]), "data_source": data.Subset(DATA, [1]), "indices": [1],
     "weights": [0.5, 0.1], "tensors": tilegrad.ones(3), "unflattened_size": (4, 1), "foreach": True,
-    "fused": True, "epochs": 3, "output_padding": 1, "kwargs": DATA, "rho": 0.5, "end_factor": 0.5, "num_samples": 5,
+    "nonlinearity": "relu", "fused": True, "epochs": 3, "output_padding": 1, "kwargs": DATA, "rho": 0.5, "end_factor": 0.5, "num_samples": 5,
     "max_eval": 7, "line_search_fn": "strong_wolfe", "adjust_lr_fn": "match_rms_adamw", "step_size_down": 7,
     "scale_fn": lambda x: 0.5, "scale_mode": "iterations",
 }  # fmt: skip
