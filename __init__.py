@@ -14,6 +14,7 @@ from tilegrad.autograd.custom_reduction import reduction as reduction
 from tilegrad.autograd.formatting import set_printoptions as set_printoptions
 from tilegrad.autograd.functions import *
 from tilegrad.autograd.gradcheck import GradcheckError as GradcheckError
+from tilegrad.autograd.later import FUNCTIONS as _FUNCTIONS, function as _function
 from tilegrad.autograd.mode import (
     enable_grad as enable_grad,
     inference_mode as inference_mode,
@@ -119,14 +120,22 @@ for _value in list(globals().values()):
 if not _typing.TYPE_CHECKING:  # type checkers read the imports
 
     def __getattr__(name: str) -> object:
+        if name in _FUNCTIONS:
+            found = globals()[name] = _function(name)
+            return found
+        if name.startswith("_foreach_"):
+            foreach = _import_module("tilegrad.autograd.rules.foreach")
+            if foreach.known(name):
+                found = globals()[name] = foreach.made(name)
+                return found
         if name not in _LATER:
             raise AttributeError(f"module 'tilegrad' has no attribute {name!r}")
         module = _import_module(_LATER[name])
         return module if module.__name__ == f"tilegrad.{name}" else getattr(module, name)
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *_LATER})
+        return sorted({*globals(), *_LATER, *_FUNCTIONS})
 
-    __all__ = ["load", "save"]  # as PyTorch's, no modules
+    __all__ = ["load", "save", *_FUNCTIONS]  # as PyTorch's, no modules
     _hidden = (_ModuleType, _MemoryFormat, _MemoryLayout)
     __all__ += [n for n, v in globals().items() if n[0] != "_" and v.__class__ not in _hidden]

@@ -26,18 +26,18 @@ from tilegrad.engine.dtype import can_cast
 
 # the result may be cast to the dtype of ``out``
 CAST = frozenset((
-    "acos", "acosh", "add", "addcdiv", "addcmul", "arccos", "arccosh", "arcsin", "arcsinh",
-    "arctan", "arctan2", "arctanh", "asin", "asinh", "atan", "atan2", "atanh", "bernoulli",
+    "acos", "acosh", "add", "addcdiv", "addcmul", "addr", "angle", "arccos", "arccosh", "arcsin",
+    "arcsinh", "arctan", "arctan2", "arctanh", "asin", "asinh", "atan", "atan2", "atanh", "bernoulli",
     "bitwise_and", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "cat",
-    "clamp", "clamp_max", "clamp_min", "clip", "column_stack", "concat", "concatenate", "cos",
-    "cosh", "deg2rad", "digamma", "div", "divide", "dstack", "eq", "erf", "erfc", "erfinv", "exp",
-    "exp2", "expm1", "floor_divide", "fmod", "ge", "greater", "greater_equal", "gt", "hstack",
-    "hypot", "le", "lerp", "less", "less_equal", "lgamma", "log", "log10", "log1p", "log2",
-    "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or", "logical_xor", "logit",
-    "logsumexp", "lt", "maximum", "minimum", "mul", "multiply", "nanmean", "ne", "normal",
-    "not_equal", "outer", "pow", "rad2deg", "reciprocal", "remainder", "row_stack", "rsqrt",
-    "sigmoid", "sin", "sinc", "sinh", "sqrt", "square", "stack", "std", "sub", "subtract", "tan",
-    "tanh", "true_divide", "var", "vstack", "xlogy",
+    "clamp", "clamp_max", "clamp_min", "clip", "column_stack", "concat", "concatenate", "copysign", "cos",
+    "cosh", "deg2rad", "diff", "digamma", "div", "divide", "dstack", "eq", "erf", "erfc", "erfinv", "exp",
+    "exp2", "expm1", "floor_divide", "fmax", "fmin", "fmod", "gcd", "ge", "ger", "greater",
+    "greater_equal", "gt", "hstack", "hypot", "inner", "kron", "lcm", "ldexp", "le", "lerp", "less",
+    "less_equal", "lgamma", "log", "log10", "log1p", "log2", "logaddexp", "logaddexp2", "logical_and",
+    "logical_not", "logical_or", "logical_xor", "logit", "logsumexp", "lt", "maximum", "minimum", "mul",
+    "multiply", "mvlgamma", "nanmean", "ne", "nextafter", "normal", "not_equal", "outer", "pow", "rad2deg",
+    "reciprocal", "remainder", "row_stack", "rsqrt", "sigmoid", "sin", "sinc", "sinh", "sqrt", "square",
+    "stack", "std", "sub", "subtract", "tan", "tanh", "true_divide", "var", "vstack", "xlogy",
 ))  # fmt: skip
 
 # the dtype of ``out`` is the ``dtype`` of the call
@@ -48,13 +48,18 @@ INFERRED = frozenset((
 
 # the result must have the dtype of ``out``
 EXACT = frozenset((
-    "abs", "absolute", "addmm", "addmv", "all", "amax", "amin", "aminmax", "any", "argmax",
-    "argmin", "argsort", "baddbmm", "bitwise_not", "bmm", "bucketize", "ceil", "cummax", "cummin",
-    "diag", "dot", "fix", "floor", "frac", "gather", "index_add", "index_copy", "index_select",
-    "kthvalue", "log_softmax", "logcumsumexp", "masked_select", "matmul", "max", "median", "min",
-    "mm", "mode", "msort", "multinomial", "mv", "nanmedian", "neg", "negative", "nonzero", "norm",
-    "round", "scatter", "scatter_add", "scatter_reduce", "searchsorted", "sgn", "sign", "softmax",
-    "sort", "take", "take_along_dim", "topk", "tril", "triu", "trunc", "where",
+    "abs", "absolute", "addbmm", "addmm", "addmv", "alias_copy", "all", "amax", "amin", "aminmax", "any",
+    "argmax", "argmin", "argsort", "as_strided_copy", "baddbmm", "bitwise_not", "bmm", "bucketize", "ceil",
+    "conj_physical", "cross", "cummax", "cummin", "diag", "diagonal_copy", "dot", "expand_copy", "fix",
+    "float_power", "floor", "frac", "frexp", "gather", "heaviside", "histc", "histogram", "index_add",
+    "index_copy", "index_reduce", "index_select", "isin", "isneginf", "isposinf", "kthvalue",
+    "log_softmax", "logcumsumexp", "masked_select", "matmul", "max", "median", "min", "mm", "mode",
+    "msort", "multinomial", "mv", "nan_to_num", "nanmedian", "nanquantile", "narrow_copy", "neg",
+    "negative", "nonzero", "norm", "permute_copy", "quantile", "renorm", "round", "scatter", "scatter_add",
+    "scatter_reduce", "searchsorted", "sgn", "sign", "signbit", "slice_scatter", "softmax", "sort",
+    "split_with_sizes_copy", "squeeze_copy", "t_copy", "take", "take_along_dim", "tensordot", "topk",
+    "transpose_copy", "tril", "triu", "trunc", "unbind_copy", "unfold_copy", "unsqueeze_copy", "vdot",
+    "view_copy", "where",
 ))  # fmt: skip
 
 # a TypeError, where others raise RuntimeError
@@ -175,6 +180,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
         ("memory_format",),
     ),
     "empty": ("layout", "pin_memory", "memory_format"),
+    "normal": ("layout", "pin_memory"),
     "tensor": ("pin_memory",),
     "view": ("dtype",),
 }

@@ -1,6 +1,7 @@
 """The public functions, PyTorch's names: what each family of rules lists in its ``__all__``."""
 
 from types import FunctionType as _FunctionType
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from tilegrad.autograd.arguments import checked as _checked
 from tilegrad.autograd.extra import extras as _extras
@@ -39,6 +40,15 @@ from tilegrad.autograd.rules.softmax import *
 from tilegrad.autograd.rules.sort import *
 from tilegrad.autograd.rules.unary import *
 from tilegrad.autograd.rules.view import *
+
+if _TYPE_CHECKING:  # loaded when one of their names is asked for; see later.py
+    from tilegrad.autograd.rules.assembly import *
+    from tilegrad.autograd.rules.contraction import *
+    from tilegrad.autograd.rules.copies import *
+    from tilegrad.autograd.rules.differences import *
+    from tilegrad.autograd.rules.distances import *
+    from tilegrad.autograd.rules.numeric import *
+    from tilegrad.autograd.rules.quantiles import *
 
 _functions = [f for f in list(globals().values()) if f.__class__ is _FunctionType]
 _exact(_functions)

@@ -148,6 +148,11 @@ class ElementwiseMethods(TensorBase):
     tanh, tanh_ = pointwise.tanh, pointwise.tanh_
     trunc, trunc_ = pointwise.trunc, pointwise.trunc_
     fix, fix_ = pointwise.fix, pointwise.fix_
+    copysign, copysign_ = pointwise.copysign, pointwise.copysign_
+    nextafter, nextafter_ = pointwise.nextafter, pointwise.nextafter_
+    fmax, fmin = pointwise.fmax, pointwise.fmin
+    gcd, gcd_ = pointwise.gcd, pointwise.gcd_
+    lcm, lcm_ = pointwise.lcm, pointwise.lcm_
 
     def __add__(self: object, other: object) -> Tensor:
         return elementwise.binary(_ADD, self, other)
@@ -191,6 +196,8 @@ class ElementwiseMethods(TensorBase):
             if 1e-30 < other < 1e30 or -1e30 < other < -1e-30:  # of any float dtype
                 return _apart(elementwise.binary(_QUOTIENT, other, self))
         return arithmetic.div(elementwise.operand(other, self, "div"), self)
+
+    __rdiv__ = __rtruediv__
 
     def __rpow__(self: Any, other: Any) -> Tensor:
         return arithmetic.pow(other, self)

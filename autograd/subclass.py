@@ -7,6 +7,8 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
+from tilegrad.autograd.later import Later
+
 # what gives no tensor, or one that was there before
 _KEPT = frozenset(
     [
@@ -45,9 +47,20 @@ def keep_class(cls: type[Any], plain: type[Any]) -> None:
     """Let the methods that ``cls`` inherits from ``plain`` give tensors of ``cls``."""
     for base in reversed(plain.__mro__[:-1]):
         for name, method in vars(base).items():
-            if isinstance(method, FunctionType) and name not in _KEPT and name not in vars(cls):
-                if getattr(cls, name) is getattr(plain, name):
-                    setattr(cls, name, _giving(method, cls, plain))
+            if name in _KEPT or name in vars(cls):
+                continue
+            if isinstance(method, Later):
+                setattr(cls, name, _giving_later(name, cls, plain))
+            elif isinstance(method, FunctionType) and getattr(cls, name) is getattr(plain, name):
+                setattr(cls, name, _giving(method, cls, plain))
+
+
+def _giving_later(name: str, cls: type[Any], plain: type[Any]) -> Callable[..., Any]:
+    def call(self: object, *args: Any, **kwargs: Any) -> Any:
+        setattr(cls, name, _giving(getattr(plain, name), cls, plain))
+        return getattr(self, name)(*args, **kwargs)
+
+    return call
 
 
 def _giving(method: Callable[..., Any], cls: type[Any], plain: type[Any]) -> Callable[..., Any]:

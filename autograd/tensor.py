@@ -19,6 +19,7 @@ from tilegrad.autograd.base import detached_view, tensor_of
 from tilegrad.autograd.extra import extras
 from tilegrad.autograd.interop import InteropMethods
 from tilegrad.autograd.kinds import exact
+from tilegrad.autograd.later import add_methods
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.names import renamed
 from tilegrad.autograd.rule import refresh, set_view_vjps
@@ -32,7 +33,7 @@ from tilegrad.autograd.rules.formats import contiguous as in_memory, in_format
 from tilegrad.autograd.rules.reinterpret import view_dtype
 from tilegrad.autograd.size import Size as Size, sizes
 from tilegrad.autograd.subclass import keep_class
-from tilegrad.autograd.twins import add_twins
+from tilegrad.autograd.twins import add_twins, written
 from tilegrad.engine import formats, transfer
 from tilegrad.engine.device import Device, device as as_device
 from tilegrad.engine.dtype import DType, dtype as as_dtype
@@ -418,6 +419,7 @@ class Tensor(InteropMethods):
 
 
 add_twins(Tensor)
+add_methods(Tensor, written)
 base.set_tensor_class(Tensor)
 set_view_vjps(regions.as_strided_vjp, regions.copy_slices_vjp)
 for _kind in Tensor.__mro__[:-1]:

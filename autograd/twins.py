@@ -52,14 +52,23 @@ def _shown(name: str, method: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return twin
 
 
+def written(kind: type[Any], name: str, method: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The method ``name`` of ``kind`` that writes the result of ``method`` over its tensor."""
+    return _placed(kind, name, _written(name, method), "in place")
+
+
+def _placed(
+    kind: type[Any], name: str, made: Callable[..., Tensor], how: str
+) -> Callable[..., Tensor]:
+    method = named(made, name, f":meth:`{name[:-1]}`, {how}.")
+    method.__module__, method.__qualname__ = kind.__module__, f"{kind.__name__}.{name}"
+    return method
+
+
 def add_twins(kind: type[Any]) -> None:
     """Give ``kind`` the twins of its methods."""
-    for names, make, doc in (
-        (_WRITTEN, _written, "in place"),
-        (_SHOWN, _shown, "of this tensor itself"),
-    ):
-        for base in names.split():
-            name = base + "_"
-            made = named(make(name, getattr(kind, base)), name, f":meth:`{base}`, {doc}.")
-            made.__module__, made.__qualname__ = kind.__module__, f"{kind.__name__}.{name}"
-            setattr(kind, name, made)
+    for base in _WRITTEN.split():
+        setattr(kind, f"{base}_", written(kind, f"{base}_", getattr(kind, base)))
+    for base in _SHOWN.split():
+        made = _shown(f"{base}_", getattr(kind, base))
+        setattr(kind, f"{base}_", _placed(kind, f"{base}_", made, "of this tensor itself"))

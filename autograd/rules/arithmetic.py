@@ -108,8 +108,10 @@ def sub_(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
 subtract, subtract_ = sub, sub_
 
 
-def rsub(input: Tensor, other: Tensor | Scalar) -> Tensor:
-    """``other - input``."""
+def rsub(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
+    """``other - alpha * input``."""
+    if alpha != 1:
+        return sub(operand(other, input, "sub"), input, alpha=alpha)
     return binary(OPS["sub"], operand(other, input, "sub"), input)
 
 

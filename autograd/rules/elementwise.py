@@ -293,6 +293,7 @@ def operand(value: object, like: Tensor, op: str) -> Tensor:
 # PyTorch's take no number at all, or none for the first operand
 OF_TENSORS = frozenset(
     ("atan2", "hypot", "logaddexp", "logaddexp2", "maximum", "minimum", "logical_and", "logical_or")
+    + ("fmax", "fmin", "nextafter", "gcd", "lcm", "nextafter_", "gcd_", "lcm_")
     + ("logical_xor", "atan2_", "hypot_", "logical_and_", "logical_or_", "logical_xor_")
 )
 _FROM_TENSORS = frozenset(("eq", "ne", "lt", "le", "gt", "ge"))

@@ -22,11 +22,11 @@ from tilegrad.autograd.graph import Node, Saves, called
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rule import Rule, check_inplace, needs_graph, writable
 from tilegrad.autograd.rules import view
-from tilegrad.autograd.rules.elementwise import single_value
+from tilegrad.autograd.rules.elementwise import apply, single_value
 from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.array import Array, Layout, layout as make_layout
 from tilegrad.engine.ops import index as ops
-from tilegrad.engine.ops.elementwise import scalar
+from tilegrad.engine.ops.elementwise import OPS, scalar
 from tilegrad.engine.shape import Shape, normalize_dim, numel
 
 __all__ = [
@@ -235,10 +235,19 @@ def _index_copy_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     )
 
 
+def _index_fill_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    (at,) = node.unpack()
+    of_value = None
+    if node.edges[2] is not None:  # a place that is named twice counts once
+        filled = index_fill(zeros(node.inputs[0].shape, grad), node.meta, at, 1)
+        of_value = apply(OPS["where"], filled.ne(0), grad, constant(0, grad))
+    return index_fill(grad, node.meta, at, 0), None, of_value
+
+
 SELECT = Rule("index_select", _select_vjp, (1,))
 INDEX_ADD = Rule("index_add", index_add_vjp, ((1, 2),))
 INDEX_COPY = Rule("index_copy", _index_copy_vjp, (1,))
-INDEX_FILL = Rule("index_fill", _index_copy_vjp, (1,))
+INDEX_FILL = Rule("index_fill", _index_fill_vjp, (1,))
 
 
 def _slice_operands(

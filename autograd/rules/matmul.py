@@ -186,7 +186,7 @@ def addmm(
 ) -> Tensor:
     """``beta * input + alpha * mat1 @ mat2``."""
     _dims("addmm", mat1, 2, mat2, 2)
-    return _scaled("addmm", input, matmul(mat1, mat2), beta, alpha)
+    return scaled("addmm", input, matmul(mat1, mat2), beta, alpha)
 
 
 def addmv(
@@ -194,19 +194,22 @@ def addmv(
 ) -> Tensor:
     """``beta * input + alpha * mat @ vec``."""
     _dims("addmv", mat, 2, vec, 1)
-    return _scaled("addmv", input, matmul(mat, vec), beta, alpha)
+    return scaled("addmv", input, matmul(mat, vec), beta, alpha)
 
 
 def baddbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Scalar = 1, alpha: Scalar = 1
 ) -> Tensor:
     """``beta * input + alpha * batch1 @ batch2``."""
-    return _scaled("baddbmm", input, bmm(batch1, batch2), beta, alpha)
+    return scaled("baddbmm", input, bmm(batch1, batch2), beta, alpha)
 
 
-def _scaled(op: str, input: Tensor, product: Tensor, beta: Scalar, alpha: Scalar) -> Tensor:
+def scaled(op: str, input: Tensor, product: Tensor, beta: Scalar, alpha: Scalar) -> Tensor:
+    """``beta * input + alpha * product``; NaN of ``input`` is not seen where ``beta`` is 0."""
     if not isinstance(input, TensorBase):
         raise TypeError(f"argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+    if not product.layout.dtype.is_floating_point:
+        alpha, beta = int(alpha), int(beta)  # as PyTorch reads them
     if alpha != 1:
         product = product * alpha
     if beta != 0:

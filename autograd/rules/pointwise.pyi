@@ -41,6 +41,7 @@ __all__ = [
     "bitwise_xor",
     "ceil",
     "ceil_",
+    "copysign",
     "cos",
     "cos_",
     "cosh",
@@ -62,8 +63,12 @@ __all__ = [
     "fix_",
     "floor",
     "floor_",
+    "fmax",
+    "fmin",
     "frac",
     "frac_",
+    "gcd",
+    "gcd_",
     "ge",
     "greater",
     "greater_equal",
@@ -71,6 +76,8 @@ __all__ = [
     "hardshrink",
     "hypot",
     "isnan",
+    "lcm",
+    "lcm_",
     "le",
     "less",
     "less_equal",
@@ -99,6 +106,7 @@ __all__ = [
     "neg_",
     "negative",
     "negative_",
+    "nextafter",
     "not_equal",
     "reciprocal",
     "reciprocal_",
@@ -267,6 +275,12 @@ def ceil(input: Tensor, out: Tensor | None = None) -> Tensor:
 def ceil_(input: Tensor) -> Tensor:
     """The least integer not below x."""
 
+def copysign(input: Tensor, other: Tensor | Scalar, out: Tensor | None = None) -> Tensor:
+    """x with the sign of y."""
+
+def copysign_(input: Tensor, other: Tensor | Scalar) -> Tensor:
+    """x with the sign of y."""
+
 def cos(input: Tensor, out: Tensor | None = None) -> Tensor:
     """The cosine."""
 
@@ -345,11 +359,23 @@ def floor(input: Tensor, out: Tensor | None = None) -> Tensor:
 def floor_(input: Tensor) -> Tensor:
     """The greatest integer not above x."""
 
+def fmax(input: Tensor, other: Tensor, out: Tensor | None = None) -> Tensor:
+    """The larger; of a number and NaN the number."""
+
+def fmin(input: Tensor, other: Tensor, out: Tensor | None = None) -> Tensor:
+    """The smaller; of a number and NaN the number."""
+
 def frac(input: Tensor, out: Tensor | None = None) -> Tensor:
     """x minus its integral part."""
 
 def frac_(input: Tensor) -> Tensor:
     """x minus its integral part."""
+
+def gcd(input: Tensor, other: Tensor, out: Tensor | None = None) -> Tensor:
+    """The greatest common divisor, not negative."""
+
+def gcd_(input: Tensor, other: Tensor) -> Tensor:
+    """The greatest common divisor, not negative."""
 
 def ge(input: Tensor, other: Tensor | Scalar, out: Tensor | None = None) -> Tensor:
     """x >= y"""
@@ -392,6 +418,12 @@ def hypot_(input: Tensor, other: Tensor) -> Tensor:
 
 def isnan(input: Tensor) -> Tensor:
     """x is NaN"""
+
+def lcm(input: Tensor, other: Tensor, out: Tensor | None = None) -> Tensor:
+    """The least common multiple, not negative; 0 where either is 0."""
+
+def lcm_(input: Tensor, other: Tensor) -> Tensor:
+    """The least common multiple, not negative; 0 where either is 0."""
 
 def le(input: Tensor, other: Tensor | Scalar, out: Tensor | None = None) -> Tensor:
     """x <= y"""
@@ -521,6 +553,12 @@ def negative(input: Tensor, out: Tensor | None = None) -> Tensor:
 
 def negative_(input: Tensor) -> Tensor:
     """Another name of :func:`neg_`."""
+
+def nextafter(input: Tensor, other: Tensor, out: Tensor | None = None) -> Tensor:
+    """The number next to x in the direction of y."""
+
+def nextafter_(input: Tensor, other: Tensor) -> Tensor:
+    """The number next to x in the direction of y."""
 
 def not_equal(input: Tensor, other: Tensor | Scalar, out: Tensor | None = None) -> Tensor:
     """Another name of :func:`ne`."""

@@ -181,6 +181,7 @@ def normal(
     generator: Generator | None = None,
     dtype: object = None,
     device: object = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Normal with the given mean and standard deviation, numbers (with ``size``) or tensors.
 
@@ -194,7 +195,8 @@ def normal(
         raise RuntimeError("normal: expects all elements of std >= 0.0")
     if not given:
         shape, kind = check_sizes("normal", (size or (),)), _floating("normal", dtype)
-        return _new("normal", shape, kind, device, (float(mean), float(std)), generator)  # type: ignore[arg-type]
+        params = (float(mean), float(std))
+        return _new("normal", shape, kind, device, params, generator, requires_grad)  # type: ignore[arg-type]
     if isinstance(std, TensorBase) and std.layout.numel and not bool((std.detach() >= 0).all()):
         raise RuntimeError("normal: expects all elements of std >= 0.0")
     shape = broadcast_shapes("normal", *(a.layout.shape for a in given))
@@ -308,7 +310,7 @@ def randint_like(
 # --------------------------------------------------------------------------------------- in place
 
 
-def _overwrite(op: str, x: Tensor, made: Array) -> Tensor:
+def written_over(op: str, x: Tensor, made: Array) -> Tensor:
     """Write ``made`` over ``x``, whose old value no gradient reaches any more."""
     check_inplace(op, x)
     return _drawing(op).write((x,), elementwise.copy, made, x)
@@ -325,7 +327,9 @@ def _redraw(op: str, name: str, x: Tensor, params: Params, generator: Generator 
     if name not in ("integers", "bernoulli") and not kind.dtype.is_floating_point:
         raised = RuntimeError if name == "exponential" else NotImplementedError
         raise raised(f"{op}: not implemented for '{kind.dtype.name}'; got {kind.describe()}")
-    return _overwrite(op, x, ops.draw(name, kind.shape, kind.dtype, kind.device, params, generator))
+    return written_over(
+        op, x, ops.draw(name, kind.shape, kind.dtype, kind.device, params, generator)
+    )
 
 
 def uniform_(
@@ -373,7 +377,7 @@ def bernoulli_(
         params = (ops.threshold(_probability("bernoulli_", p)), 0)
         return _redraw("bernoulli_", "bernoulli", self, params, generator)
     wide = expand(p.detach(), self.layout.shape)  # type: ignore[attr-defined]
-    return _overwrite("bernoulli_", self, _bernoulli_array(wide, generator))
+    return written_over("bernoulli_", self, _bernoulli_array(wide, generator))
 
 
 def random_(

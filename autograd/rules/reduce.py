@@ -100,7 +100,7 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
         sizes(shape)
         raise RuntimeError(f"sum_to_size: size {shape} is not expandable to size {have}")
     if have == shape:
-        return input
+        return input if have or input.layout.dtype.is_floating_point else sum(input)
     dims = tuple(a for a, h in enumerate(have) if a < lead or (shape[a - lead] == 1 and h != 1))
     kept = input
     if dims:

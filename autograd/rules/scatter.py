@@ -45,7 +45,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     Gradient: of ``input``; equal indices add up.
     """
     dim = dim_of("gather", dim, input)
-    index = index_of("gather", index)
+    index = index_of("gather", index) if index.layout.numel else index.to(dt.int64)
     if input.layout.ndim == 0 or index.layout.ndim == 0:
         return view.reshape(gather(at_least_1d(input), dim, at_least_1d(index)), index.shape)
     return _GATHER.record((input, index), ops.gather(input, index, dim), dim)
@@ -188,7 +188,8 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     """
     indices = index_of("take_along_dim", indices)
     if dim is None:
-        return gather(view.reshape(input, (-1,)), 0, view.reshape(indices, (-1,)))
+        flat = view.reshape(input, (-1,))
+        return gather(flat, 0, _from_end(view.reshape(indices, (-1,)), flat.layout.numel))
     axis = dim_of("take_along_dim", dim, input)
     if input.ndim != indices.ndim:
         raise RuntimeError(
@@ -200,7 +201,13 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     common = list(broadcast_shapes("take_along_dim", tuple(own), tuple(other)))
     own[:], other[:] = common, common
     own[axis], other[axis] = input.shape[axis], indices.shape[axis]
+    indices = _from_end(indices, input.layout.shape[axis])
     return gather(view.expand(input, own), axis, view.expand(indices, other))
+
+
+def _from_end(indices: Tensor, size: int) -> Tensor:
+    """Indices of which negative ones count from the end, as others."""
+    return indices + indices.lt(0) * size
 
 
 # -------------------------------------------------------------------------------- scatter_reduce

@@ -8,6 +8,7 @@ import math
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.graph import called
+from tilegrad.autograd.rule import check_inplace
 from tilegrad.autograd.rules.arithmetic import clamp, pow
 from tilegrad.autograd.rules.assign import copy_
 from tilegrad.autograd.rules.elementwise import (
@@ -72,6 +73,9 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
 
 def round_(input: Tensor, *, decimals: int = 0) -> Tensor:
     """:func:`round`, in place."""
+    if not input.layout.dtype.is_floating_point:
+        check_inplace("round_", input)
+        return input
     return (
         inplace(OPS["round"], input)
         if decimals == 0

@@ -84,6 +84,25 @@ def _unary(name: str, call: Any, **how: Any) -> Case:
 
 
 CASES = _rows() + [
+    Case("heaviside", lambda t, x, y: t.heaviside(x, y), (Arg((3, 5)), Arg((5,))), NUMBERS, ()),
+    Case("signbit", lambda t, x: t.signbit(x), (Arg((3, 5)),), ALL, (), special=True),
+    Case(
+        "frexp",
+        lambda t, x: t.frexp(x)[0],
+        (Arg((3, 5), away=(-2, -1, -0.5, 0.5, 1, 2)),),
+        FLOATS,
+        special=True,
+    ),
+    Case(
+        "frexp-exponent", lambda t, x: t.frexp(x).exponent, (Arg((3, 5)),), FLOATS, (), special=True
+    ),
+    Case(
+        "nan_to_num",
+        lambda t, x: t.nan_to_num(x, 1.5, 2.5, -3.5),
+        (Arg((3, 5)),),
+        NUMBERS,
+        special=True,
+    ),
     Case("clone", lambda t, x: t.clone(x), (Arg((3, 4)),), ALL),
     Case("fill_", lambda t, x: (x * 1).fill_(2), (Arg((3, 4)),), ALL),
     Case("add-alpha", lambda t, x, y: t.add(x, y, alpha=2), (Arg((3, 4)), Arg((4,))), NUMBERS),

@@ -55,6 +55,8 @@ def tensor(value: torch.Tensor) -> Any:
     kind = dtype(value.dtype)
     plain = value.detach()
     made = tilegrad.empty_strided(tuple(plain.shape), _dense(plain), dtype=kind)
+    if plain._is_zerotensor():
+        plain = torch.zeros_like(plain)
     if plain.numel():
         made.copy_(tilegrad.from_numpy(np.array(plain.resolve_neg().numpy())))
     if value.requires_grad:
@@ -182,6 +184,11 @@ def leaves(given: Any) -> list[Any]:
     return [given]
 
 
+def tensors(given: Any) -> list[torch.Tensor]:
+    """PyTorch's tensors in nested sequences."""
+    return [leaf for leaf in leaves(given) if isinstance(leaf, torch.Tensor)]
+
+
 def same(got: Any, want: Any, what: str, numbers: bool = True) -> None:
     """Compare structure, shapes, dtypes and, if ``numbers``, values.
 
@@ -206,6 +213,8 @@ def _same_leaf(mine: Any, right: Any, what: str, numbers: bool) -> None:
     if str(mine.dtype).split(".")[-1] != str(right.dtype).split(".")[-1]:
         raise Differs(f"{what}: {mine.dtype} instead of {right.dtype}")
     if numbers and right.numel():
+        if right._is_zerotensor():
+            right = torch.zeros_like(right)
         have = mine.detach().numpy()
         want = right.detach().resolve_conj().resolve_neg().numpy()
         relative, absolute = TOLERANCES.get(right.dtype, (0.0, 0.0))

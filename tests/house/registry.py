@@ -71,7 +71,8 @@ def _defined(module: ModuleType) -> dict[str, Any]:
     for name, value in vars(module).items():
         code = value.__code__ if type(value) is FunctionType else None
         made = module.__name__ in stubs.MODULES and type(value) is FunctionType
-        here = code is not None and code.co_filename == module.__file__
+        files = (module.__file__, f"<tilegrad {name} ")  # a file, or a source made for it
+        here = code is not None and code.co_filename.startswith(files)
         if isinstance(value, type):
             here = value.__module__ == module.__name__ and not issubclass(value, tuple)
         if name[0] != "_" and (here or made) and name != "publish":

@@ -71,6 +71,7 @@ DELAYED = {
 # the same of imports that type checkers alone see, inside autograd
 FOR_TYPES = {
     "autograd/annotations.py": "the public tensor's name, for the modules that it is made of",
+    "autograd/functions.py": "modules that later.py loads when a name of theirs is asked for",
     "autograd/subject.py": "a row of a benchmark, which loads with the first",
     "autograd/tensor.py": "a stream, an argument of one method",
 }

@@ -13,7 +13,7 @@ TESTS = ROOT / "tests"
 
 # what is of no one module: nets over the whole tree, the devices' stand-ins, commands by hand
 ROOMS = {
-    "assembly", "cases", "emulator", "exits", "house", "large", "parity", "programs", "promises",
+    "assembly", "cases", "conformance", "emulator", "exits", "house", "large", "parity", "programs", "promises",
     "simulator", "toolchains", "wrong_kinds",
 }  # fmt: skip
 
@@ -27,6 +27,8 @@ TESTED_BY = (
     ("autograd", "checking_reduction reduction_gradients reduction_parts",
      "autograd/test_custom_reduction.py", "what a user's reduction is made of"),
     ("autograd", "custom_call", "autograd/test_function.py", "as its public face"),
+    ("autograd/rules", "assembly contraction copies distances draws foreach numeric quantiles subscripts",
+     "conformance/test_subset.py", "functions with rows in PyTorch's sample database"),
     ("autograd/rules", "regions", "autograd/rules/test_view.py", "writes over views and their bases"),
     ("autograd/rules", "assign bilinear counting cross_entropy define extrema moments product "
      "rearrange sampling scatter unary", "cases/test_cases.py", "functions with rows under their family's name"),

@@ -183,7 +183,7 @@ def test_every_function_can_be_read_about() -> None:
 
 # what ``from tilegrad import *`` gives beyond PyTorch's
 OURS = {
-    "DeviceError", "GradcheckError", "elementwise", "empty_cache", "from_dlpack", "memory_stats",
+    "DeviceError", "GradcheckError", "broadcast_shapes", "elementwise", "empty_cache", "from_dlpack", "memory_stats",
     "op", "reduction", "reset_peak_memory_stats", "set_default_dtype", "set_grad_enabled", "unique",
 }  # fmt: skip
 

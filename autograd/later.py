@@ -1,0 +1,113 @@
+"""Functions and methods that few programs use: the module of rules that has one loads when a name of it is
+first asked for.
+
+:data:`FUNCTIONS` and :data:`METHODS` say where each name is. ``tilegrad.einsum`` comes from
+:func:`function` by the package's ``__getattr__``; a method is a :class:`Later` in the class until it is asked
+for, when what it stands for takes its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from types import FunctionType
+from typing import Any
+
+from tilegrad.autograd.arguments import checked
+from tilegrad.autograd.extra import extras
+from tilegrad.autograd.kinds import exact
+from tilegrad.autograd.names import renamed
+
+_HOME = "tilegrad.autograd.rules"
+
+# of each module the functions; those that are methods too; and methods that are no functions
+_TABLE: dict[str, tuple[str, str, str]] = {
+    "assembly": (
+        "block_diag broadcast_shapes can_cast cartesian_prod combinations get_device range result_type unravel_index vander",
+        "diagflat",
+        "fill_diagonal_",
+    ),
+    "contraction": ("chain_matmul einsum tensordot", "addbmm addr ger inner kron vdot", "addbmm_ addr_"),
+    "copies": (
+        "alias_copy as_strided_copy constant_pad_nd detach_copy diagonal_copy empty_permuted expand_copy fill "
+        "permute_copy select_copy slice_copy split_copy split_with_sizes_copy squeeze_copy t_copy transpose_copy "
+        "unbind_copy unfold_copy unsqueeze_copy view_copy",
+        "as_strided_scatter diagonal_scatter index_reduce narrow_copy nonzero_static select_scatter slice_scatter "
+        "split_with_sizes unsafe_chunk unsafe_split unsafe_split_with_sizes",
+        "index_reduce_",
+    ),
+    "differences": ("cumulative_trapezoid gradient trapezoid trapz", "corrcoef cov diff", ""),
+    "distances": ("cdist", "cross dist renorm", "renorm_"),
+    "draws": ("", "", "cauchy_ geometric_ log_normal_"),
+    "numeric": (
+        "",
+        "adjoint angle conj conj_physical conj_physical_ float_power frexp heaviside is_conj is_neg isneginf "
+        "isposinf isreal ldexp ldexp_ mvlgamma nan_to_num nan_to_num_ real resolve_conj resolve_neg signbit",
+        "float_power_ heaviside_ mvlgamma_",
+    ),
+    "quantiles": ("histogramdd isin", "histc histogram nanquantile quantile", ""),
+}  # fmt: skip
+
+FUNCTIONS: dict[str, str] = {}
+METHODS: dict[str, str] = {}
+for _module, (_functions, _both, _methods) in _TABLE.items():
+    FUNCTIONS.update(dict.fromkeys(f"{_functions} {_both}".split(), _module))
+    METHODS.update(dict.fromkeys(f"{_both} {_methods}".split(), _module))
+
+
+def _loaded(module: str) -> Any:
+    """The module, whose functions take the arguments that public ones take."""
+    found = import_module(f"{_HOME}.{module}")
+    if "_public" not in vars(found):
+        functions = [
+            f
+            for f in vars(found).values()
+            if f.__class__ is FunctionType and f.__module__ == found.__name__
+        ]
+        exact(functions)
+        renamed(functions, extras)
+        checked(functions)
+        names = {n for n, home in FUNCTIONS.items() if home == module}
+        for name, value in vars(found).items():
+            if name in names and value.__class__ is FunctionType:
+                value.__module__ = "tilegrad"  # where pickle and help() find it
+        found._public = names  # type: ignore[attr-defined]
+    return found
+
+
+def function(name: str) -> Any:
+    """What ``tilegrad`` has under a name of :data:`FUNCTIONS`."""
+    return getattr(_loaded(FUNCTIONS[name]), name)
+
+
+class Later:
+    """A method that is not loaded yet."""
+
+    __slots__ = ("name", "owner", "twin")
+
+    def __init__(self, owner: type[Any], name: str, twin: Callable[..., Any]):
+        self.owner, self.name, self.twin = owner, name, twin
+
+    def __get__(self, instance: Any, kind: type[Any]) -> Any:
+        self.load()
+        return getattr(kind if instance is None else instance, self.name)
+
+    def load(self) -> Any:
+        """Put the method in its place; it is a function."""
+        name, owner = self.name, self.owner
+        module = _loaded(METHODS[name])
+        made = getattr(module, name, None)
+        if made is None:  # the twin in place of a function
+            made = self.twin(owner, name, getattr(module, name[:-1]))
+            exact([made])
+            checked([made])
+        setattr(owner, name, made)
+        return made
+
+
+def add_methods(owner: type[Any], twin: Callable[..., Any]) -> None:
+    """Give ``owner`` the methods of :data:`METHODS`; ``twin(owner, name, function)`` makes those in place of
+    the functions of modules that have none.
+    """
+    for name in METHODS:
+        setattr(owner, name, Later(owner, name, twin))

@@ -1,0 +1,259 @@
+"""Elementwise functions of signs, exponents and what is no number; complex parts of real numbers."""
+
+from __future__ import annotations
+
+import math
+from collections import namedtuple
+from typing import Any
+
+from tilegrad.autograd.annotations import Tensor
+from tilegrad.autograd.base import TensorBase, tensor_of
+from tilegrad.autograd.graph import called
+from tilegrad.autograd.rules import arithmetic, elementwise, pointwise, view
+from tilegrad.autograd.rules.assign import overwrite
+from tilegrad.autograd.rules.define import run
+from tilegrad.autograd.rules.elementwise import Scalar, apply, inplace, operand, to_dtype, unary
+from tilegrad.engine import dtype as dt
+from tilegrad.engine.ops import elementwise as ops
+from tilegrad.engine.ops.elementwise import OPS
+
+__all__ = [
+    "adjoint", "angle", "conj", "conj_physical", "conj_physical_", "float_power", "frexp", "heaviside",
+    "is_conj", "is_neg", "isneginf", "isposinf", "isreal", "ldexp", "ldexp_", "mvlgamma", "nan_to_num",
+    "nan_to_num_", "real", "resolve_conj", "resolve_neg", "signbit",
+]  # fmt: skip
+
+frexp_result = namedtuple("frexp_result", "mantissa exponent")
+
+
+def _always(value: bool, input: Tensor) -> Tensor:
+    kind = input.layout
+    return tensor_of(ops.full(kind.shape, value, dt.bool_, kind.device))
+
+
+def signbit(input: Tensor) -> Tensor:
+    """Whether the sign bit of each element is set: of negative numbers, and of -0."""
+    if input.layout.dtype.is_floating_point:
+        return unary(OPS["signbit"], input)
+    return pointwise.lt(input, 0) if input.layout.dtype is not dt.bool_ else _always(False, input)
+
+
+def isposinf(input: Tensor) -> Tensor:
+    """Whether each element is positive infinity."""
+    floats = input.layout.dtype.is_floating_point
+    return pointwise.eq(input, math.inf) if floats else _always(False, input)
+
+
+def isneginf(input: Tensor) -> Tensor:
+    """Whether each element is negative infinity."""
+    floats = input.layout.dtype.is_floating_point
+    return pointwise.eq(input, -math.inf) if floats else _always(False, input)
+
+
+def isreal(input: Tensor) -> Tensor:
+    """Whether each element is a real number: all are."""
+    return _always(True, input)
+
+
+def _same_dtypes(input: Tensor, values: Tensor) -> None:
+    if input.layout.dtype is not values.layout.dtype:
+        raise RuntimeError(
+            f"heaviside: is not yet implemented for tensors with different dtypes; got "
+            f"{input.dtype.name} and {values.dtype.name}"
+        )
+
+
+def heaviside(input: Tensor, values: Tensor) -> Tensor:
+    """0 where ``input`` is negative, ``values`` where it is 0, else 1.
+
+    Raises:
+        RuntimeError: the dtypes differ.
+    """
+    _same_dtypes(input, values)
+    return apply(OPS["heaviside"], input, values)
+
+
+def heaviside_(input: Tensor, values: Tensor) -> Tensor:
+    """:func:`heaviside`, in place."""
+    _same_dtypes(input, values)
+    return inplace(OPS["heaviside"], input, values)
+
+
+def frexp(input: Tensor) -> Any:
+    """``(mantissa, exponent)`` with ``input == mantissa * 2 ** exponent`` and mantissas in [0.5, 1);
+    exponents are int32.
+
+    Gradient: of ``input``, by the mantissa.
+
+    Raises:
+        RuntimeError: the dtype is not floating point.
+    """
+    if not input.layout.dtype.is_floating_point:
+        raise RuntimeError(f"frexp: only supports floating-point dtypes; got {input.dtype.name}")
+    exponent = to_dtype(unary(OPS["exponent"], input.detach()), dt.int32)
+    return frexp_result(unary(OPS["mantissa"], input), exponent)
+
+
+def ldexp(input: Tensor, other: Tensor) -> Tensor:
+    """``input * 2 ** other``."""
+    return called("ldexp", pointwise.mul(input, arithmetic.pow(2.0, other)))
+
+
+def ldexp_(input: Tensor, other: Tensor) -> Tensor:
+    """:func:`ldexp`, in place."""
+    return pointwise.mul_(input, arithmetic.pow(2.0, other))
+
+
+def _double(value: Any) -> Any:
+    return to_dtype(value, dt.float64) if isinstance(value, TensorBase) else value  # type: ignore[arg-type]
+
+
+def float_power(input: Tensor | Scalar, exponent: Tensor | Scalar) -> Tensor:
+    """``input ** exponent`` in float64."""
+    if not isinstance(exponent, TensorBase):
+        exponent = float(exponent)
+        if not isinstance(input, TensorBase):
+            raise TypeError(
+                f"float_power: one of the two must be Tensor, not {type(input).__name__}"
+            )
+    return arithmetic.pow(_double(input), _double(exponent))
+
+
+def float_power_(input: Tensor, exponent: Tensor | Scalar) -> Tensor:
+    """:func:`float_power`, over a float64 tensor.
+
+    Raises:
+        RuntimeError: it has another dtype.
+    """
+    if input.layout.dtype is not dt.float64:
+        raise RuntimeError(
+            f"float_power_: the base given to float_power_ has dtype {input.dtype.name} but the "
+            f"operation's result requires dtype float64"
+        )
+    return arithmetic.pow_(input, _double(exponent))
+
+
+def _numbers(
+    input: Tensor, nan: float | None, posinf: float | None, neginf: float | None
+) -> tuple[float, float, float]:
+    limits = dt.finfo(input.layout.dtype)
+    return (
+        0.0 if nan is None else float(nan),
+        limits.max if posinf is None else float(posinf),
+        limits.min if neginf is None else float(neginf),
+    )
+
+
+def nan_to_num(
+    input: Tensor,
+    nan: float | None = None,
+    posinf: float | None = None,
+    neginf: float | None = None,
+) -> Tensor:
+    """NaN as ``nan`` (0), infinities as ``posinf`` and ``neginf`` (the dtype's largest and smallest).
+
+    Gradient: of ``input``; 0 where it is not finite.
+    """
+    if not input.layout.dtype.is_floating_point:
+        return unary(OPS["copy"], input)
+    return apply(OPS["nan_to_num"], input, params=_numbers(input, nan, posinf, neginf))
+
+
+def nan_to_num_(
+    input: Tensor,
+    nan: float | None = None,
+    posinf: float | None = None,
+    neginf: float | None = None,
+) -> Tensor:
+    """:func:`nan_to_num`, in place."""
+    if not input.layout.dtype.is_floating_point:
+        return input
+    return run(OPS["nan_to_num"], input, True, _numbers(input, nan, posinf, neginf))
+
+
+def mvlgamma(input: Tensor, p: int) -> Tensor:
+    """The logarithm of the gamma function of dimension ``p``.
+
+    Raises:
+        RuntimeError: ``p`` is below 1.
+    """
+    if p < 1:
+        raise RuntimeError(f"mvlgamma: p has to be greater than or equal to 1; got {p}")
+    if not input.layout.dtype.is_floating_point:
+        input = to_dtype(input, dt.get_default_dtype())
+    total: Tensor = pointwise.lgamma(input)
+    for step in range(1, p):
+        total = total + pointwise.lgamma(input - step / 2)
+    return called("mvlgamma", total + p * (p - 1) / 4 * math.log(math.pi))
+
+
+def mvlgamma_(input: Tensor, p: int) -> Tensor:
+    """:func:`mvlgamma`, in place."""
+    return overwrite("mvlgamma_", input, mvlgamma(input, p))
+
+
+# ------------------------------------------------------------------ complex parts of real numbers
+
+
+def real(input: Tensor) -> Tensor:
+    """The real part: ``input`` itself."""
+    return input
+
+
+def conj(input: Tensor) -> Tensor:
+    """The conjugate: ``input`` itself."""
+    return input
+
+
+def resolve_conj(input: Tensor) -> Tensor:
+    """``input``, conjugated where that is due: never."""
+    return input
+
+
+def resolve_neg(input: Tensor) -> Tensor:
+    """``input``, negated where that is due: never."""
+    return input
+
+
+def conj_physical(input: Tensor) -> Tensor:
+    """The conjugate: ``input`` itself."""
+    return input
+
+
+def conj_physical_(input: Tensor) -> Tensor:
+    """:func:`conj_physical`, in place."""
+    return input
+
+
+def is_conj(input: Tensor) -> bool:
+    """Whether elements are to be conjugated when they are read: never."""
+    return False
+
+
+def is_neg(input: Tensor) -> bool:
+    """Whether elements are to be negated when they are read: never."""
+    return False
+
+
+def adjoint(input: Tensor) -> Tensor:
+    """The conjugate of each matrix, with its last two dimensions swapped."""
+    if input.layout.ndim < 2:
+        raise RuntimeError(
+            f"adjoint: tensor.adjoint() is only supported on matrices or batches of matrices; got "
+            f"{input.layout.ndim}-D tensor."
+        )
+    return view.transpose(input, -2, -1)
+
+
+def angle(input: Tensor) -> Tensor:
+    """0 for numbers that are not negative, pi for others, NaN for NaN.
+
+    Gradient: zeros.
+    """
+    if not input.layout.dtype.is_floating_point:
+        input = to_dtype(input, dt.get_default_dtype())
+    steps = pointwise.sign(input) * 0
+    pi = operand(math.pi, input, "angle")
+    turned = apply(OPS["where"], pointwise.lt(input.detach(), 0), pi, steps)
+    kept = elementwise.apply(OPS["where"], pointwise.isnan(input.detach()), input.detach(), turned)
+    return called("angle", kept)
