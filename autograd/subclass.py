@@ -56,7 +56,7 @@ def keep_class(cls: type[Any], plain: type[Any]) -> None:
 
 
 def _giving_later(name: str, cls: type[Any], plain: type[Any]) -> Callable[..., Any]:
-    def call(self: object, *args: Any, **kwargs: Any) -> Any:
+    def call(self: object, *args: object, **kwargs: object) -> object:
         setattr(cls, name, _giving(getattr(plain, name), cls, plain))
         return getattr(self, name)(*args, **kwargs)
 

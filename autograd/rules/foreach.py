@@ -35,10 +35,10 @@ def made(name: str) -> Callable[..., Any]:
     base = name.removeprefix(PREFIX)
     over = base.endswith("_")
 
-    def each(self: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
+    def each(self: Sequence[Any], *args: object, **kwargs: object) -> object:
         tensors = self
         if base == "pow" and not isinstance(tensors, list | tuple):  # a number to powers
-            tensors, args = args[0], (tensors, *args[1:])
+            tensors, args = args[0], (tensors, *args[1:])  # type: ignore[assignment]
             found = [args[0] ** x for x in _checked(name, tensors, ())]
             return tuple(found)
         found = [
@@ -98,7 +98,7 @@ def _calls(name: str, tensors: Any, args: tuple[Any, ...], kwargs: dict[str, Any
     tensors = _checked(name, tensors, lists)
     for place, x in enumerate(tensors):
 
-        def own(value: Any, place: int = place) -> Any:
+        def own(value: object, place: int = place) -> object:
             return value[place] if isinstance(value, list | tuple) else value
 
         given = {k: own(v) for k, v in words.items()}

@@ -79,7 +79,7 @@ def heaviside_(input: Tensor, values: Tensor) -> Tensor:
     return inplace(OPS["heaviside"], input, values)
 
 
-def frexp(input: Tensor) -> Any:
+def frexp(input: Tensor) -> tuple[Tensor, Tensor]:
     """``(mantissa, exponent)`` with ``input == mantissa * 2 ** exponent`` and mantissas in [0.5, 1);
     exponents are int32.
 

@@ -188,7 +188,7 @@ def histogram(
     range: Sequence[float] | None = None,
     weight: Tensor | None = None,
     density: bool = False,
-) -> Any:
+) -> tuple[Tensor, Tensor]:
     """``(hist, bin_edges)``: how many elements, or what weight of them, lie between edges.
 
     Args:
@@ -218,7 +218,7 @@ def histogramdd(
     range: Sequence[float] | None = None,
     weight: Tensor | None = None,
     density: bool = False,
-) -> Any:
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     """:func:`histogram` of points: (..., D), with bins or edges for each of their coordinates.
 
     Raises:
