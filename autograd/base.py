@@ -41,7 +41,7 @@ class TensorBase(Array):
     _base: Tensor | None
     _epoch: int
     _hooks: Any  # of a leaf: a list; of others: the handle of retain_grad's hook
-    _index: int  # of a view that was made where nothing is recorded: UNRECORDED
+    _index: int  # of a view without a node that may not get a history: see :data:`NO_GRAD`
     _node: Node | None
     _post_hooks: object  # None, or a leaf's LeafHooks
     _tracked: bool
@@ -65,51 +65,70 @@ def set_tensor_class(kind: type[Any]) -> None:
 
 graph.bind_to(TensorBase)
 
-UNRECORDED = -1  # the index of a view that was made where nothing is recorded
+# The index of a view without a node that may not get a history, by how it was made: where nothing is
+# recorded, as one of several, or as an input's memory that a custom function returned.
+NO_GRAD, INFERENCE, SEVERAL, CUSTOM = -1, -2, -3, -4
 
+_AMBIGUOUS = (
+    "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code "
+    "by moving both the view and the inplace either both inside the {mode} block (if you don't want the "
+    "inplace to be tracked) or both outside (if you want the inplace to be tracked)."
+)
+_WHY = {
+    NO_GRAD: _AMBIGUOUS.format(mode="no_grad"),
+    INFERENCE: _AMBIGUOUS.format(mode="inference_mode"),
+    SEVERAL: "This view is the output of a function that returns multiple views. Such functions do not "
+        "allow the output views to be modified inplace. You should replace the inplace operation by an "
+        "out-of-place one.",
+    CUSTOM: "This view was created inside a custom Function (or because an input was returned as-is) and "
+        "the autograd logic to handle view+inplace would override the custom backward associated with "
+        "the custom Function, leading to incorrect gradients. This behavior is forbidden. You can fix "
+        "this by cloning the output of the custom Function.",
+}  # fmt: skip
 
+# nodes of one view each: such a one of a view that may not get a history may not either
 _VIEWS = frozenset((
     "as_strided", "diagonal", "expand", "getitem", "permute", "select", "slice", "squeeze", "t",
     "transpose", "unfold", "unsqueeze", "view",
 ))  # fmt: skip
 
 
-def refuse_view(view: Tensor, what: str) -> None:
-    """Raise if ``view`` is one that PyTorch lets nobody give a new history: one of several that a
-    function returned, a view of such a one, or an input's memory that a custom function returned,
-    whose backward a new history would pass by.
+def unrecorded() -> int:
+    """The index of a view that is made now, where nothing is recorded."""
+    return INFERENCE if state.inference else NO_GRAD
+
+
+def refuse_view(name: str, view: Tensor, what: str) -> None:
+    """Raise if ``view`` is one that PyTorch lets nobody give a new history: one that was made where
+    nothing is recorded, one of several that a function returned, an input's memory that a custom
+    function returned, whose backward a new history would pass by; or a view of such a one.
     """
-    node: Any = view._node
-    while isinstance(node, Node) and node.op in _VIEWS:
-        node = node.edges[0]
-    origin = node[0] if node.__class__ is tuple else node
-    if isinstance(origin, Node) and origin.op in ("split", "unbind"):
-        assert view._node is not None
-        raise RuntimeError(
-            f"Output {view._index} of {view._node.name().removesuffix('Backward0')} is a view and {what} modified inplace. This "
-            f"view is the output of a function that returns multiple views. Such functions do not "
-            f"allow the output views to be modified inplace. You should replace the inplace "
-            f"operation by an out-of-place one."
-        )
-    node = view._node
-    if node is not None and node.meta.__class__ is CustomCall and view._index in node.meta.views:
-        raise RuntimeError(
-            f"Output {view._index} of {node.op} is a view and {what} modified inplace. This view "
-            f"was created inside a custom Function (or because an input was returned as-is) and the "
-            f"autograd logic to handle view+inplace would override the custom backward associated "
-            f"with the custom Function, leading to incorrect gradients. This behavior is forbidden. "
-            f"You can fix this by cloning the output of the custom Function."
-        )
-
-
-def refuse_unrecorded(name: str, what: str) -> None:
-    """Raise: a view that was made where nothing is recorded would get a history."""
+    node, index = view._node, view._index
+    if node is None:
+        if index < 0:
+            mode, ends = "no_grad", "with grad mode enabled"
+            if index == INFERENCE:
+                mode, ends = "inference", "in normal mode"
+            raise RuntimeError(
+                f"{name}: A view was created in {mode} mode and {what} modified inplace {ends}. "
+                f"{_WHY[index]}"
+            )
+        return
+    first: Any = node
+    while isinstance(first, Node) and first.op in _VIEWS:
+        first = first.edges[0]
+        first, index = first if first.__class__ is tuple else (first, 0)
+    if not isinstance(first, Node):
+        return
+    if first.op in ("split", "unbind"):
+        why = SEVERAL
+    elif first.meta.__class__ is CustomCall and index in first.meta.views:
+        why = CUSTOM
+    else:
+        return
     raise RuntimeError(
-        f"{name}: A view was created in no_grad mode and {what} modified inplace with grad mode "
-        f"enabled. Given that this use case is ambiguous and error-prone, it is forbidden. You can "
-        f"clarify your code by moving both the view and the inplace either both inside the no_grad "
-        f"block (if you don't want the inplace to be tracked) or both outside (if you want the "
-        f"inplace to be tracked)."
+        f"Output {view._index} of {node.name().rpartition('Backward')[0]} is a view and {what} modified "
+        f"inplace. {_WHY[why]}"
     )
 
 

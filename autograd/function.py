@@ -7,7 +7,7 @@ import weakref
 from typing import Any
 
 from tilegrad.autograd.annotations import Tensor
-from tilegrad.autograd.base import TensorBase, detached_view
+from tilegrad.autograd.base import CUSTOM, TensorBase, detached_view, refuse_view
 from tilegrad.autograd.custom_call import CustomCall
 from tilegrad.autograd.graph import (
     Node,
@@ -131,9 +131,11 @@ class Function:
                 output = cls.forward(context, *args, **kwargs)
         outputs = output if isinstance(output, tuple) else (output,)
         _check_dirty(cls.__name__, context._dirty, outputs, recording)
-        if not recording:
-            return output
-        results = cls._record(context, args, tensors, outputs)
+        if recording:
+            results = cls._record(context, args, tensors, outputs)
+        else:
+            inputs, dirty = {id(t) for t in tensors}, {id(t) for t in context._dirty}
+            results = [_unrecorded(o, inputs, dirty) for o in outputs]
         return tuple(results) if isinstance(output, tuple) else results[0]
 
     @classmethod
@@ -148,21 +150,17 @@ class Function:
         handles; a part of an input stays known as one.
         """
         dirty = {id(t) for t in context._dirty}
-        roots = {id(t.storage): t if t._base is None else t._base for t in tensors}
+        inputs = {id(t) for t in tensors}
         call = CustomCall(
             cls, context, [i for i, a in enumerate(args) if isinstance(a, TensorBase)], len(args)
         )
         results: list[Any] = []
         for value in outputs:
-            if not isinstance(value, TensorBase) or id(value) in dirty:
-                results.append(value)
-                continue
-            made = detached_view(value)
-            base = roots.get(id(value.storage))
-            if base is not None:
-                made._base, made._epoch = base, base._epoch
-                call.views.add(sum(isinstance(r, TensorBase) for r in results))
-            results.append(made)
+            if isinstance(value, TensorBase) and id(value) not in dirty:
+                value = _another(value, inputs)
+                if value._base is not None:
+                    call.views.add(sum(isinstance(r, TensorBase) for r in results))
+            results.append(value)
         call.outputs = [i for i, r in enumerate(results) if isinstance(r, TensorBase)]
         call.count = len(results)
         returned = tuple([results[i] for i in call.outputs])
@@ -171,15 +169,38 @@ class Function:
         connect(node, returned)
         context._node = weakref.ref(node)
         context._dirty = ()
-        _save(context, node, outputs, results, {id(t) for t in tensors} - dirty)
+        _save(context, node, outputs, results, inputs - dirty)
         for index, place in enumerate(call.outputs):
             value, result = outputs[place], results[place]
             if id(value) in context._non_differentiable:
+                if result is not value and id(value) in inputs and value._tracked:
+                    result._base = None  # no view, but the input's memory out of the graph
                 result._tracked = False
                 result._node = None
+                result._index = 0 if result._base is None else CUSTOM
             elif id(value) in dirty and result._tracked:
                 rebase(result, node, index)
         return results
+
+
+def _another(value: Any, inputs: set[int]) -> Any:
+    """Another handle of what ``forward`` returned: a view if that is one, or one of the ``inputs``."""
+    made = detached_view(value)
+    base = value if value._base is None and id(value) in inputs else value._base
+    if base is not None:
+        made._base, made._epoch, made._index = base, base._epoch, CUSTOM
+    return made
+
+
+def _unrecorded(value: Any, inputs: set[int], dirty: set[int]) -> Any:
+    """What becomes of ``value``, which ``forward`` returned, where no node is made: no part of a graph."""
+    if not isinstance(value, TensorBase) or (id(value) in dirty and not value._tracked):
+        return value
+    if id(value) in inputs and value._tracked:
+        return detached_view(value)
+    if id(value) in inputs or value._base is not None:
+        return _another(value, inputs)
+    return detached_view(value) if value._tracked else value
 
 
 def _check_dirty(
@@ -198,6 +219,8 @@ def _check_dirty(
                 f"{name}: a leaf Variable that requires grad has been used in an in-place operation."
             )
         base = tensor._base
+        if base is not None:
+            refuse_view(name, tensor, "is being")
         if base is not None and base._tracked and base._node is None:
             raise RuntimeError(
                 f"{name}: a view of a leaf Variable that requires grad is being used in an in-place "

@@ -14,17 +14,37 @@ from tilegrad.engine.decorators import decorated
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+others: list[None] = []  # one for each further thread that has a mode
+
+
 class _State(threading.local):
     grad = True  # ops record a graph
     asked = True  # what the last gradient mode said: ``grad``, but in inference mode
     inference = False
     anomaly = False
 
+    def __init__(self) -> None:
+        others.append(None)
+
 
 state = _State()
+others.clear()
 
 
-anomalies: list[None] = []  # one for each thread in anomaly mode: a cheap question before its flag
+# one for each thread in anomaly mode, that records nothing, in inference mode: cheap questions before
+# their flags
+anomalies: list[None] = []
+unrecording: list[None] = []
+inferring: list[None] = []
+
+
+def set_grad(grad: bool) -> None:
+    """Change whether this thread records, which it did not do, or did, before."""
+    if grad:
+        unrecording.pop()
+    else:
+        unrecording.append(None)
+    state.grad = grad
 
 
 class _Switch:
@@ -35,9 +55,12 @@ class _Switch:
         self.saved: list[tuple[bool, bool]] = []
 
     def __enter__(self) -> None:
-        self.saved.append((state.asked, state.grad))
+        before, grad = state.grad, self.grad and not state.inference
+        self.saved.append((state.asked, before))
         state.asked = self.grad
-        state.grad = self.grad and not state.inference
+        if grad is not before:
+            state.grad = grad
+            unrecording.pop() if grad else unrecording.append(None)
 
     def __exit__(
         self,
@@ -45,7 +68,10 @@ class _Switch:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        state.asked, state.grad = self.saved.pop()
+        state.asked, grad = self.saved.pop()
+        if grad is not state.grad:
+            state.grad = grad
+            unrecording.pop() if grad else unrecording.append(None)
 
 
 class _Mode(_Switch):
@@ -138,6 +164,10 @@ class inference_mode(_Mode):
 
 def _set_inference(mode: bool) -> None:
     if mode != state.inference:
+        if mode:
+            inferring.append(None)
+        else:
+            inferring.pop()
         state.inference = mode
         inference.change(mode)
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from tilegrad.autograd import graph, hooks
 from tilegrad.autograd.annotations import Tensor
-from tilegrad.autograd.base import UNRECORDED, refuse_unrecorded, refuse_view, tensor_of
+from tilegrad.autograd.base import NO_GRAD, SEVERAL, refuse_view, tensor_of, unrecorded
 from tilegrad.autograd.graph import Node, SavedOutput, Saves, Vjp, connect, new_node
-from tilegrad.autograd.mode import state
+from tilegrad.autograd.mode import inferring, others, state, unrecording
 from tilegrad.engine import calls
 from tilegrad.engine.array import Array
 from tilegrad.engine.dispatch import Op
@@ -103,13 +103,15 @@ class Rule:
         if not x._tracked:
             if x._base is not None:
                 result._index = x._index
+            if unrecording and not (others and state.grad):
+                result._index = unrecorded() if inferring else NO_GRAD
         elif state.grad:
             meta = None if self.bare else values
             templates = self.templates.get(meta)
             if templates is None or not graph.record_by_template(templates, result, x):
                 self._record_anew((x,), result, meta)
         else:
-            result._index = UNRECORDED
+            result._index = unrecorded() if inferring else NO_GRAD
         return result
 
     def views(
@@ -117,9 +119,16 @@ class Rule:
     ) -> tuple[Tensor, ...]:
         """A view of ``x`` for each of ``several`` metadata, all of them outputs of one node."""
         pieces = []
+        index = 0 if x._tracked else SEVERAL
+        if unrecording and not state.grad:
+            index = unrecorded()
         for values in several:
             made: Tensor | None = calls.show(self.op, x, *values)
-            pieces.append(view_of(x, view_ops.of(self.op, x, *values)) if made is None else made)
+            if made is None:
+                made = view_of(x, view_ops.of(self.op, x, *values))
+            if index:
+                made._index = index
+            pieces.append(made)
         found = tuple(pieces)
         if found and x._tracked:
             self.record_all((x,), found, meta)
@@ -214,6 +223,8 @@ class Rule:
     ) -> None:
         """The recorded half of :meth:`write`: what is saved has the versions from before it."""
         target, (name, vjp, places, meta) = inputs[0], template
+        if target._base is not None and target._node is None:
+            refuse_view(name, target, "is being")
         node = new_node(name.rstrip("_") + "_", vjp, inputs, (target.layout,), meta)
         if 0 in places:  # the old value goes: keep a copy of it
             inputs = (_OLD.record((target,), copy(target)), *inputs[1:])
@@ -304,16 +315,16 @@ def refresh(view: Tensor) -> None:
     if base is None or view._epoch == base._epoch:
         return
     if view._node is not None:
-        refuse_view(view, "its base or another view of its base has been")
-    elif view._index == UNRECORDED and base._tracked:
+        refuse_view("view", view, "its base or another view of its base has been")
+    elif view._index < 0 and base._tracked:
         if state.grad:
-            refuse_unrecorded("view", "its base or another view of its base has been")
+            refuse_view("view", view, "its base or another view of its base has been")
         return
     view._epoch = base._epoch
     if base._tracked:
         AS_STRIDED._connect((base,), (view,), AS_STRIDED.template(1, _region(view, base)))
         if view._hooks is not None:
-            _retain_again(view)
+            retain_again(view)
 
 
 def rebase(target: Tensor, node: Node, index: int = 0) -> None:
@@ -327,18 +338,18 @@ def rebase(target: Tensor, node: Node, index: int = 0) -> None:
     if base is None:
         target._epoch += 1
         if target._hooks is not None:
-            _retain_again(target)
+            retain_again(target)
         return
     how = COPY_SLICES.template(3, _region(target, base))
     COPY_SLICES._connect((base, target), (base,), how)
-    base._epoch += 1
-    target._epoch = base._epoch
-    for written in (target, base):
-        if written._hooks is not None:
-            _retain_again(written)
+    base._epoch += 1  # from here on the target is a view of the base as it is now
+    if base._hooks is not None:
+        retain_again(base)
+    if target._hooks is not None:
+        refresh(target)
 
 
-def _retain_again(tensor: Tensor) -> None:
+def retain_again(tensor: Tensor) -> None:
     """``tensor`` has a new history: what ``retain_grad`` asked for is its gradient as it is now."""
     if not isinstance(tensor._hooks, list):
         hooks.retain(tensor)
@@ -360,20 +371,18 @@ def check_inplace(name: str, target: Tensor, expanded: bool = False) -> None:
             f"can make a clone to get a normal tensor before doing inplace update."
         )
     if state.grad:
-        owner = target if target._base is None else target._base
-        if target._base is not None:
-            refuse_view(target, "is being")
+        base = target._base
+        if base is not None and (target._tracked or base._tracked):
+            refuse_view(name, target, "is being")
+            if base._node is None:
+                raise RuntimeError(
+                    f"{name}: a view of a leaf Variable that requires grad is being used in an "
+                    f"in-place operation."
+                )
         if target._tracked and target._node is None:
             raise RuntimeError(
                 f"{name}: a leaf Variable that requires grad is being used in an in-place operation."
             )
-        if target._base is not None and owner._tracked and owner._node is None:
-            raise RuntimeError(
-                f"{name}: a view of a leaf Variable that requires grad is being used in an "
-                f"in-place operation."
-            )
-        if owner._tracked and not target._tracked:
-            refuse_unrecorded(name, "is being")
     layout = target.layout
     if (
         not expanded

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from tilegrad.autograd.copying import of_kind
 from tilegrad.autograd.fused_reduction import Reduced
-from tilegrad.autograd.mode import state
+from tilegrad.autograd.mode import set_grad, state
 from tilegrad.autograd.operators import ElementwiseMethods
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.engine import dispatch
@@ -287,10 +287,9 @@ class Trace:
         before = state.asked, state.grad
         _open.traces.append(self)
         try:
-            state.asked, state.grad = (
-                True,
-                False,
-            )  # a no_grad of the function's own is seen by `asked`
+            state.asked = True  # a no_grad of the function's own is seen by it
+            if state.grad:
+                set_grad(False)
             with dispatch.tracing(self):
                 returned = self.function(**given)
             if self.ends and not any(returned is end for end, _ in self.ends):
@@ -307,7 +306,9 @@ class Trace:
             raise told from error
         finally:
             _open.traces.pop()
-            state.asked, state.grad = before
+            state.asked, grad = before
+            if grad is not state.grad:
+                set_grad(grad)
 
     def reduced(self, x: Symbol, kind: str, dim: object, keepdim: bool) -> Reduced:
         """What a reduction of a symbol gives."""

@@ -264,10 +264,18 @@ class Tensor(InteropMethods):
         return detached_view(self)
 
     def detach_(self) -> Tensor:
-        """Leave the graph."""
+        """Leave the graph.
+
+        Raises:
+            RuntimeError: it is a view, whose base would not know.
+        """
+        if self._base is not None:
+            raise RuntimeError(
+                "detach_: Can't detach views in-place. Use detach() instead: what is written to a view "
+                "is part of its base's history."
+            )
         self._node = self._hooks = None
         self._tracked = False
-        self._base = None
         return self
 
     def retain_grad(self) -> None:

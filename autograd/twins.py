@@ -10,7 +10,7 @@ from typing import Any
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.mode import state
-from tilegrad.autograd.rule import check_inplace
+from tilegrad.autograd.rule import check_inplace, retain_again
 from tilegrad.autograd.rules.assign import clone, overwrite
 from tilegrad.autograd.rules.define import named
 
@@ -43,10 +43,13 @@ def _shown(name: str, method: Callable[..., Tensor]) -> Callable[..., Tensor]:
         if view is self:
             return self
         self.layout, self.address = view.layout, view.address
-        self._tracked, self._node, self._index = view._tracked, view._node, view._index
+        self._tracked, self._node = view._tracked, view._node
+        self._index = view._index if view._node is not None or self._base is not None else 0
         self.storage.version += 1
         if self._base is None:
             self._epoch += 1  # views of it are views of the new geometry
+        if self._hooks is not None:
+            retain_again(self)
         return self
 
     return twin

@@ -8,7 +8,7 @@ from types import FunctionType
 from typing import Any
 
 from tilegrad.autograd.annotations import Tensor
-from tilegrad.autograd.base import TensorBase, refuse_overlap, tensor_of
+from tilegrad.autograd.base import TensorBase, refuse_overlap, refuse_view, tensor_of
 from tilegrad.autograd.checking_op import OpCheck
 from tilegrad.autograd.functional import grad as gradients_of
 from tilegrad.autograd.graph import Node, SavedOutput, connect, new_node
@@ -284,6 +284,9 @@ class Work:
         recording = state.grad and needs_graph(operands)
         kept = list(operands)
         if recording:
+            for place in written:
+                if operands[place]._base is not None:
+                    refuse_view(self.name, operands[place], "is being")
             asked_for = [s for s, n in zip(self.saves, self.saved_names, strict=True) if s >= 0]
             for place in written:
                 if place in asked_for:

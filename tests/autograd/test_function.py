@@ -118,7 +118,7 @@ def test_non_differentiable_outputs() -> None:
 
 def test_inputs_and_their_views_returned() -> None:
     back = lambda ctx, g: g.reshape(2) * 2
-    for forward in (lambda ctx, x: x, lambda ctx, x: x.view(2, 1), lambda ctx, x: x.detach()):
+    for forward in (lambda ctx, x: x, lambda ctx, x: x.view(2, 1)):
         kind = make(forward, back)
         x = leaf(1, 2)
         y = x * 1
@@ -133,6 +133,28 @@ def test_inputs_and_their_views_returned() -> None:
         with pytest.raises(RuntimeError, match="its base or another view of its base"):
             result.sum()
         assert kind.apply(y).clone().mul_(2).requires_grad
+    y = leaf(1, 2) * 1
+    result = make(lambda ctx, x: x.detach(), back).apply(y)  # no view, as in PyTorch
+    assert result.data_ptr() == y.data_ptr() and result.mul_(3).requires_grad
+
+
+def test_where_nothing_is_recorded_results_are_no_part_of_the_graph() -> None:
+    """An input that is returned as it is comes back as another tensor, of no history."""
+    same = make(lambda ctx, x: x)
+    x = leaf(1, 2)
+    with tilegrad.no_grad():
+        for given in (x, x * 1):
+            made = same.apply(given)
+            assert made is not given and not made.requires_grad and made.grad_fn is None
+    constant = tilegrad.ones(2)
+    assert same.apply(constant) is not constant and same.apply(constant)._base is constant
+    y = x * 1
+
+    def aside(ctx, x):
+        ctx.mark_non_differentiable(x)
+        return x
+
+    assert make(aside).apply(y)._base is None and not make(aside).apply(y).requires_grad
 
 
 def test_tensors_by_keyword_are_constants() -> None:

@@ -68,11 +68,6 @@ EXPLAINED = [
         "what the wanted gradients do not read is not saved, so it may change",
     ),
     Meant(
-        r"^no error",
-        r"A view was created in no_grad mode and is being modified inplace",
-        "one of several views of what asks for no gradient is written to with the right gradient",
-    ),
-    Meant(
         r"(index_put|index_fill)_: .*more than one element of the written-to tensor",
         r"no error",
         "a write to expanded memory that is recorded, which PyTorch refuses in backward, or of several values",
@@ -134,12 +129,6 @@ EXPLAINED = [
         "whether the zeros that a write over everything leaves of a gradient have a graph",
         r"autograd\.grad\(.*create_graph=True",
         r"\.(copy|fill|zero)_\(|\] = ",
-    ),
-    Meant(
-        r"^x\d+: is .*, not [\[\]0., -]+$",
-        r" by a view that was written to",
-        "what such a view became is part of its base's history, where PyTorch's view has one of its own",
-        r"autograd\.grad\(",
     ),
     Meant(
         r": requires_grad is False, not True, of float\d+ zeros$",

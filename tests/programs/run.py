@@ -101,11 +101,6 @@ def facts(names: dict[str, Any], line: str) -> str:
                 text += _shared(target[0], source)
         if target and _overlaps_itself(target[0]):
             text += " of overlapping memory"
-    if isinstance(node, ast.Assign) and "autograd.grad(" in line:
-        calls = [n for n in ast.walk(node) if isinstance(n, ast.Call)]
-        by = [names.get(getattr(c.args[1], "id", "")) for c in calls if len(c.args) > 1]
-        if any(isinstance(v, torch.Tensor) and v._is_view() and v._version for v in by):
-            text += " by a view that was written to"
     return text
 
 
