@@ -24,8 +24,8 @@ print("ATEN", torch.backends.cpu.get_cpu_capability())
 """
 
 
-def facts(threads: int) -> dict[str, Any]:
-    """Everything that stands over a table."""
+def facts(threads: int, brief: bool = False) -> dict[str, Any]:
+    """Everything that stands over a table; ``brief``: but what takes seconds to ask."""
     from tilegrad.kernels.cpu.run.jit import simd_bits
 
     found: dict[str, Any] = {
@@ -38,10 +38,46 @@ def facts(threads: int) -> dict[str, Any]:
         "commit": commit(),
         "NumPy's BLAS": openblas(),
     }
-    if importlib.util.find_spec("torch"):
+    if importlib.util.find_spec("torch") and not brief:
         found |= _peers()
         found |= _faults()
     return found
+
+
+def caches() -> dict[str, int]:
+    """Bytes of the first processor's caches, as Linux tells them: ``{"L1 data": …}``."""
+    found = {}
+    for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        try:
+            level, kind, size = ((index / x).read_text().strip() for x in ("level", "type", "size"))
+        except OSError:
+            continue
+        scale = {"K": 1 << 10, "M": 1 << 20}.get(size[-1:], 1)
+        named = f"L{level}" + ("" if kind == "Unified" else f" {kind.lower()}")
+        found[named] = int(size.rstrip("KM")) * scale
+    return found
+
+
+def last_cache() -> int:
+    """Bytes of the largest cache; 32 MB where nothing is known."""
+    return max(caches().values(), default=32 << 20)
+
+
+def gpu() -> dict[str, str]:
+    """The GPU's name, size and driver, where there is one that is not simulated."""
+    from tilegrad.engine import cuda
+
+    if not cuda.is_available() or cuda.driver().simulated:
+        return {}
+    import tilegrad
+
+    found = {"gpu": str(tilegrad.cuda.get_device_name())}
+    query = "--query-gpu=driver_version,memory.total,clocks.max.sm,power.limit"
+    try:
+        done = subprocess.run(["nvidia-smi", query, "--format=csv,noheader"], capture_output=True, text=True, check=False)  # fmt: skip
+    except OSError:
+        return found
+    return {**found, "driver": done.stdout.strip()}
 
 
 def add_simd(parser: argparse.ArgumentParser) -> None:

@@ -50,15 +50,43 @@ class Step:
     flops: float = 0.0
     tolerance: float = 1e-3  # of losses and gradients that have gone through many layers
     accuracy: str = ""
+    # what a row has and a step has not
+    op: str = ""
+    size: int = 0
+    nbytes: float = 0.0
+    exact: None = None
+    summary: None = None
+    compiled: bool = False
+    transfer: str = ""
+    backward: bool = True
 
-    def prepare(self, library: str, device: str = "cpu") -> Prepared:
-        """The step in ``library``; both start from the same weights."""
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """The batch."""
+        return self.x, self.y
+
+    def arrays(self, seed: int = 0) -> list[np.ndarray]:
+        """The batch, the same on every run."""
+        rng = np.random.default_rng(seed)
+        return [o.make(rng) for o in self.operands]
+
+    def prepare(
+        self,
+        library: str,
+        dtype: str = "float32",
+        device: str = "cpu",
+        arrays: list[np.ndarray] | None = None,
+    ) -> Prepared:
+        """The step in ``library``; all start from the same weights."""
         t = __import__(library)
-        rng = np.random.default_rng(0)
-        x, y = (t.from_numpy(o.make(rng)).to(device) for o in (self.x, self.y))
+        made = self.arrays() if arrays is None else arrays
+        made = [
+            a.astype(dtype) if a.dtype == np.float32 and dtype != "float32" else a for a in made
+        ]
+        x, y = (t.from_numpy(a).to(device) for a in made)
         model = self.build(t)
-        _fill(t, model, rng)
-        model = model.to(device)
+        fill(t, model, np.random.default_rng(1))
+        model = model.to(device).to(getattr(t, dtype))
         optimizer = self._optimizer(t, model)
 
         def step() -> Any:
@@ -82,7 +110,7 @@ class Step:
         return t.optim.Adam(model.parameters(), lr=LEARNING_RATE)
 
 
-def _fill(t: Any, model: Any, rng: np.random.Generator) -> None:
+def fill(t: Any, model: Any, rng: np.random.Generator) -> None:
     """Every parameter gets the same random values in every library."""
     with t.no_grad():
         for name, parameter in model.named_parameters():

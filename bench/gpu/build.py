@@ -53,7 +53,7 @@ def _timed() -> Iterator[tuple[str, Any]]:
         operands = tuple(Operand(shape) for shape in shapes)
         yield name, partial(_family, function, operands, grad)
     for name, step in steps.STEPS.items():
-        yield name, lambda step=step: step.prepare("tilegrad", "cuda").call()
+        yield name, lambda step=step: step.prepare("tilegrad", device="cuda").call()
 
 
 def plans() -> list[tuple[str, Any]]:

@@ -276,8 +276,8 @@ def training() -> Rows:
     """Whole steps, and the speedup over this machine's processor."""
     for name, step in steps.STEPS.items():
         try:
-            found = measure({k: step.prepare(k, "cuda").call for k in LIBRARIES}, 0.1)
-            host = measure({"tilegrad": step.prepare("tilegrad", "cpu").call}, 0.1)
+            found = measure({k: step.prepare(k, device="cuda").call for k in LIBRARIES}, 0.1)
+            host = measure({"tilegrad": step.prepare("tilegrad").call}, 0.1)
             row = {
                 "ms": found["tilegrad"] * 1e3,
                 "torch/tilegrad": found["torch"] / found["tilegrad"],

@@ -25,7 +25,10 @@ class Operand(NamedTuple):
     def make(self, rng: np.random.Generator) -> np.ndarray:
         """Fresh values."""
         if self.kind == "float":
-            return rng.uniform(self.low, self.high, self.shape).astype(np.float32)
+            values = rng.random(self.shape, dtype=np.float32)
+            values *= self.high - self.low
+            values += self.low
+            return values
         if self.kind == "index":
             return rng.integers(0, int(self.high), self.shape)
         return rng.random(self.shape) < 0.5
@@ -67,6 +70,12 @@ class Row:
         flops: of one call, for GFLOP/s.
         tolerance: how far the libraries' results may be apart; see :mod:`tilegrad.bench.agreement`.
         accuracy: also measure the error against float64, in ``ulp`` or ``rms``.
+        op, size: which of :mod:`bench.sizes`' ops it is, and of how many elements.
+        nbytes: of operands and results, each counted once.
+        exact: what the results are to be, where no library can tell (random numbers).
+        summary: what is compared of a result, where it is not the values themselves.
+        compiled: whether PyTorch's compiler is asked too.
+        transfer: ``in`` or ``out`` of copies between host and GPU, which the CPU has none of.
     """
 
     area: str
@@ -79,28 +88,51 @@ class Row:
     flops: float = 0.0
     tolerance: float = 1e-5
     accuracy: str = ""
+    op: str = ""
+    size: int = 0
+    nbytes: float = 0.0
+    exact: tuple[float, ...] | None = None
+    summary: Call | None = None
+    compiled: bool = False
+    transfer: str = ""
 
-    def arrays(self) -> list[np.ndarray]:
+    def arrays(self, seed: int = 0) -> list[np.ndarray]:
         """Fresh operands, the same on every run."""
-        rng = np.random.default_rng(len(self.name))
+        rng = np.random.default_rng(len(self.name) + seed)
         return [operand.make(rng) for operand in self.operands]
 
-    def prepare(self, library: str, dtype: str = "float32") -> Prepared:
-        """This row in ``library``: tilegrad, torch or numpy."""
-        arrays = [a.astype(dtype) if a.dtype == np.float32 else a for a in self.arrays()]
-        if library == "numpy":
+    def prepare(
+        self,
+        library: str,
+        dtype: str = "float32",
+        device: str = "cpu",
+        arrays: list[np.ndarray] | None = None,
+    ) -> Prepared:
+        """This row in ``library``: tilegrad, torch, numpy or cupy; ``arrays``: its operands, made already."""
+        made = self.arrays() if arrays is None else arrays
+        made = [
+            a.astype(dtype) if a.dtype == np.float32 and dtype != "float32" else a for a in made
+        ]
+        if library in ("numpy", "cupy"):
             assert self.numpy is not None
-            call = partial(self.numpy, *arrays)
-            return Prepared(call, lambda: [np.asarray(call())])
+            given: list[Any] = made
+            if library == "cupy":
+                given = [__import__("cupy").asarray(a) for a in made]
+            call = partial(self.numpy, *given)
+            return Prepared(call, lambda: [_array(call())])
         t = __import__(library)
-        tensors = [t.from_numpy(a) for a in arrays]
+        tensors = [t.from_numpy(a).to(device) for a in made]
         leaves = []
         if self.backward or self.recorded:
             leaves = [x.requires_grad_() for x, o in zip(tensors, self.operands) if o.grad]
         forward = partial(self.call, t, *tensors)
         if not self.backward:
-            return Prepared(forward, lambda: [forward().detach().numpy()])
+            return Prepared(forward, lambda: [forward().detach().cpu().numpy()])
         return _both(t, forward, leaves)
+
+
+def _array(x: Any) -> np.ndarray:
+    return np.asarray(x.get() if hasattr(x, "get") else x)
 
 
 def _both(t: Any, forward: Callable[[], Any], leaves: list[Any]) -> Prepared:
@@ -109,8 +141,8 @@ def _both(t: Any, forward: Callable[[], Any], leaves: list[Any]) -> Prepared:
     gradient = None
     if out.ndim:
         rng = np.random.default_rng(3)
-        values = rng.uniform(-1, 1, tuple(out.shape)).astype(out.detach().numpy().dtype)
-        gradient = t.from_numpy(values)
+        values = rng.uniform(-1, 1, tuple(out.shape)).astype(out[:0].detach().cpu().numpy().dtype)
+        gradient = t.from_numpy(values).to(out.device)
     del out
 
     def both() -> Any:
@@ -121,7 +153,8 @@ def _both(t: Any, forward: Callable[[], Any], leaves: list[Any]) -> Prepared:
         return result
 
     def results() -> list[np.ndarray]:
-        return [both().detach().numpy().copy(), *(leaf.grad.numpy().copy() for leaf in leaves)]
+        first = both().detach().cpu().numpy().copy()
+        return [first, *(leaf.grad.cpu().numpy().copy() for leaf in leaves)]
 
     return Prepared(both, results)
 

@@ -32,8 +32,10 @@ TESTED_BY = (
     ("autograd/rules", "regions", "autograd/rules/test_view.py", "writes over views and their bases"),
     ("autograd/rules", "assign bilinear counting cross_entropy define extrema moments product "
      "rearrange sampling scatter unary", "cases/test_cases.py", "functions with rows under their family's name"),
-    ("bench", "__main__ blas compiling failure libraries machine memory models paper report results sampler "
+    ("bench", "__main__ blas compiling failure libraries machine markdown memory models paper results sampler "
      "scaling steps table", "bench/test_bench.py", "commands, as typed, and what they share"),
+    ("bench", "charts drawing energy finish first history listing options report roofline running user",
+     "bench/test_headline.py", "what a run and its report are made of"),
     ("bench/rows", "*", "bench/test_bench.py", "tables that commands run"),
     ("cli", "arguments checkpoint digits info train warmup", "cli/test_cli.py", "commands, as typed"),
     ("data", "background collate container fetch info pool sampler", "data/test_loader.py",

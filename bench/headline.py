@@ -1,0 +1,191 @@
+"""CPU on one thread, CPU on all threads and GPU, beside PyTorch, NumPy and CuPy: ops from 2^10 to 2^26 elements,
+and whole trainings to a stated accuracy.
+
+Results go to a folder: results.json, results.csv and report.html, one page to look at. Without a GPU the report says
+what one would add; --gpu-results shows figures of another machine's.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from tilegrad.bench import (
+    columns,
+    finish,
+    first,
+    jobs,
+    machine,
+    measure,
+    options,
+    roofline,
+    sizes,
+    store,
+    trainings,
+)
+from tilegrad.bench.areas import Benchmark
+from tilegrad.bench.columns import Column
+from tilegrad.bench.failure import Failure
+from tilegrad.bench.jobs import Job
+from tilegrad.bench.measure import How
+from tilegrad.bench.sizes import Op
+from tilegrad.bench.steps import STEPS
+from tilegrad.bench.store import Results
+
+QUICK_SIZES = [10, 16, 22]
+FIRST = 16  # exponent of the first calls
+LONGEST, LONGEST_QUICK = 2.5, 0.35  # seconds that a call may take
+KEPT = ("quick", "sizes", "dtype", "devices", "threads", "against", "seed")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of ``tilegrad bench``."""
+    option = parser.add_argument
+    option(
+        "--quick",
+        action="store_true",
+        help="nine ops, three sizes, one training: two minutes at most",
+    )
+    option(
+        "--sizes",
+        type=options.exponents,
+        metavar="2^10:2^26",
+        help="numbers of elements, every other power",
+    )
+    options.add_dtype(parser)
+    options.add_places(parser)
+    option("--seed", type=int, default=0, help="of all operands (%(default)s)")
+    options.add_output(parser)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Measure, write, print where; 130 after Ctrl-C."""
+    place, results = begin("headline", given, KEPT)
+    found = options.places(given)
+    exponents = given.sizes or (QUICK_SIZES if given.quick else list(range(10, 27, 2)))
+    chosen = [op for op in sizes.OPS if not given.quick or op.name in sizes.QUICK]
+    todo = roofs(found, exponents, given.quick)
+    rate = how(given)
+    for op in chosen:
+        todo += Sized(op, found, rate).jobs(exponents)
+    if not given.quick:
+        todo += fixed([s for s in STEPS.values() if s.area == "training"], found, rate)
+    todo += courses(trainings.QUICK if given.quick else trainings.TRAININGS, found, given.quick)
+    todo.append(firsts([op.name for op in chosen if not op.transfer][: 3 if given.quick else None]))
+    status = jobs.carry_out(todo, results, place)
+    finish.finish(results, place, given.gpu_results)
+    return status
+
+
+def begin(command: str, given: argparse.Namespace, kept: tuple[str, ...]) -> tuple[Path, Results]:
+    """The folder and its results: new, or those that are gone on with, whose options are taken over.
+
+    Raises:
+        Failure: there is nothing to go on with, or it is another command's.
+    """
+    if given.gpu_results:
+        finish.check_gpu(given.gpu_results)
+    if given.resume is None:
+        options.places(given)  # what is not there is said before anything is made
+        place = store.folder(given.out)
+        brief = bool(getattr(given, "quick", False))
+        facts = jobs.header(columns.everything(), given.seed, brief)
+        return place, store.empty(command, options.kept(given, kept), facts)
+    results = store.load(given.resume)
+    if results["command"] != command:
+        raise Failure(f"{given.resume} is a run of {results['command']!r}, not of {command!r}")
+    for name, value in results["options"].items():
+        setattr(given, name, value)
+    results["finished"] = False
+    return store.path_of(given.resume).parent, results
+
+
+def how(given: argparse.Namespace) -> How:
+    """How long and how often."""
+    cache = machine.last_cache()
+    if getattr(given, "quick", False):
+        return How(rounds=7, budget=0.06, sample=0.001, cache=0, dtype=given.dtype, seed=given.seed)
+    return How(cache=cache, dtype=given.dtype, rounds=getattr(given, "rounds", 15), seed=given.seed)
+
+
+def roofs(found: Sequence[Column], exponents: Sequence[int], quick: bool) -> list[Job]:
+    """What the device can do: a job for each that columns stand under."""
+
+    def measured(name: str, group: list[Column], results: Results) -> None:
+        results["roofline"][name] = roofline.measure(group, exponents, quick)
+
+    groups = roofline.groups(found)
+    weight = 1.0 if quick else 4.0
+    return [Job(f"roofline {n}", weight, partial(measured, n, g)) for n, g in groups.items()]
+
+
+class Sized:
+    """An op at each of its sizes, small ones first: a column drops out where a call would take too long."""
+
+    def __init__(self, op: Op, found: Sequence[Column], rate: How):
+        self.op, self.found, self.rate = op, found, rate
+        self.longest = LONGEST_QUICK if rate.budget < How.budget else LONGEST
+        self.pace: dict[str, float] = {}  # seconds for each byte and operation, by column
+
+    def jobs(self, exponents: Sequence[int]) -> list[Job]:
+        """One a size."""
+        return [
+            Job(f"{self.op.name}, 2^{e}", self._weight(e), partial(self.measure, e))
+            for e in exponents
+        ]
+
+    def _weight(self, exponent: int) -> float:
+        work = 1 + self.op.flops(self.op.shapes(1 << exponent)) / 1e9
+        return 0.3 + 0.15 * len(self.found) + 2.0 ** (exponent - 23) * work
+
+    def measure(self, exponent: int, results: Results) -> None:
+        """One size, in the columns that are left."""
+        row = self.op.row(exponent)
+        work = row.flops + row.nbytes
+        slow = {k: p * work for k, p in self.pace.items() if p * work > self.longest}
+        for key, expected in slow.items():
+            what = f"{row.name}, {columns.spoken(key)}"
+            why = f"a call would take about {expected:.1f} s"
+            results["left_out"].append({"what": what, "why": why})
+        taken = [c for c in self.found if c.key not in slow]
+        if not any(c.library == "tilegrad" for c in taken):
+            return
+        records = measure.measure(row, taken, self.rate, results["roofline"])
+        self.pace |= {r["column"]: r["min"] / work for r in records if "min" in r}
+        results["rows"] += records
+
+
+def fixed(rows: Sequence[Benchmark], found: Sequence[Column], rate: How) -> list[Job]:
+    """Rows of one size: those of the areas' tables, and steps of training."""
+
+    def measured(row: Benchmark, results: Results) -> None:
+        results["rows"] += measure.measure(row, found, rate, results["roofline"])
+
+    weight = 0.3 + 0.2 * len(found)
+    return [Job(f"{r.area}: {r.name}", weight, partial(measured, r)) for r in rows]
+
+
+def courses(
+    chosen: Sequence[trainings.Training], found: Sequence[Column], quick: bool
+) -> list[Job]:
+    """The trainings."""
+
+    def measured(one: trainings.Training, results: Results) -> None:
+        results["trainings"] += trainings.measure(one, found)
+
+    weight = 2.0 if quick else 12.0
+    return [Job(f"training: {t.name}", weight, partial(measured, t)) for t in chosen]
+
+
+def firsts(names: Sequence[str]) -> Job:
+    """First calls, cold and from disk, added to the rows that are there."""
+
+    def measured(results: Results) -> None:
+        found = first.measure(names, FIRST)
+        for record in results["rows"]:
+            if record["library"] == "tilegrad" and record["op"] in found and "min" in record:
+                record["first_call"] = found[record["op"]]
+
+    return Job("first calls", 3.0 * len(names), measured)
