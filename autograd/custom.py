@@ -11,36 +11,20 @@ from typing import Any, Protocol, overload
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.checking import Check
-from tilegrad.autograd.extra import refuse_recorded
+from tilegrad.autograd.extra import write_into
 from tilegrad.autograd.rules import elementwise as rules
 from tilegrad.autograd.rules.creation import tensor
-from tilegrad.autograd.subject import Subject, UserFunction, attach
+from tilegrad.autograd.subject import FormulaFunction, Subject, attach
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.ops.elementwise import Elementwise
-from tilegrad.engine.shape import broadcast_shapes
 from tilegrad.kernels.formulas.formula import Formula
 from tilegrad.kernels.function import DeviceFunction, function_from_source
 
 PROMOTIONS = ("float", "same", "compare")
 
 
-class ElementwiseFunction(UserFunction, Protocol):
-    """What :func:`elementwise` makes.
-
-    Attributes:
-        formulas: one scalar formula per output, in the form that kernels compile.
-        source: their source.
-    """
-
-    __name__: str
-    formulas: tuple[DeviceFunction, ...]
-    source: str
-
-    def __call__(self, *operands: Any, out: Any = None, **params: Any) -> Any:
-        """The function of tensors: operands broadcast and are promoted."""
-
-    def derivative(self, name: str, output: int = 0) -> str:
-        """The source of the derivative of an output with respect to an argument."""
+class ElementwiseFunction(FormulaFunction, Protocol):
+    """What :func:`elementwise` makes."""
 
     def check(
         self, domain: tuple[float, float] = (-3.0, 3.0), seed: int = 0, orders: int = 2
@@ -278,17 +262,12 @@ class _Calls:
         ready = [rules.to_dtype(t, wanted) for t in ready]
         numbers = tuple([float(s) if wanted.is_floating_point else int(s) for s in scalars])
         ops = self.ops_for(tuple(tensors))
-        if out is None:
+
+        def run() -> Any:
             made = tuple([rules.apply(op, *ready, params=numbers) for op in ops])
             return made[0] if len(made) == 1 else made
-        return self.write(ops, ready, numbers, out)
 
-    def write(
-        self, ops: tuple[Elementwise, ...], ready: list[Tensor], numbers: tuple[Any, ...], out: Any
-    ) -> Any:
-        for op, one in zip(ops, check_out(self.name, [ready] * len(ops), out), strict=True):
-            op(*ready, one, params=numbers)
-        return out
+        return run() if out is None else write_into(self.name, run, out, values)
 
     def checking(
         self, domain: tuple[float, float] = (-3.0, 3.0), seed: int = 0, orders: int = 2
@@ -314,26 +293,3 @@ class _Calls:
         from tilegrad.kernels.formulas.derive import differentiate
 
         return differentiate(self.made[output], name).source or ""
-
-
-def check_out(name: str, ready: list[list[Tensor]], out: Any) -> tuple[Tensor, ...]:
-    """``out`` as a tensor for each list of operands, of their common shape.
-
-    Raises:
-        TypeError: it is something else.
-        RuntimeError: a shape differs, or a gradient would have to flow.
-    """
-    outs = out if isinstance(out, tuple) else (out,)
-    if len(outs) != len(ready) or not all(isinstance(o, TensorBase) for o in outs):
-        raise TypeError(
-            f"{name}: out must be {len(ready)} tensor(s); got "
-            f"{', '.join(type(o).__name__ for o in outs)}"
-        )
-    refuse_recorded(name, (*(t for operands in ready for t in operands), *outs))
-    for operands, one in zip(ready, outs, strict=True):
-        shape = broadcast_shapes(name, *(t.layout.shape for t in operands))
-        if one.layout.shape != shape:
-            raise RuntimeError(
-                f"{name}: out must have shape {tuple(shape)}; got {tuple(one.layout.shape)}"
-            )
-    return outs

@@ -10,6 +10,7 @@ from typing import Any, Protocol, overload
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.checking_reduction import ReductionCheck
+from tilegrad.autograd.extra import write_into
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.reduction_gradients import Derived, Given
 from tilegrad.autograd.reduction_parts import Parts
@@ -20,7 +21,6 @@ from tilegrad.autograd.rules.reduce import dims_of
 from tilegrad.autograd.subject import Subject, UserFunction, attach
 from tilegrad.engine import calls, dtype as dt
 from tilegrad.engine.dispatch import Op
-from tilegrad.engine.ops.elementwise import copy
 from tilegrad.engine.ops.reduce import own_reduction
 from tilegrad.engine.shape import broadcast_shapes
 from tilegrad.kernels.function import DeviceFunction, function_from_source
@@ -239,10 +239,13 @@ class Reduction:
         shape = broadcast_shapes(self.name, *(t.layout.shape for t in ready))
         dims = dims_of(self.name, dim, len(shape))
         numbers = tuple([float(v) for v in params])
-        recorded = state.grad and not self.parts.truth and needs_graph(ready) > 0
         if out is not None:
-            return self.write(ready, dims, bool(keepdim), numbers, out, recorded)
-        if not recorded:
+            return write_into(
+                self.name,
+                lambda: self.op(*ready, params=numbers, dims=dims, keepdim=bool(keepdim)),
+                out, operands,
+            )  # fmt: skip
+        if not state.grad or self.parts.truth or not needs_graph(ready):
             return self.op(*ready, params=numbers, dims=dims, keepdim=bool(keepdim))
         if self.gradient is None:
             raise RuntimeError(
@@ -253,39 +256,6 @@ class Reduction:
         kind = dt.result_type(*((t.layout.dtype, 2 if t.layout.ndim else 1) for t in ready))
         ready = tuple([rules.to_dtype(t, kind) for t in ready])
         return self.gradient.call(ready, dims, bool(keepdim), numbers)
-
-    def write(
-        self,
-        ready: tuple[Tensor, ...],
-        dims: Any,
-        keepdim: bool,
-        numbers: Any,
-        out: Any,
-        recorded: bool,
-    ) -> Any:
-        outs = out if isinstance(out, tuple) else (out,)
-        count = len(self.parts.results)
-        if len(outs) != count or not all(isinstance(o, TensorBase) for o in outs):
-            raise TypeError(
-                f"{self.name}: out must be {count} tensor(s); got "
-                f"{', '.join(type(o).__name__ for o in outs)}"
-            )
-        if recorded or (state.grad and needs_graph(outs)):
-            raise RuntimeError(
-                f"{self.name}(): functions with out=... arguments don't support automatic "
-                f"differentiation, but one of the arguments requires grad."
-            )
-        made = self.op(*ready, params=numbers, dims=dims, keepdim=keepdim)
-        made = made if isinstance(made, tuple) else (made,)
-        for value, one in zip(made, outs, strict=True):
-            if one.layout.shape != value.layout.shape:
-                raise RuntimeError(
-                    f"{self.name}: out must have shape {tuple(value.layout.shape)}; got "
-                    f"{tuple(one.layout.shape)}"
-                )
-        for value, one in zip(made, outs, strict=True):
-            copy(value, one)
-        return out
 
     def source(self) -> str:
         """Of all its functions."""

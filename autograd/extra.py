@@ -9,8 +9,9 @@ operand or share memory with one. ``tests/autograd/test_extra.py`` compares the 
 from __future__ import annotations
 
 import itertools
+import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import FunctionType, MappingProxyType
 from typing import Any
 
@@ -129,18 +130,40 @@ class Extra:
     def into(self, out: object, values: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         """The result in ``out``."""
         name = self.function.__name__
-        outs = out if isinstance(out, tuple | list) else (out,)
-        for one in outs:
-            if not isinstance(one, TensorBase):
-                raise TypeError(
-                    f"{name}(): argument 'out' must be Tensor, not {type(one).__name__}"
-                )
         if name in INFERRED and "dtype" in keywords and keywords["dtype"] is None:
-            keywords["dtype"] = outs[0].layout.dtype
+            keywords["dtype"] = next((o.layout.dtype for o in _tensors(name, out)), None)
         each = [v if isinstance(v, tuple | list) else (v,) for v in values]
-        refuse_recorded(name, itertools.chain(outs, keywords.values(), *each))
-        with no_grad():
-            return _written(name, self.function(*values, **keywords), out, outs)
+        given = itertools.chain(keywords.values(), *each)
+        return write_into(
+            name, lambda: self.function(*values, **keywords), out, given, name in CAST
+        )
+
+
+def write_into(
+    name: str, run: Callable[[], object], out: object, given: Iterable[object], casts: bool = True
+) -> Any:
+    """What ``run()`` gives, unrecorded, in ``out``: a tensor or a tuple of them, which take its shape.
+
+    Args:
+        name: of the function; given: its arguments, of which no tensor may be part of the graph.
+        casts: whether the result may be cast to another dtype.
+
+    Raises:
+        TypeError: ``out`` is not as many tensors as there are results.
+        RuntimeError: a gradient would be recorded, or the result has no place there.
+    """
+    outs = _tensors(name, out)
+    refuse_recorded(name, itertools.chain(outs, given))
+    with no_grad():
+        return _written(name, run(), out, outs, casts)
+
+
+def _tensors(name: str, out: Any) -> Sequence[Any]:
+    outs: Sequence[Any] = out if isinstance(out, tuple | list) else (out,)
+    for one in outs:
+        if not isinstance(one, TensorBase):
+            raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(one).__name__}")
+    return outs
 
 
 _WORDS: dict[str, tuple[str, ...]] = {
@@ -195,15 +218,16 @@ def extras(function: FunctionType) -> Extra | None:
     return Extra(function, words) if words else None
 
 
-def _written(name: str, made: object, out: object, outs: Sequence[Any]) -> Any:
+def _written(name: str, made: object, out: object, outs: Sequence[Any], casts: bool) -> Any:
     """``out``, with what was made in it."""
+    made = tuple(made) if isinstance(made, list) else made
     results = made if isinstance(made, tuple) else (made,)
     if len(outs) != len(results) or isinstance(made, tuple) is isinstance(out, TensorBase):
         raise TypeError(
             f"{name}(): argument 'out' must be {_words(made)}, not {type(out).__name__} of {len(outs)}"
         )
     for result, one in zip(results, outs, strict=True):
-        _check(name, result, one)
+        _check(name, result, one, casts)
     for result, one in zip(results, outs, strict=True):
         _fill(result, one)
     if isinstance(made, tuple) and hasattr(made, "_fields"):
@@ -228,7 +252,7 @@ def refuse_recorded(name: str, given: Iterable[Any]) -> None:
         )
 
 
-def _check(name: str, result: Any, out: Any) -> None:
+def _check(name: str, result: Any, out: Any, casts: bool) -> None:
     """Whether ``out`` can take the result: dtype, device, overlap.
 
     Raises:
@@ -236,7 +260,7 @@ def _check(name: str, result: Any, out: Any) -> None:
     """
     have, want = result.layout, out.layout
     if have.dtype is not want.dtype:
-        if name not in CAST:
+        if not casts:
             raise RuntimeError(
                 f"{name}: Expected out tensor to have dtype {have.dtype.name}, but got "
                 f"{want.dtype.name} instead"
@@ -254,6 +278,17 @@ def _check(name: str, result: Any, out: Any) -> None:
         check_inplace(name, out)
 
 
+def _level() -> int:
+    """The ``stacklevel`` at which the caller's warning names who called the library."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and (
+        frame.f_globals.get("__name__", "").startswith("tilegrad.")
+        or frame.f_code.co_filename.startswith("<tilegrad")
+    ):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
 def _fill(result: Any, out: Any) -> None:
     """Copy ``result`` over ``out``, which takes its shape."""
     if result.layout.shape != out.layout.shape:
@@ -265,7 +300,7 @@ def _fill(result: Any, out: Any) -> None:
                 f"outputs will not be resized unless they have zero elements. You can explicitly reuse "
                 f"an out tensor t by resizing it, inplace, to zero elements with t.resize_(0).",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=_level(),
             )
         resize_(out, *result.layout.shape)
     copy_(out, result)

@@ -58,7 +58,7 @@ class Ending:
         self.work = Reduction(parts, "float", None)
         self.title, self.kind, self.dim, self.keepdim = title, end.kind, end.dim, end.keepdim
 
-    def __call__(self, operands: list[Any], out: Any) -> Any:
+    def __call__(self, operands: list[Any]) -> Any:
         """The result.
 
         Raises:
@@ -74,9 +74,5 @@ class Ending:
             raise IndexError(
                 f"{self.title}: Expected reduction dim {empty} to have non-zero size; got {shape}"
             )
-        made = self.work.other(tuple(operands), self.dim, self.keepdim, (), out)
-        if self.kind != "mean":
-            return made
-        if out is None:
-            return made / count
-        return out.div_(count)
+        made = self.work.other(tuple(operands), self.dim, self.keepdim, (), None)
+        return made / count if self.kind == "mean" else made

@@ -13,39 +13,24 @@ from typing import Any, NamedTuple, Protocol
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.checking import FusedCheck
-from tilegrad.autograd.custom import check_out
+from tilegrad.autograd.extra import write_into
 from tilegrad.autograd.fused_reduction import Ending, Reduced
 from tilegrad.autograd.rules import elementwise as rules
 from tilegrad.autograd.rules.creation import tensor
-from tilegrad.autograd.subject import Subject, UserFunction, attach
+from tilegrad.autograd.subject import FormulaFunction, Subject, attach
 from tilegrad.autograd.symbols import FuseError as FuseError, Symbol, Trace
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.dtype import DType
 from tilegrad.engine.ops.elementwise import Fused
 from tilegrad.kernels.formulas.formula import Formula
-from tilegrad.kernels.function import DeviceFunction, function_from_source
+from tilegrad.kernels.function import function_from_source
 
 MANY = 16  # kernels of one signature that differ in numbers alone, before that is told
 _KEPT = 4096  # layouts whose op is known
 
 
-class FusedFunction(UserFunction, Protocol):
-    """What :func:`fuse` makes. The attributes tell of the last signature that was traced.
-
-    Attributes:
-        formulas: one scalar formula per output, in the form that kernels compile.
-        source: their source.
-    """
-
-    __name__: str
-    formulas: tuple[DeviceFunction, ...]
-    source: str
-
-    def __call__(self, *operands: Any, out: Any = None, **named: Any) -> Any:
-        """The function of tensors."""
-
-    def derivative(self, name: str, output: int = 0) -> str:
-        """The source of the derivative of an output with respect to an argument."""
+class FusedFunction(FormulaFunction, Protocol):
+    """What :func:`fuse` makes."""
 
     def check(
         self,
@@ -214,17 +199,19 @@ class _Calls:
             assert others is not None
         values: list[Any] = [*tensors.values(), *others]
         if form.end is not None:
-            return form.end([values[p] for p in form.ops[0][1]], out)
-        if out is None:
-            self.remember(form, tensors, plain)
+            end, used = form.end, [values[p] for p in form.ops[0][1]]
+            return (
+                end(used) if out is None else write_into(self.title, lambda: end(used), out, used)
+            )
+
+        def run() -> Any:
             made = [rules.apply(op, *[values[p] for p in places]) for op, places in form.ops]
             return made[0] if form.many is None else form.many(made)
-        ready = [[values[p] for p in places] for _, places in form.ops]
-        for (op, _), operands, one in zip(
-            form.ops, ready, check_out(self.title, ready, out), strict=True
-        ):
-            op(*operands, one)
-        return out
+
+        if out is not None:
+            return write_into(self.title, run, out, values)
+        self.remember(form, tensors, plain)
+        return run()
 
     def remember(self, form: _Form, tensors: dict[str, Any], plain: dict[str, Any]) -> None:
         """Let the next call of these layouts go the straight way, if it can."""

@@ -100,6 +100,25 @@ class UserFunction(Protocol):
         """
 
 
+class FormulaFunction(UserFunction, Protocol):
+    """What every op of a user's has that is one formula per output. Of a fused function, the attributes tell of
+    the last signature that was traced.
+
+    Attributes:
+        formulas: one scalar formula per output, in the form that kernels compile.
+        source: their source.
+    """
+
+    formulas: tuple[DeviceFunction, ...]
+    source: str
+
+    def __call__(self, *operands: Any, out: Any = None, **named: Any) -> Any:
+        """The function of tensors: operands broadcast and are promoted."""
+
+    def derivative(self, name: str, output: int = 0) -> str:
+        """The source of the derivative of an output with respect to an argument."""
+
+
 def attach(subject: Subject) -> None:
     """Give the function of an op what :class:`UserFunction` says, and its ``subject``."""
     call = subject.call

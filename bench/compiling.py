@@ -20,6 +20,13 @@ from tilegrad.bench.results import add_out, figures_of, write
 MARK = 0.3  # seconds of a cached first op
 ROUNDS = 3
 
+OWN = """
+@t.elementwise
+def swish(x, beta=1.0):
+    return x / (1 + exp(-beta * x))
+swish(t.ones(4))
+"""
+
 # what a new process does first: (statement, name)
 FIRST = {
     "add of 32": "t.ones(32) + t.ones(32)",
@@ -27,9 +34,11 @@ FIRST = {
     "softmax 64x128": "t.softmax(t.ones(64, 128), 1)",
     "conv2d 3x3": "t.nn.functional.conv2d(t.ones(4, 3, 32, 32), t.ones(16, 3, 3, 3))",
     "linear and its backward pass": "t.nn.Linear(8, 4)(t.ones(2, 8)).sum().backward()",
+    "an elementwise function of one's own": OWN,
 }
 # and with an empty cache: (statement, seconds it may take)
 COLD = {
+    "an elementwise function of one's own": (OWN, 0.5),
     "matmul 64": ("t.ones(64, 64) @ t.ones(64, 64)", 2.0),
     "conv2d 3x3": (FIRST["conv2d 3x3"], 2.0),
     "cross_entropy": (

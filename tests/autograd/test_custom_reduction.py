@@ -280,9 +280,7 @@ def test_out():
     assert tilegrad.equal(out, mean_var(x, 1)[0]) and tilegrad.equal(var, mean_var(x, 1)[1])
     wide = tilegrad.empty(3, dtype=tilegrad.float64)
     assert tilegrad.equal(total(x, 1, out=wide), total(x, 1).to(tilegrad.float64))
-    with pytest.raises(RuntimeError, match=r"total: out must have shape \(3,\); got \(5,\)"):
-        total(x, 1, out=tilegrad.empty(5))
-    with pytest.raises(TypeError, match="mean_var: out must be 2"):
+    with pytest.raises(TypeError, match=r"mean_var\(\): argument 'out' must be tuple of 2 Tensors"):
         mean_var(x, out=out)
     with pytest.raises(RuntimeError, match="don't support automatic differentiation"):
         total(x.requires_grad_(), 1, out=out)

@@ -49,9 +49,67 @@ def test_a_recorded_call_is_refused():
 
 def test_resizing_warns_where_elements_are_lost():
     out = tilegrad.empty(3)
-    with pytest.warns(UserWarning, match="was resized"):
+    with pytest.warns(UserWarning, match="was resized") as caught:
         tilegrad.add(tilegrad.ones(2), 1, out=out)
-    assert out.tolist() == [2, 2]
+    assert out.tolist() == [2, 2] and caught[0].filename == __file__
+
+
+@tilegrad.elementwise
+def doubled(x):
+    return x + x
+
+
+@tilegrad.reduction(identity=0.0)
+def total(a, b):
+    return a + b
+
+
+@tilegrad.fuse
+def chained(x):
+    return x * 2 + 0
+
+
+@tilegrad.fuse
+def averaged(x):
+    return (x * 2).mean()
+
+
+@tilegrad.fuse
+def listed(x):
+    return [x * 2, x + 1]
+
+
+@pytest.mark.parametrize("op", [doubled, total, chained, averaged], ids=lambda f: f.__name__)
+def test_ops_of_the_users_have_the_same_out(op):
+    """Resized, cast, warned of, refused, as of built-in functions."""
+    x = tilegrad.rand(2, 3)
+    want = op(x)
+    out = tilegrad.ones(5)
+    with pytest.warns(UserWarning, match="was resized") as caught:
+        assert op(x, out=out) is out
+    assert tilegrad.equal(out, want) and caught[0].filename == __file__
+    wide = tilegrad.empty(want.shape, dtype=tilegrad.float64)
+    assert tilegrad.equal(op(x, out=wide), want.double())
+    same = x.clone()
+    assert tilegrad.equal(op(same, out=same.view(same.shape)), want) if want.ndim else True
+    for wrong, kind, words in (
+        (tilegrad.ones(2, 3, dtype=tilegrad.int64), RuntimeError, "can't be cast"),
+        ((want, want), TypeError, "argument 'out' must be Tensor, not tuple of 2"),
+        (3, TypeError, "argument 'out' must be Tensor, not int"),
+        (want.clone().requires_grad_(), RuntimeError, "don't support automatic differentiation"),
+    ):
+        with pytest.raises(kind, match=words):
+            op(x, out=wrong)
+    leaf = x.clone().requires_grad_()
+    with pytest.raises(RuntimeError, match="don't support automatic differentiation"):
+        op(leaf, out=tilegrad.empty(0))
+    with tilegrad.no_grad():
+        assert tilegrad.equal(op(leaf, out=tilegrad.empty(0)), want)
+
+
+def test_several_results_of_the_users_have_one_out_each():
+    x, outs = tilegrad.rand(3), [tilegrad.empty(0), tilegrad.empty(3)]
+    assert listed(x, out=outs) is outs and tilegrad.equal(outs[1], x + 1)
 
 
 @pytest.mark.parametrize(

@@ -206,8 +206,6 @@ def test_shapes_and_layouts_are_not_baked_in():
     assert one.shape == (3,) and two.shape == (2, 3)
     out = tilegrad.empty(4, 6)
     assert swish(x, out=out) is out and tilegrad.equal(out, swish(x))
-    with pytest.raises(RuntimeError, match="swish: out must have shape"):
-        swish(x, out=tilegrad.empty(3))
 
 
 def test_numbers_flags_and_tensors_as_arguments():
