@@ -76,6 +76,7 @@ if _typing.TYPE_CHECKING:
     from tilegrad import (
         cuda as cuda,
         data as data,
+        formulas as formulas,
         nn as nn,
         ops as ops,
         optim as optim,
@@ -102,6 +103,7 @@ __version__ = "0.4.0.dev0"
 _LATER = {  # what a first tensor does not need is loaded when it is asked for
     "cuda": "tilegrad.cuda",
     "data": "tilegrad.data",
+    "formulas": "tilegrad.formulas",
     "fuse": "tilegrad.autograd.fusing",
     "FuseError": "tilegrad.autograd.fusing",
     "load": "tilegrad.data.serialization",

@@ -75,7 +75,7 @@ def elementwise(
         promotion: how dtypes go through. ``float``: integers become the default float; ``same``: the
             promoted dtype in and out; ``compare``: as ``same``, but the result is bool. By default what
             the source does: ``compare`` where it returns a truth value, ``same`` where it adds,
-            multiplies and compares alone, else ``float``.
+            multiplies and compares alone, else ``float``; what looks at bits takes integers only.
 
     Raises:
         FormulaError: the function holds something that no kernel can; names line and expression.
@@ -91,7 +91,7 @@ def _make(function: Callable[..., Any], grad: Grad | None, promotion: str | None
     name = user.title(function)
     made = user.formulas(function)
     kind = user.kind_of(function) if promotion is None else promotion
-    if kind not in PROMOTIONS:
+    if promotion is not None and kind not in PROMOTIONS:
         raise ValueError(f"elementwise: promotion must be one of {PROMOTIONS}; got {promotion!r}")
     names, defaults = _arguments(function)
     if grad is not None:
@@ -192,7 +192,7 @@ class _Calls:
                         self.ordered(f, operands),
                         kind=self.kind,
                         params=len(self.defaults) - len(operands),
-                        differentiable=self.kind != "compare",
+                        differentiable=self.kind not in ("compare", "integer"),
                     )
                 )
                 for f in self.made
@@ -253,7 +253,7 @@ class _Calls:
                 raise TypeError(
                     f"{self.name}: a scalar must be a number; got {type(value).__name__}"
                 )
-        ready = [rules.operand(v, like, self.name) for v in values]  # type: ignore[arg-type]
+        ready = [rules.plain_operand(v, like, self.name) for v in values]  # type: ignore[arg-type]
         wanted = dt.result_type(*((t.layout.dtype, 2 if t.layout.ndim else 1) for t in ready))
         if scalars:
             wanted = dt.result_type((wanted, 2), *((dt.of_scalar(s), 0) for s in scalars))

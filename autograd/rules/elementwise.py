@@ -290,6 +290,12 @@ def operand(value: object, like: Tensor, op: str) -> Tensor:
     return _foreign(value, like, op)
 
 
+def plain_operand(value: object, like: Tensor, op: str) -> Tensor:
+    """As :func:`operand`, for an op of the user's own: what a built-in op of its name refuses it does not."""
+    number = isinstance(value, (bool, int, float))
+    return operand(value, like, "" if number else op)
+
+
 # PyTorch's take no number at all, or none for the first operand
 OF_TENSORS = frozenset(
     ("atan2", "hypot", "logaddexp", "logaddexp2", "maximum", "minimum", "logical_and", "logical_or")

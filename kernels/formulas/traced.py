@@ -41,6 +41,32 @@ class _Symbol:
     def __pos__(self) -> _Symbol:
         return self
 
+    def __round__(self) -> _Symbol:
+        return _Symbol(_call("round", self.node), self.ways)
+
+    def __float__(self) -> float:
+        raise TypeError("float() of an operand: leave it out, numbers have the operands' type")
+
+    def __int__(self) -> int:
+        raise TypeError("int() of an operand: write floor(x) or trunc(x)")
+
+    def __index__(self) -> int:
+        raise TypeError(
+            "range() of an operand: give it a number that is known when it is decorated"
+        )
+
+    def __iter__(self) -> Any:
+        raise TypeError("a call with several results: write a function for each of them")
+
+    def __divmod__(self, other: object) -> object:
+        raise TypeError("divmod() of an operand: write x // y and x % y")
+
+    def __getattr__(self, name: str) -> object:
+        raise AttributeError(f"a method of an operand: write {name}({ast.unparse(self.node)})")
+
+    def __invert__(self) -> _Symbol:
+        return _Symbol(ast.UnaryOp(ast.Invert(), self.node), self.ways)
+
 
 def _operator(op: ast.operator, turned: bool) -> Callable[[_Symbol, Any], _Symbol]:
     def apply(self: _Symbol, other: Any) -> _Symbol:
@@ -62,6 +88,8 @@ def _comparison(op: ast.cmpop) -> Callable[[_Symbol, Any], _Symbol]:
 for _name, _op in {
     "add": ast.Add(), "sub": ast.Sub(), "mul": ast.Mult(), "truediv": ast.Div(),
     "floordiv": ast.FloorDiv(), "mod": ast.Mod(), "pow": ast.Pow(), "matmul": ast.MatMult(),
+    "and": ast.BitAnd(), "or": ast.BitOr(), "xor": ast.BitXor(), "lshift": ast.LShift(),
+    "rshift": ast.RShift(),
 }.items():  # fmt: skip
     setattr(_Symbol, f"__{_name}__", _operator(_op, False))
     setattr(_Symbol, f"__r{_name}__", _operator(_op, True))
@@ -74,6 +102,8 @@ for _name, _cmp in {
 def _node(value: Any) -> ast.expr:
     if isinstance(value, _Symbol):
         return value.node
+    if value is None or isinstance(value, (list, dict, set, str)):
+        raise TypeError(f"a {type(value).__name__}: a formula has numbers only")
     if isinstance(value, tuple):
         return ast.Tuple([_node(v) for v in value], ast.Load())
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
@@ -104,27 +134,25 @@ class _Ways:
 class _Module:
     """A module whose functions write their calls down."""
 
-    def __init__(self, title: str, module: Any, ways: _Ways):
+    def __init__(self, title: ast.expr, module: Any, ways: _Ways):
         self._title, self._module, self._ways = title, module, ways
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._module, name)
-        title = ast.Attribute(ast.Name(self._title, ast.Load()), name, ast.Load())
+        title = ast.Attribute(self._title, name, ast.Load())
         return _written(title, value, self._ways)
 
 
 def _written(title: ast.expr, value: Any, ways: _Ways) -> Any:
     """``value``, or what writes down calls of it."""
     if isinstance(value, types.ModuleType):
-        assert isinstance(title, ast.Name)
-        return _Module(title.id, value, ways)
-    if not callable(value) or value is range:
+        return _Module(title, value, ways)
+    if not callable(value) or isinstance(value, type):
         return value
 
     def call(*given: Any, **named: Any) -> Any:
-        if named:
-            raise TypeError("give arguments by position")
-        return _Symbol(ast.Call(title, [_node(v) for v in given], []), ways)
+        keywords = [ast.keyword(n, _node(v)) for n, v in named.items()]
+        return _Symbol(ast.Call(title, [_node(v) for v in given], keywords), ways)
 
     return call
 

@@ -14,13 +14,20 @@ import ast
 import builtins
 import inspect
 import math
-import textwrap
 import types
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from typing import Any
 
+from tilegrad.kernels.formulas import advice
+from tilegrad.kernels.formulas.declared import parameters
 from tilegrad.kernels.formulas.symbolic.source import Definition, stored, walk, write
+from tilegrad.kernels.formulas.written import (
+    FormulaError as FormulaError,
+    Text,
+    kind_of as kind_of,
+    standard as standard,
+    title as title,
+)
 from tilegrad.kernels.function import DeviceFunction
 
 Function = Callable[..., Any]
@@ -32,105 +39,8 @@ _STATEMENTS = (
 )  # fmt: skip
 _EXPRESSIONS = (
     ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Call, ast.Name, ast.Constant,
-    ast.Attribute,
+    ast.Attribute, ast.Subscript,
 )  # fmt: skip
-_INSTEAD: dict[type[ast.AST], str] = {
-    ast.Subscript: "pass the element as an argument of its own",
-    ast.Tuple: "write one expression per output, or one line per variable",
-    ast.List: "write one variable per element",
-    ast.Dict: "write if and else",
-    ast.Lambda: "write a function with def",
-    ast.ListComp: "write a loop over range(...)",
-    ast.GeneratorExp: "write a loop over range(...)",
-    ast.NamedExpr: "assign in a line of its own",
-    ast.JoinedStr: "a formula has numbers only",
-    ast.Try: "write if and else: a formula raises nothing",
-    ast.Raise: "give NaN: a formula raises nothing",
-    ast.Assert: "check before the call: a formula raises nothing",
-    ast.With: "a formula has no context",
-    ast.Starred: "name each argument",
-    ast.FunctionDef: "define it beside the function, not within",
-}
-
-
-class FormulaError(TypeError):
-    """A function uses something that no kernel can hold; the message names its place and a way out."""
-
-
-@lru_cache(maxsize=None)
-def standard() -> dict[str, DeviceFunction]:
-    """The formulas that may be called by name: those of one to three numbers, PyTorch's names."""
-    from tilegrad.kernels.formulas import TABLES
-
-    names = {
-        row.name: row.function
-        for rows in TABLES
-        for row in rows.values()
-        if row.kind in ("same", "float", "rounding", "compare")
-        and not row.params
-        and not row.name.endswith("_int")
-    }
-    others = {
-        "fabs": "abs", "arcsin": "asin", "arccos": "acos", "arctan": "atan",
-        "arctan2": "atan2", "absolute": "abs",
-    }  # fmt: skip
-    return {**names, **{new: names[old] for new, old in others.items() if old in names}}
-
-
-def title(function: Function) -> str:
-    """Its name, as a word that source may hold."""
-    name = function.__name__
-    return name if name.isidentifier() else "function"
-
-
-class _Text:
-    """The source of a function, and where it stands."""
-
-    def __init__(self, function: Function):
-        self.function = function
-        self.name = title(function)
-        code = function.__code__
-        self.file = code.co_filename
-        self.offset = code.co_firstlineno - 1
-        tree = _source(function)
-        self.tree = self.traced() if tree is None else tree
-
-    def traced(self) -> ast.FunctionDef:
-        """The definition as running it over symbols shows it: there is no source."""
-        from tilegrad.kernels.formulas import traced
-
-        try:
-            return traced.definition(self.function, set(standard()))
-        except traced.TooManyWaysError:
-            what = "a loop whose end depends on an operand, or more than a dozen conditions"
-        except Exception as problem:
-            what = f"what this function does with symbols ({type(problem).__name__}: {problem})"
-        raise FormulaError(
-            f"{self.name}: its source cannot be read ({self.file}), and without it a formula cannot "
-            f"hold {what}; write it in a file or a notebook"
-        )
-
-    def error(self, node: ast.AST, what: str, instead: str) -> FormulaError:
-        line = getattr(node, "lineno", 1) + self.offset
-        text = ast.unparse(node).splitlines()[0]
-        return FormulaError(
-            f"{self.name}: a formula cannot hold {what}; got {text!r} ({self.file}, line {line}): "
-            f"{instead}"
-        )
-
-
-def _source(function: Function) -> ast.FunctionDef | None:
-    """Its ``def``; None where there is no source, or it is a lambda."""
-    try:
-        lines, _ = inspect.getsourcelines(function)
-        tree = ast.parse(textwrap.dedent("".join(lines))).body[0]
-    except (OSError, TypeError, SyntaxError):
-        return None
-    if not isinstance(tree, ast.FunctionDef) or tree.name != function.__name__:
-        return None
-    tree.decorator_list = []  # no part of what it does
-    return tree
-
 
 _open: list[Function] = []
 _made: dict[Function, tuple[DeviceFunction, ...]] = {}
@@ -142,8 +52,6 @@ def formulas(function: Function) -> tuple[DeviceFunction, ...]:
     Raises:
         FormulaError: it holds something that no kernel can.
     """
-    if function in _open:
-        raise FormulaError(f"{function.__name__}: a formula cannot call itself; write a loop")
     found = _made.get(function)
     if found is None:
         _open.append(function)
@@ -170,7 +78,7 @@ def of_callable(function: Any) -> tuple[DeviceFunction, ...] | None:
 
 
 def _bring(function: Function) -> Iterator[DeviceFunction]:
-    text = _Text(function)
+    text = Text(function)
     given = text.tree.args
     if given.vararg or given.kwarg:
         raise text.error(text.tree, "*args or **kwargs", "name each argument")
@@ -192,7 +100,7 @@ def _bring(function: Function) -> Iterator[DeviceFunction]:
         yield made
 
 
-def _outputs(text: _Text) -> int:
+def _outputs(text: Text) -> int:
     """How many numbers it returns; 0: one, not in a tuple."""
     found = {
         len(n.value.elts) if isinstance(n.value, ast.Tuple) else 0
@@ -202,13 +110,26 @@ def _outputs(text: _Text) -> int:
     if len(found) != 1:
         what = "no return" if not found else "returns of different lengths"
         raise text.error(text.tree, what, "end each way with one return of as many numbers")
+    if not _returns(text.tree.body):
+        raise text.error(text.tree, "a way without a return", "end each way with a return")
     return found.pop()
+
+
+def _returns(body: list[ast.stmt]) -> bool:
+    """Whether every way through ends in a return."""
+    last = body[-1]
+    if isinstance(last, ast.If):
+        return _returns(last.body) and bool(last.orelse) and _returns(last.orelse)
+    if isinstance(last, ast.While):
+        endless = isinstance(last.test, ast.Constant) and bool(last.test.value)
+        return endless and not any(isinstance(n, ast.Break) for n in ast.walk(last))
+    return isinstance(last, ast.Return)
 
 
 class _Casts:
     """Rewrites statements: every number gets the type of the first operand, every name a meaning."""
 
-    def __init__(self, text: _Text, parameters: list[str], output: int | None):
+    def __init__(self, text: Text, parameters: list[str], output: int | None):
         self.text = text
         self.output = output
         self.parameters = parameters
@@ -272,20 +193,56 @@ class _Casts:
         ranged = isinstance(call, ast.Call) and self.meaning(call.func) is range
         if not ranged or not isinstance(s.target, ast.Name) or s.orelse:
             raise self.text.error(s, "this kind of loop", "loop over range(...), without else")
-        for bound in call.args:  # type: ignore[attr-defined]
-            if not isinstance(bound, ast.Constant | ast.Name):
-                raise self.text.error(bound, "a computed bound", "give range(...) whole numbers")
         arguments: list[ast.expr] = [ast.Constant(self.whole(b)) for b in call.args]  # type: ignore[attr-defined]
         loop = ast.Call(ast.Name("range", ast.Load()), arguments, [])
         return ast.For(s.target, loop, self.statements(s.body), [], lineno=0)
 
     def whole(self, bound: ast.expr) -> int:
-        value = bound.value if isinstance(bound, ast.Constant) else self.meaning(bound)
-        if not isinstance(value, int):
+        value = self.fixed(bound)
+        if value.__class__ is not int:
             raise self.text.error(
-                bound, "a bound that is not fixed", "give range(...) whole numbers"
-            )
-        return value
+                bound, "a bound that is not fixed", "give range(...) whole numbers that are known when the "
+                "function is decorated, or write a while loop",
+            )  # fmt: skip
+        return value  # type: ignore[return-value]
+
+    def fixed(self, e: ast.expr) -> float | None:
+        """The number that an expression of known numbers is; None of any other."""
+        if isinstance(e, ast.UnaryOp | ast.BinOp):
+            parts = [e.operand] if isinstance(e, ast.UnaryOp) else [e.left, e.right]
+            values = [self.fixed(p) for p in parts]
+            if None in values or isinstance(e.op, ast.MatMult | ast.Not):
+                return None
+            made = ast.copy_location(_like(e, values), e)
+            code = compile(ast.fix_missing_locations(ast.Expression(made)), self.text.file, "eval")
+            try:
+                made_of: float = eval(code, {})  # two numbers and an operator
+            except (ArithmeticError, TypeError, ValueError):
+                return None
+            return made_of
+        value = self.constant(e)
+        return value if isinstance(value, int | float) else None
+
+    def constant(self, e: ast.expr) -> object:
+        """The value of a number, a free name, or an element of what it means; None of any other."""
+        if isinstance(e, ast.Constant):
+            return e.value
+        if isinstance(e, ast.Subscript):
+            base, place = self.constant(e.value), self.constant(e.slice)
+            try:
+                return None if base is None or place is None else _plain(base[place])  # type: ignore[index]
+            except (TypeError, LookupError):
+                return None
+        root = e
+        while isinstance(root, ast.Attribute):
+            root = root.value
+        if not isinstance(root, ast.Name) or self.own(root.id):
+            return None
+        return _plain(self.meaning(e))
+
+    def own(self, name: str) -> bool:
+        """Whether it is a variable of the function."""
+        return name in self.parameters or name in self.assigned or name in self.counters
 
     def target(self, target: ast.expr) -> ast.expr:
         if isinstance(target, ast.Name):
@@ -300,6 +257,12 @@ class _Casts:
         """``e``, which may be several expressions for as many variables."""
         if isinstance(e, ast.Tuple):
             return ast.Tuple([self.value(v) for v in e.elts], ast.Load())
+        if isinstance(e, ast.Call) and isinstance(e.func, ast.Name | ast.Attribute):
+            target = None if self.is_method(e.func) else self.meaning(e.func)
+            several = self.several(target)
+            if len(several) > 1:
+                calls = [self.called(e, target, one) for one in several]
+                return ast.Tuple(calls, ast.Load())  # type: ignore[arg-type]
         return self.value(e)
 
     def value(self, e: ast.expr) -> ast.expr:
@@ -308,6 +271,11 @@ class _Casts:
             raise self.refuse(e)
         if isinstance(e, ast.Constant):
             return self.number(e, e.value)
+        if isinstance(e, ast.Subscript):
+            value = self.constant(e)
+            if not isinstance(value, int | float):
+                raise self.refuse(e)
+            return self.number(e, value)
         if isinstance(e, ast.Name | ast.Attribute):
             return self.name(e)
         if isinstance(e, ast.BinOp):
@@ -344,9 +312,11 @@ class _Casts:
                 return _call(self.cast, e)
             if e.id in self.parameters or e.id in self.assigned:
                 return ast.Name(e.id, ast.Load())
-        value = self.meaning(e)
-        if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-            value = value.item()  # a NumPy number
+        if isinstance(e, ast.Attribute) and self.is_method(e):
+            raise self.text.error(
+                e, f"an attribute of {ast.unparse(e.value)}", "an operand is a number"
+            )
+        value = _plain(self.meaning(e))
         if isinstance(value, int | float):
             return self.number(e, value)
         raise self.text.error(
@@ -368,56 +338,103 @@ class _Casts:
             return ast.Call(self.bound("pow", standard()["pow"]), raised, [])
         return ast.BinOp(self.value(e.left), e.op, self.value(e.right))
 
+    def is_method(self, e: ast.expr) -> bool:
+        """Whether it is an attribute of one of the function's own numbers."""
+        root = e
+        while isinstance(root, ast.Attribute):
+            root = root.value
+        return root is not e and not (isinstance(root, ast.Name) and not self.own(root.id))
+
     def call(self, e: ast.Call) -> ast.expr:
-        if e.keywords:
-            raise self.text.error(e, "an argument by name", "give arguments by position")
+        if self.is_method(e.func):
+            attribute: Any = e.func
+            inner = ", ".join(map(ast.unparse, [attribute.value, *e.args]))
+            raise self.text.error(e, "a method", f"write {attribute.attr}({inner})")
         target = self.meaning(e.func)
-        arguments = [self.value(a) for a in e.args]
-        if target is float or target is int:
+        title = getattr(target, "__name__", "?")
+        if target is float and len(e.args) == 1:
+            return _call(self.cast, self.value(e.args[0]))
+        if isinstance(target, type) and target is not float and title not in ("int", "bool"):
             raise self.text.error(
                 e, "a change of type", "leave it out: numbers have the operands' type"
             )
-        title = getattr(target, "__name__", "?")
-        if target is abs and len(arguments) == 1:
-            return ast.Call(self.bound("abs", standard()["abs"]), arguments, [])
+        if target is abs and len(e.args) == 1:
+            return ast.Call(self.bound("abs", standard()["abs"]), [self.value(e.args[0])], [])
         if target in (min, max):
-            if len(arguments) < 2:
-                raise self.text.error(e, f"{title} of one", f"give {title}(...) two numbers")
-            two = standard()["minimum" if target is min else "maximum"]
-            made = arguments[0]
-            for other in arguments[1:]:
-                made = ast.Call(self.bound(title, two), [made, other], [])
-            return made
-        found = self.function(e, target)
-        wanted = found.function.__code__.co_argcount
-        if len(arguments) != wanted:
+            return self.extreme(e, title)
+        if target is math.log and len(e.args) == 2:
+            log = self.bound("log", standard()["log"])
+            one, base = (ast.Call(log, [self.value(a)], []) for a in e.args)
+            return ast.BinOp(one, ast.Div(), base)
+        if target in _open:
+            raise self.text.error(e, "a function that calls itself", "write a loop")
+        several = self.several(target)
+        if not several:
+            raise self.text.error(e, f"a call of {title}", advice.of_call(title, standard()))
+        if len(several) > 1:
             raise self.text.error(
-                e, f"{len(arguments)} arguments of {title}", f"{title} takes {wanted}"
+                e, "a call with several results here", f"assign them first: a, b = {ast.unparse(e)}"
             )
-        return ast.Call(self.bound(found.__name__, found), arguments, [])
+        return self.called(e, target, several[0])
 
-    def function(self, e: ast.Call, target: Any) -> DeviceFunction:
-        """The formula that a callable stands for."""
+    def extreme(self, e: ast.Call, title: str) -> ast.expr:
+        """``min`` or ``max`` of several numbers, or of a tuple of them."""
+        given = e.args
+        if len(given) == 1 and isinstance(given[0], ast.Tuple | ast.List):
+            given = given[0].elts
+        if len(given) < 2 or e.keywords:
+            raise self.text.error(e, f"{title} of one", f"give {title}(...) two numbers")
+        two = standard()["minimum" if title == "min" else "maximum"]
+        made, *others = [self.value(a) for a in given]
+        for other in others:
+            made = ast.Call(self.bound(title, two), [made, other], [])
+        return made
+
+    def called(self, e: ast.Call, target: Any, found: DeviceFunction) -> ast.expr:
+        """The call of a formula, whose defaults and arguments by name are put in their places."""
+        python = getattr(target, "python", target)
+        wanted = list(parameters(found))
+        defaults: dict[str, Any] = {}
+        if isinstance(python, types.FunctionType):
+            known = inspect.signature(python).parameters.values()
+            defaults = {p.name: p.default for p in known if p.default is not p.empty}
+        title = getattr(target, "__name__", found.__name__)
+        given: dict[str, ast.expr] = dict(zip(wanted, e.args, strict=False))
+        for keyword in e.keywords:
+            if keyword.arg not in wanted or keyword.arg in given:
+                raise self.text.error(
+                    e,
+                    f"the argument {keyword.arg} of {title}",
+                    f"{title} takes {', '.join(wanted)}",
+                )
+            given[keyword.arg] = keyword.value
+        lost = [n for n in wanted if n not in given and n not in defaults]
+        if len(e.args) > len(wanted) or lost:
+            raise self.text.error(
+                e, f"{len(given) if lost else len(e.args)} arguments of {title}",
+                f"{title} takes {len(wanted)}: {', '.join(wanted)}",
+            )  # fmt: skip
+        values = [
+            self.value(given[n]) if n in given else self.number(e, defaults[n]) for n in wanted
+        ]
+        return ast.Call(self.bound(found.__name__, found), values, [])
+
+    def several(self, target: Any) -> tuple[DeviceFunction, ...]:
+        """The formulas that a callable stands for: one for each of its results; none where it is no formula."""
         if isinstance(target, DeviceFunction):
-            return target
-        own = getattr(target, "formula", None)
-        if isinstance(own, DeviceFunction):  # one of tilegrad.elementwise
+            return (target,)
+        own = getattr(target, "formulas", None)
+        if isinstance(own, tuple):  # one of tilegrad.elementwise
             return own
         module = getattr(target, "__module__", None) or ""
         title = getattr(target, "__name__", "?")
         named = module in ("math", "numpy") or module.split(".")[0] == "tilegrad"
         named = named or type(target).__name__ == "ufunc"
         if named and title in standard():
-            return standard()[title]
-        if isinstance(target, types.FunctionType) and not named:
-            made = formulas(target)
-            if len(made) > 1:
-                raise self.text.error(e, "a call with several results", "write one function each")
-            return made[0]
-        raise self.text.error(
-            e, f"a call of {title}", f"call one of {', '.join(sorted(standard()))[:60]}..., "
-            f"a function of yours on numbers, abs, min or max",
-        )  # fmt: skip
+            return (standard()[title],)
+        if isinstance(target, types.FunctionType) and not named and target not in _open:
+            return formulas(target)
+        return ()
 
     def bound(self, title: str, target: Any) -> ast.expr:
         """A name for ``target`` in the formula's source."""
@@ -437,6 +454,8 @@ class _Casts:
                 raise self.text.error(e, f"the attribute {e.attr}", "it is not there")
             return getattr(value, e.attr)
         if not isinstance(e, ast.Name):
+            if isinstance(e, ast.Lambda):
+                raise self.refuse(e)
             raise self.text.error(e, "a computed function", "call functions by their name")
         if e.id in self.known:
             return self.known[e.id]
@@ -446,43 +465,26 @@ class _Casts:
             return standard()[e.id]
         if hasattr(builtins, e.id):
             return getattr(builtins, e.id)
-        raise self.text.error(e, "an unknown name", "define it before the function is decorated")
+        raise self.text.error(e, "an unknown name", advice.of_name(e.id, standard()))
 
     def refuse(self, node: ast.AST) -> FormulaError:
-        instead = _INSTEAD.get(type(node), "write arithmetic, if, and loops over range(...)")
-        return self.text.error(node, f"a {type(node).__name__}", instead)
+        return self.text.error(node, *advice.of_node(node))
 
 
 def _call(function: str, argument: ast.expr) -> ast.expr:
     return ast.Call(ast.Name(function, ast.Load()), [argument], [])
 
 
+def _like(e: ast.UnaryOp | ast.BinOp, values: list[Any]) -> ast.expr:
+    """The operation of these numbers."""
+    nodes = [ast.Constant(v) for v in values]
+    return ast.UnaryOp(e.op, nodes[0]) if isinstance(e, ast.UnaryOp) else ast.BinOp(nodes[0], e.op, nodes[1])  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy number as Python's."""
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", None) == 0 else value
+
+
 def _is_text(s: ast.stmt) -> bool:
     return isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant)
-
-
-def kind_of(function: Function) -> str:
-    """How dtypes go through, by what the source does: ``compare`` where it returns a truth value,
-    ``same`` where it adds, multiplies and compares whole numbers alone, else ``float``.
-    """
-    tree = _Text(function).tree
-    returns = [n.value for n in ast.walk(tree) if isinstance(n, ast.Return)]
-    if returns and all(_is_truth(r) for r in returns):
-        return "compare"
-    exact = (ast.Add, ast.Sub, ast.Mult)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.BinOp) and not isinstance(node.op, exact):
-            return "float"
-        if isinstance(node, ast.Constant) and isinstance(node.value, float):
-            return "float"
-        if isinstance(node, ast.Call) and ast.unparse(node.func) not in ("abs", "min", "max"):
-            return "float"
-    return "same"
-
-
-def _is_truth(value: ast.expr | None) -> bool:
-    if isinstance(value, ast.UnaryOp):
-        return isinstance(value.op, ast.Not)
-    return isinstance(value, ast.Compare | ast.BoolOp) or (
-        isinstance(value, ast.Constant) and isinstance(value.value, bool)
-    )

@@ -202,6 +202,10 @@ def test_it_pickles_by_name_and_works_in_threads_and_modules():
     assert len(found) == 4 and all(tilegrad.equal(one, want) for one in found)
 
 
+def pair(x):
+    return x, x * x
+
+
 WRONG = {
     "an element": ("an argument of its own", "return x[0]"),
     "a list": ("one variable per element", "return [x]"),
@@ -212,8 +216,24 @@ WRONG = {
     "a matrix product": ("about one element", "return x @ x"),
     "a comprehension": ("loop over range", "return [x for _ in range(3)]"),
     "a while of print": ("a call of print", "return print(x)"),
-    "by name": ("by position", "return exp(x=x)"),
-    "several arguments": ("exp takes 1", "return exp(x, x)"),
+    "several arguments": ("exp takes 1: x", "return exp(x, x)"),
+    "an unknown argument": ("exp takes x", "return exp(x, y=x)"),
+    "a method": ("write sin(x)", "return x.sin()"),
+    "an attribute": ("an operand is a number", "return x.real"),
+    "where": ("write `a if condition else b`", "return where(x > 0, x, 0)"),
+    "a function that is none": ("write exp(lgamma(x))", "return math.gamma(x)"),
+    "another": ("dir(tilegrad.formulas)", "return math.fsum(x)"),
+    "itself": ("write a loop", "return wrong(x - 1) if x > 0 else x"),
+    "a way without a return": ("end each way", "if x > 0:\n        return x"),
+    "a bound that is no number": (
+        "write a while loop",
+        "for k in range(x):\n        x += k\n    return x",
+    ),
+    "match": ("write if and elif", "match x:\n        case 0:\n            return x\n    return x"),
+    "a lambda": ("write a function with def", "return (lambda a: a)(x)"),
+    "a walrus": ("in a line of its own", "return (y := x) + y"),
+    "print": ("leave it out", "print(x)\n    return x"),
+    "several results": ("a, b = pair(x)", "return pair(x) + 1"),
     "nothing": ("a return without a value", "return"),
     "raise": ("formula raises nothing", "raise ValueError\n    return x"),
     "different returns": ("different lengths", "if x > 0:\n        return x, x\n    return x"),
@@ -221,7 +241,8 @@ WRONG = {
         "loop over range",
         "for k in [1, 2]:\n        x += k\n    return x",
     ),
-    "float()": ("change of type", "return float(x)"),
+    "int()": ("write floor(x) or trunc(x)", "return int(x)"),
+    "a type": ("a change of type", "return TYPE(2) * x"),
 }
 
 
@@ -230,7 +251,7 @@ def test_what_no_kernel_can_hold_is_named_with_its_place(name, tmp_path):
     words, body = WRONG[name]
     file = tmp_path / "wrong.py"
     file.write_text(f"TENSOR = None\n\ndef wrong(x):\n    {body}\n")
-    scope: dict[str, Any] = {"TENSOR": TENSOR, "__name__": "wrong"}
+    scope: dict[str, Any] = {"math": math, "TYPE": np.float32, "pair": pair, "__name__": "wrong"}
     exec(compile(file.read_text(), str(file), "exec"), scope)
     scope["TENSOR"] = TENSOR
     with pytest.raises(FormulaError) as caught:
