@@ -334,7 +334,8 @@ class _Split:
         total = outputs * R
         self.chunks = 1
         self.chunk = max(R, 1)
-        if splitting.PIECES or (strips < Reduce.few_units and total >= 2 * Reduce.grain):
+        forced = splitting.PIECES and total
+        if forced or (strips < Reduce.few_units and total >= 2 * Reduce.grain):
             pieces = min(-(-Reduce.pieces // strips), total // Reduce.grain, max(1, R // step))
             pieces = splitting.pieces(pieces, max(1, R // step))
             self.chunk = -(-R // (pieces * step)) * step

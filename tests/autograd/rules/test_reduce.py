@@ -175,3 +175,11 @@ def test_empty_results_of_empty_extremes() -> None:
     assert tilegrad.zeros(3, 0).sum(1).tolist() == [0, 0, 0]
     assert tilegrad.zeros(0, 3).amax(1).shape == (0,)
     assert tilegrad.zeros(3, 0).logsumexp(1).tolist() == [-np.inf] * 3
+
+
+def test_sums_of_nothing_are_one_piece_however_work_is_cut(monkeypatch):
+    from tilegrad.kernels.cpu import reduce as loops
+
+    monkeypatch.setattr(loops.splitting, "PIECES", 3)
+    split = loops._Split(3, 0, 3, loops.Reduce.block, 1)
+    assert (split.chunk, split.chunks, split.units) == (1, 1, 3)
