@@ -75,13 +75,15 @@ class Work:
 
     def cpu(
         self, *, tasks: Any, scratch: Any = None, strided: bool = False, work: Any = None,
-        reassociate: bool = False, tune: Tune | None = None, measure: bool = True,
+        reassociate: bool = False, views: bool = False, tune: Tune | None = None, measure: bool = True,
     ) -> Callable[[Function], Function]:  # fmt: skip
         """See :meth:`OpFunction.cpu`."""
 
         def decorate(function: Function) -> Function:
             options = {"tasks": tasks, "work": work, "scratch": scratch}
-            body = OnCpu(self.signature, function, options, strided, reassociate, tune, measure)
+            body = OnCpu(
+                self.signature, function, options, strided, reassociate, views, tune, measure
+            )
             self.add("cpu", body)
             return function
 

@@ -42,6 +42,7 @@ class OpFunction(UserFunction, Protocol):
         strided: bool = False,
         work: Any = None,
         reassociate: bool = False,
+        views: bool = False,
         tune: Tune | None = None,
         measure: bool = True,
     ) -> Callable[[Function], Function]:
@@ -60,6 +61,7 @@ class OpFunction(UserFunction, Protocol):
                 work is done by one thread.
             reassociate: whether sums and extrema in loops may be taken in vectors, and so in another order:
                 many times faster, the same bits in every run, but no place for compensated sums.
+            views: operands and outputs are arrays, ``x[i, j]``, ``x.shape``, instead of pointers.
             tune: candidates of constants, by name, for which the body, ``tasks=`` and the others may ask: the
                 first call of a class of shapes times all combinations, and the choice is kept on disk.
             measure: False takes the first candidates instead, as ``TILEGRAD_TUNE=0`` does.

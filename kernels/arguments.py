@@ -103,9 +103,11 @@ class Arguments:
         build read ``task`` and ``report``, too.
         """
         if self.views:
+            kind, more = ("checked_view", ", task, report") if self.checked else ("view", "")
             return [
-                f"p_{a.name} = view(at_{a.name}, T_{a.name}, {self.numbers(f'{a.name}_shape', a.ndim)}, "
-                f"{self.numbers(f'{a.name}_strides', a.ndim)}, {place})"
+                f"p_{a.name} = {kind}(at_{a.name}, T_{a.name}, "
+                f"{f'v_{a.name}_elements, ' * self.checked}{self.numbers(f'{a.name}_shape', a.ndim)}, "
+                f"{self.numbers(f'{a.name}_strides', a.ndim)}, {place}{more})"
                 for place, a in enumerate(self.arrays)
                 if a.name in self.asks
             ]

@@ -128,7 +128,8 @@ def arguments(call: Call, asks: tuple[str, ...], defaults: tuple[str, ...], **ho
     )  # fmt: skip
     values = {n: v for n, v in sizes.items() if isinstance(v, int)}
     for name, kind in zip(call.names, call.arrays, strict=True):
-        values[f"{name} elements"] = kind.numel
+        reach = sum((n - 1) * s for n, s in zip(kind.shape, kind.strides, strict=True))
+        values[f"{name} elements"] = 1 + reach if kind.numel else 0  # as it lies, with its gaps
         for what, numbers in (("shape", kind.shape), ("strides", kind.strides)):
             values.update({f"{name}_{what} {k}": n for k, n in enumerate(numbers)})
     return made, [values[name] for name in made.known]
@@ -338,9 +339,11 @@ class OnCpu(_Body):
 
     def __init__(
         self, signature: Signature, function: Callable[..., Any], options: Mapping[str, Any],
-        strided: bool, reassociate: bool, tune: Tune | None = None, measure: bool = True,
+        strided: bool, reassociate: bool, views: bool = False, tune: Tune | None = None,
+        measure: bool = True,
     ):  # fmt: skip
-        super().__init__(signature, function, options, ("task", "tasks"), strided, tune, measure)
+        mine = ("task", "tasks")
+        super().__init__(signature, function, options, mine, strided, tune, measure, views=views)
         self.reassociate = reassociate
 
     def shape(self, call: Call) -> tuple[Any, ...]:

@@ -18,6 +18,7 @@ from tilegrad.kernels.cpu.run.jit import Kernel, bind, kernel, simd_bits, target
 from tilegrad.kernels.cpu.run.threads import TEAM
 from tilegrad.kernels.cpu.simd.checked import ADDRESS, checked_span, read_report, watching
 from tilegrad.kernels.cpu.simd.memory import pointer, span
+from tilegrad.kernels.cpu.simd.views import checked_view, view
 from tilegrad.kernels.cpu.tuning import User
 from tilegrad.kernels.faults import KernelFault
 from tilegrad.kernels.function import function_from_source
@@ -54,6 +55,7 @@ def user(body: Body, given: Arguments) -> Kernel:
     ]
     scope: dict[str, Any] = {name: np.dtype(kind).type for name, kind in given.dtypes.items()}
     scope |= {"body": body, "pointer": pointer, "span": span, "checked_span": checked_span}
+    scope |= {"view": view, "checked_view": checked_view}
     run = function_from_source("\n".join(lines) + "\n", "run", scope, module=__name__)
     return run, given.letters + "i" * len(_OWN)
 

@@ -614,6 +614,44 @@ def test_arrays_instead_of_pointers_on_request():
         op(x)
 
 
+def test_arrays_instead_of_pointers_on_the_cpu(rng):
+    """Rows, negative indices, sizes, strides; each index is checked in debug mode."""
+    op = op_of(lambda_twice, "lambda_twice(x: f[M, N]) -> y: like x")
+
+    @op.cpu(tasks=lambda M: M, views=True, strided=True)
+    def _(task, x, y, N, f):
+        row = x[task - x.shape[0]]
+        for j in range(len(row)):
+            y[task, j] = row[j - N] * f(x.ndim) if y.size == x.size else f(0)
+
+    x = tilegrad.tensor(rng.standard_normal((4, 3)))
+    for view in (x, x.t(), x[::2, 1:], x[:0], x[:, :0]):
+        assert tilegrad.equal(op(view), view * 2)
+        with tilegrad.cuda.debug():
+            assert tilegrad.equal(op(view), view * 2)
+
+    @op.cpu(tasks=1, views=True)
+    def _(task, x, y):
+        y[0, 0] = x[1, 3]
+
+    with tilegrad.cuda.debug(), pytest.raises(KernelFault, match="outside x: element 12 of"):
+        op(x)
+
+    @op.cpu(tasks=1, views=True)
+    def _(task, x, y):
+        y[4][0] = x[0, 0]
+
+    with tilegrad.cuda.debug(), pytest.raises(KernelFault, match="outside y: element 12 of"):
+        op(x)
+
+    @op.cpu(tasks=1, views=True)
+    def _(task, x, y):
+        y[0, 0, 0] = x[0, 0]
+
+    with pytest.raises(BodyError, match=r"y\[0, 0, 0\] = x\[0, 0\]"):
+        op(x)
+
+
 def test_scalars_that_a_launch_is_a_function_of(device):
     """They are part of the plan, whatever they are; others may differ from call to call for nothing."""
     op = op_of()
