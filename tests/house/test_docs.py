@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -61,10 +62,14 @@ def test_what_is_broken_is_found() -> None:
     assert wrong == ["#c", "none.md", "engine/arrays.py", "docs/none"]
 
 
+FILE = re.compile(r"# (\S+\.(?:py|toml))\n")  # the first line of a block that is a file
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/kernels.md"])
 def test_a_pages_programs_run(page: str, tmp_path: Path) -> None:
     """One after the other, in one process; what a comment says a line prints, it prints."""
-    code = "\n".join(re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.M | re.S))
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.M | re.S)
+    code = "\n".join(b for b in blocks if not FILE.match(b))
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT / ".dev")},
@@ -72,6 +77,38 @@ def test_a_pages_programs_run(page: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     said = re.findall(r"^ *print\(.*\)  # (.*)$", code, re.M)
     assert said and all(line in done.stdout.splitlines() for line in said)
+
+
+def test_the_package_of_the_tutorial_is_one(tmp_path: Path) -> None:
+    """Its files as printed: the tests pass on both devices, and its entry points are found."""
+    text = (ROOT / "docs/kernels.md").read_text()
+    files = {}
+    for block in re.findall(r"^```(?:python|toml)\n(.*?)^```", text, re.M | re.S):
+        if found := FILE.match(block):
+            files[found[1]] = block
+    assert set(files) == {"mypackage/ops.py", "test_ops.py", "pyproject.toml"}
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    project = tomllib.loads(files["pyproject.toml"])["project"]
+    info = tmp_path / "mypackage-0.1.dist-info"
+    info.mkdir()
+    info.joinpath("METADATA").write_text(f"Name: {project['name']}\nVersion: 0.1\n")
+    points = project["entry-points"]["tilegrad.kernels"]
+    lines = ["[tilegrad.kernels]", *(f"{n} = {value}" for n, value in points.items())]
+    info.joinpath("entry_points.txt").write_text("\n".join(lines))
+    paths = os.pathsep.join([str(tmp_path), str(ROOT / ".dev")])
+    environment = {**os.environ, "PYTHONPATH": paths, "NUMBA_ENABLE_CUDASIM": "1"}
+    shipped = "import tilegrad; assert tilegrad.ops.layer_norm is tilegrad.ops.mypackage.layer_norm"
+    for command in (
+        ("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_ops.py"),
+        ("-c", shipped),
+    ):
+        done = subprocess.run(
+            [sys.executable, *command], capture_output=True, text=True, check=False, cwd=tmp_path,
+            env=environment,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
 @pytest.mark.skipif(bool(why_plain()), reason="calls in plain Python have other steps")

@@ -67,7 +67,7 @@ DELAYED = {
     "kernels/cpu/run/jit.py": _COMPILER,
     "kernels/cuda/device/checked.py": "checks of user's bodies, in debug mode alone",
     "kernels/cuda/tools/roofline.py": _TOOL,
-    "kernels/formulas/user.py": _COMPILER,
+    "kernels/formulas/written.py": _COMPILER,
     "kernels/monoids.py": _COMPILER,
     "nn/state.py": _CIRCLE,
 }

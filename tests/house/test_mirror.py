@@ -46,6 +46,7 @@ TESTED_BY = (
     ("autograd", "user_calls", "autograd/test_user_op.py", "as its public face"),
     ("autograd", "user_jvp", "autograd/test_checking_op.py", "tangents are checked"),
     ("kernels", "arguments", "autograd/test_user_op.py", "what bodies of the user's are given"),
+    ("kernels/cpu/simd", "views", "autograd/test_user_op.py", "arrays in bodies of the user's"),
     ("kernels/cpu", "user", "autograd/test_user_op.py", "launches of bodies of the user's"),
     ("kernels/cpu", "arg_reduce clip create masked topk", "cases/test_cases.py",
      "families with rows under another name"),

@@ -31,6 +31,7 @@ _UNROLLED = "a CUDA kernel, whose steps share barriers and registers"
 
 # longer than LINES, and why
 LONG = {
+    "kernels/cpu/simd/views.py:view_type": "as checked_type",
     "kernels/cpu/simd/checked.py:checked_type": "numba's registrations of one type, in one closure",
     "kernels/cuda/cross_entropy.py:forward": _UNROLLED,
     "kernels/cuda/parts/row_scan.py:rows": _UNROLLED,
