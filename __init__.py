@@ -8,7 +8,7 @@ import typing as _typing
 from importlib import import_module as _import_module
 from types import FunctionType as _FunctionType, ModuleType as _ModuleType
 
-from tilegrad import autograd as autograd
+from tilegrad import autograd as autograd, paths as _paths
 from tilegrad.autograd.custom import elementwise as elementwise
 from tilegrad.autograd.custom_reduction import reduction as reduction
 from tilegrad.autograd.formatting import set_printoptions as set_printoptions
@@ -84,6 +84,7 @@ if _typing.TYPE_CHECKING:
     )
     from tilegrad.autograd.fusing import FuseError as FuseError, fuse as fuse
     from tilegrad.data.serialization import load as load, save as save
+    from tilegrad.drop_in import as_torch as as_torch
 
 device = _Device
 dtype = _DType
@@ -101,6 +102,7 @@ FloatTensor, DoubleTensor = _TYPES["FloatTensor"], _TYPES["DoubleTensor"]
 __version__ = "0.4.0.dev0"
 
 _LATER = {  # what a first tensor does not need is loaded when it is asked for
+    "as_torch": "tilegrad.drop_in",
     "cuda": "tilegrad.cuda",
     "data": "tilegrad.data",
     "formulas": "tilegrad.formulas",
@@ -112,7 +114,9 @@ _LATER = {  # what a first tensor does not need is loaded when it is asked for
     "optim": "tilegrad.optim",
     "save": "tilegrad.data.serialization",
     "testing": "tilegrad.testing",
+    **{name: f"tilegrad.{name}" for name in _paths.TOP if name != "serialization"},
 }
+_paths.install()
 
 
 for _value in list(globals().values()):

@@ -4,8 +4,8 @@ if __name__ != "tilegrad.autograd":
     raise ImportError("import this package as tilegrad.autograd, not as a top-level 'autograd'")
 
 from tilegrad.autograd.function import Function
-from tilegrad.autograd.functional import backward, grad
 from tilegrad.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
+from tilegrad.autograd.gradients import backward, grad
 from tilegrad.autograd.mode import (
     detect_anomaly,
     enable_grad,

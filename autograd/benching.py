@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.autograd.functional import grad
+from tilegrad.autograd.gradients import grad
 from tilegrad.autograd.picture import bars
 from tilegrad.autograd.porting import PortError, ported
 from tilegrad.autograd.rules.creation import tensor

@@ -12,8 +12,8 @@ import numpy as np
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.checking import CheckError, repeatable, simulated, table
-from tilegrad.autograd.functional import grad as gradients_of
 from tilegrad.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
+from tilegrad.autograd.gradients import grad as gradients_of
 from tilegrad.autograd.mode import no_grad
 from tilegrad.engine import cuda
 from tilegrad.engine.debug import debug

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tilegrad.autograd.functional import backward as run_backward
+from tilegrad.autograd.gradients import backward as run_backward
 from tilegrad.autograd.rules.creation import empty_like, zeros
 from tilegrad.autograd.subject import Shape, Shapes, Subject
 from tilegrad.engine import inspection

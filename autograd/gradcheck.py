@@ -9,7 +9,7 @@ import numpy as np
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, tensor_of
-from tilegrad.autograd.functional import grad
+from tilegrad.autograd.gradients import grad
 from tilegrad.autograd.mode import enable_grad, no_grad
 from tilegrad.engine.array import from_numpy, to_numpy
 from tilegrad.engine.transfer import host

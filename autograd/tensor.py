@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tilegrad.autograd import (
     base,
     copying,
-    functional,
+    gradients,
     graph as graphs,
     hooks,
     once,
@@ -234,7 +234,7 @@ class Tensor(InteropMethods):
         inputs: Any = None,
     ) -> None:
         """Add d self / d leaf to ``.grad`` of every leaf that requires it."""
-        functional.backward(self, gradient, retain_graph, create_graph, inputs)
+        gradients.backward(self, gradient, retain_graph, create_graph, inputs)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Ask for a gradient of this leaf, or stop asking.

@@ -10,7 +10,7 @@ from typing import Any
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, refuse_overlap, refuse_view, tensor_of
 from tilegrad.autograd.checking_op import OpCheck
-from tilegrad.autograd.functional import grad as gradients_of
+from tilegrad.autograd.gradients import grad as gradients_of
 from tilegrad.autograd.graph import Node, SavedOutput, connect, new_node
 from tilegrad.autograd.mode import _Switch, enable_grad, state
 from tilegrad.autograd.rule import Rule, check_inplace, needs_graph, rebase

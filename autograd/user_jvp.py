@@ -7,7 +7,7 @@ from typing import Any
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, zeros_of
-from tilegrad.autograd.functional import grad as gradients_of
+from tilegrad.autograd.gradients import grad as gradients_of
 from tilegrad.autograd.mode import enable_grad
 from tilegrad.kernels.bodies import asked
 

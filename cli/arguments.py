@@ -60,12 +60,23 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     _add_inspect(commands)
     _add_warmup(commands)
     commands.add_parser("bench", help="measure: beside NumPy, PyTorch and CuPy, on CPU and GPU")
+    commands.add_parser(
+        "run", help="run a PyTorch script, unchanged: tilegrad run script.py [args]"
+    )
     info = commands.add_parser("info", help="versions, threads, kernel cache and devices")
     info.set_defaults(run=_info)
     words = sys.argv[1:] if argv is None else argv
     if words[:1] == ["bench"]:  # it has commands of its own, whose arguments load with them
         return argparse.Namespace(command="bench", words=words[1:], run=_bench)
+    if words[:1] == ["run"]:  # the rest is the script's
+        return argparse.Namespace(command="run", words=words[1:], run=_run)
     return parser.parse_args(words)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from tilegrad.cli.run import run
+
+    return run(arguments)
 
 
 def _version() -> str:

@@ -42,7 +42,7 @@ else:
         memory_summary,
         reset_peak_memory_stats,
     )
-    from tilegrad.cuda.stream import current_stream, default_stream, synchronize
+    from tilegrad.cuda.streams import current_stream, default_stream, synchronize
     from tilegrad.engine.cuda import Event, Stream, device_count, is_available, stream
     from tilegrad.engine.debug import KernelFault, debug
     from tilegrad.engine.errors import OutOfMemoryError

@@ -5,6 +5,7 @@ if __name__ != "tilegrad.data":
 
 from tilegrad.data import transforms
 from tilegrad.data.collate import default_collate, default_convert
+from tilegrad.data.dataloader import DataLoader
 from tilegrad.data.dataset import (
     ChainDataset,
     ConcatDataset,
@@ -16,7 +17,6 @@ from tilegrad.data.dataset import (
     random_split,
 )
 from tilegrad.data.info import WorkerInfo, get_worker_info
-from tilegrad.data.loader import DataLoader
 from tilegrad.data.sampler import (
     BatchSampler,
     RandomSampler,

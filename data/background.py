@@ -11,7 +11,7 @@ from tilegrad.data.seeding import draw_seed
 from tilegrad.data.worker import ERROR, EXHAUSTED, Work
 
 if TYPE_CHECKING:
-    from tilegrad.data.loader import DataLoader
+    from tilegrad.data.dataloader import DataLoader
 
 
 class FromWorkers:

@@ -3,9 +3,20 @@
 if __name__ != "tilegrad.nn":
     raise ImportError("import this package as tilegrad.nn, not as a top-level 'nn'")
 
-from tilegrad.nn import functional, init, modules, utils
+from tilegrad.nn import functional, init, modules, parallel, utils
 from tilegrad.nn.modules import *
 from tilegrad.nn.modules import __all__ as _modules
+from tilegrad.nn.parallel import DataParallel
 from tilegrad.nn.parameter import Buffer, Parameter
 
-__all__ = [*_modules, "Buffer", "Parameter", "functional", "init", "modules", "utils"]
+__all__ = [
+    *_modules,
+    "Buffer",
+    "DataParallel",
+    "Parameter",
+    "functional",
+    "init",
+    "modules",
+    "parallel",
+    "utils",
+]

@@ -7,6 +7,7 @@ from typing import Any
 from tilegrad.autograd.rules.creation import empty
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.nn import functional as F, init
+from tilegrad.nn.modules.attention import MultiheadAttention as MultiheadAttention
 from tilegrad.nn.modules.module import Module
 from tilegrad.nn.parameter import Parameter
 

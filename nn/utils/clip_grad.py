@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
 
 from tilegrad.autograd.base import tensor_of
@@ -101,3 +102,19 @@ def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | Non
     with no_grad():
         for grad in _grads(parameters):
             grad.clamp_(min=-bound, max=bound)
+
+
+def clip_grad_norm(
+    parameters: Tensors,
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """The old name of :func:`clip_grad_norm_`, with PyTorch's FutureWarning."""
+    warnings.warn(
+        "`clip_grad_norm` is now deprecated. Please use `clip_grad_norm_` instead.",
+        FutureWarning,
+        stacklevel=2,
+    )
+    return clip_grad_norm_(parameters, max_norm, norm_type, error_if_nonfinite, foreach)

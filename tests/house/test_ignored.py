@@ -32,6 +32,8 @@ MEANT = {  # (class, argument): why nothing changes
     ("TransformerEncoder", "mask_check"): NESTED,
 }
 UNREAD = {
+    "device_ids": "PyTorch's attribute of a wrapper; there is one device",
+    "output_device": "PyTorch's attribute of a wrapper; there is one device",
     "multiprocessing_context": "PyTorch's attribute of a loader; _context is made of it",
 }
 ABSTRACT = {
@@ -60,7 +62,7 @@ BASES: dict[str, Any] = {  # what an argument is where it has no default
     "input_size": 3, "hidden_size": 4, "mode": "GRU", "bias": True, "num_chunks": 3,
     "drop_last": False, "datasets": [DATA], "dataset": DATA, "data_source": DATA, "indices": [1, 2],
     "weights": [0.5, 0.5], "num_samples": 3, "dampening": 0,
-    "base_lr": 0.05,
+    "base_lr": 0.05, "module": nn.Linear(2, 2),
 }  # fmt: skip
 OTHERS: dict[str, Any] = {  # another value, where that of the type does not do
     "stride": 3, "device": "meta", "dtype": tilegrad.float64, "padding_mode": "circular",
@@ -80,6 +82,7 @@ OTHERS: dict[str, Any] = {  # another value, where that of the type does not do
     "nonlinearity": "relu", "fused": True, "epochs": 3, "output_padding": 1, "kwargs": DATA, "rho": 0.5, "end_factor": 0.5, "num_samples": 5,
     "max_eval": 7, "line_search_fn": "strong_wolfe", "adjust_lr_fn": "match_rms_adamw", "step_size_down": 7,
     "scale_fn": lambda x: 0.5, "scale_mode": "iterations",
+    "module": nn.Linear(2, 3), "device_ids": [0], "output_device": 0,
 }  # fmt: skip
 SPECIAL: dict[str, dict[str, Any]] = {  # arguments that a class needs beside
     "OneCycleLR": {"total_steps": 8},

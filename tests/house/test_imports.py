@@ -57,7 +57,7 @@ DELAYED = {
     "cli/inspect.py": _COMMAND,
     "cli/operands.py": _COMMAND,
     "cli/warmup.py": _COMMAND,
-    "data/loader.py": "worker processes and their threads, which most loaders do without",
+    "data/dataloader.py": "worker processes and their threads, which most loaders do without",
     "engine/debug.py": _TOOL,
     "engine/device.py": _GPU,
     "engine/inspection.py": _TOOL,

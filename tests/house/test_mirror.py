@@ -22,7 +22,7 @@ FAMILIES = ("kernels/cpu", "kernels/cuda", "engine/ops", "autograd/rules")
 
 # modules that no test file is called after, or names: which tests run them, and why those
 TESTED_BY = (
-    ("autograd", "annotations base families functional interop native_record operators size", "autograd/test_graph.py",
+    ("autograd", "annotations base families gradients interop native_record operators size", "autograd/test_graph.py",
      "what every tensor and every recorded node goes through"),
     ("autograd", "checking_reduction reduction_gradients reduction_parts",
      "autograd/test_custom_reduction.py", "what a user's reduction is made of"),
@@ -38,7 +38,7 @@ TESTED_BY = (
      "bench/test_headline.py", "what a run and its report are made of"),
     ("bench/rows", "*", "bench/test_bench.py", "tables that commands run"),
     ("cli", "arguments checkpoint digits info train warmup", "cli/test_cli.py", "commands, as typed"),
-    ("data", "background collate container fetch info pool sampler", "data/test_loader.py",
+    ("data", "background collate container fetch info pool sampler", "data/test_dataloader.py",
      "parts of one loader"),
     ("engine", "decorators emitter errors native_storage sharing", "engine/test_native.py", "parts of every call"),
     ("engine/ops", "clip create cross_entropy masked optim", "cases/test_cases.py", "as their rules"),
@@ -61,6 +61,9 @@ TESTED_BY = (
     ("nn/modules", "activation attention batchnorm container conv dropout flatten instancenorm linear loss "
      "normalization pooling sparse", "nn/modules/test_modules.py", "every module is a row there"),
     ("nn/utils", "convert_parameters", "nn/utils/test_clip_grad.py", "their neighbours"),
+    ("nn/utils", "fusion init memory_format", "nn/utils/test_stateless.py", "as it works on modules"),
+    ("nn/utils", "spectral_norm", "nn/utils/test_parametrize.py", "both forms, against PyTorch"),
+    ("nn", "parallel", "parity/test_paths.py", "wrappers of one device"),
     ("optim", "adadelta adafactor adagrad adam adamax adamw asgd averaging lbfgs line_search muon nadam options radam "
      "rmsprop rprop sgd", "optim/test_optimizer.py", "every optimizer is a row there"),
 )  # fmt: skip

@@ -16,7 +16,7 @@ _RULE = "a formula's scalars; the source writer passes what prepare returns, in 
 
 # more parameters than PARAMETERS, and why
 MANY = {
-    "data/loader.py:__init__": _PYTORCH,
+    "data/dataloader.py:__init__": _PYTORCH,
     "nn/modules/conv.py:__init__": _PYTORCH,
     "optim/lr_scheduler/annealing.py:__init__": _PYTORCH,
     "optim/lr_scheduler/cyclic.py:__init__": _PYTORCH,

@@ -17,7 +17,7 @@ import pytest
 import tilegrad
 from tests.data import sets
 from tilegrad import data
-from tilegrad.data.pinning import pin
+from tilegrad.data.pin_memory import pin
 from tilegrad.engine.random import default_generator
 
 

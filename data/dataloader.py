@@ -13,7 +13,7 @@ from typing import Any
 from tilegrad.data.collate import default_collate, default_convert
 from tilegrad.data.dataset import IterableDataset
 from tilegrad.data.fetch import make_fetcher
-from tilegrad.data.pinning import Pinned
+from tilegrad.data.pin_memory import Pinned
 from tilegrad.data.sampler import BatchSampler, RandomSampler, SequentialSampler
 from tilegrad.data.seeding import draw_seed, generators_kept
 from tilegrad.engine import cuda

@@ -1,0 +1,249 @@
+"""Module paths of PyTorch that are no files here: ``tilegrad.utils.data.dataloader`` and the like.
+
+A path is another module's second name (the very same object), or a module gathered of names that
+stand elsewhere. Everything is loaded when it is asked for. Paths that are files are Python's.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+SAME = {  # path: the module that it is another name of, and what lies below it
+    "autograd.anomaly_mode": "autograd.mode",
+    "autograd.grad_mode": "autograd.mode",
+    "optim._adafactor": "optim.adafactor",
+    "optim._muon": "optim.muon",
+    "serialization": "data.serialization",
+    "utils.data": "data",
+    "utils.data._utils": "data",
+}
+
+_FUNCTIONAL = [
+    "atleast_1d",
+    "atleast_2d",
+    "atleast_3d",
+    "align_tensors",
+    "block_diag",
+    "broadcast_shapes",
+    "broadcast_tensors",
+    "cartesian_prod",
+    "cdist",
+    "chain_matmul",
+    "einsum",
+    "istft",
+    "lu",
+    "meshgrid",
+    "norm",
+    "split",
+    "stft",
+    "tensordot",
+    "unique",
+    "unique_consecutive",
+    "unravel_index",
+]
+_SPECIAL = [
+    "airy_ai",
+    "bessel_j0",
+    "bessel_j1",
+    "bessel_y0",
+    "bessel_y1",
+    "digamma",
+    "entr",
+    "erf",
+    "erfc",
+    "erfcx",
+    "erfinv",
+    "exp2",
+    "expm1",
+    "i0",
+    "i0e",
+    "i1",
+    "i1e",
+    "log1p",
+    "log_ndtr",
+    "log_softmax",
+    "logit",
+    "logsumexp",
+    "modified_bessel_i0",
+    "modified_bessel_i1",
+    "ndtr",
+    "ndtri",
+    "polygamma",
+    "round",
+    "sinc",
+    "softmax",
+    "spherical_bessel_j0",
+    "xlog1py",
+    "xlogy",
+    "zeta",
+]
+
+
+def _off() -> bool:
+    return False
+
+
+# path: its names; a string is a name of tilegrad, "module:name" one of another module here
+MADE: dict[str, dict[str, Any]] = {
+    "backends": {},
+    "backends.cuda": {"is_built": _off},
+    "backends.cudnn": {
+        "is_available": _off, "version": lambda: None, "enabled": True, "benchmark": False,
+        "deterministic": True, "allow_tf32": False,
+    },
+    "backends.mkl": {"is_available": _off},
+    "backends.mkldnn": {"is_available": _off},
+    "backends.mps": {"is_available": _off, "is_built": _off},
+    "backends.openmp": {"is_available": lambda: True},
+    "functional": {name: name for name in _FUNCTIONAL},
+    "random": {
+        name: name
+        for name in ["fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state"]
+    },
+    "special": {
+        **{name: name for name in _SPECIAL},
+        "expit": "sigmoid", "gammainc": "igamma", "gammaincc": "igammac", "gammaln": "lgamma",
+        "multigammaln": "mvlgamma", "psi": "digamma",
+    },
+    "torch_version": {"__version__": "__version__"},
+    "types": {"Device": Any, "FileLike": Any, "Number": (int, float, bool)},
+    "utils": {},
+    "utils.dlpack": {"from_dlpack": "from_dlpack"},
+    "utils.hooks": {"RemovableHandle": "autograd.graph:RemovableHandle"},
+    "version": {"__version__": "__version__", "cuda": None, "hip": None, "debug": False},
+}  # fmt: skip
+
+LEFT_OUT = {  # first words of paths that are not there, and why
+    "accelerator": "the one accelerator is tilegrad.cuda",
+    "amp cpu cuda.amp": "no half precision",
+    "ao quantization nn.cpp nn.qat nn.quantized nn.quantizable nn.intrinsic nn.quant": "no quantization",
+    "autograd.forward_ad": "derivatives are taken backward; autograd.functional.jvp takes two passes",
+    "autograd.graph_utils autograd.profiler_legacy autograd.profiler_util autograd.variable":
+        "old names of what autograd and its profiler have",
+    "compiler export fx jit nativert package library contrib onnx overrides func":
+        "programs run as they are written; nothing traces or compiles them",
+    "cuda.comm cuda.gds cuda.graphs cuda.green_contexts cuda.jiterator cuda.nccl cuda.nvtx cuda.profiler "
+    "cuda.random cuda.sparse cuda.tunable": "of CUDA's libraries; tilegrad.cuda has devices, memory and streams",
+    "distributed futures monitor multiprocessing numa nn.parallel.comm nn.parallel.data_parallel nn.parallel.distributed nn.parallel.parallel_apply "
+    "nn.parallel.replicate nn.parallel.scatter_gather": "one process and one device",
+    "distributions fft linalg signal masked nested quasirandom sparse return_types storage":
+        "beyond the everyday library",
+    "hub utils.model_zoo": "nothing is downloaded",
+    "mps mtia xpu backends.cusparselt backends.kleidiai backends.mha backends.miopen backends.nnpack "
+    "backends.opt_einsum backends.python_native backends.quantized backends.xeon backends.xnnpack backends.cpu "
+    "backends.cudnn.rnn": "hardware and libraries that are not used",
+    "nn.backends nn.common_types nn.grad nn.modules.utils nn.modules.linear_cross_entropy "
+    "nn.modules.linear_cross_entropy_options nn.attention.bias nn.attention.experimental "
+    "nn.attention.flex_attention nn.attention.varlen": "PyTorch's own parts, and what is new there",
+    "optim.sparse_adam": "there are no sparse gradients",
+    "profiler.itt profiler.python_tracer": "of Intel's and PyTorch's tracers",
+    "utils.backcompat utils.backend_registration utils.benchmark utils.bottleneck utils.bundled_inputs "
+    "utils.collect_env utils.cpp_backtrace utils.cpp_extension utils.data.backward_compatibility "
+    "utils.data.datapipes utils.data.graph utils.data.graph_settings utils.debug_log utils.deterministic "
+    "utils.file_baton utils.flop_counter utils.hipify utils.jit utils.mkldnn utils.mobile_optimizer "
+    "utils.model_dump utils.module_tracker utils.serialization utils.show_pickle utils.tensorboard "
+    "utils.throughput_benchmark utils.viz utils.weak": "tools of PyTorch's own",
+}  # fmt: skip
+TOP = sorted({path.split(".")[0] for path in (*SAME, *MADE)})
+
+
+def _word(name: str) -> str:
+    return name.removeprefix("tilegrad.")
+
+
+def reason(path: str) -> str | None:
+    """Why there is no module ``path`` (without ``tilegrad.``), where that is meant."""
+    for words, why in LEFT_OUT.items():
+        for word in words.split():
+            if path == word or path.startswith(f"{word}."):
+                return why
+    return None
+
+
+def _target(path: str) -> str | None:
+    """The module that ``path`` is another name of."""
+    parts = path.split(".")
+    for end in range(len(parts), 0, -1):
+        known = SAME.get(".".join(parts[:end]))
+        if known is not None:
+            return ".".join([known, *parts[end:]])
+    return None
+
+
+class _Made(ModuleType):
+    """A module gathered of names that stand elsewhere, each looked up when it is first asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        found, value = self._find(name)
+        if not found:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        if name != "__all__":  # which grows with what it is made of
+            setattr(self, name, value)
+        return value
+
+    def _find(self, name: str) -> tuple[bool, Any]:
+        """(whether there is one, the value of ``name``)"""
+        path = _word(self.__name__)
+        names = MADE[path]
+        if name == "__all__":
+            return True, sorted(n for n in names if n[0] != "_" and self._find(n)[0])
+        if name in names:
+            value = names[name]
+            if not isinstance(value, str):
+                return True, value
+            module, _, word = value.rpartition(":")
+            home = import_module(f"tilegrad.{module}".rstrip("."))
+            return hasattr(home, word), getattr(home, word, None)
+        if f"{path}.{name}" in (SAME | MADE):
+            return True, import_module(f"{self.__name__}.{name}")
+        return False, None
+
+    def __dir__(self) -> list[str]:
+        return sorted({*self.__dict__, *self.__all__})
+
+
+class _Loader:
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        if _word(spec.name) not in MADE:
+            return None  # its place is taken at once
+        return _Made(spec.name, "PyTorch's names of things that stand elsewhere.")
+
+    def exec_module(self, module: ModuleType) -> None:
+        target = _target(_word(module.__name__))
+        if target is not None:
+            sys.modules[module.__name__] = import_module(f"tilegrad.{target}")
+        else:
+            module.__path__ = []
+
+
+class _Finder:
+    """Finds the modules of the tables.
+
+    Python's own finders, asked first, would find ``data/dataset.py`` in the folder of ``utils.data``
+    once more, and load it as another module.
+    """
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if not name.startswith("tilegrad."):
+            return None
+        word = _word(name)
+        if word in MADE or word in SAME:
+            return ModuleSpec(name, _Loader())  # type: ignore[arg-type]
+        known = _target(word)
+        if known is not None:
+            try:
+                import_module(f"tilegrad.{known}")
+            except ModuleNotFoundError:
+                return None
+            return ModuleSpec(name, _Loader())  # type: ignore[arg-type]
+        return None
+
+
+def install() -> None:
+    """Let imports find the paths, once."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]
