@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: train test lint subjects bench clean
+.PHONY: train test lint subjects bench report clean
 
 train: $(VENV)/train.stamp  ## train on handwritten digits; results in runs/digits
 	$(BIN)/tilegrad train --out runs/digits
@@ -20,9 +20,16 @@ lint: $(VENV)/dev.stamp  ## ruff, mypy and the layer check
 subjects:  ## whether the subjects of this branch's commits are as CONTRIBUTING.md asks
 	.ci/subjects
 
-bench: $(VENV)/dev.stamp  ## every row of bench/ by pytest-benchmark; `python -m bench` prints the table
+bench: $(VENV)/dev.stamp  ## every row of bench/ by pytest-benchmark; `tilegrad bench` makes the report
 	$(BIN)/python -m pytest -q bench --benchmark-enable --benchmark-only --benchmark-group-by=group \
 		--benchmark-max-time=0.2 --benchmark-min-rounds=3 --benchmark-columns=min,median,iqr,rounds
+
+report: $(VENV)/dev.stamp  ## docs/report.html and the README's picture, measured on this machine
+	rm -rf runs/report
+	$(BIN)/tilegrad bench --out runs/report --gpu-results bench/results/gpu-h200.json
+	$(BIN)/tilegrad bench report runs/report --gpu-results bench/results/gpu-h200.json \
+		--out docs/report.html --picture docs/speedup.svg
+	cp runs/report/results.json bench/results/report.json
 
 $(VENV)/train.stamp: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)

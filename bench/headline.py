@@ -74,7 +74,7 @@ def run(given: argparse.Namespace) -> int:
         todo += fixed([s for s in STEPS.values() if s.area == "training"], found, rate)
     todo += courses(trainings.QUICK if given.quick else trainings.TRAININGS, found, given.quick)
     todo.append(firsts([op.name for op in chosen if not op.transfer][: 3 if given.quick else None]))
-    status = jobs.carry_out(todo, results, place)
+    status = jobs.carry_out(todo, results, place, given.limit)
     finish.finish(results, place, given.gpu_results)
     return status
 

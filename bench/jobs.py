@@ -47,8 +47,13 @@ def header(threads: int, seed: int, brief: bool = False) -> dict[str, Any]:
     }
 
 
-def carry_out(jobs: Sequence[Job], results: Results, place: Path) -> int:
-    """Run what is not done yet; 130 after Ctrl-C, with all that was measured kept."""
+def carry_out(
+    jobs: Sequence[Job], results: Results, place: Path, limit: float | None = None
+) -> int:
+    """Run what is not done yet; 130 after Ctrl-C, with all that was measured kept.
+
+    After ``limit`` seconds no job begins any more.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -65,6 +70,10 @@ def carry_out(jobs: Sequence[Job], results: Results, place: Path) -> int:
         bar = progress.add_task("", total=sum(j.weight for j in left), left="")
         try:
             for job in left:
+                if limit is not None and time.perf_counter() - clock.start > limit:
+                    why = f"--limit {limit:g}: no time was left"
+                    results["left_out"].append({"what": job.key, "why": why})
+                    continue
                 progress.update(bar, description=f"{job.key:34}"[:34], left=clock.left())
                 before = len(results["rows"])
                 job.run(results)
@@ -76,7 +85,7 @@ def carry_out(jobs: Sequence[Job], results: Results, place: Path) -> int:
                 if time.perf_counter() - kept > KEEP:
                     store.save(place, results)
                     kept = time.perf_counter()
-            results["finished"] = True
+            results["finished"] = all(job.key in results["done"] for job in jobs)
         except KeyboardInterrupt:
             status = 130
     _close(results, others)

@@ -88,6 +88,9 @@ def add_output(parser: argparse.ArgumentParser) -> None:
         help="go on with the run in this folder, with its options",
     )
     option(
+        "--limit", type=whole, metavar="SECONDS", help="begin nothing more after so long (no limit)"
+    )
+    option(
         "--gpu-results",
         type=Path,
         metavar="FILE",

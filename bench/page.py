@@ -138,6 +138,8 @@ def _said(results: Results) -> list[str]:
                 f"{spoken(column)}: {geometric_mean(all_of):.2f} times as fast as {name} in the geometric mean of "
                 f"{len(all_of)} rows, and faster in {most} of them."
             )
+    if not results["rows"]:
+        return ["Nothing was measured on this machine yet."]
     wrong = sum(not r.get("agrees", True) for r in results["rows"])
     agree = "All results agree with the float64 oracle." if not wrong else f"{wrong} results differ from the float64 oracle: no speedup is told of them."  # fmt: skip
     return [*found, agree]

@@ -50,7 +50,7 @@ def run(given: argparse.Namespace) -> int:
     for op in ops:
         todo += headline.Sized(op, found, rate).jobs(given.sizes)
     todo += headline.fixed(rows, found, rate)
-    status = jobs.carry_out(todo, results, place)
+    status = jobs.carry_out(todo, results, place, given.limit)
     finish.finish(results, place, given.gpu_results)
     wrong = any(not r.get("agrees", True) for r in results["rows"])
     return status or int(wrong)

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from pathlib import Path
 from typing import Any
 
-# section -> (column that counts, mark, whether more is better)
-MARKS = {
-    "families": ("share of copy", 0.85, True),
-    "products": ("torch/tilegrad", 0.80, True),
-    "convolutions": ("forward, torch/tilegrad", 0.60, True),
-    "overhead": ("tilegrad/torch", 1.5, False),
-}
+MARK = 0.8  # PyTorch's time over ours: less is said
 
 
 def table(results: dict[str, Any]) -> str:
@@ -28,9 +21,8 @@ def table(results: dict[str, Any]) -> str:
             lines.append(f"    {line}")
         if "error" in result:
             lines += [f"    {line}" for line in result["error"]["log"]]
-    for section, rows in results.get("speed", {}).items():
-        if isinstance(rows, dict) and section != "error":
-            lines += ["", *_section(section, rows)]
+    rows = results.get("speed", {}).get("rows", {})
+    lines += ["", *map(_row, rows, rows.values())] if rows else []
     return "\n".join(lines)
 
 
@@ -47,34 +39,21 @@ def _said(stage: str, result: dict[str, Any]) -> str:
         foreign = sum(n for found in result["foreign"].values() for n in found.values())
         tools = "; ".join(f"{k}: {v}" for k, v in result["tools"].items())
         return result.get("note") or f"{tools} ({foreign} of them not ours)"
+    if stage == "speed":
+        return f"{len(result.get('rows', {}))} rows, {len(result['failed'])} failed; {result['folder']}"
     if stage == "train":
         return f"accuracy {result['accuracy']} % in {result['wall_seconds']} s"
     return "done"
 
 
-def _section(name: str, rows: dict[str, Any]) -> list[str]:
-    lines = [name]
-    column, mark, more = MARKS.get(name, ("", 0.0, True))
-    values = []
-    for row, columns in rows.items():
-        if not isinstance(columns, dict):
-            lines.append(f"  {row}: {columns}")
-            continue
-        cells = [f"{k} {_number(v)}" for k, v in columns.items()]
-        value = columns.get(column)
-        missed = ""
-        if isinstance(value, float):
-            values.append(value)
-            missed = "" if (value >= mark) is more or value == mark else f"   (mark {mark})"
-        lines.append(f"  {row:<20} {', '.join(cells)}{missed}")
-    if values:
-        mean = math.exp(sum(map(math.log, values)) / len(values))
-        lines.append(f"  {'geometric mean':<20} {column} {_number(mean)}, mark {mark}")
-    return lines
-
-
-def _number(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def _row(name: str, row: dict[str, Any]) -> str:
+    """Microseconds, the share of the measured roofline, and PyTorch's time over ours."""
+    share = "" if row["share"] is None else f"{row['share']:.0%} of the roof"
+    ratio = row["torch/tilegrad"]
+    against = (
+        "" if ratio is None else f"{ratio:.2f}x PyTorch{f' (mark {MARK})' if ratio < MARK else ''}"
+    )
+    return f"  {name:<26}{row['us']:>12.1f} us  {share:>18}  {against}".rstrip()
 
 
 if __name__ == "__main__":

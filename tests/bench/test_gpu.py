@@ -13,8 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.bench import made
 from tests.conftest import ROOT
-from tilegrad.bench.gpu import __main__ as gpu_check, report, sanitizer
+from tilegrad.bench import headline
+from tilegrad.bench.arguments import Parser
+from tilegrad.bench.gpu import __main__ as gpu_check, report, sanitizer, speed
 from tilegrad.bench.gpu.pool import Pool
 
 ENVIRONMENT = os.environ | {
@@ -123,12 +126,8 @@ def test_a_stage_that_fails_says_why(stages: Path) -> None:
 
 
 def test_the_plan_fits() -> None:
-    from tilegrad.bench.gpu.speed import SECTIONS
-
     for quick, total in enumerate(gpu_check.TOTAL):
         assert sum(limits[quick] for limits in gpu_check.STAGES.values()) <= total
-        sections = sum(row[1 + quick] for row in SECTIONS.values())
-        assert sections <= gpu_check.STAGES["speed"][quick]
     assert gpu_check.TOTAL == (8 * 60, 3 * 60)
 
 
@@ -288,3 +287,44 @@ def test_the_table_tells_all() -> None:
     assert np.array_equal(
         [gpu_check.well(r) for r in results.values()], [True, False, True, True, False]
     )
+
+
+def test_the_speed_stage_is_the_harness(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What it calls is a command of `tilegrad bench`; what it keeps says what is wrong."""
+    words = speed.command(tmp_path, 60)
+    assert (
+        words[2:5] == ["tilegrad.bench", "--devices", "cuda"]
+        and words[words.index("--limit") + 1] == "52"
+    )
+    parser = Parser()
+    headline.add_arguments(parser)
+    given = parser.parse_args(words[3:])
+    assert given.devices == ["cuda"] and given.sizes == list(speed.SIZES) and given.out == tmp_path
+    monkeypatch.setenv("GPU_CHECK_QUICK", "1")
+    assert parser.parse_args(speed.command(tmp_path, 14)[3:]).quick
+    found = made.results(gpu=True)
+    found["rows"][0] |= {"agrees": False, "error": 0.5}
+    kept = speed.said(found)
+    assert kept["failed"] == ["add, 2^10, tilegrad/cpu/1: off by 0.5, tolerance 1e-05"]
+    text = report.table({"environment": {}, "speed": {**kept, "folder": "there", "seconds": 1.0}})
+    assert "189 rows, 1 failed; there" in text and "add, 2^26" in text and "x PyTorch" in text
+
+
+def test_the_harness_on_the_simulated_device() -> None:
+    """Events, copies in and out, and speedups over the CPU; no time of it means anything."""
+    code = (
+        "from tilegrad.bench import measure, sizes, roofline\n"
+        "from tilegrad.bench.columns import Column\n"
+        "how = measure.How(rounds=2, least=1, budget=0.1, sample=1e-5, settle=0.0, cache=0)\n"
+        "here, there = Column('tilegrad', 'cpu', 1), Column('tilegrad', 'cuda', 0)\n"
+        "for op in sizes.OPS:\n"
+        "    if op.name in ('add', 'copy to the GPU', 'copy from the GPU'):\n"
+        "        for r in measure.measure(op.row(10), [here, there], how):\n"
+        "            print(op.name, r['column'], r['agrees'], *r['speedup'], r['min'] > 0, sep=';')\n"
+    )
+    assert simulated(code).split("\n")[:-1] == [
+        "add;tilegrad/cpu/1;True;tilegrad/cuda;True",
+        "add;tilegrad/cuda;True;tilegrad/cpu/1;True",
+        "copy to the GPU;tilegrad/cuda;True;True",
+        "copy from the GPU;tilegrad/cuda;True;True",
+    ]
