@@ -232,6 +232,7 @@ def _codegen() -> Any:
 
         def __init__(self, owner: Any, name: str):
             super().__init__(owner, name)
+            self._reload_init: set[Any] = set()  # numba asks for it; before 0.64 no base has it
             self.called: dict[Any, None] = {}
             self.texts: list[str] = []
 
