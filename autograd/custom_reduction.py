@@ -202,8 +202,22 @@ class Reduction:
         given += [*(f"{p}={v!r}" for p, v in scalars.items()), "out=None"]
         others = f"return work.other(({values},), dim, keepdim, ({''.join(p + ', ' for p in scalars)}), out)"
         lines = [f"def {self.name}({', '.join(given)}):"]
-        if not scalars:
-            x, *rest = operands
+        x, *rest = operands
+        if scalars:
+            straight = ["out is None", *(f"isinstance({n}, Tensor)" for n in operands)]
+            straight += [f"{x}.layout.shape == {n}.layout.shape" for n in rest]
+            straight += [f"{p}.__class__ is float" for p in scalars]
+            straight += [f"not {n}._tracked and {n}._base is None" for n in operands]
+            layouts = "".join(f"{n}.layout, " for n in operands)
+            lines += [
+                f"    if {' and '.join(straight)}:",
+                f"        dims = dims_of({self.name!r}, dim, {x}.layout.ndim)",
+                f"        made = calls.run_at(work.op, ({layouts}dims, keepdim), "
+                f"({''.join(p + ', ' for p in scalars)}), {values})",
+                "        if made is not None:",
+                "            return made",
+            ]
+        else:
             straight = ["out is None", *(f"isinstance({n}, Tensor)" for n in operands)]
             straight += [f"{x}.layout.shape == {n}.layout.shape" for n in rest]
             fresh = " and ".join(f"not {n}._tracked and {n}._base is None" for n in operands)

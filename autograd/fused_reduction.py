@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.custom_reduction import Reduction
 from tilegrad.autograd.reduction_parts import Parts
 from tilegrad.autograd.rules.reduce import dims_of, reduced_count
+from tilegrad.engine import calls
+from tilegrad.engine.array import Layout
 from tilegrad.engine.device import CPU
 from tilegrad.engine.shape import broadcast_shapes
 from tilegrad.kernels.formulas.arithmetic import maximum, minimum
@@ -26,6 +30,8 @@ def smallest(a, b):  # type: ignore[no-untyped-def]
     """The smaller; NaN if either is."""
     return minimum(a, b)
 
+
+Way = Callable[[tuple[Tensor, ...]], Any]  # the result for a call's tensors, or None
 
 _INFINITE = float("inf")
 # how two partial results combine, and what changes nothing
@@ -76,3 +82,34 @@ class Ending:
             )
         made = self.work.other(tuple(operands), self.dim, self.keepdim, (), None)
         return made / count if self.kind == "mean" else made
+
+    def way(self, places: tuple[int, ...], layouts: tuple[Layout, ...]) -> Way | None:
+        """The straight way of a call whose operands are at ``places`` of its tensors, of these layouts; None
+        where there is none. It gives None where there is more to be looked at.
+        """
+        kinds = [layouts[p] for p in places]
+        if any(k.device is not kinds[0].device for k in kinds):
+            return None
+        shape = broadcast_shapes(self.title, *(k.shape for k in kinds))
+        dims, keepdim = dims_of(self.kind, self.dim, len(shape)), bool(self.keepdim)
+        count = reduced_count(shape, dims)
+        if not count:
+            return None
+        alike = all(k.shape == shape and k.dtype is kinds[0].dtype for k in kinds)
+        same, work, divided = places == tuple(range(len(layouts))), self.work, self.kind == "mean"
+        op = work.op
+
+        def way(tensors: tuple[Tensor, ...]) -> Any:
+            given = tensors if same else tuple([tensors[p] for p in places])
+            for t in given:
+                if t._tracked or t._base is not None:
+                    break
+            else:
+                made = calls.run(op, *given, dims, keepdim)
+                return made if made is None or not divided else made / count
+            if not alike or work.recorded is None:
+                return None
+            made = work.recorded.at(given, (dims, keepdim))
+            return made / count if divided else made
+
+        return way

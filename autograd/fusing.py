@@ -14,12 +14,12 @@ from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.checking import FusedCheck
 from tilegrad.autograd.extra import write_into
-from tilegrad.autograd.fused_reduction import Ending, Reduced
+from tilegrad.autograd.fused_reduction import Ending, Reduced, Way
 from tilegrad.autograd.rules import elementwise as rules
 from tilegrad.autograd.rules.creation import tensor
 from tilegrad.autograd.subject import FormulaFunction, Subject, attach
 from tilegrad.autograd.symbols import FuseError as FuseError, Symbol, Trace
-from tilegrad.engine import dtype as dt
+from tilegrad.engine import calls, dtype as dt
 from tilegrad.engine.dtype import DType
 from tilegrad.engine.ops.elementwise import Fused
 from tilegrad.kernels.formulas.formula import Formula
@@ -109,6 +109,7 @@ class _Calls:
                 )
         self.forms: dict[Any, _Form] = {}
         self.known: dict[Any, Fused] = {}  # by the layouts of a call with tensors alone
+        self.ways: dict[Any, Way] = {}  # by layouts and other arguments, what no op alone is
         self.kind: DType = (
             dt.get_default_dtype()
         )  # the default that the known ops were traced under
@@ -165,6 +166,8 @@ class _Calls:
         heads += ["out=None"] if star else ["*", "out=None"]
         names = list(self.parameters)
         layouts = "".join(f"{n}.layout, " for n in needed)
+        plain = "".join(f"{n}, {n}.__class__, " for n in names if n not in needed)
+        tensors = ["out is None", *(f"isinstance({n}, Tensor)" for n in needed)]
         how = {1: "unary", 2: "binary"}.get(len(needed), "apply")
         return (
             f"def {self.title}({', '.join(heads)}):\n"
@@ -172,6 +175,15 @@ class _Calls:
             f"        op = calls.known.get(({layouts}))\n"
             f"        if op is not None and calls.kind is dt._default:\n"
             f"            return rules.{how}(op, {', '.join(needed)})\n"
+            f"    if {' and '.join(tensors)} and calls.kind is dt._default:\n"
+            f"        try:\n"
+            f"            way = calls.ways.get(({layouts}{plain}))\n"
+            f"        except TypeError:\n"
+            f"            way = None\n"
+            f"        if way is not None:\n"
+            f"            made = way(({''.join(n + ', ' for n in needed)}))\n"
+            f"            if made is not None:\n"
+            f"                return made\n"
             f"    return calls.other(({''.join(n + ', ' for n in names)}), out)\n"
         )
 
@@ -198,13 +210,10 @@ class _Calls:
             others = _now(form)
             assert others is not None
         values: list[Any] = [*tensors.values(), *others]
-        if form.end is not None:
-            end, used = form.end, [values[p] for p in form.ops[0][1]]
-            return (
-                end(used) if out is None else write_into(self.title, lambda: end(used), out, used)
-            )
 
         def run() -> Any:
+            if form.end is not None:
+                return form.end([values[p] for p in form.ops[0][1]])
             made = [rules.apply(op, *[values[p] for p in places]) for op, places in form.ops]
             return made[0] if form.many is None else form.many(made)
 
@@ -214,20 +223,27 @@ class _Calls:
         return run()
 
     def remember(self, form: _Form, tensors: dict[str, Any], plain: dict[str, Any]) -> None:
-        """Let the next call of these layouts go the straight way, if it can."""
-        if (
-            len(form.ops) > 1
-            or form.many
-            or form.found
-            or form.ops[0][1] != tuple(range(len(tensors)))
-        ):
+        """Let the next call of these layouts, and of these other arguments, go a straight way."""
+        needed = [n for n, p in self.parameters.items() if p.default is p.empty]
+        if needed != list(tensors) or not calls.exact(*plain.values()):
             return
-        if any(v is not self.parameters[n].default for n, v in plain.items()):
+        if any(isinstance(v, float) and v == 0 for v in plain.values()):  # of two signs
             return
         kind = dt.get_default_dtype()
-        if self.kind is not kind or len(self.known) > _KEPT:
-            self.known, self.kind = {}, kind
-        self.known[tuple([t.layout for t in tensors.values()])] = form.ops[0][0]
+        if self.kind is not kind or len(self.known) + len(self.ways) > _KEPT:
+            self.known, self.ways, self.kind = {}, {}, kind
+        layouts = tuple([t.layout for t in tensors.values()])
+        alone = len(form.ops) == 1 and not form.many and not form.found and form.end is None
+        usual = all(v is self.parameters[n].default for n, v in plain.items())
+        if alone and usual and form.ops[0][1] == tuple(range(len(tensors))):
+            self.known[layouts] = form.ops[0][0]
+            return
+        if form.end is not None and form.found:  # their layouts may change
+            return
+        way = _way(form) if form.end is None else form.end.way(form.ops[0][1], layouts)
+        if way is not None:
+            more = [part for v in plain.values() for part in (v, v.__class__)]
+            self.ways[(*layouts, *more)] = way
 
     # ----------------------------------------------------------------------------------- trace
 
@@ -250,7 +266,7 @@ class _Calls:
                     stacklevel=4,
                 )
             self.forms[key] = form
-            self.known = {}
+            self.known, self.ways = {}, {}
         self.call.formulas = tuple([op.formula.function for op, _ in form.ops])
         self.call.source = "\n".join(f.source or "" for f in self.call.formulas)
         self.call.reduces = form.end is not None
@@ -359,6 +375,22 @@ class _Calls:
 
 def _same(tensor: Tensor) -> Tensor:
     return tensor
+
+
+def _way(form: _Form) -> Way:
+    """What runs a form over tensors of the layouts it was traced for; gives None where one of an enclosing
+    scope is of another kind by now.
+    """
+
+    def way(tensors: tuple[Tensor, ...]) -> Any:
+        others = _now(form) if form.found else ()
+        if others is None:
+            return None
+        values = (*tensors, *others)
+        made = [rules.apply(op, *[values[p] for p in places]) for op, places in form.ops]
+        return made[0] if form.many is None else form.many(made)
+
+    return way
 
 
 def _now(form: _Form) -> list[Tensor] | None:

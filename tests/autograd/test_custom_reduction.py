@@ -273,6 +273,16 @@ def test_nan_and_infinities(device):
     np.testing.assert_array_equal(largest(x, 1).cpu().numpy(), y.amax(1).numpy())
 
 
+def test_a_known_call_with_scalars_is_a_straight_one(monkeypatch):
+    x = tilegrad.rand(3, 4)
+    want = p_norm(x, dim=1, p=3.0)
+    monkeypatch.setattr(type(p_norm.subject.checking.__self__), "other", None)
+    assert tilegrad.equal(p_norm(x, dim=1, p=3.0), want)
+    assert not tilegrad.equal(p_norm(x, dim=1, p=2.0), want)
+    with pytest.raises(TypeError):  # the long way
+        p_norm(x, dim=1, p=3)
+
+
 def test_out():
     x = tilegrad.rand(3, 5)
     out, var = tilegrad.empty(3), tilegrad.empty(5, 3)[2]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -101,3 +103,51 @@ def test_its_checks_and_benchmark(monkeypatch, capsys):
     assert (
         all(r.error < 1e-5 for r in rows) and "gradients of second order" in capsys.readouterr().out
     )
+
+
+def calls_of(run):
+    """The names of the Python functions that a call enters."""
+    found: list[str] = []
+
+    def count(frame, event, argument):
+        if event == "call":
+            found.append(frame.f_code.co_name)
+
+    run()
+    found.clear()
+    sys.setprofile(count)
+    run()
+    sys.setprofile(None)
+    return found[1:]
+
+
+@tilegrad.fuse
+def dotted(x, y, dim=-1):
+    return (x * y).sum(dim)
+
+
+@tilegrad.fuse
+def halved(x, y):
+    return x * y, y - x
+
+
+def test_a_known_call_is_a_straight_one():
+    """Whatever its layouts, other arguments, and gradients: its plan is looked up, and run."""
+    x, y, row = tilegrad.rand(3, 4), tilegrad.rand(3, 4), tilegrad.rand(1, 4)
+    for run in (lambda: dotted(x, y), lambda: dotted(x, y, 0), lambda: dotted(row, y, dim=(0, 1))):
+        assert calls_of(run)[-2:] == ["dotted", "way"] and "other" not in calls_of(run)
+    assert dotted(x, y, 0).tolist() == pytest.approx((x * y).sum(0).tolist())
+    assert dotted(row, y, (0, 1)).item() == pytest.approx((row * y).sum().item())
+    assert "other" not in calls_of(lambda: halved(x, y))
+    leaf = x.clone().requires_grad_()
+    assert "other" not in calls_of(lambda: dotted(leaf, y))
+    dotted(leaf, y).sum().backward()
+    assert tilegrad.equal(leaf.grad, y)
+    with pytest.raises(TypeError, match="dotted: arguments are tensors"):
+        dotted(x, y, dim=[{}])
+    assert dotted(x, y, 1).shape == (3,)
+    with pytest.raises(TypeError, match="must be an int; got bool"):
+        dotted(x, y, True)  # another argument than 1
+    assert tilegrad.equal(squared(x, y, 1), squared.__wrapped__(x, y, 1))
+    assert squared(x, y, 1, True).shape == (3, 1)
+    assert squared(x[:, :0], y[:, :0], 1).isnan().all()
