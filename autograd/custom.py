@@ -263,7 +263,7 @@ class _Calls:
         numbers = tuple([float(s) if wanted.is_floating_point else int(s) for s in scalars])
         ops = self.ops_for(tuple(tensors))
 
-        def run() -> Any:
+        def run() -> object:
             made = tuple([rules.apply(op, *ready, params=numbers) for op in ops])
             return made[0] if len(made) == 1 else made
 

@@ -31,7 +31,7 @@ def smallest(a, b):  # type: ignore[no-untyped-def]
     return minimum(a, b)
 
 
-Way = Callable[[tuple[Tensor, ...]], Any]  # the result for a call's tensors, or None
+Way = Callable[[tuple[Tensor, ...]], object]  # the result for a call's tensors, or None
 
 _INFINITE = float("inf")
 # how two partial results combine, and what changes nothing
@@ -99,7 +99,7 @@ class Ending:
         same, work, divided = places == tuple(range(len(layouts))), self.work, self.kind == "mean"
         op = work.op
 
-        def way(tensors: tuple[Tensor, ...]) -> Any:
+        def way(tensors: tuple[Tensor, ...]) -> object:
             given = tensors if same else tuple([tensors[p] for p in places])
             for t in given:
                 if t._tracked or t._base is not None:

@@ -211,7 +211,7 @@ class _Calls:
             assert others is not None
         values: list[Any] = [*tensors.values(), *others]
 
-        def run() -> Any:
+        def run() -> object:
             if form.end is not None:
                 return form.end([values[p] for p in form.ops[0][1]])
             made = [rules.apply(op, *[values[p] for p in places]) for op, places in form.ops]
@@ -382,7 +382,7 @@ def _way(form: _Form) -> Way:
     scope is of another kind by now.
     """
 
-    def way(tensors: tuple[Tensor, ...]) -> Any:
+    def way(tensors: tuple[Tensor, ...]) -> object:
         others = _now(form) if form.found else ()
         if others is None:
             return None
