@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
 
 from tilegrad.bench import columns, store
+from tilegrad.bench.failure import Failure
 from tilegrad.bench.figures import seconds
 from tilegrad.bench.store import Results
 
+# what the end of a run needs: module -> package
+_NEEDED = {"rich": "rich", "jsonschema": "jsonschema", "vl_convert": "vl-convert-python"}
 
-def check_gpu(path: Path) -> None:
-    """Say early that figures of a GPU machine cannot be read.
+
+def check(gpu: Path | None) -> None:
+    """Say before anything is measured what its end would lack.
 
     Raises:
-        Failure: they cannot.
+        Failure: a package is missing, or the figures of a GPU machine cannot be read.
     """
-    from tilegrad.bench import gpu_results
+    for module, package in _NEEDED.items():
+        if importlib.util.find_spec(module) is None:
+            raise Failure(f"{package} is not installed; pip install 'tilegrad[bench]'")
+    if gpu is not None:
+        from tilegrad.bench import gpu_results
 
-    gpu_results.read(path)
+        gpu_results.read(gpu)
 
 
 def finish(results: Results, place: Path, gpu: Path | None = None) -> None:

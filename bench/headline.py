@@ -36,7 +36,7 @@ from tilegrad.bench.store import Results
 
 QUICK_SIZES = [10, 16, 22]
 FIRST = 16  # exponent of the first calls
-LONGEST, LONGEST_QUICK = 2.5, 0.35  # seconds that a call may take
+LONGEST, LONGEST_QUICK = 1.5, 0.35  # seconds that a call may take
 KEPT = ("quick", "sizes", "dtype", "devices", "threads", "against", "seed")
 
 
@@ -66,7 +66,7 @@ def run(given: argparse.Namespace) -> int:
     found = options.places(given)
     exponents = given.sizes or (QUICK_SIZES if given.quick else list(range(10, 27, 2)))
     chosen = [op for op in sizes.OPS if not given.quick or op.name in sizes.QUICK]
-    todo = roofs(found, exponents, given.quick)
+    todo = roofs(found, exponents, given.quick, given.dtype)
     rate = how(given)
     for op in chosen:
         todo += Sized(op, found, rate).jobs(exponents)
@@ -85,8 +85,7 @@ def begin(command: str, given: argparse.Namespace, kept: tuple[str, ...]) -> tup
     Raises:
         Failure: there is nothing to go on with, or it is another command's.
     """
-    if given.gpu_results:
-        finish.check_gpu(given.gpu_results)
+    finish.check(given.gpu_results)
     if given.resume is None:
         options.places(given)  # what is not there is said before anything is made
         place = store.folder(given.out)
@@ -104,17 +103,19 @@ def begin(command: str, given: argparse.Namespace, kept: tuple[str, ...]) -> tup
 
 def how(given: argparse.Namespace) -> How:
     """How long and how often."""
-    cache = machine.last_cache()
+    cache = max(
+        machine.last_cache(), machine.gpu_cache() if "cuda" in columns.devices(given.devices) else 0
+    )
     if getattr(given, "quick", False):
         return How(rounds=7, budget=0.06, sample=0.001, cache=0, dtype=given.dtype, seed=given.seed)
     return How(cache=cache, dtype=given.dtype, rounds=getattr(given, "rounds", 15), seed=given.seed)
 
 
-def roofs(found: Sequence[Column], exponents: Sequence[int], quick: bool) -> list[Job]:
+def roofs(found: Sequence[Column], exponents: Sequence[int], quick: bool, dtype: str) -> list[Job]:
     """What the device can do: a job for each that columns stand under."""
 
     def measured(name: str, group: list[Column], results: Results) -> None:
-        results["roofline"][name] = roofline.measure(group, exponents, quick)
+        results["roofline"][name] = roofline.measure(group, exponents, quick, dtype)
 
     groups = roofline.groups(found)
     weight = 1.0 if quick else 4.0

@@ -76,7 +76,11 @@ def carry_out(
                     continue
                 progress.update(bar, description=f"{job.key:34}"[:34], left=clock.left())
                 before = len(results["rows"])
-                job.run(results)
+                try:
+                    job.run(results)
+                except Exception as error:  # the other jobs go on
+                    why = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+                    results["left_out"].append({"what": job.key, "why": why})
                 results["done"].append(job.key)
                 clock.done(job)
                 progress.update(bar, advance=job.weight)

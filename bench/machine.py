@@ -63,6 +63,13 @@ def last_cache() -> int:
     return max(caches().values(), default=32 << 20)
 
 
+def gpu_cache() -> int:
+    """Bytes of the GPU's last cache."""
+    import tilegrad
+
+    return int(tilegrad.cuda.get_device_properties(0).L2_cache_size)
+
+
 def gpu() -> dict[str, str]:
     """The GPU's name, size and driver, where there is one that is not simulated."""
     from tilegrad.engine import cuda

@@ -37,7 +37,7 @@ class How:
 
     rounds: int = 15
     least: int = 3
-    budget: float = 0.25
+    budget: float = 0.2
     sample: float = 0.003
     settle: float = 0.002
     cache: int = 32 << 20
@@ -79,29 +79,35 @@ def measure(
 ) -> list[Record]:
     """The records of a row, tilegrad's columns first; a column that cannot run it says why in ``fault``."""
     arrays = row.arrays(how.seed)
-    said, exact = oracle(row, arrays)
     records, entries = [], []
-    for column in columns:
-        if not runs(row, column):
-            continue
+    taken = [c for c in columns if runs(row, c)]
+    try:
+        said, exact = oracle(row, arrays)
+    except Exception as error:  # without an oracle nothing can be told
+        return [{**_what(row, c, how.dtype), "fault": f"no oracle: {_words(error)}"} for c in taken]
+    for column in taken:
         use(column)
         try:
             entries.append(_entry(row, column, arrays, exact, how.dtype))
         except Exception as error:  # another library's, or a kernel's: the other columns go on
-            fault = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            records.append({**_what(row, column, how.dtype), "fault": fault})
+            records.append({**_what(row, column, how.dtype), "fault": _words(error)})
     del exact
     gc.collect()
     gc.freeze()  # what is there already costs nobody a pass of the collector
+    most = max((c.threads for c in columns), default=0)
     for group in _groups(entries):
         _interleave(group, how)
         for entry in group:
-            if how.cache and not row.backward:
+            if how.cache and not row.backward and entry.column.threads in (0, most):
                 entry.cold = _cold(row, entry, arrays, how)
     gc.unfreeze()
     found = [_record(row, entry, said, roofs or {}, how.dtype) for entry in entries]
     _compare(found)
     return found + records
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _what(row: Benchmark, column: Column, dtype: str) -> Record:
@@ -147,7 +153,6 @@ def _groups(entries: list[_Entry]) -> list[list[_Entry]]:
 def _interleave(group: list[_Entry], how: How) -> None:
     for entry in group:
         use(entry.column)
-        entry.call()
         synchronize(entry.column)
         entry.count = _count(entry, how.sample)
     start, meters = time.perf_counter(), energy.meters(group[0].column.device)
@@ -207,6 +212,7 @@ def _cold(row: Benchmark, entry: _Entry, arrays: list[np.ndarray], how: How) -> 
 def _record(row: Benchmark, entry: _Entry, said: str, roofs: dict[str, Any], dtype: str) -> Record:
     times = sorted(entry.samples)
     best = times[0]
+    nbytes = row.nbytes * (2 if dtype == "float64" else 1)
     found = {
         **_what(row, entry.column, dtype),
         "rounds": len(times),
@@ -216,9 +222,9 @@ def _record(row: Benchmark, entry: _Entry, said: str, roofs: dict[str, Any], dty
         "p95": times[min(len(times) - 1, math.ceil(0.95 * len(times)) - 1)],
         "samples": [float(f"{t:.4g}") for t in entry.samples],
         "cold": statistics.median(entry.cold) if entry.cold else None,
-        "gbps": row.nbytes / best / 1e9 if row.nbytes else None,
+        "gbps": nbytes / best / 1e9 if nbytes else None,
         "gflops": row.flops / best / 1e9 if row.flops else None,
-        "nbytes": row.nbytes,
+        "nbytes": nbytes,
         "flops": row.flops,
         "error": entry.error if math.isfinite(entry.error) else None,
         "tolerance": row.tolerance,
@@ -227,7 +233,7 @@ def _record(row: Benchmark, entry: _Entry, said: str, roofs: dict[str, Any], dty
         "joules": entry.joules,
         "first_call": None,
     }
-    found |= _share(row, best, roofs.get(_roof(entry.column)))
+    found |= _share(nbytes, row.flops, best, roofs.get(_roof(entry.column)))
     return found
 
 
@@ -235,12 +241,12 @@ def _roof(column: Column) -> str:
     return f"{column.device}/{column.threads}" if column.threads else column.device
 
 
-def _share(row: Benchmark, best: float, roof: dict[str, Any] | None) -> Record:
+def _share(nbytes: float, flops: float, best: float, roof: dict[str, Any] | None) -> Record:
     """The least time that the copy and the product of this run allow, over the time taken."""
-    if roof is None or not row.nbytes:
+    if roof is None or not nbytes:
         return {"share": None, "bound": None}
-    memory = row.nbytes / bandwidth(roof, row.nbytes) / 1e9
-    arithmetic = row.flops / roof["gflops"] / 1e9
+    memory = nbytes / bandwidth(roof, nbytes) / 1e9
+    arithmetic = flops / roof["gflops"] / 1e9
     least = max(memory, arithmetic)
     return {"share": least / best, "bound": "memory" if memory >= arithmetic else "arithmetic"}
 

@@ -41,7 +41,9 @@ def run(given: argparse.Namespace) -> int:
         return 0
     if len(given.results) > 1:
         raise Failure("a report is of one run; several take --markdown")
-    from tilegrad.bench import page
+    from tilegrad.bench import finish, page
+
+    finish.check(given.gpu_results)
 
     results = store.load(given.results[0])
     path = given.out or store.path_of(given.results[0]).with_name("report.html")

@@ -28,7 +28,12 @@ def key(column: Column) -> str:
     return f"{column.device}/{column.threads}" if column.threads else column.device
 
 
-def measure(found: Sequence[Column], exponents: Sequence[int], quick: bool = False) -> Roof:
+def measure(
+    found: Sequence[Column],
+    exponents: Sequence[int],
+    quick: bool = False,
+    dtype: str = "float32",
+) -> Roof:
     """The roof of one device and number of threads, over the libraries of ``found``."""
     copies = []
     for exponent in exponents:
@@ -37,7 +42,7 @@ def measure(found: Sequence[Column], exponents: Sequence[int], quick: bool = Fal
         copies.append({"nbytes": moved, "gbps": moved / best / 1e9})
     rates = []
     for n in QUICK if quick else PEAK:
-        rates += [2.0 * n**3 / _best(c, _product(c, n)) / 1e9 for c in found]
+        rates += [2.0 * n**3 / _best(c, _product(c, n, dtype)) / 1e9 for c in found]
     return {"copies": copies, "gflops": max(rates), "product": max(QUICK if quick else PEAK)}
 
 
@@ -56,8 +61,8 @@ def _copy(column: Column, n: int) -> Callable[[], Any]:
     return lambda: y.copy_(x)
 
 
-def _product(column: Column, n: int) -> Callable[[], Any]:
-    array = np.random.default_rng(0).random((n, n), dtype=np.float32)
+def _product(column: Column, n: int, dtype: str) -> Callable[[], Any]:
+    array = np.random.default_rng(0).random((n, n), dtype=np.float32).astype(dtype)
     if column.library in ("numpy", "cupy"):
         given = array if column.library == "numpy" else __import__("cupy").asarray(array)
         return lambda: given @ given

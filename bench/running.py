@@ -46,7 +46,7 @@ def run(given: argparse.Namespace) -> int:
     place, results = headline.begin("run", given, KEPT)
     ops, rows = _chosen(given.names, given.part, given.sizes)
     found, rate = options.places(given), headline.how(given)
-    todo = headline.roofs(found, given.sizes or [16, 20, 24], quick=True)
+    todo = headline.roofs(found, given.sizes or [16, 20, 24], quick=True, dtype=given.dtype)
     for op in ops:
         todo += headline.Sized(op, found, rate).jobs(given.sizes)
     todo += headline.fixed(rows, found, rate)

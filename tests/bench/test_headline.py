@@ -205,6 +205,49 @@ def test_what_is_refused(
     assert status == 2 and said in err and err.count("\n") == 1
 
 
+def test_a_missing_package_is_named_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = columns.importlib.util.find_spec
+    monkeypatch.setattr(
+        columns.importlib.util,
+        "find_spec",
+        lambda name: None if name == "vl_convert" else real(name),
+    )
+    assert main(words(tmp_path / "run")) == 2
+    err = capsys.readouterr().err
+    assert (
+        err
+        == "tilegrad bench run: error: vl-convert-python is not installed; pip install 'tilegrad[bench]'\n"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_job_that_fails_costs_itself_alone(
+    quickly: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = measure.measure
+
+    def failing(row: Any, *rest: Any) -> Any:
+        if row.name == "sum, 2^10":
+            raise RuntimeError("no memory")
+        return real(row, *rest)
+
+    monkeypatch.setattr("tilegrad.bench.measure.measure", failing)
+    assert main(words(tmp_path / "run")) == 0
+    found = store.load(tmp_path / "run")
+    assert found["left_out"] == [{"what": "sum, 2^10", "why": "RuntimeError: no memory"}]
+    assert len(found["rows"]) == 9 and found["finished"]
+
+
+def test_float64_moves_twice_the_bytes() -> None:
+    roof = {"cpu/1": {"copies": [{"nbytes": 8192.0, "gbps": 10.0}], "gflops": 50.0, "product": 64}}
+    how = How(rounds=2, least=2, budget=0.01, sample=1e-4, settle=0.0, cache=0, dtype="float64")
+    (found,) = measure.measure(sizes.OPS[0].row(10), [HERE], how, roof)
+    assert found["nbytes"] == 24 * 1024 and found["dtype"] == "float64" and found["error"] == 0
+    assert found["share"] == pytest.approx(24 * 1024 / 10e9 / found["min"])
+
+
 def test_a_gpu_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     if not columns.gpu_missing():
         pytest.skip("a GPU is here")
