@@ -15,9 +15,10 @@ from tilegrad.bench import page
 OUTSIDE = """(() => {
   const found = [];
   const seen = (e) => e.getBoundingClientRect();
-  if (document.documentElement.scrollWidth > innerWidth) found.push("the page is wider than its window");
+  const width = document.documentElement.clientWidth;  // a phone's innerWidth grows with what overflows
+  if (document.documentElement.scrollWidth > width) found.push("the page is wider than its window");
   for (const e of document.querySelectorAll("main *"))
-    if (!e.closest(".scroll") && !e.closest("svg") && seen(e).right > innerWidth + 1) found.push(e.tagName + "#" + e.id);
+    if (!e.closest(".scroll") && !e.closest("svg") && seen(e).right > width + 1) found.push(e.tagName + "#" + e.id);
   for (const chart of document.querySelectorAll(".chart")) {
     const box = seen(chart);
     for (const text of chart.querySelectorAll("svg text")) {
