@@ -313,7 +313,7 @@ def test_the_speed_stage_is_the_harness(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_the_harness_on_the_simulated_device() -> None:
     """Events, copies in and out, and speedups over the CPU; no time of it means anything."""
     code = (
-        "from tilegrad.bench import measure, sizes, roofline\n"
+        "from tilegrad.bench import measure, sizes\n"
         "from tilegrad.bench.columns import Column\n"
         "how = measure.How(rounds=2, least=1, budget=0.1, sample=1e-5, settle=0.0, cache=0)\n"
         "here, there = Column('tilegrad', 'cpu', 1), Column('tilegrad', 'cuda', 0)\n"
