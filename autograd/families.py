@@ -43,6 +43,7 @@ class FamilyMethods(ElementwiseMethods):
     # --------------------------------------------------------------------------- creation, views
 
     new_empty, new_full, new_tensor = creation.new_empty, creation.new_full, creation.new_tensor
+    new_empty_strided = creation.new_empty_strided
     new_ones, new_zeros = creation.new_ones, creation.new_zeros
     transpose = swapdims = views.transpose
     swapaxes = views.swapaxes

@@ -48,7 +48,9 @@ if _TYPE_CHECKING:  # loaded when one of their names is asked for; see later.py
     from tilegrad.autograd.rules.differences import *
     from tilegrad.autograd.rules.distances import *
     from tilegrad.autograd.rules.numeric import *
+    from tilegrad.autograd.rules.overwriting import *
     from tilegrad.autograd.rules.quantiles import *
+    from tilegrad.autograd.rules.windows import *
 
 _functions = [f for f in list(globals().values()) if f.__class__ is _FunctionType]
 _exact(_functions)

@@ -45,7 +45,17 @@ _TABLE: dict[str, tuple[str, str, str]] = {
         "isposinf isreal ldexp ldexp_ mvlgamma nan_to_num nan_to_num_ real resolve_conj resolve_neg signbit",
         "float_power_ heaviside_ mvlgamma_",
     ),
+    "overwriting": (
+        "addmv_ as_strided_ clamp_max_ clamp_min_ deg2rad_ detach_ logit_ rad2deg_ square_",
+        "",
+        "",
+    ),
     "quantiles": ("histogramdd isin", "histc histogram nanquantile quantile", ""),
+    "windows": (
+        "bartlett_window blackman_window hamming_window hann_window kaiser_window",
+        "",
+        "",
+    ),
 }  # fmt: skip
 
 FUNCTIONS: dict[str, str] = {}

@@ -161,6 +161,20 @@ class Tensor(InteropMethods):
         return view.transpose(self, -2, -1)
 
     @property
+    def mH(self) -> Tensor:
+        """:attr:`mT`, conjugated."""
+        return self.mT
+
+    @property
+    def H(self) -> Tensor:
+        """The transpose of a matrix, conjugated."""
+        if self.ndim not in (0, 2):
+            raise RuntimeError(
+                f"tensor.H is only supported on matrices (2-D tensors). Got {self.ndim}-D tensor."
+            )
+        return self.t()
+
+    @property
     def _version(self) -> int:
         if self.storage.version < 0:
             raise RuntimeError("_version: Inference tensors do not track version counter.")

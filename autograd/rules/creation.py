@@ -447,6 +447,18 @@ def new_empty(self: Tensor, *size: Any, dtype: object = None, **options: Any) ->
     return empty(*size, **_options(self, dtype, options))
 
 
+def new_empty_strided(
+    self: Tensor,
+    size: Sequence[int],
+    stride: Sequence[int],
+    *,
+    dtype: object = None,
+    **options: Any,
+) -> Tensor:
+    """:func:`empty_strided` with the dtype and device of this tensor."""
+    return empty_strided(tuple(size), tuple(stride), **_options(self, dtype, options))
+
+
 def new_zeros(self: Tensor, *size: Any, dtype: object = None, **options: Any) -> Tensor:
     """Zeros, of this tensor's dtype unless given."""
     return zeros(*size, **_options(self, dtype, options))

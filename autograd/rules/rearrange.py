@@ -83,11 +83,19 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 
 
 def tensor_split(
-    input: Tensor, indices_or_sections: int | Sequence[int] | Tensor, dim: int = 0
+    input: Tensor,
+    indices_or_sections: int | Sequence[int] | Tensor | None = None,
+    dim: int = 0,
+    *,
+    indices: Sequence[int] | Tensor | None = None,
+    sections: int | None = None,
 ) -> tuple[Tensor, ...]:
     """Views cut at the given indices, or ``sections`` views whose sizes differ by 1 at most."""
     axis, size = _size("tensor_split", input, dim)
-    given: Any = indices_or_sections
+    named = [v for v in (indices_or_sections, indices, sections) if v is not None]
+    if len(named) != 1:
+        raise TypeError(f"tensor_split(): takes indices or sections; got {len(named)} of them")
+    given: Any = named[0]
     if isinstance(given, TensorBase):
         given = given.tolist()  # type: ignore[attr-defined]
     if isinstance(given, int):

@@ -88,4 +88,27 @@ def _attention() -> list[Row]:
     return found
 
 
-ROWS = [*_shapes(), *_transposed(), *_vectors(), *_linear(), *_attention()]
+def _named_dims() -> list[Row]:
+    def einsum(t: Any, *operands: Any, equation: str) -> Any:
+        return t.einsum(equation, *operands)
+
+    equations = {
+        "bij,bjk->bik": ((16, 128, 64), (16, 64, 128)),
+        "bhid,bhjd->bhij": ((4, 8, 128, 32), (4, 8, 128, 32)),
+        "ij,jk,kl->il": ((512, 16), (16, 512), (512, 16)),
+        "ij,ij->i": ((1024, 512), (1024, 512)),
+        "ijk,kl->lij": ((32, 32, 64), (64, 128)),
+    }
+    found = []
+    for equation, shapes in equations.items():
+        call = partial(einsum, equation=equation)
+        found += _rows(f"einsum {equation}", call, *(floats(*s) for s in shapes))
+    for p in (2.0, 1.0):
+        found += _rows(
+            f"cdist p={p:g}, 512 by 512 of 64",
+            lambda t, x, y, p=p: t.cdist(x, y, p), floats(512, 64), floats(512, 64),
+        )  # fmt: skip
+    return found
+
+
+ROWS = [*_shapes(), *_transposed(), *_vectors(), *_linear(), *_attention(), *_named_dims()]

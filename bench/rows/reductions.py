@@ -107,4 +107,14 @@ def _scans_and_sorts() -> list[Row]:
     return found
 
 
-ROWS = [*_reductions(), *_softmaxes(), *_norms(), *_scans_and_sorts()]
+def _counts() -> list[Row]:
+    x = floats(1_000_000, low=0, grad=False)
+    found = _rows("histc 1e6 into 100", lambda t, x: t.histc(x, 100, 0, 1), x, passes="f")
+    found += _rows("histogram 1e5 into 64", lambda t, x: t.histogram(x, 64, range=(0.0, 1.0)).hist, floats(100_000, low=0, grad=False), passes="f")  # fmt: skip
+    found += _rows(
+        "quantile of dim 1, 1024x512", lambda t, x: t.quantile(x, 0.3, 1), floats(1024, 512)
+    )
+    return found
+
+
+ROWS = [*_reductions(), *_softmaxes(), *_norms(), *_scans_and_sorts(), *_counts()]

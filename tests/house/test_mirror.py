@@ -27,7 +27,8 @@ TESTED_BY = (
     ("autograd", "checking_reduction reduction_gradients reduction_parts",
      "autograd/test_custom_reduction.py", "what a user's reduction is made of"),
     ("autograd", "custom_call", "autograd/test_function.py", "as its public face"),
-    ("autograd/rules", "assembly contraction copies distances draws foreach numeric quantiles subscripts",
+    ("autograd/rules", "assembly contraction copies distances draws numeric overwriting quantiles subscripts"
+     " windows",
      "conformance/test_subset.py", "functions with rows in PyTorch's sample database"),
     ("autograd/rules", "regions", "autograd/rules/test_view.py", "writes over views and their bases"),
     ("autograd/rules", "assign bilinear counting cross_entropy define extrema moments product "
