@@ -12,6 +12,8 @@ from tilegrad.bench.failure import Failure
 from tilegrad.bench.figures import seconds
 from tilegrad.bench.store import Results
 
+BUSY = 0.05  # of the processors' time, taken by others: beyond it figures mean little
+
 # what the end of a run needs: module -> package
 _NEEDED = {"rich": "rich", "jsonschema": "jsonschema", "vl_convert": "vl-convert-python"}
 
@@ -111,9 +113,16 @@ def notes(results: Results) -> list[str]:
     found += [
         f"WRONG: {r['name']}, {columns.spoken(r['column'])}, off by {r['error']}" for r in wrong
     ]
-    if line := no_gpu(results):
-        found.append(line)
+    found += [line for line in (busy(results), no_gpu(results)) if line]
     return found
+
+
+def busy(results: Results) -> str:
+    """That other processes disturbed the run, where they did."""
+    others = results["machine"]["load"].get("others", 0.0)
+    if others < BUSY:
+        return ""
+    return f"Other processes took {others:.0%} of the processors meanwhile: these figures are not to be relied on."
 
 
 def no_gpu(results: Results) -> str:

@@ -109,7 +109,7 @@ def _head(results: Results, other: gpu_results.Gpu | None) -> str:
         )
     facts = "".join(f"<li>{_e(x)}</li>" for x in lines)
     said = "".join(f"<p>{_e(x)}</p>" for x in _said(results))
-    if line := finish.no_gpu(results):
+    for line in filter(None, (finish.busy(results), finish.no_gpu(results))):
         said += f"<p>{_e(line)}</p>"
     if not results["finished"]:
         said += "<p><strong>This run was stopped before its end.</strong></p>"

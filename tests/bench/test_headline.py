@@ -12,7 +12,19 @@ import numpy as np
 import pytest
 
 from tests.bench import made
-from tilegrad.bench import columns, gpu_results, jobs, measure, page, sizes, store, trainings
+from tests.conftest import ROOT
+from tilegrad.bench import (
+    columns,
+    finish,
+    gpu_results,
+    jobs,
+    measure,
+    page,
+    roofline,
+    sizes,
+    store,
+    trainings,
+)
 from tilegrad.bench.arguments import main
 from tilegrad.bench.columns import Column
 from tilegrad.bench.headline import QUICK_SIZES, Sized
@@ -357,6 +369,51 @@ def test_the_report_of_a_run_anew(tmp_path: Path, capsys: pytest.CaptureFixture[
     )
     assert capsys.readouterr().out.strip() == str(tmp_path / "report.html")
     assert picture.read_text().startswith("<svg") and "currentColor" not in picture.read_text()
+
+
+def test_a_busy_machine_is_said() -> None:
+    results = made.results()
+    assert not finish.busy(results) and "not to be relied on" not in page.page(results)
+    results["machine"] = {**results["machine"], "load": {"before": [9.0], "others": 0.4}}
+    assert "Other processes took 40% of the processors" in finish.busy(results)
+    assert "not to be relied on" in page.page(results)
+
+
+def test_an_op_of_a_users(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    words = [
+        "user",
+        "examples.kernels.swish:swish",
+        "--shape",
+        "100",
+        "--rounds",
+        "2",
+        "--against",
+        "torch",
+    ]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert "(100,) forward" in out and "torch" in out
+    assert main([*words[:2], "--shape", "ten"]) == 2
+    assert "--shape takes whole numbers with commas; got ten" in capsys.readouterr().err
+
+
+def test_the_measured_roofline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roofline, "QUICK", (64,))
+    found = roofline.measure([HERE, Column("numpy", "cpu", 1)], [10, 12], quick=True)
+    assert [c["nbytes"] for c in found["copies"]] == [8192, 32768]
+    assert found["gflops"] > 0.1 and found["product"] == 64
+    assert list(roofline.groups([HERE, Column("torch.compile", "cpu", 2)])) == ["cpu/1"]
+    assert measure.bandwidth(found, 30_000) == found["copies"][1]["gbps"]
+
+
+def test_what_there_is_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--rows"]) == 0
+    out = capsys.readouterr().out
+    assert all(repr(op.name) in out for op in sizes.OPS) and "digits, MLP" in out
+    assert "softmax 64x128" in out
 
 
 def test_the_clock_tells_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
