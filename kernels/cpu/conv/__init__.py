@@ -200,51 +200,48 @@ def _prepare_weight(problem: WeightGradProblem) -> tuple[Launch, int]:
     """``launch(x, y, weight, scratch)`` for a problem."""
     dtype, _, groups, inputs, outputs, _ = problem
     p, params, tables = weights.make_params(problem)
-    size = np.dtype(dtype).itemsize
-    part = groups * p.row_blocks * p.columns * p.row_step
-    sums = _aligned(p.parts * part * size)
+    part, blocks = groups * p.row_blocks * p.columns * p.row_step, groups * p.row_blocks
+    tail = (inputs * p.taps, outputs, p.row_step, p.columns, part, blocks)
     weights.collect.begin(dtype)
-    accumulate, collect = weights.accumulate.build(dtype), weights.collect.build(dtype)
-    small = splitting.serial(multiply_adds(problem), Conv.serial)
-    few = splitting.serial(p.parts * part, Conv.pack_serial)
-    address = params.ctypes.data
-
-    def launch(x: int, y: int, weight: int, scratch: int, keep: Any = (params, tables)) -> None:
-        threads = jit.get_num_threads()
-        accumulate(x, y, scratch, scratch + sums, address, p.tasks, 0 if small else threads)
-        collect(
-            scratch, weight, p.parts, p.row_blocks, inputs * p.taps, outputs, p.row_step,
-            p.columns, part, groups * p.row_blocks, 0 if few else threads,
-        )  # fmt: skip
-
-    return launch, sums + p.tasks * p.task_elements * size
+    kernels = weights.accumulate.build(dtype), weights.collect.build(dtype)
+    return _in_parts(problem, p, (params, tables), kernels, part, tail)
 
 
 def _prepare_outer(problem: WeightGradProblem) -> tuple[Launch, int]:
     """``launch(x, y, weight, scratch)`` for a problem, output channels in the lanes."""
     dtype, _, groups, inputs, outputs, window = problem
     p, params, tables = outer.make_params(problem)
-    size = np.dtype(dtype).itemsize
-    columns = inputs * math.prod(window.kernel)
+    columns, nr_vectors = inputs * math.prod(window.kernel), outer.panel_vectors(dtype, outputs)
     part = groups * p.row_blocks * columns * p.row_step
-    sums = _aligned(p.parts * part * size)
-    nr_vectors = outer.panel_vectors(dtype, outputs)
-    outer.collect.begin(dtype, nr_vectors)
-    accumulate, collect = (
-        outer.accumulate.build(dtype, nr_vectors),
-        outer.collect.build(dtype, nr_vectors),
-    )
     panels = groups * p.row_blocks * p.row_step // (nr_vectors * lanes(dtype))
+    tail = (columns, outputs, p.row_step, part, panels)
+    variant = (dtype, nr_vectors)
+    outer.collect.begin(*variant)
+    kernels = outer.accumulate.build(*variant), outer.collect.build(*variant)
+    return _in_parts(problem, p, (params, tables), kernels, part, tail)
+
+
+def _in_parts(
+    problem: WeightGradProblem,
+    p: weights.Params | outer.Params,
+    held: tuple[np.ndarray, Any],
+    kernels: tuple[Launch, Launch],
+    part: int,
+    tail: tuple[int, ...],
+) -> tuple[Launch, int]:
+    """``launch(x, y, weight, scratch)``: the sums of the parts of the pixels, ``part`` elements each,
+    then their sum; ``held`` is the parameter block, and what it points to.
+    """
+    accumulate, collect = kernels
+    size = np.dtype(problem.dtype).itemsize
+    sums = _aligned(p.parts * part * size)
     small = splitting.serial(multiply_adds(problem), Conv.serial)
     few = splitting.serial(p.parts * part, Conv.pack_serial)
-    address = params.ctypes.data
+    address = held[0].ctypes.data
 
-    def launch(x: int, y: int, weight: int, scratch: int, keep: Any = (params, tables)) -> None:
+    def launch(x: int, y: int, weight: int, scratch: int, keep: Any = held) -> None:
         threads = jit.get_num_threads()
         accumulate(x, y, scratch, scratch + sums, address, p.tasks, 0 if small else threads)
-        collect(
-            scratch, weight, p.parts, p.row_blocks, columns, outputs, p.row_step, part, panels,
-            0 if few else threads,
-        )  # fmt: skip
+        collect(scratch, weight, p.parts, p.row_blocks, *tail, 0 if few else threads)
 
     return launch, sums + p.tasks * p.task_elements * size
