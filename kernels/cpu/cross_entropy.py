@@ -29,6 +29,7 @@ from tilegrad.kernels.cpu.softmax import peak, row_pieces
 from tilegrad.kernels.cpu.tuning import CrossEntropy
 from tilegrad.kernels.formulas.transcendental import exp_decay, log
 from tilegrad.kernels.function import DeviceFunction, inline
+from tilegrad.kernels.plans import with_absent
 
 
 class Given(NamedTuple):
@@ -325,18 +326,19 @@ def cross_entropy(
     last = None if alone else bind(finish.build(dtype, reduction), rows, C, 1, 0)
     scratch = rows * np.dtype(dtype).itemsize if reduced and not alone else 0
 
-    def launch(x: int, targets: int, *rest: int) -> None:
-        weight, rest = (rest[0], rest[1:]) if weighted else (0, rest)
-        out, scale, status, *more, ignored = rest
-        lse = more.pop(0) if logits else 0
-        weight_sum = more.pop(0) if reduced else 0
-        logs = (more.pop(0),) if kept else ()
-        losses = more[0] if scratch else 0 if reduced else out
-        run(x, targets, out, scale, status, lse, weight_sum, *logs, ignored, *Given(weight, losses))
+    def launch(
+        x: int, targets: int, weight: int, out: int, scale: int, status: int, lse: int,
+        weight_sum: int, logs: int, losses: int, ignored: int,
+    ) -> None:  # fmt: skip
+        if not reduced:
+            losses = out
+        made = (lse, weight_sum, logs) if kept else (lse, weight_sum)
+        run(x, targets, out, scale, status, *made, ignored, *Given(weight, losses))
         if last is not None:
             last(targets, scale, losses, status, out, weight_sum, ignored)
 
-    return launch, scratch
+    given = (True, True, weighted, True, True, True, logits, reduced, kept, scratch > 0)
+    return with_absent(launch, given), scratch
 
 
 def cross_entropy_backward(
@@ -352,9 +354,7 @@ def cross_entropy_backward(
 
     run = bind(function, *Samples(rows, per, C, inner), tasks, TEAM if tasks > 1 else 0)
 
-    def launch(grad: int, targets: int, scale: int, *rest: int) -> None:
-        x = rest[0] if logits else 0
-        weight_sum = rest[-2] if reduction == "mean" else 0
-        run(grad, x, targets, scale, weight_sum, rest[-1])
+    def launch(grad: int, targets: int, scale: int, x: int, weight_sum: int, out: int) -> None:
+        run(grad, x, targets, scale, weight_sum, out)
 
-    return launch
+    return with_absent(launch, (True, True, True, logits, reduction == "mean"))

@@ -14,6 +14,7 @@ import numpy as np
 
 from tilegrad.kernels.cpu import tuning
 from tilegrad.kernels.cpu.parts import gemm as kernels
+from tilegrad.kernels.cpu.parts.gemm import AT
 from tilegrad.kernels.cpu.run import caches, jit, splitting
 from tilegrad.kernels.cpu.simd.vector import lanes
 from tilegrad.kernels.cpu.tuning import Gemm
@@ -186,14 +187,14 @@ def _col_major_b(dtype: str, rows: int, column: int) -> str:
 
 def _params(problem: _Problem) -> np.ndarray:
     """The parameter block of a product that reads its operands in place."""
-    k, p = kernels, np.zeros(kernels.PARAMS, np.int64)
-    p[[k.ROWS, k.COLS, k.DEPTH]] = problem.M, problem.N, problem.K
-    p[k.INNER_ITEMS], p[k.ACCUMULATE] = [1, *problem.batch][-1], problem.accumulate
+    p = np.zeros(len(AT), np.int64)
+    p[[AT.rows, AT.cols, AT.depth]] = problem.M, problem.N, problem.K
+    p[AT.inner_items], p[AT.accumulate] = [1, *problem.batch][-1], problem.accumulate
     x, y, out = ((0,) * (4 - len(s)) + s for s in problem.strides)
-    p[[k.X_OUTER, k.X_INNER, k.X_ROW, k.X_COL]] = x
-    p[[k.Y_OUTER, k.Y_INNER, k.Y_ROW, k.Y_COL]] = y
-    p[[k.OUT_OUTER, k.OUT_INNER, k.OUT_ROW]] = out[:3]
-    p[k.BIAS_STEP] = 1
+    p[[AT.x_outer, AT.x_inner, AT.x_row, AT.x_col]] = x
+    p[[AT.y_outer, AT.y_inner, AT.y_row, AT.y_col]] = y
+    p[[AT.out_outer, AT.out_inner, AT.out_row]] = out[:3]
+    p[AT.bias_step] = 1
     return p
 
 
@@ -212,15 +213,19 @@ def _prepare_integer_gemm(problem: _Problem) -> tuple[Launch, int]:
 
 def _prepare_gemm(problem: _Problem, choice: _Choice) -> tuple[Launch, int]:
     dtype, variant = problem.dtype, choice.variant
-    k, p, W = kernels, _params(problem), lanes(dtype)
+    p, W = _params(problem), lanes(dtype)
     row, col_major_b = tuning.micro_kernel(dtype), variant in ("col_major_b", "gemv_col")
-    panel = tuning.NR_VECTORS if variant == "col_major_b" else k.nr_for(dtype, variant)
+    panel = tuning.NR_VECTORS if variant == "col_major_b" else kernels.nr_for(dtype, variant)
     tasks, small = _split(p, problem, choice, W * panel)
-    p[k.KC] = k.kc_for(dtype, problem.K)
-    p[k.Y_PANEL] = p[k.Y_COL] * W * (1 if col_major_b else tuning.NR_VECTORS)
-    p[k.BIAS_STEP], p[k.PACK_A], p[k.PACK_B] = not choice.transposed, choice.pack_a, choice.pack_b
-    _even_blocks(p, k.mc_max(dtype) if choice.pack_a else row.mc, row.mr[0])
-    function = k.dot.build(dtype) if variant == "dot" else k.gemm.build(dtype, variant)
+    p[AT.kc] = kernels.kc_for(dtype, problem.K)
+    p[AT.y_panel] = p[AT.y_col] * W * (1 if col_major_b else tuning.NR_VECTORS)
+    p[AT.bias_step], p[AT.pack_a], p[AT.pack_b] = (
+        not choice.transposed,
+        choice.pack_a,
+        choice.pack_b,
+    )
+    _even_blocks(p, kernels.mc_max(dtype) if choice.pack_a else row.mc, row.mr[0])
+    function = kernels.dot.build(dtype) if variant == "dot" else kernels.gemm.build(dtype, variant)
     address, scratch_bytes = p.ctypes.data, 0
     if choice.prepack_b:
         pack, scratch_bytes = _prepack_b(p, problem)
@@ -253,23 +258,23 @@ def _even_blocks(p: np.ndarray, most: int, mr: int) -> None:
     """Cut the rows of a task into as few blocks as there have to be, of about the same size and whole
     tiles of ``mr`` rows.
     """
-    rows = int(p[kernels.TASK_ROWS])
+    rows = int(p[AT.task_rows])
     rows = -(-rows // -(-rows // splitting.extent(rows, most)))
-    p[kernels.MC] = min(most, -(-rows // mr) * mr)
+    p[AT.mc] = min(most, -(-rows // mr) * mr)
 
 
 def _prepack_b(p: np.ndarray, problem: _Problem) -> tuple[Launch, int]:
     """``(pack(y, panels, threads), bytes)``; the parameters are set to read ``y`` from the panels."""
-    k, N, K = kernels, problem.N, problem.K
+    N, K = problem.N, problem.K
     width = tuning.NR_VECTORS * lanes(problem.dtype)
     panels = -(-N // width)
     outer, inner = [1, 1, *problem.batch][-2:]
-    steps = tuple(int(p[place]) for place in (k.Y_ROW, k.Y_COL, k.Y_OUTER, k.Y_INNER))
+    steps = tuple(int(p[place]) for place in (AT.y_row, AT.y_col, AT.y_outer, AT.y_inner))
     outer, inner = outer if steps[2] else 1, inner if steps[3] else 1  # one copy serves a broadcast
-    tasks, function = outer * inner * panels, k.prepack_b.build(problem.dtype)
+    tasks, function = outer * inner * panels, kernels.prepack_b.build(problem.dtype)
     item = panels * width * K
-    p[[k.Y_ROW, k.Y_PANEL]] = width, width * K
-    p[[k.Y_OUTER, k.Y_INNER]] = item * inner * (outer > 1), item * (inner > 1)
+    p[[AT.y_row, AT.y_panel]] = width, width * K
+    p[[AT.y_outer, AT.y_inner]] = item * inner * (outer > 1), item * (inner > 1)
 
     def pack(y: int, panels: int, threads: int) -> None:
         function(y, panels, K, N, *steps, inner, tasks, threads)
@@ -279,7 +284,7 @@ def _prepack_b(p: np.ndarray, problem: _Problem) -> tuple[Launch, int]:
 
 def _split(p: np.ndarray, problem: _Problem, choice: _Choice, panel: int) -> tuple[int, bool]:
     """Cut the work into tasks, which no sum depends on; gives (tasks, too small for threads)."""
-    k, M, N, items = kernels, problem.M, problem.N, problem.items
+    M, N, items = problem.M, problem.N, problem.items
     # where one of them is small it is memory that takes the time: such work counts eightfold
     depth = max(1, problem.K)
     work = items * M * N * depth * max(1, 8 // min(M, N, depth))
@@ -293,8 +298,8 @@ def _split(p: np.ndarray, problem: _Problem, choice: _Choice, panel: int) -> tup
     per_task, tasks = splitting.share(
         units, 1, -(-units // max(most, min(units, 4 * Gemm.tasks, work // Gemm.grain)))
     )
-    p[[k.GRID_ROWS, k.GRID_COLS, k.TASK_ROWS, k.TASK_COLS]] = grid_rows, grid_cols, rows, cols
-    p[[k.UNITS, k.PER_TASK]] = units, per_task
+    p[[AT.grid_rows, AT.grid_cols, AT.task_rows, AT.task_cols]] = grid_rows, grid_cols, rows, cols
+    p[[AT.units, AT.per_task]] = units, per_task
     return tasks, splitting.serial(work, Gemm.serial)
 
 

@@ -8,7 +8,6 @@ so that few channels keep the whole device busy, and the array is normalised ele
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from tilegrad.kernels.cuda.device.ptx import block, pointer, thread
 from tilegrad.kernels.cuda.device.shapes import Bounds
@@ -79,8 +78,10 @@ def _at_once(dtype: str, form: RowGeometry, wide: bool) -> Callable[..., None]:
     shape = NormRows(form.rows, form.n, form.groups, form.step, cycle=1, channels=0)
     tail = (*shape, *form.t, form.layout.blocks(form.rows), 1, 1)
 
-    def launch(x: int, *rest: Any) -> None:
-        weight, bias, rmean, rvar, y, mean, rstd, eps, momentum = rest
+    def launch(
+        x: int, weight: int, bias: int, rmean: int, rvar: int, y: int, mean: int, rstd: int,
+        eps: float, momentum: float,
+    ) -> None:  # fmt: skip
         statistics = (mean, rstd, eps, rmean, rvar, momentum)
         function(x, weight, bias, y, *statistics, *tail)
 
@@ -101,8 +102,10 @@ def _in_steps(
         bounds = grid("batch_norm", dtype).bounds
         settled = bind(running.build(dtype, bounds), C, -(-C // bounds.threads), 1, 1)
 
-    def launch(x: int, *rest: Any) -> None:
-        weight, bias, rmean, rvar, y, mean, rstd, eps, momentum = rest
+    def launch(
+        x: int, weight: int, bias: int, rmean: int, rvar: int, y: int, mean: int, rstd: int,
+        eps: float, momentum: float,
+    ) -> None:  # fmt: skip
         if training:
             measure(x, y, mean, rstd, eps, rmean, rvar, momentum)  # Statistics
         else:
@@ -125,21 +128,22 @@ def batch_norm_backward(
         shape = GradRows(int(training), form.rows, form.n, form.groups, form.step)
         tail = (*shape, *form.t, form.layout.blocks(form.rows), 1, 1)
 
-        def at_once(g: int, x: int, mean: int, rstd: int, *rest: int) -> None:
-            weight, made = (rest[0], rest[1:]) if weighted else (0, rest)
+        def at_once(g: int, x: int, mean: int, rstd: int, weight: int, *made: int) -> None:
             function(g, x, weight, mean, rstd, *made, *tail)
 
-        return at_once
+        return with_absent(at_once, (True, True, True, True, weighted))
     sums = long_sums(dtype, form, 1, wide)
     operands = ("wwcc" + "c" * weighted + "ccw") if training else ("wc" + "c" * weighted + "w")
     apply = _apply(normalised_grad(weighted, training), dtype, operands, (N, C, S), training)
 
-    def in_steps(g: int, x: int, mean: int, rstd: int, *rest: int) -> None:
-        *weight, out, sums_g_xhat, sums_g = rest
+    def in_steps(
+        g: int, x: int, mean: int, rstd: int, weight: int, out: int, sums_g_xhat: int, sums_g: int
+    ) -> None:
         sums(g, x, mean, rstd, out, sums_g_xhat, sums_g)
+        scale = (weight,) if weighted else ()
         if training:
-            apply(g, x, mean, rstd, *weight, sums_g_xhat, sums_g, out, 1.0 / (N * S))
+            apply(g, x, mean, rstd, *scale, sums_g_xhat, sums_g, out, 1.0 / (N * S))
         else:
-            apply(g, rstd, *weight, out)
+            apply(g, rstd, *scale, out)
 
-    return in_steps
+    return with_absent(in_steps, (True, True, True, True, weighted))

@@ -42,6 +42,7 @@ from tilegrad.kernels.cuda.tuning import ROWS, row
 from tilegrad.kernels.formulas.transcendental import exp_decay, log
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.monoids import add, smaller
+from tilegrad.kernels.plans import with_absent
 
 FAR = np.iinfo(np.int64).max  # after every sample
 
@@ -242,17 +243,16 @@ def cross_entropy(
     tail = Samples(samples, C, C // V, inner, 0)[:-1]  # the class to ignore comes with a call
     shape = (*index_params(*rows), grid, 1, 1)
 
-    def launch(x: int, targets: int, *rest: int) -> None:
-        weight, rest = (rest[0], rest[1:]) if weighted else (0, rest)
-        out, scale, status, *more, scratch, ignored = rest
-        lse = more.pop(0) if logits else 0
-        sums = 0 if keeps else more.pop(0)
-        logs = more.pop(0) if kept else 0
+    def launch(
+        x: int, targets: int, weight: int, out: int, scale: int, status: int, lse: int,
+        weight_sum: int, logs: int, scratch: int, ignored: int,
+    ) -> None:  # fmt: skip
         run(x, targets, weight, out, scale, lse, logs, scratch, *tail, ignored, *shape)
-        results = (0, 0) if keeps else (out, sums)
+        results = (0, 0) if keeps else (out, weight_sum)
         combine(scratch, grid, targets, status, *results, 1, 1, 1)
 
-    return launch, 32 * grid  # for every block two int64, two sums
+    given = (True, True, weighted, True, True, True, logits, not keeps, kept)
+    return with_absent(launch, given), 32 * grid  # for every block two int64, two sums
 
 
 def cross_entropy_backward(
@@ -276,10 +276,7 @@ def cross_entropy_backward(
     function = backward.build(dtype, logits, reduction == "none", layout, dims, wide)
     grid = -(-groups // layout.threads)
 
-    def launch(grad: int, targets: int, scale: int, *rest: int) -> None:
-        x = rest[0] if logits else 0
-        weight_sum = rest[-2] if reduction == "mean" else 0
-        where = (grad, x, targets, scale, weight_sum, rest[-1])
-        function(*where, groups, *shape, grid, 1, 1)
+    def launch(grad: int, targets: int, scale: int, x: int, weight_sum: int, out: int) -> None:
+        function(grad, x, targets, scale, weight_sum, out, groups, *shape, grid, 1, 1)
 
-    return launch
+    return with_absent(launch, (True, True, True, logits, reduction == "mean"))

@@ -15,8 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tilegrad.kernels.cpu import tuning
-from tilegrad.kernels.cpu.attention import block as block
-from tilegrad.kernels.cpu.attention.block import hider, masker, multiplier, packer
+from tilegrad.kernels.cpu.attention.block import AT, NO_MASK, hider, masker, multiplier, packer
 from tilegrad.kernels.cpu.parts.micro_kernel import micro_kernel
 from tilegrad.kernels.cpu.run.jit import Kernel, kernel
 from tilegrad.kernels.cpu.simd.memory import local, offset, pointer
@@ -133,21 +132,21 @@ def _tile_scorer(dtype: str) -> DeviceFunction:
     @inline
     def score(rows_k, rows_v, q_t, g_t, probs, grads, lses, deltas, mask, tile, p, scale):
         row, rows, keys, causal = tile.row, tile.queries, tile.keys, tile.causal
-        i0, j0, n, m = tile.i0, tile.j0, p[block.E], p[block.F]
-        width = size if p[block.MASK] > 1 else 1
+        i0, j0, n, m = tile.i0, tile.j0, p[AT.E], p[AT.F]
+        width = size if p[AT.mask] > 1 else 1
         for i in range(0, rows, N):
             some, c_in = keys, pointer(0, T)
             if causal:
                 some = max(0, min(keys, i0 + i + N - j0))
-            if p[block.MASK] != block.NO_MASK:
-                there = mask + width * ((i0 + i) * p[block.MASK_ROW] + j0 * p[block.MASK_COL])
+            if p[AT.mask] != NO_MASK:
+                there = mask + width * ((i0 + i) * p[AT.mask_row] + j0 * p[AT.mask_col])
                 c_in = offset(probs, i)
                 fill(
-                    there, p[block.MASK], p[block.MASK_ROW], p[block.MASK_COL], c_in, row,
+                    there, p[AT.mask], p[AT.mask_row], p[AT.mask_col], c_in, row,
                     min(N, rows - i), some,
                 )  # fmt: skip
             for turn in range(2):
-                x, x_row = (rows_k, p[block.K_ROW]) if turn == 0 else (rows_v, p[block.V_ROW])
+                x, x_row = (rows_k, p[AT.k_row]) if turn == 0 else (rows_v, p[AT.v_row])
                 y, depth = (q_t, n) if turn == 0 else (g_t, m)
                 made = offset(probs if turn == 0 else grads, i)
                 start = c_in if turn == 0 else pointer(0, T)
@@ -194,44 +193,44 @@ def backward(dtype: str) -> Kernel:
         p = pointer(params, np.int64)
         q_t, g_t, probs, grads = first(), second(), third(), fourth()
         deltas, lses = fifth(), sixth()
-        groups, items, n, m = p[block.GROUPS], p[block.ITEMS], p[block.E], p[block.F]
-        L, S = p[block.L], p[block.S]
+        groups, items, n, m = p[AT.groups], p[AT.items], p[AT.E], p[AT.F]
+        L, S = p[AT.L], p[AT.S]
         item, group = task // groups, task % groups
-        outer, inner = item // p[block.INNER_ITEMS], item % p[block.INNER_ITEMS]
-        q += size * (outer * p[block.Q_OUTER] + inner * p[block.Q_INNER])
-        k += size * (outer * p[block.K_OUTER] + inner // p[block.SHARE] * p[block.K_INNER])
-        v += size * (outer * p[block.V_OUTER] + inner // p[block.SHARE] * p[block.V_INNER])
-        width = size if p[block.MASK] > 1 else 1
-        mask += width * (outer * p[block.MASK_OUTER] + inner * p[block.MASK_INNER])
+        outer, inner = item // p[AT.inner_items], item % p[AT.inner_items]
+        q += size * (outer * p[AT.q_outer] + inner * p[AT.q_inner])
+        k += size * (outer * p[AT.k_outer] + inner // p[AT.share] * p[AT.k_inner])
+        v += size * (outer * p[AT.v_outer] + inner // p[AT.share] * p[AT.v_inner])
+        width = size if p[AT.mask] > 1 else 1
+        mask += width * (outer * p[AT.mask_outer] + inner * p[AT.mask_inner])
         here = group * items + item
         to_k = pointer(grads_of.dk + size * here * S * n, T)
         to_v = pointer(grads_of.dv + size * here * S * m, T)
         clear(to_k, S * n)
         clear(to_v, S * m)
-        for number in range(group, p[block.BLOCKS], groups):
-            i0 = number * p[block.QUERIES]
-            rows, at = min(p[block.QUERIES], L - i0), item * L + i0
-            rows_q = pointer(q + size * i0 * p[block.Q_ROW], T)
+        for number in range(group, p[AT.blocks], groups):
+            i0 = number * p[AT.queries]
+            rows, at = min(p[AT.queries], L - i0), item * L + i0
+            rows_q = pointer(q + size * i0 * p[AT.q_row], T)
             rows_g, to_q = pointer(g + size * at * m, T), pointer(grads_of.dq + size * at * n, T)
-            pack(rows_q, p[block.Q_ROW], rows, n, q_t, T(scale))
+            pack(rows_q, p[AT.q_row], rows, n, q_t, T(scale))
             pack(rows_g, m, rows, m, g_t, T(1))
             products(rows_g, pointer(out + size * at * m, T), rows, m, deltas)
             for i in range(rows, (rows + N - 1) // N * N):
                 deltas[i], lses[i] = T(0), infinity
             for i in range(rows):
                 lses[i] = pointer(lse + size * at, T)[i]
-            for j0 in range(0, min(S, i0 + rows) if p[block.CAUSAL] != 0 else S, p[block.KEYS]):
-                keys = min(p[block.KEYS], S - j0)
-                rows_k = pointer(k + size * j0 * p[block.K_ROW], T)
-                rows_v = pointer(v + size * j0 * p[block.V_ROW], T)
-                tile = _Tile(row, rows, keys, i0, j0, p[block.CAUSAL] != 0 and j0 + keys > i0)
+            for j0 in range(0, min(S, i0 + rows) if p[AT.causal] != 0 else S, p[AT.keys]):
+                keys = min(p[AT.keys], S - j0)
+                rows_k = pointer(k + size * j0 * p[AT.k_row], T)
+                rows_v = pointer(v + size * j0 * p[AT.v_row], T)
+                tile = _Tile(row, rows, keys, i0, j0, p[AT.causal] != 0 and j0 + keys > i0)
                 score(rows_k, rows_v, q_t, g_t, probs, grads, lses, deltas, mask, tile, p, T(scale))
                 for which in range(3):
                     y, y_row, columns, made = rows_g, m, m, offset(to_v, j0 * m)
                     if which == 1:
-                        y, y_row, columns, made = rows_q, p[block.Q_ROW], n, offset(to_k, j0 * n)
+                        y, y_row, columns, made = rows_q, p[AT.q_row], n, offset(to_k, j0 * n)
                     if which == 2:
-                        y, y_row, columns, made = rows_k, p[block.K_ROW], n, to_q
+                        y, y_row, columns, made = rows_k, p[AT.k_row], n, to_q
                     overwrite = which == 2 and j0 == 0
                     add(which, probs, grads, tile, y, y_row, made, columns, overwrite)
 

@@ -9,6 +9,7 @@ only the block of queries is packed (transposed), once.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,14 +20,50 @@ from tilegrad.kernels.cpu.simd.vector import iota, lanes, load, splat, store, tr
 from tilegrad.kernels.cpu.tuning import NR_VECTORS
 from tilegrad.kernels.formulas.primitives import select
 from tilegrad.kernels.function import DeviceFunction, inline
+from tilegrad.kernels.params import places
 
-# Indices of the parameter block. Strides are in elements; an item is a pair of an outer and an inner number.
-ITEMS, INNER_ITEMS, L, S, E, F, CAUSAL, MASK = range(8)
-Q_ROW, K_ROW, V_ROW, MASK_ROW, MASK_COL = range(8, 13)
-Q_OUTER, Q_INNER, K_OUTER, K_INNER, V_OUTER, V_INNER, MASK_OUTER, MASK_INNER = range(13, 21)
-QUERIES, KEYS, BLOCKS, GROUPS, SHARE, PARAMS = range(21, 27)
 
-NO_MASK, BOOLS, FLOATS = range(3)  # values of MASK
+class Params(NamedTuple):
+    """The parameter block. Strides are in elements; an item is a pair of an outer and an inner number.
+
+    Attributes:
+        L, S, E, F: queries, keys, features of a key and of a value.
+        mask: its kind: NO_MASK, BOOLS or FLOATS.
+        queries, keys: of a block. blocks: of queries. groups: that the blocks are shared out to.
+        share: heads of q that read one head of k and v.
+    """
+
+    items: int
+    inner_items: int
+    L: int
+    S: int
+    E: int
+    F: int
+    causal: int
+    mask: int
+    q_row: int
+    k_row: int
+    v_row: int
+    mask_row: int
+    mask_col: int
+    q_outer: int
+    q_inner: int
+    k_outer: int
+    k_inner: int
+    v_outer: int
+    v_inner: int
+    mask_outer: int
+    mask_inner: int
+    queries: int
+    keys: int
+    blocks: int
+    groups: int
+    share: int
+
+
+AT = places(Params)
+
+NO_MASK, BOOLS, FLOATS = range(3)  # values of ``mask``
 
 
 @lru_cache(maxsize=None)

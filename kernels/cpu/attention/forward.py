@@ -15,8 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tilegrad.kernels.cpu import tuning
-from tilegrad.kernels.cpu.attention import block as block
-from tilegrad.kernels.cpu.attention.block import hider, masker, multiplier, packer
+from tilegrad.kernels.cpu.attention.block import AT, NO_MASK, hider, masker, multiplier, packer
 from tilegrad.kernels.cpu.parts.micro_kernel import micro_kernel
 from tilegrad.kernels.cpu.run.jit import Kernel, kernel
 from tilegrad.kernels.cpu.simd.memory import local, offset, pointer
@@ -126,16 +125,16 @@ def _panel_scorer(dtype: str) -> DeviceFunction:
     @inline
     def score(q_t, k, mask, scores, tile, p):
         i, i0, j0, keys, c_in = tile.i, tile.i0, tile.j0, tile.keys, pointer(0, T)
-        width = size if p[block.MASK] > 1 else 1
-        if p[block.MASK] != block.NO_MASK:
-            at = mask + width * (i * p[block.MASK_ROW] + j0 * p[block.MASK_COL])
+        width = size if p[AT.mask] > 1 else 1
+        if p[AT.mask] != NO_MASK:
+            at = mask + width * (i * p[AT.mask_row] + j0 * p[AT.mask_col])
             fill(
-                at, p[block.MASK], p[block.MASK_ROW], p[block.MASK_COL], scores, N, tile.queries, keys,
+                at, p[AT.mask], p[AT.mask_row], p[AT.mask_col], scores, N, tile.queries, keys,
             )  # fmt: skip
             c_in = scores
-        near = pointer(k + size * j0 * p[block.K_ROW], T)
-        product(near, p[block.K_ROW], 1, q_t, N, scores, N, c_in, N, keys, p[block.E], W)
-        if p[block.CAUSAL] != 0:
+        near = pointer(k + size * j0 * p[AT.k_row], T)
+        product(near, p[AT.k_row], 1, q_t, N, scores, N, c_in, N, keys, p[AT.E], W)
+        if p[AT.causal] != 0:
             hide(scores, N, i0 + i, j0, keys)
 
     return score
@@ -172,42 +171,40 @@ def forward(dtype: str) -> Kernel:
         p = pointer(params, np.int64)
         q_t, accumulator, scores, rescale = queries(), results(), panel(), rescale_memory()
         row_max, sums = maxima(), totals()
-        blocks, n = p[block.BLOCKS], p[block.F]
+        blocks, n = p[AT.blocks], p[AT.F]
         item, number = task // blocks, task % blocks
         # causal blocks differ in size: large and small ones alternate
         number = number // 2 if number % 2 == 0 else blocks - 1 - number // 2
-        outer, inner = item // p[block.INNER_ITEMS], item % p[block.INNER_ITEMS]
-        i0 = number * p[block.QUERIES]
-        rows, accumulator_row = min(p[block.QUERIES], p[block.L] - i0), (n + W - 1) // W * W
-        q += size * (outer * p[block.Q_OUTER] + inner * p[block.Q_INNER] + i0 * p[block.Q_ROW])
-        k += size * (outer * p[block.K_OUTER] + inner // p[block.SHARE] * p[block.K_INNER])
-        v += size * (outer * p[block.V_OUTER] + inner // p[block.SHARE] * p[block.V_INNER])
-        width = size if p[block.MASK] > 1 else 1
-        mask += width * (
-            outer * p[block.MASK_OUTER] + inner * p[block.MASK_INNER] + i0 * p[block.MASK_ROW]
-        )
-        pack(pointer(q, T), p[block.Q_ROW], rows, p[block.E], q_t, T(scale))
+        outer, inner = item // p[AT.inner_items], item % p[AT.inner_items]
+        i0 = number * p[AT.queries]
+        rows, accumulator_row = min(p[AT.queries], p[AT.L] - i0), (n + W - 1) // W * W
+        q += size * (outer * p[AT.q_outer] + inner * p[AT.q_inner] + i0 * p[AT.q_row])
+        k += size * (outer * p[AT.k_outer] + inner // p[AT.share] * p[AT.k_inner])
+        v += size * (outer * p[AT.v_outer] + inner // p[AT.share] * p[AT.v_inner])
+        width = size if p[AT.mask] > 1 else 1
+        mask += width * (outer * p[AT.mask_outer] + inner * p[AT.mask_inner] + i0 * p[AT.mask_row])
+        pack(pointer(q, T), p[AT.q_row], rows, p[AT.E], q_t, T(scale))
         for i in range(most):
             row_max[i], sums[i] = least, T(0)  # finite, so that it may be subtracted
-        end = min(p[block.S], i0 + rows) if p[block.CAUSAL] != 0 else p[block.S]
-        for j0 in range(0, end, p[block.KEYS]):
+        end = min(p[AT.S], i0 + rows) if p[AT.causal] != 0 else p[AT.S]
+        for j0 in range(0, end, p[AT.keys]):
             for i in range(0, rows, N):
-                keys = min(p[block.KEYS], p[block.S] - j0)
-                if p[block.CAUSAL] != 0:
+                keys = min(p[AT.keys], p[AT.S] - j0)
+                if p[AT.causal] != 0:
                     keys = min(keys, i0 + i + N - j0)
                 if keys <= 0:
                     continue
                 tile = _Panel(i, min(N, rows - i), i0, j0, keys)
-                score(offset(q_t, i * p[block.E]), k, mask, scores, tile, p)
+                score(offset(q_t, i * p[AT.E]), k, mask, scores, tile, p)
                 rescales = online_softmax(scores, keys, row_max, sums, rescale, i)
                 here = offset(accumulator, i * accumulator_row)
                 if rescales and j0 > 0:
                     scale_rows(here, accumulator_row, rescale, tile.queries, n)
-                values = pointer(v + size * j0 * p[block.V_ROW], T)
+                values = pointer(v + size * j0 * p[AT.v_row], T)
                 times(
-                    scores, 1, N, values, p[block.V_ROW], here, accumulator_row, j0 == 0, tile.queries, keys, n
+                    scores, 1, N, values, p[AT.v_row], here, accumulator_row, j0 == 0, tile.queries, keys, n
                 )  # fmt: skip
-        at = item * p[block.L] + i0
+        at = item * p[AT.L] + i0
         finish(
             accumulator, accumulator_row, row_max, sums, pointer(out + size * at * n, T),
             pointer(lse + size * at, T), rows, n,

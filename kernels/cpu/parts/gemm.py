@@ -22,14 +22,53 @@ from tilegrad.kernels.cpu.simd.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.simd.vector import lanes, load, store, transpose
 from tilegrad.kernels.cpu.tuning import NR_VECTORS, Gemm
 from tilegrad.kernels.function import DeviceFunction, inline
+from tilegrad.kernels.params import places
 
-# Indices of the parameter block, an int64 array of sizes, strides and the split of work. Strides are
-# in elements; panels of NR_VECTORS vectors of columns of y (1 with column-major y) are Y_PANEL apart.
-# A batch item is an outer and an inner number. A unit of work is one cell of the grid over one item.
-ROWS, COLS, DEPTH, KC, X_ROW, X_COL, Y_ROW, Y_COL, Y_PANEL, OUT_ROW = range(10)
-INNER_ITEMS, X_OUTER, X_INNER, Y_OUTER, Y_INNER, OUT_OUTER, OUT_INNER = range(10, 17)
-ACCUMULATE, BIAS_STEP, GRID_ROWS, GRID_COLS, TASK_ROWS, TASK_COLS, UNITS, PER_TASK = range(17, 25)
-PACK_A, PACK_B, MC, PARAMS = range(25, 29)
+
+class Params(NamedTuple):
+    """The parameter block, an int64 array of sizes, strides and the split of work. Strides are in elements.
+
+    Attributes:
+        rows, cols, depth, kc: M, N, K and KC.
+        y_panel: between panels of NR_VECTORS vectors of columns of y (1 with column-major y).
+        inner_items: a batch item is an outer and an inner number, of so many.
+        accumulate: whether the products are added to out. bias_step: 1 for an element per column, else 0.
+        grid_rows, grid_cols: cells of an item; a unit of work is one cell of the grid over one item.
+        task_rows, task_cols: of a cell. per_task: units of a task.
+        pack_a, pack_b: whether blocks of x and panels of y are packed. mc: rows of a packed block.
+    """
+
+    rows: int
+    cols: int
+    depth: int
+    kc: int
+    x_row: int
+    x_col: int
+    y_row: int
+    y_col: int
+    y_panel: int
+    out_row: int
+    inner_items: int
+    x_outer: int
+    x_inner: int
+    y_outer: int
+    y_inner: int
+    out_outer: int
+    out_inner: int
+    accumulate: int
+    bias_step: int
+    grid_rows: int
+    grid_cols: int
+    task_rows: int
+    task_cols: int
+    units: int
+    per_task: int
+    pack_a: int
+    pack_b: int
+    mc: int
+
+
+AT = places(Params)
 
 
 def kc_for(dtype: str, K: int) -> int:
@@ -125,9 +164,9 @@ def gemm(dtype: str, variant: str) -> Kernel:
     column contiguous); ``gemv`` and ``gemv_col`` are the same with a larger NR, for an ``x`` of one
     row.
 
-    The parameters ask for packing where it pays. ``PACK_A`` copies blocks of ``MC`` rows of ``x`` to
+    The parameters ask for packing where it pays. ``pack_a`` copies blocks of ``mc`` rows of ``x`` to
     a buffer of the task: their elements may be strided, or their rows a power of two apart, where
-    they compete for the same cache sets. ``PACK_B`` (of ``row_major_b``) copies each panel of NR
+    they compete for the same cache sets. ``pack_b`` (of ``row_major_b``) copies each panel of NR
     columns of ``y``.
     """
     T, size = np.dtype(dtype).type, np.dtype(dtype).itemsize
@@ -141,27 +180,33 @@ def gemm(dtype: str, variant: str) -> Kernel:
 
     def body(task, x, y, out, bias, params):
         p = pointer(params, np.int64)
-        xr, xc, K = p[X_ROW], p[X_COL], p[DEPTH]
-        steps = _Steps(p[Y_ROW], p[Y_COL], p[Y_PANEL], p[OUT_ROW], p[PACK_B] != 0)
-        cells, packed_a, packed_b = p[GRID_ROWS] * p[GRID_COLS], buffer_a(), buffer_b()
-        for unit in range(task * p[PER_TASK], min(p[UNITS], (task + 1) * p[PER_TASK])):
+        xr, xc, K = p[AT.x_row], p[AT.x_col], p[AT.depth]
+        steps = _Steps(p[AT.y_row], p[AT.y_col], p[AT.y_panel], p[AT.out_row], p[AT.pack_b] != 0)
+        cells, packed_a, packed_b = p[AT.grid_rows] * p[AT.grid_cols], buffer_a(), buffer_b()
+        for unit in range(task * p[AT.per_task], min(p[AT.units], (task + 1) * p[AT.per_task])):
             item, cell = unit // cells, unit % cells
-            outer, inner = item // p[INNER_ITEMS], item % p[INNER_ITEMS]
-            row, col = cell // p[GRID_COLS] * p[TASK_ROWS], cell % p[GRID_COLS] * p[TASK_COLS]
-            row_end, end = min(row + p[TASK_ROWS], p[ROWS]), min(col + p[TASK_COLS], p[COLS])
-            xi = x + size * (outer * p[X_OUTER] + inner * p[X_INNER])
-            yi = y + size * (outer * p[Y_OUTER] + inner * p[Y_INNER])
-            oi = out + size * (outer * p[OUT_OUTER] + inner * p[OUT_INNER])
-            onto = p[ACCUMULATE] != 0
-            if bias != 0 and p[BIAS_STEP] == 0:
+            outer, inner = item // p[AT.inner_items], item % p[AT.inner_items]
+            row, col = (
+                cell // p[AT.grid_cols] * p[AT.task_rows],
+                cell % p[AT.grid_cols] * p[AT.task_cols],
+            )
+            row_end, end = (
+                min(row + p[AT.task_rows], p[AT.rows]),
+                min(col + p[AT.task_cols], p[AT.cols]),
+            )
+            xi = x + size * (outer * p[AT.x_outer] + inner * p[AT.x_inner])
+            yi = y + size * (outer * p[AT.y_outer] + inner * p[AT.y_inner])
+            oi = out + size * (outer * p[AT.out_outer] + inner * p[AT.out_inner])
+            onto = p[AT.accumulate] != 0
+            if bias != 0 and p[AT.bias_step] == 0:
                 _fill(pointer(oi, T), col, end, pointer(bias, T)[0])
                 onto = True
-            for k in range(0, max(1, K), p[KC]):
-                depth = min(p[KC], K - k)
-                for i in range(row, row_end, p[MC]):
-                    rows = min(p[MC], row_end - i)
+            for k in range(0, max(1, K), p[AT.kc]):
+                depth = min(p[AT.kc], K - k)
+                for i in range(row, row_end, p[AT.mc]):
+                    rows = min(p[AT.mc], row_end - i)
                     a, ar = pointer(xi + size * (i * xr + k * xc), T), xr
-                    if p[PACK_A] != 0:
+                    if p[AT.pack_a] != 0:
                         pack_a(a, xr, xc, packed_a, packed_row, rows, depth)
                         a, ar = packed_a, packed_row
                     block = _Block(i, rows, k, depth)
@@ -245,17 +290,17 @@ def dot(dtype: str) -> Kernel:
 
     def body(task, x, y, out, bias, params):
         p = pointer(params, np.int64)
-        for unit in range(task * p[PER_TASK], min(p[UNITS], (task + 1) * p[PER_TASK])):
-            item, cell = unit // p[GRID_ROWS], unit % p[GRID_ROWS]
-            outer, inner = item // p[INNER_ITEMS], item % p[INNER_ITEMS]
-            row = cell * p[TASK_ROWS]
-            rows = min(p[TASK_ROWS], p[ROWS] - row)
-            a = x + size * (outer * p[X_OUTER] + inner * p[X_INNER] + row * p[X_ROW])
-            b = y + size * (outer * p[Y_OUTER] + inner * p[Y_INNER])
-            o = pointer(out + size * (outer * p[OUT_OUTER] + inner * p[OUT_INNER] + row), T)
-            if p[ACCUMULATE] == 0:
+        for unit in range(task * p[AT.per_task], min(p[AT.units], (task + 1) * p[AT.per_task])):
+            item, cell = unit // p[AT.grid_rows], unit % p[AT.grid_rows]
+            outer, inner = item // p[AT.inner_items], item % p[AT.inner_items]
+            row = cell * p[AT.task_rows]
+            rows = min(p[AT.task_rows], p[AT.rows] - row)
+            a = x + size * (outer * p[AT.x_outer] + inner * p[AT.x_inner] + row * p[AT.x_row])
+            b = y + size * (outer * p[AT.y_outer] + inner * p[AT.y_inner])
+            o = pointer(out + size * (outer * p[AT.out_outer] + inner * p[AT.out_inner] + row), T)
+            if p[AT.accumulate] == 0:
                 _fill(o, 0, rows, pointer(bias, T)[0] if bias != 0 else T(0))
-            add_dots(pointer(a, T), p[X_ROW], pointer(b, T), o, rows, p[DEPTH])
+            add_dots(pointer(a, T), p[AT.x_row], pointer(b, T), o, rows, p[AT.depth])
 
     return body, "iiiii"
 
@@ -268,17 +313,19 @@ def integer_gemm(dtype: str) -> Kernel:
 
     def body(task, x, y, out, bias, params):
         p = pointer(params, np.int64)
-        item, row, N, K = task // p[ROWS], task % p[ROWS], p[COLS], p[DEPTH]
-        xc, yr, yc = p[X_COL], p[Y_ROW], p[Y_COL]
-        outer, inner = item // p[INNER_ITEMS], item % p[INNER_ITEMS]
-        a = pointer(x + size * (outer * p[X_OUTER] + inner * p[X_INNER] + row * p[X_ROW]), T)
-        b = pointer(y + size * (outer * p[Y_OUTER] + inner * p[Y_INNER]), T)
-        place = outer * p[OUT_OUTER] + inner * p[OUT_INNER] + row * p[OUT_ROW]
+        item, row, N, K = task // p[AT.rows], task % p[AT.rows], p[AT.cols], p[AT.depth]
+        xc, yr, yc = p[AT.x_col], p[AT.y_row], p[AT.y_col]
+        outer, inner = item // p[AT.inner_items], item % p[AT.inner_items]
+        a = pointer(
+            x + size * (outer * p[AT.x_outer] + inner * p[AT.x_inner] + row * p[AT.x_row]), T
+        )
+        b = pointer(y + size * (outer * p[AT.y_outer] + inner * p[AT.y_inner]), T)
+        place = outer * p[AT.out_outer] + inner * p[AT.out_inner] + row * p[AT.out_row]
         o, c_in = pointer(out + size * place, T), pointer(bias, T)
-        if p[ACCUMULATE] == 0 and bias != 0:
+        if p[AT.accumulate] == 0 and bias != 0:
             for j in range(N):
                 o[j] = c_in[j]
-        elif p[ACCUMULATE] == 0:
+        elif p[AT.accumulate] == 0:
             _fill(o, 0, N, T(0))
         if yc == 1:
             _add_rows(a, xc, b, yr, o, N, K)

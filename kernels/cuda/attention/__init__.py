@@ -11,6 +11,7 @@ from tilegrad.kernels.cuda.attention.forward import forward
 from tilegrad.kernels.cuda.attention.tile import Params
 from tilegrad.kernels.cuda.device.shapes import AttentionTile
 from tilegrad.kernels.cuda.tuning import ATTENTION, find, row
+from tilegrad.kernels.plans import with_absent
 from tilegrad.kernels.scores import Scores
 
 
@@ -49,13 +50,12 @@ def attention(given: Scores) -> tuple[Callable[..., None], int]:
     blocks = -(-given.L // tile.BR)
     tail = (*_params(given, blocks), given.batch[0] * given.batch[1] * blocks, 1, 1)
 
-    def launch(q: int, k: int, v: int, *rest: int) -> None:
-        mask, out, lse = rest if masked else (0, *rest)
+    def launch(q: int, k: int, v: int, mask: int, out: int, lse: int) -> None:
         V = 1 if (q | k | v) % 16 else vector
         function = forward.build(given.dtype, tile, V, given.mask, given.causal)
         function(q, k, v, mask, out, lse, *tail)
 
-    return launch, 0
+    return with_absent(launch, (True, True, True, masked)), 0
 
 
 def attention_backward(given: Scores) -> tuple[Callable[..., None], int]:
@@ -71,11 +71,15 @@ def attention_backward(given: Scores) -> tuple[Callable[..., None], int]:
     for blocks in (-(-given.L // tile.BR), -(-given.S // tile.BR)):
         tails.append((*_params(given, blocks), items * blocks, 1, 1))
 
-    def launch(g: int, q: int, k: int, v: int, out: int, lse: int, *rest: int) -> None:
-        mask, dq, dk, dv, sums = rest if masked else (0, *rest)
+    def launch(
+        g: int, q: int, k: int, v: int, out: int, lse: int, mask: int, dq: int, dk: int, dv: int,
+        sums: int,
+    ) -> None:  # fmt: skip
         V = 1 if (g | q | k | v) % 16 else vector
         variant = (given.dtype, tile, V, given.mask, given.causal)
         queries.build(*variant)(g, q, k, v, mask, out, lse, dq, sums, *tails[0])
         keys.build(*variant)(g, q, k, v, mask, lse, sums, dk, dv, *tails[1])
 
-    return launch, items * given.L * np.dtype(given.dtype).itemsize
+    return with_absent(launch, (*[True] * 6, masked)), items * given.L * np.dtype(
+        given.dtype
+    ).itemsize
