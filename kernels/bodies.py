@@ -56,7 +56,7 @@ class Body(DeviceFunction):
         return asked(self.function)
 
 
-class House(types.ModuleType):
+class FormulaModule(types.ModuleType):
     """What a module is in a body: the formulas by their names, else what it has."""
 
     def __init__(self, module: types.ModuleType):
@@ -239,7 +239,7 @@ class _Bringing:
             return special
         if isinstance(value, types.ModuleType):
             known = value in (math, np) or value.__name__ == "tilegrad"
-            return House(value) if known else value
+            return FormulaModule(value) if known else value
         if isinstance(value, (DeviceFunction, Intrinsic, bool, int, float, np.generic)):
             return value
         if isinstance(value, type):
@@ -268,7 +268,7 @@ class _Bringing:
 
     def text(self, code: types.CodeType, value: Any) -> str:
         """The same in every process for what compiles to the same."""
-        if isinstance(value, House):
+        if isinstance(value, FormulaModule):
             used = [n for n in _attributes(code) if n in standard()]
             return f"{value.__name__}:{[standard()[n].key for n in used]}"
         if isinstance(value, DeviceFunction):

@@ -1,4 +1,4 @@
-"""A line on the terminal while kernels are compiled: nobody waits in silence.
+"""A line on the terminal while kernels are compiled, which may take seconds.
 
 It is there while a thread waits for a kernel, and gone before the program writes again. Only a terminal
 gets it, and not where ``TILEGRAD_QUIET`` is set.

@@ -156,9 +156,9 @@ def _radam_prepare(step, lr, beta1, beta2, eps, coupled, decoupled, sign):
     length = longest - 2.0 * step * power / (1.0 - power)
     ratio = (length - 4.0) * (length - 2.0) * longest
     ratio /= (longest - 4.0) * (longest - 2.0) * length
-    tame = length > 5.0
-    scale = math.sqrt(ratio * (1.0 - power)) if tame else 0.0
-    plain = 0.0 if tame else 1.0
+    rectified = length > 5.0
+    scale = math.sqrt(ratio * (1.0 - power)) if rectified else 0.0
+    plain = 0.0 if rectified else 1.0
     shrink = 1.0 - lr * decoupled
     return -lr / first, scale, plain, 1.0 - beta1, beta2, 1.0 - beta2, eps, coupled, shrink, sign
 

@@ -4,7 +4,7 @@ gradient.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.rules import elementwise, view
@@ -131,15 +131,16 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     return elementwise.apply(OPS["gate"], left, right)
 
 
-def _inplace(function: Any) -> Any:
+def _inplace(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """``function(x, *args)`` written over x: PyTorch's name with an underscore."""
+    name = function.__name__
 
-    def over(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def over(input: Tensor, *args: object, **kwargs: object) -> Tensor:
         result: Tensor = function(input, *args, inplace=True, **kwargs)
         return result
 
-    doc = f"{function.__doc__.splitlines()[0]} Written over ``input``."
-    return named(over, f"{function.__name__}_", doc)
+    doc = f"{(function.__doc__ or '').splitlines()[0]} Written over ``input``."
+    return named(over, f"{name}_", doc)
 
 
 celu_ = _inplace(celu)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tilegrad.autograd.annotations import Tensor
+from tilegrad.autograd.annotations import Number, Tensor
 from tilegrad.autograd.base import TensorBase, refuse_overlap
 from tilegrad.autograd.graph import Node, called, tied
 from tilegrad.autograd.rule import Rule
@@ -41,11 +41,11 @@ def add(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
     if isinstance(input, TensorBase):
         other = operand(other, input, "add")
     else:
-        input = operand(input, other, "add")  # type: ignore[arg-type]
+        input = operand(input, other, "add")
     return apply(OPS["add_scaled"], input, other, params=_alpha("add", input, other, alpha))
 
 
-def _alpha(op: str, input: Tensor, other: Any, alpha: Any) -> tuple[Scalar]:
+def _alpha(op: str, input: Tensor, other: Tensor, alpha: Scalar) -> tuple[Scalar]:
     """The factor as params of a formula.
 
     Raises:
@@ -151,7 +151,7 @@ def div(input: Tensor, other: Tensor | Scalar, *, rounding_mode: str | None = No
 def _integral(name: str, input: Any, other: Any, pair: tuple[Elementwise, Elementwise]) -> Tensor:
     """Run the float or the integer variant of an op; integer division by zero is refused."""
     if isinstance(input, TensorBase):
-        other = operand(other, input, name)  # type: ignore[arg-type]
+        other = operand(other, input, name)
     else:
         if name == "fmod":
             raise TypeError(
@@ -230,10 +230,10 @@ def pow(input: Tensor | Scalar, exponent: Tensor | Scalar) -> Tensor:
         if plain is not None:
             return _pow_number(input, plain)  # type: ignore[arg-type]
         exponent = operand(exponent, input, "pow")  # type: ignore[arg-type]
-    base = operand(input, exponent, "pow")  # type: ignore[arg-type]
-    kind = _promoted(base, exponent)  # type: ignore[arg-type]
+    base = operand(input, exponent, "pow")
+    kind = _promoted(base, exponent)
     if kind is dt.bool_:  # only False ** True is False
-        return binary(OPS["logical_or"], base, unary(OPS["logical_not"], exponent))  # type: ignore[arg-type]
+        return binary(OPS["logical_or"], base, unary(OPS["logical_not"], exponent))
     floating = kind.is_floating_point
     return binary(OPS["pow" if floating else "pow_int"], base, exponent)
 
@@ -350,12 +350,10 @@ def clamp(input: Tensor, min: object = None, max: object = None) -> Tensor:
     return apply(op, to_dtype(input, kind), params=bounds)
 
 
-def _clamp(
-    input: Tensor, low: object, high: object
-) -> tuple[Elementwise, tuple[Any, ...], dt.DType]:
+def _clamp(input: Tensor, low: Any, high: Any) -> tuple[Elementwise, tuple[Number, ...], dt.DType]:
     """(op, bounds as its params, dtype of the result)."""
     op = OPS["clamp_max" if low is None else "clamp_min" if high is None else "clamp"]
-    given: tuple[Any, ...] = (high,) if low is None else (low,) if high is None else (low, high)
+    given: tuple[Number, ...] = (high,) if low is None else (low,) if high is None else (low, high)
     kind = input.layout.dtype
     for bound in given:
         exact = bound.__class__ is kind.python or (bound.__class__ is int and kind is not dt.bool_)

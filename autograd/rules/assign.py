@@ -28,7 +28,7 @@ def zero_(input: Tensor) -> Tensor:
 def fill_(input: Tensor, value: Scalar | Tensor) -> Tensor:
     """Write ``value`` over ``input``."""
     if isinstance(value, TensorBase):
-        return copy_(input, apart(value, input))  # type: ignore[arg-type]
+        return copy_(input, apart(value, input))
     return _written(input, value, _FILL)
 
 

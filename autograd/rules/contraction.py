@@ -62,7 +62,7 @@ class _Plan(NamedTuple):
     last: Shape  # the order of dimensions of the result
 
 
-def einsum(equation: Any, *operands: Any) -> Tensor:
+def einsum(equation: object, *operands: object) -> Tensor:
     """The sum over named dimensions of the product of all operands.
 
     Args:
@@ -226,7 +226,7 @@ def _path(terms: Sequence[Labels], output: Labels, sizes: Sizes) -> Iterable[tup
     tree = _cheapest(sets, frozenset(output), sizes) if len(sets) <= _OPTIMAL else None
     if tree is None:
         return _greedy(sets, frozenset(output), sizes)
-    left: list[Any] = list(range(len(sets)))
+    left: list[object] = list(range(len(sets)))
     steps: list[tuple[int, int]] = []
 
     def walk(node: Any) -> None:
@@ -258,7 +258,7 @@ def _cheapest(sets: list[frozenset[Label]], output: frozenset[Label], sizes: Siz
         return inside & outside
 
     labels = {mask: result(mask) for mask in range(1, everything + 1)}
-    best: dict[int, tuple[int, Any]] = {1 << k: (0, k) for k in range(count)}
+    best: dict[int, tuple[int, object]] = {1 << k: (0, k) for k in range(count)}
     for mask in range(1, everything + 1):
         if mask in best:
             continue
@@ -314,7 +314,7 @@ def _pairs_of(a: Tensor, b: Tensor, dims: Any) -> tuple[list[int], list[int]]:
     return list(range(-count, 0)), list(range(count))
 
 
-def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
+def tensordot(a: Tensor, b: Tensor, dims: object = 2) -> Tensor:
     """The sum of products over dimensions of both.
 
     Args:

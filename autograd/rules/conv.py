@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.graph import Node, called
@@ -203,7 +202,7 @@ def _of_integers(
     edges = [(b, r - n - b) for b, r, n in zip(before, reach, x.shape[2:], strict=True)]
     wide = pad(x, [n for pair in reversed(edges) for n in pair])
     taps = reshape(weight, (groups, K // groups, inputs, -1))
-    total: Any = None
+    total: Tensor | None = None
     for tap, place in enumerate(itertools.product(*(range(k) for k in windows))):
         part = wide
         for axis in range(dims):
@@ -215,6 +214,7 @@ def _of_integers(
         columns = reshape(part, (x.shape[0], groups, inputs, math.prod(out)))
         product = matmul(taps[..., tap], columns)
         total = product if total is None else binary(OPS["add"], total, product)
+    assert total is not None
     made = reshape(total, (x.shape[0], K, *out))
     return made if bias is None else binary(OPS["add"], made, view(bias, (K,) + (1,) * dims))
 

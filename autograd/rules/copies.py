@@ -39,7 +39,7 @@ def _fresh(made: Any) -> Any:
     return clone(made) if made.layout.contiguous else contiguous(made)
 
 
-def _copying(name: str, function: Callable[..., Any]) -> Any:
+def _copying(name: str, function: Callable[..., object]) -> Any:
     """``function`` of views under another name, with copies as results."""
     given = inspect.signature(function).parameters.values()
     parameters, names = [], []

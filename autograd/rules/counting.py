@@ -40,7 +40,7 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     if input.numel():
         if input.amin().item() < 0:
             raise RuntimeError("one_hot: Class values must be non-negative.")
-        most = input.amax().item()
+        most = int(input.amax().item())
         if num_classes == -1:
             num_classes = most + 1
         elif most >= num_classes:
@@ -73,7 +73,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
             f"bincount: weights should be 1-d and have the same length as input; got "
             f"{weights.layout.describe()} for {kind.describe()}"
         )
-    length = max(minlength, input.amax().item() + 1 if kind.numel else 0)
+    length = max(minlength, int(input.amax().item()) + 1 if kind.numel else 0)
     index = input.to(dt.int64)
     if weights is None:
         weights = tensor_of(full(kind.shape, 1, dt.int64, input.device))
@@ -86,7 +86,9 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
 # --------------------------------------------------------------------------------------- unique
 
 
-def _results(values: Tensor, inverse: object, counts: object) -> Any:
+def _results(
+    values: Tensor, inverse: Tensor | None, counts: Tensor | None
+) -> Tensor | tuple[Tensor, ...]:
     given = tuple(t for t in (values, inverse, counts) if t is not None)
     return given if len(given) > 1 else values
 
@@ -158,7 +160,7 @@ def unique_consecutive(
 def _answer(
     input: Tensor, rows: Tensor, dim: int | None, axis: int, chosen: Tensor,
     inverse: Tensor | None, counts: Tensor | None,
-) -> Any:  # fmt: skip
+) -> Tensor | tuple[Tensor, ...]:  # fmt: skip
     if dim is not None:
         return _results(index_select(input.detach(), axis, chosen), inverse, counts)
     if inverse is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.autograd.annotations import Tensor
+from tilegrad.autograd.annotations import Sizes, Tensor
 from tilegrad.autograd.base import TensorBase, detached_view, tensor_of
 from tilegrad.autograd.once import warn_of_read_only
 from tilegrad.engine import array as arrays, dtype as dt, number
@@ -68,7 +68,7 @@ def tensor(
     return _made("tensor", _copied(data, dtype, device), requires_grad)
 
 
-def _copied(data: Any, dtype: Any, device: Any) -> Array:
+def _copied(data: Any, dtype: object, device: object) -> Array:
     """A new array of ``data``; see :func:`tensor`."""
     where = as_device(device)
     kind = None if dtype is None else dt.dtype(dtype)
@@ -92,7 +92,7 @@ def _is_on_gpu(data: object) -> bool:
     return not isinstance(data, known) and hasattr(data, "__cuda_array_interface__")
 
 
-def _without_tensors(data: object) -> Any:
+def _without_tensors(data: object) -> object:
     """``data`` with NumPy arrays in place of tensors, of which each holds one number."""
     if isinstance(data, TensorBase):
         if data.layout.numel != 1:
@@ -117,7 +117,7 @@ def as_tensor(data: object, dtype: object = None, device: object = None) -> Tens
 
         data = tensor_of(from_cuda_interface(data))
     if isinstance(data, TensorBase):
-        return data.to(device=asked(device) or data.device, dtype=dtype)  # type: ignore
+        return data.to(device=asked(device) or data.device, dtype=dtype)
     kind = None if dtype is None else dt.dtype(dtype)
     if isinstance(data, np.ndarray) and as_device(device) is CPU:
         if kind in (None, dt.BY_NUMPY.get(data.dtype)) and all(s >= 0 for s in data.strides):
@@ -170,7 +170,7 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
 
 
 def frombuffer(
-    buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False
+    buffer: Any, *, dtype: object, count: int = -1, offset: int = 0, requires_grad: bool = False
 ) -> Tensor:
     """A vector over the memory of ``buffer``, any object with Python's buffer protocol.
 
@@ -226,7 +226,7 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
 
 
 def empty(
-    *size: Any, dtype: object = None, device: object = None, requires_grad: bool = False
+    *size: Sizes, dtype: object = None, device: object = None, requires_grad: bool = False
 ) -> Tensor:
     """Undefined contents."""
     made = arrays.empty(ops.check_sizes("empty", size), _dtype(dtype), as_device(device))
@@ -253,14 +253,14 @@ def empty_strided(
 
 
 def zeros(
-    *size: Any, dtype: object = None, device: object = None, requires_grad: bool = False
+    *size: Sizes, dtype: object = None, device: object = None, requires_grad: bool = False
 ) -> Tensor:
     """Zeros."""
     return _full("zeros", size, 0.0, _dtype(dtype), device, requires_grad)
 
 
 def ones(
-    *size: Any, dtype: object = None, device: object = None, requires_grad: bool = False
+    *size: Sizes, dtype: object = None, device: object = None, requires_grad: bool = False
 ) -> Tensor:
     """Ones."""
     return _full("ones", size, 1.0, _dtype(dtype), device, requires_grad)
@@ -277,10 +277,10 @@ def full(
     """``fill_value`` everywhere; without ``dtype`` its type decides (bool, int64, default float)."""
     if isinstance(fill_value, TensorBase):
         dtype = fill_value.dtype if dtype is None else dtype
-        fill_value = fill_value.item()  # type: ignore[attr-defined]
+        fill_value = fill_value.item()
     fill_value = number.required(fill_value, "full")
     kind = dt.of_scalar(fill_value) if dtype is None else dt.dtype(dtype)
-    return _full("full", (size,), fill_value, kind, device, requires_grad)  # type: ignore[arg-type]
+    return _full("full", (size,), fill_value, kind, device, requires_grad)
 
 
 def scalar_tensor(
@@ -352,7 +352,7 @@ def _number(value: object) -> Number:
     item = value.item() if hasattr(value, "item") else value
     if not isinstance(item, (bool, int, float)):
         raise TypeError(f"bounds and step must be Number, not {type(item).__name__}")
-    return int(item) if isinstance(item, bool) else item  # type: ignore[no-any-return]
+    return int(item) if isinstance(item, bool) else item
 
 
 def _number_dtype(op: str, dtype: object) -> dt.DType:
@@ -442,7 +442,7 @@ def ones_like(
     return full_like(input, 1.0, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def new_empty(self: Tensor, *size: Any, dtype: object = None, **options: Any) -> Tensor:
+def new_empty(self: Tensor, *size: Sizes, dtype: object = None, **options: object) -> Tensor:
     """Undefined contents, of this tensor's dtype unless given."""
     return empty(*size, **_options(self, dtype, options))
 
@@ -453,34 +453,39 @@ def new_empty_strided(
     stride: Sequence[int],
     *,
     dtype: object = None,
-    **options: Any,
+    **options: object,
 ) -> Tensor:
     """:func:`empty_strided` with the dtype and device of this tensor."""
     return empty_strided(tuple(size), tuple(stride), **_options(self, dtype, options))
 
 
-def new_zeros(self: Tensor, *size: Any, dtype: object = None, **options: Any) -> Tensor:
+def new_zeros(self: Tensor, *size: Sizes, dtype: object = None, **options: object) -> Tensor:
     """Zeros, of this tensor's dtype unless given."""
     return zeros(*size, **_options(self, dtype, options))
 
 
-def new_ones(self: Tensor, *size: Any, dtype: object = None, **options: Any) -> Tensor:
+def new_ones(self: Tensor, *size: Sizes, dtype: object = None, **options: object) -> Tensor:
     """Ones, of this tensor's dtype unless given."""
     return ones(*size, **_options(self, dtype, options))
 
 
 def new_full(
-    self: Tensor, size: Sequence[int], fill_value: Number, *, dtype: object = None, **options: Any
+    self: Tensor,
+    size: Sequence[int],
+    fill_value: Number,
+    *,
+    dtype: object = None,
+    **options: object,
 ) -> Tensor:
     """``fill_value`` everywhere, of this tensor's dtype unless given."""
     return full(size, fill_value, **_options(self, dtype, options))
 
 
-def new_tensor(self: Tensor, data: object, *, dtype: object = None, **options: Any) -> Tensor:
+def new_tensor(self: Tensor, data: object, *, dtype: object = None, **options: object) -> Tensor:
     """A copy of ``data``, of this tensor's dtype unless given."""
     return tensor(data, **_options(self, dtype, options))
 
 
-def _options(x: Tensor, dtype: object, options: dict[str, Any]) -> dict[str, Any]:
+def _options(x: Tensor, dtype: object, options: dict[str, object]) -> dict[str, Any]:
     kind = x.layout
     return {"dtype": kind.dtype if dtype is None else dtype, "device": kind.device, **options}

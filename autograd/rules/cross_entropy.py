@@ -125,10 +125,10 @@ def _as_log_softmax(node: Node, logs: Tensor) -> Tensor:
     (edge,) = node.edges[:1]
     x = detached_view(logs)  # in the place of the logits, whose values no gradient reads
     if isinstance(edge, TensorBase):
-        x = edge  # type: ignore[assignment]
+        x = edge
     else:
         x._tracked = True
-        x._node, x._index = edge if isinstance(edge, tuple) else (edge, 0)  # type: ignore[assignment]
+        x._node, x._index = edge if isinstance(edge, tuple) else (edge, 0)
     return LOG_SOFTMAX.record((x,), detached_view(logs), x.layout.ndim - 1)
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from types import FunctionType
+from typing import TypeVar
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.rule import check_inplace
@@ -26,10 +27,11 @@ from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.ops.elementwise import OPS, Elementwise
 from tilegrad.kernels.function import function_from_source
 
-Function = Callable[..., Any]
+Function = Callable[..., Tensor]
+F = TypeVar("F", bound=Callable[..., Tensor])
 
 
-def publish(scope: dict[str, Any]) -> dict[str, list[str]]:
+def publish(scope: dict[str, object]) -> dict[str, list[str]]:
     """Put the functions of all rows, their twins and other names into the module ``scope``; by home the
     names that are public as functions, not as methods only.
 
@@ -52,7 +54,7 @@ def publish(scope: dict[str, Any]) -> dict[str, list[str]]:
         for name, function in made.items():
             if function is None:
                 continue
-            function.__module__ = scope["__name__"]
+            function.__module__ = str(scope["__name__"])
             scope[name] = function
             if name.endswith("_") and row.writes != "function":
                 continue
@@ -65,7 +67,7 @@ def publish(scope: dict[str, Any]) -> dict[str, list[str]]:
 _SAFE = 3e38  # every float dtype holds what is smaller
 
 
-def _stored(name: str, x: Tensor, params: tuple[float, ...]) -> tuple[Any, ...]:
+def _stored(name: str, x: Tensor, params: tuple[float, ...]) -> tuple[float, ...]:
     """``params`` as elements of the dtype of ``x``."""
     kind = x.layout.dtype
     return tuple([number.stored(number.required(p, name), kind, name) for p in params])
@@ -88,13 +90,13 @@ def run(
     return elementwise.inplace(op, x, params=params)
 
 
-def named(function: Any, name: str, doc: str) -> Function:
+def named(function: F, name: str, doc: str) -> F:
     """``function`` with a name of its own, in tracebacks and profiles too."""
+    assert isinstance(function, FunctionType)
     function.__code__ = function.__code__.replace(co_name=name, co_qualname=name)
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
-    result: Function = function
-    return result
+    return function
 
 
 def _doc(op: Elementwise, ending: str) -> str:

@@ -175,7 +175,7 @@ def rule_of(op: Elementwise) -> FormulaRule:
 
 def apply(op: Elementwise, *tensors: Tensor, params: tuple[float, ...] = ()) -> Tensor:
     """``op`` on tensors, recorded."""
-    out: Any = None if params else calls.run(op, *tensors)
+    out: Tensor | None = None if params else calls.run(op, *tensors)
     if out is None:
         out = op(*tensors, params=params)
     if state.grad:
@@ -183,7 +183,7 @@ def apply(op: Elementwise, *tensors: Tensor, params: tuple[float, ...] = ()) -> 
             if t._tracked or t._base is not None:
                 _record_anew(op, tensors, out, params)
                 break
-    return out  # type: ignore[no-any-return]
+    return out
 
 
 def _record_anew(
@@ -262,7 +262,7 @@ def operand(value: object, like: Tensor, op: str) -> Tensor:
         TypeError: it is neither a tensor nor a number.
     """
     if isinstance(value, TensorBase):
-        return value  # type: ignore[return-value]
+        return value
     layout = like.layout
     if isinstance(value, (bool, int, float)):
         key = (layout, value, value.__class__, op)
@@ -362,13 +362,13 @@ def binary(op: Elementwise, x: Any, y: Any) -> Tensor:
             raise TypeError(
                 f"{op.name}: argument 'input' (position 1) must be Tensor, not {type(x).__name__}"
             )
-        x = operand(x, y, op.name)  # type: ignore[arg-type]
+        x = operand(x, y, op.name)
     out: Tensor = calls.run(op, x, y)
     if out is None:
         out = op(x, y)
     if (x._tracked or y._tracked or x._base is not None or y._base is not None) and state.grad:
         if not graph.record_by_template(op.templates, out, x, y):
-            _record_anew(op, (x, y), out)  # type: ignore[arg-type]
+            _record_anew(op, (x, y), out)
     return out
 
 

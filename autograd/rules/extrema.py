@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
-from typing import Any
+from typing import Any, NamedTuple
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, tensor_of
@@ -29,9 +28,20 @@ __all__ = ["amax", "amin", "aminmax", "argmax", "argmin", "max", "min"]
 
 _MATCHES = OPS["matches"]
 
-max_result = namedtuple("max_result", "values indices")
-min_result = namedtuple("min_result", "values indices")
-aminmax_result = namedtuple("aminmax_result", "min max")
+
+class max_result(NamedTuple):
+    values: Tensor
+    indices: Tensor
+
+
+class min_result(NamedTuple):
+    values: Tensor
+    indices: Tensor
+
+
+class aminmax_result(NamedTuple):
+    min: Tensor
+    max: Tensor
 
 
 def _even_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -72,7 +82,7 @@ def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     return _AMIN.record((input,), ops.reduce("amin", input, dims, keepdim), (dims, keepdim))
 
 
-def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
+def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> aminmax_result:
     """``(min, max)`` over ``dim``, or over all elements.
 
     Raises:
@@ -99,7 +109,7 @@ def _ends_vjp(node: Node, *grads: Tensor) -> tuple[Tensor | None, ...]:
         with_dims(grad, shape, dims, keepdim) / sum(binary(_MATCHES, x, end), dims, True)
         for grad, end in zip(grads, ends, strict=True)
     ]
-    return (apply(OPS["extremes_slope"], *shares, x, *ends),)
+    return (apply(OPS["aminmax_vjp"], *shares, x, *ends),)
 
 
 _AMINMAX = Rule("aminmax", _ends_vjp, (0, -1, -2))
@@ -126,7 +136,9 @@ def _extreme(name: str, x: Tensor, dim: int, keepdim: bool) -> tuple[Tensor, Ten
     return values, where
 
 
-def max(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+def max(
+    input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor | None = None
+) -> Any:
     """``max(input)``: the largest element. ``max(input, dim)``: values and indices of the largest
     over ``dim``, the first of equal ones. ``max(input, other)``: the elementwise maximum.
 
@@ -142,7 +154,9 @@ def max(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = N
     return max_result(*_extreme("amax", input, dim, keepdim))
 
 
-def min(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+def min(
+    input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor | None = None
+) -> Any:
     """``min(input)``: the smallest element. ``min(input, dim)``: values and indices of the smallest
     over ``dim``, the first of equal ones. ``min(input, other)``: the elementwise minimum.
 

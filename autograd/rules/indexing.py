@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -49,11 +49,11 @@ def _region(x: Layout, parts: tuple[Part, ...]) -> Geometry:
             continue
         size, stride = x.shape[axis], x.strides[axis]
         if part.__class__ is int:
-            if not -size <= part < size:  # type: ignore[operator]
+            if not -size <= part < size:
                 raise IndexError(
                     f"index {part} is out of bounds for dimension {axis} with size {size}"
                 )
-            offset += (part % size) * stride  # type: ignore[operator]
+            offset += (part % size) * stride
         else:
             start, stop, step = slice(*part).indices(size)  # type: ignore[misc]
             length = max(0, -(-(stop - start) // step))
@@ -70,7 +70,7 @@ _GETITEM = views.region(view_op("getitem", _region))
 # ----------------------------------------------------------------------------------- reading a key
 
 
-def _bound(value: Any) -> int | None:
+def _bound(value: SupportsIndex | None) -> int | None:
     return None if value is None else operator.index(value)
 
 
@@ -98,9 +98,9 @@ def _as_tensor(key: object) -> Tensor:
     return tensor_of(from_numpy(np.array(array, order="C")))
 
 
-def _numbers(key: object) -> Any:
+def _numbers(key: object) -> object:
     if isinstance(key, TensorBase):
-        return key.tolist()  # type: ignore[attr-defined]
+        return key.tolist()
     if isinstance(key, (list, tuple, range)):
         return [_numbers(k) for k in key]
     return key
@@ -120,10 +120,10 @@ def _normal(key: Any) -> Any:
     if isinstance(key, TensorBase):
         kind = key.layout
         if kind.ndim == 0 and not kind.dtype.is_floating_point:  # a number, or a bool
-            value = key.item()  # type: ignore[attr-defined]
+            value = key.item()
             return bool(value) if kind.dtype is dt.uint8 else value
         if kind.dtype is dt.uint8:
-            return _mask_of_bytes(key)  # type: ignore[arg-type]
+            return _mask_of_bytes(key)
         if kind.dtype not in (dt.bool_, dt.int64, dt.int32):
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
         return key
@@ -150,7 +150,7 @@ def _mask_of_bytes(index: Tensor) -> Tensor:
     return to_dtype(index.detach(), dt.bool_)
 
 
-def _items(key: object) -> tuple[Any, ...]:
+def _items(key: object) -> tuple[object, ...]:
     """The items of a key. A short list of anything but numbers is read as a tuple, with a warning,
     as PyTorch does.
     """
@@ -213,7 +213,7 @@ def _split(x: Tensor, key: object) -> tuple[list[Part], list[Tensor | None]]:
     left = ndim - used  # what the first Ellipsis stands for
     for item in items:
         if isinstance(item, TensorBase):
-            item = _beside(x, item)  # type: ignore[arg-type]
+            item = _beside(x, item)
             parts += [_ALL] * _consumed(item)
             arrays += [item] + [None] * (_consumed(item) - 1)
         elif item is Ellipsis:
@@ -278,7 +278,7 @@ def _resolve(x: Tensor, key: object, always: bool) -> tuple[Tensor, list[Tensor 
     return x, arrays if indexed else None
 
 
-def prepare(x: Tensor, indices: Sequence[Any]) -> list[Tensor | None]:
+def prepare(x: Tensor, indices: Sequence[object]) -> list[Tensor | None]:
     """The indices of ``index_put`` as one int64 tensor, or None, per dimension of ``x``.
 
     Raises:
@@ -399,15 +399,15 @@ def setitem(x: Tensor, key: object, value: object) -> None:
         array = value
         if array.address != shown.address or array.layout is not shown.layout:
             if array.layout.shape != shown.layout.shape:
-                value = apart(value, shown)  # type: ignore[arg-type]
-            copy_(shown, _fitted(value, shown.ndim))  # type: ignore[arg-type]
+                value = apart(value, shown)
+            copy_(shown, _fitted(value, shown.ndim))
         elif shown._tracked:  # nothing is to be written, but a leaf is not to be written to
             check_inplace("setitem", shown)
 
 
 def _value(x: Tensor, value: object) -> Tensor | float:
     if isinstance(value, TensorBase):
-        return value  # type: ignore[return-value]
+        return value
     plain = number.plain(value)
     if plain is not None:
         return number.long_int(plain, "setitem")
@@ -441,11 +441,11 @@ def _write_at(x: Tensor, indices: Sequence[Tensor | None], value: Tensor | float
         rules.put_at(x, indices, rules.constant(value, x), False, rules.IN_PLACE)
         return
     given = [i.ndim for i in indices if i is not None]
-    value = _fitted(value, max(given) + x.ndim - len(given))  # type: ignore[arg-type]
-    _require_put_dtype(x, value)  # type: ignore[arg-type]
+    value = _fitted(value, max(given) + x.ndim - len(given))
+    _require_put_dtype(x, value)
     if not value.ndim:
         value = value.to(x.device)  # a number may be in host memory
-    rules.put_at(x, indices, value, False, rules.IN_PLACE)  # type: ignore[arg-type]
+    rules.put_at(x, indices, value, False, rules.IN_PLACE)
 
 
 # ------------------------------------------------------------------------------- index_put

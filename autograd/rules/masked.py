@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, overload
 
-from tilegrad.autograd.annotations import Tensor
+from tilegrad.autograd.annotations import Number, Tensor
 from tilegrad.autograd.base import TensorBase, tensor_of, warn_expanded
 from tilegrad.autograd.graph import Node, called
 from tilegrad.autograd.rule import Rule, check_inplace, writable
@@ -38,7 +38,13 @@ def _same_shape(op: str, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 # ---------------------------------------------------------------------------------------- where
 
 
-def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
+@overload
+def where(condition: Tensor) -> tuple[Tensor, ...]: ...
+@overload
+def where(condition: Tensor, input: Tensor | Number, other: Tensor | Number) -> Tensor: ...
+def where(
+    condition: Tensor, input: object = None, other: object = None
+) -> Tensor | tuple[Tensor, ...]:
     """``input`` where ``condition`` holds, else ``other``, broadcast and promoted; with the
     condition alone, ``nonzero(condition, as_tuple=True)``.
 
@@ -50,31 +56,36 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
         raise RuntimeError(
             f"where: expected condition to be a boolean tensor; got {condition.dtype.name}"
         )
-    x, y = input, other
+    x: Any = input
+    y: Any = other
     tensors = isinstance(x, TensorBase) and isinstance(y, TensorBase)
     if not tensors or x.layout.dtype is not y.layout.dtype:
         x, y = _where_operands(condition, input, other)
     return apply(OPS["where"], condition, x, y)
 
 
-def _where_operands(condition: Tensor, x: Any, y: Any) -> tuple[Tensor, Tensor]:
+def _where_operands(condition: Tensor, x: object, y: object) -> tuple[Tensor, Tensor]:
     """Python numbers as constants that do not decide the dtype beside a tensor."""
     x, y = (v if isinstance(v, TensorBase) else number.required(v, "where") for v in (x, y))
     ranks = [
-        (v.dtype, 2 if v.ndim else 1) if isinstance(v, TensorBase) else (dt.of_scalar(v), 0)  # type: ignore[attr-defined]
+        (v.dtype, 2 if v.ndim else 1) if isinstance(v, TensorBase) else (dt.of_scalar(v), 0)
         for v in (x, y)
     ]
     kind = dt.result_type(*ranks)
 
     def ready(v: Any) -> Tensor:
         if isinstance(v, TensorBase):
-            return v if v.dtype is kind else v.to(kind)  # type: ignore[attr-defined, return-value]
+            return v if v.dtype is kind else v.to(kind)
         return tensor_of(scalar(v, kind, condition.device))
 
     return ready(x), ready(y)
 
 
-def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
+@overload
+def nonzero(input: Tensor, *, as_tuple: Literal[False] = False) -> Tensor: ...
+@overload
+def nonzero(input: Tensor, *, as_tuple: Literal[True]) -> tuple[Tensor, ...]: ...
+def nonzero(input: Tensor, *, as_tuple: bool = False) -> Tensor | tuple[Tensor, ...]:
     """int64 coordinates (count, ndim) of the elements that are not zero, in row-major order.
 
     ``as_tuple`` returns one vector per dimension instead (a zero-dimensional input counts as one).
@@ -89,8 +100,7 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
 
 def argwhere(input: Tensor) -> Tensor:
     """``nonzero(input)``."""
-    result: Tensor = nonzero(input)
-    return result
+    return view.transpose(tensor_of(ops.nonzero(input)), 0, 1)
 
 
 # ------------------------------------------------------------------------------- masked_fill, …
@@ -100,7 +110,7 @@ def _fill_value(input: Tensor, value: Tensor | Scalar) -> Tensor:
     if not isinstance(value, TensorBase):
         plain = number.required(value, "masked_fill")
         return tensor_of(scalar(plain, input.dtype, input.device))
-    return single_value("masked_fill", value, input)  # type: ignore[arg-type]
+    return single_value("masked_fill", value, input)
 
 
 def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Scalar) -> Tensor:

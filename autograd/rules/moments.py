@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from functools import lru_cache
-from typing import Any
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import tensor_of, zeros_of
@@ -34,7 +33,7 @@ __all__ = ["logsumexp", "norm", "std", "std_mean", "var", "var_mean"]
 # ------------------------------------------------------------------------------------- variances
 
 
-def _var_slope(node: Node, grad: Tensor, x: Tensor, of_mean: Tensor | None = None) -> Tensor:
+def _var_grad(node: Node, grad: Tensor, x: Tensor, of_mean: Tensor | None = None) -> Tensor:
     """d var / d x = 2 (x - mean) / (count - correction), times ``grad``; with what flows into the
     mean. Without a degree of freedom among all elements its NaN and infinities are constants, as
     PyTorch's.
@@ -48,19 +47,19 @@ def _var_slope(node: Node, grad: Tensor, x: Tensor, of_mean: Tensor | None = Non
         x = x.detach()
     grad_of_var = with_dims(grad, shape, dims, keepdim) * scale
     if of_mean is None:
-        return apply(OPS["centered_slope"], grad_of_var, x, mean(x, dims, True))
+        return apply(OPS["var_vjp"], grad_of_var, x, mean(x, dims, True))
     grad_of_mean = with_dims(of_mean, shape, dims, keepdim) / count
-    return apply(OPS["moments_slope"], grad_of_var, grad_of_mean, x, mean(x, dims, True))
+    return apply(OPS["var_mean_vjp"], grad_of_var, grad_of_mean, x, mean(x, dims, True))
 
 
 def _var_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     (x,) = node.unpack()
-    return (_var_slope(node, grad, x),)
+    return (_var_grad(node, grad, x),)
 
 
 def _std_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     x, out = node.unpack()
-    return (_var_slope(node, _of_root(grad, out), x),)
+    return (_var_grad(node, _of_root(grad, out), x),)
 
 
 def _of_root(grad: Tensor, out: Tensor) -> Tensor:
@@ -70,16 +69,21 @@ def _of_root(grad: Tensor, out: Tensor) -> Tensor:
 
 def _var_mean_vjp(node: Node, grad: Tensor, of_mean: Tensor) -> tuple[Tensor | None, ...]:
     (x,) = node.unpack()
-    return (_var_slope(node, grad, x, of_mean),)
+    return (_var_grad(node, grad, x, of_mean),)
 
 
 def _std_mean_vjp(node: Node, grad: Tensor, of_mean: Tensor) -> tuple[Tensor | None, ...]:
     x, out = node.unpack()
-    return (_var_slope(node, _of_root(grad, out), x, of_mean),)
+    return (_var_grad(node, _of_root(grad, out), x, of_mean),)
 
 
 def _spread_about_mean(
-    name: str, input: Tensor, dim: Any, unbiased: Any, keepdim: bool, correction: Any
+    name: str,
+    input: Tensor,
+    dim: Dims | bool,
+    unbiased: bool | None,
+    keepdim: bool,
+    correction: float | None,
 ) -> tuple[Tensor, Tensor]:
     """``(var or std, mean)``, recorded as ``name``; where only the first is wanted, for it alone."""
     if isinstance(dim, bool):  # PyTorch's var(input, unbiased)
@@ -202,7 +206,7 @@ def _norm_end_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     x, end = x.detach(), with_dims(out.detach(), shape, dims, keepdim)
     count = sum(binary(OPS["magnitude_matches"], x, end), dims, True)
     share = with_dims(grad, shape, dims, keepdim) / count
-    return (apply(OPS["magnitude_slope"], share, x, end),)
+    return (apply(OPS["norm_inf_vjp"], share, x, end),)
 
 
 _NORM2 = Rule("norm2", _norm2_vjp, (0, -1))
@@ -271,7 +275,7 @@ def _norm_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     dims, keepdim, p = node.meta
     shape = node.inputs[0].shape
     grad, out = (with_dims(t, shape, dims, keepdim) for t in (grad, out))
-    return (apply(OPS["power_slope"], grad, x, out, params=(p,)),)
+    return (apply(OPS["norm_vjp"], grad, x, out, params=(p,)),)
 
 
 _NORM = Rule("norm", _norm_vjp, (0, -1))
@@ -285,7 +289,7 @@ def _logsumexp_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     dims, keepdim = node.meta
     shape = node.inputs[0].shape
     grad, out = (with_dims(t, shape, dims, keepdim) for t in (grad, out))
-    return (apply(OPS["exp_slope"], grad, x, out),)
+    return (apply(OPS["logsumexp_vjp"], grad, x, out),)
 
 
 _LOGSUMEXP = Rule("logsumexp", _logsumexp_vjp, (0, -1))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, tensor_of, zeros_of
@@ -72,7 +72,7 @@ _CAT = _Joining(Rule(ops.cat_op, _cat_vjp), ops.cat)
 _STACK = _Joining(Rule(ops.stack_op, _stack_vjp), ops.stack)
 
 
-def _tensors(op: str, tensors: Any) -> tuple[Tensor, ...]:
+def _tensors(op: str, tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
     if isinstance(tensors, TensorBase):
         raise TypeError(f"{op}: tensors must be a tuple of Tensors; got Tensor")
     result = tuple(tensors)
@@ -225,14 +225,14 @@ def _fold(grad: Tensor, axis: int, size: int, before: int, after: int, mode: str
             continue
         part = views.narrow(grad, axis, begin, length)
         if mode == "replicate":
-            part = part.sum(axis, keepdim=True)  # type: ignore[attr-defined]
+            part = part.sum(axis, keepdim=True)
             place = 0 if leading else size - 1
         elif mode == "reflect":
             part = flip(part, (axis,))
             place = 1 if leading else size - 1 - length
         else:
             place = size - length if leading else 0
-        total = total + _along(part, axis, place, size)  # type: ignore[operator]
+        total = total + _along(part, axis, place, size)
     return total
 
 
@@ -350,7 +350,7 @@ def _repeat_vjp(node: Node, grad: Tensor) -> Result:
 _REPEAT = Rule(ops.repeat, _repeat_vjp)
 
 
-def repeat(input: Tensor, *repeats: Any) -> Tensor:
+def repeat(input: Tensor, *repeats: object) -> Tensor:
     """The whole tensor ``repeats[d]`` times along each dimension; new dimensions go in front.
 
     Raises:
@@ -360,7 +360,7 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
     return _REPEAT.at((input,), (times,))
 
 
-def tile(input: Tensor, *dims: Any) -> Tensor:
+def tile(input: Tensor, *dims: object) -> Tensor:
     """As :func:`repeat`, with missing leading repeats taken as 1."""
     times = as_sizes(dims)
     return repeat(input, (1,) * (input.ndim - len(times)) + times)
@@ -382,9 +382,9 @@ def repeat_interleave(
         input, dim = views.reshape(input, (-1,)), 0
     axis = normalize_dim("repeat_interleave", dim, input.ndim)
     if isinstance(repeats, TensorBase) and repeats.layout.numel == 1:
-        repeats = int(repeats.item())  # type: ignore[attr-defined]
+        repeats = int(repeats.item())
     if isinstance(repeats, TensorBase):
-        return _select_repeated(input, repeats, axis, output_size)  # type: ignore[arg-type]
+        return _select_repeated(input, repeats, axis, output_size)
     count = as_index("repeat_interleave", repeats, "repeats")
     if count < 0:
         raise RuntimeError(f"repeat_interleave: repeats has to be non-negative; got {count}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import namedtuple
-from typing import Any
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, tensor_of
@@ -104,7 +103,7 @@ def ldexp_(input: Tensor, other: Tensor) -> Tensor:
     return pointwise.mul_(input, arithmetic.pow(2.0, other))
 
 
-def _double(value: Any) -> Any:
+def _double(value: Tensor | Scalar) -> Tensor | Scalar:
     return to_dtype(value, dt.float64) if isinstance(value, TensorBase) else value  # type: ignore[arg-type]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import tensor_of
@@ -25,33 +25,39 @@ Sizes = int | Sequence[int]
 
 def _max_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     (index,) = node.unpack()
-    return tied(node, _PUT.run(grad, index, size=node.inputs[0].shape[2:], **node.meta)), None
+    return tied(
+        node, _MAX_BACKWARD.run(grad, index, size=node.inputs[0].shape[2:], **node.meta)
+    ), None
 
 
-def _put_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+def _max_backward_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     (index,) = node.unpack()
-    return _TAKE.run(grad, index, **{k: v for k, v in node.meta.items() if k != "size"}), None
+    return _MAX_GATHER.run(grad, index, **{k: v for k, v in node.meta.items() if k != "size"}), None
 
 
 def _mean_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    return (tied(node, _MEAN_INPUT.run(grad, size=node.inputs[0].shape[2:], **node.meta)),)
+    return (tied(node, _MEAN_BACKWARD.run(grad, size=node.inputs[0].shape[2:], **node.meta)),)
 
 
-def _mean_input_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+def _mean_backward_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (_MEAN.run(grad, **{k: v for k, v in node.meta.items() if k != "size"}),)
 
 
 _MAX = Rule("max_pool", _max_vjp, (1,))
-_PUT = Rule(ops.pool_put, _put_vjp, (1,))
-_TAKE = Rule(ops.pool_take, _max_vjp, (1,))
+_MAX_BACKWARD = Rule(ops.max_pool_backward, _max_backward_vjp, (1,))
+_MAX_GATHER = Rule(ops.max_pool_gather, _max_vjp, (1,))
 _MEAN = Rule(ops.avg_pool, _mean_vjp)
-_MEAN_INPUT = Rule(ops.avg_pool_input, _mean_input_vjp)
+_MEAN_BACKWARD = Rule(ops.avg_pool_backward, _mean_backward_vjp)
 
 
 # ------------------------------------------------------------------------------------ functions
 
 
-def _apply(op: str, input: Tensor, dims: int, run: Callable[[Tensor], Any]) -> Any:
+Pooled: TypeAlias = "Tensor | tuple[Tensor, ...]"  # the values, or with where each stood
+P = TypeVar("P", bound=Tensor | tuple[Tensor, ...])
+
+
+def _apply(op: str, input: Tensor, dims: int, run: Callable[[Tensor], P]) -> P:
     """``run`` on the batched input; a missing batch dimension is added and taken off again.
 
     Raises:
@@ -66,7 +72,8 @@ def _apply(op: str, input: Tensor, dims: int, run: Callable[[Tensor], Any]) -> A
     if input.ndim == dims + 2:
         return run(input)
     out = run(unsqueeze(input, 0))
-    return tuple([squeeze(o, 0) for o in out]) if isinstance(out, tuple) else squeeze(out, 0)
+    made: Any = tuple([squeeze(o, 0) for o in out]) if isinstance(out, tuple) else squeeze(out, 0)
+    return made  # type: ignore[no-any-return]  # as ``out``
 
 
 def _max_pool(
@@ -81,14 +88,14 @@ def _max_pool(
 ) -> Any:
     op = f"max_pool{dims}d"
 
-    def run(x: Tensor) -> Any:
+    def run(x: Tensor) -> Pooled:
         how = ops.resolve(op, x.layout.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
         return _maxima(x, return_indices, how)
 
     return _apply(op, input, dims, run)
 
 
-def _maxima(x: Tensor, return_indices: bool, how: dict[str, Any]) -> Any:
+def _maxima(x: Tensor, return_indices: bool, how: dict[str, Any]) -> Pooled:
     """The values, and the indices if asked for; they are computed only where somebody needs them."""
     if not return_indices and not (state.grad and needs_graph((x,))):
         return tensor_of(ops.max_pool(x, indexed=False, **how))
@@ -111,12 +118,12 @@ def _avg_pool(
     if divisor_override == 0:
         raise RuntimeError(f"{op}: divisor must be not zero")
 
-    def run(x: Tensor) -> Any:
+    def run(x: Tensor) -> Tensor:
         size = x.layout.shape[2:]
         how = ops.resolve(op, size, kernel_size, stride, padding, 1, ceil_mode)
         return _MEAN.run(x, include_pad=count_include_pad, divisor=divisor_override, **how)
 
-    return _apply(op, input, dims, run)  # type: ignore[no-any-return]
+    return _apply(op, input, dims, run)
 
 
 def _adaptive_size(op: str, x: Tensor, dims: int, output_size: object) -> tuple[int, ...]:
@@ -139,19 +146,19 @@ def _adaptive_size(op: str, x: Tensor, dims: int, output_size: object) -> tuple[
 def _adaptive_avg(dims: int, input: Tensor, output_size: object) -> Tensor:
     op = f"adaptive_avg_pool{dims}d"
 
-    def run(x: Tensor) -> Any:
+    def run(x: Tensor) -> Tensor:
         out = _adaptive_size(op, x, dims, output_size)
         if out == (1,) * dims:
             return reduce.mean(x, tuple(range(2, dims + 2)), True)
         return _MEAN.run(x, adaptive=True, out=out)
 
-    return _apply(op, input, dims, run)  # type: ignore[no-any-return]
+    return _apply(op, input, dims, run)
 
 
 def _adaptive_max(dims: int, input: Tensor, output_size: object, return_indices: bool) -> Any:
     op = f"adaptive_max_pool{dims}d"
 
-    def run(x: Tensor) -> Any:
+    def run(x: Tensor) -> Pooled:
         out = _adaptive_size(op, x, dims, output_size)
         return _maxima(x, return_indices, {"adaptive": True, "out": out})
 

@@ -76,6 +76,6 @@ def detach(input: Tensor) -> Tensor:
 def typename(obj: object) -> str:
     """The name of a tensor's type (``torch.FloatTensor``), or of the class of anything else."""
     if isinstance(obj, TensorBase):
-        return str(obj.type())  # type: ignore[attr-defined]
+        return str(obj.type())
     home, name = type(obj).__module__, type(obj).__qualname__
     return name if home == "builtins" else f"{home}.{name}"

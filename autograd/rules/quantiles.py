@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import namedtuple
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tilegrad.autograd.annotations import Tensor
@@ -130,7 +130,11 @@ def _quantile(
 
 def _between(ordered: Tensor, ranks: Tensor, mode: str) -> Tensor:
     """The elements at these ranks of the last dimension."""
-    ways: dict[str, Any] = {"lower": pointwise.floor, "higher": pointwise.ceil, "nearest": round}
+    ways: dict[str, Callable[[Tensor], Tensor]] = {
+        "lower": pointwise.floor,
+        "higher": pointwise.ceil,
+        "nearest": round,
+    }
     change = ways.get(mode)
     if change is not None:
         return gather(ordered, -1, to_dtype(change(ranks.detach()), dt.int64))
@@ -183,7 +187,7 @@ def histc(input: Tensor, bins: int = 100, min: Scalar = 0, max: Scalar = 0) -> T
 
 def histogram(
     input: Tensor,
-    bins: Any,
+    bins: object,
     *,
     range: Sequence[float] | None = None,
     weight: Tensor | None = None,
@@ -214,7 +218,7 @@ def histogram(
 
 def histogramdd(
     input: Tensor,
-    bins: Any,
+    bins: object,
     range: Sequence[float] | None = None,
     weight: Tensor | None = None,
     density: bool = False,
@@ -228,7 +232,7 @@ def histogramdd(
     if kind.ndim < 2:
         raise RuntimeError("histogramdd: input tensor should have at least 2 dimensions")
     count = kind.shape[-1]
-    given = [bins] * count if isinstance(bins, int) else list(bins)
+    given = [bins] * count if isinstance(bins, int) else list(bins)  # type: ignore[call-overload]
     if len(given) != count:
         raise RuntimeError(
             f"histogramdd: expected {count} sequences of bin edges for a {count}-dimensional histogram "

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, SupportsInt
 
 import numpy as np
 
@@ -32,12 +32,12 @@ __all__ = [
     "randint", "randint_like", "randn", "randn_like", "randperm", "seed", "set_rng_state",
 ]  # fmt: skip
 
-Params = tuple[Any, Any]
+Params = tuple[object, object]
 
 # --------------------------------------------------------------------------------------- the state
 
 
-def manual_seed(seed: Any) -> Generator:
+def manual_seed(seed: SupportsInt) -> Generator:
     """Start the default generator anew from ``seed``; returns it."""
     return default_generator.manual_seed(int(seed))
 
@@ -81,7 +81,7 @@ def _new(
 
 
 def rand(
-    *size: Any,
+    *size: object,
     generator: Generator | None = None,
     dtype: object = None,
     device: object = None,
@@ -93,7 +93,7 @@ def rand(
 
 
 def randn(
-    *size: Any,
+    *size: object,
     generator: Generator | None = None,
     dtype: object = None,
     device: object = None,

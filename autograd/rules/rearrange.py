@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -97,7 +97,7 @@ def tensor_split(
         raise TypeError(f"tensor_split(): takes indices or sections; got {len(named)} of them")
     given: Any = named[0]
     if isinstance(given, TensorBase):
-        given = given.tolist()  # type: ignore[attr-defined]
+        given = given.tolist()
     if isinstance(given, int):
         if given <= 0:
             raise RuntimeError(
@@ -159,11 +159,11 @@ _UNBIND = Rule(view_ops.select, _unbind_vjp, name="unbind")
 # ---------------------------------------------------------------------------------------- joining
 
 
-def _all(tensors: Any) -> list[Tensor]:
+def _all(tensors: tuple[Tensor | Sequence[Tensor], ...]) -> list[Tensor]:
     """Tensors given one by one or as one sequence."""
     if len(tensors) == 1 and not isinstance(tensors[0], TensorBase):
-        tensors = tensors[0]
-    return list(tensors)
+        return list(tensors[0])
+    return list(tensors)  # type: ignore[arg-type]  # one by one
 
 
 def atleast_1d(*tensors: Tensor | Sequence[Tensor]) -> Any:
@@ -187,7 +187,9 @@ def _to_2d(x: Tensor) -> Tensor:
     return views.unsqueeze(x, 0) if x.ndim == 1 else views.view(x, (1, 1))
 
 
-def _atleast(tensors: Any, change: Any) -> Any:
+def _atleast(
+    tensors: tuple[Tensor | Sequence[Tensor], ...], change: Callable[[Tensor], Tensor]
+) -> Tensor | tuple[Tensor, ...]:
     if len(tensors) == 1 and isinstance(tensors[0], TensorBase):
         return change(tensors[0])
     return tuple(change(x) for x in _all(tensors))

@@ -31,8 +31,8 @@ def dims_of(name: str, dim: Dims, ndim: int) -> Shape:
     """``normalize_dims``, the common cases first."""
     if dim is None and ndim < 16:
         return _ALL[ndim]
-    if dim.__class__ is int and -ndim <= dim < ndim:  # type: ignore[operator]
-        return (dim % ndim,)  # type: ignore[operator, return-value]
+    if dim.__class__ is int and -ndim <= dim < ndim:
+        return (dim % ndim,)
     return normalize_dims(name, dim, ndim)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
-from typing import Any
+from typing import NamedTuple
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.graph import Node
@@ -20,8 +19,15 @@ from tilegrad.engine.shape import normalize_dim
 
 __all__ = ["cummax", "cummin", "cumprod", "cumsum", "logcumsumexp"]
 
-cummax_result = namedtuple("cummax_result", "values indices")
-cummin_result = namedtuple("cummin_result", "values indices")
+
+class cummax_result(NamedTuple):
+    values: Tensor
+    indices: Tensor
+
+
+class cummin_result(NamedTuple):
+    values: Tensor
+    indices: Tensor
 
 
 def _sum_from(x: Tensor, dim: int, reverse: bool) -> Tensor:
@@ -76,13 +82,13 @@ def _cumprod_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
         return (grad,)
     if bool(all(x.detach()).item()):
         return (_sum_from(grad * out, dim, True) / x,)
-    return (_cumprod_slope(x, grad, dim),)
+    return (_cumprod_grad(x, grad, dim),)
 
 
 _CUMPROD = Rule("cumprod", _cumprod_vjp, (0, -1))
 
 
-def _cumprod_slope(x: Tensor, grad: Tensor, dim: int) -> Tensor:
+def _cumprod_grad(x: Tensor, grad: Tensor, dim: int) -> Tensor:
     """Element i gets (product before i) * sum over k >= i of g_k * (product of i+1 … k).
 
     The sum obeys s_i = g_i + x_(i+1) s_(i+1), so one pass from the end finds it.
@@ -154,7 +160,7 @@ def _logcumsumexp_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     total: Tensor | None = None
     for sign in (1.0, -1.0):
         shares = _log_sum(apply(OPS["log_share"], grad, out, params=(sign,)), dim, not reverse)
-        grad_input = apply(OPS["log_slope"], shares, x, params=(sign,))
+        grad_input = apply(OPS["logcumsumexp_vjp"], shares, x, params=(sign,))
         del shares
         total = grad_input if total is None else total + grad_input
     return (total,)
@@ -181,7 +187,7 @@ def _running_vjp(node: Node, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ..
 _RUNNING = {name: Rule(name, _running_vjp, (-2,)) for name in ("cummax", "cummin")}
 
 
-def cummax(input: Tensor, dim: int) -> Any:
+def cummax(input: Tensor, dim: int) -> cummax_result:
     """Values and int64 positions of the largest element so far along ``dim``; the latest of equals.
 
     Gradient: of ``input``, to the elements chosen.
@@ -189,7 +195,7 @@ def cummax(input: Tensor, dim: int) -> Any:
     return cummax_result(*_running("cummax", input, dim))
 
 
-def cummin(input: Tensor, dim: int) -> Any:
+def cummin(input: Tensor, dim: int) -> cummin_result:
     """Values and int64 positions of the smallest element so far along ``dim``; the latest of equals.
 
     Gradient: of ``input``, to the elements chosen.

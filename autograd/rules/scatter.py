@@ -7,7 +7,6 @@ at one place are combined in index order, whatever the number of threads.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, refuse_overlap, zeros_of
@@ -124,7 +123,7 @@ _SCATTER_ADD = Rule("scatter_add", _scatter_add_vjp, ((1, 2),))
 
 
 def _scatter(
-    input: Tensor, dim: int, index: Tensor, src: Any, value: Scalar | None,
+    input: Tensor, dim: int, index: Tensor, src: Tensor | Scalar | None, value: Scalar | None,
     reduce: str | None, target: str,
 ) -> Tensor:  # fmt: skip
     given = src if value is None else value
@@ -136,8 +135,8 @@ def _scatter(
         if reduce not in ("add", "multiply"):
             raise RuntimeError(f"scatter: reduce must be 'add' or 'multiply'; got {reduce!r}")
         how = {"add": "sum", "multiply": "prod"}[reduce]
-        return reduced("scatter", input, dim, index, given, how, True, target)  # type: ignore[arg-type]
-    made = _scatter_combine(_SCATTER, input, dim, index, given, target)  # type: ignore[arg-type]
+        return reduced("scatter", input, dim, index, given, how, True, target)
+    made = _scatter_combine(_SCATTER, input, dim, index, given, target)
     fresh = target == COPY and not isinstance(src, TensorBase)
     return called("scatter_value", made) if fresh else made
 

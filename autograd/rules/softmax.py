@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import tensor_of
@@ -41,7 +40,7 @@ _SOFTMAX = Rule("softmax", _softmax_vjp, (-1,))
 LOG_SOFTMAX = Rule("log_softmax", _log_softmax_vjp, (-1,))
 
 
-def _apply(name: str, input: Tensor, dim: Any, dtype: DType | None) -> Tensor:
+def _apply(name: str, input: Tensor, dim: int | None, dtype: DType | None) -> Tensor:
     if dtype is not None:
         input = to_dtype(input, as_dtype(dtype))
     kind = input.layout
@@ -96,6 +95,6 @@ def softmin(
     return softmax(-input, dim, _stacklevel, dtype)
 
 
-def _dtype(third: Any, dtype: DType | None) -> DType | None:
+def _dtype(third: DType | int | None, dtype: DType | None) -> DType | None:
     """The dtype, which ``torch.softmax`` takes in third place and its functional twin in fourth."""
     return third if dtype is None and not isinstance(third, int) else dtype

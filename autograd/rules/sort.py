@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import namedtuple
-from typing import Any
+from typing import NamedTuple, overload
 
-from tilegrad.autograd.annotations import Tensor
+from tilegrad.autograd.annotations import Number, Tensor
 from tilegrad.autograd.base import TensorBase, detached_view, tensor_of
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rule import Rule
@@ -24,12 +23,35 @@ __all__ = [
     "sort", "topk",
 ]  # fmt: skip
 
-sort_result = namedtuple("sort_result", "values indices")
-topk_result = namedtuple("topk_result", "values indices")
-kthvalue_result = namedtuple("kthvalue_result", "values indices")
-median_result = namedtuple("median_result", "values indices")
-nanmedian_result = namedtuple("nanmedian_result", "values indices")
-mode_result = namedtuple("mode_result", "values indices")
+
+class sort_result(NamedTuple):
+    values: Tensor
+    indices: Tensor
+
+
+class topk_result(NamedTuple):
+    values: Tensor
+    indices: Tensor
+
+
+class kthvalue_result(NamedTuple):
+    values: Tensor
+    indices: Tensor
+
+
+class median_result(NamedTuple):
+    values: Tensor
+    indices: Tensor
+
+
+class nanmedian_result(NamedTuple):
+    values: Tensor
+    indices: Tensor
+
+
+class mode_result(NamedTuple):
+    values: Tensor
+    indices: Tensor
 
 
 def _chosen_vjp(node: Node, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
@@ -56,7 +78,9 @@ def _with_places(
     return values, places
 
 
-def sort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Any:
+def sort(
+    input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False
+) -> sort_result:
     """``(values, indices)`` in order along ``dim``. NaN counts as the largest value.
 
     Args:
@@ -84,7 +108,9 @@ def msort(input: Tensor) -> Tensor:
     return values
 
 
-def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
+def topk(
+    input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
+) -> topk_result:
     """``(values, indices)`` of the ``k`` largest or smallest elements along ``dim``, in order.
 
     Of equal elements the first are taken.
@@ -111,7 +137,7 @@ def _picked(name: str, x: Tensor, dim: int, keepdim: bool, pair: ops.Pair) -> tu
     return _with_places(name, x, dim, pair, not keepdim and x.ndim > 0)
 
 
-def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
+def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> kthvalue_result:
     """``(values, indices)`` of the ``k``-th smallest element along ``dim``, counted from 1;
     the index is of the first of equal elements.
 
@@ -126,7 +152,11 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any
     return kthvalue_result(*_picked("kthvalue", input, axis, keepdim, pair))
 
 
-def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+@overload
+def median(input: Tensor) -> Tensor: ...
+@overload
+def median(input: Tensor, dim: int, keepdim: bool = False) -> median_result: ...
+def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor | median_result:
     """The median, of two the lower; NaN if there is one. With ``dim``: ``(values, indices)``,
     the index of the first of equal elements.
 
@@ -142,7 +172,13 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     return median_result(*_picked("median", input, axis, keepdim, pair))
 
 
-def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+@overload
+def nanmedian(input: Tensor) -> Tensor: ...
+@overload
+def nanmedian(input: Tensor, dim: int, keepdim: bool = False) -> nanmedian_result: ...
+def nanmedian(
+    input: Tensor, dim: int | None = None, keepdim: bool = False
+) -> Tensor | nanmedian_result:
     """As :func:`median`, of the elements that are not NaN."""
     if dim is None:
         return _overall("nanmedian", input)
@@ -172,7 +208,7 @@ def _shared_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 _OVERALL = {name: Rule(name, _shared_vjp, (0, -1)) for name in ("median", "nanmedian")}
 
 
-def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
+def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> mode_result:
     """``(values, indices)`` of the most frequent element along ``dim``: of several the smallest,
     and the last place where it stands. NaN equals no other element: a row of them gives the first.
 
@@ -227,7 +263,9 @@ def bucketize(
     return _searched("bucketize", boundaries, input, right, out_int32)
 
 
-def _searched(op: str, borders: Array, values: Any, right: bool, out_int32: bool) -> Tensor:
+def _searched(
+    op: str, borders: Array, values: Tensor | Number, right: bool, out_int32: bool
+) -> Tensor:
     sought: Array = (
         values
         if isinstance(values, TensorBase)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import zeros_of
@@ -210,7 +209,7 @@ def as_strided(
 # ------------------------------------------------------------------------- gradients of regions
 
 
-def embed(grad: Tensor, shape: Shape, rule: Rule, *values: Any) -> Tensor:
+def embed(grad: Tensor, shape: Shape, rule: Rule, *values: object) -> Tensor:
     """Zeros of ``shape`` whose region, the view of ``rule`` by ``values``, holds ``grad``."""
     source = grad.layout
     whole = zeros_of(make_layout(shape, source.dtype, source.device))

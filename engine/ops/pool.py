@@ -1,8 +1,8 @@
 """Pools over windows, and their adjoints, as ops on arrays.
 
 ``x`` is ``(N, C, *size)`` with one to three spatial sizes. ``max_pool`` gives values and the places
-they came from; ``pool_put`` and ``pool_take`` move gradients there and back. ``avg_pool`` is linear:
-``avg_pool_input`` is its adjoint.
+they came from; ``max_pool_backward`` and ``max_pool_gather`` move gradients there and back. ``avg_pool`` is linear:
+``avg_pool_backward`` is its adjoint.
 """
 
 from __future__ import annotations
@@ -162,24 +162,26 @@ def _max_tables(size: Shape, adaptive: bool, how: dict[str, Any]) -> list[Table]
     return [_WHOLE[:2]] * (3 - len(size)) + tables
 
 
-def _plan_take(x: Layout, index: Layout, **how: Any) -> Plan:
-    planes, _ = _spatial(x, "pool_take")
+def _plan_max_gather(x: Layout, index: Layout, **how: Any) -> Plan:
+    planes, _ = _spatial(x, "max_pool_gather")
     made = layout(index.shape, x.dtype, x.device)
     inputs, outputs = math.prod(x.shape[2:]), math.prod(index.shape[2:])
     if made.numel == 0:
         return Plan((made,), nothing)
     family = kernel("pool", x.device)
-    return Plan((made,), *family.pool_take(x.dtype.name, planes, inputs, outputs))
+    return Plan((made,), *family.max_pool_gather(x.dtype.name, planes, inputs, outputs))
 
 
-def _plan_put(y: Layout, index: Layout, *, size: Shape, adaptive: bool = False, **how: Any) -> Plan:
+def _plan_max_backward(
+    y: Layout, index: Layout, *, size: Shape, adaptive: bool = False, **how: Any
+) -> Plan:
     made = layout((*y.shape[:2], *size), y.dtype, y.device)
-    planes, full = _spatial(made, "pool_put")
+    planes, full = _spatial(made, "max_pool_backward")
     tables = _max_tables(size, adaptive, how)
     if made.numel == 0:
         return Plan((made,), nothing)
     family = kernel("pool", y.device)
-    return Plan((made,), *family.pool_put(y.dtype.name, planes, full, tables))
+    return Plan((made,), *family.max_pool_backward(y.dtype.name, planes, full, tables))
 
 
 def _mean_tables(
@@ -212,7 +214,7 @@ def _plan_mean(
     return Plan((made,), *family.avg_pool(x.dtype.name, planes, size, tables, window))
 
 
-def _plan_mean_input(
+def _plan_avg_backward(
     y: Layout,
     *,
     size: Shape,
@@ -222,16 +224,16 @@ def _plan_mean_input(
     **how: Any,
 ) -> Plan:
     made = layout((*y.shape[:2], *size), y.dtype, y.device)
-    planes, full = _spatial(made, "avg_pool_input")
+    planes, full = _spatial(made, "avg_pool_backward")
     if made.numel == 0:
         return Plan((made,), nothing)
     tables = _mean_tables(size, adaptive, include_pad, divisor, how)
     family = kernel("pool", y.device)
-    return Plan((made,), *family.avg_pool_input(y.dtype.name, planes, full, tables))
+    return Plan((made,), *family.avg_pool_backward(y.dtype.name, planes, full, tables))
 
 
 max_pool = row_major("max_pool", _plan_max)
-pool_take = row_major("pool_take", _plan_take)
-pool_put = row_major("pool_put", _plan_put)
+max_pool_gather = row_major("max_pool_gather", _plan_max_gather)
+max_pool_backward = row_major("max_pool_backward", _plan_max_backward)
 avg_pool = row_major("avg_pool", _plan_mean)
-avg_pool_input = row_major("avg_pool_input", _plan_mean_input)
+avg_pool_backward = row_major("avg_pool_backward", _plan_avg_backward)

@@ -31,10 +31,10 @@ def count_chunks() -> Kernel:
 
 
 @kernel
-def running_sum() -> Kernel:
+def exclusive_sum() -> Kernel:
     """``counts`` replaced by their sums before each; the sum of all behind them."""
 
-    def running_sum_body(task, a0, length):
+    def exclusive_sum_body(task, a0, length):
         counts = pointer(a0, np.int64)
         before = 0
         for i in range(length):
@@ -43,14 +43,14 @@ def running_sum() -> Kernel:
             before += here
         counts[length] = before
 
-    return running_sum_body, "ii"
+    return exclusive_sum_body, "ii"
 
 
 def mask_starts(total: int) -> Callable[[int, int], None]:
     """A launch ``(mask, starts)``: where the results of each of the ``tasks_for(total)[0]`` chunks
     begin, and behind them how many there are.
     """
-    count, add = count_chunks.build(), running_sum.build()
+    count, add = count_chunks.build(), exclusive_sum.build()
     tasks, chunk = tasks_for(total)
 
     def launch(mask: int, starts: int) -> None:

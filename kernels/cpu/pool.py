@@ -77,7 +77,7 @@ def max_windows(dtype: str, indexed: bool) -> Kernel:
 
 
 @kernel
-def take(dtype: str) -> Kernel:
+def gather_maxima(dtype: str) -> Kernel:
     """``out[plane, i] = x[plane, index[plane, i]]``."""
     T = np.dtype(dtype).type
     size = np.dtype(dtype).itemsize
@@ -94,7 +94,7 @@ def take(dtype: str) -> Kernel:
 
 
 @kernel
-def put(dtype: str) -> Kernel:
+def max_windows_backward(dtype: str) -> Kernel:
     """``x[plane, index[plane, i]] += y[plane, i]`` onto zeros, in the order of ``i``."""
     T = np.dtype(dtype).type
     size = np.dtype(dtype).itemsize
@@ -146,7 +146,7 @@ def mean_windows(dtype: str) -> Kernel:
 
 
 @kernel
-def spread_windows(dtype: str) -> Kernel:
+def mean_windows_backward(dtype: str) -> Kernel:
     """The adjoint of :func:`mean_windows`: ``y`` over its divisor, added to the whole window.
 
     A row of outputs is spread over one row of inputs, which is then added to all rows of the window.
@@ -221,7 +221,7 @@ def max_pool(
     outputs = math.prod(len(t[0]) for t in tables)
     tasks, per_task, small = _share(planes, math.prod(size), outputs)
     if indexed and jit.backward_follows():
-        put.begin(dtype)
+        max_windows_backward.begin(dtype)
     floating = is_float(dtype)
     if window is not None and floating and rows.suits(window):
         plan = _row_plan(dtype, window)
@@ -241,17 +241,19 @@ def max_pool(
     return launch, scratch_bytes
 
 
-def pool_take(dtype: str, planes: int, inputs: int, outputs: int) -> tuple[Launch, int]:
+def max_pool_gather(dtype: str, planes: int, inputs: int, outputs: int) -> tuple[Launch, int]:
     """Prepare ``launch(x, index, out)``: the elements of each plane at ``index``."""
-    return _indexed(take.build(dtype), planes, inputs, outputs), 0
+    return _indexed(gather_maxima.build(dtype), planes, inputs, outputs), 0
 
 
-def pool_put(dtype: str, planes: int, size: Triple, tables: Sequence[Table]) -> tuple[Launch, int]:
-    """Prepare ``launch(y, index, x)``: the adjoint of :func:`pool_take`, for indices that lie in the
+def max_pool_backward(
+    dtype: str, planes: int, size: Triple, tables: Sequence[Table]
+) -> tuple[Launch, int]:
+    """Prepare ``launch(y, index, x)``: the adjoint of :func:`max_pool_gather`, for indices that lie in the
     windows of ``tables``, (first, end) of each dimension's.
     """
     inputs, outputs = math.prod(size), math.prod(len(t[0]) for t in tables)
-    return _indexed(put.build(dtype), planes, inputs, outputs), 0
+    return _indexed(max_windows_backward.build(dtype), planes, inputs, outputs), 0
 
 
 def _indexed(function: Launch, planes: int, inputs: int, outputs: int) -> Launch:
@@ -292,14 +294,14 @@ def avg_pool(
     return launch, scratch_bytes
 
 
-def avg_pool_input(
+def avg_pool_backward(
     dtype: str, planes: int, size: Triple, tables: Sequence[Table]
 ) -> tuple[Launch, int]:
     """Prepare ``launch(y, x, scratch)``, the adjoint of :func:`avg_pool`."""
     plan = _plan(size, (1, 1, 1), tables)
     outputs = math.prod(len(t[0]) for t in tables)
     tasks, per_task, small = _share(planes, math.prod(size), outputs)
-    function, address = spread_windows.build(dtype), plan.ctypes.data
+    function, address = mean_windows_backward.build(dtype), plan.ctypes.data
 
     def launch(y: int, x: int, scratch: int, keep: Any = plan) -> None:
         threads = 0 if small else jit.get_num_threads()

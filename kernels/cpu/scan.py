@@ -1,6 +1,6 @@
 """Scans along one dimension: every element becomes the combination of those up to it.
 
-``rows`` walks one line after the other; ``columns`` takes adjacent lines together, with a row of
+``rows`` walks one row after the other; ``columns`` takes adjacent rows together, with a row of
 running totals. Totals of float32 are kept in double precision, so the order of walking is the only
 order there is: results depend on the input alone.
 """
@@ -24,10 +24,10 @@ Sizes = tuple[int, ...]
 
 
 @kernel
-def rows(name: str, dtype: str, exclusive: bool, lines: int) -> Kernel:
-    """``n`` elements a line, one line a unit; ``first`` and ``step`` tell where to start and go.
+def rows(name: str, dtype: str, exclusive: bool, interleave: int) -> Kernel:
+    """``n`` elements a row, one row a unit; ``first`` and ``step`` tell where to start and go.
 
-    ``lines`` units are walked together, so that their chains of sums overlap; where fewer are left,
+    ``interleave`` units are walked together, so that their chains of sums overlap; where fewer are left,
     the last one stands for the others.
     """
     combine, start = SCANS[name]
@@ -35,7 +35,7 @@ def rows(name: str, dtype: str, exclusive: bool, lines: int) -> Kernel:
     wide = dtypes.row(dtype).accumulator
     D = np.dtype(wide).type
     zero = D(start)
-    totals, places = local(wide, lines), local("int64", lines)
+    totals, places = local(wide, interleave), local("int64", interleave)
 
     def body(task, x, out, table, units, per, inner, n, s, first, step):
         t = pointer(table, np.int64)
@@ -45,18 +45,18 @@ def rows(name: str, dtype: str, exclusive: bool, lines: int) -> Kernel:
         source, target = pointer(x, T), pointer(out, T)
         total, ats, tos = totals(), places(), places()
         end = min(units, (task + 1) * per)
-        for unit in range(task * per, end, lines):
-            for c in range(lines):
-                line = min(unit + c, end - 1)
-                o = line // inner
-                i = line - o * inner
+        for unit in range(task * per, end, interleave):
+            for c in range(interleave):
+                row = min(unit + c, end - 1)
+                o = row // inner
+                i = row - o * inner
                 at = offset(o, before, pointer(b, np.int64), pointer(b + 8 * before, np.int64))
                 at += offset(i, after, pointer(a, np.int64), pointer(a + 8 * after, np.int64))
                 ats[c] = at + first * s
                 tos[c] = (o * n + first) * inner + i
                 total[c] = zero
             for _ in range(n):
-                for c in range(lines):
+                for c in range(interleave):
                     old = total[c]
                     new = combine(old, D(read(source, ats[c])))
                     write(target, tos[c], T(old if exclusive else new))
@@ -69,7 +69,7 @@ def rows(name: str, dtype: str, exclusive: bool, lines: int) -> Kernel:
 
 @kernel
 def columns(name: str, dtype: str, exclusive: bool) -> Kernel:
-    """``width`` adjacent lines, a block of them a unit; arguments as for :func:`rows`."""
+    """``width`` adjacent rows, a block of them a unit; arguments as for :func:`rows`."""
     combine, start = SCANS[name]
     T = np.dtype(dtype).type
     wide = dtypes.row(dtype).accumulator
@@ -140,7 +140,7 @@ def scan(
     name: str,
     dtype: str,
     before: tuple[Sizes, Sizes],
-    line: tuple[int, int],
+    scanned: tuple[int, int],
     after: tuple[Sizes, Sizes],
     reverse: bool = False,
     exclusive: bool = False,
@@ -150,11 +150,11 @@ def scan(
     Args:
         dtype: of ``x`` and ``out``; ``out`` is row-major.
         before, after: sizes and strides of the merged dimensions of ``x`` on either side.
-        line: size and stride of the dimension itself.
+        scanned: size and stride of the dimension itself.
         reverse: from its end to its beginning.
         exclusive: leave out the element itself.
     """
-    outer, inner, (n, s) = int(np.prod(before[0])), int(np.prod(after[0])), line
+    outer, inner, (n, s) = int(np.prod(before[0])), int(np.prod(after[0])), scanned
     if outer * inner * n == 0:
         return lambda x, out: None
     table = _tables(before, after)
@@ -163,11 +163,11 @@ def scan(
         units, work = outer * -(-inner // Scan.columns), n * min(inner, Scan.columns)
     else:
         units, work = outer * inner, n
-        together = Scan.lines if units >= Scan.lines else 1
+        together = Scan.interleave if units >= Scan.interleave else 1
         function = rows.build(name, dtype, exclusive, together)
     per, tasks = splitting.share(units, work, Scan.grain, Scan.tasks)
-    if units >= Scan.lines:
-        per = -(-per // Scan.lines) * Scan.lines
+    if units >= Scan.interleave:
+        per = -(-per // Scan.interleave) * Scan.interleave
         tasks = -(-units // per)
     first, step = (n - 1, -1) if reverse else (0, 1)
     call = (table.ctypes.data, units, per, inner, n, s, first, step, tasks)
@@ -178,11 +178,11 @@ def scan_extreme(
     largest: bool,
     dtype: str,
     before: tuple[Sizes, Sizes],
-    line: tuple[int, int],
+    scanned: tuple[int, int],
     after: tuple[Sizes, Sizes],
 ) -> Callable[..., None]:
     """A launch ``(x, values, positions)`` of the running maximum or minimum; see :func:`scan`."""
-    outer, inner, (n, s) = int(np.prod(before[0])), int(np.prod(after[0])), line
+    outer, inner, (n, s) = int(np.prod(before[0])), int(np.prod(after[0])), scanned
     if outer * inner * n == 0:
         return lambda x, values, positions: None
     table = _tables(before, after)

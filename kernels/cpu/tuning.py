@@ -76,7 +76,7 @@ _AVX512 = MicroKernel(
     "1152 on one thread of a Zen 4 (2026-11-27): 2 to 3 % faster up to 640, slower from 1024",
 )  # fmt: skip
 
-# 16 registers: 12 hold the sums
+# 16 registers: 12 hold the sums; what is not named here is as for AVX-512, and changes with it
 _AVX = _AVX512._replace(
     mr=(6, 5, 4, 3, 2, 1), unroll=4, b_in_place=0, conv_rest=(4, 2, 1), conv_few=(3, 2, 1), conv_weight=(4, 1),
     conv_outer=((8, 4, 2, 1), (6, 4, 2, 1)),
@@ -373,9 +373,9 @@ class Scan(Sharing):
 
     grain = 1 << 12
     tasks = 64
-    lines = 4  # walked together: their latencies overlap
+    interleave = 4  # rows that are walked together: their latencies overlap
     columns = 256  # running totals a column task keeps
-    chosen = "lines: 0385fe3 (2026-11-25); not measured against others"
+    chosen = "interleave: 0385fe3 (2026-11-25); not measured against others"
 
 
 class Recurrent(Sharing):

@@ -12,6 +12,7 @@ import bisect
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -20,13 +21,14 @@ from tilegrad.kernels.cuda.device.ptx import block, pointer, thread
 from tilegrad.kernels.cuda.parts.planes import Axes, axes, position
 from tilegrad.kernels.cuda.parts.pointer_table import DeviceConstant
 from tilegrad.kernels.cuda.parts.strided import division, is_wide, magic
-from tilegrad.kernels.cuda.run.jit import KernelFactory, Source, kernel
+from tilegrad.kernels.cuda.run.jit import Source, bind, kernel
 from tilegrad.kernels.cuda.tuning import grid
 from tilegrad.kernels.dtypes import is_float
 from tilegrad.kernels.formulas.arithmetic import div, trunc_divide_int
 from tilegrad.kernels.window import Table, Triple, Window
 
 Launch = Callable[..., None]
+ONE = (1, 1, 1)
 
 
 class Windows(NamedTuple):
@@ -126,7 +128,7 @@ def max_windows(dtype: str, indexed: bool, wide: bool, threads: int) -> Source:
 
 
 @kernel
-def take(dtype: str, wide: bool, threads: int) -> Source:
+def gather_maxima(dtype: str, wide: bool, threads: int) -> Source:
     """``out[plane, i] = x[plane, index[plane, i]]``.
 
     Parameters: x, index, out, elements of out, inputs of a plane, its outputs with multiplier and
@@ -145,7 +147,7 @@ def take(dtype: str, wide: bool, threads: int) -> Source:
 
 
 @kernel
-def put(dtype: str, wide: bool, threads: int) -> Source:
+def max_windows_backward(dtype: str, wide: bool, threads: int) -> Source:
     """``x[plane, index[plane, i]] += y[plane, i]`` onto zeros, in the order of ``i``.
 
     Parameters: y, index, x, elements of x, then :data:`POOL`.
@@ -247,67 +249,60 @@ def max_pool(
     indexed: bool,
 ) -> tuple[Launch, int]:
     """Prepare ``launch(x, out, [index])``; see :func:`tilegrad.kernels.cpu.pool.max_pool`."""
-    w, params, held = _windows(size, window.dilation if window else (1, 1, 1), tables, False)
-    total = planes * w.outputs
-    threads = grid("pool", dtype).bounds.threads
-    function = max_windows.build(dtype, indexed, is_wide(total), threads)
-    tail = (total, *params, -(-total // threads), 1, 1)
-
-    def launch(x: int, out: int, index: int = 0, *, keep: DeviceConstant = held) -> None:
-        function(x, out, index, *tail)
-
-    return launch, 0
+    build = partial(max_windows.build, dtype, indexed)
+    dilation, absent = window.dilation if window else ONE, () if indexed else (0,)
+    return _over_windows(build, dtype, planes, size, tables, dilation, absent=absent), 0
 
 
-def pool_take(dtype: str, planes: int, inputs: int, outputs: int) -> tuple[Launch, int]:
+def max_pool_gather(dtype: str, planes: int, inputs: int, outputs: int) -> tuple[Launch, int]:
     """Prepare ``launch(x, index, out)``: the elements of each plane at ``index``."""
     total = planes * outputs
     threads = grid("pool", dtype).bounds.threads
-    function = take.build(dtype, is_wide(total), threads)
-    tail = (total, inputs, outputs, *magic(outputs), -(-total // threads), 1, 1)
-
-    def launch(x: int, index: int, out: int) -> None:
-        function(x, index, out, *tail)
-
-    return launch, 0
+    function = gather_maxima.build(dtype, is_wide(total), threads)
+    return bind(function, total, inputs, outputs, *magic(outputs), -(-total // threads), 1, 1), 0
 
 
-def pool_put(dtype: str, planes: int, size: Triple, tables: Sequence[Table]) -> tuple[Launch, int]:
-    """Prepare ``launch(y, index, x)``; see :func:`tilegrad.kernels.cpu.pool.pool_put`."""
-    return _adjoint(put, dtype, planes, size, tables), 0
+def max_pool_backward(
+    dtype: str, planes: int, size: Triple, tables: Sequence[Table]
+) -> tuple[Launch, int]:
+    """Prepare ``launch(y, index, x)``; see :func:`tilegrad.kernels.cpu.pool.max_pool_backward`."""
+    build = partial(max_windows_backward.build, dtype)
+    return _over_windows(build, dtype, planes, size, tables, inverse=True), 0
 
 
 def avg_pool(
     dtype: str, planes: int, size: Triple, tables: Sequence[Table], window: Window | None
 ) -> tuple[Launch, int]:
     """Prepare ``launch(x, y)``; see :func:`tilegrad.kernels.cpu.pool.avg_pool`."""
-    w, params, held = _windows(size, (1, 1, 1), tables, False)
-    total = planes * w.outputs
-    threads = grid("pool", dtype).bounds.threads
-    function = mean_windows.build(dtype, is_wide(total), threads)
-    tail = (total, *params, -(-total // threads), 1, 1)
-
-    def launch(x: int, y: int, *, keep: DeviceConstant = held) -> None:
-        function(x, y, *tail)
-
-    return launch, 0
+    return _over_windows(partial(mean_windows.build, dtype), dtype, planes, size, tables), 0
 
 
-def avg_pool_input(
+def avg_pool_backward(
     dtype: str, planes: int, size: Triple, tables: Sequence[Table]
 ) -> tuple[Launch, int]:
     """Prepare ``launch(y, x)``, the adjoint of :func:`avg_pool`."""
-    return _adjoint(mean_windows_backward, dtype, planes, size, tables), 0
+    build = partial(mean_windows_backward.build, dtype)
+    return _over_windows(build, dtype, planes, size, tables, inverse=True), 0
 
 
-def _adjoint(
-    factory: KernelFactory, dtype: str, planes: int, size: Triple, tables: Sequence[Table]
+def _over_windows(
+    build: Callable[[bool, int], Launch],
+    dtype: str,
+    planes: int,
+    size: Triple,
+    tables: Sequence[Table],
+    dilation: Triple = ONE,
+    inverse: bool = False,
+    absent: tuple[int, ...] = (),
 ) -> Launch:
-    w, params, held = _windows(size, (1, 1, 1), tables, True)
-    total = planes * w.inputs
+    """A launch of a kernel with a thread per output, or with ``inverse`` per input, of all planes;
+    ``absent`` stands for the operands that it is not given.
+    """
+    w, params, held = _windows(size, dilation, tables, inverse)
+    total = planes * (w.inputs if inverse else w.outputs)
     threads = grid("pool", dtype).bounds.threads
-    function = factory.build(dtype, is_wide(total), threads)
-    tail = (total, *params, -(-total // threads), 1, 1)
+    function = build(is_wide(total), threads)
+    tail = (*absent, total, *params, -(-total // threads), 1, 1)
 
     def launch(*addresses: int, keep: DeviceConstant = held) -> None:
         function(*addresses, *tail)

@@ -1,7 +1,7 @@
 """Scans along one dimension: every element becomes the combination of those up to it.
 
-Adjacent lines have a thread each, others as many as they need, up to a block. Where there are few
-lines, each is cut into chunks: their totals are put where they belong in the result (at a chunk's
+Adjacent rows have a thread each, others as many as they need, up to a block. Where there are few
+rows, each is cut into chunks: their totals are put where they belong in the result (at a chunk's
 end, or with ``exclusive`` behind it), scanned there, and every chunk goes on from its predecessor's.
 The cut depends on sizes alone, and so does the order of every sum.
 """
@@ -25,38 +25,38 @@ from tilegrad.kernels.cuda.tuning import SCAN, row
 Sizes = tuple[int, ...]
 
 
-class _Lines(NamedTuple):
-    """The lines of one scan.
+class _Rows(NamedTuple):
+    """The rows of one scan: all runs of elements along the scanned dimension.
 
     Attributes:
-        sizes: of the dimensions they fill.
-        strides: in x and in out.
-        adjacent: how many lie side by side in x.
-        n: elements of a line.
-        s, d: their strides in x and out, negative for a reversed scan.
-        first: places of a line's first element in x and out.
+        sizes: of the other dimensions.
+        strides: of these in x and in out.
+        adjacent: how many rows lie side by side in x.
+        length: elements of a row.
+        step, out_step: their strides in x and out, negative for a reversed scan.
+        first: offsets of a row's first element in x and out.
     """
 
     sizes: Sizes
     strides: tuple[Sizes, Sizes]
     adjacent: int
-    n: int
-    s: int
-    d: int
+    length: int
+    step: int
+    out_step: int
     first: tuple[int, int]
 
     @property
     def is_wide(self) -> bool:
         """See :func:`tilegrad.kernels.cuda.parts.strided.is_wide`."""
-        sizes, (a, b) = (*self.sizes, self.n), self.strides
-        return is_wide(math.prod(sizes), (sizes, (*a, self.s)), (sizes, (*b, self.d)))
+        sizes, (a, b) = (*self.sizes, self.length), self.strides
+        return is_wide(math.prod(sizes), (sizes, (*a, self.step)), (sizes, (*b, self.out_step)))
 
 
-def _lines(
-    before: tuple[Sizes, Sizes], line: tuple[int, int], after: tuple[Sizes, Sizes], reverse: bool
-) -> _Lines:
-    """The lines along a dimension of x; out is row-major."""
-    (n, s), d = line, math.prod(after[0])
+def _rows_of(
+    before: tuple[Sizes, Sizes], scanned: tuple[int, int], after: tuple[Sizes, Sizes], reverse: bool
+) -> _Rows:
+    """The rows along a dimension of x, by its (size, stride); out is row-major."""
+    (n, s), d = scanned, math.prod(after[0])
     axes, reach = [], 1
     for size, stride in [*zip(*after)][::-1]:
         axes.append((size, stride, reach))
@@ -69,21 +69,26 @@ def _lines(
     sizes, steps, reaches = zip(*axes)
     adjacent = sizes[-1] if steps[-1] == 1 and s != 1 else 1
     if not reverse:
-        return _Lines(sizes, (steps, reaches), adjacent, n, s, d, (0, 0))
-    return _Lines(sizes, (steps, reaches), adjacent, n, -s, -d, ((n - 1) * s, (n - 1) * d))
+        return _Rows(sizes, (steps, reaches), adjacent, n, s, d, (0, 0))
+    return _Rows(sizes, (steps, reaches), adjacent, n, -s, -d, ((n - 1) * s, (n - 1) * d))
 
 
 def _stage(
-    name: str, dtype: str, exclusive: bool, stage: str, lines: _Lines, chunk: int, chunks: int
+    name: str, dtype: str, exclusive: bool, stage: str, scanned: _Rows, chunk: int, chunks: int
 ) -> Callable[..., None]:
-    """``launch(x, out, [places])`` of one stage over the first ``chunks`` chunks of all lines."""
-    count, dims, wide = math.prod(lines.sizes), len(lines.sizes), lines.is_wide
-    n, s, d, table = lines.n, lines.s, lines.d, index_params(lines.sizes, *lines.strides)
+    """``launch(x, out, [places])`` of one stage over the first ``chunks`` chunks of all rows."""
+    count, dims, wide = math.prod(scanned.sizes), len(scanned.sizes), scanned.is_wide
+    n, s, d, table = (
+        scanned.length,
+        scanned.step,
+        scanned.out_step,
+        index_params(scanned.sizes, *scanned.strides),
+    )
     chosen = row(SCAN, dtype, name)
     number, extreme, logs = chosen.per_sm
     per_sm = extreme if name in EXTREMES else logs if name == "logcumsumexp" else number
     threads, bounds = chosen.threads, Bounds(chosen.threads, per_sm)
-    if lines.adjacent >= chosen.narrow:
+    if scanned.adjacent >= chosen.narrow:
         across = Bounds(chosen.columns, per_sm * threads // chosen.columns)
         function = columns.build(name, dtype, exclusive, stage, dims, wide, across)
         tail = (n, s, d, chunk, count, *table, -(-count // chosen.columns), chunks, 1)
@@ -95,11 +100,12 @@ def _stage(
         tail = (n, s, d, chunk, chunks, units, *table, -(-units * lanes // threads), 1, 1)
     if name not in EXTREMES:
         function, tail = bind(function, 0, *tail), ()
-    if lines.first == (0, 0):
+    if scanned.first == (0, 0):
         return bind(function, *tail) if tail else function
     itemsize = np.dtype(dtype).itemsize
     first = [
-        place * size for place, size in zip((*lines.first, lines.first[1]), (itemsize, itemsize, 8))
+        place * size
+        for place, size in zip((*scanned.first, scanned.first[1]), (itemsize, itemsize, 8))
     ]
 
     def launch(*addresses: int) -> None:
@@ -108,28 +114,28 @@ def _stage(
     return launch
 
 
-def _launch(name: str, dtype: str, exclusive: bool, lines: _Lines) -> Callable[..., None]:
+def _launch(name: str, dtype: str, exclusive: bool, scanned: _Rows) -> Callable[..., None]:
     """``launch(x, out, [places])`` of all stages."""
-    n, count = lines.n, math.prod(lines.sizes)
+    n, count = scanned.length, math.prod(scanned.sizes)
     if n * count == 0:
         return lambda *addresses: None
     chosen = row(SCAN, dtype, name)
-    across = lines.adjacent >= chosen.narrow
+    across = scanned.adjacent >= chosen.narrow
     least, each = (chosen.deep, chosen.columns) if across else (chosen.least, 1)
     chunks = min(n // least, chosen.units // -(-count // each))
     if chunks < chosen.worth:
-        return _stage(name, dtype, exclusive, "whole", lines, n, 1)
+        return _stage(name, dtype, exclusive, "whole", scanned, n, 1)
     chunk = -(-n // chunks)
     chunk += -chunk % (FOUR if across else FOUR * chosen.threads)
     chunks = -(-n // chunk)
-    slot = lines.first[1] + (chunk if exclusive else chunk - 1) * lines.d
-    slots = lines._replace(
-        strides=(lines.strides[1], lines.strides[1]), n=chunks - 1, s=chunk * lines.d,
-        d=chunk * lines.d, first=(slot, slot),
+    slot = scanned.first[1] + (chunk if exclusive else chunk - 1) * scanned.out_step
+    slots = scanned._replace(
+        strides=(scanned.strides[1], scanned.strides[1]), length=chunks - 1,
+        step=chunk * scanned.out_step, out_step=chunk * scanned.out_step, first=(slot, slot),
     )  # fmt: skip
-    totals = _stage(name, dtype, exclusive, "totals", lines, chunk, chunks - 1)
+    totals = _stage(name, dtype, exclusive, "totals", scanned, chunk, chunks - 1)
     between = _stage(name, dtype, False, "slots", slots, chunks - 1, 1)
-    last = _stage(name, dtype, exclusive, "last", lines, chunk, chunks)
+    last = _stage(name, dtype, exclusive, "last", scanned, chunk, chunks)
 
     def launch(x: int, *made: int) -> None:
         totals(x, *made)
@@ -143,25 +149,25 @@ def scan(
     name: str,
     dtype: str,
     before: tuple[Sizes, Sizes],
-    line: tuple[int, int],
+    scanned: tuple[int, int],
     after: tuple[Sizes, Sizes],
     reverse: bool = False,
     exclusive: bool = False,
 ) -> Callable[..., None]:
     """A launch ``(x, out)``; see :func:`tilegrad.kernels.cpu.scan.scan`."""
-    return _launch(name, dtype, exclusive, _lines(before, line, after, reverse))
+    return _launch(name, dtype, exclusive, _rows_of(before, scanned, after, reverse))
 
 
 def scan_extreme(
     largest: bool,
     dtype: str,
     before: tuple[Sizes, Sizes],
-    line: tuple[int, int],
+    scanned: tuple[int, int],
     after: tuple[Sizes, Sizes],
 ) -> Callable[..., None]:
     """A launch ``(x, values, positions)``; see :func:`tilegrad.kernels.cpu.scan.scan_extreme`."""
     name = "cummax" if largest else "cummin"
-    return _launch(name, dtype, False, _lines(before, line, after, False))
+    return _launch(name, dtype, False, _rows_of(before, scanned, after, False))
 
 
 def _power(n: int) -> int:

@@ -7,10 +7,10 @@ from tilegrad.kernels.formulas import (
     elementary,
     loss,
     numeric,
-    slopes,
+    vjps,
 )
 
 TABLES = (
     arithmetic.TABLE, bits.TABLE, elementary.TABLE, activation.TABLE, loss.TABLE, numeric.TABLE,
-    slopes.TABLE,
+    vjps.TABLE,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Formulas from functions that anybody writes: plain Python on numbers becomes the house's form.
+"""Formulas from functions that anybody writes: plain Python on numbers becomes a formula.
 
 In a formula of :mod:`tilegrad.kernels.formulas` every literal is cast to the operands' type, and
 every function it calls is one that compilers know. :func:`formula` brings a function there that was

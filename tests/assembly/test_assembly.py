@@ -78,7 +78,7 @@ FEWER = {
         (512, "bounds of windows in three dimensions"),
     ),
     "movement.copy_words": (768, "words of several places in flight, found over four dimensions"),
-    "pool.put": (768, "bounds of windows in three dimensions"),
+    "pool.max_windows_backward": (768, "bounds of windows in three dimensions"),
     "prefix.exclusive_sum": (768, "one block in all"),
     "index.scatter_groups.fold_pieces": (768, "totals and rows of several pieces in flight"),
     **dict.fromkeys(

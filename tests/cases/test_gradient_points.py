@@ -16,7 +16,7 @@ import torch
 
 import tilegrad
 from tests.cases.elementwise import call_of
-from tilegrad.kernels.formulas import TABLES, slopes
+from tilegrad.kernels.formulas import TABLES, vjps
 
 Call = Callable[..., Any]
 
@@ -75,7 +75,7 @@ _CALLS: dict[str, Call] = {
 # Gaussian loss negative variances
 _ELSEWHERE = {
     "fill", "copy", "quotient", "where", "prelu", "gate", "bce", "bce_logits_weighted", "floor_divide",
-    "clamp_between", "stirling", "gaussian", *slopes.TABLE,
+    "clamp_between", "stirling", "gaussian", *vjps.TABLE,
 }  # fmt: skip
 _MORE: dict[str, tuple[int, Call]] = {
     "logit-eps": (1, _t("logit", 0.1)),

@@ -27,12 +27,12 @@ def emitter(kernel: Translation, wrapper: str) -> Callable[[], bytes]:
     import llvmlite.binding as llvm
 
     context = llvm.create_context()  # threads share none
-    module, own = _linked(kernel, context), new_machine()
+    module, machine = _linked(kernel, context), new_machine()
 
     def emit() -> bytes:
-        _optimise(module, own)
+        _optimise(module, machine)
         module.link_in(llvm.parse_assembly(wrapper, context))
-        return _object(module, own)
+        return _object(module, machine)
 
     return emit
 
@@ -42,12 +42,12 @@ def assembly(kernel: Translation) -> str:
     return str(machine().emit_assembly(optimised(kernel, machine())))
 
 
-def optimised(kernel: Translation, own: Any) -> Any:
-    """The module of a loop nest, optimised for the target machine ``own``."""
+def optimised(kernel: Translation, machine: Any) -> Any:
+    """The module of a loop nest, optimised for the target machine ``machine``."""
     import llvmlite.binding as llvm
 
     module = _linked(kernel, llvm.create_context())
-    _optimise(module, own)
+    _optimise(module, machine)
     return module
 
 
@@ -61,7 +61,7 @@ def _linked(kernel: Translation, context: Any) -> Any:
     return module
 
 
-def _optimise(module: Any, own: Any) -> None:
+def _optimise(module: Any, machine: Any) -> None:
     import llvmlite.binding as llvm
 
     tuning = llvm.create_pipeline_tuning_options()
@@ -69,7 +69,7 @@ def _optimise(module: Any, own: Any) -> None:
     tuning.speed_level = 2
     tuning.loop_vectorization = True
     tuning.slp_vectorization = False
-    builder = llvm.create_pass_builder(own, tuning)
+    builder = llvm.create_pass_builder(machine, tuning)
     passes = builder.getModulePassManager()
     _unlocked().LLVMPY_RunNewModulePassManager(passes, module, builder)
 
@@ -87,11 +87,11 @@ def _close(module: Any, symbol: str) -> None:
             value.linkage = "internal"
 
 
-def _object(module: Any, own: Any) -> bytes:
+def _object(module: Any, machine: Any) -> bytes:
     from llvmlite.binding import ffi
 
     wrong = ctypes.c_char_p(None)
-    buffer = _unlocked().LLVMPY_TargetMachineEmitToMemory(own, module, 1, ctypes.byref(wrong))
+    buffer = _unlocked().LLVMPY_TargetMachineEmitToMemory(machine, module, 1, ctypes.byref(wrong))
     if not buffer:
         raise RuntimeError(f"LLVM emits no object: {wrong.value!r}")
     made = ctypes.cast(buffer, ffi.LLVMMemoryBufferRef)

@@ -112,7 +112,7 @@ def _target() -> Any:
                 function, targetoptions={**_OPTIONS, **options}, pipeline_class=_pipeline()
             )
 
-    class Dispatcher(dispatcher.Dispatcher):  # type: ignore[misc]
+    class Dispatcher(dispatcher.Dispatcher):
         targetdescr = Target(NAME)
 
         def add_overload(self, result: Any) -> None:  # nothing that Python could call
@@ -287,9 +287,9 @@ def _pipeline() -> Any:
 
     class Lean(passes.CompilerBase):  # type: ignore[misc]
         def define_pipelines(self) -> list[Any]:
-            whole = passes.DefaultPassBuilder.define_nopython_pipeline(self.state)
+            pipeline = passes.DefaultPassBuilder.define_nopython_pipeline(self.state)
             chosen = PassManager(NAME)
-            for step, text in dict(whole.passes).items():  # each once
+            for step, text in dict(pipeline.passes).items():  # each once
                 if step.__name__ not in _IDLE:
                     chosen.add_pass(step, text)
             chosen.finalize()

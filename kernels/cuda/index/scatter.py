@@ -14,7 +14,7 @@ import numpy as np
 
 from tilegrad.kernels.cuda.device.ptx import block, blocks, pointer, thread
 from tilegrad.kernels.cuda.device.shapes import Bounds
-from tilegrad.kernels.cuda.index.scatter_groups import Dims, Line, scatter_groups
+from tilegrad.kernels.cuda.index.scatter_groups import Dims, IndexDim, scatter_groups
 from tilegrad.kernels.cuda.parts.strided import index_params, is_wide, offsets_of, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
 from tilegrad.kernels.cuda.tuning import SCATTER, grid, row
@@ -38,7 +38,7 @@ COMBINE = {"set": put, "sum": add, "prod": multiply, "amax": larger, "amin": sma
 
 
 @kernel
-def scatter_lines(
+def scatter_rows(
     dtype: str, combine: DeviceFunction, dims: int, wide: bool, bounds: Bounds
 ) -> Source:
     """``out[…] = combine(out[…], source[…])`` for a position's indices in order, a thread each.
@@ -80,13 +80,13 @@ def scatter_lines(
 
 
 def _by_position(
-    dtype: str, combine: DeviceFunction, dims: Dims, line: Line
+    dtype: str, combine: DeviceFunction, dims: Dims, along: IndexDim
 ) -> Callable[..., None]:
-    """A launch ``(out, index, source)`` of :func:`scatter_lines`."""
+    """A launch ``(out, index, source)`` of :func:`scatter_rows`."""
     total, chosen = math.prod(dims.sizes), grid("put", np.dtype(dtype).name)
-    function = scatter_lines.build(dtype, combine, len(dims.sizes), is_wide(total), chosen.bounds)
+    function = scatter_rows.build(dtype, combine, len(dims.sizes), is_wide(total), chosen.bounds)
     where = blocks_for(total, chosen.bounds.threads, chosen.blocks)
-    return bind(function, total, *line, *index_params(*dims), where, 1, 1)
+    return bind(function, total, *along, *index_params(*dims), where, 1, 1)
 
 
 def scatter(
@@ -103,8 +103,8 @@ def scatter(
     if positions * length == 0:
         return lambda *addresses: None
     dtype, combine = storage_form(dtype, combine)
-    dims, line = Dims(sizes, *strides), Line(length, *length_strides, step, wrap, size)
+    dims, along = Dims(sizes, *strides), IndexDim(length, *length_strides, step, wrap, size)
     chosen = row(SCATTER, np.dtype(dtype).name, "scatter")
     few = length <= chosen.short or positions >= chosen.many
     by = _by_position if few else scatter_groups
-    return by(dtype, COMBINE[combine], dims, line)
+    return by(dtype, COMBINE[combine], dims, along)

@@ -186,7 +186,7 @@ class Dims(NamedTuple):
     source: Sizes
 
 
-class Line(NamedTuple):
+class IndexDim(NamedTuple):
     """The dimension along which indices may repeat, and the indexed one of ``size`` elements."""
 
     length: int
@@ -206,24 +206,26 @@ def _counting(sizes: Sizes, unit: int) -> Sizes:
 
 
 def _slab(
-    dtype: str, combine: DeviceFunction, indexed: Dims, columns: Dims, line: Line
+    dtype: str, combine: DeviceFunction, indexed: Dims, columns: Dims, along: IndexDim
 ) -> tuple[Callable[..., None], int]:
     """A launch ``(out, index, source, scratch)`` for all indices at once, and bytes of scratch.
 
     ``indexed`` dimensions have indices of their own, ``columns`` share them.
     """
     rows, width = math.prod(indexed.sizes), math.prod(columns.sizes)
-    count, limit = rows * line.length, rows * line.size
+    count, limit = rows * along.length, rows * along.size
     groups = Grouping(count, limit + 1)
-    blocked, bases = (*indexed.sizes, line.length), (*_counting(indexed.sizes, line.size), 0)
-    indices = index_params(blocked, (*indexed.indices, line.index_stride), bases)
-    sources = index_params(blocked, (*indexed.out, 0), bases, (*indexed.source, line.source_stride))
+    blocked, bases = (*indexed.sizes, along.length), (*_counting(indexed.sizes, along.size), 0)
+    indices = index_params(blocked, (*indexed.indices, along.index_stride), bases)
+    sources = index_params(
+        blocked, (*indexed.out, 0), bases, (*indexed.source, along.source_stride)
+    )
     none = (0,) * len(columns.sizes)
     split = index_params(
         (count, *columns.sizes), (1, *none), (0, *_counting(columns.sizes, 1)),
         (0, *columns.out), (0, *columns.source),
     )  # fmt: skip
-    tail = (count, line.size, line.wrap, limit, *indices)
+    tail = (count, along.size, along.wrap, limit, *indices)
     chosen = grid("put", np.dtype(dtype).name)
     bounds = chosen.bounds
     write = bind(
@@ -233,7 +235,7 @@ def _slab(
     total, tuned = count * width, row(SCATTER, np.dtype(dtype).name, "scatter")
     bits = max(tuned.piece_bits, math.isqrt(count).bit_length())
     dims = (len(blocked), len(columns.sizes), is_wide(total))
-    how = (*Pieces(count, total, width, limit, bits, line.step), *split, *sources)
+    how = (*Pieces(count, total, width, limit, bits, along.step), *split, *sources)
     where = (blocks_for(total, bounds.threads, chosen.blocks), 1, 1)
     kernels = (fold_pieces, join_pieces) if count > 1 << bits else (fold_pieces,)
     variant = (dtype, groups.dtype, combine, *dims, bounds)
@@ -252,9 +254,9 @@ def _slab(
 
 
 def scatter_groups(
-    dtype: str, combine: DeviceFunction, dims: Dims, line: Line
+    dtype: str, combine: DeviceFunction, dims: Dims, along: IndexDim
 ) -> Callable[..., None]:
-    """A launch ``(out, index, source, scratch)``, slab by slab along the line."""
+    """A launch ``(out, index, source, scratch)``, slab by slab along the along."""
     indexed, columns = (
         Dims(*(tuple(v[k] for k in axes) for v in dims))
         for axes in (
@@ -266,12 +268,12 @@ def scatter_groups(
     most = max(1, tuned.slab // math.prod(indexed.sizes))
     made: dict[int, tuple[Callable[..., None], int]] = {}
     slabs = []
-    for first in range(0, line.length, most):
-        length = min(most, line.length - first)
+    for first in range(0, along.length, most):
+        length = min(most, along.length - first)
         if length not in made:
-            made[length] = _slab(dtype, combine, indexed, columns, line._replace(length=length))
-        index_at = 8 * first * line.index_stride
-        source_at = np.dtype(dtype).itemsize * first * line.source_stride
+            made[length] = _slab(dtype, combine, indexed, columns, along._replace(length=length))
+        index_at = 8 * first * along.index_stride
+        source_at = np.dtype(dtype).itemsize * first * along.source_stride
         slabs.append((made[length][0], index_at, source_at))
 
     def launch(out: int, index: int, source: int, scratch: int) -> None:

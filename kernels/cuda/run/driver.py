@@ -99,7 +99,7 @@ def simulate(chosen: SimulatedDriver | None = None) -> SimulatedDriver:
         _driver = chosen
     elif not isinstance(_driver, SimulatedDriver):
         _driver = SimulatedDriver()
-    return _driver  # type: ignore[return-value]
+    return _driver
 
 
 def get() -> Driver:

@@ -1,4 +1,4 @@
-"""Gradients of reductions: what one element x gets from the gradient g of its row's result.
+"""VJPs of reductions: what one element x gets from the gradient g of its row's result.
 
 A chain of elementwise ops would hold a tensor of the input's size for each step; these hold one.
 """
@@ -18,7 +18,7 @@ def magnitude_matches(x, y):
 
 
 @inline
-def magnitude_slope(g, x, end):
+def norm_inf_vjp(g, x, end):
     """g with the sign of x where |x| is the extreme ``end`` of its row, else 0."""
     T = type(g)
     if abs(x) == end:
@@ -27,32 +27,32 @@ def magnitude_slope(g, x, end):
 
 
 @inline
-def extremes_slope(g, h, x, low, high):
+def aminmax_vjp(g, h, x, low, high):
     """g where x is the smallest of its row, and h where it is the largest."""
     T = type(g)
     return (g if matches(x, low) else T(0)) + (h if matches(x, high) else T(0))
 
 
 @inline
-def centered_slope(g, x, mean):
+def var_vjp(g, x, mean):
     """g (x - mean), the gradient of a variance."""
     return g * (x - mean)
 
 
 @inline
-def moments_slope(g, h, x, mean):
+def var_mean_vjp(g, h, x, mean):
     """g (x - mean) + h, the gradient of a variance and a mean."""
     return g * (x - mean) + h
 
 
 @inline
-def exp_slope(g, x, total):
+def logsumexp_vjp(g, x, total):
     """g e^(x - total), the gradient of log(sum(e^x))."""
     return g * exp(x - total)
 
 
 @inline
-def power_slope(g, x, norm, p):
+def norm_vjp(g, x, norm, p):
     """g sign(x) (|x| / norm)^(p - 1), the gradient of the p-norm; 0 where x or the norm is."""
     T = type(g)
     if x == T(0) or norm == T(0):
@@ -72,7 +72,7 @@ def log_share(g, total, sign):
 
 
 @inline
-def log_slope(share, x, sign):
+def logcumsumexp_vjp(share, x, sign):
     """sign e^(share + x), for the running sum ``share`` of :func:`log_share`."""
     return sign * exp(share + x)
 
@@ -83,14 +83,14 @@ TABLE = table(
     Formula(
         "magnitude_matches", magnitude_matches, kind="compare", differentiable=False, caller="norm"
     ),
-    Formula("magnitude_slope", magnitude_slope, domain=(_ANY, _ANY, (0.0, 3.0)), caller="norm"),
-    Formula("extremes_slope", extremes_slope, domain=(_ANY,) * 5, caller="aminmax"),
-    Formula("centered_slope", centered_slope, domain=(_ANY,) * 3, caller="var"),
-    Formula("moments_slope", moments_slope, domain=(_ANY,) * 4, caller="var_mean"),
-    Formula("exp_slope", exp_slope, domain=(_ANY,) * 3, caller="logsumexp"),
+    Formula("norm_inf_vjp", norm_inf_vjp, domain=(_ANY, _ANY, (0.0, 3.0)), caller="norm"),
+    Formula("aminmax_vjp", aminmax_vjp, domain=(_ANY,) * 5, caller="aminmax"),
+    Formula("var_vjp", var_vjp, domain=(_ANY,) * 3, caller="var"),
+    Formula("var_mean_vjp", var_mean_vjp, domain=(_ANY,) * 4, caller="var_mean"),
+    Formula("logsumexp_vjp", logsumexp_vjp, domain=(_ANY,) * 3, caller="logsumexp"),
     Formula(
-        "power_slope",
-        power_slope,
+        "norm_vjp",
+        norm_vjp,
         params=1,
         samples=(3.0,),
         domain=(_ANY, (0.2, 2.0), (2.0, 3.0)),
@@ -105,6 +105,11 @@ TABLE = table(
         caller="logcumsumexp",
     ),
     Formula(
-        "log_slope", log_slope, params=1, samples=(1.0,), domain=(_ANY,) * 2, caller="logcumsumexp"
+        "logcumsumexp_vjp",
+        logcumsumexp_vjp,
+        params=1,
+        samples=(1.0,),
+        domain=(_ANY,) * 2,
+        caller="logcumsumexp",
     ),
 )
