@@ -16,7 +16,6 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from types import CodeType, FunctionType
-from typing import Any
 
 import numpy as np
 
@@ -52,7 +51,7 @@ def _ordered(function: FunctionType) -> list[str]:
     return sorted(kinds, key=lambda n: (kinds[n] in last, kinds[n] is last[1]))
 
 
-def _arguments(function: FunctionType, values: dict[str, Any]) -> dict[str, Any]:
+def _arguments(function: FunctionType, values: dict[str, object]) -> dict[str, object]:
     """The arguments among a frame's locals, by their place: other names of arguments stand where the
     first locals do (:mod:`tilegrad.autograd.names`), and their words name what was moved there.
     """
@@ -75,7 +74,7 @@ class _Refusal:
                 _arguments(self.function, sys._getframe(1).f_locals), isinstance(error, TypeError)
             )
 
-    def look(self, values: dict[str, Any], typed: bool = False) -> None:
+    def look(self, values: dict[str, object], typed: bool = False) -> None:
         """Raise for ``values``, the function's arguments, unless all is well; with ``typed``, which a
         TypeError has been raised for already, for tensors only.
         """
@@ -156,7 +155,7 @@ def _number(value: object) -> bool:
 
 def _a_number(value: object) -> bool:
     if isinstance(value, TensorBase):
-        return value.layout.numel == 1  # type: ignore[no-any-return]
+        return value.layout.numel == 1
     return _number(value)
 
 
@@ -186,7 +185,7 @@ _PLAIN: dict[str, tuple[str, Callable[[object], bool]]] = {
 }
 
 
-def _default(function: FunctionType, name: str) -> Any:
+def _default(function: FunctionType, name: str) -> object:
     parameter = inspect.signature(function).parameters.get(name)
     return inspect.Parameter.empty if parameter is None else parameter.default
 
@@ -194,7 +193,7 @@ def _default(function: FunctionType, name: str) -> Any:
 _done: dict[FunctionType, None] = {}
 
 
-def checked(functions: Iterable[Any]) -> None:
+def checked(functions: Iterable[object]) -> None:
     """Let the functions among these that take tensors refuse what is none.
 
     On a Python whose byte code is not known here they stay as they are: what is no tensor is then an
@@ -212,7 +211,7 @@ def checked(functions: Iterable[Any]) -> None:
             function.__code__ = with_clause(function.__code__, _Refusal(function))
 
 
-def _parameters(function: FunctionType) -> list[Any]:
+def _parameters(function: FunctionType) -> list[object]:
     return [a for name, a in function.__annotations__.items() if name != "return"]
 
 
@@ -271,7 +270,7 @@ def assemble(*words: tuple[str, int]) -> bytes:
     """Instructions with their inline caches."""
     import opcode
 
-    caches: Any = opcode._inline_cache_entries  # type: ignore[attr-defined]
+    caches: dict[str, int] = opcode._inline_cache_entries  # type: ignore[attr-defined]
     out = bytearray()
     for name, argument in words:
         number = opcode.opmap[name]

@@ -7,7 +7,7 @@ graph, in ``autograd/rule.py``.
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd import graph
 from tilegrad.autograd.annotations import Tensor
@@ -25,7 +25,7 @@ from tilegrad.engine.array import Array
 from tilegrad.engine.shape import permutation_of
 
 
-class TensorBase(Array):
+class TensorSlots(Array):
     """An array with its place in the graph.
 
     Slots: ``_tracked`` (requires_grad); ``_node`` and ``_index``, the output of the graph this is,
@@ -43,10 +43,15 @@ class TensorBase(Array):
     _hooks: Any  # of a leaf: a list; of others: the handle of retain_grad's hook
     _index: int  # of a view without a node that may not get a history: see :data:`NO_GRAD`
     _node: Node | None
-    _post_hooks: object  # None, or a leaf's LeafHooks
+    _post_hooks: Any  # None, or a leaf's LeafHooks
     _tracked: bool
     _grad: Tensor | None
 
+
+if TYPE_CHECKING:  # what isinstance tells is a tensor has the public class's methods
+    TensorBase = Tensor
+else:
+    TensorBase = TensorSlots
 
 # what a tensor is at first: a leaf that requires no gradient
 LEAF = {
@@ -55,7 +60,7 @@ LEAF = {
 }  # fmt: skip
 
 
-def set_tensor_class(kind: type[Any]) -> None:
+def set_tensor_class(kind: type[object]) -> None:
     """Let the engine's ops make instances of ``kind``: the public class names itself here."""
     calls.bind_to(lambda: dispatch.make_calls(kind, LEAF))
     dispatch.recorded[0] = lambda arrays: (
@@ -63,7 +68,7 @@ def set_tensor_class(kind: type[Any]) -> None:
     )
 
 
-graph.bind_to(TensorBase)
+graph.bind_to(TensorSlots)
 
 # The index of a view without a node that may not get a history, by how it was made: where nothing is
 # recorded, as one of several, or as an input's memory that a custom function returned.
@@ -145,7 +150,9 @@ def warn_expanded(name: str, x: Tensor) -> None:
         )
 
 
-def refuse_overlap(name: str, target: Tensor, sources: tuple[Any, ...], same: bool = True) -> None:
+def refuse_overlap(
+    name: str, target: Tensor, sources: tuple[object, ...], same: bool = True
+) -> None:
     """Refuse to write over ``target`` what shares memory with it in part, or, unless ``same``, at all:
     the one rule of every in-place op. Values that are no tensors are skipped.
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.gradients import grad
 from tilegrad.autograd.picture import bars
 from tilegrad.autograd.porting import PortError, ported
@@ -30,7 +31,7 @@ PRODUCT = (
 )
 MOST = 1 << 26  # bytes of an array that is copied
 
-Call = Callable[[], Any]
+Call = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ class _Run:
     # ------------------------------------------------------------------------------ libraries
 
     def _ours(
-        self, function: Callable[..., Any], arrays: list[np.ndarray], device: str
+        self, function: Callable[..., object], arrays: list[np.ndarray], device: str
     ) -> tuple[Call, Call | None]:
         tensors = [tensor(a).to(device) for a in arrays]
         return _both(lambda given: function(*given, **self.subject.more), tensors, grad, _ones)
@@ -268,19 +269,19 @@ class _Run:
         return max(moving, computing)
 
 
-def _ones(out: Any) -> Any:
+def _ones(out: Tensor) -> Tensor:
     return tensor(np.ones(tuple(out.shape), out.dtype.name)).to(out.device)
 
 
 def _both(
-    run: Callable[[list[Any]], Any],
+    run: Callable[[list[Any]], object],
     tensors: list[Any],
-    gradient: Callable[..., Any],
-    ones: Callable[[Any], Any],
+    gradient: Callable[..., object],
+    ones: Callable[[Any], object],
 ) -> tuple[Call, Call | None]:
     """The forward pass without a graph, and the backward pass alone, if there is one."""
 
-    def forward() -> Any:
+    def forward() -> object:
         return run(tensors)
 
     forward()  # compiled, or refused
@@ -291,7 +292,7 @@ def _both(
         return forward, None
     flowing = [ones(o) for o in outs]
 
-    def back() -> Any:
+    def back() -> object:
         return gradient(outs, inputs, flowing, retain_graph=True)
 
     back()
@@ -302,13 +303,13 @@ def _several(made: Any) -> Sequence[Any]:
     return made if isinstance(made, tuple | list) else (made,)
 
 
-def _arrays(made: Any) -> list[np.ndarray]:
+def _arrays(made: object) -> list[np.ndarray]:
     """Results of any library."""
     found = [o.detach().cpu().numpy() if hasattr(o, "detach") else o for o in _several(made)]
     return [np.asarray(a) for a in found]
 
 
-def _error(made: Any, exact: list[np.ndarray]) -> float:
+def _error(made: object, exact: list[np.ndarray]) -> float:
     """The largest difference of a floating result, over its size and the mean one."""
     worst = math.nan
     for have, want in zip(_arrays(made), exact, strict=True):

@@ -50,7 +50,7 @@ class Check:
 
     def __init__(
         self,
-        call: Callable[..., Any],
+        call: Callable[..., object],
         formulas: Sequence[DeviceFunction],
         names: Sequence[str],
         scalars: Mapping[str, float],
@@ -123,7 +123,7 @@ class Check:
                     )
         self.rows.append((what, device, kind, "right"))
 
-    def named(self, given: Sequence[Any]) -> dict[str, Any]:
+    def named(self, given: Sequence[object]) -> dict[str, object]:
         return {**dict(zip(self.operands, given, strict=True)), **self.scalars}
 
     def right(self, formula: DeviceFunction, given: Sequence[Any]) -> float:
@@ -158,7 +158,7 @@ class Check:
         floats = [x for x in inputs if x.dtype.is_floating_point]
         ready = [x.requires_grad_() for x in floats]
 
-        def call(*given: Any) -> Any:
+        def call(*given: object) -> Any:
             rest = iter(given)
             return self.call(*[next(rest) if x.dtype.is_floating_point else x for x in inputs])
 
@@ -195,10 +195,10 @@ class FusedCheck(Check):
 
     def __init__(
         self,
-        call: Any,
-        function: Callable[..., Any],
+        call: Callable[..., object],
+        function: Callable[..., object],
         names: Sequence[str],
-        defaults: Mapping[str, Any],
+        defaults: Mapping[str, object],
         dtypes: Mapping[str, str],
         make: Make,
     ):
@@ -249,7 +249,7 @@ class FusedCheck(Check):
         self.rows.append((what, device, kind, "right"))
 
     def both(
-        self, function: Callable[..., Any], device: str, arrays: list[np.ndarray], flow: bool
+        self, function: Callable[..., object], device: str, arrays: list[np.ndarray], flow: bool
     ) -> list[tuple[str, np.ndarray]]:
         """Results and gradients, by name."""
         tensors = [self.make(a, device) for a in arrays]
@@ -266,7 +266,7 @@ class FusedCheck(Check):
         return found
 
 
-def _several(made: Any) -> Sequence[Any]:
+def _several(made: Any) -> Sequence[Tensor]:
     return made if isinstance(made, tuple | list) else (made,)
 
 

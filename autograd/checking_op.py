@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tilegrad.autograd.annotations import Tensor
+from tilegrad.autograd.annotations import Tensor, Tensors
 from tilegrad.autograd.checking import CheckError, repeatable, simulated, table
 from tilegrad.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from tilegrad.autograd.gradients import grad as gradients_of
@@ -63,7 +63,7 @@ class OpCheck:
 
     def __init__(
         self, call: Any, op: UserOp, make: Callable[[np.ndarray, str], Tensor],
-        shapes: Mapping[str, Any], scalars: Mapping[str, Any], domain: tuple[float, float], seed: int,
+        shapes: Mapping[str, object], scalars: Mapping[str, object], domain: tuple[float, float], seed: int,
         tolerance: float,
     ):  # fmt: skip
         self.op = op
@@ -110,7 +110,7 @@ class OpCheck:
 
     # -------------------------------------------------------------------------------- operands
 
-    def sizes(self, **more: Any) -> Sizes:
+    def sizes(self, **more: object) -> Sizes:
         """A size for each name: given, else ``more``, else a prime."""
         primes = iter(PRIMES * 9)
         drawn = {n: (2, 3) if n in self.runs else next(primes) for n in self.signature.dims}
@@ -341,8 +341,8 @@ class OpCheck:
         return case, [t.requires_grad_() if t.dtype.is_floating_point else t for t in ready]
 
     def outputs(
-        self, function: Callable[..., Any], given: Sequence[Tensor], case: Case
-    ) -> list[Any]:
+        self, function: Callable[..., Tensors], given: Sequence[Tensor], case: Case
+    ) -> list[Tensor]:
         """The floating-point results of the op, or of the reference."""
         by_name: dict[str, Any] = {
             x.name: t for x, t in zip(self.signature.operands, given, strict=True)
@@ -447,7 +447,7 @@ class OpCheck:
         ])  # fmt: skip
 
 
-def _close(have: Any, want: Any, bound: float) -> bool:
+def _close(have: np.ndarray, want: np.ndarray, bound: float) -> bool:
     one, two = float(have), float(want)
     if not math.isfinite(two):
         return one == two or (math.isnan(one) and math.isnan(two))

@@ -30,10 +30,10 @@ class ReductionCheck(Check):
         differentiable: whether it has a gradient.
     """
 
-    STEPS = ("laws", "folded", "repeats", "slopes")
+    STEPS = ("monoid_laws", "folded", "repeats", "differences")
 
     def __init__(
-        self, call: Callable[..., Any], parts: Parts, kind: str, differentiable: bool, make: Make
+        self, call: Callable[..., object], parts: Parts, kind: str, differentiable: bool, make: Make
     ):  # fmt: skip
         names = [*parts.operands, *parts.scalars]
         super().__init__(call, parts.results, names, parts.scalars, kind, make)
@@ -46,7 +46,7 @@ class ReductionCheck(Check):
         many orders.
         """
         rng = np.random.default_rng(seed)
-        self.laws(rng, low, high)
+        self.monoid_laws(rng, low, high)
         kinds = ["float64", "float32", *(["int64"] if self.kind == "same" else [])]
         for device in self.devices():
             special = [rng.choice(SPECIAL, (24, 3)) for _ in self.operands]
@@ -57,11 +57,11 @@ class ReductionCheck(Check):
                         self.folded(what, device, kind, arrays, dim)
             self.repeats(device, rng, low, high)
         if self.differentiable:
-            self.slopes(rng, low, high)
+            self.differences(rng, low, high)
 
     # --------------------------------------------------------------------------------- in Python
 
-    def lift(self, element: Sequence[Any]) -> Numbers:
+    def lift(self, element: Sequence[float]) -> Numbers:
         """What an element contributes."""
         given = [*map(np.float64, element), *self.numbers]
         return tuple(np.float64(f(*given)) for f in self.parts.contributions)
@@ -71,7 +71,7 @@ class ReductionCheck(Check):
         return tuple(np.float64(f(*a, *b)) for f in self.parts.combines)
 
     def fold(
-        self, elements: Sequence[Sequence[Any]], kind: str = "float64"
+        self, elements: Sequence[Sequence[float]], kind: str = "float64"
     ) -> tuple[Numbers, float]:
         """(accumulators of these elements, the largest number met on the way)."""
         total, reach = self.start, 1.0
@@ -82,13 +82,13 @@ class ReductionCheck(Check):
             reach = max([reach, *(abs(t) for t in total if np.isfinite(t))])
         return total, reach
 
-    def right(self, formula: Any, given: Sequence[Any]) -> float:
+    def right(self, formula: Callable[..., float], given: Sequence[Any]) -> float:
         """A result, of accumulators."""
         return float(formula(*given, *self.numbers))
 
     # -------------------------------------------------------------------------------- the checks
 
-    def laws(self, rng: np.random.Generator, low: float, high: float) -> None:
+    def monoid_laws(self, rng: np.random.Generator, low: float, high: float) -> None:
         """Identity, commutativity, associativity on partial results of random elements."""
 
         def draw() -> Numbers:
@@ -179,7 +179,12 @@ class ReductionCheck(Check):
             self.rows.append(row)
 
     def compare(
-        self, what: str, device: str, kind: str, elements: list[Any], have: list[float]
+        self,
+        what: str,
+        device: str,
+        kind: str,
+        elements: Sequence[Sequence[float]],
+        have: list[float],
     ) -> None:
         short = len(elements) <= 3  # what is not finite may depend on the order: all are tried
         orders = [*permutations(elements)] if short else [elements, elements[::-1]]
@@ -204,7 +209,7 @@ class ReductionCheck(Check):
                     f"it gives {got!r}; a fold of its functions {want!r}"
                 )
 
-    def slopes(self, rng: np.random.Generator, low: float, high: float) -> None:
+    def differences(self, rng: np.random.Generator, low: float, high: float) -> None:
         """Gradients of first and second order against differences."""
         middle, half = (low + high) / 2, (high - low) / 2.2  # differences stay within the domain
         for dim in (1, None):
@@ -214,7 +219,7 @@ class ReductionCheck(Check):
             ]
             ready = [x.requires_grad_() for x in ready]
 
-            def call(*xs: Any, over: Over = dim) -> Any:
+            def call(*xs: object, over: Over = dim) -> Any:
                 return self.call(*xs, dim=over, **self.scalars)
 
             for what, check in (("first", gradcheck), ("second", gradgradcheck)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,7 +25,10 @@ from tilegrad.engine.transfer import host, to_device
 _WORD = 8  # runs of bytes begin at multiples of the largest element
 
 
-def of_kind(kind: type[Any], array: Array) -> Any:
+T = TypeVar("T", bound=Array)
+
+
+def of_kind(kind: type[T], array: Array) -> T:
     """A leaf of the class ``kind`` over the memory of ``array``."""
     made = object.__new__(kind)
     made.layout, made.storage, made.address = array.layout, array.storage, array.address
@@ -73,7 +76,7 @@ def deep(self: Tensor, memo: dict[int, Any]) -> Tensor:
     return made
 
 
-def reduced(self: Tensor, protocol: object) -> tuple[Any, ...]:
+def reduced(self: Tensor, protocol: object) -> tuple[object, ...]:
     """What ``pickle`` keeps: the bytes, how they are shown, whether a gradient is wanted and the
     tensor's own attributes; of the storage only which tensors had it in common.
     """
@@ -88,7 +91,7 @@ def reduced(self: Tensor, protocol: object) -> tuple[Any, ...]:
 
 
 def rebuild(
-    kind: type[Any],
+    kind: type[Tensor],
     shared: Shared,
     begin: int,
     data: np.ndarray,
@@ -98,7 +101,7 @@ def rebuild(
     strides: tuple[int, ...],
     offset: int,
     requires_grad: bool,
-) -> Any:
+) -> Tensor:
     """The tensor that :func:`reduced` took apart; lies over the memory of ``data`` where it may."""
     piece = arrays.from_numpy(data if data.flags.writeable else data.copy())
     device = as_device(device)

@@ -10,6 +10,7 @@ from typing import Any, Protocol, overload
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
+from tilegrad.autograd.call_source import are_tensors, call_source, tuple_source
 from tilegrad.autograd.checking import Check
 from tilegrad.autograd.extra import write_into
 from tilegrad.autograd.rules import elementwise as rules
@@ -42,24 +43,24 @@ class ElementwiseFunction(FormulaFunction, Protocol):
         """
 
 
-Grad = Callable[..., Any] | Mapping[str, Callable[..., Any]]
+Grad = Callable[..., object] | Mapping[str, Callable[..., object]]
 
 
 @overload
-def elementwise(function: Callable[..., Any], /) -> ElementwiseFunction: ...
+def elementwise(function: Callable[..., object], /) -> ElementwiseFunction: ...
 @overload
 def elementwise(
     *, grad: Grad | None = None, promotion: str | None = None
-) -> Callable[[Callable[..., Any]], ElementwiseFunction]: ...
+) -> Callable[[Callable[..., object]], ElementwiseFunction]: ...
 
 
 def elementwise(
-    function: Callable[..., Any] | None = None,
+    function: Callable[..., object] | None = None,
     /,
     *,
     grad: Grad | None = None,
     promotion: str | None = None,
-) -> Any:
+) -> ElementwiseFunction | Callable[[Callable[..., object]], ElementwiseFunction]:
     """Make a function of tensors from a function of numbers: kernels for every device, broadcasting,
     promotion of dtypes and derivatives of any order, from its source.
 
@@ -85,7 +86,9 @@ def elementwise(
     return _make(function, grad, promotion)
 
 
-def _make(function: Callable[..., Any], grad: Grad | None, promotion: str | None) -> Any:
+def _make(
+    function: Callable[..., object], grad: Grad | None, promotion: str | None
+) -> ElementwiseFunction:
     from tilegrad.kernels.formulas import user
 
     name = user.title(function)
@@ -111,10 +114,10 @@ def _make(function: Callable[..., Any], grad: Grad | None, promotion: str | None
     work.call = call
     attach(Subject(call, tuple(names[: work.arity]), function, work.checking, lambda: made))
     call.check = work.check  # type: ignore[attr-defined]
-    return call
+    return call  # type: ignore[return-value]  # its attributes are set above
 
 
-def _arguments(function: Callable[..., Any]) -> tuple[list[str], dict[str, float]]:
+def _arguments(function: Callable[..., object]) -> tuple[list[str], dict[str, float]]:
     """Names of all arguments, and the defaults of those that are scalars."""
     defaults: dict[str, float] = {}
     names: list[str] = []
@@ -215,28 +218,20 @@ class _Calls:
     def text(self) -> str:
         """The source of the public function: the straight call, and all others."""
         operands, params = self.names[: self.arity], self.names[self.arity :]
-        given = ", ".join(
-            [*operands, *(f"{p}={self.defaults[p]!r}" for p in params), "*", "out=None"]
-        )
-        straight = ["out is None", *(f"isinstance({x}, Tensor)" for x in operands)]
-        straight += [f"{p}.__class__ is float" for p in params]
+        given = [*operands, *(f"{p}={self.defaults[p]!r}" for p in params), "*", "out=None"]
+        usual = ["out is None", *are_tensors(operands)]
+        usual += [f"{p}.__class__ is float" for p in params]
         values = ", ".join(operands)
-        how = {1: "unary", 2: "binary"}.get(self.arity, "apply")
-        tail = f", params=({', '.join(params)},)" if params else ""
-        call = "apply" if params else how
+        call = "apply" if params else {1: "unary", 2: "binary"}.get(self.arity, "apply")
+        tail = f", params={tuple_source(params)}" if params else ""
         runs = [f"rules.{call}(calls.ops[{k}], {values}{tail})" for k in range(len(self.ops))]
-        fast = (
-            f"    if {' and '.join(straight)}:\n"
-            f"        return {runs[0] if len(runs) == 1 else '(' + ', '.join(runs) + ')'}\n"
-        )
+        body = [f"return {runs[0] if len(runs) == 1 else tuple_source(runs)}"]
         if params and self.kind != "float":
-            fast = ""  # what a scalar is to the dtype is looked at
-        return (
-            f"def {self.name}({given}):\n{fast}"
-            f"    return calls.other(({values},), ({''.join(p + ', ' for p in params)}), out)\n"
-        )
+            body = []  # what a scalar is to the dtype is looked at
+        other = f"calls.other({tuple_source(operands)}, {tuple_source(params)}, out)"
+        return call_source(self.name, given, other, (usual, body))
 
-    def other(self, operands: tuple[Any, ...], params: tuple[Any, ...], out: Any) -> Any:
+    def other(self, operands: tuple[object, ...], params: tuple[Any, ...], out: Any) -> Any:
         """A call with numbers among its operands, tensors among its scalars, or ``out``."""
         given = dict(zip(self.defaults, params, strict=True))
         tensors = {n: v for n, v in given.items() if isinstance(v, TensorBase)}
@@ -274,7 +269,7 @@ class _Calls:
     ) -> tuple[Check, Callable[[], None]]:
         """The checks, and what runs them all."""
 
-        def make(array: Any, device: str) -> Tensor:
+        def make(array: object, device: str) -> Tensor:
             return tensor(array).to(device)
 
         work = Check(self.call, self.made, self.names, self.defaults, self.kind, make)

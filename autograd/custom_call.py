@@ -17,7 +17,7 @@ class CustomCall:
 
     __slots__ = ("arguments", "context", "count", "kind", "outputs", "positions", "views")
 
-    def __init__(self, kind: Any, context: Any, positions: list[int], arguments: int):
+    def __init__(self, kind: type[Any], context: Any, positions: list[int], arguments: int):
         self.kind = kind
         self.context = context
         self.positions = positions

@@ -9,6 +9,7 @@ from typing import Any, Protocol, overload
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
+from tilegrad.autograd.call_source import are_tensors, call_source, tuple_source
 from tilegrad.autograd.checking_reduction import ReductionCheck
 from tilegrad.autograd.extra import write_into
 from tilegrad.autograd.mode import state
@@ -26,7 +27,7 @@ from tilegrad.engine.shape import broadcast_shapes
 from tilegrad.kernels.function import DeviceFunction, function_from_source
 from tilegrad.kernels.monoids import MONOIDS, Own, own_monoid
 
-Function = Callable[..., Any]
+Function = Callable[..., object]
 Grad = Function | Mapping[str, Function]
 Dims = int | Sequence[int] | None
 Identity = float | tuple[float, ...]
@@ -48,11 +49,11 @@ class ReductionFunction(UserFunction, Protocol):
 
     def __call__(
         self,
-        *operands: Any,
+        *operands: object,
         dim: Dims = None,
         keepdim: bool = False,
-        out: Any = None,
-        **params: Any,
+        out: object = None,
+        **params: object,
     ) -> Any:
         """The reduction of tensors, which broadcast and are promoted, over ``dim``."""
 
@@ -104,7 +105,7 @@ def reduction(
     last: Function | None = None,
     grad: Grad | None = None,
     promotion: str | None = None,
-) -> Any:
+) -> ReductionFunction | Callable[[Function], ReductionFunction]:
     """Make a function of tensors from how two partial results combine: deterministic kernels for every
     device over any dimensions, and its gradient. What functions may hold, :func:`elementwise` says.
 
@@ -135,8 +136,13 @@ def reduction(
 
 
 def _make(
-    combine: Function, identity: Any, each: Any, last: Any, grad: Grad | None, promotion: str | None
-) -> Any:
+    combine: Function,
+    identity: object,
+    each: Function | None,
+    last: Function | None,
+    grad: Grad | None,
+    promotion: str | None,
+) -> ReductionFunction:
     from tilegrad.kernels.formulas import user
 
     parts = Parts.of(user.title(combine), combine, identity, each, last)
@@ -154,7 +160,8 @@ def _make(
     made.derivative = work.derivative
     work.call, made.check = made, work.check
     attach(Subject(made, tuple(parts.operands), None, work.checking))
-    return made
+    result: ReductionFunction = made
+    return result
 
 
 class Reduction:
@@ -197,44 +204,38 @@ class Reduction:
     def text(self) -> str:
         """The source of the public function: the straight call, and all others."""
         operands, scalars = self.parts.operands, self.defaults
-        values = ", ".join(operands)
+        values = tuple_source(operands)
         given = [*operands, "dim=None", "keepdim=False", "*"]
         given += [*(f"{p}={v!r}" for p, v in scalars.items()), "out=None"]
-        others = f"return work.other(({values},), dim, keepdim, ({''.join(p + ', ' for p in scalars)}), out)"
-        lines = [f"def {self.name}({', '.join(given)}):"]
         x, *rest = operands
+        usual = ["out is None", *are_tensors(operands)]
+        usual += [f"{x}.layout.shape == {n}.layout.shape" for n in rest]
+        fresh = [f"not {n}._tracked and {n}._base is None" for n in operands]
+        body = [f"dims = dims_of({self.name!r}, dim, {x}.layout.ndim)"]
         if scalars:
-            straight = ["out is None", *(f"isinstance({n}, Tensor)" for n in operands)]
-            straight += [f"{x}.layout.shape == {n}.layout.shape" for n in rest]
-            straight += [f"{p}.__class__ is float" for p in scalars]
-            straight += [f"not {n}._tracked and {n}._base is None" for n in operands]
-            layouts = "".join(f"{n}.layout, " for n in operands)
-            lines += [
-                f"    if {' and '.join(straight)}:",
-                f"        dims = dims_of({self.name!r}, dim, {x}.layout.ndim)",
-                f"        made = calls.run_at(work.op, ({layouts}dims, keepdim), "
-                f"({''.join(p + ', ' for p in scalars)}), {values})",
-                "        if made is not None:",
-                "            return made",
-            ]
+            usual += [*(f"{p}.__class__ is float" for p in scalars), *fresh]
+            key = tuple_source([*(f"{n}.layout" for n in operands), "dims", "keepdim"])
+            run = f"calls.run_at(work.op, {key}, {tuple_source(scalars)}, {', '.join(operands)})"
+            body += [f"made = {run}", "if made is not None:", "    return made"]
         else:
-            straight = ["out is None", *(f"isinstance({n}, Tensor)" for n in operands)]
-            straight += [f"{x}.layout.shape == {n}.layout.shape" for n in rest]
-            fresh = " and ".join(f"not {n}._tracked and {n}._base is None" for n in operands)
-            lines += [
-                f"    if {' and '.join(straight)}:",
-                f"        dims = dims_of({self.name!r}, dim, {x}.layout.ndim)",
-                f"        if {fresh}:",
-                f"            made = calls.run(work.op, {values}, dims, keepdim)",
-                "            if made is not None:",
-                "                return made",
-                "        elif work.recorded is not None:",
-                f"            return work.recorded.at(({values},), (dims, keepdim))",
+            body += [
+                f"if {' and '.join(fresh)}:",
+                f"    made = calls.run(work.op, {', '.join(operands)}, dims, keepdim)",
+                "    if made is not None:",
+                "        return made",
+                "elif work.recorded is not None:",
+                f"    return work.recorded.at({values}, (dims, keepdim))",
             ]
-        return "\n".join([*lines, f"    {others}", ""])
+        other = f"work.other({values}, dim, keepdim, {tuple_source(scalars)}, out)"
+        return call_source(self.name, given, other, (usual, body))
 
     def other(
-        self, operands: tuple[Any, ...], dim: Any, keepdim: Any, params: tuple[Any, ...], out: Any
+        self,
+        operands: tuple[object, ...],
+        dim: Dims,
+        keepdim: object,
+        params: tuple[Any, ...],
+        out: Any,
     ) -> Any:
         """A call with numbers among its operands, scalars, ``out``, or a gradient to record."""
         like = next((v for v in operands if isinstance(v, TensorBase)), None)
@@ -292,7 +293,7 @@ class Reduction:
     ) -> tuple[ReductionCheck, Callable[[], None]]:
         """The checks, and what runs them all."""
 
-        def make(array: Any, device: str) -> Tensor:
+        def make(array: object, device: str) -> Tensor:
             return tensor(array).to(device)
 
         differentiable = self.gradient is not None and not self.parts.truth

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from tilegrad.autograd.gradients import backward as run_backward
 from tilegrad.autograd.rules.creation import empty_like, zeros
@@ -86,7 +86,9 @@ def explain(
         print(f"\n{subject.name}, on {arch}: left out: {error}")
 
 
-def _run(subject: Subject, shapes: tuple[Shape, ...], dtype: str, device: str, back: bool) -> Any:
+def _run(
+    subject: Subject, shapes: tuple[Shape, ...], dtype: str, device: str, back: bool
+) -> Callable[[], None]:
     """A call of the op on zeros, and its backward pass."""
     kinds = [subject.dtypes.get(name, dtype) for name in subject.operands]
     tensors = [

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from types import FunctionType, MappingProxyType
 from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.mode import no_grad, state
 from tilegrad.autograd.rule import check_inplace, needs_graph
@@ -95,14 +96,16 @@ class Extra:
         self.count = code.co_argcount
         self.keywords = code.co_varnames[self.count : self.count + code.co_kwonlyargcount]
 
-    def __call__(self, word: object, *values: Any) -> Any:
+    def __call__(self, word: object, *values: object) -> object:
         last = self.count + len(self.keywords)
         keywords = dict(zip(self.keywords, values[self.count : last], strict=True))
         return self.call(
             values[: self.count], keywords, dict(zip(self.words, values[last:], strict=True))
         )
 
-    def call(self, values: tuple[Any, ...], keywords: dict[str, Any], extra: dict[str, Any]) -> Any:
+    def call(
+        self, values: tuple[Any, ...], keywords: dict[str, object], extra: dict[str, Any]
+    ) -> object:
         """The function of its own arguments, with what the extra ones ask for."""
         name = self.function.__name__
         if extra.get("layout") is not None:
@@ -127,7 +130,7 @@ class Extra:
             made = made.pin_memory()
         return made.requires_grad_() if grad else made
 
-    def into(self, out: object, values: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    def into(self, out: object, values: tuple[object, ...], keywords: dict[str, object]) -> object:
         """The result in ``out``."""
         name = self.function.__name__
         if name in INFERRED and "dtype" in keywords and keywords["dtype"] is None:
@@ -158,7 +161,7 @@ def write_into(
         return _written(name, run(), out, outs, casts)
 
 
-def _tensors(name: str, out: Any) -> Sequence[Any]:
+def _tensors(name: str, out: object) -> Sequence[Tensor]:
     outs: Sequence[Any] = out if isinstance(out, tuple | list) else (out,)
     for one in outs:
         if not isinstance(one, TensorBase):
@@ -223,7 +226,7 @@ def extras(function: FunctionType) -> Extra | None:
     return Extra(function, words) if words else None
 
 
-def _written(name: str, made: object, out: object, outs: Sequence[Any], casts: bool) -> Any:
+def _written(name: str, made: object, out: object, outs: Sequence[Tensor], casts: bool) -> object:
     """``out``, with what was made in it."""
     made = tuple(made) if isinstance(made, list) else made
     results = made if isinstance(made, tuple) else (made,)
@@ -244,13 +247,13 @@ def _words(made: object) -> str:
     return f"tuple of {len(made)} Tensors" if isinstance(made, tuple) else "Tensor"
 
 
-def refuse_recorded(name: str, given: Iterable[Any]) -> None:
+def refuse_recorded(name: str, given: Iterable[object]) -> None:
     """Raise if a gradient would be recorded of a call with ``out``, whose tensors are among ``given``.
 
     Raises:
         RuntimeError: it would.
     """
-    if state.grad and needs_graph(tuple([t for t in given if isinstance(t, TensorBase)])):  # type: ignore[misc]
+    if state.grad and needs_graph(tuple([t for t in given if isinstance(t, TensorBase)])):
         raise RuntimeError(
             f"{name}(): functions with out=... arguments don't support automatic differentiation, but "
             f"one of the arguments requires grad."

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from tilegrad.autograd.annotations import Tensor
+from tilegrad.autograd import casts
+from tilegrad.autograd.annotations import Number, Sizes, Tensor
 from tilegrad.autograd.operators import ElementwiseMethods
 from tilegrad.autograd.rules import (
     activation,
@@ -32,7 +31,20 @@ from tilegrad.autograd.rules import (
     view as views,
 )
 from tilegrad.autograd.size import sizes
-from tilegrad.engine import dtype as dt
+
+
+def _rmatmul(self: Tensor, other: Number) -> Tensor:
+    return products.matmul(elementwise.operand(other, self, "matmul"), self)
+
+
+def _flip(self: Tensor, *dims: Sizes) -> Tensor:
+    """The order of elements along ``dims`` reversed."""
+    return movement.flip(self, sizes(dims))
+
+
+def _where(self: Tensor, condition: Tensor, other: Tensor | Number) -> Tensor:
+    """This tensor where ``condition`` holds, else ``other``."""
+    return masked.where(condition, self, other)
 
 
 class FamilyMethods(ElementwiseMethods):
@@ -86,8 +98,7 @@ class FamilyMethods(ElementwiseMethods):
 
     matmul = __matmul__ = products.matmul
 
-    def __rmatmul__(self: Any, other: Any) -> Tensor:
-        return products.matmul(elementwise.operand(other, self, "matmul"), self)
+    __rmatmul__ = _rmatmul
 
     mm, bmm, mv = products.mm, products.bmm, products.mv
     dot, outer = products.dot, products.outer
@@ -141,19 +152,13 @@ class FamilyMethods(ElementwiseMethods):
     unique = counting.unique
     unique_consecutive = counting.unique_consecutive
 
-    def where(self: object, condition: Tensor, other: object) -> Tensor:
-        """This tensor where ``condition`` holds, else ``other``."""
-        result: Tensor = masked.where(condition, self, other)
-        return result
+    where = _where
 
     broadcast_to = rearrange.broadcast_to
     chunk = rearrange.chunk
     flatten = rearrange.flatten
 
-    def flip(self: Any, *dims: Any) -> Tensor:
-        """The order of elements along ``dims`` reversed."""
-        return movement.flip(self, sizes(dims))
-
+    flip = _flip
     fliplr = movement.fliplr
     flipud = movement.flipud
     movedim = moveaxis = rearrange.movedim
@@ -191,34 +196,5 @@ class FamilyMethods(ElementwiseMethods):
 
     # ------------------------------------------------------------------------------------ dtypes
 
-    def bool(self: Any) -> Tensor:
-        """As bool."""
-        return elementwise.to_dtype(self, dt.bool_)
-
-    def byte(self: Any) -> Tensor:
-        """As uint8."""
-        return elementwise.to_dtype(self, dt.uint8)
-
-    def char(self: Any) -> Tensor:
-        """As int8."""
-        return elementwise.to_dtype(self, dt.int8)
-
-    def short(self: Any) -> Tensor:
-        """As int16."""
-        return elementwise.to_dtype(self, dt.int16)
-
-    def int(self: Any) -> Tensor:
-        """As int32."""
-        return elementwise.to_dtype(self, dt.int32)
-
-    def long(self: Any) -> Tensor:
-        """As int64."""
-        return elementwise.to_dtype(self, dt.int64)
-
-    def float(self: Any) -> Tensor:
-        """As float32."""
-        return elementwise.to_dtype(self, dt.float32)
-
-    def double(self: Any) -> Tensor:
-        """As float64."""
-        return elementwise.to_dtype(self, dt.float64)
+    bool, byte, char, short = casts.bool, casts.byte, casts.char, casts.short
+    int, long, float, double = casts.int, casts.long, casts.float, casts.double

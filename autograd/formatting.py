@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -127,7 +126,9 @@ def _edges(values: np.ndarray) -> np.ndarray:
     return shown
 
 
-def _nested(values: np.ndarray, indent: int, summarise: bool, format: Callable[[Any], str]) -> str:
+def _nested(
+    values: np.ndarray, indent: int, summarise: bool, format: Callable[[float], str]
+) -> str:
     if values.ndim == 0:
         return format(values.item())
     if values.ndim == 1:
@@ -142,7 +143,7 @@ def _nested(values: np.ndarray, indent: int, summarise: bool, format: Callable[[
     return "[" + ("," + "\n" * (values.ndim - 1) + " " * (indent + 1)).join(items) + "]"
 
 
-def _row(values: np.ndarray, indent: int, summarise: bool, format: Callable[[Any], str]) -> str:
+def _row(values: np.ndarray, indent: int, summarise: bool, format: Callable[[float], str]) -> str:
     edge = options.edgeitems
     if summarise and len(values) > 2 * edge:
         items = [format(v) for v in values[:edge].tolist()]
@@ -156,7 +157,7 @@ def _row(values: np.ndarray, indent: int, summarise: bool, format: Callable[[Any
     return "[" + (",\n" + " " * (indent + 1)).join(", ".join(line) for line in lines) + "]"
 
 
-def _formatter(shown: np.ndarray) -> Callable[[Any], str]:
+def _formatter(shown: np.ndarray) -> Callable[[float], str]:
     """Text of one element, padded to the width of the longest."""
     if shown.dtype.kind != "f":
         width = max(len(str(v)) for v in shown.ravel().tolist())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import weakref
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import CUSTOM, TensorBase, detached_view, refuse_view
@@ -18,6 +19,10 @@ from tilegrad.autograd.graph import (
 )
 from tilegrad.autograd.mode import _Switch, state
 from tilegrad.autograd.rule import Rule, needs_graph, rebase
+from tilegrad.engine.array import Array
+from tilegrad.engine.shape import Shape
+
+T = TypeVar("T")
 
 
 class FunctionCtx:
@@ -102,12 +107,12 @@ class Function:
         )
 
     @staticmethod
-    def setup_context(ctx: object, inputs: tuple[Any, ...], output: object) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         """Save what ``backward`` needs."""
         raise NotImplementedError("Function: setup_context is not defined")
 
     @staticmethod
-    def backward(ctx: object, *grad_outputs: Any) -> Any:
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
         """One gradient, or None, per argument of ``forward``."""
         raise NotImplementedError(
             "Function: You must implement either the backward or vjp method for your custom "
@@ -117,11 +122,11 @@ class Function:
     vjp = backward
 
     @classmethod
-    def apply(cls, *args: Any, **kwargs: Any) -> Any:
+    def apply(cls, *args: object, **kwargs: object) -> Any:
         """Run ``forward`` and record the call."""
         context = FunctionCtx()
         tensors = tuple(a for a in args if isinstance(a, TensorBase))
-        recording = state.grad and needs_graph(tensors) > 0  # type: ignore[arg-type]
+        recording = state.grad and needs_graph(tensors) > 0
         context.needs_input_grad = tuple([isinstance(a, TensorBase) and a._tracked for a in args])
         with _Switch(False):
             if cls.setup_context is not Function.setup_context:
@@ -142,8 +147,8 @@ class Function:
     def _record(
         cls,
         context: FunctionCtx,
-        args: tuple[Any, ...],
-        tensors: tuple[Any, ...],
+        args: tuple[object, ...],
+        tensors: tuple[Tensor, ...],
         outputs: tuple[Any, ...],
     ) -> list[Any]:
         """``outputs`` as outputs of a new node: written inputs as they are, the others under new
@@ -204,7 +209,7 @@ def _unrecorded(value: Any, inputs: set[int], dirty: set[int]) -> Any:
 
 
 def _check_dirty(
-    name: str, dirty: tuple[Tensor, ...], outputs: tuple[Any, ...], recording: bool
+    name: str, dirty: tuple[Tensor, ...], outputs: tuple[object, ...], recording: bool
 ) -> None:
     """Refuse written inputs that are not returned, or whose history cannot be replaced."""
     returned = {id(o) for o in outputs}
@@ -231,13 +236,13 @@ def _check_dirty(
 def _save(
     context: FunctionCtx,
     node: Node,
-    outputs: tuple[Any, ...],
+    outputs: tuple[object, ...],
     results: list[Any],
     kept_inputs: set[int],
 ) -> None:
     """Save what ``forward`` named: an output as such, for the tensor would be a cycle."""
     places = {id(o): r for o, r in zip(outputs, results, strict=True)}
-    kept: list[Any] = []
+    kept: list[Array | None] = []
     for value in context._to_save:
         result = None if value is None or id(value) in kept_inputs else places.get(id(value))
         kept.append(value if result is None else SavedOutput(result, result._index))
@@ -248,7 +253,7 @@ def _save(
 def _vjp(node: Node, *grads: Tensor) -> tuple[Tensor | None, ...]:
     call: CustomCall = node.meta
     kind, name = call.kind, f"{call.kind.__name__}Backward"
-    given: list[Any] = [None] * call.count
+    given: list[object] = [None] * call.count
     for place, grad in zip(call.outputs, grads, strict=True):
         given[place] = grad
     found = _backward_of(kind)(call.context, *given)
@@ -270,13 +275,13 @@ def _vjp(node: Node, *grads: Tensor) -> tuple[Tensor | None, ...]:
         if not isinstance(grad, TensorBase):
             raise RuntimeError(f"{name}: expected Variable or None (got {type(grad).__name__})")
     by_input = [found[p] for p in call.positions]
-    for place, (grad, kind) in enumerate(zip(by_input, node.inputs, strict=True)):
+    for place, (grad, layout) in enumerate(zip(by_input, node.inputs, strict=True)):
         if grad is not None and node.edges[place] is not None:
-            _check_shape(name, place, grad.layout.shape, kind.shape)
+            _check_shape(name, place, grad.layout.shape, layout.shape)
     return tuple([shared_view(grad) for grad in by_input])  # saved tensors may be among them
 
 
-def _check_shape(name: str, place: int, have: Any, want: Any) -> None:
+def _check_shape(name: str, place: int, have: Shape, want: Shape) -> None:
     """A gradient may have more than its input's shape, from broadcasting; never less."""
     behind = have[len(have) - len(want) :] if len(have) >= len(want) else None
     if behind is None or any(w not in (1, h) for h, w in zip(behind, want, strict=True)):
@@ -286,7 +291,7 @@ def _check_shape(name: str, place: int, have: Any, want: Any) -> None:
         )
 
 
-def _backward_of(kind: type[Function]) -> Any:
+def _backward_of(kind: type[Function]) -> Callable[..., object]:
     if kind.vjp is Function.vjp:
         return kind.backward
     if kind.backward is Function.backward:
@@ -297,14 +302,14 @@ def _backward_of(kind: type[Function]) -> Any:
     )
 
 
-def once_differentiable(function: Any) -> Any:
+def once_differentiable(function: Callable[..., T]) -> Callable[..., T]:
     """Decorator of ``backward``: its results cannot be differentiated again, and say so."""
 
     @functools.wraps(function)
-    def backward(ctx: Any, *grads: Any) -> Any:
+    def backward(ctx: object, *grads: object) -> Any:
         with _Switch(False):
             found = function(ctx, *grads)
-        inputs: Any = tuple(g for g in grads if isinstance(g, TensorBase))
+        inputs = tuple([g for g in grads if isinstance(g, TensorBase)])
         if not (state.grad and needs_graph(inputs)):
             return found
         several = found if isinstance(found, tuple) else (found,)

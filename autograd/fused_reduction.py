@@ -9,7 +9,7 @@ from typing import Any
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.custom_reduction import Reduction
 from tilegrad.autograd.reduction_parts import Parts
-from tilegrad.autograd.rules.reduce import dims_of, reduced_count
+from tilegrad.autograd.rules.reduce import Dims, dims_of, reduced_count
 from tilegrad.engine import calls
 from tilegrad.engine.array import Layout
 from tilegrad.engine.device import CPU
@@ -51,7 +51,7 @@ class Reduced:
 
     symbol: Any
     kind: str
-    dim: Any
+    dim: Dims
     keepdim: bool
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
+from tilegrad.autograd.call_source import are_tensors, call_source, tuple_source
 from tilegrad.autograd.checking import FusedCheck
 from tilegrad.autograd.extra import write_into
 from tilegrad.autograd.fused_reduction import Ending, Reduced, Way
@@ -51,7 +52,7 @@ class FusedFunction(FormulaFunction, Protocol):
         """
 
 
-def fuse(function: Callable[..., Any], /) -> FusedFunction:
+def fuse(function: Callable[..., object], /) -> FusedFunction:
     """Make one op of a function of tensors that is a chain of elementwise ops: its forward pass is one
     kernel per output, its gradient one per operand, and no tensor between is made or saved.
 
@@ -66,13 +67,13 @@ def fuse(function: Callable[..., Any], /) -> FusedFunction:
         FuseError: the function does something else (a product of matrices, a reduction, an index, a branch
             on a tensor); names the op and the line.
     """
-    return _Calls(function).public()  # type: ignore[no-any-return]
+    return _Calls(function).public()
 
 
 class _Found(NamedTuple):
     """A tensor of an enclosing scope: how it is found, and what was found in the trace."""
 
-    get: Callable[[], Any]
+    get: Callable[[], object]
     kind: DType
     dims: bool
 
@@ -96,7 +97,7 @@ class _Form(NamedTuple):
 class _Calls:
     """The forms of one function, by signature, and its calls."""
 
-    def __init__(self, function: Callable[..., Any]):
+    def __init__(self, function: Callable[..., object]):
         from tilegrad.kernels.formulas.user import title
 
         self.function: Any = function
@@ -115,10 +116,10 @@ class _Calls:
         )  # the default that the known ops were traced under
         self.call: Any = None
 
-    def public(self) -> Any:
+    def public(self) -> FusedFunction:
         """The function of tensors."""
         needed = [p for p in self.parameters.values() if p.default is p.empty]
-        scope: dict[str, Any] = {"calls": self, "Tensor": TensorBase, "rules": rules, "dt": dt}
+        scope: dict[str, object] = {"calls": self, "Tensor": TensorBase, "rules": rules, "dt": dt}
         call = function_from_source(
             self.text([p.name for p in needed], scope), self.title, scope,
             module=self.function.__module__,
@@ -147,9 +148,10 @@ class _Calls:
                 self.trace(
                     (), dict.fromkeys([p.name for p in needed], (dt.get_default_dtype(), True)), {}
                 )
-        return made
+        result: FusedFunction = made
+        return result
 
-    def text(self, needed: list[str], scope: dict[str, Any]) -> str:
+    def text(self, needed: list[str], scope: dict[str, object]) -> str:
         """The source of the public function: the straight call of tensors, and all others."""
         heads, usual, star = [], ["out is None"], False
         for p in self.parameters.values():
@@ -158,34 +160,33 @@ class _Calls:
                 star = True
             if p.name in needed:
                 heads.append(p.name)
-                usual.append(f"isinstance({p.name}, Tensor)")
+                usual += are_tensors([p.name])
             else:
                 scope[f"default_{p.name}"] = p.default
                 heads.append(f"{p.name}=default_{p.name}")
                 usual.append(f"{p.name} is default_{p.name}")
         heads += ["out=None"] if star else ["*", "out=None"]
-        names = list(self.parameters)
-        layouts = "".join(f"{n}.layout, " for n in needed)
-        plain = "".join(f"{n}, {n}.__class__, " for n in names if n not in needed)
-        tensors = ["out is None", *(f"isinstance({n}, Tensor)" for n in needed)]
+        layouts = [f"{n}.layout" for n in needed]
+        plain = [part for n in self.parameters if n not in needed for part in (n, f"{n}.__class__")]
         how = {1: "unary", 2: "binary"}.get(len(needed), "apply")
-        return (
-            f"def {self.title}({', '.join(heads)}):\n"
-            f"    if {' and '.join(usual)}:\n"
-            f"        op = calls.known.get(({layouts}))\n"
-            f"        if op is not None and calls.kind is dt._default:\n"
-            f"            return rules.{how}(op, {', '.join(needed)})\n"
-            f"    if {' and '.join(tensors)} and calls.kind is dt._default:\n"
-            f"        try:\n"
-            f"            way = calls.ways.get(({layouts}{plain}))\n"
-            f"        except TypeError:\n"
-            f"            way = None\n"
-            f"        if way is not None:\n"
-            f"            made = way(({''.join(n + ', ' for n in needed)}))\n"
-            f"            if made is not None:\n"
-            f"                return made\n"
-            f"    return calls.other(({''.join(n + ', ' for n in names)}), out)\n"
-        )
+        alone = [
+            f"op = calls.known.get({tuple_source(layouts)})",
+            "if op is not None and calls.kind is dt._default:",
+            f"    return rules.{how}(op, {', '.join(needed)})",
+        ]
+        known = ["out is None", *are_tensors(needed), "calls.kind is dt._default"]
+        straight = [
+            "try:",
+            f"    way = calls.ways.get({tuple_source([*layouts, *plain])})",
+            "except TypeError:",
+            "    way = None",
+            "if way is not None:",
+            f"    made = way({tuple_source(needed)})",
+            "    if made is not None:",
+            "        return made",
+        ]
+        other = f"calls.other({tuple_source(self.parameters)}, out)"
+        return call_source(self.title, heads, other, (usual, alone), (known, straight))
 
     def other(self, given: tuple[Any, ...], out: Any) -> Any:
         """A call that is not known by its layouts."""
@@ -248,7 +249,10 @@ class _Calls:
     # ----------------------------------------------------------------------------------- trace
 
     def trace(
-        self, key: Any, structure: dict[str, tuple[DType, bool]], plain: dict[str, Any]
+        self,
+        key: tuple[object, ...],
+        structure: dict[str, tuple[DType, bool]],
+        plain: dict[str, object],
     ) -> _Form:
         """Run the function over symbols, and keep what it is under ``key``."""
         given = {n: plain.get(n, p.default) for n, p in self.parameters.items()}
@@ -275,7 +279,7 @@ class _Calls:
         return form
 
     def _found(
-        self, work: Trace, places: _Places, given: dict[str, Any],
+        self, work: Trace, places: _Places, given: dict[str, object],
         structure: dict[str, tuple[DType, bool]],
     ) -> tuple[_Found, ...]:  # fmt: skip
         """How to find the tensors that the function found by itself, again."""
@@ -418,25 +422,25 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 class _Places:
     """The tensors that a function's names lead to: looked for when the first one is asked for."""
 
-    def __init__(self, function: Any):
+    def __init__(self, function: object):
         self.function = function
-        self.places: dict[int, tuple[str, Callable[[], Any]]] | None = None
+        self.places: dict[int, tuple[str, Callable[[], object]]] | None = None
 
-    def _place(self, tensor: Any) -> tuple[str, Callable[[], Any] | None]:
+    def _place(self, tensor: object) -> tuple[str, Callable[[], object] | None]:
         if self.places is None:
             self.places = {id(get()): (name, get) for name, get in _ways(self.function)}
         return self.places.get(id(tensor), ("", None))
 
-    def name(self, tensor: Any) -> str:
+    def name(self, tensor: object) -> str:
         """What it is called; "" where no name leads to it."""
         return self._place(tensor)[0]
 
-    def get(self, tensor: Any) -> Callable[[], Any] | None:
+    def get(self, tensor: object) -> Callable[[], object] | None:
         """What gives the tensor that is there now; None where no name leads to it."""
         return self._place(tensor)[1]
 
 
-def _ways(function: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
+def _ways(function: Any) -> Iterator[tuple[str, Callable[[], object]]]:
     """The names that lead to tensors from a function's code, and how to get what is there."""
     seen: set[int] = set()
     queue: list[Any] = [function]
@@ -451,7 +455,7 @@ def _ways(function: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
         seen.add(id(one))
         names = [n for code in _codes(one.__code__) for n in code.co_names]
         free = zip(one.__code__.co_freevars, one.__closure__ or (), strict=True)
-        ways: list[tuple[str, Callable[[], Any]]] = [
+        ways: list[tuple[str, Callable[[], object]]] = [
             *((name, partial(getattr, cell, "cell_contents")) for name, cell in free),
             *((n, partial(one.__globals__.__getitem__, n)) for n in names if n in one.__globals__),
         ]
@@ -474,8 +478,8 @@ def _is_library(value: object) -> bool:
 
 
 def _attributes(
-    get: Callable[[], Any], names: Sequence[str], depth: int
-) -> Iterator[tuple[str, Callable[[], Any]]]:
+    get: Callable[[], object], names: Sequence[str], depth: int
+) -> Iterator[tuple[str, Callable[[], object]]]:
     """The tensors among an object's attributes of these names, and of those in turn."""
     value = get()
     for name in names:
@@ -483,7 +487,7 @@ def _attributes(
             continue  # it may do anything
         found = getattr(value, name, None)
 
-        def way(name: str = name) -> Any:
+        def way(name: str = name) -> object:
             return getattr(get(), name)
 
         if isinstance(found, TensorBase):

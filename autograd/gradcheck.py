@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -19,9 +18,9 @@ class GradcheckError(RuntimeError):
     """An analytic gradient differs from the numerical one."""
 
 
-def _outputs(result: Any) -> list[Tensor]:
+def _outputs(result: Tensor | Sequence[Tensor]) -> list[Tensor]:
     found = [result] if isinstance(result, TensorBase) else list(result)
-    return [r for r in found if r.layout.dtype.is_floating_point]  # type: ignore[misc]
+    return [r for r in found if r.layout.dtype.is_floating_point]
 
 
 def _numerical(function: Callable[[], list[Tensor]], x: Tensor, eps: float) -> list[np.ndarray]:
@@ -58,7 +57,7 @@ def _analytic(output: Tensor, inputs: Sequence[Tensor]) -> list[np.ndarray]:
 
 
 def gradcheck(
-    func: Callable[..., Any],
+    func: Callable[..., Tensor | Sequence[Tensor]],
     inputs: Tensor | Sequence[Tensor],
     *,
     eps: float = 1e-6,
@@ -85,7 +84,7 @@ def gradcheck(
         if x.dtype.name != "float64":
             raise ValueError(f"gradcheck: inputs must be float64; got {x.dtype.name}")
     try:
-        _compare(lambda: _outputs(func(*given)), checked, eps, atol, rtol)  # type: ignore[arg-type]
+        _compare(lambda: _outputs(func(*given)), checked, eps, atol, rtol)
     except GradcheckError:
         if raise_exception:
             raise
@@ -117,7 +116,7 @@ def _compare(
 
 
 def gradgradcheck(
-    func: Callable[..., Any],
+    func: Callable[..., Tensor | Sequence[Tensor]],
     inputs: Tensor | Sequence[Tensor],
     grad_outputs: Sequence[Tensor] | None = None,
     *,
@@ -149,7 +148,7 @@ def gradgradcheck(
         ]
         found = grad(
             [o for o, _ in pairs],
-            wanted,  # type: ignore[arg-type]
+            wanted,
             [s for _, s in pairs],
             create_graph=True,
             materialize_grads=True,
@@ -158,7 +157,7 @@ def gradgradcheck(
 
     return gradcheck(
         first_order,
-        [*given, *grad_outputs],  # type: ignore[list-item]
+        [*given, *grad_outputs],
         eps=eps,
         atol=atol,
         rtol=rtol,

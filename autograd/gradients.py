@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tilegrad.autograd import traversal
@@ -11,12 +11,15 @@ from tilegrad.autograd.base import TensorBase, zeros_of
 from tilegrad.autograd.rules.movement import stack
 from tilegrad.engine.array import layout
 
+# cotangents as they were given, one per output; None for ones
+Given = Sequence[Tensor | None] | None
 
-def _sequence(value: Any) -> list[Any]:
+
+def _sequence(value: Tensor | Sequence[Tensor | None] | None) -> list[Any]:
     return [value] if isinstance(value, TensorBase) or value is None else list(value)
 
 
-def _differentiable(op: str, values: list[Any]) -> list[Any]:
+def _differentiable(op: str, values: list[Tensor]) -> list[Tensor]:
     """``values``, all of them tensors.
 
     Raises:
@@ -88,7 +91,7 @@ def grad(
     given = None if grad_outputs is None else _sequence(grad_outputs)
     unused = materialize_grads if allow_unused is None else allow_unused
 
-    def once(starts: list[Any] | None, retain: bool | None) -> list[Any]:
+    def once(starts: Given, retain: bool | None) -> list[Tensor | None]:
         return traversal.backward(roots, starts, retain, create_graph, wanted, allow_unused=unused)
 
     if is_grads_batched:
@@ -107,7 +110,7 @@ def grad(
     return tuple(found)
 
 
-def _batch(given: list[Any] | None) -> int:
+def _batch(given: Given) -> int:
     """How many cotangents each of ``given`` has."""
     sizes = {len(g) for g in given or () if g is not None}
     if len(sizes) != 1:
@@ -117,7 +120,9 @@ def _batch(given: list[Any] | None) -> int:
     return int(sizes.pop())
 
 
-def _batched(once: Any, given: list[Any] | None, retain: bool) -> list[Any]:
+def _batched(
+    once: Callable[[Given, bool | None], list[Tensor | None]], given: Given, retain: bool
+) -> list[Tensor | None]:
     """The gradients of every cotangent, stacked."""
     count = _batch(given)
     passes = [

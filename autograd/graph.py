@@ -12,7 +12,7 @@ import functools
 import itertools
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, overload
 
 from tilegrad.autograd import native_record
 from tilegrad.autograd.annotations import Tensor
@@ -30,6 +30,21 @@ Vjp = Callable[..., "tuple[Tensor | None, ...]"]
 
 # where a gradient goes: the first output of a node, another one as (node, index), or a leaf
 Edge: TypeAlias = "Node | tuple[Node, int] | Tensor"
+
+Hook = Callable[
+    ..., object
+]  # of a node or a leaf; what it returns is looked at by whoever calls it
+
+
+class GradFn(Protocol):
+    """What ``grad_fn`` and ``next_functions`` show: a node, or the end of the graph at a leaf."""
+
+    @property
+    def next_functions(self) -> tuple[tuple[GradFn | None, int], ...]: ...
+    def name(self) -> str: ...
+    def register_hook(self, hook: Hook) -> RemovableHandle: ...
+    def register_prehook(self, hook: Hook) -> RemovableHandle: ...
+
 
 # What a node keeps: inputs by position, outputs as ``-1 - position``; as a tuple (position, inputs
 # …) only if one of these inputs needs a gradient, for whose sake it is read.
@@ -76,8 +91,8 @@ class Extras:
     __slots__ = ("hooks", "pre_hooks", "trace")
 
     def __init__(self) -> None:
-        self.hooks: list[Any] = []
-        self.pre_hooks: list[Any] = []
+        self.hooks: list[Hook] = []
+        self.pre_hooks: list[Hook] = []
         self.trace: traceback.StackSummary | None = None
 
 
@@ -104,13 +119,13 @@ class Node:
     edges: Sequence[Edge | None]
     inputs: Sequence[Layout]
     outputs: tuple[Layout, ...]
-    meta: Any
+    meta: Any  # of what type, each rule knows
     sequence: int
     extras: Extras | None
-    saved: tuple[Any, ...] | None  # None once the graph is freed
+    saved: tuple[Array | None, ...] | None  # None once the graph is freed
     versions: tuple[int, ...]
 
-    def save(self, *values: Any) -> None:
+    def save(self, *values: Array | None) -> None:
         """Keep tensors (or :class:`SavedOutput`) for the VJP, with their versions."""
         self.saved = values
         versions: tuple[int, ...] = ()
@@ -124,7 +139,7 @@ class Node:
         self.versions = versions
 
     def unpack(self) -> list[Any]:
-        """The saved tensors, in order.
+        """The saved tensors, in order; None for what no gradient that is asked for reads.
 
         Raises:
             RuntimeError: one was overwritten since, or the graph was freed.
@@ -153,7 +168,7 @@ class Node:
         return self.saved
 
     @property
-    def next_functions(self) -> tuple[tuple[Any, int], ...]:
+    def next_functions(self) -> tuple[tuple[GradFn | None, int], ...]:
         """PyTorch's view of the edges."""
         return tuple([function_at(edge) for edge in self.edges])
 
@@ -161,12 +176,12 @@ class Node:
         """PyTorch's name of the op: ``AddBackward0``."""
         return name_of(self)
 
-    def register_hook(self, hook: Callable[..., Any]) -> Any:
+    def register_hook(self, hook: Hook) -> RemovableHandle:
         """Call ``hook(grad_inputs, grad_outputs)`` after this node's VJP; it may replace them."""
         self.extras = self.extras or Extras()
         return RemovableHandle(self.extras.hooks, hook)
 
-    def register_prehook(self, hook: Callable[..., Any]) -> Any:
+    def register_prehook(self, hook: Hook) -> RemovableHandle:
         """Call ``hook(grad_outputs)`` before this node's VJP; it may replace them."""
         self.extras = self.extras or Extras()
         return RemovableHandle(self.extras.pre_hooks, hook)
@@ -192,7 +207,7 @@ def named(node: Node) -> Node:
     return node
 
 
-def function_at(edge: Edge | None) -> tuple[Any, int]:
+def function_at(edge: Edge | None) -> tuple[GradFn | None, int]:
     """PyTorch's view of an edge: what it leads to, and which of its outputs (see ``next_functions``)."""
     if edge is None:
         return None, 0
@@ -239,18 +254,18 @@ def connect(node: Node, results: Sequence[Tensor]) -> None:
 #   :mod:`tilegrad.autograd.native_record`.
 
 
-def _first_node(*fields: Any) -> Any:
+def _first_node(*fields: Any) -> Node:
     _bind()
     return node(*fields)
 
 
-def _first_record(*args: Any) -> Any:
+def _first_record(*args: Any) -> Tensor | None:
     _bind()
     return record_by_template(*args)
 
 
-node: Callable[..., Any] = _first_node
-record_by_template: Callable[..., Any] = _first_record
+node: Callable[..., Node] = _first_node
+record_by_template: Callable[..., Tensor | None] = _first_record
 
 
 _tensor: type[Array] = Array
@@ -275,7 +290,14 @@ def _bind() -> None:
 _number = fork_lock(DATA)
 
 
-def _plain_node(name: str, vjp: Vjp, edges: Any, inputs: Any, outputs: Any, meta: object) -> Node:
+def _plain_node(
+    name: str,
+    vjp: Vjp,
+    edges: Sequence[Edge | None],
+    inputs: Sequence[Layout],
+    outputs: tuple[Layout, ...],
+    meta: object,
+) -> Node:
     """``node`` in Python."""
     made = object.__new__(Node)
     made.op, made.vjp, made.edges, made.inputs = name, vjp, edges, inputs
@@ -287,7 +309,7 @@ def _plain_node(name: str, vjp: Vjp, edges: Any, inputs: Any, outputs: Any, meta
     return made
 
 
-def _plain_record(*args: Any) -> None:
+def _plain_record(*args: object) -> None:
     """``record_by_template`` in Python: the long way, always."""
 
 
@@ -327,7 +349,7 @@ class RemovableHandle:
 
     _ids = itertools.count()
 
-    def __init__(self, hooks: Any, hook: Any):
+    def __init__(self, hooks: list[Hook], hook: Hook):
         if any(other is hook for other in hooks):  # an object of its own, so that it is found again
             hook = functools.update_wrapper(functools.partial(hook), hook)
         self.hooks = hooks
@@ -341,7 +363,7 @@ class RemovableHandle:
             if hook is self.hook:
                 del self.hooks[place]
                 break
-        self.hooks = ()
+        self.hooks = []
 
     def __enter__(self) -> RemovableHandle:
         return self
@@ -377,6 +399,10 @@ def _rebuild(node: Node, value: SavedOutput) -> Tensor:
     return tensor
 
 
+@overload
+def shared_view(grad: Tensor) -> Tensor: ...
+@overload
+def shared_view(grad: None) -> None: ...
 def shared_view(grad: Tensor | None) -> Tensor | None:
     """A new tensor over the same memory, which then counts as shared, for a caller that may keep it."""
     return grad if grad is None or grad._tracked else detached_view(grad)

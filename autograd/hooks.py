@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
-from tilegrad.autograd.graph import RemovableHandle, shared_view
+from tilegrad.autograd.graph import GradFn, Hook, RemovableHandle, shared_view
 
 
 def register(tensor: Tensor, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
@@ -31,7 +31,7 @@ def register(tensor: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Removab
         return RemovableHandle(tensor._hooks, hook)
     index = tensor._index
 
-    def on_node(grads: tuple[Tensor | None, ...]) -> Any:
+    def on_node(grads: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...] | None:
         grad = grads[index]
         changed = None if grad is None else hook(grad)
         if changed is None:
@@ -39,8 +39,7 @@ def register(tensor: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Removab
         check_hooked(hook, changed, grad)
         return (*grads[:index], changed, *grads[index + 1 :])
 
-    handle: RemovableHandle = node.register_prehook(on_node)
-    return handle
+    return node.register_prehook(on_node)
 
 
 def register_post_accumulate(tensor: Tensor, hook: Callable[[Tensor], None]) -> RemovableHandle:
@@ -64,10 +63,10 @@ class LeafHooks:
     __slots__ = ("node", "post", "pre", "tensor")
 
     def __init__(self) -> None:
-        self.node: Any = lambda: None
-        self.pre: list[Callable[..., Any]] = []
-        self.tensor: list[Callable[..., Any]] = []
-        self.post: list[Callable[..., Any]] = []
+        self.node: Callable[[], AccumulateGrad | None] = lambda: None
+        self.pre: list[Hook] = []
+        self.tensor: list[Hook] = []
+        self.post: list[Hook] = []
 
     def before(self, grad: Tensor) -> Tensor:
         """What the hooks before the accumulation make of ``grad``."""
@@ -107,7 +106,7 @@ class AccumulateGrad:
 
     __slots__ = ("__weakref__", "variable")
 
-    next_functions = ()
+    next_functions: tuple[tuple[GradFn | None, int], ...] = ()
 
     def __init__(self, variable: Tensor):
         self.variable = variable
@@ -116,11 +115,11 @@ class AccumulateGrad:
         """PyTorch's name."""
         return "torch::autograd::AccumulateGrad"
 
-    def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+    def register_hook(self, hook: Hook) -> RemovableHandle:
         """Call ``hook((), (grad,))`` after ``grad`` was added to the leaf's."""
         return RemovableHandle(leaf_hooks(self.variable).post, hook)
 
-    def register_prehook(self, hook: Callable[..., Any]) -> RemovableHandle:
+    def register_prehook(self, hook: Hook) -> RemovableHandle:
         """Call ``hook((grad,))`` before the gradient is added; it may replace it."""
         return RemovableHandle(leaf_hooks(self.variable).pre, hook)
 
@@ -131,7 +130,7 @@ class AccumulateGrad:
 def accumulation(leaf: Tensor) -> AccumulateGrad:
     """The node of a leaf: the same one as long as somebody holds it."""
     known = leaf_hooks(leaf)
-    found: AccumulateGrad | None = known.node()
+    found = known.node()
     if found is None:
         found = AccumulateGrad(leaf)
         known.node = weakref.ref(found)
@@ -155,7 +154,7 @@ def retain(tensor: Tensor) -> None:
     tensor._hooks = node.register_prehook(keep)
 
 
-def in_order(hooks: list[Any]) -> list[Any]:
+def in_order(hooks: list[Hook]) -> list[Hook]:
     """Those that keep a gradient see it as the others have left it."""
     return sorted(hooks, key=lambda hook: getattr(hook, "last", False))
 
@@ -181,7 +180,7 @@ def check_hooked(hook: object, changed: object, grad: object) -> None:
         raise RuntimeError(f"hook '{name}' has changed the size of value")
 
 
-def check_hooked_all(hook: Any, changed: Any, grads: Any) -> list[Any]:
+def check_hooked_all(hook: object, changed: object, grads: Sequence[object]) -> list[Any]:
     """The same for a hook of a node, which gives a tuple."""
     if not isinstance(changed, (tuple, list)):
         raise TypeError(f"expected tuple, but hook returned '{type(changed).__name__}'")
@@ -237,17 +236,17 @@ def check_data(tensor: Tensor, value: object) -> None:
         )
 
 
-def _set_grad(tensor: Any, value: Any) -> None:
+def _set_grad(tensor: Tensor, value: Tensor | None) -> None:
     if value is not None:
         _check_grad(tensor, value)
     tensor._grad = value
 
 
-def _drop_grad(tensor: Any) -> None:
+def _drop_grad(tensor: Tensor) -> None:
     tensor._grad = None
 
 
-def _get_grad(tensor: Any) -> Any:
+def _get_grad(tensor: Tensor) -> Tensor | None:
     grad = tensor._grad
     if grad is None and tensor._node is not None and tensor._hooks is None:
         warnings.warn(
@@ -261,7 +260,7 @@ def _get_grad(tensor: Any) -> Any:
     return grad
 
 
-GRAD: Any = property(
+GRAD = property(
     _get_grad, _set_grad, _drop_grad,
     "What backward passes added up: a tensor of this one's shape, dtype and device, or None.",
 )  # fmt: skip

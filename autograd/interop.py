@@ -7,155 +7,175 @@ from typing import Any
 
 import numpy as np
 
-from tilegrad.autograd import formatting, once
-from tilegrad.autograd.annotations import Tensor
+from tilegrad.autograd import once
+from tilegrad.autograd.annotations import Number, Tensor
 from tilegrad.autograd.base import TensorBase
-from tilegrad.autograd.families import FamilyMethods
 from tilegrad.autograd.rules import assign, creation, movement, view
 from tilegrad.engine import array as arrays
 from tilegrad.engine.transfer import host
 
 
-class InteropMethods(FamilyMethods):
-    """What :class:`Tensor` takes for Python's protocols and those of other libraries."""
+def item(self: Tensor) -> Number:
+    """The one element as a Python number.
 
-    __slots__ = ()
-
-    def item(self: Any) -> Any:
-        """The one element as a Python number.
-
-        Raises:
-            RuntimeError: there is not exactly one.
-        """
-        if self.layout.numel != 1:
-            raise RuntimeError(
-                f"item: a Tensor with {self.numel()} elements cannot be converted to Scalar"
-            )
-        return host(self).item()
-
-    def tolist(self: Any) -> Any:
-        """Nested lists of Python numbers."""
-        return host(self).tolist()
-
-    def numpy(self: Any, *, force: bool = False) -> np.ndarray:
-        """A NumPy array over the same memory.
-
-        Raises:
-            RuntimeError: the tensor requires a gradient and ``force`` is not set.
-        """
-        if self.requires_grad and not force:
-            raise RuntimeError(
-                "numpy: Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
-            )
-        return host(self) if force else arrays.to_numpy(self)
-
-    def __array__(self: Any, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        result = self.numpy()
-        if dtype is not None and result.dtype != dtype:
-            return result.astype(dtype)  # type: ignore[no-any-return]
-        return result.copy() if copy else result  # type: ignore[no-any-return]
-
-    def __array_wrap__(
-        self: object, array: object, context: object = None, return_scalar: bool = False
-    ) -> Any:
-        """What a NumPy function made of tensors, as a tensor again."""
-        return creation.as_tensor(np.asarray(array), device="cpu")
-
-    def __dlpack__(
-        self: Any,
-        *,
-        stream: int | None = None,
-        max_version: tuple[int, int] | None = None,
-        dl_device: tuple[int, int] | None = None,
-        copy: bool | None = None,
-    ) -> Any:
-        if self.requires_grad:
-            raise BufferError(
-                "__dlpack__: Can't export tensors that require gradient, use tensor.detach()"
-            )
-        here = self.__dlpack_device__()
-        wanted = here if dl_device is None else tuple(dl_device)
-        if wanted not in (here, (1, 0)) or (wanted != here and copy is False):
-            raise BufferError(
-                f"__dlpack__: cannot hand a tensor on {self.device} over to DLPack device {wanted}"
-            )
-        source = self.cpu() if wanted != here else assign.clone(self) if copy else self
-        if not source.is_cuda:
-            return source.numpy().__dlpack__(stream=stream if wanted == here else None)
-        from tilegrad.engine import interchange
-
-        return interchange.to_dlpack(source, stream)
-
-    def __dlpack_device__(self: Any) -> tuple[int, int]:
-        return (2, self.device.index or 0) if self.is_cuda else (1, 0)
-
-    @property
-    def __cuda_array_interface__(self: Any) -> dict[str, Any]:
-        if not self.is_cuda:
-            raise AttributeError(
-                f"__cuda_array_interface__: can't get it on non-CUDA tensor; got {self.device}"
-            )
-        if self.requires_grad:
-            raise RuntimeError(
-                "__cuda_array_interface__: can't get it on Tensor that requires grad. If gradients "
-                "aren't required, use tensor.detach() to get Tensor that doesn't require gradient."
-            )
-        from tilegrad.engine import interchange
-
-        return interchange.cuda_interface(self)
-
-    def __repr__(self: Any) -> str:
-        return formatting.tensor_repr(self)
-
-    def __format__(self: Any, spec: str) -> str:
-        return format(self.item(), spec) if self.ndim == 0 and spec else repr(self)
-
-    def __bool__(self: Any) -> bool:
-        if self.layout.numel != 1:
-            raise RuntimeError(
-                f"bool: Boolean value of Tensor with {self.numel() or 'no'} values is ambiguous"
-            )
-        return bool(self.item())
-
-    def __int__(self: Any) -> int:
-        return int(self._number())
-
-    def __float__(self: Any) -> float:
-        return float(self._number())
-
-    def _number(self: Any) -> Any:
-        if self.layout.numel != 1:
-            raise ValueError("only one element tensors can be converted to Python scalars")
-        if self.requires_grad:
-            once.warn_of_scalar()
-        return self.item()
-
-    def __index__(self: Any) -> int:
-        if self.dtype.is_floating_point or self.numel() != 1:
-            raise TypeError("only integer tensors of a single element can be converted to an index")
-        return int(self.item())
-
-    def __len__(self: Any) -> int:
-        if self.ndim == 0:
-            raise TypeError("len() of a 0-d tensor")
-        return self.layout.shape[0]  # type: ignore[no-any-return]
-
-    def __iter__(self: Any) -> Iterator[Tensor]:
-        if self.ndim == 0:
-            raise TypeError("iteration over a 0-d tensor")
-        return iter([view.select(self, 0, i) for i in range(len(self))])
-
-    def __reversed__(self: Any) -> Tensor:
-        return movement.flip(self, (0,)) if self.ndim else self
-
-    def __contains__(self: Any, element: object) -> bool:
-        """Whether an element equals ``element``, a number or a tensor that broadcasts.
-
-        Raises:
-            RuntimeError: it is neither.
-        """
-        if isinstance(element, (TensorBase, bool, int, float, np.generic)):
-            return bool((self == element).any().item())
+    Raises:
+        RuntimeError: there is not exactly one.
+    """
+    if self.layout.numel != 1:
         raise RuntimeError(
-            f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {element.__class__}."
+            f"item: a Tensor with {self.numel()} elements cannot be converted to Scalar"
         )
+    number: Number = host(self).item()
+    return number
+
+
+def tolist(self: Tensor) -> Any:
+    """Nested lists of Python numbers."""
+    return host(self).tolist()
+
+
+def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
+    """A NumPy array over the same memory.
+
+    Raises:
+        RuntimeError: the tensor requires a gradient and ``force`` is not set.
+    """
+    if self.requires_grad and not force:
+        raise RuntimeError(
+            "numpy: Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+        )
+    return host(self) if force else arrays.to_numpy(self)
+
+
+def to_array(self: Tensor, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+    """``numpy.asarray(x)``."""
+    result = self.numpy()
+    if dtype is not None and result.dtype != dtype:
+        return result.astype(dtype)
+    return result.copy() if copy else result
+
+
+def wrap_array(
+    self: object, array: object, context: object = None, return_scalar: bool = False
+) -> Tensor:
+    """What a NumPy function made of tensors, as a tensor again."""
+    return creation.as_tensor(np.asarray(array), device="cpu")
+
+
+def dlpack(
+    self: Tensor,
+    *,
+    stream: int | None = None,
+    max_version: tuple[int, int] | None = None,
+    dl_device: tuple[int, int] | None = None,
+    copy: bool | None = None,
+) -> object:
+    """The DLPack capsule over the memory; on the device ``dl_device`` asks for."""
+    if self.requires_grad:
+        raise BufferError(
+            "__dlpack__: Can't export tensors that require gradient, use tensor.detach()"
+        )
+    here = self.__dlpack_device__()
+    wanted = here if dl_device is None else tuple(dl_device)
+    if wanted not in (here, (1, 0)) or (wanted != here and copy is False):
+        raise BufferError(
+            f"__dlpack__: cannot hand a tensor on {self.device} over to DLPack device {wanted}"
+        )
+    source = self.cpu() if wanted != here else assign.clone(self) if copy else self
+    if not source.is_cuda:
+        return source.numpy().__dlpack__(stream=stream if wanted == here else None)
+    from tilegrad.engine import interchange
+
+    return interchange.to_dlpack(source, stream)
+
+
+def dlpack_device(self: Tensor) -> tuple[int, int]:
+    """DLPack's type of device (CUDA is 2, the CPU 1) and its number."""
+    return (2, self.device.index or 0) if self.is_cuda else (1, 0)
+
+
+def cuda_array_interface(self: Tensor) -> dict[str, object]:
+    """The memory as CuPy and numba.cuda take it."""
+    if not self.is_cuda:
+        raise AttributeError(
+            f"__cuda_array_interface__: can't get it on non-CUDA tensor; got {self.device}"
+        )
+    if self.requires_grad:
+        raise RuntimeError(
+            "__cuda_array_interface__: can't get it on Tensor that requires grad. If gradients "
+            "aren't required, use tensor.detach() to get Tensor that doesn't require gradient."
+        )
+    from tilegrad.engine import interchange
+
+    return interchange.cuda_interface(self)
+
+
+def formatted(self: Tensor, spec: str) -> str:
+    """``f"{x:.2f}"``: by the format of a number where there is one element."""
+    return format(self.item(), spec) if self.ndim == 0 and spec else repr(self)
+
+
+def as_bool(self: Tensor) -> bool:
+    """Whether the one element is true."""
+    if self.layout.numel != 1:
+        raise RuntimeError(
+            f"bool: Boolean value of Tensor with {self.numel() or 'no'} values is ambiguous"
+        )
+    return bool(self.item())
+
+
+def as_int(self: Tensor) -> int:
+    """The one element, truncated."""
+    return int(_number(self))
+
+
+def as_float(self: Tensor) -> float:
+    """The one element."""
+    return float(_number(self))
+
+
+def _number(self: Tensor) -> Number:
+    if self.layout.numel != 1:
+        raise ValueError("only one element tensors can be converted to Python scalars")
+    if self.requires_grad:
+        once.warn_of_scalar()
+    return self.item()
+
+
+def as_index(self: Tensor) -> int:
+    """The one integer, as Python's sequences and ranges ask for it."""
+    if self.dtype.is_floating_point or self.numel() != 1:
+        raise TypeError("only integer tensors of a single element can be converted to an index")
+    return int(self.item())
+
+
+def length(self: Tensor) -> int:
+    """The size of the first dimension."""
+    if self.ndim == 0:
+        raise TypeError("len() of a 0-d tensor")
+    return self.layout.shape[0]
+
+
+def iterate(self: Tensor) -> Iterator[Tensor]:
+    """The slices along the first dimension."""
+    if self.ndim == 0:
+        raise TypeError("iteration over a 0-d tensor")
+    return iter([view.select(self, 0, i) for i in range(len(self))])
+
+
+def reverse(self: Tensor) -> Tensor:
+    """The first dimension in reverse order."""
+    return movement.flip(self, (0,)) if self.ndim else self
+
+
+def contains(self: Tensor, element: object) -> bool:
+    """Whether an element equals ``element``, a number or a tensor that broadcasts.
+
+    Raises:
+        RuntimeError: it is neither.
+    """
+    if isinstance(element, (TensorBase, bool, int, float, np.generic)):
+        return bool((self == element).any().item())
+    raise RuntimeError(
+        f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {element.__class__}."
+    )

@@ -14,7 +14,6 @@ import re
 import sys
 from collections.abc import Iterable
 from types import CodeType, FunctionType
-from typing import Any
 
 import numpy as np
 
@@ -46,7 +45,7 @@ class _Argument:
 class _Flag(_Argument):
     __slots__ = ()
 
-    def __call__(self, value: object) -> Any:
+    def __call__(self, value: object) -> object:
         if value is MISSING:
             return value
         if isinstance(value, (builtins.bool, np.bool_)):
@@ -57,7 +56,7 @@ class _Flag(_Argument):
 class _Whole(_Argument):
     __slots__ = ()
 
-    def __call__(self, value: object) -> Any:
+    def __call__(self, value: object) -> object:
         if value is MISSING:
             return value
         if isinstance(value, (builtins.bool, np.ndarray)) or not hasattr(value, "__index__"):
@@ -73,7 +72,7 @@ class _Whole(_Argument):
 _done: set[FunctionType] = set()
 
 
-def exact(functions: Iterable[Any]) -> None:
+def exact(functions: Iterable[object]) -> None:
     """Let the functions among these see their flags and integers as such."""
     if sys.version_info[:2] not in VERSIONS or sys.implementation.name != "cpython":
         return
@@ -102,7 +101,7 @@ def _checked_here(name: str, kind: str) -> bool:
     return not _COUNTED.search(name)
 
 
-def _default(function: FunctionType, name: str) -> Any:
+def _default(function: FunctionType, name: str) -> object:
     code = function.__code__
     if name in (function.__kwdefaults__ or {}):
         return (function.__kwdefaults__ or {})[name]
@@ -113,7 +112,7 @@ def _default(function: FunctionType, name: str) -> Any:
 
 def _with_checks(function: FunctionType, wanted: list[tuple[str, str]]) -> CodeType:
     code = function.__code__
-    constants: list[Any] = []
+    constants: list[object] = []
 
     def constant(value: object) -> int:
         constants.append(value)

@@ -95,10 +95,10 @@ class Later:
 
     __slots__ = ("name", "owner", "twin")
 
-    def __init__(self, owner: type[Any], name: str, twin: Callable[..., Any]):
+    def __init__(self, owner: type[object], name: str, twin: Callable[..., object]):
         self.owner, self.name, self.twin = owner, name, twin
 
-    def __get__(self, instance: Any, kind: type[Any]) -> Any:
+    def __get__(self, instance: object, kind: type[object]) -> Any:
         self.load()
         return getattr(kind if instance is None else instance, self.name)
 
@@ -115,7 +115,7 @@ class Later:
         return made
 
 
-def add_methods(owner: type[Any], twin: Callable[..., Any]) -> None:
+def add_methods(owner: type[object], twin: Callable[..., object]) -> None:
     """Give ``owner`` the methods of :data:`METHODS`; ``twin(owner, name, function)`` makes those in place of
     the functions of modules that have none.
     """

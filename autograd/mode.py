@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from tilegrad.engine import inference
 from tilegrad.engine.decorators import decorated
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
 
 
 others: list[None] = []  # one for each further thread that has a mode
@@ -105,7 +105,7 @@ class _Mode(_Switch):
 class _BareMode(_Mode):
     """A mode without arguments, whose parentheses a decorator may leave out."""
 
-    def __new__(cls, function: Any = None) -> Any:
+    def __new__(cls, function: Callable[..., object] | None = None) -> Any:
         made = super().__new__(cls)
         if function is None:
             return made
@@ -137,7 +137,7 @@ class inference_mode(_Mode):
     the surrounding inference mode ends until the block does.
     """
 
-    def __new__(cls, mode: Any = True) -> Any:
+    def __new__(cls, mode: bool | Callable[..., object] = True) -> Any:
         made = super().__new__(cls)
         if isinstance(mode, bool):
             return made
@@ -150,7 +150,7 @@ class inference_mode(_Mode):
         self.before: list[bool] = []
 
     def again(self) -> _Mode:
-        return inference_mode(self.mode)  # type: ignore[no-any-return]
+        return inference_mode(self.mode)
 
     def __enter__(self) -> None:
         self.before.append(state.inference)

@@ -11,9 +11,9 @@ import dis
 import inspect
 import itertools
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import CodeType, FunctionType
-from typing import Any
+from typing import Any, Protocol
 
 from tilegrad.autograd.arguments import MISSING, VERSIONS, assemble, rows_of, table_entry
 
@@ -22,7 +22,22 @@ SEVERAL = ("size", "shape", "dims", "repeats")  # arguments like *size
 
 
 # what a function has arguments of more in; see :mod:`tilegrad.autograd.extra`
-Extras = Callable[[FunctionType], Any]
+
+
+class ExtraCall(Protocol):
+    """Arguments that a function has beside its own: see :class:`tilegrad.autograd.extra.Extra`."""
+
+    @property
+    def words(self) -> tuple[str, ...]: ...
+    @property
+    def kinds(self) -> Mapping[str, str]: ...
+
+    def call(
+        self, values: tuple[Any, ...], keywords: dict[str, object], extra: dict[str, Any]
+    ) -> object: ...
+
+
+Extras = Callable[[FunctionType], ExtraCall | None]
 
 _MORE = "(more)"
 _BOTH = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
@@ -33,10 +48,10 @@ class _Merge:
 
     __slots__ = ("alias", "default", "function", "name")
 
-    def __init__(self, function: str, name: str, alias: str, default: Any):
+    def __init__(self, function: str, name: str, alias: str, default: object):
         self.function, self.name, self.alias, self.default = function, name, alias, default
 
-    def __call__(self, value: Any, given: Any) -> Any:
+    def __call__(self, value: object, given: object) -> object:
         if value is not self.default:
             raise TypeError(
                 f"{self.function}() got both '{self.name}' and its other name '{self.alias}'"
@@ -52,7 +67,7 @@ class _Surplus:
     def __init__(self, function: str, count: int):
         self.function, self.count = function, count
 
-    def __call__(self, value: Any, given: Any) -> Any:
+    def __call__(self, value: object, given: object) -> object:
         most = f"from 1 to {self.count}" if self.count > 1 else "1"
         raise TypeError(
             f"{self.function}() takes {most} positional argument{'s' * (self.count > 1)} but "
@@ -65,10 +80,12 @@ class _Several:
 
     __slots__ = ("extra", "function", "keywords", "name")
 
-    def __init__(self, function: Any, name: str, keywords: tuple[str, ...], extra: Any):
+    def __init__(
+        self, function: FunctionType, name: str, keywords: tuple[str, ...], extra: ExtraCall | None
+    ):
         self.function, self.name, self.keywords, self.extra = function, name, keywords, extra
 
-    def __call__(self, given: dict[str, Any], *values: Any) -> Any:
+    def __call__(self, given: dict[str, object], *values: Any) -> object:
         name, function = self.name, self.function
         *places, size = values
         split = len(places) - len(self.keywords)
@@ -88,12 +105,12 @@ class _Several:
                     f"{function.__name__}() got an unexpected keyword argument '{word}'"
                 )
         positional = (*places[:split], *size)
-        if extra:
+        if extra and self.extra:
             return self.extra.call(positional, words, extra)
         return function(*positional, **words)
 
 
-def renamed(functions: Iterable[Any], extras: Extras | None = None) -> None:
+def renamed(functions: Iterable[object], extras: Extras | None = None) -> None:
     """Let the functions among these that take ``dim`` or ``keepdim`` take their other names too, and those
     for which ``extras`` gives something, the arguments in its ``words``: a call that has one goes to it.
     """
@@ -121,7 +138,7 @@ def renamed(functions: Iterable[Any], extras: Extras | None = None) -> None:
             function.__signature__ = _with_words(signature, extra)  # type: ignore[attr-defined]
 
 
-def _with_words(signature: inspect.Signature, extra: Any) -> inspect.Signature:
+def _with_words(signature: inspect.Signature, extra: ExtraCall | None) -> inspect.Signature:
     """``signature`` with the extra arguments."""
     if not extra:
         return signature
@@ -134,7 +151,10 @@ def _with_words(signature: inspect.Signature, extra: Any) -> inspect.Signature:
 
 
 def _add(
-    function: FunctionType, signature: inspect.Signature, found: dict[str, str], extra: Any
+    function: FunctionType,
+    signature: inspect.Signature,
+    found: dict[str, str],
+    extra: ExtraCall | None,
 ) -> None:
     """Give ``function`` the arguments, all of them by position so that calls stay fast; where it has
     some by name only, one before them refuses what is given by position.
@@ -147,10 +167,10 @@ def _add(
     code = function.__code__
     count = code.co_argcount
     name = function.__name__
-    words: list[tuple[str, str, Any]] = [
+    words: list[tuple[str, str, object]] = [
         (n, alias, _Merge(name, n, alias, values[n])) for n, alias in found.items()
     ]
-    added: list[Any] = [None] * len(found)
+    added: list[object] = [None] * len(found)
     if code.co_kwonlyargcount or extra:
         words.insert(0, (_MORE, _MORE, _Surplus(name, count)))
         added.append(None)
@@ -162,7 +182,9 @@ def _add(
     function.__signature__ = _with_words(signature, extra)  # type: ignore[attr-defined]
 
 
-def _with_prologue(code: CodeType, merges: list[tuple[str, str, Any]], extra: Any) -> CodeType:
+def _with_prologue(
+    code: CodeType, merges: list[tuple[str, str, object]], extra: ExtraCall | None
+) -> CodeType:
     """``code`` with an argument more for each alias and extra argument, in the place of its first locals:
     these are not needed before the arguments have been moved.
     """
@@ -218,7 +240,7 @@ def _with_keywords(code: CodeType, several: _Several) -> CodeType:
     return made.replace(co_flags=code.co_flags | inspect.CO_VARKEYWORDS)
 
 
-def begun(code: CodeType, prologue: bytes, names: list[str], constants: list[Any]) -> CodeType:
+def begun(code: CodeType, prologue: bytes, names: list[str], constants: list[object]) -> CodeType:
     """``code`` with a prologue, new names of its locals and more constants."""
     body = code.co_code
     if code.co_cellvars or code.co_freevars:

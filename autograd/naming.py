@@ -113,7 +113,7 @@ def _layer(node: Node) -> str:
     return "ViewBackward0" if biased else "UnsafeViewBackward0"
 
 
-def _shown(parts: tuple[Any, ...]) -> str:
+def _shown(parts: tuple[object, ...]) -> str:
     """Of ``x[parts]``, the name of the last view that it is made of."""
     last: Any = ()
     for part in parts:

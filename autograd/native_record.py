@@ -7,7 +7,6 @@ long way must be taken (a stale view, a second output, anomaly mode).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from tilegrad.engine.emitter import Emitter, addresses, loop, new_module, publish
 from tilegrad.engine.interpreter import SIZE, TUPLE_ITEMS, WORD, slot_offset
@@ -30,7 +29,7 @@ class _Nodes:
             )
         }  # fmt: skip
 
-    def make(self, e: Emitter, **owned: Any) -> Any:
+    def make(self, e: Emitter, **owned: object) -> object:
         """A numbered node that takes over the references ``owned``; null: no memory."""
         made = e.new(self.kind)
         e.give_up_if(e.is_null(made), *owned.values())
@@ -47,7 +46,7 @@ class _Nodes:
         return made
 
 
-def _node(module: Any, nodes: _Nodes) -> None:
+def _node(module: object, nodes: _Nodes) -> None:
     """``node(name, vjp, edges, inputs, outputs, meta)``: saves nothing yet."""
     e = Emitter(module, "node", 3)
     _, args, _ = e.function.args
@@ -66,7 +65,7 @@ class _Slots:
         self.output = {n: slot_offset(saved, n) for n in ("layout", "storage", "address", "index")}
 
 
-def _edges(e: Emitter, slots: _Slots, args: Any, count: Any) -> tuple[Any, Any, Any]:
+def _edges(e: Emitter, slots: _Slots, args: object, count: object) -> tuple[object, object, object]:
     """(tuple of edges, tuple of layouts, bits of the tensors that are tracked)."""
     edges, layouts = e.call("PyTuple_New", count), e.call("PyTuple_New", count)
     e.give_up_if(e.build.or_(e.is_null(edges), e.is_null(layouts)), edges, layouts)
@@ -74,7 +73,7 @@ def _edges(e: Emitter, slots: _Slots, args: Any, count: Any) -> tuple[Any, Any, 
     e.build.store(e.word(0), bits)
     at = slots.tensor
 
-    def one(i: Any) -> None:
+    def one(i: object) -> None:
         step = e.build.mul(i, e.word(WORD))
         item = e.build.add(step, e.word(TUPLE_ITEMS))
         tensor = e.get(args, step)
@@ -95,13 +94,15 @@ def _edges(e: Emitter, slots: _Slots, args: Any, count: Any) -> tuple[Any, Any, 
     return edges, layouts, e.build.load(bits, typ=e.word)
 
 
-def _saves(e: Emitter, slots: _Slots, args: Any, out: Any, places: Any) -> tuple[Any, Any]:
+def _saves(
+    e: Emitter, slots: _Slots, args: object, out: object, places: object
+) -> tuple[object, object]:
     """(what is saved, its versions), for the tuple ``places``: inputs, -1 for ``out``, or None."""
     count = e.get(places, SIZE, e.word)
     saved, versions = e.call("PyTuple_New", count), e.call("PyTuple_New", count)
     e.give_up_if(e.build.or_(e.is_null(saved), e.is_null(versions)), saved, versions)
 
-    def one(i: Any) -> None:
+    def one(i: object) -> None:
         item = e.build.add(e.build.mul(i, e.word(WORD)), e.word(TUPLE_ITEMS))
         found = e.get(places, item)
         with e.build.if_else(e.differ(found, e.object(None))) as (some, none):
@@ -111,7 +112,7 @@ def _saves(e: Emitter, slots: _Slots, args: Any, out: Any, places: Any) -> tuple
                 e.build.store(e.take(found), e.at(saved, item))
                 e.build.store(e.call("PyLong_FromLongLong", e.word(-1)), e.at(versions, item))
 
-    def kept(item: Any, place: Any) -> None:
+    def kept(item: object, place: object) -> None:
         value = e.room()
         with e.build.if_else(e.build.icmp_signed("<", place, e.word(0))) as (output, given):
             with output:
@@ -135,7 +136,7 @@ def _saves(e: Emitter, slots: _Slots, args: Any, out: Any, places: Any) -> tuple
     return saved, versions
 
 
-def _trace(module: Any, nodes: _Nodes, slots: _Slots, anomalies: list[Any]) -> None:
+def _trace(module: object, nodes: _Nodes, slots: _Slots, anomalies: list[None]) -> None:
     """``record_by_template(templates, out, *tensors)``: make ``out`` the output of a node over ``tensors``.
 
     ``templates`` has, for the bits of the tensors that are tracked, the node's
@@ -168,8 +169,8 @@ def _trace(module: Any, nodes: _Nodes, slots: _Slots, anomalies: list[Any]) -> N
 
 
 def compile_recording(
-    node: type, base: type, saved: type, anomalies: list[Any], cell: int
-) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    node: type, base: type, saved: type, anomalies: list[None], cell: int
+) -> tuple[Callable[..., object], Callable[..., object]]:
     """The built-ins ``node`` and ``record_by_template``.
 
     Args:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import numpy as np
 
-from tilegrad.autograd.annotations import Tensor
-from tilegrad.autograd.base import TensorBase
+from tilegrad.autograd.annotations import Number, Tensor
+from tilegrad.autograd.base import TensorBase, TensorSlots
 from tilegrad.autograd.rule import Rule, identity_vjp
 from tilegrad.autograd.rules import (
     arithmetic,
@@ -24,7 +24,7 @@ _QUOTIENT = OPS["quotient"]
 _SCALED = Rule("mul", identity_vjp)  # by 1
 
 
-def _comparable(other: object) -> TypeGuard[Any]:
+def _comparable(other: object) -> TypeGuard[Tensor | Number]:
     return isinstance(other, (TensorBase, int, float, np.generic, np.ndarray))
 
 
@@ -35,7 +35,44 @@ def _apart(made: Tensor) -> Tensor:
     return _SCALED.record((made,), OPS["copy"](made)) if made._tracked else made
 
 
-class ElementwiseMethods(TensorBase):
+def _eq(self: Tensor, other: object) -> Tensor:
+    return pointwise.eq(self, other) if _comparable(other) else NotImplemented
+
+
+def _ne(self: Tensor, other: object) -> Tensor:
+    return pointwise.ne(self, other) if _comparable(other) else NotImplemented
+
+
+def _rtruediv(self: Tensor, other: Number) -> Tensor:
+    if other.__class__ in (int, float):  # gradients read the result
+        if other == 1 and self.layout.dtype.is_floating_point:
+            return _apart(pointwise.reciprocal(self))
+        if 1e-30 < other < 1e30 or -1e30 < other < -1e-30:  # of any float dtype
+            return _apart(elementwise.binary(_QUOTIENT, other, self))
+    return arithmetic.div(elementwise.operand(other, self, "div"), self)
+
+
+def _rpow(self: Tensor, other: Number) -> Tensor:
+    return arithmetic.pow(other, self)
+
+
+def _rlshift(self: Tensor, other: Number) -> Tensor:
+    return pointwise.bitwise_left_shift(other, self)  # type: ignore[arg-type]  # a number
+
+
+def _rrshift(self: Tensor, other: Number) -> Tensor:
+    return pointwise.bitwise_right_shift(other, self)  # type: ignore[arg-type]  # a number
+
+
+def _rfloordiv(self: Tensor, other: Number) -> Tensor:
+    return arithmetic.floor_divide(elementwise.operand(other, self, "floor_divide"), self)
+
+
+def _rmod(self: Tensor, other: Number) -> Tensor:
+    return arithmetic.remainder(elementwise.operand(other, self, "remainder"), self)
+
+
+class ElementwiseMethods(TensorSlots):
     """What :class:`Tensor` takes of the elementwise functions."""
 
     __slots__ = ()
@@ -182,34 +219,8 @@ class ElementwiseMethods(TensorBase):
     __iand__, __ior__ = pointwise.bitwise_and_, pointwise.bitwise_or_
     __ixor__ = pointwise.bitwise_xor_
     __lt__, __le__, __gt__, __ge__ = pointwise.lt, pointwise.le, pointwise.gt, pointwise.ge
-
-    def __eq__(self: Any, other: object) -> Tensor:  # type: ignore[override]
-        return pointwise.eq(self, other) if _comparable(other) else NotImplemented
-
-    def __ne__(self: Any, other: object) -> Tensor:  # type: ignore[override]
-        return pointwise.ne(self, other) if _comparable(other) else NotImplemented
-
-    def __rtruediv__(self: Any, other: Any) -> Tensor:
-        if other.__class__ in (int, float):  # gradients read the result
-            if other == 1 and self.layout.dtype.is_floating_point:
-                return _apart(pointwise.reciprocal(self))
-            if 1e-30 < other < 1e30 or -1e30 < other < -1e-30:  # of any float dtype
-                return _apart(elementwise.binary(_QUOTIENT, other, self))
-        return arithmetic.div(elementwise.operand(other, self, "div"), self)
-
-    __rdiv__ = __rtruediv__
-
-    def __rpow__(self: Any, other: Any) -> Tensor:
-        return arithmetic.pow(other, self)
-
-    def __rlshift__(self: Any, other: Any) -> Tensor:
-        return pointwise.bitwise_left_shift(other, self)
-
-    def __rrshift__(self: Any, other: Any) -> Tensor:
-        return pointwise.bitwise_right_shift(other, self)
-
-    def __rfloordiv__(self: Any, other: Any) -> Tensor:
-        return arithmetic.floor_divide(elementwise.operand(other, self, "floor_divide"), self)
-
-    def __rmod__(self: Any, other: Any) -> Tensor:
-        return arithmetic.remainder(elementwise.operand(other, self, "remainder"), self)
+    __eq__, __ne__ = _eq, _ne  # type: ignore[assignment]  # tensors, as PyTorch's
+    __rtruediv__ = __rdiv__ = _rtruediv
+    __rpow__ = _rpow
+    __rlshift__, __rrshift__ = _rlshift, _rrshift
+    __rfloordiv__, __rmod__ = _rfloordiv, _rmod

@@ -14,7 +14,7 @@ from typing import Any
 from tilegrad.autograd.base import TensorBase
 from tilegrad.kernels.formulas.user import standard
 
-Function = Callable[..., Any]
+Function = Callable[..., object]
 
 _ELSEWHERE = {
     "numpy": {
@@ -41,21 +41,22 @@ def ported(function: Function, library: str) -> Function:
     Raises:
         PortError: the library has no such name.
     """
-    return _Port(library).function(function)
+    made: Function = _Port(library).function(function)
+    return made
 
 
 class _Port:
     def __init__(self, library: str):
         self.library = library
         self.module: Any = importlib.import_module(library)
-        self.done: dict[int, Any] = {}
+        self.done: dict[int, object] = {}
 
-    def function(self, function: Any) -> Function:
+    def function(self, function: Any) -> Any:
         """A copy whose names mean the library's."""
         found = self.done.get(id(function))
         if found is not None:
-            return found  # type: ignore[no-any-return]
-        scope: dict[str, Any] = {"__builtins__": builtins, "__name__": function.__module__}
+            return found
+        scope: dict[str, object] = {"__builtins__": builtins, "__name__": function.__module__}
         own, names = function.__globals__, standard()
         for name in function.__code__.co_names:
             if name in own:
@@ -74,7 +75,7 @@ class _Port:
         self.done[id(function)] = made
         return made
 
-    def value(self, value: Any) -> Any:
+    def value(self, value: Any) -> object:
         """What a name of the user's means in the library."""
         if isinstance(value, types.ModuleType):
             return self.of_module(value)
@@ -95,14 +96,14 @@ class _Port:
             return self.function(value)
         return value
 
-    def of_module(self, module: types.ModuleType) -> Any:
+    def of_module(self, module: types.ModuleType) -> object:
         if module is math:
             return _Names(self, "", math)
         if module.__name__.split(".")[0] != "tilegrad" or self.library == "tilegrad":
             return module
         return _Names(self, module.__name__.partition(".")[2], None)
 
-    def named(self, name: str, folder: str = "") -> Any:
+    def named(self, name: str, folder: str = "") -> object:
         """A function of the library.
 
         Raises:
@@ -117,19 +118,19 @@ class _Port:
                 return getattr(home, name)
         raise PortError(f"{self.library} has no {name}")
 
-    def tensor(self, value: Any) -> Any:
+    def tensor(self, value: Any) -> object:
         if self.library == "tilegrad":
             return value
         array = value.detach().cpu().numpy()
         return array if self.library == "numpy" else self.module.from_numpy(array.copy())
 
-    def least(self, first: object, *others: Any) -> Any:
+    def least(self, first: object, *others: Any) -> object:
         """``min``, element by element."""
         for other in others:
             first = self.module.where(*self.alike(first > other, other, first))
         return first
 
-    def largest(self, first: object, *others: Any) -> Any:
+    def largest(self, first: object, *others: Any) -> object:
         """``max``, element by element."""
         for other in others:
             first = self.module.where(*self.alike(first < other, other, first))

@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tilegrad.autograd.annotations import Tensor
+from tilegrad.autograd.annotations import Tensor, Tensors
 from tilegrad.autograd.graph import Node, zeros_of
 from tilegrad.autograd.reduction_parts import Parts, itself
 from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import elementwise as rules, view
 from tilegrad.autograd.rules.reduce import only, reduced_count, sum, with_dims
+from tilegrad.engine.array import Layout
 from tilegrad.engine.dispatch import Op
 from tilegrad.engine.ops.elementwise import OPS, Elementwise
 from tilegrad.engine.shape import Shape, broadcast_shapes
@@ -93,7 +94,7 @@ class Derived:
 
     def call(
         self, ready: tuple[Tensor, ...], dims: Shape, keepdim: bool, params: tuple[float, ...]
-    ) -> Any:
+    ) -> Tensors:
         """The results, recorded."""
         meta = (dims, keepdim, params)
         made = self.op(*ready, params=params, dims=dims, keepdim=keepdim)
@@ -103,7 +104,8 @@ class Derived:
         self.rule.record_all(ready, totals, meta)
         for op, out in zip(self.last, outs, strict=True):
             rules.rule_of(op).record_all(totals, (out,), params)
-        return outs if len(outs) > 1 else outs[0]
+        results: tuple[Tensor, ...] = outs
+        return results if len(results) > 1 else results[0]
 
     def vjp(self, node: Node, *grads: Tensor) -> Grads:
         """The gradient of each operand; ``grads`` are those of the accumulators."""
@@ -126,7 +128,13 @@ class Derived:
         )
 
     def _gradient(
-        self, place: int, kind: Any, xs: list[Any], into: list[Tensor], params: Any, shape: Shape
+        self,
+        place: int,
+        kind: Layout,
+        xs: list[Any],
+        into: list[Tensor],
+        params: tuple[float, ...],
+        shape: Shape,
     ) -> Tensor:
         from tilegrad.kernels.formulas.derive import constant
 
@@ -158,7 +166,7 @@ class Derived:
 class Given:
     """The gradient by formulas of the user's, one for each operand that has one."""
 
-    def __init__(self, parts: Parts, op: Op, grad: Any):
+    def __init__(self, parts: Parts, op: Op, grad: object):
         from tilegrad.kernels.formulas import user
 
         self.parts, self.op = parts, op
@@ -219,7 +227,7 @@ class Given:
 
     def call(
         self, ready: tuple[Tensor, ...], dims: Shape, keepdim: bool, params: tuple[float, ...]
-    ) -> Any:
+    ) -> Tensors:
         """The results, recorded.
 
         Raises:
@@ -271,7 +279,7 @@ def _elementwise(name: str, formula: DeviceFunction, params: int) -> Elementwise
     return Elementwise(Formula(name, formula, params=params))
 
 
-def _recorded(rule: Rule, inputs: tuple[Tensor, ...], made: Any, meta: Any) -> Any:
+def _recorded(rule: Rule, inputs: tuple[Tensor, ...], made: Tensors, meta: object) -> Tensors:
     """What an op made, one result or several, recorded."""
     if isinstance(made, tuple):
         return rule.record_all(inputs, made, meta)
@@ -285,7 +293,7 @@ def _call_of(node: Node) -> tuple[Shape, bool, tuple[float, ...]]:
 
 
 def _pulled(
-    op: Elementwise, xs: Sequence[Any], place: int, grad: Tensor, params: tuple[float, ...]
+    op: Elementwise, xs: Sequence[Tensor], place: int, grad: Tensor, params: tuple[float, ...]
 ) -> Tensor:
     """``grad`` times the derivative of ``op(*xs)`` with respect to an operand."""
     how = rules.derivative(op, place)

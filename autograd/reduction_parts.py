@@ -6,12 +6,11 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 from tilegrad.kernels.formulas.declared import parameters
 from tilegrad.kernels.function import DeviceFunction, function_from_source
 
-Function = Callable[..., Any]
+Function = Callable[..., object]
 
 TAKEN = ("dim", "keepdim", "out")
 
@@ -31,7 +30,9 @@ class Parts:
     truth: bool
 
     @staticmethod
-    def of(name: str, combine: Function, identity: Any, each: Any, last: Any) -> Parts:
+    def of(
+        name: str, combine: Function, identity: object, each: Function | None, last: Function | None
+    ) -> Parts:
         """Reads and checks the functions.
 
         Raises:
@@ -123,7 +124,7 @@ def itself(name: str, names: Sequence[str] = ()) -> DeviceFunction:
 
 
 def _read(
-    name: str, what: str, function: Any
+    name: str, what: str, function: Function
 ) -> tuple[tuple[DeviceFunction, ...], list[str], dict[str, float], str]:
     """(formulas, names of the arguments without a default, values of the others, how dtypes go through)."""
     from tilegrad.kernels.formulas import user

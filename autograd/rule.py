@@ -48,7 +48,7 @@ class Rule:
 
     def __init__(
         self,
-        op: Op | Callable[..., Any] | str,
+        op: Op | Callable[..., object] | str,
         vjp: Vjp,
         saves: Saves = (),
         *,
@@ -73,13 +73,13 @@ class Rule:
 
     # ------------------------------------------------------------------------ run and record
 
-    def run(self, *tensors: Tensor, **metadata: Any) -> Tensor:
+    def run(self, *tensors: Tensor, **metadata: object) -> Tensor:
         """Run the op and record its one result; the node's meta is the dictionary ``metadata``."""
         out: Tensor = self.op(*tensors, **metadata)
         self.record_all(tensors, (out,), metadata)
         return out
 
-    def at(self, tensors: tuple[Tensor, ...], values: tuple[Any, ...] = ()) -> Tensor:
+    def at(self, tensors: tuple[Tensor, ...], values: tuple[object, ...] = ()) -> Tensor:
         """Run the op, whose metadata are ``values`` in the order of its names, and record its one
         result; the node's meta is ``values``.
         """
@@ -96,7 +96,7 @@ class Rule:
                 break
         return out
 
-    def view(self, x: Tensor, *values: Any) -> Tensor:
+    def view(self, x: Tensor, *values: object) -> Tensor:
         """The view of ``x`` by metadata in the order of the op's names, which are the node's meta."""
         made: Tensor | None = calls.show(self.op, x, *values)
         result = view_of(x, view_ops.of(self.op, x, *values)) if made is None else made
@@ -115,7 +115,7 @@ class Rule:
         return result
 
     def views(
-        self, x: Tensor, several: Sequence[tuple[Any, ...]], meta: object
+        self, x: Tensor, several: Sequence[tuple[object, ...]], meta: object
     ) -> tuple[Tensor, ...]:
         """A view of ``x`` for each of ``several`` metadata, all of them outputs of one node."""
         pieces = []
@@ -165,7 +165,7 @@ class Rule:
         self,
         inputs: tuple[Tensor, ...],
         run: Callable[..., object],
-        *args: Any,
+        *args: object,
         meta: object = None,
     ) -> Tensor:
         """``run(*args)`` writes over ``inputs[0]``, whose new value's history replaces the old if a
@@ -205,7 +205,7 @@ class Rule:
         name, vjp, places, meta = template
         node = new_node(name, vjp, inputs, tuple([r.layout for r in results]), meta)
         if places:
-            saved: list[Any] = []
+            saved: list[Array | None] = []
             for p in places:
                 if p is None or p >= 0:
                     saved.append(None if p is None else inputs[p])
@@ -219,7 +219,7 @@ class Rule:
         inputs: tuple[Tensor, ...],
         template: Template,
         run: Callable[..., object],
-        args: tuple[Any, ...],
+        args: tuple[object, ...],
     ) -> None:
         """The recorded half of :meth:`write`: what is saved has the versions from before it."""
         target, (name, vjp, places, meta) = inputs[0], template
@@ -228,7 +228,7 @@ class Rule:
         node = new_node(name.rstrip("_") + "_", vjp, inputs, (target.layout,), meta)
         if 0 in places:  # the old value goes: keep a copy of it
             inputs = (_OLD.record((target,), copy(target)), *inputs[1:])
-        saved: list[Any] = [None if p is None or p < 0 else inputs[p] for p in places]
+        saved: list[Array | None] = [None if p is None or p < 0 else inputs[p] for p in places]
         node.save(*saved)
         run(*args)
         outputs = [k for k, p in enumerate(places) if p is not None and p < 0]
@@ -303,7 +303,7 @@ def view_of(tensor: Tensor, array: Array) -> Tensor:
     return result
 
 
-def _region(view: Tensor, base: Tensor) -> tuple[Any, ...]:
+def _region(view: Tensor, base: Tensor) -> tuple[object, ...]:
     """Where ``view`` lies in ``base``: the meta of :data:`AS_STRIDED` and :data:`COPY_SLICES`."""
     kind = view.layout
     return kind.shape, kind.strides, view.offset - base.offset

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, SupportsIndex
+from typing import SupportsIndex, overload
 
 
-def sizes(given: tuple[Any, ...]) -> tuple[int, ...]:
+def sizes(given: tuple[object, ...]) -> tuple[int, ...]:
     """Sizes given one by one or as one sequence."""
     for size in given:
         if size.__class__ is not int:
             break
     else:
-        return given
+        return given  # type: ignore[return-value]  # each is an int
     if len(given) == 1 and not isinstance(given[0], int):
         first = given[0]
         given = tuple(first) if isinstance(first, (tuple, list, range)) else given
     return tuple(_whole(place, size) for place, size in enumerate(given))
 
 
-class Size(tuple):  # type: ignore[type-arg]
+class Size(tuple[int, ...]):
     """A shape: a tuple of ints that can count elements; its slices, sums and multiples are shapes."""
 
     __slots__ = ()
 
-    def __new__(cls, sizes: Iterable[Any] = ()) -> Size:
+    def __new__(cls, sizes: Iterable[object] = ()) -> Size:
         """A shape of ints, or of what stands for one (an integer tensor, a NumPy integer).
 
         Raises:
@@ -44,9 +44,13 @@ class Size(tuple):  # type: ignore[type-arg]
             count *= size
         return count
 
-    def __getitem__(self, key: Any) -> Any:
+    @overload
+    def __getitem__(self, key: SupportsIndex) -> int: ...
+    @overload
+    def __getitem__(self, key: slice) -> Size: ...
+    def __getitem__(self, key: SupportsIndex | slice) -> int | Size:
         found = tuple.__getitem__(self, key)
-        return _shape(found) if key.__class__ is slice else found
+        return _shape(found) if isinstance(found, tuple) else found
 
     def __add__(self, other: object) -> Size:
         if not isinstance(other, tuple):
@@ -61,7 +65,7 @@ class Size(tuple):  # type: ignore[type-arg]
 
     __rmul__ = __mul__
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return Size, (tuple(self),)
 
     def __repr__(self) -> str:

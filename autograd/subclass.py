@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any
 
 from tilegrad.autograd.later import Later
 
@@ -43,7 +42,7 @@ _KEPT = frozenset(
 )
 
 
-def keep_class(cls: type[Any], plain: type[Any]) -> None:
+def keep_class(cls: type[object], plain: type[object]) -> None:
     """Let the methods that ``cls`` inherits from ``plain`` give tensors of ``cls``."""
     for base in reversed(plain.__mro__[:-1]):
         for name, method in vars(base).items():
@@ -55,7 +54,7 @@ def keep_class(cls: type[Any], plain: type[Any]) -> None:
                 setattr(cls, name, _giving(method, cls, plain))
 
 
-def _giving_later(name: str, cls: type[Any], plain: type[Any]) -> Callable[..., Any]:
+def _giving_later(name: str, cls: type[object], plain: type[object]) -> Callable[..., object]:
     def call(self: object, *args: object, **kwargs: object) -> object:
         setattr(cls, name, _giving(getattr(plain, name), cls, plain))
         return getattr(self, name)(*args, **kwargs)
@@ -63,15 +62,17 @@ def _giving_later(name: str, cls: type[Any], plain: type[Any]) -> Callable[..., 
     return call
 
 
-def _giving(method: Callable[..., Any], cls: type[Any], plain: type[Any]) -> Callable[..., Any]:
+def _giving(
+    method: Callable[..., object], cls: type[object], plain: type[object]
+) -> Callable[..., object]:
     @functools.wraps(method)
-    def call(self: object, *args: Any, **kwargs: Any) -> Any:
+    def call(self: object, *args: object, **kwargs: object) -> object:
         return _as(method(self, *args, **kwargs), type(self), plain, args)
 
     return call
 
 
-def _as(made: object, cls: type[Any], plain: type[Any], given: tuple[Any, ...]) -> Any:
+def _as(made: object, cls: type[object], plain: type[object], given: tuple[object, ...]) -> object:
     """The fresh tensors of a result as ``cls``."""
     if made.__class__ is plain:
         if not any(made is value for value in given):

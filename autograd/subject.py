@@ -33,11 +33,11 @@ class Subject:
 
     call: Any
     operands: tuple[str, ...]
-    written: Callable[..., Any] | None
-    checking: Callable[..., tuple[Any, Callable[[], None]]]
+    written: Callable[..., object] | None
+    checking: Callable[..., tuple[Any, Callable[[], object]]]
     formulas: Callable[[], tuple[DeviceFunction, ...]] = tuple
     dtypes: Mapping[str, str] = field(default_factory=dict)
-    more: Mapping[str, Any] = field(default_factory=dict)
+    more: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -54,7 +54,7 @@ class Subject:
             given = (given,)
         if all(isinstance(n, int) for n in given):
             return (given,) * len(self.operands)  # type: ignore[return-value]
-        every: Sequence[Any] = given
+        every: Sequence[int | Shape] = given
         if len(every) != len(self.operands):
             raise TypeError(
                 f"{self.name}: a shape is given for all operands, or one for each of "
@@ -126,7 +126,7 @@ def attach(subject: Subject) -> None:
     call.bench, call.explain = partial(_bench, subject), partial(_explain, subject)
 
 
-def _bench(subject: Subject, *shapes: Shapes, **how: Any) -> Any:
+def _bench(subject: Subject, *shapes: Shapes, **how: Any) -> object:
     """See :func:`tilegrad.autograd.benching.bench`."""
     from tilegrad.autograd.benching import bench
 

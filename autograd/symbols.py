@@ -15,6 +15,7 @@ from collections.abc import Callable
 from types import FrameType, FunctionType, TracebackType
 from typing import Any, NoReturn
 
+from tilegrad.autograd.annotations import Number
 from tilegrad.autograd.copying import of_kind
 from tilegrad.autograd.fused_reduction import Reduced
 from tilegrad.autograd.mode import set_grad, state
@@ -91,7 +92,7 @@ class Symbol(Tensor):
         return f"Symbol({self.layout.dtype.name})"
 
     @property
-    def ndim(self) -> int:  # type: ignore[override]
+    def ndim(self) -> int:
         """For the library, which asks whether there are dimensions; the caller's code is refused."""
         if not _library(sys._getframe(1)):
             refuse("ndim", _SHAPE)
@@ -116,7 +117,7 @@ class Symbol(Tensor):
 
     data = property(detach)
 
-    def to(self, *args: Any, **kwargs: Any) -> Tensor:
+    def to(self, *args: object, **kwargs: object) -> Tensor:
         """In another dtype; a device is refused."""
         given = [*args, *kwargs.values()]
         if kwargs.get("device") is not None or any(isinstance(v, str | Tensor) for v in given):
@@ -126,19 +127,19 @@ class Symbol(Tensor):
     def type_as(self, other: Tensor) -> Tensor:
         return super().to(dtype=other.layout.dtype)
 
-    def sum(self, dim: object = None, keepdim: bool = False) -> Any:  # type: ignore[override]
+    def sum(self, dim: object = None, keepdim: bool = False) -> Reduced:  # type: ignore[override]
         """The sum of the elements, with which a function may end."""
         return _open.traces[-1].reduced(self, "sum", dim, keepdim)
 
-    def mean(self, dim: object = None, keepdim: bool = False) -> Any:  # type: ignore[override]
+    def mean(self, dim: object = None, keepdim: bool = False) -> Reduced:  # type: ignore[override]
         """Their mean."""
         return _open.traces[-1].reduced(self, "mean", dim, keepdim)
 
-    def amax(self, dim: object = None, keepdim: bool = False) -> Any:
+    def amax(self, dim: object = None, keepdim: bool = False) -> Reduced:  # type: ignore[override]
         """The largest."""
         return _open.traces[-1].reduced(self, "amax", dim, keepdim)
 
-    def amin(self, dim: object = None, keepdim: bool = False) -> Any:
+    def amin(self, dim: object = None, keepdim: bool = False) -> Reduced:  # type: ignore[override]
         """The smallest."""
         return _open.traces[-1].reduced(self, "amin", dim, keepdim)
 
@@ -146,7 +147,7 @@ class Symbol(Tensor):
 
 
 def _refusing(title: str, instead: str) -> Callable[..., NoReturn]:
-    def method(self: Symbol, *args: Any, **kwargs: Any) -> NoReturn:
+    def method(self: Symbol, *args: object, **kwargs: object) -> NoReturn:
         called, _ = _of_caller(sys._getframe(1))
         if called:  # by a function of the library, which is what the caller knows
             refuse(called, _BY_METHOD.get(called, _OUTSIDE))
@@ -182,7 +183,7 @@ def _refuse_others() -> None:
         elif title.startswith("__i") and not instead and title != "__invert__":
             instead = _OVER
         if instead:
-            made: Any = _refusing(_WORDS.get(title, title), instead)
+            made = _refusing(_WORDS.get(title, title), instead)
             setattr(Symbol, title, property(made) if isinstance(value, property) else made)
 
 
@@ -249,6 +250,9 @@ def _failed(error: Exception) -> Exception:
 # ----------------------------------------------------------------------------------------- trace
 
 
+Made = Array | tuple[Array, ...]  # by an op
+
+
 class Trace:
     """One run of a function over symbols.
 
@@ -261,7 +265,9 @@ class Trace:
         captured: tensors that the function found elsewhere, each with the name of its argument.
     """
 
-    def __init__(self, function: Callable[..., Any], title: str, name_of: Callable[[Array], str]):
+    def __init__(
+        self, function: Callable[..., object], title: str, name_of: Callable[[Array], str]
+    ):
         self.function: Any = function
         self.title = title
         self.name_of = name_of
@@ -278,7 +284,7 @@ class Trace:
             int, Array
         ] = {}  # by storage: what ops made of nothing, while tracing
 
-    def run(self, arguments: dict[str, Any], structure: dict[str, tuple[DType, bool]]) -> Any:
+    def run(self, arguments: dict[str, object], structure: dict[str, tuple[DType, bool]]) -> object:
         """The results of the function, in which the arguments named in ``structure`` are symbols."""
         given = dict(arguments)
         self.taken = set(given)
@@ -310,7 +316,7 @@ class Trace:
             if grad is not state.grad:
                 set_grad(grad)
 
-    def reduced(self, x: Symbol, kind: str, dim: object, keepdim: bool) -> Reduced:
+    def reduced(self, x: Symbol, kind: str, dim: Any, keepdim: bool) -> Reduced:
         """What a reduction of a symbol gives."""
         made = Reduced(x, kind, dim, keepdim)
         try:
@@ -332,9 +338,9 @@ class Trace:
 
     def __call__(
         self,
-        op: object,
+        op: Any,
         arrays: tuple[Array, ...],
-        params: tuple[Any, ...],
+        params: tuple[float, ...],
         metadata: dict[str, Any],
     ) -> Any:
         if self.busy:
@@ -393,7 +399,7 @@ class Trace:
     def _is_constant(self, array: Array) -> bool:
         return id(array.storage) in self._constants or ops.number_of(array) is not None
 
-    def _fill(self, op: Elementwise, arrays: tuple[Array, ...], params: tuple[Any, ...]) -> Any:
+    def _fill(self, op: Elementwise, arrays: tuple[Array, ...], params: tuple[float, ...]) -> Made:
         """A fresh tensor of one number, which is a constant; symbols and found tensors are not filled."""
         target = arrays[-1]
         title, _ = _of_caller(sys._getframe(2))
@@ -407,14 +413,18 @@ class Trace:
         return target
 
     def _run(
-        self, op: Any, arrays: tuple[Array, ...], params: tuple[Any, ...], metadata: dict[str, Any]
-    ) -> Any:
+        self,
+        op: Any,
+        arrays: tuple[Array, ...],
+        params: tuple[float, ...],
+        metadata: dict[str, object],
+    ) -> Made:
         """Run an op of no symbols: what it gives is the same in every call."""
         if op.planner.__module__ == "tilegrad.engine.ops.random":
             self._refuse_op(op)
         self.busy = True
         try:
-            made = op(*arrays, params=params, **metadata)
+            made: Made = op(*arrays, params=params, **metadata)
         finally:
             self.busy = False
         for array in made if isinstance(made, tuple) else (made,):
@@ -429,7 +439,8 @@ class Trace:
         refuse(_WORDS.get(title, title or op.name), instead)
 
 
-def _exactly(array: Array) -> Any:
+def _exactly(array: Array) -> Number:
     """The number that a constant was made of, else what it holds."""
     number = ops.number_of(array)
-    return host(array).item() if number is None else number
+    held: Number = host(array).item() if number is None else number
+    return held

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from tilegrad.autograd import (
     base,
     copying,
+    formatting,
     gradients,
     graph as graphs,
     hooks,
+    interop,
     once,
     typed,
 )
+from tilegrad.autograd.annotations import Sizes
 from tilegrad.autograd.arguments import checked
 from tilegrad.autograd.base import detached_view, tensor_of
 from tilegrad.autograd.extra import extras
-from tilegrad.autograd.interop import InteropMethods
+from tilegrad.autograd.families import FamilyMethods
 from tilegrad.autograd.kinds import exact
 from tilegrad.autograd.later import add_methods
 from tilegrad.autograd.mode import state
@@ -43,7 +46,10 @@ if TYPE_CHECKING:
     from tilegrad.engine.cuda import Stream
 
 
-class Tensor(InteropMethods):
+T = TypeVar("T", bound="Tensor")
+
+
+class Tensor(FamilyMethods):
     """A multi-dimensional array of one dtype on one device, which may record its history.
 
     Made by :func:`tilegrad.tensor`, :func:`tilegrad.zeros` and their kin. Called itself, it makes one of
@@ -55,25 +61,25 @@ class Tensor(InteropMethods):
     # whether methods of a subclass give tensors of the subclass
     _keeps_class = True
 
-    def __new__(cls, *data: Any, device: object = None) -> Tensor:
+    def __new__(cls, *data: object, device: object = None) -> Tensor:
         made: Tensor = typed.default_tensor(cls, data, device)
         return made
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
         if cls._keeps_class:
             keep_class(cls, Tensor)
 
-    def as_subclass(self, cls: type[Any]) -> Any:
+    def as_subclass(self, cls: type[T]) -> T:
         """The same memory and history as a tensor of a subclass."""
         if not (isinstance(cls, type) and issubclass(cls, Tensor)):
             raise TypeError(f"as_subclass: cls must be a subclass of Tensor; got {cls}")
-        made: Any = view.view(self, self.layout.shape)
+        made = view.view(self, self.layout.shape)
         made.__class__ = cls
-        return made
+        return made  # type: ignore[return-value]  # of that class now
 
     @staticmethod
-    def _make_subclass(cls: type[Any], data: Tensor, require_grad: bool = False) -> Any:
+    def _make_subclass(cls: type[T], data: Tensor, require_grad: bool = False) -> T:
         made = copying.of_kind(cls, data)
         made._tracked = require_grad
         return made
@@ -194,7 +200,11 @@ class Tensor(InteropMethods):
         """Bytes of all elements."""
         return self.layout.nbytes
 
-    def size(self, dim: int | None = None) -> Any:
+    @overload
+    def size(self) -> Size: ...
+    @overload
+    def size(self, dim: int) -> int: ...
+    def size(self, dim: int | None = None) -> Size | int:
         """The shape, or one size of it."""
         return self.shape if dim is None else self.shape[dim]
 
@@ -213,7 +223,11 @@ class Tensor(InteropMethods):
         """Bytes of one element."""
         return self.layout.itemsize
 
-    def stride(self, dim: int | None = None) -> Any:
+    @overload
+    def stride(self) -> tuple[int, ...]: ...
+    @overload
+    def stride(self, dim: int) -> int: ...
+    def stride(self, dim: int | None = None) -> tuple[int, ...] | int:
         """Strides in elements, or one of them."""
         strides = self.layout.strides
         return strides if dim is None else strides[as_index("stride", dim)]
@@ -245,7 +259,7 @@ class Tensor(InteropMethods):
         gradient: Tensor | None = None,
         retain_graph: bool | None = None,
         create_graph: bool = False,
-        inputs: Any = None,
+        inputs: Tensor | Sequence[Tensor] | None = None,
     ) -> None:
         """Add d self / d leaf to ``.grad`` of every leaf that requires it."""
         gradients.backward(self, gradient, retain_graph, create_graph, inputs)
@@ -321,7 +335,7 @@ class Tensor(InteropMethods):
 
     # ------------------------------------------------------------------------------ conversion
 
-    def to(self, *args: Any, **kwargs: Any) -> Tensor:
+    def to(self, *args: object, **kwargs: object) -> Tensor:
         """``to(dtype)``, ``to(device)``, ``to(device, dtype)`` or ``to(other)``; ``copy=True``
         copies always. Returns ``self`` if nothing changes. With ``non_blocking`` a copy between
         page-locked host memory and the GPU is queued, not waited for.
@@ -389,6 +403,16 @@ class Tensor(InteropMethods):
         """Number of the GPU, -1 on the CPU."""
         return -1 if self.device.index is None else self.device.index
 
+    # numbers, lists, and the protocols of Python and of other libraries
+    item, tolist, numpy = interop.item, interop.tolist, interop.numpy
+    __bool__, __int__, __float__ = interop.as_bool, interop.as_int, interop.as_float
+    __index__, __len__, __iter__ = interop.as_index, interop.length, interop.iterate
+    __reversed__, __contains__ = interop.reverse, interop.contains
+    __repr__, __format__ = formatting.tensor_repr, interop.formatted
+    __array__, __array_wrap__ = interop.to_array, interop.wrap_array
+    __dlpack__, __dlpack_device__ = interop.dlpack, interop.dlpack_device
+    __cuda_array_interface__ = property(interop.cuda_array_interface)
+
     __copy__, __deepcopy__, __reduce_ex__ = copying.shallow, copying.deep, copying.reduced
 
     def type_as(self, other: Tensor) -> Tensor:
@@ -403,21 +427,21 @@ class Tensor(InteropMethods):
 
     # ------------------------------------------------------------------------------------- views
 
-    def view(self, *size: Any) -> Tensor:
+    def view(self, *size: Sizes | DType) -> Tensor:
         """The same memory in another shape, or as another dtype."""
         if size and size[0].__class__ is DType:
             return view_dtype(self, *size)
         return view.VIEW.view(self, sizes(size))
 
-    def reshape(self, *shape: Any) -> Tensor:
+    def reshape(self, *shape: Sizes) -> Tensor:
         """Another shape, as a view where possible."""
         return view.reshape(self, sizes(shape))
 
-    def permute(self, *dims: Any) -> Tensor:
+    def permute(self, *dims: Sizes) -> Tensor:
         """The dimensions in another order."""
         return view.PERMUTE.view(self, sizes(dims))
 
-    def expand(self, *size: Any) -> Tensor:
+    def expand(self, *size: Sizes) -> Tensor:
         """Size-1 dimensions repeated, without a copy."""
         return view.EXPAND.view(self, sizes(size))
 

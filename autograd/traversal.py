@@ -17,7 +17,7 @@ from tilegrad.autograd import hooks
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import ones_of, zeros_of
 from tilegrad.autograd.custom_call import CustomCall
-from tilegrad.autograd.graph import Edge, Node, edge_of, named_kinds, shared_view
+from tilegrad.autograd.graph import Edge, Hook, Node, edge_of, named_kinds, shared_view
 from tilegrad.autograd.mode import _Switch, anomalies, state
 from tilegrad.autograd.rule import refresh
 from tilegrad.autograd.rules.elementwise import copy_to_layout
@@ -36,7 +36,9 @@ class _Pass:
     def __init__(self, inputs: Sequence[Tensor] | None, retain: bool, create: bool):
         self.retain = retain
         self.create = create
-        self.wanted: dict[Any, int] | None = None  # (id of node or leaf, index) -> place in result
+        self.wanted: dict[tuple[int, int], int] | None = (
+            None  # (id of node or leaf, index) -> place in result
+        )
         self.captured: list[Tensor | None] = []
         if inputs is not None:
             self.captured = [None] * len(inputs)
@@ -72,7 +74,7 @@ class _Pass:
     def deliver(self, edge: Edge, grad: Tensor) -> None:
         """Add ``grad`` to what flows into one output of a node, or into a leaf."""
         if grad._base is not None and not self.create:
-            grad = shared_view(grad)  # type: ignore[assignment]  # its base may go
+            grad = shared_view(grad)  # its base may go
         kind = edge.__class__
         if kind is Node:
             target: Any = edge
@@ -261,11 +263,12 @@ def _filled(gradients: list[Tensor | None], node: Node) -> list[Tensor | None]:
     return [zeros_of(o) if g is None else g for g, o in zip(gradients, node.outputs, strict=True)]
 
 
-def _replaced(hook: Any, changed: Any, grad: Tensor) -> Tensor:
+def _replaced(hook: Hook, changed: Any, grad: Tensor) -> Tensor:
     if changed is None:
         return grad
     hooks.check_hooked(hook, changed, grad)
-    return shared_view(changed)  # type: ignore[return-value]
+    kept: Tensor = shared_view(changed)
+    return kept
 
 
 def _fit(grad: Tensor, kind: Layout) -> Tensor:
@@ -349,7 +352,7 @@ def backward(
 def _root_gradients(
     tensors: Sequence[Tensor], grads: Sequence[Tensor | None] | None, create: bool
 ) -> list[Tensor]:
-    starts: list[Any] = []
+    starts: list[Tensor] = []
     given = list(grads) if grads is not None else [None] * len(tensors)
     if len(given) != len(tensors):
         raise RuntimeError(

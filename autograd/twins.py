@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.mode import state
@@ -24,7 +23,7 @@ _SHOWN = "as_strided squeeze swapaxes swapdims t transpose unsqueeze"
 def _written(name: str, method: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The twin that computes ``method`` and writes the result over its tensor."""
 
-    def twin(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def twin(self: Tensor, *args: object, **kwargs: object) -> Tensor:
         check_inplace(name, self)
         # a recorded op may keep its operand, which is about to be overwritten
         source = clone(self) if state.grad and self.requires_grad else self
@@ -36,7 +35,7 @@ def _written(name: str, method: Callable[..., Tensor]) -> Callable[..., Tensor]:
 def _shown(name: str, method: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The twin that gives its tensor the geometry of the view that ``method`` makes."""
 
-    def twin(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def twin(self: Tensor, *args: object, **kwargs: object) -> Tensor:
         if state.grad and self.requires_grad:
             check_inplace(name, self, True)
         view = method(self, *args, **kwargs)
@@ -55,20 +54,20 @@ def _shown(name: str, method: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return twin
 
 
-def written(kind: type[Any], name: str, method: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def written(kind: type[Tensor], name: str, method: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The method ``name`` of ``kind`` that writes the result of ``method`` over its tensor."""
     return _placed(kind, name, _written(name, method), "in place")
 
 
 def _placed(
-    kind: type[Any], name: str, made: Callable[..., Tensor], how: str
+    kind: type[Tensor], name: str, made: Callable[..., Tensor], how: str
 ) -> Callable[..., Tensor]:
     method = named(made, name, f":meth:`{name[:-1]}`, {how}.")
     method.__module__, method.__qualname__ = kind.__module__, f"{kind.__name__}.{name}"
     return method
 
 
-def add_twins(kind: type[Any]) -> None:
+def add_twins(kind: type[Tensor]) -> None:
     """Give ``kind`` the twins of its methods."""
     for base in _WRITTEN.split():
         setattr(kind, f"{base}_", written(kind, f"{base}_", getattr(kind, base)))

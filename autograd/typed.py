@@ -32,7 +32,7 @@ def made(name: str, kind: dt.DType, device: object, given: tuple[Any, ...]) -> T
     if isinstance(first, TensorBase):
         if first.layout.dtype is not kind:
             raise TypeError(f"expected {name} (got {BY_DTYPE[first.layout.dtype]})")
-        return first.detach()  # type: ignore[attr-defined, no-any-return]
+        return first.detach()
     if isinstance(first, Sequence | np.ndarray) and not isinstance(first, Size):
         return creation.tensor(first, dtype=kind, device=device)
     sizes = first if isinstance(first, Size) else given
@@ -59,7 +59,7 @@ class TypedTensor:
         self.__module__ = "torch" if place == "cpu" else "torch.cuda"
         self.dtype, self.place = NAMES[name], place
 
-    def __call__(self, *data: Any, device: object = None) -> Tensor:
+    def __call__(self, *data: object, device: object = None) -> Tensor:
         return made(self.__name__, self.dtype, self.place if device is None else device, data)
 
     def __instancecheck__(self, value: object) -> bool:
@@ -80,14 +80,14 @@ TYPES = {name: TypedTensor(name) for name in NAMES}
 CUDA_TYPES = {name: TypedTensor(name, "cuda") for name in NAMES}
 
 
-def default_tensor(cls: type[Any], given: tuple[Any, ...], device: object) -> Any:
+def default_tensor(cls: type[Tensor], given: tuple[Any, ...], device: object) -> Tensor:
     """``Tensor(...)``, or a subclass of it: of the default dtype."""
     kind = dt.get_default_dtype()
     data = made(BY_DTYPE[kind], kind, device, given)
     return data if data.__class__ is cls else of_kind(cls, data)
 
 
-def type_of(self: Tensor, dtype: object = None, non_blocking: bool = False) -> Any:
+def type_of(self: Tensor, dtype: object = None, non_blocking: bool = False) -> Tensor | str:
     """The name of this tensor's type, as ``torch.FloatTensor``; given a dtype, a type or its name, the
     tensor as such.
 

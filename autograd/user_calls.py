@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
 from typing import Any
 
-from tilegrad.autograd.annotations import Tensor
+from tilegrad.autograd.annotations import Number, Tensor, Tensors
 from tilegrad.autograd.base import TensorBase, refuse_overlap, refuse_view, tensor_of
+from tilegrad.autograd.call_source import are_tensors, call_source, tuple_source
 from tilegrad.autograd.checking_op import OpCheck
 from tilegrad.autograd.gradients import grad as gradients_of
 from tilegrad.autograd.graph import Node, SavedOutput, connect, new_node
@@ -32,6 +33,7 @@ from tilegrad.kernels.foreign import Foreign
 from tilegrad.kernels.function import function_from_source
 
 Function = Callable[..., Any]
+Grads = tuple[Tensor | None, ...]  # of each operand
 
 
 class Work:
@@ -48,7 +50,7 @@ class Work:
         self.saved_names: tuple[str, ...] = tuple([_old(x) for x in self.operands])
         self.saves: tuple[int, ...] = tuple(range(len(self.operands)))
         self.rule = Rule(self.name, self.differentiate, self.saves)
-        self.bound: dict[Any, tuple[Layout, ...]] = {}
+        self.bound: dict[tuple[object, ...], tuple[Layout, ...]] = {}
         self.call: Any = self.made()
         self.call.__doc__ = inspect.getdoc(reference)
         self.call.__qualname__ = reference.__qualname__
@@ -74,7 +76,7 @@ class Work:
     # ---------------------------------------------------------------------------------- doors
 
     def cpu(
-        self, *, tasks: Any, scratch: Any = None, strided: bool = False, work: Any = None,
+        self, *, tasks: object, scratch: object = None, strided: bool = False, work: object = None,
         reassociate: bool = False, views: bool = False, tune: Tune | None = None, measure: bool = True,
     ) -> Callable[[Function], Function]:  # fmt: skip
         """See :meth:`OpFunction.cpu`."""
@@ -90,7 +92,7 @@ class Work:
         return decorate
 
     def cuda(
-        self, kernel: Any = None, *, grid: Any, block: Any, shared: Any = 0, scratch: Any = None,
+        self, kernel: object = None, *, grid: object, block: object, shared: object = 0, scratch: object = None,
         strided: bool = False, views: bool = False, args: tuple[str, ...] | None = None,
         source: str | None = None, ptx: str | None = None, entry: str = "",
         options: tuple[str, ...] = (), tune: Tune | None = None, measure: bool = True,
@@ -104,7 +106,7 @@ class Work:
                 f"its parameters are"
             )
 
-        def take(function: Any) -> None:
+        def take(function: object) -> None:
             body = OnCuda(self.signature, function, cut, strided, args, views, tune, measure)
             self.add("cuda", body)
 
@@ -127,7 +129,7 @@ class Work:
 
         return decorate
 
-    def add(self, device: str, kind: Any) -> None:
+    def add(self, device: str, kind: OnCpu | OnCuda) -> None:
         """Take a body."""
         self.op.add(device, kind)
         self.call.devices = tuple(self.op.bodies)
@@ -164,12 +166,12 @@ class Work:
         return forward(self, tuple(primals), tuple(tangents), scalars)
 
     def checking(
-        self, shapes: Mapping[str, Any] | None = None, domain: tuple[float, float] = (-3.0, 3.0),
-        seed: int = 0, tolerance: float = 1.0, **scalars: Any,
+        self, shapes: Mapping[str, object] | None = None, domain: tuple[float, float] = (-3.0, 3.0),
+        seed: int = 0, tolerance: float = 1.0, **scalars: object,
     ) -> tuple[OpCheck, Function]:  # fmt: skip
         """The checks, and what runs them all."""
 
-        def make(array: Any, device: str) -> Tensor:
+        def make(array: object, device: str) -> Tensor:
             return tensor(array).to(device)
 
         work = OpCheck(self.call, self.op, make, shapes or {}, scalars, domain, seed, tolerance)
@@ -191,40 +193,29 @@ class Work:
             a.name if isinstance(a, Operand) or a.default is ... else f"{a.name}={a.default!r}"
             for a in self.signature.arguments
         ]
-        straight = [f"isinstance({x}, Tensor)" for x in operands]
-        straight += [f"{s.name}.__class__ is {s.type.__name__}" for s in scalars]
+        usual = are_tensors(operands)
+        usual += [f"{s.name}.__class__ is {s.type.__name__}" for s in scalars]
         params = [s.name for s in scalars if s.name not in self.op.names]
         given = ", ".join(operands)
-        known = "".join(f", {name}" for name in self.op.names)
         if params:
-            layouts = "".join(f"{x}.layout, " for x in operands)
-            values = "".join(f"{p}, " for p in params)
-            run = f"calls.run_at(op, ({layouts}{known[2:]}), ({values}), {given})"
+            key = tuple_source([*(f"{x}.layout" for x in operands), *self.op.names])
+            run = f"calls.run_at(op, {key}, {tuple_source(params)}, {given})"
         else:
-            run = f"calls.run(op, {given}{known})"
-        meta = "(" + "".join(f"{s.name}, " for s in scalars) + ")"
-        asks = " or ".join(f"{x}._tracked or {x}._base is not None" for x in operands)
-        lines = [f"def {self.name}({', '.join(arguments)}):"]
+            run = f"calls.run(op, {', '.join([*operands, *self.op.names])})"
+        meta = tuple_source(s.name for s in scalars)
+        body = [f"out = {run}", "if out is not None:", "    return out"]
         if self.signature.written:
-            straight += self.free()
-            lines += [f"    if {' and '.join(straight)}:", f"        out = {run}"]
-            lines += ["        if out is not None:", "            return out"]
+            usual += self.free()
         else:
-            lines += [
-                f"    if {' and '.join(straight)}:",
-                f"        out = {run}",
-                "        if out is not None:",
-                f"            if state.grad and ({asks}):",
-                f"                work.record(({given},), out, {meta})",
-                "            return out",
-            ]
-        lines.append(f"    return work.other(({given},), {meta})")
+            asks = " or ".join(f"{x}._tracked or {x}._base is not None" for x in operands)
+            recorded = f"work.record({tuple_source(operands)}, out, {meta})"
+            body[2:2] = [f"    if state.grad and ({asks}):", f"        {recorded}"]
+        other = f"work.other({tuple_source(operands)}, {meta})"
+        text = call_source(self.name, arguments, other, (usual, body))
         scope = {
             "work": self, "op": self.op, "state": state, "Tensor": TensorBase, "calls": calls,
         }  # fmt: skip
-        return function_from_source(
-            "\n".join(lines) + "\n", self.name, scope, module=self.reference.__module__
-        )
+        return function_from_source(text, self.name, scope, module=self.reference.__module__)
 
     def free(self) -> list[str]:
         """Conditions, in source, under which operands may be written over and nothing is recorded: those
@@ -240,15 +231,15 @@ class Work:
             ]
         return found
 
-    def record(self, operands: tuple[Tensor, ...], out: Any, meta: tuple[Any, ...]) -> None:
+    def record(self, operands: tuple[Tensor, ...], out: Tensors, meta: tuple[Number, ...]) -> None:
         """Make what a call gave outputs of a node, if an operand is part of the graph."""
-        if out.__class__ is tuple:
+        if isinstance(out, tuple):
             if any(y.layout.dtype.is_floating_point for y in out):
                 self.rule.record_all(operands, out, meta)
         elif out.layout.dtype.is_floating_point:
             self.rule.record(operands, out, meta)
 
-    def other(self, operands: tuple[Any, ...], scalars: tuple[Any, ...]) -> Any:
+    def other(self, operands: tuple[Any, ...], scalars: tuple[Number, ...]) -> Tensors:
         """A call that is not straight: its plan is not known, arguments need a look, or something is
         written over.
         """
@@ -269,14 +260,14 @@ class Work:
             self.record(operands, out, scalars)
         return out
 
-    def run(self, operands: tuple[Any, ...], scalars: tuple[Any, ...]) -> Any:
+    def run(self, operands: tuple[Tensor, ...], scalars: tuple[Number, ...]) -> Tensors:
         """The engine's call."""
         by_name = {s.name: v for s, v in zip(self.signature.scalars, scalars, strict=True)}
         known = {n: by_name.pop(n) for n in self.op.names}
         out = self.op(*operands, params=tuple(by_name.values()), **known)
         return out if out.__class__ is tuple else tensor_of(out)
 
-    def write(self, operands: tuple[Any, ...], scalars: tuple[Any, ...]) -> Any:
+    def write(self, operands: tuple[Tensor, ...], scalars: tuple[Number, ...]) -> Tensors:
         """A call that writes over operands: the new values' history replaces the old."""
         written = self.signature.written
         for place in written:
@@ -313,13 +304,17 @@ class Work:
 
     # ------------------------------------------------------------------------------ reference
 
-    def results_of(self, operands: Sequence[Any], scalars: tuple[Any, ...]) -> tuple[Any, ...]:
+    def results_of(
+        self, operands: Sequence[Tensor], scalars: tuple[Number, ...]
+    ) -> tuple[Tensor, ...]:
         """What the reference gives, as the signature says: new values, then outputs.
 
         Raises:
             RuntimeError: another shape or dtype.
         """
-        by_name = {s.name: v for s, v in zip(self.signature.scalars, scalars, strict=True)}
+        by_name: dict[str, Any] = dict(
+            zip([s.name for s in self.signature.scalars], scalars, strict=True)
+        )
         by_name.update({x.name: v for x, v in zip(self.operands, operands, strict=True)})
         layouts = tuple([x.layout for x in operands])
         sized = tuple([by_name[n] for n in self.signature.sized])
@@ -347,14 +342,14 @@ class Work:
         storages = {id(x.storage) for x in operands}
         return tuple([clone(y) if id(y.storage) in storages else contiguous(y) for y in found])
 
-    def referred(self, operands: tuple[Any, ...], scalars: tuple[Any, ...]) -> Any:
+    def referred(self, operands: tuple[Tensor, ...], scalars: tuple[Number, ...]) -> Tensors:
         """The call by way of the reference, recorded by its own ops."""
         found = self.results_of(operands, scalars)
         return found[0] if len(found) == 1 else found
 
     def instead(
-        self, arrays: tuple[Array, ...], params: tuple[Any, ...], known: Mapping[str, Any]
-    ) -> Any:
+        self, arrays: tuple[Array, ...], params: tuple[Number, ...], known: Mapping[str, Number]
+    ) -> Array | tuple[Array, ...]:
         """What a device without a kernel does: see :class:`UserOp`."""
         rest = iter(params)
         scalars = [known[s.name] if s.name in known else next(rest) for s in self.signature.scalars]
@@ -368,19 +363,19 @@ class Work:
 
     # ------------------------------------------------------------------------------ gradients
 
-    def differentiate(self, node: Node, *grads: Any) -> tuple[Any, ...]:
+    def differentiate(self, node: Node, *grads: Tensor) -> Grads:
         """The VJP of every call."""
         saved = node.unpack()
         if self.given_vjp is None:
             return self._through_reference(node, saved, grads)
-        values: dict[str, Any] = dict(zip(self.saved_names, saved, strict=True))
+        values: dict[str, object] = dict(zip(self.saved_names, saved, strict=True))
         scalars = self.signature.scalars
         values.update({s.name: v for s, v in zip(scalars, node.meta, strict=True)})
         values.update({f"grad_{y.name}": g for y, g in zip(self.results, grads, strict=True)})
         found = self.given_vjp(*[values[name] for name in asked(self.given_vjp)])
         return self._checked(node, found)
 
-    def _checked(self, node: Node, found: Any) -> tuple[Any, ...]:
+    def _checked(self, node: Node, found: object) -> Grads:
         """What the user's VJP gave, one per operand."""
         floats = [
             x.name for x, kind in zip(self.operands, node.inputs, strict=True)
@@ -413,8 +408,8 @@ class Work:
         return tuple([by_name.get(x.name) for x in self.operands])
 
     def _through_reference(
-        self, node: Node, saved: Sequence[Any], grads: Sequence[Any]
-    ) -> tuple[Any, ...]:
+        self, node: Node, saved: Sequence[Tensor], grads: Sequence[Tensor]
+    ) -> Grads:
         """The gradient of the reference, run again over the operands as they were."""
         again = state.grad  # whether the gradient is to be differentiated
         asks = [edge is not None for edge in node.edges]

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
-from tilegrad.autograd.annotations import Tensor
+from tilegrad.autograd.annotations import Number, Tensor, Tensors
 from tilegrad.autograd.base import TensorBase, zeros_of
 from tilegrad.autograd.gradients import grad as gradients_of
 from tilegrad.autograd.mode import enable_grad
+from tilegrad.engine.signature import Operand, Signature
 from tilegrad.kernels.bodies import asked
 
 
+class DifferentiableOp(Protocol):
+    """What is needed of an op here: see :class:`tilegrad.autograd.user_calls.Work`."""
+
+    name: str
+    signature: Signature
+    operands: tuple[Operand, ...]
+    outputs: tuple[Operand, ...]
+    results: tuple[Operand, ...]
+    call: Callable[..., Any]
+    given_jvp: Callable[..., Any] | None
+
+
 def forward(
-    work: Any, primals: tuple[Any, ...], tangents: tuple[Any, ...], scalars: Mapping[str, Any]
-) -> tuple[Any, Any]:
+    work: DifferentiableOp,
+    primals: tuple[Tensor, ...],
+    tangents: tuple[Tensor, ...],
+    scalars: Mapping[str, Number],
+) -> tuple[Tensors, Tensors]:
     """(results, their tangents) of an op; None stands for a tangent of zeros.
 
     Raises:
@@ -57,11 +73,13 @@ def forward(
     return _alone(results), _alone(made)
 
 
-def _alone(values: Sequence[Any]) -> Any:
+def _alone(values: Sequence[Tensor]) -> Tensors:
     return values[0] if len(values) == 1 else tuple(values)
 
 
-def _results(work: Any, primals: Sequence[Any], scalars: Mapping[str, Any]) -> tuple[Any, ...]:
+def _results(
+    work: DifferentiableOp, primals: Sequence[Tensor], scalars: Mapping[str, Number]
+) -> tuple[Tensor, ...]:
     """What is written over, in copies, and the outputs."""
     ready = [p * 1 if x.inout else p for x, p in zip(work.operands, primals, strict=True)]
     by_name = {x.name: t for x, t in zip(work.operands, ready, strict=True)}
@@ -72,8 +90,11 @@ def _results(work: Any, primals: Sequence[Any], scalars: Mapping[str, Any]) -> t
 
 
 def _by_the_vjp(
-    work: Any, primals: Sequence[Any], tangents: Sequence[Tensor], scalars: Mapping[str, Any]
-) -> tuple[Any, Any]:
+    work: DifferentiableOp,
+    primals: Sequence[Tensor],
+    tangents: Sequence[Tensor],
+    scalars: Mapping[str, Number],
+) -> tuple[Tensors, Tensors]:
     """The VJP is linear in the gradients that come in: its derivative by them, along the tangents."""
     with enable_grad():
         floats = [p.layout.dtype.is_floating_point for p in primals]

@@ -12,7 +12,7 @@ from tilegrad.engine.signature import Signature
 from tilegrad.engine.signature_parser import SignatureError, parse
 from tilegrad.kernels.bodies import asked
 
-Function = Callable[..., Any]
+Function = Callable[..., object]
 
 
 class OpFunction(UserFunction, Protocol):
@@ -31,16 +31,16 @@ class OpFunction(UserFunction, Protocol):
     reference: Function
     devices: tuple[str, ...]
 
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
+    def __call__(self, *arguments: object, **named: object) -> Any:
         """The outputs: a tensor, or a tuple of them; what was written where there are none."""
 
     def cpu(
         self,
         *,
-        tasks: Any,
-        scratch: Any = None,
+        tasks: object,
+        scratch: object = None,
         strided: bool = False,
-        work: Any = None,
+        work: object = None,
         reassociate: bool = False,
         views: bool = False,
         tune: Tune | None = None,
@@ -72,12 +72,12 @@ class OpFunction(UserFunction, Protocol):
 
     def cuda(
         self,
-        kernel: Any = None,
+        kernel: object = None,
         *,
-        grid: Any,
-        block: Any,
-        shared: Any = 0,
-        scratch: Any = None,
+        grid: object,
+        block: object,
+        shared: object = 0,
+        scratch: object = None,
         strided: bool = False,
         views: bool = False,
         args: tuple[str, ...] | None = None,
@@ -117,7 +117,7 @@ class OpFunction(UserFunction, Protocol):
         operand that is written over goes by its name as it is after the call, and as ``old_x`` before it.
         """
 
-    def jvp(self, *given: Any, **scalars: Any) -> Any:
+    def jvp(self, *given: object, **scalars: object) -> Any:
         """Decorate the derivative along a direction, or work it out: ``op.jvp(operands, tangents)``.
 
         The function asks by name for operands, outputs, scalars, and ``tangent_x`` for each operand ``x``, and
@@ -127,11 +127,11 @@ class OpFunction(UserFunction, Protocol):
 
     def check(
         self,
-        shapes: Mapping[str, Any] | None = None,
+        shapes: Mapping[str, object] | None = None,
         domain: tuple[float, float] = (-3.0, 3.0),
         seed: int = 0,
         tolerance: float = 1.0,
-        **scalars: Any,
+        **scalars: object,
     ) -> None:
         """Compare the kernel of each device with the reference in float64: dtypes, sizes 0, 1 and primes,
         gaps and transposes, NaN and infinities, the bits of runs and of numbers of threads, accesses

@@ -73,7 +73,7 @@ def _shared_out(names: list[str], arguments: argparse.Namespace) -> Iterator[tup
             yield name, warm(name)
         return
     # from the end: what is slow to compile (convolutions, products) comes before what is quick
-    waiting, done, ready = list(names), [], threading.Condition()  # type: ignore[var-annotated]
+    waiting, done, ready = list(names), [], threading.Condition()
     with _workers(count, arguments) as workers:
 
         def feed(worker: subprocess.Popen[str]) -> None:

@@ -22,7 +22,7 @@ from tilegrad.kernels.cpu.parts.seeding import WORDS, seed_twisters
 from tilegrad.kernels.cpu.run.jit import bind
 
 _BYTES = 4 * (WORDS + 1)  # a state's words and its index
-_PYTHON: Any = random._inst  # type: ignore[attr-defined]
+_PYTHON: Any = random._inst
 _NUMPY: Any = np.random
 
 

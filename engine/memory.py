@@ -59,7 +59,7 @@ class Counts:
             self.cells[1] = self.cells[0]
 
 
-class FreeList(list):  # type: ignore[type-arg]
+class FreeList(list):
     """Addresses of free blocks of one size, with the counts and the source of their allocator."""
 
     __slots__ = ("cells", "counts", "gate", "source")

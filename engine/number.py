@@ -20,7 +20,7 @@ Number = bool | int | float
 def plain(value: Any) -> Number | None:
     """``value`` as a Python number of exactly bool, int or float; None if it is none."""
     if value.__class__ in (bool, int, float):
-        return value  # type: ignore[no-any-return]
+        return value
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, bool):

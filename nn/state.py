@@ -65,7 +65,7 @@ def save(
         changed = hook(module, destination, prefix, {})
         if changed is not None:
             destination = changed
-    return destination  # type: ignore[return-value]
+    return destination
 
 
 def load(module: Module, state: Mapping[str, Any], strict: bool, assign: bool) -> IncompatibleKeys:

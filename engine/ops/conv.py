@@ -39,7 +39,7 @@ def per_dimension(op: str, name: str, value: int | Sequence[int], count: int) ->
         RuntimeError: a sequence of another length.
     """
     if value.__class__ is int:
-        return (value,) * count  # type: ignore[return-value]
+        return (value,) * count
     if not isinstance(value, (tuple, list)):
         return (as_index(op, value, name),) * count
     values = tuple([v if v.__class__ is int else as_index(op, v, name) for v in value])

@@ -43,7 +43,7 @@ def softmax(x: Array, dim: int, logs: bool = False) -> Array:
     """Softmax of a floating ``x`` along ``dim`` (non-negative), or its logarithm."""
     op = _FORWARD[logs]
     result: Array | None = calls.run(op, x, dim)
-    return op(x, dim=dim) if result is None else result  # type: ignore[no-any-return]
+    return op(x, dim=dim) if result is None else result
 
 
 def softmax_backward(grad: Array, y: Array, dim: int, logs: bool = False) -> Array:

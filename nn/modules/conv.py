@@ -238,11 +238,12 @@ class _ConvTranspose(_Convolution):
         """
         wanted = list(output_size)[-self.dims :]
         sizes = input.shape[-self.dims :]
+        padding: tuple[int, ...] = self.padding  # type: ignore[assignment]  # no word here
         extra = []
         for axis in range(self.dims):
             least = (
                 (sizes[axis] - 1) * self.stride[axis]
-                - 2 * self.padding[axis]  # type: ignore[operator]
+                - 2 * padding[axis]
                 + self.dilation[axis] * (self.kernel_size[axis] - 1)
                 + 1
             )

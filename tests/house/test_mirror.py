@@ -22,7 +22,7 @@ FAMILIES = ("kernels/cpu", "kernels/cuda", "engine/ops", "autograd/rules")
 
 # modules that no test file is called after, or names: which tests run them, and why those
 TESTED_BY = (
-    ("autograd", "annotations base families gradients interop native_record operators size", "autograd/test_graph.py",
+    ("autograd", "annotations base casts families gradients interop native_record operators size", "autograd/test_graph.py",
      "what every tensor and every recorded node goes through"),
     ("autograd", "checking_reduction reduction_gradients reduction_parts",
      "autograd/test_custom_reduction.py", "what a user's reduction is made of"),
@@ -35,7 +35,7 @@ TESTED_BY = (
      "rearrange sampling scatter unary", "cases/test_cases.py", "functions with rows under their family's name"),
     ("bench", "__main__ blas compiling failure libraries machine markdown memory models paper results sampler "
      "scaling steps table", "bench/test_bench.py", "commands, as typed, and what they share"),
-    ("bench", "charts drawing first history listing options report running user",
+    ("bench", "charts drawing energy first history listing options report running user",
      "bench/test_headline.py", "what a run and its report are made of"),
     ("bench/rows", "*", "bench/test_bench.py", "tables that commands run"),
     ("cli", "arguments checkpoint digits info train warmup", "cli/test_cli.py", "commands, as typed"),
