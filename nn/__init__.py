@@ -7,13 +7,20 @@ from tilegrad.nn import functional, init, modules, parallel, utils
 from tilegrad.nn.modules import *
 from tilegrad.nn.modules import __all__ as _modules
 from tilegrad.nn.parallel import DataParallel
-from tilegrad.nn.parameter import Buffer, Parameter
+from tilegrad.nn.parameter import (
+    Buffer,
+    Parameter,
+    UninitializedBuffer,
+    UninitializedParameter,
+)
 
 __all__ = [
     *_modules,
     "Buffer",
     "DataParallel",
     "Parameter",
+    "UninitializedBuffer",
+    "UninitializedParameter",
     "functional",
     "init",
     "modules",

@@ -67,3 +67,79 @@ def _checked(kind: type, data: Any) -> Tensor:
     if not isinstance(data, Tensor):
         raise TypeError(f"{kind.__name__}: data must be a Tensor; got {type(data).__name__}")
     return data
+
+
+class _Uninitialized:
+    """A parameter or buffer that has no shape yet."""
+
+    __slots__ = ()
+
+    cls_to_become: type[Tensor]
+
+    def materialize(self, shape: Any, device: Any = None, dtype: Any = None) -> None:
+        """Give it this shape, with undefined contents, and its dtype and device if none is given."""
+        this: Any = self
+        where, kind = this.device if device is None else device, dtype or this.dtype
+        this.data = empty(tuple(shape), device=where, dtype=kind)
+        this.__class__ = self.cls_to_become
+
+    @property
+    def shape(self) -> Any:
+        """Raises RuntimeError: there is none."""
+        raise RuntimeError(
+            "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in "
+            "`load_state_dict` when trying to load an uninitialized parameter into an initialized one. Call "
+            "`forward` to initialize the parameters before accessing their attributes."
+        )
+
+    def detach(self) -> Any:
+        """Itself: there is nothing to share."""
+        return self
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        found = memo.get(id(self))
+        if found is None:
+            this: Any = self
+            made = type(this)(this.requires_grad, this.device, this.dtype)
+            found = memo[id(self)] = made
+        return found
+
+
+class UninitializedParameter(_Uninitialized, Parameter):
+    """A parameter whose shape follows from the first input of its module."""
+
+    __slots__ = ()
+
+    cls_to_become = Parameter
+
+    def __new__(
+        cls, requires_grad: bool = True, device: Any = None, dtype: Any = None
+    ) -> UninitializedParameter:
+        made: UninitializedParameter = of_kind(cls, empty(0, device=device, dtype=dtype))
+        made.requires_grad_(requires_grad)
+        return made
+
+
+class UninitializedBuffer(_Uninitialized, Tensor):
+    """A buffer whose shape follows from the first input of its module."""
+
+    __slots__ = ()
+
+    _keeps_class = False
+
+    cls_to_become = Tensor
+
+    def __new__(
+        cls, requires_grad: bool = False, device: Any = None, dtype: Any = None
+    ) -> UninitializedBuffer:
+        made: UninitializedBuffer = of_kind(cls, empty(0, device=device, dtype=dtype))
+        made.requires_grad_(requires_grad)
+        return made
+
+
+def is_lazy(param: object) -> bool:
+    """Whether ``param`` has no shape yet."""
+    return isinstance(param, _Uninitialized)

@@ -72,7 +72,12 @@ from tilegrad.autograd.rules.softmax import (
     softmin as softmin,
 )
 from tilegrad.nn.functional.attention import (
+    multi_head_attention_forward as multi_head_attention_forward,
     scaled_dot_product_attention as scaled_dot_product_attention,
+)
+from tilegrad.nn.functional.bags import (
+    embedding_bag as embedding_bag,
+    pdist as pdist,
 )
 from tilegrad.nn.functional.composed import (
     cosine_similarity as cosine_similarity,
@@ -95,7 +100,57 @@ from tilegrad.nn.functional.losses import (
     soft_margin_loss as soft_margin_loss,
     triplet_margin_loss as triplet_margin_loss,
 )
+from tilegrad.nn.functional.noise import (
+    alpha_dropout as alpha_dropout,
+    feature_alpha_dropout as feature_alpha_dropout,
+    gumbel_softmax as gumbel_softmax,
+    rrelu as rrelu,
+    rrelu_ as rrelu_,
+)
 from tilegrad.nn.functional.pointwise import *
+from tilegrad.nn.functional.pooling import (
+    adaptive_max_pool1d_with_indices as adaptive_max_pool1d_with_indices,
+    adaptive_max_pool2d_with_indices as adaptive_max_pool2d_with_indices,
+    adaptive_max_pool3d_with_indices as adaptive_max_pool3d_with_indices,
+    fractional_max_pool2d as fractional_max_pool2d,
+    fractional_max_pool2d_with_indices as fractional_max_pool2d_with_indices,
+    fractional_max_pool3d as fractional_max_pool3d,
+    fractional_max_pool3d_with_indices as fractional_max_pool3d_with_indices,
+    local_response_norm as local_response_norm,
+    lp_pool1d as lp_pool1d,
+    lp_pool2d as lp_pool2d,
+    lp_pool3d as lp_pool3d,
+    max_pool1d_with_indices as max_pool1d_with_indices,
+    max_pool2d_with_indices as max_pool2d_with_indices,
+    max_pool3d_with_indices as max_pool3d_with_indices,
+    max_unpool1d as max_unpool1d,
+    max_unpool2d as max_unpool2d,
+    max_unpool3d as max_unpool3d,
+)
+from tilegrad.nn.functional.ranking import (
+    ctc_loss as ctc_loss,
+    linear_cross_entropy as linear_cross_entropy,
+    multi_margin_loss as multi_margin_loss,
+    multilabel_margin_loss as multilabel_margin_loss,
+    multilabel_soft_margin_loss as multilabel_soft_margin_loss,
+    triplet_margin_with_distance_loss as triplet_margin_with_distance_loss,
+)
+from tilegrad.nn.functional.resampling import (
+    affine_grid as affine_grid,
+    grid_sample as grid_sample,
+    interpolate as interpolate,
+    upsample as upsample,
+    upsample_bilinear as upsample_bilinear,
+    upsample_nearest as upsample_nearest,
+)
+from tilegrad.nn.functional.shuffling import (
+    channel_shuffle as channel_shuffle,
+    fold as fold,
+    native_channel_shuffle as native_channel_shuffle,
+    pixel_shuffle as pixel_shuffle,
+    pixel_unshuffle as pixel_unshuffle,
+    unfold as unfold,
+)
 
 _functions = {n: f for n, f in globals().items() if n[0] != "_" and f.__class__ is _FunctionType}
 for _function in _functions.values():

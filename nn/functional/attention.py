@@ -5,8 +5,13 @@ from __future__ import annotations
 import math
 
 from tilegrad.autograd.rules.attention import attention, spread, weights
+from tilegrad.autograd.rules.creation import zeros
+from tilegrad.autograd.rules.matmul import linear
+from tilegrad.autograd.rules.movement import cat, pad
 from tilegrad.autograd.rules.sampling import dropout
+from tilegrad.autograd.rules.softmax import softmax
 from tilegrad.autograd.tensor import Tensor
+from tilegrad.engine.dtype import bool_
 
 
 def scaled_dot_product_attention(
@@ -61,3 +66,174 @@ def _heads(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, i
     if fewer == few:
         return key, value, heads // fewer
     return spread(key, heads // fewer), spread(value, heads // few), 1
+
+
+# ------------------------------------------------------------------------------------- many heads
+
+
+def multi_head_attention_forward(
+    query: Tensor, key: Tensor, value: Tensor, embed_dim_to_check: int, num_heads: int,
+    in_proj_weight: Tensor | None, in_proj_bias: Tensor | None, bias_k: Tensor | None,
+    bias_v: Tensor | None, add_zero_attn: bool, dropout_p: float, out_proj_weight: Tensor,
+    out_proj_bias: Tensor | None, training: bool = True, key_padding_mask: Tensor | None = None,
+    need_weights: bool = True, attn_mask: Tensor | None = None,
+    use_separate_proj_weight: bool = False, q_proj_weight: Tensor | None = None,
+    k_proj_weight: Tensor | None = None, v_proj_weight: Tensor | None = None,
+    static_k: Tensor | None = None, static_v: Tensor | None = None,
+    average_attn_weights: bool = True, is_causal: bool = False,
+) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+    """What :class:`tilegrad.nn.MultiheadAttention` computes: (output, weights or None).
+
+    Args:
+        query: (L, N, E) or (L, E); key, value: likewise with S.
+        in_proj_weight: (3 E, E), or with ``use_separate_proj_weight`` the three of its own.
+        bias_k, bias_v: (1, 1, E), a key and a value to add.
+        key_padding_mask: (N, S) or (S,): True for keys to ignore, or a float to add.
+        attn_mask: (L, S) or (N heads, L, S): True where a key may not be seen, or a float.
+        static_k, static_v: (N heads, S, E / heads), instead of projected keys and values.
+    """
+    single = _check_heads(query, key, value, key_padding_mask, attn_mask, num_heads)
+    E = query.shape[-1]
+    if embed_dim_to_check != E:
+        raise AssertionError(
+            f"was expecting embedding dimension of {embed_dim_to_check}, but got {E}"
+        )
+    if E % num_heads:
+        raise AssertionError(f"embed_dim {E} not divisible by num_heads {num_heads}")
+    if is_causal and attn_mask is None:
+        raise RuntimeError("Need attn_mask if specifying the is_causal hint.")
+    if single:
+        query, key, value = query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1)
+    rows = [x.transpose(0, 1) for x in (query, key, value)]
+    projections = _projections(
+        in_proj_weight, (q_proj_weight, k_proj_weight, v_proj_weight), in_proj_bias, E,
+        use_separate_proj_weight,
+    )  # fmt: skip
+    q, k, v = (linear(x, w, b) for x, (w, b) in zip(rows, projections, strict=True))
+    mask = _mask(q, key.shape[0], attn_mask, key_padding_mask, num_heads)
+    q = _to_heads(q, num_heads)
+    k, v, mask = _added((k, v), mask, bias_k, bias_v)
+    k = (
+        _to_heads(k, num_heads)
+        if static_k is None
+        else static_k.reshape(*q.shape[:2], *static_k.shape[1:])
+    )
+    v = (
+        _to_heads(v, num_heads)
+        if static_v is None
+        else static_v.reshape(*q.shape[:2], *static_v.shape[1:])
+    )
+    if add_zero_attn:
+        none = zeros((*k.shape[:2], 1, k.shape[3]), dtype=k.dtype, device=k.device)
+        k, v = cat([k, none], 2), cat([v, none], 2)
+        mask = None if mask is None else pad(mask, (0, 1))
+    share = dropout_p if training else 0.0
+    shares: Tensor | None = None
+    if need_weights:
+        scores = (q * (1.0 / math.sqrt(q.shape[-1]))) @ k.mT
+        shares = softmax(scores if mask is None else scores + mask, -1)
+        shares = dropout(shares, share) if share else shares
+        out = shares @ v
+        shares = shares.mean(1) if average_attn_weights else shares
+    else:
+        out = scaled_dot_product_attention(q, k, v, mask, share)
+    joined = linear(
+        out.permute(2, 0, 1, 3).reshape(out.shape[2], out.shape[0], E),
+        out_proj_weight,
+        out_proj_bias,
+    )
+    if single:
+        return joined.squeeze(1), None if shares is None else shares.squeeze(0)
+    return joined, shares
+
+
+def _check_heads(
+    query: Tensor, key: Tensor, value: Tensor, ignore: Tensor | None, attend: Tensor | None, heads: int
+) -> bool:  # fmt: skip
+    """Whether there is no batch; raise where numbers of dimensions or masks do not fit."""
+    if query.ndim not in (2, 3):
+        raise AssertionError(
+            f"query should be unbatched 2D or batched 3D tensor but received {query.ndim}-D query tensor"
+        )
+    if key.ndim != query.ndim or value.ndim != query.ndim:
+        raise AssertionError(
+            f"For {'batched (3-D)' if query.ndim == 3 else 'unbatched (2-D)'} `query`, expected `key` and "
+            f"`value` to be {query.ndim}-D but found {key.ndim}-D and {value.ndim}-D tensors respectively"
+        )
+    if ignore is not None and ignore.ndim != query.ndim - 1:
+        raise AssertionError(
+            f"expected `key_padding_mask` to be `None` or {query.ndim - 1}-D but found {ignore.ndim}-D "
+            f"tensor instead"
+        )
+    if attend is not None and attend.ndim not in (2, 3):
+        raise AssertionError(
+            f"expected `attn_mask` to be `None`, 2-D or 3-D but found {attend.ndim}-D tensor instead"
+        )
+    return query.ndim == 2
+
+
+def _projections(
+    joint: Tensor | None,
+    own: tuple[Tensor | None, ...],
+    bias: Tensor | None,
+    E: int,
+    separate: bool,
+) -> list[tuple[Tensor, Tensor | None]]:
+    """(weight, bias) of query, key and value."""
+    found = []
+    for place in range(3):
+        if separate:
+            weight = own[place]
+        else:
+            weight = None if joint is None else joint.narrow(0, place * E, E)
+        if weight is None:
+            kind = ("q", "k", "v")[place]
+            raise AssertionError(f"the projection weight of {kind} is needed, but it is None")
+        found.append((weight, None if bias is None else bias.narrow(0, place * E, E)))
+    return found
+
+
+def _to_heads(x: Tensor, heads: int) -> Tensor:
+    """(N, L, E) as (N, heads, L, E / heads)."""
+    return x.reshape(x.shape[0], x.shape[1], heads, x.shape[2] // heads).transpose(1, 2)
+
+
+def _mask(
+    q: Tensor, keys: int, attend: Tensor | None, ignore: Tensor | None, heads: int
+) -> Tensor | None:
+    """What to add to the scores, broadcast to (N, heads, L, S)."""
+    total: Tensor | None = None
+    if attend is not None:
+        total = _additive(attend, q)
+        N, L = q.shape[:2]
+        right = (L, keys) if total.ndim == 2 else (N * heads, L, keys)
+        if tuple(total.shape) != right:
+            raise RuntimeError(
+                f"The shape of the {total.ndim}D attn_mask is {tuple(total.shape)}, but should be {right}."
+            )
+        if total.ndim == 3:
+            total = total.reshape(N, heads, L, keys)
+    if ignore is not None:
+        row = _additive(ignore, q).reshape(-1, 1, 1, keys)
+        total = row if total is None else total + row
+    return total
+
+
+def _added(
+    pair: tuple[Tensor, Tensor], mask: Tensor | None, bias_k: Tensor | None, bias_v: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Keys and values with those that are learned, which nothing masks."""
+    k, v = pair
+    if bias_k is None or bias_v is None:
+        return k, v, mask
+    batch = (k.shape[0], 1, k.shape[2])
+    k, v = cat([k, bias_k.expand(batch)], 1), cat([v, bias_v.expand(batch)], 1)
+    return k, v, None if mask is None else pad(mask, (0, 1))
+
+
+def _additive(mask: Tensor, like: Tensor) -> Tensor:
+    """A mask that is added: minus infinity for True."""
+    if mask.dtype is not bool_:
+        return mask
+    none = zeros(mask.shape, dtype=like.dtype, device=like.device)
+    return none.masked_fill(mask, -math.inf)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from tilegrad.autograd.rules.creation import empty, zeros
-from tilegrad.autograd.rules.movement import cat, pad
+from tilegrad.autograd.rules.creation import empty
 from tilegrad.autograd.tensor import Tensor
-from tilegrad.engine.dtype import bool_
 from tilegrad.nn import functional as F, init
-from tilegrad.nn.modules.linear import Linear
+from tilegrad.nn.modules.linear import NonDynamicallyQuantizableLinear
 from tilegrad.nn.modules.module import Module
 from tilegrad.nn.parameter import Parameter
 
@@ -72,7 +69,7 @@ class MultiheadAttention(Module):
         for name, shape in sizes.items():
             made = None if shape is None else Parameter(empty(shape, **how))
             self.register_parameter(name, made)
-        self.out_proj = Linear(embed_dim, embed_dim, bias=bias, **how)
+        self.out_proj = NonDynamicallyQuantizableLinear(embed_dim, embed_dim, bias=bias, **how)
         self._reset_parameters()
 
     def _reset_parameters(self) -> None:
@@ -111,94 +108,14 @@ class MultiheadAttention(Module):
         Returns:
             The output, shaped like the query, and the weights or None.
         """
-        if is_causal and attn_mask is None:
-            raise RuntimeError("Need attn_mask if specifying the is_causal hint.")
         single = query.ndim == 2
-        q, k, v = self._project(*(self._batch(x, single) for x in (query, key, value)))
-        mask = self._mask(q, k, attn_mask, key_padding_mask)
-        k, v, mask = self._extended(k, v, mask)
-        q, k, v = (
-            x.reshape(*x.shape[:2], self.num_heads, self.head_dim).transpose(1, 2)
-            for x in (q, k, v)
-        )
-        share = self.dropout if self.training else 0.0
-        weights = None
-        if need_weights:
-            scores = (q * (1.0 / math.sqrt(self.head_dim))) @ k.mT
-            weights = F.softmax(scores if mask is None else scores + mask, dim=-1)
-            weights = F.dropout(weights, share) if share else weights
-            out = weights @ v
-            weights = weights.mean(1) if average_attn_weights else weights
-        else:
-            out = F.scaled_dot_product_attention(q, k, v, mask, share)
-        out = self.out_proj(out.transpose(1, 2).reshape(*_joined_shape(q)))
-        if single:
-            return out.squeeze(0), None if weights is None else weights.squeeze(0)
-        return out if self.batch_first else out.transpose(0, 1), weights
-
-    def _batch(self, x: Tensor, single: bool) -> Tensor:
-        """``x`` as (N, L, E)."""
-        if x.ndim != (2 if single else 3):
-            raise AssertionError(
-                f"query, key and value must all be 2-D or all 3-D; got {tuple(x.shape)}"
-            )
-        if single:
-            return x.unsqueeze(0)
-        return x if self.batch_first else x.transpose(0, 1)
-
-    def _project(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        size, bias = self.embed_dim, self.in_proj_bias
-        if self.in_proj_weight is None:
-            weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
-        else:
-            weights = tuple(self.in_proj_weight.narrow(0, i * size, size) for i in range(3))
-        parts = [None if bias is None else bias.narrow(0, i * size, size) for i in range(3)]
-        first, second, third = (
-            F.linear(x, w, b) for x, w, b in zip((q, k, v), weights, parts, strict=True)
-        )
-        return first, second, third
-
-    def _mask(
-        self, q: Tensor, k: Tensor, attend: Tensor | None, ignore: Tensor | None
-    ) -> Tensor | None:
-        """What to add to the scores, broadcast to (N, heads, L, S)."""
-        total = None
-        if attend is not None:
-            attend = _additive(attend, q)
-            if attend.ndim == 3:
-                attend = attend.reshape(q.shape[0], self.num_heads, *attend.shape[1:])
-            total = attend
-        if ignore is not None:
-            row = _additive(ignore, q).reshape(-1, 1, 1, k.shape[1])
-            total = row if total is None else total + row
-        return total
-
-    def _extended(
-        self, k: Tensor, v: Tensor, mask: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Keys and values with those that the constructor asked to add, which nothing masks."""
-        batch = (k.shape[0], 1, self.embed_dim)
-        added = []
-        if self.bias_k is not None:
-            added.append((self.bias_k.expand(batch), self.bias_v.expand(batch)))
-        if self.add_zero_attn:
-            none = zeros(batch, dtype=k.dtype, device=k.device)
-            added.append((none, none))
-        for key, value in added:
-            k, v = cat([k, key], 1), cat([v, value], 1)
-            mask = None if mask is None else pad(mask, (0, 1))
-        return k, v, mask
-
-
-def _joined_shape(q: Tensor) -> tuple[int, int, int]:
-    """(N, L, E) of a query (N, heads, L, E / heads)."""
-    batch, heads, length, size = q.shape
-    return batch, length, heads * size
-
-
-def _additive(mask: Tensor, like: Tensor) -> Tensor:
-    """A mask that is added: minus infinity for True."""
-    if mask.dtype is not bool_:
-        return mask
-    none = zeros(mask.shape, dtype=like.dtype, device=like.device)
-    return none.masked_fill(mask, -math.inf)
+        turn = self.batch_first and not single
+        q, k, v = (x.transpose(0, 1) if turn else x for x in (query, key, value))
+        out, weights = F.multi_head_attention_forward(
+            q, k, v, self.embed_dim, self.num_heads, self.in_proj_weight, self.in_proj_bias,
+            self.bias_k, self.bias_v, self.add_zero_attn, self.dropout, self.out_proj.weight,
+            self.out_proj.bias, self.training, key_padding_mask, need_weights, attn_mask,
+            self.in_proj_weight is None, self.q_proj_weight, self.k_proj_weight, self.v_proj_weight,
+            average_attn_weights=average_attn_weights, is_causal=is_causal,
+        )  # fmt: skip
+        return out.transpose(0, 1) if turn else out, weights

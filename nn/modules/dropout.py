@@ -54,3 +54,15 @@ class Dropout3d(_Dropout):
     """In training, zeroes whole channels of (N, C, D, H, W) with probability ``p``."""
 
     _function = staticmethod(F.dropout3d)
+
+
+class AlphaDropout(_Dropout):
+    """Dropout to SELU's lower end, scaled so that mean and variance stay."""
+
+    _function = staticmethod(F.alpha_dropout)
+
+
+class FeatureAlphaDropout(_Dropout):
+    """:class:`AlphaDropout` of whole channels."""
+
+    _function = staticmethod(F.feature_alpha_dropout)

@@ -67,6 +67,10 @@ class Linear(Module):
         )
 
 
+class NonDynamicallyQuantizableLinear(Linear):
+    """A :class:`Linear` by the name that PyTorch gives the last layer of attention."""
+
+
 class Bilinear(Module):
     """x1 W_k x2 + b_k for every output k.
 

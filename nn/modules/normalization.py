@@ -151,3 +151,43 @@ class GroupNorm(Module):
             f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
             f"bias={self.bias is not None}"
         )
+
+
+class LocalResponseNorm(Module):
+    """x / (k + alpha mean of x^2 over ``size`` neighbouring channels)^beta."""
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0):
+        super().__init__()
+        self.size = size
+        self.alpha = alpha
+        self.beta = beta
+        self.k = k
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+
+
+class CrossMapLRN2d(LocalResponseNorm):
+    """:class:`LocalResponseNorm` of (N, C, H, W) as PyTorch's older layer counts: a window reaches
+    (size - 1) / 2 channels to either side, and keeps channel 0 once it has left it.
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1):
+        super().__init__(size, alpha, beta, k)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.ndim != 4:
+            raise ValueError(f"CrossMapLRN2d: Expected input to be 4D, got {input.ndim}D instead.")
+        reach = (self.size - 1) // 2
+        N, C, H, W = input.shape
+        squares = (input * input).reshape(N, C, H * W)
+        windows = F.pad(squares, (0, 0, reach, reach)).unfold(1, 2 * reach + 1, 1).sum(-1)
+        left = C - reach - 1  # channels whose window has left channel 0
+        if left > 0:
+            kept = squares[:, :1].expand(N, left, H * W)
+            windows = windows + F.pad(kept, (0, 0, reach + 1, 0))
+        scale = windows.reshape(N, C, H, W) * (self.alpha / self.size) + self.k
+        return input * scale.pow(-self.beta)

@@ -225,3 +225,164 @@ class AdaptiveMaxPool3d(_AdaptiveMax):
     """As :class:`AdaptiveAvgPool3d`, with maxima; ``return_indices`` for where they were."""
 
     _function = staticmethod(F.adaptive_max_pool3d)
+
+
+class _MaxUnpool(Module):
+    """Values back where a max pool took them from."""
+
+    _function: Callable[..., Tensor]
+    dims: int
+
+    def __init__(self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0):
+        super().__init__()
+        self.kernel_size = _spread(kernel_size, self.dims)
+        self.stride = _spread(kernel_size if stride is None else stride, self.dims)
+        self.padding = _spread(padding, self.dims)
+
+    def forward(
+        self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None
+    ) -> Tensor:
+        return type(self)._function(
+            input, indices, self.kernel_size, self.stride, self.padding, output_size
+        )
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+def _spread(value: Sizes, dims: int) -> tuple[int, ...]:
+    return (value,) * dims if isinstance(value, int) else tuple(value)
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """The values of :class:`MaxPool1d` back at their indices, among zeros."""
+
+    dims = 1
+    _function = staticmethod(F.max_unpool1d)
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """The values of :class:`MaxPool2d` back at their indices, among zeros."""
+
+    dims = 2
+    _function = staticmethod(F.max_unpool2d)
+
+
+class MaxUnpool3d(_MaxUnpool):
+    """The values of :class:`MaxPool3d` back at their indices, among zeros."""
+
+    dims = 3
+    _function = staticmethod(F.max_unpool3d)
+
+
+class _LPPool(Module):
+    """Power means of windows."""
+
+    _function: Callable[..., Tensor]
+
+    def __init__(
+        self,
+        norm_type: float,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        ceil_mode: bool = False,
+    ):
+        super().__init__()
+        self.norm_type = norm_type
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.ceil_mode = ceil_mode
+
+    def forward(self, input: Tensor) -> Tensor:
+        return type(self)._function(
+            input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode
+        )
+
+    def extra_repr(self) -> str:
+        return (
+            f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"ceil_mode={self.ceil_mode}"
+        )
+
+
+class LPPool1d(_LPPool):
+    """The ``norm_type`` norm of each window, over one dimension."""
+
+    _function = staticmethod(F.lp_pool1d)
+
+
+class LPPool2d(_LPPool):
+    """The ``norm_type`` norm of each window, over two dimensions."""
+
+    _function = staticmethod(F.lp_pool2d)
+
+
+class LPPool3d(_LPPool):
+    """The ``norm_type`` norm of each window, over three dimensions."""
+
+    _function = staticmethod(F.lp_pool3d)
+
+
+class _FractionalMaxPool(Module):
+    """Maxima of windows that begin at random steps."""
+
+    _function: Callable[..., Any]
+    dims: int
+
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        output_size: Sizes | None = None,
+        output_ratio: float | Sequence[float] | None = None,
+        return_indices: bool = False,
+        _random_samples: Tensor | None = None,
+    ):
+        super().__init__()
+        name = type(self).__name__
+        if output_size is None and output_ratio is None:
+            raise ValueError(
+                f"{name} requires specifying either an output size, or a pooling ratio"
+            )
+        if output_size is not None and output_ratio is not None:
+            raise ValueError("only one of output_size and output_ratio may be specified")
+        self.kernel_size = _spread(kernel_size, self.dims)
+        self.return_indices = return_indices
+        self.register_buffer("_random_samples", _random_samples)
+        self.output_size = None if output_size is None else _spread(output_size, self.dims)
+        self.output_ratio: tuple[float, ...] | None = None
+        if output_ratio is not None:
+            single = isinstance(output_ratio, (int, float))
+            ratios = (output_ratio,) * self.dims if single else tuple(output_ratio)  # type: ignore[arg-type]
+            if not all(0 < r < 1 for r in ratios):  # type: ignore[operator]
+                raise ValueError(f"output_ratio must be between 0 and 1 (got {output_ratio})")
+            self.output_ratio = ratios  # type: ignore[assignment]
+
+    def forward(self, input: Tensor) -> Any:
+        return type(self)._function(
+            input, self.kernel_size, self.output_size, self.output_ratio, self.return_indices,
+            _random_samples=self._random_samples,
+        )  # fmt: skip
+
+
+class FractionalMaxPool2d(_FractionalMaxPool):
+    """The largest element of windows that begin at random steps, over two dimensions.
+
+    Args:
+        output_size: how many windows; or output_ratio: times the input's sizes.
+        return_indices: also return where the elements were.
+    """
+
+    dims = 2
+    _function = staticmethod(F.fractional_max_pool2d)
+
+
+class FractionalMaxPool3d(_FractionalMaxPool):
+    """The largest element of windows that begin at random steps, over three dimensions.
+
+    Args:
+        output_size: how many windows; or output_ratio: times the input's sizes.
+        return_indices: also return where the elements were.
+    """
+
+    dims = 3
+    _function = staticmethod(F.fractional_max_pool3d)
