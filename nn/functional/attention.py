@@ -113,38 +113,37 @@ def multi_head_attention_forward(
     mask = _mask(q, key.shape[0], attn_mask, key_padding_mask, num_heads)
     q = _to_heads(q, num_heads)
     k, v, mask = _added((k, v), mask, bias_k, bias_v)
-    k = (
-        _to_heads(k, num_heads)
-        if static_k is None
-        else static_k.reshape(*q.shape[:2], *static_k.shape[1:])
-    )
-    v = (
-        _to_heads(v, num_heads)
-        if static_v is None
-        else static_v.reshape(*q.shape[:2], *static_v.shape[1:])
-    )
+    k, v = _static(k, static_k, num_heads), _static(v, static_v, num_heads)
     if add_zero_attn:
         none = zeros((*k.shape[:2], 1, k.shape[3]), dtype=k.dtype, device=k.device)
         k, v = cat([k, none], 2), cat([v, none], 2)
         mask = None if mask is None else pad(mask, (0, 1))
     share = dropout_p if training else 0.0
-    shares: Tensor | None = None
-    if need_weights:
-        scores = (q * (1.0 / math.sqrt(q.shape[-1]))) @ k.mT
-        shares = softmax(scores if mask is None else scores + mask, -1)
-        shares = dropout(shares, share) if share else shares
-        out = shares @ v
-        shares = shares.mean(1) if average_attn_weights else shares
-    else:
-        out = scaled_dot_product_attention(q, k, v, mask, share)
-    joined = linear(
-        out.permute(2, 0, 1, 3).reshape(out.shape[2], out.shape[0], E),
-        out_proj_weight,
-        out_proj_bias,
-    )
+    out, shares = _attended((q, k, v), mask, share, need_weights, average_attn_weights)
+    joined = linear(out.permute(2, 0, 1, 3).reshape(*query.shape), out_proj_weight, out_proj_bias)
     if single:
         return joined.squeeze(1), None if shares is None else shares.squeeze(0)
     return joined, shares
+
+
+def _static(x: Tensor, given: Tensor | None, heads: int) -> Tensor:
+    """Projected keys or values by heads, or those that were given (N heads, S, E / heads)."""
+    if given is None:
+        return _to_heads(x, heads)
+    return given.reshape(given.shape[0] // heads, heads, *given.shape[1:])
+
+
+def _attended(
+    qkv: tuple[Tensor, Tensor, Tensor], mask: Tensor | None, share: float, weighed: bool, mean: bool
+) -> tuple[Tensor, Tensor | None]:
+    """(output, weights if they are wanted, their mean over heads if that is)."""
+    q, k, v = qkv
+    if not weighed:
+        return scaled_dot_product_attention(q, k, v, mask, share), None
+    scores = (q * (1.0 / math.sqrt(q.shape[-1]))) @ k.mT
+    shares = softmax(scores if mask is None else scores + mask, -1)
+    shares = dropout(shares, share) if share else shares
+    return shares @ v, shares.mean(1) if mean else shares
 
 
 def _check_heads(

@@ -18,8 +18,9 @@ Pair = tuple[Tensor, Tensor]
 
 
 def _of(dims: int, name: str, value: object) -> tuple[int, ...]:
-    found = tuple(value) if isinstance(value, (tuple, list)) else (value,) * dims
-    if len(found) != dims:
+    given = [*value] if isinstance(value, (tuple, list)) else [value] * dims
+    found = tuple([n for n in given if isinstance(n, int)])
+    if len(found) != dims or len(given) != dims:
         raise ValueError(f"{name} must be one int or {dims} ints; got {value}")
     return found
 
@@ -133,13 +134,13 @@ def _starts(sample: np.ndarray, size: int, out: int, k: int) -> np.ndarray:
     last = size - k
     if out == 1:
         return np.full((*sample.shape, 1), last, np.int64)
-    kind = sample.dtype.type
+    kind = np.dtype(sample.dtype).type
     step = kind(last) / kind(out - 1)
     first = np.floor(sample * step).astype(np.int64)
     places = np.floor((np.arange(out).astype(kind) + sample[..., None]) * step).astype(np.int64)
-    places = places - first[..., None]
-    places[..., -1] = last
-    return places
+    moved: np.ndarray = places - first[..., None]
+    moved[..., -1] = last
+    return moved
 
 
 def _fractional(
@@ -168,6 +169,8 @@ def _fractional(
             raise RuntimeError(f"{op}: pool size {w} too large relative to input size {n}")
     if samples is None:
         samples = rand(N, C, dims, dtype=x.dtype, device=x.device)
+    if input.ndim == dims + 1 and samples.ndim == 3:
+        samples = samples[:1]
     if tuple(samples.shape) != (N, C, dims) or samples.dtype is not x.dtype:
         raise RuntimeError(f"{op}: Expect _random_samples of shape {(N, C, dims)}; got {tuple(samples.shape)}")  # fmt: skip
     drawn = samples.detach().cpu().numpy()

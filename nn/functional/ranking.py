@@ -10,6 +10,7 @@ from tilegrad.autograd.rules.masked import where
 from tilegrad.autograd.rules.matmul import linear
 from tilegrad.autograd.rules.movement import cat, stack
 from tilegrad.autograd.tensor import Tensor
+from tilegrad.nn.functional import pointwise
 from tilegrad.nn.functional.composed import pairwise_distance
 from tilegrad.nn.functional.losses import Flag, reduced
 
@@ -84,10 +85,8 @@ def multilabel_soft_margin_loss(
     reduce: Flag = None, reduction: str = "mean",
 ) -> Tensor:  # fmt: skip
     """The mean over classes of -y log s(x) - (1 - y) log s(-x), s the logistic function."""
-    from tilegrad.nn.functional.pointwise import logsigmoid  # type: ignore[attr-defined]
-
     mode = reduction_of(reduction, size_average, reduce)
-    loss = -(target * logsigmoid(input) + (1 - target) * logsigmoid(-input))
+    loss = -(target * pointwise.logsigmoid(input) + (1 - target) * pointwise.logsigmoid(-input))
     loss = loss if weight is None else loss * weight
     return reduced(loss.sum(-1) / input.shape[-1], mode)
 
@@ -244,4 +243,5 @@ def _forward(x: Tensor, labels: Tensor, steps: list[int], many: list[int], blank
     # what makes the gradient that of log-softmax's input: e^x, of value 0
     inside = arange(T, device=x.device).unsqueeze(1) < lengths.squeeze(1)
     tied = (x.detach().exp() * (x - x.detach())).sum(2)
-    return loss + (tied * inside.to(x.dtype)).sum(0)
+    result: Tensor = loss + (tied * inside.to(x.dtype)).sum(0)
+    return result

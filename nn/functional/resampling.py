@@ -50,9 +50,9 @@ def _taps(
     """Which elements of a dimension make each output, and with what weights."""
     positions = np.arange(out)
     if mode.startswith("nearest"):
-        step = np.float32(_step(size, out, False, scale))
+        single = np.float32(_step(size, out, False, scale))
         shift = np.float32(0.5 if mode == "nearest-exact" else 0.0)
-        places = np.floor((positions.astype(np.float32) + shift) * step).astype(np.int64)
+        places = np.floor((positions.astype(np.float32) + shift) * single).astype(np.int64)
         return ((np.minimum(places, size - 1), None),)
     step = _step(size, out, align, scale)
     if antialias:
@@ -367,6 +367,29 @@ def _cubic_sample(x: Tensor, at: Sequence[Tensor], padding: str, align: bool) ->
     return total
 
 
+def _check_grid(input: Tensor, grid: Tensor, mode: str) -> None:
+    """RuntimeError for shapes and dtypes that do not fit."""
+    dims = input.ndim - 2
+    if dims not in (2, 3) or grid.ndim != input.ndim or grid.shape[-1] != dims:
+        raise RuntimeError(
+            f"grid_sampler(): expected 4D or 5D input and grid with same number of dimensions, and size "
+            f"{dims} in the grid's last dimension; got input with sizes {list(input.shape)} and grid with "
+            f"sizes {list(grid.shape)}"
+        )
+    if grid.shape[0] != input.shape[0] or grid.dtype is not input.dtype:
+        raise RuntimeError(
+            f"grid_sampler(): expected grid and input to have same batch size and dtype, but got input "
+            f"with sizes {list(input.shape)} and grid with sizes {list(grid.shape)}"
+        )
+    if 0 in input.shape[2:]:
+        raise RuntimeError(
+            f"grid_sampler(): expected input to have non-empty spatial dimensions, but got "
+            f"{list(input.shape)}"
+        )
+    if mode == "bicubic" and dims == 3:
+        raise RuntimeError("grid_sampler(): bicubic interpolation only supports 4D input")
+
+
 def grid_sample(
     input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mode: str = "zeros",
     align_corners: bool | None = None,
@@ -400,25 +423,8 @@ def grid_sample(
             "documentation of grid_sample for details.",
             stacklevel=2,
         )
+    _check_grid(input, grid, mode)
     dims, align = input.ndim - 2, bool(align_corners)
-    if dims not in (2, 3) or grid.ndim != input.ndim or grid.shape[-1] != dims:
-        raise RuntimeError(
-            f"grid_sampler(): expected 4D or 5D input and grid with same number of dimensions, and size "
-            f"{dims} in the grid's last dimension; got input with sizes {list(input.shape)} and grid with "
-            f"sizes {list(grid.shape)}"
-        )
-    if grid.shape[0] != input.shape[0] or grid.dtype is not input.dtype:
-        raise RuntimeError(
-            f"grid_sampler(): expected grid and input to have same batch size and dtype, but got input "
-            f"with sizes {list(input.shape)} and grid with sizes {list(grid.shape)}"
-        )
-    if 0 in input.shape[2:]:
-        raise RuntimeError(
-            f"grid_sampler(): expected input to have non-empty spatial dimensions, but got "
-            f"{list(input.shape)}"
-        )
-    if mode == "bicubic" and dims == 3:
-        raise RuntimeError("grid_sampler(): bicubic interpolation only supports 4D input")
     N, C, *size = input.shape
     flat = grid.reshape(N, -1, dims)
     kept = "zeros" if mode == "bicubic" else padding_mode

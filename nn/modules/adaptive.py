@@ -66,9 +66,9 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     def reset_parameters(self) -> None:
         """Draw new initial values."""
         self.head.reset_parameters()
-        for first, second in self.tail:
-            first.reset_parameters()
-            second.reset_parameters()
+        for module in self.tail.modules():
+            if isinstance(module, Linear):
+                module.reset_parameters()
 
     def forward(self, input_: Tensor, target_: Tensor) -> _ASMoutput:
         """(log-probabilities of the targets, their negative mean) of (N, in_features), or of one."""

@@ -88,9 +88,13 @@ class LazyLinear(LazyModuleMixin, Linear):
         if self.has_uninitialized_params():
             with no_grad():
                 self.in_features = input.shape[-1]
-                self.weight.materialize((self.out_features, self.in_features))
-                if self.bias is not None:
-                    self.bias.materialize((self.out_features,))
+                shapes = {
+                    "weight": (self.out_features, self.in_features),
+                    "bias": (self.out_features,),
+                }
+                for name, value in self._parameters.items():
+                    if isinstance(value, UninitializedParameter):
+                        value.materialize(shapes[name])
                 self.reset_parameters()
         if self.in_features == 0:
             self.in_features = self.weight.shape[-1]
@@ -282,10 +286,11 @@ class _LazyNorm(LazyModuleMixin):
     def initialize_parameters(self, input: Tensor) -> None:
         """Shapes for the channels of ``input``."""
         this: Any = self
+        single = isinstance(self, _Instance) and input.ndim == min(this.ranks)
+        if this.num_features == 0:
+            this.num_features = input.shape[0 if single else 1]
         if not self.has_uninitialized_params():
             return
-        single = isinstance(self, _Instance) and input.ndim == min(this.ranks)
-        this.num_features = input.shape[0 if single else 1]
         names = ("weight", "bias", "running_mean", "running_var")
         for value in [getattr(this, name) for name in names]:
             if value is not None and is_lazy(value):

@@ -19,8 +19,8 @@ class _Pad(Module):
 
     def __init__(self, padding: Sizes):
         super().__init__()
-        single = isinstance(padding, int)
-        self.padding = (padding,) * (2 * self.dims) if single else tuple(padding)  # type: ignore[arg-type]
+        same = (padding,) * (2 * self.dims) if isinstance(padding, int) else tuple(padding)
+        self.padding = same
 
     def forward(self, input: Tensor) -> Tensor:
         return F.pad(input, self.padding, self.mode)

@@ -90,11 +90,33 @@ def value(given: Any) -> Any:
         return {k: value(v) for k, v in given.items()}
     if isinstance(given, slice):
         return slice(value(given.start), value(given.stop), value(given.step))
+    if isinstance(given, torch.nn.Module) and type(given).__name__ in MODULES:
+        return _module(given)
     if isinstance(given, torch.nn.Module | torch.Generator):
         raise NotThere(f"conversion of {type(given).__name__}")
     if callable(given):
         return function(given)
     return given
+
+
+# modules that samples have as arguments, by what they are constructed of again
+MODULES: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "PairwiseDistance": lambda m: {"p": m.norm, "eps": m.eps, "keepdim": m.keepdim},
+    "TransformerEncoderLayer": lambda m: {
+        "d_model": m.linear1.in_features, "nhead": m.self_attn.num_heads,
+        "dim_feedforward": m.linear1.out_features, "dropout": m.dropout.p,
+        "activation": value(m.activation), "layer_norm_eps": m.norm1.eps,
+        "batch_first": m.self_attn.batch_first, "norm_first": m.norm_first,
+        "bias": m.linear1.bias is not None,
+    },
+}  # fmt: skip
+
+
+def _module(given: Any) -> Any:
+    name = type(given).__name__
+    made = attribute(f"nn.{name}")(**MODULES[name](given)).train(given.training)
+    made.load_state_dict(value(dict(given.state_dict())))
+    return made
 
 
 def function(given: Callable[..., Any]) -> Callable[..., Any]:
@@ -113,7 +135,7 @@ def function(given: Callable[..., Any]) -> Callable[..., Any]:
         raise NotThere(getattr(given, "__name__", type(given).__name__))
     if not home.startswith("torch"):
         return given
-    path = home.removeprefix("torch").lstrip(".")
+    path = home.removeprefix("torch").lstrip(".").replace("_C._nn", "nn.functional")
     return attribute(f"{path}.{given.__qualname__}".lstrip("."))  # type: ignore[no-any-return]
 
 

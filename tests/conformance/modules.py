@@ -55,9 +55,11 @@ def check(info: Any, most: int = 40) -> Outcome:
 
 def _sample(kind: Any, theirs: Any, sample: Any, training: bool) -> None:
     made = sample.constructor_input
-    right = theirs(*copied(tuple(made.args)), **copied(dict(made.kwargs))).train(training)
-    mine = kind(*convert.value(tuple(made.args)), **convert.value(dict(made.kwargs))).train(
-        training
+    right = theirs(*copied(tuple(made.args)), **copied(dict(made.kwargs))).train(training).float()
+    mine = (
+        kind(*convert.value(tuple(made.args)), **convert.value(dict(made.kwargs)))
+        .train(training)
+        .float()
     )
     forward = sample.forward_input
     if forward is None:

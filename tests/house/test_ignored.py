@@ -34,9 +34,11 @@ MEANT = {  # (class, argument): why nothing changes
 UNREAD = {
     "device_ids": "PyTorch's attribute of a wrapper; there is one device",
     "output_device": "PyTorch's attribute of a wrapper; there is one device",
+    **dict.fromkeys(("div_value", "head_bias", "head_dim", "nhead"), "PyTorch's attribute"),
     "multiprocessing_context": "PyTorch's attribute of a loader; _context is made of it",
 }
 ABSTRACT = {
+    "LinearCrossEntropyOptions",
     "Module",
     "Dataset",
     "IterableDataset",
@@ -59,6 +61,8 @@ BASES: dict[str, Any] = {  # what an argument is where it has no default
     "num_heads": 2, "d_model": 4, "nhead": 2, "num_layers": 2, "threshold": 0.5, "value": 1.0, "dim": 1,
     "unflattened_size": (2, 2), "params": [LEAF], "T_max": 4, "T_0": 4, "gamma": 0.5, "milestones": [2, 3],
     "lr_lambda": lambda step: 0.5, "max_lr": 0.2, "step_size": 3, "sampler": range(8), "batch_size": 2,
+    "padding": 1, "upscale_factor": 2, "downscale_factor": 2, "groups": 2, "size": 3, "n_classes": 6,
+    "cutoffs": [2, 4], "num_classes": 3, "norm_type": 2.0,
     "input_size": 3, "hidden_size": 4, "mode": "GRU", "bias": True, "num_chunks": 3,
     "drop_last": False, "datasets": [DATA], "dataset": DATA, "data_source": DATA, "indices": [1, 2],
     "weights": [0.5, 0.5], "num_samples": 3, "dampening": 0,
@@ -79,12 +83,16 @@ OTHERS: dict[str, Any] = {  # another value, where that of the type does not do
     "multiprocessing_context": "spawn", "prefetch_factor": 3, "shuffle": True, "datasets": [DATA, DATA],
     "dataset": data.Subset(DATA, [1]), "data_source": data.Subset(DATA, [1]), "indices": [1],
     "weights": [0.5, 0.1], "tensors": tilegrad.ones(3), "unflattened_size": (4, 1), "foreach": True,
+    "scale_factor": 2.0, "align_corners": True, "recompute_scale_factor": True, "size": 5, "custom_encoder": nn.ReLU(),
+    "custom_decoder": nn.ReLU(), "distance_function": nn.CosineSimilarity(), "options": 3, "ignore_index": 2,
+    "_random_samples": tilegrad.ones(1, 1, 2), "output_ratio": 0.5, "output_size": 5, "cutoffs": [1, 4],
     "nonlinearity": "relu", "fused": True, "epochs": 3, "output_padding": 1, "kwargs": DATA, "rho": 0.5, "end_factor": 0.5, "num_samples": 5,
     "max_eval": 7, "line_search_fn": "strong_wolfe", "adjust_lr_fn": "match_rms_adamw", "step_size_down": 7,
     "scale_fn": lambda x: 0.5, "scale_mode": "iterations",
     "module": nn.Linear(2, 3), "device_ids": [0], "output_device": 0,
 }  # fmt: skip
 SPECIAL: dict[str, dict[str, Any]] = {  # arguments that a class needs beside
+    "FractionalMaxPool2d": {"output_size": 3}, "FractionalMaxPool3d": {"output_size": 3},
     "OneCycleLR": {"total_steps": 8},
     "Muon": {"params": [tilegrad.ones(2, 2, requires_grad=True)]},
     "SequentialLR": {"milestones": [2]},
@@ -98,6 +106,7 @@ TOGETHER = {  # an argument that counts beside another alone
     ("OneCycleLR", "steps_per_epoch"): {"total_steps": None, "steps_per_epoch": 2, "epochs": 2},
     ("CyclicLR", "scale_mode"): {"scale_fn": lambda x: 0.5},
     ("SGD", "nesterov"): {"momentum": 0.9},
+    ("LinearCrossEntropyLoss", "out_features"): {"out_features": (2,)},
     ("RandomSampler", "num_samples"): {"replacement": True},
     ("DataLoader", "multiprocessing_context"): {"num_workers": 1},
     ("DataLoader", "prefetch_factor"): {"num_workers": 1},
@@ -161,6 +170,8 @@ def _make(name: str, given: dict[str, Any]) -> Any:
 
 def _print(value: Any, seen: set[int]) -> Any:
     """What ``value`` is made of, to be compared."""
+    if isinstance(value, Tensor) and nn.parameter.is_lazy(value):
+        return type(value).__name__, value.dtype.name, value.requires_grad, str(value.device)
     if isinstance(value, Tensor):
         return (type(value).__name__, tuple(value.shape), value.dtype.name, value.requires_grad,
                 getattr(value, "persistent", None), value.detach().numpy().tobytes())  # fmt: skip

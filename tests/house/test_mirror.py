@@ -59,8 +59,8 @@ TESTED_BY = (
     ("kernels/formulas", "*", "cases/test_gradient_points.py", "every formula, by its function"),
     ("kernels/formulas/symbolic", "*", "kernels/formulas/test_derive.py", "what derive is made of"),
     ("nn", "hooks parameter state", "nn/modules/test_module.py", "parts of a module"),
-    ("nn/modules", "activation attention batchnorm container conv dropout flatten instancenorm linear loss "
-     "normalization pooling sparse", "nn/modules/test_modules.py", "every module is a row there"),
+    ("nn/modules", "activation adaptive attention batchnorm channelshuffle container conv distance dropout flatten fold instancenorm linear loss "
+     "normalization padding pixelshuffle pooling ranking sparse upsampling", "nn/modules/test_modules.py", "every module is a row there"),
     ("nn/utils", "convert_parameters", "nn/utils/test_clip_grad.py", "their neighbours"),
     ("nn/utils", "fusion init memory_format", "nn/utils/test_stateless.py", "as it works on modules"),
     ("nn/utils", "spectral_norm", "nn/utils/test_parametrize.py", "both forms, against PyTorch"),

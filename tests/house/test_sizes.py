@@ -17,7 +17,10 @@ _RULE = "a formula's scalars; the source writer passes what prepare returns, in 
 # more parameters than PARAMETERS, and why
 MANY = {
     "data/dataloader.py:__init__": _PYTORCH,
+    "nn/functional/attention.py:multi_head_attention_forward": _PYTORCH,
     "nn/modules/conv.py:__init__": _PYTORCH,
+    "nn/modules/sparse.py:__init__": _PYTORCH,
+    "nn/modules/transformer.py:__init__": _PYTORCH,
     "optim/lr_scheduler/annealing.py:__init__": _PYTORCH,
     "optim/lr_scheduler/cyclic.py:__init__": _PYTORCH,
     "kernels/updates.py:adam": _RULE,

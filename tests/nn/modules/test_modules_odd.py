@@ -444,3 +444,29 @@ def test_dropout_multiplies(name: str, device: str) -> None:
         assert dropped.all() if np.isnan(odd) else 0 < dropped.sum() < dropped.size
         made.backward((x * odd).to(device))
         assert np.array_equal(np.isnan(leaf.grad.cpu().numpy()), dropped)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 7])
+def test_the_older_response_norm_counts_as_pytorchs(channels: int) -> None:
+    x = np.random.default_rng(0).standard_normal((2, channels, 3, 2))
+    for size in (1, 2, 3, 5):
+        ours = tilegrad.nn.CrossMapLRN2d(size, 0.5)(tilegrad.from_numpy(x)).numpy()
+        theirs = torch.nn.CrossMapLRN2d(size, 0.5)(torch.from_numpy(x)).numpy()
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+
+
+def test_an_adaptive_softmax_computes_as_pytorchs() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((9, 8)), rng.integers(0, 12, 9)
+    theirs = torch.nn.AdaptiveLogSoftmaxWithLoss(8, 12, [3, 7], 2.0).double()
+    ours = tilegrad.nn.AdaptiveLogSoftmaxWithLoss(8, 12, [3, 7], 2.0).double()
+    state = {k: tilegrad.from_numpy(np.array(v.numpy())) for k, v in theirs.state_dict().items()}
+    ours.load_state_dict(state)
+    have = ours(tilegrad.from_numpy(x), tilegrad.from_numpy(y))
+    want = theirs(torch.from_numpy(x), torch.from_numpy(y))
+    np.testing.assert_allclose(have.output.detach().numpy(), want.output.detach().numpy())
+    have.loss.backward(), want.loss.backward()
+    for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+        np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy(), atol=1e-12)
+    given = ours.log_prob(tilegrad.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(given, theirs.log_prob(torch.from_numpy(x)).detach().numpy())
