@@ -10,6 +10,7 @@ from tilegrad.bench.columns import spoken
 from tilegrad.bench.drawing import (
     COLOURS,
     FIXED_HEIGHT,
+    POWER,
     TIMES,
     Chart,
     Spec,
@@ -302,6 +303,52 @@ def _first(found: dict[str, Any], record: dict[str, Any], kind: str) -> str:
     return seconds(there[kind]) if there else ""
 
 
+def transfers(results: Results, gpu: Gpu | None) -> Chart:
+    """What copies to and from the GPU cost, by size, and how many adds of that size they are worth."""
+    del gpu  # no committed file has them
+    adds = {
+        r["size"]: r["min"]
+        for r in sized(results)
+        if r["op"] == "add" and r["column"] == "tilegrad/cuda"
+    }
+    found = [r for r in sized(results) if r["op"] in ("copy to the GPU", "copy from the GPU")]
+    values = [
+        {"what": f"{r['op']}, {spoken(r['column']).split(',')[0]}", "size": r["size"], "seconds": r["min"],
+         "elements": power(r["size"]), "time": seconds(r["min"]), "GB/s": r["nbytes"] / 2 / r["min"] / 1e9}
+        for r in found
+    ]  # fmt: skip
+    x = {"field": "size", "type": "quantitative", "title": "elements",
+         "scale": {"type": "log", "base": 2, "nice": False, "padding": 12},
+         "axis": {"values": [1 << k for k in range(10, 27, 2)], "labelExpr": POWER, "grid": False}}  # fmt: skip
+    y = {"field": "seconds", "type": "quantitative", "scale": {"type": "log"}, "title": "seconds",
+         "axis": marked({"format": "~s"})}  # fmt: skip
+    tip = [{"field": f} for f in ("what", "elements", "time")] + [
+        {"field": "GB/s", "format": ".3~r"}
+    ]
+    shown = {
+        "x": x,
+        "y": y,
+        "tooltip": tip,
+        "color": {"field": "what", "scale": known(values, "what")},
+    }
+    spec = specification(
+        values,
+        height=300,
+        layer=[{"mark": {"type": "line", "point": True, "strokeWidth": 1.6}, "encoding": shown}],
+    )
+    rows = [
+        [v["what"], v["elements"], v["time"], three(v["GB/s"]),
+         f"{v['seconds'] / adds[v['size']]:.1f}" if v["size"] in adds else ""]
+        for v in values
+    ]  # fmt: skip
+    caption = (
+        "A speedup of the GPU above leaves out what its operands and results cost on the way. The table says how many adds "
+        "of the same size, on the GPU, a copy is worth."
+    )
+    heads = ["copy", "elements", "time", "GB/s", "adds on the GPU"]
+    return Chart("transfers", "To the GPU and back", caption, spec, heads, rows)
+
+
 # ---------------------------------------------------------------------------------------- history
 
 
@@ -341,6 +388,6 @@ def charts(results: Results, gpu: Gpu | None, past: Sequence[dict[str, Any]]) ->
     """Those that have something to show."""
     made = [
         make(results, gpu)
-        for make in (speedups.chart, roofline, against, accuracy, steps, overhead)
+        for make in (speedups.chart, transfers, roofline, against, accuracy, steps, overhead)
     ]
     return [c for c in [*made, history(past)] if c.rows]

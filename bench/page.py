@@ -170,7 +170,7 @@ def _figure(chart: Chart) -> str:
         f'<div class="chart" id="{chart.name}-chart" role="img" aria-label="{_e(label)}"></div>'
         f"<noscript><p>The chart needs JavaScript; the table does not.</p></noscript>"
         f"<figcaption>{_e(chart.caption)}</figcaption></figure>"
-        f"<details><summary>Table: {_e(chart.title.lower())}, {len(chart.rows)} rows</summary>"
+        f"<details><summary>Table: {_e(chart.title)}, {len(chart.rows)} rows</summary>"
         f"{table(chart.heads, chart.rows, chart.title)}</details></section>"
     )
 

@@ -54,11 +54,11 @@ def results(
     made = store.empty("headline", {"quick": False}, dict(MACHINE))
     columns = CPU + GPU if gpu else CPU
     for op in OPS:
-        if op.transfer:
+        if op.transfer and not gpu:
             continue
         for exponent in range(10, 27, 2):
             records = []
-            for column in columns:
+            for column in GPU if op.transfer else columns:
                 planted = by if column.library == "tilegrad" and op.name == slower else 1.0
                 records.append(record(op, exponent, column, drift * planted, noise, seed))
             _compare(records)

@@ -307,7 +307,7 @@ def test_the_speed_stage_is_the_harness(monkeypatch: pytest.MonkeyPatch, tmp_pat
     kept = speed.said(found)
     assert kept["failed"] == ["add, 2^10, tilegrad/cpu/1: off by 0.5, tolerance 1e-05"]
     text = report.table({"environment": {}, "speed": {**kept, "folder": "there", "seconds": 1.0}})
-    assert "189 rows, 1 failed; there" in text and "add, 2^26" in text and "x PyTorch" in text
+    assert "207 rows, 1 failed; there" in text and "add, 2^26" in text and "x PyTorch" in text
 
 
 def test_the_harness_on_the_simulated_device() -> None:

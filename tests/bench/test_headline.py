@@ -351,6 +351,8 @@ def test_the_report_holds_everything() -> None:
     for name in ("speedup", "roofline", "against", "accuracy", "steps", "overhead", "history"):
         assert f'<section id="{name}"' in text
     assert "NVIDIA H200 (committed), over this machine: tilegrad, 1 thread" in text
+    assert "To the GPU and back" not in text
+    assert '<section id="transfers"' in page.page(made.results(gpu=True))
     assert "WITHOUT LIMITATION" not in text and "BSD-3-Clause" in text
     outside = [
         w for w in ('src="http', 'href="http', "@import", "url(") if w in text.split("<script>")[0]
