@@ -35,7 +35,7 @@ TESTED_BY = (
      "rearrange sampling scatter unary", "cases/test_cases.py", "functions with rows under their family's name"),
     ("bench", "__main__ blas compiling failure libraries machine markdown memory models paper results sampler "
      "scaling steps table", "bench/test_bench.py", "commands, as typed, and what they share"),
-    ("bench", "charts drawing energy first history listing options report running user",
+    ("bench", "charts drawing first history listing options report running user",
      "bench/test_headline.py", "what a run and its report are made of"),
     ("bench/rows", "*", "bench/test_bench.py", "tables that commands run"),
     ("cli", "arguments checkpoint digits info train warmup", "cli/test_cli.py", "commands, as typed"),
