@@ -162,7 +162,7 @@ def write_into(
 
 
 def _tensors(name: str, out: object) -> Sequence[Tensor]:
-    outs: Sequence[Any] = out if isinstance(out, tuple | list) else (out,)
+    outs: Sequence[Tensor] = out if isinstance(out, tuple | list) else (out,)
     for one in outs:
         if not isinstance(one, TensorBase):
             raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(one).__name__}")
@@ -260,7 +260,7 @@ def refuse_recorded(name: str, given: Iterable[object]) -> None:
         )
 
 
-def _check(name: str, result: Any, out: Any, casts: bool) -> None:
+def _check(name: str, result: Tensor, out: Tensor, casts: bool) -> None:
     """Whether ``out`` can take the result: dtype, device, overlap.
 
     Raises:
@@ -297,7 +297,7 @@ def _level() -> int:
     return level
 
 
-def _fill(result: Any, out: Any) -> None:
+def _fill(result: Tensor, out: Tensor) -> None:
     """Copy ``result`` over ``out``, which takes its shape."""
     if result.layout.shape != out.layout.shape:
         if out.layout.numel:

@@ -188,7 +188,7 @@ class Function:
         return results
 
 
-def _another(value: Any, inputs: set[int]) -> Any:
+def _another(value: Tensor, inputs: set[int]) -> Tensor:
     """Another handle of what ``forward`` returned: a view if that is one, or one of the ``inputs``."""
     made = detached_view(value)
     base = value if value._base is None and id(value) in inputs else value._base
@@ -197,7 +197,7 @@ def _another(value: Any, inputs: set[int]) -> Any:
     return made
 
 
-def _unrecorded(value: Any, inputs: set[int], dirty: set[int]) -> Any:
+def _unrecorded(value: object, inputs: set[int], dirty: set[int]) -> object:
     """What becomes of ``value``, which ``forward`` returned, where no node is made: no part of a graph."""
     if not isinstance(value, TensorBase) or (id(value) in dirty and not value._tracked):
         return value

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from tilegrad.autograd.arguments import checked
@@ -65,7 +65,7 @@ for _module, (_functions, _both, _methods) in _TABLE.items():
     METHODS.update(dict.fromkeys(f"{_both} {_methods}".split(), _module))
 
 
-def _loaded(module: str) -> Any:
+def _loaded(module: str) -> ModuleType:
     """The module, whose functions take the arguments that public ones take."""
     found = import_module(f"{_HOME}.{module}")
     if "_public" not in vars(found):

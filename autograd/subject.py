@@ -112,7 +112,7 @@ class FormulaFunction(UserFunction, Protocol):
     formulas: tuple[DeviceFunction, ...]
     source: str
 
-    def __call__(self, *operands: Any, out: Any = None, **named: Any) -> Any:
+    def __call__(self, *operands: object, out: object = None, **named: object) -> Any:
         """The function of tensors: operands broadcast and are promoted."""
 
     def derivative(self, name: str, output: int = 0) -> str:
