@@ -16,7 +16,7 @@ from tilegrad.autograd.extra import write_into
 from tilegrad.autograd.rules import elementwise as rules
 from tilegrad.autograd.rules.creation import tensor
 from tilegrad.autograd.subject import FormulaFunction, Subject, attach
-from tilegrad.engine import dtype as dt
+from tilegrad.engine import calls, dtype as dt
 from tilegrad.engine.ops.elementwise import Elementwise
 from tilegrad.kernels.formulas.formula import Formula
 from tilegrad.kernels.function import DeviceFunction, function_from_source
@@ -101,7 +101,7 @@ def _make(
         _declare(name, made, names, grad)
     work = _Calls(name, made, kind, names, defaults)
     call = function_from_source(
-        work.text(), name, {"calls": work, "Tensor": TensorBase, "rules": rules},
+        work.text(), name, {"calls": work, "Tensor": TensorBase, "rules": rules, "engine": calls},
         module=function.__module__,
     )  # fmt: skip
     call.__doc__, call.__qualname__ = inspect.getdoc(function), function.__qualname__
@@ -226,6 +226,16 @@ class _Calls:
         tail = f", params={tuple_source(params)}" if params else ""
         runs = [f"rules.{call}(calls.ops[{k}], {values}{tail})" for k in range(len(self.ops))]
         body = [f"return {runs[0] if len(runs) == 1 else tuple_source(runs)}"]
+        if params and len(runs) == 1:
+            fresh = " and ".join(f"not {x}._tracked and {x}._base is None" for x in operands)
+            key = tuple_source(f"{x}.layout" for x in operands)
+            body = [
+                f"if {fresh}:",
+                f"    made = engine.run_at(calls.ops[0], {key}, {tuple_source(params)}, {values})",
+                "    if made is not None:",
+                "        return made",
+                *body,
+            ]
         if params and self.kind != "float":
             body = []  # what a scalar is to the dtype is looked at
         other = f"calls.other({tuple_source(operands)}, {tuple_source(params)}, out)"

@@ -131,14 +131,19 @@ def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
             if have is not kind and have is not dt.bool_ and not isinstance(op, Fused):
                 value = node.unpack()[place].to(kind)
             operands.append(value)
-        if recording or used:
+        if recording:
             operands = [
                 detached_view(v) if place in masks or not isinstance(v, TensorBase) else v
                 for place, v in enumerate(operands)
             ]
             out = apply(op, *operands, params=tuple([params[p] for p in used]))
-            if recording and node.op == "square_backward":  # the third derivative is zero
+            if node.op == "square_backward":  # the third derivative is zero
                 out = tied(node, out)
+        elif used:
+            values = tuple([params[p] for p in used])
+            out = calls.run_at(op, tuple([x.layout for x in operands]), values, *operands)
+            if out is None:
+                out = op(*operands, params=values)
         else:
             out = calls.run(op, *operands)
             if out is None:
@@ -175,23 +180,31 @@ def rule_of(op: Elementwise) -> FormulaRule:
 
 def apply(op: Elementwise, *tensors: Tensor, params: tuple[float, ...] = ()) -> Tensor:
     """``op`` on tensors, recorded."""
-    out: Tensor | None = None if params else calls.run(op, *tensors)
+    out: Tensor | None
+    if params:
+        out = calls.run_at(op, tuple([t.layout for t in tensors]), params, *tensors)
+    else:
+        out = calls.run(op, *tensors)
     if out is None:
         out = op(*tensors, params=params)
     if state.grad:
         for t in tensors:
             if t._tracked or t._base is not None:
-                _record_anew(op, tensors, out, params)
+                if not params:
+                    _record_anew(op, tensors, out)
+                elif op.differentiable and out.layout.dtype.is_floating_point:
+                    if 0 in params:  # two zeros are equal, and what is kept is kept under one
+                        rule_of(op).record_all(tensors, (out,), params)
+                    else:
+                        rule_of(op).record(tensors, out, params)
                 break
     return out
 
 
-def _record_anew(
-    op: Elementwise, tensors: tuple[Tensor, ...], out: Tensor, params: tuple[float, ...] = ()
-) -> None:
+def _record_anew(op: Elementwise, tensors: tuple[Tensor, ...], out: Tensor) -> None:
     """The long way of recording, where gradients flow through the op at all; it keeps templates."""
     if op.differentiable and out.layout.dtype.is_floating_point:
-        rule_of(op).record_all(tensors, (out,), params)
+        rule_of(op).record_all(tensors, (out,), ())
 
 
 def _template(op: Elementwise, tracked: int) -> Template:

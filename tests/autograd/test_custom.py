@@ -316,6 +316,38 @@ def test_an_edited_function_is_compiled_again_and_an_unchanged_one_loaded(tmp_pa
     assert run("x * x + 1") == "[1.0, 2.0, 5.0, 10.0] [0.0, 2.0, 4.0, 6.0] True"
 
 
+def test_a_known_call_with_scalars_is_a_straight_one():
+    """Forward as a built-in op's; recorded, each value of a scalar keeps its own."""
+    x, names = tilegrad.rand(5), []
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        if event == "call":
+            names.append(frame.f_code.co_name)
+
+    swish(x, beta=1.5)
+    sys.setprofile(count)
+    swish(x, beta=1.5)
+    sys.setprofile(None)
+    assert names[0] == "swish" and not {"other", "apply"} & set(names)
+    for beta in (1.5, 2.5, 0.0, -0.0, 1.5):
+        leaf = x.clone().requires_grad_()
+        swish(leaf, beta=beta).sum().backward()
+        s = 1 / (1 + (-beta * x).exp())
+        assert leaf.grad is not None
+        assert tilegrad.allclose(leaf.grad, s + x * beta * s * (1 - s))
+
+    @tilegrad.elementwise
+    def over(x, p=1.0):
+        return x * (1 / p)
+
+    grads = []
+    for p in (math.inf, -math.inf, 0.0, -0.0):
+        leaf = x.clone().requires_grad_()
+        over(leaf, p).sum().backward()
+        grads.append(leaf.grad[0].item())  # type: ignore[index]
+    assert grads[2:] == [math.inf, -math.inf]
+
+
 FIRST = """
 import time
 import tilegrad

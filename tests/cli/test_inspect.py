@@ -175,4 +175,4 @@ def test_every_op_finds_its_operands_or_says_what_it_needs() -> None:
                 needs[name] = str(failure)
     asked = {name: text for name, text in needs.items() if text}
     assert all(text.startswith(f"{name} needs a value of") for name, text in asked.items())
-    assert len(needs) > 200 and len(asked) < 30
+    assert len(needs) > 200 and len(asked) < len(needs) / 8  # some load when others ask for them
