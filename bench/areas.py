@@ -12,6 +12,7 @@ from tilegrad.bench.rows import (
     matmul,
     movement,
     overhead,
+    recurrent,
     reductions,
 )
 from tilegrad.bench.rows.row import Row
@@ -33,6 +34,7 @@ MARKS = {
     "matmul": Mark(1.8, 1.0),
     "convolution": Mark(1.4, 0.95),
     "movement": Mark(1.5, 0.9),
+    "recurrent": Mark(1.0, 0.3),  # images are resampled by gathers and products of their own
     "overhead": Mark(2.0, 1.2),
     "training": Mark(1.5, 1.1),
     "kernels": Mark(1.0, 0.05),  # users' kernels; the one-page product is no rival to a library's
@@ -45,6 +47,7 @@ ROWS: list[Benchmark] = [
     *matmul.ROWS,
     *convolution.ROWS,
     *movement.ROWS,
+    *recurrent.ROWS,
     *overhead.ROWS,
     *kernels.ROWS,
     *STEPS.values(),
