@@ -98,6 +98,7 @@ def begin(command: str, given: argparse.Namespace, kept: tuple[str, ...]) -> tup
     for name, value in results["options"].items():
         setattr(given, name, value)
     results["finished"] = False
+    results["left_out"] = [x for x in results["left_out"] if not x["why"].startswith("--limit")]
     return store.path_of(given.resume).parent, results
 
 

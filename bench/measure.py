@@ -20,6 +20,7 @@ from tilegrad.bench.columns import Column, prepare, runs, sampler, synchronize, 
 
 Record = dict[str, Any]
 OPENBLAS_SPINS = 0.15  # seconds that its threads stay in the way of whoever comes next
+NORM = 0.02  # how far a norm may be off; a wrong gradient is off by more
 ROTATED = 1024  # sets of operands at most, for a cold cache
 
 
@@ -126,12 +127,26 @@ def _entry(
     results = made.results()
     if row.summary is not None:
         results = [row.summary(r) for r in results]
-    return _Entry(column, made.call, sampler(column), _error(results, exact))
+    error = norms(results, exact) if row.by_norm else _error(results, exact)
+    return _Entry(column, made.call, sampler(column), error)
 
 
 def _error(results: list[np.ndarray], exact: list[np.ndarray]) -> float:
     """The largest relative difference; a float64 oracle of integers or masks must match exactly."""
     return difference([np.asarray(r) for r in results], [np.asarray(e) for e in exact])
+
+
+def norms(results: list[np.ndarray], exact: list[np.ndarray]) -> float:
+    """The largest norm of a difference over the norm of what it should be."""
+    if [r.shape for r in results] != [e.shape for e in exact]:
+        return math.inf
+    pairs = zip(results, exact, strict=True)
+    found = [np.linalg.norm(r - e) / max(float(np.linalg.norm(e)), 1e-30) for r, e in pairs]
+    return float(np.nan_to_num(max(found), nan=np.inf))
+
+
+def _limit(row: Benchmark) -> float:
+    return NORM if row.by_norm else row.tolerance
 
 
 def _groups(entries: list[_Entry]) -> list[list[_Entry]]:
@@ -227,9 +242,9 @@ def _record(row: Benchmark, entry: _Entry, said: str, roofs: dict[str, Any], dty
         "nbytes": nbytes,
         "flops": row.flops,
         "error": entry.error if math.isfinite(entry.error) else None,
-        "tolerance": row.tolerance,
+        "tolerance": _limit(row),
         "oracle": said,
-        "agrees": bool(entry.error <= row.tolerance),
+        "agrees": bool(entry.error <= _limit(row)),
         "joules": entry.joules,
         "first_call": None,
     }

@@ -74,6 +74,7 @@ class Row:
         nbytes: of operands and results, each counted once.
         exact: what the results are to be, where no library can tell (random numbers).
         summary: what is compared of a result, where it is not the values themselves.
+        by_norm: errors are norms of differences over norms, not those of the worst element.
         compiled: whether PyTorch's compiler is asked too.
         transfer: ``in`` or ``out`` of copies between host and GPU, which the CPU has none of.
     """
@@ -93,6 +94,7 @@ class Row:
     nbytes: float = 0.0
     exact: tuple[float, ...] | None = None
     summary: Call | None = None
+    by_norm: bool = False
     compiled: bool = False
     transfer: str = ""
 

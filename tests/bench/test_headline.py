@@ -99,6 +99,43 @@ def test_no_speedup_is_told_of_what_disagrees() -> None:
     assert all(not r["speedup"] for r in found.values())
 
 
+@pytest.mark.parametrize("off, agrees", [(1, True), (100, False)])
+def test_steps_are_held_to_norms(off: int, agrees: bool) -> None:
+    """An element at a kink may be far off; a tenth of them may not."""
+
+    def call(t: Any, x: Any) -> Any:
+        if t.__name__ == "torch":
+            return x
+        wrong = np.ones(1000, np.float32)
+        wrong[:off] = 1.3
+        return x * t.from_numpy(wrong)
+
+    row = Row("training", "odd", call, (floats(1000, low=0.5),), by_norm=True)
+    (found,) = measure.measure(row, [HERE], FAST)
+    assert found["agrees"] is agrees and found["tolerance"] == measure.NORM
+
+
+def test_what_a_limit_left_is_resumed(
+    quickly: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+
+    def tick() -> float:
+        now[0] += 1.0
+        return now[0]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs.time, "perf_counter", tick)
+        assert main(words(tmp_path / "run", "--limit", "4")) == 0
+    half = store.load(tmp_path / "run")
+    assert not half["finished"] and any(
+        x["why"] == "--limit 4: no time was left" for x in half["left_out"]
+    )
+    assert main(["run", "--resume", str(tmp_path / "run"), "--limit", "500"]) == 0
+    whole = store.load(tmp_path / "run")
+    assert whole["finished"] and not whole["left_out"] and len(whole["rows"]) == 12
+
+
 def test_a_column_that_cannot_run_says_why() -> None:
     def call(t: Any, x: Any) -> Any:
         if t.__name__ == "tilegrad":
