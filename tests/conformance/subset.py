@@ -1,7 +1,7 @@
 """``python -m tests.conformance.subset [--write] [--part K N]``: the rows that were whole still are.
 
 ``whole.txt`` lists the ops' rows that agree with PyTorch in each of the first samples of each dtype. CI runs
-them (``tests/conformance/test_subset.py``), so that none falls in silence; ``--write`` lists anew.
+them, and their arguments by every name and place, (``tests/conformance/test_subset.py``), so that none falls in silence; ``--write`` lists anew.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import argparse
 import sys
 import warnings
 
-from tests.conformance import ops, report
+from tests.conformance import forms, ops, report
 from tests.conftest import ROOT
 
 LIST = ROOT / "tests/conformance/whole.txt"
-SAMPLES = 6  # of a row and dtype; the whole database is for the command by hand
+SAMPLES = 2  # of a row and dtype; the whole database is for the command by hand
 
 
 def listed() -> list[str]:
@@ -41,6 +41,9 @@ def main() -> int:
             found = ops.check(rows[title], SAMPLES)
         except Exception as error:  # of the database itself
             found = ops.Outcome(title, 1, failed=[f"{type(error).__name__}: {error}"[:200]])
+        for why in [] if given.write else forms.check(rows[title]):
+            found.passed -= 1
+            found.fail(why)
         (kept if found.whole else fallen).append(
             title if found.whole else report.line("ops", found)
         )
