@@ -17,7 +17,9 @@ SAME = {  # path: the module that it is another name of, and what lies below it
     "autograd.grad_mode": "autograd.mode",
     "optim._adafactor": "optim.adafactor",
     "optim._muon": "optim.muon",
+    "profiler": "autograd.profiler",
     "serialization": "data.serialization",
+    "utils.checkpoint": "autograd.checkpoint",
     "utils.data": "data",
     "utils.data._utils": "data",
 }
@@ -122,7 +124,7 @@ LEFT_OUT = {  # first words of paths that are not there, and why
     "amp cpu cuda.amp": "no half precision",
     "ao quantization nn.cpp nn.qat nn.quantized nn.quantizable nn.intrinsic nn.quant": "no quantization",
     "autograd.forward_ad": "derivatives are taken backward; autograd.functional.jvp takes two passes",
-    "autograd.graph_utils autograd.profiler_legacy autograd.profiler_util autograd.variable":
+    "autograd.graph_utils autograd.profiler_legacy autograd.profiler_util":
         "old names of what autograd and its profiler have",
     "compiler export fx jit nativert package library contrib onnx overrides func":
         "programs run as they are written; nothing traces or compiles them",
@@ -140,7 +142,7 @@ LEFT_OUT = {  # first words of paths that are not there, and why
     "nn.modules.linear_cross_entropy_options nn.attention.bias nn.attention.experimental "
     "nn.attention.flex_attention nn.attention.varlen": "PyTorch's own parts, and what is new there",
     "optim.sparse_adam": "there are no sparse gradients",
-    "profiler.itt profiler.python_tracer": "of Intel's and PyTorch's tracers",
+    "profiler.itt profiler.profiler profiler.python_tracer": "of Intel's and PyTorch's tracers; the profiler is one file",
     "utils.backcompat utils.backend_registration utils.benchmark utils.bottleneck utils.bundled_inputs "
     "utils.collect_env utils.cpp_backtrace utils.cpp_extension utils.data.backward_compatibility "
     "utils.data.datapipes utils.data.graph utils.data.graph_settings utils.debug_log utils.deterministic "

@@ -16,6 +16,7 @@ from tilegrad.data.dataset import (
     TensorDataset,
     random_split,
 )
+from tilegrad.data.distributed import DistributedSampler
 from tilegrad.data.info import WorkerInfo, get_worker_info
 from tilegrad.data.sampler import (
     BatchSampler,
@@ -32,6 +33,7 @@ __all__ = [
     "ConcatDataset",
     "DataLoader",
     "Dataset",
+    "DistributedSampler",
     "IterableDataset",
     "RandomSampler",
     "Sampler",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.data.pool import WorkerPool
+from tilegrad.data.resuming import Progress
 from tilegrad.data.seeding import draw_seed
 from tilegrad.data.worker import ERROR, EXHAUSTED, Work
 
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 class FromWorkers:
     """One pass with workers: requests go round, answers are taken in the same order."""
 
-    def __init__(self, loader: DataLoader):
+    def __init__(self, loader: DataLoader, progress: Progress, skip: int):
         seed = draw_seed(loader.generator)
-        self._requests: Iterator[tuple[Any, int]] = loader._requests()
+        self._requests: Iterator[tuple[Any, int]] = loader._requests(skip)
+        self._progress = progress
         self._pool = self._open(loader, seed)
         self._keep = loader.persistent_workers
         self._pool.begin_epoch(seed)
@@ -28,6 +30,9 @@ class FromWorkers:
         self._number = 0
         for _ in range((loader.prefetch_factor or 2) * loader.num_workers):
             self._request()
+        if loader._streams:
+            for _ in range(skip):
+                next(self)
 
     @staticmethod
     def _open(loader: DataLoader, seed: int) -> WorkerPool:
@@ -76,7 +81,9 @@ class FromWorkers:
             self._request()
             if kind == ERROR:
                 value.reraise()
+            self._progress.given += 1
             return value
+        self._progress.ended = True
         if not self._keep:
             self._pool.close()
         raise StopIteration

@@ -8,12 +8,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
+from itertools import islice
 from typing import Any
 
 from tilegrad.data.collate import default_collate, default_convert
 from tilegrad.data.dataset import IterableDataset
 from tilegrad.data.fetch import make_fetcher
 from tilegrad.data.pin_memory import Pinned
+from tilegrad.data.resuming import Progress, Resumed
 from tilegrad.data.sampler import BatchSampler, RandomSampler, SequentialSampler
 from tilegrad.data.seeding import draw_seed, generators_kept
 from tilegrad.engine import cuda
@@ -34,6 +36,9 @@ class DataLoader:
 
     Worker processes load batches ahead and in order, and hand them over in shared memory, without a
     copy in the main process. The memory of a batch is used again once nothing holds its tensors.
+
+    :meth:`state_dict` says where the pass is; a loader made alike that is given it goes on with the
+    very next batch, whatever its workers.
 
     Args:
         dataset: has ``__getitem__`` and ``__len__``, or is an :class:`IterableDataset`.
@@ -97,6 +102,7 @@ class DataLoader:
             collate_fn = default_collate if self._auto_collation else default_convert
         self.collate_fn = collate_fn
         self._pool: Any = None  # the workers kept for the next pass
+        self._resumed = Resumed(generator)
         self._pins = pin_memory and cuda.is_available()
         if pin_memory and not self._pins:
             warnings.warn(_NOT_PINNED, stacklevel=2)
@@ -137,15 +143,34 @@ class DataLoader:
         return self.batch_sampler is not None or (self._streams and self.batch_size is not None)
 
     def __iter__(self) -> Iterator[Any]:
-        batches = self._batches()
-        return Pinned(batches, self.num_workers > 0) if self._pins else batches
+        found: Iterator[Any] = self._resumed.open(self._begin)
+        return found
 
-    def _batches(self) -> Iterator[Any]:
+    def _begin(self, progress: Progress, skip: int) -> Iterator[Any]:
+        batches = self._batches(progress, skip)
+        return Pinned(batches, self.num_workers > 0, progress) if self._pins else batches
+
+    def _batches(self, progress: Progress, skip: int) -> Iterator[Any]:
         if self.num_workers == 0:
-            return _InProcess(self)
+            return _InProcess(self, progress, skip)
         from tilegrad.data.background import FromWorkers
 
-        return FromWorkers(self)
+        return FromWorkers(self, progress, skip)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the newest pass is, in plain values: ``{"pass": None}`` before the first.
+
+        Of the random numbers that the program draws elsewhere, ``get_rng_state`` knows.
+        """
+        return {"pass": self._resumed.state()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Let the next pass go on where the one of :meth:`state_dict` was.
+
+        Samples that were handed over are not loaded again; streams are, for there is no other way
+        past them. Samplers must give the same order from the same generator.
+        """
+        self._resumed.take(state_dict["pass"])
 
     def __len__(self) -> int:
         """Batches in one pass.
@@ -161,13 +186,13 @@ class DataLoader:
         batches: int = len(source)
         return batches
 
-    def _requests(self) -> Iterator[tuple[Any, int]]:
-        """What to load, batch by batch: indices, and the place in the pass of the first."""
+    def _requests(self, skip: int) -> Iterator[tuple[Any, int]]:
+        """What to load, batch by batch, after ``skip``: indices, and the place of the first."""
         if self._streams:
             return iter(lambda: (None, 0), None)
         source = self.sampler if self.batch_sampler is None else self.batch_sampler
         assert source is not None
-        return _placed(iter(source), self.batch_sampler is not None)
+        return islice(_placed(iter(source), self.batch_sampler is not None), skip, None)
 
 
 def _placed(source: Iterator[Any], batched: bool) -> Iterator[tuple[Any, int]]:
@@ -182,9 +207,10 @@ def _placed(source: Iterator[Any], batched: bool) -> Iterator[tuple[Any, int]]:
 class _InProcess:
     """One pass without workers."""
 
-    def __init__(self, loader: DataLoader):
+    def __init__(self, loader: DataLoader, progress: Progress, skip: int):
         seed = draw_seed(loader.generator)
-        self._requests = loader._requests()
+        self._requests = loader._requests(skip)
+        self._progress = progress
         with generators_kept():
             self._fetcher = make_fetcher(
                 loader.dataset,
@@ -196,14 +222,23 @@ class _InProcess:
                 0,
             )
         self._seeds = not getattr(self._fetcher, "plain", False)
+        if loader._streams:
+            for _ in range(skip):
+                next(self)
 
     def __iter__(self) -> _InProcess:
         return self
 
     def __next__(self) -> Any:
-        indices, start = next(self._requests)
-        with generators_kept() if self._seeds else nullcontext():
-            return self._fetcher.fetch(indices, start)
+        try:
+            indices, start = next(self._requests)
+            with generators_kept() if self._seeds else nullcontext():
+                batch = self._fetcher.fetch(indices, start)
+        except StopIteration:
+            self._progress.ended = True
+            raise
+        self._progress.given += 1
+        return batch
 
 
 # ------------------------------------------------------------------------------------- arguments

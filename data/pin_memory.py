@@ -8,6 +8,7 @@ from typing import Any
 
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.data.collate import over_leaves
+from tilegrad.data.resuming import Progress
 
 
 def pin(data: Any) -> Any:
@@ -28,13 +29,14 @@ class Pinned:
     """One pass over ``batches``, pinned.
 
     Args:
-        batches: what the loader yields.
+        batches: what the loader yields. progress: counts it.
         ahead: let a thread pin the batch after the one that is in use. It is taken from ``batches``
             in the thread that iterates, so samplers and datasets never run in two threads.
     """
 
-    def __init__(self, batches: Iterator[Any], ahead: bool):
+    def __init__(self, batches: Iterator[Any], ahead: bool, progress: Progress):
         self._batches = batches
+        self._progress = progress
         self._thread = ThreadPoolExecutor(1, "pin_memory") if ahead else None
         self._next: Future[Any] | None = None
 
@@ -44,10 +46,12 @@ class Pinned:
     def __next__(self) -> Any:
         if self._thread is None:
             return pin(next(self._batches))
+        self._progress.ahead = 0  # should this one be the last
         current = self._next or self._take(self._thread)
         self._next = None  # should the rest be interrupted
         ended = isinstance(current.exception(), StopIteration)
         self._next = current if ended else self._take(self._thread)
+        self._progress.ahead = int(not self._progress.ended)
         return current.result()
 
     def _take(self, thread: ThreadPoolExecutor) -> Future[Any]:

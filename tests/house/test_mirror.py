@@ -64,6 +64,8 @@ TESTED_BY = (
     ("nn/utils", "convert_parameters", "nn/utils/test_clip_grad.py", "their neighbours"),
     ("nn/utils", "fusion init memory_format", "nn/utils/test_stateless.py", "as it works on modules"),
     ("nn/utils", "spectral_norm", "nn/utils/test_parametrize.py", "both forms, against PyTorch"),
+    ("autograd", "variable", "autograd/test_functional.py", "one class"),
+    ("data", "distributed", "data/test_resuming.py", "beside the loaders that use it"),
     ("nn", "parallel", "parity/test_paths.py", "wrappers of one device"),
     ("optim", "adadelta adafactor adagrad adam adamax adamw asgd averaging lbfgs line_search muon nadam options radam "
      "rmsprop rprop sgd", "optim/test_optimizer.py", "every optimizer is a row there"),
