@@ -137,7 +137,7 @@ if not _typing.TYPE_CHECKING:  # type checkers read the imports
         if name not in _LATER:
             raise AttributeError(f"module 'tilegrad' has no attribute {name!r}")
         module = _import_module(_LATER[name])
-        return module if module.__name__ == f"tilegrad.{name}" else getattr(module, name)
+        return module if _LATER[name] == f"tilegrad.{name}" else getattr(module, name)
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *_LATER, *_FUNCTIONS})

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TypeVar, cast
 
-from tilegrad.autograd.function import Function
+from tilegrad.autograd.function import Function, FunctionCtx
 from tilegrad.autograd.gradients import grad
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import enable_grad, is_grad_enabled
 from tilegrad.autograd.rules.creation import ones
 from tilegrad.autograd.rules.random import get_rng_state, set_rng_state
 from tilegrad.autograd.tensor import Tensor
+
+Context = AbstractContextManager[object]
+R = TypeVar("R")
 
 __all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential"]
 
@@ -35,19 +38,26 @@ def _random_state(state: Tensor | None) -> Iterator[None]:
         set_rng_state(before)
 
 
+class _Context(FunctionCtx):
+    """What :class:`_Again` keeps beside tensors."""
+
+    call: _Call
+
+
 class _Again(Function):
     """The outputs of a call that was made already, of inputs that its graph leads to."""
 
     @staticmethod
-    def forward(ctx: Any, call: _Call, *inputs: Tensor) -> Any:
+    def forward(ctx: _Context, call: _Call, *inputs: Tensor) -> tuple[Tensor, ...]:
         ctx.call = call
         ctx.save_for_backward(*inputs)
         return tuple(call.outputs.pop(0).detach() for _ in range(call.count))
 
     @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
-        found = ctx.call.gradients(ctx.saved_tensors, grads)
-        return (None, *found)
+    def backward(ctx: object, *grads: object) -> tuple[Tensor | None, ...]:
+        context = cast(_Context, ctx)
+        given = [g if isinstance(g, Tensor) else None for g in grads]
+        return (None, *context.call.gradients(context.saved_tensors, given))
 
 
 def _leaf(x: Tensor) -> Tensor:
@@ -57,31 +67,35 @@ def _leaf(x: Tensor) -> Tensor:
 class _Call:
     """A function with its arguments, and the random state it saw."""
 
-    def __init__(self, function: Any, args: Sequence[Any], kwargs: dict[str, Any]):
+    def __init__(
+        self, function: Callable[..., object], args: Sequence[object], kwargs: dict[str, object]
+    ):
         self.function, self.args, self.kwargs = function, tuple(args), kwargs
         self.places = [k for k, a in enumerate(args) if isinstance(a, Tensor)]
         self.state: Tensor | None = None
         self.outputs: list[Tensor] = []
-        self.kinds: list[Any] = []
+        self.kinds: list[object] = []
         self.count = 0
-        self.contexts: Any = (nullcontext(), nullcontext())
+        self.contexts: tuple[Context, Context] = (nullcontext(), nullcontext())
         self.given = 0  # inputs that are arguments
 
     def run(
-        self, tensors: Sequence[Tensor], context: Any, linked: bool = False
-    ) -> tuple[Any, list[Tensor], list[Tensor]]:
+        self, tensors: Sequence[Tensor], context: Context, linked: bool = False
+    ) -> tuple[object, list[Tensor], list[Tensor]]:
         """(the result, the differentiable outputs in it, what stands for the arguments: leaves, or views that keep the graph)"""
-        args, leaves = list(self.args), []
+        args, leaves = list(self.args), list[Tensor]()
         for place, each in zip(self.places, tensors, strict=True):
             with enable_grad():
-                args[place] = each.view_as(each) if linked else _leaf(each)
-            leaves.append(args[place])
+                leaves.append(each.view_as(each) if linked else _leaf(each))
+            args[place] = leaves[-1]
         with enable_grad(), context:
             result = self.function(*args, **self.kwargs)
         values = result if isinstance(result, (tuple, list)) else (result,)
         return result, [v for v in values if isinstance(v, Tensor) and v.requires_grad], leaves
 
-    def gradients(self, inputs: Sequence[Tensor], grads: Sequence[Any]) -> list[Any]:
+    def gradients(
+        self, inputs: Sequence[Tensor], grads: Sequence[Tensor | None]
+    ) -> list[Tensor | None]:
         """The gradients of ``inputs`` (arguments, then leaves from elsewhere), by a second run."""
         again = is_grad_enabled()
         with _random_state(self.state):
@@ -109,16 +123,18 @@ def _elsewhere(outputs: list[Tensor], own: list[Tensor], first: int) -> list[Ten
     """
     seen: set[int] = {id(leaf) for leaf in own}
     found: list[Tensor] = []
-    left: list[Any] = [o.grad_fn if o.grad_fn is not None else o for o in outputs]
+    left: list[object] = [o.grad_fn if o.grad_fn is not None else o for o in outputs]
     while left:
         edge = left.pop()
         edge = edge[0] if isinstance(edge, tuple) else edge
         if edge is None or id(edge) in seen:
             continue
         seen.add(id(edge))
-        if not isinstance(edge, Node):
+        if isinstance(edge, Tensor):
             found.append(edge)
-        elif edge.sequence < first:
+            continue
+        assert isinstance(edge, Node)
+        if edge.sequence < first:
             raise RuntimeError(
                 "checkpoint: the function reads a tensor that is neither an argument nor a leaf; "
                 "pass it as an argument"
@@ -129,16 +145,16 @@ def _elsewhere(outputs: list[Tensor], own: list[Tensor], first: int) -> list[Ten
 
 
 def checkpoint(
-    function: Callable[..., Any],
-    *args: Any,
+    function: Callable[..., R],
+    *args: object,
     use_reentrant: bool | None = None,
-    context_fn: Callable[[], tuple[Any, Any]] | None = None,
+    context_fn: Callable[[], tuple[Context, Context]] | None = None,
     determinism_check: str = "default",
     debug: bool = False,
     early_stop: bool = True,
     preserve_rng_state: bool = True,
-    **kwargs: Any,
-) -> Any:
+    **kwargs: object,
+) -> R:
     """``function(*args, **kwargs)`` of which the backward pass keeps the arguments alone.
 
     It is called once more in the backward pass, with the default generator where it was, so that
@@ -165,38 +181,42 @@ def checkpoint(
     if context_fn is not None:
         call.contexts = context_fn()
     call.state = get_rng_state() if preserve_rng_state else None
-    mark: Any = (ones(1).requires_grad_() * 1).grad_fn
-    given = [args[place] for place in call.places]
-    result, outputs, leaves = call.run(given, call.contexts[0])
+    mark = (ones(1).requires_grad_() * 1).grad_fn
+    assert isinstance(mark, Node)
+    given = [a for a in args if isinstance(a, Tensor)]
+    whole, outputs, leaves = call.run(given, call.contexts[0])
     if not outputs:
-        return result
+        return cast(R, whole)
     inputs = [*given, *_elsewhere(outputs, leaves, mark.sequence)]
     call.given, call.count = len(given), len(outputs)
     call.kinds = [(o.shape, o.dtype) for o in outputs]
     call.outputs = list(outputs)
     made = iter(_Again.apply(call, *inputs))
-    if isinstance(result, Tensor):
-        return next(made)
-    kept = [next(made) if isinstance(v, Tensor) and v.requires_grad else v for v in result]
-    return type(result)(kept) if type(result) in (tuple, list) else type(result)(*kept)
+    if not isinstance(whole, (tuple, list)):
+        return cast(R, next(made))
+    kept = [next(made) if isinstance(v, Tensor) and v.requires_grad else v for v in whole]
+    kind: Callable[..., object] = type(whole)
+    return cast(R, kind(kept) if kind in (tuple, list) else kind(*kept))
 
 
 def checkpoint_sequential(
-    functions: Any, segments: int, input: Any, use_reentrant: bool | None = None, **kwargs: Any
-) -> Any:
+    functions: Iterable[Callable[[Tensor], Tensor]],
+    segments: int,
+    input: Tensor,
+    use_reentrant: bool | None = None,
+    *,
+    preserve_rng_state: bool = True,
+) -> Tensor:
     """The functions one after the other, checkpointed in ``segments`` parts, the last one kept.
 
     Args:
         functions: modules or functions, or an ``nn.Sequential``.
-        kwargs: ``preserve_rng_state``.
+        use_reentrant, preserve_rng_state: as :func:`checkpoint`.
     """
-    preserve = kwargs.pop("preserve_rng_state", True)
-    if kwargs:
-        raise ValueError("Unexpected keyword arguments: " + ",".join(kwargs))
-    parts = list(functions.children()) if hasattr(functions, "children") else list(functions)
+    parts = list(functions)
 
-    def through(begin: int, end: int) -> Callable[[Any], Any]:
-        def run(value: Any) -> Any:
+    def through(begin: int, end: int) -> Callable[[Tensor], Tensor]:
+        def run(value: Tensor) -> Tensor:
             for part in parts[begin:end]:
                 value = part(value)
             return value
@@ -207,6 +227,9 @@ def checkpoint_sequential(
     for begin in range(0, size * (segments - 1), size) if size else ():
         end = begin + size
         input = checkpoint(
-            through(begin, end), input, use_reentrant=use_reentrant, preserve_rng_state=preserve
+            through(begin, end),
+            input,
+            use_reentrant=use_reentrant,
+            preserve_rng_state=preserve_rng_state,
         )
     return through(end, len(parts))(input)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.tensor import Tensor
@@ -24,11 +23,11 @@ class _Box:
         self.x = self.y = 0.0
 
 
-def _target(edge: Any) -> Any:
+def _target(edge: object) -> object:
     return edge[0] if isinstance(edge, tuple) else edge
 
 
-def _shape(shape: Any) -> str:
+def _shape(shape: Iterable[int]) -> str:
     return "×".join(map(str, shape)) or "scalar"
 
 
@@ -38,17 +37,18 @@ def _boxes(
     """(boxes by identity, arrows from inputs to nodes); what the graph keeps alive stays alive."""
     boxes: dict[int, _Box] = {}
     arrows: list[tuple[int, int]] = []
-    left: list[Any] = [end if end.grad_fn is None else end.grad_fn]
+    left: list[object] = [end if end.grad_fn is None else end.grad_fn]
     while left:
         each = left.pop()
         if id(each) in boxes:
             continue
         if len(boxes) >= most:
             raise ValueError(f"draw: the graph has more than {most} nodes; raise most=")
-        if not isinstance(each, Node):
+        if isinstance(each, Tensor):
             name = names.get(id(each), "leaf")
             boxes[id(each)] = _Box([name, f"{_shape(each.shape)} {each.dtype.name}"], _LEAF)
             continue
+        assert isinstance(each, Node)
         shapes = ", ".join(_shape(kind.shape) for kind in each.outputs)
         boxes[id(each)] = _Box([each.name(), shapes], _OP if each is not end.grad_fn else _END)
         for edge in each.edges:

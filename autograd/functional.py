@@ -6,8 +6,8 @@ All derivatives are taken backward: ``jvp`` and ``hvp`` differentiate a backward
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from tilegrad.autograd.gradients import grad
 from tilegrad.autograd.mode import enable_grad
@@ -18,30 +18,31 @@ from tilegrad.autograd.tensor import Tensor
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 
 Tensors = tuple[Tensor, ...]
+Value: TypeAlias = Tensor | Sequence[Tensor]  # one, or several
+Nested: TypeAlias = "Tensor | tuple[Nested, ...]"
+Function = Callable[..., object]
 
 
-def _tupled(value: Any, name: str, what: str) -> tuple[bool, Tensors]:
+def _tupled(value: object, name: str, what: str) -> tuple[bool, Tensors]:
     """(whether there are several, ``value`` as a tuple of tensors)
 
     Raises:
         TypeError: it is none.
     """
     several = isinstance(value, (tuple, list))
-    found = tuple(value) if several else (value,)
-    for place, each in enumerate(found):
-        if not isinstance(each, Tensor):
-            raise TypeError(
-                f"The {what} {name} must be a Tensor or a tuple of Tensors but got "
-                + (
-                    f"{type(each).__name__} at index {place}"
-                    if several
-                    else f"{type(each).__name__}"
-                )
-            )
+    given = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    found = tuple([each for each in given if isinstance(each, Tensor)])
+    if len(found) != len(given):
+        place = next(k for k, each in enumerate(given) if not isinstance(each, Tensor))
+        kind = type(given[place]).__name__
+        raise TypeError(
+            f"The {what} {name} must be a Tensor or a tuple of Tensors but got "
+            + (f"{kind} at index {place}" if several else kind)
+        )
     return several, found
 
 
-def _inputs(value: Any, name: str, create_graph: bool) -> tuple[bool, Tensors]:
+def _inputs(value: Value, name: str, create_graph: bool) -> tuple[bool, Tensors]:
     """The inputs as tensors that gradients are asked of."""
     several, given = _tupled(value, "given to " + name, "inputs")
     if create_graph:
@@ -49,7 +50,7 @@ def _inputs(value: Any, name: str, create_graph: bool) -> tuple[bool, Tensors]:
     return several, tuple(x.detach().requires_grad_() for x in given)
 
 
-def _called(func: Callable[..., Any], inputs: Tensors, name: str, strict: bool) -> Any:
+def _called(func: Function, inputs: Tensors, name: str, strict: bool) -> tuple[bool, Tensors]:
     several, outputs = _tupled(func(*inputs), "returned to " + name, "outputs")
     if strict:
         for place, out in enumerate(outputs):
@@ -63,7 +64,10 @@ def _called(func: Callable[..., Any], inputs: Tensors, name: str, strict: bool) 
 
 
 def _grads(
-    outputs: Any, inputs: Tensors, starts: Any = None, create_graph: bool = False
+    outputs: Sequence[Tensor | None],
+    inputs: Tensors,
+    starts: Sequence[Tensor | None] | None = None,
+    create_graph: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """Gradients, None where there are none; outputs without a graph are left out."""
     starts = [None] * len(outputs) if starts is None else starts
@@ -78,7 +82,7 @@ def _grads(
     )
 
 
-def _whole(found: Any, kinds: Tensors, strict: bool, what: str) -> Tensors:
+def _whole(found: Sequence[Tensor | None], kinds: Tensors, strict: bool, what: str) -> Tensors:
     """Zeros in place of None; with ``strict`` RuntimeError instead."""
     for place, each in enumerate(found):
         if each is None and strict:
@@ -90,13 +94,13 @@ def _whole(found: Any, kinds: Tensors, strict: bool, what: str) -> Tensors:
     )
 
 
-def _handed(found: Any, several: bool, create_graph: bool) -> Any:
+def _handed(found: Tensors, several: bool, create_graph: bool) -> Tensor | Tensors:
     """What a caller gets: without a graph unless it asked for one, as many as it gave."""
     values = tuple(f if create_graph else f.detach() for f in found)
     return values if several else values[0]
 
 
-def _vector(v: Any, kinds: Tensors, name: str, of: str) -> Tensors:
+def _vector(v: Value | None, kinds: Tensors, name: str, of: str) -> Tensors:
     """``v`` as a tuple, shaped like ``kinds``; ones, if that is one number.
 
     Raises:
@@ -122,12 +126,12 @@ def _vector(v: Any, kinds: Tensors, name: str, of: str) -> Tensors:
 
 
 def vjp(
-    func: Callable[..., Any],
-    inputs: Any,
-    v: Any = None,
+    func: Function,
+    inputs: Value,
+    v: Value | None = None,
     create_graph: bool = False,
     strict: bool = False,
-) -> tuple[Any, Any]:
+) -> tuple[Value, Value]:
     """(what ``func(*inputs)`` gives, ``v`` times its Jacobian).
 
     Args:
@@ -145,12 +149,12 @@ def vjp(
 
 
 def jvp(
-    func: Callable[..., Any],
-    inputs: Any,
-    v: Any = None,
+    func: Function,
+    inputs: Value,
+    v: Value | None = None,
     create_graph: bool = False,
     strict: bool = False,
-) -> tuple[Any, Any]:
+) -> tuple[Value, Value]:
     """(what ``func(*inputs)`` gives, its Jacobian times ``v``). Arguments as :func:`vjp`.
 
     The product with the Jacobian is linear in its cotangent: its derivative by that is the answer.
@@ -167,13 +171,13 @@ def jvp(
 
 
 def jacobian(
-    func: Callable[..., Any],
-    inputs: Any,
+    func: Function,
+    inputs: Value,
     create_graph: bool = False,
     strict: bool = False,
     vectorize: bool = False,
     strategy: str = "reverse-mode",
-) -> Any:
+) -> Nested:
     """The Jacobian: shaped output by input, a tuple for each of several outputs and inputs.
 
     Args:
@@ -212,10 +216,10 @@ def _stacked(passes: list[Tensors], place: int, out: Tensor, x: Tensor) -> Tenso
     return stack([each[place] for each in passes]).reshape(shape)
 
 
-def _number(func: Callable[..., Any], name: str) -> Callable[..., Tensor]:
+def _number(func: Function, name: str) -> Callable[..., Tensor]:
     """``func``, which must give one number."""
 
-    def single(*inputs: Any) -> Tensor:
+    def single(*inputs: Value) -> Tensor:
         out = func(*inputs)
         many, found = _tupled(out, "returned to " + name, "outputs")
         if many:
@@ -230,13 +234,13 @@ def _number(func: Callable[..., Any], name: str) -> Callable[..., Tensor]:
 
 
 def hessian(
-    func: Callable[..., Any],
-    inputs: Any,
+    func: Function,
+    inputs: Value,
     create_graph: bool = False,
     strict: bool = False,
     vectorize: bool = False,
     outer_jacobian_strategy: str = "reverse-mode",
-) -> Any:
+) -> Nested:
     """The Hessian of a function of one number: a tensor, or a tuple of tuples of several inputs.
 
     Arguments as :func:`jacobian`.
@@ -244,19 +248,19 @@ def hessian(
     several, _ = _tupled(inputs, "given to hessian", "inputs")
     single = _number(func, "hessian")
 
-    def slope(*given: Tensor) -> Any:
+    def slope(*given: Tensor) -> Nested:
         return jacobian(single, given if several else given[0], create_graph=True, strict=strict)
 
     return jacobian(slope, inputs, create_graph, strict, vectorize, outer_jacobian_strategy)
 
 
 def vhp(
-    func: Callable[..., Any],
-    inputs: Any,
-    v: Any = None,
+    func: Function,
+    inputs: Value,
+    v: Value | None = None,
     create_graph: bool = False,
     strict: bool = False,
-) -> tuple[Any, Any]:
+) -> tuple[Value, Value]:
     """(what ``func(*inputs)``, one number, gives, ``v`` times its Hessian). Arguments as :func:`vjp`."""
     with enable_grad():
         several, given = _inputs(inputs, "vhp", create_graph)
@@ -269,12 +273,12 @@ def vhp(
 
 
 def hvp(
-    func: Callable[..., Any],
-    inputs: Any,
-    v: Any = None,
+    func: Function,
+    inputs: Value,
+    v: Value | None = None,
     create_graph: bool = False,
     strict: bool = False,
-) -> tuple[Any, Any]:
+) -> tuple[Value, Value]:
     """(what ``func(*inputs)``, one number, gives, its Hessian times ``v``). Arguments as :func:`vjp`.
 
     Hessians are symmetric: the product from the left, in one pass less, is that from the right.

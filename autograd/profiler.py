@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import wraps
 from pathlib import Path
-from typing import Any
 
 from tilegrad.engine import cuda, dispatch
 from tilegrad.engine.array import Array
@@ -111,8 +110,12 @@ class profile:
         return (time.perf_counter() - self._zero) * 1e6
 
     def _note(
-        self, op: Any, arrays: tuple[Array, ...], params: Any, metadata: dict[str, Any]
-    ) -> Any:
+        self,
+        op: dispatch.Op,
+        arrays: tuple[Array, ...],
+        params: tuple[object, ...],
+        metadata: dict[str, object],
+    ) -> object:
         begin = self._now()
         result = op(*arrays, params=params, **metadata)
         results = result if isinstance(result, (tuple, list)) else (result,)
@@ -144,7 +147,7 @@ class profile:
 
     def key_averages(self, group_by_input_shape: bool = False) -> Averages:
         """The events summed by name and device, and by shapes if asked for."""
-        rows: dict[Any, Row] = {}
+        rows: dict[tuple[object, ...], Row] = {}
         for event in self.found:
             shapes = event.shapes if group_by_input_shape else ()
             key = (event.name, event.device, shapes)
@@ -168,7 +171,7 @@ class profile:
         Path(path).write_text(json.dumps({"traceEvents": rows, "displayTimeUnit": "ms"}))
 
 
-_ORDERS: dict[str, Callable[[Row], Any]] = {
+_ORDERS: dict[str, Callable[[Row], float]] = {
     "cpu_time_total": lambda row: row.total,
     "self_cpu_time_total": lambda row: row.own,
     "cuda_time_total": lambda row: row.total if row.device != "cpu" else 0.0,
@@ -244,9 +247,9 @@ class record_function:
         for each, begin in self._begun:
             each._add(self.name, begin, each._now() - begin, 0.0, (), True)
 
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def __call__(self, function: Callable[..., object]) -> Callable[..., object]:
         @wraps(function)
-        def labelled(*args: Any, **kwargs: Any) -> Any:
+        def labelled(*args: object, **kwargs: object) -> object:
             with record_function(self.name):
                 return function(*args, **kwargs)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tilegrad.autograd.tensor import Tensor
 
 __all__ = ["Variable", "VariableMeta"]
@@ -19,5 +17,5 @@ class VariableMeta(type):
 class Variable(metaclass=VariableMeta):
     """``Variable(data)`` is ``data``, that asks for a gradient or not."""
 
-    def __new__(cls, data: Tensor, requires_grad: bool = False) -> Any:
+    def __new__(cls, data: Tensor, requires_grad: bool = False) -> Tensor:  # type: ignore[misc]
         return data.detach().requires_grad_(requires_grad)

@@ -89,7 +89,7 @@ OTHERS: dict[str, Any] = {  # another value, where that of the type does not do
     "nonlinearity": "relu", "fused": True, "epochs": 3, "output_padding": 1, "kwargs": DATA, "rho": 0.5, "end_factor": 0.5, "num_samples": 5,
     "max_eval": 7, "line_search_fn": "strong_wolfe", "adjust_lr_fn": "match_rms_adamw", "step_size_down": 7,
     "scale_fn": lambda x: 0.5, "scale_mode": "iterations",
-    "module": nn.Linear(2, 3), "device_ids": [0], "output_device": 0,
+    "module": nn.Linear(2, 3), "num_replicas": 3, "rank": 1, "device_ids": [0], "output_device": 0,
 }  # fmt: skip
 SPECIAL: dict[str, dict[str, Any]] = {  # arguments that a class needs beside
     "FractionalMaxPool2d": {"output_size": 3}, "FractionalMaxPool3d": {"output_size": 3},
@@ -105,6 +105,7 @@ TOGETHER = {  # an argument that counts beside another alone
     ("OneCycleLR", "epochs"): {"total_steps": None, "steps_per_epoch": 2, "epochs": 2},
     ("OneCycleLR", "steps_per_epoch"): {"total_steps": None, "steps_per_epoch": 2, "epochs": 2},
     ("CyclicLR", "scale_mode"): {"scale_fn": lambda x: 0.5},
+    ("DistributedSampler", "rank"): {"num_replicas": 2},
     ("SGD", "nesterov"): {"momentum": 0.9},
     ("LinearCrossEntropyLoss", "out_features"): {"out_features": (2,)},
     ("RandomSampler", "num_samples"): {"replacement": True},
