@@ -1,5 +1,8 @@
 """Layers by family, in files of PyTorch's names."""
 
+from sys import modules as _modules
+
+from tilegrad.nn.modules import lazy as _lazy, loss as _loss, ranking as _ranking
 from tilegrad.nn.modules.activation import (
     CELU,
     ELU,
@@ -375,3 +378,11 @@ __all__ = [
     "ZeroPad2d",
     "ZeroPad3d",
 ]
+
+# classes that PyTorch has in the file of their kind
+for _name, _kind in list(vars(_lazy).items()):
+    if _name.startswith("Lazy") and _name in __all__:
+        setattr(_modules[globals()[_name.removeprefix("Lazy")].__module__], _name, _kind)
+for _name, _kind in list(vars(_ranking).items()):
+    if _name in __all__ and _kind.__module__ == _ranking.__name__:
+        setattr(_loss, _name, _kind)
