@@ -30,7 +30,7 @@ def as_torch() -> None:
         return
     if given is not None:
         raise RuntimeError("as_torch: PyTorch is imported already; call it before the first import")
-    sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _Finder())
     for path in ("", "nn", "nn.functional", "nn.init", "nn.utils", "optim", "data", "cuda", *MADE):
         serve(import_module(f"tilegrad.{path}".rstrip(".")))
     import_module("torch")

@@ -248,4 +248,4 @@ class _Finder:
 def install() -> None:
     """Let imports find the paths, once."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _Finder())

@@ -258,7 +258,7 @@ class _Calls:
                 raise TypeError(
                     f"{self.name}: a scalar must be a number; got {type(value).__name__}"
                 )
-        ready = [rules.plain_operand(v, like, self.name) for v in values]  # type: ignore[arg-type]
+        ready = [rules.plain_operand(v, like, self.name) for v in values]
         wanted = dt.result_type(*((t.layout.dtype, 2 if t.layout.ndim else 1) for t in ready))
         if scalars:
             wanted = dt.result_type((wanted, 2), *((dt.of_scalar(s), 0) for s in scalars))

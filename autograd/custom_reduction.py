@@ -250,7 +250,7 @@ class Reduction:
                     f"{self.name}: the scalar {word} must be a number; got {type(value).__name__} "
                     f"(an argument of each without a default is an operand)"
                 )
-        ready = tuple([rules.plain_operand(v, like, self.name) for v in operands])  # type: ignore[arg-type]
+        ready = tuple([rules.plain_operand(v, like, self.name) for v in operands])
         shape = broadcast_shapes(self.name, *(t.layout.shape for t in ready))
         dims = dims_of(self.name, dim, len(shape))
         numbers = tuple([float(v) for v in params])

@@ -62,7 +62,7 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
                             f"{step} must return None or a tuple of (new_args, new_kwargs), "
                             f"but got {given}."
                         )
-                    (_, *args), kwargs = given  # type: ignore[assignment]
+                    (_, *args), kwargs = given
             self.steps += 1
             result = step(self, *args, **kwargs)
             for hook in [*self._step_post, *_every_post]:

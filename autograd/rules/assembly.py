@@ -157,7 +157,7 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
         wide = view.expand(view.unsqueeze(x, 1), (x.layout.shape[0], count - 1))
         columns.append(cumprod(wide, 1))
     made = cat(columns, 1) if count else view.narrow(columns[0], 1, 0, 0)
-    return made if increasing else made.flip(1)  # type: ignore[attr-defined, no-any-return]
+    return made if increasing else made.flip(1)
 
 
 def unravel_index(indices: Tensor, shape: int | Sequence[int]) -> tuple[Tensor, ...]:

@@ -301,7 +301,7 @@ def _greedy(
 def _pairs_of(a: Tensor, b: Tensor, dims: Any) -> tuple[list[int], list[int]]:
     """The dimensions of both that ``dims`` means."""
     if isinstance(dims, TensorBase):
-        dims = dims.tolist()  # type: ignore[attr-defined]
+        dims = dims.tolist()
     if isinstance(dims, tuple | list):
         first, second = dims
         wanted = [[d] if isinstance(d, int) else list(d) for d in (first, second)]

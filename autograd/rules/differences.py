@@ -98,7 +98,7 @@ def gradient(
         if input.layout.shape[axis] <= edge_order:
             raise RuntimeError("gradient: expected each dimension size to be at least edge_order+1")
         if isinstance(step, TensorBase) and step.layout.ndim:
-            made.append(_by_coordinates(input, axis, step, edge_order))  # type: ignore[arg-type]
+            made.append(_by_coordinates(input, axis, step, edge_order))
         else:
             made.append(_by_step(input, axis, step, edge_order))
     return tuple(made)
@@ -281,7 +281,7 @@ def cov(
     if both is not None and total.item() == 0:
         raise RuntimeError("cov: cov(): weights sum to zero, can't be normalized")
     if weight is not None and correction != 0:
-        factor = total - correction * sum(both * weight) / total  # type: ignore[operator]
+        factor = total - correction * sum(both * weight) / total
     else:
         factor = total - correction
     if float(factor) <= 0:

@@ -104,5 +104,5 @@ def _calls(name: str, tensors: Any, args: tuple[Any, ...], kwargs: dict[str, Any
         given = {k: own(v) for k, v in words.items()}
         value = words.get("value")
         if isinstance(value, TensorBase):  # a vector of numbers, one each
-            given["value"] = value[place].item()  # type: ignore[index]
+            given["value"] = value[place].item()
         yield x, [own(a) for a in args], given

@@ -104,7 +104,7 @@ def ldexp_(input: Tensor, other: Tensor) -> Tensor:
 
 
 def _double(value: Tensor | Scalar) -> Tensor | Scalar:
-    return to_dtype(value, dt.float64) if isinstance(value, TensorBase) else value  # type: ignore[arg-type]
+    return to_dtype(value, dt.float64) if isinstance(value, TensorBase) else value
 
 
 def float_power(input: Tensor | Scalar, exponent: Tensor | Scalar) -> Tensor:

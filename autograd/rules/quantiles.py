@@ -80,10 +80,10 @@ def _share(name: str, input: Tensor, q: float | Tensor) -> Tensor:
         raise RuntimeError(f"{name}: quantile() q must be a scalar or 1D tensor")
     if q.layout.dtype is not kind.dtype:
         raise RuntimeError(f"{name}: quantile() q tensor must be same dtype as the input tensor")
-    low, high = aminmax(q.detach()) if q.layout.numel else (0, 0)  # type: ignore[attr-defined]
+    low, high = aminmax(q.detach()) if q.layout.numel else (0, 0)
     if not (low >= 0 and high <= 1):
         raise RuntimeError(f"{name}: quantile() q values must be in the range [0, 1]")
-    return q  # type: ignore[return-value]
+    return q
 
 
 def _quantile(
@@ -295,7 +295,7 @@ def _edges(
                 f"{name}: input tensor and bins tensors should have the same dtype; got "
                 f"{kind.dtype.name} and {bins.layout.dtype.name} for dimension {place}"
             )
-        return bins.detach()  # type: ignore[attr-defined, no-any-return]
+        return bins.detach()
     if bins <= 0:
         raise RuntimeError(f"{name}: bins must be > 0, but got {bins} for dimension {place}")
     low, high = (0, 0) if limits is None else (limits[2 * place], limits[2 * place + 1])
@@ -338,5 +338,5 @@ def isin(
     else:
         ordered = sort(y)[0]
         places = arithmetic.clamp_max(searchsorted(ordered, x), y.layout.numel - 1)
-        found = pointwise.eq(view.reshape(ordered[view.reshape(places, (-1,))], x.layout.shape), x)  # type: ignore[index]
+        found = pointwise.eq(view.reshape(ordered[view.reshape(places, (-1,))], x.layout.shape), x)
     return pointwise.logical_not(found) if invert else found

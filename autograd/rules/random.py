@@ -196,7 +196,7 @@ def normal(
     if not given:
         shape, kind = check_sizes("normal", (size or (),)), _floating("normal", dtype)
         params = (float(mean), float(std))
-        return _new("normal", shape, kind, device, params, generator, requires_grad)  # type: ignore[arg-type]
+        return _new("normal", shape, kind, device, params, generator, requires_grad)
     if isinstance(std, TensorBase) and std.layout.numel and not bool((std.detach() >= 0).all()):
         raise RuntimeError("normal: expects all elements of std >= 0.0")
     shape = broadcast_shapes("normal", *(a.layout.shape for a in given))
@@ -376,7 +376,7 @@ def bernoulli_(
     if not isinstance(p, TensorBase):
         params = (ops.threshold(_probability("bernoulli_", p)), 0)
         return _redraw("bernoulli_", "bernoulli", self, params, generator)
-    wide = expand(p.detach(), self.layout.shape)  # type: ignore[attr-defined]
+    wide = expand(p.detach(), self.layout.shape)
     return written_over("bernoulli_", self, _bernoulli_array(wide, generator))
 
 

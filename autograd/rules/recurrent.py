@@ -45,7 +45,7 @@ def _step(
     mode: str, gx: Tensor, states: States, w: Tensor, b: Tensor | None, project: Tensor | None
 ) -> States:
     """The states after one step; ``gx`` is the input's part of the pre-activations."""
-    sigmoid, tanh = pointwise.sigmoid, pointwise.tanh  # type: ignore[attr-defined]
+    sigmoid, tanh = pointwise.sigmoid, pointwise.tanh
     gh = matmul.linear(states[0], w, b)
     if mode == "gru":
         (xr, xz, xn), (hr, hz, hn) = chunk(gx, 3, 1), chunk(gh, 3, 1)

@@ -204,7 +204,7 @@ class _Casts:
                 bound, "a bound that is not fixed", "give range(...) whole numbers that are known when the "
                 "function is decorated, or write a while loop",
             )  # fmt: skip
-        return value  # type: ignore[return-value]
+        return value
 
     def fixed(self, e: ast.expr) -> float | None:
         """The number that an expression of known numbers is; None of any other."""
@@ -262,7 +262,7 @@ class _Casts:
             several = self.several(target)
             if len(several) > 1:
                 calls = [self.called(e, target, one) for one in several]
-                return ast.Tuple(calls, ast.Load())  # type: ignore[arg-type]
+                return ast.Tuple(calls, ast.Load())
         return self.value(e)
 
     def value(self, e: ast.expr) -> ast.expr:

@@ -79,7 +79,7 @@ class Text:
         """Where in the function it was raised."""
         line, trace = self.offset + 1, problem.__traceback__
         while trace is not None:
-            if trace.tb_frame.f_code is self.function.__code__:  # type: ignore[attr-defined]
+            if trace.tb_frame.f_code is self.function.__code__:
                 line = trace.tb_lineno
             trace = trace.tb_next
         return line
@@ -102,7 +102,7 @@ class Text:
 
 def source_of(function: Function) -> ast.FunctionDef | None:
     """Its ``def``; None where there is no source, or it is a lambda."""
-    tree = _statement(inspect.unwrap(function).__code__, function.__globals__)  # type: ignore[attr-defined]
+    tree = _statement(inspect.unwrap(function).__code__, function.__globals__)
     if not isinstance(tree, ast.FunctionDef) or tree.name != function.__name__:
         return None
     tree.decorator_list = []  # no part of what it does

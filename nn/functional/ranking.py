@@ -238,7 +238,7 @@ def _forward(x: Tensor, labels: Tensor, steps: list[int], many: list[int], blank
     likelihood = cat([last, before], 1).logsumexp(1)
     empty = as_tensor([n == 0 for n in steps], device=x.device)
     loss = where(likelihood <= never / 2, float("inf"), -likelihood)
-    none = as_tensor([0.0 if n == 0 else float("inf") for n in many], **how)  # type: ignore[arg-type]
+    none = as_tensor([0.0 if n == 0 else float("inf") for n in many], **how)
     loss = where(empty, none, loss)
     # what makes the gradient that of log-softmax's input: e^x, of value 0
     inside = arange(T, device=x.device).unsqueeze(1) < lengths.squeeze(1)
