@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rule import Rule, identity_vjp
@@ -31,10 +33,20 @@ def prod(
     dims = dims_of("prod", dim, input.layout.ndim)
     if not input.layout.ndim and input.dtype.is_floating_point:
         return _ELEMENT.record((input,), OPS["copy"](input))
-    return _PROD.record((input,), ops.reduce("prod", input, dims, keepdim), (dims, keepdim))
+    out = ops.reduce("prod", input, dims, keepdim)
+    if dim is not None and math.prod([input.layout.shape[d] for d in dims]) == 1:
+        return _SINGLE.record((input,), out)
+    return _PROD.record((input,), out, (dims, keepdim))
 
 
 _ELEMENT = Rule("prod", identity_vjp)  # of the element itself, whose gradient may not divide by it
+
+
+def _single_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return (view.reshape(grad, node.inputs[0].shape),)
+
+
+_SINGLE = Rule("prod", _single_vjp)  # over a dimension of size 1: a function of the gradient alone
 
 
 def _prod_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:

@@ -19,6 +19,10 @@ from tilegrad.kernels.function import DeviceFunction, TypedFunction
 
 _COUNTED = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod)
 _SINGLE = {"fma": 2, "sqrt": 1, "scale2": 3}
+_POLYNOMIALS = (
+    primitives.polynomial, primitives.polynomial_slope, primitives.polynomial_slope_2,
+    primitives.polynomial_slope_3, primitives.polynomial_slope_4,
+)  # fmt: skip
 
 
 @lru_cache(maxsize=None)
@@ -43,7 +47,7 @@ def _count(node: ast.AST, formula: Definition, dtype: str) -> int:
 
 
 def _called(node: ast.Call, target: Any, formula: Definition, dtype: str) -> int:
-    if target in (primitives.polynomial, primitives.polynomial_slope):
+    if target in _POLYNOMIALS:
         tables = formula.lookup(node.args[1])
         if not isinstance(tables, tuple):
             return 0

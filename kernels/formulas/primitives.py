@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -196,8 +197,8 @@ def _precision(dtype: str) -> int:
     return dtypes.FLOATS.index(dtype)
 
 
-def _horner(name: str, summary: str, slope: bool) -> Intrinsic:
-    """A polynomial's value, or its derivative, by Horner's rule in fused steps."""
+def _horner(name: str, summary: str, order: int) -> Intrinsic:
+    """A polynomial's value, or its derivative of an order, by Horner's rule in fused steps."""
 
     def emitter(typing: Any, x: Any, tables: Any) -> Any:
         chosen = _precision(str(getattr(x, "elem", x)))
@@ -210,12 +211,12 @@ def _horner(name: str, summary: str, slope: bool) -> Intrinsic:
                 _number(context, builder, builder.extract_value(table, k), types[k], x)
                 for k in range(len(types))
             ]
-            if slope:
+            if order:
                 coefficients = [
-                    builder.fmul(coefficients[k], _constant(kind, float(k)))
-                    for k in range(1, len(types))
+                    builder.fmul(coefficients[k], _constant(kind, float(math.perm(k, order))))
+                    for k in range(order, len(types))
                 ]
-            total = coefficients.pop()
+            total = coefficients.pop() if coefficients else _constant(kind, 0.0)
             while coefficients:
                 total = builder.call(multiply_add, [total, args[0], coefficients.pop()])
             return total
@@ -224,9 +225,10 @@ def _horner(name: str, summary: str, slope: bool) -> Intrinsic:
 
     def meaning(x: Any, tables: Any) -> Any:
         coefficients = [type(x)(c) for c in tables[0 if type(x) is np.float32 else 1]]
-        if slope:
-            coefficients = [c * type(x)(k) for k, c in enumerate(coefficients)][1:]
-        total = coefficients.pop()
+        coefficients = [c * type(x)(math.perm(k, order)) for k, c in enumerate(coefficients)][
+            order:
+        ]
+        total = coefficients.pop() if coefficients else type(x)(0)
         while coefficients:
             total = _exact_fma(total, x, coefficients.pop())
         return total
@@ -240,10 +242,13 @@ polynomial = _horner(
 
     ``tables``: the coefficients for float32 and those for float64, as constant tuples.
     """,
-    slope=False,
+    order=0,
 )
-polynomial_slope = _horner(
-    "polynomial_slope", "The derivative of :func:`polynomial` by x.", slope=True
+polynomial_slope, polynomial_slope_2, polynomial_slope_3, polynomial_slope_4 = (
+    _horner(name, f"The derivative of order {order} of :func:`polynomial` by x.", order)
+    for order, name in enumerate(
+        ("polynomial_slope", "polynomial_slope_2", "polynomial_slope_3", "polynomial_slope_4"), 1
+    )
 )
 
 

@@ -124,6 +124,13 @@ EXPLAINED = [
         r"\.am(ax|in)\(",
     ),
     Meant(
+        r"^x\d+: (\.grad: )?is NaN in PyTorch alone",
+        r"",
+        "PyTorch's second derivatives of atan2 and sinc at 0 are NaN, which 0 times leaves as it is",
+        r"\.backward\(|autograd\.grad\(",
+        r"\b(atan2|sinc)_?\(",
+    ),
+    Meant(
         r": requires_grad is (True, not False|False, not True), of float\d+ zeros$",
         r"",
         "whether the zeros that a write over everything leaves of a gradient have a graph",

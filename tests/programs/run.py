@@ -271,6 +271,9 @@ def replay(lines: list[str]) -> Pair:
     pair = Pair()
     for line in lines:
         pair.run(line)
+        for value in pair.theirs.values():  # as the first run did
+            if isinstance(value, torch.Tensor):
+                readable(value)
     return pair
 
 

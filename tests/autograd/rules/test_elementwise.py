@@ -82,3 +82,16 @@ def test_the_cotangent_keeps_its_gradient() -> None:
     (first,) = tilegrad.autograd.grad(y, x, seed, create_graph=True)
     second, back = tilegrad.autograd.grad(first, [x, seed], 2 * tilegrad.ones_like(first))
     assert second.tolist() == [[[0, 0, 0, 0]]] and back.tolist() == [[[2, 2]]]
+
+
+@pytest.mark.parametrize("name", ["sinc", "lgamma", "digamma", "erfinv"])
+def test_the_fourth_derivative(name: str) -> None:
+    """Of functions that are polynomials near some points, as PyTorch's."""
+    found = []
+    for t in (tilegrad, torch):
+        x = t.tensor([0.05, 0.13, 0.3, 0.7, 0.9], dtype=t.float64, requires_grad=True)
+        y = getattr(t, name)(x)
+        for _ in range(4):
+            (y,) = t.autograd.grad(y.sum(), x, create_graph=True)
+        found.append(y.detach().numpy())
+    np.testing.assert_allclose(*found, rtol=1e-9)
