@@ -29,6 +29,8 @@ _NAMES = {
     "bce_logits_weighted": "BinaryCrossEntropyWithLogitsBackward0", "batch_norm": "NativeBatchNormBackward0",
     "clamp": "ClampBackward1", "clamp_above": "ClampBackward0", "clamp_below": "ClampBackward0",
     "clamp_between": "ClampBackward0", "clamp_max": "ClampBackward1", "clamp_min": "ClampBackward1",
+    "cross_entropy_smoothed": "AddBackward0", "cross_entropy_soft": "NegBackward0",
+    "cross_entropy_soft_mean": "DivBackward1",
     "conv": "ConvolutionBackward0", "conv_input": "ConvolutionBackward0", "copy": "CloneBackward0", "copy_": "CopyBackwards",
     "copy_slices": "CopySlices", "embed": "DiagEmbedBackward0", "fill": "FillBackward2",
     "gate": "GluBackward0", "gelu_tanh": "GeluBackward0", "group_norm": "NativeGroupNormBackward0",
@@ -63,6 +65,8 @@ def name_of(node: Node) -> str:
         if node.meta.get("adaptive"):
             return f"Adaptive{_camel(op)}{dims}DBackward0"
         return f"{_camel(op)}{dims}D{'WithIndices' if op == 'max_pool' else ''}Backward0"
+    if op == "nll_loss" and node.inputs[0].ndim == 3 and node.outputs[0].ndim:
+        return "ViewBackward0"
     if op in ("cross_entropy", "nll_loss"):
         return f"NllLoss{'2D' if node.inputs[0].ndim > 2 else ''}Backward0"
     if op == "pad":

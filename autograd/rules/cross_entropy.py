@@ -12,14 +12,15 @@ from tilegrad.autograd.graph import Node, tied
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rule import Rule, needs_graph
 from tilegrad.autograd.rules import pointwise, view
-from tilegrad.autograd.rules.elementwise import to_dtype
-from tilegrad.autograd.rules.index import take
+from tilegrad.autograd.rules.elementwise import apply, to_dtype
+from tilegrad.autograd.rules.index import constant, take
 from tilegrad.autograd.rules.reduce import only, sum
-from tilegrad.autograd.rules.scatter import scatter_add
+from tilegrad.autograd.rules.scatter import scatter_add, scatter_add_
 from tilegrad.autograd.rules.softmax import LOG_SOFTMAX, log_softmax
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Layout
 from tilegrad.engine.ops import cross_entropy as ops
+from tilegrad.engine.ops.elementwise import OPS
 from tilegrad.engine.shape import Shape
 
 
@@ -75,7 +76,7 @@ def _loss(
     name: str, x: Tensor, target: Tensor, weight: Tensor | None, ignored: int, reduction: str
 ) -> Tensor:
     if target.layout.dtype is not dt.int64:
-        if target.dtype is not dt.uint8:
+        if target.dtype is not dt.uint8 or x.layout.ndim > 2:
             raise RuntimeError(
                 f"{name}: expected scalar type Long but found {target.dtype.name} for the target"
             )
@@ -101,7 +102,7 @@ def _loss_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     logs = saved.pop(0) if logits else None
     shape = node.inputs[0].shape
     if state.grad:
-        logs = None if logs is None else _as_log_softmax(node, logs)
+        logs = None if logs is None else _as_log_softmax(node, logs, len(shape) - 1)
         grad_input = _composed_grad(shape, logs, targets, saved, grad, reduction)
         grad_input = grad_input if logits else tied(node, grad_input)
     else:
@@ -120,7 +121,7 @@ _LOSSES = {
 }
 
 
-def _as_log_softmax(node: Node, logs: Tensor) -> Tensor:
+def _as_log_softmax(node: Node, logs: Tensor, classes: int) -> Tensor:
     """The log-probabilities that ``node`` saved, as the function of its logits that they are."""
     (edge,) = node.edges[:1]
     x = detached_view(logs)  # in the place of the logits, whose values no gradient reads
@@ -129,7 +130,7 @@ def _as_log_softmax(node: Node, logs: Tensor) -> Tensor:
     else:
         x._tracked = True
         x._node, x._index = edge if isinstance(edge, tuple) else (edge, 0)
-    return LOG_SOFTMAX.record((x,), detached_view(logs), x.layout.ndim - 1)
+    return LOG_SOFTMAX.record((x,), detached_view(logs), classes)
 
 
 def _composed_grad(
@@ -139,12 +140,17 @@ def _composed_grad(
     scale, classes = saved[0], 0 if len(shape) == 1 else 1
     counted = pointwise.ne(scale, 0)
     if reduction == "mean":
-        scale = scale / saved[-1]
+        scale = scale / _divisor(saved[-1])
     target = to_dtype(counted, dt.int64) * targets  # ignored ones point anywhere
-    factor = view.unsqueeze(grad * scale, classes)
+    factor = view.unsqueeze(only(counted, grad * scale), classes)
     nothing = view.expand(factor.detach() * 0.0, shape)
     onehot = scatter_add(nothing, classes, view.unsqueeze(target, classes), factor)
     return -onehot if logs is None else pointwise.exp(logs) * factor - onehot
+
+
+def _divisor(total: Tensor) -> Tensor:
+    """The weights' ``total``, or 1 where no sample counts, whose gradients are 0 and not 0 / 0."""
+    return total + to_dtype(pointwise.eq(total, 0), total.dtype)
 
 
 def nll_loss(
@@ -214,14 +220,70 @@ def cross_entropy(
     classes = 0 if ndim == 1 else 1
     if label_smoothing == 0.0 and ndim <= 2:
         return _loss("cross_entropy", input, target, weight, ignore_index, reduction)
-    logs = log_softmax(input, classes)
-    plain = _loss("nll_loss", logs, target, weight, ignore_index, reduction)
-    if label_smoothing == 0.0:
+    how = (ignore_index, reduction, label_smoothing)
+    if not _alone(input, weight):
+        return _mixed(log_softmax(input, classes), target, weight, *how)
+    logs = log_softmax(detached_view(input), classes)
+    given = (target,) if weight is None else (target, weight)
+    rule = (_SMOOTHED if label_smoothing else _SPATIAL)[weight is not None]
+    return rule.record((input, logs, *given), _mixed(logs, target, weight, *how), how)
+
+
+def _alone(input: Tensor, other: Tensor | None) -> bool:
+    """Whether a gradient of ``input`` is recorded, and none of ``other``: one node then does."""
+    return (
+        state.grad and needs_graph((input,)) > 0 and not (other is not None and other.requires_grad)
+    )
+
+
+def _mixed(
+    logs: Tensor, target: Tensor, weight: Tensor | None, ignored: int, reduction: str, part: float
+) -> Tensor:
+    """The loss of log-probabilities, of which ``part`` is against all classes alike."""
+    plain = _loss("nll_loss", logs, target, weight, ignored, reduction)
+    if part == 0.0:
         return plain
-    smooth = _smoothing_loss(logs, target, weight, ignore_index, reduction, classes)
-    mixed: Tensor = plain * (1.0 - label_smoothing)
-    mixed = mixed + smooth * _ratio(label_smoothing, input.shape[classes])
+    classes = 0 if logs.ndim == 1 else 1
+    smooth = _smoothing_loss(logs, target, weight, ignored, reduction, classes)
+    mixed: Tensor = plain * (1.0 - part)
+    mixed = mixed + smooth * _ratio(part, logs.shape[classes])
     return mixed
+
+
+def _mixed_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """``e^logs`` times what each sample counts, less what each class does: one pass, then the targets'."""
+    ignored, reduction, part = node.meta
+    logs, target, *rest = node.unpack()
+    weight = rest[0] if rest else None
+    classes = 0 if logs.ndim == 1 else 1
+    if state.grad:
+        logs = _as_log_softmax(node, logs, classes)
+    if target.ndim == logs.ndim:  # of one sample
+        target = view.view(target, ())
+    counts = pointwise.ne(target, ignored)
+    counted = to_dtype(counts, logs.dtype)
+    safe = to_dtype(target, dt.int64) * to_dtype(counts, dt.int64)
+    scale: Tensor = counted if weight is None else take(weight, safe) * counted
+    if reduction == "mean":
+        grad = grad / _divisor(sum(scale))
+    own = whole = only(counts, grad * scale * (1.0 - part))
+    share, weights = constant(0.0, logs), constant(1.0, logs)
+    if part:
+        share = only(counts, grad * _ratio(part, logs.shape[classes]))
+        whole = own + share * (logs.shape[classes] if weight is None else sum(weight))
+        share = view.unsqueeze(share, classes)
+        weights = weights if weight is None else _along(weight, logs.ndim, classes)
+    slope = apply(OPS["mixture_vjp"], logs, view.unsqueeze(whole, classes), share, weights)
+    place, own = view.unsqueeze(safe, classes), view.unsqueeze(-own, classes)
+    add = scatter_add if state.grad else scatter_add_
+    return (add(slope, classes, place, own), *[None] * (len(node.inputs) - 1))
+
+
+# by whether there are weights: all inputs but the first are saved
+_SMOOTHED, _SPATIAL = (
+    [Rule(name, _mixed_vjp, (1, 2)), Rule(name, _mixed_vjp, (1, 2, 3))]
+    for name in ("cross_entropy_smoothed", "nll_loss")
+)
 
 
 def _smoothing_loss(
@@ -237,7 +299,7 @@ def _smoothing_loss(
         return sum(loss)
     if weight is None:
         return sum(loss) / sum(counted)
-    safe = target * to_dtype(counted, dt.int64)
+    safe = to_dtype(target, dt.int64) * to_dtype(counted, dt.int64)
     weights: Tensor = take(weight, safe) * to_dtype(counted, logs.dtype)
     return sum(loss) / sum(weights)
 
@@ -263,10 +325,37 @@ def _against_probabilities(
     count = input.shape[classes]
     if smoothing:
         target = target * (1.0 - smoothing) + _ratio(smoothing, count)
-    terms = log_softmax(input, classes) * target
     if weight is not None:
-        terms = terms * _along(weight, input.ndim, classes)
+        target = target * _along(weight, input.ndim, classes)
+    if not _alone(input, target):
+        return _soft(log_softmax(input, classes), target, reduction)
+    logs = log_softmax(detached_view(input), classes)
+    rule = _SOFT_MEAN if reduction == "mean" else _SOFT
+    return rule.record((input, logs, target), _soft(logs, target, reduction), reduction)
+
+
+def _soft(logs: Tensor, target: Tensor, reduction: str) -> Tensor:
+    """The loss of log-probabilities against how much each class counts."""
+    classes = 0 if logs.ndim == 1 else 1
     if reduction == "none":
-        return -sum(terms, classes)
-    total = -sum(terms)
-    return total if reduction == "sum" else total / _ratio(input.numel(), count)
+        return -sum(logs * target, classes)
+    total = -sum(logs * target)
+    return total if reduction == "sum" else total / _ratio(logs.numel(), logs.shape[classes])
+
+
+def _soft_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    logs, target = node.unpack()
+    classes = 0 if logs.ndim == 1 else 1
+    if state.grad:
+        logs = _as_log_softmax(node, logs, classes)
+    if node.meta == "mean":
+        grad = grad / _ratio(logs.numel(), logs.shape[classes])
+    elif node.meta == "none":
+        grad = view.unsqueeze(grad, classes)
+    whole = grad * sum(target, classes, keepdim=True)
+    return apply(OPS["mixture_vjp"], logs, whole, grad, target), None, None
+
+
+_SOFT, _SOFT_MEAN = (
+    Rule(name, _soft_vjp, (1, 2)) for name in ("cross_entropy_soft", "cross_entropy_soft_mean")
+)

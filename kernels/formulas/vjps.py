@@ -52,6 +52,12 @@ def logsumexp_vjp(g, x, total):
 
 
 @inline
+def mixture_vjp(x, whole, share, w):
+    """whole e^x - share w, the gradient of -sum(w log_softmax) by the logits, given its logarithms x."""
+    return whole * exp(x) - share * w
+
+
+@inline
 def norm_vjp(g, x, norm, p):
     """g sign(x) (|x| / norm)^(p - 1), the gradient of the p-norm; 0 where x or the norm is."""
     T = type(g)
@@ -88,6 +94,7 @@ TABLE = table(
     Formula("var_vjp", var_vjp, domain=(_ANY,) * 3, caller="var"),
     Formula("var_mean_vjp", var_mean_vjp, domain=(_ANY,) * 4, caller="var_mean"),
     Formula("logsumexp_vjp", logsumexp_vjp, domain=(_ANY,) * 3, caller="logsumexp"),
+    Formula("mixture_vjp", mixture_vjp, domain=(_ANY,) * 4, caller="cross_entropy"),
     Formula(
         "norm_vjp",
         norm_vjp,
