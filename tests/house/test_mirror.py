@@ -31,7 +31,7 @@ TESTED_BY = (
      " windows",
      "conformance/test_subset.py", "functions with rows in PyTorch's sample database"),
     ("autograd/rules", "regions", "autograd/rules/test_view.py", "writes over views and their bases"),
-    ("autograd/rules", "assign bilinear counting cross_entropy define extrema moments product "
+    ("autograd/rules", "assign bilinear counting define extrema moments product "
      "rearrange sampling scatter unary", "cases/test_cases.py", "functions with rows under their family's name"),
     ("bench", "__main__ blas compiling failure libraries machine markdown memory models paper results sampler "
      "scaling steps table", "bench/test_bench.py", "commands, as typed, and what they share"),
@@ -42,7 +42,7 @@ TESTED_BY = (
     ("data", "background collate container fetch info pool sampler", "data/test_dataloader.py",
      "parts of one loader"),
     ("engine", "decorators emitter errors native_storage sharing", "engine/test_native.py", "parts of every call"),
-    ("engine/ops", "clip create cross_entropy masked optim", "cases/test_cases.py", "as their rules"),
+    ("engine/ops", "clip create masked optim", "cases/test_cases.py", "as their rules"),
     ("kernels", "accumulators distributions", "cases/test_cases.py", "tables that families read"),
     ("autograd", "user_calls", "autograd/test_user_op.py", "as its public face"),
     ("autograd", "user_jvp", "autograd/test_checking_op.py", "tangents are checked"),
@@ -52,7 +52,7 @@ TESTED_BY = (
     ("kernels/cpu", "arg_reduce clip create masked topk", "cases/test_cases.py",
      "families with rows under another name"),
     ("kernels/cpu/parts", "*", "kernels/cpu/test_matmul.py", "loops of the families"),
-    ("kernels/cuda", "arg_reduce batch_norm create cross_entropy masked", "cases/test_cases.py", "as on the CPU"),
+    ("kernels/cuda", "arg_reduce batch_norm create masked", "cases/test_cases.py", "as on the CPU"),
     ("kernels/cuda/device", "*", "emulator/test_emulator.py", "the language of kernels"),
     ("kernels/cuda/parts", "*", "emulator/test_blocks.py", "device code of every kernel"),
     ("kernels/cuda/topk", "search", "autograd/rules/test_sort.py", "modes and borders"),
