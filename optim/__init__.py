@@ -6,6 +6,8 @@ SparseAdam is left out: there are no sparse gradients.
 if __name__ != "tilegrad.optim":
     raise ImportError("import this package as tilegrad.optim, not as a top-level 'optim'")
 
+from importlib import import_module as _import_module
+
 from tilegrad.optim import lr_scheduler
 from tilegrad.optim.adadelta import Adadelta
 from tilegrad.optim.adafactor import Adafactor
@@ -27,3 +29,9 @@ __all__ = [
     "ASGD", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Muon",
     "NAdam", "Optimizer", "RAdam", "RMSprop", "Rprop", "lr_scheduler",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    if name != "swa_utils":  # which alone needs modules
+        raise AttributeError(f"module 'tilegrad.optim' has no attribute {name!r}")
+    return _import_module("tilegrad.optim.swa_utils")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -93,3 +95,9 @@ def test_decay_is_a_share() -> None:
     for make in (swa_utils.get_ema_avg_fn, swa_utils.get_ema_multi_avg_fn):
         with pytest.raises(ValueError, match="Invalid decay value"):
             make(1.5)
+
+
+def test_it_is_there_without_an_import() -> None:
+    code = "import tilegrad; print(tilegrad.optim.swa_utils.SWALR.__name__)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "SWALR"
