@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 import tilegrad
+from tests.conftest import ROOT
 from tilegrad.optim import swa_utils
 
 theirs = torch.optim.swa_utils
@@ -99,5 +101,11 @@ def test_decay_is_a_share() -> None:
 
 def test_it_is_there_without_an_import() -> None:
     code = "import tilegrad; print(tilegrad.optim.swa_utils.SWALR.__name__)"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".dev")},
+    )
     assert shown.stdout.strip() == "SWALR"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 import tilegrad
+from tests.conftest import ROOT
 from tilegrad.paths import LEFT_OUT, MADE, SAME, reason
 
 THEIRS = Path(torch.__file__).parent
@@ -104,7 +106,13 @@ def test_gathered_names(path: str) -> None:
 
 def test_paths_load_nothing_by_themselves() -> None:
     code = "import sys, tilegrad; print([m for m in sys.modules if m.startswith(('tilegrad.nn', 'tilegrad.data'))])"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".dev")},
+    )
     assert shown.stdout.strip() == "[]"
 
 
