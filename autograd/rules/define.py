@@ -28,7 +28,7 @@ from tilegrad.engine.ops.elementwise import OPS, Elementwise
 from tilegrad.kernels.function import function_from_source
 
 Function = Callable[..., Tensor]
-F = TypeVar("F", bound=Callable[..., Tensor])
+F = TypeVar("F", bound=Callable[..., object])
 
 
 def publish(scope: dict[str, object]) -> dict[str, list[str]]:

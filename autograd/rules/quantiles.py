@@ -187,7 +187,7 @@ def histc(input: Tensor, bins: int = 100, min: Scalar = 0, max: Scalar = 0) -> T
 
 def histogram(
     input: Tensor,
-    bins: object,
+    bins: object = 100,
     *,
     range: Sequence[float] | None = None,
     weight: Tensor | None = None,

@@ -9,6 +9,7 @@ import numpy as np
 
 from tilegrad.autograd.rules import pool
 from tilegrad.autograd.rules.creation import from_numpy, zeros
+from tilegrad.autograd.rules.define import named
 from tilegrad.autograd.rules.movement import pad
 from tilegrad.autograd.rules.random import rand
 from tilegrad.autograd.tensor import Tensor
@@ -32,18 +33,16 @@ def _indexed(function: Callable[..., Pair], dims: int) -> Callable[..., Pair]:
     ) -> Pair:  # fmt: skip
         return function(input, kernel_size, stride, padding, dilation, ceil_mode, True)
 
-    with_indices.__name__ = with_indices.__qualname__ = f"max_pool{dims}d_with_indices"
-    with_indices.__doc__ = f"(values, indices) of :func:`max_pool{dims}d`."
-    return with_indices
+    doc = f"(values, indices) of :func:`max_pool{dims}d`."
+    return named(with_indices, f"max_pool{dims}d_with_indices", doc)
 
 
 def _adaptive(function: Callable[..., Pair], dims: int) -> Callable[..., Pair]:
     def with_indices(input: Tensor, output_size: Sizes, return_indices: bool = False) -> Pair:
         return function(input, output_size, True)
 
-    with_indices.__name__ = with_indices.__qualname__ = f"adaptive_max_pool{dims}d_with_indices"
-    with_indices.__doc__ = f"(values, indices) of :func:`adaptive_max_pool{dims}d`."
-    return with_indices
+    doc = f"(values, indices) of :func:`adaptive_max_pool{dims}d`."
+    return named(with_indices, f"adaptive_max_pool{dims}d_with_indices", doc)
 
 
 max_pool1d_with_indices = _indexed(pool.max_pool1d, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 
 from tilegrad.autograd.rules.creation import arange, as_tensor, full, ones
@@ -122,8 +123,16 @@ def linear_cross_entropy(
 
     Args:
         input: (N, features) or (features,). linear_weight: (C, …, features). linear_bias: (C, …).
-        options: how PyTorch cuts the work; nothing is cut here.
+        options: how PyTorch works through the batch in parts; here it is one part.
+
+    Warns:
+        UserWarning: options are given.
     """
+    if options is not None:
+        warnings.warn(
+            "linear_cross_entropy: options are not supported, the batch is worked through at once",
+            stacklevel=2,
+        )
     classes = linear_weight.shape[:-1]
     if len(classes) > 1 and input.ndim != 2:
         raise RuntimeError(

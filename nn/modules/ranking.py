@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from tilegrad.autograd.tensor import Tensor
+from tilegrad.engine.dtype import DType
 from tilegrad.nn import functional as F
 from tilegrad.nn.modules.distance import PairwiseDistance
 from tilegrad.nn.modules.linear import Linear
@@ -113,10 +116,27 @@ class CTCLoss(_Loss):
         )  # fmt: skip
 
 
-class LinearCrossEntropyOptions(NamedTuple):
-    """How PyTorch cuts the work of :class:`LinearCrossEntropyLoss`; accepted, nothing is cut here."""
+@dataclass(frozen=True, slots=True)
+class LinearCrossEntropyOptions:
+    """How PyTorch works through a batch of :class:`LinearCrossEntropyLoss` in parts, in less memory.
 
+    Here the whole batch is one part: a call that is given options warns of it.
+    """
+
+    allow_retain_graph: bool = False
     batch_chunk_size: int | None = None
+    chunking_method: str | None = "auto"
+    acc_policy: str = "auto"
+    acc_dtype: DType | None = None
+
+    def __post_init__(self) -> None:
+        if self.acc_policy not in ("auto", "accurate", "balanced", "compact"):
+            raise ValueError(f"invalid acc_policy: {self.acc_policy!r}")
+        if not re.fullmatch(r"None|auto|aspect_ratio(:0*[1-9]\d*)?", str(self.chunking_method)):
+            raise ValueError(f"invalid chunking_method: {self.chunking_method!r}")
+        size = self.batch_chunk_size
+        if size is not None and not (isinstance(size, int) and size > 0):
+            raise ValueError(f"batch_chunk_size must be positive int or None, got {size!r}")
 
 
 class LinearCrossEntropyLoss(_WeightedLoss):

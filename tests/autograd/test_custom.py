@@ -349,37 +349,34 @@ def test_a_known_call_with_scalars_is_a_straight_one():
 
 
 FIRST = """
-import time
+import sys
 import tilegrad
 x = tilegrad.ones(4)
-begin = time.process_time()
 
 @tilegrad.elementwise
 def swish(x, beta=1.0):
     return x / (1 + exp(-beta * x))
 
 assert abs(swish(x).tolist()[3] - 0.7310586) < 1e-6
-print(time.process_time() - begin)
+print("numba" in sys.modules)
 """
 
 
-def test_from_decorated_to_the_first_result_takes_half_a_second(tmp_path: Path):
-    """Of a processor; 20 ms where the kernel is on disk. Python's own files are compiled before."""
+def test_the_first_result_of_a_kernel_on_disk_loads_no_compiler(tmp_path: Path) -> None:
+    """`tilegrad bench compile` has the times."""
     script = tmp_path / "first.py"
     script.write_text(FIRST)
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    environment["PYTHONPATH"] = str(ROOT / ".dev")
+    environment = {
+        **os.environ, "PYTHONPATH": str(ROOT / ".dev"), "TILEGRAD_CACHE_DIR": str(tmp_path / "kernels")
+    }  # fmt: skip
 
-    def spent(folder: str) -> float:
-        environment["TILEGRAD_CACHE_DIR"] = str(tmp_path / folder)
+    def loaded() -> str:
         done = subprocess.run(
             [sys.executable, str(script)], env=environment, capture_output=True, text=True, check=True
         )  # fmt: skip
-        return float(done.stdout)
+        return done.stdout.strip()
 
-    spent("0")
-    assert min(spent("1"), spent("2")) < 0.5
-    assert min(spent("1"), spent("1"), spent("2")) < 0.020
+    assert [loaded(), loaded()] == ["True", "False"]
 
 
 def test_float32_stays_float32():

@@ -24,9 +24,11 @@ LATER = {  # other spellings, for want of an op's form or by another issue
     "rand_like": {"generator"}, "randn_like": {"generator"}, "randint_like": {"generator"},
     "tril_indices": {"requires_grad"}, "triu_indices": {"requires_grad"},
     "normal": {"requires_grad"}, "pin_memory": {"device"}, "is_pinned": {"device"},
+    "as_strided_scatter": {"stride"},  # strides (1, 1) have it write elements over one another
+    "histogram": {"bins"},  # an element upon an edge, which PyTorch's linspace rounds up
+    "tensor_split": {"tensor_indices_or_sections"},
+    **dict.fromkeys(("hsplit", "vsplit", "dsplit"), {"indices", "sections"}),
 }  # fmt: skip
-for _split in ("tensor_split", "hsplit", "vsplit", "dsplit"):
-    LATER[_split] = {"indices", "sections", "tensor_indices_or_sections"}
 
 
 def _overloads(file, kind=None):
@@ -120,6 +122,9 @@ RANDOM = (
     "dropout",
     "seed",
     "exponential",
+    "log_normal",
+    "cauchy",
+    "geometric",
 )
 
 

@@ -93,6 +93,7 @@ OTHERS: dict[str, Any] = {  # another value, where that of the type does not do
 }  # fmt: skip
 SPECIAL: dict[str, dict[str, Any]] = {  # arguments that a class needs beside
     "FractionalMaxPool2d": {"output_size": 3}, "FractionalMaxPool3d": {"output_size": 3},
+    "ChannelShuffle": {"groups": 1},
     "OneCycleLR": {"total_steps": 8},
     "Muon": {"params": [tilegrad.ones(2, 2, requires_grad=True)]},
     "SequentialLR": {"milestones": [2]},

@@ -470,3 +470,17 @@ def test_an_adaptive_softmax_computes_as_pytorchs() -> None:
         np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy(), atol=1e-12)
     given = ours.log_prob(tilegrad.from_numpy(x)).detach().numpy()
     np.testing.assert_allclose(given, theirs.log_prob(torch.from_numpy(x)).detach().numpy())
+
+
+def test_options_of_linear_cross_entropy_are_not_forgotten_in_silence() -> None:
+    options = tilegrad.nn.LinearCrossEntropyOptions(batch_chunk_size=2, chunking_method=None)
+    layer = tilegrad.nn.LinearCrossEntropyLoss(3, 4, options=options)
+    with pytest.warns(UserWarning, match="options are not supported"):
+        layer(tilegrad.ones(2, 3), tilegrad.tensor([0, 3]))
+    for wrong in (
+        {"batch_chunk_size": 0},
+        {"acc_policy": "fast"},
+        {"chunking_method": "aspect_ratio:0"},
+    ):
+        with pytest.raises(ValueError):
+            tilegrad.nn.LinearCrossEntropyOptions(**wrong)  # type: ignore[arg-type]
