@@ -27,7 +27,8 @@ LATER = {  # other spellings, for want of an op's form or by another issue
     "as_strided_scatter": {"stride"},  # strides (1, 1) have it write elements over one another
     "histogram": {"bins"},  # an element upon an edge, which PyTorch's linspace rounds up
     "tensor_split": {"tensor_indices_or_sections"},
-    **dict.fromkeys(("hsplit", "vsplit", "dsplit"), {"indices", "sections"}),
+    "hsplit": {"indices", "sections"}, "vsplit": {"indices", "sections"},
+    "dsplit": {"indices", "sections"},
 }  # fmt: skip
 
 
