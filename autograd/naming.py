@@ -34,12 +34,13 @@ _NAMES = {
     "conv": "ConvolutionBackward0", "conv_input": "ConvolutionBackward0", "copy": "CloneBackward0", "copy_": "CopyBackwards",
     "copy_slices": "CopySlices", "embed": "DiagEmbedBackward0", "fill": "FillBackward2",
     "gate": "GluBackward0", "gelu_tanh": "GeluBackward0", "group_norm": "NativeGroupNormBackward0",
-    "huber": "HuberLossBackward0", "l1": "AbsBackward0", "masked_fill_tensor": "MaskedFillBackward1",
+    "huber": "HuberLossBackward0", "l1": "AbsBackward0", "mantissa": "FrexpBackward0",
+    "masked_fill_tensor": "MaskedFillBackward1",
     "mse": "MseLossBackward0", "power": "PowBackward0", "round_decimals": "RoundBackward1",
     "scatter_value": "ScatterBackward1", "smooth_l1": "SmoothL1LossBackward0",
     "soft_margin": "SoftMarginLossBackward0", "softsign": "DivBackward0",
     "tanhshrink": "SubBackward0",
-    "layer_norm": "NativeLayerNormBackward0", "log1p": "Log1PBackward0", "logsigmoid": "LogSigmoidBackward0",
+    "layer_norm": "NativeLayerNormBackward0", "logsigmoid": "LogSigmoidBackward0",
     "max_of_all": "MaxBackward1", "min_of_all": "MinBackward1",
     "norm": "LinalgVectorNormBackward0", "norm0": "LinalgVectorNormBackward0",
     "norm2": "LinalgVectorNormBackward0", "norm_inf": "LinalgVectorNormBackward0",
@@ -91,7 +92,7 @@ def name_of(node: Node) -> str:
 
 
 def _camel(op: str) -> str:
-    return "".join([word[:1].upper() + word[1:] for word in op.split("_")])
+    return "".join([word.title() for word in op.split("_")])
 
 
 def _padding(node: Node) -> str:

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import tensor_of
-from tilegrad.autograd.graph import Node
+from tilegrad.autograd.graph import Node, called
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rule import Rule, needs_graph
 from tilegrad.autograd.rules import matmul, pointwise, reduce
 from tilegrad.autograd.rules.activation import relu
-from tilegrad.autograd.rules.movement import cat
+from tilegrad.autograd.rules.movement import cat, stack
 from tilegrad.autograd.rules.rearrange import chunk
 from tilegrad.autograd.rules.sampling import dropout as drop
 from tilegrad.autograd.rules.view import narrow, reshape, select, squeeze, transpose, unsqueeze
@@ -198,9 +198,7 @@ def _run(
         x = cat(outs, 1) if bidirectional else outs[0]
         if dropout and train and depth < num_layers - 1:
             x = drop(x, dropout, train)
-    return x, *[
-        cat([unsqueeze(s, 0) for s in of_all]) for of_all in zip(*last, strict=True)
-    ]  # fmt: skip
+    return x, *[stack(of_all) for of_all in zip(*last, strict=True)]
 
 
 def _steps_of(mode: str, x: Tensor, hx: States, batch_first: bool) -> tuple[Tensor, int, int]:
@@ -239,7 +237,8 @@ def _public(mode: str, args: tuple[object, ...], kwargs: dict[str, object]) -> t
     first: bool = given["batch_first"]
     flat, steps, batch = _steps_of(mode, given["input"], states, first)
     out, *last = _run(mode, flat, (batch,) * steps, states, *rest)
-    out = reshape(out, (steps, batch, out.shape[1]))
+    bidirectional = rest[-1]
+    out = called("cat" if bidirectional else "stack", reshape(out, (steps, batch, out.shape[1])))
     return transpose(out, 0, 1) if first else out, *last
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tilegrad.autograd.graph import called
 from tilegrad.autograd.rules.creation import arange, zeros
 from tilegrad.autograd.rules.embedding import embedding
 from tilegrad.autograd.rules.masked import where
@@ -99,7 +100,8 @@ def embedding_bag(
         to = where(counted > 0, places, many)
         wide = cat([empty, empty.new_zeros(1, D)])
         index = to.unsqueeze(1).expand(flat.shape[0], D)
-        return scatter_reduce(wide, 0, index, rows, "amax", include_self=False)[:many]
+        largest = scatter_reduce(wide, 0, index, rows, "amax", include_self=False)
+        return called("embedding_bag", largest[:many])
     scale = counted
     if per_sample_weights is not None:
         scale = counted * per_sample_weights.reshape(-1)
@@ -107,9 +109,9 @@ def embedding_bag(
         rows = rows * scale.unsqueeze(1)
     total = empty.index_add(0, places, rows)
     if mode == "sum":
-        return total
+        return called("embedding_bag", total)
     counts = zeros((many,), dtype=rows.dtype, device=rows.device).index_add(0, places, counted)
-    return total / counts.clamp(min=1).unsqueeze(1)
+    return called("embedding_bag", total / counts.clamp(min=1).unsqueeze(1))
 
 
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
@@ -130,4 +132,4 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     first = order.unsqueeze(1).expand(N, N)[upper]
     second = order.unsqueeze(0).expand(N, N)[upper]
     gaps = input.index_select(0, first) - input.index_select(0, second)
-    return gaps.norm(p, 1)
+    return called("pdist", gaps.norm(p, 1))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from tilegrad.autograd.graph import called
 from tilegrad.autograd.rules import pool
 from tilegrad.autograd.rules.creation import from_numpy, zeros
 from tilegrad.autograd.rules.define import named
@@ -98,7 +99,7 @@ def _unpool(
     if at.numel() and not (int(at.min().item()) >= 0 and int(at.max().item()) < many):
         raise RuntimeError(f"{op}: found an invalid max index for an output of {many} elements")
     empty = zeros((*lead, many), dtype=input.dtype, device=input.device)
-    return empty.scatter(flat.ndim - 1, at, flat).reshape(*lead, *size)
+    return called(op, empty.scatter(flat.ndim - 1, at, flat).reshape(*lead, *size))
 
 
 def max_unpool1d(
@@ -188,8 +189,10 @@ def _fractional(
     values, which_one = rows.max(3)
     at = at.reshape(N, C, math.prod(out), math.prod(k))
     where = at.gather(3, which_one.unsqueeze(3)).squeeze(3)
-    found = values.reshape(N, C, *out), where.reshape(N, C, *out)
-    return found if input.ndim == dims + 2 else (found[0].squeeze(0), found[1].squeeze(0))
+    values, where = values.reshape(N, C, *out), where.reshape(N, C, *out)
+    if input.ndim == dims + 1:
+        values, where = values.squeeze(0), where.squeeze(0)
+    return called(op, values), where
 
 
 def fractional_max_pool2d_with_indices(

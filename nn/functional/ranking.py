@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 
+from tilegrad.autograd.graph import called
 from tilegrad.autograd.rules.creation import arange, as_tensor, full, ones
 from tilegrad.autograd.rules.cross_entropy import cross_entropy, reduction_of
 from tilegrad.autograd.rules.masked import where
@@ -52,7 +53,8 @@ def multi_margin_loss(
         terms = terms * weight.index_select(0, y).unsqueeze(1)
     others = arange(x.shape[1], device=x.device) != y.unsqueeze(1)
     loss = (terms * others.to(x.dtype)).sum(1) / x.shape[1]
-    return reduced(loss if input.ndim == 2 or mode != "none" else loss.squeeze(0), mode)
+    loss = loss if input.ndim == 2 or mode != "none" else loss.squeeze(0)
+    return called("multi_margin_loss", reduced(loss, mode))
 
 
 def multilabel_margin_loss(
@@ -78,7 +80,8 @@ def multilabel_margin_loss(
     gaps = 1 - x.gather(1, at).unsqueeze(2) + x.unsqueeze(1)
     counts = valid.unsqueeze(2) & ~is_label.unsqueeze(1)
     loss = (gaps.clamp(min=0) * counts.to(x.dtype)).sum((1, 2)) / C
-    return reduced(loss if input.ndim == 2 or mode != "none" else loss.squeeze(0), mode)
+    loss = loss if input.ndim == 2 or mode != "none" else loss.squeeze(0)
+    return called("multilabel_margin_loss", reduced(loss, mode))
 
 
 def multilabel_soft_margin_loss(
@@ -252,5 +255,4 @@ def _forward(x: Tensor, labels: Tensor, steps: list[int], many: list[int], blank
     # what makes the gradient that of log-softmax's input: e^x, of value 0
     inside = arange(T, device=x.device).unsqueeze(1) < lengths.squeeze(1)
     tied = (x.detach().exp() * (x - x.detach())).sum(2)
-    result: Tensor = loss + (tied * inside.to(x.dtype)).sum(0)
-    return result
+    return called("ctc_loss", loss + (tied * inside.to(x.dtype)).sum(0))

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from tilegrad.autograd.graph import called
 from tilegrad.autograd.rules.creation import from_numpy
 from tilegrad.autograd.rules.matmul import bmm
 from tilegrad.autograd.rules.pool import (
@@ -199,7 +200,8 @@ def interpolate(
         if n == out[axis] and (align or not scales[axis] or scales[axis] == 1):
             continue
         x = _resize(x, 2 + axis, _taps(mode, n, out[axis], align, scales[axis], antialias, kind))
-    return x.clone() if x is input else x
+    stem = f"upsample_{mode.replace('-', '_')}{dims}d"
+    return called(f"{stem}_aa" if antialias else stem, x.clone() if x is input else x)
 
 
 def upsample(
@@ -281,7 +283,8 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
     points = np.stack([*(p.ravel() for p in places), np.ones(math.prod(size[2:]))], 1)
     base = from_numpy(points.astype(theta.dtype.name)).to(theta.device)
     many = base.unsqueeze(0).expand(theta.shape[0], *base.shape)
-    return bmm(many, theta.transpose(1, 2)).reshape(size[0], *size[2:], dims)
+    made = bmm(many, theta.transpose(1, 2)).reshape(size[0], *size[2:], dims)
+    return called("affine_grid_generator", made)
 
 
 def _unnormalised(at: Tensor, size: int, padding: str, align: bool) -> Tensor:
@@ -437,4 +440,4 @@ def grid_sample(
         out = _cubic_sample(input, at, padding_mode, align)
     else:
         out = _linear_sample(input, at, padding_mode)
-    return out.reshape(N, C, *grid.shape[1:-1])
+    return called(f"grid_sampler_{dims}d", out.reshape(N, C, *grid.shape[1:-1]))

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tilegrad.autograd.graph import called
 from tilegrad.autograd.rules.creation import arange, zeros
+from tilegrad.autograd.rules.formats import copied
 from tilegrad.autograd.rules.movement import pad
 from tilegrad.autograd.tensor import Tensor
+from tilegrad.engine.formats import contiguous_format
 
 Pair = int | Sequence[int]
+
+
+def _moved(op: str, parts: Tensor, *shape: int) -> Tensor:
+    """What ``op`` makes: the elements of ``parts`` copied, in another shape."""
+    return called(op, copied(parts, contiguous_format).reshape(*shape))
 
 
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
@@ -34,7 +42,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     n = len(lead)
     split = input.reshape(*lead, C // (r * r), r, r, H, W)
     order = (*range(n), n, n + 3, n + 1, n + 4, n + 2)
-    return split.permute(*order).reshape(*lead, C // (r * r), H * r, W * r)
+    return _moved("pixel_shuffle", split.permute(*order), *lead, C // (r * r), H * r, W * r)
 
 
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
@@ -61,7 +69,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     n = len(lead)
     split = input.reshape(*lead, C, H // r, r, W // r, r)
     order = (*range(n), n, n + 2, n + 4, n + 1, n + 3)
-    return split.permute(*order).reshape(*lead, C * r * r, H // r, W // r)
+    return _moved("pixel_unshuffle", split.permute(*order), *lead, C * r * r, H // r, W // r)
 
 
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
@@ -84,7 +92,7 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
             f"Number of channels must be divisible by groups. Got {C} channels and {groups} groups."
         )
     split = input.reshape(N, groups, C // groups, *rest)
-    return split.transpose(1, 2).reshape(N, C, *rest)
+    return _moved("channel_shuffle", split.transpose(1, 2), N, C, *rest)
 
 
 native_channel_shuffle = channel_shuffle
@@ -151,7 +159,7 @@ def unfold(
     both = tall.index_select(3, _rows(k[1], d[1], s[1], across, x))
     parts = both.reshape(N, C, k[0], down, k[1], across).permute(0, 1, 2, 4, 3, 5)
     out = parts.reshape(N, C * k[0] * k[1], down * across)
-    return out if input.ndim == 4 else out.squeeze(0)
+    return called("im2col", out if input.ndim == 4 else out.squeeze(0))
 
 
 def fold(
@@ -195,4 +203,4 @@ def fold(
     whole = whole.index_add(2, _rows(k[0], d[0], s[0], down, x), wide)
     out = whole[:, :, p[0] : H - p[0], p[1] : W - p[1]]
     out = out.contiguous() if max(p) else out
-    return out if input.ndim == 3 else out.squeeze(0)
+    return called("col2im", out if input.ndim == 3 else out.squeeze(0))

@@ -39,6 +39,14 @@ F.binary_cross_entropy_with_logits(x, x.detach()); F.soft_margin_loss(x, x.detac
 F.linear(m, m); F.linear(m, m, m @ x); F.linear(s, s[0]); F.linear(s, s[0], s[0, 0]); t.sub(x, x, alpha=2); x.round(decimals=1)
 x.scatter(0, t.tensor([0]), 1.0); x.scatter_reduce(0, t.tensor([0]), x, 'sum'); F.softsign(x); F.tanhshrink(x); 2.0 / x
 (x * 1).add_(1); (x * 1).mul_(x); (x * 1).fill_(1); (x * 1).copy_(x); (x * 1).relu_(); put(x * 1)
+F.interpolate(i, size=(2, 2)); F.interpolate(i[0], size=2, mode='nearest-exact'); F.interpolate(i[None], size=1, mode='trilinear')
+F.pixel_shuffle(i, 1); F.pixel_unshuffle(i[0], 1); F.channel_shuffle(i, 1); F.unfold(i[0], 2); F.fold(i.view(1, 4), (2, 2), 1)
+F.embedding_bag(t.tensor([0, 1]), m, t.tensor([0]), per_sample_weights=x[:2], mode='sum'); F.pdist(m[:1], 1)
+F.embedding_bag(t.tensor([[0, 1]]), m, padding_idx=0); F.max_unpool3d(i, t.tensor([[[[0, 1], [2, 3]]]]), 1)
+F.multi_margin_loss(x, t.tensor(1), reduction='none'); F.multilabel_margin_loss(x, t.tensor([1, -1, 0]), reduction='sum')
+F.fractional_max_pool2d(i[0], 1, 2); F.fractional_max_pool2d(i, 1, 2, return_indices=True)[0]; t.frexp(x)[0]
+F.ctc_loss(i[0], t.tensor([[1], [1]]), [1, 1], [1, 1], reduction='none')
+F.ctc_loss(i[0], t.tensor([[1], [1]]), [1, 1], [1, 1], reduction='none', zero_infinity=True)
 """
 LIST = [call.strip() for line in CALLS.split("\n") for call in line.split(";") if call.strip()]
 
@@ -115,6 +123,8 @@ def test_a_function_of_ones_own() -> None:
 # * stands for all that begin so
 _OTHER = {
     "attention is one node here; PyTorch's choice of a kernel shows in its": "attention-*",
+    "a step of the fused layer, whose node has its other outputs, too; PyTorch's names are those of the last op of"
+        " its chain, and of other kernels on a GPU": "lstm-plain-packed lstm_cell gru_cell rnn_*_cell",
     "PyTorch's layer is a chain, this one a node": "rms_norm* instance_norm*",
     "a chain here, one node in PyTorch": "norm1-* pairwise_distance*",
     "the same kernel by another name": "adaptive_*1d adaptive_*-whole split-list setitem-mask-* index_fill-tensor",
