@@ -10,7 +10,7 @@ from collections.abc import Callable
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rule import check_inplace, retain_again
-from tilegrad.autograd.rules.assign import clone, overwrite
+from tilegrad.autograd.rules.assign import before, overwrite
 from tilegrad.autograd.rules.define import named
 
 _WRITTEN = (
@@ -24,9 +24,7 @@ def _written(name: str, method: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The twin that computes ``method`` and writes the result over its tensor."""
 
     def twin(self: Tensor, *args: object, **kwargs: object) -> Tensor:
-        check_inplace(name, self)
-        # a recorded op may keep its operand, which is about to be overwritten
-        source = clone(self) if state.grad and self.requires_grad else self
+        source = before(name, self, *args, *kwargs.values())
         return overwrite(name, self, method(source, *args, **kwargs))
 
     return twin

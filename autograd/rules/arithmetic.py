@@ -12,7 +12,7 @@ from tilegrad.autograd.annotations import Number, Tensor
 from tilegrad.autograd.base import TensorBase, refuse_overlap
 from tilegrad.autograd.graph import Node, called, tied
 from tilegrad.autograd.rule import Rule
-from tilegrad.autograd.rules.assign import overwrite
+from tilegrad.autograd.rules.assign import before, overwrite
 from tilegrad.autograd.rules.elementwise import (
     Scalar,
     apply,
@@ -177,7 +177,9 @@ def div_(input: Tensor, other: Tensor | Scalar, *, rounding_mode: str | None = N
     if rounding_mode is None:
         return inplace(OPS["div"], input, operand(other, input, "div_"))
     refuse_overlap("div_", input, (other,))
-    return overwrite("div_", input, div(input, other, rounding_mode=rounding_mode))
+    return overwrite(
+        "div_", input, div(before("div_", input, other), other, rounding_mode=rounding_mode)
+    )
 
 
 divide, divide_ = div, div_
@@ -211,7 +213,7 @@ def remainder(input: Tensor, other: Tensor | Scalar) -> Tensor:
 def remainder_(input: Tensor, other: Tensor | Scalar) -> Tensor:
     """``input %= other``."""
     refuse_overlap("remainder_", input, (other,))
-    return overwrite("remainder_", input, remainder(input, other))
+    return overwrite("remainder_", input, remainder(before("remainder_", input, other), other))
 
 
 def fmod(input: Tensor, other: Tensor | Scalar) -> Tensor:
@@ -282,7 +284,7 @@ def pow_(input: Tensor, exponent: Tensor | Scalar) -> Tensor:
     if isinstance(exponent, (int, float)) and input.dtype.is_floating_point and exponent == 2:
         return inplace(OPS["square"], input)
     refuse_overlap("pow_", input, (exponent,))
-    return overwrite("pow_", input, pow(input, exponent))
+    return overwrite("pow_", input, pow(before("pow_", input, exponent), exponent))
 
 
 def lerp(input: Tensor, end: Tensor, weight: Tensor | Scalar) -> Tensor:
@@ -370,7 +372,7 @@ def clamp_(input: Tensor, min: object = None, max: object = None) -> Tensor:
     """:func:`clamp`, in place."""
     if isinstance(min, TensorBase) or isinstance(max, TensorBase) or (min is None and max is None):
         refuse_overlap("clamp_", input, (min, max))
-        return overwrite("clamp_", input, clamp(input, min, max))
+        return overwrite("clamp_", input, clamp(before("clamp_", input, min, max), min, max))
     op, bounds, kind = _clamp(input, min, max)
     if not dt.can_cast(kind, input.layout.dtype):
         raise RuntimeError(
@@ -378,7 +380,7 @@ def clamp_(input: Tensor, min: object = None, max: object = None) -> Tensor:
             f"{input.dtype.name}"
         )
     if bounds[0] != bounds[0] or bounds[-1] != bounds[-1]:
-        return overwrite("clamp_", input, clamp(input, min, max))
+        return overwrite("clamp_", input, clamp(before("clamp_", input), min, max))
     return inplace(op, input, params=bounds)
 
 

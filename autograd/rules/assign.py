@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from tilegrad.autograd.annotations import Tensor
-from tilegrad.autograd.base import TensorBase, refuse_overlap, zeros_of
+from tilegrad.autograd.base import TensorBase, refuse_overlap, refuse_view, zeros_of
 from tilegrad.autograd.graph import Node
-from tilegrad.autograd.rule import Rule, check_inplace
+from tilegrad.autograd.mode import state
+from tilegrad.autograd.rule import Rule, check_inplace, rebase
 from tilegrad.autograd.rules.elementwise import (
     Scalar,
     apart,
@@ -66,8 +67,23 @@ def _copy_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 _COPY = Rule("copy_", _copy_vjp)
 
 
+def before(name: str, input: Tensor, *others: object) -> Tensor:
+    """``input`` for an op ``name`` of it and ``others`` whose result :func:`overwrite` writes over it; where
+    that op is recorded, and may keep it, a copy of the same history.
+    """
+    check_inplace(name, input)
+    if not state.grad:
+        return input
+    if not any(isinstance(t, TensorBase) and t.requires_grad for t in (input, *others)):
+        return input
+    old = OPS["copy"](input)
+    if input._tracked:
+        old._tracked, old._node, old._index = True, input._node, input._index
+    return old
+
+
 def overwrite(name: str, input: Tensor, made: Tensor) -> Tensor:
-    """Write ``made``, the result of an op on ``input``, over it.
+    """Write ``made``, the result of an op on ``input``, over it, and give it the history of ``made``.
 
     Raises:
         RuntimeError: its shape is another, or its dtype of a higher category than that of ``input``.
@@ -82,7 +98,17 @@ def overwrite(name: str, input: Tensor, made: Tensor) -> Tensor:
             f"{name}: result type {made.dtype.name} can't be cast to the desired output type "
             f"{input.dtype.name}"
         )
-    return copy_(input, made)
+    kind = input.layout
+    if not (made._tracked and made._node is not None and state.grad) or (
+        made.layout.dtype is not kind.dtype or made.layout.device is not kind.device
+    ):
+        return copy_(input, made)
+    check_inplace(name, input)
+    if input._base is not None and input._node is None:
+        refuse_view(name, input, "is being")
+    OPS["copy"](made, input)
+    rebase(input, made._node, made._index)
+    return input
 
 
 def clone(input: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.rules import view
-from tilegrad.autograd.rules.assign import clone, overwrite
+from tilegrad.autograd.rules.assign import before, overwrite
 from tilegrad.autograd.rules.elementwise import Scalar, to_dtype
 from tilegrad.autograd.rules.matmul import matmul, outer, scaled
 from tilegrad.autograd.rules.pointwise import mul
@@ -421,7 +421,7 @@ def addbmm_(
     self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Scalar = 1, alpha: Scalar = 1
 ) -> Tensor:
     """:func:`addbmm`, in place; a tensor that broadcasts takes the shape of the result."""
-    source = clone(self) if self.requires_grad else self
+    source = before("addbmm_", self, batch1, batch2)
     made = addbmm(source, batch1, batch2, beta=beta, alpha=alpha)
     if made.layout.shape != self.layout.shape:
         resize_(self, *made.layout.shape)

@@ -9,7 +9,7 @@ from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, tensor_of
 from tilegrad.autograd.graph import called
 from tilegrad.autograd.rules import arithmetic, elementwise, pointwise, view
-from tilegrad.autograd.rules.assign import overwrite
+from tilegrad.autograd.rules.assign import before, overwrite
 from tilegrad.autograd.rules.define import run
 from tilegrad.autograd.rules.elementwise import Scalar, apply, inplace, operand, to_dtype, unary
 from tilegrad.engine import dtype as dt
@@ -188,7 +188,7 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
 
 def mvlgamma_(input: Tensor, p: int) -> Tensor:
     """:func:`mvlgamma`, in place."""
-    return overwrite("mvlgamma_", input, mvlgamma(input, p))
+    return overwrite("mvlgamma_", input, mvlgamma(before("mvlgamma_", input), p))
 
 
 # ------------------------------------------------------------------ complex parts of real numbers

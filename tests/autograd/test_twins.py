@@ -1,5 +1,6 @@
 """In-place twins, with their gradients. That none is missing is for tests/house/test_registry.py."""
 
+import numpy as np
 import pytest
 
 import tilegrad as tg
@@ -92,3 +93,34 @@ def test_result_of_another_dtype_is_refused():
     for lib in (torch, tg):
         with pytest.raises(RuntimeError, match="can't be cast"):
             lib.tensor([1, 2]).fmod_(1.5)
+
+
+# of w, which is tracked or not, and of y; the operand that is written over is kept for the backward pass
+_KEPT = """
+x.pow_(3); x.pow_(y); x.pow_(0.5); x.pow_(t.tensor(3.0)); x.remainder_(y); x.fmod_(y); x.clamp_(y); x.clamp_(y, y + 0.05)
+x.clamp_(max=y); x.mvlgamma_(2); x.div_(y, rounding_mode='floor'); x.true_divide_(y); x.cumprod_(0); x.square_()
+x[:1].pow_(3); x[:1].pow_(y[:1]); x[1:].remainder_(y[:1]); x.clamp_max_(y); x.logit_(0.1); x.__ipow__(y)
+"""
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+@pytest.mark.parametrize("call", [c.strip() for c in _KEPT.replace("\n", ";").split(";") if c.strip()])  # fmt: skip
+def test_gradients_of_what_is_written_over(call: str, tracked: bool) -> None:
+    """As PyTorch's, with those of a read of the result, and without a node for the copy."""
+    found = []
+    for t in (tg, torch):
+        w = t.tensor([0.3, 1.6], dtype=t.float64, requires_grad=tracked)
+        y = t.tensor([0.5, 0.7], dtype=t.float64, requires_grad=True)
+        x = w * 1
+        made = eval(call, {"x": x, "y": y, "t": t})
+        assert made.requires_grad == (tracked or "y" in call)
+        grads = [None, None]
+        if made.requires_grad:
+            assert "CopyBackwards" not in repr(x)
+            (x * made.sum() + x * y).sum().backward()
+            grads = [w.grad, y.grad]
+        found.append([x.detach().numpy(), *[g if g is None else g.numpy() for g in grads]])
+    for have, want in zip(*found, strict=True):
+        assert (have is None) == (want is None)
+        if want is not None:
+            np.testing.assert_allclose(have, want, rtol=1e-9, atol=1e-12)
