@@ -224,7 +224,7 @@ def _fill(
     name, kind = parameter.name, str(parameter.annotation)
     required = parameter.default is parameter.empty
     tensor = "Tensor" in kind or name == "self"
-    if kind == "Any" and not required and name != "dtype":  # as the second operand of max
+    if kind in ("Any", "object") and not required and name != "dtype":  # the second operand of max
         tensor = bool(maker.left)
     if name in given:
         call.keywords[name] = given[name]

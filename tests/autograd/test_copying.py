@@ -161,16 +161,16 @@ def test_every_optimizer_and_scheduler_can_be_pickled():
             and issubclass(kind, optim.Optimizer)
             and kind is not optim.Optimizer
         ):
-            p = nn.Parameter(tilegrad.ones(2))
+            p = nn.Parameter(tilegrad.ones(2, 2))
             opt = kind([p], lr=0.1)
             sched = optim.lr_scheduler.StepLR(opt, 1)
             p.sum().backward()
-            opt.step()
+            opt.step(p.sum)  # LBFGS asks for a closure
             made, after = _through((opt, sched))
             assert after.optimizer is made and made.param_groups[0]["params"][0] is not p, name
             assert made.state_dict()["param_groups"] == opt.state_dict()["param_groups"]
-            made.param_groups[0]["params"][0].grad = tilegrad.ones(2)
-            made.step()
+            made.param_groups[0]["params"][0].grad = tilegrad.ones(2, 2)
+            made.step(p.sum)
             after.step()
 
 

@@ -272,7 +272,10 @@ def test_the_table_tells_all() -> None:
         "correctness": {"ran": 5, "of": 9, "failed": ["exp: wrong"], "whole": False, "seconds": 2},
         "sanitizer": {"tools": {"memcheck": "2 errors"}, "foreign": {"memcheck": {"cuGetProcAddress": 2}},
                       "failed": []},
-        "speed": {"overhead": {"x + y": {"tilegrad/torch": 0.5}, "error": "exit status 1"}, "failed": []},
+        "speed": {
+            "folder": "kept/here", "failed": [],
+            "rows": {"x + y": {"us": 12.5, "share": 0.87, "torch/tilegrad": 0.5}},
+        },
         "train": {"error": {"what": "not done after 3 s", "log": ["last words"]}},
     }  # fmt: skip
     text = report.table(results)
@@ -281,7 +284,8 @@ def test_the_table_tells_all() -> None:
         "exp: wrong",
         "(2 of them not ours)",
         "last words",
-        "0.5",
+        "1 rows, 0 failed; kept/here",
+        "12.5 us     87% of the roof  0.50x PyTorch (mark 0.8)",
     ):
         assert word in text
     assert np.array_equal(
