@@ -93,8 +93,8 @@ _WHY = {
 
 # nodes of one view each: such a one of a view that may not get a history may not either
 _VIEWS = frozenset((
-    "as_strided", "diagonal", "expand", "getitem", "permute", "select", "slice", "squeeze", "t",
-    "transpose", "unfold", "unsqueeze", "view",
+    "as_strided", "diagonal", "expand", "getitem", "permute", "select", "slice", "squeeze", "squeeze_dim",
+    "squeeze_dims", "t", "transpose", "unfold", "unsqueeze", "view",
 ))  # fmt: skip
 
 
@@ -125,15 +125,16 @@ def refuse_view(name: str, view: Tensor, what: str) -> None:
         first, index = first if first.__class__ is tuple else (first, 0)
     if not isinstance(first, Node):
         return
-    if first.op in ("split", "unbind"):
+    if first.op in ("split", "split_with_sizes", "unbind"):
         why = SEVERAL
     elif first.meta.__class__ is CustomCall and index in first.meta.views:
         why = CUSTOM
     else:
         return
+    stem, _, form = node.name().rpartition("Backward")
     raise RuntimeError(
-        f"Output {view._index} of {node.name().rpartition('Backward')[0]} is a view and {what} modified "
-        f"inplace. {_WHY[why]}"
+        f"Output {view._index} of {stem}{form.strip('0')} is a view and {what} modified inplace. "
+        f"{_WHY[why]}"
     )
 
 

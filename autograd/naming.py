@@ -35,11 +35,13 @@ _NAMES = {
     "copy_slices": "CopySlices", "embed": "DiagEmbedBackward0", "fill": "FillBackward2",
     "gate": "GluBackward0", "gelu_tanh": "GeluBackward0", "group_norm": "NativeGroupNormBackward0",
     "huber": "HuberLossBackward0", "l1": "AbsBackward0", "mantissa": "FrexpBackward0",
-    "masked_fill_tensor": "MaskedFillBackward1",
+    "max_unpool1d": "SqueezeBackward1", "masked_fill_tensor": "MaskedFillBackward1",
     "mse": "MseLossBackward0", "power": "PowBackward0", "round_decimals": "RoundBackward1",
     "scatter_value": "ScatterBackward1", "smooth_l1": "SmoothL1LossBackward0",
     "soft_margin": "SoftMarginLossBackward0", "softsign": "DivBackward0",
-    "tanhshrink": "SubBackward0",
+    "div_floor": "DivBackward2", "div_trunc": "DivBackward2", "instance_norm": "ViewBackward0",
+    "pairwise_distance": "NormBackward1", "rms_norm": "MulBackward0", "squeeze_dim": "SqueezeBackward1",
+    "squeeze_dims": "SqueezeBackward2", "tanhshrink": "SubBackward0",
     "layer_norm": "NativeLayerNormBackward0", "logsigmoid": "LogSigmoidBackward0",
     "max_of_all": "MaxBackward1", "min_of_all": "MinBackward1",
     "norm": "LinalgVectorNormBackward0", "norm0": "LinalgVectorNormBackward0",
@@ -63,6 +65,8 @@ def name_of(node: Node) -> str:
         return known
     if op in ("avg_pool", "max_pool"):
         dims = node.inputs[0].ndim - 2
+        if dims == 1:
+            return "SqueezeBackward1"
         if node.meta.get("adaptive"):
             return f"Adaptive{_camel(op)}{dims}DBackward0"
         return f"{_camel(op)}{dims}D{'WithIndices' if op == 'max_pool' else ''}Backward0"
@@ -78,6 +82,8 @@ def name_of(node: Node) -> str:
         return _layer(node)
     if op == "getitem":
         return _shown(node.meta[0])
+    if op == "rsub":
+        return f"RsubBackward{int(node.edges[0] is None and not node.inputs[0].ndim)}"
     second = op in _BY_DIM and node.outputs[0].ndim > 0
     second |= op in _BY_OUTPUTS and len(node.outputs) > 1
     if (

@@ -327,6 +327,14 @@ def refresh(view: Tensor) -> None:
             retain_again(view)
 
 
+def kept(target: Tensor) -> Tensor:
+    """A copy of ``target``, which is about to be written over, with its history."""
+    old = tensor_of(copy(target))
+    if target._tracked:
+        old._tracked, old._node, old._index = True, target._node, target._index
+    return old
+
+
 def rebase(target: Tensor, node: Node, index: int = 0) -> None:
     """``target`` was overwritten by output ``index`` of ``node``: give it, and the tensor whose
     memory it shows, the new history.

@@ -458,10 +458,12 @@ class Tensor(FamilyMethods):
         return view.expand(self, other.layout.shape)
 
     def t(self) -> Tensor:
-        """The transpose of a matrix."""
+        """The transpose of a matrix; a view of what has fewer dimensions."""
         if self.ndim > 2:
             raise RuntimeError(f"t: expects a tensor with <= 2 dimensions; got {self.ndim}")
-        return view.t(self) if self.layout.ndim == 2 else self
+        if self.layout.ndim < 2:
+            return graphs.called("t", view.view(self, self.layout.shape))
+        return view.t(self)
 
 
 add_twins(Tensor)

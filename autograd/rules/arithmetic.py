@@ -111,8 +111,11 @@ subtract, subtract_ = sub, sub_
 def rsub(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
     """``other - alpha * input``."""
     if alpha != 1:
-        return sub(operand(other, input, "sub"), input, alpha=alpha)
-    return binary(OPS["sub"], operand(other, input, "sub"), input)
+        return called("rsub", sub(operand(other, input, "sub"), input, alpha=alpha))
+    return binary(_RSUB, operand(other, input, "sub"), input)
+
+
+_RSUB = OPS["sub"].under("rsub")
 
 
 _ROUNDED = {  # by rounding mode: of floats, of integers

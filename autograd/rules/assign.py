@@ -6,7 +6,7 @@ from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, refuse_overlap, refuse_view, zeros_of
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
-from tilegrad.autograd.rule import Rule, check_inplace, rebase
+from tilegrad.autograd.rule import Rule, check_inplace, kept, rebase
 from tilegrad.autograd.rules.elementwise import (
     Scalar,
     apart,
@@ -76,10 +76,7 @@ def before(name: str, input: Tensor, *others: object) -> Tensor:
         return input
     if not any(isinstance(t, TensorBase) and t.requires_grad for t in (input, *others)):
         return input
-    old = OPS["copy"](input)
-    if input._tracked:
-        old._tracked, old._node, old._index = True, input._node, input._index
-    return old
+    return kept(input)
 
 
 def overwrite(name: str, input: Tensor, made: Tensor) -> Tensor:

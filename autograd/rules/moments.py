@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import tensor_of, zeros_of
-from tilegrad.autograd.graph import Node
+from tilegrad.autograd.graph import Node, called
 from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import arithmetic, pointwise, view
 from tilegrad.autograd.rules.elementwise import apply, binary, to_dtype
@@ -250,7 +250,7 @@ def norm(
         out = ops.reduce("amax" if order > 0 else "amin", size, dims, keepdim)
         return _NORM_INF.record((input,), out, (dims, keepdim))
     if order == 1:
-        return sum(pointwise.abs(input), dims, keepdim)
+        return called("norm", sum(pointwise.abs(input), dims, keepdim))
     if order == 2:
         return _NORM2.record((input,), ops.reduce("norm2", input, dims, keepdim), (dims, keepdim))
     return _general_norm(input, order, dims, keepdim)

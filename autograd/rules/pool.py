@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import tensor_of
-from tilegrad.autograd.graph import Node, tied
+from tilegrad.autograd.graph import Node, called, tied
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rule import Rule, needs_graph
 from tilegrad.autograd.rules import reduce
@@ -73,6 +73,9 @@ def _apply(op: str, input: Tensor, dims: int, run: Callable[[Tensor], P]) -> P:
         return run(input)
     out = run(unsqueeze(input, 0))
     made: Any = tuple([squeeze(o, 0) for o in out]) if isinstance(out, tuple) else squeeze(out, 0)
+    if dims > 1:
+        name = f"{op}_with_indices" if op.startswith("max_pool") else op
+        called(name, made[0] if isinstance(out, tuple) else made)
     return made  # type: ignore[no-any-return]  # as ``out``
 
 

@@ -64,7 +64,7 @@ def numel(input: Tensor) -> int:
 
 
 def t(input: Tensor) -> Tensor:
-    """The transpose of a matrix; what has fewer dimensions as it is."""
+    """The transpose of a matrix; a view of what has fewer dimensions."""
     return input.t()
 
 

@@ -43,6 +43,7 @@ def split(
         RuntimeError: negative sizes, or sizes that do not add up.
     """
     axis, size = _size("split", tensor, dim)
+    rule = _SPLIT
     if isinstance(split_size_or_sections, int):
         step = split_size_or_sections
         if step < 0 or (step == 0 and size):
@@ -50,6 +51,7 @@ def split(
         count = max(-(-size // step), 1) if step else 1
         sections = [min(step, size - k * step) for k in range(count)]
     else:
+        rule = _SPLIT_LIST
         sections = [as_index("split", s, "size") for s in split_size_or_sections]
         if sum(sections) != size or any(s < 0 for s in sections):
             raise RuntimeError(
@@ -58,7 +60,7 @@ def split(
             )
     ends = list(accumulate(sections))
     several = [(axis, end - n, end, 1) for n, end in zip(sections, ends, strict=True)]
-    return _SPLIT.views(tensor, several, axis)
+    return rule.views(tensor, several, axis)
 
 
 def _split_vjp(node: Node, *grads: Tensor) -> tuple[Tensor, ...]:
@@ -66,6 +68,7 @@ def _split_vjp(node: Node, *grads: Tensor) -> tuple[Tensor, ...]:
 
 
 _SPLIT = Rule(view_ops.slice_, _split_vjp, name="split")
+_SPLIT_LIST = Rule(view_ops.slice_, _split_vjp, name="split_with_sizes")
 
 
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:

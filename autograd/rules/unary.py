@@ -85,12 +85,12 @@ def round_(input: Tensor, *, decimals: int = 0) -> Tensor:
 
 def deg2rad(input: Tensor) -> Tensor:
     """Degrees to radians."""
-    return mul(input, math.pi / 180)
+    return called("deg2rad", mul(input, math.pi / 180))
 
 
 def rad2deg(input: Tensor) -> Tensor:
     """Radians to degrees."""
-    return mul(input, 180 / math.pi)
+    return called("rad2deg", mul(input, 180 / math.pi))
 
 
 def logit(input: Tensor, eps: float | None = None) -> Tensor:

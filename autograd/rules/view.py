@@ -72,7 +72,10 @@ T = Rule(ops.t, _transpose_vjp)
 PERMUTE = Rule(ops.permute, _permute_vjp)
 EXPAND = Rule(ops.expand, identity_vjp, bare=True)  # the graph sums over what was repeated
 VIEW = Rule(ops.view, _reshape_vjp, bare=True)
-_SQUEEZE = Rule(ops.squeeze, _reshape_vjp, bare=True)
+_SQUEEZE, _SQUEEZE_DIM, _SQUEEZE_DIMS = (
+    Rule(ops.squeeze, _reshape_vjp, bare=True, name=name)
+    for name in ("squeeze", "squeeze_dim", "squeeze_dims")
+)
 _UNSQUEEZE = Rule(ops.unsqueeze, _reshape_vjp, bare=True)
 SELECT = region(ops.select)
 SLICE = region(ops.slice_)
@@ -125,8 +128,11 @@ def reshape(input: Tensor, shape: Sequence[int]) -> Tensor:
 
 def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     """``input`` without its size-1 dimensions, or without those of ``dim``."""
-    dims = None if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
-    return _SQUEEZE.view(input, dims)
+    if dim is None:
+        return _SQUEEZE.view(input, None)
+    if isinstance(dim, int):
+        return _SQUEEZE_DIM.view(input, (dim,))
+    return _SQUEEZE_DIMS.view(input, tuple(dim))
 
 
 def unsqueeze(input: Tensor, dim: int) -> Tensor:

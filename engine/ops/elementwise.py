@@ -58,7 +58,7 @@ class Elementwise(Op):
             RuntimeError: it is the difference or the negative of truth values.
         """
         kind = self.formula.kind
-        if self is OPS["sub"] and any(x.dtype is dt.bool_ for x in layouts):
+        if self.formula is OPS["sub"].formula and any(x.dtype is dt.bool_ for x in layouts):
             raise RuntimeError(
                 "sub: Subtraction, the `-` operator, with a bool tensor is not supported. If you "
                 "are trying to invert a mask, use the `~` or `logical_not()` operator instead."

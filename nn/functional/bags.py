@@ -102,10 +102,9 @@ def embedding_bag(
         index = to.unsqueeze(1).expand(flat.shape[0], D)
         largest = scatter_reduce(wide, 0, index, rows, "amax", include_self=False)
         return called("embedding_bag", largest[:many])
-    scale = counted
-    if per_sample_weights is not None:
-        scale = counted * per_sample_weights.reshape(-1)
-    if per_sample_weights is not None or padding_idx is not None:
+    weights = per_sample_weights
+    scale = counted if weights is None else counted * weights.reshape(-1)
+    if weights is not None or padding_idx is not None:
         rows = rows * scale.unsqueeze(1)
     total = empty.index_add(0, places, rows)
     if mode == "sum":

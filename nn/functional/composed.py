@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tilegrad.autograd.graph import called
 from tilegrad.autograd.tensor import Tensor
 
 
@@ -20,4 +21,4 @@ def pairwise_distance(
     x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Tensor:
     """The ``p`` norm of ``x1 - x2 + eps`` along the last dimension."""
-    return (x1 - x2 + eps).norm(p, -1, keepdim=keepdim)
+    return called("pairwise_distance", (x1 - x2 + eps).norm(p, -1, keepdim=keepdim))
