@@ -70,6 +70,7 @@ _MATH = SimpleNamespace(
     isnan=np.isnan,
     isinf=np.isinf,
     fabs=np.abs,
+    perm=math.perm,  # of numbers that are the same for all lanes: it takes no array
 )
 
 
