@@ -13,7 +13,6 @@ import itertools
 import json
 import math
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple
 
 from tilegrad.kernels import cache
 from tilegrad.kernels.bodies import BodyError
+from tilegrad.kernels.forking import TUNER, fork_lock
 
 SAMPLE = 0.002  # seconds of calls that one sample is made of
 ROUNDS = 7
@@ -31,6 +31,8 @@ ALIKE = 0.02  # of the best time: within it, the candidate that stands first is 
 
 Values = dict[str, float]
 Tune = Mapping[str, Sequence[float]]  # candidates of constants, by name
+
+_measuring = fork_lock(TUNER)  # of every tuner: two that measure at once would slow each other
 
 
 class Choice(NamedTuple):
@@ -80,7 +82,6 @@ class Tuner:
         self.measure = measure
         self.forced: Values | None = None
         self.choices: dict[str, Choice] = {}  # by their files
-        self.lock = threading.RLock()
 
     def measures(self) -> bool:
         """Whether what is not known is measured, and what is known used."""
@@ -121,7 +122,7 @@ class Tuner:
         Raises:
             BodyError: none can be launched.
         """
-        with self.lock:
+        with _measuring:
             if self.known(choice) is not None:
                 return
             runs: list[Callable[[], None]] = []

@@ -4,8 +4,9 @@ A forked child has one thread, the one that forked, and a copy of everything els
 thread held at that moment would stay locked in the child for ever, over data that are half written. So
 the forking thread first takes every lock of this package, outermost first; parent and child release
 them again. Python's own lock of a module that is being imported is such a lock too: what this package
-imports late, it imports under :data:`compiler`. A fork therefore waits for a compilation in another thread to end, not for kernels that run:
-those hold no lock, and what they were writing is in the child as far as they had got.
+imports late, it imports under :data:`compiler`. A fork therefore waits for a compilation, or the measuring of
+candidates, in another thread to end, not for other kernels that run: those hold no lock, and what they
+were writing is in the child as far as they had got.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from typing import Any
 
 from tilegrad.kernels.interrupt import Uninterrupted
 
-COMPILER, DRIVER, DATA = range(3)  # in this order they may be taken within each other
+TUNER, COMPILER, DRIVER, DATA = range(4)  # in this order they may be taken within each other
 
-_locks: tuple[list[Any], ...] = ([], [], [])  # by level, for ever
+_locks: tuple[list[Any], ...] = ([], [], [], [])  # by level, for ever
 _taken: list[Any] = []
 
 

@@ -184,10 +184,11 @@ def test_locks_are_free_in_a_child_whoever_held_them() -> None:
         assert lock.acquire(timeout=1)
         return int(tilegrad.rand(7777).shape[0])
 
-    from tilegrad.engine import random
+    from tilegrad.engine import autotune, random
     from tilegrad.kernels.formulas import declared
 
-    for lock in (forking.compiler.lock, memory.HOST._lock, random._lock, declared.lock):
+    locks = (forking.compiler.lock, memory.HOST._lock, random._lock, declared.lock)
+    for lock in (autotune._measuring, *locks):
         holding.clear()
         let_go.clear()
         holder = threading.Thread(target=hold, args=(lock,))
