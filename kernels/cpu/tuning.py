@@ -383,7 +383,10 @@ class Recurrent(Sharing):
 
     grain = 1 << 13
     tasks = 64
-    chosen = "an estimate: a gate takes some ten times as long as an addition"
+    chosen = (
+        "97fb84d (2026-11-27), an estimate: a gate takes some ten times as long as an addition; not "
+        "measured against others"
+    )
 
 
 class Softmax(Sharing):

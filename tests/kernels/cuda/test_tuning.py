@@ -13,13 +13,14 @@ import pytest
 import tilegrad
 from tests.conftest import ROOT
 from tests.cuda.simulated import only_simulated
+from tilegrad.autograd.rules.recurrent import gru_cell
 from tilegrad.engine import dispatch
 from tilegrad.kernels import dtypes
 from tilegrad.kernels.cuda import clip, matmul, optim, tuning
 from tilegrad.kernels.cuda.device.shapes import AttentionTile, Bounds, Tile
 from tilegrad.kernels.cuda.run import jit
 
-BY_FLOAT = ("products", "depthwise", "attention", "rows", "chunks", "batch_norm")
+BY_FLOAT = ("products", "depthwise", "attention", "rows", "chunks", "recurrent", "batch_norm")
 HERE = (9, 0)  # the simulated device
 
 # numbers that the text of a kernel is written for: another one is another text
@@ -36,6 +37,7 @@ WRITTEN = {
     "BLOCK_ROWS": "rows of a transposed tile that are written out",
     "LOW": "a mask of 32 bits",
     "NARROW": "the limit of 32-bit indices",
+    "pool.py ONE": "dilation of a window without gaps, which is of three dimensions",
     "PAD": "bank conflicts of the tiled product's stores",
     "PART": "bytes of a sum",
     "PER_AXIS": "index params of a dimension",
@@ -58,6 +60,10 @@ def disordered() -> list[str]:
         for dtype in {dtype for _, dtype in tuning.TABLES[name]}
         if len({getattr(r, number) for (_, d), r in tuning.TABLES[name].items() if d == dtype}) > 1
     ]
+
+
+def test_every_table_has_another_row_to_move_it() -> None:
+    assert FAKES.keys() == tuning.TABLES.keys()
 
 
 def test_every_dtype_has_its_rows_and_each_says_how_it_was_chosen() -> None:
@@ -166,6 +172,9 @@ FAKES: dict[str, tuple[dict[str, Any], list[Callable[[], Any]]]] = {
             "triangle": lambda: _reals(6, 8).tril(),
             "repeat": lambda: _reals(6).repeat_interleave(_integers(6)),
             "search": lambda: tilegrad.searchsorted(_integers(6), _integers(5)),
+            "rank": lambda: _reals(2, 3).index_add(0, _integers(40) % 2, _reals(40, 3)),
+            "fill": lambda: _reals(20000).argmax(),
+            "recurrent": lambda: gru_cell(_reals(3, 4), _reals(3, 5), _reals(15, 4), _reals(15, 5)),
             "pool": lambda: _F.max_pool2d(_reals(1, 2, 6, 6), 2),
             "batch_norm": lambda: _F.batch_norm(_reals(4, 3, 2), _reals(3), _reals(3).abs()),
         }.items()
