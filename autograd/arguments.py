@@ -153,6 +153,16 @@ def _number(value: object) -> bool:
     return isinstance(value, (builtins.bool, int, float, np.generic))
 
 
+def tensors_or_numbers(op: str, *values: object) -> None:
+    """
+    Raises:
+        TypeError: one of ``values`` is neither a tensor nor a number.
+    """
+    if not all(isinstance(v, TensorBase) or _number(v) for v in values):
+        kinds = ", ".join(type(v).__name__ for v in values)
+        raise TypeError(f"{op}(): received an invalid combination of arguments; got ({kinds})")
+
+
 def _a_number(value: object) -> bool:
     if isinstance(value, TensorBase):
         return value.layout.numel == 1

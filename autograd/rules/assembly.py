@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 
 from tilegrad.autograd.annotations import Tensor
+from tilegrad.autograd.arguments import tensors_or_numbers
 from tilegrad.autograd.base import TensorBase, tensor_of
 from tilegrad.autograd.rules import arithmetic, view
 from tilegrad.autograd.rules.assign import copy_, fill_
@@ -208,7 +209,12 @@ def range(
 
 
 def result_type(tensor1: Tensor | Scalar, tensor2: Tensor | Scalar) -> DType:
-    """The dtype of a result of these two, tensors or numbers."""
+    """The dtype of a result of these two, tensors or numbers.
+
+    Raises:
+        TypeError: one of them is neither.
+    """
+    tensors_or_numbers("result_type", tensor1, tensor2)
     return dt.result_type(*[
         (v.layout.dtype, 2 if v.layout.ndim else 1) if isinstance(v, TensorBase) else (dt.of_scalar(v), 0)
         for v in (tensor1, tensor2)

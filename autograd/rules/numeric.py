@@ -194,43 +194,51 @@ def mvlgamma_(input: Tensor, p: int) -> Tensor:
 # ------------------------------------------------------------------ complex parts of real numbers
 
 
+def _itself(input: Tensor) -> Tensor:
+    """``input``; an AttributeError of what is no tensor, which the public function's clause words."""
+    _ = input.layout
+    return input
+
+
 def real(input: Tensor) -> Tensor:
     """The real part: ``input`` itself."""
-    return input
+    return _itself(input)
 
 
 def conj(input: Tensor) -> Tensor:
     """The conjugate: ``input`` itself."""
-    return input
+    return _itself(input)
 
 
 def resolve_conj(input: Tensor) -> Tensor:
     """``input``, conjugated where that is due: never."""
-    return input
+    return _itself(input)
 
 
 def resolve_neg(input: Tensor) -> Tensor:
     """``input``, negated where that is due: never."""
-    return input
+    return _itself(input)
 
 
 def conj_physical(input: Tensor) -> Tensor:
     """The conjugate: ``input`` itself."""
-    return input
+    return _itself(input)
 
 
 def conj_physical_(input: Tensor) -> Tensor:
     """:func:`conj_physical`, in place."""
-    return input
+    return _itself(input)
 
 
 def is_conj(input: Tensor) -> bool:
     """Whether elements are to be conjugated when they are read: never."""
+    _itself(input)
     return False
 
 
 def is_neg(input: Tensor) -> bool:
     """Whether elements are to be negated when they are read: never."""
+    _itself(input)
     return False
 
 

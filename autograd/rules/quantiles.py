@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tilegrad.autograd.annotations import Tensor
+from tilegrad.autograd.arguments import tensors_or_numbers
 from tilegrad.autograd.base import TensorBase, tensor_of
 from tilegrad.autograd.mode import no_grad
 from tilegrad.autograd.rules import arithmetic, pointwise, rearrange, view
@@ -318,8 +319,9 @@ def isin(
         assume_unique: accepted for compatibility; invert: whether it is not.
 
     Raises:
-        TypeError: neither is a tensor.
+        TypeError: neither is a tensor, or one is neither a tensor nor a number.
     """
+    tensors_or_numbers("isin", elements, test_elements)
     if not isinstance(elements, TensorBase) and not isinstance(test_elements, TensorBase):
         raise TypeError("isin(): received an invalid combination of arguments; got two numbers")
     like = elements if isinstance(elements, TensorBase) else test_elements

@@ -24,10 +24,15 @@ def copysign_(x, y):
 
 
 @inline
-def copysign_grad(x, y):
-    """1 where the sign stays, -1 where it changes, 0 at 0; NaN for NaN."""
-    T = type(x)
-    return copysign(T(1), x) * copysign(T(1), y) if x != T(0) else T(0)
+def _kept(x, out):
+    """1 where the sign stays, -1 where it changes, 0 at 0; NaN for NaN and infinities, as PyTorch's."""
+    return out / x if x != type(x)(0) else type(x)(0)
+
+
+@inline
+def copysign_grad(g, x, out):
+    """g times 1 or -1, or 0: NaN where g is infinite or NaN at 0, as PyTorch's."""
+    return g * _kept(x, out)
 
 
 @inline
@@ -39,6 +44,13 @@ def nextafter(x, y):
     step = I(1) if (y > x) == (x > T(0)) else I(-1)
     near = from_bits(I(whole + step)) if x != T(0) else copysign(from_bits(I(1)), y)
     return (near if x != y else y) if x == x and y == y else x + y
+
+
+@inline
+def nextafter_grad(x, y):
+    """1, or 0 where the two are equal."""
+    T = type(x)
+    return T(1) if x != y else T(0)
 
 
 @inline
@@ -83,9 +95,9 @@ def fmin_grad_y(x, y):
 
 @inline
 def heaviside(x, y):
-    """0 below 0, y at 0, 1 above and for NaN."""
+    """0 below 0 and for NaN, y at 0, 1 above."""
     T = type(x)
-    return y if x == T(0) else (T(0) if x < T(0) else T(1))
+    return y if x == T(0) else (T(1) if x > T(0) else T(0))
 
 
 @inline
@@ -153,18 +165,26 @@ def nan_to_num(x, nan, posinf, neginf):
 
 
 @inline
-def nan_to_num_grad(x):
+def _unchanged(x):
     """1 for finite numbers, else 0."""
     T = type(x)
     return T(1) if x - x == T(0) else T(0)
 
 
+@inline
+def nan_to_num_grad(g, x):
+    """g times 1, or 0: NaN where g is infinite or NaN and x is not finite, as PyTorch's."""
+    return g * _unchanged(x)
+
+
+declare(_kept, x=0, out=0)
 declare(copysign_, x=copysign_grad, y=0)
-declare(nextafter, x=1, y=0)
+declare(nextafter, x=nextafter_grad, y=0)
 declare(fmax, x=fmax_grad_x, y=fmax_grad_y)
 declare(fmin, x=fmin_grad_x, y=fmin_grad_y)
 declare(mantissa, x=mantissa_grad)
 declare(exponent, x=0)
+declare(_unchanged, x=0)
 declare(nan_to_num, x=nan_to_num_grad)
 
 _WHOLE = ((-11.0, 11.0),)  # of which int8 holds every multiple
@@ -195,6 +215,8 @@ TABLE = table(
         domain=_WHOLE,
     ),
     Formula("mantissa", mantissa, kind="same", excludes=INTEGERS, caller="frexp"),
-    Formula("exponent", exponent, kind="same", excludes=INTEGERS, caller="frexp"),
+    Formula(
+        "exponent", exponent, kind="same", excludes=INTEGERS, differentiable=False, caller="frexp"
+    ),
     Formula("nan_to_num", nan_to_num, kind="same", params=3, masks=True, caller="nan_to_num"),
 )

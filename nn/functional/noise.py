@@ -14,7 +14,7 @@ from tilegrad.kernels.formulas.activation import SELU_ALPHA, SELU_SCALE
 def _alpha(input: Tensor, p: float, training: bool, inplace: bool, channels: bool) -> Tensor:
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
-    if not training or p == 0.0 or input.numel() == 0:
+    if input.numel() == 0 or not training or p == 0.0:
         return input
     if p == 1.0:
         made = input * zeros_like(input)

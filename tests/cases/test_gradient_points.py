@@ -47,6 +47,7 @@ _CALLS: dict[str, Call] = {
     "clamp_below": lambda t, x, y: t.clamp(x, max=y),
     "addcmul": _t("addcmul", value=0.5),
     "addcdiv": _t("addcdiv", value=0.5),
+    "mantissa": lambda t, x: t.frexp(x)[0],
     "leaky_relu": _f("leaky_relu", 0.1),
     "elu": _f("elu", 0.7),
     "celu": _f("celu", 0.7),

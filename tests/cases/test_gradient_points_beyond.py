@@ -40,6 +40,7 @@ _SECOND: dict[tuple[str, str], Dispute] = {
         lambda x, y, z: (z == 0) | np.isinf(z), lambda x, y, z: y / z / abs(z) / abs(z), _LIMIT,
     ),
     **_all("atan2", "xx xy yx yy", (_ORIGIN, 0.0, _NONE)),
+    ("copysign", "xx"): (lambda x, y: x == 0, 0.0, _NONE),
     **_all("pow", "xx xy xg yx yy", (lambda x, y: (x == 0) | (y == 0), 0.0, _NONE)),
     **_all("logaddexp", "xx xy yx yy", (_FAR, 0.0, _LIMIT)),
     **_all("logaddexp2", "xx xy yx yy", (_FAR, 0.0, _LIMIT)),
