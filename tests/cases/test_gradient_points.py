@@ -163,7 +163,7 @@ def _rows() -> dict[str, tuple[int, Call]]:
             continue
         call = _CALLS.get(row.name)
         if call is None:
-            call = call_of(row) if row.name in vars(tilegrad) else _f(row.name)
+            call = call_of(row) if hasattr(tilegrad, row.name) else _f(row.name)
         rows[row.name] = (row.arity, call)
     return {**rows, **_MORE}
 
