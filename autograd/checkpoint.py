@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar, cast
 
 from tilegrad.autograd.function import Function, FunctionCtx
@@ -11,7 +11,7 @@ from tilegrad.autograd.gradients import grad
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import enable_grad, is_grad_enabled
 from tilegrad.autograd.rules.creation import ones
-from tilegrad.autograd.rules.random import get_rng_state, set_rng_state
+from tilegrad.autograd.rules.random import get_rng_state, random_state
 from tilegrad.autograd.tensor import Tensor
 
 Context = AbstractContextManager[object]
@@ -22,20 +22,6 @@ __all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential"]
 
 class CheckpointError(RuntimeError):
     """A function did something else the second time."""
-
-
-@contextmanager
-def _random_state(state: Tensor | None) -> Iterator[None]:
-    """Within the block the default generator goes on from ``state``; afterwards from where it was."""
-    if state is None:
-        yield
-        return
-    before = get_rng_state()
-    set_rng_state(state)
-    try:
-        yield
-    finally:
-        set_rng_state(before)
 
 
 class _Context(FunctionCtx):
@@ -98,7 +84,7 @@ class _Call:
     ) -> list[Tensor | None]:
         """The gradients of ``inputs`` (arguments, then leaves from elsewhere), by a second run."""
         again = is_grad_enabled()
-        with _random_state(self.state):
+        with random_state(self.state):
             _, outputs, leaves = self.run(inputs[: self.given], self.contexts[1], again)
         kinds = [(o.shape, o.dtype) for o in outputs]
         if kinds != self.kinds:

@@ -5,7 +5,8 @@ They depend on the generator's seed and the calls made since, never on the numbe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, SupportsInt
 
@@ -397,3 +398,17 @@ def random_(
         low, high = 0, _limits(kind)[1] + 1
     params = _range("random_", low, high, kind)
     return _redraw("random_", "integers", self, params, generator)
+
+
+@contextmanager
+def random_state(state: Tensor | None) -> Iterator[None]:
+    """Within the block the default generator goes on from ``state``; afterwards from where it was."""
+    if state is None:
+        yield
+        return
+    before = get_rng_state()
+    set_rng_state(state)
+    try:
+        yield
+    finally:
+        set_rng_state(before)

@@ -51,7 +51,7 @@ def _bell_single(x):
 
 @inline
 def _parts_single(x):
-    """(e^(-x^2 / 2), P(X <= x)), to x^2 / 2 ulp far from 0."""
+    """(e^(-x^2 / 2), P(X <= x)), to 0.6 x^2 ulp far from 0."""
     one = np.float32(1)
     e = _bell_single(x)
     t = one / fma(np.float32(_SCALE), fabs(x), one)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from tilegrad.autograd.rules.random import get_rng_state, set_rng_state
+from tilegrad.autograd.rules.random import get_rng_state, random_state
 from tilegrad.nn.modules.module import Module
 
 __all__ = ["skip_init"]
@@ -21,8 +21,5 @@ def skip_init(module_cls: type[Module], *args: Any, **kwargs: Any) -> Module:
         raise RuntimeError(f"Expected a Module; got {module_cls}")
     if "device" not in inspect.signature(module_cls).parameters:
         raise RuntimeError("Module must support a 'device' arg to skip initialization")
-    state = get_rng_state()
-    try:
+    with random_state(get_rng_state()):
         return module_cls(*args, **kwargs)
-    finally:
-        set_rng_state(state)
