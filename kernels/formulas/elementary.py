@@ -8,6 +8,7 @@ from tilegrad.kernels.formulas import (
     angles as a,
     gamma as g,
     hyperbolic as h,
+    polygamma as y,
     powers as p,
     special as s,
     transcendental as e,
@@ -127,6 +128,8 @@ declare(s.erfc, x=s.erfc_grad)
 declare(s.erfinv, x=s.erfinv_grad)
 declare(g.lgamma, x=g.lgamma_grad)
 declare(g.digamma, x=g.digamma_grad)
+declare(g.trigamma, x=y.trigamma_grad)
+declare(y.polygamma, x=y.polygamma_grad)
 declare(p.pow, x=p.pow_grad_x, y=p.pow_grad_y)
 declare(p.hypot, x=p.hypot_grad_x, y=p.hypot_grad_y)
 declare(p.fmod, x=1, y=p.fmod_grad_y)
@@ -170,11 +173,10 @@ TABLE = table(
     Formula("erf", s.erf),
     Formula("erfc", s.erfc),
     Formula("erfinv", s.erfinv, domain=_UNIT, twin="method"),
-    Formula("lgamma", g.lgamma, order=2, domain=((0.3, 4.0),), twin="method"),
+    Formula("lgamma", g.lgamma, domain=((0.3, 4.0),), twin="method"),
     Formula(
         "digamma",
         g.digamma,
-        order=1,
         domain=((0.5, 4.0),),
         twin="method",
         tolerance=10,

@@ -186,7 +186,7 @@ def _trigamma_double(x):
     """By the reflection formula to x > 0, by recurrence to the series from 8 on."""
     one, half = np.float64(1), np.float64(0.5)
     negative = x < np.float64(0)
-    sine = sin_pi(x) / np.float64(math.pi)
+    sine = sin_pi(x)
     y = select(negative, one - x, x)
     total = np.float64(0)
     for _ in range(_FAR):
@@ -197,7 +197,7 @@ def _trigamma_double(x):
     square = inverse * inverse
     series = polynomial(square, (_TRIGAMMA_FAR, _TRIGAMMA_FAR)) * inverse
     total += inverse + (half * square + series)
-    return select(negative, one / (sine * sine) - total, total)
+    return select(negative, np.float64(math.pi**2) / (sine * sine) - total, total)
 
 
 @inline
@@ -209,5 +209,5 @@ def _trigamma_single(x):
 def trigamma(x):
     """The second derivative of log gamma(x): infinite at 0 and the negative integers.
 
-    Error: 0.51 ulp in float32, 5 in float64.
+    Error: 0.51 ulp in float32, 4 in float64.
     """

@@ -20,8 +20,8 @@ from tilegrad.kernels.function import DeviceFunction, TypedFunction
 _COUNTED = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod)
 _SINGLE = {"fma": 2, "sqrt": 1, "scale2": 3}
 _POLYNOMIALS = (
-    primitives.polynomial, primitives.polynomial_slope, primitives.polynomial_slope_2,
-    primitives.polynomial_slope_3, primitives.polynomial_slope_4,
+    primitives.polynomial, primitives.polynomial_derivative, primitives.polynomial_derivative_2,
+    primitives.polynomial_derivative_3, primitives.polynomial_derivative_4,
 )  # fmt: skip
 
 

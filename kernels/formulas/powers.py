@@ -103,7 +103,7 @@ def _pow_single(x, y):
 
 
 @inline
-def _log2_pair(a):
+def log2_pair(a):
     """log2(a) of a finite float64 a > 0 as a sum, to about 2^-68 of its size."""
     one, two = np.float64(1), np.float64(2)
     m, e = split(a, np.float64(math.sqrt(0.5)))
@@ -134,7 +134,7 @@ def _log2_pair(a):
 
 @inline
 def _pow_double(x, y):
-    high, low = _log2_pair(fabs(x))
+    high, low = log2_pair(fabs(x))
     power = y * high
     power_low = fma(y, high, -power) + y * low
     inside = fabs(power) < np.float64(1100)

@@ -244,10 +244,16 @@ polynomial = _horner(
     """,
     order=0,
 )
-polynomial_slope, polynomial_slope_2, polynomial_slope_3, polynomial_slope_4 = (
+polynomial_derivative, polynomial_derivative_2, polynomial_derivative_3, polynomial_derivative_4 = (
     _horner(name, f"The derivative of order {order} of :func:`polynomial` by x.", order)
     for order, name in enumerate(
-        ("polynomial_slope", "polynomial_slope_2", "polynomial_slope_3", "polynomial_slope_4"), 1
+        (
+            "polynomial_derivative",
+            "polynomial_derivative_2",
+            "polynomial_derivative_3",
+            "polynomial_derivative_4",
+        ),
+        1,
     )
 )
 

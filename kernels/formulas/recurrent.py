@@ -1,7 +1,8 @@
 """One unit of a recurrent cell at one step, forward and backward, for scalars and vectors.
 
-Pre-activations come in two parts: ``x…`` from the input, ``h…`` from the state before. Gates are in
-PyTorch's order: of an LSTM input, forget, candidate, output; of a GRU reset, update, candidate.
+Of a GRU pre-activations come in two parts: ``x`` from the input, ``h`` from the state before, which of other
+cells are one sum. Gates are in PyTorch's order: of an LSTM input, forget, candidate, output; of a GRU
+reset, update, candidate.
 """
 
 from __future__ import annotations
@@ -12,17 +13,16 @@ from tilegrad.kernels.function import inline
 
 
 @inline
-def tanh_cell(x0, h0):
+def tanh_cell(x):
     """The new state of a plain cell."""
-    return tanh(x0 + h0)
+    return tanh(x)
 
 
 @inline
-def relu_cell(x0, h0):
+def relu_cell(x):
     """The new state of a plain cell; NaN stays NaN."""
-    total = x0 + h0
-    zero = cast(0.0, total)
-    return select(total < zero, zero, total)
+    zero = cast(0.0, x)
+    return select(x < zero, zero, x)
 
 
 @inline
@@ -39,10 +39,10 @@ def relu_cell_grad(g, out):
 
 
 @inline
-def lstm_cell(x, h, c):
+def lstm_cell(x, c):
     """(input, forget, candidate, output gate; new cell, new state) (Hochreiter & Schmidhuber 1997)."""
-    i, f = sigmoid(x[0] + h[0]), sigmoid(x[1] + h[1])
-    g, o = tanh(x[2] + h[2]), sigmoid(x[3] + h[3])
+    i, f = sigmoid(x[0]), sigmoid(x[1])
+    g, o = tanh(x[2]), sigmoid(x[3])
     cell = f * c + i * g
     return i, f, g, o, cell, o * tanh(cell)
 

@@ -108,7 +108,7 @@ _ERFCX_SHORT = (
     -0.00029995355572522055,
     0.00019840517112719385,
 )
-_ERFCX_LONG = (
+ERFCX_LONG = (
     1.2329951186255526,
     -0.1396211168405625,
     0.015379652102619514,
@@ -216,7 +216,7 @@ def erf_grad(x):
 
 
 @inline
-def _exp_pair(high, low):
+def exp_pair(high, low):
     """(y, y_low, n) with ``e^(high + low) == (y + y_low) * 2**n``."""
     one = cast(1.0, high)
     n = rint(high * const(high, LOG2E_HIGH))
@@ -236,14 +236,14 @@ def _erfc_far(a):
     """erfc(a) on 0.4 <= a <= 28: e^(-a^2) times a smooth factor."""
     one, two, four = np.float64(1), np.float64(2), np.float64(4)
     t = (a - four) / (a + four)
-    factor = polynomial(t, (_ERFCX_LONG, _ERFCX_LONG))
+    factor = polynomial(t, (ERFCX_LONG, ERFCX_LONG))
     below = fma(two, a, one)
     below_low = one - (below - two * a)
     inverse = one / below
     ratio = factor * inverse
     ratio_low = fma(-ratio, below_low, fma(-ratio, below, factor)) * inverse
     square = a * a
-    y, y_low, n = _exp_pair(-square, -fma(a, a, -square))
+    y, y_low, n = exp_pair(-square, -fma(a, a, -square))
     return scale2(fma(y, ratio, fma(y_low, ratio, y * ratio_low)), n)
 
 

@@ -249,25 +249,25 @@ def copysign_grad_x(x, out):
 @inline
 def polynomial_grad(x, tables):
     """c[1] + 2 c[2] x + 3 c[3] x^2 + …"""
-    return primitives.polynomial_slope(x, tables)
+    return primitives.polynomial_derivative(x, tables)
 
 
 @inline
 def polynomial_grad_2(x, tables):
     """2 c[2] + 6 c[3] x + 12 c[4] x^2 + …"""
-    return primitives.polynomial_slope_2(x, tables)
+    return primitives.polynomial_derivative_2(x, tables)
 
 
 @inline
 def polynomial_grad_3(x, tables):
     """6 c[3] + 24 c[4] x + 60 c[5] x^2 + …"""
-    return primitives.polynomial_slope_3(x, tables)
+    return primitives.polynomial_derivative_3(x, tables)
 
 
 @inline
 def polynomial_grad_4(x, tables):
     """24 c[4] + 120 c[5] x + 360 c[6] x^2 + …"""
-    return primitives.polynomial_slope_4(x, tables)
+    return primitives.polynomial_derivative_4(x, tables)
 
 
 # --------------------------------------------------------------------------------------- tables
@@ -315,9 +315,9 @@ ROWS: dict[Any, _Row] = {
     primitives.rint: {"x": 0},
     primitives.const: {"x": 0, "pair": 0},
     primitives.polynomial: {"x": polynomial_grad, "tables": 0},
-    primitives.polynomial_slope: {"x": polynomial_grad_2, "tables": 0},
-    primitives.polynomial_slope_2: {"x": polynomial_grad_3, "tables": 0},
-    primitives.polynomial_slope_3: {"x": polynomial_grad_4, "tables": 0},
+    primitives.polynomial_derivative: {"x": polynomial_grad_2, "tables": 0},
+    primitives.polynomial_derivative_2: {"x": polynomial_grad_3, "tables": 0},
+    primitives.polynomial_derivative_3: {"x": polynomial_grad_4, "tables": 0},
     primitives.isnan: {"x": 0},
     primitives.copysign: _COPYSIGN,
     primitives.maximum: _MAXIMUM,
