@@ -22,14 +22,15 @@ from tilegrad.kernels.cpu.run.jit import Kernel, bind, get_num_threads, kernel
 from tilegrad.kernels.cpu.simd.emit import interleaved
 from tilegrad.kernels.cpu.simd.memory import pointer, read, write
 from tilegrad.kernels.cpu.tuning import Elementwise
-from tilegrad.kernels.dtypes import is_float
+from tilegrad.kernels.dtypes import part_of
+from tilegrad.kernels.formulas.pair import paired
 from tilegrad.kernels.function import (
     DeviceFunction,
     TypedFunction,
     function_from_source,
     inline,
 )
-from tilegrad.kernels.plans import access_pattern
+from tilegrad.kernels.plans import access_pattern, in_parts, parameters
 from tilegrad.kernels.source import indented, listed
 
 # the loop nest of one task; {…} are filled per number of operands and access pattern
@@ -60,7 +61,14 @@ def map_rows_body(task, {addresses}, {params}table, total, chunk):
 
 _LOOP = """
 for i in range({first}, count):
-    write(out, {target}, {function}({values}))
+{store}
+"""
+_STORE = "write(out, {target}, {function}({values}))"
+# a complex element is two of its parts
+_STORE_PARTS = """\
+y = {function}({values})
+write(out, 2 * ({target}), y.real)
+write(out, 2 * ({target}) + 1, y.imag)
 """
 # of a long formula
 _INTERLEAVED = """
@@ -79,15 +87,15 @@ else:
 """
 
 
-def _loops(target: str, values: list[str], mostly: bool, arguments: str) -> str:
+def _loops(store: Callable[[str], str], values: list[str], mostly: bool, arguments: str) -> str:
     """The source of the loops over ``count`` elements of a row; ``arguments`` if they are interleaved."""
 
     def loop(function: str) -> str:
-        facts = {"target": target, "function": function, "values": ", ".join(values)}
+        body = indented(store(function).splitlines(), 4)
         if not arguments:
-            return _LOOP.format(first=0, **facts)
-        most = _INTERLEAVED.format(unit=Elementwise.unit, arguments=arguments, **facts)
-        return most + _LOOP.format(first="most", **facts)
+            return _LOOP.format(first=0, store=body)
+        most = _INTERLEAVED.format(unit=Elementwise.unit, arguments=arguments, function=function)
+        return most + _LOOP.format(first="most", store=body)
 
     if not mostly:
         return loop("formula")
@@ -118,14 +126,14 @@ def map_rows(formula: DeviceFunction, dtypes: tuple[str, ...], pattern: str, par
     elements and the elements per task.
     """
     last = len(dtypes) - 1
-    kinds = {f"T{k}": np.dtype(d).type for k, d in enumerate(dtypes)}
-    letter = "d" if is_float(dtypes[0]) else "i"
+    kinds = {f"T{k}": np.dtype(part_of(d)).type for k, d in enumerate(dtypes)}
+    letters, given, numbers = parameters(dtypes[0], params)
     step = {"c": " + i", "v": " + i * s{k}", "s": ""}
     values = [
-        f"v{k}" if pattern[k] == "s" else f"read(x{k}, o{k}{step[pattern[k]].format(k=k)})"
+        f"v{k}" if pattern[k] == "s" else _read(k, step[pattern[k]].format(k=k), dtypes[k])
         for k in range(last)
     ]
-    values += [f"T0(p{k})" for k in range(params)]
+    values += numbers
     indent = {"pointers": 4, "origins": 8, "steps": 12, "hoisted": 8}
     lines: dict[str, list[str]] = {name: [] for name in indent}
     for k in range(last + 1):
@@ -135,31 +143,44 @@ def map_rows(formula: DeviceFunction, dtypes: tuple[str, ...], pattern: str, par
         lines["origins"].append(f"o{k} = column * s{k}")
         lines["steps"].append(f"o{k} += index * sizes[2 + outer + {k} * (outer + 1) + axis]")
         if k < last and pattern[k] == "s":
-            lines["hoisted"].append(f"v{k} = read(x{k}, o{k})")
+            lines["hoisted"].append(f"v{k} = {_read(k, '', dtypes[k])}")
     target = f"o{last}" + step[pattern[last]].format(k=last)
     long = "v" not in pattern and _steps(formula) >= Elementwise.long
-    names = ["out", f"o{last}", *(f"p{k}" for k in range(params))]
+    names = ["out", f"o{last}", *given]
     for k in range(last):
         names += [f"v{k}"] if pattern[k] == "s" else [f"x{k}", f"o{k}"]
     arguments = ", ".join(names) if long else ""
-    loops = _loops(target, values, bool(formula.near), arguments)
+    form = _STORE if part_of(dtypes[last]) == dtypes[last] else _STORE_PARTS
+
+    def store(function: str) -> str:
+        return form.format(target=target, function=function, values=", ".join(values))
+
+    loops = _loops(store, values, bool(formula.near), arguments)
     source = _BODY.format(
         addresses=", ".join(f"a{k}" for k in range(last + 1)),
-        params=listed(f"p{k}" for k in range(params)),
+        params=listed(given),
         loop=textwrap.indent(loops, " " * 8),
         **{name: indented(lines[name], indent[name]) for name in indent},
     )
     scope = {"formula": formula, "pointer": pointer, "read": read, "write": write, **kinds}
     scope |= {"int64": np.int64, "interleaved": interleaved(Elementwise.interleave)}
+    scope["paired"] = paired
     if formula.near:
         scope["near"], scope["when"] = formula.near
     for name in ("formula", "near") if formula.near else ("formula",):
-        line = f"write(out, {target}, {name}({', '.join(values)}))"
-        at = f"def {name}_at(i, {arguments}):\n    {line}\n"
+        at = f"def {name}_at(i, {arguments}):\n{indented(store(name).splitlines(), 4)}\n"
         if long:
             scope[f"{name}_at"] = inline(function_from_source(at, f"{name}_at", scope))
     body = function_from_source(source, "map_rows_body", scope)
-    return body, "i" * (last + 1) + letter * params + "iii"
+    return body, "i" * (last + 1) + letters + "iii"
+
+
+def _read(k: int, step: str, dtype: str) -> str:
+    """The text of operand ``k``'s element ``step`` beyond its origin."""
+    at = f"o{k}{step}"
+    if part_of(dtype) == dtype:
+        return f"read(x{k}, {at})"
+    return f"paired(read(x{k}, 2 * ({at})), read(x{k}, 2 * ({at}) + 1))"
 
 
 def _table(sizes: tuple[int, ...], strides: tuple[tuple[int, ...], ...]) -> np.ndarray:
@@ -210,4 +231,4 @@ def elementwise(
     def launch(*args: float, keep: np.ndarray = table) -> None:
         function(*args, where, total, chunk, tasks, get_num_threads() if tasks > 1 else 0)
 
-    return launch
+    return in_parts(launch, params) if params and part_of(dtypes[0]) != dtypes[0] else launch

@@ -13,6 +13,7 @@ import numpy as np
 from tilegrad.kernels.cpu.index import tasks_for
 from tilegrad.kernels.cpu.run.jit import TEAM, Kernel, bind, get_num_threads, kernel
 from tilegrad.kernels.cpu.simd.memory import pointer, read, write
+from tilegrad.kernels.dtypes import word
 
 
 @kernel
@@ -67,7 +68,7 @@ def select_true(width: int) -> Kernel:
     Writes at the next free place whether the mask holds or not, and stops when the task's share is
     full, so that no branch depends on the mask.
     """
-    T = np.dtype(f"u{width}").type if width else np.int64
+    T = word(width) if width else np.int64
 
     def select_true_body(task, a0, a1, a2, a3, chunk):
         x, mask, starts = pointer(a0, T), pointer(a1, np.uint8), pointer(a2, np.int64)
@@ -108,7 +109,7 @@ def true_positions(total: int) -> Callable[..., None]:
 @kernel
 def fill_true(width: int) -> Kernel:
     """``x`` gets the next element of ``source`` wherever the mask holds."""
-    T = np.dtype(f"u{width}").type
+    T = word(width)
 
     def fill_true_body(task, a0, a1, a2, a3, total, chunk):
         x, mask, starts = pointer(a0, T), pointer(a1, np.uint8), pointer(a2, np.int64)
@@ -168,7 +169,7 @@ def keep_triangle(width: int) -> Kernel:
 
     ``lower``: lo = 0, hi = r + diagonal + 1; else lo = r + diagonal, hi = columns.
     """
-    T = np.dtype(f"u{width}").type
+    T = word(width)
 
     def keep_triangle_body(task, a0, a1, lines, share, rows, columns, diagonal, lower):
         x, out = pointer(a0, T), pointer(a1, T)

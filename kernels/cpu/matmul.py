@@ -271,7 +271,10 @@ def _prepack_b(p: np.ndarray, problem: _Problem) -> tuple[Launch, int]:
     outer, inner = [1, 1, *problem.batch][-2:]
     steps = tuple(int(p[place]) for place in (AT.y_row, AT.y_col, AT.y_outer, AT.y_inner))
     outer, inner = outer if steps[2] else 1, inner if steps[3] else 1  # one copy serves a broadcast
-    tasks, function = outer * inner * panels, kernels.prepack_b.build(problem.dtype)
+    tasks, function = (
+        outer * inner * panels,
+        kernels.prepack_b.build(problem.dtype, tuning.NR_VECTORS),
+    )
     item = panels * width * K
     p[[AT.y_row, AT.y_panel]] = width, width * K
     p[[AT.y_outer, AT.y_inner]] = item * inner * (outer > 1), item * (inner > 1)

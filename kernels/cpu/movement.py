@@ -19,12 +19,12 @@ from tilegrad.kernels.cpu.simd.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.tuning import Movement
 from tilegrad.kernels.function import function_from_source, intrinsic
 
-_WORDS = {1: "uint8", 2: "uint16", 4: "uint32", 8: "uint64"}
+_WORDS = {1: "uint8", 2: "uint16", 4: "uint32", 8: "uint64", 16: "complex128"}
 
 
 def _tile(itemsize: int) -> int:
     """Edge of a transposed tile: a cache line of 4 or 8-byte elements."""
-    return 8 if itemsize == 8 else 16
+    return 8 if itemsize >= 8 else 16
 
 
 # -------------------------------------------------------------------------------------- row by row
@@ -193,7 +193,9 @@ def copy(
         total *= size
     if total == 0:
         return lambda *args: None
-    axis = _transposable(sizes, x_strides, out_strides, _tile(itemsize))
+    axis = None
+    if itemsize <= 8:  # of a register's tile
+        axis = _transposable(sizes, x_strides, out_strides, _tile(itemsize))
     if axis is None:
         steps = [s if s in known else None for s, known in
                  ((x_strides[-1], (1, -1, 0)), (out_strides[-1], (1,)))]  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels import distributions
+from tilegrad.kernels import distributions, variates
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, get_num_threads, kernel
 from tilegrad.kernels.cpu.simd.memory import pointer, read, write
@@ -104,6 +104,26 @@ def map_blocks(formula: DeviceFunction, dtype: str) -> Kernel:
     return map_body, "iiiiidii"
 
 
+@kernel
+def map_variates(sampler: DeviceFunction, dtype: str) -> Kernel:
+    """``out[i] = sampler(x[i], y[i], block i, seed)``.
+
+    Arguments: addresses of x, y and out, seed, first block, number of elements, elements per task.
+    """
+    T = np.dtype(dtype).type
+    W = np.uint64
+
+    def variates(task, a0, a1, a2, seed, offset, total, chunk):
+        x, y, out = pointer(a0, T), pointer(a1, T), pointer(a2, T)
+        first = task * chunk
+        key = W(seed)
+        for i in range(first, min(total, first + chunk)):
+            block = W(offset + i)
+            out[i] = T(sampler(np.float64(x[i]), np.float64(y[i]), block, key))
+
+    return variates, "iiiiiii"
+
+
 def draw(name: str, dtype: str, total: int) -> tuple[Callable[..., None], int]:
     """A launch ``(out, seed, offset, a, b)`` that draws ``total`` elements, and the blocks it uses."""
     row = distribution(name, dtype)
@@ -141,3 +161,19 @@ def dropout(dtype: str, total: int) -> Callable[..., None]:
 def bernoulli_of(dtype: str, total: int) -> Callable[..., None]:
     """A launch ``(p, out, seed, offset, 0, 0.0)``; a block of words per four elements."""
     return _mapped(distributions.bernoulli_of, dtype, total)
+
+
+def variates_of(name: str, dtype: str, total: int) -> Callable[..., None]:
+    """A launch ``(x, y, out, seed, offset)`` of a sampler of :mod:`tilegrad.kernels.variates`; a block of
+    words per element.
+    """
+    if total == 0:
+        return lambda *args: None
+    function = map_variates.build(variates.TABLE[name], dtype)
+    chunk, tasks = splitting.share(total, 1, Random.variates, Random.tasks)
+
+    def launch(x: int, y: int, out: int, seed: int, offset: int) -> None:
+        threads = get_num_threads() if tasks > 1 else 0
+        function(x, y, out, seed, offset, total, chunk, tasks, threads)
+
+    return launch

@@ -1,8 +1,9 @@
 """Reductions of strided arrays over any of their dimensions.
 
-Three loop nests cover all layouts. ``rows``: every output takes runs of elements along the reduced
+Four loop nests cover all layouts. ``rows``: every output takes runs of elements along the reduced
 dimension with the smallest stride. ``columns``: adjacent outputs have adjacent inputs, and a row of
-totals is kept while rows of the input are added. ``combine``: the second stage, where the elements
+totals is kept while rows of the input are added. ``pairs``: outputs are pairs of floats, as of complex
+numbers, whose elements lie in adjacent pairs. ``combine``: the second stage, where the elements
 of one output were split over several tasks.
 
 Short runs are combined in the input's precision by many independent partial totals, and their
@@ -30,7 +31,7 @@ from tilegrad.kernels.accumulators import (
     storing,
     writing,
 )
-from tilegrad.kernels.cpu.parts.reduce_runs import elements, run_of
+from tilegrad.kernels.cpu.parts.reduce_runs import elements, pair_run, run_of
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, bind, kernel
 from tilegrad.kernels.cpu.run.threads import TEAM
@@ -164,6 +165,43 @@ def rows(name: str, dtype: str, out_dtype: str, way: str, pattern: str) -> Kerne
 
     groups, signature = _signature(monoid)
     return body_of(reduce_rows, groups), signature
+
+
+@kernel
+def pairs(name: str, dtype: str, out_dtype: str) -> Kernel:
+    """Reduce runs of ``n`` adjacent pairs of floats to a pair each: complex numbers, by their parts. A unit
+    is one of ``chunks`` pieces, ``chunk`` pairs long, of one pair of outputs.
+    """
+    monoid = MONOIDS[name]
+    total_dtype = monoid.total_dtype(dtype)
+    T, D, Out = np.dtype(dtype).type, np.dtype(total_dtype).type, np.dtype(out_dtype).type
+    start, finish = monoid.identity(total_dtype), monoid.finishing(total_dtype, Out)
+    row, run = local(total_dtype, 2), pair_run(name, dtype)
+    base_of, start_of = places(1)
+
+    @inline
+    def reduce_pairs(task, x, out, p, work):
+        table, chunks, n = work.table, work.chunks, work.n
+        source, target, partial, total = pointer(x, T), pointer(out, Out), pointer(out, D), row()
+        for unit in range(task * work.per, min(work.units, (task + 1) * work.per)):
+            piece, o = unit % chunks, unit // chunks
+            write(total, 0, start)
+            write(total, 1, start)
+            base, _, _ = base_of(table, o, 0)
+            r, end = piece * work.chunk, min(work.R, (piece + 1) * work.chunk)
+            while r < end:
+                row_ = r // n
+                count = min(n - (r - row_ * n), end - r)
+                run(source, start_of(table, base, row_, r - row_ * n), 2 * count, T(0), total)
+                r += count
+            for j in range(2):
+                if chunks == 1:
+                    write(target, 2 * o + j, finish(read(total, j), work.R, p))
+                else:
+                    write(partial, 2 * (piece * (work.units // chunks) + o) + j, read(total, j))
+
+    groups = [1, 1, 1, monoid.params, 1]
+    return body_of(reduce_pairs, groups), ("ii" + "d" * monoid.params, Work)
 
 
 def _rows_fold(name: str, dtype: str, pattern: str) -> DeviceFunction:
@@ -374,8 +412,14 @@ def reduce(
         by_columns = kept[0][-1] >= Reduce.narrow
     else:
         by_columns = kept[0][-1] >= Reduce.short_columns and R <= Reduce.short
-    width = kept[0][-1] if by_columns else 1
-    if by_columns:
+    by_pairs = not by_columns and _of_pairs(monoid, dtype, kept, reduced)
+    width = kept[0][-1] if by_columns else 2 if by_pairs else 1
+    if by_pairs:
+        split = _Split(outputs, R, outputs // 2, Reduce.block, 2)
+        _begin_parts(split, name, dtype, out_dtype)
+        function = pairs.build(name, dtype, out_dtype)
+        table = layout_table(_outer(kept), reduced)
+    elif by_columns:
         most = block_of(monoid.width)
         strips = outputs // width * -(-width // most)
         split = _Split(outputs, R, strips, Reduce.row_block, min(width, most))
@@ -385,15 +429,8 @@ def reduce(
     else:
         split = _Split(outputs, R, outputs, Reduce.block, 1)
         pattern = _pattern(reduced)
-        floats = monoid.block_dtype(dtype) == dtype and is_float(dtype)
-        if monoid.combine is None:
-            way = "spread"
-        elif not floats:
-            way = "plain"
-        else:
-            way = "lanes" if pattern == "c" and monoid.lanes else "buffer"
         _begin_parts(split, name, dtype, out_dtype)
-        function = rows.build(name, dtype, out_dtype, way, pattern)
+        function = rows.build(name, dtype, out_dtype, _way(monoid, dtype, pattern), pattern)
         table = layout_table(kept, reduced)
     work = Work(
         table=table.ctypes.data, units=split.units, per=split.per, R=R, chunk=split.chunk, n=n,
@@ -404,11 +441,37 @@ def reduce(
         return run, 0
     second = combine_parts.build(name, dtype, out_dtype)
     finish = bind(second, outputs, split.chunks, R, 1, 0)
-    size = np.dtype(monoid.total_dtype(dtype)).itemsize * monoid.width
-    launch = in_parts(
-        monoid.operands + monoid.centred, monoid.results, monoid.params, monoid.results
-    )
-    return launch(run, finish), outputs * split.chunks * size
+    return _in_stages(monoid)(run, finish), outputs * split.chunks * _part_bytes(monoid, dtype)
+
+
+def _in_stages(monoid: Monoid) -> Callable[..., Callable[..., None]]:
+    """What makes one launch of the two stages'."""
+    operands = monoid.operands + monoid.centred
+    return in_parts(operands, monoid.results, monoid.params, monoid.results)
+
+
+def _part_bytes(monoid: Monoid, dtype: str) -> int:
+    """Of the totals of one piece of an output."""
+    return np.dtype(monoid.total_dtype(dtype)).itemsize * monoid.width
+
+
+def _way(monoid: Monoid, dtype: str, pattern: str) -> str:
+    """How runs of elements whose strides ``pattern`` tells are combined; see :func:`rows`."""
+    if monoid.combine is None:
+        return "spread"
+    if monoid.block_dtype(dtype) != dtype or not is_float(dtype):
+        return "plain"
+    return "lanes" if pattern == "c" and monoid.lanes else "buffer"
+
+
+def _of_pairs(
+    monoid: Monoid, dtype: str, kept: tuple[Sizes, ...], reduced: tuple[Sizes, ...]
+) -> bool:
+    """Whether outputs are pairs of floats, each of whose elements lie beside each other, gapless, in rows."""
+    if monoid.operands > 1 or monoid.results > 1 or monoid.centred or not kept[0]:
+        return False
+    pairs_lie = (kept[0][-1], kept[1][-1], reduced[1][-1]) == (2, 1, 2)
+    return pairs_lie and _way(monoid, dtype, "c") == "lanes"
 
 
 def _pattern(block: tuple[Sizes, ...]) -> str:

@@ -87,7 +87,7 @@ def softmax_rows(dtype: str, logs: bool) -> Kernel:
     low = T(-np.inf)
 
     @inline
-    def weigh(x, y, q, mask, top):
+    def store_exp(x, y, q, mask, top):
         e = exp_decay(load_masked(x, q, mask, splat(low)) - splat(top))
         store_masked(y, q, e, mask)
         return e
@@ -112,12 +112,12 @@ def softmax_rows(dtype: str, logs: bool) -> Kernel:
             else:
                 a, b = splat(T(0)), splat(T(0))
                 for q in range(at, last - W, 2 * W):
-                    a = a + weigh(source, target, q, every, top)
-                    b = b + weigh(source, target, q + W, every, top)
+                    a = a + store_exp(source, target, q, every, top)
+                    b = b + store_exp(source, target, q + W, every, top)
                 if odd:
-                    a = a + weigh(source, target, last - W, every, top)
+                    a = a + store_exp(source, target, last - W, every, top)
                 if n % W:
-                    b = b + weigh(source, target, last, rest, top)
+                    b = b + store_exp(source, target, last, rest, top)
                 shift = T(1) / hsum(a + b)
             for q in range(at, last, W):
                 result(source, target, q, every, top, shift)
@@ -155,11 +155,11 @@ def softmax_columns(dtype: str, logs: bool) -> Kernel:
     line, wide = local(dtype, Softmax.columns), local("float64", Softmax.columns)
 
     @inline
-    def rise(top, i, j, mask, x, at, inner):
+    def running_max(top, i, j, mask, x, at, inner):
         return peak(load_masked(x, at + i * inner + j, mask, splat(low)), top)
 
     @inline
-    def weigh(part, i, j, mask, x, y, at, inner, top):
+    def add_exp(part, i, j, mask, x, y, at, inner, top):
         q = at + i * inner + j
         e = exp_decay(load_masked(x, q, mask, splat(low)) - load(top, j))
         if not logs:
@@ -174,7 +174,7 @@ def softmax_columns(dtype: str, logs: bool) -> Kernel:
             v = load_masked(y, q + j, mask, splat(low)) * load(shift, j)
         store_masked(y, q + j, v, mask)
 
-    run_rise, run_weigh = column_runs(dtype, rise), column_runs(dtype, weigh)
+    run_max, run_exp = column_runs(dtype, running_max), column_runs(dtype, add_exp)
 
     def body(task, x, y, units, per, n, inner):
         source, target = pointer(x, T), pointer(y, T)
@@ -192,10 +192,10 @@ def softmax_columns(dtype: str, logs: bool) -> Kernel:
                 store(part, j, splat(T(0)))
             for j in range(size):
                 total[j] = 0.0
-            run_rise(n, top, size, (source, at, inner))
+            run_max(n, top, size, (source, at, inner))
             for i in range(0, n, flush):
                 rows = min(flush, n - i)
-                run_weigh(rows, part, size, (source, target, at + i * inner, inner, top))
+                run_exp(rows, part, size, (source, target, at + i * inner, inner, top))
                 for j in range(size):
                     total[j] += part[j]
                     part[j] = T(0)

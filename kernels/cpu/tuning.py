@@ -13,9 +13,7 @@ from typing import NamedTuple
 from tilegrad.kernels import dtypes
 from tilegrad.kernels.cpu.run.native import simd_bits
 
-NR_VECTORS = (
-    2  # NR in vectors; the loops around a micro-kernel take the rest of a panel by one vector
-)
+NR_VECTORS = 2  # NR in vectors; loops around a micro-kernel take the rest of a panel by one vector
 
 
 class MicroKernel(NamedTuple):
@@ -80,7 +78,7 @@ _AVX512 = MicroKernel(
 _AVX = _AVX512._replace(
     mr=(6, 5, 4, 3, 2, 1), unroll=4, b_in_place=0, conv_rest=(4, 2, 1), conv_few=(3, 2, 1), conv_weight=(4, 1),
     conv_outer=((8, 4, 2, 1), (6, 4, 2, 1)),
-    chosen="mr: every height to 6, f186575 (2026-11-25), `python -m bench --area matmul`, gain not "
+    chosen="mr: every height to 6, f186575 (2026-11-25), `python -m bench table --area matmul`, gain not "
     "kept; conv_rest: 4 and not 5, as 8 rows are two tiles of 4, ca04ad6 (2026-11-25); unroll: a5fde10, not "
     "measured; b_in_place: copies won a third on a Zen 3, f186575; the rest as for AVX-512",
 )  # fmt: skip
@@ -228,6 +226,22 @@ class CrossEntropy(Sharing):
     chosen = "short, group: bb33878 (2026-11-25); not measured against others"
 
 
+class Ctc(Sharing):
+    """Connectionist temporal classification."""
+
+    serial = 1 << 15  # numbers up to which a second thread costs more than it gives
+    chosen = "an estimate of 4f02305 (2026-11-28), not measured against others"
+
+
+class Distance(Sharing):
+    """Distances of all rows to all rows."""
+
+    grain = 1 << 15
+    rows = 4  # of a tile that is held in registers, written out
+    chunk = 64  # rows of y whose slopes are held before they are summed, where rows are short
+    chosen = "estimates of 4f02305 (2026-11-28), not measured against others"
+
+
 class Elementwise(Sharing):
     """Formulas."""
 
@@ -244,6 +258,20 @@ class Elementwise(Sharing):
         "0.55, exp 0.52 to 0.46, log 1.00 to 0.76, gelu 1.55 to 0.95; the rest not measured "
         "against others"
     )
+
+
+class Fourier(Sharing):
+    """Discrete Fourier transforms."""
+
+    grain = 1 << 15  # elements of working memory
+    tasks = 16  # each has working memory of its own
+    split = 128  # length from which a single transform is cut into rows and columns
+    whole = 1024  # length up to which transforms that fill the lanes are not
+    fill = 0.5  # of the lanes, that is
+    most_rows = 1 << 13
+    near = 256  # length whose working memory is in the L1 cache
+    between = 1 << 19  # bytes between two passes: half of the L2 cache
+    chosen = "estimates of 520a012 (2026-11-27), not measured against others"
 
 
 class Gemm(Sharing):
@@ -342,6 +370,7 @@ class Random(Sharing):
     """Random numbers."""
 
     grain = 1 << 11  # blocks of Philox
+    variates = 1 << 9  # elements that rejection draws
     tasks = 64
     chosen = "986748b (2026-11-23), not measured against others"
 
@@ -378,14 +407,41 @@ class Scan(Sharing):
     chosen = "interleave: 0385fe3 (2026-11-25); not measured against others"
 
 
+class Resample(Sharing):
+    """Resampling of planes, and samples at given places."""
+
+    grain = 1 << 13
+    points = 128  # that are located at a time: their places and weights stay in the L1 cache
+    chosen = "estimates of 8d45da2 (2026-11-27), not measured against others"
+
+
+class Linalg(Sharing):
+    """Factorisations of matrices, and solves with them."""
+
+    grain = 1 << 14
+    tasks = 64
+    leaf = 64  # rows of a triangle that one task keeps in memory of its own
+    columns = 32  # right-hand sides that a task keeps beside it
+    panel = 32  # columns of a panel of LU and QR
+    swapped = 512  # columns whose rows one task exchanges
+    small = 8  # rows of matrices of which each lane of a register takes one
+    jacobi = 32  # rows up to which eigenvalues and singular values are found by rotations
+    sweeps = (
+        30  # of rotations, at most: convergence is quadratic, ten are plenty for hundreds of rows
+    )
+    chosen = "estimates of 6b6ec28 (2026-11-27), not measured against others"
+
+
 class Recurrent(Sharing):
     """Recurrent cells."""
 
-    grain = 1 << 13
-    tasks = 64
+    grain = 1 << 13  # elements of a weight from which threads pack it
+    rows = 8  # members of a task at least
+    few = 6  # members up to which panels are wider
+    packs = 4  # steps times tiles of members from which the weight is packed
     chosen = (
-        "97fb84d (2026-11-27), an estimate: a gate takes some ten times as long as an addition; not "
-        "measured against others"
+        "few, rows: sums that hide the latency of a multiply-add, 216d4a4 (2026-11-27), not measured against "
+        "others"
     )
 
 

@@ -15,7 +15,14 @@ from typing import NamedTuple
 import numpy as np
 
 from tilegrad.kernels.cpu import tuning
-from tilegrad.kernels.cpu.attention.block import AT, NO_MASK, hider, masker, multiplier, packer
+from tilegrad.kernels.cpu.attention.block import (
+    AT,
+    NO_MASK,
+    causal_masker,
+    masker,
+    multiplier,
+    packer,
+)
 from tilegrad.kernels.cpu.parts.micro_kernel import micro_kernel
 from tilegrad.kernels.cpu.run.jit import Kernel, kernel
 from tilegrad.kernels.cpu.simd.memory import local, offset, pointer
@@ -126,7 +133,8 @@ def _tile_scorer(dtype: str) -> DeviceFunction:
     scale)``: ``probs`` becomes ``P`` of a tile, and ``grads`` ``scale * dS``, panel by panel.
     """
     T, size, W = np.dtype(dtype).type, np.dtype(dtype).itemsize, lanes(dtype)
-    N, fill, hide, score_grads = NR_VECTORS * W, masker(dtype), hider(dtype), _score_grads(dtype)
+    N, fill, mask_future = NR_VECTORS * W, masker(dtype), causal_masker(dtype)
+    score_grads = _score_grads(dtype)
     product = micro_kernel(NR_VECTORS, tuning.micro_kernel(dtype).mr, unmasked=True)
 
     @inline
@@ -153,7 +161,7 @@ def _tile_scorer(dtype: str) -> DeviceFunction:
                 y = offset(y, i * depth)
                 product(x, x_row, 1, y, N, made, row, start, row, some, depth, W)
             if causal:
-                hide(offset(probs, i), row, i0 + i, j0, some)
+                mask_future(offset(probs, i), row, i0 + i, j0, some)
             score_grads(
                 offset(probs, i), offset(grads, i), row, offset(lses, i),
                 offset(deltas, i), scale, some, keys,

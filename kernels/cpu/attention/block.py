@@ -128,22 +128,22 @@ def masker(dtype: str) -> DeviceFunction:
 
 
 @lru_cache(maxsize=None)
-def hider(dtype: str) -> DeviceFunction:
-    """The device function ``hide(scores, row, query, key, keys)``: keys after a query's own number
+def causal_masker(dtype: str) -> DeviceFunction:
+    """The device function ``mask_future(scores, row, query, key, keys)``: keys after a query's own number
     become minus infinity, in a panel whose first query and key have these numbers.
     """
     T, W = np.dtype(dtype).type, lanes(dtype)
     N, low = NR_VECTORS * W, T(-np.inf)
 
     @inline
-    def hide(scores, row, query, key, keys):
+    def mask_future(scores, row, query, key, keys):
         order, never = iota(T), splat(low)
         for j in range(max(0, query + 1 - key), keys):
             for v in range(0, N, W):
                 seen = order >= splat(T(key + j - query - v))
                 store(scores, j * row + v, select(seen, load(scores, j * row + v), never))
 
-    return hide
+    return mask_future
 
 
 @lru_cache(maxsize=None)

@@ -15,7 +15,14 @@ from typing import NamedTuple
 import numpy as np
 
 from tilegrad.kernels.cpu import tuning
-from tilegrad.kernels.cpu.attention.block import AT, NO_MASK, hider, masker, multiplier, packer
+from tilegrad.kernels.cpu.attention.block import (
+    AT,
+    NO_MASK,
+    causal_masker,
+    masker,
+    multiplier,
+    packer,
+)
 from tilegrad.kernels.cpu.parts.micro_kernel import micro_kernel
 from tilegrad.kernels.cpu.run.jit import Kernel, kernel
 from tilegrad.kernels.cpu.simd.memory import local, offset, pointer
@@ -119,7 +126,7 @@ class _Panel(NamedTuple):
 def _panel_scorer(dtype: str) -> DeviceFunction:
     """The device function ``score(q_t, k, mask, scores, tile, p)``: the scores of a panel."""
     T, size, W = np.dtype(dtype).type, np.dtype(dtype).itemsize, lanes(dtype)
-    N, fill, hide = NR_VECTORS * W, masker(dtype), hider(dtype)
+    N, fill, mask_future = NR_VECTORS * W, masker(dtype), causal_masker(dtype)
     product = micro_kernel(NR_VECTORS, tuning.micro_kernel(dtype).mr, unmasked=True)
 
     @inline
@@ -135,7 +142,7 @@ def _panel_scorer(dtype: str) -> DeviceFunction:
         near = pointer(k + size * j0 * p[AT.k_row], T)
         product(near, p[AT.k_row], 1, q_t, N, scores, N, c_in, N, keys, p[AT.E], W)
         if p[AT.causal] != 0:
-            hide(scores, N, i0 + i, j0, keys)
+            mask_future(scores, N, i0 + i, j0, keys)
 
     return score
 

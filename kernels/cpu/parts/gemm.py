@@ -264,20 +264,20 @@ def _fill(out, start, end, value):
 
 
 @kernel
-def prepack_b(dtype: str) -> Kernel:
-    """Pack all of B before the product: panels of ``NR_VECTORS`` vectors of columns of ``y``,
-    ``panel[k, j]``, one a task. Columns beyond the last are not written.
+def prepack_b(dtype: str, vectors: int) -> Kernel:
+    """Pack all of B before the product: panels of ``vectors`` vectors of columns of ``y``, ``panel[k, j]``,
+    one a task. Columns beyond the last are not written.
     """
     T = np.dtype(dtype).type
-    size, PAIR = np.dtype(dtype).itemsize, NR_VECTORS * lanes(dtype)
+    size, NR = np.dtype(dtype).itemsize, vectors * lanes(dtype)
     pack_b = _packer(dtype, False)
 
     def body(task, y, out, K, N, y_row, y_col, y_outer, y_inner, inner):
-        panels = (N + PAIR - 1) // PAIR
+        panels = (N + NR - 1) // NR
         item, panel = task // panels, task % panels
-        start = item // inner * y_outer + item % inner * y_inner + panel * PAIR * y_col
-        b, q = pointer(y + size * start, T), pointer(out + size * task * PAIR * K, T)
-        pack_b(b, y_row, y_col, q, PAIR, K, min(PAIR, N - panel * PAIR))
+        start = item // inner * y_outer + item % inner * y_inner + panel * NR * y_col
+        b, q = pointer(y + size * start, T), pointer(out + size * task * NR * K, T)
+        pack_b(b, y_row, y_col, q, NR, K, min(NR, N - panel * NR))
 
     return body, "iiiiiiiii"
 

@@ -26,6 +26,7 @@ from tilegrad.kernels.cpu.simd.vector import (
     load_masked,
     select,
     splat,
+    store,
 )
 from tilegrad.kernels.cpu.tuning import Reduce
 from tilegrad.kernels.function import DeviceFunction, inline, intrinsic
@@ -126,25 +127,20 @@ def spread_run(name: str, dtype: str, way: str, pattern: str) -> DeviceFunction:
     return run
 
 
-def float_run(name: str, dtype: str, way: str, pattern: str) -> DeviceFunction:
-    """``run(x, at, count, s, c, p)``: a run of floats combined in four vectors of lanes."""
+def _lanes_fold(name: str, dtype: str, lifting: bool) -> DeviceFunction:
+    """``fold(x, at, count, c)``: a vector of what ``count`` adjacent elements come to, each ``lanes`` apart
+    from the next of its lane; of lifted elements, or ``lifting`` them.
+    """
     monoid = MONOIDS[name]
-    combine = monoid.combine
+    combine, first = monoid.combine, monoid.identity(dtype)
     assert combine is not None
-    across, element = _ACROSS[combine], elements(pattern, "i")
-    T = np.dtype(dtype).type
-    lifted, first = monoid.lifting(dtype), monoid.identity(dtype)
-    total_dtype = monoid.total_dtype(dtype)
-    D, start = np.dtype(total_dtype).type, monoid.identity(total_dtype)
-    W = lanes(dtype)
-    block = 256 * W if way == "lanes" else 512
-    buffer = local(dtype, 512)
+    T, W = np.dtype(dtype).type, lanes(dtype)
 
     @inline
     def keep(v, c):
         return v
 
-    taken = monoid.lift if way == "lanes" else keep
+    taken = monoid.lift if lifting else keep
 
     @inline
     def fold(x, at, count, c):
@@ -165,7 +161,22 @@ def float_run(name: str, dtype: str, way: str, pattern: str) -> DeviceFunction:
             mask = head(T, end - i)
             rest = taken(load_masked(x, i, mask, none), center)
             a1 = combine(a1, select(mask, rest, none))
-        return across(combine(combine(a0, a1), combine(a2, a3)))
+        return combine(combine(a0, a1), combine(a2, a3))
+
+    return fold
+
+
+def float_run(name: str, dtype: str, way: str, pattern: str) -> DeviceFunction:
+    """``run(x, at, count, s, c, p)``: a run of floats combined in four vectors of lanes."""
+    monoid = MONOIDS[name]
+    combine = monoid.combine
+    assert combine is not None
+    across, element = _ACROSS[combine], elements(pattern, "i")
+    lifted, fold = monoid.lifting(dtype), _lanes_fold(name, dtype, way == "lanes")
+    total_dtype = monoid.total_dtype(dtype)
+    D, start = np.dtype(total_dtype).type, monoid.identity(total_dtype)
+    block = 256 * lanes(dtype) if way == "lanes" else 512
+    buffer = local(dtype, 512)
 
     @inline
     def run(x, at, count, s, c, p):
@@ -174,14 +185,40 @@ def float_run(name: str, dtype: str, way: str, pattern: str) -> DeviceFunction:
         while i < count:
             size = min(block, count - i)
             if way == "lanes":
-                total = D(combine(total, D(fold(x, at + i, size, c))))
+                total = D(combine(total, D(across(fold(x, at + i, size, c)))))
             else:
                 held = buffer()
                 for j in range(size):
                     write(held, j, lifted(element(x, at, i + j, s, 0, 0), c, p))
-                total = D(combine(total, D(fold(held, 0, size, c))))
+                total = D(combine(total, D(across(fold(held, 0, size, c)))))
             i += size
         return total
+
+    return run
+
+
+def pair_run(name: str, dtype: str) -> DeviceFunction:
+    """``run(x, at, count, c, totals)``: a run of floats (``count`` of them), those at even places combined
+    into the first of two totals, the others into the second.
+    """
+    monoid = MONOIDS[name]
+    combine = monoid.combine
+    assert combine is not None
+    fold, D, W = (
+        _lanes_fold(name, dtype, True),
+        np.dtype(monoid.total_dtype(dtype)).type,
+        lanes(dtype),
+    )
+    block, buffer = 256 * W, local(dtype, W)
+
+    @inline
+    def run(x, at, count, c, totals):
+        held = buffer()
+        for i in range(0, count, block):
+            store(held, 0, fold(x, at + i, min(block, count - i), c))
+            for j in range(0, W, 2):
+                write(totals, 0, D(combine(read(totals, 0), D(read(held, j)))))
+                write(totals, 1, D(combine(read(totals, 1), D(read(held, j + 1)))))
 
     return run
 

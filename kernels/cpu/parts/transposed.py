@@ -16,7 +16,7 @@ from tilegrad.kernels.cpu.run.jit import TEAM, Kernel, bind, kernel
 from tilegrad.kernels.cpu.simd.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.simd.vector import lanes, transpose
 from tilegrad.kernels.cpu.tuning import Tiles
-from tilegrad.kernels.dtypes import VECTORS, is_float
+from tilegrad.kernels.dtypes import VECTORS, is_float, part_of
 from tilegrad.kernels.function import DeviceFunction, function_from_source
 from tilegrad.kernels.source import indented, listed
 
@@ -118,9 +118,14 @@ def map_tiles(
 
 def pattern_of(dtypes: tuple[str, ...], sizes: Sizes, strides: tuple[Sizes, ...]) -> str | None:
     """The pattern of :func:`map_tiles`; None where no operand is transposed, tiles do not fit, or a
-    tile of truths would be needed, which numba does not store in plain memory.
+    tile of truths would be needed, which numba does not store in plain memory, or elements are complex.
     """
-    if len(sizes) < 2 or min(sizes[-2:]) < Tiles.least or strides[-1][-1] != 1:
+    if (
+        any(part_of(d) != d for d in dtypes)
+        or len(sizes) < 2
+        or min(sizes[-2:]) < Tiles.least
+        or strides[-1][-1] != 1
+    ):
         return None
     letters = ""
     for dtype, (*_, down, along) in zip(dtypes, strides[:-1], strict=False):

@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 BODY = "tilegrad_body"  # the symbol of every loop nest
 
 
-def emitter(kernel: Translation, wrapper: str) -> Callable[[], bytes]:
+def emitter(
+    kernel: Translation, wrapper: str, processor: tuple[str, str] | None = None
+) -> Callable[[], bytes]:
     """Links a loop nest; the result, a function for any thread, gives the object file of it and of
-    ``wrapper``, IR that calls :data:`BODY`.
+    ``wrapper``, IR that calls :data:`BODY`, for ``processor`` or, without one, for the target.
     """
     import llvmlite.binding as llvm
 
     context = llvm.create_context()  # threads share none
-    module, machine = _linked(kernel, context), new_machine()
+    module, machine = _linked(kernel, context), new_machine(processor)
 
     def emit() -> bytes:
         _optimise(module, machine)

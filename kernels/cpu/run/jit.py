@@ -16,26 +16,40 @@ float64, and NamedTuples of such (:mod:`tilegrad.kernels.params`).
 
 numba only translates (:mod:`tilegrad.kernels.cpu.run.translate`): its LLVM IR is optimised, linked with a
 small C-API wrapper and emitted as an object file (:mod:`tilegrad.kernels.cpu.run.backend`), kept on disk
-under a key made of every source that went into it, the versions and the processor. A process that finds all its kernels there loads them with llvmlite and never imports
-numba.
+under a key made of every source that went into it, the versions and the processor. What is not there may
+have come with the installation, compiled for a level of x86-64 (:mod:`tilegrad.kernels.bundle`). A process
+that finds all its kernels loads them with llvmlite and never imports numba.
+
+``TILEGRAD_TARGET`` names a level to compile for instead of this processor, for such bundles;
+``TILEGRAD_COMPILE=never`` makes it an error to need a kernel that is nowhere.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tilegrad.kernels import cache
+from tilegrad.kernels import bundle, cache
 from tilegrad.kernels.builtin import bind
 from tilegrad.kernels.cache import cache_dir, compile_log
 from tilegrad.kernels.cpu.run import ahead
 from tilegrad.kernels.cpu.run.ahead import backward_follows
-from tilegrad.kernels.cpu.run.native import load_object, machine, simd_bits, target, wrapper_ir
+from tilegrad.kernels.cpu.run.native import (
+    foreign,
+    host,
+    level,
+    level_target,
+    load_object,
+    machine,
+    simd_bits,
+    target,
+    wrapper_ir,
+)
 from tilegrad.kernels.cpu.run.threads import TEAM, get_num_threads, processors, set_num_threads
 from tilegrad.kernels.factory import Factory
+from tilegrad.kernels.faults import MissingKernelError
 from tilegrad.kernels.forking import compiler as _lock
 from tilegrad.kernels.params import Signature, letters
 
@@ -71,9 +85,9 @@ class KernelFactory(Factory[Kernel]):
 
     def begin(self, *variant: Any) -> None:
         """This variant will be asked for: compile it in another thread, unless it is there."""
-        if variant not in self.built:
+        if variant not in self.built and cache.may_compile():
             _, path = self._place(variant)
-            if not path.is_file():
+            if not path.is_file() and self._bundled(variant) is None:
                 ahead.begin(path, lambda: self._translate(variant, path))
 
     def _load_or_compile(self, variant: tuple[Any, ...]) -> Callable[..., None]:
@@ -82,7 +96,18 @@ class KernelFactory(Factory[Kernel]):
         code = cache.read(path)
         cached = code is not None and path not in ahead.made
         if code is None:
+            code = self._bundled(variant)
+            cached = code is not None
+        if code is None:
+            if not cache.may_compile():
+                raise MissingKernelError(
+                    name,
+                    f"kernel {name}: it is neither in {path.parent} nor among the installation's kernels, "
+                    f"and TILEGRAD_COMPILE is 'never'",
+                )
             code = ahead.compile_now(path, name, lambda: self._translate(variant, path))
+        if foreign():
+            code = self._for_this_processor(variant)
         with ahead.llvm:
             function = self.built.get(variant)
             if function is None:  # another thread may have been faster
@@ -96,6 +121,13 @@ class KernelFactory(Factory[Kernel]):
         file = self.file(variant, "o", *target(), _versions())
         return self.symbol(variant), cache_dir() / file
 
+    def _bundled(self, variant: tuple[Any, ...]) -> bytes | None:
+        """The object that came with the installation, or with a file that was loaded, if any did."""
+        fits = level()
+        if fits is None or not bundle.any_for(fits):
+            return None
+        return bundle.find(fits, self.file(variant, "o", *level_target(fits), _versions()))
+
     def _translate(self, variant: tuple[Any, ...], path: Path) -> Callable[[], bytes]:
         """What makes and keeps the object; see :mod:`tilegrad.kernels.cpu.run.ahead`."""
         emit = _emitter(*self.factory(*variant))
@@ -107,6 +139,13 @@ class KernelFactory(Factory[Kernel]):
 
         return step
 
+    def _for_this_processor(self, variant: tuple[Any, ...]) -> bytes:
+        """The same loop nest, with vectors as wide as the target's, in instructions that run here."""
+        with _lock:
+            emit = _emitter(*self.factory(*variant), host())
+        with ahead.llvm:
+            return emit()
+
 
 def kernel(factory: Callable[..., Kernel]) -> KernelFactory:
     """Decorate a factory ``(*variant) -> (body of a task, its signature)``."""
@@ -117,29 +156,20 @@ def kernel(factory: Callable[..., Kernel]) -> KernelFactory:
 
 
 def _versions() -> str:
-    from importlib.metadata import version
-
-    global _version_string
-    if not _version_string:
-        names = ("numba", "llvmlite")
-        _version_string = f"py{sys.version_info[0]}.{sys.version_info[1]} " + " ".join(
-            f"{n}={version(n)}" for n in names
-        )
-    return _version_string
-
-
-_version_string = ""
+    return " ".join(f"{name}={version}" for name, version in cache.compilers().items())
 
 
 # ------------------------------------------------------------------------------------- compile
 
 
-def _emitter(function: Callable[..., None], signature: Signature) -> Callable[[], bytes]:
+def _emitter(
+    function: Callable[..., None], signature: Signature, processor: tuple[str, str] | None = None
+) -> Callable[[], bytes]:
     """What gives the object code of a loop nest with the C-API wrapper around it."""
     from tilegrad.kernels.cpu.run import backend, translate
 
     wrapper = wrapper_ir(backend.BODY, letters(signature))
-    return backend.emitter(translate.translate(function, signature), wrapper)
+    return backend.emitter(translate.translate(function, signature), wrapper, processor)
 
 
 def optimised_ir(function: Callable[..., None], signature: Signature) -> str:

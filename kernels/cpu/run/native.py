@@ -13,27 +13,70 @@ from typing import Any
 
 from tilegrad.kernels.builtin import KINDS, built_in, entry_ir
 from tilegrad.kernels.cpu.run.threads import parallel_for_address, threads_address
+from tilegrad.kernels.faults import SettingError
+
+# What the levels of x86-64 that bundles are built for (:mod:`tilegrad.kernels.bundle`) have, as LLVM
+# names it. Registers are as wide as kernels say, whatever LLVM would prefer for the level.
+_V3 = [
+    "64bit",
+    "cmov",
+    "cx8",
+    "cx16",
+    "fxsr",
+    "mmx",
+    "popcnt",
+    "sahf",
+    "sse",
+    "sse2",
+    "sse3",
+    "ssse3",
+    "sse4.1",
+    "sse4.2",
+    "crc32",
+    "avx",
+    "avx2",
+    "bmi",
+    "bmi2",
+    "f16c",
+    "fma",
+    "lzcnt",
+    "movbe",
+    "xsave",
+]
+LEVELS = {
+    "x86-64-v3": _V3,
+    "x86-64-v4": [*_V3, *["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"]],
+}
 
 
 def simd_bits() -> int:
     """Vector register width the kernels are built for: 128, 256 or 512 bits.
 
-    The host's own width, or a narrower one forced with ``TILEGRAD_SIMD_BITS``.
+    The processor's own width, or a narrower one forced with ``TILEGRAD_SIMD_BITS``.
+
+    Raises:
+        SettingError: it is none of these.
     """
-    host = _host_bits()
-    return min(host, int(os.environ.get("TILEGRAD_SIMD_BITS", host)))
+    most = _bits(_processor()[1])
+    asked = os.environ.get("TILEGRAD_SIMD_BITS")
+    if not asked:
+        return most
+    if asked not in ("128", "256", "512"):
+        raise SettingError(f"TILEGRAD_SIMD_BITS: one of 128, 256, 512; got {asked!r}")
+    return min(most, int(asked))
 
 
-def _host_bits() -> int:
-    features = _host()[1].split(",")
-    return 512 if "+avx512f" in features else 256 if "+avx2" in features else 128
+def _bits(features: str) -> int:
+    has = features.split(",")
+    return 512 if "+avx512f" in has else 256 if "+avx2" in has else 128
 
 
 _target: tuple[str, str] | None = None
 _host_target: tuple[str, str] | None = None
 
 
-def _host() -> tuple[str, str]:
+def host() -> tuple[str, str]:
+    """(name, feature string) of the processor that this process runs on."""
     global _host_target
     if _host_target is None:
         import llvmlite.binding as llvm
@@ -42,13 +85,50 @@ def _host() -> tuple[str, str]:
     return _host_target
 
 
+def _processor() -> tuple[str, str]:
+    """The processor that kernels are made for: this one, or the level that ``TILEGRAD_TARGET`` names."""
+    name = os.environ.get("TILEGRAD_TARGET")
+    if not name:
+        return host()
+    if name not in LEVELS:
+        raise SettingError(f"TILEGRAD_TARGET: one of {', '.join(LEVELS)}; got {name!r}")
+    return level_target(name)
+
+
+def level_target(level: str) -> tuple[str, str]:
+    """(processor name, feature string) of a row of :data:`LEVELS`."""
+    return level, ",".join([*(f"+{feature}" for feature in LEVELS[level]), "-prefer-256-bit"])
+
+
+def level() -> str | None:
+    """The level whose kernels run here as planned: this processor has all its features, and its
+    vectors are as wide as those that are planned for. None where there is none.
+    """
+    has = set(host()[1].split(","))
+    for name, features in LEVELS.items():
+        wide = _bits(level_target(name)[1]) == simd_bits()
+        if wide and has.issuperset(f"+{feature}" for feature in features):
+            return name
+    return None
+
+
+def foreign() -> bool:
+    """Whether this processor lacks what kernels are compiled for: they are then compiled for it, too."""
+    if not os.environ.get("TILEGRAD_TARGET"):
+        return False
+    wanted = {feature for feature in _processor()[1].split(",") if feature.startswith("+")}
+    return not wanted.issubset(host()[1].split(","))
+
+
 def target() -> tuple[str, str]:
     """(processor name, feature string) the kernels are compiled for."""
     global _target
     if _target is None:
-        name, features = _host()
+        name, features = _processor()
         bits = simd_bits()
-        if bits < _host_bits():  # a processor of its own: kernels of another width are not for it
+        if bits < _bits(
+            features
+        ):  # a processor of its own: kernels of another width are not for it
             name = "x86-64-v3" if bits == 256 else "x86-64-v2"
             wide = ("avx512", "avx10") if bits == 256 else ("avx", "fma", "f16c", "vaes", "vpclm")
             kept = [f for f in features.split(",") if not f[1:].startswith(wide)]
@@ -63,13 +143,13 @@ def machine() -> Any:
     return new_machine()
 
 
-def new_machine() -> Any:
-    """A target machine, for one thread at a time."""
+def new_machine(processor: tuple[str, str] | None = None) -> Any:
+    """A target machine, for one thread at a time: of :func:`target` unless another is given."""
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    name, features = target()
+    name, features = processor or target()
     # code finds its constants beside itself: no instruction and no register for their addresses
     return llvm.Target.from_default_triple().create_target_machine(
         cpu=name, features=features, opt=3, reloc="pic", codemodel="small", jit=True

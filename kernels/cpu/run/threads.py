@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tilegrad.kernels.builtin import cell, forever
+from tilegrad.kernels.faults import SettingError
 
 TEAM = -1  # as the number of threads in a bound call: as many as are allowed when it runs
 
@@ -27,12 +28,17 @@ def get_num_threads() -> int:
 def _default_threads() -> int:
     """``TILEGRAD_NUM_THREADS``, else ``OMP_NUM_THREADS`` (the first of a list of levels), else one
     per processor, but not more than the container's share of them.
+
+    Raises:
+        SettingError: the first of them is no number of threads.
     """
     for name in ("TILEGRAD_NUM_THREADS", "OMP_NUM_THREADS"):
         text = os.environ.get(name, "").split(",")[0].strip()
         if text.isdigit() and int(text):
             _threads.value = int(text)
             return _threads.value
+        if text and name.startswith("TILEGRAD"):  # what OpenMP cannot read, it ignores
+            raise SettingError(f"{name}: a number from 1 on; got {text!r}")
     _threads.value = max(1, int(min(processors(), _quota())))
     return _threads.value
 
