@@ -55,3 +55,10 @@ else:
         "mem_get_info", "memory_allocated", "memory_reserved", "memory_stats", "memory_summary",
         "reset_peak_memory_stats", "set_device", "stream", "synchronize",
     ]  # fmt: skip
+
+    def __getattr__(name: str) -> object:
+        if name == "amp":  # gathered of names that stand elsewhere
+            from importlib import import_module
+
+            return import_module("tilegrad.cuda.amp")
+        raise AttributeError(f"module 'tilegrad.cuda' has no attribute {name!r}")

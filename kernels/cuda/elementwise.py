@@ -27,9 +27,10 @@ from tilegrad.kernels.cuda.device.shapes import Bounds
 from tilegrad.kernels.cuda.parts.strided import is_wide, magic
 from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
 from tilegrad.kernels.cuda.tuning import GROUPS_AHEAD, grid
-from tilegrad.kernels.dtypes import is_float
-from tilegrad.kernels.function import DeviceFunction, function_from_source
-from tilegrad.kernels.plans import access_pattern
+from tilegrad.kernels.dtypes import part_of
+from tilegrad.kernels.formulas.pair import paired
+from tilegrad.kernels.function import DeviceFunction, function_from_source, inline
+from tilegrad.kernels.plans import access_pattern, in_parts, parameters
 from tilegrad.kernels.source import indented, listed
 
 BYTES = 16  # of a vector access
@@ -62,19 +63,19 @@ def map_groups(
     number of elements.
     """
     count = len(dtypes)
-    letter = "d" if is_float(dtypes[0]) else "i"
-    writer = _Writer(dtypes, pattern, params, dims, vector, wide, bounds.threads)
+    letters, given, numbers = parameters(dtypes[0], params)
+    writer = _Writer(dtypes, pattern, numbers, dims, vector, wide, bounds.threads)
     names = [f"{n}{axis}" for axis in range(dims) for n in ("size", "m", "h")]
     names += [f"s{k}_{axis}" for axis in range(dims) for k in range(count)]
     masks = [
         f"(a{k} & {vector * np.dtype(d).itemsize - 1})"
         for k, d in enumerate(dtypes)
-        if pattern[k] == "c"
+        if pattern[k] == "c" or part_of(d) != d
     ]
     simple = dims == 1
     source = _BODY.format(
         addresses=", ".join(f"a{k}" for k in range(count)),
-        params=listed(f"p{k}" for k in range(params)),
+        params=listed(given),
         dims=listed(names),
         pointers=indented([f"x{k} = pointer(a{k}, T{k})" for k in range(count)], 4),
         misaligned=" | ".join(masks) or "0",
@@ -84,25 +85,45 @@ def map_groups(
         one=indented(writer.group("group"), 8),
         tail=writer.tail() if simple and vector > 1 else "",
     )
-    stored = ["uint8" if d == "bool" else d for d in dtypes]  # numba-cuda cannot store a bool
+    stored = [
+        "uint8" if d == "bool" else part_of(d) for d in dtypes
+    ]  # numba-cuda cannot store a bool
     scope = {
         "formula": formula, "pointer": pointer, "thread": thread, "block": block, "blocks": blocks,
         "load": load_vector(vector), "store": store_vector(vector), "multiply_wide": multiply_wide,
+        "element": read_element, "put": write_element, "paired": paired,
         **{f"T{k}": np.dtype(d).type for k, d in enumerate(stored)},
     }  # fmt: skip
     body = function_from_source(source, "map_body", scope, __name__)
-    return Source(body, "i" * count + letter * params + "i" * (len(names) + 1), *bounds)
+    return Source(body, "i" * count + letters + "i" * (len(names) + 1), *bounds)
+
+
+_load_pair, _store_pair = load_vector(2), store_vector(2)
+
+
+@inline
+def read_element(p, i):
+    """The complex element ``i``, of whose parts ``p`` is the pointer, in one access."""
+    pair = _load_pair(p, 2 * i)
+    return paired(pair[0], pair[1])
+
+
+@inline
+def write_element(p, i, re, im):
+    """The counterpart of :func:`read_element`."""
+    _store_pair(p, 2 * i, (re, im))
 
 
 class _Writer:
     """Writes the statements that handle one group of elements."""
 
     def __init__(
-        self, dtypes: tuple[str, ...], pattern: str, params: int, dims: int, vector: int,
+        self, dtypes: tuple[str, ...], pattern: str, numbers: list[str], dims: int, vector: int,
         wide: bool, threads: int,
     ) -> None:  # fmt: skip
         self.last = len(dtypes) - 1
-        self.pattern, self.params, self.dims = pattern, params, dims
+        self.pattern, self.numbers, self.dims = pattern, numbers, dims
+        self.planar = [part_of(d) != d for d in dtypes]
         self.vector, self.wide, self.threads = vector, wide, threads
         self.truths = [d == "bool" for d in dtypes]
 
@@ -136,6 +157,13 @@ class _Writer:
             lines.append(f"o{k}{tag} = {' + '.join(terms) or '0'}")
         return lines
 
+    def element(self, k: int, at: str) -> str:
+        """The text of the element of operand ``k`` at an offset."""
+        if not self.planar[k]:
+            return f"x{k}[{at}]"
+        apart = f"paired(x{k}[2 * ({at})], x{k}[2 * ({at}) + 1])"
+        return f"(element(x{k}, {at}) if aligned else {apart})"
+
     def loads(self, tag: str) -> list[str]:
         """The operands' values, as v<k><tag>."""
         V, lines = self.vector, []
@@ -143,12 +171,11 @@ class _Writer:
             at, name = f"o{k}{tag}", f"v{k}{tag}"
             letter = self.pattern[k]
             if letter == "s":
-                lines.append(f"{name} = x{k}[{at}]")
+                lines.append(f"{name} = {self.element(k, at)}")
             else:
                 step = "" if letter == "c" else f" * s{k}_0"
-                parts = ", ".join(
-                    f"x{k}[{at} + {j}{step}]" if j else f"x{k}[{at}]" for j in range(V)
-                )
+                places = [f"{at} + {j}{step}" if j else at for j in range(V)]
+                parts = ", ".join([self.element(k, place) for place in places])
                 if letter == "c" and V > 1:
                     lines.append(f"{name} = load(x{k}, {at}) if aligned else ({parts},)")
                 else:
@@ -162,6 +189,8 @@ class _Writer:
     def result(self, values: list[str]) -> str:
         """What is stored for the formula's value."""
         text = f"formula({', '.join(values)})"
+        if self.planar[self.last]:
+            return text
         return f"T{self.last}({text} != 0)" if self.truths[self.last] else f"T{self.last}({text})"
 
     def results(self, tag: str) -> list[str]:
@@ -172,11 +201,16 @@ class _Writer:
                 self.value(k, f"v{k}{tag}" + ("" if self.pattern[k] == "s" else f"[{j}]"))
                 for k in range(last)
             ]
-            values += [f"T0(p{k})" for k in range(self.params)]
+            values += self.numbers
             lines.append(f"y{j}{tag} = {self.result(values)}")
         made = ", ".join(f"y{j}{tag}" for j in range(V))
         step = "" if self.pattern[last] == "c" else f" * s{last}_0"
         single = [f"x{last}[o{last}{tag} + {j}{step}] = y{j}{tag}" for j in range(V)]
+        if self.planar[last]:  # one at a time
+            at, y = f"o{last}{tag}", f"y0{tag}"
+            apart = [f"x{last}[2 * ({at})] = {y}.real", f"x{last}[2 * ({at}) + 1] = {y}.imag"]
+            whole = f"    put(x{last}, {at}, T{last}({y}.real), T{last}({y}.imag))"
+            return [*lines, "if aligned:", whole, "else:", *("    " + line for line in apart)]
         if self.pattern[last] == "c" and V > 1:
             lines += ["if aligned:", f"    store(x{last}, o{last}{tag}, ({made}))", "else:"]
             single = ["    " + line for line in single]
@@ -204,7 +238,7 @@ class _Writer:
         values = [
             self.value(k, f"x{k}[{at.get(self.pattern[k], f'place * s{k}_0')}]")
             for k in range(last)
-        ] + [f"T0(p{k})" for k in range(self.params)]
+        ] + self.numbers
         target = at["c"] if self.pattern[last] == "c" else f"place * s{last}_0"
         return (
             f"    place = groups * {self.vector} + block() * {self.threads} + thread()\n"
@@ -221,7 +255,7 @@ def _vector(
 ) -> int:
     """Elements of a group: what 16 bytes of the widest consecutive operand hold, if they fit."""
     widths = [np.dtype(d).itemsize for d, letter in zip(dtypes, pattern) if letter == "c"]
-    if not widths or pattern[-1] != "c":
+    if not widths or pattern[-1] != "c" or any(part_of(d) != d for d in dtypes):
         return 1
     V = BYTES // max(widths)
     outer = [s for steps, letter in zip(strides, pattern) if letter == "c" for s in steps[:-1]]
@@ -263,7 +297,7 @@ def elementwise(
     if not params:
         return bind(function, *shape, total, where, 1, 1)
 
-    kind = np.dtype(dtypes[0])
+    kind = np.dtype(part_of(dtypes[0]))
 
     def launch(*args: float) -> None:
         given = (
@@ -273,4 +307,4 @@ def elementwise(
         )
         function(*given, *shape, total, where, 1, 1)
 
-    return launch
+    return in_parts(launch, params) if part_of(dtypes[0]) != dtypes[0] else launch

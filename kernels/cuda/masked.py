@@ -23,6 +23,7 @@ from tilegrad.kernels.cuda.parts.prefix import add_up, block_scan, prefix, tasks
 from tilegrad.kernels.cuda.parts.strided import index_params, is_wide, offsets_of, unpack_params
 from tilegrad.kernels.cuda.run.jit import Source, bind, blocks_for, kernel
 from tilegrad.kernels.cuda.tuning import grid
+from tilegrad.kernels.dtypes import word
 from tilegrad.kernels.function import inline
 from tilegrad.kernels.source import device_function
 
@@ -111,7 +112,7 @@ def move_true(width: int, fills: bool, threads: int) -> Source:
 
     Parameters: x, mask, starts, packed, elements, elements of a chunk.
     """
-    T, sum_before = np.dtype(f"u{width}").type if width else np.int64, block_scan(threads)
+    T, sum_before = word(width) if width else np.int64, block_scan(threads)
 
     @inline
     def move_one(x, packed, i, place, holds):
@@ -216,7 +217,7 @@ def keep_triangle(width: int, lower: bool, wide: bool, bounds: Bounds) -> Source
     A thread has four elements, a block's width apart. Parameters: x, out, elements, diagonal, then
     (matrices, rows, columns) with the strides of row and column number.
     """
-    T, threads = np.dtype(f"u{width}").type, bounds.threads
+    T, threads = word(width), bounds.threads
     place = offsets_of(3, 2, 0, wide)
 
     @inline

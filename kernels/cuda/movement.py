@@ -189,6 +189,6 @@ def copy(
     if math.prod(sizes) == 0:
         return lambda *args: None
     line = _line(sizes, x_strides)
-    if line is None:
+    if line is None or itemsize > 8:  # tiles are of words
         return _rows(itemsize, sizes, x_strides, out_strides)
     return _tiles(itemsize, line, sizes, x_strides, out_strides)

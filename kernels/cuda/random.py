@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels import distributions
+from tilegrad.kernels import distributions, variates
 from tilegrad.kernels.cuda.device.ptx import (
     block,
     blocks,
@@ -144,6 +144,26 @@ def map_blocks(formula: DeviceFunction, dtype: str, threads: int) -> Source:
     return Source(map_body, "iiiiidi", threads)
 
 
+@kernel
+def map_variates(sampler: DeviceFunction, dtype: str, threads: int) -> Source:
+    """``out[i] = sampler(x[i], y[i], block i, seed)``, an element per thread at a time.
+
+    Parameters: x, y, out, seed, first block, number of elements.
+    """
+    T = np.dtype(dtype).type
+    W = np.uint64
+
+    def variates_body(a0, a1, a2, seed, offset, total):
+        x, y, out = pointer(a0, T), pointer(a1, T), pointer(a2, T)
+        key = W(np.int64(seed))
+        i = block() * threads + thread()
+        while i < total:
+            out[i] = T(sampler(np.float64(x[i]), np.float64(y[i]), W(offset + i), key))
+            i += blocks() * threads
+
+    return Source(variates_body, "iiiiii", threads)
+
+
 def draw(name: str, dtype: str, total: int) -> tuple[Callable[..., None], int]:
     """A launch ``(out, seed, offset, a, b)`` that draws ``total`` elements, and the blocks it uses."""
     row = distribution(name, dtype)
@@ -182,3 +202,19 @@ def dropout(dtype: str, total: int) -> Callable[..., None]:
 def bernoulli_of(dtype: str, total: int) -> Callable[..., None]:
     """A launch ``(p, out, seed, offset, 0, 0.0)``; a block of words per four elements."""
     return _mapped(distributions.bernoulli_of, dtype, total)
+
+
+def variates_of(name: str, dtype: str, total: int) -> Callable[..., None]:
+    """A launch ``(x, y, out, seed, offset)`` of a sampler of :mod:`tilegrad.kernels.variates`; a block of
+    words per element.
+    """
+    if total == 0:
+        return lambda *args: None
+    chosen = grid("random", dtype)
+    function = map_variates.build(variates.TABLE[name], dtype, chosen.bounds.threads)
+    where = blocks_for(total, chosen.bounds.threads, chosen.blocks)
+
+    def launch(x: int, y: int, out: int, seed: int, offset: int) -> None:
+        function(x, y, out, seed, offset, total, where, 1, 1)
+
+    return launch

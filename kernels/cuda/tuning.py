@@ -1,13 +1,11 @@
 """The numbers of CUDA kernels that were chosen, not derived, with how each was chosen.
 
-A table has rows by (architecture, dtype). A row holds from its architecture on, until there is one of a
-later architecture; what a table lacks is refused. Kernels that move elements without a look at them have
-:data:`ANY` for a dtype. Whoever changes a row changes all kernels of its families: launchers look it up, and
-what is compiled into a kernel is part of its variant.
+A table has rows by (architecture, dtype). A row holds from its architecture on, until there is one of a later
+architecture; what a table lacks is refused. Kernels that move elements without a look at them have :data:`ANY` for
+a dtype. Launchers look rows up, and what is compiled into a kernel is part of its variant.
 
-The numbers of :data:`ORDER` decide the order of sums that is the same on every GPU, so all architectures
-have the same ones. An H200 ran all kernels (docs/performance.md); no number was measured against
-another on hardware, but where a row says so.
+The numbers of :data:`ORDER` decide the order of sums that is the same on every GPU, so all architectures have the
+same ones. No number was measured against another on hardware, but where a row says so.
 """
 
 from __future__ import annotations
@@ -24,7 +22,6 @@ Table = dict[tuple[Arch, str], Found]
 
 FIRST: Arch = (7, 5)  # the oldest architecture that kernels are compiled for
 ANY = "any"  # for kernels of every dtype
-
 _ESTIMATE = "estimate, not measured on hardware"
 
 
@@ -319,6 +316,30 @@ class Prefix(NamedTuple):
 PREFIX = _for(Prefix(256, 1 << 11, 1 << 10, 4, _ESTIMATE), ANY)
 
 
+class Fourier(NamedTuple):
+    """Discrete Fourier transforms.
+
+    Attributes:
+        capacity: complex numbers of a block, twice in shared memory; a power of 2.
+        threads: of a block.
+        chosen: how.
+    """
+
+    capacity: int
+    threads: int
+    chosen: str
+
+
+FOURIER = {
+    **_for(Fourier(1 << 11, 256, f"what 32 KB of shared memory hold; {_ESTIMATE}"), "float32"),
+    **_for(Fourier(1 << 10, 256, f"what 32 KB of shared memory hold; {_ESTIMATE}"), "float64"),
+}
+
+
+BETWEEN = 1 << 28  # bytes of scratch between passes, where a batch may go in parts; an estimate
+SWEEPS = 30  # of Jacobi's rotations, at most: convergence is quadratic
+
+
 class Scatter(NamedTuple):
     """Writing through an index.
 
@@ -379,8 +400,10 @@ GRIDS: dict[str, Table[Grid]] = {
     "search": _for(_GRID._replace(bounds=Bounds(256, 4), blocks=8), *_ALL),
     "rank": _for(_GRID, *_ALL),
     "pool": _for(_GRID, *_ALL),
-    "recurrent": _for(_GRID, *dtypes.FLOATS),
-    "batch_norm": _for(_GRID, *dtypes.FLOATS),
+    "resample": _for(_GRID, ANY),
+    "sample": _for(_GRID, ANY),
+    "linalg": _for(_GRID, *dtypes.FLOATS, *dtypes.COMPLEX),
+    **dict.fromkeys(("batch_norm", "ctc", "distance", "recurrent"), _for(_GRID, *dtypes.FLOATS)),
 }
 GROUPS_AHEAD = 2  # of an elementwise kernel: loads issued before the first is computed; an estimate
 LONG = 16  # elements both dimensions of a copy that is transposed by tiles must have; an estimate
@@ -433,7 +456,6 @@ ORDER = {
     "scatter": ("short", "many", "slab", "piece_bits"),
     "chunks": ("chunk", "blocks", "clip"),
 }
-
 
 _known: tuple[driver.Driver, int, Arch] | None = None
 

@@ -13,19 +13,19 @@ that finds them there imports neither numba nor a compiler.
 from __future__ import annotations
 
 import inspect
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tilegrad.kernels import cache, progress
+from tilegrad.kernels import bundle, cache, progress
 from tilegrad.kernels.cuda.device.simulator import machine
 from tilegrad.kernels.cuda.run import backend, driver, launch
 from tilegrad.kernels.cuda.run.backend import Arch, Usage
 from tilegrad.kernels.cuda.run.launch import bind
 from tilegrad.kernels.factory import Factory
+from tilegrad.kernels.faults import MissingKernelError
 from tilegrad.kernels.forking import compiler as _lock
 from tilegrad.kernels.params import Signature, letters
 
@@ -146,16 +146,25 @@ class KernelFactory(Factory[Source]):
 
     def kept_as(self, variant: tuple[Any, ...], arch: Arch) -> str:
         """The name of the file that keeps a variant for ``arch``: other sources, another name."""
-        python = f"py{sys.version_info[0]}.{sys.version_info[1]}"
-        return self.file(variant, "cubin", backend.arch_name(arch), backend.versions(), python)
+        return self.file(variant, "cubin", backend.arch_name(arch), backend.versions())
 
     def keep(self, variant: tuple[Any, ...], arch: Arch) -> tuple[bytes, bool]:
-        """(what the disk keeps of a variant for ``arch``, whether it was there already)."""
+        """(what the disk or a bundle has of a variant for ``arch``, whether it was there already).
+
+        Raises:
+            MissingKernelError: it is nowhere, and nothing may be compiled.
+        """
         path = cache.cache_dir() / self.kept_as(variant, arch)
-        kept = cache.read(path)
+        kept = cache.read(path) or bundle.find(backend.arch_name(arch), path.name)
         cache.used.setdefault(path.name, kept is not None)
         if kept is not None:
             return kept, True
+        if not cache.may_compile():
+            name = f"{self.name(variant)} for {backend.arch_name(arch)}"
+            raise MissingKernelError(
+                name,
+                f"cuda: kernel {name} is not in {path.parent}, and TILEGRAD_COMPILE is 'never'",
+            )
         with progress.compiling(f"cuda {self.name(variant)}"):
             made = self.assemble(variant, arch)
         source = made.source

@@ -10,8 +10,8 @@ from __future__ import annotations
 import ctypes
 
 from tilegrad.kernels.cuda.device.simulator import machine
-from tilegrad.kernels.cuda.run import driver
-from tilegrad.kernels.cuda.run.backend import Arch
+from tilegrad.kernels.cuda.run import driver, jit
+from tilegrad.kernels.cuda.run.backend import Arch, arch_name
 from tilegrad.kernels.cuda.run.driver import Properties, SimulatedDriver
 from tilegrad.kernels.cuda.tools.occupancy import CHIPS, LIMITS, Chip
 
@@ -83,6 +83,9 @@ class PlannedDriver(SimulatedDriver):
         return address >= NOWHERE or machine.memory.block_of(address) is not None
 
 
+ARCHS = {arch_name(arch): arch for arch in CHIPS}  # by name: sm_90
+
+
 def plan_for(arch: Arch, small: int = 0) -> PlannedDriver:
     """Let ops of this process plan for the GPU of ``arch`` in :data:`CHIPS` and run nothing.
 
@@ -92,3 +95,16 @@ def plan_for(arch: Arch, small: int = 0) -> PlannedDriver:
     driver.simulate(chosen)
     machine.executes = False
     return chosen
+
+
+def assemble_planned(arch: Arch, seen: int = 0) -> list[str]:
+    """Have the disk keep what ops of this process asked for, but for the first ``seen`` kernels, for the GPUs of
+    ``arch``; the names of its files.
+
+    Raises:
+        Unavailable, ImportError: a package that compiles for GPUs is missing.
+    """
+    fresh = jit.kernels_built[seen:]
+    for factory, variant in fresh:
+        factory.keep(variant, arch)
+    return [factory.kept_as(variant, arch) for factory, variant in fresh]
