@@ -186,11 +186,17 @@ class _Bringing:
 
     def refuse(self, function: Function) -> None:
         """Raise for what Python does and no kernel can."""
-        line = 0
-        for step in dis.get_instructions(function.__code__):
-            line = step.starts_line or line
+        line, steps = 0, list(dis.get_instructions(function.__code__))
+        for step in steps:
+            begins = getattr(
+                step, "line_number", step.starts_line
+            )  # from 3.13 on; before, the other was the line
+            line = begins or line
             if step.opname in _REFUSED:
-                what, instead = _REFUSED[step.opname]
+                appends = step.opname == "BUILD_LIST" and any(
+                    later.opname == "LIST_APPEND" for later in steps
+                )  # from Python 3.12 on a comprehension is not a function of its own
+                what, instead = _REFUSED["LIST_APPEND" if appends else step.opname]
                 raise self.error(function, f"a kernel cannot hold {what}; {instead}", line)
 
     def brought(self, function: Function) -> Body:

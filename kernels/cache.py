@@ -6,6 +6,9 @@ import contextlib
 import hashlib
 import os
 import threading
+from collections.abc import Iterator
+from contextvars import ContextVar
+from functools import lru_cache
 from pathlib import Path
 
 compile_log: list[tuple[str, float, bool]] = []  # (kernel, seconds, came from the disk cache)
@@ -19,6 +22,34 @@ def cache_dir() -> Path:
         base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
         root = os.path.join(base, "tilegrad")
     return Path(root)
+
+
+@lru_cache(maxsize=None)
+def compilers() -> dict[str, str]:
+    """Versions of what translates, optimises and runs kernels. Not Python's: the objects call its stable ABI."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("numba", "llvmlite")}
+
+
+def may_compile() -> bool:
+    """Whether a kernel that is nowhere is compiled: unless ``TILEGRAD_COMPILE`` is ``never``, and not in
+    :func:`compiling_nothing`.
+    """
+    return os.environ.get("TILEGRAD_COMPILE") != "never" and not _forbidden.get()
+
+
+_forbidden: ContextVar[bool] = ContextVar("tilegrad compiles nothing", default=False)
+
+
+@contextlib.contextmanager
+def compiling_nothing() -> Iterator[None]:
+    """In this block, and this thread, a kernel that is nowhere is a :class:`MissingKernelError`."""
+    before = _forbidden.set(True)
+    try:
+        yield
+    finally:
+        _forbidden.reset(before)
 
 
 def read(path: Path) -> bytes | None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+
 
 class DTypeError(NotImplementedError):
     """Kernels lack something that they need for a dtype."""
@@ -23,7 +25,8 @@ class Row(NamedTuple):
     """One dtype.
 
     Attributes:
-        kind: ``f`` float, ``i`` signed, ``u`` unsigned integer, ``b`` bool.
+        kind: ``f`` float, ``i`` signed, ``u`` unsigned integer, ``b`` bool,
+            ``c`` complex.
         nbytes: of an element in memory.
         llvm: LLVM's type of an element in memory.
         suffix: how LLVM spells that in the names of its intrinsics: ``llvm.fma.f32``.
@@ -33,6 +36,7 @@ class Row(NamedTuple):
             drawn in this dtype.
         mantissa: bits of a float's mantissa that are stored; 0: not a float.
         register: constraint letter of the CUDA register that holds an element.
+        part: of a complex dtype, that of the real and of the imaginary part, which lie side by side.
     """
 
     kind: str
@@ -44,6 +48,7 @@ class Row(NamedTuple):
     words: int
     mantissa: int
     register: str
+    part: str = ""
 
 
 TABLE = {
@@ -55,10 +60,17 @@ TABLE = {
     "int64": Row("i", 8, "i64", "i64", "int64", "int64", 0, 0, "l"),
     "float32": Row("f", 4, "float", "f32", "float32", "float64", 1, 23, "f"),
     "float64": Row("f", 8, "double", "f64", "float64", "float64", 2, 52, "d"),
+    "complex64": Row("c", 8, "{float, float}", "", "complex64", "complex128", 2, 0, "", "float32"),
+    "complex128": Row(
+        "c", 16, "{double, double}", "", "complex128", "complex128", 4, 0, "", "float64"
+    ),
 }
 
 FLOATS = tuple(name for name, row in TABLE.items() if row.kind == "f")
-VECTORS = tuple(name for name, row in TABLE.items() if row.nbytes >= 4)  # what CPU vectors hold
+COMPLEX = tuple(name for name, row in TABLE.items() if row.kind == "c")
+VECTORS = tuple(  # what CPU vectors hold
+    name for name, row in TABLE.items() if row.nbytes >= 4 and row.kind != "c"
+)
 
 # what kernels compute with besides, and no tensor holds: bits, places, a lane of a comparison
 WORDS = {
@@ -114,3 +126,13 @@ def at(table: Mapping[str, Found], dtype: str, what: str) -> Found:
 def is_float(dtype: Any) -> bool:
     """Whether numbers of this dtype are rounded."""
     return row(dtype).kind == "f"
+
+
+def word(nbytes: int) -> Any:
+    """The NumPy type of elements that are only moved: bits, or two numbers where they are 16 bytes."""
+    return np.dtype(f"u{nbytes}" if nbytes <= 8 else "c16").type
+
+
+def part_of(dtype: str) -> str:
+    """The dtype of the parts of a complex one; any other is its own."""
+    return row(dtype).part or dtype

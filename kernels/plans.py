@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tilegrad.kernels.dtypes import is_float, part_of
 from tilegrad.kernels.source import define
 
 Sizes = tuple[int, ...]
@@ -79,3 +80,28 @@ def _inserter(given: tuple[bool, ...]) -> Callable[[Callable[..., None]], Callab
     ]
     insert: Any = define("insert", lines, {}, __name__)
     return insert  # type: ignore[no-any-return]
+
+
+# ------------------------------------------------------------------------- params of formulas
+
+
+def parameters(dtype: str, count: int) -> tuple[str, list[str], list[str]]:
+    """(letters, names, texts of the values) of ``count`` params of a formula over elements of ``dtype``, whose
+    parts' type is ``T0``: a complex one comes as two.
+    """
+    if part_of(dtype) == dtype:
+        names = [f"p{k}" for k in range(count)]
+        return ("d" if is_float(dtype) else "i") * count, names, [f"T0({n})" for n in names]
+    names = [f"p{k}{part}" for k in range(count) for part in ("r", "i")]
+    values = [f"paired(T0(p{k}r), T0(p{k}i))" for k in range(count)]
+    return "dd" * count, names, values
+
+
+def in_parts(launch: Callable[..., None], params: int) -> Callable[..., None]:
+    """``launch`` for callers whose last ``params`` arguments are complex numbers, which it takes by parts."""
+
+    def launch_parts(*args: complex) -> None:
+        numbers = [complex(p) for p in args[-params:]]
+        launch(*args[:-params], *[part for p in numbers for part in (p.real, p.imag)])
+
+    return launch_parts

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 Triple = tuple[int, int, int]
 Table = tuple[tuple[int, ...], ...]  # of the windows of one dimension: firsts, ends, divisors
 
@@ -21,3 +23,19 @@ class Window(NamedTuple):
     stride: Triple
     before: Triple
     dilation: Triple
+
+
+class Taps(NamedTuple):
+    """Weighted sums along an axis: output ``o`` is the sum over ``k`` from ``first[o]`` to ``first[o + 1]`` of
+    ``weight[k] * x[place[k]]``.
+
+    Attributes:
+        out: outputs. first: (out + 1,) int64. place: int64. weight: None for copies, one place each.
+        bits: of weights that are int32, times 2^bits; else 0.
+    """
+
+    out: int
+    first: np.ndarray
+    place: np.ndarray
+    weight: np.ndarray | None
+    bits: int = 0
