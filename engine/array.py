@@ -88,7 +88,9 @@ def layout(
     """The interned layout; row-major unless ``strides`` are given.
 
     Raises:
-        TypeError: a size or a stride is no integer, or a size has more than 63 bits.
+        TypeError: a size or a stride is no integer.
+        ValueError: a size has more than 63 bits. RuntimeError: a stride, or the number of elements or of
+            the bytes behind them, has.
     """
     key = (shape, strides, dtype, device)
     found = _layouts.get(key)
@@ -96,6 +98,10 @@ def layout(
         return found
     shape = _whole(shape)  # (2.0,) would be found for (2,) ever after
     strides = contiguous_strides(shape) if strides is None else _whole(strides)
+    if any(s >> 63 for s in strides if s > 0) and not any(n >> 63 for n in shape):
+        raise RuntimeError(
+            f"Storage size calculation overflowed with sizes={list(shape)} and strides={list(strides)}"
+        )
     full = (shape, strides, dtype, device)
     made = _layouts.get(full)
     if made is None:
@@ -106,13 +112,15 @@ def layout(
         for size in shape:
             numel *= size
             if size >= 1 << 63:
-                raise TypeError(
-                    f"argument 'size' failed to unpack: Overflow when unpacking long long; got {shape}"
-                )
+                raise ValueError(f"Overflow when unpacking long long; got sizes {shape}")
+        if numel >> 63:
+            raise RuntimeError(f"numel: integer multiplication overflow; got sizes {shape}")
         made.numel = numel
         made.itemsize = dtype.itemsize
         made.nbytes = numel * dtype.itemsize
         made.contiguous = is_contiguous(shape, strides)
+        if made.contiguous and made.nbytes >> 63:
+            raise RuntimeError(f"Storage size calculation overflowed with sizes={list(shape)}")
         if len(_layouts) > _LAYOUT_LIMIT:
             _layouts.clear()  # later equal layouts are new objects: plans are made again, no more
         _layouts[full] = made

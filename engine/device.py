@@ -10,6 +10,7 @@ from typing import Any
 from tilegrad.engine.decorators import decorated
 from tilegrad.engine.errors import DeviceError
 from tilegrad.engine.memory import HOST
+from tilegrad.engine.shape import as_index
 
 
 class Device:
@@ -42,6 +43,8 @@ class Device:
             raise TypeError(
                 f"device: expected a name like 'cuda' or 'cuda:1', or a GPU's number; got {type!r}"
             )
+        if index is not None:
+            index = as_index("device", index, "index")
         kind, colon, number = type.partition(":")
         if index is not None and colon:
             raise RuntimeError(
@@ -49,9 +52,10 @@ class Device:
                 f"explicitly; got {type!r}"
             )
         plain = number.isdigit() and str(int(number)) == number if colon else True
-        if kind not in ("cpu", "cuda") or not plain or (index or 0) < 0:
-            raise RuntimeError(f"device: must be 'cpu', 'cuda' or 'cuda:N'; got {type!r}")
-        return _named(kind, int(number) if colon else index)
+        if kind not in ("cpu", "cuda", "meta") or not plain or (index or 0) < 0:
+            raise RuntimeError(f"device: must be 'cpu', 'cuda', 'cuda:N' or 'meta'; got {type!r}")
+        place = int(number) if colon else index
+        return _named(kind, None if kind == "meta" else place)
 
     def __repr__(self) -> str:
         return f"device(type={self.type!r}" + (
@@ -99,6 +103,7 @@ def _named(kind: str, index: int | None) -> Device:
 
 
 def _numbered(index: int) -> str:
+    index = as_index("device", index, "index")
     from tilegrad.engine import cuda
 
     if index >= 0 and not cuda.is_available():
@@ -108,6 +113,7 @@ def _numbered(index: int) -> str:
 
 CPU = _named("cpu", None)
 CPU.allocator = HOST
+META = _named("meta", None)  # its allocator: engine/meta.py
 
 
 class _Places(threading.local):
@@ -165,13 +171,24 @@ def device(value: object = "cpu") -> Device:
     found = _resolved.get(value) if known else None
     if found is None:
         named = Device(value)
-        found = CPU if named.type == "cpu" else _cuda(named.index)
+        if named.type == "meta":
+            found = _meta()
+        else:
+            found = CPU if named.type == "cpu" else _cuda(named.index)
         if known:
             _resolved[value] = found
     return found
 
 
 _resolved: dict[object, Device] = {}  # a process uses one GPU
+
+
+def _meta() -> Device:
+    if META.allocator is None:
+        from tilegrad.engine.meta import NOWHERE
+
+        META.allocator = NOWHERE
+    return META
 
 
 def _cuda(index: int | None) -> Device:

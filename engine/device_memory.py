@@ -203,6 +203,8 @@ def use_on_stream(storage: Storage, stream: int) -> None:
     """Let ``stream`` use the block: once nobody holds it, it serves others only when the work that
     the stream has queued by then is done.
     """
+    if storage.pool is None and storage.base.__class__ is storage.__class__:
+        storage = storage.base  # type: ignore[assignment]  # see ``counted_apart``
     pool: Any = storage.pool
     if pool is None or getattr(pool.source, "stream", None) == stream:
         return

@@ -10,6 +10,7 @@ view on its way and pass it on; of a call that other ops serve (a cast first, a 
 from __future__ import annotations
 
 import importlib
+import struct
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from typing import Any, NoReturn
 
 from tilegrad.engine import calls, native, plain
 from tilegrad.engine.array import Array, Layout, empty_layout, output
-from tilegrad.engine.device import CPU, Device
+from tilegrad.engine.device import CPU, META, Device
 from tilegrad.engine.dtype import DType
 from tilegrad.engine.errors import DeviceError
 from tilegrad.engine.interpreter import chosen
@@ -128,9 +129,10 @@ class Op:
         planner: ``(*layouts, **metadata)`` to the plan; it checks them.
         anywhere: whether it is asked about operands on several devices, too.
         of_bytes: whether it needs no kernel for the operands' dtype.
+        planar: whether it takes complex operands.
     """
 
-    __slots__ = ("anywhere", "name", "names", "of_bytes", "planner", "plans")
+    __slots__ = ("anywhere", "name", "names", "of_bytes", "planar", "planner", "plans")
 
     def __init__(
         self,
@@ -139,12 +141,14 @@ class Op:
         names: tuple[str, ...] = (),
         anywhere: bool = False,
         of_bytes: bool = False,
+        planar: bool = False,
     ):
         self.name = name
         self.planner = planner
         self.names = names
         self.anywhere = anywhere
         self.of_bytes = of_bytes
+        self.planar = planar or of_bytes
         self.plans: dict[Any, Plan] = {}
 
     def __repr__(self) -> str:
@@ -183,6 +187,8 @@ class Op:
         layouts = [a.layout for a in arrays]
         if not self.of_bytes:
             check_dtypes(self.name, layouts, metadata)
+        if not self.planar:
+            refuse_complex(self.name, layouts, metadata)
         if not self.anywhere:
             same_device(self.name, layouts)
         if len(self.plans) >= PLAN_LIMIT:
@@ -192,6 +198,11 @@ class Op:
             plan = self.planner(*layouts, **metadata)
         except dtypes.DTypeError as error:
             raise_unsupported(self.name, error.dtype, layouts)
+        except (OverflowError, struct.error):
+            raise RuntimeError(
+                f"{self.name}: sizes and steps must fit in 64 bits, with what follows from them; got "
+                f"{' and '.join([x.describe() for x in layouts] or ['no tensor'])}, {metadata}"
+            ) from None
         except ImportError:
             refuse_at_exit(self.name)
             raise
@@ -246,6 +257,24 @@ def check_dtypes(op: str, layouts: list[Layout], metadata: dict[str, Any]) -> No
     for kind in (*(x.dtype for x in layouts), *named):
         if kind.name not in dtypes.TABLE:
             raise_unsupported(op, kind.name, layouts)
+
+
+_COMPLEX = {"complex64": "ComplexFloat", "complex128": "ComplexDouble"}  # as PyTorch calls them
+
+
+def refuse_complex(op: str, layouts: list[Layout], metadata: dict[str, Any]) -> None:
+    """Refuse complex dtypes, of operands or named in the metadata.
+
+    Raises:
+        NotImplementedError: there is one.
+    """
+    named = [value for value in metadata.values() if isinstance(value, DType)]
+    for kind in (*(x.dtype for x in layouts), *named):
+        if kind.is_complex:
+            got = " and ".join([x.describe() for x in layouts] or [kind.name])
+            raise NotImplementedError(
+                f"{op}: not implemented for '{_COMPLEX[kind.name]}'; got {got}"
+            )
 
 
 def raise_unsupported(op: str, dtype: str, layouts: list[Layout]) -> NoReturn:
@@ -333,6 +362,10 @@ def kernel(family: str, device: Device) -> ModuleType:
     key = (family, device.type)
     found = _modules.get(key)
     if found is None:
+        if device is META:
+            from tilegrad.engine.meta import KERNELS
+
+            return KERNELS  # type: ignore[no-any-return]
         if family in NO_FAMILIES or not family.isidentifier() or family.startswith("_"):
             raise ValueError(f"kernel: the name of a family expected; got {family!r}")
         name = f"tilegrad.kernels.{device.type}.{family}"

@@ -7,15 +7,24 @@ from __future__ import annotations
 
 import numpy as np
 
-_BOOL, _INTEGER, _FLOAT = 0, 1, 2
+_BOOL, _INTEGER, _FLOAT, _COMPLEX = 0, 1, 2, 3
+
+
+class _Unordered:
+    """A bound that no number lies within, since complex numbers have no order."""
+
+    def __le__(self, other: object) -> bool:
+        return False
+
+    __lt__ = __ge__ = __gt__ = __le__
 
 
 class DType:
     """One element type. Compare with ``is`` or ``==``; each exists once."""
 
     __slots__ = (
-        "category", "high", "is_floating_point", "is_signed", "itemsize", "low", "name", "numpy",
-        "python",
+        "category", "has_gradient", "high", "is_complex", "is_floating_point", "is_signed", "itemsize",
+        "low", "name", "numpy", "python",
     )  # fmt: skip
 
     low: float  # least and greatest number that it holds
@@ -28,24 +37,40 @@ class DType:
         self.numpy = np.dtype(name)
         self.itemsize = self.numpy.itemsize
         self.is_floating_point = category == _FLOAT
+        self.is_complex = category == _COMPLEX
+        self.has_gradient = category >= _FLOAT  # gradients flow through numbers that have no steps
         self.is_signed = is_signed
-        self.python = (bool, int, float)[category]
+        self.python = (bool, int, float, complex)[category]
         if category == _BOOL:
             self.low, self.high = 0, 1
         elif category == _INTEGER:
             bits = 8 * self.itemsize - is_signed
             self.low, self.high = -(1 << bits) if is_signed else 0, (1 << bits) - 1
-        else:
+        elif category == _FLOAT:
             self.high = float(np.finfo(self.numpy).max)
             self.low = -self.high
-
-    is_complex = False
+        else:
+            self.low = self.high = _Unordered()  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"tilegrad.{self.name}"
 
     def __reduce__(self) -> tuple[object, ...]:
         return (dtype, (self.name,))
+
+    def to_complex(self) -> DType:
+        """The complex dtype whose parts have this one, or the default dtype where it is no float; a complex one
+        is itself.
+        """
+        if not self.is_floating_point:
+            return self if self.is_complex else _default.to_complex()
+        return BY_NAME[f"complex{16 * self.itemsize}"]
+
+    def to_real(self) -> DType:
+        """The dtype of a complex one's parts; any other is itself."""
+        if not self.is_complex:
+            return self
+        return BY_NAME[f"float{4 * self.itemsize}"]
 
 
 bool_ = DType("bool", _BOOL, is_signed=False)
@@ -56,13 +81,17 @@ int32 = DType("int32", _INTEGER)
 int64 = DType("int64", _INTEGER)
 float32 = DType("float32", _FLOAT)
 float64 = DType("float64", _FLOAT)
+complex64 = DType("complex64", _COMPLEX)
+complex128 = DType("complex128", _COMPLEX)
 
-ALL = (bool_, uint8, int8, int16, int32, int64, float32, float64)
+ALL = (bool_, uint8, int8, int16, int32, int64, float32, float64, complex64, complex128)
 BY_NAME = {d.name: d for d in ALL}
 BY_NUMPY = {d.numpy: d for d in ALL}
 _ALIASES = {
     "float": float32, "double": float64, "int": int32, "long": int64, "short": int16, "char": int8,
+    "cfloat": complex64, "cdouble": complex128,
 }  # fmt: skip
+_OF_PYTHON = {float: float64, int: int64, bool: bool_, complex: complex128}
 
 _default = float32
 
@@ -84,7 +113,7 @@ def set_default_dtype(d: DType) -> None:
 
 def dtype(value: object) -> DType:
     """The :class:`DType` that ``value`` (DType, name, NumPy dtype) stands for; Python's ``float``
-    is float64, ``int`` int64, ``bool`` bool, whatever the default dtype is.
+    is float64, ``int`` int64, ``bool`` bool, ``complex`` complex128, whatever the default dtype is.
     """
     if isinstance(value, DType):
         return value
@@ -92,12 +121,8 @@ def dtype(value: object) -> DType:
         found = BY_NAME.get(value) or _ALIASES.get(value)
         if found is not None:
             return found
-    elif value is float:
-        return float64
-    elif value is int:
-        return int64
-    elif value is bool:
-        return bool_
+    elif value.__class__ is type and value in _OF_PYTHON:
+        return _OF_PYTHON[value]  # type: ignore[index]
     if isinstance(value, (str, type, np.dtype)):
         try:
             return BY_NUMPY[np.dtype(value)]
@@ -108,20 +133,29 @@ def dtype(value: object) -> DType:
 
 
 def of_scalar(value: object) -> DType:
-    """The dtype a Python scalar stands for: bool, int64 or the default float."""
+    """The dtype a Python scalar stands for: bool, int64, the default float or its complex."""
     if isinstance(value, bool):
         return bool_
     if isinstance(value, int):
         return int64
-    return _default
+    return _default.to_complex() if isinstance(value, complex) else _default
 
 
 def promote_types(a: DType, b: DType) -> DType:
     """The smallest dtype that holds values of both, by PyTorch's table."""
-    if a is b:
+    if a is b and isinstance(a, DType):
         return a
+    for place, kind in enumerate((a, b), 1):
+        if not isinstance(kind, DType):
+            raise TypeError(
+                f"promote_types(): argument 'type{place}' (position {place}) must be dtype, not "
+                f"{type(kind).__name__}"
+            )
     if a.category != b.category:
-        return a if a.category > b.category else b
+        low, high = (a, b) if a.category < b.category else (b, a)
+        if high.is_complex and low.is_floating_point and 2 * low.itemsize > high.itemsize:
+            return low.to_complex()
+        return high
     if a.is_signed != b.is_signed:  # uint8 with a signed integer
         signed = a if a.is_signed else b
         return int16 if signed is int8 else signed
@@ -130,7 +164,8 @@ def promote_types(a: DType, b: DType) -> DType:
 
 def result_type(*operands: tuple[DType, int]) -> DType:
     """Promotion over ``(dtype, rank)`` pairs; rank 2: array with dimensions, 1: zero-dimensional
-    array, 0: Python scalar. Lower ranks only decide when their category is higher.
+    array, 0: Python scalar. Lower ranks only decide when their category is higher; a complex one beside
+    floats makes the complex of their width.
     """
     best: list[DType | None] = [None, None, None]
     for d, rank in operands:
@@ -144,7 +179,12 @@ def result_type(*operands: tuple[DType, int]) -> DType:
         if result is None:
             result = d2
         elif d2.category > result.category:
-            result = d2 if rank or d2.category != _FLOAT else _default
+            if result.category == _FLOAT:
+                result = result.to_complex()
+            elif rank:
+                result = d2
+            else:
+                result = _default if d2.category == _FLOAT else d2
     if result is None:
         raise TypeError("result_type: needs at least one operand; got none")
     return result
@@ -156,12 +196,15 @@ def can_cast(source: DType, target: DType) -> bool:
 
 
 class finfo:
-    """Limits of a floating-point dtype: ``eps``, ``max``, ``min``, ``tiny``, ``bits``."""
+    """Limits of a floating-point dtype, or of a complex one's parts: ``eps``, ``max``, ``min``, ``tiny``,
+    ``bits``.
+    """
 
     def __init__(self, kind: DType | None = None):
         kind = kind or _default
-        if not kind.is_floating_point:
+        if not kind.has_gradient:
             raise TypeError(f"finfo: dtype must be floating point; got {kind}")
+        kind = kind.to_real()
         info = np.finfo(kind.numpy)
         self.dtype = kind.name
         self.bits = info.bits

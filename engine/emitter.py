@@ -6,15 +6,11 @@ the use, as in the documentation of Python's C API.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from typing import Any
 
 from tilegrad.engine.interpreter import SIZE, TYPE
-from tilegrad.kernels.builtin import forever
-from tilegrad.kernels.forking import compiler
-
-_SLOT_NEW = 65  # a number of the stable ABI
+from tilegrad.engine.linking import PREFIX, Objects
 
 
 class Emitter:
@@ -33,12 +29,23 @@ class Emitter:
         self.build = ir.IRBuilder(self.function.append_basic_block("entry"))
 
     def object(self, value: Any) -> Any:
-        """An object of this process, which is never freed."""
-        return self.constant(id(forever(value)))
+        """An object that the module may name."""
+        return self._external(self.module.names.name_of(value))
 
-    def constant(self, address: int) -> Any:
-        """An address."""
-        return self.build.inttoptr(self.word(address), self.pointer)
+    def cell(self, name: str) -> Any:
+        """The address that the module knows by this name."""
+        return self._external(PREFIX + name)
+
+    def _external(self, symbol: str) -> Any:
+        found = self.module.globals.get(symbol)
+        if found is None:
+            found = self.ir.GlobalVariable(self.module, self.byte, symbol)
+        # by way of a number, as in room: to llvmlite the variable is a pointer to bytes, and no other
+        return self.build.inttoptr(self.build.ptrtoint(found, self.word), self.pointer)
+
+    def null(self) -> Any:
+        """No address."""
+        return self.ir.Constant(self.pointer, None)
 
     def call(self, name: str, *args: Any, returns: Any = None) -> Any:
         """Call a function of Python's C API; it returns a pointer unless said otherwise."""
@@ -81,9 +88,7 @@ class Emitter:
 
     def new(self, kind: type) -> Any:
         """A new instance of a class of this process, nothing in its slots; null: no memory."""
-        return self.call(
-            "tilegrad_object_new", self.object(kind), self.object(()), self.constant(0)
-        )
+        return self.call("tilegrad_object_new", self.object(kind), self.object(()), self.null())
 
     def differ(self, one: Any, other: Any) -> Any:
         """Whether two pointers differ."""
@@ -98,7 +103,7 @@ class Emitter:
         with self.build.if_then(condition, likely=False):
             for reference in owned:
                 self.drop(reference)
-            self.build.ret(self.ir.Constant(self.pointer, None))
+            self.build.ret(self.null())
 
     def is_a(self, value: Any, kind: type, usual: type) -> Any:
         """Whether the object ``value`` is an instance of the class ``kind``, as those of ``usual`` are."""
@@ -131,7 +136,7 @@ def answer_none(e: Emitter, inner: Any, args: list[Any]) -> None:
     with e.build.if_then(e.is_null(found), likely=False):
         failed = e.build.not_(e.is_null(e.call("PyErr_Occurred")))
         with e.build.if_then(failed):
-            e.build.ret(e.ir.Constant(e.pointer, None))
+            e.build.ret(e.null())
         e.build.ret(e.take(e.object(None)))
     e.build.ret(found)
 
@@ -159,29 +164,10 @@ def loop(e: Emitter, count: Any, step: Callable[[Any], None]) -> None:
     e.build.position_at_end(done)
 
 
-def new_module() -> Any:
-    """An empty module of LLVM IR."""
+def new_module(names: Objects) -> Any:
+    """An empty module of LLVM IR, which may name these objects."""
     from llvmlite import ir
 
-    return ir.Module()
-
-
-def addresses(module: Any, *names: str) -> dict[str, int]:
-    """Where the functions of a module are, once it is compiled."""
-    with compiler:
-        return _compiled(module, names)
-
-
-def _compiled(module: Any, names: tuple[str, ...]) -> dict[str, int]:
-    import llvmlite.binding as llvm
-
-    get = ctypes.pythonapi.PyType_GetSlot
-    get.restype, get.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_int)
-    llvm.add_symbol("tilegrad_object_new", get(object, _SLOT_NEW))
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine(opt=2, jit=True)
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), machine)
-    engine.finalize_object()
-    forever(engine)
-    return {name: engine.get_function_address(name) for name in names}
+    module = ir.Module()
+    module.names = names
+    return module

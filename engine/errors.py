@@ -9,3 +9,7 @@ class DeviceError(RuntimeError):
 
 class OutOfMemoryError(RuntimeError):
     """An allocation failed even after the cache was emptied."""
+
+
+class LinAlgError(RuntimeError):
+    """A matrix has no such factorisation: it is singular, not positive definite, not finite."""

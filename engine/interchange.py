@@ -163,7 +163,7 @@ _Managed._fields_ = [
 ]
 
 _FRESH, _USED = b"dltensor", b"used_dltensor"  # names of a capsule before and after it was taken
-_CODES = {"i": 0, "u": 1, "f": 2, "b": 6}
+_CODES = {"i": 0, "u": 1, "f": 2, "b": 6, "c": 5}
 _BY_CODE = {(_CODES[d.numpy.kind], 8 * d.itemsize): d for d in dt.ALL}
 
 _Destructor = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import copyreg
 import ctypes
+import math
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -102,6 +105,14 @@ def new_storage(address: int, nbytes: int, pool: FreeList | None, base: object =
                 copyreg.pickle(type(make(0, 0, None, None)), _reduced)
                 _make_storage = make
     return _make_storage(address, nbytes, pool, base)  # type: ignore[no-any-return]
+
+
+def counted_apart(storage: Storage) -> Storage:
+    """A storage over the same block, which it keeps alive, with a count of writes of its own."""
+    owner: Any = storage.base
+    if storage.pool is not None or owner.__class__ is not storage.__class__:
+        owner = storage
+    return new_storage(storage.address, storage.nbytes, None, owner)
 
 
 _make_storage: Callable[..., Any] | None = None
@@ -209,6 +220,10 @@ class Allocator:
     def _take(self, size: int) -> int:
         counts = self.counts
         in_use = counts.allocated
+        if in_use + size > _ceiling.get():
+            raise OutOfMemoryError(
+                f"allocate: {size} more bytes are above the limit set here; {in_use} bytes are in use"
+            )
         self._most = max(self._most, in_use + size)
         if counts.reserved - in_use > max(self._most, self.source.spare):
             self.empty_cache()  # sizes that change for ever would else be cached for ever
@@ -245,6 +260,21 @@ class Allocator:
                     self.source.give(address, size)
                     self.counts.reserved -= size
                     self.counts.segments -= 1
+
+
+_ceiling: ContextVar[float] = ContextVar("bytes in use at most", default=math.inf)
+
+
+@contextmanager
+def at_most(nbytes: float) -> Iterator[None]:
+    """In this block, and this thread, memory of the CPU that is in use may grow by ``nbytes``: what would need
+    more is an :class:`OutOfMemoryError`. Blocks that are cached count as in use.
+    """
+    before = _ceiling.set(max(HOST.counts.reserved, HOST.counts.allocated + nbytes))
+    try:
+        yield
+    finally:
+        _ceiling.reset(before)
 
 
 _PRIVATE: dict[str, int] = (  # mmap's own default is memory that children share

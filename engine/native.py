@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tilegrad.engine.emitter import Emitter, addresses, loop, new_module, publish
+from tilegrad.engine import inference
+from tilegrad.engine.emitter import Emitter, loop, publish
 from tilegrad.engine.interpreter import LIST_ITEMS, SIZE, TUPLE_ITEMS, TYPE, WORD, slot_offset
-from tilegrad.engine.native_storage import FIELDS, mark_inference, storage_type
+from tilegrad.engine.linking import Objects, functions
+from tilegrad.engine.native_storage import FIELDS, INFERENCE, mark_inference, storage_type
 from tilegrad.kernels.builtin import built_in
 
 
@@ -245,7 +247,7 @@ def _planned(module: Any, plans: _Plans, tensors: _Tensors, kind: Any, base: typ
     result = _result(e, plans, tensors, kind, results, plan, given, count, behind)
     block, used = e.room(), e.build.alloca(e.word)
     e.build.store(e.build.add(count, made), used)
-    e.build.store(e.constant(0), block)
+    e.build.store(e.null(), block)
 
     def push(value: Any) -> None:
         place = e.build.load(used, typ=e.word)
@@ -253,7 +255,7 @@ def _planned(module: Any, plans: _Plans, tensors: _Tensors, kind: Any, base: typ
         e.build.store(e.build.add(place, e.word(1)), used)
 
     with e.build.if_then(e.build.icmp_signed("!=", e.number(scratch), e.word(0))):
-        allocate, end = e.object("allocate"), e.constant(0)
+        allocate, end = e.object("allocate"), e.null()
         held = e.call(
             "PyObject_CallMethodObjArgs", e.get(plan, plans.allocator), allocate, scratch, end
         )  # fmt: skip
@@ -269,7 +271,7 @@ def _planned(module: Any, plans: _Plans, tensors: _Tensors, kind: Any, base: typ
         loop(e, size, push_item)
     done = e.call(
         "PyObject_Vectorcall", e.get(plan, plans.launch), args, e.build.load(used, typ=e.word),
-        e.constant(0),
+        e.null(),
     )  # fmt: skip
     e.drop(e.build.load(block, typ=e.pointer))
     e.give_up_if(e.is_null(done), result)
@@ -469,16 +471,24 @@ def compile_calls(
         first: what the slots beside layout, storage and address hold at first.
         modes: where anything is in this list, ``run`` answers None.
     """
-    module = new_module()
     tensors, plans = _Tensors(tensor, first), _Plans(plan, op, free_list, layout)
-    _tensor(module, tensors)
-    _fresh(module, plans, tensors, storage_type())
-    launch = _launch(module, plans, tensors, storage_type(), base)
-    exact = _exact(module)
-    _run(module, launch, exact, tensors, base, modes)
-    _run_at(module, launch, exact, modes)
-    _show(module, plans, exact, tensors, modes)
-    _every(module, tensors, layout)
+
+    def write(module: Any) -> None:
+        _tensor(module, tensors)
+        _fresh(module, plans, tensors, storage_type())
+        launch = _launch(module, plans, tensors, storage_type(), base)
+        exact = _exact(module)
+        _run(module, launch, exact, tensors, base, modes)
+        _run_at(module, launch, exact, modes)
+        _show(module, plans, exact, tensors, modes)
+        _every(module, tensors, layout)
+
+    objects = {
+        "tensor": tensor, "base": base, "plan": plan, "op": op, "free_list": free_list, "layout": layout,
+        "modes": modes, "storage": storage_type(), "question": inference.question, "allocate": "allocate",
+        "root": next(c for c in tensor.__mro__ if "_base" in c.__dict__),
+        **{f"first_{name}": value for name, value in first.items()},
+    }  # fmt: skip
     names = ("new", "fresh", "run", "run_at", "show", "exact", "all_equal")
-    found = addresses(module, *names)
+    found = functions("ops", write, names, Objects(objects, INFERENCE))
     return {name: built_in(address, name) for name, address in found.items()}

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tilegrad.engine import inference
-from tilegrad.engine.emitter import Emitter, addresses, new_module
+from tilegrad.engine.emitter import Emitter
 from tilegrad.engine.interpreter import TYPE, WORD, slot_offset
+from tilegrad.engine.linking import Objects, functions
 from tilegrad.kernels.builtin import built_in, forever
 
 _SLOT_DEALLOC, _SLOT_MEMBERS = 52, 72  # numbers of the stable ABI
@@ -21,6 +22,8 @@ _OBJECT, _INTEGER = 6, 17  # kinds of members
 # the fields of a storage, see tilegrad.engine.memory.Storage
 FIELDS = {"address": 16, "nbytes": 24, "pool": 32, "base": 40, "version": 48}
 BYTES = 56
+
+INFERENCE = {"inference": ctypes.addressof(inference.here)}  # a cell, which is never freed
 
 _storage_type: Any = None
 
@@ -110,8 +113,7 @@ def _storage(module: Any, kind: Any) -> None:
 def mark_inference(e: Emitter, storage: Any) -> None:
     """A storage made in inference mode has a version below zero."""
     version = FIELDS["version"]
-    here = e.get(e.constant(ctypes.addressof(inference.here)), 0, e.word)
-    e.object(inference.here)  # never freed
+    here = e.get(e.cell("inference"), 0, e.word)
     with e.build.if_then(e.differ(here, e.word(0)), likely=False):
         thread = e.call("PyThread_get_thread_ident", returns=e.word)
         with e.build.if_then(e.build.icmp_unsigned("==", here, thread)):
@@ -132,10 +134,12 @@ def storage_type() -> Any:
 def compile_storage(free_list: type) -> Callable[..., Any]:
     """The built-in ``storage(address, nbytes, pool, base)``; makes their type first."""
     global _storage_type
-    module = new_module()
-    _dealloc(module, free_list, slot_offset(free_list, "cells"))
-    address = addresses(module, "storage_dealloc")["storage_dealloc"]
-    _storage_type = _storage_class(address)
-    module = new_module()
-    _storage(module, _storage_type)
-    return built_in(addresses(module, "storage")["storage"], "storage")
+    cells = slot_offset(free_list, "cells")
+    found = functions(
+        "dealloc", lambda module: _dealloc(module, free_list, cells), ("storage_dealloc",),
+        Objects({"free_list": free_list, "append": "append"}),
+    )  # fmt: skip
+    kind = _storage_type = _storage_class(found["storage_dealloc"])
+    names = Objects({"storage": kind, "question": inference.question}, INFERENCE)
+    found = functions("storage", lambda module: _storage(module, kind), ("storage",), names)
+    return built_in(found["storage"], "storage")

@@ -14,36 +14,42 @@ import numpy as np
 
 from tilegrad.engine.dtype import DType, bool_
 
+# Or complex: type checkers are told of those where a function takes them, which few do.
 Number = bool | int | float
 
 
 def plain(value: Any) -> Number | None:
-    """``value`` as a Python number of exactly bool, int or float; None if it is none."""
-    if value.__class__ in (bool, int, float):
-        return value
+    """``value`` as a Python number of exactly bool, int, float or complex; None if it is none."""
+    if value.__class__ in (bool, int, float, complex):
+        return value  # type: ignore[return-value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
         return int(value)
-    return float(value) if isinstance(value, float) else None
+    if isinstance(value, float):
+        return float(value)
+    return complex(value) if isinstance(value, complex) else None  # type: ignore[return-value]
 
 
 def required(value: Any, op: str) -> Number:
-    """:func:`plain`, or TypeError for what is no number."""
+    """:func:`plain`, that of a tensor without dimensions too; TypeError for what is no number."""
     number = plain(value)
+    if number is None and getattr(value, "ndim", 1) == 0:
+        number = plain(value.item())
     if number is None:
         raise TypeError(f"{op}: expected a number; got {type(value).__name__}")
     return number
 
 
-def _in_64_bits(value: int) -> int:
-    """``value``, or OverflowError where neither int64 nor uint64 holds it."""
-    if value >= 1 << 64:
-        raise OverflowError("int too big to convert")
-    if value < -(1 << 63):
-        raise OverflowError("can't convert negative int to unsigned")
+def in_64_bits(value: Any) -> Any:
+    """``value``, or OverflowError for an int that neither int64 nor uint64 holds."""
+    if isinstance(value, int):
+        if value >= 1 << 64:
+            raise OverflowError("int too big to convert")
+        if value < -(1 << 63):
+            raise OverflowError("can't convert negative int to unsigned")
     return value
 
 
@@ -53,10 +59,11 @@ def wrapped(value: Number, kind: DType) -> Number:
     Raises:
         OverflowError: an int of more than 64 bits.
     """
-    if isinstance(value, int):
-        _in_64_bits(value)
+    in_64_bits(value)
     if kind is bool_:
         return bool(value)
+    if kind.is_complex:
+        return _rounded_parts(value, kind)
     if kind.is_floating_point:
         return _rounded(float(value), kind)
     whole, bits = int(value), 8 * kind.itemsize
@@ -72,6 +79,13 @@ def _rounded(value: float, kind: DType) -> float:
         return float(kind.numpy.type(value))
 
 
+def _rounded_parts(value: complex, kind: DType) -> Number:
+    """:func:`_rounded` of both parts."""
+    part = kind.to_real()
+    made = complex(_rounded(value.real, part), _rounded(value.imag, part))
+    return made  # type: ignore[return-value]
+
+
 def stored(value: Number, kind: DType, op: str) -> Number:
     """The element of dtype ``kind`` that ``value`` becomes. Fractions are cut off; a negative int
     counts from the top in an unsigned dtype.
@@ -82,10 +96,20 @@ def stored(value: Number, kind: DType, op: str) -> Number:
     """
     if value.__class__ is kind.python and kind.low <= value <= kind.high:
         return value
-    if isinstance(value, int):
-        _in_64_bits(value)
+    in_64_bits(value)
     if kind is bool_:
         return bool(value)
+    if kind.is_complex:
+        parts = complex(value)
+        real = kind.to_real()
+        for part in (parts.real, parts.imag):
+            if math.isfinite(part) and not real.low <= part <= real.high:
+                raise _overflow(value, kind, op)
+        return parts  # type: ignore[return-value]
+    if isinstance(value, complex):
+        if value.imag:
+            raise _overflow(value, kind, op)
+        value = value.real
     if kind.is_floating_point:
         value = float(value)
         if math.isfinite(value) and not kind.low <= value <= kind.high:
@@ -106,8 +130,8 @@ def padding(value: Number, kind: DType, op: str) -> Number:
     Raises:
         RuntimeError: ``kind`` cannot hold it.
     """
-    if kind is not bool_ and not kind.is_floating_point:
-        if not kind.low <= value <= kind.high:
+    if kind is not bool_ and not kind.has_gradient:
+        if isinstance(value, complex) or not kind.low <= value <= kind.high:
             raise _overflow(value, kind, op)
     elif isinstance(value, int):
         value = float(value)
@@ -129,6 +153,12 @@ def element(value: Number, kind: DType, op: str) -> Number:
     """
     if kind is bool_:
         return bool(value)
+    if kind.is_complex:
+        return _rounded_parts(value, kind)
+    if isinstance(value, complex):
+        raise RuntimeError(
+            f"{op}: value cannot be converted to type {kind.name} without overflow; got {value}"
+        )
     if kind.is_floating_point:
         return _rounded(float(value), kind)
     long_int(value, op)

@@ -126,3 +126,16 @@ class Generator:
 
 
 default_generator = Generator()
+
+
+def source_of(generator: object) -> Generator:
+    """``generator``, or the default one for None.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if generator is None:
+        return default_generator
+    if not isinstance(generator, Generator):
+        raise TypeError(f"argument 'generator' must be Generator, not {type(generator).__name__}")
+    return generator

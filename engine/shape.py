@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tilegrad.kernels import plans
 
@@ -42,17 +42,17 @@ def broadcast_strides(shape: Shape, strides: Shape, target: Shape) -> Shape:
     )
 
 
-def normalize_dim(op: str, dim: int, ndim: int) -> int:
-    """``dim`` counted from the front.
+def normalize_dim(op: str, dim: int, ndim: int, place: int = -1) -> int:
+    """``dim`` counted from the front; ``place``: where it stands in a sequence (see :func:`as_index`).
 
     Raises:
         IndexError: ``dim`` is out of range (a zero-dimensional array counts as one dimension).
     """
     bound = max(ndim, 1)
     if dim.__class__ is not int:
-        dim = as_index(op, dim)
+        dim = as_index(op, dim, place=place)
     if not -bound <= dim < bound:
-        _refuse_overflow(op, dim)
+        as_index(op, dim, place=place)
         raise IndexError(
             f"{op}: Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], "
             f"but got {dim})"
@@ -60,19 +60,34 @@ def normalize_dim(op: str, dim: int, ndim: int) -> int:
     return dim + bound if dim < 0 else dim
 
 
-def _refuse_overflow(op: str, value: int) -> None:
-    if not -(1 << 63) <= value < 1 << 63:
-        raise ValueError(f"{op}: Overflow when unpacking long long; got {value}")
+def as_index(op: str, value: object, what: str = "dim", place: int = -1) -> int:
+    """``value``, an argument or the item at ``place`` of one, as an int. A bool is one behind the first
+    place alone, for PyTorch looks at no other item's type.
 
-
-def as_index(op: str, value: object, what: str = "dim") -> int:
-    """``value`` as an int, or TypeError for what stands for none (a float, a string, a bool)."""
-    if not isinstance(value, bool):
+    Raises:
+        TypeError: it stands for no int (a float, a string), or is an item beyond int64.
+        ValueError: it is an argument beyond int64.
+    """
+    if place > 0 or not isinstance(value, bool):
         try:
-            return int(value.__index__())  # type: ignore[attr-defined]
+            whole = int(value.__index__())  # type: ignore[attr-defined]
         except AttributeError:
             pass
+        else:
+            if -(1 << 63) <= whole < 1 << 63:
+                return whole
+            if place < 0:
+                raise ValueError(f"{op}: Overflow when unpacking long long; got {whole}")
+            raise TypeError(
+                f"{op}(): argument '{what}' failed to unpack the object at pos {place + 1} with error "
+                f'"Overflow when unpacking long long"'
+            )
     raise TypeError(f"{op}: {what} must be an int; got {type(value).__name__}")
+
+
+def as_indices(op: str, values: Iterable[object], what: str) -> Shape:
+    """The items of an argument as ints: :func:`as_index` of each."""
+    return tuple([as_index(op, value, what, place) for place, value in enumerate(values)])
 
 
 def normalize_dims(op: str, dim: int | Sequence[int] | None, ndim: int) -> Shape:
@@ -86,7 +101,7 @@ def normalize_dims(op: str, dim: int | Sequence[int] | None, ndim: int) -> Shape
     if isinstance(dim, (tuple, list)):
         if not dim:
             return tuple(range(ndim))
-        dims = sorted(normalize_dim(op, d, ndim) for d in dim)
+        dims = sorted(normalize_dim(op, d, ndim, place) for place, d in enumerate(dim))
     else:
         dims = [normalize_dim(op, dim, ndim)]  # type: ignore[arg-type]
     if len(set(dims)) != len(dims):
@@ -188,14 +203,17 @@ def infer_size(op: str, shape: Sequence[int], count: int) -> Shape:
                 raise RuntimeError(f"{op}: only one dimension can be inferred; got {tuple(shape)}")
             unknown = axis
             if size.__class__ is not int:
-                as_index(op, size, "each size")
+                as_index(op, size, "shape", axis)
         elif size < 0:
+            as_index(op, size, "shape", axis)
             raise RuntimeError(f"{op}: invalid shape dimension {size}; got {tuple(shape)}")
         else:
             known *= size
     if known.__class__ is not int:  # nor is one of the sizes
-        shape = [as_index(op, size, "each size") for size in shape]
+        shape = as_indices(op, shape, "shape")
     result = list(shape)
+    if known >> 63:
+        as_indices(op, shape, "shape")
     if unknown is not None:
         if known == 0 or count % known:
             raise RuntimeError(

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.engine import calls
-from tilegrad.engine.array import Array, Layout, layout, to_numpy
-from tilegrad.engine.device import CPU, Device
+from tilegrad.engine.array import Array, Layout, empty_layout, layout, to_numpy
+from tilegrad.engine.device import CPU, META, Device
 from tilegrad.engine.dispatch import Op, Plan
 from tilegrad.engine.ops.elementwise import contiguous, copy
 from tilegrad.engine.shape import permutation_of
@@ -56,6 +56,8 @@ def to_device(x: Array, device: Device, non_blocking: bool = False) -> Array:
     """
     if x.layout.device is device:
         return x
+    if device is META or x.layout.device is META:
+        return _without_memory(x, device)
     x = x if _dense(x) else contiguous(x)
     if not non_blocking:
         made: Array = _transfer(x, device=device, wait=True)
@@ -72,8 +74,26 @@ def to_device(x: Array, device: Device, non_blocking: bool = False) -> Array:
     return made
 
 
+def _without_memory(x: Array, device: Device) -> Array:
+    """``x`` without its values.
+
+    Raises:
+        NotImplementedError: it has none to be copied.
+    """
+    if device is not META:
+        raise NotImplementedError(
+            "Cannot copy out of meta tensor; no data! Tensor.item() cannot be called on meta tensors"
+        )
+    kind = x.layout
+    strides = kind.strides if _dense(x) else None
+    return empty_layout(layout(kind.shape, kind.dtype, META, strides))
+
+
 def copy_across(target: Array, source: Array, non_blocking: bool = False) -> None:
     """Write ``source``, broadcast and cast, over ``target`` on another device."""
+    if target.layout.device is META or source.layout.device is META:
+        _without_memory(source, target.layout.device)
+        return
     have, want = source.layout, target.layout
     alike = (have.shape, have.strides, have.dtype) == (want.shape, want.strides, want.dtype)
     if alike and _dense(source):
@@ -121,6 +141,8 @@ def check_when_ready(x: Array, check: Callable[[np.ndarray], None]) -> None:
     """
     if x.layout.device is CPU:
         check(to_numpy(x))
+        return
+    if x.layout.device is META:
         return
     from tilegrad.engine import cuda
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 from tilegrad.engine.array import Layout, layout
 from tilegrad.engine.dispatch import Plan, composed, kernel
 from tilegrad.engine.ops.elementwise import full, row_major
-from tilegrad.engine.shape import Shape, as_index
+from tilegrad.engine.shape import Shape, as_index, as_indices
 from tilegrad.kernels.window import Window
 
 Values = tuple[Shape, Shape, Shape, Shape, int]
@@ -27,6 +27,8 @@ def make_window(
     """The window of one to three dimensions, as one of three."""
     lead = 3 - len(size)
     fills = (1, 1, 1, 1, 0, 1)
+    # a step that no second window takes: any does, and a huge one makes huge tables
+    stride = tuple([min(s, n) if o == 1 else s for s, n, o in zip(stride, size, out, strict=True)])
     given = (size, kernel_size, out, stride, before, dilation)
     return Window._make((fill,) * lead + sizes for fill, sizes in zip(fills, given, strict=True))
 
@@ -39,10 +41,10 @@ def per_dimension(op: str, name: str, value: int | Sequence[int], count: int) ->
         RuntimeError: a sequence of another length.
     """
     if value.__class__ is int:
-        return (value,) * count
+        return (as_index(op, value, name),) * count
     if not isinstance(value, (tuple, list)):
         return (as_index(op, value, name),) * count
-    values = tuple([v if v.__class__ is int else as_index(op, v, name) for v in value])
+    values = as_indices(op, value, name)
     if len(values) == 1:
         return values * count
     if len(values) != count:

@@ -15,8 +15,9 @@ from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.dtype import DType
 from tilegrad.engine.ops import elementwise
 from tilegrad.engine.ops.elementwise import full
+from tilegrad.engine.ops.parts import part as part_of
 from tilegrad.engine.ops.view import diagonal
-from tilegrad.engine.shape import Shape, as_index, dense_strides
+from tilegrad.engine.shape import Shape, as_indices, dense_strides
 from tilegrad.engine.transfer import to_device
 
 # ------------------------------------------------------------------------------------- sequences
@@ -68,6 +69,8 @@ def arange(start: float, end: float, step: float, dtype: DType, device: Device) 
 
 def linspace(start: float, end: float, steps: int, dtype: DType, device: Device) -> Array:
     """``steps`` evenly spaced values from ``start`` to ``end``, both included."""
+    if dtype.is_complex or isinstance(start, complex) or isinstance(end, complex):
+        return _complex_linspace(complex(start), complex(end), steps, dtype.to_complex(), device)
     if steps < 0:
         raise RuntimeError(f"linspace: number of steps must be non-negative; got {steps}")
     if steps:
@@ -77,6 +80,18 @@ def linspace(start: float, end: float, steps: int, dtype: DType, device: Device)
         end = start
     params = (float(start), float(end), float(step))
     made: Array = _linspace(params=params, size=steps, dtype=dtype, device=device)
+    return made
+
+
+def _complex_linspace(
+    start: complex, end: complex, steps: int, dtype: DType, device: Device
+) -> Array:
+    """:func:`linspace` of both parts."""
+    made = empty((max(steps, 0),), dtype, device)
+    pairs = ((start.real, end.real), (start.imag, end.imag))
+    for place, (first, last) in enumerate(pairs):
+        part = linspace(first, last, steps, dtype.to_real(), device)
+        elementwise.copy(part, part_of(made, place))
     return made
 
 
@@ -119,7 +134,7 @@ def from_host(data: Any, dtype: DType | None, device: Device) -> Array:
         kind = dt.BY_NUMPY[source.dtype]
     elif source.dtype.newbyteorder("=") in dt.BY_NUMPY:
         kind = dt.BY_NUMPY[source.dtype.newbyteorder("=")]
-    elif dtype is not None and source.dtype.kind in "biuf":
+    elif dtype is not None and source.dtype.kind in "biufc":
         kind = dtype
     else:
         names = ", ".join(d.name for d in dt.ALL)
@@ -131,8 +146,15 @@ def from_host(data: Any, dtype: DType | None, device: Device) -> Array:
 
 def _stored(data: Any, dtype: DType | None) -> np.ndarray:
     found: set[Any] = set()
-    _leaf_kinds(data, found)
+    try:
+        _leaf_kinds(data, found)
+    except (RuntimeError, TypeError) as error:
+        if dtype is None:
+            raise
+        raise _no_number(data, error) from None
     kind = infer(found) if dtype is None else dtype
+    if complex in found and not kind.is_complex and kind is not dt.bool_:
+        raise TypeError(f"tensor: must be a real number, not complex, in {kind.name}")
     if kind.category == dt.int64.category:
         return _integers(data, found, kind)
     try:
@@ -143,6 +165,15 @@ def _stored(data: Any, dtype: DType | None) -> np.ndarray:
         raise RuntimeError(
             f"tensor: value cannot be converted to type {kind.name}: {error}"
         ) from None
+
+
+def _no_number(data: Any, error: Exception) -> Exception:
+    """What PyTorch says of an item that is no number, where it was told the dtype."""
+    if isinstance(data, str):
+        return TypeError(f"new(): invalid data type 'str'; {error}")
+    if isinstance(error, TypeError):
+        return ValueError(f"too many dimensions 'str'; {error}")
+    return TypeError(f"must be real number; {error}")
 
 
 def _integers(data: Any, found: set[Any], kind: DType) -> np.ndarray:
@@ -186,6 +217,7 @@ def infer(kinds: set[Any]) -> DType:
 
 _OF_PYTHON: dict[Any, Callable[[], DType]] = {
     bool: lambda: dt.bool_, int: lambda: dt.int64, float: dt.get_default_dtype,
+    complex: lambda: dt.get_default_dtype().to_complex(),
 }  # fmt: skip
 _PYTHON = frozenset(_OF_PYTHON)
 _NESTED = (list, tuple, range)
@@ -242,13 +274,15 @@ def check_sizes(op: str, size: Any) -> Shape:
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = size[0]
     for n in size:
-        if n.__class__ is not int or n < 0:
+        if n.__class__ is not int or not 0 <= n < 1 << 63:
             break
     else:
         return tuple(size)
     try:
-        shape = tuple([as_index(op, s, "size") for s in size])
-    except TypeError:
+        shape = as_indices(op, size, "size")
+    except TypeError as error:
+        if "failed to unpack" in str(error):
+            raise
         raise TypeError(
             f"{op}: argument 'size' must be ints or a tuple of ints; got {size}"
         ) from None

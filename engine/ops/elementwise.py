@@ -14,7 +14,15 @@ from tilegrad.engine.array import (
     to_numpy,
 )
 from tilegrad.engine.device import CPU, Device
-from tilegrad.engine.dispatch import Op, Plan, Planner, composed, kernel, raise_mixed
+from tilegrad.engine.dispatch import (
+    Op,
+    Plan,
+    Planner,
+    composed,
+    kernel,
+    raise_mixed,
+    refuse_complex,
+)
 from tilegrad.engine.dtype import DType
 from tilegrad.engine.shape import (
     Shape,
@@ -38,8 +46,10 @@ class Elementwise(Op):
 
     __slots__ = ("differentiable", "formula", "templates")
 
+    real: Elementwise | None = None  # of a twin for complex operands, what it stands beside
+
     def __init__(self, formula: Formula):
-        super().__init__(formula.name, self.plan, anywhere=True)
+        super().__init__(formula.name, self.plan, anywhere=True, planar=True)
         self.formula = formula
         self.differentiable = formula.differentiable
         self.templates: dict[int, Any] = {}  # autograd's notes: which operands need what saved
@@ -50,6 +60,10 @@ class Elementwise(Op):
         made.name = name
         return made
 
+    def beside(self, formula: Formula) -> Elementwise:
+        """An op of the same kind, of another formula."""
+        return Elementwise(formula)
+
     def operand_dtypes(self, layouts: list[Layout]) -> tuple[DType, ...]:
         """The dtype each operand is cast to before the formula sees it.
 
@@ -58,11 +72,7 @@ class Elementwise(Op):
             RuntimeError: it is the difference or the negative of truth values.
         """
         kind = self.formula.kind
-        if self.formula is OPS["sub"].formula and any(x.dtype is dt.bool_ for x in layouts):
-            raise RuntimeError(
-                "sub: Subtraction, the `-` operator, with a bool tensor is not supported. If you "
-                "are trying to invert a mask, use the `~` or `logical_not()` operator instead."
-            )
+        refuse_truth(self, layouts)
         if kind in ("cast", "fill"):
             return tuple(x.dtype for x in layouts)
         free = layouts[1:] if kind == "where" else layouts
@@ -90,6 +100,9 @@ class Elementwise(Op):
         """
         if len(layouts) > self.formula.arity:
             return self._plan_write(layouts[-1], layouts[:-1])
+        found = self._for_complex(layouts)
+        if found is not self:
+            return composed(lambda arrays, params: found(*arrays, params=params))
         metadata: dict[str, Any] = {"dtype": dtype} if dtype else {}
         if strides:
             metadata["strides"] = strides
@@ -127,10 +140,37 @@ class Elementwise(Op):
         if self is copy and layouts[0].dtype is out.dtype:
             return kernel("movement", out.device).copy(out.itemsize, sizes, *steps)
         names = tuple(x.dtype.name for x in (*layouts, out))
+        return self.launch_of(out, names, sizes, steps)
+
+    def launch_of(
+        self, out: Layout, names: tuple[str, ...], sizes: Shape, steps: tuple[Shape, ...]
+    ) -> Any:
+        """The launch of the formula over merged ``sizes``, dtypes and strides of the output last."""
+        function = self.formula.function
+        if self is copy:
+            function = _cast_formula(names) or function
         family = kernel("elementwise", out.device)
-        return family.elementwise(self.formula.function, names, sizes, steps, self.formula.params)
+        return family.elementwise(function, names, sizes, steps, self.formula.params)
+
+    def _for_complex(self, layouts: tuple[Layout, ...]) -> Elementwise:
+        """The op that serves these operands: another one where one of them is complex.
+
+        Raises:
+            NotImplementedError: there is none.
+        """
+        if self.formula.kind in ("cast", "fill") or not any(x.dtype.is_complex for x in layouts):
+            return self
+        from tilegrad.engine.ops import planar
+
+        found: Elementwise | None = planar.twin(self)
+        if found is None:
+            refuse_complex(self.name, list(layouts), {})
+        return found or self
 
     def _plan_write(self, out: Layout, layouts: tuple[Layout, ...]) -> Plan:
+        found = self._for_complex(layouts)
+        if found is not self:
+            return composed(lambda arrays, params: found(*arrays, params=params))
         if any(x.device is not out.device for x in layouts):
             if self is copy:
                 return composed(_copy_across)
@@ -182,6 +222,25 @@ class Fused(Elementwise):
 
     def result_dtype(self, operand: DType) -> DType:
         return self.result
+
+
+def _cast_formula(names: tuple[str, ...]) -> Any:
+    """What reads complex elements for another dtype; None for any other cast."""
+    source, target = (dt.BY_NAME[n] for n in names)
+    if source.is_complex is target.is_complex:
+        return None
+    from tilegrad.engine.ops.planar import cast_formula
+
+    return cast_formula(source, target)
+
+
+def refuse_truth(op: Elementwise, layouts: list[Layout]) -> None:
+    """RuntimeError where ``op`` is a difference and an operand is of truth values."""
+    if op.formula is OPS["sub"].formula and any(x.dtype is dt.bool_ for x in layouts):
+        raise RuntimeError(
+            "sub: Subtraction, the `-` operator, with a bool tensor is not supported. If you "
+            "are trying to invert a mask, use the `~` or `logical_not()` operator instead."
+        )
 
 
 def _copy_across(arrays: tuple[Array, ...], params: tuple[Any, ...]) -> Array:
@@ -298,7 +357,7 @@ def contiguous(x: Array) -> Array:
     return x if have.contiguous else copy_as(x, layout(have.shape, have.dtype, have.device))
 
 
-def row_major(name: str, planner: Planner, names: tuple[str, ...] = ()) -> Op:
+def row_major(name: str, planner: Planner, names: tuple[str, ...] = (), planar: bool = False) -> Op:
     """The op of a planner that knows row-major operands only: others are copied first."""
 
     def plan(*layouts: Layout, **metadata: Any) -> Plan:
@@ -308,7 +367,7 @@ def row_major(name: str, planner: Planner, names: tuple[str, ...] = ()) -> Op:
             lambda arrays, params: op(*map(contiguous, arrays), params=params, **metadata)
         )
 
-    op = Op(name, plan, names)
+    op = Op(name, plan, names, planar=planar)
     return op
 
 
@@ -317,7 +376,13 @@ _scalars: dict[Any, Array] = {}
 
 def scalar(value: float, dtype: DType, device: Any) -> Array:
     """A zero-dimensional array holding ``value``; made once per value, never written to."""
-    key = (value, value.__class__, dtype, device, str(value) if value == 0 else "")
+    key = (
+        value,
+        value.__class__,
+        dtype,
+        device,
+        str(value) if value == 0 or value.__class__ is complex else "",
+    )
     found = _scalars.get(key)
     if found is None:
         if len(_scalars) > 4096:

@@ -17,7 +17,7 @@ import numpy as np
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, Layout, empty_layout, layout, window
 from tilegrad.engine.device import Device
-from tilegrad.engine.dispatch import Op, Plan, kernel
+from tilegrad.engine.dispatch import Op, Plan, kernel, refuse_complex
 from tilegrad.engine.ops import view
 from tilegrad.engine.ops.elementwise import cast, clone, contiguous, copies_apart
 from tilegrad.engine.shape import Shape, merge_dims
@@ -106,10 +106,19 @@ def _plan_read(
     x: Layout, out: Layout, x_strides: Shape, j_strides: Shape, step: int, size: int, wrap: int
 ) -> Plan:
     sizes, strides = merge_dims(out.shape, (x_strides, j_strides, out.strides))
+    itemsize = x.itemsize
+    if itemsize > 8:  # by parts
+        itemsize, step = itemsize // 2, 2 * step
+        sizes, strides = (*sizes, 2), (_of_parts(strides[0]), (*strides[1], 0))
     launch, flags = kernel("index", x.device).gather(
-        x.itemsize, sizes, strides[0], strides[1], step, size, wrap
+        itemsize, sizes, strides[0], strides[1], step, size, wrap
     )
     return Plan((out, layout((flags,), dt.int64, x.device)), launch)
+
+
+def _of_parts(strides: Shape) -> Shape:
+    """Strides in parts of complex elements, of which the last dimension has both."""
+    return (*[2 * s for s in strides], 1)
 
 
 def _plan_take(x: Layout, index: Layout, dims: Shape, at: int, negative: bool) -> Plan:
@@ -126,7 +135,7 @@ def _plan_take(x: Layout, index: Layout, dims: Shape, at: int, negative: bool) -
     return _plan_read(x, out, x_strides, j_strides, x.strides[dims[0]], size, wrap)
 
 
-take_rows = Op("take_rows", _plan_take)
+take_rows = Op("take_rows", _plan_take, planar=True)
 
 
 def _plan_gather(x: Layout, index: Layout, dim: int) -> Plan:
@@ -135,7 +144,7 @@ def _plan_gather(x: Layout, index: Layout, dim: int) -> Plan:
     return _plan_read(x, out, x_strides, index.strides, x.strides[dim], x.shape[dim], 0)
 
 
-gather_elements = Op("gather_elements", _plan_gather)
+gather_elements = Op("gather_elements", _plan_gather, planar=True)
 
 
 def _checked(
@@ -201,9 +210,34 @@ def _write_plan(x: Layout, size: int, *how: Any) -> Plan:
     """The plan of a scatter into ``x``; off the CPU it leaves out indices beyond ``size``, which
     the host may not know of yet.
     """
-    launch = kernel("index", x.device).scatter(x.dtype.name, *how, size)
+    name = x.dtype.name
+    if x.dtype.is_complex:
+        name, how = x.dtype.to_real().name, _by_parts(x, *how)
+    launch = kernel("index", x.device).scatter(name, *how, size)
     scratch = getattr(launch, "scratch", 0)
     return Plan((), launch, scratch, writes=(0,), apart=copies_apart, device=x.device)
+
+
+def _by_parts(
+    x: Layout,
+    combine: str,
+    sizes: Shape,
+    strides: Any,
+    count: int,
+    steps: Any,
+    step: int,
+    wrap: int,
+) -> tuple[Any, ...]:
+    """What :func:`_write_plan` hands on, for the parts of complex elements.
+
+    Raises:
+        NotImplementedError: they are more than set or summed.
+    """
+    if combine not in ("set", "sum"):
+        refuse_complex("scatter", [x], {})
+    target, index, source = strides
+    moved = (_of_parts(target), (*index, 0), _of_parts(source))
+    return combine, (*sizes, 2), moved, count, (steps[0], 2 * steps[1]), 2 * step, wrap
 
 
 def _plan_put(
@@ -230,7 +264,7 @@ def _plan_put(
     return _write_plan(x, size, *how, x.strides[dims[0]], size if negative else 0)
 
 
-put_rows = Op("put_rows", _plan_put)  # writes over its first operand
+put_rows = Op("put_rows", _plan_put, planar=True)  # writes over its first operand
 
 
 def put(
@@ -279,7 +313,9 @@ def _plan_scatter(x: Layout, index: Layout, source: Layout, dim: int, combine: s
     return _write_plan(x, x.shape[dim], combine, sizes, strides, *lines, x.strides[dim], 0)
 
 
-scatter_elements = Op("scatter_elements", _plan_scatter)  # writes over its first operand
+scatter_elements = Op(
+    "scatter_elements", _plan_scatter, planar=True
+)  # writes over its first operand
 
 
 def scatter(

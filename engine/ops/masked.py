@@ -66,7 +66,7 @@ def _plan_select(x: Layout, mask: Layout, starts: Layout, count: int) -> Plan:
     return Plan((out,), kernel("masked", x.device).masked_select(x.itemsize, x.numel))
 
 
-_select = Op("masked_select", _plan_select)
+_select = Op("masked_select", _plan_select, planar=True)
 
 
 def masked_select(x: Array, mask: Array) -> Array:
@@ -82,7 +82,7 @@ def _plan_fill(x: Layout, mask: Layout, starts: Layout, source: Layout) -> Plan:
     return Plan((), launch, writes=(0,), apart=copies_apart, device=x.device)
 
 
-_fill = Op("masked_scatter", _plan_fill)  # writes over its first operand
+_fill = Op("masked_scatter", _plan_fill, planar=True)  # writes over its first operand
 
 
 def masked_scatter(x: Array, mask: Array, source: Array) -> Array:
@@ -115,7 +115,7 @@ def _plan_triangle(x: Layout, diagonal: int, lower: bool) -> Plan:
     return Plan((out,), launch)
 
 
-_triangle = Op("triangle", _plan_triangle)
+_triangle = Op("triangle", _plan_triangle, planar=True)
 
 
 def triangle(x: Array, diagonal: int, lower: bool) -> Array:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tilegrad.engine.array import Layout, layout
-from tilegrad.engine.dispatch import Op, Plan, kernel
+from tilegrad.engine.array import Array, Layout, empty, layout
+from tilegrad.engine.dispatch import Op, Plan, composed, kernel
+from tilegrad.engine.ops import view
+from tilegrad.engine.ops.elementwise import OPS, contiguous, copy
+from tilegrad.engine.ops.parts import part, parts, whole
 from tilegrad.engine.shape import Shape, broadcast_shapes, broadcast_strides
 
 
@@ -55,10 +58,53 @@ def _product(x: Layout, y: Layout) -> tuple[Layout, Callable[..., None], int]:
     return out, launch, scratch
 
 
+def _expanded(y: Array) -> Array:
+    """The real (…, 2K, 2N) that a complex (…, K, N) is to pairs: [re im; -im re] of each element."""
+    kind = y.layout
+    *batch, K, N = kind.shape
+    made = empty((*batch, K, 2, N, 2), kind.dtype.to_real(), kind.device)
+    real, imag = part(y, 0), part(y, 1)
+    moves = ((real, 0, 0), (imag, 0, 1), (OPS["neg"](imag), 1, 0), (real, 1, 1))
+    for source, row, column in moves:
+        line = view.select(made, dim=-3, index=row)
+        copy(source, view.select(line, dim=-1, index=column))
+    found: Array = view.view(made, shape=(*batch, 2 * K, 2 * N))
+    return found
+
+
+def _complex_product(x: Array, y: Array) -> Array:
+    """A real product of x seen as (…, M, 2K) and y expanded to (…, 2K, 2N): four multiplications an element,
+    by the packed product of floats.
+    """
+    if x.layout.ndim == 1 and y.layout.ndim > 1:  # the vector is cheaper to expand
+        return _complex_product(view.transpose(y, dim0=-2, dim1=-1), x)
+    column = y.layout.ndim == 1
+    left = x if x.layout.ndim > 1 else view.unsqueeze(x, dim=0)
+    left = contiguous(left)
+    *batch, M, K = left.layout.shape
+    pairs = view.view(parts(left), shape=(*batch, M, 2 * K))
+    right = _expanded(view.unsqueeze(y, dim=1) if column else y)
+    made = matmul(pairs, right)
+    shape = made.layout.shape
+    found: Array = whole(view.view(made, shape=(*shape[:-1], shape[-1] // 2, 2)))
+    gone = ([-1] if column else []) + ([-1 - (not column)] if x.layout.ndim == 1 else [])
+    for dim in gone:
+        found = view.squeeze(found, dims=(dim,))
+    return found
+
+
 def _plan(x: Layout, y: Layout) -> Plan:
     _check(x, y)
+    if x.dtype.is_complex:
+        return composed(lambda arrays, params: _complex_product(*arrays))
     out, launch, scratch = _product(x, y)
     return Plan((out,), launch, scratch)
+
+
+def _complex_linear(arrays: tuple[Array, ...], params: object) -> Array:
+    x, weight, *bias = arrays
+    made: Array = matmul(x, view.transpose(weight, dim0=0, dim1=1))
+    return OPS["add"](made, *bias) if bias else made  # type: ignore[no-any-return]
 
 
 def _plan_linear(x: Layout, weight: Layout, bias: Layout | None = None) -> Plan:
@@ -76,6 +122,8 @@ def _plan_linear(x: Layout, weight: Layout, bias: Layout | None = None) -> Plan:
         )
     turned = layout(weight.shape[::-1], kind, weight.device, weight.strides[::-1])
     _check(x, turned)
+    if x.dtype.is_complex:
+        return composed(_complex_linear)
     out, launch, scratch = _product(x, turned)
     if bias is None:
         return Plan((out,), launch, scratch)
@@ -91,5 +139,5 @@ def _plan_linear(x: Layout, weight: Layout, bias: Layout | None = None) -> Plan:
     return Plan((out,), with_bias, scratch)
 
 
-matmul = Op("matmul", _plan)
-linear = Op("linear", _plan_linear)
+matmul = Op("matmul", _plan, planar=True)
+linear = Op("linear", _plan_linear, planar=True)

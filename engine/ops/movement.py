@@ -12,8 +12,16 @@ from typing import NamedTuple
 from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.array import Array, Layout, layout
 from tilegrad.engine.dispatch import Op, Plan, kernel
+from tilegrad.engine.ops import parts
 from tilegrad.engine.ops.elementwise import OPS, cast, contiguous
-from tilegrad.engine.shape import Shape, merge_dims, normalize_dim, normalize_dims, numel
+from tilegrad.engine.shape import (
+    Shape,
+    as_indices,
+    merge_dims,
+    normalize_dim,
+    normalize_dims,
+    numel,
+)
 from tilegrad.engine.transfer import host
 
 
@@ -63,7 +71,7 @@ def _dense_plan(x: Layout) -> Plan:
     return _plan(out, [Box(x.shape, 0, x.strides, 0)])
 
 
-_dense = Op("dense", _dense_plan)
+_dense = Op("dense", _dense_plan, planar=True)
 
 
 def dense(x: Array) -> Array:
@@ -164,8 +172,8 @@ def _stack_plan(*layouts: Layout, dim: int) -> Plan:
     return _plan(out, boxes, len(layouts))
 
 
-cat_op = Op("cat", _cat_plan, ("dim",))
-stack_op = Op("stack", _stack_plan, ("dim",))
+cat_op = Op("cat", _cat_plan, ("dim",), planar=True)
+stack_op = Op("stack", _stack_plan, ("dim",), planar=True)
 
 
 def cat(*arrays: Array, dim: int) -> Array:
@@ -202,8 +210,8 @@ def _flip_plan(x: Layout, dims: Shape) -> Plan:
 
 def _roll_plan(x: Layout, shifts: Shape, dims: Shape) -> Plan:
     shift = [0] * x.ndim
-    for by, dim in zip(shifts, dims, strict=True):
-        axis = normalize_dim("roll", dim, x.ndim)
+    for place, (by, dim) in enumerate(zip(shifts, dims, strict=True)):
+        axis = normalize_dim("roll", dim, x.ndim, place)
         if x.ndim and x.shape[axis]:
             shift[axis] = (shift[axis] + by) % x.shape[axis]
     out = layout(x.shape, x.dtype, x.device)
@@ -237,8 +245,8 @@ def _boxes(x: Layout, out: Layout, runs: list[list[Run]]) -> Iterator[Box]:
         )
 
 
-flip = Op("flip", _flip_plan, ("dims",))
-roll = Op("roll", _roll_plan, ("shifts", "dims"))
+flip = Op("flip", _flip_plan, ("dims",), planar=True)
+roll = Op("roll", _roll_plan, ("shifts", "dims"), planar=True)
 
 
 # --------------------------------------------------------------------------------------- repeating
@@ -252,6 +260,7 @@ def repeated(shape: Shape, times: Shape) -> tuple[Shape, Shape]:
 
 
 def _repeat_plan(x: Layout, times: Shape) -> Plan:
+    as_indices("repeat", times, "repeats")
     if len(times) < x.ndim or any(t < 0 for t in times):
         raise RuntimeError(
             f"repeat: Number of dimensions of repeat dims can not be smaller than number of "
@@ -264,7 +273,7 @@ def _repeat_plan(x: Layout, times: Shape) -> Plan:
     return Plan((layout(shape, x.dtype, x.device),), _plan(wide, [box]).launch)
 
 
-repeat = Op("repeat", _repeat_plan, ("times",))
+repeat = Op("repeat", _repeat_plan, ("times",), planar=True)
 
 
 # ---------------------------------------------------------------------------------------- padding
@@ -414,8 +423,8 @@ def _addition(held: Layout, box: Box) -> tuple[int, int, Callable[..., None]]:
     return box.start * size, box.target * size, add
 
 
-pad_constant = Op("pad", _constant_plan)  # params: the value
-pad_border = Op("pad", _border_plan)
+pad_constant = Op("pad", _constant_plan, planar=True)  # params: the value
+pad_border = Op("pad", _border_plan, planar=True)
 _border_backward = Op("pad_backward", _border_backward_plan)
 
 
@@ -436,6 +445,10 @@ def pad(x: Array, pairs: Pairs, mode: str, value: float) -> Array:
 
 def pad_backward(grad: Array, pairs: Pairs, mode: str) -> Array:
     """The gradient of the input of :func:`pad`, of another mode than ``constant``."""
+    if grad.layout.dtype.is_complex:  # by parts, along one more dimension
+        found = _border_backward(parts.parts(grad), pairs=(*pairs, (0, 0)), mode=mode)
+        made: Array = parts.whole(found)
+        return made
     result: Array = _border_backward(grad, pairs=pairs, mode=mode)
     return result
 

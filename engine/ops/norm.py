@@ -114,10 +114,12 @@ def channels(shape: Shape) -> tuple[int, int, int]:
     return shape[0], shape[1], size
 
 
-def _plan_batch(x: Layout, *rest: Layout, given: tuple[bool, bool, bool], training: bool) -> Plan:
+def _plan_batch(
+    x: Layout, *rest: Layout, weighted: bool, shifted: bool, tracked: bool, training: bool
+) -> Plan:
     statistic = layout((x.shape[1],), x.dtype, x.device)
     launch = kernel("batch_norm", x.device).batch_norm(
-        x.dtype.name, given, training, *channels(x.shape)
+        x.dtype.name, (weighted, shifted, tracked), training, *channels(x.shape)
     )
     return Plan((layout(x.shape, x.dtype, x.device), statistic, statistic), launch)
 
@@ -146,9 +148,11 @@ def batch_norm(
     eps: float,
 ) -> tuple[Array, Array, Array]:
     """(normalised ``x``, the means, ``1 / sqrt(var + eps)`` used); training writes ``running``."""
-    given = (weight is not None, bias is not None, running is not None)
     operands = [contiguous(a) for a in (x, weight, bias, *(running or ())) if a is not None]
-    out, mean, rstd = _batch(*operands, params=(eps, momentum), given=given, training=training)
+    out, mean, rstd = _batch(
+        *operands, params=(eps, momentum), weighted=weight is not None, shifted=bias is not None,
+        tracked=running is not None, training=training,
+    )  # fmt: skip
     if training and running is not None:
         for statistic in running:
             statistic.storage.version += 1

@@ -4,16 +4,19 @@ function of its arguments; the functions below reserve the blocks from a generat
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from tilegrad.engine.array import Array, Layout, layout
-from tilegrad.engine.device import Device
+from tilegrad.engine.device import META, Device
 from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.dtype import DType
 from tilegrad.engine.ops.movement import dense
-from tilegrad.engine.random import Generator, default_generator
+from tilegrad.engine.ops.parts import whole
+from tilegrad.engine.random import Generator, source_of
 from tilegrad.engine.shape import Shape, numel
 from tilegrad.kernels.distributions import distribution
+from tilegrad.kernels.variates import TABLE as VARIATES
 
 
 def _draw_op(name: str) -> Op:
@@ -50,9 +53,16 @@ def draw(
             ``bernoulli`` (threshold out of 2^32, 0), ``integers`` (first, how many) or ``bits``.
         params: the two parameters of the distribution.
     """
-    source = default_generator if generator is None else generator
+    source = source_of(generator)
+    if dtype.is_complex:
+        if name == "normal":  # half the variance in each part
+            params = (params[0], params[1] * math.sqrt(0.5))
+        parts = draw(name, (*shape, 2), dtype.to_real(), device, params, generator)
+        return whole(parts)  # type: ignore[no-any-return]
     count = blocks(name, dtype, numel(shape))
     place = source.reserve(count)
+    if device is META:
+        source.give_back(place[1], count)
     try:
         made: Array = _DRAWS[name](
             params=(*place, *params), shape=shape, dtype=dtype, device=device
@@ -86,7 +96,7 @@ _dropout = Op("dropout", _dropout_plan)
 
 def bernoulli_of(p: Array, generator: Generator | None) -> Array:
     """1 with the probability that ``p`` holds at each place, else 0; ``p`` float32 or float64."""
-    source = default_generator if generator is None else generator
+    source = source_of(generator)
     count = -(-p.layout.numel // 4)
     place = source.reserve(count)
     try:
@@ -104,4 +114,33 @@ def dropout(x: Array, params: tuple[int, int, int, float]) -> Array:
         params: seed, first block, threshold out of 2^32 below which a word drops, scale.
     """
     made: Array = _dropout(dense(x), params=params)
+    return made
+
+
+def _variates_op(name: str) -> Op:
+    def plan(x: Layout, y: Layout) -> Plan:
+        launch = kernel("random", x.device).variates_of(name, x.dtype.name, x.numel)
+        return Plan((layout(x.shape, x.dtype, x.device),), launch)
+
+    return Op(name, plan)
+
+
+_VARIATES = {name: _variates_op(name) for name in VARIATES}
+
+
+def variates(name: str, x: Array, y: Array, generator: Generator | None) -> Array:
+    """Draws whose parameters are elements of ``x`` and ``y``, of one shape, dtype and device; a block each.
+
+    Args:
+        name: ``gamma`` and ``log_gamma`` (shape, unused), ``poisson`` (rate, unused), ``binomial`` (count,
+            probability) or ``von_mises`` (concentration, unused).
+    """
+    source = source_of(generator)
+    count = x.layout.numel
+    place = source.reserve(count)
+    try:
+        made: Array = _VARIATES[name](dense(x), dense(y), params=place)
+    except BaseException:
+        source.give_back(place[1], count)
+        raise
     return made

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 from tilegrad.engine import calls, dtype as dt
 from tilegrad.engine.array import Array, Layout, contiguous_strides, layout
 from tilegrad.engine.device import Device
-from tilegrad.engine.dispatch import Launch, Op, Plan, composed, kernel
+from tilegrad.engine.dispatch import Launch, Op, Plan, composed, kernel, refuse_complex
 from tilegrad.engine.dtype import DType
+from tilegrad.engine.ops import view
 from tilegrad.engine.ops.elementwise import OPS, cast, clone, full, scalar
+from tilegrad.engine.ops.parts import parts
 from tilegrad.engine.shape import (
     Shape,
     broadcast_shapes,
@@ -34,7 +37,45 @@ def result_dtype(name: str, dtype: DType) -> DType:
     return dt.int64
 
 
+def _of_complex(
+    name: str, x: Layout, dims: Shape, keepdim: bool, p: float
+) -> Callable[[tuple[Array, ...], object], Array]:
+    """What a reduction of a complex array is of its parts: one norm or variance of both.
+
+    Raises:
+        NotImplementedError: the reduction has none.
+    """
+    last = (x.ndim,)
+
+    def of_parts(arrays: tuple[Array, ...], params: object) -> Array:
+        both, *center = map(parts, arrays)
+        found: Array
+        if name == "norm2":
+            found = reduce(name, both, (*dims, *last), True)
+            found = view.squeeze(found, dims=last if keepdim else (*dims, *last))
+            return found
+        found = reduce(name, both, dims, keepdim, center[0] if center else None, p)
+        return reduce("sum", found, (found.layout.ndim - 1,))
+
+    if name not in ("norm2", "var"):
+        refuse_complex(name, [x], {})
+    return of_parts
+
+
+def _sum_of_parts(x: Layout, dims: Shape, keepdim: bool, p: float) -> Plan:
+    """The sum of complex numbers: of their memory as pairs of real ones, a sum of each."""
+    real = x.dtype.to_real()
+    out = layout(reduced_shape(x.shape, dims, keepdim), x.dtype, x.device)
+    strides = (*[2 * s for s in x.strides], 1)
+    launch, scratch = _prepare("sum", real, real, x.device, (*x.shape, 2), (strides,), dims)
+    return Plan((out,), launch, scratch, tail=(p,))
+
+
 def _plan(name: str, x: Layout, *rest: Layout, dims: Shape, keepdim: bool, p: float) -> Plan:
+    if x.dtype.is_complex and name == "sum":
+        return _sum_of_parts(x, dims, keepdim, p)
+    if x.dtype.is_complex and name not in _TRUTH:
+        return composed(_of_complex(name, x, dims, keepdim, p))
     if (x.dtype is dt.bool_) is not (name in _TRUTH):
         if name in _TRUTH:
             return composed(
@@ -91,7 +132,9 @@ def _kept(shape: Shape, strides: tuple[Shape, ...], dims: Shape) -> tuple[Shape,
 
 
 # ``op(x, [center], dims=…, keepdim=…, p=…)`` for every monoid
-REDUCTIONS = {name: Op(name, partial(_plan, name), ("dims", "keepdim", "p")) for name in MONOIDS}
+REDUCTIONS = {
+    name: Op(name, partial(_plan, name), ("dims", "keepdim", "p"), planar=True) for name in MONOIDS
+}
 
 
 def own_reduction(title: str, name: str, kind: str, truth: bool) -> Op:

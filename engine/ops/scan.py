@@ -7,7 +7,8 @@ from functools import partial
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, Layout, layout
 from tilegrad.engine.dispatch import Op, Plan, kernel
-from tilegrad.engine.ops.elementwise import cast
+from tilegrad.engine.ops.elementwise import cast, clone
+from tilegrad.engine.ops.parts import parts, whole
 from tilegrad.engine.shape import Shape, merge_dims
 
 
@@ -45,7 +46,11 @@ def scan(name: str, x: Array, dim: int, reverse: bool = False, exclusive: bool =
 
     ``reverse``: from the end; ``exclusive``: without the element itself. Integers give int64.
     """
-    if not x.layout.dtype.is_floating_point:
+    if x.layout.dtype.is_complex and not x.layout.ndim:
+        return clone(x)
+    if x.layout.dtype.is_complex and name == "cumsum":
+        return whole(scan(name, parts(x), dim, reverse, exclusive))  # type: ignore[no-any-return]
+    if not x.layout.dtype.has_gradient:
         x = cast(x, dt.int64)
     result: Array = SCANS[name](x, dim=dim, reverse=reverse, exclusive=exclusive)
     return result

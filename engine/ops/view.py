@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tilegrad.engine.array import Array, Layout, layout
@@ -11,6 +11,7 @@ from tilegrad.engine.dispatch import Op, Plan, shown
 from tilegrad.engine.shape import (
     Shape,
     as_index,
+    as_indices,
     infer_size,
     normalize_dim,
     view_strides,
@@ -28,7 +29,7 @@ def view_op(name: str, geometry: Callable[..., Geometry]) -> Op:
         shape, strides, offset = geometry(x, **metadata)
         return shown(layout(shape, x.dtype, x.device, strides), offset * x.itemsize)
 
-    return Op(name, plan, tuple(inspect.signature(geometry).parameters)[1:])
+    return Op(name, plan, tuple(inspect.signature(geometry).parameters)[1:], planar=True)
 
 
 def of(op: Op, x: Array, *values: Any) -> Array:
@@ -50,7 +51,7 @@ def _transpose(x: Layout, dim0: int, dim1: int) -> Geometry:
 
 
 def _permute(x: Layout, dims: Shape) -> Geometry:
-    order = [normalize_dim("permute", d, x.ndim) for d in dims]
+    order = [normalize_dim("permute", d, x.ndim, place) for place, d in enumerate(dims)]
     if sorted(order) != list(range(x.ndim)):
         raise RuntimeError(
             f"permute: dims must name each of the {x.ndim} dimensions once; got {tuple(dims)}"
@@ -69,8 +70,8 @@ def _expand(x: Layout, shape: Shape) -> Geometry:
     step = 1 if x.ndim else 0  # of a dimension put in front: what a view would have
     for axis in range(len(shape) - 1, -1, -1):
         size = shape[axis]
-        if size.__class__ is not int:
-            size = as_index("expand", size, "each size")
+        if size.__class__ is not int or size >> 63 not in (0, -1):
+            size = as_index("expand", size, "size", axis)
         have = x.shape[axis - lead] if axis >= lead else None
         if size == -1 and have is not None:
             size = have
@@ -87,7 +88,7 @@ def _expand(x: Layout, shape: Shape) -> Geometry:
 
 
 def _view(x: Layout, shape: Shape) -> Geometry:
-    shape = tuple([as_index("view", size, "each size") for size in shape])
+    shape = as_indices("view", shape, "size")
     target = infer_size("view", shape, x.numel)
     strides = view_strides(x.shape, x.strides, target)
     if strides is None:
@@ -100,7 +101,10 @@ def _view(x: Layout, shape: Shape) -> Geometry:
 
 
 def _squeeze(x: Layout, dims: Shape | None) -> Geometry:
-    names = range(x.ndim) if dims is None else [normalize_dim("squeeze", d, x.ndim) for d in dims]
+    names: Iterable[int] = range(x.ndim)
+    if dims is not None:
+        alone = -1 if len(dims) == 1 else 0  # the rule makes a tuple of one
+        names = [normalize_dim("squeeze", d, x.ndim, place) for place, d in enumerate(dims, alone)]
     kept = [a for a in range(x.ndim) if not (a in names and x.shape[a] == 1)]
     return tuple(x.shape[a] for a in kept), tuple(x.strides[a] for a in kept), 0
 
@@ -158,6 +162,7 @@ def _diagonal(x: Layout, offset: int, dim1: int, dim2: int) -> Geometry:
     a, b = normalize_dim("diagonal", dim1, x.ndim), normalize_dim("diagonal", dim2, x.ndim)
     if a == b:
         raise RuntimeError(f"diagonal: dimensions cannot be identical; got {dim1}, {dim2}")
+    offset = as_index("diagonal", offset, "offset")
     row, column = max(-offset, 0), max(offset, 0)
     size = max(0, min(x.shape[a] - row, x.shape[b] - column))
     kept = [d for d in range(x.ndim) if d not in (a, b)]
@@ -172,6 +177,7 @@ def _diagonal(x: Layout, offset: int, dim1: int, dim2: int) -> Geometry:
 def _unfold(x: Layout, dimension: int, size: int, step: int) -> Geometry:
     axis = normalize_dim("unfold", dimension, x.ndim)
     length = x.shape[axis] if x.ndim else 1
+    size, step = as_index("unfold", size, "size"), as_index("unfold", step, "step")
     if not 0 <= size <= length or step <= 0:
         raise RuntimeError(
             f"unfold: maximum size for tensor at dimension {axis} is {length} but size is {size}, "

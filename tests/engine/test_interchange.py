@@ -38,7 +38,7 @@ def test_dlpack_on_the_cpu() -> None:
     assert source.tolist() == [0, 2, 4, 6]
 
 
-@pytest.mark.parametrize("bad", [np.zeros(3, np.complex64), np.array(["a"]), np.zeros(3, ">f4")])
+@pytest.mark.parametrize("bad", [np.zeros(3, np.clongdouble), np.array(["a"]), np.zeros(3, ">f4")])
 def test_foreign_dtypes_are_refused(bad) -> None:
     kind = TypeError if bad.dtype.isnative else ValueError
     with pytest.raises(kind, match="from_numpy"):
@@ -167,7 +167,7 @@ def test_cuda_array_interface() -> None:
 @pytest.mark.parametrize(
     ("changed", "kind"),
     [
-        ({"typestr": "<c8"}, TypeError),
+        ({"typestr": "<f2"}, TypeError),
         ({"mask": object()}, TypeError),
         ({"strides": (-4,)}, ValueError),
         ({"strides": (6,)}, ValueError),
