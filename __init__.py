@@ -38,6 +38,8 @@ from tilegrad.engine.device import (
 from tilegrad.engine.dtype import (
     DType as _DType,
     bool_ as _bool,
+    complex64 as complex64,
+    complex128 as complex128,
     finfo as finfo,
     float32 as float32,
     float64 as float64,
@@ -76,15 +78,27 @@ if _typing.TYPE_CHECKING:
     from tilegrad import (
         cuda as cuda,
         data as data,
+        distributions as distributions,
         formulas as formulas,
+        frozen as frozen,
+        linalg as linalg,
         nn as nn,
+        onnx as onnx,
         ops as ops,
         optim as optim,
         testing as testing,
     )
+    from tilegrad.autograd.autocast import (
+        autocast as autocast,
+        is_autocast_enabled as is_autocast_enabled,
+    )
+    from tilegrad.autograd.batching import vmap as vmap
     from tilegrad.autograd.fusing import FuseError as FuseError, fuse as fuse
+    from tilegrad.autograd.settings import *
     from tilegrad.data.serialization import load as load, save as save
     from tilegrad.drop_in import as_torch as as_torch
+    from tilegrad.frozen import freeze as freeze, load_frozen as load_frozen
+    from tilegrad.nn.functional.native import *
 
 device = _Device
 dtype = _DType
@@ -93,6 +107,7 @@ layout = _MemoryLayout
 memory_format = _MemoryFormat
 double, float = float64, float32
 long, int, short = int64, int32, int16
+cfloat, cdouble = complex64, complex128
 pi, e, inf, nan = _math.pi, _math.e, _math.inf, _math.nan
 newaxis = None
 BoolTensor, ByteTensor, CharTensor = (_TYPES[n] for n in ("BoolTensor", "ByteTensor", "CharTensor"))
@@ -105,15 +120,26 @@ _LATER = {  # what a first tensor does not need is loaded when it is asked for
     "as_torch": "tilegrad.drop_in",
     "cuda": "tilegrad.cuda",
     "data": "tilegrad.data",
+    "distributions": "tilegrad.distributions",
     "formulas": "tilegrad.formulas",
+    "freeze": "tilegrad.frozen",
+    "frozen": "tilegrad.frozen",
     "fuse": "tilegrad.autograd.fusing",
     "FuseError": "tilegrad.autograd.fusing",
+    "linalg": "tilegrad.linalg",
     "load": "tilegrad.data.serialization",
+    "load_frozen": "tilegrad.frozen",
     "nn": "tilegrad.nn",
+    "onnx": "tilegrad.onnx",
     "ops": "tilegrad.ops",
     "optim": "tilegrad.optim",
     "save": "tilegrad.data.serialization",
     "testing": "tilegrad.testing",
+    "autocast": "tilegrad.autograd.autocast",
+    "is_autocast_enabled": "tilegrad.autograd.autocast",
+    "vmap": "tilegrad.autograd.batching",
+    **dict.fromkeys(_paths.SETTINGS, "tilegrad.autograd.settings"),
+    **dict.fromkeys(_paths.NATIVE, "tilegrad.nn.functional.native"),
     **{name: f"tilegrad.{name}" for name in _paths.TOP if name != "serialization"},
 }
 _paths.install()
@@ -142,6 +168,13 @@ if not _typing.TYPE_CHECKING:  # type checkers read the imports
     def __dir__() -> list[str]:
         return sorted({*globals(), *_LATER, *_FUNCTIONS})
 
-    __all__ = ["load", "save", *_FUNCTIONS]  # as PyTorch's, no modules
+    __all__ = [
+        "load",
+        "save",
+        *_paths.EVERYDAY,
+        *(n for n in _FUNCTIONS if n[0] != "_"),
+        *_paths.NATIVE,
+        *_paths.SETTINGS,
+    ]  # as PyTorch's, no modules
     _hidden = (_ModuleType, _MemoryFormat, _MemoryLayout)
     __all__ += [n for n, v in globals().items() if n[0] != "_" and v.__class__ not in _hidden]

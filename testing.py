@@ -1,4 +1,4 @@
-"""Tests of ops of one's own: what ``.check()`` looks at, as parameters of a pytest test.
+"""Tests: ``assert_close`` and ``make_tensor`` as PyTorch has them, and those of ops of one's own: what ``.check()`` looks at, as parameters of a pytest test.
 
 Two lines of a test file::
 
@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["cases"]
+from tilegrad.autograd.asserting import assert_allclose, assert_close, make_tensor
+
+__all__ = ["assert_allclose", "assert_close", "cases", "make_tensor"]
 
 
 def cases(op: Any, **how: Any) -> list[Any]:

@@ -38,7 +38,7 @@ __all__ = [
     "set_grad_enabled",
 ]
 
-_LATER = {"draw": "drawing"}  # what is loaded when it is asked for
+_LATER = {"detect_nan": "nan_finder", "draw": "drawing"}  # what is loaded when it is asked for
 
 
 def __getattr__(name: str) -> object:

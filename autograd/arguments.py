@@ -150,7 +150,7 @@ class _Refusal:
 
 
 def _number(value: object) -> bool:
-    return isinstance(value, (builtins.bool, int, float, np.generic))
+    return isinstance(value, (builtins.bool, int, float, complex, np.generic))
 
 
 def tensors_or_numbers(op: str, *values: object) -> None:
@@ -182,7 +182,7 @@ def _ints(value: object) -> bool:
 # by annotation: what PyTorch calls it, and whether a value is one
 _PLAIN: dict[str, tuple[str, Callable[[object], bool]]] = {
     "int": ("int", _an_int),
-    "float": ("float", _a_number),
+    "float": ("float", lambda v: _a_number(v) and not isinstance(v, complex)),
     "Scalar": ("Number", _a_number),
     "Number": ("Number", _a_number),
     "Number | Tensor": ("Number", _a_number),

@@ -93,8 +93,9 @@ _WHY = {
 
 # nodes of one view each: such a one of a view that may not get a history may not either
 _VIEWS = frozenset((
-    "as_strided", "diagonal", "expand", "getitem", "permute", "select", "slice", "squeeze", "squeeze_dim",
-    "squeeze_dims", "t", "transpose", "unfold", "unsqueeze", "view",
+    "as_strided", "diagonal", "expand", "getitem", "imag", "permute", "real", "select", "slice", "squeeze",
+    "squeeze_dim", "squeeze_dims", "t", "transpose", "unfold", "unsqueeze", "view", "view_as_complex",
+    "view_as_real",
 ))  # fmt: skip
 
 

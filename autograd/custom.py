@@ -15,6 +15,7 @@ from tilegrad.autograd.checking import Check
 from tilegrad.autograd.extra import write_into
 from tilegrad.autograd.rules import elementwise as rules
 from tilegrad.autograd.rules.creation import tensor
+from tilegrad.autograd.rules.operands import plain_operand
 from tilegrad.autograd.subject import FormulaFunction, Subject, attach
 from tilegrad.engine import calls, dtype as dt
 from tilegrad.engine.ops.elementwise import Elementwise
@@ -258,7 +259,7 @@ class _Calls:
                 raise TypeError(
                     f"{self.name}: a scalar must be a number; got {type(value).__name__}"
                 )
-        ready = [rules.plain_operand(v, like, self.name) for v in values]
+        ready = [plain_operand(v, like, self.name) for v in values]
         wanted = dt.result_type(*((t.layout.dtype, 2 if t.layout.ndim else 1) for t in ready))
         if scalars:
             wanted = dt.result_type((wanted, 2), *((dt.of_scalar(s), 0) for s in scalars))

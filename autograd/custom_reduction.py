@@ -18,6 +18,7 @@ from tilegrad.autograd.reduction_parts import Parts
 from tilegrad.autograd.rule import Rule, needs_graph
 from tilegrad.autograd.rules import elementwise as rules
 from tilegrad.autograd.rules.creation import tensor
+from tilegrad.autograd.rules.operands import plain_operand
 from tilegrad.autograd.rules.reduce import dims_of
 from tilegrad.autograd.subject import Subject, UserFunction, attach
 from tilegrad.engine import calls, dtype as dt
@@ -250,7 +251,7 @@ class Reduction:
                     f"{self.name}: the scalar {word} must be a number; got {type(value).__name__} "
                     f"(an argument of each without a default is an operand)"
                 )
-        ready = tuple([rules.plain_operand(v, like, self.name) for v in operands])
+        ready = tuple([plain_operand(v, like, self.name) for v in operands])
         shape = broadcast_shapes(self.name, *(t.layout.shape for t in ready))
         dims = dims_of(self.name, dim, len(shape))
         numbers = tuple([float(v) for v in params])

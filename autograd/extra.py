@@ -28,18 +28,27 @@ from tilegrad.engine.dtype import can_cast
 
 # the result may be cast to the dtype of ``out``
 CAST = frozenset((
-    "acos", "acosh", "add", "addcdiv", "addcmul", "addr", "angle", "arccos", "arccosh", "arcsin",
+    "acos", "acosh", "add", "addcdiv", "addcmul", "addr", "airy_ai", "angle", "arccos", "arccosh", "arcsin",
     "arcsinh", "arctan", "arctan2", "arctanh", "asin", "asinh", "atan", "atan2", "atanh", "bernoulli",
-    "bitwise_and", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "cat",
-    "clamp", "clamp_max", "clamp_min", "clip", "column_stack", "concat", "concatenate", "copysign", "cos",
-    "cosh", "deg2rad", "digamma", "div", "divide", "dstack", "eq", "erf", "erfc", "erfinv", "exp", "exp2",
-    "expm1", "floor_divide", "fmax", "fmin", "fmod", "gcd", "ge", "ger", "greater", "greater_equal", "gt",
-    "hstack", "hypot", "kron", "lcm", "ldexp", "le", "lerp", "less", "less_equal", "lgamma", "log",
-    "log10", "log1p", "log2", "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or",
-    "logical_xor", "logit", "logsumexp", "lt", "maximum", "minimum", "mul", "multiply", "mvlgamma",
-    "nanmean", "ne", "nextafter", "normal", "not_equal", "outer", "pow", "rad2deg", "reciprocal",
-    "remainder", "row_stack", "rsqrt", "sigmoid", "sin", "sinc", "sinh", "sqrt", "square", "stack", "std",
-    "sub", "subtract", "tan", "tanh", "true_divide", "var", "vstack", "xlogy",
+    "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1", "bitwise_and", "bitwise_left_shift", "bitwise_or",
+    "bitwise_right_shift", "bitwise_xor", "cat", "chebyshev_polynomial_t", "chebyshev_polynomial_u",
+    "chebyshev_polynomial_v", "chebyshev_polynomial_w", "cholesky", "cholesky_inverse", "cholesky_solve",
+    "clamp", "clamp_max", "clamp_min", "clip", "column_stack", "concat", "concatenate", "cond", "copysign",
+    "cos", "cosh", "deg2rad", "digamma", "div", "divide", "dstack", "entr", "eq", "erf", "erfc", "erfcx",
+    "erfinv", "exp", "exp2", "expm1", "floor_divide", "fmax", "fmin", "fmod", "gcd", "ge", "geqrf", "ger",
+    "greater", "greater_equal", "gt", "hermite_polynomial_h", "hermite_polynomial_he",
+    "householder_product", "hstack", "hypot", "i0", "i0e", "i1", "i1e", "igamma", "igammac", "kron",
+    "laguerre_polynomial_l", "lcm", "ldexp", "le", "legendre_polynomial_p", "lerp", "less", "less_equal",
+    "lgamma", "log", "log10", "log1p", "log2", "log_ndtr", "logaddexp", "logaddexp2", "logical_and",
+    "logical_not", "logical_or", "logical_xor", "logit", "logsumexp", "lstsq", "lt", "matrix_power",
+    "matrix_rank", "maximum", "minimum", "modified_bessel_i0", "modified_bessel_i1", "modified_bessel_k0",
+    "modified_bessel_k1", "mul", "multiply", "mvlgamma", "nanmean", "ndtr", "ndtri", "ne", "nextafter",
+    "normal", "not_equal", "orgqr", "outer", "pinv", "polygamma", "pow", "rad2deg", "reciprocal",
+    "remainder", "row_stack", "rsqrt", "scaled_modified_bessel_k0", "scaled_modified_bessel_k1",
+    "shifted_chebyshev_polynomial_t", "shifted_chebyshev_polynomial_u", "shifted_chebyshev_polynomial_v",
+    "shifted_chebyshev_polynomial_w", "sigmoid", "sin", "sinc", "sinh", "spherical_bessel_j0", "sqrt",
+    "square", "stack", "std", "sub", "subtract", "tan", "tanh", "tensorinv", "tensorsolve", "true_divide",
+    "var", "vstack", "xlog1py", "xlogy", "zeta",
 ))  # fmt: skip
 
 # the dtype of ``out`` is the ``dtype`` of the call
@@ -50,17 +59,22 @@ INFERRED = frozenset((
 
 # the result must have the dtype of ``out``
 EXACT = frozenset((
-    "abs", "absolute", "addbmm", "addmm", "addmv", "alias_copy", "all", "amax", "amin", "aminmax", "any",
-    "argmax", "argmin", "argsort", "as_strided_copy", "baddbmm", "bitwise_not", "bmm", "bucketize", "ceil",
-    "conj_physical", "cross", "cummax", "cummin", "diag", "diagonal_copy", "diff", "dot", "expand_copy",
+    "abs", "absolute", "addbmm", "addmm", "addmv", "alias_copy", "all", "amax", "amin", "aminmax",
+    "any", "argmax", "argmin", "argsort", "as_strided_copy", "baddbmm", "bitwise_not", "bmm",
+    "bucketize", "ceil", "cholesky_ex", "complex", "conj_physical", "cross", "cummax",
+    "cummin", "det", "diag", "diagonal_copy", "diff", "dot", "eig", "eigh", "eigvals", "eigvalsh", "expand_copy",
     "fix", "float_power", "floor", "frac", "frexp", "gather", "heaviside", "histc", "histogram",
-    "index_add", "index_copy", "index_reduce", "index_select", "inner", "isin", "isneginf", "isposinf",
-    "kthvalue", "log_softmax", "logcumsumexp", "masked_select", "matmul", "max", "median", "min", "mm",
-    "mode", "msort", "multinomial", "mv", "nan_to_num", "nanmedian", "nanquantile", "narrow_copy", "neg",
-    "negative", "nonzero", "norm", "permute_copy", "quantile", "renorm", "round", "scatter", "scatter_add",
-    "scatter_reduce", "searchsorted", "sgn", "sign", "signbit", "slice_scatter", "softmax", "sort",
-    "split_with_sizes_copy", "squeeze_copy", "t_copy", "take", "take_along_dim", "tensordot", "topk",
-    "transpose_copy", "tril", "triu", "trunc", "unbind_copy", "unfold_copy", "unsqueeze_copy", "vdot",
+    "index_add", "index_copy", "index_reduce", "index_select", "inner", "inv", "inv_ex", "inverse",
+    "isin", "isneginf", "isposinf", "kthvalue", "ldl_factor", "ldl_factor_ex", "ldl_solve",
+    "log_softmax", "logcumsumexp", "lu", "lu_factor", "lu_factor_ex", "lu_solve", "lu_unpack",
+    "masked_select", "matmul", "matrix_norm", "max", "median", "min", "mm", "mode", "msort",
+    "multi_dot", "multinomial", "mv", "nan_to_num", "nanmedian", "nanquantile", "narrow_copy",
+    "neg", "negative", "nonzero", "norm", "ormqr", "permute_copy", "polar", "qr", "quantile",
+    "renorm", "round", "scatter", "scatter_add", "scatter_reduce", "searchsorted", "sgn", "sign",
+    "signbit", "slice_scatter", "slogdet", "softmax", "solve", "solve_ex", "solve_triangular",
+    "sort", "split_with_sizes_copy", "squeeze_copy", "svd", "svdvals", "t_copy", "take",
+    "take_along_dim", "tensordot", "topk", "transpose_copy", "triangular_solve", "tril", "triu",
+    "trunc", "unbind_copy", "unfold_copy", "unsqueeze_copy", "vdot", "vecdot", "vector_norm",
     "view_copy", "where",
 ))  # fmt: skip
 
@@ -70,7 +84,12 @@ JOINED = frozenset((
     "vstack",
 ))  # fmt: skip
 
-ALL = CAST | INFERRED | EXACT
+# of nn.functional: the same of functions that torch has under no other name
+FUNCTIONAL = frozenset((
+    "avg_pool2d", "avg_pool3d", "gelu", "hardshrink", "linear", "logsigmoid", "softplus", "softshrink",
+))  # fmt: skip
+
+ALL = CAST | INFERRED | EXACT | FUNCTIONAL
 
 
 class Extra:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from tilegrad.autograd import casts
-from tilegrad.autograd.annotations import Number, Sizes, Tensor
+from tilegrad.autograd import casts, shaping
+from tilegrad.autograd.annotations import Number, Tensor
 from tilegrad.autograd.operators import ElementwiseMethods
 from tilegrad.autograd.rules import (
     activation,
     counting,
     creation,
-    elementwise,
     extrema,
     index,
     indexing,
@@ -30,16 +29,11 @@ from tilegrad.autograd.rules import (
     sort as sorting,
     view as views,
 )
-from tilegrad.autograd.size import sizes
+from tilegrad.autograd.rules.operands import operand
 
 
 def _rmatmul(self: Tensor, other: Number) -> Tensor:
-    return products.matmul(elementwise.operand(other, self, "matmul"), self)
-
-
-def _flip(self: Tensor, *dims: Sizes) -> Tensor:
-    """The order of elements along ``dims`` reversed."""
-    return movement.flip(self, sizes(dims))
+    return products.matmul(operand(other, self, "matmul"), self)
 
 
 def _where(self: Tensor, condition: Tensor, other: Tensor | Number) -> Tensor:
@@ -57,8 +51,12 @@ class FamilyMethods(ElementwiseMethods):
     new_empty, new_full, new_tensor = creation.new_empty, creation.new_full, creation.new_tensor
     new_empty_strided = creation.new_empty_strided
     new_ones, new_zeros = creation.new_ones, creation.new_zeros
-    transpose = swapdims = views.transpose
-    swapaxes = views.swapaxes
+    view, view_as = shaping.view, shaping.view_as
+    reshape, reshape_as = shaping.reshape, shaping.reshape_as
+    expand, expand_as = shaping.expand, shaping.expand_as
+    permute, t = shaping.permute, shaping.t
+    transpose = views.transpose
+    swapaxes, swapdims = views.swapaxes, views.swapdims
     squeeze, unsqueeze = views.squeeze, views.unsqueeze
     select, narrow = views.select, views.narrow
     is_complex, is_signed = predicates.is_complex, predicates.is_signed
@@ -158,7 +156,7 @@ class FamilyMethods(ElementwiseMethods):
     chunk = rearrange.chunk
     flatten = rearrange.flatten
 
-    flip = _flip
+    flip = shaping.flip
     fliplr = movement.fliplr
     flipud = movement.flipud
     movedim = moveaxis = rearrange.movedim

@@ -11,7 +11,7 @@ import numpy as np
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import window
-from tilegrad.engine.device import CPU
+from tilegrad.engine.device import CPU, META
 from tilegrad.engine.transfer import host
 
 
@@ -65,12 +65,17 @@ def set_printoptions(
 def tensor_repr(tensor: Tensor) -> str:
     """``tensor([...], dtype=…, grad_fn=…)``."""
     prefix = "tensor("
-    values = _values(tensor)
     suffixes = []
     kind = tensor.dtype
     if tensor.device.type != "cpu":
         suffixes.append(f"device='{tensor.device}'")
-    if values.size == 0:
+    values = np.empty(0) if tensor.device is META else _values(tensor)
+    if tensor.device is META:
+        body = "..."
+        suffixes.append(f"size={tuple(tensor.shape)}")
+        if kind is not dt.get_default_dtype():
+            suffixes.append(f"dtype={kind!r}")
+    elif values.size == 0:
         body = "[]"
         if values.ndim != 1:
             suffixes.append(f"size={tuple(values.shape)}")
@@ -78,7 +83,7 @@ def tensor_repr(tensor: Tensor) -> str:
             suffixes.append(f"dtype={kind!r}")
     else:
         body = _body(values, len(prefix))
-        if kind not in (dt.get_default_dtype(), dt.int64, dt.bool_):
+        if kind not in (dt.get_default_dtype(), dt.of_scalar(0j), dt.int64, dt.bool_):
             suffixes.append(f"dtype={kind!r}")
     if tensor.grad_fn is not None:
         suffixes.append(f"grad_fn=<{tensor.grad_fn.name()}>")
@@ -112,7 +117,7 @@ def _with_suffixes(text: str, suffixes: list[str], indent: int) -> str:
 def _body(values: np.ndarray, indent: int) -> str:
     summarise = values.size > options.threshold
     shown = _edges(values) if summarise else values
-    return _nested(values, indent, summarise, _formatter(shown))
+    return _nested(values, indent, summarise, *_formatter(shown))
 
 
 def _edges(values: np.ndarray) -> np.ndarray:
@@ -127,23 +132,25 @@ def _edges(values: np.ndarray) -> np.ndarray:
 
 
 def _nested(
-    values: np.ndarray, indent: int, summarise: bool, format: Callable[[float], str]
+    values: np.ndarray, indent: int, summarise: bool, format: Callable[..., str], width: int
 ) -> str:
     if values.ndim == 0:
         return format(values.item())
     if values.ndim == 1:
-        return _row(values, indent, summarise, format)
+        return _row(values, indent, summarise, format, width)
     n, edge = len(values), options.edgeitems
     if summarise and n > 2 * edge:
-        items = [_nested(v, indent + 1, True, format) for v in values[:edge]]
+        items = [_nested(v, indent + 1, True, format, width) for v in values[:edge]]
         items.append("...")
-        items += [_nested(v, indent + 1, True, format) for v in values[n - edge :]]
+        items += [_nested(v, indent + 1, True, format, width) for v in values[n - edge :]]
     else:
-        items = [_nested(v, indent + 1, summarise, format) for v in values]
+        items = [_nested(v, indent + 1, summarise, format, width) for v in values]
     return "[" + ("," + "\n" * (values.ndim - 1) + " " * (indent + 1)).join(items) + "]"
 
 
-def _row(values: np.ndarray, indent: int, summarise: bool, format: Callable[[float], str]) -> str:
+def _row(
+    values: np.ndarray, indent: int, summarise: bool, format: Callable[..., str], width: int
+) -> str:
     edge = options.edgeitems
     if summarise and len(values) > 2 * edge:
         items = [format(v) for v in values[:edge].tolist()]
@@ -151,21 +158,41 @@ def _row(values: np.ndarray, indent: int, summarise: bool, format: Callable[[flo
         items += [format(v) for v in values[-edge:].tolist()]
     else:
         items = [format(v) for v in values.tolist()]
-    width = max((len(i) for i in items if i != " ..."), default=0) + 2
+    width = (width or max((len(i) for i in items if i != " ..."), default=0)) + 2
     per_line = max(1, (options.linewidth - indent) // width)
     lines = [items[i : i + per_line] for i in range(0, len(items), per_line)]
     return "[" + (",\n" + " " * (indent + 1)).join(", ".join(line) for line in lines) + "]"
 
 
-def _formatter(shown: np.ndarray) -> Callable[[float], str]:
-    """Text of one element, padded to the width of the longest."""
+def _formatter(shown: np.ndarray) -> tuple[Callable[..., str], int]:
+    """(text of one element, padded to the width of the longest; the width that lines are filled by, or 0 for
+    that of the longest on each).
+    """
+    if shown.dtype.kind == "c":
+        return _complex_formatter(shown)
     if shown.dtype.kind != "f":
         width = max(len(str(v)) for v in shown.ravel().tolist())
-        return lambda value: str(value).rjust(width)
+        return lambda value: str(value).rjust(width), 0
     finite = shown[np.isfinite(shown)]
     plain = _float_text(finite)
     width = max((len(plain(v)) for v in finite.ravel().tolist()), default=0)
-    return lambda value: plain(value).rjust(width)
+    return lambda value: plain(value).rjust(width), 0
+
+
+def _complex_formatter(shown: np.ndarray) -> tuple[Callable[..., str], int]:
+    """Each part by the formatter of all such parts; the imaginary one is not padded."""
+    texts, widths = [], []
+    for part in (shown.real, shown.imag):
+        finite = part[np.isfinite(part) & (part != 0)]
+        texts.append(_float_text(finite))
+        widths.append(max((len(texts[-1](v)) for v in finite.ravel().tolist()), default=1))
+
+    def text(value: complex) -> str:
+        imaginary = texts[1](value.imag)
+        sign = "" if imaginary[0] == "-" else "+"
+        return f"{texts[0](value.real).rjust(widths[0])}{sign}{imaginary}j"
+
+    return text, sum(widths) + 1
 
 
 def _float_text(finite: np.ndarray) -> Callable[[float], str]:

@@ -47,9 +47,14 @@ if _TYPE_CHECKING:  # loaded when one of their names is asked for; see later.py
     from tilegrad.autograd.rules.copies import *
     from tilegrad.autograd.rules.differences import *
     from tilegrad.autograd.rules.distances import *
+    from tilegrad.autograd.rules.draws import *
+    from tilegrad.autograd.rules.linalg_names import *
     from tilegrad.autograd.rules.numeric import *
     from tilegrad.autograd.rules.overwriting import *
+    from tilegrad.autograd.rules.planar import *
     from tilegrad.autograd.rules.quantiles import *
+    from tilegrad.autograd.rules.scripting import *
+    from tilegrad.autograd.rules.spectrogram import *
     from tilegrad.autograd.rules.windows import *
 
 _functions = [f for f in list(globals().values()) if f.__class__ is _FunctionType]

@@ -20,12 +20,29 @@ class GradcheckError(RuntimeError):
 
 def _outputs(result: Tensor | Sequence[Tensor]) -> list[Tensor]:
     found = [result] if isinstance(result, TensorBase) else list(result)
-    return [r for r in found if r.layout.dtype.is_floating_point]
+    return [r for r in found if r.layout.dtype.has_gradient]
+
+
+def _real(values: np.ndarray) -> np.ndarray:
+    """Complex numbers as (…, 2) of their parts, over the same memory; others as they are."""
+    if values.dtype.kind != "c":
+        return values
+    parts = np.lib.stride_tricks.as_strided(
+        values.real, (*values.shape, 2), (*values.strides, values.itemsize // 2), writeable=True
+    )
+    return parts
+
+
+def _parts(x: Tensor) -> int:
+    """How many real numbers the elements are."""
+    return x.numel() * (2 if x.layout.dtype.is_complex else 1)
 
 
 def _numerical(function: Callable[[], list[Tensor]], x: Tensor, eps: float) -> list[np.ndarray]:
-    """Jacobians d output / d x by central differences, one (outputs, inputs) matrix per output."""
-    flat = to_numpy(x)
+    """Jacobians d output / d x by central differences, one (outputs, inputs) matrix of real numbers per output:
+    complex ones count as their parts.
+    """
+    flat = _real(to_numpy(x))
     columns: list[list[np.ndarray]] = []
     with no_grad():
         for index in np.ndindex(flat.shape):
@@ -33,26 +50,26 @@ def _numerical(function: Callable[[], list[Tensor]], x: Tensor, eps: float) -> l
             ends = []
             for step in (eps, -eps):
                 flat[index] = kept + step
-                ends.append([host(o).ravel().copy() for o in function()])
+                ends.append([_real(host(o)).ravel().copy() for o in function()])
             flat[index] = kept
             columns.append([(a - b) / (2 * eps) for a, b in zip(*ends, strict=True)])
     if not columns:
-        return [np.zeros((host(o).size, 0)) for o in function()]
+        return [np.zeros((_real(host(o)).size, 0)) for o in function()]
     return [np.stack(rows, axis=1) for rows in zip(*columns, strict=True)]
 
 
 def _analytic(output: Tensor, inputs: Sequence[Tensor]) -> list[np.ndarray]:
-    """Jacobians d output / d input from one backward pass per element of ``output``."""
-    size = output.numel()
-    result = [np.zeros((size, x.numel())) for x in inputs]
+    """Jacobians d output / d input from one backward pass per element of ``output``, or per part of one."""
+    size = _parts(output)
+    result = [np.zeros((size, _parts(x))) for x in inputs]
     for row in range(size):
-        seed = np.zeros(output.shape)
-        seed.ravel()[row] = 1.0
-        start = tensor_of(from_numpy(seed.astype(output.dtype.numpy)))
+        seed = np.zeros(output.shape, output.dtype.numpy)
+        _real(seed).reshape(-1)[row] = 1.0
+        start = tensor_of(from_numpy(seed))
         found = grad(output, inputs, start, retain_graph=True, allow_unused=True)
         for matrix, value in zip(result, found, strict=True):
             if value is not None:
-                matrix[row] = host(value).ravel()
+                matrix[row] = _real(host(value)).ravel()
     return result
 
 
@@ -69,7 +86,7 @@ def gradcheck(
 
     Args:
         func: takes ``inputs``, returns a tensor or several.
-        inputs: float64 tensors; those that require a gradient are checked.
+        inputs: float64 or complex128 tensors; those that require a gradient are checked.
         eps: step of the differences; ``atol``, ``rtol``: tolerances.
 
     Raises:
@@ -81,8 +98,8 @@ def gradcheck(
     if not checked:
         raise ValueError("gradcheck: at least one input must require a gradient; got none")
     for x in checked:
-        if x.dtype.name != "float64":
-            raise ValueError(f"gradcheck: inputs must be float64; got {x.dtype.name}")
+        if not x.dtype.has_gradient or x.dtype.to_real().itemsize < 8:
+            raise ValueError(f"gradcheck: inputs must be float64 or complex128; got {x.dtype.name}")
     try:
         _compare(lambda: _outputs(func(*given)), checked, eps, atol, rtol)
     except GradcheckError:
@@ -102,7 +119,7 @@ def _compare(
     numerical = [_numerical(function, x, eps) for x in inputs]
     for number, output in enumerate(function()):
         if not output.requires_grad:
-            analytic = [np.zeros((output.numel(), x.numel())) for x in inputs]
+            analytic = [np.zeros((_parts(output), _parts(x))) for x in inputs]
         else:
             analytic = _analytic(output, inputs)
         for position, (have, rows) in enumerate(zip(analytic, numerical, strict=True)):
@@ -113,6 +130,12 @@ def _compare(
                     f"gradcheck: Jacobian mismatch for output {number} with respect to input "
                     f"{position}, by up to {worst:g}\nnumerical:\n{want}\nanalytical:\n{have}"
                 )
+
+
+def _normal(rng: np.random.Generator, like: Tensor) -> np.ndarray:
+    shape = tuple(like.shape)
+    real = rng.standard_normal(shape)
+    return real + 1j * rng.standard_normal(shape) if like.layout.dtype.is_complex else real
 
 
 def gradgradcheck(
@@ -134,10 +157,7 @@ def gradgradcheck(
         rng = np.random.default_rng(0)
         with no_grad():
             sample = _outputs(func(*given))
-        grad_outputs = [
-            tensor_of(from_numpy(rng.standard_normal(tuple(o.shape)))).requires_grad_()
-            for o in sample
-        ]
+        grad_outputs = [tensor_of(from_numpy(_normal(rng, o))).requires_grad_() for o in sample]
 
     @enable_grad()
     def first_order(*args: Tensor) -> tuple[Tensor, ...]:

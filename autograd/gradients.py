@@ -8,37 +8,45 @@ from typing import Any
 from tilegrad.autograd import traversal
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, zeros_of
+from tilegrad.autograd.graph import GradientEdge
 from tilegrad.autograd.rules.movement import stack
+from tilegrad.autograd.traversal import Target
 from tilegrad.engine.array import layout
 
 # cotangents as they were given, one per output; None for ones
 Given = Sequence[Tensor | None] | None
 
 
-def _sequence(value: Tensor | Sequence[Tensor | None] | None) -> list[Any]:
-    return [value] if isinstance(value, TensorBase) or value is None else list(value)
+def _sequence(value: Target | Sequence[Target | None] | None) -> list[Any]:
+    if isinstance(value, TensorBase) or value is None:
+        return [value]
+    return [value] if isinstance(value, GradientEdge) else list(value)
 
 
-def _differentiable(op: str, values: list[Tensor]) -> list[Tensor]:
-    """``values``, all of them tensors.
+def _differentiable(op: str, values: list[Target]) -> list[Target]:
+    """``values``, all of them tensors or edges.
 
     Raises:
         TypeError: one is not.
     """
     for place, value in enumerate(values):
-        if not isinstance(value, TensorBase):
+        if not isinstance(value, (TensorBase, GradientEdge)):
             raise TypeError(f"{op}: element {place} must be a Tensor; got {type(value).__name__}")
     return values
 
 
 def backward(
-    tensors: Tensor | Sequence[Tensor],
+    tensors: Target | Sequence[Target],
     grad_tensors: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
-    inputs: Tensor | Sequence[Tensor] | None = None,
+    inputs: Target | Sequence[Target] | None = None,
 ) -> None:
-    """Add the gradients of ``tensors`` to ``.grad`` of every leaf, or of ``inputs`` only."""
+    """Add the gradients of ``tensors`` to ``.grad`` of every leaf, or of ``inputs`` only.
+
+    An edge (:func:`tilegrad.autograd.graph.get_gradient_edge`) may stand for a tensor, here and in :func:`grad`;
+    as one of ``inputs`` it has a ``.grad`` if it is a leaf's.
+    """
     roots = _differentiable("backward", _sequence(tensors))
     given = None if grad_tensors is None else _sequence(grad_tensors)
     if inputs is None:
@@ -47,15 +55,13 @@ def backward(
     leaves = _sequence(inputs)
     if not leaves:
         raise RuntimeError("backward: 'inputs' argument cannot be empty.")
-    found = traversal.backward(roots, given, retain_graph, create_graph, leaves)
-    for leaf, value in zip(leaves, found, strict=True):
-        if value is not None:
-            leaf.grad = value if leaf.grad is None else leaf.grad + value
+    wanted = _differentiable("backward", leaves)
+    traversal.backward(roots, given, retain_graph, create_graph, wanted, accumulate=True)
 
 
 def grad(
-    outputs: Tensor | Sequence[Tensor],
-    inputs: Tensor | Sequence[Tensor],
+    outputs: Target | Sequence[Target],
+    inputs: Target | Sequence[Target],
     grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
@@ -86,7 +92,7 @@ def grad(
     if not wanted:
         raise ValueError("grad: grad requires non-empty inputs.")
     for tensor in wanted:
-        if not tensor.requires_grad:
+        if not isinstance(tensor, GradientEdge) and not tensor.requires_grad:
             raise RuntimeError("grad: One of the differentiated Tensors does not require grad")
     given = None if grad_outputs is None else _sequence(grad_outputs)
     unused = materialize_grads if allow_unused is None else allow_unused
@@ -99,6 +105,11 @@ def grad(
     else:
         found = once(given, retain_graph)
     if materialize_grads:
+        pairs = zip(found, wanted, strict=True)
+        if any(f is None and isinstance(w, GradientEdge) for f, w in pairs):
+            raise RuntimeError(
+                "grad: materialize_grads cannot be used when the given input is a GradientEdge"
+            )
         count = (_batch(given),) if is_grads_batched else ()
         kinds = [w.layout for w in wanted]
         found = [

@@ -8,20 +8,30 @@ Broadcasting and dtype promotion are undone here, after every rule, so that no r
 from __future__ import annotations
 
 import ctypes
-import functools
-import itertools
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeAlias, overload
+from typing import Any, NamedTuple, Protocol, TypeAlias, overload
 
 from tilegrad.autograd import native_record
 from tilegrad.autograd.annotations import Tensor
+from tilegrad.autograd.gathering import (
+    Hook as Hook,
+    RemovableHandle as RemovableHandle,
+    register_multi_grad_hook as register_multi_grad_hook,
+)
 from tilegrad.autograd.mode import anomalies, state
 from tilegrad.autograd.naming import name_of
+from tilegrad.autograd.saving import (
+    Packed,
+    disable_saved_tensors_hooks as disable_saved_tensors_hooks,
+    packed,
+    save_on_cpu as save_on_cpu,
+    saved_tensors_hooks as saved_tensors_hooks,
+)
 from tilegrad.engine import calls
 from tilegrad.engine.array import Array, Layout
 from tilegrad.engine.interpreter import chosen
-from tilegrad.engine.ops.elementwise import full
+from tilegrad.engine.ops.elementwise import full, number_of
 from tilegrad.kernels.builtin import cell
 from tilegrad.kernels.forking import DATA, compiler, fork_lock
 
@@ -30,10 +40,6 @@ Vjp = Callable[..., "tuple[Tensor | None, ...]"]
 
 # where a gradient goes: the first output of a node, another one as (node, index), or a leaf
 Edge: TypeAlias = "Node | tuple[Node, int] | Tensor"
-
-Hook = Callable[
-    ..., object
-]  # of a node or a leaf; what it returns is looked at by whoever calls it
 
 
 class GradFn(Protocol):
@@ -122,16 +128,21 @@ class Node:
     meta: Any  # of what type, each rule knows
     sequence: int
     extras: Extras | None
-    saved: tuple[Array | None, ...] | None  # None once the graph is freed
+    saved: tuple[Array | Packed | None, ...] | None  # None once the graph is freed
     versions: tuple[int, ...]
 
     def save(self, *values: Array | None) -> None:
         """Keep tensors (or :class:`SavedOutput`) for the VJP, with their versions."""
-        self.saved = values
+        kept: tuple[Array | Packed | None, ...] = values
+        if anomalies and state.packers:
+            kept = tuple([None if v is None else _packed(self.op, v) for v in values])
+        self.saved = kept
         versions: tuple[int, ...] = ()
-        for v in values:
+        for v in kept:
             if v is None:
                 versions += (-1,)
+            elif isinstance(v, Packed):
+                versions += (Packed.NOTED,)
             else:
                 versions += (v.storage.version,)
                 if versions[-1] < 0:
@@ -158,13 +169,19 @@ class Node:
                 f"values of the graph are freed when you call .backward() or autograd.grad(). "
                 f"Specify retain_graph=True if you need to backward through the graph a second time"
             )
+        hooked = False
         for value, version in zip(self.saved, self.versions, strict=True):
             if value is not None and value.storage.version != version:
+                if isinstance(value, Packed):
+                    hooked = True
+                    continue
                 raise RuntimeError(
                     f"{self.op}: one of the variables needed for gradient computation has been "
                     f"modified by an inplace operation: [{value.layout.describe()}] is at version "
                     f"{value.storage.version}; expected version {version} instead"
                 )
+        if hooked:
+            return tuple([_opened(self, v) if isinstance(v, Packed) else v for v in self.saved])
         return self.saved
 
     @property
@@ -239,7 +256,7 @@ def new_node(
 def connect(node: Node, results: Sequence[Tensor]) -> None:
     """Make ``results`` the outputs of ``node``; indices and the like lie outside the graph."""
     for index, result in enumerate(results):
-        if result.layout.dtype.is_floating_point:
+        if result.layout.dtype.has_gradient:
             result._tracked = True
             result._node = node
             result._index = index
@@ -342,34 +359,44 @@ def _tied_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return grad, *[None if edge is None else zeros_of(kind) for edge, kind in zeros]
 
 
-class RemovableHandle:
-    """Takes a hook back with :meth:`remove`."""
+class GradientEdge(NamedTuple):
+    """A place in the graph, that gradients are asked for at, or sent from: output ``output_nr`` of
+    ``node``, or a leaf, whose node is at the end.
+    """
 
-    __slots__ = ("hook", "hooks", "id")
+    node: Any  # a Node, or the AccumulateGrad of a leaf
+    output_nr: int
+    ownership_token: object = None  # PyTorch's; a node here keeps the graph behind it alive
 
-    _ids = itertools.count()
+    @property
+    def edge(self) -> Edge:
+        """The same place as the graph has it."""
+        node = self.node
+        if not isinstance(node, Node):
+            return node.variable  # type: ignore[no-any-return]
+        return (node, self.output_nr) if self.output_nr else node
 
-    def __init__(self, hooks: list[Hook], hook: Hook):
-        if any(other is hook for other in hooks):  # an object of its own, so that it is found again
-            hook = functools.update_wrapper(functools.partial(hook), hook)
-        self.hooks = hooks
-        self.hook = hook
-        self.id = next(RemovableHandle._ids)
-        hooks.append(hook)
+    @property
+    def layout(self) -> Layout:
+        """Of the tensor that the place belongs to."""
+        node = self.node
+        if isinstance(node, Node):
+            return node.outputs[self.output_nr]
+        return node.variable.layout  # type: ignore[no-any-return]
 
-    def remove(self) -> None:
-        """Never call the hook again; another registration of the same function stays."""
-        for place, hook in enumerate(self.hooks):
-            if hook is self.hook:
-                del self.hooks[place]
-                break
-        self.hooks = []
 
-    def __enter__(self) -> RemovableHandle:
-        return self
+def get_gradient_edge(tensor: Tensor) -> GradientEdge:
+    """Where the gradient of ``tensor`` is worked out.
 
-    def __exit__(self, *args: object) -> None:
-        self.remove()
+    Raises:
+        RuntimeError: it requires no gradient.
+    """
+    if not tensor.requires_grad:
+        raise RuntimeError(
+            "get_gradient_edge: It is not possible to get the gradient edge for a Tensor that does "
+            "not require gradients"
+        )
+    return GradientEdge(*function_at(edge_of(tensor)))
 
 
 def edge_of(tensor: Tensor) -> Edge:
@@ -390,9 +417,37 @@ def refuse_inference(name: str) -> None:
     )
 
 
+def _packed(name: str, value: Array) -> Packed | Array:
+    """``value``, which a node saves, as its hooks keep it."""
+    if value.storage.version < 0:
+        refuse_inference(name)
+    if isinstance(value, SavedOutput):
+        return packed(detached_view(value), None, value.index)
+    given = tensor_of(value)
+    if not given.layout.ndim and number_of(given) is not None:
+        return value  # the program has no such tensor
+    return packed(given, edge_of(given) if given._tracked else None, None)
+
+
+def _opened(origin: Node, value: Packed) -> Tensor:
+    """What the hooks kept of a tensor of ``origin``, in its place of the graph."""
+    made = detached_view(value.opened())
+    if value.output is not None:
+        if made.layout.dtype.is_floating_point:
+            made._tracked, made._node, made._index = True, origin, value.output
+    elif value.edge is not None and state.grad:
+        alias = node("alias", _alias_vjp, [value.edge], [made.layout], (made.layout,), None)
+        made._tracked, made._node = True, alias
+    return made
+
+
+def _alias_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return (grad,)
+
+
 def _rebuild(node: Node, value: SavedOutput) -> Tensor:
     tensor = detached_view(value)
-    if value.layout.dtype.is_floating_point:  # indices lie outside the graph
+    if value.layout.dtype.has_gradient:  # indices lie outside the graph
         tensor._tracked = True
         tensor._node = node
         tensor._index = value.index

@@ -229,7 +229,7 @@ def check_data(tensor: Tensor, value: object) -> None:
     """
     if not isinstance(value, TensorBase):
         raise TypeError(f"data: Variable data has to be a tensor, but got {type(value).__name__}")
-    if tensor._tracked and not value.layout.dtype.is_floating_point:
+    if tensor._tracked and not value.layout.dtype.has_gradient:
         raise RuntimeError(
             "data: data set to a tensor that requires gradients must be floating point or complex "
             "dtype"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from tilegrad.autograd.annotations import Number, Tensor
 from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.rules import assign, creation, movement, view
 from tilegrad.engine import array as arrays
+from tilegrad.engine.device import Device, device as as_device
+from tilegrad.engine.dtype import DType, dtype as as_dtype
 from tilegrad.engine.transfer import host
 
 
@@ -111,27 +113,43 @@ def cuda_array_interface(self: Tensor) -> dict[str, object]:
 
 
 def formatted(self: Tensor, spec: str) -> str:
-    """``f"{x:.2f}"``: by the format of a number where there is one element."""
-    return format(self.item(), spec) if self.ndim == 0 and spec else repr(self)
+    """``f"{x:.2f}"`` and ``f"{x}"``: as the number where there is no dimension; of a subclass its repr."""
+    plain = spec or "__format__" in type(self).__dict__
+    return format(self.item(), spec) if self.ndim == 0 and plain else repr(self)
 
 
 def as_bool(self: Tensor) -> bool:
     """Whether the one element is true."""
     if self.layout.numel != 1:
         raise RuntimeError(
-            f"bool: Boolean value of Tensor with {self.numel() or 'no'} values is ambiguous"
+            f"bool: Boolean value of Tensor with {'more than one' if self.numel() else 'no'} "
+            f"value{'' if self.numel() else 's'} is ambiguous"
         )
     return bool(self.item())
 
 
 def as_int(self: Tensor) -> int:
     """The one element, truncated."""
-    return int(_number(self))
+    return int(_real(self, "int64_t"))
 
 
 def as_float(self: Tensor) -> float:
     """The one element."""
-    return float(_number(self))
+    return float(_real(self, "double"))
+
+
+def as_complex(self: Tensor) -> complex:
+    """The one element."""
+    return complex(_number(self))
+
+
+def _real(self: Tensor, wanted: str) -> Number:
+    found = _number(self)
+    if not isinstance(found, complex):
+        return found
+    if found.imag:
+        raise RuntimeError(f"value cannot be converted to type {wanted} without overflow")
+    return found.real
 
 
 def _number(self: Tensor) -> Number:
@@ -144,7 +162,7 @@ def _number(self: Tensor) -> Number:
 
 def as_index(self: Tensor) -> int:
     """The one integer, as Python's sequences and ranges ask for it."""
-    if self.dtype.is_floating_point or self.numel() != 1:
+    if self.dtype.has_gradient or self.numel() != 1:
         raise TypeError("only integer tensors of a single element can be converted to an index")
     return int(self.item())
 
@@ -174,8 +192,53 @@ def contains(self: Tensor, element: object) -> bool:
     Raises:
         RuntimeError: it is neither.
     """
-    if isinstance(element, (TensorBase, bool, int, float, np.generic)):
+    if isinstance(element, (TensorBase, bool, int, float, complex, np.generic)):
         return bool((self == element).any().item())
     raise RuntimeError(
         f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {element.__class__}."
     )
+
+
+class Destination(NamedTuple):
+    """What ``to`` is asked for; None: as it is."""
+
+    dtype: DType | None
+    device: Device | None
+    non_blocking: bool
+    copy: bool
+    memory_format: object
+
+
+def destination(op: str, args: tuple[object, ...], words: dict[str, object]) -> Destination:
+    """The arguments of ``to(device, dtype)``, ``to(dtype)`` or ``to(tensor)``, ``non_blocking`` and
+    ``copy`` behind them.
+
+    Raises:
+        TypeError: one is of another kind, has no such name, or is one too many.
+    """
+    names = ["device", "dtype", "non_blocking", "copy"]
+    first = args[0] if args else words.get("tensor")
+    if isinstance(first, TensorBase):
+        names = ["tensor", "non_blocking", "copy"]
+    elif isinstance(first, (DType, np.dtype, type)):
+        names = ["dtype", "non_blocking", "copy"]
+    given = dict(zip(names, args, strict=False))
+    wrong = len(args) > len(names) or any(
+        word in given or word not in (*names, "memory_format") for word in words
+    )
+    given.update(words)
+    flags = given.get("non_blocking", False), given.get("copy", False)
+    if wrong or not all(isinstance(flag, (bool, np.bool_)) for flag in flags):
+        kinds = [type(v).__name__ for v in args] + [
+            f"{n}={type(v).__name__}" for n, v in words.items()
+        ]
+        raise TypeError(
+            f"{op}() received an invalid combination of arguments - got ({', '.join(kinds)})"
+        )
+    if isinstance(first, TensorBase):
+        given.update(dtype=first.layout.dtype, device=first.layout.device)
+    kind, where = given.get("dtype"), given.get("device")
+    return Destination(
+        None if kind is None else as_dtype(kind), None if where is None else as_device(where),
+        bool(flags[0]), bool(flags[1]), given.get("memory_format"),
+    )  # fmt: skip

@@ -61,11 +61,14 @@ class _Whole(_Argument):
             return value
         if isinstance(value, (builtins.bool, np.ndarray)) or not hasattr(value, "__index__"):
             raise self.refused("int", value)
-        if isinstance(value, TensorBase) and value.layout.dtype is bool_:
-            raise self.refused("int", value)
+        if isinstance(value, TensorBase):
+            kind = value.layout
+            if kind.numel != 1 or kind.dtype.has_gradient or kind.dtype is bool_:
+                raise self.refused("int", value)
+            return int(value.__index__())  # what a device says of a failed read is no wrong kind
         try:
             return int(value.__index__())
-        except (TypeError, ValueError, RuntimeError):  # more than one element, or floats
+        except (TypeError, ValueError):
             raise self.refused("int", value) from None
 
 

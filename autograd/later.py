@@ -13,6 +13,7 @@ from importlib import import_module
 from types import FunctionType, ModuleType
 from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.arguments import checked
 from tilegrad.autograd.extra import extras
 from tilegrad.autograd.kinds import exact
@@ -38,11 +39,16 @@ _TABLE: dict[str, tuple[str, str, str]] = {
     ),
     "differences": ("cumulative_trapezoid gradient trapezoid trapz", "corrcoef cov diff", ""),
     "distances": ("cdist", "cross dist renorm", "renorm_"),
+    "linalg_names": (
+        "lu_unpack pca_lowrank svd_lowrank",
+        "cholesky cholesky_inverse cholesky_solve det geqrf inverse logdet lu lu_solve matrix_exp matrix_power orgqr "
+        "ormqr pinverse qr slogdet svd symeig triangular_solve",
+        "",
+    ),
     "draws": ("", "", "cauchy_ geometric_ log_normal_"),
     "numeric": (
         "",
-        "adjoint angle conj conj_physical conj_physical_ float_power frexp heaviside is_conj is_neg isneginf "
-        "isposinf isreal ldexp ldexp_ mvlgamma nan_to_num nan_to_num_ real resolve_conj resolve_neg signbit",
+        "float_power frexp heaviside isneginf isposinf ldexp ldexp_ mvlgamma nan_to_num nan_to_num_ signbit",
         "float_power_ heaviside_ mvlgamma_",
     ),
     "overwriting": (
@@ -50,7 +56,21 @@ _TABLE: dict[str, tuple[str, str, str]] = {
         "",
         "",
     ),
+    "planar": (
+        "complex imag polar real view_as_complex view_as_real",
+        "adjoint angle conj conj_physical conj_physical_ is_conj is_neg isreal resolve_conj resolve_neg",
+        "",
+    ),
     "quantiles": ("histogramdd isin", "histc histogram nanquantile quantile", ""),
+    "scripting": (
+        "",
+        "",
+        "apply_ const_data_ptr dim_order is_set_to is_shared map2_ map_ new polygamma polygamma_ resize resize_as "
+        "set_ to_dense untyped_storage",
+    ),
+    "spectrogram": ("", "istft stft", ""),
+    "special": ("polygamma", "i0 igamma igammac", "i0_ igamma_ igammac_"),
+    "variates": ("binomial poisson _dirichlet_grad _sample_dirichlet _standard_gamma", "", ""),
     "windows": (
         "bartlett_window blackman_window hamming_window hann_window kaiser_window",
         "",
@@ -65,9 +85,9 @@ for _module, (_functions, _both, _methods) in _TABLE.items():
     METHODS.update(dict.fromkeys(f"{_both} {_methods}".split(), _module))
 
 
-def _loaded(module: str) -> ModuleType:
+def loaded(module: str) -> ModuleType:
     """The module, whose functions take the arguments that public ones take."""
-    found = import_module(f"{_HOME}.{module}")
+    found = import_module(module if "." in module else f"{_HOME}.{module}")
     if "_public" not in vars(found):
         functions = [
             f
@@ -87,7 +107,13 @@ def _loaded(module: str) -> ModuleType:
 
 def function(name: str) -> Any:
     """What ``tilegrad`` has under a name of :data:`FUNCTIONS`."""
-    return getattr(_loaded(FUNCTIONS[name]), name)
+    return getattr(loaded(FUNCTIONS[name]), name)
+
+
+def of_one(name: str, x: Tensor) -> Tensor:
+    """The function ``name`` of :data:`FUNCTIONS` of a tensor."""
+    call: Callable[[Tensor], Tensor] = getattr(loaded(FUNCTIONS[name]), name)
+    return call(x)
 
 
 class Later:
@@ -105,7 +131,7 @@ class Later:
     def load(self) -> Any:
         """Put the method in its place; it is a function."""
         name, owner = self.name, self.owner
-        module = _loaded(METHODS[name])
+        module = loaded(METHODS[name])
         made = getattr(module, name, None)
         if made is None:  # the twin in place of a function
             made = self.twin(owner, name, getattr(module, name[:-1]))

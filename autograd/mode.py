@@ -22,16 +22,18 @@ class _State(threading.local):
     asked = True  # what the last gradient mode said: ``grad``, but in inference mode
     inference = False
     anomaly = False
+    no_packers: str | None = None  # why saved tensors have no hooks here
 
     def __init__(self) -> None:
         others.append(None)
+        self.packers: list[tuple[Callable[..., object], Callable[..., object]]] = []
 
 
 state = _State()
 others.clear()
 
 
-# one for each thread in anomaly mode, that records nothing, in inference mode: cheap questions before
+# one for each thread in anomaly mode (or block of hooks of saved tensors), that records nothing, in inference mode: cheap questions before
 # their flags
 anomalies: list[None] = []
 unrecording: list[None] = []

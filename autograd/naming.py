@@ -34,6 +34,7 @@ _NAMES = {
     "conv": "ConvolutionBackward0", "conv_input": "ConvolutionBackward0", "copy": "CloneBackward0", "copy_": "CopyBackwards",
     "copy_slices": "CopySlices", "embed": "DiagEmbedBackward0", "fill": "FillBackward2",
     "gate": "GluBackward0", "gelu_tanh": "GeluBackward0", "group_norm": "NativeGroupNormBackward0",
+    "heaviside": "NotImplemented",
     "huber": "HuberLossBackward0", "l1": "AbsBackward0", "mantissa": "FrexpBackward0",
     "max_unpool1d": "SqueezeBackward1", "masked_fill_tensor": "MaskedFillBackward1",
     "mse": "MseLossBackward0", "power": "PowBackward0", "round_decimals": "RoundBackward1",
@@ -46,11 +47,19 @@ _NAMES = {
     "max_of_all": "MaxBackward1", "min_of_all": "MinBackward1",
     "norm": "LinalgVectorNormBackward0", "norm0": "LinalgVectorNormBackward0",
     "norm2": "LinalgVectorNormBackward0", "norm_inf": "LinalgVectorNormBackward0",
+    "block_diag": "BlockDiagBackward0", "index_copy": "IndexCopyBackward0", "sgn": "SgnBackward0",
+    "dropout": "MulBackward0", "as_strided_": "AsStridedBackward1", "celu_": "CeluBackward1", "elu_": "EluBackward1",
+    "floor_divide": "NotImplemented", "leaky_relu_": "LeakyReluBackward1", "least": "ClampMinBackward0",
+    "least_tensor": "ClampMinBackward1", "mean_dim": "MeanBackward1", "most": "ClampMaxBackward0",
+    "most_tensor": "ClampMaxBackward1", "narrow_copy": "NarrowCopyBackward0", "prod_dim": "ProdBackward1",
+    "selu_": "EluBackward1", "squeeze_": "SqueezeBackward3", "squeeze_dim_": "SqueezeBackward4",
+    "squeeze_dims_": "SqueezeBackward5", "sum_dim": "SumBackward1", "t_": "TBackward1",
+    "threshold_": "ThresholdBackward1", "to_copy": "ToCopyBackward0", "transpose_": "TransposeBackward1",
+    "unsqueeze_": "UnsqueezeBackward1",
     "prelu": "PreluKernelBackward0", "quotient": "MulBackward0", "selu": "EluBackward0", "square": "PowBackward0",
 }  # fmt: skip
 
-# the second of a function's two forms: with a dimension, or of two tensors
-_BY_DIM = ("mean", "prod", "sum")
+# the second of a function's two forms: of two tensors, or with a dimension
 _BY_OUTPUTS = ("median", "nanmedian")
 _BY_OPERAND = ("fmod", "lerp", "pow", "remainder")
 
@@ -63,6 +72,8 @@ def name_of(node: Node) -> str:
     known = _NAMES.get(op)
     if known is not None:
         return known
+    if op.endswith("_copy"):
+        return f"{_NAMES.get(op[:-5]) or _camel(op[:-5]) + 'Backward0'}_copy"
     if op in ("avg_pool", "max_pool"):
         dims = node.inputs[0].ndim - 2
         if dims == 1:
@@ -84,8 +95,7 @@ def name_of(node: Node) -> str:
         return _shown(node.meta[0])
     if op == "rsub":
         return f"RsubBackward{int(node.edges[0] is None and not node.inputs[0].ndim)}"
-    second = op in _BY_DIM and node.outputs[0].ndim > 0
-    second |= op in _BY_OUTPUTS and len(node.outputs) > 1
+    second = op in _BY_OUTPUTS and len(node.outputs) > 1
     if (
         op in _BY_OPERAND
         and len(node.edges) > 1

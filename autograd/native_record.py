@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tilegrad.engine.emitter import Emitter, addresses, loop, new_module, publish
+from tilegrad.engine.emitter import Emitter, loop, publish
 from tilegrad.engine.interpreter import SIZE, TUPLE_ITEMS, WORD, slot_offset
+from tilegrad.engine.linking import Objects, functions
 from tilegrad.engine.native import MOST
 from tilegrad.engine.native_storage import FIELDS
 from tilegrad.kernels.builtin import built_in
 
 
 class _Nodes:
-    """How nodes are laid out, and the cell that numbers them."""
+    """How nodes are laid out; the cell ``sequence`` numbers them."""
 
-    def __init__(self, node: type, cell: int):
+    def __init__(self, node: type):
         self.kind = node
-        self.cell = cell
         self.at = {
             name: slot_offset(node, name)
             for name in (
@@ -39,7 +39,7 @@ class _Nodes:
             if name not in owned:
                 e.put(made, self.at[name], e.take(e.object(())))
         e.put(made, self.at["extras"], e.take(e.object(None)))
-        cell = e.constant(self.cell)
+        cell = e.cell("sequence")
         number = e.build.add(e.get(cell, 0, e.word), e.word(1))
         e.put(cell, 0, number)
         e.put(made, self.at["sequence"], e.call("PyLong_FromLongLong", number))
@@ -178,11 +178,15 @@ def compile_recording(
         anomalies: where anything is in this list, ``record_by_template`` answers None.
         cell: the address of an int64, the number of the last node.
     """
-    module = new_module()
-    nodes = _Nodes(node, cell)
-    _node(module, nodes)
-    _trace(module, nodes, _Slots(base, saved), anomalies)
-    found = addresses(module, "node", "record_by_template")
+    nodes, slots = _Nodes(node), _Slots(base, saved)
+
+    def write(module: object) -> None:
+        _node(module, nodes)
+        _trace(module, nodes, slots, anomalies)
+
+    objects = {"node": node, "base": base, "saved": saved, "anomalies": anomalies}
+    names = Objects(objects, {"sequence": cell})
+    found = functions("record", write, ("node", "record_by_template"), names)
     return built_in(found["node"], "node"), built_in(
         found["record_by_template"], "record_by_template"
     )

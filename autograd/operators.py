@@ -17,6 +17,7 @@ from tilegrad.autograd.rules import (
     pointwise,
     unary,
 )
+from tilegrad.autograd.rules.operands import operand
 from tilegrad.engine.ops.elementwise import OPS
 
 _ADD, _SUB, _MUL, _DIV = (OPS[n] for n in ("add", "sub", "mul", "div"))
@@ -25,7 +26,7 @@ _SCALED = Rule("mul", identity_vjp)  # by 1
 
 
 def _comparable(other: object) -> TypeGuard[Tensor | Number]:
-    return isinstance(other, (TensorBase, int, float, np.generic, np.ndarray))
+    return isinstance(other, (TensorBase, int, float, complex, np.generic, np.ndarray))
 
 
 def _apart(made: Tensor) -> Tensor:
@@ -49,7 +50,7 @@ def _rtruediv(self: Tensor, other: Number) -> Tensor:
             return _apart(pointwise.reciprocal(self))
         if 1e-30 < other < 1e30 or -1e30 < other < -1e-30:  # of any float dtype
             return _apart(elementwise.binary(_QUOTIENT, other, self))
-    return arithmetic.div(elementwise.operand(other, self, "div"), self)
+    return arithmetic.div(operand(other, self, "div"), self)
 
 
 def _rpow(self: Tensor, other: Number) -> Tensor:
@@ -65,11 +66,11 @@ def _rrshift(self: Tensor, other: Number) -> Tensor:
 
 
 def _rfloordiv(self: Tensor, other: Number) -> Tensor:
-    return arithmetic.floor_divide(elementwise.operand(other, self, "floor_divide"), self)
+    return arithmetic.floor_divide(operand(other, self, "floor_divide"), self)
 
 
 def _rmod(self: Tensor, other: Number) -> Tensor:
-    return arithmetic.remainder(elementwise.operand(other, self, "remainder"), self)
+    return arithmetic.remainder(operand(other, self, "remainder"), self)
 
 
 class ElementwiseMethods(TensorSlots):
@@ -176,7 +177,7 @@ class ElementwiseMethods(TensorSlots):
     rsqrt, rsqrt_ = pointwise.rsqrt, pointwise.rsqrt_
     sigmoid, sigmoid_ = pointwise.sigmoid, pointwise.sigmoid_
     sign, sign_ = pointwise.sign, pointwise.sign_
-    sgn, sgn_ = pointwise.sign, pointwise.sign_
+    sgn, sgn_ = pointwise.sgn, pointwise.sgn_
     sin, sin_ = pointwise.sin, pointwise.sin_
     sqrt, sqrt_ = pointwise.sqrt, pointwise.sqrt_
     square = unary.square

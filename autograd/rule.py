@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 from tilegrad.autograd import graph, hooks
@@ -39,12 +40,13 @@ class Rule:
         saves: see :data:`Saves`.
         bare: of a view: whether its VJP reads no metadata, and nodes keep none.
         name: of the nodes, if not the op's.
+        whole: whether ``vjp`` is that of complex operands too, and :attr:`planar` the rule itself.
 
     Every tensor that the VJP reads is an input, or an output that ``saves`` names (constants are inputs
     without an edge); a node's meta is plain values.
     """
 
-    __slots__ = ("bare", "name", "op", "saves", "templates", "vjp")
+    __slots__ = ("_planar", "bare", "name", "op", "saves", "templates", "vjp")
 
     def __init__(
         self,
@@ -54,12 +56,14 @@ class Rule:
         *,
         bare: bool = False,
         name: str = "",
+        whole: bool = False,
     ):
         self.op: Any = op
         self.name = name or (op if isinstance(op, str) else getattr(op, "name", "") or op.__name__)  # type: ignore[union-attr]
         self.vjp = vjp
         self.saves = saves
         self.bare = bare
+        self._planar: Rule | None = self if whole else None
         # by meta, by the bits of the inputs that need a gradient
         self.templates: dict[Hashable, dict[int, Template]] = {}
 
@@ -70,6 +74,16 @@ class Rule:
         """What makes a node where the inputs in the bits ``tracked`` need a gradient."""
         saves = self.saves
         return self.name, self.vjp, needed_saves(saves, tracked) if saves else (), meta
+
+    @property
+    def planar(self) -> Rule:
+        """The rule of the same function, which is holomorphic, of complex numbers: the VJP of real ones, of the
+        conjugate of what comes in, gives the conjugate of what goes out.
+        """
+        if self._planar is None:
+            made = Rule(self.op, _of_complex(self.vjp), self.saves, bare=self.bare, name=self.name)
+            self._planar = made._planar = made
+        return self._planar
 
     # ------------------------------------------------------------------------ run and record
 
@@ -86,9 +100,13 @@ class Rule:
         op = self.op
         out: Tensor | None = calls.run(op, *tensors, *values)
         if out is None:
+            if self._planar is not self and any(t.layout.dtype.is_complex for t in tensors):
+                return self.planar.at(tensors, values)
             out = tensor_of(op(*tensors, **dict(zip(op.names, values, strict=True))))
         for t in tensors:
-            if t._tracked or t._base is not None:
+            if t._base is not None:
+                refresh(t)
+            if t._tracked:
                 if state.grad:
                     templates = self.templates.get(values)
                     if templates is None or not graph.record_by_template(templates, out, *tensors):
@@ -142,7 +160,9 @@ class Rule:
         """
         made: Tensor = result  # type: ignore[assignment]  # what ops make is of the tensor's class
         for t in inputs:
-            if t._tracked or t._base is not None:
+            if t._base is not None:
+                refresh(t)
+            if t._tracked:
                 if state.grad:
                     templates = self.templates.get(meta)
                     if templates is None or not graph.record_by_template(templates, made, *inputs):
@@ -174,7 +194,7 @@ class Rule:
         target = inputs[0]
         for t in inputs:
             if t._tracked or t._base is not None:
-                if state.grad and target.layout.dtype.is_floating_point:
+                if state.grad and target.layout.dtype.has_gradient:
                     tracked = needs_graph(inputs)
                     if tracked:
                         self._write(inputs, self.template(tracked, meta), run, args)
@@ -233,10 +253,11 @@ class Rule:
         run(*args)
         outputs = [k for k, p in enumerate(places) if p is not None and p < 0]
         if outputs:
-            versions = list(node.versions)
-            for k in outputs:
-                saved[k], versions[k] = SavedOutput(target, 0), target.storage.version
-            node.saved, node.versions = tuple(saved), tuple(versions)
+            before, versions = list(node.saved or ()), list(node.versions)
+            node.save(*[SavedOutput(target, 0) for _ in outputs])
+            for k, value, version in zip(outputs, node.saved or (), node.versions, strict=True):
+                before[k], versions[k] = value, version
+            node.saved, node.versions = tuple(before), tuple(versions)
         rebase(target, node)
 
 
@@ -269,6 +290,17 @@ def needs_graph(tensors: Sequence[Tensor]) -> int:
 def identity_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     """The gradient as it is; the graph undoes broadcasting and promotion."""
     return (grad,)
+
+
+def _of_complex(vjp: Vjp) -> Vjp:
+    """See :attr:`Rule.planar`."""
+
+    def of_complex(node: Node, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        conj: Callable[[Tensor], Tensor] = import_module("tilegrad.autograd.rules.planar").conj
+        made = vjp(node, *map(conj, grads))
+        return tuple([None if t is None else conj(t) for t in made])
+
+    return of_complex
 
 
 # ------------------------------------------------------------------------- views and in-place
@@ -304,9 +336,16 @@ def view_of(tensor: Tensor, array: Array) -> Tensor:
 
 
 def _region(view: Tensor, base: Tensor) -> tuple[object, ...]:
-    """Where ``view`` lies in ``base``: the meta of :data:`AS_STRIDED` and :data:`COPY_SLICES`."""
-    kind = view.layout
-    return kind.shape, kind.strides, view.offset - base.offset
+    """Where ``view`` lies in ``base``: the meta of :data:`AS_STRIDED` and :data:`COPY_SLICES`. Of real parts
+    of complex numbers, or complex numbers over pairs of real ones, counted in real numbers.
+    """
+    kind, whole = view.layout, base.layout.dtype
+    if kind.dtype is whole or whole.is_complex == kind.dtype.is_complex:
+        return kind.shape, kind.strides, view.offset - base.offset
+    if whole.is_complex:
+        return kind.shape, kind.strides, view.offset - 2 * base.offset
+    strides = (*[2 * s for s in kind.strides], 1)
+    return (*kind.shape, 2), strides, 2 * view.offset - base.offset
 
 
 def refresh(view: Tensor) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import SupportsIndex, overload
 
+from tilegrad.engine.shape import as_index
+
 
 def sizes(given: tuple[object, ...]) -> tuple[int, ...]:
     """Sizes given one by one or as one sequence."""
@@ -33,7 +35,7 @@ class Size(tuple[int, ...]):
         made = tuple(sizes)
         for size in made:
             if size.__class__ is not int:
-                made = tuple([_whole(place, item) for place, item in enumerate(made)])
+                made = tuple([_whole(place, item) for place, item in enumerate(made, 1)])
                 break
         return tuple.__new__(cls, made)
 
@@ -77,9 +79,10 @@ def _shape(sizes: tuple[int, ...]) -> Size:
 
 
 def _whole(place: int, size: object) -> int:
-    if not isinstance(size, (bool, float)) and hasattr(size, "__index__"):
+    if hasattr(size, "__index__") and (place or not isinstance(size, bool)):
         try:
-            return int(size.__index__())
-        except TypeError:
-            pass
+            return as_index("sizes", size, "size", place)
+        except TypeError as error:
+            if "failed to unpack" in str(error):
+                raise
     raise TypeError(f"sizes: must be 'int' (item {place} is {type(size).__name__!r})")

@@ -16,13 +16,12 @@ from tilegrad.autograd import (
     once,
     typed,
 )
-from tilegrad.autograd.annotations import Sizes
 from tilegrad.autograd.arguments import checked
 from tilegrad.autograd.base import detached_view, tensor_of
 from tilegrad.autograd.extra import extras
 from tilegrad.autograd.families import FamilyMethods
 from tilegrad.autograd.kinds import exact
-from tilegrad.autograd.later import add_methods
+from tilegrad.autograd.later import add_methods, of_one
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.names import renamed
 from tilegrad.autograd.rule import refresh, set_view_vjps
@@ -33,13 +32,12 @@ from tilegrad.autograd.rules import (
     view,
 )
 from tilegrad.autograd.rules.formats import contiguous as in_memory, in_format
-from tilegrad.autograd.rules.reinterpret import view_dtype
-from tilegrad.autograd.size import Size as Size, sizes
+from tilegrad.autograd.size import Size as Size
 from tilegrad.autograd.subclass import keep_class
 from tilegrad.autograd.twins import add_twins, written
 from tilegrad.engine import formats, transfer
-from tilegrad.engine.device import Device, device as as_device
-from tilegrad.engine.dtype import DType, dtype as as_dtype
+from tilegrad.engine.device import META, Device, device as as_device
+from tilegrad.engine.dtype import DType
 from tilegrad.engine.shape import as_index
 
 if TYPE_CHECKING:
@@ -169,7 +167,7 @@ class Tensor(FamilyMethods):
     @property
     def mH(self) -> Tensor:
         """:attr:`mT`, conjugated."""
-        return self.mT
+        return of_one("conj", self.mT)
 
     @property
     def H(self) -> Tensor:
@@ -178,7 +176,25 @@ class Tensor(FamilyMethods):
             raise RuntimeError(
                 f"tensor.H is only supported on matrices (2-D tensors). Got {self.ndim}-D tensor."
             )
-        return self.t()
+        return of_one("conj", view.transpose(self, 0, 1) if self.ndim else self)
+
+    @property
+    def real(self) -> Tensor:
+        """The real parts, a view; of real numbers the tensor itself."""
+        return of_one("real", self)
+
+    @real.setter
+    def real(self, value: Tensor) -> None:
+        assign.copy_(self.real, value)
+
+    @property
+    def imag(self) -> Tensor:
+        """The imaginary parts, a view."""
+        return of_one("imag", self)
+
+    @imag.setter
+    def imag(self, value: Tensor) -> None:
+        assign.copy_(self.imag, value)
 
     @property
     def _version(self) -> int:
@@ -206,7 +222,7 @@ class Tensor(FamilyMethods):
     def size(self, dim: int) -> int: ...
     def size(self, dim: int | None = None) -> Size | int:
         """The shape, or one size of it."""
-        return self.shape if dim is None else self.shape[dim]
+        return self.shape if dim is None else self.layout.shape[as_index("size", dim)]
 
     def dim(self) -> int:
         """Number of dimensions."""
@@ -252,6 +268,10 @@ class Tensor(FamilyMethods):
         """Whether the dtype is a floating-point one."""
         return self.dtype.is_floating_point
 
+    def is_complex(self) -> bool:
+        """Whether the dtype is complex."""
+        return self.dtype.is_complex
+
     # ------------------------------------------------------------------------------ autograd
 
     def backward(
@@ -270,7 +290,7 @@ class Tensor(FamilyMethods):
         Raises:
             RuntimeError: not a leaf, or not floating point.
         """
-        if requires_grad and not self.dtype.is_floating_point:
+        if requires_grad and not self.dtype.has_gradient:
             raise RuntimeError(
                 f"requires_grad_: only Tensors of floating point dtype can require gradients; "
                 f"got {self.dtype.name}"
@@ -340,30 +360,15 @@ class Tensor(FamilyMethods):
         copies always. Returns ``self`` if nothing changes. With ``non_blocking`` a copy between
         page-locked host memory and the GPU is queued, not waited for.
         """
-        kind, where = kwargs.get("dtype"), kwargs.get("device")
-        flags = iter(("non_blocking", "copy"))
-        for value in args:
-            if isinstance(value, Tensor):
-                kind, where = value.dtype, value.device
-            elif isinstance(value, DType):
-                kind = value
-            elif isinstance(value, (str, Device)):
-                where = value
-            elif isinstance(value, bool):
-                kwargs[next(flags)] = value
-            elif isinstance(value, int):
-                where = value
-            elif value is not None:
-                kind = as_dtype(value)
-        result = elementwise.to_dtype(self, self.dtype if kind is None else as_dtype(kind))
+        if len(args) == 1 and not kwargs and args[0].__class__ is DType:
+            return elementwise.to_dtype(self, args[0])  # type: ignore[arg-type]  # it is one
+        kind, where, queued, copied, wanted = interop.destination("to", args, kwargs)
+        result = elementwise.to_dtype(self, self.dtype if kind is None else kind)
         if where is not None:
-            result = elementwise.to_device(
-                result, as_device(where), bool(kwargs.get("non_blocking", False))
-            )
-        wanted = kwargs.get("memory_format")
+            result = elementwise.to_device(result, where, queued)
         if wanted is not None and wanted is not formats.preserve_format:
             result = in_format(result, formats.memory_format(wanted, "to"))
-        return assign.clone(self) if result is self and kwargs.get("copy") else result
+        return assign.clone(self) if result is self and copied else result
 
     def cpu(self) -> Tensor:
         """On the CPU."""
@@ -399,6 +404,25 @@ class Tensor(FamilyMethods):
         """Whether the memory is a GPU's."""
         return self.device.type == "cuda"
 
+    @property
+    def is_meta(self) -> bool:
+        """Whether there is no memory."""
+        return self.device is META
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether the memory is the host's."""
+        return self.device.type == "cpu"
+
+    # kinds of tensors and devices that there are not
+    is_sparse = is_sparse_csr = is_quantized = is_nested = is_mkldnn = False
+    is_mps = is_xpu = is_xla = is_ipu = is_maia = is_mtia = is_vulkan = False
+
+    @property
+    def output_nr(self) -> int:
+        """Which output of its node this tensor is."""
+        return max(self._index, 0) if self._node is not None else 0
+
     def get_device(self) -> int:
         """Number of the GPU, -1 on the CPU."""
         return -1 if self.device.index is None else self.device.index
@@ -406,6 +430,7 @@ class Tensor(FamilyMethods):
     # numbers, lists, and the protocols of Python and of other libraries
     item, tolist, numpy = interop.item, interop.tolist, interop.numpy
     __bool__, __int__, __float__ = interop.as_bool, interop.as_int, interop.as_float
+    __complex__ = interop.as_complex
     __index__, __len__, __iter__ = interop.as_index, interop.length, interop.iterate
     __reversed__, __contains__ = interop.reverse, interop.contains
     __repr__, __format__ = formatting.tensor_repr, interop.formatted
@@ -424,46 +449,6 @@ class Tensor(FamilyMethods):
         if memory_format is None:
             return elementwise.contiguous(self)
         return in_memory(self, formats.memory_format(memory_format, "contiguous"))
-
-    # ------------------------------------------------------------------------------------- views
-
-    def view(self, *size: Sizes | DType) -> Tensor:
-        """The same memory in another shape, or as another dtype."""
-        if size and size[0].__class__ is DType:
-            return view_dtype(self, *size)
-        return view.VIEW.view(self, sizes(size))
-
-    def reshape(self, *shape: Sizes) -> Tensor:
-        """Another shape, as a view where possible."""
-        return view.reshape(self, sizes(shape))
-
-    def permute(self, *dims: Sizes) -> Tensor:
-        """The dimensions in another order."""
-        return view.PERMUTE.view(self, sizes(dims))
-
-    def expand(self, *size: Sizes) -> Tensor:
-        """Size-1 dimensions repeated, without a copy."""
-        return view.EXPAND.view(self, sizes(size))
-
-    def view_as(self, other: Tensor) -> Tensor:
-        """:meth:`view` in the shape of ``other``."""
-        return self.view(other.layout.shape)
-
-    def reshape_as(self, other: Tensor) -> Tensor:
-        """:meth:`reshape` to the shape of ``other``."""
-        return view.reshape(self, other.layout.shape)
-
-    def expand_as(self, other: Tensor) -> Tensor:
-        """:meth:`expand` to the shape of ``other``."""
-        return view.expand(self, other.layout.shape)
-
-    def t(self) -> Tensor:
-        """The transpose of a matrix; a view of what has fewer dimensions."""
-        if self.ndim > 2:
-            raise RuntimeError(f"t: expects a tensor with <= 2 dimensions; got {self.ndim}")
-        if self.layout.ndim < 2:
-            return graphs.called("t", view.view(self, self.layout.shape))
-        return view.t(self)
 
 
 add_twins(Tensor)

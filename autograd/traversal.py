@@ -8,21 +8,38 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from heapq import heappop, heappush
 from sys import getrefcount
-from typing import Any
+from typing import Any, TypeAlias
 
 from tilegrad.autograd import hooks
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import ones_of, zeros_of
 from tilegrad.autograd.custom_call import CustomCall
-from tilegrad.autograd.graph import Edge, Hook, Node, edge_of, named_kinds, shared_view
+from tilegrad.autograd.gathering import Gathering, Place, asked, running
+from tilegrad.autograd.graph import (
+    Edge,
+    GradientEdge,
+    Hook,
+    Node,
+    edge_of,
+    named_kinds,
+    shared_view,
+)
 from tilegrad.autograd.mode import _Switch, anomalies, state
 from tilegrad.autograd.rule import refresh
 from tilegrad.autograd.rules.elementwise import copy_to_layout
 from tilegrad.engine.array import Layout, layout
 from tilegrad.engine.dtype import DType
+
+# whose gradient is asked for, or where a pass begins
+Target: TypeAlias = "Tensor | GradientEdge"
+
+
+def edge_at(target: Target) -> Edge:
+    """Where the gradient of ``target`` flows to."""
+    return target.edge if isinstance(target, GradientEdge) else edge_of(target)
 
 
 def _place(edge: Edge) -> tuple[int, int]:
@@ -33,9 +50,21 @@ def _place(edge: Edge) -> tuple[int, int]:
 class _Pass:
     """One backward pass: gradients on their way, and what to do with them."""
 
-    def __init__(self, inputs: Sequence[Tensor] | None, retain: bool, create: bool):
+    accumulate = False
+    roots: list[Edge]
+    again: tuple[tuple[int, int], ...] = ()  # places of what is wanted twice, and the first ones
+
+    def __init__(
+        self,
+        inputs: Sequence[Target] | None,
+        retain: bool,
+        create: bool,
+        accumulate: bool = False,
+    ):
         self.retain = retain
         self.create = create
+        if accumulate:
+            self.accumulate = True
         self.wanted: dict[tuple[int, int], int] | None = (
             None  # (id of node or leaf, index) -> place in result
         )
@@ -43,8 +72,10 @@ class _Pass:
         if inputs is not None:
             self.captured = [None] * len(inputs)
             self.wanted = {}
-            for place, tensor in enumerate(inputs):
-                self.wanted.setdefault(_place(edge_of(tensor)), place)
+            for place, target in enumerate(inputs):
+                first = self.wanted.setdefault(_place(edge_at(target)), place)
+                if first != place:
+                    self.again = (*self.again, (place, first))
         self.leading: set[Node] = set()  # nodes with something wanted behind them
         self.ready: list[tuple[int, Node]] = []  # a heap of those with a gradient, newest first
         self.buffers: dict[Node, list[Tensor | None]] = {}  # what flows into their outputs
@@ -55,6 +86,29 @@ class _Pass:
         """Visit the nodes from the newest on: whatever uses a node's output is newer than it."""
         if self.wanted is not None:
             self.leading = _leading_to(self.wanted, roots)
+        if not asked[0]:
+            self._visit(roots, grads)
+            return
+        self.roots = roots
+        outer, running.run = running.run, self
+        try:
+            self._visit(roots, grads)
+        finally:
+            running.run = outer
+
+    @cached_property
+    def gathering(self) -> dict[object, Gathering]:
+        """By what hooks on several tensors ask for."""
+        return {}
+
+    @cached_property
+    def reached(self) -> set[int]:
+        """Ids of nodes and leaves to which edges lead from the roots."""
+        nodes = _behind(self.roots)
+        ends = [*self.roots, *[edge for node in nodes for edge in node.edges if edge is not None]]
+        return {_place(edge)[0] for edge in ends}
+
+    def _visit(self, roots: list[Edge], grads: list[Tensor]) -> None:
         for root, grad in zip(roots, grads, strict=True):
             self.deliver(root, grad)
         ready, buffers = self.ready, self.buffers
@@ -70,6 +124,12 @@ class _Pass:
                 gradients = gradient = None  # what was added to another goes before the next VJP
             for leaf, total in self.leaves.values():
                 self._accumulate(leaf, total)
+            if asked[0] and "gathering" in self.__dict__:
+                for gathering in list(self.gathering.values()):
+                    gathering.finish()
+        if self.again:
+            for place, first in self.again:
+                self.captured[place] = shared_view(self.captured[first])
 
     def deliver(self, edge: Edge, grad: Tensor) -> None:
         """Add ``grad`` to what flows into one output of a node, or into a leaf."""
@@ -110,14 +170,20 @@ class _Pass:
         self.owned.add(id(total))
         return total
 
+    def visits(self, place: Place) -> bool:
+        """Whether the pass comes to ``place``, as far as the graph says."""
+        if self.wanted is not None and (id(place[0]), place[1]) not in self.wanted:
+            return place[0] in self.leading
+        return id(place[0]) in self.reached
+
     def _accumulate(self, leaf: Tensor, grad: Tensor) -> None:
+        if self.wanted is not None and (id(leaf), 0) not in self.wanted:
+            return
         if leaf._hooks:
             for hook in list(leaf._hooks):
                 grad = _replaced(hook, hook(shared_view(grad)), grad)
-        if self.wanted is not None:
-            place = self.wanted.get((id(leaf), 0))
-            if place is not None:
-                self.captured[place] = grad
+        if self.wanted is not None and not self.accumulate:
+            self.captured[self.wanted[id(leaf), 0]] = grad
             return
         more = None if leaf._post_hooks is None else hooks.leaf_hooks(leaf)
         if more is not None:
@@ -153,6 +219,8 @@ class _Pass:
         """
         if self.owned:
             self.owned.difference_update([id(g) for g in gradients])
+        if self.wanted is not None and node not in self.leading and not self._captures(node):
+            return None  # its hooks are not run either
         extras = node.extras
         if extras is not None:
             for hook in hooks.in_order(extras.pre_hooks):
@@ -191,6 +259,11 @@ class _Pass:
             if changed is not None:
                 fitted = hooks.check_hooked_all(hook, changed, fitted)
         return fitted
+
+    def _captures(self, node: Node) -> bool:
+        """Whether a gradient that reaches ``node`` was asked for."""
+        places = [(id(node), index) for index in range(len(node.outputs))]
+        return any(place in self.wanted for place in places) if self.wanted else False
 
     def _differentiate(self, node: Node, full: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
         """What the VJP of ``node`` says, one gradient per input."""
@@ -277,12 +350,27 @@ def _fit(grad: Tensor, kind: Layout) -> Tensor:
     if have.shape != kind.shape:
         grad = grad.sum_to_size(kind.shape)
     if have.dtype is not kind.dtype or have.device is not kind.device:
+        if have.dtype.is_complex and not kind.dtype.is_complex:
+            grad = grad.real  # of a real operand
         grad = grad.to(kind.device, kind.dtype)
     return grad
 
 
 def _leading_to(wanted: dict[tuple[int, int], int], roots: list[Edge]) -> set[Node]:
     """The nodes behind ``roots`` from which edges lead to a wanted leaf or output."""
+    leading: set[Node] = set()
+    for node in sorted(
+        _behind(roots), key=lambda n: n.sequence
+    ):  # inputs are older than what uses them
+        for edge in node.edges:
+            if edge is not None and (_place(edge) in wanted or _node_of(edge) in leading):
+                leading.add(node)
+                break
+    return leading
+
+
+def _behind(roots: list[Edge]) -> set[Node]:
+    """All nodes to which edges lead from ``roots``, theirs among them."""
     stack = [n for n in map(_node_of, roots) if n is not None]
     nodes = set(stack)
     while stack:
@@ -291,13 +379,7 @@ def _leading_to(wanted: dict[tuple[int, int], int], roots: list[Edge]) -> set[No
             if node is not None and node not in nodes:
                 nodes.add(node)
                 stack.append(node)
-    leading: set[Node] = set()
-    for node in sorted(nodes, key=lambda n: n.sequence):  # inputs are older than what uses them
-        for edge in node.edges:
-            if edge is not None and (_place(edge) in wanted or _node_of(edge) in leading):
-                leading.add(node)
-                break
-    return leading
+    return nodes
 
 
 def _node_of(edge: Edge | None) -> Node | None:
@@ -324,23 +406,32 @@ def _refuse_nan(node: Node, results: Sequence[Tensor | None]) -> None:
 
 
 def backward(
-    tensors: Sequence[Tensor],
+    tensors: Sequence[Target],
     grads: Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
-    inputs: Sequence[Tensor] | None = None,
+    inputs: Sequence[Target] | None = None,
     allow_unused: bool = True,
+    accumulate: bool = False,
 ) -> list[Tensor | None]:
     """Run the backward pass from ``tensors``; gather gradients of ``inputs`` or of all leaves.
+
+    ``accumulate``: those of ``inputs`` are added to ``.grad``, not gathered.
 
     Raises:
         RuntimeError: a root does not require a gradient, is not a scalar and has none given, or an
             input is not part of the graph.
     """
     starts = _root_gradients(tensors, grads, create_graph)
+    if accumulate:
+        for target in inputs or ():
+            if not isinstance(target, GradientEdge) and target._node is not None:
+                target.retain_grad()
     retain = create_graph if retain_graph is None else retain_graph
-    run = _Pass(inputs, retain, create_graph)
-    run.run([edge_of(t) for t in tensors], starts)
+    run = _Pass(inputs, retain, create_graph, accumulate)
+    run.run([edge_at(t) for t in tensors], starts)
+    if accumulate:
+        return []
     if inputs is not None and not allow_unused and any(g is None for g in run.captured):
         raise RuntimeError(
             "grad: One of the differentiated Tensors appears to not have been used in the graph. "
@@ -350,7 +441,7 @@ def backward(
 
 
 def _root_gradients(
-    tensors: Sequence[Tensor], grads: Sequence[Tensor | None] | None, create: bool
+    tensors: Sequence[Target], grads: Sequence[Tensor | None] | None, create: bool
 ) -> list[Tensor]:
     starts: list[Tensor] = []
     given = list(grads) if grads is not None else [None] * len(tensors)
@@ -359,28 +450,35 @@ def _root_gradients(
             f"backward: needs one gradient per tensor; got {len(given)} for {len(tensors)}"
         )
     for tensor, grad in zip(tensors, given, strict=True):
-        if tensor._base is not None:
-            refresh(tensor)
-        if not tensor._tracked:
-            raise RuntimeError(
-                "backward: element 0 of tensors does not require grad and does not have a grad_fn"
-            )
-        kind = tensor.layout
+        if isinstance(tensor, GradientEdge):
+            kind = tensor.layout
+        else:
+            if tensor._base is not None:
+                refresh(tensor)
+            if not tensor._tracked:
+                raise RuntimeError(
+                    "backward: element 0 of tensors does not require grad and does not have a grad_fn"
+                )
+            kind = tensor.layout
         if grad is None:
             if kind.numel != 1:
                 raise RuntimeError(
                     f"backward: grad can be implicitly created only for scalar outputs; "
                     f"got {kind.describe()}"
                 )
+            if kind.dtype.is_complex:
+                raise RuntimeError(
+                    f"backward: grad can be implicitly created only for real scalar outputs but got {kind.dtype}"
+                )
             grad = ones_of(kind)
         elif grad.layout.shape == kind.shape:
-            if grad.layout.dtype is not kind.dtype and grad.layout.dtype.is_floating_point:
+            if grad.layout.dtype is not kind.dtype and grad.layout.dtype.has_gradient:
                 grad = grad.to(kind.dtype)
             grad = shared_view(grad)
         else:
             raise RuntimeError(
                 f"backward: Mismatch in shape: grad_output has a shape of {grad.shape} and output "
-                f"has a shape of {tensor.shape}"
+                f"has a shape of {kind.shape}"
             )
         starts.append(grad)
     return starts

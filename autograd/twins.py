@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tilegrad.autograd.annotations import Tensor
+from tilegrad.autograd.graph import called
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rule import check_inplace, retain_again
 from tilegrad.autograd.rules.assign import before, overwrite
@@ -40,6 +41,8 @@ def _shown(name: str, method: Callable[..., Tensor]) -> Callable[..., Tensor]:
         if view is self:
             return self
         self.layout, self.address = view.layout, view.address
+        if view._node is not None and view._tracked and view._node.op[-1] != "_":
+            called(view._node.op + "_", view)
         self._tracked, self._node = view._tracked, view._node
         self._index = view._index if view._node is not None or self._base is not None else 0
         self.storage.version += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -20,9 +19,13 @@ NAMES = {
     "DoubleTensor": dt.float64,
 }  # fmt: skip
 BY_DTYPE = {kind: name for name, kind in NAMES.items()}
+BY_DTYPE |= {
+    dt.complex64: "ComplexFloatTensor",
+    dt.complex128: "ComplexDoubleTensor",
+}  # names alone
 
 
-def made(name: str, kind: dt.DType, device: object, given: tuple[Any, ...]) -> Tensor:
+def made(name: str, kind: dt.DType, device: object, given: tuple[object, ...]) -> Tensor:
     """The tensor of sizes (undefined contents), of data, or over the memory of another tensor.
 
     Raises:
@@ -40,7 +43,7 @@ def made(name: str, kind: dt.DType, device: object, given: tuple[Any, ...]) -> T
         if not hasattr(size, "__index__"):
             raise TypeError(f"new(): data must be a sequence (got {type(size).__name__})")
     return (
-        creation.empty(*sizes, dtype=kind, device=device)
+        creation.empty(*sizes, dtype=kind, device=device)  # type: ignore[arg-type]  # sizes, as seen above
         if given
         else creation.empty(0, dtype=kind, device=device)
     )
@@ -80,7 +83,7 @@ TYPES = {name: TypedTensor(name) for name in NAMES}
 CUDA_TYPES = {name: TypedTensor(name, "cuda") for name in NAMES}
 
 
-def default_tensor(cls: type[Tensor], given: tuple[Any, ...], device: object) -> Tensor:
+def default_tensor(cls: type[Tensor], given: tuple[object, ...], device: object) -> Tensor:
     """``Tensor(...)``, or a subclass of it: of the default dtype."""
     kind = dt.get_default_dtype()
     data = made(BY_DTYPE[kind], kind, device, given)
@@ -96,8 +99,8 @@ def type_of(self: Tensor, dtype: object = None, non_blocking: bool = False) -> T
     """
     layout = self.layout
     if dtype is None:
-        types = CUDA_TYPES if layout.device.type == "cuda" else TYPES
-        return str(types[BY_DTYPE[layout.dtype]])
+        home = "torch.cuda" if layout.device.type == "cuda" else "torch"
+        return f"{home}.{BY_DTYPE[layout.dtype]}"
     if isinstance(dtype, str) and dtype.endswith("Tensor"):
         home, _, name = dtype.rpartition(".")
         types = CUDA_TYPES if home.endswith("cuda") else TYPES

@@ -13,17 +13,8 @@ from tilegrad.autograd.base import TensorBase, refuse_overlap
 from tilegrad.autograd.graph import Node, called, tied
 from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules.assign import before, overwrite
-from tilegrad.autograd.rules.elementwise import (
-    Scalar,
-    apply,
-    beside,
-    binary,
-    inplace,
-    operand,
-    steps_vjp,
-    to_dtype,
-    unary,
-)
+from tilegrad.autograd.rules.elementwise import apply, binary, inplace, steps_vjp, to_dtype, unary
+from tilegrad.autograd.rules.operands import Scalar, beside, operand
 from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.ops.elementwise import OPS, Elementwise
 
@@ -59,7 +50,7 @@ def _alpha(op: str, input: Tensor, other: Tensor, alpha: Scalar) -> tuple[Scalar
     kind = _promoted(input, other)
     if isinstance(alpha, bool) and kind is not dt.bool_:
         raise RuntimeError(f"{op}: Boolean alpha only supported for Boolean results.")
-    if isinstance(alpha, float) and not kind.is_floating_point:
+    if isinstance(alpha, (float, complex)) and not kind.has_gradient:
         raise RuntimeError(
             f"{op}: For integral input tensors, argument alpha must not be a floating point number."
         )
@@ -77,7 +68,7 @@ def _values(op: str, value: object, *tensors: Tensor) -> tuple[Scalar]:
     kind = tensors[0].layout.dtype
     if value.__class__ is float and kind.python is float and kind.low <= value <= kind.high:
         return (value,)
-    if op.startswith("addcdiv") and not any(t.layout.dtype.is_floating_point for t in tensors[1:]):
+    if op.startswith("addcdiv") and not any(t.layout.dtype.has_gradient for t in tensors[1:]):
         raise RuntimeError(f"{op}: Integer division with addcdiv is no longer supported")
     ranks = [(t.layout.dtype, 2 if t.layout.ndim else 1) for t in tensors]
     return (number.stored(number.required(value, op), dt.result_type(*ranks), op),)
@@ -162,10 +153,10 @@ def _integral(name: str, input: Any, other: Any, pair: tuple[Elementwise, Elemen
             )
         input = operand(input, other, name)
     kind = _promoted(input, other)
-    if not kind.is_floating_point and input.layout.numel:
+    if not kind.has_gradient and input.layout.numel:
         # as the kernel reads it: an int64 of no dimension beside int32 wraps
         _refuse_zero_divisor(to_dtype(other, kind))
-    return binary(pair[not kind.is_floating_point], input, other)
+    return binary(pair[not kind.has_gradient], input, other)
 
 
 def _refuse_zero_divisor(other: Tensor) -> None:
@@ -239,12 +230,12 @@ def pow(input: Tensor | Scalar, exponent: Tensor | Scalar) -> Tensor:
     kind = _promoted(base, exponent)
     if kind is dt.bool_:  # only False ** True is False
         return binary(OPS["logical_or"], base, unary(OPS["logical_not"], exponent))
-    floating = kind.is_floating_point
+    floating = kind.has_gradient
     return binary(OPS["pow" if floating else "pow_int"], base, exponent)
 
 
 def _pow_number(input: Tensor, exponent: Scalar) -> Tensor:
-    floating = input.dtype.is_floating_point or isinstance(exponent, float)
+    floating = input.dtype.has_gradient or isinstance(exponent, (float, complex))
     if not floating:
         if isinstance(exponent, bool) and input.dtype is dt.bool_:
             return pow(input, operand(exponent, input, "pow"))
@@ -253,7 +244,7 @@ def _pow_number(input: Tensor, exponent: Scalar) -> Tensor:
         if exponent > 127:
             number.stored(exponent, beside(input, exponent), "pow")
     if floating:
-        if not input.dtype.is_floating_point:
+        if not input.dtype.has_gradient:
             input = to_dtype(input, dt.get_default_dtype())
         simple = _POWERS.get(exponent)
         if exponent == 1:
@@ -284,7 +275,7 @@ _CUBE = OPS["mul"].under("power")
 
 def pow_(input: Tensor, exponent: Tensor | Scalar) -> Tensor:
     """``input **= exponent``."""
-    if isinstance(exponent, (int, float)) and input.dtype.is_floating_point and exponent == 2:
+    if isinstance(exponent, (int, float)) and input.dtype.has_gradient and exponent == 2:
         return inplace(OPS["square"], input)
     refuse_overlap("pow_", input, (exponent,))
     return overwrite("pow_", input, pow(before("pow_", input, exponent), exponent))
@@ -355,13 +346,18 @@ def clamp(input: Tensor, min: object = None, max: object = None) -> Tensor:
     return apply(op, to_dtype(input, kind), params=bounds)
 
 
+_BEYOND = 1 << 63
+
+
 def _clamp(input: Tensor, low: Any, high: Any) -> tuple[Elementwise, tuple[Number, ...], dt.DType]:
     """(op, bounds as its params, dtype of the result)."""
     op = OPS["clamp_max" if low is None else "clamp_min" if high is None else "clamp"]
     given: tuple[Number, ...] = (high,) if low is None else (low,) if high is None else (low, high)
     kind = input.layout.dtype
     for bound in given:
-        exact = bound.__class__ is kind.python or (bound.__class__ is int and kind is not dt.bool_)
+        exact = bound.__class__ is kind.python or (
+            bound.__class__ is int and kind is not dt.bool_ and -_BEYOND < bound < _BEYOND
+        )
         if not exact or not kind.low <= bound <= kind.high:
             break
     else:
@@ -392,9 +388,11 @@ clip, clip_ = clamp, clamp_
 
 def clamp_min(input: Tensor, min: object) -> Tensor:
     """``input``, but at least ``min``."""
-    return clamp(input, min=min)
+    made = clamp(input, min=min)
+    return called("least_tensor" if isinstance(min, TensorBase) else "least", made)
 
 
 def clamp_max(input: Tensor, max: object) -> Tensor:
     """``input``, but at most ``max``."""
-    return clamp(input, max=max)
+    made = clamp(input, max=max)
+    return called("most_tensor" if isinstance(max, TensorBase) else "most", made)

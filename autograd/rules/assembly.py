@@ -10,20 +10,22 @@ from collections.abc import Sequence
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.arguments import tensors_or_numbers
 from tilegrad.autograd.base import TensorBase, tensor_of
+from tilegrad.autograd.graph import called
 from tilegrad.autograd.rules import arithmetic, view
 from tilegrad.autograd.rules.assign import copy_, fill_
 from tilegrad.autograd.rules.creation import arange, as_tensor
-from tilegrad.autograd.rules.elementwise import Scalar, to_dtype
+from tilegrad.autograd.rules.elementwise import to_dtype
 from tilegrad.autograd.rules.index import index_select
 from tilegrad.autograd.rules.masked import diag_embed
 from tilegrad.autograd.rules.movement import cat, stack
+from tilegrad.autograd.rules.operands import Scalar
 from tilegrad.autograd.rules.rearrange import meshgrid
 from tilegrad.autograd.rules.scan import cumprod
 from tilegrad.autograd.size import Size
-from tilegrad.engine import dtype as dt
+from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.dtype import DType
 from tilegrad.engine.ops.elementwise import full
-from tilegrad.engine.shape import numel
+from tilegrad.engine.shape import as_index, numel
 
 __all__ = [
     "block_diag", "broadcast_shapes", "can_cast", "cartesian_prod", "combinations", "diagflat",
@@ -66,7 +68,7 @@ def block_diag(*tensors: Tensor) -> Tensor:
         place_ = view.narrow(view.narrow(whole, 0, row, height), 1, column, width)
         copy_(place_, x)
         row, column = row + height, column + width
-    return whole
+    return called("block_diag", whole)
 
 
 def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
@@ -151,7 +153,7 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     count = x.layout.shape[0] if N is None else N
     if count < 0:
         raise RuntimeError(f"vander: N must be non-negative; got {N}")
-    kind = x.layout.dtype if x.layout.dtype.is_floating_point else dt.int64
+    kind = x.layout.dtype if x.layout.dtype.has_gradient else dt.int64
     x = to_dtype(x, kind)
     columns = [tensor_of(full((x.layout.shape[0], 1), 1, kind, x.layout.device))]
     if count > 1:
@@ -171,7 +173,10 @@ def unravel_index(indices: Tensor, shape: int | Sequence[int]) -> tuple[Tensor, 
         raise TypeError(
             f"unravel_index: expected 'indices' to be integer dtype, but got {indices.dtype.name}"
         )
-    sizes = (shape,) if isinstance(shape, int) else tuple([int(n) for n in shape])
+    if isinstance(shape, int):
+        sizes: tuple[int, ...] = (as_index("unravel_index", shape, "shape"),)
+    else:
+        sizes = tuple([as_index("unravel_index", n, "shape", 1) for n in shape])
     if any(n < 0 for n in sizes):
         raise ValueError(f"unravel_index: 'shape' cannot have negative values, but got {sizes}")
     made = []
@@ -197,6 +202,8 @@ def range(
         UserWarning,
         stacklevel=2,
     )
+    for given in (start, end, step):
+        number.in_64_bits(given)
     if step == 0:
         raise RuntimeError("range: step must be nonzero")
     if (end - start) * step < 0:
@@ -208,17 +215,26 @@ def range(
     return made.requires_grad_() if requires_grad else made
 
 
-def result_type(tensor1: Tensor | Scalar, tensor2: Tensor | Scalar) -> DType:
+def result_type(
+    tensor: Tensor | Scalar | None = None, other: Tensor | Scalar | None = None, *,
+    scalar: Scalar | None = None, scalar1: Scalar | None = None, scalar2: Scalar | None = None,
+) -> DType:  # fmt: skip
     """The dtype of a result of these two, tensors or numbers.
 
     Raises:
         TypeError: one of them is neither.
     """
-    tensors_or_numbers("result_type", tensor1, tensor2)
-    return dt.result_type(*[
-        (v.layout.dtype, 2 if v.layout.ndim else 1) if isinstance(v, TensorBase) else (dt.of_scalar(v), 0)
-        for v in (tensor1, tensor2)
-    ])  # fmt: skip
+    operands = [v for v in (scalar, tensor, other, scalar1, scalar2) if v is not None]
+    if len(operands) != 2:
+        raise TypeError(f"result_type(): needs two operands; got {len(operands)}")
+    tensors_or_numbers("result_type", *operands)
+    ranks = []
+    for v in operands:
+        if isinstance(v, TensorBase):
+            ranks.append((v.layout.dtype, 2 if v.layout.ndim else 1))
+        else:
+            ranks.append((dt.of_scalar(number.required(v, "result_type")), 0))
+    return dt.result_type(*ranks)
 
 
 def can_cast(from_: object, to: object) -> bool:

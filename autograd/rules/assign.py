@@ -7,12 +7,8 @@ from tilegrad.autograd.base import TensorBase, refuse_overlap, refuse_view, zero
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rule import Rule, check_inplace, kept, rebase
-from tilegrad.autograd.rules.elementwise import (
-    Scalar,
-    apart,
-    operand,
-    unary,
-)
+from tilegrad.autograd.rules.elementwise import apart, unary
+from tilegrad.autograd.rules.operands import Scalar, operand
 from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.ops import elementwise as ops
 from tilegrad.engine.ops.elementwise import OPS
@@ -27,8 +23,17 @@ def zero_(input: Tensor) -> Tensor:
 
 
 def fill_(input: Tensor, value: Scalar | Tensor) -> Tensor:
-    """Write ``value`` over ``input``."""
+    """Write ``value`` over ``input``.
+
+    Raises:
+        RuntimeError: it is a tensor with dimensions.
+    """
     if isinstance(value, TensorBase):
+        if value.layout.ndim:
+            raise RuntimeError(
+                f"fill_: fill_ only supports 0-dimension value tensor but got tensor with "
+                f"{value.layout.ndim} dimensions."
+            )
         return copy_(input, apart(value, input))
     return _written(input, value, _FILL)
 

@@ -50,7 +50,7 @@ def isclose(
             raise RuntimeError(f"{name} must be greater than or equal to zero, but got {value}")
     x, y = input.detach(), other.detach()
     close = eq(x, y)
-    if x.dtype.is_floating_point:
+    if x.dtype.has_gradient:
         within = le(abs(sub(x, y)), add(mul(abs(y), rtol), atol))
         close = logical_or(close, logical_and(within, isfinite(y)))
         if equal_nan:

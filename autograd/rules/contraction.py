@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
+from tilegrad.autograd.later import of_one
 from tilegrad.autograd.rules import view
 from tilegrad.autograd.rules.assign import before, overwrite
-from tilegrad.autograd.rules.elementwise import Scalar, to_dtype
+from tilegrad.autograd.rules.elementwise import to_dtype
 from tilegrad.autograd.rules.matmul import matmul, outer, scaled
+from tilegrad.autograd.rules.operands import Scalar
 from tilegrad.autograd.rules.pointwise import mul
 from tilegrad.autograd.rules.reduce import sum
 from tilegrad.autograd.rules.resize import resize_
@@ -76,6 +78,11 @@ def einsum(equation: object, *operands: object) -> Tensor:
     Raises:
         RuntimeError: the equation does not fit the operands.
     """
+    for place, x in enumerate(operands if isinstance(equation, str) else ()):
+        if not isinstance(x, (TensorBase, list, tuple)):
+            raise TypeError(
+                f"einsum: expected Tensor as element {place}, but got {type(x).__name__}"
+            )
     terms, output, tensors = read(equation, operands)
     plan = _planned(terms, output, tuple([t.layout.shape for t in tensors]))
     kinds = {t.layout.dtype for t in tensors}
@@ -380,7 +387,7 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
 
 
 def vdot(input: Tensor, other: Tensor) -> Tensor:
-    """Inner product of two vectors, of which the first would be conjugated.
+    """Inner product of two vectors, of which the first is conjugated.
 
     Raises:
         RuntimeError: they are no vectors of one size and dtype.
@@ -389,6 +396,8 @@ def vdot(input: Tensor, other: Tensor) -> Tensor:
         raise RuntimeError(
             f"vdot: 1D tensors expected, but got {input.ndim}D and {other.ndim}D tensors"
         )
+    if input.layout.dtype.is_complex:
+        input = of_one("conj", input)
     return matmul(input, other)
 
 
@@ -443,14 +452,14 @@ def addr(
     product = mul(view.unsqueeze(vec1, 1), vec2)
     kinds = [product.layout.dtype, input.layout.dtype]
     for name, factor in (("beta", beta), ("alpha", alpha)):
-        if isinstance(factor, float) and not any(k.is_floating_point for k in kinds):
+        if isinstance(factor, (float, complex)) and not any(k.has_gradient for k in kinds):
             raise RuntimeError(
                 f"addr: For integral input tensors, argument {name} must not be a floating point number."
             )
     view.expand(input, product.layout.shape)  # which refuses what does not fit
     if product.layout.dtype is bool_ and input.layout.dtype is bool_:
         alpha, beta = bool(alpha), bool(beta)
-    elif any(k.is_floating_point for k in kinds):
+    elif any(k.has_gradient for k in kinds):
         product = to_dtype(product, dt.promote_types(*kinds))
     return scaled("addr", input, product, beta, alpha)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.graph import Node, called
@@ -18,7 +18,7 @@ from tilegrad.engine import calls, dtype as dt
 from tilegrad.engine.ops import conv as ops
 from tilegrad.engine.ops.elementwise import OPS
 
-__all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
+__all__: list[str] = []
 
 Sizes = int | Sequence[int]
 INTEGERS = (dt.uint8, dt.int8, dt.int16, dt.int32, dt.int64)
@@ -94,6 +94,11 @@ def _forward(
     groups: int,
 ) -> Tensor:
     op = f"conv{dims}d"
+    if input.layout.dtype.is_complex and weight.layout.dtype.is_complex:
+        rest = (stride, padding, dilation, groups)
+        return _of_complex(
+            dims, lambda x, w: _forward(dims, x, w, None, *rest), input, weight, bias
+        )
     single = input.layout.ndim != dims + 2
     x = _batched(op, input, dims) if single else input
     kind, bias_kind = x.layout, None if bias is None else bias.layout
@@ -123,6 +128,11 @@ def _transposed(
     dilation: Sizes,
 ) -> Tensor:
     op = f"conv_transpose{dims}d"
+    if input.layout.dtype.is_complex and weight.layout.dtype.is_complex:
+        rest = (stride, padding, output_padding, groups, dilation)
+        return _of_complex(
+            dims, lambda x, w: _transposed(dims, x, w, None, *rest), input, weight, bias
+        )
     single = input.layout.ndim != dims + 2
     y = _batched(op, input, dims) if single else input
     kind, bias_kind = y.layout, None if bias is None else bias.layout
@@ -143,6 +153,22 @@ def _transposed(
             out = binary(OPS["add"], out, view(bias, (channels,) + (1,) * dims))
             called("conv", out)
     return squeeze(out, 0) if single else out
+
+
+def _of_complex(
+    dims: int,
+    run: Callable[[Tensor, Tensor], Tensor],
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+) -> Tensor:
+    """Three convolutions of real numbers: of the real parts, of the imaginary ones, of their sums."""
+    first, second = run(x.real, weight.real), run(x.imag, weight.imag)
+    sums = run(x.real + x.imag, weight.real + weight.imag)
+    out = (first - second) + (sums - first - second) * 1j
+    if bias is not None:
+        out = out + view(bias, (bias.layout.shape[0],) + (1,) * dims)
+    return called("conv", out)
 
 
 def _of_no_channels(x: Tensor, weight: Tensor, bias: Tensor | None, out: tuple[int, ...]) -> Tensor:

@@ -1,4 +1,6 @@
-"""Copies of views (``transpose_copy``), and copies with a view written over (``select_scatter``)."""
+"""Copies of views (``transpose_copy``), parts that autograd takes for no views (``unsafe_split``), and copies
+with a view written over (``select_scatter``).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tilegrad.autograd.annotations import Tensor
-from tilegrad.autograd.base import TensorBase, tensor_of
+from tilegrad.autograd.base import tensor_of
+from tilegrad.autograd.graph import called
 from tilegrad.autograd.rules import rearrange, view
 from tilegrad.autograd.rules.assign import clone, copy_, fill_
 from tilegrad.autograd.rules.creation import empty_strided
@@ -18,6 +21,7 @@ from tilegrad.autograd.rules.movement import pad as padded
 from tilegrad.autograd.rules.reinterpret import view_dtype
 from tilegrad.autograd.rules.scatter import scatter_reduce, scatter_reduce_
 from tilegrad.engine.dtype import DType
+from tilegrad.engine.memory import counted_apart
 from tilegrad.engine.ops.elementwise import full
 from tilegrad.engine.shape import normalize_dim
 from tilegrad.kernels.function import function_from_source
@@ -32,15 +36,30 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _fresh(made: Any) -> Any:
-    """A row-major copy of a view, or of each of several."""
+def _fresh(name: str, made: Any) -> Any:
+    """A row-major copy of a view, or of each of several, whose node is called ``name``, or as the view's."""
     if isinstance(made, tuple):
-        return tuple([_fresh(x) for x in made])
-    return clone(made) if made.layout.contiguous else contiguous(made)
+        return tuple([_fresh(name, x) for x in made])
+    if not name and made._node is not None:
+        name = f"{made._node.op}_copy"
+    return called(name, clone(made) if made.layout.contiguous else contiguous(made))
 
 
-def _copying(name: str, function: Callable[..., object]) -> Any:
-    """``function`` of views under another name, with copies as results."""
+def _apart(name: str, views: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The views as tensors over the same memory that are no views to autograd, each with a count of writes of
+    its own: neither the base nor the others learn of a write to one.
+    """
+    for x in views:
+        x.storage = counted_apart(x.storage)
+        x._base, x._epoch = None, 0
+        if x._node is None:
+            x._index = 0
+        called(name, x)
+    return views
+
+
+def _copying(name: str, function: Callable[..., object], fresh: Callable[..., Any] = _fresh) -> Any:
+    """``function`` of views under another name, with ``fresh`` of its results."""
     given = inspect.signature(function).parameters.values()
     parameters, names = [], []
     for p in given:
@@ -48,13 +67,25 @@ def _copying(name: str, function: Callable[..., object]) -> Any:
         parameters.append(f"{p.name}: {p.annotation}{default}")
         names.append(p.name)
     head = f"def {name}({', '.join(parameters)}) -> Any:"
-    source = f"{head}\n    return fresh(function({', '.join(names)}))\n"
-    made: Any = function_from_source(
-        source, name, {"fresh": _fresh, "function": function}, __name__
-    )
+    node = _OWN.get(name, "")
+    source = f"{head}\n    return fresh({node!r}, function({', '.join(names)}))\n"
+    made: Any = function_from_source(source, name, {"fresh": fresh, "function": function}, __name__)
     made.__annotations__["return"] = "Any"
     made.__doc__ = f":func:`{name.removesuffix('_copy')}`, as a copy."
+    if fresh is _apart:
+        made.__doc__ = (
+            f":func:`{name.removeprefix('unsafe_')}`, whose results share memory with ``tensor`` but are no "
+            f"views to autograd: each may be written over in place, if nothing reads ``tensor`` afterwards."
+        )
     return made
+
+
+# what the nodes of those are called that are no copies of a view of their name
+_OWN = {
+    "alias_copy": "alias_copy", "narrow_copy": "narrow_copy", "split_with_sizes_copy": "split_with_sizes_copy",
+    "t_copy": "t_copy", "unsafe_chunk": "unsafe_split", "unsafe_split": "unsafe_split",
+    "unsafe_split_with_sizes": "unsafe_split_with_sizes",
+}  # fmt: skip
 
 
 def _alias(input: Tensor) -> Tensor:
@@ -104,9 +135,9 @@ t_copy = _copying("t_copy", _transposed)
 transpose_copy = _copying("transpose_copy", view.transpose)
 unbind_copy = _copying("unbind_copy", rearrange.unbind)
 unfold_copy = _copying("unfold_copy", view.unfold)
-unsafe_chunk = _copying("unsafe_chunk", rearrange.chunk)
-unsafe_split = _copying("unsafe_split", rearrange.split)
-unsafe_split_with_sizes = _copying("unsafe_split_with_sizes", split_with_sizes)
+unsafe_chunk = _copying("unsafe_chunk", rearrange.chunk, _apart)
+unsafe_split = _copying("unsafe_split", rearrange.split, _apart)
+unsafe_split_with_sizes = _copying("unsafe_split_with_sizes", split_with_sizes, _apart)
 unsqueeze_copy = _copying("unsqueeze_copy", view.unsqueeze)
 view_copy = _copying("view_copy", _shown)
 
@@ -123,7 +154,7 @@ def _written(name: str, made: Tensor, region: Tensor, src: Tensor) -> Tensor:
             f"{list(have)}, slice size = {list(want)}"
         )
     copy_(region, src)
-    return made
+    return called(name, made)
 
 
 def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
@@ -266,12 +297,10 @@ def fill(input: Tensor, value: Scalar | Tensor) -> Tensor:
     """``value`` in the shape and dtype of ``input``.
 
     Gradient: of ``value``; zeros of ``input``.
+
+    Raises:
+        RuntimeError: ``value`` is a tensor with dimensions.
     """
-    if isinstance(value, TensorBase) and value.layout.ndim:
-        raise RuntimeError(
-            f"fill: fill_ only supports 0-dimension value tensor but got tensor with "
-            f"{value.layout.ndim} dimensions."
-        )
     return fill_(clone(input), value)
 
 

@@ -15,6 +15,7 @@ from tilegrad.engine import array as arrays, dtype as dt, number
 from tilegrad.engine.array import Array
 from tilegrad.engine.device import CPU, Device, asked, device as as_device
 from tilegrad.engine.ops import create as ops, elementwise
+from tilegrad.engine.shape import as_indices
 from tilegrad.engine.transfer import host, to_device
 
 __all__ = [
@@ -29,7 +30,7 @@ Number = float | int | bool
 def _made(op: str, array: Array, requires_grad: bool) -> Tensor:
     result: Tensor = array  # type: ignore[assignment]
     if requires_grad:
-        if not array.dtype.is_floating_point:
+        if not array.dtype.has_gradient:
             raise RuntimeError(
                 f"{op}: Only Tensors of floating point dtype can require gradients; "
                 f"got {array.dtype.name}"
@@ -78,7 +79,7 @@ def _copied(data: Any, dtype: object, device: object) -> Array:
         same = kind is None or kind is data.layout.dtype
         array: Array = elementwise.clone(data) if same else elementwise.cast(data, kind)  # type: ignore[arg-type]
         array = to_device(array, asked(device) or array.layout.device)
-    elif type(data) in (bool, int, float) and kind is None:
+    elif type(data) in (bool, int, float, complex) and kind is None:
         kind = dt.of_scalar(data)
         array = elementwise.full((), number.element(data, kind, "tensor"), kind, where)
     else:
@@ -88,7 +89,7 @@ def _copied(data: Any, dtype: object, device: object) -> Array:
 
 def _is_on_gpu(data: object) -> bool:
     """Whether ``data`` is another library's array on the GPU."""
-    known = (TensorBase, np.ndarray, list, tuple, int, float)
+    known = (TensorBase, np.ndarray, list, tuple, int, float, complex)
     return not isinstance(data, known) and hasattr(data, "__cuda_array_interface__")
 
 
@@ -98,8 +99,10 @@ def _without_tensors(data: object) -> object:
         if data.layout.numel != 1:
             raise ValueError("only one element tensors can be converted to Python scalars")
         return host(data).reshape(())
+    if isinstance(data, Sequence) and not isinstance(data, (list, tuple, range, str, bytes)):
+        data = list(data)
     if isinstance(data, (list, tuple)) and any(
-        isinstance(item, (list, tuple, TensorBase)) for item in data
+        issubclass(kind, (TensorBase, Sequence)) for kind in set(map(type, data))
     ):
         return [_without_tensors(item) for item in data]
     if not isinstance(data, (list, tuple, np.ndarray, np.generic)) and hasattr(data, "__array__"):
@@ -243,6 +246,7 @@ def empty_strided(
 ) -> Tensor:
     """Undefined contents, with the given strides in elements."""
     shape, strides = ops.check_sizes("empty_strided", size), tuple(stride)
+    strides = as_indices("empty_strided", strides, "stride")
     if len(shape) != len(strides) or any(s < 0 for s in strides):
         raise RuntimeError(
             f"empty_strided: strides must be non-negative, one per size; got {shape} and {strides}"
@@ -350,9 +354,10 @@ def _number(value: object) -> Number:
     if isinstance(value, TensorBase) and value.layout.numel != 1:
         raise TypeError(f"arange: bounds and step must be numbers; got {value.layout.describe()}")
     item = value.item() if hasattr(value, "item") else value
-    if not isinstance(item, (bool, int, float)):
+    if not isinstance(item, (bool, int, float, complex)):
         raise TypeError(f"bounds and step must be Number, not {type(item).__name__}")
-    return int(item) if isinstance(item, bool) else item
+    number.in_64_bits(item)
+    return int(item) if isinstance(item, bool) else item  # type: ignore[return-value]
 
 
 def _number_dtype(op: str, dtype: object) -> dt.DType:
@@ -373,7 +378,10 @@ def linspace(
 ) -> Tensor:
     """``steps`` evenly spaced values from ``start`` to ``end``, symmetric from both ends."""
     kind, where = _number_dtype("linspace", dtype), as_device(device)
-    made = ops.linspace(_number(start), _number(end), steps, kind, where)
+    first, last = _number(start), _number(end)
+    if dtype is None and (isinstance(first, complex) or isinstance(last, complex)):
+        kind = kind.to_complex()
+    made = ops.linspace(first, last, steps, kind, where)
     return _made("linspace", made, requires_grad)
 
 

@@ -12,17 +12,12 @@ from types import FunctionType
 from typing import TypeVar
 
 from tilegrad.autograd.annotations import Tensor
+from tilegrad.autograd.graph import called
 from tilegrad.autograd.rule import check_inplace
 from tilegrad.autograd.rules import elementwise
-from tilegrad.autograd.rules.assign import clone, copy_, overwrite
-from tilegrad.autograd.rules.elementwise import (
-    OF_TENSORS,
-    Scalar,
-    binary,
-    inplace,
-    operand,
-    unary,
-)
+from tilegrad.autograd.rules.assign import before, overwrite
+from tilegrad.autograd.rules.elementwise import binary, inplace, unary
+from tilegrad.autograd.rules.operands import OF_TENSORS, Scalar, operand
 from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.ops.elementwise import OPS, Elementwise
 from tilegrad.kernels.function import function_from_source
@@ -86,7 +81,9 @@ def run(
         return elementwise.apply(op, x, params=params)
     if x.requires_grad and 0 in elementwise.derivative(op, 0).reads:
         # the gradient reads the old values, so they are kept
-        return copy_(x, elementwise.apply(op, clone(x), params=params))
+        name = f"{op.name}_"
+        made = elementwise.apply(op, before(name, x), params=params)
+        return overwrite(name, x, called(name, made))
     return elementwise.inplace(op, x, params=params)
 
 
@@ -146,7 +143,7 @@ def _function(op: Elementwise) -> Function:
         kind = input.layout.dtype
         if kind is dt.bool_:
             raise _no_bool(name)
-        return unary(op if kind.is_floating_point else OPS["copy"], input)
+        return unary(op if kind.has_gradient else OPS["copy"], input)
 
     def two(input: Tensor, other: Tensor | Scalar) -> Tensor:
         return binary(op, input, other)
@@ -154,6 +151,13 @@ def _function(op: Elementwise) -> Function:
     if arity == 2:
         return named(_typed(two, name), name, _doc(op, "; operands broadcast and are promoted."))
     return named(rounded if kind == "rounding" else one, name, _doc(op, "; any shape."))
+
+
+def made(op: Elementwise, module: str) -> Function:
+    """The function that applies ``op``, defined in ``module``."""
+    function = _function(op)
+    function.__module__ = module
+    return function
 
 
 def _twin(op: Elementwise) -> Function | None:
@@ -172,7 +176,7 @@ def _twin(op: Elementwise) -> Function | None:
         kind = input.layout.dtype
         if kind is dt.bool_:
             raise _no_bool(name)
-        if kind.is_floating_point:
+        if kind.has_gradient:
             return inplace(op, input)
         check_inplace(name, input)
         return input

@@ -10,13 +10,15 @@ from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.graph import called
 from tilegrad.autograd.rules import arithmetic, pointwise, view
 from tilegrad.autograd.rules.assign import clone
-from tilegrad.autograd.rules.elementwise import Scalar, to_dtype
+from tilegrad.autograd.rules.elementwise import to_dtype
 from tilegrad.autograd.rules.matmul import matmul
 from tilegrad.autograd.rules.movement import cat
+from tilegrad.autograd.rules.operands import Scalar
+from tilegrad.autograd.rules.planar import complex, conj, imag, real
 from tilegrad.autograd.rules.reduce import sum
 from tilegrad.autograd.rules.scan import cumsum
-from tilegrad.engine import dtype as dt
-from tilegrad.engine.shape import normalize_dim, normalize_dims
+from tilegrad.engine import dtype as dt, number
+from tilegrad.engine.shape import as_index, normalize_dim, normalize_dims
 
 __all__ = ["corrcoef", "cov", "cumulative_trapezoid", "diff", "gradient", "trapezoid", "trapz"]
 
@@ -44,7 +46,7 @@ def diff(
     """
     if not input.layout.ndim:
         raise RuntimeError("diff: expects input to be at least one-dimensional")
-    if n < 0:
+    if as_index("diff", n, "n") < 0:
         raise RuntimeError(f"diff: order must be non-negative but got {n}")
     for extra in (prepend, append):
         if extra is not None and extra.layout.ndim != input.layout.ndim:
@@ -91,7 +93,7 @@ def gradient(
             f"gradient: expected spacing to be unspecified, a scalar, or a list of length "
             f"{len(dims)}; got {len(steps)}"
         )
-    if not input.layout.dtype.is_floating_point:
+    if not input.layout.dtype.has_gradient:
         input = to_dtype(input, dt.get_default_dtype())
     made = []
     for axis, step in zip(dims, steps, strict=True):
@@ -179,7 +181,7 @@ def _areas(
         raise RuntimeError(f"{name}: received a bool input for `x`, but bool is not supported")
     sums = _part(y, axis, 1, None) + _part(y, axis, None, -1)
     if x is None:
-        return sums * (1.0 if dx is None else float(dx)), axis
+        return sums * (1.0 if dx is None else float(number.in_64_bits(dx))), axis
     if x.layout.ndim == 1:
         if x.layout.shape[0] != y.layout.shape[axis]:
             raise RuntimeError(f"{name}: There must be one `x` value for each sample point")
@@ -294,6 +296,8 @@ def cov(
     mean = sum(rows if both is None else rows * both, 1, True) / total
     apart = rows - mean
     other = apart if both is None else apart * both
+    if kind.dtype.is_complex:
+        other = conj(other)
     return view.squeeze(matmul(apart, view.transpose(other, 0, 1)) / factor)
 
 
@@ -313,4 +317,7 @@ def corrcoef(input: Tensor) -> Tensor:
         return made / made
     deviations = pointwise.sqrt(view.diagonal(made))
     made = made / view.unsqueeze(deviations, 1) / view.unsqueeze(deviations, 0)
+    if made.layout.dtype.is_complex:  # part by part, as PyTorch
+        parts = [arithmetic.clamp(part, -1, 1) for part in (real(made), imag(made))]
+        return called("corrcoef", complex(*parts))
     return arithmetic.clamp(made, -1, 1)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.graph import Node, called
 from tilegrad.autograd.rule import Rule
-from tilegrad.autograd.rules import arithmetic, pointwise, view
-from tilegrad.autograd.rules.elementwise import Scalar, to_dtype
+from tilegrad.autograd.rules import arithmetic, pairs, pointwise, view
+from tilegrad.autograd.rules.elementwise import to_dtype
 from tilegrad.autograd.rules.masked import masked_fill, where
 from tilegrad.autograd.rules.matmul import matmul
 from tilegrad.autograd.rules.moments import norm
 from tilegrad.autograd.rules.movement import cat, roll
+from tilegrad.autograd.rules.operands import Scalar
 from tilegrad.autograd.rules.reduce import sum
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.shape import broadcast_shapes, normalize_dim
@@ -95,7 +96,7 @@ def cdist(
     x1: Tensor,
     x2: Tensor,
     p: float = 2.0,
-    compute_mode: str | int | None = "use_mm_for_euclid_dist_if_necessary",
+    compute_mode: object = "use_mm_for_euclid_dist_if_necessary",
 ) -> Tensor:
     """The ``p``-norm distances of every row of ``x1`` to every row of ``x2``.
 
@@ -111,8 +112,11 @@ def cdist(
     Gradient: of both; zero for rows that are equal.
 
     Raises:
+        ValueError: another mode; numbers and None are none.
         RuntimeError: integers, fewer than two dimensions, or sizes that do not fit.
     """
+    if compute_mode not in _MODES:
+        raise ValueError(f"cdist: {compute_mode} is not a valid value for compute_mode")
     a, b = x1.layout, x2.layout
     for name, kind in (("X1", a), ("X2", b)):
         if not kind.dtype.is_floating_point:
@@ -130,22 +134,12 @@ def cdist(
         )
     if p < 0:
         raise RuntimeError("cdist: only supports non-negative p values")
-    mode = (
-        _MODES[0 if compute_mode is None else compute_mode]
-        if not isinstance(compute_mode, str)
-        else compute_mode
-    )
-    if mode not in _MODES:
-        raise ValueError(f"{mode} is not a valid value for compute_mode")
     common = dt.promote_types(a.dtype, b.dtype)
     x1, x2 = to_dtype(x1, common), to_dtype(x2, common)
     many = a.shape[-2] > _MANY or b.shape[-2] > _MANY
-    if p == 2 and (mode == _MODES[1] or (mode == _MODES[0] and many)):
+    if p == 2 and (compute_mode == _MODES[1] or (compute_mode == _MODES[0] and many)):
         return _by_product(x1, x2)
-    apart = view.unsqueeze(x1, -2) - view.unsqueeze(x2, -3)
-    if not a.shape[-1]:
-        return called("cdist", sum(apart, -1))
-    return called("cdist", norm(apart, p, -1))
+    return pairs.across(x1, x2, float(p))
 
 
 def _by_product(x1: Tensor, x2: Tensor) -> Tensor:

@@ -40,6 +40,7 @@ def cauchy_(
             f"cauchy_: Cauchy distribution is a continuous probability distribution. dtype must be a "
             f"floating point but you specified {self.dtype.name}"
         )
+    median, sigma = float(median), float(sigma)
     check_inplace("cauchy_", self)
     turn = _drawn("uniform", self, (-math.pi / 2, math.pi / 2), generator)
     return written_over("cauchy_", self, pointwise.tan(turn) * sigma + median)

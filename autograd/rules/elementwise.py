@@ -7,9 +7,8 @@ fused kernel runs per operand, and gradients of any order follow.
 from __future__ import annotations
 
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
-
-import numpy as np
 
 from tilegrad.autograd import graph
 from tilegrad.autograd.annotations import Tensor
@@ -17,16 +16,14 @@ from tilegrad.autograd.base import TensorBase, detached_view, refuse_overlap, te
 from tilegrad.autograd.graph import Node, Vjp, tied
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rule import Rule, Template, check_inplace, identity_vjp
+from tilegrad.autograd.rules.operands import FROM_TENSORS, operand
 from tilegrad.engine import calls, dtype as dt, number, transfer
 from tilegrad.engine.array import Layout, layout as make_layout
 from tilegrad.engine.device import Device
 from tilegrad.engine.dispatch import refuse_at_exit
-from tilegrad.engine.ops.create import from_host
-from tilegrad.engine.ops.elementwise import OPS, Elementwise, Fused, copy_as, scalar
+from tilegrad.engine.ops.elementwise import OPS, Elementwise, Fused, copy_as
 from tilegrad.kernels.forking import compiler
 from tilegrad.kernels.formulas.formula import Formula
-
-Scalar = float | int | bool
 
 
 class Backward:
@@ -82,7 +79,7 @@ def _backward_op(
 ) -> Elementwise:
     """The op of a backward formula: it promotes, unless the forward takes operands as they are."""
     if not isinstance(op, Fused):
-        return Elementwise(made)
+        return op.beside(made)
     kinds = [op.result if r is None or r < 0 else op.operands[r] for r in reads]
     return Fused(made, tuple(kinds), op.operands[position])
 
@@ -178,6 +175,17 @@ def rule_of(op: Elementwise) -> FormulaRule:
     return FormulaRule(op, _vjp)
 
 
+def _planar(op: Elementwise, tensors: tuple[Tensor, ...]) -> Elementwise:
+    """The op that serves these operands: its twin where one of them is complex."""
+    return planar_twin(op) if any(t.layout.dtype.is_complex for t in tensors) else op
+
+
+def planar_twin(op: Elementwise) -> Elementwise:
+    """The op beside ``op`` that takes complex operands; ``op`` itself, which refuses them, where there is none."""
+    found: Elementwise | None = import_module("tilegrad.engine.ops.planar").twin(op)
+    return op if found is None else found
+
+
 def apply(op: Elementwise, *tensors: Tensor, params: tuple[float, ...] = ()) -> Tensor:
     """``op`` on tensors, recorded."""
     out: Tensor | None
@@ -186,13 +194,16 @@ def apply(op: Elementwise, *tensors: Tensor, params: tuple[float, ...] = ()) -> 
     else:
         out = calls.run(op, *tensors)
     if out is None:
+        other = _planar(op, tensors)
+        if other is not op:
+            return apply(other, *tensors, params=params)
         out = op(*tensors, params=params)
     if state.grad:
         for t in tensors:
             if t._tracked or t._base is not None:
                 if not params:
                     _record_anew(op, tensors, out)
-                elif op.differentiable and out.layout.dtype.is_floating_point:
+                elif op.differentiable and out.layout.dtype.has_gradient:
                     if 0 in params:  # two zeros are equal, and what is kept is kept under one
                         rule_of(op).record_all(tensors, (out,), params)
                     else:
@@ -203,20 +214,33 @@ def apply(op: Elementwise, *tensors: Tensor, params: tuple[float, ...] = ()) -> 
 
 def _record_anew(op: Elementwise, tensors: tuple[Tensor, ...], out: Tensor) -> None:
     """The long way of recording, where gradients flow through the op at all; it keeps templates."""
-    if op.differentiable and out.layout.dtype.is_floating_point:
+    if op.differentiable and out.layout.dtype.has_gradient:
         rule_of(op).record_all(tensors, (out,), ())
 
 
 def _template(op: Elementwise, tracked: int) -> Template:
     """What makes a node where the operands in the bits ``tracked`` need a gradient."""
-    simple = _LINEAR.get(op.name) if OPS.get(op.name) is op else None  # a user's may share the name
+    own = op if op.real is None else op.real
+    simple = (
+        _LINEAR.get(op.name) if OPS.get(op.name) is own else None
+    )  # a user's may share the name
+    if op.real is not None and (simple is None or simple is steps_vjp):
+        # which stands above this module, and loads with the first complex tensor that asks for a gradient
+        made: Template = import_module("tilegrad.autograd.rules.planar").template(op, tracked)
+        return made
     if simple is not None:
         return op.name, simple, (), None
     if op.formula is _MUL.formula:
         return op.name, _mul_vjp, tuple([1 - p for p in (1, 0) if tracked >> p & 1]), None
+    saves, steps = needed_steps(op, tracked)
+    return op.name, _vjp, saves, (steps, ())
+
+
+def needed_steps(op: Elementwise, tracked: int) -> tuple[tuple[int, ...], Steps]:
+    """What is saved, and how the operands in the bits ``tracked`` get their gradients."""
     needed = tuple([bool(tracked >> p & 1) for p in range(op.formula.arity)])
     saves = _saves(op, needed)
-    return op.name, _vjp, saves, (_steps(op, needed, saves), ())
+    return saves, _steps(op, needed, saves)
 
 
 # ------------------------------------------------- rules that need no derivative formula at all
@@ -259,103 +283,22 @@ def steps_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 _LINEAR: dict[str, Vjp] = {
     "copy": identity_vjp, "add": _add_vjp, "sub": _sub_vjp, "neg": _neg_vjp,
     "floor_divide": _refused_vjp, "round": steps_vjp, "floor": steps_vjp, "ceil": steps_vjp,
-    "trunc": steps_vjp, "sign": steps_vjp, "div_floor": steps_vjp, "div_trunc": steps_vjp,
+    "trunc": steps_vjp, "sign": steps_vjp, "sgn": steps_vjp, "div_floor": steps_vjp, "div_trunc": steps_vjp,
 }  # fmt: skip
 
 _ADD, _SUB, _MUL, _DIV, _NEG = (OPS[n] for n in ("add", "sub", "mul", "div", "neg"))
 
 
-# ------------------------------------------------------------------------------------- operands
-
-
-def operand(value: object, like: Tensor, op: str) -> Tensor:
-    """A tensor for the second operand of ``op``: itself, or a Python number as a constant.
-
-    Raises:
-        TypeError: it is neither a tensor nor a number.
-    """
-    if isinstance(value, TensorBase):
-        return value
-    layout = like.layout
-    if isinstance(value, (bool, int, float)):
-        key = (layout, value, value.__class__, op)
-        found = _numbers.get(key) if value else None  # two zeros are equal
-        if found is not None:
-            return found
-        if op in OF_TENSORS:
-            raise TypeError(
-                f"{op}: argument 'other' (position 2) must be Tensor, not {type(value).__name__}"
-            )
-        if value.__class__ is bool and op in ("sub", "sub_"):
-            raise RuntimeError(
-                f"{op}: Subtraction, the `-` operator, with a bool tensor is not supported. If you are "
-                f"trying to invert a mask, use the `~` or `logical_not()` operator instead."
-            )
-        kind = beside(like, value)
-        if not kind.is_floating_point and op in _FLOAT_OPS:
-            kind = dt.get_default_dtype()
-        made = tensor_of(scalar(number.wrapped(value, kind), kind, layout.device))
-        made.storage.version = 0  # kept for later calls, which may record
-        if len(_numbers) > 4096:
-            _numbers.clear()
-        _numbers[key] = made
-        return made
-    return _foreign(value, like, op)
-
-
-def plain_operand(value: object, like: Tensor, op: str) -> Tensor:
-    """As :func:`operand`, for an op of the user's own: what a built-in op of its name refuses it does not."""
-    number = isinstance(value, (bool, int, float))
-    return operand(value, like, "" if number else op)
-
-
-# PyTorch's take no number at all, or none for the first operand
-OF_TENSORS = frozenset(
-    ("atan2", "hypot", "logaddexp", "logaddexp2", "maximum", "minimum", "logical_and", "logical_or")
-    + ("fmax", "fmin", "nextafter", "gcd", "lcm", "nextafter_", "gcd_", "lcm_")
-    + ("logical_xor", "atan2_", "hypot_", "logical_and_", "logical_or_", "logical_xor_")
-)
-_FROM_TENSORS = frozenset(("eq", "ne", "lt", "le", "gt", "ge"))
-_FLOAT_OPS = frozenset(
-    n for n, op in OPS.items() if op.formula.kind == "float" and n + "_int" not in OPS
-)
-_numbers: dict[
-    tuple[Layout, Scalar, type, str], Tensor
-] = {}  # the constants that numbers stand for
-
-
-def beside(like: Tensor, *values: Scalar) -> dt.DType:
-    """The dtype of a result of ``like`` and Python numbers.
-
-    Raises:
-        RuntimeError: a bool tensor beside an int that int64 does not hold.
-    """
-    kind = like.layout
-    for value in values:
-        if kind.dtype is dt.bool_ and isinstance(value, int) and 1 << 63 <= value < 1 << 64:
-            raise RuntimeError(f"Promotion for uint64 is not supported; got bool and {value}")
-    ranks = [(dt.of_scalar(value), 0) for value in values]
-    return dt.result_type((kind.dtype, 2 if kind.ndim else 1), *ranks)
-
-
-def _foreign(value: object, like: Tensor, op: str) -> Tensor:
-    """NumPy scalars count as Python numbers, its arrays as tensors (of a copy, which the graph may
-    keep); anything else is refused.
-    """
-    plain = number.plain(value)
-    if plain is not None:
-        return operand(plain, like, op)
-    if isinstance(value, np.ndarray):
-        return tensor_of(from_host(value, None, like.layout.device))
-    raise TypeError(
-        f"{op}: operands must be tensors or numbers; got Tensor and {type(value).__name__}"
-    )
+# --------------------------------------------------------------------------------------- calls
 
 
 def unary(op: Elementwise, x: Tensor) -> Tensor:
     """``op(x)``, recorded."""
     out: Tensor = calls.run(op, x)
     if out is None:
+        other = _planar(op, (x,))
+        if other is not op:
+            return unary(other, x)
         out = op(x)
     if (
         (x._tracked or x._base is not None)
@@ -371,13 +314,16 @@ def binary(op: Elementwise, x: Any, y: Any) -> Tensor:
     if not isinstance(y, TensorBase):
         y = operand(y, x, op.name)
     elif not isinstance(x, TensorBase):
-        if op.name in _FROM_TENSORS:
+        if op.name in FROM_TENSORS:
             raise TypeError(
                 f"{op.name}: argument 'input' (position 1) must be Tensor, not {type(x).__name__}"
             )
         x = operand(x, y, op.name)
     out: Tensor = calls.run(op, x, y)
     if out is None:
+        other = _planar(op, (x, y))
+        if other is not op:
+            return binary(other, x, y)
         out = op(x, y)
     if (x._tracked or y._tracked or x._base is not None or y._base is not None) and state.grad:
         if not graph.record_by_template(op.templates, out, x, y):
@@ -396,6 +342,7 @@ def inplace(op: Elementwise, x: Tensor, *others: Tensor, params: tuple[float, ..
         for t in (x, *others):
             if t._tracked or t._base is not None:
                 tensors = (x, *others)
+                op = _planar(op, (x,))
                 return rule_of(op).write(tensors, _run_over, op, tensors, params, meta=params)
     if params or calls.run(op, x, *others, x) is None:
         op(x, *others, x, params=params)
@@ -456,7 +403,7 @@ def to_dtype(x: Tensor, kind: dt.DType) -> Tensor:
     if x.layout.dtype is kind:
         return x
     out = OPS["copy"](x, dtype=kind)
-    return _CAST.record((x,), out) if kind.is_floating_point else tensor_of(out)
+    return _CAST.record((x,), out) if kind.has_gradient else tensor_of(out)
 
 
 def to_device(x: Tensor, device: Device, non_blocking: bool = False) -> Tensor:

@@ -24,7 +24,7 @@ from tilegrad.engine import dtype as dt
 from tilegrad.engine.ops import index as ops
 from tilegrad.engine.ops.elementwise import full
 
-__all__ = ["embedding"]
+__all__: list[str] = []
 
 
 def embedding(

@@ -67,7 +67,7 @@ def write(
         return rule.record(inputs, run(fresh, fresh), meta)
     x, name = inputs[0], rule.name + "_"
     kind = x.layout
-    recording = state.grad and kind.dtype.is_floating_point and needs_graph(inputs)
+    recording = state.grad and kind.dtype.has_gradient and needs_graph(inputs)
     check_inplace(name, x, single and not recording)
     if single and 0 in kind.strides:
         warn_expanded(name, x)

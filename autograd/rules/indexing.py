@@ -28,6 +28,7 @@ from tilegrad.engine.device import CPU
 from tilegrad.engine.ops import masked as masked_ops
 from tilegrad.engine.ops.elementwise import full
 from tilegrad.engine.ops.view import Geometry, view_op
+from tilegrad.engine.shape import as_index
 from tilegrad.engine.transfer import to_device
 
 __all__ = ["index_put", "index_put_"]
@@ -50,6 +51,7 @@ def _region(x: Layout, parts: tuple[Part, ...]) -> Geometry:
         size, stride = x.shape[axis], x.strides[axis]
         if part.__class__ is int:
             if not -size <= part < size:
+                as_index("index", part)
                 raise IndexError(
                     f"index {part} is out of bounds for dimension {axis} with size {size}"
                 )
@@ -94,6 +96,9 @@ def _as_tensor(key: object) -> Tensor:
     if array.dtype.kind == "f":
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
     if array.dtype.kind not in "iub":
+        for value in array.ravel():
+            if isinstance(value, int):
+                as_index("index", value)
         raise _invalid(key)
     return tensor_of(from_numpy(np.array(array, order="C")))
 

@@ -9,6 +9,7 @@ from tilegrad.autograd.base import TensorBase, tensor_of, warn_expanded
 from tilegrad.autograd.graph import Node, called
 from tilegrad.autograd.rule import Rule, check_inplace, writable
 from tilegrad.autograd.rules import view
+from tilegrad.autograd.rules.assign import before, overwrite
 from tilegrad.autograd.rules.elementwise import apply, single_value
 from tilegrad.autograd.rules.index import IN_PLACE, Scalar, write, zeros
 from tilegrad.engine import dtype as dt, number
@@ -224,7 +225,8 @@ _MASKED_SCATTER = Rule("masked_scatter", _scatter_vjp, (1,))
 def masked_scatter_(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """:func:`masked_scatter` in place."""
     writable("masked_scatter_", input)
-    return input.copy_(masked_scatter(input, mask, source))
+    made = masked_scatter(before("masked_scatter_", input, source), mask, source)
+    return overwrite("masked_scatter_", input, made)
 
 
 # --------------------------------------------------------------------- triangles and diagonals
@@ -261,13 +263,13 @@ def triu(input: Tensor, diagonal: int = 0) -> Tensor:
 def tril_(input: Tensor, diagonal: int = 0) -> Tensor:
     """:func:`tril` in place."""
     writable("tril_", input)
-    return input.copy_(tril(input, diagonal))
+    return overwrite("tril_", input, tril(input, diagonal))
 
 
 def triu_(input: Tensor, diagonal: int = 0) -> Tensor:
     """:func:`triu` in place."""
     writable("triu_", input)
-    return input.copy_(triu(input, diagonal))
+    return overwrite("triu_", input, triu(input, diagonal))
 
 
 def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:

@@ -8,7 +8,8 @@ from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.graph import Node, called
 from tilegrad.autograd.rule import Rule
-from tilegrad.autograd.rules.elementwise import Scalar, contiguous, operand
+from tilegrad.autograd.rules.elementwise import contiguous
+from tilegrad.autograd.rules.operands import Scalar, operand
 from tilegrad.autograd.rules.view import permute, reshape, transpose, unsqueeze
 from tilegrad.engine.array import Layout
 from tilegrad.engine.ops import matmul as ops
@@ -204,14 +205,24 @@ def baddbmm(
     return scaled("baddbmm", input, bmm(batch1, batch2), beta, alpha)
 
 
+def _factor(op: str, value: Scalar, product: Tensor) -> Scalar:
+    """``value``, unless it is complex beside real numbers."""
+    kind = product.layout.dtype
+    if value.__class__ is complex and not kind.is_complex:
+        raise RuntimeError(
+            f"{op}: value cannot be converted to type {kind.name} without overflow; got {value}"
+        )
+    return value
+
+
 def scaled(op: str, input: Tensor, product: Tensor, beta: Scalar, alpha: Scalar) -> Tensor:
     """``beta * input + alpha * product``; NaN of ``input`` is not seen where ``beta`` is 0."""
     if not isinstance(input, TensorBase):
         raise TypeError(f"argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
-    if not product.layout.dtype.is_floating_point:
+    if not product.layout.dtype.has_gradient:
         alpha, beta = int(alpha), int(beta)  # as PyTorch reads them
     if alpha != 1:
-        product = product * alpha
+        product = product * _factor(op, alpha, product)
     if beta != 0:
-        product = product + (input if beta == 1 else input * beta)
+        product = product + (input if beta == 1 else input * _factor(op, beta, product))
     return called(op, product)

@@ -23,9 +23,10 @@ from tilegrad.autograd.rules.reduce import (
     with_dims,
 )
 from tilegrad.engine.dtype import DType, bool_, dtype as as_dtype, get_default_dtype, result_type
+from tilegrad.engine.number import in_64_bits
 from tilegrad.engine.ops import reduce as ops
 from tilegrad.engine.ops.elementwise import OPS, cast
-from tilegrad.engine.shape import Shape
+from tilegrad.engine.shape import Shape, reduced_shape
 
 __all__ = ["logsumexp", "norm", "std", "std_mean", "var", "var_mean"]
 
@@ -90,7 +91,9 @@ def _spread_about_mean(
         dim, unbiased = None, dim
     if correction is None:
         correction = 1 if unbiased is None or unbiased else 0
-    if not input.dtype.is_floating_point:
+    else:
+        in_64_bits(correction)
+    if not input.dtype.has_gradient:
         raise RuntimeError(
             f"{name}: std and var only support floating point and complex dtypes; "
             f"got {input.layout.describe()}"
@@ -231,12 +234,14 @@ def norm(
     """
     if dtype is not None:
         input = to_dtype(input, as_dtype(dtype))
-    if not input.dtype.is_floating_point:
+    if not input.dtype.has_gradient:
         raise RuntimeError(f"norm: Expected a floating point tensor; got {input.layout.describe()}")
     if isinstance(p, str) and p != "fro":
         raise RuntimeError(f'norm: p must be a number or "fro"; got {p!r}')
-    order = 2.0 if p is None or isinstance(p, str) else float(p)
+    order = 2.0 if p is None or isinstance(p, str) else float(in_64_bits(p))
     dims = dims_of("norm", dim, input.layout.ndim)
+    if input.layout.dtype.is_complex and order != 2:
+        return called("norm", norm(pointwise.abs(input), order, dims, keepdim))
     if order == 0:
         count = ops.reduce("sum", cast(input, bool_), dims, keepdim)
         return _NORM0.record((input,), cast(count, input.dtype))
@@ -300,11 +305,25 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
 
     Gradient: of ``input``; input and result are saved.
     """
-    if not input.dtype.is_floating_point:
+    if not input.dtype.has_gradient:
         input = to_dtype(input, get_default_dtype())
     dims = dims_of("logsumexp", dim, input.layout.ndim)
+    if input.layout.dtype.is_complex:
+        return _complex_logsumexp(input, dims, keepdim)
     out = ops.logsumexp(input, dims, keepdim)
     return _LOGSUMEXP.record((input,), out, (dims, keepdim))
+
+
+def _complex_logsumexp(x: Tensor, dims: Shape, keepdim: bool) -> Tensor:
+    """By the largest real part, in functions that have gradients of their own."""
+    shape = x.layout.shape
+    if not x.layout.numel:
+        return pointwise.log(sum(pointwise.exp(x), dims, keepdim))
+    top = tensor_of(ops.reduce("amax", x.detach().real, dims, True))
+    top = only(pointwise.eq(top - top, 0), top)  # infinite ones take nothing away
+    total = sum(pointwise.exp(x - top), dims, keepdim)
+    left = top if keepdim else view.view(top, reduced_shape(shape, dims, False))
+    return called("logsumexp", pointwise.log(total) + left)
 
 
 # --------------------------------------------------------------------------- products of rows

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, tensor_of, zeros_of
-from tilegrad.autograd.graph import Node, called
+from tilegrad.autograd.graph import Node, called, tied
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import view as views
@@ -19,7 +19,7 @@ from tilegrad.autograd.size import sizes as as_sizes
 from tilegrad.engine import calls, number
 from tilegrad.engine.array import Array, Layout, window
 from tilegrad.engine.ops import movement as ops
-from tilegrad.engine.shape import Shape, as_index, normalize_dim
+from tilegrad.engine.shape import Shape, as_index, as_indices, normalize_dim
 
 __all__ = [
     "cat", "concat", "concatenate", "flip", "fliplr", "flipud", "repeat_interleave", "roll",
@@ -162,8 +162,10 @@ def roll(
     Raises:
         RuntimeError: there is no shift, or not one per dimension.
     """
-    several = shifts if isinstance(shifts, (tuple, list)) else (shifts,)
-    by = tuple([as_index("roll", n, "shifts") for n in several])
+    if isinstance(shifts, (tuple, list)):
+        by = as_indices("roll", shifts, "shifts")
+    else:
+        by = (as_index("roll", shifts, "shifts"),)
     if not by:
         raise RuntimeError("roll: `shifts` required; got none")
     along = () if dims is None else (dims,) if isinstance(dims, int) else tuple(dims)
@@ -179,11 +181,12 @@ def roll(
 
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """A copy turned ``k`` times by 90 degrees, from the first of ``dims`` towards the second."""
+    dims = as_indices("rot90", dims, "dims")
     if len(dims) != 2 or dims[0] % max(input.ndim, 1) == dims[1] % max(input.ndim, 1):
         raise RuntimeError(f"rot90: expected two different rotation dims; got {tuple(dims)}")
-    turns = k % 4
+    turns = as_index("rot90", k, "k") % 4
     if turns == 0:
-        return clone(input)
+        return called("rot90", clone(input))
     if turns == 2:
         return called("rot90", flip(input, dims))
     turned = flip(input, (dims[1] if turns == 1 else dims[0],))
@@ -213,7 +216,7 @@ def _pad_vjp(node: Node, grad: Tensor) -> Result:
         if before or after:
             size = node.inputs[0].shape[axis]
             grad = _fold(grad, axis, size, before, after, how.mode)
-    return (grad,)
+    return (grad if how.mode == "circular" else tied(node, grad),)
 
 
 def _fold(grad: Tensor, axis: int, size: int, before: int, after: int, mode: str) -> Tensor:
@@ -268,7 +271,7 @@ def pad(
         NotImplementedError: unknown mode, or one other than ``constant`` over other than the last
             one to three dimensions of a tensor with one or two more.
     """
-    width = tuple([n if n.__class__ is int else as_index("pad", n, "pad") for n in pad])
+    width = as_indices("pad", pad, "pad")
     pairs, cuts = _pairs(input.layout, width, mode)
     if mode != "constant" and value:
         raise ValueError(f'pad: Padding mode "{mode}" doesn\'t take in value argument')

@@ -19,9 +19,9 @@ from tilegrad.engine import calls
 from tilegrad.engine.array import Array, Layout
 from tilegrad.engine.dtype import finfo
 from tilegrad.engine.ops import norm as ops
-from tilegrad.engine.shape import Shape, numel
+from tilegrad.engine.shape import Shape, as_indices, numel
 
-__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
+__all__: list[str] = []
 
 
 class _Meta(NamedTuple):
@@ -169,6 +169,7 @@ def _last_rows(
     name: str, x: Layout, last: Shape, weight: Layout | None, bias: Layout | None, centred: bool
 ) -> ops.Rows:
     if not last or x.shape[-len(last) :] != last:
+        as_indices(name, last, "normalized_shape")
         raise RuntimeError(
             f"{name}: Given normalized_shape={list(last)}, expected input with shape "
             f"[*, {', '.join(map(str, last))}], but got input of size {list(x.shape)}"

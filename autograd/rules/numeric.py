@@ -1,4 +1,4 @@
-"""Elementwise functions of signs, exponents and what is no number; complex parts of real numbers."""
+"""Elementwise functions of signs, exponents and what is no number."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from collections import namedtuple
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, tensor_of
-from tilegrad.autograd.graph import called
-from tilegrad.autograd.rules import arithmetic, elementwise, pointwise, view
+from tilegrad.autograd.graph import Node, called
+from tilegrad.autograd.rule import Rule, check_inplace
+from tilegrad.autograd.rules import arithmetic, pointwise
 from tilegrad.autograd.rules.assign import before, overwrite
 from tilegrad.autograd.rules.define import run
-from tilegrad.autograd.rules.elementwise import Scalar, apply, inplace, operand, to_dtype, unary
+from tilegrad.autograd.rules.elementwise import apply, inplace, to_dtype, unary
+from tilegrad.autograd.rules.operands import Scalar
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.ops import elementwise as ops
 from tilegrad.engine.ops.elementwise import OPS
+from tilegrad.engine.shape import as_index
 
 __all__ = [
-    "adjoint", "angle", "conj", "conj_physical", "conj_physical_", "float_power", "frexp", "heaviside",
-    "is_conj", "is_neg", "isneginf", "isposinf", "isreal", "ldexp", "ldexp_", "mvlgamma", "nan_to_num",
-    "nan_to_num_", "real", "resolve_conj", "resolve_neg", "signbit",
+    "float_power", "frexp", "heaviside", "isneginf", "isposinf", "ldexp", "ldexp_", "mvlgamma", "nan_to_num",
+    "nan_to_num_", "signbit",
 ]  # fmt: skip
 
 frexp_result = namedtuple("frexp_result", "mantissa exponent")
@@ -49,11 +51,6 @@ def isneginf(input: Tensor) -> Tensor:
     return pointwise.eq(input, -math.inf) if floats else _always(False, input)
 
 
-def isreal(input: Tensor) -> Tensor:
-    """Whether each element is a real number: all are."""
-    return _always(True, input)
-
-
 def _same_dtypes(input: Tensor, values: Tensor) -> None:
     if input.layout.dtype is not values.layout.dtype:
         raise RuntimeError(
@@ -69,13 +66,21 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
         RuntimeError: the dtypes differ.
     """
     _same_dtypes(input, values)
-    return apply(OPS["heaviside"], input, values)
+    return _HEAVISIDE.record((input, values), apply(OPS["heaviside"], input, values))
+
+
+def _heaviside_vjp(node: Node, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    raise RuntimeError("derivative for aten::heaviside is not implemented")
+
+
+_HEAVISIDE = Rule("heaviside", _heaviside_vjp)
 
 
 def heaviside_(input: Tensor, values: Tensor) -> Tensor:
     """:func:`heaviside`, in place."""
     _same_dtypes(input, values)
-    return inplace(OPS["heaviside"], input, values)
+    check_inplace("heaviside_", input)
+    return _HEAVISIDE.write((input, values), inplace, OPS["heaviside"], input, values)
 
 
 def frexp(input: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,33 +108,43 @@ def ldexp_(input: Tensor, other: Tensor) -> Tensor:
     return pointwise.mul_(input, arithmetic.pow(2.0, other))
 
 
-def _double(value: Tensor | Scalar) -> Tensor | Scalar:
-    return to_dtype(value, dt.float64) if isinstance(value, TensorBase) else value
+def _widest(*values: object) -> dt.DType:
+    """The dtype of a ``float_power`` of these."""
+    for v in values:
+        if v.layout.dtype.is_complex if isinstance(v, TensorBase) else isinstance(v, complex):
+            return dt.complex128
+    return dt.float64
 
 
 def float_power(input: Tensor | Scalar, exponent: Tensor | Scalar) -> Tensor:
-    """``input ** exponent`` in float64."""
-    if not isinstance(exponent, TensorBase):
+    """``input ** exponent`` in float64, or complex128 if one of both is complex."""
+    kind = _widest(input, exponent)
+    if isinstance(input, TensorBase):
+        input = to_dtype(input, kind)
+    elif not isinstance(exponent, TensorBase):
+        raise TypeError(f"float_power: one of the two must be Tensor, not {type(input).__name__}")
+    if isinstance(exponent, TensorBase):
+        exponent = to_dtype(exponent, kind)
+    elif not isinstance(exponent, complex):
         exponent = float(exponent)
-        if not isinstance(input, TensorBase):
-            raise TypeError(
-                f"float_power: one of the two must be Tensor, not {type(input).__name__}"
-            )
-    return arithmetic.pow(_double(input), _double(exponent))
+    return arithmetic.pow(input, exponent)
 
 
 def float_power_(input: Tensor, exponent: Tensor | Scalar) -> Tensor:
-    """:func:`float_power`, over a float64 tensor.
+    """:func:`float_power`, over a tensor of its dtype.
 
     Raises:
         RuntimeError: it has another dtype.
     """
-    if input.layout.dtype is not dt.float64:
+    kind = _widest(input, exponent)
+    if input.layout.dtype is not kind:
         raise RuntimeError(
             f"float_power_: the base given to float_power_ has dtype {input.dtype.name} but the "
-            f"operation's result requires dtype float64"
+            f"operation's result requires dtype {kind.name}"
         )
-    return arithmetic.pow_(input, _double(exponent))
+    if isinstance(exponent, TensorBase):
+        exponent = to_dtype(exponent, kind)
+    return arithmetic.pow_(input, exponent)
 
 
 def _numbers(
@@ -176,9 +191,10 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
     Raises:
         RuntimeError: ``p`` is below 1.
     """
-    if p < 1:
+    if as_index("mvlgamma", p, "p") < 1:
         raise RuntimeError(f"mvlgamma: p has to be greater than or equal to 1; got {p}")
-    if not input.layout.dtype.is_floating_point:
+    kind = input.layout.dtype
+    if not (kind.is_floating_point or kind.is_complex):
         input = to_dtype(input, dt.get_default_dtype())
     total: Tensor = pointwise.lgamma(input)
     for step in range(1, p):
@@ -189,78 +205,3 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
 def mvlgamma_(input: Tensor, p: int) -> Tensor:
     """:func:`mvlgamma`, in place."""
     return overwrite("mvlgamma_", input, mvlgamma(before("mvlgamma_", input), p))
-
-
-# ------------------------------------------------------------------ complex parts of real numbers
-
-
-def _itself(input: Tensor) -> Tensor:
-    """``input``; an AttributeError of what is no tensor, which the public function's clause words."""
-    _ = input.layout
-    return input
-
-
-def real(input: Tensor) -> Tensor:
-    """The real part: ``input`` itself."""
-    return _itself(input)
-
-
-def conj(input: Tensor) -> Tensor:
-    """The conjugate: ``input`` itself."""
-    return _itself(input)
-
-
-def resolve_conj(input: Tensor) -> Tensor:
-    """``input``, conjugated where that is due: never."""
-    return _itself(input)
-
-
-def resolve_neg(input: Tensor) -> Tensor:
-    """``input``, negated where that is due: never."""
-    return _itself(input)
-
-
-def conj_physical(input: Tensor) -> Tensor:
-    """The conjugate: ``input`` itself."""
-    return _itself(input)
-
-
-def conj_physical_(input: Tensor) -> Tensor:
-    """:func:`conj_physical`, in place."""
-    return _itself(input)
-
-
-def is_conj(input: Tensor) -> bool:
-    """Whether elements are to be conjugated when they are read: never."""
-    _itself(input)
-    return False
-
-
-def is_neg(input: Tensor) -> bool:
-    """Whether elements are to be negated when they are read: never."""
-    _itself(input)
-    return False
-
-
-def adjoint(input: Tensor) -> Tensor:
-    """The conjugate of each matrix, with its last two dimensions swapped."""
-    if input.layout.ndim < 2:
-        raise RuntimeError(
-            f"adjoint: tensor.adjoint() is only supported on matrices or batches of matrices; got "
-            f"{input.layout.ndim}-D tensor."
-        )
-    return view.transpose(input, -2, -1)
-
-
-def angle(input: Tensor) -> Tensor:
-    """0 for numbers that are not negative, pi for others, NaN for NaN.
-
-    Gradient: zeros.
-    """
-    if not input.layout.dtype.is_floating_point:
-        input = to_dtype(input, dt.get_default_dtype())
-    steps = pointwise.sign(input) * 0
-    pi = operand(math.pi, input, "angle")
-    turned = apply(OPS["where"], pointwise.lt(input.detach(), 0), pi, steps)
-    kept = elementwise.apply(OPS["where"], pointwise.isnan(input.detach()), input.detach(), turned)
-    return called("angle", kept)

@@ -1,6 +1,6 @@
 """Written by ``python -m tests.house.stubs``, of functions that rows of formulas make."""
 
-from tilegrad.autograd.rules.elementwise import Scalar
+from tilegrad.autograd.rules.operands import Scalar
 from tilegrad.autograd.tensor import Tensor
 
 __all__ = [
@@ -401,7 +401,7 @@ def gt(input: Tensor, other: Tensor | Scalar, out: Tensor | None = None) -> Tens
 def gt_(input: Tensor, other: Tensor | Scalar) -> Tensor:
     """x > y"""
 
-def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+def hardshrink(input: Tensor, lambd: float = 0.5, out: Tensor | None = None) -> Tensor:
     """x, or 0 where |x| <= lambd."""
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
@@ -509,7 +509,7 @@ def logical_xor(input: Tensor, other: Tensor, out: Tensor | None = None) -> Tens
 def logical_xor_(input: Tensor, other: Tensor) -> Tensor:
     """one nonzero, not both"""
 
-def logsigmoid(input: Tensor) -> Tensor:
+def logsigmoid(input: Tensor, out: Tensor | None = None) -> Tensor:
     """log(sigmoid(x)) = -log(1 + e^-x)."""
 
 def lt(input: Tensor, other: Tensor | Scalar, out: Tensor | None = None) -> Tensor:
@@ -591,7 +591,10 @@ def selu_(input: Tensor) -> Tensor:
     """The scaled ELU that keeps mean 0 and variance 1 (Klambauer et al. 2017)."""
 
 def sgn(input: Tensor, out: Tensor | None = None) -> Tensor:
-    """Another name of :func:`sign`."""
+    """-1, 0 or 1; 0 for NaN."""
+
+def sgn_(input: Tensor) -> Tensor:
+    """-1, 0 or 1; 0 for NaN."""
 
 def sigmoid(input: Tensor, out: Tensor | None = None) -> Tensor:
     """1 / (1 + e^-x), by e^-|x| so that nothing overflows."""
@@ -626,7 +629,9 @@ def sinh(input: Tensor, out: Tensor | None = None) -> Tensor:
 def sinh_(input: Tensor) -> Tensor:
     """(e^x - e^-x) / 2, an odd polynomial below 1."""
 
-def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+def softplus(
+    input: Tensor, beta: float = 1.0, threshold: float = 20.0, out: Tensor | None = None
+) -> Tensor:
     """log(1 + e^(beta x)) / beta; x itself where beta x exceeds ``threshold``."""
 
 def softsign(input: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from tilegrad.engine.ops import pool as ops
 from tilegrad.engine.shape import as_index
 
 __all__ = [
-    "adaptive_avg_pool1d", "adaptive_max_pool1d", "avg_pool1d", "max_pool1d", "max_pool2d",
+    "adaptive_avg_pool1d", "avg_pool1d", "max_pool1d", "max_pool2d",
     "max_pool3d",
 ]  # fmt: skip
 
@@ -136,8 +136,8 @@ def _adaptive_size(op: str, x: Tensor, dims: int, output_size: object) -> tuple[
         raise RuntimeError(f"{op}: output_size must be one int or {dims} ints; got {output_size}")
     sizes = x.layout.shape[2:]
     out = tuple(
-        n if g is None else as_index(op, g, "output_size")
-        for g, n in zip(given, sizes, strict=True)
+        n if g is None else as_index(op, g, "output_size", place)
+        for place, (g, n) in enumerate(zip(given, sizes, strict=True))
     )
     if any(n < 0 for n in out):
         raise RuntimeError(

@@ -27,7 +27,7 @@ def is_floating_point(input: Tensor) -> bool:
 
 
 def is_complex(input: Tensor) -> bool:
-    """Whether the dtype is complex: none is yet."""
+    """Whether the dtype is complex."""
     return input.layout.dtype.is_complex
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 
 from tilegrad.autograd.annotations import Tensor
+from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rule import Rule, identity_vjp
 from tilegrad.autograd.rules import view
 from tilegrad.autograd.rules.elementwise import to_dtype
+from tilegrad.autograd.rules.movement import cat
 from tilegrad.autograd.rules.reduce import all, dims_of, with_dims
 from tilegrad.autograd.rules.scan import exclusive_product
 from tilegrad.engine.dtype import DType, dtype as as_dtype
 from tilegrad.engine.ops import reduce as ops
-from tilegrad.engine.ops.elementwise import OPS
-from tilegrad.engine.shape import Shape
+from tilegrad.engine.ops.elementwise import OPS, full
+from tilegrad.engine.shape import Shape, reduced_shape
 
 __all__ = ["prod"]
 
@@ -28,25 +30,48 @@ def prod(
     """
     if dtype is not None:
         input = to_dtype(input, as_dtype(dtype))
-        if not input.dtype.is_floating_point:
+        if not input.dtype.has_gradient:
             return to_dtype(prod(input, dim, keepdim), as_dtype(dtype))
     dims = dims_of("prod", dim, input.layout.ndim)
-    if not input.layout.ndim and input.dtype.is_floating_point:
-        return _ELEMENT.record((input,), OPS["copy"](input))
+    second = dim is not None or keepdim
+    if not input.layout.ndim and input.dtype.has_gradient:
+        return _ELEMENT[second].record((input,), OPS["copy"](input))
+    if input.layout.dtype.is_complex:
+        return _of_complex(input, dims, keepdim)
     out = ops.reduce("prod", input, dims, keepdim)
     if dim is not None and math.prod([input.layout.shape[d] for d in dims]) == 1:
         return _SINGLE.record((input,), out)
-    return _PROD.record((input,), out, (dims, keepdim))
+    return _PROD[second].record((input,), out, (dims, keepdim))
 
 
-_ELEMENT = Rule("prod", identity_vjp)  # of the element itself, whose gradient may not divide by it
+def _of_complex(x: Tensor, dims: Shape, keepdim: bool) -> Tensor:
+    """The product of halves, again and again: log2(n) elementwise products, with their gradients."""
+    shape = reduced_shape(x.layout.shape, dims, keepdim)
+    keep = [a for a in range(x.ndim) if a not in dims]
+    flat = view.reshape(
+        view.permute(x, [*keep, *dims]), [*[x.shape[a] for a in keep], -1 if x.numel() else 0]
+    )
+    if not x.numel():
+        return tensor_of(full(shape, 1, x.dtype, x.device))
+    while flat.shape[-1] > 1:
+        half = flat.shape[-1] // 2
+        made = view.narrow(flat, -1, 0, half) * view.narrow(flat, -1, half, half)
+        rest = flat.shape[-1] - 2 * half
+        flat = cat([made, view.narrow(flat, -1, 2 * half, rest)], -1) if rest else made
+    return view.reshape(flat, shape)
+
+
+_NAMES = ("prod", "prod_dim")
+# of the element itself, whose gradient may not divide by it
+_ELEMENT = [Rule(name, identity_vjp) for name in _NAMES]
 
 
 def _single_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (view.reshape(grad, node.inputs[0].shape),)
 
 
-_SINGLE = Rule("prod", _single_vjp)  # over a dimension of size 1: a function of the gradient alone
+# over a dimension of size 1: a function of the gradient alone
+_SINGLE = Rule("prod_dim", _single_vjp)
 
 
 def _prod_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -60,7 +85,7 @@ def _prod_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (grad * _product_of_others(x, dims),)
 
 
-_PROD = Rule("prod", _prod_vjp, (0, -1))
+_PROD = [Rule(name, _prod_vjp, (0, -1)) for name in _NAMES]
 
 
 def _product_of_others(x: Tensor, dims: Shape) -> Tensor:

@@ -14,9 +14,10 @@ from tilegrad.autograd.mode import no_grad
 from tilegrad.autograd.rules import arithmetic, pointwise, rearrange, view
 from tilegrad.autograd.rules.counting import bincount
 from tilegrad.autograd.rules.creation import as_tensor, linspace
-from tilegrad.autograd.rules.elementwise import Scalar, to_dtype
+from tilegrad.autograd.rules.elementwise import to_dtype
 from tilegrad.autograd.rules.extrema import aminmax
 from tilegrad.autograd.rules.masked import masked_fill, where
+from tilegrad.autograd.rules.operands import Scalar
 from tilegrad.autograd.rules.reduce import any, sum
 from tilegrad.autograd.rules.scatter import gather
 from tilegrad.autograd.rules.sort import searchsorted, sort

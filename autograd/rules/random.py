@@ -5,7 +5,7 @@ They depend on the generator's seed and the calls made since, never on the numbe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, SupportsInt
@@ -68,7 +68,7 @@ def set_rng_state(new_state: object) -> None:
 
 def _floating(op: str, dtype: object) -> dt.DType:
     kind = dt.get_default_dtype() if dtype is None else dt.dtype(dtype)
-    if not kind.is_floating_point:
+    if not kind.has_gradient:
         raise NotImplementedError(f"{op}: dtype must be floating point; got {kind.name}")
     return kind
 
@@ -266,7 +266,7 @@ def _like(
     """A draw in the shape and order of dimensions of ``x``."""
     kind = x.layout
     wanted = kind.dtype if dtype is None else dt.dtype(dtype)
-    if name != "integers" and not wanted.is_floating_point:
+    if name != "integers" and not wanted.has_gradient:
         raise NotImplementedError(f"{name}: dtype must be floating point; got {wanted.name}")
     where = kind.device if device is None else as_device(device)
     made = ops.draw(name, kind.shape, wanted, where, params, None)
@@ -391,7 +391,8 @@ def random_(
     """
     kind = self.dtype
     if bounds:
-        low, high = (0, bounds[0]) if len(bounds) == 1 else bounds
+        given = [as_index("random_", bound, "from") for bound in bounds]
+        low, high = (0, given[0]) if len(given) == 1 else given
     elif kind.is_floating_point:
         low, high = 0, (1 << (np.finfo(kind.numpy).nmant + 1)) + 1
     else:
@@ -412,3 +413,20 @@ def random_state(state: Tensor | None) -> Iterator[None]:
         yield
     finally:
         set_rng_state(before)
+
+
+@contextmanager
+def fork_rng(
+    devices: Iterable[object] | None = None,
+    enabled: bool = True,
+    _caller: str = "fork_rng",
+    _devices_kw: str = "devices",
+    device_type: str | None = None,
+) -> Iterator[None]:
+    """After the block the default generator goes on from where it was before; it serves every device."""
+    before = get_rng_state() if enabled else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            set_rng_state(before)

@@ -12,9 +12,8 @@ from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import view as views
 from tilegrad.autograd.rules.movement import cat, stack
-from tilegrad.autograd.size import sizes
 from tilegrad.engine.ops import view as view_ops
-from tilegrad.engine.shape import as_index, broadcast_shapes, infer_size, normalize_dim
+from tilegrad.engine.shape import as_index, as_indices, broadcast_shapes, infer_size, normalize_dim
 
 __all__ = [
     "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_tensors", "broadcast_to", "chunk",
@@ -45,14 +44,14 @@ def split(
     axis, size = _size("split", tensor, dim)
     rule = _SPLIT
     if isinstance(split_size_or_sections, int):
-        step = split_size_or_sections
+        step = as_index("split", split_size_or_sections, "split_size")
         if step < 0 or (step == 0 and size):
             raise RuntimeError(f"split: expects split_size be non-negative, positive; got {step}")
         count = max(-(-size // step), 1) if step else 1
         sections = [min(step, size - k * step) for k in range(count)]
     else:
         rule = _SPLIT_LIST
-        sections = [as_index("split", s, "size") for s in split_size_or_sections]
+        sections = list(as_indices("split_with_sizes", split_size_or_sections, "split_sizes"))
         if sum(sections) != size or any(s < 0 for s in sections):
             raise RuntimeError(
                 f"split: expects split_sizes to sum exactly to {size} (input tensor's size at "
@@ -78,6 +77,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
         RuntimeError: ``chunks`` is not positive.
     """
     axis, size = _size("chunk", input, dim)
+    chunks = as_index("chunk", chunks, "chunks")
     if chunks <= 0:
         raise RuntimeError(f"chunk: expects `chunks` to be greater than 0; got {chunks}")
     if size == 0:
@@ -92,24 +92,29 @@ def tensor_split(
     *,
     indices: Sequence[int] | Tensor | None = None,
     sections: int | None = None,
+    tensor_indices_or_sections: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     """Views cut at the given indices, or ``sections`` views whose sizes differ by 1 at most."""
     axis, size = _size("tensor_split", input, dim)
-    named = [v for v in (indices_or_sections, indices, sections) if v is not None]
+    asked = (indices_or_sections, indices, sections, tensor_indices_or_sections)
+    named = [v for v in asked if v is not None]
     if len(named) != 1:
         raise TypeError(f"tensor_split(): takes indices or sections; got {len(named)} of them")
     given: Any = named[0]
     if isinstance(given, TensorBase):
         given = given.tolist()
     if isinstance(given, int):
+        given = as_index("tensor_split", given, "sections")
         if given <= 0:
             raise RuntimeError(
                 f"tensor_split: number of sections must be larger than 0; got {given}"
             )
+        if given >> 31:
+            raise RuntimeError(f"tensor_split: no memory holds as many views; got {given} sections")
         least, more = divmod(size, given)
         given = list(accumulate(least + (k < more) for k in range(given - 1)))
     else:
-        given = sizes(tuple(given))
+        given = as_indices("tensor_split", given, "indices")
     cuts = [0, *given, size]
     return tuple(
         views.slice_(input, axis, begin, None if end is size else end)
@@ -117,19 +122,48 @@ def tensor_split(
     )
 
 
-def hsplit(input: Tensor, indices_or_sections: object) -> tuple[Tensor, ...]:
+def hsplit(
+    input: Tensor,
+    *indices_or_sections: int | Sequence[int],
+    indices: Sequence[int] | None = None,
+    sections: int | None = None,
+) -> tuple[Tensor, ...]:
     """Cut along columns (a vector: along its only dimension) into equal parts or at indices."""
-    return _cut("hsplit", input, indices_or_sections, 0 if input.ndim == 1 else 1, 1)
+    where = _asked("hsplit", indices_or_sections, indices, sections)
+    return _cut("hsplit", input, where, 0 if input.ndim == 1 else 1, 1)
 
 
-def vsplit(input: Tensor, indices_or_sections: object) -> tuple[Tensor, ...]:
+def vsplit(
+    input: Tensor,
+    *indices_or_sections: int | Sequence[int],
+    indices: Sequence[int] | None = None,
+    sections: int | None = None,
+) -> tuple[Tensor, ...]:
     """Cut along rows into equal parts or at indices."""
-    return _cut("vsplit", input, indices_or_sections, 0, 2)
+    where = _asked("vsplit", indices_or_sections, indices, sections)
+    return _cut("vsplit", input, where, 0, 2)
 
 
-def dsplit(input: Tensor, indices_or_sections: object) -> tuple[Tensor, ...]:
+def dsplit(
+    input: Tensor,
+    *indices_or_sections: int | Sequence[int],
+    indices: Sequence[int] | None = None,
+    sections: int | None = None,
+) -> tuple[Tensor, ...]:
     """Cut along the third dimension into equal parts or at indices."""
-    return _cut("dsplit", input, indices_or_sections, 2, 3)
+    where = _asked("dsplit", indices_or_sections, indices, sections)
+    return _cut("dsplit", input, where, 2, 3)
+
+
+def _asked(
+    op: str, given: tuple[object, ...], indices: Sequence[int] | None, sections: int | None
+) -> object:
+    """Where to cut: sizes given one by one, as one sequence, or by name."""
+    whole = given[0] if len(given) == 1 else given
+    named = [v for v in (whole if given else None, indices, sections) if v is not None]
+    if len(named) != 1:
+        raise TypeError(f"{op}(): takes indices or sections; got {len(named)} of them")
+    return named[0]
 
 
 def _cut(op: str, x: Tensor, where: Any, dim: int, least: int) -> tuple[Tensor, ...]:
@@ -244,7 +278,9 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
     """
     ndim = input.ndim
     origin, target = (
-        [normalize_dim("movedim", d, ndim) for d in ([dims] if isinstance(dims, int) else dims)]
+        [normalize_dim("movedim", dims, ndim)]
+        if isinstance(dims, int)
+        else [normalize_dim("movedim", d, ndim, place) for place, d in enumerate(dims)]
         for dims in (source, destination)
     )
     if len(origin) != len(target) or len(set(origin)) + len(set(target)) != 2 * len(origin):
@@ -285,7 +321,7 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """The dimension ``dim`` as several of ``sizes``, one of which may be -1."""
     shape = tuple(input.shape)
     axis = normalize_dim("unflatten", dim, len(shape))
-    given = tuple([as_index("unflatten", size, "sizes") for size in sizes])
+    given = as_indices("unflatten", sizes, "sizes")
     inner = infer_size("unflatten", given, shape[axis])
     return views.view(input, (*shape[:axis], *inner, *shape[axis + 1 :]))
 

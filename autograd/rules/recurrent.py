@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from tilegrad.autograd.annotations import Tensor
@@ -59,14 +60,24 @@ def _step(
     return h if project is None else matmul.linear(h, project), c
 
 
-def _composed(
-    meta: _Meta, gx: Tensor, w: Tensor, b: Tensor | None, first: States, project: Tensor | None
-) -> tuple[Tensor, ...]:
+class Weights(NamedTuple):
+    """Of a layer in one direction: (gates H, features), (gates H, H), biases (gates H,) or None, and of an LSTM
+    whose states are projected (P, H).
+    """
+
+    w_ih: Tensor
+    w_hh: Tensor
+    b_ih: Tensor | None = None
+    b_hh: Tensor | None = None
+    w_hr: Tensor | None = None
+
+
+def _composed(meta: _Meta, x: Tensor, weights: Weights, first: States) -> tuple[Tensor, ...]:
     """(output, last states) by differentiable functions, step by step."""
     mode, sizes, reverse, _ = meta
-    starts = [0]
-    for n in sizes:
-        starts.append(starts[-1] + n)
+    w_ih, w, b_ih, b, project = weights
+    gx = matmul.linear(x, w_ih, b_ih)
+    starts = [0, *accumulate(sizes)]
     order = range(len(sizes))
     now = first
     if reverse:
@@ -89,61 +100,93 @@ def _composed(
     return cat(outs[::-1] if reverse else outs), *last
 
 
+def _before(meta: _Meta, out: Tensor, first: Tensor) -> Tensor:
+    """The states before each step, as the rows of ``out`` lie: those of the step that came before it, and
+    ``first`` of members that begin with it.
+    """
+    sizes, starts = meta.sizes, [0, *accumulate(meta.sizes)]
+    steps, n = len(sizes), sizes[0]
+    if sizes[-1] == n:
+        if steps == 1:
+            return first
+        came = narrow(out, 0, n if meta.reverse else 0, n * (steps - 1))
+        return cat((came, first) if meta.reverse else (first, came))
+    pieces: list[Tensor] = []
+    for t, n in enumerate(sizes):
+        past = t + 1 if meta.reverse else t - 1
+        had = min(n, sizes[past]) if 0 <= past < steps else 0
+        if had:
+            pieces.append(narrow(out, 0, starts[past], had))
+        if n > had:
+            pieces.append(narrow(first, 0, had, n - had))
+    return cat(pieces)
+
+
 def _layer_vjp(node: Node, grad: Tensor, *last: Tensor) -> tuple[Tensor | None, ...]:
     meta: _Meta = node.meta
-    gx, w, *rest = node.unpack()
-    count = len(last)
-    first, rest = tuple(rest[:count]), rest[count:]
-    b, kept = (rest[0], rest[1:]) if meta.biased else (None, rest)
+    x, w_ih, w_hh, *rest = node.unpack()
+    count, biases = len(last), 2 if meta.biased else 0
+    first, given, kept = tuple(rest[:count]), rest[count : count + biases], rest[count + biases :]
+    inputs = 3 + count + biases
     if state.grad:
-        given = [gx, w, *first, *(() if b is None else (b,))]
-        wanted = [x for x, edge in zip(given, node.edges, strict=False) if edge is not None]
-        outs = _composed(meta, gx, w, b, first, None)
+        weights = Weights(w_ih, w_hh, *given)
+        operands = [x, w_ih, w_hh, *first, *given]
+        wanted = [t for t, edge in zip(operands, node.edges, strict=False) if edge is not None]
+        outs = _composed(meta, x, weights, first)
         found = iter(backward(outs, [grad, *last], True, True, wanted))
-        grads = [next(found) if edge is not None else None for edge in node.edges[: len(given)]]
-        return *grads, *[None] * (len(node.edges) - len(given))
-    before, *others = kept
-    made = ops.backward(
-        meta.mode, grad, w, last, _read(meta.mode, before, others), meta.sizes, meta.reverse
-    )
+        grads = [next(found) if edge is not None else None for edge in node.edges[:inputs]]
+        return *grads, *[None] * (len(node.edges) - inputs)
+    *kept, out = kept
+    before = None
+    if meta.mode == "gru" or node.edges[2] is not None:
+        before = _before(meta, out, first[0])
+    read: Any = (*kept, before) if meta.mode == "gru" else kept or (out,)
+    made = ops.backward(meta.mode, grad, w_hh, last, read, meta.sizes, meta.reverse)
     dx, dh, now = tensor_of(made[0]), tensor_of(made[1]), map(tensor_of, made[2])
-    dw = matmul.matmul(transpose(dh, 0, 1), before) if node.edges[1] is not None else None
-    db = (reduce.sum(dh, 0),) if meta.biased else ()
-    return dx, dw, *now, *db, *[None] * (len(node.edges) - 2 - count - meta.biased)
+    dw_hh = None
+    if node.edges[2] is not None and before is not None:
+        dw_hh = matmul.matmul(transpose(dh, 0, 1), before)
+    return (
+        matmul.matmul(dx, w_ih) if node.edges[0] is not None else None,
+        matmul.matmul(transpose(dx, 0, 1), x) if node.edges[1] is not None else None,
+        dw_hh,
+        *now,
+        *[reduce.sum(d, 0) for d in (dx, dh)[:biases]],
+        *[None] * (len(node.edges) - inputs),
+    )
 
 
-def _read(mode: str, before: Tensor, others: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Of what was kept, what the backward cell reads."""
-    return (others[0], before) if mode == "gru" else tuple(others)
-
-
-_LAYERS = {  # by name and number of operands; a plain cell's gates are its output
-    (name, count): Rule(name, _layer_vjp, (*range(count), *((-1,) if name == "rnn" else ())))
+# by name and number of operands: inputs, what the forward pass kept, then the result
+_LAYERS = {
+    (name, count): Rule(name, _layer_vjp, (*range(count), -1))
     for name in ("rnn", "lstm", "gru")
-    for count in range(4, 9)
+    for count in range(4, 10)
 }
 
 
-def layer(
-    meta: _Meta, gx: Tensor, w: Tensor, b: Tensor | None, first: States, project: Tensor | None
-) -> tuple[Tensor, ...]:
+def layer(meta: _Meta, x: Tensor, weights: Weights, first: States) -> tuple[Tensor, ...]:
     """(output, last states) of a layer in one direction.
 
     Args:
-        gx: (rows of all steps, gates H), the input's part of the pre-activations.
-        w: (gates H, H). b: (gates H,). first: the states at the beginning, (batch, H), of an LSTM two.
-        project: (P, H), of an LSTM whose state is projected.
-    Gradient: all; saves the operands, the gates and the states.
+        x: (rows of all steps, features). first: the states at the beginning, (batch, H), of an LSTM two.
+    Gradient: all; saves the operands, the gates, the cells of an LSTM, and the result.
     """
-    if project is not None:
-        return _composed(meta, gx, w, b, first, project)
-    inputs = (gx, w, *first, *(() if b is None else (b,)))
+    if weights.w_hr is not None:
+        return _composed(meta, x, weights, first)
+    w_ih, w_hh, b_ih, b_hh, _ = weights
+    inputs = (x, w_ih, w_hh, *first, *(() if b_ih is None or b_hh is None else (b_ih, b_hh)))
     tracked = state.grad and needs_graph(inputs)
-    made = ops.forward(meta.mode, gx, w, b, first, meta.sizes, meta.reverse, bool(tracked))
+    bias = None if b_ih is None else b_ih.detach()
+    if bias is not None and b_hh is not None and meta.mode != "gru":
+        bias = bias + b_hh.detach()  # one bias for the sum of both parts
+    gx = matmul.linear(x.detach(), w_ih.detach(), bias)
+    apart = b_hh if meta.mode == "gru" else None
+    made = ops.forward(meta.mode, gx, w_hh, apart, first, meta.sizes, meta.reverse, bool(tracked))
     out, last, kept = tensor_of(made[0]), tuple(map(tensor_of, made[1])), made[2]
     if not tracked:
         return out, *last
-    operands = inputs + tuple(map(tensor_of, kept))
+    gates = (gx,) if meta.mode in ("lstm", "gru") else ()
+    operands = (*inputs, *gates, *map(tensor_of, kept))
     name = meta.mode if meta.mode in ("lstm", "gru") else "rnn"
     return _LAYERS[name, len(operands)].record_all(operands, (out, *last), meta)
 
@@ -151,24 +194,14 @@ def layer(
 # -------------------------------------------------------------------------------------- all layers
 
 
-class _Weights(NamedTuple):
-    """Of a layer in one direction."""
-
-    w_ih: Tensor
-    w_hh: Tensor
-    b_ih: Tensor | None = None
-    b_hh: Tensor | None = None
-    w_hr: Tensor | None = None
-
-
-def _weights(params: Sequence[Tensor], biased: bool, projected: bool) -> list[_Weights]:
+def _weights(params: Sequence[Tensor], biased: bool, projected: bool) -> list[Weights]:
     """The weights of every layer and direction."""
     each = 2 + 2 * biased + projected
     found = []
     for at in range(0, len(params), each):
         part = list(params[at : at + each])
         w_hr = part.pop() if projected else None
-        found.append(_Weights(*part)._replace(w_hr=w_hr))
+        found.append(Weights(*part)._replace(w_hr=w_hr))
     return found
 
 
@@ -189,10 +222,9 @@ def _run(
     for depth in range(num_layers):
         outs = []
         for side in range(directions):
-            w_ih, w_hh, b_ih, b_hh, w_hr = weights[depth * directions + side]
             first = tuple([select(h, 0, depth * directions + side) for h in hx])
             meta = _Meta(mode, sizes, bool(side), biased)
-            out, *now = layer(meta, matmul.linear(x, w_ih, b_ih), w_hh, b_hh, first, w_hr)
+            out, *now = layer(meta, x, weights[depth * directions + side], first)
             outs.append(out)
             last.append(tuple(now))
         x = cat(outs, 1) if bidirectional else outs[0]
@@ -293,7 +325,7 @@ def _cell(
     if w_ih.shape[0] != gates * H:
         raise RuntimeError(f"{name}: weights have {gates} times {H} rows; got {w_ih.shape[0]}")
     meta = _Meta(mode, (x.shape[0],), False, b_hh is not None)
-    _, *last = layer(meta, matmul.linear(x, w_ih, b_ih), w_hh, b_hh, first, None)
+    _, *last = layer(meta, x, Weights(w_ih, w_hh, b_ih, b_hh), first)
     return tuple([squeeze(s, 0) for s in last]) if single else tuple(last)
 
 

@@ -17,7 +17,7 @@ from tilegrad.engine import calls
 from tilegrad.engine.dtype import DType, bool_, dtype as as_dtype, uint8
 from tilegrad.engine.ops import reduce as ops
 from tilegrad.engine.ops.elementwise import OPS, cast, scalar
-from tilegrad.engine.shape import Shape, normalize_dims, numel, reduced_shape
+from tilegrad.engine.shape import Shape, as_indices, normalize_dims, numel, reduced_shape
 
 __all__ = ["all", "any", "count_nonzero", "mean", "nanmean", "nansum", "sum"]
 
@@ -62,7 +62,7 @@ def _sum_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (view.expand(_spread(node, grad), node.inputs[0].shape),)
 
 
-_SUM = Rule("sum", _sum_vjp)
+_SUM, _SUM_DIM = Rule("sum", _sum_vjp), Rule("sum_dim", _sum_vjp)
 
 
 def sum(
@@ -74,12 +74,13 @@ def sum(
     """
     if dtype is not None:
         input = to_dtype(input, as_dtype(dtype))
-        if not input.dtype.is_floating_point:
+        if not input.dtype.has_gradient:
             return to_dtype(sum(input, dim, keepdim), as_dtype(dtype))
     dims = dims_of("sum", dim, input.layout.ndim)
     made = ops.reduce("sum", input, dims, keepdim)
     if input._tracked or input._base is not None:
-        return _SUM.record((input,), made, (dims, keepdim))
+        rule = _SUM if dim is None and not keepdim else _SUM_DIM
+        return rule.record((input,), made, (dims, keepdim))
     return tensor_of(made)
 
 
@@ -97,14 +98,14 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     if lead < 0 or builtins.any(
         s not in (1, h) for s, h in zip(shape, have[max(lead, 0) :], strict=True)
     ):
-        sizes(shape)
+        as_indices("sum_to_size", shape, "size")
         raise RuntimeError(f"sum_to_size: size {shape} is not expandable to size {have}")
     if have == shape:
-        return input if have or input.layout.dtype.is_floating_point else sum(input)
+        return input if have or input.layout.dtype.has_gradient else sum(input)
     dims = tuple(a for a, h in enumerate(have) if a < lead or (shape[a - lead] == 1 and h != 1))
     kept = input
     if dims:
-        kept = _SUM.record((input,), ops.reduce("sum", input, dims, True), (dims, True))
+        kept = _SUM_DIM.record((input,), ops.reduce("sum", input, dims, True), (dims, True))
     return view.view(kept, shape) if lead else kept
 
 
@@ -115,7 +116,7 @@ def _mean_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     )
 
 
-_MEAN = Rule("mean", _mean_vjp)
+_MEAN, _MEAN_DIM = Rule("mean", _mean_vjp), Rule("mean_dim", _mean_vjp)
 
 
 def mean(
@@ -130,13 +131,14 @@ def mean(
     """
     if dtype is not None:
         input = to_dtype(input, as_dtype(dtype))
-    if not input.dtype.is_floating_point:
+    if not input.dtype.has_gradient:
         raise RuntimeError(
             f"mean: could not infer output dtype. Input dtype must be either a floating point or "
             f"complex dtype. Got: {input.dtype.name}"
         )
     dims = dims_of("mean", dim, input.layout.ndim)
-    return _MEAN.record((input,), ops.mean(input, dims, keepdim), (dims, keepdim))
+    rule = _MEAN if dim is None and not keepdim else _MEAN_DIM
+    return rule.record((input,), ops.mean(input, dims, keepdim), (dims, keepdim))
 
 
 def nansum(
@@ -148,6 +150,8 @@ def nansum(
     """
     if dtype is not None:
         input = to_dtype(input, as_dtype(dtype))
+    if input.layout.dtype.is_complex:
+        raise RuntimeError("nansum: nansum on CPU does not support complex inputs")
     if not input.dtype.is_floating_point:
         return sum(input, dim, keepdim, dtype=dtype)
     dims = dims_of("nansum", dim, input.layout.ndim)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tilegrad.autograd.annotations import Tensor
+from tilegrad.autograd.size import sizes
 from tilegrad.engine.array import empty_layout, layout, window
 from tilegrad.engine.ops.elementwise import OPS
 
@@ -18,7 +19,7 @@ def resize_(input: Tensor, *size: int | Sequence[int]) -> Tensor:
     Raises:
         RuntimeError: ``input`` requires a gradient, or a size is negative.
     """
-    shape = tuple([int(n) for n in (size[0] if _alone(size) else size)])  # type: ignore[union-attr, arg-type]
+    shape = sizes(size)
     if input.requires_grad:
         raise RuntimeError("resize_: cannot resize variables that require grad")
     if any(n < 0 for n in shape):
@@ -36,10 +37,6 @@ def resize_(input: Tensor, *size: int | Sequence[int]) -> Tensor:
         input.storage, input.address = fresh.storage, fresh.address
     input.layout = made
     return input
-
-
-def _alone(size: tuple[object, ...]) -> bool:
-    return len(size) == 1 and isinstance(size[0], Sequence | tuple)
 
 
 def resize_as_(input: Tensor, the_template: Tensor) -> Tensor:

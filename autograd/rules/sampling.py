@@ -12,9 +12,9 @@ from tilegrad.autograd.rules.view import reshape, squeeze, unsqueeze
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array
 from tilegrad.engine.ops import elementwise, random as ops, sort as sorting
-from tilegrad.engine.random import Generator, default_generator
+from tilegrad.engine.random import Generator, source_of
 
-__all__ = ["dropout", "feature_dropout", "multinomial"]
+__all__ = ["multinomial"]
 
 
 def _dropout_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -45,7 +45,7 @@ def dropout(
         raise ValueError(f"dropout: probability has to be between 0 and 1, but got {p}")
     if not training or p == 0.0:
         return input
-    source = default_generator if generator is None else generator
+    source = source_of(generator)
     place = source.reserve(-(-input.layout.numel // 4))
     scale = 1.0 / (1.0 - p) if p < 1.0 else 0.0
     made = _DROPOUT.run(input, params=(*place, ops.threshold(p), scale))

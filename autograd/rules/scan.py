@@ -9,7 +9,7 @@ from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import view
 from tilegrad.autograd.rules.elementwise import apply, to_dtype
-from tilegrad.autograd.rules.movement import stack
+from tilegrad.autograd.rules.movement import cat, stack
 from tilegrad.autograd.rules.reduce import all
 from tilegrad.autograd.rules.scatter import placed
 from tilegrad.engine.dtype import DType, dtype as as_dtype
@@ -70,7 +70,19 @@ def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     return _as_asked(_product(*_operand("cumprod", input, dim, dtype)), dtype)
 
 
+def _complex_product(x: Tensor, dim: int) -> Tensor:
+    """Products of runs of twice the length, again and again (Hillis and Steele), with their gradients."""
+    reach, size = 1, x.layout.shape[dim] if x.layout.ndim else 1
+    while reach < size:
+        first = view.narrow(x, dim, 0, reach)
+        beyond, before = (view.narrow(x, dim, k, size - reach) for k in (reach, 0))
+        x, reach = cat([first, beyond * before], dim), 2 * reach
+    return x
+
+
 def _product(x: Tensor, dim: int) -> Tensor:
+    if x.layout.dtype.is_complex:
+        return _complex_product(x, dim)
     return _CUMPROD.record((x,), ops.scan("cumprod", x, dim), dim)
 
 

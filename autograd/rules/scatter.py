@@ -13,6 +13,7 @@ from tilegrad.autograd.base import TensorBase, refuse_overlap, zeros_of
 from tilegrad.autograd.graph import Node, called
 from tilegrad.autograd.rule import Rule, writable
 from tilegrad.autograd.rules import view
+from tilegrad.autograd.rules.assign import before, overwrite
 from tilegrad.autograd.rules.index import (
     COPY,
     FRESH,
@@ -234,7 +235,9 @@ def reduced(
     if target == IN_PLACE:
         writable(name + "_", x)
         refuse_overlap(name + "_", x, (index, src), False)
-        return x.copy_(reduced(name, x.clone(), dim, index, src, reduce, include_self, COPY))
+        old = before(name + "_", x, src)
+        made = reduced(name, old, dim, index, src, reduce, include_self, COPY)
+        return overwrite(name + "_", x, made)
     require_same_dtype(name, x, src)
     if not include_self:
         x = scatter(x, dim, index, _start_value(reduce, x.dtype))

@@ -10,7 +10,7 @@ from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.graph import called
 from tilegrad.autograd.rule import check_inplace
 from tilegrad.autograd.rules.arithmetic import clamp, pow
-from tilegrad.autograd.rules.assign import copy_
+from tilegrad.autograd.rules.assign import overwrite
 from tilegrad.autograd.rules.elementwise import (
     inplace,
     unary,
@@ -40,12 +40,12 @@ def _always(value: bool, input: Tensor) -> Tensor:
 
 def isinf(input: Tensor) -> Tensor:
     """Whether each element is infinite."""
-    return unary(OPS["isinf"], input) if input.dtype.is_floating_point else _always(False, input)
+    return unary(OPS["isinf"], input) if input.dtype.has_gradient else _always(False, input)
 
 
 def isfinite(input: Tensor) -> Tensor:
     """Whether each element is neither infinite nor NaN."""
-    return unary(OPS["isfinite"], input) if input.dtype.is_floating_point else _always(True, input)
+    return unary(OPS["isfinite"], input) if input.dtype.has_gradient else _always(True, input)
 
 
 def positive(input: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ def positive(input: Tensor) -> Tensor:
 
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """The nearest integer, ties to even; or the nearest multiple of ``10 ** -decimals``."""
-    if not input.dtype.is_floating_point:
+    if not input.dtype.has_gradient:
         return unary(OPS["copy"], input)
     if decimals == 0:
         return unary(OPS["round"], input)
@@ -79,7 +79,7 @@ def round_(input: Tensor, *, decimals: int = 0) -> Tensor:
     return (
         inplace(OPS["round"], input)
         if decimals == 0
-        else copy_(input, round(input, decimals=decimals))
+        else overwrite("round_", input, round(input, decimals=decimals))
     )
 
 

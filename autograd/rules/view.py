@@ -9,15 +9,21 @@ from tilegrad.autograd.base import zeros_of
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rule import AS_STRIDED, Rule, identity_vjp
 from tilegrad.autograd.rules.elementwise import contiguous
-from tilegrad.autograd.size import sizes
 from tilegrad.engine.array import layout as make_layout
 from tilegrad.engine.dispatch import Op
 from tilegrad.engine.ops import elementwise as elementwise_ops, view as ops
-from tilegrad.engine.shape import Shape, as_index, infer_size, normalize_dim, view_strides
+from tilegrad.engine.shape import (
+    Shape,
+    as_index,
+    as_indices,
+    infer_size,
+    normalize_dim,
+    view_strides,
+)
 
 __all__ = [
     "as_strided", "diagonal", "narrow", "permute", "reshape", "select", "squeeze", "swapaxes",
-    "transpose", "unsqueeze",
+    "swapdims", "transpose", "unsqueeze",
 ]  # fmt: skip
 
 
@@ -96,6 +102,11 @@ def t(input: Tensor) -> Tensor:
 def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
     """:func:`transpose`."""
     return TRANSPOSE.view(input, axis0, axis1)
+
+
+def swapdims(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    """:func:`transpose`."""
+    return TRANSPOSE.view(input, dim0, dim1)
 
 
 def permute(input: Tensor, dims: Sequence[int]) -> Tensor:
@@ -197,7 +208,8 @@ def as_strided(
     """
     array = input
     start = array.offset if storage_offset is None else storage_offset
-    shape, strides = sizes(tuple(size)), sizes(tuple(stride))
+    shape = as_indices("as_strided", size, "size")
+    strides = as_indices("as_strided", stride, "stride")
     if len(shape) != len(strides):
         raise RuntimeError(
             f"as_strided: mismatch in length of strides and shape; got {strides} for {shape}"

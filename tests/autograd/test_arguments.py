@@ -268,3 +268,16 @@ def test_an_error_from_below_is_that_error():
         below(3, 0)
     with pytest.raises(TypeError, match="dim"):
         below(x)
+
+
+def test_an_integer_that_cannot_be_read_is_no_wrong_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(self: tg.Tensor) -> int:
+        raise RuntimeError("the device is lost")
+
+    x, start = tg.ones(3), tg.tensor(1)
+    for wrong in (tg.tensor(1.0), tg.tensor([1, 2]), tg.tensor(True)):
+        with pytest.raises(TypeError, match="argument 'start' .* must be int, not Tensor"):
+            x.narrow(0, wrong, 2)
+    monkeypatch.setattr(tg.Tensor, "item", lost)
+    with pytest.raises(RuntimeError, match="the device is lost"):
+        x.narrow(0, start, 2)

@@ -5,9 +5,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 import tilegrad
 from tests.conftest import ROOT
+from tilegrad.autograd.extra import FUNCTIONAL
 
 
 def test_each_function_takes_out_as_pytorch_does():
@@ -130,3 +132,21 @@ def test_out_is_no_argument_by_position():
 def test_expanded_out_is_refused():
     with pytest.raises(RuntimeError, match="single memory location"):
         tilegrad.exp(tilegrad.ones(3), out=tilegrad.empty(1).expand(3))
+
+
+def test_functions_of_layers_that_take_out():
+    """Those of nn.functional that do in PyTorch, which no sample database calls so."""
+    x, many = tilegrad.linspace(-2, 2, 4), tilegrad.ones(1, 1, 4, 4, 4)
+    arguments = {
+        "avg_pool2d": (many[0], 2), "avg_pool3d": (many, 2), "linear": (tilegrad.ones(2, 3), tilegrad.ones(4, 3)),
+        "normalize": (tilegrad.ones(2, 2),),
+    }  # fmt: skip
+    for name in (*FUNCTIONAL, "normalize"):
+        for t in (tilegrad, torch):
+            call = getattr(t.nn.functional, name)
+            given = [
+                t.tensor(a.tolist()) if hasattr(a, "tolist") else a
+                for a in arguments.get(name, (x,))
+            ]
+            out = t.empty(0)
+            assert call(*given, out=out) is out and out.tolist() == call(*given).tolist()

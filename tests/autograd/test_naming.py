@@ -53,6 +53,18 @@ F.instance_norm(i); F.rms_norm(m, (3,)); F.rms_norm(m, (3,), x); t.div(x, 2, rou
 F.avg_pool1d(m, 2); F.max_pool1d(i[0], 2); F.adaptive_avg_pool1d(m, 1); F.adaptive_max_pool1d(i[0], 1); F.avg_pool2d(i[0], 2)
 F.max_pool2d(i[0], 2); F.max_pool3d(i, 1); F.avg_pool3d(i, 1); F.adaptive_max_pool2d(i[0], 1); F.max_unpool1d(m, t.tensor([[0, 1, 2]] * 2), 1)
 F.ctc_loss(i[0], t.tensor([[1], [1]]), [1, 1], [1, 1], reduction='none', zero_infinity=True)
+x.sum(0); x.sum((0,)); m.sum((0, 1)); x.sum(0, True); x.mean(0); m.mean((0, 1)); x.prod(0); x[0].sum(0); x[0].prod(0); x[0].prod()
+m.H; m.mH; m.adjoint(); m.T; t.unsafe_split(m, 1)[0]; t.unsafe_split_with_sizes(m, [1, 1])[1]; t.unsafe_chunk(m, 2)[1]
+t.split_copy(m, 1)[0]; t.unbind_copy(m)[0]; t.t_copy(m); t.view_copy(m, (6,)); t.squeeze_copy(m); t.squeeze_copy(m, 0); t.narrow_copy(m, 0, 0, 1)
+t.select_copy(m, 0, 0); t.slice_copy(m, 0, 0, 1); t.permute_copy(m, (1, 0)); t.diagonal_copy(m); t.as_strided_copy(m, (2,), (1,)); t.alias_copy(m)
+t.select_scatter(m, t.ones(3), 0, 0); t.slice_scatter(m, t.ones(1, 3), 0, 0, 1); t.diagonal_scatter(m, t.ones(2))
+(x * 1).clamp_min_(0); (x * 1).clamp_max_(0); x.clamp_min(0); x.clamp_max(0); x.clamp_min(x); x.clamp_max(x.detach()); (x * 1).clamp_min_(x)
+(m * 1).squeeze_(); (m * 1).squeeze_(0); (m * 1).squeeze_((0, 1)); (m * 1).unsqueeze_(0); (m * 1).t_(); (m * 1).transpose_(0, 1)
+(m * 1).swapaxes_(0, 1); (m * 1).as_strided_((3,), (1,)); (m * 1)[:1].squeeze_(); (m * 1).tril_(); (m * 1).triu_(1); (x * 1).round_(decimals=1)
+(x * 1).masked_scatter_(x > 0, t.ones(3)); (x * 1).scatter_reduce_(0, t.tensor([0]), t.ones(1), 'sum'); F.elu(x * 1, inplace=True)
+F.selu(x * 1, inplace=True); F.celu(x * 1, inplace=True); F.leaky_relu(x * 1, inplace=True); F.threshold(x * 1, 0.5, 1.0, inplace=True)
+F.hardtanh(x * 1, inplace=True); F.silu(x * 1, inplace=True); F.mish(x * 1, inplace=True); F.hardswish(x * 1, inplace=True); x // 2
+F.grid_sample(i.detach(), i.expand(1, 2, 2, 2), 'nearest', align_corners=True); t.rot90(m, 0); t.block_diag(m, m)
 """
 LIST = [call.strip() for line in CALLS.split("\n") for call in line.split(";") if call.strip()]
 
@@ -134,9 +146,9 @@ _OTHER = {
     "the same kernel by another name": "adaptive_avg_pool2d-whole setitem-mask-* index_fill-tensor",
     "another chain of views": "pad-circular* diag-matrix matmul-4@4x5 matmul-3x4@2x4x5 atleast_3d"
         " cross_entropy-probabilities-*",
+    "composed of other factorisations and products, whose last op is seen": "cholesky_solve cholesky_inverse lu-tall"
+        " lu-wide lu_solve-adjoint solve-right solve-vectors householder_product ormqr lstsq matrix_exp multi_dot",
     "of no dimension, seen as one of one": "index_select-scalar gather-scalar scatter_add-scalar",
-    "one form of the reduction for all dimensions, named or not": "sum-scalar mean-scalar",
-    "an operation of another name gives the same": "masked_scatter_",
 }  # fmt: skip
 
 

@@ -183,3 +183,72 @@ def test_sums_of_nothing_are_one_piece_however_work_is_cut(monkeypatch):
     monkeypatch.setattr(loops.splitting, "PIECES", 3)
     split = loops._Split(3, 0, 3, loops.Reduce.block, 1)
     assert (split.chunk, split.chunks, split.units) == (1, 1, 3)
+
+
+PAIRED = {
+    "all": lambda x: x.sum(),
+    "rows": lambda x: x.sum(1),
+    "columns": lambda x: x.sum(0, keepdim=True),
+    "transposed": lambda x: x.T.sum(),
+    "steps": lambda x: x[:, ::3].sum(),
+    "part": lambda x: x[1:, 5:].sum((0, 1)),
+    "mean": lambda x: x.mean(),
+    "parts": lambda x: x.real.sum(0) + x.imag.sum(0),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+@pytest.mark.parametrize("pieces", [0, 3])
+def test_sums_of_complex_numbers(dtype: Any, pieces: int, monkeypatch, rng) -> None:
+    """In one piece and several, of lengths around those of vectors and blocks, with the bits of one thread."""
+    from tilegrad.kernels.cpu import reduce as loops
+
+    monkeypatch.setattr(loops.splitting, "PIECES", pieces)
+    before = tilegrad.get_num_threads()
+    for shape in ((1, 1), (3, 2), (2, 7), (1, 33), (5, 2055), (300, 301)):
+        x = (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(dtype)
+        for name, call in PAIRED.items():
+            found = []
+            for threads in (1, 2):
+                tilegrad.set_num_threads(threads)
+                found.append(call(tilegrad.tensor(x)).numpy())
+            tilegrad.set_num_threads(before)
+            wanted = call(torch.tensor(x).to(torch.complex128)).numpy()
+            assert found[0].tobytes() == found[1].tobytes(), name
+            assert found[0].dtype.itemsize <= dtype().itemsize
+            near = (
+                {"rtol": 1e-6, "atol": 1e-4}
+                if dtype is np.complex64
+                else {"rtol": 1e-12, "atol": 1e-11}
+            )
+            np.testing.assert_allclose(found[0], wanted, **near, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["sum", "amax", "amin", "prod"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_reductions_of_pairs_of_floats(name: str, dtype: str, rng) -> None:
+    for shape in ((1, 2), (17, 2), (3, 130, 2), (4100, 2)):
+        x = (1 + rng.standard_normal(shape) / 64).astype(dtype)
+        found = getattr(tilegrad.tensor(x), name)(-2).numpy()
+        wanted = getattr(torch.tensor(x).double(), name)(-2).numpy()
+        np.testing.assert_allclose(found, wanted, rtol=1e-5 if dtype == "float32" else 1e-12)
+        x[shape[0] // 2, ..., 1] = np.nan
+        found = getattr(tilegrad.tensor(x), name)(-2).numpy()
+        assert (np.isnan(found) == np.isnan(x).any(-2)).all()
+
+
+def test_sums_of_complex_numbers_are_one_launch_over_pairs(monkeypatch) -> None:
+    """They were views, reduced by a gather of every second number, at 6 times PyTorch's time."""
+    from tilegrad.engine.array import layout
+    from tilegrad.engine.device import CPU
+    from tilegrad.engine.dtype import complex64
+    from tilegrad.engine.ops.reduce import REDUCTIONS
+    from tilegrad.kernels.cpu import reduce as loops
+
+    built = []
+    monkeypatch.setattr(loops.pairs, "build", lambda *variant: built.append(variant) or len)
+    monkeypatch.setattr(loops, "bind", lambda *values, **more: None)
+    plan = REDUCTIONS["sum"].planner(
+        layout((10, 1001), complex64, CPU), dims=(0, 1), keepdim=False, p=1.0
+    )
+    assert plan.instead is None and built == [("sum", "float32", "float32")]

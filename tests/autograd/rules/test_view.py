@@ -239,3 +239,47 @@ def test_a_retained_gradient_has_the_geometry_that_its_tensor_took() -> None:
     v.unsqueeze_(0)
     (v * 3).sum().backward()
     assert v.grad.tolist() == [[3.0, 3.0]] and x.grad.tolist() == [3.0, 3.0, 0.0]
+
+
+def _parts(t: Any, name: str, tracked: bool, inner: bool, dim: int) -> list[Any]:
+    """All that can be seen of parts and their tensor, before and after writes to both."""
+    x = t.arange(12.0, dtype=t.float64).reshape(4, 3).clone().requires_grad_(tracked)
+    base = x * 1 if inner else x
+    parts = getattr(t, name)(base, [1, 2 + (dim == 0)] if "sizes" in name else 2, dim)
+
+    def seen() -> list[Any]:
+        return [
+            (v.detach().tolist(), v.stride(), v.data_ptr() - base.data_ptr(), v.storage_offset(), v._version,
+             v.requires_grad, v.is_leaf, v._base is None, type(v.grad_fn).__name__)
+            for v in (base, *parts)
+        ]  # fmt: skip
+
+    found = seen()
+    saved = parts[0] * parts[0]
+    for target in (parts[1], base):  # what is saved of the first stands, if nobody writes to it
+        try:
+            target.mul_(2)
+        except RuntimeError:
+            found.append(RuntimeError)
+        found += seen()
+    if tracked:
+        loss = (saved + parts[0]).sum() + (parts[1] * parts[1]).sum() + (base * base).sum()
+        found.append(t.autograd.grad(loss, [x])[0].tolist())
+    return found
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+@pytest.mark.parametrize("name", ["unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes"])
+def test_unsafe_parts_share_memory_and_count_their_own_writes(name: str, dim: int) -> None:
+    for tracked, inner in ((False, False), (True, False), (True, True)):
+        ours, theirs = (_parts(t, name, tracked, inner, dim) for t in (tilegrad, torch))
+        assert ours == theirs
+
+
+def test_memory_outlives_what_unsafe_parts_were_made_of() -> None:
+    first = tilegrad.ones(1000).unsafe_chunk(2)[0].unsafe_chunk(2)[1]
+    others = [tilegrad.zeros(1000) for _ in range(8)]  # which would be given the block
+    assert first.sum().item() == 250 and len(others) == 8
+    with tilegrad.no_grad():
+        made = tilegrad.ones(4, requires_grad=True).unsafe_split(2)
+    assert made[0].mul_(2).tolist() == [2, 2]  # no view: nothing refuses that
