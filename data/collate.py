@@ -32,6 +32,8 @@ def default_collate(batch: Sequence[Any]) -> Any:
         TypeError: a sample is of another type.
         RuntimeError: samples differ in shape or length.
     """
+    if isinstance(batch, Tensor):
+        raise TypeError("default_collate: expected a sequence of samples; got a Tensor")
     first = batch[0]
     for kind, collate in _COLLATES:
         if isinstance(first, kind):
@@ -43,6 +45,11 @@ def default_collate(batch: Sequence[Any]) -> Any:
 
 
 def _tensors(batch: Sequence[Tensor]) -> Tensor:
+    for place, t in enumerate(batch):
+        if not isinstance(t, Tensor):
+            raise TypeError(
+                f"default_collate: expected Tensor as element {place}; got {type(t).__name__}"
+            )
     first = batch[0].layout
     if first.device.type != "cpu" or any(
         t.layout.shape != first.shape or t.layout.dtype is not first.dtype or t.requires_grad

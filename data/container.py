@@ -22,10 +22,20 @@ from tilegrad.engine.array import Array
 METADATA = "__metadata__"  # the one name that no tensor can have
 _NAMES = {
     "BOOL": "bool", "U8": "uint8", "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64",
-    "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64",
+    "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64", "C64": "complex64",
 }  # fmt: skip
 _CODES = {name: code for code, name in _NAMES.items()}
-_ORDER = ("int64", "float64", "float32", "int32", "int16", "int8", "uint8", "bool")  # in a file
+_ORDER = (
+    "int64",
+    "float64",
+    "complex64",
+    "float32",
+    "int32",
+    "int16",
+    "int8",
+    "uint8",
+    "bool",
+)  # in a file
 _LONGEST = 100_000_000  # bytes of a header that the library reads
 _PIECE = 1 << 20  # bytes that are copied at once
 _KINDS = {code: dt.BY_NAME[name] for code, name in _NAMES.items() if name in dt.BY_NAME}
@@ -41,6 +51,11 @@ def write(file: Any, tensors: Mapping[str, Tensor], metadata: dict[str, str]) ->
         ValueError: the names and the metadata take more than the format allows, 100 MB.
     """
     header: dict[str, Any] = {METADATA: dict(sorted(metadata.items()))} if metadata else {}
+    for name, t in tensors.items():
+        if t.dtype.name not in _CODES:
+            raise ValueError(
+                f"save: a safetensors file holds no {t.dtype.name}; got it as {name!r} (save view_as_real of it)"
+            )
     names = sorted(tensors, key=lambda name: (_ORDER.index(tensors[name].dtype.name), name))
     end = 0
     for name in names:

@@ -19,11 +19,16 @@ from tilegrad.data.resuming import Progress, Resumed
 from tilegrad.data.sampler import BatchSampler, RandomSampler, SequentialSampler
 from tilegrad.data.seeding import draw_seed, generators_kept
 from tilegrad.engine import cuda
+from tilegrad.engine.device import Device
 
 _NOT_PINNED = (
     "'pin_memory' argument is set as true but no accelerator is found, then device pinned memory "
     "won't be used."
 )
+
+
+# what says how batches are made, which pass and workers have been told already
+_FIXED = ("batch_sampler", "batch_size", "dataset", "drop_last", "persistent_workers", "sampler")
 
 
 class DataLoader:
@@ -58,6 +63,8 @@ class DataLoader:
         generator: where seeds and order come from; default: the global one.
         prefetch_factor: batches that each worker loads ahead; default 2.
         persistent_workers: keep the workers for the next pass.
+        pin_memory_device: "" or "cuda", where pinned memory is for.
+        in_order: batches come in order; with workers there is no other way.
 
     Raises:
         ValueError: options that exclude each other, or a number out of range.
@@ -84,8 +91,19 @@ class DataLoader:
         *,
         prefetch_factor: int | None = None,
         persistent_workers: bool = False,
+        pin_memory_device: str = "",
+        in_order: bool = True,
     ):
         _check_workers(num_workers, timeout, prefetch_factor, persistent_workers)
+        if num_workers and not in_order:
+            raise NotImplementedError(
+                "DataLoader: in_order=False: batches of workers come in order"
+            )
+        if pin_memory_device and Device(pin_memory_device).type != "cuda":
+            raise ValueError(
+                f"DataLoader: pin_memory_device must be '' or 'cuda'; got {pin_memory_device!r}"
+            )
+        self.pin_memory_device, self.in_order = pin_memory_device, in_order
         self.dataset = dataset
         self.num_workers = num_workers
         self.prefetch_factor = 2 if prefetch_factor is None and num_workers else prefetch_factor
@@ -106,6 +124,15 @@ class DataLoader:
         self._pins = pin_memory and cuda.is_available()
         if pin_memory and not self._pins:
             warnings.warn(_NOT_PINNED, stacklevel=2)
+        self._counted: int | None = None  # what the length of a stream was said to be
+        self._settled = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _FIXED and getattr(self, "_settled", False):
+            raise ValueError(
+                f"{name} attribute should not be set after {type(self).__name__} is initialized"
+            )
+        super().__setattr__(name, value)
 
     def _choose_order(
         self, batch_size: Any, shuffle: Any, sampler: Any, batch_sampler: Any, drop_last: bool
@@ -148,10 +175,14 @@ class DataLoader:
 
     def _begin(self, progress: Progress, skip: int) -> Iterator[Any]:
         batches = self._batches(progress, skip)
+        if self._counted is not None:
+            batches = _watched(batches, self, self._counted)
         return Pinned(batches, self.num_workers > 0, progress) if self._pins else batches
 
     def _batches(self, progress: Progress, skip: int) -> Iterator[Any]:
         if self.num_workers == 0:
+            if self.timeout:
+                raise AssertionError("_SingleProcessDataLoaderIter requires timeout == 0")
             return _InProcess(self, progress, skip)
         from tilegrad.data.background import FromWorkers
 
@@ -181,6 +212,7 @@ class DataLoader:
         if self._streams:
             size = self.batch_size or 1
             count: int = len(self.dataset)
+            self._counted = count
             return count // size if self.drop_last else -(-count // size)
         source: Any = self.sampler if self.batch_sampler is None else self.batch_sampler
         batches: int = len(source)
@@ -193,6 +225,24 @@ class DataLoader:
         source = self.sampler if self.batch_sampler is None else self.batch_sampler
         assert source is not None
         return islice(_placed(iter(source), self.batch_sampler is not None), skip, None)
+
+
+def _watched(batches: Iterator[Any], loader: DataLoader, said: int) -> Iterator[Any]:
+    """``batches`` of a stream, with a warning for each beyond the length that it was said to have."""
+    for place, batch in enumerate(batches, 1):
+        if place > said:
+            text = (
+                f"Length of IterableDataset {loader.dataset} was reported to be {said}(when accessing "
+                f"len(dataloader)), but {place} samples have been fetched. "
+            )
+            if loader.num_workers:
+                text += (
+                    "For multiprocessing data-loading, this could be caused by not properly configuring the "
+                    "IterableDataset replica at each worker. Please see "
+                    "https://pytorch.org/docs/stable/data.html#torch.utils.data.IterableDataset for examples."
+                )
+            warnings.warn(text, stacklevel=2)
+        yield batch
 
 
 def _placed(source: Iterator[Any], batched: bool) -> Iterator[tuple[Any, int]]:
@@ -272,7 +322,8 @@ def _check_workers(
             "let num_workers > 0 to enable multiprocessing, otherwise set prefetch_factor to None."
         )
     if prefetch_factor is not None and prefetch_factor < 1:
-        raise ValueError("prefetch_factor option should be positive")
+        word = "positive" if prefetch_factor == 0 else "non-negative"
+        raise ValueError(f"prefetch_factor option should be {word}")
     if persistent_workers and num_workers == 0:
         raise ValueError("persistent_workers option needs num_workers > 0")
 

@@ -49,9 +49,12 @@ class TensorDataset(Dataset):
     def __init__(self, *tensors: Tensor):
         if not tensors:
             raise ValueError("TensorDataset: needs at least one tensor; got none")
-        if any(t.ndim == 0 or len(t) != len(tensors[0]) for t in tensors):
+        for t in tensors:
+            if not isinstance(t, Tensor):
+                raise TypeError(f"TensorDataset: expected tensors; got {type(t).__name__}")
+        if any(t.size(0) != tensors[0].size(0) for t in tensors):
             shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
-            raise ValueError(f"TensorDataset: Size mismatch between tensors; got {shapes}")
+            raise AssertionError(f"TensorDataset: Size mismatch between tensors; got {shapes}")
         self.tensors = tensors
 
     def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
@@ -91,10 +94,10 @@ class ConcatDataset(Dataset):
     def __init__(self, datasets: Iterable[Any]):
         self.datasets = list(datasets)
         if not self.datasets:
-            raise ValueError("ConcatDataset: datasets should not be an empty iterable")
+            raise AssertionError("ConcatDataset: datasets should not be an empty iterable")
         for d in self.datasets:
             if isinstance(d, IterableDataset):
-                raise TypeError(
+                raise AssertionError(
                     "ConcatDataset: does not support IterableDataset (use ChainDataset)"
                 )
         self.cumulative_sizes = list(accumulate(len(d) for d in self.datasets))

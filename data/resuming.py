@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tilegrad.engine.random import default_generator
+from tilegrad.engine.random import source_of
 
 
 class Progress:
@@ -29,7 +29,7 @@ class Resumed:
     """Opens passes of a loader: new ones, or once one that was left in the middle."""
 
     def __init__(self, generator: Any):
-        self._generator = default_generator if generator is None else generator
+        self._generator = source_of(generator)
         self._left: dict[str, Any] | None = None
         self._now: Progress | None = None
 

@@ -64,7 +64,7 @@ def save(obj: Any, f: Target, *, metadata: Mapping[str, str] | None = None) -> N
     if hasattr(f, "write"):
         container.write(f, tensors, kept)
         return
-    with _replacing(Path(f)) as file:
+    with replacing(Path(f)) as file:
         container.write(file, tensors, kept)
 
 
@@ -230,7 +230,7 @@ def _decode_item(item: Any, tensors: dict[str, Any], name: str, depth: int) -> t
 
 
 @contextmanager
-def _replacing(path: Path) -> Any:
+def replacing(path: Path) -> Any:
     """A new file that takes the place of ``path`` if the block ends well."""
     path = Path(os.path.realpath(path))
     if path.is_dir():

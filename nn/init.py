@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from tilegrad.autograd.mode import no_grad
-from tilegrad.autograd.rules.creation import empty, eye
+from tilegrad.autograd.rules.creation import empty, eye as identity
+from tilegrad.autograd.rules.random import randperm
 from tilegrad.autograd.tensor import Tensor
 
 _GAINS = {
@@ -94,7 +96,7 @@ def eye_(tensor: Tensor) -> Tensor:
     if tensor.ndim != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
     with no_grad():
-        return tensor.copy_(eye(*tensor.shape, dtype=tensor.dtype, device=tensor.device))
+        return tensor.copy_(identity(*tensor.shape, dtype=tensor.dtype, device=tensor.device))
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
@@ -213,3 +215,50 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
             vector.div_(vector.norm())
         made = basis if rows <= columns else basis.t()
         return tensor.copy_(made.reshape(tensor.shape)).mul_(gain)
+
+
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
+    """Normal numbers, of which in each column the share ``sparsity`` is 0 (Martens 2010).
+
+    Raises:
+        ValueError: the tensor is not 2-D.
+    """
+    if tensor.ndim != 2:
+        raise ValueError("Only tensors with 2 dimensions are supported")
+    rows, columns = tensor.shape
+    gone = math.ceil(sparsity * rows)
+    with no_grad():
+        tensor.normal_(0, std, generator=generator)
+        for column in range(columns):
+            places = randperm(rows, generator=generator, device=tensor.device)[:gone]
+            tensor.select(1, column).index_fill_(0, places, 0)
+    return tensor
+
+
+def _old(name: str, new: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """``new`` by PyTorch's older name, which warns."""
+
+    def called(*args: Any, **kwargs: Any) -> Tensor:
+        warnings.warn(
+            f"`nn.init.{name}` is now deprecated in favor of `nn.init.{name}_`.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        return new(*args, **kwargs)
+
+    called.__name__ = called.__qualname__ = name
+    called.__doc__ = f":func:`{name}_` by its older name."
+    return called
+
+
+uniform, normal, constant = (
+    _old("uniform", uniform_),
+    _old("normal", normal_),
+    _old("constant", constant_),
+)
+eye, dirac = _old("eye", eye_), _old("dirac", dirac_)
+xavier_uniform = _old("xavier_uniform", xavier_uniform_)
+xavier_normal = _old("xavier_normal", xavier_normal_)
+kaiming_uniform = _old("kaiming_uniform", kaiming_uniform_)
+kaiming_normal = _old("kaiming_normal", kaiming_normal_)
+orthogonal, sparse = _old("orthogonal", orthogonal_), _old("sparse", sparse_)

@@ -7,6 +7,8 @@ from typing import Any
 from tilegrad.autograd.copying import of_kind
 from tilegrad.autograd.rules.creation import empty
 from tilegrad.autograd.tensor import Tensor
+from tilegrad.engine.device import Device
+from tilegrad.engine.dtype import DType
 
 
 class Parameter(Tensor):
@@ -143,3 +145,22 @@ class UninitializedBuffer(_Uninitialized, Tensor):
 def is_lazy(param: object) -> bool:
     """Whether ``param`` has no shape yet."""
     return isinstance(param, _Uninitialized)
+
+
+def moved(
+    t: Tensor, where: Device | None, kind: DType | None, queued: bool, memory_format: Any
+) -> Tensor:
+    """A parameter or buffer as ``Module.to`` has it: its dtype changes if it is floating point, its memory format
+    if it has four or five dimensions.
+
+    Raises:
+        NotImplementedError: it is on the meta device and is to leave it.
+    """
+    if where is not None and t.device.type == "meta" != where.type:
+        raise NotImplementedError(
+            "Cannot copy out of meta tensor; no data! Please use torch.nn.Module.to_empty() instead of "
+            "torch.nn.Module.to() when moving module from meta to a different device."
+        )
+    wanted = kind if t.is_floating_point() else None
+    kept = memory_format if t.ndim in (4, 5) else None
+    return t.to(device=where, dtype=wanted, non_blocking=queued, memory_format=kept)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict, namedtuple
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tilegrad.autograd.mode import no_grad
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 EXTRA = "_extra_state"  # the key of what a module's get_extra_state gives
 
 
-class IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpected_keys"])):
+class _IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpected_keys"])):
     """What ``load_state_dict`` did not find, and what it did not know."""
 
     __slots__ = ()
@@ -28,6 +29,19 @@ class IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpect
         return super().__repr__()
 
     __str__ = __repr__
+
+
+IncompatibleKeys = _IncompatibleKeys
+
+
+def giving_none(hook: Callable[..., Any]) -> Callable[..., None]:
+    """``hook``, refused if it gives something."""
+
+    def called(*args: Any) -> None:
+        if hook(*args) is not None:
+            raise RuntimeError("state_dict post-hook must return None")
+
+    return called
 
 
 def defines(module: Module, name: str) -> bool:
@@ -53,6 +67,10 @@ def save(
     """Fill ``destination`` with the state of ``module`` and everything below it."""
     if destination is None:
         destination = OrderedDict()
+        destination._metadata = OrderedDict()  # type: ignore[attr-defined]
+    metadata = {"version": module._version}
+    if hasattr(destination, "_metadata"):
+        destination._metadata[prefix[:-1]] = metadata
     for hook in list(module._hooks.state_dict_pre):
         hook(module, prefix, keep_vars)
     module._save_to_state_dict(destination, prefix, keep_vars)
@@ -62,7 +80,7 @@ def save(
                 destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars
             )
     for hook in list(module._hooks.state_dict):
-        changed = hook(module, destination, prefix, {})
+        changed = hook(module, destination, prefix, metadata)
         if changed is not None:
             destination = changed
     return destination
@@ -80,7 +98,11 @@ def load(module: Module, state: Mapping[str, Any], strict: bool, assign: bool) -
     missing: list[str] = []
     unexpected: list[str] = []
     errors: list[str] = []
-    _load_tree(module, dict(state), "", assign, missing, unexpected, errors)
+    metadata = getattr(state, "_metadata", None)
+    state = OrderedDict(state)
+    if metadata is not None:
+        state._metadata = metadata  # type: ignore[attr-defined]
+    _load_tree(module, state, "", assign, missing, unexpected, errors, metadata)
     if strict:
         for keys, title in ((unexpected, "Unexpected"), (missing, "Missing")):
             if keys:
@@ -102,8 +124,11 @@ def _load_tree(
     missing: list[str],
     unexpected: list[str],
     errors: list[str],
+    versions: Mapping[str, Any] | None,
 ) -> None:
-    metadata = {"assign_to_params_buffers": assign}
+    metadata = {} if versions is None else dict(versions.get(prefix[:-1], {}))
+    if assign:
+        metadata["assign_to_params_buffers"] = assign
     for hook in list(module._hooks.load_pre):
         hook(module, state, prefix, metadata, True, missing, unexpected, errors)
     module._load_from_state_dict(state, prefix, metadata, True, missing, unexpected, errors)
@@ -111,7 +136,7 @@ def _load_tree(
         if child is not None:
             below = f"{prefix}{name}."
             part = {k: v for k, v in state.items() if k.startswith(below)}
-            _load_tree(child, part, below, assign, missing, unexpected, errors)
+            _load_tree(child, part, below, assign, missing, unexpected, errors, versions)
     result = IncompatibleKeys(missing, unexpected)
     for hook in list(module._hooks.load_post):
         if hook(module, result) is not None:
@@ -171,6 +196,13 @@ def _fill(
         return (
             f"size mismatch for {key}: copying a param with shape {source.shape} from checkpoint, "
             f"the shape in current model is {target.shape}."
+        )
+    if target.is_meta and not source.is_meta and not assign:
+        warnings.warn(
+            f"for {key}: copying from a non-meta parameter in the checkpoint to a meta parameter in the "
+            f"current model, which is a no-op. (Did you mean to pass `assign=True` to assign items in the "
+            f"state dictionary to their corresponding key in the module instead of copying them in place?)",
+            stacklevel=2,
         )
     if not assign:
         with no_grad():

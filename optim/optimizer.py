@@ -20,6 +20,16 @@ from tilegrad.optim.options import check_capturable, check_ways
 Group = dict[str, Any]
 Hook = Callable[..., Any]
 
+
+class _RequiredParameter:
+    """Stands for a default that a group must give: what older optimizers of programs import."""
+
+    def __repr__(self) -> str:
+        return "<required parameter>"
+
+
+required = _RequiredParameter()
+
 _SCALARS = {"step", "mu_product", "eta", "mu"}  # state that counts, one number a parameter
 _HOOKS = (
     "_step_pre", "_step_post", "_state_dict_pre", "_state_dict_post", "_load_pre", "_load_post",
@@ -135,6 +145,11 @@ class Optimizer:
         if not isinstance(param_group, dict):
             raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
         group = {**self.defaults, **param_group}
+        absent = [name for name, value in group.items() if value is required]
+        if absent:
+            raise ValueError(
+                f"parameter group didn't specify a value of required optimization parameter {absent[0]}"
+            )
         given = param_group["params"]
         if isinstance(given, (set, frozenset)):
             raise TypeError(
@@ -307,15 +322,19 @@ class Optimizer:
         for hook in list(self._load_post):
             hook(self)
 
-    @staticmethod
-    def _restored(p: Tensor, name: str, value: Any) -> Any:
-        """A copy of saved state: as wide as ``p``, if it is shaped like ``p``, else float32."""
-        if isinstance(value, (int, float)) and name in _SCALARS:
+    @classmethod
+    def _restored(cls, p: Tensor, name: str, value: Any) -> Any:
+        """A copy of saved state: as wide as ``p``, if it is shaped like ``p``, else float32. Counts of optimizers
+        of ours are tensors; a program's own may be numbers.
+        """
+        home = "tilegrad.optim."
+        own = any(c.__module__.startswith(home) for c in cls.__mro__ if c is not Optimizer)
+        if own and isinstance(value, (int, float)) and name in _SCALARS:
             return tensor_of(elementwise.full((), value, float32, p.device))
         if not isinstance(value, Tensor):
             return deepcopy(value)
         kind = p.layout
-        if name in _SCALARS:
+        if own and name in _SCALARS:
             made = make_layout((), float32, kind.device)
         else:
             made = make_layout(value.shape, kind.dtype, kind.device)

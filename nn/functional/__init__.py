@@ -8,7 +8,9 @@ import typing as _typing
 from types import FunctionType as _FunctionType
 
 from tilegrad.autograd.arguments import checked as _checked
+from tilegrad.autograd.extra import FUNCTIONAL as _FUNCTIONAL, extras as _extras
 from tilegrad.autograd.kinds import exact as _exact
+from tilegrad.autograd.names import renamed as _renamed
 from tilegrad.autograd.rules.activation import (
     celu as celu,
     celu_ as celu_,
@@ -145,6 +147,7 @@ from tilegrad.nn.functional.resampling import (
 )
 from tilegrad.nn.functional.shuffling import (
     channel_shuffle as channel_shuffle,
+    conv_tbc as conv_tbc,
     fold as fold,
     native_channel_shuffle as native_channel_shuffle,
     pixel_shuffle as pixel_shuffle,
@@ -157,6 +160,7 @@ for _function in _functions.values():
     if _function.__module__ != "tilegrad":
         _function.__module__ = "tilegrad.nn.functional"  # where pickle and help() find it
 _exact(list(_functions.values()))
+_renamed([_functions[name] for name in sorted(_FUNCTIONAL)], _extras)
 _checked(_functions.values())
 
 if not _typing.TYPE_CHECKING:  # type checkers read the imports

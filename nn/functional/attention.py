@@ -12,6 +12,7 @@ from tilegrad.autograd.rules.sampling import dropout
 from tilegrad.autograd.rules.softmax import softmax
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.engine.dtype import bool_
+from tilegrad.nn.functional.backends import EVERY, chosen, composed
 
 
 def scaled_dot_product_attention(
@@ -49,10 +50,10 @@ def scaled_dot_product_attention(
         )
     factor = 1.0 / math.sqrt(max(1, query.layout.shape[-1])) if scale is None else float(scale)
     key, value, share = _heads(query, key, value) if enable_gqa else (key, value, 1)
-    if not dropout_p:
+    if not dropout_p and (chosen.backends is EVERY or not composed()):
         return attention(query, key, value, attn_mask, is_causal, factor, share)
     shares = weights(query, spread(key, share), attn_mask, is_causal, factor)
-    return dropout(shares, dropout_p, True) @ spread(value, share)
+    return (dropout(shares, dropout_p, True) if dropout_p else shares) @ spread(value, share)
 
 
 def _heads(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, int]:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from tilegrad.autograd.extra import write_into
 from tilegrad.autograd.graph import called
+from tilegrad.autograd.rules.rearrange import broadcast_tensors
 from tilegrad.autograd.tensor import Tensor
 
 
-def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
-    """x over its ``p`` norm along ``dim``, or over ``eps`` where that is larger."""
+def normalize(
+    input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Tensor | None = None
+) -> Tensor:
+    """x over its ``p`` norm along ``dim``, or over ``eps`` where that is larger; in ``out`` if there is one."""
+    if out is not None:
+        made: Tensor = write_into("normalize", lambda: normalize(input, p, dim, eps), out, (input,))
+        return made
     return input / input.norm(p, dim, keepdim=True).clamp(min=eps)
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    """x1 . x2 / (|x1| |x2|) along ``dim``, each length at least ``eps``."""
+    """x1 . x2 / (|x1| |x2|) along ``dim`` of the shape that both broadcast to, each length at least ``eps``."""
+    if x1.shape != x2.shape:
+        x1, x2 = broadcast_tensors(x1, x2)
     first, second = (x / x.norm(2, dim, keepdim=True).clamp(min=eps) for x in (x1, x2))
     return (first * second).sum(dim)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 from tilegrad.autograd.rules.creation import empty_like, zeros_like
 from tilegrad.autograd.rules.masked import where
@@ -46,18 +47,24 @@ def feature_alpha_dropout(
     return _alpha(input, p, training, inplace, True)
 
 
+def rrelu_of(
+    input: Tensor, lower: float, upper: float, training: bool, generator: Any = None
+) -> Tensor:
+    """:func:`rrelu`, of this generator."""
+    if lower > upper:
+        raise RuntimeError("Lower bound should be less than or equal to the upper bound")
+    if not training:
+        return where(input > 0, input, input * ((lower + upper) / 2))
+    drawn = rand(*input.shape, dtype=input.dtype, device=input.device, generator=generator)
+    return where(input > 0, input, input * (drawn * (upper - lower) + lower))
+
+
 def rrelu(
     input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False,
     inplace: bool = False,
 ) -> Tensor:  # fmt: skip
     """x, times a slope below 0: drawn from [lower, upper) per element, or their mean in evaluation."""
-    if lower > upper:
-        raise RuntimeError("Lower bound should be less than or equal to the upper bound")
-    if training:
-        slope = rand(*input.shape, dtype=input.dtype, device=input.device) * (upper - lower) + lower
-        made = where(input > 0, input, input * slope)
-    else:
-        made = where(input > 0, input, input * ((lower + upper) / 2))
+    made = rrelu_of(input, lower, upper, training)
     return input.copy_(made) if inplace else made
 
 

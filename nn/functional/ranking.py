@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 
-from tilegrad.autograd.graph import called
-from tilegrad.autograd.rules.creation import arange, as_tensor, full, ones
+from tilegrad.autograd.graph import Node
+from tilegrad.autograd.rule import Rule
+from tilegrad.autograd.rules.creation import arange, as_tensor
 from tilegrad.autograd.rules.cross_entropy import cross_entropy, reduction_of
+from tilegrad.autograd.rules.ctc import ctc
 from tilegrad.autograd.rules.masked import where
 from tilegrad.autograd.rules.matmul import linear
-from tilegrad.autograd.rules.movement import cat, stack
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.nn.functional import pointwise
 from tilegrad.nn.functional.composed import pairwise_distance
@@ -36,25 +38,58 @@ def multi_margin_loss(
             f"multi_margin_loss: Expected non-empty vector or matrix with optional 0-dim batch size, but "
             f"got: {list(input.shape)}"
         )
-    x = input if input.ndim == 2 else input.reshape(1, -1)
-    y = target.reshape(-1)
-    if y.shape[0] != x.shape[0]:
+    rows = input.shape[0] if input.ndim == 2 else 1
+    if target.numel() != rows:
         raise RuntimeError(
-            f"multi_margin_loss: inconsistent target size, expected {x.shape[0]} but got {list(target.shape)}"
+            f"multi_margin_loss: inconsistent target size, expected {rows} but got {list(target.shape)}"
         )
-    if weight is not None and weight.shape[0] != x.shape[1]:
+    classes = input.shape[-1] if input.ndim else 1
+    if weight is not None and weight.shape[0] != classes:
         raise RuntimeError(
-            f"inconsistent weight size, expected {x.shape[1]} but got {list(weight.shape)}"
+            f"inconsistent weight size, expected {classes} but got {list(weight.shape)}"
         )
-    right = x.gather(1, y.unsqueeze(1))
-    terms = (margin - right + x).clamp(min=0)
-    terms = terms * terms if p == 2 else terms
-    if weight is not None:
-        terms = terms * weight.index_select(0, y).unsqueeze(1)
-    others = arange(x.shape[1], device=x.device) != y.unsqueeze(1)
-    loss = (terms * others.to(x.dtype)).sum(1) / x.shape[1]
+    if not input.ndim:  # one class
+        input = input.reshape(1)
+    y = target.detach()
+    scale = None if weight is None else weight.detach()
+    gaps, counts = _class_gaps(input.detach(), y, scale, margin)
+    loss = (gaps * gaps * counts if p == 2 else gaps * counts).sum(1)
     loss = loss if input.ndim == 2 or mode != "none" else loss.squeeze(0)
-    return called("multi_margin_loss", reduced(loss, mode))
+    operands = (input, y) if scale is None else (input, y, scale)
+    return _MULTI_MARGIN[len(operands)].record(operands, reduced(loss, mode), (p, margin, mode))
+
+
+def _class_gaps(
+    input: Tensor, target: Tensor, weight: Tensor | None, margin: float
+) -> tuple[Tensor, Tensor]:
+    """max(0, margin - x[y] + x) as (N, C), and how much each counts: weight[y] / C, or 0 of y itself."""
+    x = input.reshape(-1, input.shape[-1])
+    y = target.reshape(-1, 1)
+    gaps = (margin - x.gather(1, y) + x).clamp(min=0)
+    counts = (arange(x.shape[1], device=x.device) != y).to(x.dtype) / x.shape[1]
+    if weight is not None:
+        counts = counts * weight.index_select(0, y.squeeze(1)).unsqueeze(1)
+    return gaps, counts
+
+
+def _spread(grad: Tensor, input: Tensor, mode: str) -> Tensor:
+    """The gradient of each row's loss, as a column."""
+    rows = input.shape[0] if input.ndim == 2 else 1
+    column = grad.reshape(-1, 1).expand(rows, 1)
+    return column / rows if mode == "mean" else column
+
+
+def _multi_margin_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    input, y, *scale = node.unpack()
+    p, margin, mode = node.meta
+    gaps, counts = _class_gaps(input, y, scale[0] if scale else None, margin)
+    slopes = counts * (2 * gaps if p == 2 else (gaps.detach() > 0).to(counts.dtype))
+    slopes = slopes * _spread(grad, input, mode)
+    found = slopes.scatter_add(1, y.reshape(-1, 1), -slopes.sum(1, True))
+    return found.reshape(input.shape), *[None] * (len(node.inputs) - 1)
+
+
+_MULTI_MARGIN = {n: Rule("multi_margin_loss", _multi_margin_vjp, tuple(range(n))) for n in (2, 3)}
 
 
 def multilabel_margin_loss(
@@ -72,16 +107,37 @@ def multilabel_margin_loss(
             f"multilabel_margin_loss: inconsistent target size: {list(target.shape)} for input of size: "
             f"{list(input.shape)}"
         )
+    y = target.detach()
+    gaps, counts, _ = _label_gaps(input.detach(), y)
+    loss = (gaps * counts).sum((1, 2))
+    loss = loss if input.ndim == 2 or mode != "none" else loss.squeeze(0)
+    return _MULTILABEL_MARGIN.record((input, y), reduced(loss, mode), (mode,))
+
+
+def _label_gaps(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """max(0, 1 - x[y] + x) for each label and class (N, C, C), how much it counts, and the labels (N, C), 0
+    where there is none.
+    """
     C = input.shape[-1] if input.ndim else 1
     x, y = input.reshape(-1, C), target.reshape(-1, C)
     valid = (y < 0).long().cumsum(1) == 0
     at = where(valid, y, 0)
     is_label = x.detach().new_zeros(x.shape).scatter_add(1, at, valid.to(x.dtype)) > 0
-    gaps = 1 - x.gather(1, at).unsqueeze(2) + x.unsqueeze(1)
-    counts = valid.unsqueeze(2) & ~is_label.unsqueeze(1)
-    loss = (gaps.clamp(min=0) * counts.to(x.dtype)).sum((1, 2)) / C
-    loss = loss if input.ndim == 2 or mode != "none" else loss.squeeze(0)
-    return called("multilabel_margin_loss", reduced(loss, mode))
+    gaps = (1 - x.gather(1, at).unsqueeze(2) + x.unsqueeze(1)).clamp(min=0)
+    counts = (valid.unsqueeze(2) & ~is_label.unsqueeze(1)).to(x.dtype) / C
+    return gaps, counts, at
+
+
+def _multilabel_margin_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    input, target = node.unpack()
+    (mode,) = node.meta
+    gaps, counts, at = _label_gaps(input.detach(), target)
+    slopes = counts * (gaps > 0).to(counts.dtype) * _spread(grad, input, mode).unsqueeze(2)
+    found = slopes.sum(1).scatter_add(1, at, -slopes.sum(2))
+    return found.reshape(input.shape), None
+
+
+_MULTILABEL_MARGIN = Rule("multilabel_margin_loss", _multilabel_margin_vjp, (0, 1))
 
 
 def multilabel_soft_margin_loss(
@@ -164,19 +220,6 @@ def _lengths(name: str, given: Tensor | Sequence[int], batch: int) -> list[int]:
     return [int(n) for n in found]
 
 
-def _label_rows(targets: Tensor, lengths: list[int]) -> Tensor:
-    """The labels as (N, longest), whatever stands behind a row's own."""
-    if targets.ndim == 2:
-        return targets.long()
-    longest, rows, at = max(lengths, default=0), [], 0
-    flat = targets.long()
-    for n in lengths:
-        row = flat[at : at + n]
-        rows.append(cat([row, row.new_zeros(longest - n)]) if n < longest else row)
-        at += n
-    return stack(rows)
-
-
 def ctc_loss(
     log_probs: Tensor, targets: Tensor, input_lengths: Tensor | Sequence[int],
     target_lengths: Tensor | Sequence[int], blank: int = 0, reduction: str = "mean",
@@ -195,6 +238,10 @@ def ctc_loss(
     mode = reduction_of(reduction)
     single = log_probs.ndim == 2
     x = log_probs.unsqueeze(1) if single else log_probs
+    if x.ndim != 3:
+        raise RuntimeError(
+            f"ctc_loss: log_probs must be (T, N, C) or (T, C); got {list(log_probs.shape)}"
+        )
     T, N, C = x.shape
     if not 0 <= blank < C:
         raise RuntimeError("blank must be in label range")
@@ -202,57 +249,31 @@ def ctc_loss(
     many = _lengths("target_length", target_lengths, N)
     if any(not 0 <= n <= T for n in steps):
         raise RuntimeError(f"Expected input_lengths to have values of at most {T}; got {steps}")
-    labels = _label_rows(targets.unsqueeze(0) if single and targets.ndim == 1 else targets, many)
-    if labels.shape[0] != N or labels.shape[1] < max(many, default=0):
+    longest = max(many, default=0)
+    if any(n < 0 for n in many):
         raise RuntimeError(
-            f"Expected tensor to have size at least {max(many, default=0)} at dimension 1, but got size "
-            f"{labels.shape[1]} for targets"
+            f"Expected target_lengths to have value at least 0, but got value {min(many)} (while "
+            "checking arguments for ctc_loss_allocate_outputs)"
         )
-    loss = _forward(x, labels, steps, many, blank)
-    if zero_infinity:
-        loss = where(loss == float("inf"), 0.0, loss)
+    if targets.ndim == 1 and not single:
+        if targets.shape[0] != sum(many):
+            raise RuntimeError(
+                f"Expected tensor to have size {sum(many)} at dimension 0, but got size "
+                f"{targets.shape[0]} for argument #2 'targets'"
+            )
+        starts = [0, *accumulate(many)][:N]
+    else:
+        rows = targets.unsqueeze(0) if targets.ndim == 1 else targets
+        if rows.ndim != 2 or rows.shape[0] != N or rows.shape[1] < longest:
+            raise RuntimeError(
+                f"Expected tensor to have size at least {longest} at dimension 1, but got size "
+                f"{list(rows.shape)} for argument #2 'targets'"
+            )
+        starts = [k * rows.shape[1] for k in range(N)]
+    loss = ctc(x, targets, (steps, many, starts), blank, zero_infinity)
     if mode == "mean":
         counts = as_tensor([max(n, 1) for n in many], dtype=x.dtype, device=x.device)
         return (loss / counts).mean()
     if mode == "sum":
         return loss.sum()
     return loss.squeeze(0) if single else loss
-
-
-def _forward(x: Tensor, labels: Tensor, steps: list[int], many: list[int], blank: int) -> Tensor:
-    """The negative log-likelihoods (N,), by the states label, blank, label, … from left to right."""
-    T, N, _ = x.shape
-    S, how = labels.shape[1], {"dtype": x.dtype, "device": x.device}
-    states = full((N, 2 * S + 1), blank, dtype=labels.dtype, device=x.device)
-    if S:
-        states[:, 1::2] = labels.to(x.device)
-    never = -1e30 if x.dtype.itemsize == 4 else -1e200
-    seen = x.gather(2, states.unsqueeze(0).expand(T, N, 2 * S + 1)).clamp(min=never)
-    differs = ones(N, 2 * S + 1, dtype=x.dtype, device=x.device).bool()
-    differs[:, :2] = False
-    if S:
-        differs[:, 2:] = (states[:, 2:] != blank) & (states[:, 2:] != states[:, :-2])
-    first = full((N, 2 * S + 1), never, **how)  # type: ignore[arg-type]
-    place = arange(2 * S + 1, device=x.device)
-    alpha = where(place < 2, seen[0], first) if T else first
-    lengths = as_tensor(steps, device=x.device).unsqueeze(1)
-    column = full((N, 2), never, **how)  # type: ignore[arg-type]
-    for t in range(1, max(steps, default=0)):
-        one = cat([column[:, :1], alpha[:, :-1]], 1)
-        two = cat([column, alpha[:, :-2]], 1)[:, : 2 * S + 1] if S else column[:, :1]
-        two = where(differs, two, never)
-        grown = stack([alpha, one, two]).logsumexp(0) + seen[t]
-        alpha = where(lengths > t, grown.clamp(min=never), alpha)
-    ends = as_tensor([2 * n for n in many], device=x.device).unsqueeze(1)
-    last = alpha.gather(1, ends)
-    before = alpha.gather(1, (ends - 1).clamp(min=0))
-    before = where(ends > 0, before, never)
-    likelihood = cat([last, before], 1).logsumexp(1)
-    empty = as_tensor([n == 0 for n in steps], device=x.device)
-    loss = where(likelihood <= never / 2, float("inf"), -likelihood)
-    none = as_tensor([0.0 if n == 0 else float("inf") for n in many], **how)
-    loss = where(empty, none, loss)
-    # what makes the gradient that of log-softmax's input: e^x, of value 0
-    inside = arange(T, device=x.device).unsqueeze(1) < lengths.squeeze(1)
-    tied = (x.detach().exp() * (x - x.detach())).sum(2)
-    return called("ctc_loss", loss + (tied * inside.to(x.dtype)).sum(0))

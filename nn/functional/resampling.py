@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 
-from tilegrad.autograd.graph import called
+from tilegrad.autograd.graph import Node, called
+from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules.creation import from_numpy
 from tilegrad.autograd.rules.matmul import bmm
 from tilegrad.autograd.rules.pool import (
@@ -17,100 +17,16 @@ from tilegrad.autograd.rules.pool import (
     adaptive_avg_pool2d,
     adaptive_avg_pool3d,
 )
+from tilegrad.autograd.rules.resample import resample
+from tilegrad.autograd.rules.sample import grid_sample as sample
 from tilegrad.autograd.tensor import Tensor
+from tilegrad.engine.shape import as_indices
 
 MODES = {
     "nearest": (1, 2, 3), "nearest-exact": (1, 2, 3), "area": (1, 2, 3), "linear": (1,),
     "bilinear": (2,), "bicubic": (2,), "trilinear": (3,),
 }  # fmt: skip
-LINEAR, CUBIC = ("linear", "bilinear", "trilinear"), ("bicubic",)
 ANTIALIASED = ("bilinear", "bicubic")
-
-Taps = tuple[tuple[np.ndarray, np.ndarray | None], ...]  # per tap: places, weights (None: 1)
-
-
-def _cubic(x: float, a: float) -> float:
-    """The cubic convolution kernel (Keys 1981)."""
-    x = abs(x)
-    if x < 1:
-        return ((a + 2) * x - (a + 3)) * x * x + 1
-    return (((x - 5) * x + 8) * x - 4) * a if x < 2 else 0.0
-
-
-def _step(size: int, out: int, align: bool, scale: float | None) -> float:
-    """Input elements from one output to the next."""
-    if align:
-        return (size - 1) / (out - 1) if out > 1 else 0.0
-    return 1.0 / scale if scale else size / out
-
-
-@lru_cache(maxsize=1024)
-def _taps(
-    mode: str, size: int, out: int, align: bool, scale: float | None, antialias: bool, dtype: str
-) -> Taps:
-    """Which elements of a dimension make each output, and with what weights."""
-    positions = np.arange(out)
-    if mode.startswith("nearest"):
-        single = np.float32(_step(size, out, False, scale))
-        shift = np.float32(0.5 if mode == "nearest-exact" else 0.0)
-        places = np.floor((positions.astype(np.float32) + shift) * single).astype(np.int64)
-        return ((np.minimum(places, size - 1), None),)
-    step = _step(size, out, align, scale)
-    if antialias:
-        return _wide_taps(mode, size, step, positions, dtype)
-    kind = np.dtype(dtype).type
-    at = positions.astype(kind) * kind(step)
-    if not align:
-        at = kind(step) * (positions.astype(kind) + kind(0.5)) - kind(0.5)
-    if mode in LINEAR:
-        at = np.maximum(at, kind(0))
-        low = np.minimum(np.floor(at).astype(np.int64), size - 1)
-        part = np.clip(at - low.astype(kind), kind(0), kind(1))
-        return (low, 1 - part), (np.minimum(low + 1, size - 1), part)
-    low = np.floor(at).astype(np.int64)
-    part = at - low
-    return tuple(
-        (
-            np.clip(low + k, 0, size - 1),
-            np.array([_cubic(float(t) - k, -0.75) for t in part], kind),
-        )
-        for k in (-1, 0, 1, 2)
-    )
-
-
-def _wide_taps(mode: str, size: int, step: float, positions: np.ndarray, dtype: str) -> Taps:
-    """Taps of a kernel as wide as an output's share of the input."""
-    half = (2.0 if mode in CUBIC else 1.0) * max(step, 1.0)
-    squeeze = 1.0 / step if step >= 1 else 1.0
-    rows = []
-    for o in positions:
-        center = step * (o + 0.5)
-        first = max(int(center - half + 0.5), 0)
-        count = min(int(center + half + 0.5), size) - first
-        distances = [(j + first - center + 0.5) * squeeze for j in range(count)]
-        if mode in CUBIC:
-            weights = [_cubic(x, -0.5) for x in distances]
-        else:
-            weights = [max(0.0, 1.0 - abs(x)) for x in distances]
-        total = math.fsum(weights) or 1.0
-        rows.append((first, [w / total for w in weights]))
-    most = max(len(weights) for _, weights in rows)
-    places = np.array([first for first, _ in rows], np.int64)
-    table = np.array([w + [0.0] * (most - len(w)) for _, w in rows], dtype)
-    return tuple((np.minimum(places + k, size - 1), table[:, k]) for k in range(most))
-
-
-def _resize(x: Tensor, dim: int, taps: Taps) -> Tensor:
-    """``x`` with dimension ``dim`` resampled."""
-    total: Tensor | None = None
-    after = (1,) * (x.ndim - dim - 1)
-    for places, weights in taps:
-        part = x.index_select(dim, from_numpy(places).to(x.device))
-        if weights is not None:
-            part = part * from_numpy(weights).to(x.device).reshape(-1, *after)
-        total = part if total is None else total + part
-    assert total is not None
-    return total
 
 
 def _sizes(
@@ -131,7 +47,7 @@ def _sizes(
                 f"provide input tensor in (N, C, d1, d2, ...,dK) format and output size in "
                 f"(o1, o2, ...,oK) format."
             )
-        return [int(n) for n in found], [None] * dims
+        return list(as_indices("interpolate", found, "output_size")), [None] * dims
     if scale_factor is None:
         raise ValueError("either size or scale_factor should be defined")
     single = isinstance(scale_factor, (int, float))
@@ -143,6 +59,10 @@ def _sizes(
             f"{scale_factor}."
         )
     out = [math.floor(n * s) for n, s in zip(input.shape[2:], scales, strict=True)]
+    if max(out, default=0) >> 63 > 0:
+        raise RuntimeError(
+            f"interpolate: value cannot be converted to type int64_t without overflow; got {out}"
+        )
     return out, [None] * dims if recompute else list(scales)
 
 
@@ -191,17 +111,13 @@ def interpolate(
     if mode == "area":
         pool = (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[dims - 1]
         return pool(input, out)
-    if not (input.dtype.is_floating_point or mode.startswith("nearest")):
-        raise NotImplementedError(f"interpolate: '{mode}' not implemented for '{input.dtype.name}'")
-    x = input
-    align, kind = bool(align_corners), input.dtype.name
-    for axis in reversed(range(dims)):
-        n = input.shape[2 + axis]
-        if n == out[axis] and (align or not scales[axis] or scales[axis] == 1):
-            continue
-        x = _resize(x, 2 + axis, _taps(mode, n, out[axis], align, scales[axis], antialias, kind))
-    stem = f"upsample_{mode.replace('-', '_')}{dims}d"
-    return called(f"{stem}_aa" if antialias else stem, x.clone() if x is input else x)
+    align, stem = bool(align_corners), f"upsample_{mode.replace('-', '_')}{dims}d"
+    same = [
+        n == m and (align or not s or s == 1)
+        for n, m, s in zip(input.shape[2:], out, scales, strict=True)
+    ]
+    made = input.clone() if all(same) else resample(input, mode, out, align, scales, antialias)
+    return called(f"{stem}_aa" if antialias else stem, made)
 
 
 def upsample(
@@ -275,99 +191,32 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
         )
     if min(size) <= 0:
         raise ValueError(f"Expected non-zero, positive output size. Got {size}")
+    sizes, align = as_indices("affine_grid_generator", size, "size"), bool(align_corners)
+    places = _image_places(sizes, align, theta.detach())
+    made = bmm(places, theta.detach().transpose(1, 2)).reshape(size[0], *size[2:], dims)
+    return _AFFINE_GRID.record((theta,), made, (sizes, align))
+
+
+def _image_places(size: tuple[int, ...], align: bool, like: Tensor) -> Tensor:
+    """The elements' places in an image of ``size``, from -1 to 1, with a one: (N, elements, 3 or 4)."""
     lines = []
     for n in size[2:]:
         line = np.linspace(-1, 1, n) if n > 1 else np.zeros(1)
-        lines.append(line if align_corners else line * ((n - 1) / n))
+        lines.append(line if align else line * ((n - 1) / n))
     places = np.meshgrid(*lines, indexing="ij")[::-1]
     points = np.stack([*(p.ravel() for p in places), np.ones(math.prod(size[2:]))], 1)
-    base = from_numpy(points.astype(theta.dtype.name)).to(theta.device)
-    many = base.unsqueeze(0).expand(theta.shape[0], *base.shape)
-    made = bmm(many, theta.transpose(1, 2)).reshape(size[0], *size[2:], dims)
-    return called("affine_grid_generator", made)
+    base = from_numpy(points.astype(like.dtype.name)).to(like.device)
+    return base.unsqueeze(0).expand(like.shape[0], *base.shape)
 
 
-def _unnormalised(at: Tensor, size: int, padding: str, align: bool) -> Tensor:
-    """Coordinates from -1 to 1 as those of a dimension, kept inside by ``padding``."""
-    x = (at + 1) * ((size - 1) / 2) if align else ((at + 1) * size - 1) * 0.5
-    return _inside(x, size, padding, align)
+def _affine_grid_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    size, align = node.meta
+    places = _image_places(size, align, grad.detach())
+    flat = grad.reshape(grad.shape[0], -1, grad.shape[-1])
+    return (bmm(flat.transpose(1, 2), places),)
 
 
-def _inside(x: Tensor, size: int, padding: str, align: bool) -> Tensor:
-    if padding == "zeros":
-        return x
-    if padding == "reflection":
-        low, span = (0.0, float(size - 1)) if align else (-0.5, float(size))
-        if span == 0:
-            return x * 0
-        away = (x - low).abs()
-        flips = (away.detach() / span).floor()
-        over = away - flips * span
-        x = (over + low).where(flips % 2 == 0, span - over + low)
-    return x.clamp(0, size - 1)
-
-
-def _read(x: Tensor, places: Sequence[Tensor], padding: str) -> Tensor:
-    """``x`` (N, C, …) at whole places (N, M) per dimension; zero outside: (N, C, M)."""
-    N, C, *size = x.shape
-    flat: Tensor | None = None
-    within: Tensor | None = None
-    for n, place in zip(size, places, strict=True):
-        good = (place >= 0) & (place < n)
-        within = good if within is None else within & good
-        at = place.clamp(0, n - 1).long()
-        flat = at if flat is None else flat * n + at
-    assert flat is not None and within is not None
-    index = flat.unsqueeze(1).expand(N, C, flat.shape[1])
-    found = x.reshape(N, C, -1).gather(2, index)
-    return found * within.unsqueeze(1).to(x.dtype)
-
-
-def _linear_sample(x: Tensor, at: Sequence[Tensor], padding: str) -> Tensor:
-    """Between the corners of the cell of each place, by its distances."""
-    lows = [a.detach().floor() for a in at]
-    parts = [a - low for a, low in zip(at, lows, strict=True)]
-    total: Tensor | None = None
-    for corner in range(1 << len(at)):
-        weight: Tensor | None = None
-        places = []
-        for axis, (low, part) in enumerate(zip(lows, parts, strict=True)):
-            high = corner >> axis & 1
-            share = part if high else 1 - part
-            weight = share if weight is None else weight * share
-            places.append(low + high)
-        assert weight is not None
-        term = _read(x, places, padding) * weight.unsqueeze(1)
-        total = term if total is None else total + term
-    assert total is not None
-    return total
-
-
-def _cubic_weights(t: Tensor) -> list[Tensor]:
-    a = -0.75
-    far, near = t + 1, 1 - t
-    return [
-        (((far - 5) * far + 8) * far - 4) * a,
-        ((a + 2) * t - (a + 3)) * t * t + 1,
-        ((a + 2) * near - (a + 3)) * near * near + 1,
-        ((((near + 1) - 5) * (near + 1) + 8) * (near + 1) - 4) * a,
-    ]
-
-
-def _cubic_sample(x: Tensor, at: Sequence[Tensor], padding: str, align: bool) -> Tensor:
-    lows = [a.detach().floor() for a in at]
-    down, across = (_cubic_weights(a - low) for a, low in zip(at, lows, strict=True))
-    total: Tensor | None = None
-    for i, row in enumerate(down):
-        for j, column in enumerate(across):
-            places = [
-                _inside(low + k - 1, n, padding, align)
-                for low, k, n in zip(lows, (i, j), x.shape[2:], strict=True)
-            ]
-            term = _read(x, [p.round() for p in places], padding) * (row * column).unsqueeze(1)
-            total = term if total is None else total + term
-    assert total is not None
-    return total
+_AFFINE_GRID = Rule("affine_grid_generator", _affine_grid_vjp)
 
 
 def _check_grid(input: Tensor, grid: Tensor, mode: str) -> None:
@@ -427,17 +276,5 @@ def grid_sample(
             stacklevel=2,
         )
     _check_grid(input, grid, mode)
-    dims, align = input.ndim - 2, bool(align_corners)
-    N, C, *size = input.shape
-    flat = grid.reshape(N, -1, dims)
-    kept = "zeros" if mode == "bicubic" else padding_mode
-    at = [
-        _unnormalised(flat[:, :, dims - 1 - axis], size[axis], kept, align) for axis in range(dims)
-    ]
-    if mode == "nearest":
-        out = _read(input, [a.detach().round() for a in at], padding_mode)
-    elif mode == "bicubic":
-        out = _cubic_sample(input, at, padding_mode, align)
-    else:
-        out = _linear_sample(input, at, padding_mode)
-    return called(f"grid_sampler_{dims}d", out.reshape(N, C, *grid.shape[1:-1]))
+    made = sample(input, grid, mode, padding_mode, bool(align_corners))
+    return called(f"grid_sampler_{input.ndim - 2}d", made)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tilegrad.autograd.graph import called
+from tilegrad.autograd.rules.conv import conv1d
 from tilegrad.autograd.rules.creation import arange, zeros
 from tilegrad.autograd.rules.formats import copied
 from tilegrad.autograd.rules.movement import pad
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.engine.formats import contiguous_format
+from tilegrad.engine.shape import as_indices
 
 Pair = int | Sequence[int]
 
@@ -99,7 +101,8 @@ native_channel_shuffle = channel_shuffle
 
 
 def _two(op: str, name: str, value: Pair) -> tuple[int, int]:
-    found = (value, value) if isinstance(value, int) else tuple(value)
+    items = value if isinstance(value, (tuple, list)) else (value,)
+    found = as_indices(op, items, name)
     if len(found) == 1:
         found = found * 2
     if len(found) != 2:
@@ -204,3 +207,18 @@ def fold(
     out = whole[:, :, p[0] : H - p[0], p[1] : W - p[1]]
     out = out.contiguous() if max(p) else out
     return called("col2im", out if input.ndim == 3 else out.squeeze(0))
+
+
+def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
+    """A convolution of (time, batch, channels) with weight (taps, channels, outputs) and bias (outputs,).
+
+    Raises:
+        RuntimeError: other numbers of dimensions.
+    """
+    if input.ndim != 3 or weight.ndim != 3 or bias.ndim != 1:
+        raise RuntimeError(
+            f"conv_tbc: Input and weight must have 3 dims: time, batch, in_channel, and bias 1; got "
+            f"{input.ndim}, {weight.ndim} and {bias.ndim}"
+        )
+    found = conv1d(input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, padding=pad)
+    return found.permute(2, 0, 1).contiguous()

@@ -43,6 +43,7 @@ from tilegrad.nn.modules.batchnorm import (
     BatchNorm1d,
     BatchNorm2d,
     BatchNorm3d,
+    SyncBatchNorm,
 )
 from tilegrad.nn.modules.channelshuffle import (
     ChannelShuffle,
@@ -359,6 +360,7 @@ __all__ = [
     "Softplus",
     "Softshrink",
     "Softsign",
+    "SyncBatchNorm",
     "Tanh",
     "Tanhshrink",
     "Threshold",

@@ -15,6 +15,8 @@ from tilegrad.nn.parameter import Parameter
 class _ChannelNorm(Module):
     """Batch and instance normalisation: statistics per channel, kept for evaluation if asked for."""
 
+    _version = 2  # which counts batches
+
     ranks: tuple[int, ...]
 
     def __init__(
@@ -59,6 +61,20 @@ class _ChannelNorm(Module):
             init.ones_(self.weight)
         if self.bias is not None:
             init.zeros_(self.bias)
+
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, local_metadata: dict[str, Any], *found: Any
+    ) -> None:
+        key = prefix + "num_batches_tracked"
+        if (
+            (local_metadata.get("version") or 0) < 2
+            and self.track_running_stats
+            and key not in state_dict
+        ):
+            count = self.num_batches_tracked
+            fresh = count is None or count.is_meta
+            state_dict[key] = tensor(0, dtype=int64) if fresh else count
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *found)
 
     def _check(self, input: Tensor) -> None:
         if input.ndim not in self.ranks:
@@ -143,3 +159,52 @@ class BatchNorm3d(_BatchNorm):
     """Batch normalisation of (N, C, D, H, W). Arguments as :class:`BatchNorm1d`."""
 
     ranks = (5,)
+
+
+class SyncBatchNorm(_BatchNorm):
+    """Batch normalisation over the batches of all processes, of which there is one: of (N, C, …), as
+    :class:`BatchNorm1d`.
+
+    Args:
+        process_group: of no effect.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        process_group: Any = None,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ):
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias
+        )
+        self.process_group = process_group
+
+    def _check(self, input: Tensor) -> None:
+        if input.ndim < 2:
+            raise ValueError(f"expected at least 2D input (got {input.ndim}D input)")
+
+    @classmethod
+    def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:
+        """``module`` with a :class:`SyncBatchNorm` of the same state in place of each batch norm in it."""
+        made = module
+        if isinstance(module, _BatchNorm):
+            made = cls(
+                module.num_features, module.eps, module.momentum, module.affine,
+                module.track_running_stats, process_group, bias=module.bias is not None,
+            )  # fmt: skip
+            for name in ("weight", "bias"):
+                made.register_parameter(name, getattr(module, name))
+            for name in ("running_mean", "running_var", "num_batches_tracked"):
+                setattr(made, name, getattr(module, name))
+            made.training = module.training
+        for name, child in module.named_children():
+            made.add_module(name, cls.convert_sync_batchnorm(child, process_group))
+        return made

@@ -255,7 +255,10 @@ class _Entries(Module):
             return f"Object of type: {type(value).__name__}"
         size = "x".join(str(s) for s in value.shape)
         kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
-        return f"{kind} containing: [{value.dtype} of size {size}]"
+        return f"{kind} containing: [{self._kind(value)} of size {size}]"
+
+    def _kind(self, value: Tensor) -> object:
+        return value.dtype
 
     def _lines(self, keys: Iterable[str]) -> str:
         return "\n".join(f"  ({key}): {self._describe(key)}" for key in keys)
@@ -289,8 +292,8 @@ class ParameterList(_Entries):
 
     def append(self, value: Any) -> ParameterList:
         """Put a value at the end."""
+        setattr(self, str(self._size), _parameter(value))
         self._size += 1
-        self[self._size - 1] = value
         return self
 
     def extend(self, values: Iterable[Any]) -> ParameterList:
@@ -326,8 +329,8 @@ class ParameterDict(_Entries):
     def __setitem__(self, key: str, value: Any) -> None:
         if not isinstance(key, str):
             raise TypeError(f"ParameterDict: keys must be strings; got {key!r}")
-        self._keys[key] = None
         setattr(self, key, _parameter(value))
+        self._keys[key] = None
 
     def __delitem__(self, key: str) -> None:
         del self._keys[key]
@@ -345,6 +348,42 @@ class ParameterDict(_Entries):
     def get(self, key: str, default: Any = None) -> Any:
         """The value of ``key``, or ``default``."""
         return getattr(self, key) if key in self._keys else default
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """The value of ``key``, which is ``default`` from now on if there was none."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def popitem(self) -> tuple[str, Any]:
+        """Take the newest name and value out and return them."""
+        key = next(reversed(self._keys))
+        return key, self.pop(key)
+
+    def copy(self) -> ParameterDict:
+        """Another one with the same values."""
+        return type(self)(self.items())
+
+    def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
+        """One of these names, all with the value ``default``."""
+        return type(self)([(key, default) for key in keys])
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self._keys)
+
+    def __or__(self, other: ParameterDict) -> ParameterDict:
+        made = self.copy()
+        made.update(other)
+        return made
+
+    def __ror__(self, other: ParameterDict) -> ParameterDict:
+        made = type(self)(other)
+        made.update(self)
+        return made
+
+    def __ior__(self, other: ParameterDict) -> ParameterDict:
+        self.update(other)
+        return self
 
     def keys(self) -> Iterable[str]:
         """The names."""
@@ -374,6 +413,9 @@ class ParameterDict(_Entries):
         pairs = parameters.items() if hasattr(parameters, "items") else parameters
         for key, value in pairs:
             self[key] = value
+
+    def _kind(self, value: Tensor) -> object:
+        return value.type()
 
     def extra_repr(self) -> str:
         return self._lines(self._keys)

@@ -3,34 +3,48 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from tilegrad.autograd.graph import RemovableHandle
+from tilegrad.autograd.interop import destination
 from tilegrad.autograd.mode import no_grad
+from tilegrad.autograd.rules.creation import empty_like
 from tilegrad.autograd.tensor import Tensor
-from tilegrad.engine.device import Device, device as as_device
-from tilegrad.engine.dtype import DType, dtype as as_dtype, float32, float64
+from tilegrad.engine.device import device as as_device
+from tilegrad.engine.dtype import float32, float64
 from tilegrad.nn import hooks, state
-from tilegrad.nn.hooks import Hook, Hooks
-from tilegrad.nn.parameter import Buffer, Parameter
+from tilegrad.nn.hooks import (
+    HookMethods,
+    Hooks,
+    register_module_backward_hook as register_module_backward_hook,
+    register_module_buffer_registration_hook as register_module_buffer_registration_hook,
+    register_module_forward_hook as register_module_forward_hook,
+    register_module_forward_pre_hook as register_module_forward_pre_hook,
+    register_module_full_backward_hook as register_module_full_backward_hook,
+    register_module_full_backward_pre_hook as register_module_full_backward_pre_hook,
+    register_module_module_registration_hook as register_module_module_registration_hook,
+    register_module_parameter_registration_hook as register_module_parameter_registration_hook,
+)
+from tilegrad.nn.parameter import Buffer, Parameter, moved
 
 M = TypeVar("M", bound="Module")
 
 
-class Module:
+class Module(HookMethods):
     """A function with state: parameters it learns, buffers it keeps, and modules below it.
 
     Subclasses call ``super().__init__()`` first, assign parameters, buffers and modules to
     attributes, which registers them, and define ``forward``.
     """
 
+    _version: int = 1  # of what a state dict holds of this class
+
     training: bool
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
     _non_persistent_buffers_set: set[str]
-    _hooks: Hooks
 
     def __init__(self) -> None:
         fresh: dict[str, Any] = {
@@ -50,7 +64,7 @@ class Module:
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._hooks.on_call():
+        if self._hooks.on_call() or hooks.every:
             return hooks.call(self, args, kwargs)
         return self.forward(*args, **kwargs)
 
@@ -73,6 +87,8 @@ class Module:
                 f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be "
                 f"created explicitly."
             )
+        if param is not None:
+            param = hooks.registered(hooks.REGISTRATIONS.parameter, self, name, param)
         self._parameters[name] = param
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
@@ -83,7 +99,7 @@ class Module:
                 f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' "
                 f"(Tensor or None required)"
             )
-        self._buffers[name] = tensor
+        self._buffers[name] = hooks.registered(hooks.REGISTRATIONS.buffer, self, name, tensor)
         keep = self._non_persistent_buffers_set
         keep.discard(name) if persistent else keep.add(name)
 
@@ -92,7 +108,7 @@ class Module:
         if not isinstance(module, Module) and module is not None:
             raise TypeError(f"{type(module).__name__} is not a Module subclass")
         self._check_name("module", name, self._modules)
-        self._modules[name] = module
+        self._modules[name] = hooks.registered(hooks.REGISTRATIONS.module, self, name, module)
 
     register_module = add_module
 
@@ -128,7 +144,8 @@ class Module:
             self.register_parameter(name, value)
         elif isinstance(value, Module):
             self._forget(name, keep="_modules")
-            own["_modules"][name] = value
+            found = hooks.REGISTRATIONS.module
+            own["_modules"][name] = hooks.registered(found, self, name, value) if found else value
         elif name in parameters:
             self._refuse(name, value, "parameter", "nn.Parameter")
             parameters[name] = value
@@ -263,6 +280,24 @@ class Module:
                 raise AttributeError(f"`{item}` is not an nn.Module")
         return module  # type: ignore[no-any-return]
 
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Put ``module`` at the dotted path ``target``; with ``strict`` only where there is one.
+
+        Raises:
+            ValueError: an empty path. AttributeError: no module on the way, or with ``strict`` at its end.
+        """
+        if not target:
+            raise ValueError("Cannot set the submodule without a target name!")
+        path, _, name = target.rpartition(".")
+        owner = self.get_submodule(path)
+        if strict and not hasattr(owner, name):
+            raise AttributeError(f"{type(owner).__name__} has no attribute `{name}`")
+        if hasattr(owner, name) and not isinstance(getattr(owner, name), Module):
+            raise AttributeError(f"`{name}` is not an nn.Module")
+        if not isinstance(module, Module):
+            raise ValueError(f"`module` is not an nn.Module, found {type(module)}")
+        owner._modules[name] = module
+
     def get_parameter(self, target: str) -> Parameter:
         """The parameter at the dotted path ``target``."""
         return self._get(target, Parameter, "nn.Parameter")  # type: ignore[no-any-return]
@@ -271,7 +306,7 @@ class Module:
         """The buffer at the dotted path ``target``."""
         return self._get(target, Tensor, "a buffer")  # type: ignore[no-any-return]
 
-    def _get(self, target: str, kind: type, what: str) -> Any:
+    def _get(self, target: str, kind: Any, what: str) -> Any:
         path, _, name = target.rpartition(".")
         owner = self.get_submodule(path)
         if not hasattr(owner, name):
@@ -314,31 +349,22 @@ class Module:
         Raises:
             TypeError: the dtype is not floating point.
         """
-        kind, where = kwargs.get("dtype"), kwargs.get("device")
-        queued = bool(kwargs.get("non_blocking", False))
-        for value in args:
-            if isinstance(value, Tensor):
-                kind, where = value.dtype, value.device
-            elif isinstance(value, DType):
-                kind = value
-            elif isinstance(value, bool):
-                queued = value
-            elif isinstance(value, (str, int, Device)):
-                where = value
-        kind = None if kind is None else as_dtype(kind)
-        where = None if where is None else as_device(where)
+        kind, where, queued, _, wanted = destination("to", args, kwargs)
         if kind is not None and not kind.is_floating_point:
             raise TypeError(
                 f"nn.Module.to only accepts floating point or complex dtypes, but got desired "
                 f"dtype={kind}"
             )
-        return self._apply(
-            lambda t: t.to(
-                device=where,
-                dtype=kind if t.is_floating_point() else None,
-                non_blocking=queued,
-            )
-        )
+        return self._apply(lambda t: moved(t, where, kind, queued, wanted))
+
+    def to_empty(self: M, *, device: Any, recurse: bool = True) -> M:
+        """All parameters and buffers on ``device``, contents undefined, in place."""
+        where = as_device(device)
+        return self._apply(lambda t: empty_like(t, device=where), recurse)
+
+    def type(self: M, dst_type: Any) -> M:
+        """All parameters and buffers as a dtype, or a type like ``FloatTensor``."""
+        return self._apply(lambda t: t.type(dst_type))  # type: ignore[arg-type, return-value]
 
     def float(self: M) -> M:
         """All floating-point parameters and buffers in float32."""
@@ -384,9 +410,22 @@ class Module:
     # -------------------------------------------------------------------------------- state dict
 
     def state_dict(
-        self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False
+        self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False
     ) -> dict[str, Any]:
-        """All parameters and persistent buffers by dotted name, sharing their memory."""
+        """All parameters and persistent buffers by dotted name, sharing their memory; its ``_metadata`` has the
+        versions of the modules' classes.
+        """
+        if args:
+            warnings.warn(
+                "Positional args are being deprecated, use kwargs instead. Refer to "
+                "https://pytorch.org/docs/main/generated/torch.nn.Module.html#torch.nn.Module.state_dict "
+                "for details.",
+                FutureWarning,
+                stacklevel=2,
+            )
+            given: list[Any] = [*args, destination, prefix, keep_vars][:3]
+            given[len(args) :] = [destination, prefix, keep_vars][len(args) :]
+            destination, prefix, keep_vars = given
         return state.save(self, destination, prefix, keep_vars)
 
     def load_state_dict(
@@ -426,53 +465,6 @@ class Module:
         assign = bool(local_metadata.get("assign_to_params_buffers", False))
         found = (missing_keys, unexpected_keys, error_msgs)
         state.load_own(self, state_dict, prefix, assign, strict, *found)
-
-    # ------------------------------------------------------------------------------------- hooks
-
-    def register_forward_pre_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
-    ) -> RemovableHandle:
-        """Call ``hook(module, args[, kwargs])`` before ``forward``; it may return new ones."""
-        return hooks.add(self._hooks.forward_pre, Hook(hook, with_kwargs), prepend)
-
-    def register_forward_hook(
-        self,
-        hook: Callable[..., Any],
-        *,
-        prepend: bool = False,
-        with_kwargs: bool = False,
-        always_call: bool = False,
-    ) -> RemovableHandle:
-        """Call ``hook(module, args[, kwargs], output)`` after ``forward``; it may return another."""
-        return hooks.add(self._hooks.forward, Hook(hook, with_kwargs, always_call), prepend)
-
-    def register_full_backward_pre_hook(
-        self, hook: Callable[..., Any], prepend: bool = False
-    ) -> RemovableHandle:
-        """Call ``hook(module, grad_output)`` before the gradient enters; it may return another."""
-        return hooks.add(self._hooks.backward_pre, hook, prepend)
-
-    def register_full_backward_hook(
-        self, hook: Callable[..., Any], prepend: bool = False
-    ) -> RemovableHandle:
-        """Call ``hook(module, grad_input, grad_output)``; it may return another ``grad_input``."""
-        return hooks.add(self._hooks.backward, hook, prepend)
-
-    def register_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Call ``hook(module, prefix, keep_vars)`` before ``state_dict``."""
-        return hooks.add(self._hooks.state_dict_pre, hook)
-
-    def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Call ``hook(module, state_dict, prefix, metadata)`` after ``state_dict``."""
-        return hooks.add(self._hooks.state_dict, hook)
-
-    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Call ``hook(module, state_dict, prefix, metadata, strict, missing, unexpected, errors)``."""
-        return hooks.add(self._hooks.load_pre, hook)
-
-    def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Call ``hook(module, incompatible_keys)`` after ``load_state_dict``."""
-        return hooks.add(self._hooks.load_post, hook)
 
     # ------------------------------------------------------------------------------------ printing
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ __all__ = ["functional_call"]
 
 def functional_call(
     module: Module,
-    parameters_and_buffers: Mapping[str, Tensor],
+    parameters_and_buffers: Mapping[str, Tensor] | Sequence[Mapping[str, Tensor]],
     args: Any = None,
     kwargs: dict[str, Any] | None = None,
     *,
@@ -24,7 +24,7 @@ def functional_call(
     """``module(*args, **kwargs)`` with these parameters and buffers, by dotted name, in place of its own.
 
     Args:
-        args: a tuple, or the one argument.
+        parameters_and_buffers: one mapping, or several of different names. args: a tuple, or the one argument.
         tie_weights: a tensor that has several names is replaced under all of them.
         strict: every parameter and buffer is given, and nothing else.
 
@@ -33,7 +33,12 @@ def functional_call(
         ValueError: two values for one tensor.
     """
     given = () if args is None else args if isinstance(args, tuple) else (args,)
-    with _replaced(module, dict(parameters_and_buffers), tie_weights, strict):
+    parts = parameters_and_buffers
+    parts = (parts,) if isinstance(parts, Mapping) else tuple(parts)
+    values = {name: value for part in parts for name, value in part.items()}
+    if len(values) != sum(map(len, parts)):
+        raise ValueError("functional_call: a name is in several of the dictionaries")
+    with _replaced(module, values, tie_weights, strict):
         return module(*given, **(kwargs or {}))
 
 

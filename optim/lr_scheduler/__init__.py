@@ -5,7 +5,7 @@ from tilegrad.optim.lr_scheduler.annealing import (
     CosineAnnealingWarmRestarts,
     OneCycleLR,
 )
-from tilegrad.optim.lr_scheduler.base import LRScheduler
+from tilegrad.optim.lr_scheduler.base import LRScheduler, _LRScheduler as _LRScheduler
 from tilegrad.optim.lr_scheduler.combined import ChainedScheduler, SequentialLR
 from tilegrad.optim.lr_scheduler.cyclic import CyclicLR
 from tilegrad.optim.lr_scheduler.decay import (

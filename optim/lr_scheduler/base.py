@@ -152,3 +152,7 @@ def set_momentum(group: Group, value: float, beta: bool) -> None:
         group["betas"] = (value, *group["betas"][1:])
     else:
         group["momentum"] = value
+
+
+class _LRScheduler(LRScheduler):
+    """The base by its older name, which programs still derive from."""

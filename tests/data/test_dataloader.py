@@ -13,6 +13,7 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 
 import tilegrad
 from tests.data import sets
@@ -541,3 +542,45 @@ def test_no_warning_of_a_whole_run():
         warnings.simplefilter("error")
         batches(sets.Noisy(), num_workers=2, batch_size=4)
         gc.collect()
+
+
+def test_streams_longer_than_they_said():
+    """PyTorch's warning, where a length was asked for."""
+    for t in (data, torch.utils.data):
+
+        class Long(t.IterableDataset):
+            def __iter__(self):
+                return iter(range(4))
+
+            def __len__(self):
+                return 3
+
+        loader = t.DataLoader(Long(), batch_size=1)
+        assert len(list(loader)) == 4  # nobody has asked, no warning
+        assert len(loader) == 3
+        with pytest.warns(
+            UserWarning, match="was reported to be 3.*but 4 samples have been fetched"
+        ):
+            list(loader)
+
+
+def test_arguments_and_attributes_as_pytorchs():
+    for t in (data, torch.utils.data):
+        loader = t.DataLoader([1, 2, 3], pin_memory_device="", in_order=False)
+        assert not loader.in_order and loader.pin_memory_device == "" and len(list(loader)) == 3
+        for name in (
+            "batch_size",
+            "sampler",
+            "drop_last",
+            "dataset",
+            "batch_sampler",
+            "persistent_workers",
+        ):
+            with pytest.raises(ValueError, match="should not be set after"):
+                setattr(loader, name, None)
+        with pytest.raises(AssertionError, match="requires timeout == 0"):
+            iter(t.DataLoader([1], timeout=1))
+    with pytest.raises(NotImplementedError, match="in_order"):
+        data.DataLoader([1], num_workers=1, in_order=False)
+    with pytest.raises(ValueError, match="pin_memory_device"):
+        data.DataLoader([1], pin_memory_device="cpu")

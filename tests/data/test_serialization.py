@@ -319,7 +319,7 @@ def test_a_pickle_is_called_one(name):
         load(io.BytesIO(DAMAGED[name]))
 
 
-UNSUPPORTED = {"BF16": 4, "F16": 4, "F8_E4M3": 8, "U16": 4, "U64": 1, "C64": 1}
+UNSUPPORTED = {"BF16": 4, "F16": 4, "F8_E4M3": 8, "U16": 4, "U64": 1}
 
 
 @pytest.mark.parametrize("code", UNSUPPORTED)

@@ -142,3 +142,37 @@ def test_attention_drops_and_groups_heads() -> None:
     whole = F.scaled_dot_product_attention(q, q, q)
     dropped = F.scaled_dot_product_attention(q, q, q, dropout_p=0.5)
     assert not np.allclose(whole.numpy(), dropped.numpy())
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+@pytest.mark.parametrize("zero_infinity", [False, True])
+@pytest.mark.parametrize("lengths", [(2, 2), (2, 4), (0, 4)])
+def test_an_infinite_ctc_loss_has_no_gradient(
+    lengths: tuple[int, ...], zero_infinity: bool, reduction: str, rng: np.random.Generator
+) -> None:
+    """NaN in the steps of its sequence, unless such losses are zero; those of the others are finite."""
+    scores, found = rng.normal(size=(4, 2, 3)), []
+    for t in (tilegrad, torch):
+        x = t.from_numpy(scores.copy()).log_softmax(2).requires_grad_()
+        loss = t.nn.functional.ctc_loss(
+            x, t.tensor([[1, 1], [1, 2]]), lengths, (2, 2), reduction=reduction,
+            zero_infinity=zero_infinity,
+        )  # fmt: skip
+        loss.sum().backward()
+        found.append((loss.detach().numpy(), x.grad.numpy()))
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, 1e-9, 1e-12)
+
+
+@pytest.mark.parametrize("tracked", [(False, True), (True, True)])
+@pytest.mark.parametrize("sizes", [(2, 2), (2, 2, 2)])
+def test_places_of_the_nearest_have_a_gradient_of_zero(
+    sizes: tuple[int, ...], tracked: tuple[bool, bool]
+) -> None:
+    image = tilegrad.ones(1, 2, *[4] * len(sizes), requires_grad=tracked[0])
+    grid = tilegrad.zeros(1, *sizes, len(sizes)).requires_grad_()
+    made = F.grid_sample(image, grid, "nearest", align_corners=True)
+    assert made.requires_grad
+    made.sum().backward()
+    assert grid.grad is not None and not grid.grad.any()
+    assert tracked[0] == (image.grad is not None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import math
 from itertools import pairwise
 from typing import Any
@@ -492,3 +493,34 @@ def test_hooks_of_states_and_of_a_step_of_ones_own() -> None:
     assert state["mine"] == 1
     optimizer.load_state_dict(state)
     assert seen == [(optimizer,), "every", "first", "second", 1, True] and state["mine"] == 1
+
+
+def test_a_programs_own_state_stays_what_it_is() -> None:
+    """Numbers and integers under names that optimizers of ours count by, and tensors as factors."""
+    for t in (tilegrad, torch):
+
+        class Own(t.optim.Optimizer):  # type: ignore[name-defined,misc]
+            factor = t.tensor(0.5)
+
+            def __init__(self, params: Any):
+                super().__init__(params, {"lr": 0.1})
+
+            def step(self, closure: Any = None) -> None:
+                for p in self.param_groups[0]["params"]:
+                    state = self.state[p]
+                    state.setdefault("step", 0)
+                    state.setdefault("mu", [1, 2])
+                    state["step"] += 1
+                    p.data.addcdiv_(p.grad, p.grad + 1, value=-self.factor)
+
+        p = t.ones(2, requires_grad=True)
+        p.sum().backward()
+        opt = Own([p])
+        opt.step()
+        opt.load_state_dict(opt.state_dict())
+        opt.step()
+        assert opt.state[p] == {"step": 2, "mu": [1, 2]} and p.tolist() == [0.5, 0.5]
+        with pytest.raises((ValueError, RuntimeError), match="didn't specify a value of required"):
+            t.optim.Optimizer(
+                [p], {"lr": importlib.import_module(f"{t.__name__}.optim.optimizer").required}
+            )

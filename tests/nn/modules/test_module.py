@@ -393,7 +393,7 @@ def test_parameter_containers() -> None:
 
 def test_parameter_dict_prints_sizes() -> None:
     text = repr(nn.ParameterDict({"a": tilegrad.ones(2, 3), "b": 3}))
-    assert "(a): Parameter containing: [tilegrad.float32 of size 2x3]" in text
+    assert "(a): Parameter containing: [torch.FloatTensor of size 2x3]" in text
     assert "(b): Object of type: int" in text
 
 

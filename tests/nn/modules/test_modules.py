@@ -162,6 +162,7 @@ def test_initial_values_spread_as_pytorch(name: str) -> None:
     sizes = {"Linear": (200, 300), "Conv2d": (20, 30, 5), "ConvTranspose1d": (40, 60, 7)}
     args = sizes.get(name, (30, 40, 50))
     tilegrad.manual_seed(0)
+    torch.manual_seed(0)
     ours, theirs = getattr(nn, name)(*args), getattr(torch.nn, name)(*args)
     for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
         have, want = p.detach().numpy(), q.detach().numpy()
