@@ -6,6 +6,7 @@ import sys
 
 from tilegrad.cli.arguments import parse
 from tilegrad.cli.failure import Failure
+from tilegrad.kernels.faults import SettingError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,6 +20,9 @@ def main(argv: list[str] | None = None) -> int:
         status = arguments.run(arguments)
     except Failure as failure:
         print(f"tilegrad {arguments.command}: error: {failure}", file=sys.stderr)
+        return 2
+    except SettingError as error:
+        print(f"tilegrad: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"\ntilegrad {arguments.command}: interrupted", file=sys.stderr)

@@ -57,6 +57,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     _add_train(commands)
     _add_predict(commands)
+    _add_export(commands)
+    _add_serve(commands)
     _add_inspect(commands)
     _add_warmup(commands)
     commands.add_parser("bench", help="measure: beside NumPy, PyTorch and CuPy, on CPU and GPU")
@@ -122,6 +124,83 @@ def _add_predict(commands: Any) -> None:
     predict.set_defaults(run=_predict)
 
 
+def _add_export(commands: Any) -> None:
+    export = commands.add_parser(
+        "export",
+        help="write a model as an ONNX file",
+        description="Write a saved model as an ONNX file, for any number of images at a time. It is run, and "
+        "compared with the model at two batch sizes, before the command ends.",
+    )
+    export.add_argument("model", help="model.safetensors written by tilegrad train")
+    export.add_argument("file", help="the ONNX file to write")
+    export.set_defaults(run=_export)
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, _, sizes = text.rpartition("=")
+    try:
+        shape = tuple(int(size) for size in sizes.split(","))
+    except ValueError:
+        shape = ()
+    if not shape or min(shape) < 1:
+        raise argparse.ArgumentTypeError(f"must be NAME=N,N with positive sizes; got {text!r}")
+    return name, shape
+
+
+def _add_serve(commands: Any) -> None:
+    serve = commands.add_parser(
+        "serve",
+        help="answer predictions over HTTP",
+        description="Answer predictions over HTTP: POST /predict takes JSON, raw elements, PNG and JPEG; / is a page to "
+        "draw on, /model says what the model takes, /health and /metrics are for who watches it.",
+    )
+    option = serve.add_argument
+    option("model", help="model.safetensors written by tilegrad train, or an ONNX file")
+    option("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 is all (%(default)s)")
+    option("--port", type=_whole(0, 1 << 16), default=8000, help="0 takes a free one (%(default)s)")
+    option("--device", type=_device, default="cpu", help="where to compute (%(default)s)")
+    option("--threads", type=_whole(1, 1025), help="threads of a kernel (half of the cores)")
+    option(
+        "--softmax",
+        action="store_true",
+        help="an ONNX model's output is scores: answer probabilities",
+    )
+    option("--shape", type=_shape, action="append", default=[], metavar="NAME=N,N",
+           help="an example of an ONNX model's input, where the file leaves sizes open")  # fmt: skip
+    option(
+        "--max-batch",
+        type=_whole(1, 65537),
+        default=64,
+        help="examples that are computed at once (%(default)s)",
+    )
+    option(
+        "--max-wait",
+        type=_positive,
+        default=2.0,
+        metavar="MS",
+        help="that an example waits for others (%(default)s)",
+    )
+    option(
+        "--queue",
+        type=_whole(1),
+        default=1024,
+        help="examples that wait; beyond is 429 (%(default)s)",
+    )
+    option(
+        "--max-body", type=_positive, default=4.0, metavar="MIB", help="of a request (%(default)s)"
+    )
+    option(
+        "--timeout", type=_positive, default=10.0, metavar="S", help="of a request (%(default)s)"
+    )
+    option(
+        "--connections",
+        type=_whole(1, 1 << 20),
+        default=1000,
+        help="open at once; beyond is 503 (%(default)s)",
+    )
+    serve.set_defaults(run=_serve)
+
+
 def _add_inspect(commands: Any) -> None:
     shown = commands.add_parser(
         "inspect",
@@ -154,11 +233,14 @@ def _add_warmup(commands: Any) -> None:
         "others may still compile a kernel when it first meets them.",
     )
     option = warmed.add_argument
-    option("names", nargs="*", metavar="NAME", help="ops (exp, matmul, conv2d, …) or optimizers (SGD, "
-           "Adam, AdamW); without any, those of everyday training")  # fmt: skip
+    option("names", nargs="*", metavar="NAME", help="ops (exp, matmul, conv2d, …), optimizers (SGD, Adam, "
+           "AdamW) or digits (what train and predict use); without any, those of everyday training")  # fmt: skip
     option("--device", choices=("cpu", "cuda"), default="cpu", help="whose kernels (%(default)s)")
     option("--arch", choices=_ARCHS, default="sm_90", help="architecture of the GPU (%(default)s)")
     option("--dtype", choices=("float32", "float64"), default="float32", help="(%(default)s)")
+    option("--target", choices=("x86-64-v3", "x86-64-v4"), help="level of x86-64 to compile for, instead of "
+           "this processor")  # fmt: skip
+    option("--bundle", metavar="FILE", help="write the kernels to one file, as wheels carry them")
     option("--worker", action="store_true", help=argparse.SUPPRESS)
     warmed.set_defaults(run=_warmup)
 
@@ -181,8 +263,20 @@ def _train(arguments: argparse.Namespace) -> None:
     run(arguments)
 
 
+def _export(arguments: argparse.Namespace) -> None:
+    from tilegrad.cli.export import run
+
+    run(arguments)
+
+
 def _predict(arguments: argparse.Namespace) -> None:
     from tilegrad.cli.predict import run
+
+    run(arguments)
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    from tilegrad.cli.serve import run
 
     run(arguments)
 

@@ -67,7 +67,7 @@ def load_sets(folder: str | None) -> Sets:
     if test_labels.max() >= classes:
         raise Failure(f"{folder}: t10k has label {test_labels.max()}, which train does not have")
     train = Images(_scaled(images, 255), labels.astype(np.int64))
-    return Sets(train, _tensors(_scaled(test_images, 255), test_labels), classes, folder)
+    return Sets(train, tensors(_scaled(test_images, 255), test_labels), classes, folder)
 
 
 def _digits() -> Sets:
@@ -86,14 +86,15 @@ def _digits() -> Sets:
         own = np.flatnonzero(labels == digit)
         held[own[np.arange(_HELD_OUT) * len(own) // _HELD_OUT]] = True
     train = Images(images[~held], labels[~held])
-    return Sets(train, _tensors(images[held], labels[held]), 10, "UCI digits")
+    return Sets(train, tensors(images[held], labels[held]), 10, "UCI digits")
 
 
 def _scaled(images: np.ndarray, highest: int) -> np.ndarray:
     return (images / np.float32(highest)).astype(np.float32)
 
 
-def _tensors(images: np.ndarray, labels: np.ndarray) -> TensorDataset:
+def tensors(images: np.ndarray, labels: np.ndarray) -> TensorDataset:
+    """Images (N, H, W) from 0 to 1 and their labels, as they are tested."""
     return TensorDataset(batched(images), from_numpy(labels.astype(np.int64)))
 
 

@@ -6,8 +6,9 @@ import argparse
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
+from tilegrad.kernels import bundle
 from tilegrad.kernels.cpu.run.jit import cache_dir, get_num_threads
-from tilegrad.kernels.cpu.run.native import target
+from tilegrad.kernels.cpu.run.native import level, target
 
 _PACKAGES = (
     "numpy", "numba", "llvmlite", "safetensors", "tqdm", "scikit-learn", "matplotlib", "pillow",
@@ -27,6 +28,18 @@ def versions() -> dict[str, str]:
     return found
 
 
+def _installed() -> str:
+    """Which kernels came with the installation, and whether they are used."""
+    fits = level()
+    found = None if fits is None else bundle.installed(fits)
+    if found is None:
+        there = ", ".join(path.stem for path in sorted(bundle.FOLDER.glob("*.kernels")))
+        return f"kernels for {there}, which do not fit this processor" if there else "no kernels"
+    other = [f"{name} {was}" for name, was in found.about.items() if version(name) != was]
+    why = f", unused: they were compiled with {' and '.join(other)}" if other else ""
+    return f"{len(found.entries)} kernels for {found.level}{why}"
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Print it."""
     del arguments
@@ -38,6 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
     rows["devices"] = f"cpu ({cpu}, {platform.machine()})"
     rows["threads"] = str(get_num_threads())
     rows["kernel cache"] = f"{folder} ({len(kernels)} files, {megabytes:.1f} MB)"
+    rows["installed"] = _installed()
     del features
     for name, value in rows.items():
         print(f"{name:<14}{value}")

@@ -39,13 +39,12 @@ def _title(op: str, call: Call) -> str:
 
 def _on_cuda(arguments: argparse.Namespace) -> str:
     from tilegrad.kernels.cuda.tools import dry_run as planned, sass
-    from tilegrad.kernels.cuda.tools.occupancy import CHIPS
 
     if arguments.asm:
         raise Failure("--asm is of --device cpu; a GPU has --ptx and --sass")
     if arguments.sass and not sass.available():
         raise Failure("--sass needs nvdisasm: pip install nvidia-cuda-nvdisasm")
-    arch = next(a for a in CHIPS if f"sm_{a[0]}{a[1]}" == arguments.arch)
+    arch = planned.ARCHS[arguments.arch]
     planned.plan_for(arch)
     call = _prepared(arguments, "cuda")
     return inspection.on_cuda(

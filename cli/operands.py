@@ -72,7 +72,7 @@ class Call(NamedTuple):
 
 
 def find(op: str) -> Callable[..., Any]:
-    """The function of the library that is called ``op``.
+    """The function of the library that is called ``op``; of two, that of ``nn.functional``.
 
     Raises:
         Failure: there is none.
@@ -84,7 +84,7 @@ def find(op: str) -> Callable[..., Any]:
     if ":" in op:
         return _imported(op)
     names: set[str] = set()
-    for place in (tilegrad, functional, Tensor):
+    for place in (functional, tilegrad, Tensor):
         found = getattr(place, op, None)
         if inspect.isfunction(found) and not op.startswith("_"):
             return found

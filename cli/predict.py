@@ -11,7 +11,7 @@ from tilegrad.autograd.mode import no_grad
 from tilegrad.autograd.rules.softmax import softmax
 from tilegrad.cli.digits import batched
 from tilegrad.cli.failure import Failure, missing
-from tilegrad.cli.model import Shape, load_classifier
+from tilegrad.cli.model import Classifier, Shape, load_classifier
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -22,12 +22,18 @@ def run(arguments: argparse.Namespace) -> None:
     """
     model = load_classifier(arguments.model).to(arguments.device)
     images = np.stack([read_image(path, model.shape) for path in arguments.image])
-    with no_grad():
-        chances = softmax(model(batched(images).to(arguments.device)), dim=1).tolist()
-    for path, row in zip(arguments.image, chances, strict=True):
+    rows = chances(model, images, arguments.device)
+    for path, row in zip(arguments.image, rows, strict=True):
         best = max(range(len(row)), key=row.__getitem__)
         every = "  ".join(f"{name}:{chance:6.2%}" for name, chance in enumerate(row))
         print(f"{path}: {best}  ({every})")
+
+
+def chances(model: Classifier, images: np.ndarray, device: str) -> list[list[float]]:
+    """The probability of every class, of images (N, height, width) from 0 to 1."""
+    with no_grad():
+        found: list[list[float]] = softmax(model(batched(images).to(device)), dim=1).tolist()
+    return found
 
 
 def read_image(path: str, shape: Shape) -> np.ndarray:

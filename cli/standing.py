@@ -11,6 +11,7 @@ from tilegrad.cli.operands import EXAMPLES, find
 from tilegrad.engine.ops.elementwise import OPS
 
 OPTIMIZERS = ("SGD", "Adam", "AdamW")  # names of their own, beside those of ops
+DIGITS = "digits"  # the training and the predictions of the main job, another
 
 # the standing set: what `tilegrad warmup` without names compiles
 _EVERYDAY = """

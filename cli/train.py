@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
     found = checkpoint.read(folder) if arguments.resume else None
     progress = _progress(arguments, sets, found)
     manual_seed(progress.options["seed"])
-    job = _Job(sets, progress, arguments)
+    job = Job(sets, progress, arguments)
     if found is not None:
         checkpoint.restore(found, job.parts)
     with _writing(folder):
@@ -110,7 +110,7 @@ def _progress(arguments: argparse.Namespace, sets: Sets, found: dict[str, Any] |
     return progress
 
 
-class _Job:
+class Job:
     """A run: the model, what trains it, and how far it is."""
 
     def __init__(self, sets: Sets, progress: Progress, arguments: argparse.Namespace):

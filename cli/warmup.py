@@ -3,11 +3,14 @@
 An op is called, with its backward pass, on operands that stand for how it is used
 (:mod:`tilegrad.cli.standing`). On a GPU's behalf it is planned on paper, where nothing runs, and the
 kernels are assembled. Ops are shared out to a process for each processor: numba is Python.
+
+With ``--bundle`` the kernels are also written to one file, :mod:`tilegrad.kernels.bundle`, which wheels carry.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import subprocess
@@ -15,15 +18,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tqdm import tqdm
 
 from tilegrad.cli.failure import Failure
 from tilegrad.cli.operands import find, perform, prepare
-from tilegrad.cli.standing import OPTIMIZERS, STANDING, examples
-from tilegrad.kernels import cache
+from tilegrad.cli.standing import DIGITS, OPTIMIZERS, STANDING, examples
+from tilegrad.engine.linking import CALLS
+from tilegrad.kernels import bundle, cache
 from tilegrad.kernels.cpu.run.threads import get_num_threads
 
 Used = dict[str, bool]  # file of a kernel -> whether it was there before
@@ -33,14 +39,19 @@ def run(arguments: argparse.Namespace) -> None:
     """Compile, with a progress bar, and say what that came to.
 
     Raises:
-        Failure: an op is unknown or takes other operands, or a package for GPUs is missing.
+        Failure: an op is unknown or takes other operands, a package for GPUs is missing, or the bundle
+            cannot be written.
     """
     if arguments.worker:
         _work(arguments)
         return
-    names = list(dict.fromkeys(arguments.names)) or [*STANDING, *OPTIMIZERS]
+    if (arguments.bundle or arguments.target) and arguments.device != "cpu":
+        raise Failure("--target and --bundle are for kernels of the CPU")
+    if arguments.bundle and not arguments.target:
+        raise Failure("--bundle: needs --target, the level of x86-64 that its kernels are for")
+    names = list(dict.fromkeys(arguments.names)) or [*STANDING, *OPTIMIZERS, DIGITS]
     for name in names:
-        if name not in OPTIMIZERS:
+        if name not in (*OPTIMIZERS, DIGITS):
             find(name)
     start = time.perf_counter()
     used: Used = {}
@@ -55,6 +66,26 @@ def run(arguments: argparse.Namespace) -> None:
         f"{compiled} {'kernel' if compiled == 1 else 'kernels'} compiled, {len(used) - compiled} found in "
         f"{cache.cache_dir()}; {time.perf_counter() - start:.1f} s"
     )
+    if arguments.bundle:
+        _bundle(arguments.target, used, Path(arguments.bundle))
+
+
+def _bundle(level: str, used: Used, path: Path) -> None:
+    """Write the kernels that were used, compiled for ``level``, to one file.
+
+    Raises:
+        Failure: it cannot be written, or the cache does not have them, as it could not be written.
+    """
+    try:
+        codes = bundle.collected(level, used)
+    except FileNotFoundError as error:
+        raise Failure(str(error)) from None
+    data = bundle.packed(level, codes, **cache.compilers())
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise Failure(f"--bundle {path}: {error.strerror}") from None
+    print(f"{len(codes)} kernels for {level} in {path}, {len(data) / 1e6:.1f} MB")
 
 
 def _compiled(used: Used) -> int:
@@ -67,7 +98,7 @@ def _compiled(used: Used) -> int:
 def _shared_out(names: list[str], arguments: argparse.Namespace) -> Iterator[tuple[str, Used]]:
     """Each op with the kernels it uses, as they get done."""
     count = min(get_num_threads(), len(names))
-    if count == 1:
+    if count == 1 and not arguments.target:
         warm = _warmer(arguments)
         for name in names:
             yield name, warm(name)
@@ -114,6 +145,9 @@ def _workers(count: int, arguments: argparse.Namespace) -> Iterator[list[subproc
     command = [sys.executable, "-m", "tilegrad", "warmup", "--worker", *given]
     environment = {**os.environ, "TILEGRAD_QUIET": "1", "TILEGRAD_NUM_THREADS": "1"}
     environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
+    if arguments.target:
+        environment["TILEGRAD_TARGET"] = arguments.target
+        environment.pop("TILEGRAD_SIMD_BITS", None)  # a level says how wide vectors are
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     workers = [subprocess.Popen(command, env=environment, **pipes) for _ in range(count)]
     try:
@@ -164,7 +198,7 @@ def _warmer(arguments: argparse.Namespace) -> Callable[[str], Used]:
             keep()
         fresh = {file: was for file, was in cache.used.items() if file not in told}
         told.update(fresh)
-        return fresh
+        return {file: was for file, was in fresh.items() if not file.startswith(CALLS)}
 
     return warm
 
@@ -175,6 +209,9 @@ def _use(name: str, dtype: str, device: str) -> None:
     """
     if name in OPTIMIZERS:
         _step(name, dtype, device)
+        return
+    if name == DIGITS:
+        _train(device)
         return
     for example in examples(name):
         try:
@@ -204,23 +241,50 @@ def _step(name: str, dtype: str, device: str) -> None:
             optimizer.step()
 
 
+def _train(device: str) -> None:
+    """What `tilegrad train` and `predict` do with the digits, on as many random images of their size."""
+    import numpy as np
+
+    from tilegrad.cli import checkpoint
+    from tilegrad.cli.digits import Images, Sets, tensors
+    from tilegrad.cli.model import load_classifier
+    from tilegrad.cli.predict import chances
+    from tilegrad.cli.train import DEFAULTS, Job
+
+    generator = np.random.default_rng(0)
+
+    def some(count: int) -> tuple[np.ndarray, np.ndarray]:
+        return generator.random((count, 8, 8), np.float32), np.arange(count) % 10
+
+    sets = Sets(Images(*some(1437)), tensors(*some(360)), 10, "random")
+    options = argparse.Namespace(device=device, workers=0, epochs=1)
+    job = Job(sets, checkpoint.Progress(dict(DEFAULTS)), options)
+    silence = io.StringIO()
+    with redirect_stdout(silence), redirect_stderr(silence):
+        job.epoch(1)
+    with TemporaryDirectory() as name:
+        job.write(Path(name))
+        found = checkpoint.read(Path(name))
+        model = load_classifier(os.path.join(name, "model.safetensors")).to(device)
+    checkpoint.restore(found, job.parts)
+    for count in (1, 2):
+        chances(model, sets.train.images[:count], device)
+
+
 def _on_cuda(name: str) -> Callable[[], None]:
     """On paper: a function that assembles what was planned since the last call."""
     from tilegrad.kernels.cuda.run import driver, jit
     from tilegrad.kernels.cuda.tools import dry_run as planned
-    from tilegrad.kernels.cuda.tools.occupancy import CHIPS
 
-    arch = next(a for a in CHIPS if f"sm_{a[0]}{a[1]}" == name)
+    arch = planned.ARCHS[name]
     planned.plan_for(arch)
     seen = 0
 
     def keep() -> None:
         nonlocal seen
-        fresh = jit.kernels_built[seen:]
-        seen += len(fresh)
+        before, seen = seen, len(jit.kernels_built)
         try:
-            for factory, variant in fresh:
-                factory.keep(variant, arch)
+            planned.assemble_planned(arch, before)
         except driver.Unavailable as error:
             raise Failure(" ".join(str(error).split())) from None
         except ImportError as error:

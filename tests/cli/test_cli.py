@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import tilegrad
+import tilegrad.onnx
 from tests.conftest import ROOT
 from tilegrad.__main__ import main
 from tilegrad.autograd.rules import pointwise
@@ -19,6 +21,7 @@ from tilegrad.cli import operands, report, standing
 from tilegrad.cli.idx import read_folder
 from tilegrad.cli.model import Classifier, Shape, load_classifier
 from tilegrad.data.serialization import load, save
+from tilegrad.engine.linking import CALLS
 from tilegrad.engine.ops.elementwise import OPS
 
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte",
@@ -119,6 +122,20 @@ def check_predictions(folder, capsys):
         chances = [float(p.split(":")[1].strip("%) ")) for p in line.split("(")[1].split("  ")]
         # each of ten is rounded to 0.01
         assert abs(sum(chances) - 100) < 0.06
+
+
+def test_a_model_is_exported(data, tmp_path, capsys):
+    train("--data", data, "--out", tmp_path, "--epochs", 1, "--workers", 0)
+    model, file = tmp_path / "model.safetensors", tmp_path / "model.onnx"
+    capsys.readouterr()
+    assert main(["export", str(model), str(file)]) == 0
+    assert capsys.readouterr().out.startswith(f"{file}: images (batch, 1, ")
+    images = tilegrad.rand(5, 1, 8, 8)
+    ours, theirs = load_classifier(str(model))(images), tilegrad.onnx.load(file)(images)
+    assert tilegrad.allclose(ours, theirs, atol=1e-5)
+    assert "No such file" in refused(capsys, "export", "nowhere.safetensors", file)
+    assert "not a model" in refused(capsys, "export", tmp_path / "checkpoint.safetensors", file)
+    assert "No such file" in refused(capsys, "export", model, tmp_path / "nowhere" / "model.onnx")
 
 
 def test_resuming_is_as_if_never_stopped(data, tmp_path):
@@ -395,6 +412,7 @@ def in_new_process(folder, source):
 
 USES_OF_WARMED_OPS = """
 import tilegrad
+import tilegrad.onnx
 from tilegrad import nn, optim
 from tilegrad.kernels.cache import compile_log
 x = nn.Parameter(tilegrad.rand(70, 33))
@@ -407,6 +425,10 @@ print(len(compile_log), [name for name, _, cached in compile_log if not cached])
 """
 
 
+def kernels_in(cache: Path) -> list[Path]:
+    return [path for path in cache.glob("*.o") if not path.name.startswith(CALLS)]
+
+
 def test_after_a_warmup_nothing_is_compiled(tmp_path):
     warm = (
         "from tilegrad.__main__ import main; import sys\n"
@@ -414,7 +436,7 @@ def test_after_a_warmup_nothing_is_compiled(tmp_path):
     )
     out = in_new_process(tmp_path, warm)
     count = int(out.split()[0])
-    assert count == len(list(tmp_path.glob("*.o"))) > 5
+    assert count == len(kernels_in(tmp_path)) > 5
     assert f" compiled, 0 found in {tmp_path}" in out
     assert in_new_process(tmp_path, warm).startswith(f"0 kernels compiled, {count} found")
     used, compiled = in_new_process(tmp_path, USES_OF_WARMED_OPS).split(maxsplit=1)
@@ -442,7 +464,7 @@ def test_a_warmup_uses_all_processors(tmp_path):
         tmp_path, count.replace("*sys.argv[1:]", "'exp', 'sum', 'one_hot', 'rand'")
     )
     assert out.splitlines()[-1] == "0 3 [True, True, True] {}"
-    assert int(out.split()[0]) == len(list(tmp_path.glob("*.o"))) > 4
+    assert int(out.split()[0]) == len(kernels_in(tmp_path)) > 4
     out = in_new_process(tmp_path, count.replace("*sys.argv[1:]", "'reshape', 'sum'"))
     assert out.startswith("2 2 ")  # what a process cannot do ends the command
 
@@ -505,3 +527,22 @@ def test_the_command_starts_light():
     module = [sys.executable, "-m", "tilegrad", "--version"]
     done = subprocess.run(module, capture_output=True, text=True)
     assert done.stdout == f"tilegrad {tilegrad.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("TILEGRAD_TARGET", "x86-64-v9"),
+        ("TILEGRAD_SIMD_BITS", "77"),
+        ("TILEGRAD_SIMD_BITS", "wide"),
+        ("TILEGRAD_NUM_THREADS", "0"),
+        ("TILEGRAD_NUM_THREADS", "all"),
+    ],
+)
+def test_a_setting_that_means_nothing_is_one_line(name: str, value: str) -> None:
+    given = {**os.environ, "PYTHONPATH": str(ROOT / ".dev"), name: value}
+    done = subprocess.run(
+        [sys.executable, "-m", "tilegrad", "info"], capture_output=True, text=True, env=given
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stderr.startswith(f"tilegrad: error: {name}: ") and repr(value) in done.stderr
