@@ -2,8 +2,9 @@
 
 The other libraries' columns are the control: they did not change, so the median of their ratios is how much the machine
 itself did, and their scatter is the noise between two runs. A row changes where its ratio, less the machine's, is beyond
---fail-over and beyond its noise: that scatter, or the row's own between its samples, whichever is larger. The exit status is
-1 if a row is slower, 0 if none is.
+--fail-over and beyond its noise, the largest of: that scatter; the row's own between its samples; and how far the other
+libraries moved in the very row, as a neighbour on the processor slows all that is measured for a moment. The exit status
+is 1 if a row is slower, 0 if none is.
 """
 
 from __future__ import annotations
@@ -75,6 +76,13 @@ def _own(record: dict[str, Any]) -> float:
     return abs(math.log(halves[0] / halves[1]))
 
 
+def _beside(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two columns were measured in turn."""
+    return one["library"] != "numpy" and all(
+        one[what] == other[what] for what in ("name", "dtype", "device", "threads")
+    )
+
+
 def _scatter(logs: Sequence[float]) -> tuple[float, float]:
     """Median, and the deviation that the median distance from it stands for."""
     middle = statistics.median(logs)
@@ -92,7 +100,10 @@ def compare(before: Results, after: Results) -> Comparison:
     ours = [k for k in shared if a[k]["library"] == "tilegrad"]
     if not ours:
         raise Failure("the two runs have no row of tilegrad's in common")
-    control = [math.log(b[k]["min"] / a[k]["min"]) for k in shared if a[k]["library"] != "tilegrad"]
+    others = {
+        k: math.log(b[k]["min"] / a[k]["min"]) for k in shared if a[k]["library"] != "tilegrad"
+    }
+    control = list(others.values())
     logs = [math.log(b[k]["min"] / a[k]["min"]) for k in ours]
     if len(control) >= LEAST_CONTROL:
         shift, scatter = _scatter(control)
@@ -100,7 +111,8 @@ def compare(before: Results, after: Results) -> Comparison:
         shift, scatter = 0.0, _scatter(logs)[1]
     changes = []
     for k, log in zip(ours, logs, strict=True):
-        noise = max(scatter, _own(a[k]), _own(b[k]))
+        beside = [abs(other - shift) for o, other in others.items() if _beside(a[o], a[k])]
+        noise = max(scatter, _own(a[k]), _own(b[k]), *beside)
         changes.append(Change(k[0], k[1], a[k]["min"], b[k]["min"], math.exp(log - shift), noise))
     return Comparison(changes, math.exp(shift), scatter, len(control))
 

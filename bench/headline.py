@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from tilegrad.bench.store import Results
 
 QUICK_SIZES = [10, 16, 22]
 FIRST = 16  # exponent of the first calls
+TWICE = 20  # largest exponent that is looked at twice
 LONGEST, LONGEST_QUICK = 1.5, 0.35  # seconds that a call may take
 KEPT = ("quick", "sizes", "dtype", "devices", "threads", "against", "seed")
 
@@ -68,8 +70,7 @@ def run(given: argparse.Namespace) -> int:
     chosen = [op for op in sizes.OPS if not given.quick or op.name in sizes.QUICK]
     todo = roofs(found, exponents, given.quick, given.dtype)
     rate = how(given)
-    for op in chosen:
-        todo += Sized(op, found, rate).jobs(exponents)
+    todo += sized(chosen, exponents, found, rate)
     if not given.quick:
         todo += fixed([s for s in STEPS.values() if s.area == "training"], found, rate)
     todo += courses(trainings.QUICK if given.quick else trainings.TRAININGS, found, given.quick)
@@ -123,6 +124,18 @@ def roofs(found: Sequence[Column], exponents: Sequence[int], quick: bool, dtype:
     return [Job(f"roofline {n}", weight, partial(measured, n, g)) for n, g in groups.items()]
 
 
+def sized(
+    ops: Sequence[sizes.Op], exponents: Sequence[int], found: Sequence[Column], rate: How
+) -> list[Job]:
+    """Ops at these sizes; small ones are looked at twice, the second time when all have had their first, as
+    what disturbs a machine lasts longer than one of their looks.
+    """
+    every = [Sized(op, found, rate) for op in ops]
+    return [job for s in every for job in s.jobs(exponents)] + [
+        job for s in every for job in s.jobs([e for e in exponents if e <= TWICE], again=True)
+    ]
+
+
 class Sized:
     """An op at each of its sizes, small ones first: a column drops out where a call would take too long."""
 
@@ -131,16 +144,28 @@ class Sized:
         self.longest = LONGEST_QUICK if rate.budget < How.budget else LONGEST
         self.pace: dict[str, float] = {}  # seconds for each byte and operation, by column
 
-    def jobs(self, exponents: Sequence[int]) -> list[Job]:
-        """One a size."""
+    def jobs(self, exponents: Sequence[int], again: bool = False) -> list[Job]:
+        """One a size, for the first look at it or the second."""
+        which, run = (" again", self.measure_again) if again else ("", self.measure)
         return [
-            Job(f"{self.op.name}, 2^{e}", self._weight(e), partial(self.measure, e))
+            Job(f"{self.op.name}, 2^{e}{which}", self._weight(e), partial(run, e))
             for e in exponents
         ]
 
     def _weight(self, exponent: int) -> float:
         work = 1 + self.op.flops(self.op.shapes(1 << exponent)) / 1e9
-        return 0.3 + 0.15 * len(self.found) + 2.0 ** (exponent - 23) * work
+        return 0.3 + 0.15 * len(self.found) / self._looks(exponent) + 2.0 ** (exponent - 23) * work
+
+    @staticmethod
+    def _looks(exponent: int) -> int:
+        return 2 if exponent <= TWICE else 1
+
+    def _rate(self, exponent: int) -> How:
+        """Of one look."""
+        looks = self._looks(exponent)
+        return replace(
+            self.rate, rounds=-(-self.rate.rounds // looks), budget=self.rate.budget / looks
+        )
 
     def measure(self, exponent: int, results: Results) -> None:
         """One size, in the columns that are left."""
@@ -154,9 +179,26 @@ class Sized:
         taken = [c for c in self.found if c.key not in slow]
         if not any(c.library == "tilegrad" for c in taken):
             return
-        records = measure.measure(row, taken, self.rate, results["roofline"])
+        records = measure.measure(row, taken, self._rate(exponent), results["roofline"])
         self.pace |= {r["column"]: r["min"] / work for r in records if "min" in r}
         results["rows"] += records
+
+    def measure_again(self, exponent: int, results: Results) -> None:
+        """The same size, in the columns that could run it: their records get more samples."""
+        row = self.op.row(exponent)
+        earlier = {
+            r["column"]: r
+            for r in results["rows"]
+            if r["name"] == row.name and r["dtype"] == self.rate.dtype and "min" in r
+        }
+        again = [c for c in self.found if c.key in earlier and c.library != "torch.compile"]
+        if not again:
+            return
+        rate, roofs = self._rate(exponent), results["roofline"]
+        for record in measure.measure(row, again, rate, roofs, list(earlier.values())):
+            if "min" in record:
+                earlier[record["column"]].update(record)
+        measure.speedups(list(earlier.values()))
 
 
 def fixed(rows: Sequence[Benchmark], found: Sequence[Column], rate: How) -> list[Job]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from tilegrad.bench import columns
-from tilegrad.bench.areas import MARKS, chosen
+from tilegrad.bench.areas import MARKS, chosen, missing
 from tilegrad.bench.sizes import OPS
 from tilegrad.bench.trainings import TRAININGS
 
@@ -22,8 +22,8 @@ def run(given: argparse.Namespace) -> int:
         print(f"  {area:16}{', '.join(repr(op.name) for op in OPS if op.area == area)}")
     print("\nareas with rows of fixed sizes (`run AREA…`):")
     for area in MARKS:
-        rows = chosen([area])
-        print(f"  {area:16}{len(rows)} rows")
+        rows = [] if missing(area) else chosen([area])
+        print(f"  {area:16}{missing(area) or f'{len(rows)} rows'}")
         for row in rows if given.rows else []:
             print(f"    {row.name}")
     print("\ntrainings, to a goal:")

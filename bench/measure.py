@@ -55,7 +55,7 @@ class _Entry:
     take: Callable[[Callable[[], Any], int], float]
     error: float
     count: int = 1
-    cold: list[float] | None = None
+    cold: float | None = None
     joules: float | None = None
 
     def __post_init__(self) -> None:
@@ -76,12 +76,21 @@ def oracle(row: Benchmark, arrays: list[np.ndarray]) -> tuple[str, list[np.ndarr
 
 
 def measure(
-    row: Benchmark, columns: Sequence[Column], how: How, roofs: dict[str, Any] | None = None
+    row: Benchmark,
+    columns: Sequence[Column],
+    how: How,
+    roofs: dict[str, Any] | None = None,
+    earlier: Sequence[Record] = (),
 ) -> list[Record]:
-    """The records of a row, tilegrad's columns first; a column that cannot run it says why in ``fault``."""
+    """The records of a row, tilegrad's columns first; a column that cannot run it says why in ``fault``.
+
+    Records of an ``earlier`` look at the row give it their samples.
+    """
     arrays = row.arrays(how.seed)
     records, entries = [], []
     taken = [c for c in columns if runs(row, c)]
+    # what the look before had from the pools of memory is in use now: where pages lie, caches differ by
+    kept = [_spare(row, c, how.dtype, arrays) for c in taken] if earlier else []
     try:
         said, exact = oracle(row, arrays)
     except Exception as error:  # without an oracle nothing can be told
@@ -93,18 +102,32 @@ def measure(
         except Exception as error:  # another library's, or a kernel's: the other columns go on
             records.append({**_what(row, column, how.dtype), "fault": _words(error)})
     del exact
+    known = {r["column"]: r for r in earlier if "min" in r}
+    for entry in entries:
+        if entry.column.key in known:
+            entry.samples = list(known[entry.column.key]["samples"])
+            entry.cold = known[entry.column.key]["cold"]
     gc.collect()
     gc.freeze()  # what is there already costs nobody a pass of the collector
     most = max((c.threads for c in columns), default=0)
     for group in _groups(entries):
         _interleave(group, how)
         for entry in group:
-            if how.cache and not row.backward and entry.column.threads in (0, most):
+            asked = how.cache and entry.cold is None
+            if asked and not row.backward and entry.column.threads in (0, most):
                 entry.cold = _cold(row, entry, arrays, how)
     gc.unfreeze()
+    del kept
     found = [_record(row, entry, said, roofs or {}, how.dtype) for entry in entries]
-    _compare(found)
+    speedups(found)
     return found + records
+
+
+def _spare(row: Benchmark, column: Column, dtype: str, arrays: list[np.ndarray]) -> Any:
+    """Operands and result of a call, in memory of their own."""
+    use(column)
+    made = prepare(row, column, dtype, arrays)
+    return made, made.call()
 
 
 def _words(error: Exception) -> str:
@@ -197,8 +220,8 @@ def _count(entry: _Entry, at_least: float) -> int:
         count = max(2 * count, int(count * at_least / max(spent, 1e-9)))
 
 
-def _cold(row: Benchmark, entry: _Entry, arrays: list[np.ndarray], how: How) -> list[float] | None:
-    """Samples over operands that the last cache no longer has: as many sets as twice fill it, in turn.
+def _cold(row: Benchmark, entry: _Entry, arrays: list[np.ndarray], how: How) -> float | None:
+    """The median over operands that the last cache no longer has: as many sets as twice fill it, in turn.
 
     None where that takes more than ``ROTATED`` sets, or where one set is larger than the cache.
     """
@@ -218,7 +241,7 @@ def _cold(row: Benchmark, entry: _Entry, arrays: list[np.ndarray], how: How) -> 
             call()
 
     through()
-    return [entry.take(through, 1) / sets for _ in range(how.least)]
+    return statistics.median([entry.take(through, 1) / sets for _ in range(how.least)])
 
 
 # ----------------------------------------------------------------------------------------- records
@@ -236,7 +259,7 @@ def _record(row: Benchmark, entry: _Entry, said: str, roofs: dict[str, Any], dty
         "median": statistics.median(times),
         "p95": times[min(len(times) - 1, math.ceil(0.95 * len(times)) - 1)],
         "samples": [float(f"{t:.4g}") for t in entry.samples],
-        "cold": statistics.median(entry.cold) if entry.cold else None,
+        "cold": entry.cold,
         "gbps": nbytes / best / 1e9 if nbytes else None,
         "gflops": row.flops / best / 1e9 if row.flops else None,
         "nbytes": nbytes,
@@ -271,7 +294,7 @@ def bandwidth(roof: dict[str, Any], nbytes: float) -> float:
     return float(min(roof["copies"], key=lambda c: abs(math.log(c["nbytes"] / nbytes)))["gbps"])
 
 
-def _compare(records: list[Record]) -> None:
+def speedups(records: list[Record]) -> None:
     """Speedups of each column over every other; none where one of the two is off the oracle."""
     for record in records:
         record["speedup"] = {

@@ -47,8 +47,7 @@ def run(given: argparse.Namespace) -> int:
     ops, rows = _chosen(given.names, given.part, given.sizes)
     found, rate = options.places(given), headline.how(given)
     todo = headline.roofs(found, given.sizes or [16, 20, 24], quick=True, dtype=given.dtype)
-    for op in ops:
-        todo += headline.Sized(op, found, rate).jobs(given.sizes)
+    todo += headline.sized(ops, given.sizes or [], found, rate)
     todo += headline.fixed(rows, found, rate)
     status = jobs.carry_out(todo, results, place, given.limit)
     finish.finish(results, place, given.gpu_results)

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 from tilegrad.bench.rows.row import Call, Row, floats, rows
 
 _rows = partial(rows, "kernels", tolerance=1e-4)
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "kernels"  # of a clone alone
+
+
+@cache
+def _example(name: str) -> Any:
+    """The module of that example, wherever the program was called from."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location(f"examples.kernels.{name}", EXAMPLES / f"{name}.py")
+    assert spec and spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _either(name: str, op: str, theirs: Call) -> Callable[..., Any]:
@@ -17,9 +32,7 @@ def _either(name: str, op: str, theirs: Call) -> Callable[..., Any]:
     def call(t: Any, *operands: Any) -> Any:
         if t.__name__ != "tilegrad":
             return theirs(*operands)
-        from importlib import import_module
-
-        made = getattr(import_module(f"examples.kernels.{name}"), op)(*operands)
+        made = getattr(_example(name), op)(*operands)
         return made[0] if isinstance(made, tuple) else made
 
     return call

@@ -103,11 +103,13 @@ def _named_dims() -> list[Row]:
     for equation, shapes in equations.items():
         call = partial(einsum, equation=equation)
         found += _rows(f"einsum {equation}", call, *(floats(*s) for s in shapes))
-    for p in (2.0, 1.0):
-        found += _rows(
-            f"cdist p={p:g}, 512 by 512 of 64",
-            lambda t, x, y, p=p: t.cdist(x, y, p), floats(512, 64), floats(512, 64),
-        )  # fmt: skip
+    for p in (2.0, 1.0, 3.0, float("inf")):
+        for rows_, size in ((512, 64), (1024, 3)):
+            found += _rows(
+                f"cdist p={p:g}, {rows_} by {rows_} of {size}",
+                lambda t, x, y, p=p: t.cdist(x, y, p), floats(rows_, size), floats(rows_, size),
+            )  # fmt: skip
+    found += _rows("pdist, 512 of 64", lambda t, x: t.nn.functional.pdist(x), floats(512, 64))
     return found
 
 

@@ -1,11 +1,11 @@
-"""Recurrent layers, and resampling of images."""
+"""Recurrent layers, losses of sequences, and resampling of images."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Any
 
-from tilegrad.bench.rows.row import Row, Shape, floats, rows
+from tilegrad.bench.rows.row import Row, Shape, floats, indices, rows
 
 _rows = partial(rows, "recurrent", tolerance=1e-4)
 
@@ -13,6 +13,8 @@ GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1}
 SIZES = {
     "50 steps, batch 32, 256 units": (50, 32, 256, 256),
     "100 steps, one, 64 units": (100, 1, 64, 64),
+    "32 steps, batch 8, 512 units": (32, 8, 512, 512),
+    "64 steps, batch 64, 128 units": (64, 64, 128, 128),
 }
 
 
@@ -39,6 +41,7 @@ def _layers() -> list[Row]:
 IMAGES: dict[str, tuple[Shape, dict[str, Any]]] = {
     "nearest to double": ((8, 32, 32, 32), {"scale_factor": 2, "mode": "nearest"}),
     "bilinear to double": ((8, 32, 32, 32), {"scale_factor": 2, "mode": "bilinear"}),
+    "trilinear to double": ((2, 8, 16, 32, 32), {"scale_factor": 2, "mode": "trilinear"}),
     "bicubic to 224": ((4, 3, 128, 128), {"size": (224, 224), "mode": "bicubic"}),
     "bilinear, smooth, to 64": (
         (4, 3, 224, 224), {"size": (64, 64), "mode": "bilinear", "antialias": True},
@@ -58,4 +61,23 @@ def _images() -> list[Row]:
     return found
 
 
-ROWS = [*_layers(), *_images()]
+ALIGNMENTS = {  # steps, batch, classes, labels
+    "50 steps, batch 16, 20 classes": (50, 16, 20, 10),
+    "200 steps, batch 32, 32 classes": (200, 32, 32, 40),
+    "100 steps, one, 5000 classes": (100, 1, 5000, 20),
+}
+
+
+def _alignments() -> list[Row]:
+    def loss(t: Any, x: Any, labels: Any) -> Any:
+        (steps, batch, _), many = x.shape, labels.shape[1]
+        return t.nn.functional.ctc_loss(x, labels + 1, [steps] * batch, [many] * batch)
+
+    found = []
+    for name, (steps, batch, classes, many) in ALIGNMENTS.items():
+        x = floats(steps, batch, classes, low=-5.0, high=-1.0)
+        found += _rows(f"ctc_loss, {name}", loss, x, indices(batch, many, below=classes - 1))
+    return found
+
+
+ROWS = [*_layers(), *_images(), *_alignments()]

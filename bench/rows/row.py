@@ -14,7 +14,9 @@ Call = Callable[..., Any]
 
 
 class Operand(NamedTuple):
-    """An array to be made: uniform floats from low to high, indices below ``high``, or a mask."""
+    """An array to be made: uniform floats from low to high, complex numbers, indices below ``high``, a mask, or
+    ``firm`` matrices: symmetric, with their size added to the diagonal.
+    """
 
     shape: Shape
     kind: str = "float"
@@ -29,6 +31,16 @@ class Operand(NamedTuple):
             values *= self.high - self.low
             values += self.low
             return values
+        if self.kind == "complex":
+            parts = rng.random((*self.shape, 2), dtype=np.float32)
+            found: np.ndarray = (2 * parts - 1).view(np.complex64)[..., 0]
+            return found
+        if self.kind == "firm":
+            values = rng.random(self.shape, dtype=np.float32)
+            values += values.swapaxes(-1, -2)
+            diagonal = np.arange(self.shape[-1])
+            values[..., diagonal, diagonal] += 2 * self.shape[-1]
+            return values
         if self.kind == "index":
             return rng.integers(0, int(self.high), self.shape)
         return rng.random(self.shape) < 0.5
@@ -39,9 +51,19 @@ def floats(*shape: int, low: float = -1.0, high: float = 1.0, grad: bool = True)
     return Operand(shape, "float", low, high, grad)
 
 
+def complexes(*shape: int) -> Operand:
+    """complex64, both parts uniform from -1 to 1."""
+    return Operand(shape, "complex")
+
+
 def indices(*shape: int, below: int) -> Operand:
     """int64 from 0 to below - 1."""
     return Operand(shape, "index", 0, below, grad=False)
+
+
+def firm(*shape: int) -> Operand:
+    """float32 matrices that are symmetric and far from singular."""
+    return Operand(shape, "firm", grad=False)
 
 
 def mask(*shape: int) -> Operand:
@@ -113,7 +135,8 @@ class Row:
         """This row in ``library``: tilegrad, torch, numpy or cupy; ``arrays``: its operands, made already."""
         made = self.arrays() if arrays is None else arrays
         made = [
-            a.astype(dtype) if a.dtype == np.float32 and dtype != "float32" else a for a in made
+            a.astype(np.result_type(a, dtype)) if a.dtype.kind in "fc" and dtype != "float32" else a
+            for a in made
         ]
         if library in ("numpy", "cupy"):
             assert self.numpy is not None

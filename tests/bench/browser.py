@@ -20,9 +20,10 @@ def program() -> str | None:
 
 
 class Browser:
-    """One page of it; what its console says gathers in ``said``."""
+    """One page of it; what its console says, and what it asks of others than ``host``, gathers in ``said``."""
 
-    def __init__(self, profile: Path):
+    def __init__(self, profile: Path, host: str = "file:"):
+        self.host = host
         there, mine = os.pipe()
         back, theirs = os.pipe()
         command = [
@@ -88,7 +89,7 @@ class Browser:
             self.said.append(given["entry"]["text"])
         elif event.get("method") == "Network.requestWillBeSent":
             address = given["request"]["url"]
-            if not address.startswith(("file:", "data:", "about:")):
+            if not address.startswith((self.host, "data:", "about:")):
                 self.said.append(f"asked for {address}")
 
     def evaluate(self, code: str) -> Any:
@@ -97,18 +98,18 @@ class Browser:
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
-    def show(self, page: Path, width: int, dark: bool = False, media: str = "") -> None:
-        """Open a page at a width, and wait until its charts are drawn."""
+    def show(self, page: Path | str, width: int, dark: bool = False, media: str = "") -> None:
+        """Open a page at a width, and wait until it says that it is drawn."""
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         self.ask("Emulation.setDeviceMetricsOverride", **size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.ask("Emulation.setEmulatedMedia", media=media, features=[scheme])
-        self.ask("Page.navigate", url=page.as_uri())
+        self.ask("Page.navigate", url=page.as_uri() if isinstance(page, Path) else page)
         for _ in range(400):
             if self.evaluate("document.documentElement?.dataset.drawn || ''"):
                 return
             time.sleep(0.1)
-        raise RuntimeError(f"the page's charts are not drawn: {self.said}")
+        raise RuntimeError(f"the page is not drawn: {self.said}")
 
     def picture(self, path: Path) -> None:
         """The whole page as PNG."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from tilegrad.bench import store
 from tilegrad.bench.columns import Column
-from tilegrad.bench.measure import _compare
+from tilegrad.bench.measure import speedups
 from tilegrad.bench.sizes import OPS
 
 CPU = (Column("tilegrad", "cpu", 1), Column("torch", "cpu", 1), Column("tilegrad", "cpu", 2),
@@ -61,7 +61,7 @@ def results(
             for column in GPU if op.transfer else columns:
                 planted = by if column.library == "tilegrad" and op.name == slower else 1.0
                 records.append(record(op, exponent, column, drift * planted, noise, seed))
-            _compare(records)
+            speedups(records)
             made["rows"] += records
     for key, speed in (("cpu/1", 20.0), ("cpu/2", 38.0), *([("cuda", 4000.0)] if gpu else [])):
         copies = [

@@ -15,6 +15,7 @@ import pytest
 from tilegrad.bench import against, agreement, areas, arguments, figures
 from tilegrad.bench.arguments import COMMANDS, main as bench_main
 from tilegrad.bench.harness import compare
+from tilegrad.bench.rows import kernels
 from tilegrad.bench.rows.row import Row, floats
 
 
@@ -24,6 +25,16 @@ def test_rows_have_names_of_their_own() -> None:
     assert {r.area for r in areas.ROWS} == set(areas.MARKS)
     assert areas.chosen(["matmul"], "attention")
     assert all(r.area == "matmul" for r in areas.chosen(["matmul"]))
+
+
+def test_an_installed_package_has_no_examples(tmp_path: Path, monkeypatch, capsys) -> None:
+    everything = len(areas.chosen())
+    monkeypatch.setattr(kernels, "EXAMPLES", tmp_path / "examples")
+    assert len(areas.chosen()) == everything - len(kernels.ROWS)
+    assert bench_main(["run", "kernels", "--out", str(tmp_path / "run")]) == 2
+    assert "area 'kernels': its ops are a clone's examples" in capsys.readouterr().err
+    assert bench_main(["list"]) == 0
+    assert "no installed package holds" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,16 @@ def test_everything_slower_is_found_by_the_control() -> None:
     assert len(found["slower"]) > 15 and not found["faster"]
 
 
+def test_a_row_that_was_disturbed_whole_is_no_change() -> None:
+    """A neighbour on the processor slows both libraries for as long as one row is measured."""
+    before, after = made.results(noise=0.01, seed=1), made.results(noise=0.01, seed=2)
+    place = next((r["name"], r["threads"]) for r in after["rows"] if r["library"] == "torch")
+    for record in after["rows"]:
+        if (record["name"], record["threads"]) == place:
+            record["min"] *= 1.3
+    assert verdicts(before, after) == verdicts(after, before) == {"slower": set(), "faster": set()}
+
+
 def test_noise_that_hides_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, seed in (("a", 1), ("b", 2)):
         (tmp_path / name).mkdir()
