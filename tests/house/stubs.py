@@ -10,18 +10,20 @@ import inspect
 from pathlib import Path
 from types import FunctionType
 
+import tilegrad.nn.functional  # noqa: F401 - which gives functions of the rows their out=
 from tests.conftest import ROOT
 
 MADE = "tilegrad.autograd.rules.pointwise"
 FUNCTIONAL = "tilegrad.nn.functional.pointwise"
 MODULES = (MADE, FUNCTIONAL)
 
+WIDTH = 100  # of a line
 COMMAND = "python -m tests.house.stubs"
 WRITTEN = (
     '"""Written by ``python -m tests.house.stubs``, of functions that rows of formulas make."""\n'
 )
 HEAD = f"""{WRITTEN}
-from tilegrad.autograd.rules.elementwise import Scalar
+from tilegrad.autograd.rules.operands import Scalar
 from tilegrad.autograd.tensor import Tensor
 
 """
@@ -44,6 +46,8 @@ def _definition(name: str, function: FunctionType) -> str:
     if function.__name__ != name:
         summary = f"Another name of :func:`{function.__name__}`."
     head = f"def {name}({parameters}) -> {given.return_annotation}:"
+    if len(head) > WIDTH:
+        head = f"def {name}(\n    {parameters}\n) -> {given.return_annotation}:"
     return f'{head}\n    """{summary}"""\n'
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -16,7 +17,8 @@ from tilegrad.engine.interpreter import why_plain
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "design").glob("*.md")])
 FOLDERS = (
-    "autograd", "bench", "cli", "cuda", "data", "design", "docs", "engine", "kernels", "nn", "optim", "tests",
+    "autograd", "bench", "cli", "cuda", "data", "design", "distributions", "docs", "engine", "frozen", "kernels", "nn",
+    "onnx", "optim", "serve", "tests",
 )  # fmt: skip
 
 
@@ -62,10 +64,44 @@ def test_what_is_broken_is_found() -> None:
     assert wrong == ["#c", "none.md", "engine/arrays.py", "docs/none"]
 
 
+def unfounded(text: str) -> list[str]:
+    """Rows of the table of capabilities whose last cell neither leads to tests nor says what is not there, or
+    which say of another library that it has something without a page that says so.
+    """
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    found = []
+    for name, *theirs, ours in rows:
+        said = all(cell == "-" or "](https://" in cell for cell in theirs)
+        held = ours == "not there" or "](../tests/" in ours
+        found += [] if held and said and len(theirs) == 4 else [name]
+    return found
+
+
+def test_capabilities_lead_to_what_holds_them() -> None:
+    text = (ROOT / "docs/capability.md").read_text().replace("| | PyTorch", "|| PyTorch")
+    assert text.count("](../tests/") > 25 and unfounded(text) == []
+    row = "| f | [a](https://a) | - | - | {} | {} |"
+    bad = [("-", "yes"), ("yes", "not there"), ("-", "[y](../docs/x.md)")]
+    assert all(unfounded(row.format(*cells)) == ["f"] for cells in bad)
+    assert unfounded(row.format("-", "not there")) == []
+
+
 FILE = re.compile(r"# (\S+\.(?:py|toml))\n")  # the first line of a block that is a file
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/kernels.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        "docs/deploying.md",
+        "docs/from_pytorch.md",
+        "docs/kernels.md",
+        "docs/numerics.md",
+        "docs/onnx.md",
+        "docs/start.md",
+        "docs/troubleshooting.md",
+    ],
+)
 def test_a_pages_programs_run(page: str, tmp_path: Path) -> None:
     """One after the other, in one process; what a comment says a line prints, it prints."""
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.M | re.S)
@@ -111,6 +147,13 @@ def test_the_package_of_the_tutorial_is_one(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
+def test_the_picture_of_the_house_is_of_its_contracts() -> None:
+    picture = runpy.run_path(str(ROOT / "docs/house.py"))["picture"]()
+    assert (ROOT / "docs/house.svg").read_text() == picture, "python docs/house.py draws it anew"
+    packages = [name for name in FOLDERS if (ROOT / name / "__init__.py").is_file()]
+    assert len(packages) > 8 and all(f">{name}/<" in picture for name in packages)
+
+
 @pytest.mark.skipif(bool(why_plain()), reason="calls in plain Python have other steps")
 def test_the_life_of_an_op_is_as_it_is() -> None:
     """A process of its own: what is traced depends on what was called before."""
@@ -144,6 +187,17 @@ def test_the_worked_example_is_there() -> None:
         len(undefined(text.replace("x.exp()", "x.silu()").replace("Elementwise.plan", "plans")))
         == 2
     )
+
+
+def test_the_readme_fits_two_screens() -> None:
+    """80 lines of 80 columns. Its picture takes as many lines as it is high beside them; a fence takes none."""
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    (picture,) = [line for line in lines if line.startswith("![")]
+    png = (ROOT / picture.split("(")[1].rstrip(")")).read_bytes()
+    width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))
+    fences = sum(line.startswith("```") for line in lines)
+    assert len(lines) - fences + round(80 * height / width / 2) <= 80  # a line is two columns high
 
 
 def test_versions_agree() -> None:

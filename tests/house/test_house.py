@@ -17,7 +17,10 @@ import pytest
 from tests.conftest import ROOT
 from tilegrad.kernels.function import NO_FAMILIES
 
-PACKAGES = ("autograd", "bench", "cli", "cuda", "data", "engine", "kernels", "nn", "optim")
+PACKAGES = (
+    "autograd", "bench", "cli", "cuda", "data", "distributions", "engine", "frozen", "kernels", "nn", "onnx", "optim",
+    "serve",
+)  # fmt: skip
 # what needs the tests beside it, and is not installed
 CLONE = ("bench/gpu/", "bench/conftest.py", "bench/test_rows.py")
 SOURCES = sorted(
@@ -73,6 +76,21 @@ def test_cuda_gives_way_to_nvidias_packages() -> None:
     assert same == "False"
 
 
+def test_onnx_gives_way_to_the_package_of_its_name() -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "import onnx.helper, tilegrad.onnx\n"
+        "print(onnx.__file__, onnx.helper.__file__, tilegrad.onnx.__file__, onnx is tilegrad.onnx)"
+    )
+    theirs, helper, ours, same = run(code).split()
+    assert (
+        not Path(theirs).is_relative_to(ROOT / "onnx")
+        and Path(helper).parent == Path(theirs).parent
+    )
+    assert Path(ours).resolve() == ROOT / "onnx" / "__init__.py"
+    assert same == "False"
+
+
 def test_import_is_light() -> None:
     loaded = run("import sys, tilegrad; print(*sorted(m for m in sys.modules if '.' not in m))")
     assert not {"numba", "llvmlite", "torch", "scipy", "tqdm", "safetensors"} & set(loaded.split())
@@ -120,7 +138,7 @@ def _families() -> set[str]:
 
 
 def test_every_ops_family_has_its_kernels() -> None:
-    views = {"view"}  # nothing to compute
+    views = {"view", "parts", "planar"}  # nothing to compute, or rows of others' kernels
     families = {p.stem for p in (ROOT / "engine/ops").glob("*.py")} - {"__init__"} - views
     used = _families()
     assert families <= used | views

@@ -36,6 +36,8 @@ UNREAD = {
     "output_device": "PyTorch's attribute of a wrapper; there is one device",
     **dict.fromkeys(("div_value", "head_bias", "head_dim", "nhead"), "PyTorch's attribute"),
     "multiprocessing_context": "PyTorch's attribute of a loader; _context is made of it",
+    "pin_memory_device": "PyTorch's attribute of a loader; there is one device to pin for",
+    "process_group": "PyTorch's attribute of a layer; there is one process",
 }
 ABSTRACT = {
     "LinearCrossEntropyOptions",
@@ -69,6 +71,7 @@ BASES: dict[str, Any] = {  # what an argument is where it has no default
     "base_lr": 0.05, "module": nn.Linear(2, 2),
 }  # fmt: skip
 OTHERS: dict[str, Any] = {  # another value, where that of the type does not do
+    "process_group": "a group", "pin_memory_device": "cuda",
     "stride": 3, "device": "meta", "dtype": tilegrad.float64, "padding_mode": "circular",
     "reduction": "sum", "size_average": False, "reduce": False, "weight": tilegrad.ones(2),
     "pos_weight": tilegrad.ones(2), "approximate": "tanh", "dim": -2, "padding_idx": 1, "max_norm": 1.0,
@@ -175,8 +178,9 @@ def _print(value: Any, seen: set[int]) -> Any:
     if isinstance(value, Tensor) and nn.parameter.is_lazy(value):
         return type(value).__name__, value.dtype.name, value.requires_grad, str(value.device)
     if isinstance(value, Tensor):
+        content = b"" if value.is_meta else value.detach().numpy().tobytes()
         return (type(value).__name__, tuple(value.shape), value.dtype.name, value.requires_grad,
-                getattr(value, "persistent", None), value.detach().numpy().tobytes())  # fmt: skip
+                getattr(value, "persistent", None), str(value.device), content)  # fmt: skip
     if value is None or isinstance(value, (bool, int, float, str, bytes, range)):
         return repr(value)
     if id(value) in seen:

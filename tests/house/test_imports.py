@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from tests.conftest import ROOT
 
 HOME = "tilegrad.autograd"
-FOLDERS = ("autograd", "bench", "cli", "cuda", "data", "engine", "kernels", "nn", "optim")
+FOLDERS = (
+    "autograd", "bench", "cli", "cuda", "data", "distributions", "engine", "frozen", "kernels", "nn", "onnx", "optim",
+    "serve",
+)  # fmt: skip
 Graph = dict[str, set[str]]
 
 
@@ -53,23 +56,32 @@ DELAYED = {
     "bench/machine.py": "facts that only some commands ask for",
     "bench/sampler.py": "which tilegrad this is, the process says first",
     "cli/arguments.py": _COMMAND,
+    "cli/export.py": "what writes ONNX needs its package",
     "cli/info.py": "the version is the package's own",
     "cli/inspect.py": _COMMAND,
     "cli/operands.py": _COMMAND,
+    "cli/serve.py": "packages of the server, and of ONNX",
     "cli/warmup.py": _COMMAND,
     "data/dataloader.py": "worker processes and their threads, which most loaders do without",
     "engine/debug.py": _TOOL,
     "engine/device.py": _GPU,
+    "engine/dispatch.py": "what stands for kernels on the device meta, which few programs use",
     "engine/inspection.py": _TOOL,
+    "engine/linking.py": _COMPILER,
     "engine/memory.py": _CIRCLE,
     "engine/ops/elementwise.py": f"copy, and copies to another device: {_CIRCLE}",
     "engine/transfer.py": _GPU,
+    "frozen/__init__.py": "what writes files is not what reads them",
+    "frozen/freezing.py": "what writes graphs needs ONNX's package",
+    "frozen/loading.py": _CIRCLE,
+    "frozen/worker.py": _TOOL,
     "kernels/cpu/run/jit.py": _COMPILER,
     "kernels/cuda/device/checked.py": "checks of user's bodies, in debug mode alone",
     "kernels/cuda/tools/roofline.py": _TOOL,
     "kernels/formulas/written.py": _COMPILER,
     "kernels/monoids.py": _COMPILER,
     "nn/state.py": _CIRCLE,
+    "onnx/__init__.py": "what writes files needs ONNX's package, what reads them does not",
 }
 # the same of imports that type checkers alone see, inside autograd
 FOR_TYPES = {

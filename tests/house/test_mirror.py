@@ -13,7 +13,7 @@ TESTS = ROOT / "tests"
 
 # what is of no one module: nets over the whole tree, the devices' stand-ins, commands by hand
 ROOMS = {
-    "assembly", "cases", "conformance", "emulator", "exits", "house", "large", "parity", "programs", "promises",
+    "assembly", "cases", "conformance", "emulator", "exits", "fuzzing", "house", "large", "parity", "programs", "promises",
     "simulator", "toolchains", "wrong_kinds",
 }  # fmt: skip
 
@@ -22,7 +22,7 @@ FAMILIES = ("kernels/cpu", "kernels/cuda", "engine/ops", "autograd/rules")
 
 # modules that no test file is called after, or names: which tests run them, and why those
 TESTED_BY = (
-    ("autograd", "annotations base casts families gradients interop native_record operators size", "autograd/test_graph.py",
+    ("autograd", "annotations base casts families gradients interop native_record operators shaping size", "autograd/test_graph.py",
      "what every tensor and every recorded node goes through"),
     ("autograd", "checking_reduction reduction_gradients reduction_parts",
      "autograd/test_custom_reduction.py", "what a user's reduction is made of"),
@@ -30,19 +30,29 @@ TESTED_BY = (
     ("autograd/rules", "assembly contraction copies distances draws numeric overwriting quantiles subscripts"
      " windows",
      "conformance/test_subset.py", "functions with rows in PyTorch's sample database"),
-    ("autograd/rules", "regions", "autograd/rules/test_view.py", "writes over views and their bases"),
     ("autograd/rules", "assign bilinear counting define extrema moments product "
      "rearrange sampling scatter unary", "cases/test_cases.py", "functions with rows under their family's name"),
+    ("autograd/rules", "fft spectrogram", "autograd/test_fft.py", "what the public functions record"),
+    ("engine/ops", "fft", "autograd/test_fft.py", "as its rules"),
+    ("autograd", "special_functions", "autograd/rules/test_special.py", "rows of one table"),
     ("bench", "__main__ blas compiling failure libraries machine markdown memory models paper results sampler "
      "scaling steps table", "bench/test_bench.py", "commands, as typed, and what they share"),
     ("bench", "charts drawing first history listing options report running user",
      "bench/test_headline.py", "what a run and its report are made of"),
     ("bench/rows", "*", "bench/test_bench.py", "tables that commands run"),
-    ("cli", "arguments checkpoint digits info train warmup", "cli/test_cli.py", "commands, as typed"),
+    ("cli", "checkpoint digits export info train warmup", "cli/test_cli.py", "commands, as typed"),
+    ("cuda", "accelerator", "optim/test_grad_scaler.py", "beside mixed precision, which asks for it"),
     ("data", "background collate container fetch info pool sampler", "data/test_dataloader.py",
      "parts of one loader"),
+    ("distributions", "*", "distributions/test_distribution.py", "families and their parts"),
     ("engine", "decorators emitter errors native_storage sharing", "engine/test_native.py", "parts of every call"),
-    ("engine/ops", "clip create masked optim", "cases/test_cases.py", "as their rules"),
+    ("engine", "lapack", "autograd/rules/test_linalg.py", "what larger matrices are given to"),
+    ("engine/ops", "clip create masked", "cases/test_cases.py", "as their rules"),
+    ("engine/ops", "distance", "cases/test_cases.py", "as their rules"),
+    ("kernels/cpu", "distance", "cases/test_cases.py", "as their rules"),
+    ("kernels/cuda", "distance", "cases/test_cases.py", "as their rules"),
+    ("engine/ops", "parts", "autograd/rules/test_planar.py", "complex operands, by their tensors"),
+    ("kernels/formulas/planar", "*", "autograd/rules/test_planar.py", "formulas of complex numbers"),
     ("kernels", "accumulators distributions", "cases/test_cases.py", "tables that families read"),
     ("autograd", "user_calls", "autograd/test_user_op.py", "as its public face"),
     ("autograd", "user_jvp", "autograd/test_checking_op.py", "tangents are checked"),
@@ -51,14 +61,16 @@ TESTED_BY = (
     ("kernels/cpu", "user", "autograd/test_user_op.py", "launches of bodies of the user's"),
     ("kernels/cpu", "arg_reduce clip create masked topk", "cases/test_cases.py",
      "families with rows under another name"),
+    ("kernels/cpu/fft", "*", "kernels/test_fourier.py", "passes and their parts, by the transforms made of them"),
     ("kernels/cpu/parts", "*", "kernels/cpu/test_matmul.py", "loops of the families"),
     ("kernels/cuda", "arg_reduce batch_norm create masked", "cases/test_cases.py", "as on the CPU"),
+    ("kernels/cuda/fft", "*", "kernels/test_fourier.py", "as on the CPU"),
     ("kernels/cuda/device", "*", "emulator/test_emulator.py", "the language of kernels"),
     ("kernels/cuda/parts", "*", "emulator/test_blocks.py", "device code of every kernel"),
     ("kernels/cuda/topk", "search", "autograd/rules/test_sort.py", "modes and borders"),
     ("kernels/formulas", "*", "cases/test_gradient_points.py", "every formula, by its function"),
     ("kernels/formulas/symbolic", "*", "kernels/formulas/test_derive.py", "what derive is made of"),
-    ("nn", "hooks parameter state", "nn/modules/test_module.py", "parts of a module"),
+    ("nn", "parameter state", "nn/modules/test_module.py", "parts of a module"),
     ("nn/modules", "activation adaptive attention batchnorm channelshuffle container conv distance dropout flatten fold instancenorm linear loss "
      "normalization padding pixelshuffle pooling ranking sparse upsampling", "nn/modules/test_modules.py", "every module is a row there"),
     ("nn/utils", "convert_parameters", "nn/utils/test_clip_grad.py", "their neighbours"),
@@ -67,6 +79,12 @@ TESTED_BY = (
     ("autograd", "variable", "autograd/test_functional.py", "one class"),
     ("data", "distributed", "data/test_resuming.py", "beside the loaders that use it"),
     ("nn", "parallel", "parity/test_paths.py", "wrappers of one device"),
+    ("onnx", "checking formulas formulas_of_sizes sizes state trials unify writing", "onnx/test_exporting.py",
+     "parts of one export"),
+    ("onnx", "definitions running", "onnx/test_loading.py", "files and graphs, as they are loaded"),
+    ("onnx/tables", "*", "onnx/test_loading_nodes.py", "every operator, by ONNX's own tests"),
+    ("onnx/rows", "*", "onnx/test_exporting.py", "every row, by a program that has the op"),
+    ("serve", "inputs model", "serve/test_app.py", "what a request's body becomes, and what it is given to"),
     ("optim", "adadelta adafactor adagrad adam adamax adamw asgd averaging lbfgs line_search muon nadam options radam "
      "rmsprop rprop sgd", "optim/test_optimizer.py", "every optimizer is a row there"),
 )  # fmt: skip

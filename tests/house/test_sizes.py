@@ -8,7 +8,9 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
-PACKAGES = ("autograd", "bench", "cli", "cuda", "data", "engine", "kernels", "nn", "optim")
+PACKAGES = (
+    "autograd", "bench", "cli", "cuda", "data", "distributions", "engine", "frozen", "kernels", "nn", "onnx", "optim",
+)  # fmt: skip
 PARAMETERS, LINES = 12, 60
 
 _PYTORCH = "PyTorch's parameters, which its users name"
@@ -31,12 +33,20 @@ MANY = {
 
 
 _UNROLLED = "a CUDA kernel, whose steps share barriers and registers"
+_NEST = "the loop nest of a task, whose branches read the same sums"
 
 # longer than LINES, and why
 LONG = {
+    "kernels/cpu/ctc.py:backward": _NEST,
+    "kernels/cpu/distance.py:_pull": _NEST,
     "kernels/cpu/simd/views.py:view_type": "as checked_type",
     "kernels/cpu/simd/checked.py:checked_type": "numba's registrations of one type, in one closure",
     "kernels/cuda/cross_entropy.py:forward": _UNROLLED,
+    "kernels/cuda/ctc.py:backward": _UNROLLED,
+    "kernels/cuda/linalg/jacobi.py:singular": _UNROLLED,
+    "kernels/cuda/linalg/jacobi.py:singular_values": _UNROLLED,
+    "kernels/cuda/linalg/jacobi.py:symmetric": _UNROLLED,
+    "kernels/cuda/linalg/panels.py:reflections": _UNROLLED,
     "kernels/cuda/parts/row_scan.py:rows": _UNROLLED,
     "kernels/cuda/reduce.py:columns": _UNROLLED,
     "kernels/cuda/reduce.py:rows": _UNROLLED,
