@@ -29,7 +29,7 @@ import tilegrad
 from tests.assembly import larger
 from tests.cases import table
 from tests.cases.case import FLOATS, Case
-from tilegrad.autograd.rules import elementwise as rules
+from tilegrad.autograd.rules import operands
 from tilegrad.engine import cuda
 from tilegrad.engine.ops import elementwise
 from tilegrad.kernels import cache
@@ -98,7 +98,7 @@ class Survey:
         missing = isinstance(error, NotImplementedError)
         if again and not missing and (self.device.read > read or error is not None):
             elementwise._scalars.clear()  # those that were planned hold nothing
-            rules._numbers.clear()
+            operands._numbers.clear()
             machine.executes = True
             try:
                 call()
@@ -166,8 +166,8 @@ LAYOUT = (
 
 # Variants of a factory that a test run assembles: numba takes seconds for each. With
 # TILEGRAD_ASSEMBLE=formulas in the environment, all of those that have a formula; all of any with "all".
-EACH = 4
-MORE = {"elementwise.map_groups": 40, "gemm.tiles": 8, "conv.windows": 6, "reduce.rows": 8}
+EACH = 2
+MORE = {"elementwise.map_groups": 32, "gemm.tiles": 4, "conv.windows": 4, "reduce.rows": 5}
 
 
 def chosen() -> dict[str, list[tuple[KernelFactory, Variant]]]:

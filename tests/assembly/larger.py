@@ -227,6 +227,35 @@ def _attention() -> None:
 CALLS["attention"] = _attention
 
 
+def _fourier() -> None:
+    for dtype in FLOATS:
+        for n in (8, 1000, 1009, 1 << 14):
+            tilegrad.fft.irfft(tilegrad.fft.rfft(empty(8, n, dtype=dtype)), n).sum().backward()
+        tilegrad.view_as_real(tilegrad.fft.fft2(empty(300, 140, dtype=dtype))).sum().backward()
+
+
+CALLS["fourier"] = _fourier
+
+
+def _draws() -> None:
+    for dtype in FLOATS:
+        rates = empty(1000, dtype=dtype, grad=False)
+        for draw in (tilegrad.poisson, tilegrad._standard_gamma):
+            draw(rates)
+
+
+CALLS["draws"] = _draws
+
+
+def _bytes_resampled() -> None:
+    image = empty(2, 3, 480, 640, dtype=tilegrad.uint8)
+    F.interpolate(image, (224, 224), mode="bilinear", antialias=True)
+    F.interpolate(image, scale_factor=2, mode="bilinear")
+
+
+CALLS["bytes resampled"] = _bytes_resampled
+
+
 def _second_order() -> None:
     for dtype in FLOATS:
         x = empty(8, 16, 56, 56, dtype=dtype)
@@ -238,3 +267,23 @@ def _second_order() -> None:
 
 
 CALLS["second order"] = _second_order
+
+
+# factorisations of complex matrices: leaves, panels, and products of pairs of floats between them
+def _complex_matrices() -> None:
+    for dtype in (tilegrad.complex64, tilegrad.complex128):
+        x, b = (tilegrad.empty(2, 70, n, dtype=dtype, device="cuda") for n in (70, 3))
+        tilegrad.linalg.cholesky_ex(x)
+        made, pivots, _ = tilegrad.linalg.lu_factor_ex(x)
+        for left in (True, False):
+            tilegrad.linalg.lu_solve(made, pivots, b if left else b.mT, left=left, adjoint=True)
+        tilegrad.linalg.solve_triangular(x, b, upper=True, unitriangular=True)
+        reflections, tau = tilegrad.geqrf(x)
+        tilegrad.linalg.householder_product(reflections, tau)
+        tilegrad.ormqr(reflections, tau, x, False)
+        for half in "LU":
+            tilegrad.linalg.eigh(x, half)
+        tilegrad.linalg.svdvals(b)
+
+
+CALLS["complex matrices"] = _complex_matrices

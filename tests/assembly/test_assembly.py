@@ -69,8 +69,37 @@ FEWER = {
         (512, "states of several numbers, four at a time"),
     ),
     **dict.fromkeys(
-        ("pool.mean_windows", "pool.mean_windows_backward"),
+        (
+            "pool.mean_windows",
+            "pool.mean_windows_backward",
+            "resample.weighted",
+            "resample.fixed_point",
+        ),
         (512, "bounds of windows in three dimensions"),
+    ),
+    "distance.distances": (512, "four sums a thread, and 64-bit places, in float64"),
+    "ctc.backward": (512, "rows of a step, classes and chains of labels, in float64"),
+    "random.map_variates": (512, "samplers that reject and draw anew, in float64"),
+    "linalg.triangles.substitute": (
+        64,
+        "a triangle and its right-hand sides in shared memory, of complex128 three quarters of sm_75's",
+    ),
+    **dict.fromkeys(
+        ("linalg.panels.eliminate", "linalg.panels.couple", "linalg.jacobi.symmetric"),
+        (512, "a block a matrix, whose reductions are float64"),
+    ),
+    "linalg.panels.reflections": (768, "two complex numbers of float64 a column, and their scale"),
+    "linalg.jacobi.singular": (256, "rotations of rows of two matrices, in float64"),
+    "fft.batch.batch": (
+        512,
+        "numbers of a butterfly, and transforms that fill half of the 64 KB that sm_75 has",
+    ),
+    **dict.fromkeys(
+        ("fft.real.after", "fft.real.before"), (768, "two pairs of numbers and 64-bit places")
+    ),
+    **dict.fromkeys(
+        ("sample.sample_images_backward", "sample.sample_grid_backward"),
+        (512, "elements, weights and slopes of every axis, in float64 too"),
     ),
     "index.gather_words": (768, "words of several places in flight, found over four dimensions"),
     **dict.fromkeys(
@@ -89,8 +118,16 @@ FEWER = {
 
 # kernels with float64 arithmetic where the data are float32, and why
 DOUBLE = {
+    "linalg.panels.eliminate": "magnitudes of pivots are compared with their places, as one pair",
+    "linalg.panels.reflections": "lengths of columns, which decide the angles",
+    "linalg.jacobi.symmetric": "rotations lose a digit otherwise",
+    "linalg.jacobi.singular": "rotations lose a digit otherwise",
+    **dict.fromkeys(
+        ("distance.distances", "distance.slopes"), "a power is computed in float64, as everywhere"
+    ),
     "clip.length": "sums of chunks are added up in float64",
     "create.ramp": "rounds as float64 does, then once more, like the CPU",
+    "random.map_variates": "which draws a sampler rejects is decided as on the CPU, bit for bit",
     "optim.advance": "a parameter's scalars are computed in float64",
 }
 
@@ -149,7 +186,8 @@ def _code_faults(report: dict[str, Any], code: dict[str, int], factory: str) -> 
     if code["generic"]:
         yield f"{code['generic']} accesses to memory of unknown kind"
     wide = factory in DOUBLE or report["variant"].get("formula", "").split("_")[0] in WIDE
-    if code["double"] and not wide and "float64" not in str(report["variant"]):
+    single = not any(kind in str(report["variant"]) for kind in ("float64", "complex128"))
+    if code["double"] and not wide and single:
         yield f"{code['double']} instructions of float64"
     for name in _meant(report["variant"], factory):
         if not code[name] and (name != "LDG.128" or code["loads"]):
@@ -165,8 +203,8 @@ def _meant(variant: dict[str, Any], factory: str) -> set[str]:
         ):
             if letter == "c" and np.dtype(dtype).itemsize * variant["vector"] == 16:
                 meant.add("STG.128" if k == len(variant["dtypes"]) - 1 else "LDG.128")
-    if "dtype" in variant:
-        size = np.dtype(variant["dtype"]).itemsize
+    if "dtype" in variant and not (factory.startswith("linalg.") and "complex" in variant["dtype"]):
+        size = np.dtype(variant["dtype"]).itemsize  # whose complex numbers are read part by part
         widths = [variant.get(name, 1) for name in ("vector", "V", "x_vector", "y_vector")]
         widths.append((variant.get("layout") or {}).get("V", 1))
         if any(V * size == 16 for V in widths):

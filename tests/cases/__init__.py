@@ -12,8 +12,12 @@ if TYPE_CHECKING:
 _NO_ROWS = ("__init__", "case")
 
 
+def stems() -> list[str]:
+    """The families."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return [p.stem for p in files if p.stem not in _NO_ROWS and not p.stem.startswith("test_")]
+
+
 def table() -> list[Case]:
     """Every row, by family."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    stems = [p.stem for p in files if p.stem not in _NO_ROWS and not p.stem.startswith("test_")]
-    return [c for s in stems for c in importlib.import_module(f"tests.cases.{s}").CASES]
+    return [c for s in stems() for c in importlib.import_module(f"tests.cases.{s}").CASES]

@@ -98,6 +98,7 @@ CASES = [
          (_X, _Y, Arg((5,), 0.1, 2.0)), differentiable=(0, 1)),
     _function("cosine_similarity", Arg((5, 4, 3)), Arg((5, 4, 3))),
     _function("cosine_similarity", _VECTOR, _VECTOR, dim=-1),
+    _function("cosine_similarity", Arg((1, 4, 3)), Arg((5, 1, 3)), dim=-2),
     _function("pairwise_distance", _VECTOR, _VECTOR),
     _function("pairwise_distance", _VECTOR, _VECTOR, p=1.0, keepdim=True),
     _function("normalize", _VECTOR),

@@ -46,6 +46,12 @@ SPLITTING = [
     Case("tensor_split-at", lambda t, x: x.tensor_split([1, 3, 9], 1), (Arg((2, 5)),)),
     Case("hsplit", lambda t, x: t.hsplit(x, 2), (Arg((3, 4)),)),
     Case("vsplit", lambda t, x: t.vsplit(x, [1]), (Arg((3, 4)),)),
+    Case(
+        "hsplit-named",
+        lambda t, x: (*t.hsplit(x, indices=[1, 3]), *x.vsplit(sections=3)),
+        (Arg((3, 4)),),
+    ),
+    Case("vsplit-one by one", lambda t, x: x.vsplit(1, 2), (Arg((3, 4)),)),
     Case("dsplit", lambda t, x: t.dsplit(x, 2), (Arg((2, 1, 4)),)),
     Case("unbind", lambda t, x: x.unbind(1), (Arg((2, 3)),)),
 ]

@@ -85,8 +85,13 @@ CASES = [
     _row("embedding_bag", _BAGS, Arg((5, 3)), _STARTS, mode="sum", gpu=True, to=(1,)),
     _row("embedding_bag", _BAGS, Arg((5, 3)), _STARTS, label="-mean", padding_idx=4, to=(1,)),
     _row("embedding_bag", _BAGS, Arg((5, 3), distinct=True), _STARTS, label="-max", mode="max", to=(1,)),
-    _row("pdist", Arg((5, 3)), gpu=True),
+    _row("pdist", Arg((5, 3)), gpu=True, second=True),
     _row("pdist", Arg((5, 3)), label="-one", p=1.0),
+    *(
+        Case(f"cdist-{p:g}", lambda t, x, y, p=p: t.cdist(x, y, p), (Arg((2, 1, 4, 3)), Arg((3, 5, 3))),
+             ("float64",), simulated=("forward", "gradient") if p == 1 else ("forward",))
+        for p in (0.5, 1.0, 2.0, 3.0, float("inf"))
+    ),
     _row("multi_margin_loss", _X, _LABELS, gpu=True, to=(0,)),
     _row("multi_margin_loss", _X, _LABELS, label="-square", p=2, margin=0.7, to=(0,)),
     _row("multilabel_margin_loss", Arg((2, 4)),

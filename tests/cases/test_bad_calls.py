@@ -122,7 +122,7 @@ def test_a_number_of_what_needs_a_gradient_warns():
 
 @pytest.mark.parametrize(
     ("tilegrad", "openmp", "threads"),
-    [("", "1", 1), ("3", "1", 3), ("", "2,1", 2), ("", "0", None), ("x", "x", None)],
+    [("", "1", 1), ("3", "1", 3), ("", "2,1", 2), ("", "0", None), ("", "x", None)],
 )
 def test_threads_by_environment(monkeypatch, tilegrad, openmp, threads):
     from tilegrad.kernels.cpu.run import threads as module

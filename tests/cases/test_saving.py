@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -207,56 +208,59 @@ def _subsets(positions: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         yield from itertools.combinations(positions, size)
 
 
-# Rows that keep more than PyTorch's do, and why. Numbers as operands (16 bytes) count nowhere.
-MORE = {
-    "attention": "saves q, k, v and the result, never the scores, which PyTorch keeps at these sizes",
-    "cross_entropy": "a weight per sample, so that targets to ignore are not looked for again",
-    "nll_loss": "a weight per sample, as cross_entropy",
-    "getitem": "a mask as the int64 positions of what it chose",
-    "setitem": "a mask as the int64 positions of what it chose",
-    "gaussian_nll_loss": "its operands, which the caller holds, for one formula of the gradient",
-    "gaussian_nll": "as gaussian_nll_loss",
-    "hinge_embedding_loss": "its operands, as gaussian_nll_loss",
-    "margin_ranking_loss": "its operands, as gaussian_nll_loss",
-    "cosine_embedding_loss": "its operands and the lengths of their rows",
-    "l1_loss": "both operands, not their difference",
-    "logit": "the operand twice, clamped and not",
-    "pow": "the exponent and the result's power",
-    "poisson_nll_loss": "Stirling's terms, masked",
-    "rms_norm": "a root-mean-square per row also for the weight alone",
-    "frexp": "the operand, which the caller holds; PyTorch its exponents as int32",
+# Rows that keep more than PyTorch's do: how many times as much (0: PyTorch keeps nothing), and why. Numbers as
+# operands (16 bytes) count nowhere.
+MORE: dict[str, tuple[float, str]] = {
+    "attention": (3.2, "saves q, k, v and the result, never the scores, which PyTorch keeps at these sizes"),
+    "cross_entropy": (1.2, "a weight per sample, so that targets to ignore are not looked for again"),
+    "getitem": (3.8, "a mask as the int64 positions of what it chose"),
+    "gaussian_nll_loss": (1.5, "its operands, which the caller holds, for one formula of the gradient"),
+    "gaussian_nll": (1.9, "as gaussian_nll_loss"),
+    "hinge_embedding_loss": (1.6, "its operands, as gaussian_nll_loss"),
+    "margin_ranking_loss": (1.5, "its operands, as gaussian_nll_loss"),
+    "cosine_embedding_loss": (1.1, "its operands and the lengths of their rows"),
+    "l1_loss": (2.0, "both operands, not their difference"),
+    "logit": (2.0, "the operand twice, clamped and not"),
+    "pow": (1.7, "the exponent and the result's power"),
+    "rms_norm": (1.1, "a root-mean-square per row also for the weight alone"),
+    "frexp": (1.8, "the operand, which the caller holds; PyTorch its exponents as int32"),
     **dict.fromkeys(
         ("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell",
          "rnn_relu_cell"),
-        "the layer's operands beside gates and states: a second derivative goes over the steps again",
+        (6.4, "the layer's operands, which the caller holds, beside gates and cells: a second derivative goes "
+         "over the steps again"),
     ),
-    "interpolate": "positions and weights along each axis (none of them of the size of an image)",
-    "unfold": "positions along each axis, as int64",
-    "fold": "as unfold",
-    "affine_grid": "the grid of places that the transformation is multiplied by",
-    "grid_sample": "positions and weights of each neighbour, which PyTorch computes again",
-    "fractional_max_pool2d": "the window's positions and, among these, the largest",
-    "fractional_max_pool3d": "as fractional_max_pool2d",
-    "embedding_bag-max": "the embedded rows and the result, by which the chosen are found",
-    "pdist": "positions of both rows of each pair, as int64, and their differences",
-    "multi_margin_loss": "what each of the functions that it is composed of reads",
-    "multilabel_margin_loss": "as multi_margin_loss",
-    "ctc_loss": "as multi_margin_loss: sums of probabilities for each step",
+    "unfold": (0, "positions along each axis, as int64"),
+    "fold": (0, "as unfold"),
+    "fractional_max_pool2d": (1.2, "the window's positions and, among these, the largest"),
+    "fractional_max_pool3d": (1.4, "as fractional_max_pool2d"),
+    "embedding_bag-max": (2.0, "the embedded rows and the result, by which the chosen are found"),
+    "ctc_loss": (4.2, "the states of all steps, in float64 here, which PyTorch keeps too, beside the operand"),
+    "cholesky_inverse": (1.4, "a matrix of ones too, as cholesky_solve"),
+    "lu_solve-adjoint": (1.9, "the factors apart, and the permutation as a matrix"),
+    "qr": (1.6, "the operand, which the caller holds, beside Q and R"),
+    "householder_product": (2.4, "each reflection's product, by which it is differentiated"),
+    "ormqr": (2.1, "the product of the reflections, and its operands"),
+    "lstsq": (1.7, "as qr"),
+    "matrix_exp": (11, "the products of its polynomial and the squarings, which PyTorch computes again"),
 }  # fmt: skip
 
 
 def test_no_more_is_saved_than_pytorch_saves() -> None:
     """Bytes of all rows, for each set of arguments that need a gradient."""
-    faults = []
+    faults: list[str] = []
+    reached: dict[str, float] = {}
     for case in ROWS:
         arrays = _arrays(case)
-        if case.name in MORE or case.name.split("-")[0] in MORE:
-            continue
+        stem = case.name if case.name in MORE else case.name.split("-")[0]
+        times = MORE.get(stem, (1, ""))[0] or math.inf
         for wanted in _subsets(case.gradient_positions()):
             have = _saved_bytes(_run(case, arrays, wanted)[1])
             most = _torch_bytes(case, arrays, wanted)
-            if have > most + 16:
+            reached[stem] = max(reached.get(stem, 0.0), (have - 16) / most if most else float(have))
+            if (most and have > times * most + 16) or (times == 1 and have > most + 16):
                 faults.append(f"{case.name}, gradients of {wanted}: {have} bytes, PyTorch {most}")
+    faults += [f"{name} keeps no more any longer" for name in MORE if reached.get(name, 0.0) <= 1]
     assert not faults, "\n".join(faults)
 
 
@@ -278,6 +282,7 @@ TABLE: list[tuple[Callable[..., Any], tuple[tuple[int, ...], ...], tuple[int, ..
     (lambda x: 1 / x, (X,), (x,), x),
     (lambda x: x.exp(), (X,), (x,), x),
     (lambda x: x.sum(), (X,), (0,), 0),
+    (lambda x: F.interpolate(x, size=(5, 3), mode="bilinear"), ((1, 2, 3, 4),), (0,), 0),
     (lambda x: x.softmax(1), (X,), (x,), x),
     (lambda x: x.sort(1)[0], (X,), (x,), x),
     (lambda x: x.max(1)[0], (X,), (4,), 4),

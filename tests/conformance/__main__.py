@@ -1,6 +1,6 @@
 """``python -m tests.conformance [AREA…] [-k NAME] [--all] [--report FILE] [--jobs N]``: compare with PyTorch.
 
-Areas: ops, modules, optimizers, names. Each row is run by a worker process within a time limit, so that
+Areas: ops, complex_ops, modules, optimizers, names. Each row is run by a worker process within a time limit, so that
 neither a crash nor a hang ends the rest. Prints what does not agree and the totals; ``--report`` writes
 them as a page.
 """
@@ -16,7 +16,7 @@ from tests.conformance import report
 from tests.conformance.ops import Outcome
 from tests.conformance.running import Job, run
 
-AREAS = ("ops", "modules", "optimizers", "names")
+AREAS = ("ops", "complex_ops", "modules", "optimizers", "names")
 
 
 def jobs(areas: list[str], pattern: str, most: int) -> list[Job]:

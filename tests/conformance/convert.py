@@ -18,6 +18,7 @@ import tilegrad
 NAMED = (torch.dtype, torch.layout, torch.memory_format)
 
 TOLERANCES = {torch.float64: (1e-7, 1e-7), torch.float32: (2e-4, 2e-5)}
+TOLERANCES |= {kind.to_complex(): most for kind, most in TOLERANCES.items()}  # of their sizes
 
 
 class NotThere(Exception):
@@ -58,7 +59,7 @@ def tensor(value: torch.Tensor) -> Any:
     if plain._is_zerotensor():
         plain = torch.zeros_like(plain)
     if plain.numel():
-        made.copy_(tilegrad.from_numpy(np.array(plain.resolve_neg().numpy())))
+        made.copy_(tilegrad.from_numpy(np.array(plain.resolve_conj().resolve_neg().numpy())))
     if value.requires_grad:
         made.requires_grad_()
     return made

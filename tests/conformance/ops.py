@@ -106,7 +106,7 @@ def samples(
     op: Any, kind: torch.dtype, most: int
 ) -> Iterator[tuple[Any, tuple[Any, ...], dict[str, Any]]]:
     """Input, arguments and keywords of the row's samples in one dtype."""
-    grad = kind.is_floating_point and op.supports_autograd
+    grad = (kind.is_floating_point or kind.is_complex) and op.supports_autograd
     torch.manual_seed(0)
     for number, sample in enumerate(op.sample_inputs("cpu", kind, requires_grad=grad)):
         if number == most:
@@ -114,15 +114,15 @@ def samples(
         yield sample.input, tuple(sample.args), dict(sample.kwargs)
 
 
-def check(op: Any, most: int = SAMPLES) -> Outcome:
-    """Run a row in all its dtypes and forms."""
+def check(op: Any, most: int = SAMPLES, kinds: tuple[torch.dtype, ...] = KINDS) -> Outcome:
+    """Run a row in these dtypes, as far as it has them, and all forms."""
     found = Outcome(title(op))
     try:
         ours = our_function(op)
     except NotThere as missing:
         found.missing = str(missing)
         return found
-    for kind in KINDS:
+    for kind in kinds:
         if kind not in op.supported_dtypes("cpu"):
             continue
         for given in samples(op, kind, most):
@@ -144,7 +144,7 @@ def _sample(
     except Unusable:
         found.samples -= 1
     except NotThere as missing:
-        if str(missing) in ("complex64", "complex128", "float16", "bfloat16"):
+        if str(missing) in ("float16", "bfloat16"):
             found.samples -= 1  # a dtype of a later issue
             return
         found.fail(f"{label}: no {missing}")
@@ -170,7 +170,7 @@ def _forms(op: Any, ours: Callable[..., Any], given: Any, kind: torch.dtype) -> 
     keywords = convert.value(copied(given[2]))
     got = ours(*mine, **keywords)
     same(_places(op, given, got, want), want, "function", steady)
-    if steady and kind.is_floating_point and op.supports_autograd:
+    if steady and (kind.is_floating_point or kind.is_complex) and op.supports_autograd:
         _gradients(got, want, (mine, keywords), (args, kwargs))
     _twins(op, given, want, steady)
     if steady and op.supports_out and convert.tensors(want):

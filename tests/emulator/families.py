@@ -117,6 +117,41 @@ row("where", lambda t, m, x, y: t.where(m, x, y), (b(4097, 8191), f(4097, 8191),
 row("clamp maximum", lambda t, x, y: t.maximum(x.clamp(-1, 1), y), (f(N), f(N)), (f(n), f(n)))
 row("addcmul", lambda t, x, y, z: t.addcmul(x, y, z, value=0.5), (f(4097, 4097),) * 3)
 
+# -------------------------------------------------------------------------------- linear algebra
+
+
+def _firm(t: Any, x: Any) -> Any:
+    """Symmetric, far from singular."""
+    n = x.shape[-1]
+    return x @ x.mT + n * t.eye(n, dtype=x.dtype, device=x.device)
+
+
+row(
+    "cholesky and substitution",
+    lambda t, x, b: t.linalg.solve_triangular(t.linalg.cholesky(_firm(t, x)), b, upper=False),
+    (f(4, 513, 513), f(4, 513, 301)), (f(4, 37, 37), f(4, 37, 3)), tolerance=1e-4,
+)  # fmt: skip
+row("solve", lambda t, x, b: t.linalg.solve(_firm(t, x) + x, b), (f(4, 513, 513), f(4, 513, 301)),
+    (f(4, 37, 37), f(4, 37, 3)), tolerance=1e-4)  # fmt: skip
+row(
+    "solve complex",
+    lambda t, x, b: t.view_as_real(
+        t.linalg.solve(t.complex(_firm(t, x) + x, x.mT), t.complex(b, -b))
+    ),
+    (f(4, 257, 257), f(4, 257, 101)),
+    (f(4, 37, 37), f(4, 37, 3)),
+    tolerance=1e-4,
+)
+row("qr", lambda t, x: t.linalg.qr(x)[1], (f(3, 700, 513),), (f(4, 40, 35),), tolerance=1e-3)
+row(
+    "eigvalsh",
+    lambda t, x: t.linalg.eigvalsh(x + x.mT),
+    (f(4, 65, 65),),
+    (f(4, 4, 4),),
+    tolerance=1e-4,
+)
+row("svdvals", lambda t, x: t.linalg.svdvals(x), (f(4, 130, 65),), (f(4, 5, 3),), tolerance=1e-4)
+
 # ------------------------------------------------------------------------------- lines and scans
 
 for _name in ("sum", "mean", "amax", "amin", "logsumexp", "var", "std"):
@@ -403,3 +438,92 @@ def _recurrent(name: str, gates: int, states: int) -> None:
 
 for _name, _gates, _states in (("lstm", 4, 2), ("gru", 3, 1), ("rnn_tanh", 1, 1)):
     _recurrent(_name, _gates, _states)
+
+
+# --------------------------------------------------------------------------------------- resample
+
+
+def _resized(mode: str, large: Shape, small: Shape, to: tuple[Shape, Shape], **how: Any) -> None:
+    def call(t: Any, x: Any) -> Any:
+        size = to[0] if tuple(x.shape) == large else to[1]
+        return t.nn.functional.interpolate(x, size=size, mode=mode, **how)
+
+    row(f"interpolate {mode}", call, (f(*large),), (f(*small),), tolerance=1e-4)
+
+
+_resized("bilinear", (4, 33, 65, 67), (2, 5, 9, 11), ((129, 40), (17, 7)))
+_resized("nearest", (4, 33, 65, 67), (2, 5, 9, 11), ((129, 40), (17, 7)))
+_resized("trilinear", (2, 5, 9, 33, 35), (1, 3, 4, 5, 7), ((7, 40, 60), (3, 9, 11)))
+
+
+def _bytes(t: Any, x: Any) -> Any:
+    given = x if t.__name__ == "tilegrad" else x.cpu()  # PyTorch resamples bytes on the CPU alone
+    made = t.nn.functional.interpolate(given.to(t.uint8), size=(17, 40), mode="bilinear")
+    return made.to(x.device)
+
+
+row("interpolate bytes", _bytes, (i(256, 4, 3, 65, 67),), (i(256, 2, 3, 9, 31),), grad=False)
+
+
+# ---------------------------------------------------------------------------- Fourier transforms
+
+
+def _parts(name: str) -> Callable[..., Any]:
+    return lambda t, x: t.view_as_real(getattr(t.fft, name)(x))
+
+
+row("fft", _parts("fft"), (f(10007, 1000),), (f(7, 60),))
+row("fft, several passes", _parts("fft"), (f(3, 1 << 22),), (f(2, 2310),), grad=False)
+row("fft of primes", _parts("fft"), (f(301, 10007),), (f(2, 67),), grad=False)
+row(
+    "fft, there and back",
+    lambda t, x: (t.view_as_real(t.fft.rfft2(x)), t.fft.irfft2(t.fft.rfft2(x), x.shape[-2:])),
+    (f(31, 1000, 1002),),
+    (f(4, 40, 30),),
+    grad=False,
+)
+
+
+# ----------------------------------------------------------------------------------------- sample
+
+
+def _sampled(t: Any, x: Any, grid: Any) -> Any:
+    return t.nn.functional.grid_sample(x, grid * 0.7, "bilinear", "border", align_corners=False)
+
+
+row(
+    "grid_sample",
+    _sampled,
+    (f(4, 33, 65, 67), f(4, 31, 50, 2)),
+    (f(40, 33, 5, 6), f(40, 7, 5, 2)),
+    tolerance=1e-3,
+)
+
+# ------------------------------------------------------------------------- distances of all rows
+
+for _p in (1.0, 3.0, float("inf")):
+    row(
+        f"cdist {_p:g}",
+        lambda t, x, y, p=_p: t.cdist(x, y, p),
+        (f(3, 1030, 67), f(515, 67)),
+        (f(2, 35, 34), f(33, 34)),
+        tolerance=1e-4,
+    )
+row("pdist", lambda t, x: _f(t).pdist(x), (f(1030, 67),), (f(37, 34),), tolerance=1e-4)
+
+# -------------------------------------------------------- connectionist temporal classification
+
+
+def _aligned(t: Any, x: Any, labels: Any) -> Any:
+    T, N, _ = x.shape
+    many = [labels.shape[1] - k % 3 for k in range(N)]
+    return _f(t).ctc_loss(x.log_softmax(2), labels + 1, [T] * N, many, reduction="none")
+
+
+row(
+    "ctc_loss",
+    _aligned,
+    (f(300, 33, 517), i(516, 33, 90)),
+    (f(9, 4, 7), i(3, 4, 3)),
+    tolerance=1e-4,
+)

@@ -20,7 +20,7 @@ from tests.emulator.flow import Span
 from tests.emulator.translate import Edit, translated
 from tilegrad.kernels.cuda.device import ptx, registers
 from tilegrad.kernels.cuda.device.simulator import Machine
-from tilegrad.kernels.formulas import primitives, quadrants
+from tilegrad.kernels.formulas import pair, primitives, quadrants
 from tilegrad.kernels.function import DeviceFunction, Intrinsic, TypedFunction
 
 
@@ -111,7 +111,17 @@ def _registers(block: Block, count: int, dtype: Any) -> np.ndarray:
     return np.zeros((count, block.threads), dtype)
 
 
+def _paired(block: Block, re: Any, im: Any) -> Any:
+    if not _is_lanes(re, im):
+        return pair.paired(re, im)
+    re, im = np.broadcast_arrays(re, im)
+    made = np.empty(re.shape, np.complex64 if re.dtype == np.float32 else np.complex128)
+    made.real, made.imag = re, im
+    return made
+
+
 SPECIAL: dict[Any, Callable[..., Any]] = {
+    pair.paired: _paired,
     registers.outer_product: _outer_product,
     registers.scaled: _scaled,
     registers.as_int32: _as_int32,

@@ -103,7 +103,12 @@ def _drawn(device: str) -> list[Any]:
     tilegrad.manual_seed(3)
     x = tilegrad.ones(5003, device=device)
     drawn = [tilegrad.rand(5003, device=device), tilegrad.randint(0, 99, (5003,), device=device)]
-    return [*drawn, tilegrad.nn.functional.dropout(x), tilegrad.bernoulli(x * 0.3)]
+    return [
+        *drawn,
+        tilegrad.nn.functional.dropout(x),
+        tilegrad.bernoulli(x * 0.3),
+        tilegrad.poisson(x * 3),
+    ]
 
 
 def check_random_numbers() -> None:

@@ -79,7 +79,8 @@ def test_rows_are_numpys_and_the_engines() -> None:
         if name != "mask":
             assert (row.kind, row.nbytes) == (np.dtype(name).kind, np.dtype(name).itemsize)
         assert row.short in dtypes.TABLE and row.accumulator in dtypes.TABLE
-        assert (row.words > 0) == (row.kind == "f")
+        assert (row.words > 0) == (row.kind in "fc")
+        assert bool(row.part) == (row.kind == "c")
 
 
 def test_what_a_table_lacks_is_said() -> None:

@@ -187,6 +187,7 @@ _NO_CHOICES = {
     "parts/seeding.py": "the Mersenne Twister's",
     "simd/checked.py": "where what stands in the report",
     "user.py": "the allocator's alignment",
+    "ctc.py": "bytes of a label",
     "sort.py": "what 32 bits hold; bytes of a histogram",
 }
 

@@ -20,7 +20,18 @@ from tilegrad.kernels.cuda import clip, matmul, optim, tuning
 from tilegrad.kernels.cuda.device.shapes import AttentionTile, Bounds, Tile
 from tilegrad.kernels.cuda.run import jit
 
-BY_FLOAT = ("products", "depthwise", "attention", "rows", "chunks", "recurrent", "batch_norm")
+BY_FLOAT = (
+    "products",
+    "depthwise",
+    "attention",
+    "rows",
+    "chunks",
+    "recurrent",
+    "distance",
+    "ctc",
+    "linalg",
+    "batch_norm",
+)
 HERE = (9, 0)  # the simulated device
 
 # numbers that the text of a kernel is written for: another one is another text
@@ -29,10 +40,15 @@ WRITTEN = {
     "ALIGNMENT": "of parts of scratch memory",
     "sort/radix.py BITS": "of the radix sort's digit, of which each of its 256 threads has one",
     "BYTES": "of a vector access",
+    "ctc.py WORD": "bytes of a label",
     "sort/radix.py DIGITS": "as its BITS",
     "EACH": "neighbours of a thread that are written out",
     "FIXED": "parameters of the tiled product",
     "FOUR": "elements of a scan's thread that are written out",
+    **dict.fromkeys(
+        (f"distance.py {name}" for name in ("LINES", "THREADS")),
+        "rows of a square that are written out",
+    ),
     "JOINED": "operands of a joined copy, which this device has no kernel for",
     "BLOCK_ROWS": "rows of a transposed tile that are written out",
     "LOW": "a mask of 32 bits",
@@ -40,6 +56,13 @@ WRITTEN = {
     "pool.py ONE": "dilation of a window without gaps, which is of three dimensions",
     "PAD": "bank conflicts of the tiled product's stores",
     "PART": "bytes of a sum",
+    "fft/plan.py RADICES": "those of a codelet",
+    "fft/plan.py STAGE": "words of a stage",
+    "fft/batch.py STAGE": "words of a stage",
+    **dict.fromkeys(
+        (f"linalg/triangles.py {name}" for name in ("LEAF", "SIDE", "SIDES")),
+        "what shared memory holds",
+    ),
     "PER_AXIS": "index params of a dimension",
     "sort/radix.py THREADS": "as its BITS",
     **dict.fromkeys(
@@ -121,6 +144,12 @@ def _reals(*shape: int) -> Any:
     return tilegrad.from_numpy(values).to("cuda")
 
 
+def _distances() -> Any:
+    x = _reals(5, 3).requires_grad_()
+    tilegrad.cdist(x, _reals(4, 3), 1.0).sum().backward()
+    return x.grad
+
+
 def _stepped() -> Any:
     weight = tilegrad.nn.Parameter(_reals(40))
     weight.grad = _reals(40)
@@ -176,6 +205,14 @@ FAKES: dict[str, tuple[dict[str, Any], list[Callable[[], Any]]]] = {
             "fill": lambda: _reals(20000).argmax(),
             "recurrent": lambda: gru_cell(_reals(3, 4), _reals(3, 5), _reals(15, 4), _reals(15, 5)),
             "pool": lambda: _F.max_pool2d(_reals(1, 2, 6, 6), 2),
+            "resample": lambda: _F.interpolate(_reals(1, 2, 4, 6), size=(3, 5), mode="bilinear"),
+            "sample": lambda: _F.grid_sample(
+                _reals(1, 2, 4, 6), _reals(1, 3, 5, 2), align_corners=False),
+            "distance": _distances,
+            "ctc": lambda: _F.ctc_loss(
+                _reals(4, 2, 3), tilegrad.ones(2, 1, dtype=tilegrad.int64, device="cuda"), [4, 3], [1, 1]),
+            "linalg": lambda: tilegrad.linalg.solve_triangular(
+                tilegrad.eye(5, device="cuda") + _reals(5, 5).tril(), _reals(5, 3), upper=False),
             "batch_norm": lambda: _F.batch_norm(_reals(4, 3, 2), _reals(3), _reals(3).abs()),
         }.items()
     },
