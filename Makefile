@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: train test lint subjects bench report clean
+.PHONY: train test lint subjects bench report docs wheel clean
 
 train: $(VENV)/train.stamp  ## train on handwritten digits; results in runs/digits
 	$(BIN)/tilegrad train --out runs/digits
@@ -30,6 +30,14 @@ report: $(VENV)/dev.stamp  ## docs/report.html and the README's picture, measure
 	$(BIN)/tilegrad bench report runs/report --gpu-results bench/results/gpu-h200.json \
 		--out docs/report.html --picture docs/speedup.svg
 	cp runs/report/results.json bench/results/report.json
+
+docs: $(VENV)/dev.stamp  ## the documentation as a site, in runs/site
+	PYTHONPATH=.dev $(BIN)/python docs/site/build.py
+
+wheel: $(VENV)/dev.stamp  ## source archive and wheel in dist, with the standing kernels
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
 
 $(VENV)/train.stamp: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
