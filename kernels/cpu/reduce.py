@@ -31,7 +31,7 @@ from tilegrad.kernels.accumulators import (
     storing,
     writing,
 )
-from tilegrad.kernels.cpu.parts.reduce_runs import elements, pair_run, run_of
+from tilegrad.kernels.cpu.parts.reduce_runs import elements, pair_run, rows_of_lanes, run_of
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, bind, kernel
 from tilegrad.kernels.cpu.run.threads import TEAM
@@ -206,9 +206,11 @@ def pairs(name: str, dtype: str, out_dtype: str) -> Kernel:
 
 def _rows_fold(name: str, dtype: str, pattern: str) -> DeviceFunction:
     """``fold(part, size, x, at, count, s, c, apart, p)``: ``count`` rows of ``size`` elements, combined
-    into the row of parts. (The part comes second: a choice between it and something new would be compiled
-    to a masked store, which is slow on AVX2.)
+    into the row of parts, four rows at a time. (The part comes second: a choice between it and something
+    new would be compiled to a masked store, which is slow on AVX2.)
     """
+    if _way(MONOIDS[name], dtype, pattern) == "lanes":
+        return rows_of_lanes(name, dtype)
     monoid = MONOIDS[name]
     kinds, centred, block_dtype = monoid.width, monoid.centred, monoid.block_dtype(dtype)
     lift, join = monoid.lifting(block_dtype), monoid.joining(block_dtype)
@@ -312,12 +314,15 @@ def columns(name: str, dtype: str, out_dtype: str, pattern: str) -> Kernel:
                 if since == flush or r == end:
                     since = 0
                     add_parts(total, part, size)
-                    clear(part, size)
-            to = piece * outputs + first
-            for j in range(size):
-                if chunks == 1:
+                    if r < end:
+                        clear(part, size)
+            # (a choice within the loop would be compiled to masked stores of both kinds)
+            if chunks == 1:
+                for j in range(size):
                     store(target, first + j, finish(get(total, j, block), work.R, p))
-                else:
+            else:
+                to = piece * outputs + first
+                for j in range(size):
                     put(partial, to + j, outputs * chunks, get(total, j, block))
 
     groups, signature = _signature(monoid)

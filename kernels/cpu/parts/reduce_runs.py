@@ -27,6 +27,7 @@ from tilegrad.kernels.cpu.simd.vector import (
     select,
     splat,
     store,
+    store_masked,
 )
 from tilegrad.kernels.cpu.tuning import Reduce
 from tilegrad.kernels.function import DeviceFunction, inline, intrinsic
@@ -221,6 +222,70 @@ def pair_run(name: str, dtype: str) -> DeviceFunction:
                 write(totals, 1, D(combine(read(totals, 1), D(read(held, j + 1)))))
 
     return run
+
+
+def rows_of_lanes(name: str, dtype: str) -> DeviceFunction:
+    """``fold(part, size, x, at, count, s, c, apart, p)``: ``count`` rows of ``size`` adjacent floats, combined
+    into the row of parts in vectors. Four rows are combined, then the part with them; eight rows of a vector
+    are taken while its part is in a register.
+    """
+    monoid = MONOIDS[name]
+    lift, combine, centred = monoid.lift, monoid.combine, monoid.centred
+    first, T, W = monoid.identity(dtype), np.dtype(dtype).type, lanes(dtype)
+    assert combine is not None
+
+    @inline
+    def row(x, at, mask, center):
+        return lift(load_masked(x, at, mask, splat(first)), center)
+
+    @inline
+    def one(held, x, at, s, mask, center):
+        return combine(row(x, at, mask, center), held)
+
+    @inline
+    def four(held, x, at, s, mask, center):
+        v = combine(row(x, at, mask, center), row(x, at + s, mask, center))
+        w = combine(row(x, at + 2 * s, mask, center), row(x, at + 3 * s, mask, center))
+        return combine(combine(v, w), held)
+
+    @inline
+    def eight(held, x, at, s, mask, center):
+        return four(four(held, x, at, s, mask, center), x, at + 4 * s, s, mask, center)
+
+    def sweeping(take: DeviceFunction) -> DeviceFunction:
+        @inline
+        def part_of(part, x, at, s, c, j, mask):
+            none = splat(first)
+            center = load_masked(c, j, mask, none) if centred else none
+            held = load_masked(part, j, mask, none)
+            store_masked(part, j, take(held, x, at + j, s, mask, center), mask)
+
+        @inline
+        def sweep(part, size, x, at, s, c):
+            whole = size - size % W
+            for j in range(0, whole, W):
+                part_of(part, x, at, s, c, j, head(T, W))
+            if whole < size:
+                part_of(part, x, at, s, c, whole, head(T, size - whole))
+
+        return sweep
+
+    by_eight, by_four, by_one = sweeping(eight), sweeping(four), sweeping(one)
+
+    @inline
+    def fold(part, size, x, at, count, s, c, apart, p):
+        i = 0
+        while i + 8 <= count:
+            by_eight(part, size, x, at + i * s, s, c)
+            i += 8
+        if i + 4 <= count:
+            by_four(part, size, x, at + i * s, s, c)
+            i += 4
+        while i < count:
+            by_one(part, size, x, at + i * s, s, c)
+            i += 1
+
+    return fold
 
 
 def run_of(way: str) -> Callable[[str, str, str, str], DeviceFunction]:
