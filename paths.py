@@ -206,6 +206,12 @@ MADE: dict[str, dict[str, Any]] = {
     },
     "functional": {name: name for name in _FUNCTIONAL},
     "masked": {name: f"autograd.masked_reductions:{name}" for name in _MASKED},
+    "optim._functional": {
+        name: f"optim.{name}:{name}"
+        for name in (
+            "adadelta", "adagrad", "adam", "adamax", "adamw", "asgd", "nadam", "radam", "rmsprop", "rprop", "sgd",
+        )
+    },
     "random": {
         **{n: n for n in ["get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state"]},
         "default_generator": "default_generator", "fork_rng": "autograd.rules.random:fork_rng",

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tilegrad.optim.averaging import common
+from tilegrad.optim.functional import functional
 from tilegrad.optim.optimizer import Group, Optimizer
 from tilegrad.optim.options import check_options
 
@@ -50,3 +51,11 @@ class Adadelta(Optimizer):
 
     def rule(self, group: Group) -> tuple[str, tuple[float, ...]]:
         return "adadelta", (*common(group), float(group["rho"]), float(group["eps"]))
+
+
+adadelta = functional(
+    Adadelta,
+    "params, grads, square_avgs, acc_deltas, state_steps, capturable=False, foreach=None, "
+    "differentiable=False, has_complex=False, *, lr, rho, eps, weight_decay, maximize",
+    {"square_avgs": "square_avg", "acc_deltas": "acc_delta", "state_steps": "step"},
+)  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 from tilegrad.autograd.functions import zeros
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.engine.dtype import finfo
+from tilegrad.optim.functional import functional
 from tilegrad.optim.optimizer import Group, Optimizer
 from tilegrad.optim.options import check_rate
 
@@ -91,3 +92,11 @@ class Adafactor(Optimizer):
 def _rms(x: Tensor) -> float:
     """The root of the mean square of all elements."""
     return float(x.norm().item()) / math.sqrt(x.numel())
+
+
+adafactor = functional(
+    Adafactor,
+    "params, grads, row_vars, col_vars, variances, state_steps, foreach=None, grad_scale=None, "
+    "found_inf=None, has_complex=False, *, d, lr, beta2_decay, weight_decay, eps1, eps2, maximize",
+    {"row_vars": "row_var", "col_vars": "col_var", "variances": "variance", "state_steps": "step"},
+)  # fmt: skip

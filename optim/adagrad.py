@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tilegrad.optim.averaging import common
+from tilegrad.optim.functional import functional
 from tilegrad.optim.optimizer import Group, Optimizer
 from tilegrad.optim.options import at_least_zero, check_options
 
@@ -56,3 +57,12 @@ class Adagrad(Optimizer):
 
     def rule(self, group: Group) -> tuple[str, tuple[float, ...]]:
         return "adagrad", (*common(group), float(group["lr_decay"]), float(group["eps"]))
+
+
+adagrad = functional(
+    Adagrad,
+    "params, grads, state_sums, state_steps, fused=None, grad_scale=None, found_inf=None, "
+    "has_sparse_grad=False, foreach=None, differentiable=False, has_complex=False, *, lr, "
+    "weight_decay, lr_decay, eps, maximize",
+    {"state_sums": "sum", "state_steps": "step"},
+)  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tilegrad.optim.averaging import Averaging, Betas
+from tilegrad.optim.functional import functional
 from tilegrad.optim.optimizer import Group
 from tilegrad.optim.options import check_options
 
@@ -61,3 +62,13 @@ class Adam(Averaging):
     def rule(self, group: Group) -> tuple[str, tuple[float, ...]]:
         name, hypers = super().rule(group)
         return ("adam_amsgrad" if group["amsgrad"] else name), hypers
+
+
+adam = functional(
+    Adam,
+    "params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, state_steps, foreach=None, "
+    "capturable=False, differentiable=False, fused=None, grad_scale=None, found_inf=None, "
+    "has_complex=False, decoupled_weight_decay=False, *, amsgrad, beta1, beta2, lr, weight_decay, eps, "
+    "maximize",
+    {"exp_avgs": "exp_avg", "exp_avg_sqs": "exp_avg_sq", "max_exp_avg_sqs": "max_exp_avg_sq", "state_steps": "step"},
+)  # fmt: skip

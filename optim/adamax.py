@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tilegrad.optim.averaging import Averaging, Betas
+from tilegrad.optim.functional import functional
 from tilegrad.optim.options import check_options
 
 
@@ -39,3 +40,12 @@ class Adamax(Averaging):
         }
         check_options(options)
         super().__init__(params, options)
+
+
+adamax = functional(
+    Adamax,
+    "params, grads, exp_avgs, exp_infs, state_steps, foreach=None, maximize=False, "
+    "differentiable=False, capturable=False, has_complex=False, *, eps, beta1, beta2, lr, "
+    "weight_decay",
+    {"exp_avgs": "exp_avg", "exp_infs": "exp_inf", "state_steps": "step"},
+)  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 
 from tilegrad.optim.adam import Adam
 from tilegrad.optim.averaging import Betas
+from tilegrad.optim.functional import functional
 
 
 class AdamW(Adam):
@@ -32,3 +33,13 @@ class AdamW(Adam):
             foreach=foreach, maximize=maximize, capturable=capturable,
             differentiable=differentiable, fused=fused, decoupled_weight_decay=True,
         )  # fmt: skip
+
+
+adamw = functional(
+    AdamW,
+    "params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, state_steps, foreach=None, "
+    "capturable=False, differentiable=False, fused=None, grad_scale=None, found_inf=None, "
+    "has_complex=False, *, amsgrad, beta1, beta2, lr, weight_decay, eps, maximize",
+    {"exp_avgs": "exp_avg", "exp_avg_sqs": "exp_avg_sq", "max_exp_avg_sqs": "max_exp_avg_sq", "state_steps": "step"},
+    decoupled_weight_decay=True,
+)  # fmt: skip

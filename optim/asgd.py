@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tilegrad.optim.averaging import common
+from tilegrad.optim.functional import functional
 from tilegrad.optim.optimizer import Group, Optimizer
 from tilegrad.optim.options import check_options
 
@@ -49,3 +50,11 @@ class ASGD(Optimizer):
     def rule(self, group: Group) -> tuple[str, tuple[float, ...]]:
         falling = (float(group["lambd"]), float(group["alpha"]), float(group["t0"]))
         return "asgd", (*common(group), *falling)
+
+
+asgd = functional(
+    ASGD,
+    "params, grads, axs, mus, etas, state_steps, foreach=None, maximize=False, differentiable=False, "
+    "capturable=False, has_complex=False, *, lambd, lr, t0, alpha, weight_decay",
+    {"axs": "ax", "mus": "mu", "etas": "eta", "state_steps": "step"},
+)  # fmt: skip

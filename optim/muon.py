@@ -8,6 +8,7 @@ from typing import Any
 
 from tilegrad.autograd.functions import addmm
 from tilegrad.autograd.tensor import Tensor
+from tilegrad.optim.functional import functional
 from tilegrad.optim.optimizer import Group, Optimizer
 from tilegrad.optim.options import check_rate
 
@@ -108,3 +109,11 @@ class Muon(Optimizer):
             scale = math.sqrt(max(1, rows / columns))
         p.mul_(1 - rate * group["weight_decay"])
         p.add_(way.to(p.dtype), alpha=-rate * scale)
+
+
+muon = functional(
+    Muon,
+    "params, grads, muon_momentum_bufs, *, foreach=None, lr, weight_decay, momentum, nesterov, "
+    "ns_coefficients, ns_steps, eps, adjust_lr_fn, has_complex",
+    {"muon_momentum_bufs": "momentum_buffer"},
+)  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tilegrad.optim.averaging import Averaging, Betas
+from tilegrad.optim.functional import functional
 from tilegrad.optim.optimizer import Group
 from tilegrad.optim.options import check_options
 
@@ -54,3 +55,12 @@ class NAdam(Averaging):
     def rule(self, group: Group) -> tuple[str, tuple[float, ...]]:
         name, hypers = super().rule(group)
         return name, (*hypers, float(group["momentum_decay"]))
+
+
+nadam = functional(
+    NAdam,
+    "params, grads, exp_avgs, exp_avg_sqs, mu_products, state_steps, decoupled_weight_decay=False, "
+    "foreach=None, capturable=False, differentiable=False, has_complex=False, maximize=False, *, "
+    "beta1, beta2, lr, weight_decay, momentum_decay, eps",
+    {"exp_avgs": "exp_avg", "exp_avg_sqs": "exp_avg_sq", "mu_products": "mu_product", "state_steps": "step"},
+)  # fmt: skip

@@ -30,7 +30,7 @@ class _RequiredParameter:
 
 required = _RequiredParameter()
 
-_SCALARS = {"step", "mu_product", "eta", "mu"}  # state that counts, one number a parameter
+SCALARS = {"step", "mu_product", "eta", "mu"}  # state that counts, one number a parameter
 _HOOKS = (
     "_step_pre", "_step_post", "_state_dict_pre", "_state_dict_post", "_load_pre", "_load_post",
 )  # fmt: skip
@@ -329,12 +329,12 @@ class Optimizer:
         """
         home = "tilegrad.optim."
         own = any(c.__module__.startswith(home) for c in cls.__mro__ if c is not Optimizer)
-        if own and isinstance(value, (int, float)) and name in _SCALARS:
+        if own and isinstance(value, (int, float)) and name in SCALARS:
             return tensor_of(elementwise.full((), value, float32, p.device))
         if not isinstance(value, Tensor):
             return deepcopy(value)
         kind = p.layout
-        if own and name in _SCALARS:
+        if own and name in SCALARS:
             made = make_layout((), float32, kind.device)
         else:
             made = make_layout(value.shape, kind.dtype, kind.device)

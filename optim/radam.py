@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tilegrad.optim.averaging import Averaging, Betas
+from tilegrad.optim.functional import functional
 from tilegrad.optim.options import check_options
 
 
@@ -41,3 +42,12 @@ class RAdam(Averaging):
         }
         check_options(options)
         super().__init__(params, options)
+
+
+radam = functional(
+    RAdam,
+    "params, grads, exp_avgs, exp_avg_sqs, state_steps, decoupled_weight_decay=False, foreach=None, "
+    "differentiable=False, capturable=False, has_complex=False, maximize=False, *, beta1, beta2, lr, "
+    "weight_decay, eps",
+    {"exp_avgs": "exp_avg", "exp_avg_sqs": "exp_avg_sq", "state_steps": "step"},
+)  # fmt: skip

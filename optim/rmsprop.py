@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tilegrad.optim.averaging import common
+from tilegrad.optim.functional import functional
 from tilegrad.optim.optimizer import Group, Optimizer
 from tilegrad.optim.options import check_options
 
@@ -57,3 +58,12 @@ class RMSprop(Optimizer):
         if group["momentum"] > 0:
             return f"{name}_momentum", (*hypers, float(group["momentum"]))
         return name, hypers
+
+
+rmsprop = functional(
+    RMSprop,
+    "params, grads, square_avgs, grad_avgs, momentum_buffer_list, state_steps, foreach=None, "
+    "maximize=False, differentiable=False, capturable=False, has_complex=False, *, lr, alpha, eps, "
+    "weight_decay, momentum, centered",
+    {"square_avgs": "square_avg", "grad_avgs": "grad_avg", "momentum_buffer_list": "momentum_buffer", "state_steps": "step"},
+)  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from tilegrad.optim.functional import functional
 from tilegrad.optim.optimizer import Group, Optimizer
 from tilegrad.optim.options import check_rate
 
@@ -47,3 +48,12 @@ class Rprop(Optimizer):
         sign = -1.0 if group["maximize"] else 1.0
         sizes = (*group["etas"], *group["step_sizes"])
         return "rprop", (float(group["lr"]), sign, *[float(s) for s in sizes])
+
+
+rprop = functional(
+    Rprop,
+    "params, grads, prevs, step_sizes, state_steps, foreach=None, capturable=False, maximize=False, "
+    "differentiable=False, has_complex=False, *, step_size_min, step_size_max, etaminus, etaplus",
+    {"prevs": "prev", "step_sizes": "step_size", "state_steps": "step"},
+    lr=0.0,
+)  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from tilegrad.optim.functional import functional
 from tilegrad.optim.optimizer import Group, Optimizer
 from tilegrad.optim.options import check_options
 
@@ -70,3 +71,11 @@ class SGD(Optimizer):
                 rows = [p for p in rows if id(p) not in fresh]
         if rows:
             self.launch(group, rows)
+
+
+sgd = functional(
+    SGD,
+    "params, d_p_list, momentum_buffer_list, has_sparse_grad=False, foreach=None, fused=None, "
+    "grad_scale=None, found_inf=None, *, weight_decay, momentum, lr, dampening, nesterov, maximize",
+    {"momentum_buffer_list": "momentum_buffer"},
+)  # fmt: skip
