@@ -27,7 +27,8 @@ VERSIONS = ((3, 11), (3, 12), (3, 13))
 
 _GENERATORS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 _TENSOR = re.compile(r"\bTensor\b")
-_SEQUENCE = re.compile(r"\b(Sequence|Iterable|list|tuple)\[(tuple\[)?Tensor")
+_SEQUENCE = re.compile(r"\b(Sequence|Iterable|list|tuple)\[(tuple\[)?Tensor\b(?! \|)")
+_MIXED = re.compile(r"\b(Sequence|Iterable|list|tuple)\[Tensor \|")  # of tensors and others
 _NUMBER = re.compile(r"\b(Scalar|Number|float|int|bool)\b(?!])")
 _INTEGERS = re.compile(r"\bSequence\[int\]")
 
@@ -92,6 +93,8 @@ class _Refusal:
             if name not in values or "Callable" in kind:
                 continue
             value = values[name]
+            if _MIXED.search(kind):
+                continue
             if not _TENSOR.search(kind) or (
                 kind == "Number | Tensor" and isinstance(value, TensorBase)
             ):

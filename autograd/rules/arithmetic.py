@@ -63,6 +63,16 @@ def _negated(alpha: object, op: str) -> Scalar:
     return plain if isinstance(plain, bool) else -plain
 
 
+def _refuse_truth(op: str, *operands: object) -> None:
+    """What ``sub`` alone refuses; the sum that it is with an ``alpha`` takes it."""
+    for x in operands:
+        if isinstance(x, bool) or (isinstance(x, TensorBase) and x.layout.dtype is dt.bool_):
+            raise RuntimeError(
+                f"{op}: Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying "
+                f"to invert a mask, use the `~` or `logical_not()` operator instead."
+            )
+
+
 def _values(op: str, value: object, *tensors: Tensor) -> tuple[Scalar]:
     """The factor of ``addcmul`` and ``addcdiv`` as params of a formula."""
     kind = tensors[0].layout.dtype
@@ -86,6 +96,7 @@ def sub(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
     """``input - alpha * other``, broadcast and promoted."""
     if alpha == 1 and alpha is not True:
         return binary(OPS["sub"], input, other)
+    _refuse_truth("sub", input, other)
     return called("sub", add(input, other, alpha=_negated(alpha, "sub")))
 
 
@@ -93,6 +104,7 @@ def sub_(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
     """``input -= alpha * other``."""
     if alpha == 1 and alpha is not True:
         return inplace(OPS["sub"], input, operand(other, input, "sub_"))
+    _refuse_truth("sub_", input, other)
     return add_(input, other, alpha=_negated(alpha, "sub_"))
 
 

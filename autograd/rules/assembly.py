@@ -169,7 +169,7 @@ def unravel_index(indices: Tensor, shape: int | Sequence[int]) -> tuple[Tensor, 
     Raises:
         TypeError: ``indices`` are no integers; ValueError: a size is negative.
     """
-    if indices.layout.dtype.is_floating_point or indices.layout.dtype is dt.bool_:
+    if indices.layout.dtype.has_gradient or indices.layout.dtype is dt.bool_:
         raise TypeError(
             f"unravel_index: expected 'indices' to be integer dtype, but got {indices.dtype.name}"
         )
@@ -179,6 +179,7 @@ def unravel_index(indices: Tensor, shape: int | Sequence[int]) -> tuple[Tensor, 
         sizes = tuple([as_index("unravel_index", n, "shape", 1) for n in shape])
     if any(n < 0 for n in sizes):
         raise ValueError(f"unravel_index: 'shape' cannot have negative values, but got {sizes}")
+    indices = to_dtype(indices, dt.int64)  # sizes may be beyond the range of narrower integers
     made = []
     for axis, size in enumerate(sizes):
         step = numel(sizes[axis + 1 :])

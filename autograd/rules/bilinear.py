@@ -7,7 +7,7 @@ import math
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rule import Rule
-from tilegrad.autograd.rules.elementwise import binary
+from tilegrad.autograd.rules.elementwise import binary, to_dtype
 from tilegrad.autograd.rules.matmul import matmul
 from tilegrad.autograd.rules.movement import cat
 from tilegrad.autograd.rules.reduce import sum
@@ -55,6 +55,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     samples = math.prod(input1.shape[:-1])
     x, y = (reshape(t, (samples, t.shape[-1])) for t in (input1, input2))
     result: Tensor = reshape(_forms(x, y, weight), (*input1.shape[:-1], outputs))
+    result = to_dtype(result, weight.layout.dtype)  # sums of integers are wider
     return result if bias is None else result + bias
 
 

@@ -90,7 +90,10 @@ def einsum(equation: object, *operands: object) -> Tensor:
         raise RuntimeError(
             f"einsum: expected operands of one dtype; got {', '.join(sorted(k.name for k in kinds))}"
         )
-    found = [_prepared(t, how) for t, how in zip(tensors, plan.operands, strict=True)]
+    alone = (
+        len(tensors) == 1
+    )  # whose total is that of sum(); totals of factors meet others of their dtype
+    found = [_prepared(t, how, alone) for t, how in zip(tensors, plan.operands, strict=True)]
     for pair in plan.pairs:
         right = found.pop(pair.right)
         left = found.pop(pair.left)
@@ -99,12 +102,14 @@ def einsum(equation: object, *operands: object) -> Tensor:
     return view.permute(made, plan.last)
 
 
-def _prepared(x: Tensor, how: _Operand) -> Tensor:
+def _prepared(x: Tensor, how: _Operand, alone: bool = False) -> Tensor:
     for first, second in how.diagonals:
         x = view.diagonal(x, 0, first, second)
     if how.dropped:
         x = view.squeeze(x, how.dropped)
-    return sum(x, how.summed, dtype=x.layout.dtype) if how.summed else x
+    if not how.summed:
+        return x
+    return sum(x, how.summed, dtype=None if alone else x.layout.dtype)
 
 
 def _multiplied(left: Tensor, right: Tensor, pair: _Pair) -> Tensor:

@@ -92,10 +92,6 @@ def _alias(input: Tensor) -> Tensor:
     return input
 
 
-def _detached(input: Tensor) -> Tensor:
-    return input.detach()
-
-
 def _slice(
     input: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Tensor:
@@ -111,7 +107,7 @@ def _expanded(input: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _transposed(input: Tensor) -> Tensor:
-    return view.transpose(input, 0, 1) if input.layout.ndim == 2 else input
+    return input.t()
 
 
 def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
@@ -121,7 +117,7 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
 
 alias_copy = _copying("alias_copy", _alias)
 as_strided_copy = _copying("as_strided_copy", view.as_strided)
-detach_copy = _copying("detach_copy", _detached)
+detach_copy = _copying("detach_copy", _alias)  # a copy that gradients go through, as PyTorch's
 diagonal_copy = _copying("diagonal_copy", view.diagonal)
 expand_copy = _copying("expand_copy", _expanded)
 narrow_copy = _copying("narrow_copy", view.narrow)

@@ -379,8 +379,7 @@ def linspace(
     """``steps`` evenly spaced values from ``start`` to ``end``, symmetric from both ends."""
     kind, where = _number_dtype("linspace", dtype), as_device(device)
     first, last = _number(start), _number(end)
-    if dtype is None and (isinstance(first, complex) or isinstance(last, complex)):
-        kind = kind.to_complex()
+    kind = ops.holding("linspace", kind, dtype is not None, first, last)
     made = ops.linspace(first, last, steps, kind, where)
     return _made("linspace", made, requires_grad)
 
@@ -398,6 +397,7 @@ def logspace(
     """``base`` to the power of ``linspace(start, end, steps)``, computed in float64."""
     kind, where = _number_dtype("logspace", dtype), as_device(device)
     first, last = _number(start), _number(end)
+    ops.holding("logspace", kind, dtype is not None, first, last)
     if steps > 1:
         first, last = ops.ends(first, last, kind, "logspace")
     exponents = ops.linspace(first, last, steps, dt.float64, where)

@@ -93,6 +93,8 @@ def gradient(
             f"gradient: expected spacing to be unspecified, a scalar, or a list of length "
             f"{len(dims)}; got {len(steps)}"
         )
+    if input.layout.dtype in (dt.uint8, dt.bool_):
+        raise RuntimeError(f"gradient: does not support {input.layout.dtype.name} input.")
     if not input.layout.dtype.has_gradient:
         input = to_dtype(input, dt.get_default_dtype())
     made = []

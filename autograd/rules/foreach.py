@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tilegrad.autograd.base import TensorBase
+from tilegrad.engine.dtype import can_cast
 
 NAMES = frozenset((
     "abs", "acos", "add", "addcdiv", "addcmul", "asin", "atan", "ceil", "clamp_max", "clamp_min", "cos",
@@ -59,8 +60,18 @@ def _method(base: str, x: Any, given: Sequence[Any]) -> Any:
     if stem in _AS and not (given and isinstance(given[0], TensorBase)):
         base = base.replace(stem, _AS[stem])
     elif stem in ("maximum", "minimum") and base != stem:
-        return lambda other: x.copy_(getattr(x, stem)(other))
+        return lambda other: _over(base, x, getattr(x, stem)(other))
     return getattr(x, base)
+
+
+def _over(base: str, x: Any, value: Any) -> Any:
+    """``value`` in the place of ``x``, whose dtype holds it."""
+    if not can_cast(value.layout.dtype, x.layout.dtype):
+        raise RuntimeError(
+            f"{base}: result type {value.layout.dtype.name} can't be cast to the desired output type "
+            f"{x.layout.dtype.name}"
+        )
+    return x.copy_(value)
 
 
 def _checked(name: str, tensors: Any, lists: Sequence[Any]) -> Sequence[Any]:
@@ -87,6 +98,17 @@ def _calls(name: str, tensors: Any, args: tuple[Any, ...], kwargs: dict[str, Any
     """(tensor, arguments, keywords) of each call; a last number by position is ``value=`` or ``alpha=``."""
     words = dict(kwargs)
     stem = name.removeprefix(PREFIX).rstrip("_")
+    if (
+        stem in ("add", "div", "mul")
+        and args
+        and isinstance(args[0], TensorBase)
+        and args[0].layout.ndim
+    ):
+        kind = args[0].layout
+        raise RuntimeError(
+            f"{name}: scalar tensor expected to be 0 dim but it has {kind.ndim} dimensions and "
+            f"{kind.numel} elements."
+        )
     for key in ("other", "exponent", "scalar", "scalars", "tensor1", "tensors1", "tensor2", "tensors2", "weight",
                 "weights", "src"):  # fmt: skip
         if key in words:

@@ -176,13 +176,18 @@ def roll(
         raise RuntimeError(
             f"roll: shifts and dimensions must align; got shifts {len(by)}, dims {len(along)}"
         )
+    if not input.ndim:
+        raise IndexError(f"roll: Dimension specified as {along[0]} but tensor has no dimensions")
     return _ROLL.at((input,), (by, along))
 
 
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """A copy turned ``k`` times by 90 degrees, from the first of ``dims`` towards the second."""
     dims = as_indices("rot90", dims, "dims")
-    if len(dims) != 2 or dims[0] % max(input.ndim, 1) == dims[1] % max(input.ndim, 1):
+    if input.ndim < 2:
+        raise RuntimeError(f"rot90: expected at least two dimensions; got {input.ndim}")
+    axes = [normalize_dim("rot90", d, input.ndim, place) for place, d in enumerate(dims)]
+    if len(axes) != 2 or axes[0] == axes[1]:
         raise RuntimeError(f"rot90: expected two different rotation dims; got {tuple(dims)}")
     turns = as_index("rot90", k, "k") % 4
     if turns == 0:

@@ -239,8 +239,9 @@ def rms_norm(
 
     Source: B. Zhang and R. Sennrich, "Root Mean Square Layer Normalization", 2019.
     """
-    least = finfo(input.dtype).eps if eps is None else eps
-    return _over_last("rms_norm", input, normalized_shape, weight, None, least, False)
+    if eps is None:  # of dtypes that it is not for, nothing is asked
+        eps = finfo(input.dtype).eps if input.layout.dtype.is_floating_point else 0.0
+    return _over_last("rms_norm", input, normalized_shape, weight, None, eps, False)
 
 
 def group_norm(
@@ -382,7 +383,7 @@ def instance_norm(
     """
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
-    N, C, S = ops.channels(input.shape)
+    N, C, S = ops.channels(input.shape) if input.ndim > 1 else (0, 0, 1)
     if S == 1:
         raise ValueError(
             f"instance_norm: Expected more than 1 spatial element when training, got input size "

@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 
 from tilegrad.autograd.annotations import Tensor
-from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rule import Rule, identity_vjp
 from tilegrad.autograd.rules import view
 from tilegrad.autograd.rules.elementwise import to_dtype
 from tilegrad.autograd.rules.movement import cat
-from tilegrad.autograd.rules.reduce import all, dims_of, with_dims
+from tilegrad.autograd.rules.reduce import all, dims_of, sum, with_dims
 from tilegrad.autograd.rules.scan import exclusive_product
 from tilegrad.engine.dtype import DType, dtype as as_dtype
 from tilegrad.engine.ops import reduce as ops
-from tilegrad.engine.ops.elementwise import OPS, full
+from tilegrad.engine.ops.elementwise import OPS
 from tilegrad.engine.shape import Shape, reduced_shape
 
 __all__ = ["prod"]
@@ -52,7 +51,7 @@ def _of_complex(x: Tensor, dims: Shape, keepdim: bool) -> Tensor:
         view.permute(x, [*keep, *dims]), [*[x.shape[a] for a in keep], -1 if x.numel() else 0]
     )
     if not x.numel():
-        return tensor_of(full(shape, 1, x.dtype, x.device))
+        return sum(x, dims, keepdim) + 1  # recorded, as every product is
     while flat.shape[-1] > 1:
         half = flat.shape[-1] // 2
         made = view.narrow(flat, -1, 0, half) * view.narrow(flat, -1, half, half)

@@ -303,6 +303,8 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         RuntimeError: ``start_dim`` lies behind ``end_dim``.
     """
     if input.ndim == 0:
+        normalize_dim("flatten", start_dim, 0)
+        normalize_dim("flatten", end_dim, 0)
         return views.view(input, (1,))
     shape = tuple(input.shape)
     first = normalize_dim("flatten", start_dim, len(shape))
@@ -320,6 +322,8 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """The dimension ``dim`` as several of ``sizes``, one of which may be -1."""
     shape = tuple(input.shape)
+    if not shape:
+        raise RuntimeError("unflatten: a tensor without dimensions has none to take apart")
     axis = normalize_dim("unflatten", dim, len(shape))
     given = as_indices("unflatten", sizes, "sizes")
     inner = infer_size("unflatten", given, shape[axis])

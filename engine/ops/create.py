@@ -95,6 +95,21 @@ def _complex_linspace(
     return made
 
 
+def holding(op: str, dtype: DType, asked: bool, *ends: complex) -> DType:
+    """``dtype``, complex where an end is and it was not ``asked`` for.
+
+    Raises:
+        RuntimeError: it was, and holds no complex numbers.
+    """
+    if dtype.is_complex or not any(isinstance(e, complex) for e in ends):
+        return dtype
+    if asked:
+        raise RuntimeError(
+            f"{op}: inferred dtype complex can't be safely cast to passed dtype {dtype.name}"
+        )
+    return dtype.to_complex()
+
+
 def ends(start: float, end: float, dtype: DType, op: str) -> tuple[float, float]:
     """Both ends as elements of ``dtype``: integers are spaced evenly between whole numbers.
 

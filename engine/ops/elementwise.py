@@ -193,6 +193,10 @@ class Elementwise(Op):
                 f"{self.name}_: result type {made.name} can't be cast to the desired output type "
                 f"{out.dtype.name}"
             )
+        if self.formula.kind == "part" and out is layouts[0]:
+            raise RuntimeError(
+                f"{self.name}_: In-place {self.name} is not supported for complex tensors."
+            )
         if made is not out.dtype:
             return composed(
                 lambda arrays, params: copy(self(*arrays[:-1], params=params), arrays[-1])

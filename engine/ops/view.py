@@ -51,6 +51,11 @@ def _transpose(x: Layout, dim0: int, dim1: int) -> Geometry:
 
 
 def _permute(x: Layout, dims: Shape) -> Geometry:
+    if len(dims) != x.ndim:
+        raise RuntimeError(
+            f"permute: number of dimensions in the tensor input does not match the length of the desired "
+            f"ordering of dimensions; got {x.ndim} and {len(dims)}"
+        )
     order = [normalize_dim("permute", d, x.ndim, place) for place, d in enumerate(dims)]
     if sorted(order) != list(range(x.ndim)):
         raise RuntimeError(
@@ -105,6 +110,8 @@ def _squeeze(x: Layout, dims: Shape | None) -> Geometry:
     if dims is not None:
         alone = -1 if len(dims) == 1 else 0  # the rule makes a tuple of one
         names = [normalize_dim("squeeze", d, x.ndim, place) for place, d in enumerate(dims, alone)]
+        if len(set(names)) != len(names):
+            raise RuntimeError(f"squeeze: each dimension may appear once; got dim={dims}")
     kept = [a for a in range(x.ndim) if not (a in names and x.shape[a] == 1)]
     return tuple(x.shape[a] for a in kept), tuple(x.strides[a] for a in kept), 0
 

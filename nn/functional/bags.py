@@ -13,9 +13,11 @@ from tilegrad.autograd.tensor import Tensor
 
 
 def _bags(
-    input: Tensor, offsets: Tensor | None, include_last_offset: bool
+    input: Tensor, weight: Tensor, offsets: Tensor | None, include_last_offset: bool
 ) -> tuple[Tensor, Tensor, int]:
     """(row numbers, flat; the bag of each; how many bags)."""
+    if weight.ndim != 2:
+        raise ValueError(f"weight has to be a 2D Tensor, but got Tensor of dimension {weight.ndim}")
     if input.ndim == 2:
         if offsets is not None:
             raise ValueError(
@@ -88,7 +90,7 @@ def embedding_bag(
         )
     if include_last_offset and offsets is None:
         raise ValueError("include_last_offset must be True only with offsets")
-    flat, places, many = _bags(input, offsets, include_last_offset)
+    flat, places, many = _bags(input, weight, offsets, include_last_offset)
     rows = embedding(flat, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
     V, D = weight.shape
     if padding_idx is None:

@@ -6,6 +6,7 @@ from tilegrad.autograd.extra import write_into
 from tilegrad.autograd.graph import called
 from tilegrad.autograd.rules.rearrange import broadcast_tensors
 from tilegrad.autograd.tensor import Tensor
+from tilegrad.engine.dtype import promote_types
 
 
 def normalize(
@@ -19,7 +20,14 @@ def normalize(
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    """x1 . x2 / (|x1| |x2|) along ``dim`` of the shape that both broadcast to, each length at least ``eps``."""
+    """x1 . x2 / (|x1| |x2|) along ``dim`` of the shape that both broadcast to, each length at least ``eps``.
+
+    Raises:
+        RuntimeError: neither is of a floating point or complex dtype.
+    """
+    if x1.layout.dtype is not x2.layout.dtype:
+        kind = promote_types(x1.layout.dtype, x2.layout.dtype)
+        x1, x2 = x1.to(kind), x2.to(kind)
     if x1.shape != x2.shape:
         x1, x2 = broadcast_tensors(x1, x2)
     first, second = (x / x.norm(2, dim, keepdim=True).clamp(min=eps) for x in (x1, x2))

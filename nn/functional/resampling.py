@@ -40,7 +40,7 @@ def _sizes(
         if recompute:
             raise ValueError("recompute_scale_factor is not meaningful with an explicit size.")
         found = [size] * dims if isinstance(size, int) else list(size)
-        if len(found) != dims:
+        if len(found) != max(dims, 0):
             raise ValueError(
                 f"Input and output must have the same number of spatial dimensions, but got input with "
                 f"spatial dimensions of {list(input.shape[2:])} and output size of {size}. Please "
@@ -52,7 +52,7 @@ def _sizes(
         raise ValueError("either size or scale_factor should be defined")
     single = isinstance(scale_factor, (int, float))
     scales = [float(scale_factor)] * dims if single else [float(s) for s in scale_factor]  # type: ignore[arg-type,union-attr]
-    if len(scales) != dims:
+    if len(scales) != max(dims, 0):
         raise ValueError(
             f"Input and scale_factor must have the same number of spatial dimensions, but got input "
             f"with spatial dimensions of {list(input.shape[2:])} and scale_factor of shape "

@@ -27,12 +27,13 @@ class Meant(NamedTuple):
 EXPLAINED = [
     Meant(
         r"^no error",
-        r"not implemented for '|does not support bool|on bool tensors is not supported",
+        r"not implemented for '|does not support bool|on bool tensors is not supported|"
+        r"Unsupported input type|yet common dtype is|Integral inputs not supported|Expected a floating point or complex tensor as input",
         "an op whose meaning is plain for a dtype works for it here, also where PyTorch has no kernel",
     ),
     Meant(
-        r"expected m1 and m2 to have the same dtype|\"\w+\" not implemented for '",
-        r"no error.* of no elements",
+        r"expected m1 and m2 to have the same dtype| not implemented for '",
+        r"(no error|IndexError).* of no elements",
         "PyTorch does not look at dtypes where there are no elements",
     ),
     Meant(
@@ -108,8 +109,8 @@ EXPLAINED = [
     Meant(
         r"^no error",
         r"(Subtraction|Negation), the `-` operator, (with|on) a bool tensor is not supported",
-        "PyTorch's formulas of the gradients of pow, logaddexp and atan2 take a bool operand's negative",
-        r"\.backward\(|autograd\.grad\(",
+        "PyTorch's formulas of the gradients of pow, logaddexp and atan2, and of losses, take a bool operand's negative",
+        r"\.backward\(|autograd\.grad\(|_loss\(",
     ),
     Meant(
         r"^x\d+: is ",
@@ -157,6 +158,185 @@ EXPLAINED = [
         "sinc of an integer is 0, and times infinity NaN; PyTorch's is what rounding pi x leaves",
         "",
         r"\bsinc_?\(",
+    ),
+    Meant(
+        r"^no error",
+        r"setStorage: sizes .* are out of bounds for storage of size",
+        "a storage is a block of the pool, of which sizes and strides may show all",
+        r"as_strided",
+    ),
+    Meant(
+        r"^no error",
+        r"Expected (a long tensor for index|dtype int64 for index)",
+        "indices of 32 bits serve wherever those of 64 do",
+    ),
+    Meant(
+        r"^no error",
+        r"is not differentiable with respect to argument 'target'|result type \w+ can't be cast",
+        "a loss has gradients of its target where its formula has them, and takes integers as one",
+        r"_loss\(",
+    ),
+    Meant(
+        r": requires_grad is False, not True, of ",
+        r"",
+        "PyTorch's result asks for gradients that it does not have",
+        r"histogram\(|unique(_consecutive)?\(|ldl_factor\(",
+    ),
+    Meant(
+        r"^TypeError: .*\bcomplex\b",
+        r"RuntimeError: value cannot be converted to type \w+ without overflow|not implemented for 'Complex|Length of pad",
+        "a complex number where a real one belongs is of a wrong type",
+    ),
+    Meant(
+        r"^x\d+: is NaN in PyTorch alone: .*j",
+        r"",
+        "PyTorch multiplies what it adds to a complex number by a complex 1, and infinity so by 0",
+        r" [+-] |\.(add|sub|rsub)_?\(",
+    ),
+    Meant(
+        r"^RuntimeError: \w+: ",
+        r"^IndexError: Dimension out of range",
+        "too few dimensions are named as such, not as an index that is none",
+        r"avg_pool|unfold\(",
+    ),
+    Meant(
+        r"^no error",
+        r"^TypeError: \w+\(\) received an invalid combination of arguments",
+        "a form of call that one of PyTorch's overloads has, with an argument that another has",
+        r"\bout=",
+    ),
+    Meant(
+        r"^no error",
+        r"Trying to resize storage that is not resizable",
+        "what is read is read first; PyTorch resizes the result, which it still reads",
+        r"\bout=",
+    ),
+    Meant(
+        r"^no error",
+        r"(0 sized dimensions|does not have an identity|MKL FFT error|can be any value and is ambiguous).*"
+        r" of no elements",
+        "what there is of no elements is plain where the shape of the result is",
+    ),
+    Meant(
+        r"^RuntimeError: logical_\w+_: a leaf Variable that requires grad",
+        r"no error",
+        "a leaf that asks for a gradient is not written over; PyTorch lets these three do it",
+    ),
+    Meant(
+        r"^x\d+: is ",
+        r"",
+        "PyTorch's conjugate may show the memory of what it is of; here it is computed",
+        r"_\(|\] [+*]?= | [+*]= ",
+        r"\.conj\(|adjoint|\.m?H\b",
+    ),
+    Meant(
+        r"^x\d+: (is|requires_grad)",
+        r"",
+        "what is read is read first; PyTorch's result overwrites the operand that it is summed from",
+        r"\bt\.\w+\((x\d+)\b.*out=\(?\1\b",
+    ),
+    Meant(
+        r"^no error",
+        r".",
+        "what is read is read first; PyTorch resizes the result, which is the operand too",
+        r"\bt\.\w+\((x\d+)\b.*out=\(?\1\b",
+    ),
+    Meant(
+        r"^no error",
+        r"does not support automatic differentiation for outputs with complex dtype",
+        "gradients of complex numbers flow wherever those of real ones do",
+    ),
+    Meant(
+        r"^no error",
+        r"refer to a single memory location",
+        "what is read is read first: a write to expanded memory is refused where it is of several values",
+        r"\.put_\(|\bout=",
+    ),
+    Meant(
+        r"^no error",
+        r"^IndexError: Dimension (out of range|specified)",
+        "PyTorch's repeat_interleave looks at a tensor without dimensions as one of two",
+        r"repeat_interleave\(",
+    ),
+    Meant(
+        r": requires_grad is True, not False, of float\d+ zeros$",
+        r" of no elements",
+        "PyTorch's integral of no elements is a new zero",
+        r"trapezoid\(|trapz\(",
+    ),
+    Meant(
+        r"^IndexError: narrow: Dimension out of range",
+        r"Expected dim < static_cast",
+        "a dimension that is none is an IndexError",
+        r"narrow_copy\(",
+    ),
+    Meant(
+        r"^RuntimeError: \w+: result type \w+ can't be cast",
+        r"no error",
+        "PyTorch's index_reduce of no indices does not look at dtypes",
+        r"index_reduce_?\(",
+    ),
+    Meant(
+        r"^no error",
+        r"view size is not compatible with input tensor's size and stride",
+        "PyTorch's isin takes views of what has none",
+        r"\bisin\(",
+    ),
+    Meant(
+        r"^no error",
+        r"only Tensors of floating point dtype can require gradients|Expected primal to be floating point",
+        "PyTorch's transforms ask for gradients of what has none",
+        r"t\.func\.|vmap",
+    ),
+    Meant(
+        r"^NotImplementedError: matmul",
+        r"no error",
+        "PyTorch's einsum does not take a product where a dimension has one element",
+        r"einsum\(",
+    ),
+    Meant(
+        r"^NotImplementedError: \W?bitwise_not",
+        r"^TypeError: ~",
+        "the operator refuses what the function refuses, by the function's exception",
+    ),
+    Meant(
+        r"^RuntimeError: cum\w+_: result type",
+        r"no error",
+        "PyTorch does not look at dtypes where there is at most one element",
+        r"\.cum\w+_\(",
+    ),
+    Meant(
+        r"^x\d+: (\.grad: )?is ",
+        r"",
+        "PyTorch's gradient of a reducing write gives a share to elements that it does not include",
+        r"\.backward\(|autograd\.grad\(",
+        r"(index|scatter)_reduce_?\(.*include_self=False",
+    ),
+    Meant(
+        r"^IndexError: linalg.vecdot: Dimension out of range",
+        r"no error.* of no elements",
+        "PyTorch does not look at the dimension where there are no elements",
+    ),
+    Meant(
+        r"^IndexError: put: Expected source and index",
+        r"^RuntimeError: put_\(\): Expected a long tensor",
+        "which of two mistakes in one statement is named",
+    ),
+    Meant(
+        r"^RuntimeError: adaptive_avg_pool2d: Expected 3D or 4D",
+        r"^ValueError: Input dimension should be at least 3",
+        "open: PyTorch's exception for a size that is a tuple is another than for a number",
+    ),
+    Meant(
+        r"^NotImplementedError: logaddexp",
+        r"no error",
+        "open: logaddexp has no kernel for complex numbers",
+    ),
+    Meant(
+        r"^x\d+: (\.grad: )?is .*\binf\b.*, not .*\d{12,}",
+        r"",
+        "PyTorch's trigamma at a pole is what rounding leaves of pi",
+        r"polygamma|digamma|lgamma|zeta",
     ),
     Meant(
         r": requires_grad is False, not True, of \w*(int\d+|bool)( zeros)?$",

@@ -18,7 +18,8 @@ from tests.programs.statements import draw_statement
 from tests.programs.values import Draw, Variable
 
 # relative to the largest element: chains of a dozen roundings, and cancellation within them
-TOLERANCE = {"float32": 2e-4, "float64": 1e-9}
+TOLERANCE = {"float32": 2e-4, "float64": 1e-9, "complex64": 2e-4, "complex128": 1e-9}
+SINGLE = (torch.float32, torch.complex64)
 LARGEST = 1e6  # results beyond leave the program: what follows would be about rounding
 
 
@@ -70,9 +71,13 @@ class Pair:
     def compare(self, exactly: set[str]) -> str:
         """What differs between tensors of the same name, or of their gradients."""
         tensors = [v for v in self.theirs.values() if isinstance(v, torch.Tensor)]
-        single = any(v.dtype is torch.float32 for v in tensors)
+        single = any(v.dtype in SINGLE for v in tensors)
         bounds = dict.fromkeys(TOLERANCE, TOLERANCE["float32"]) if single else TOLERANCE
         for name, want in self.theirs.items():
+            if isinstance(want, (bool, int, float, complex, tuple)) and name in self.ours:
+                text = _plain(self.ours[name], want, bounds)
+                if text:
+                    return f"{name}: {text}"
             if isinstance(want, torch.Tensor) and readable(want):
                 text = difference(self.ours[name], want, name in exactly, bounds)
                 if not text and want.is_leaf and want.requires_grad:
@@ -97,9 +102,9 @@ def facts(names: dict[str, Any], line: str) -> str:
             [eval(ast.unparse(part), names) for part in parts] for parts in _written_and_read(node)
         )
         for source in sources:
-            if target and isinstance(source, torch.Tensor):
+            if target and isinstance(target[0], torch.Tensor) and isinstance(source, torch.Tensor):
                 text += _shared(target[0], source)
-        if target and _overlaps_itself(target[0]):
+        if target and isinstance(target[0], torch.Tensor) and _overlaps_itself(target[0]):
             text += " of overlapping memory"
     return text
 
@@ -147,6 +152,17 @@ def _raised(line: str, names: dict[str, Any]) -> Exception | None:
     return None
 
 
+def _plain(have: Any, want: Any, bounds: dict[str, float]) -> str:
+    """What differs between results that are no tensors, or several."""
+    if not isinstance(want, tuple):
+        same = type(have) is type(want) and (have == want or want != want)
+        return "" if same else f"is {have!r}, not {want!r}"
+    if not isinstance(have, tuple) or len(have) != len(want):
+        return f"is {have!r}, not {want!r}"
+    tensors = zip(have, want, strict=True)
+    return next(filter(None, (difference(h, w, False, bounds) for h, w in tensors)), "")
+
+
 def _gradients(have: Any, want: Any, bounds: dict[str, float]) -> str:
     if have is None or want is None:
         return "" if have is want else f".grad is {have}, not {want}"
@@ -164,11 +180,14 @@ def difference(have: Any, want: torch.Tensor, exactly: bool, bounds: dict[str, f
     if tuple(have.shape) != tuple(want.shape):
         return f"has shape {tuple(have.shape)}, not {tuple(want.shape)}"
     # the gradient of cummax without elements is what came in, which may ask for gradients itself
-    counts = bool(want.numel()) or not want.dtype.is_floating_point
+    counts = bool(want.numel()) or not (want.dtype.is_floating_point or want.dtype.is_complex)
     if counts and have.requires_grad != want.requires_grad:
         zeros = "" if want.detach().any() else " zeros"
         return f"requires_grad is {have.requires_grad}, not {want.requires_grad}, of {kind}{zeros}"
-    got, ref = have.detach().numpy(), want.detach().resolve_neg().numpy()
+    got, ref = (
+        have.detach().resolve_conj().numpy(),
+        want.detach().resolve_neg().resolve_conj().numpy(),
+    )
     if kind not in TOLERANCE:
         return "" if np.array_equal(got, ref) else f"is {got.tolist()}, not {ref.tolist()}"
     finite = np.abs(ref[np.isfinite(ref)])
@@ -236,13 +255,13 @@ def _words(error: Exception | None) -> str:
     )
 
 
-def run_program(seed: int, length: int = 14) -> Outcome:
+def run_program(seed: int, length: int = 14, newer: bool = False) -> Outcome:
     """Draw a program and run it until the libraries part.
 
     A statement in place that one library refuses or lacks may have been begun by the other: both start
     anew from the lines before.
     """
-    draw = Draw(random.Random(seed))
+    draw = Draw(random.Random(seed), newer=newer)
     outcome, pair, exactly = Outcome(), Pair(), set[str]()
     for number in range(length):
         text, exact = draw_statement(draw)
@@ -288,7 +307,8 @@ def readable(value: torch.Tensor) -> bool:
 def _tame(value: torch.Tensor) -> bool:
     if value.numel() > 4000:
         return False
-    sizes = value.detach().abs() if value.dtype.is_floating_point else value.detach().double().abs()
+    whole = not (value.dtype.is_floating_point or value.dtype.is_complex)
+    sizes = value.detach().double().abs() if whole else value.detach().abs()
     return bool((sizes.nan_to_num(0, 0, 0) < LARGEST).all())
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.programs.newer import draw_newer
 from tests.programs.values import DTYPES, FLOATS, Draw, Variable
 
 Statement = tuple[str, bool] | None
@@ -58,7 +59,7 @@ def _small_or_exact(v: Variable) -> bool:
 
 def _unequal(v: Variable) -> bool:
     """Whether it does not matter which of equal elements gets a gradient: PyTorch does not say."""
-    return not v.value.requires_grad or v.value.unique().numel() == v.value.numel()
+    return v.is_complex or not v.value.requires_grad or v.value.unique().numel() == v.value.numel()
 
 
 # what operands must be: steps are taken of exact ones; PyTorch's gelu of infinity is NaN in float32, infinity in float64; what rounding
@@ -452,6 +453,7 @@ def draw_statement(draw: Draw) -> tuple[str, bool]:
     """The next statement of the program."""
     kinds, weights = list(WEIGHTS), list(WEIGHTS.values())
     while True:
-        made = draw.rng.choices(kinds, weights)[0](draw)
+        newer = draw.newer and draw.rng.random() < 0.6
+        made = draw_newer(draw) if newer else draw.rng.choices(kinds, weights)[0](draw)
         if made is not None:
             return made

@@ -19,6 +19,15 @@ def test_programs_agree(start: int) -> None:
             pytest.fail(f"seed {seed}: {short.difference}\n{short.program()}", pytrace=False)
 
 
+def test_programs_over_newer_names_agree() -> None:
+    """Transforms, decompositions, special functions, complex numbers, lists, results in given tensors."""
+    for seed in range(12):
+        outcome = run_program(seed, newer=True)
+        if outcome.difference:
+            short = shortened(outcome)
+            pytest.fail(f"seed {seed}: {short.difference}\n{short.program()}", pytrace=False)
+
+
 FOUND = (Path(__file__).parent / "found.txt").read_text().splitlines()[1:]
 
 

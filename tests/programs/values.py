@@ -9,6 +9,7 @@ from typing import Any
 FLOATS = ("float32", "float64")
 INTEGERS = ("uint8", "int8", "int16", "int32", "int64")
 DTYPES = (*FLOATS, *INTEGERS, "bool")
+COMPLEX = ("complex64", "complex128")
 SIZES = (0, 1, 1, 2, 2, 3, 3, 4, 5)
 
 
@@ -42,6 +43,10 @@ class Variable:
     def is_float(self) -> bool:
         return self.dtype in FLOATS
 
+    @property
+    def is_complex(self) -> bool:
+        return self.dtype in COMPLEX
+
 
 @dataclass
 class Draw:
@@ -51,11 +56,13 @@ class Draw:
         rng: where they come from.
         variables: what exists so far.
         slips: how often, of 1, an argument is drawn without regard to what it must be.
+        newer: whether statements are of :mod:`tests.programs.newer` too.
     """
 
     rng: random.Random
     variables: list[Variable] = field(default_factory=list)
     slips: float = 0.04
+    newer: bool = False
 
     def slip(self) -> bool:
         """Whether the next argument is to be a wrong one."""
@@ -94,6 +101,8 @@ class Draw:
             )
         if dtype in FLOATS:
             return repr(rng.choice((0.25, 0.5, 1.0, 1.5, 2.0, -0.5, -1.0, 3.0, 2, -1)))
+        if dtype in COMPLEX:
+            return rng.choice(("2", "-0.5", "1j", "(1 - 2j)", "(0.5 + 0.25j)"))
         if dtype == "bool":
             return rng.choice(("True", "False", "1", "2"))
         return repr(rng.choice((0, 1, 2, 3, 5, -1 if dtype != "uint8" else 7)))
@@ -107,7 +116,8 @@ class Draw:
             return repr(rng.randint(0 if dtype == "uint8" else -5, 9))
         if special and rng.random() < 0.15:
             return rng.choice(("nan", "inf", "-inf", "-0.0", "0.0"))
-        return repr(rng.randint(-12, 12) / 4)
+        part = repr(rng.randint(-12, 12) / 4)
+        return f"complex({part}, {rng.randint(-12, 12) / 4})" if dtype in COMPLEX else part
 
     def literal(self, shape: tuple[int, ...], dtype: str) -> str:
         """Nested lists of elements."""
