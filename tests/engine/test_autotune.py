@@ -28,10 +28,12 @@ def doubled(x):
 
 
 def op_of(**how: Any) -> Any:
-    """An op whose first candidate does its work 200 times over: the second is faster on any machine."""
+    """An op whose first candidate does its work 20,000 times over: the second is faster on any machine."""
     made = tilegrad.op("doubled(x: f[N]) -> y: like x")(doubled)
 
-    @made.cpu(tasks=lambda N, rows: -(-N // rows), tune={"again": (200, 1), "rows": (16,)}, **how)
+    @made.cpu(
+        tasks=lambda N, rows: -(-N // rows), tune={"again": (20_000, 1), "rows": (16,)}, **how
+    )
     def _(task, x, again, y, N, f, *, rows):
         for _ in range(again):
             for j in range(task * rows, min(N, task * rows + rows)):
@@ -63,7 +65,7 @@ def test_the_fastest_is_chosen_once_and_kept(folder, monkeypatch):
     (choice,) = op.tuning.choices()
     assert choice.values == {"again": 1, "rows": 16} and choice.shapes == "float32, N <= 128"
     assert [values for values, _ in choice.times] == [
-        {"again": 200, "rows": 16}, {"again": 1, "rows": 16},
+        {"again": 20_000, "rows": 16}, {"again": 1, "rows": 16},
     ]  # fmt: skip
     assert choice.times[0][1] > choice.times[1][1] > 0
     text = str(op.tuning)
@@ -110,7 +112,7 @@ def test_what_another_process_kept_meanwhile_is_taken(folder, monkeypatch):
     real = body.tuner.choose
 
     def choose(choice, *given):
-        theirs = choice._replace(values={"again": 200, "rows": 16}, times=[])
+        theirs = choice._replace(values={"again": 20_000, "rows": 16}, times=[])
         monkeypatch.setattr(autotune, "measured", lambda *runs: write(theirs) or [2.0, 1.0])
         real(choice, *given)
 
@@ -119,7 +121,7 @@ def test_what_another_process_kept_meanwhile_is_taken(folder, monkeypatch):
 
     monkeypatch.setattr(body.tuner, "choose", choose)
     op(tilegrad.ones(3))
-    assert [one.values["again"] for one in op.tuning.choices()] == [200]
+    assert [one.values["again"] for one in op.tuning.choices()] == [20_000]
 
 
 def test_it_can_be_switched_off(folder, unmeasured, monkeypatch):
@@ -128,7 +130,7 @@ def test_it_can_be_switched_off(folder, unmeasured, monkeypatch):
     assert off(x).tolist() == [2.0] * 3 and "switched off" in str(off.tuning)
     monkeypatch.setenv("TILEGRAD_TUNE", "0")
     op = op_of()
-    assert op(x).tolist() == [2.0] * 3 and "again=200, rows=16, the first of 2" in str(op.tuning)
+    assert op(x).tolist() == [2.0] * 3 and "again=20000, rows=16, the first of 2" in str(op.tuning)
     monkeypatch.delenv("TILEGRAD_TUNE")
     assert "nothing was measured yet" in str(op.tuning)
     op = op_of()
@@ -148,12 +150,12 @@ def test_choices_are_carried_elsewhere(folder, tmp_path_factory, monkeypatch):
     op.tuning.forget()
     assert not list(folder.glob("tuned_*")) and op.tuning.choices() == []
     rows = json.loads(file.read_text())
-    rows[0]["values"]["again"] = 200
+    rows[0]["values"]["again"] = 20_000
     file.write_text(json.dumps([*rows, {**rows[0], "body": "another"}]))
     assert op.tuning.load(file) == 1
     monkeypatch.setattr(autotune, "measured", None)
     op(x)
-    assert op.tuning.choices()[0].values["again"] == 200
+    assert op.tuning.choices()[0].values["again"] == 20_000
     file.write_text("[1]")
     with pytest.raises(ValueError, match="doubled: .* is no exported tuning"):
         op.tuning.load(file)

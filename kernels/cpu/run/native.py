@@ -75,13 +75,18 @@ _target: tuple[str, str] | None = None
 _host_target: tuple[str, str] | None = None
 
 
+# LLVM makes loops of half the width for some processors with AVX-512, as older ones slowed down by them
+_WIDE = "-prefer-256-bit"
+
+
 def host() -> tuple[str, str]:
     """(name, feature string) of the processor that this process runs on."""
     global _host_target
     if _host_target is None:
         import llvmlite.binding as llvm
 
-        _host_target = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
+        features = llvm.get_host_cpu_features().flatten()
+        _host_target = (llvm.get_host_cpu_name(), f"{features},{_WIDE}")
     return _host_target
 
 
@@ -97,7 +102,7 @@ def _processor() -> tuple[str, str]:
 
 def level_target(level: str) -> tuple[str, str]:
     """(processor name, feature string) of a row of :data:`LEVELS`."""
-    return level, ",".join([*(f"+{feature}" for feature in LEVELS[level]), "-prefer-256-bit"])
+    return level, ",".join([*(f"+{feature}" for feature in LEVELS[level]), _WIDE])
 
 
 def level() -> str | None:
