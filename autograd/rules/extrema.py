@@ -68,7 +68,10 @@ def amax(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     dims = dims_of("amax", dim, input.layout.ndim)
     if not input.layout.numel and len(dims) == input.layout.ndim and not (dim or dim == 0):
         _refuse_nothing("amax", input)
-    return _AMAX.record((input,), ops.reduce("amax", input, dims, keepdim), (dims, keepdim))
+    made = ops.reduce("amax", input, dims, keepdim)
+    if input._tracked or input._base is not None:
+        return _AMAX.record((input,), made, (dims, keepdim))
+    return tensor_of(made)
 
 
 def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
@@ -79,7 +82,10 @@ def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     dims = dims_of("amin", dim, input.layout.ndim)
     if not input.layout.numel and len(dims) == input.layout.ndim and not (dim or dim == 0):
         _refuse_nothing("amin", input)
-    return _AMIN.record((input,), ops.reduce("amin", input, dims, keepdim), (dims, keepdim))
+    made = ops.reduce("amin", input, dims, keepdim)
+    if input._tracked or input._base is not None:
+        return _AMIN.record((input,), made, (dims, keepdim))
+    return tensor_of(made)
 
 
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> aminmax_result:

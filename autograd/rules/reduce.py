@@ -29,7 +29,7 @@ _ALL = tuple(tuple(range(ndim)) for ndim in range(16))
 
 def dims_of(name: str, dim: Dims, ndim: int) -> Shape:
     """``normalize_dims``, the common cases first."""
-    if dim is None and ndim < 16:
+    if (dim is None or dim == ()) and ndim < 16:
         return _ALL[ndim]
     if dim.__class__ is int and -ndim <= dim < ndim:
         return (dim % ndim,)

@@ -66,45 +66,56 @@ class Work(NamedTuple):
 
 @inline
 def offset(index, ndim, sizes, strides):
-    """Elements between the first element and number ``index`` of a strided block."""
+    """Elements between the first element and number ``index`` of a strided block. (``read``: what is
+    written meanwhile is elsewhere, so that sizes and strides are loaded once.)
+    """
     total = 0
     for axis in range(ndim - 1, 0, -1):
-        above = index // sizes[axis]
-        total += (index - above * sizes[axis]) * strides[axis]
+        size = read(sizes, axis)
+        above = index // size
+        total += (index - above * size) * read(strides, axis)
         index = above
-    return total + index * strides[0] if ndim else 0
+    return total + index * read(strides, 0) if ndim else 0
 
 
 @lru_cache(maxsize=None)
-def places(operands: int) -> tuple[DeviceFunction, DeviceFunction]:
-    """What reads the table (see :func:`layout_table`), each a value for all operands: ``base(table, o, j)``,
-    where output ``o`` and ``j`` more beside it begin, and the innermost strides of a row and between
-    outputs; ``start(table, base, row, column)``, where a run begins.
+def places(operands: int) -> tuple[DeviceFunction, DeviceFunction, DeviceFunction]:
+    """What reads the table (see :func:`layout_table`), each a value for all operands: ``head(table)``, the
+    dimensions kept and of runs, and the innermost strides of a row and between outputs; ``base(table, head,
+    o, j)``, where output ``o`` and ``j`` more beside it begin; ``start(table, head, base, row, column)``, where
+    a run begins. (The head is read once: within loops, its loads would wait for a branch.)
     """
-    scope = {"pointer": pointer, "offset": offset, "int64": np.int64}
-    head = ["t = pointer(table, int64)", "kept, outer = t[0], t[1]"]
+    every, first = range(operands), 2 + 2 * operands
+    scope = {"pointer": pointer, "read": read, "offset": offset, "int64": np.int64}
 
     def memory(place: str) -> str:
         return f"pointer(table + 8 * ({place}), int64)"
 
-    every, first = range(operands), f"{2 + 2 * operands}"
-    apart = [f"t[{2 + operands + k}]" for k in every]
-    bases = [
-        f"j * {apart[k]} + offset(o, kept, sizes, {memory(f'{first} + {1 + k} * kept')})"
-        for k in every
-    ]
+    def strides(since: int) -> str:
+        return packed([f"read(t, {since + k})" for k in every])
+
+    def found(terms: Sequence[str], index: str, dims: str, at: str) -> str:
+        moves = [
+            f"offset({index}, {dims}, sizes, {memory(f'{at} + {1 + k} * {dims}')})" for k in every
+        ]
+        return packed([f"{term} + {move}" for term, move in zip(terms, moves, strict=True)])
+
+    beside = [f"j * {item('apart', k, operands)}" for k in every]
+    run = [f"{item('base', k, operands)} + column * {item('s', k, operands)}" for k in every]
     after = f"{first} + {1 + operands} * kept"
-    starts = [
-        f"{item('base', k, operands)} + column * t[{2 + k}] + offset(row, outer, sizes, "
-        f"{memory(f'{after} + {1 + k} * outer')})"
-        for k in every
-    ]
-    found = f"{packed(bases)}, {packed([f't[{2 + k}]' for k in every])}, {packed(apart)}"
-    in_kept, in_outer = [*head, f"sizes = {memory(first)}"], [*head, f"sizes = {memory(after)}"]
+    known = "kept, outer, s, apart = head"
+    table = f"read(t, 0), read(t, 1), {strides(2)}, {strides(2 + operands)}"
     return (
-        function("base_of", "table, o, j", found, scope, in_kept),
-        function("start_of", "table, base, row, column", packed(starts), scope, in_outer),
-    )
+        function("head_of", "table", table, scope, ["t = pointer(table, int64)"]),
+        function(
+            "base_of", "table, head, o, j", found(beside, "o", "kept", str(first)), scope,
+            [known, f"sizes = {memory(str(first))}"],
+        ),
+        function(
+            "start_of", "table, head, base, row, column", found(run, "row", "outer", after), scope,
+            [known, f"sizes = {memory(after)}"],
+        ),
+    )  # fmt: skip
 
 
 def _signature(monoid: Monoid) -> tuple[list[int], tuple[Any, ...]]:
@@ -132,13 +143,15 @@ def rows(name: str, dtype: str, out_dtype: str, way: str, pattern: str) -> Kerne
     finish = monoid.finishing(total_dtype, Out)
     sources, targets = pointing(monoid.operands, pointer), pointing(monoid.results, pointer)
     store, put = storing(monoid.results, write), writing(monoid.width, write)
-    base_of, start_of = places(monoid.operands)
+    head_of, base_of, start_of = places(monoid.operands)
     run = run_of(way)(name, dtype, way, pattern)
 
     @inline
     def reduce_rows(task, x, center, out, p, work):
         table, chunk, chunks, n = work.table, work.chunk, work.chunks, work.n
         source, target = sources(x, T), targets(out, Out)
+        head = head_of(table)
+        _, _, s, _ = head
         centers, partial = pointer(center, Out), pointer(out[0] if first_out else out, D)
         for unit in range(task * work.per, min(work.units, (task + 1) * work.per)):
             o, r, row, column = unit, 0, 0, 0
@@ -149,11 +162,11 @@ def rows(name: str, dtype: str, out_dtype: str, way: str, pattern: str) -> Kerne
                 column = r - row * n
             end = min(work.R, r + work.chunk)
             c = T(read(centers, o)) if centred else T(0)
-            base, s, _ = base_of(table, o, 0)
+            base = base_of(table, head, o, 0)
             total = start
             while r < end:
                 count = min(n - column, end - r)
-                at = start_of(table, base, row, column)
+                at = start_of(table, head, base, row, column)
                 total = join(total, wide(run(source, at, count, s, c, p)))
                 r += count
                 row += 1
@@ -177,22 +190,23 @@ def pairs(name: str, dtype: str, out_dtype: str) -> Kernel:
     T, D, Out = np.dtype(dtype).type, np.dtype(total_dtype).type, np.dtype(out_dtype).type
     start, finish = monoid.identity(total_dtype), monoid.finishing(total_dtype, Out)
     row, run = local(total_dtype, 2), pair_run(name, dtype)
-    base_of, start_of = places(1)
+    head_of, base_of, start_of = places(1)
 
     @inline
     def reduce_pairs(task, x, out, p, work):
         table, chunks, n = work.table, work.chunks, work.n
         source, target, partial, total = pointer(x, T), pointer(out, Out), pointer(out, D), row()
+        head = head_of(table)
         for unit in range(task * work.per, min(work.units, (task + 1) * work.per)):
             piece, o = unit % chunks, unit // chunks
             write(total, 0, start)
             write(total, 1, start)
-            base, _, _ = base_of(table, o, 0)
+            base = base_of(table, head, o, 0)
             r, end = piece * work.chunk, min(work.R, (piece + 1) * work.chunk)
             while r < end:
                 row_ = r // n
                 count = min(n - (r - row_ * n), end - r)
-                run(source, start_of(table, base, row_, r - row_ * n), 2 * count, T(0), total)
+                run(source, start_of(table, head, base, row_, r - row_ * n), 2 * count, T(0), total)
                 r += count
             for j in range(2):
                 if chunks == 1:
@@ -283,12 +297,14 @@ def columns(name: str, dtype: str, out_dtype: str, pattern: str) -> Kernel:
     sources, targets = pointing(operands, pointer), pointing(monoid.results, pointer)
     store = storing(monoid.results, write)
     fold, (clear, add_parts) = _rows_fold(name, dtype, pattern), _parts(name, dtype)
-    base_of, start_of = places(operands)
+    head_of, base_of, start_of = places(operands)
 
     @inline
     def reduce_columns(task, x, center, out, p, work):
         table, chunks, n, width = work.table, work.chunks, work.n, work.width
         source, target = sources(x, T), targets(out, Out)
+        head = head_of(table)
+        _, _, s, apart = head
         centers, partial = pointer(center, Out), pointer(out[0] if first_out else out, D)
         total, part, c = totals(), parts(), center_row()
         blocks = (width + block - 1) // block
@@ -303,12 +319,12 @@ def columns(name: str, dtype: str, out_dtype: str, pattern: str) -> Kernel:
                 if centred:
                     c[j] = read(centers, first + j)
             clear(part, size)
-            base, s, apart = base_of(table, o, column)
+            base = base_of(table, head, o, column)
             since, r, end = 0, piece * work.chunk, min(work.R, (piece + 1) * work.chunk)
             while r < end:
                 row = r // n
                 count = min(n - (r - row * n), end - r, flush - since)
-                at = start_of(table, base, row, r - row * n)
+                at = start_of(table, head, base, row, r - row * n)
                 fold(part, size, source, at, count, s, c, apart, p)
                 since, r = since + count, r + count
                 if since == flush or r == end:
