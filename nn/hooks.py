@@ -5,6 +5,7 @@ them.
 from __future__ import annotations
 
 import functools
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,37 +21,82 @@ if TYPE_CHECKING:
     from tilegrad.nn.modules.module import Module
 
 
-@dataclass(frozen=True)
-class Hook:
-    """A forward hook and how it wants to be called."""
-
-    function: Callable[..., Any]
-    with_kwargs: bool = False
-    always_call: bool = False
+Table = OrderedDict[int, Any]  # hooks by the ids of their handles
 
 
-@dataclass
 class Hooks:
-    """All hooks of one module. False as long as there are none."""
+    """The tables of one module, each made when it is first asked for."""
 
-    forward_pre: list[Hook] = field(default_factory=list)
-    forward: list[Hook] = field(default_factory=list)
-    backward_pre: list[Callable[..., Any]] = field(default_factory=list)
-    backward: list[Callable[..., Any]] = field(default_factory=list)
-    last_node: list[Callable[..., Any]] = field(default_factory=list)
-    state_dict_pre: list[Callable[..., Any]] = field(default_factory=list)
-    state_dict: list[Callable[..., Any]] = field(default_factory=list)
-    load_pre: list[Callable[..., Any]] = field(default_factory=list)
-    load_post: list[Callable[..., Any]] = field(default_factory=list)
+    __slots__ = (
+        "_backward_hooks", "_backward_pre_hooks", "_forward_hooks", "_forward_hooks_always_called",
+        "_forward_hooks_with_kwargs", "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs",
+        "_load_state_dict_post_hooks", "_load_state_dict_pre_hooks", "_state_dict_hooks", "_state_dict_pre_hooks",
+    )  # fmt: skip
+
+    _forward_pre_hooks: Table | None
+    _forward_hooks: Table | None
+    _backward_pre_hooks: Table | None
+    _backward_hooks: Table | None
+
+    def __init__(self) -> None:
+        for name in self.__slots__:
+            setattr(self, name, None)
 
     def on_call(self) -> bool:
         """Whether a call of the module has hooks to run."""
         return bool(
-            self.forward_pre or self.forward or self.backward_pre or self.backward or self.last_node
+            self._forward_pre_hooks
+            or self._forward_hooks
+            or self._backward_pre_hooks
+            or self._backward_hooks
         )
 
 
-EVERY = Hooks()  # those of every module, which come before its own
+class _Shown:
+    """A table of ``_hooks`` as an attribute of what has them."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, owner: Any, kind: type | None = None) -> Table:
+        if owner is None:
+            raise AttributeError(f"type object {kind!r} has no attribute {self.name!r}")
+        found: Table | None = getattr(owner._hooks, self.name)
+        if found is None:
+            found = OrderedDict()
+            setattr(owner._hooks, self.name, found)
+        return found
+
+    def __set__(self, owner: Any, value: Table) -> None:
+        setattr(owner._hooks, self.name, value)
+
+
+class Hooked:
+    """What has hooks: PyTorch's tables, which libraries read, and take hooks out of."""
+
+    _hooks: Hooks
+    _is_full_backward_hook: bool | None = None  # of backward hooks; False for the older kind
+
+    _forward_pre_hooks = _Shown()
+    _forward_pre_hooks_with_kwargs = _Shown()
+    _forward_hooks = _Shown()
+    _forward_hooks_with_kwargs = _Shown()
+    _forward_hooks_always_called = _Shown()
+    _backward_pre_hooks = _Shown()
+    _backward_hooks = _Shown()
+    _state_dict_pre_hooks = _Shown()
+    _state_dict_hooks = _Shown()
+    _load_state_dict_pre_hooks = _Shown()
+    _load_state_dict_post_hooks = _Shown()
+
+
+class _Every(Hooked):
+    def __init__(self) -> None:
+        self._hooks = Hooks()
+        self.last_node: Table = OrderedDict()  # backward hooks of the older kind
+
+
+EVERY = _Every()  # those of every module, which come before its own
 every: list[None] = []  # not empty while there are some: a cheap question
 
 
@@ -74,29 +120,44 @@ def registered(hooks: list[Callable[..., Any]], module: Module, name: str, value
     return value
 
 
-class EveryHandle(RemovableHandle):
+class ModuleHandle(RemovableHandle):
+    """Of a hook in a table, and of what other tables say of it."""
+
+    __slots__ = ("tables",)
+
+    def __init__(self, table: Table, hook: Any, *marks: Table):
+        self.id = next(RemovableHandle._ids)
+        self.tables = (table, *marks)
+        table[self.id] = hook
+        for mark in marks:
+            mark[self.id] = True
+
+    def remove(self) -> None:
+        """Never call the hook again."""
+        for table in self.tables:
+            table.pop(self.id, None)
+
+
+class EveryHandle(ModuleHandle):
     """Of a hook on every module."""
 
     __slots__ = ()
 
-    def __init__(self, hooks: list[Any], hook: Any):
-        super().__init__(hooks, hook)
+    def __init__(self, table: Table, hook: Any, *marks: Table):
+        super().__init__(table, hook, *marks)
         every.append(None)
 
     def remove(self) -> None:
         """Never call the hook again."""
-        before = len(self.hooks)
-        hooks = self.hooks
-        super().remove()
-        if len(hooks) < before:
+        if self.id in self.tables[0]:
             every.pop()
+        super().remove()
 
 
-def add(hooks: list[Any], hook: Any, prepend: bool = False) -> RemovableHandle:
-    """Put ``hook`` at the end of ``hooks``, or at the start."""
-    handle = RemovableHandle(hooks, hook)
+def _first(handle: ModuleHandle, prepend: bool) -> ModuleHandle:
+    """``handle``, whose hook is called before others with ``prepend``."""
     if prepend:
-        hooks.insert(0, hooks.pop())
+        handle.tables[0].move_to_end(handle.id, last=False)
     return handle
 
 
@@ -109,16 +170,15 @@ _MIXED = (
 )
 
 
-class HookMethods:
+class HookMethods(Hooked):
     """The methods of :class:`Module` that register hooks."""
-
-    _hooks: Hooks
 
     def register_forward_pre_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
     ) -> RemovableHandle:
         """Call ``hook(module, args[, kwargs])`` before ``forward``; it may return new ones."""
-        return add(self._hooks.forward_pre, Hook(hook, with_kwargs), prepend)
+        marks = (self._forward_pre_hooks_with_kwargs,) if with_kwargs else ()
+        return _first(ModuleHandle(self._forward_pre_hooks, hook, *marks), prepend)
 
     def register_forward_hook(
         self,
@@ -129,13 +189,14 @@ class HookMethods:
         always_call: bool = False,
     ) -> RemovableHandle:
         """Call ``hook(module, args[, kwargs], output)`` after ``forward``; it may return another."""
-        return add(self._hooks.forward, Hook(hook, with_kwargs, always_call), prepend)
+        marks = _marks(self, with_kwargs, always_call)
+        return _first(ModuleHandle(self._forward_hooks, hook, *marks), prepend)
 
     def register_full_backward_pre_hook(
         self, hook: Callable[..., Any], prepend: bool = False
     ) -> RemovableHandle:
         """Call ``hook(module, grad_output)`` before the gradient enters; it may return another."""
-        return add(self._hooks.backward_pre, hook, prepend)
+        return _first(ModuleHandle(self._backward_pre_hooks, hook), prepend)
 
     def register_full_backward_hook(
         self, hook: Callable[..., Any], prepend: bool = False
@@ -145,9 +206,10 @@ class HookMethods:
         Raises:
             RuntimeError: there are hooks of :meth:`register_backward_hook`.
         """
-        if self._hooks.last_node:
+        if self._is_full_backward_hook is False:
             raise RuntimeError(_MIXED)
-        return add(self._hooks.backward, hook, prepend)
+        self._is_full_backward_hook = True
+        return _first(ModuleHandle(self._backward_hooks, hook), prepend)
 
     def register_backward_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(module, grad_input, grad_output)`` with the gradients of the op that makes the result:
@@ -156,20 +218,21 @@ class HookMethods:
         Raises:
             RuntimeError: there are full backward hooks.
         """
-        if self._hooks.backward:
+        if self._is_full_backward_hook is True:
             raise RuntimeError(_MIXED)
-        return add(self._hooks.last_node, hook)
+        self._is_full_backward_hook = False
+        return ModuleHandle(self._backward_hooks, hook)
 
     def register_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(module, prefix, keep_vars)`` before ``state_dict``."""
-        return add(self._hooks.state_dict_pre, hook)
+        return ModuleHandle(self._state_dict_pre_hooks, hook)
 
     def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(module, state_dict, prefix, metadata)`` after ``state_dict``; it must give None."""
-        return add(self._hooks.state_dict, states.giving_none(hook))
+        return ModuleHandle(self._state_dict_hooks, states.giving_none(hook))
 
     def _register_state_dict_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        return add(self._hooks.state_dict, hook)
+        return ModuleHandle(self._state_dict_hooks, hook)
 
     def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(module, state_dict, prefix, metadata, strict, missing, unexpected, errors)``."""
@@ -179,57 +242,62 @@ class HookMethods:
         self, hook: Callable[..., Any], with_module: bool = False
     ) -> RemovableHandle:
         called = hook if with_module else lambda module, *given: hook(*given)
-        return add(self._hooks.load_pre, called)
+        return ModuleHandle(self._load_state_dict_pre_hooks, called)
 
     def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(module, incompatible_keys)`` after ``load_state_dict``."""
-        return add(self._hooks.load_post, hook)
+        return ModuleHandle(self._load_state_dict_post_hooks, hook)
 
 
-def _every(found: list[Any], hook: Any) -> RemovableHandle:
-    return EveryHandle(found, hook)
+def _marks(owner: Hooked, with_kwargs: bool, always_call: bool) -> tuple[Table, ...]:
+    """The tables that say how a forward hook wants to be called."""
+    found = (
+        (with_kwargs, owner._forward_hooks_with_kwargs),
+        (always_call, owner._forward_hooks_always_called),
+    )
+    return tuple([table for asked, table in found if asked])
 
 
 def register_module_forward_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
     """Call ``hook(module, args)`` before ``forward`` of every module."""
-    return _every(EVERY.forward_pre, Hook(hook))
+    return EveryHandle(EVERY._forward_pre_hooks, hook)
 
 
 def register_module_forward_hook(
     hook: Callable[..., Any], *, with_kwargs: bool = False, always_call: bool = False
 ) -> RemovableHandle:
     """Call ``hook(module, args[, kwargs], output)`` after ``forward`` of every module."""
-    return _every(EVERY.forward, Hook(hook, with_kwargs, always_call))
+    return EveryHandle(EVERY._forward_hooks, hook, *_marks(EVERY, with_kwargs, always_call))
 
 
 def register_module_full_backward_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
     """Call ``hook(module, grad_output)`` before the gradient enters any module."""
-    return _every(EVERY.backward_pre, hook)
+    return EveryHandle(EVERY._backward_pre_hooks, hook)
 
 
 def register_module_full_backward_hook(hook: Callable[..., Any]) -> RemovableHandle:
     """Call ``hook(module, grad_input, grad_output)`` when the gradient leaves any module."""
-    return _every(EVERY.backward, hook)
+    return EveryHandle(EVERY._backward_hooks, hook)
 
 
 def register_module_backward_hook(hook: Callable[..., Any]) -> RemovableHandle:
     """:meth:`Module.register_backward_hook` of every module."""
-    return _every(EVERY.last_node, hook)
+    return EveryHandle(EVERY.last_node, hook)
 
 
 def register_module_parameter_registration_hook(hook: Callable[..., Any]) -> RemovableHandle:
     """Call ``hook(module, name, parameter)`` when one is registered; it may give another."""
-    return add(REGISTRATIONS.parameter, hook)
+    return RemovableHandle(REGISTRATIONS.parameter, hook)
 
 
 def register_module_buffer_registration_hook(hook: Callable[..., Any]) -> RemovableHandle:
     """Call ``hook(module, name, buffer)`` when one is registered; it may give another."""
-    return add(REGISTRATIONS.buffer, hook)
+    return RemovableHandle(REGISTRATIONS.buffer, hook)
 
 
 def register_module_module_registration_hook(hook: Callable[..., Any]) -> RemovableHandle:
     """Call ``hook(module, name, submodule)`` when one is registered; it may give another."""
-    return add(REGISTRATIONS.module, hook)
+    return RemovableHandle(REGISTRATIONS.module, hook)
 
 
 # --------------------------------------------------------------------------------------- calls
@@ -237,56 +305,63 @@ def register_module_module_registration_hook(hook: Callable[..., Any]) -> Remova
 
 def call(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """``module.forward(*args, **kwargs)`` with all hooks around it."""
-    hooks = module._hooks
-    after = [*EVERY.forward, *hooks.forward]
-    around = hooks.backward or hooks.backward_pre or EVERY.backward or EVERY.backward_pre
+    older = [*EVERY.last_node.values()]
+    full = EVERY._backward_pre_hooks or EVERY._backward_hooks or module._backward_pre_hooks
+    if module._is_full_backward_hook is False:
+        older += module._backward_hooks.values()
+    else:
+        full = full or module._backward_hooks
     result = None
     try:
         args, kwargs = _before(module, args, kwargs)
-        ends = _Ends(module, len(args)) if around else None
+        ends = _Ends(module, len(args)) if full else None
         if ends is not None:
             args = ends.enter(args)
         result = module.forward(*args, **kwargs)
-        result = _after(module, after, args, kwargs, result)
-        _at_last_node(module, [*EVERY.last_node, *hooks.last_node], result)
+        result = _after(module, args, kwargs, result)
+        _at_last_node(module, older, result)
         return result if ends is None else ends.leave(result)
     except BaseException:
-        always = [h for h in after if h.always_call]
-        if result is None and always:
-            _after(module, always, args, kwargs, result)
+        if result is None:
+            _after(module, args, kwargs, result, failed=True)
         raise
 
 
 def _before(
     module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    for hook in [*EVERY.forward_pre, *module._hooks.forward_pre]:
-        if hook.with_kwargs:
-            changed = hook.function(module, args, kwargs)
-            if changed is not None:
-                if not isinstance(changed, tuple) or len(changed) != 2:
-                    raise RuntimeError(
-                        f"forward pre-hook must return None or a tuple of (new_args, new_kwargs), "
-                        f"but got {changed}."
-                    )
-                args, kwargs = changed
-        else:
-            changed = hook.function(module, args)
-            if changed is not None:
-                args = changed if isinstance(changed, tuple) else (changed,)
+    for owner in (EVERY, module):
+        for key, hook in list(owner._forward_pre_hooks.items()):
+            if key in owner._forward_pre_hooks_with_kwargs:
+                changed = hook(module, args, kwargs)
+                if changed is not None:
+                    if not isinstance(changed, tuple) or len(changed) != 2:
+                        raise RuntimeError(
+                            f"forward pre-hook must return None or a tuple of (new_args, new_kwargs), "
+                            f"but got {changed}."
+                        )
+                    args, kwargs = changed
+            else:
+                changed = hook(module, args)
+                if changed is not None:
+                    args = changed if isinstance(changed, tuple) else (changed,)
     return args, kwargs
 
 
 def _after(
-    module: Module, hooks: list[Hook], args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+    module: Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, failed: bool = False
 ) -> Any:
-    for hook in hooks:
-        if hook.with_kwargs:
-            changed = hook.function(module, args, kwargs, result)
-        else:
-            changed = hook.function(module, args, result)
-        if changed is not None:
-            result = changed
+    """What forward hooks make of ``result``; where ``forward`` has failed, those alone that are always called."""
+    for owner in (EVERY, module):
+        for key, hook in list(owner._forward_hooks.items()):
+            if failed and key not in owner._forward_hooks_always_called:
+                continue
+            if key in owner._forward_hooks_with_kwargs:
+                changed = hook(module, args, kwargs, result)
+            else:
+                changed = hook(module, args, result)
+            if changed is not None:
+                result = changed
     return result
 
 
@@ -341,7 +416,10 @@ class _Ends:
         shown: tuple[Any, ...] = tuple(
             [None if e is None else g for g, e in zip(grads, node.edges, strict=True)]
         )
-        for hook in [*EVERY.backward_pre, *self.module._hooks.backward_pre]:
+        for hook in [
+            *EVERY._backward_pre_hooks.values(),
+            *self.module._backward_pre_hooks.values(),
+        ]:
             changed = hook(self.module, shown)
             if changed is not None:
                 shown = changed if isinstance(changed, tuple) else (changed,)
@@ -358,7 +436,8 @@ class _Ends:
         return tuple([result[place] for place in self.places])
 
     def _report(self, grads: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
-        for hook in [*EVERY.backward, *self.module._hooks.backward]:
+        own = {} if self.module._is_full_backward_hook is False else self.module._backward_hooks
+        for hook in [*EVERY._backward_hooks.values(), *own.values()]:
             changed = hook(self.module, grads, self.grad_outputs)
             if changed is not None:
                 changed = changed if isinstance(changed, tuple) else (changed,)

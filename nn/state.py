@@ -71,7 +71,7 @@ def save(
     metadata = {"version": module._version}
     if hasattr(destination, "_metadata"):
         destination._metadata[prefix[:-1]] = metadata
-    for hook in list(module._hooks.state_dict_pre):
+    for hook in list(module._state_dict_pre_hooks.values()):
         hook(module, prefix, keep_vars)
     module._save_to_state_dict(destination, prefix, keep_vars)
     for name, child in module._modules.items():
@@ -79,7 +79,7 @@ def save(
             child.state_dict(
                 destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars
             )
-    for hook in list(module._hooks.state_dict):
+    for hook in list(module._state_dict_hooks.values()):
         changed = hook(module, destination, prefix, metadata)
         if changed is not None:
             destination = changed
@@ -129,7 +129,7 @@ def _load_tree(
     metadata = {} if versions is None else dict(versions.get(prefix[:-1], {}))
     if assign:
         metadata["assign_to_params_buffers"] = assign
-    for hook in list(module._hooks.load_pre):
+    for hook in list(module._load_state_dict_pre_hooks.values()):
         hook(module, state, prefix, metadata, True, missing, unexpected, errors)
     module._load_from_state_dict(state, prefix, metadata, True, missing, unexpected, errors)
     for name, child in module._modules.items():
@@ -138,7 +138,7 @@ def _load_tree(
             part = {k: v for k, v in state.items() if k.startswith(below)}
             _load_tree(child, part, below, assign, missing, unexpected, errors, versions)
     result = IncompatibleKeys(missing, unexpected)
-    for hook in list(module._hooks.load_post):
+    for hook in list(module._load_state_dict_post_hooks.values()):
         if hook(module, result) is not None:
             raise RuntimeError(
                 "Hooks registered with ``register_load_state_dict_post_hook`` are not expected to "

@@ -16,7 +16,6 @@ from tilegrad.engine.dtype import float32, float64
 from tilegrad.nn import hooks, state
 from tilegrad.nn.hooks import (
     HookMethods,
-    Hooks,
     register_module_backward_hook as register_module_backward_hook,
     register_module_buffer_registration_hook as register_module_buffer_registration_hook,
     register_module_forward_hook as register_module_forward_hook,
@@ -53,7 +52,7 @@ class Module(HookMethods):
             "_buffers": {},
             "_modules": {},
             "_non_persistent_buffers_set": set(),
-            "_hooks": Hooks(),
+            "_hooks": hooks.Hooks(),
         }
         self.__dict__.update(fresh)
 

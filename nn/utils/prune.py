@@ -79,13 +79,13 @@ class BasePruningMethod(ABC):
             importance_scores: what is compared in place of the tensor, of its shape.
             args, kwargs: of the method.
         """
-        hooks = module._hooks.forward_pre
-        found = [h for h in hooks if isinstance(h.function, BasePruningMethod)]
-        old = [h for h in found if h.function._tensor_name == name]  # type: ignore[attr-defined]
+        hooks = module._forward_pre_hooks
+        found = {k: h for k, h in hooks.items() if isinstance(h, BasePruningMethod)}
+        old = [k for k, h in found.items() if h._tensor_name == name]
         method: BasePruningMethod = cls(*args, **kwargs)
         method._tensor_name = name
         if old:
-            before: Any = old[0].function
+            before: Any = hooks[old[0]]
             both = before if isinstance(before, PruningContainer) else PruningContainer(before)
             both.add_pruning_method(method)
             method = both
@@ -98,7 +98,7 @@ class BasePruningMethod(ABC):
             )
         if old:
             mask = method.compute_mask(scores, getattr(module, f"{name}_mask").detach().clone())
-            hooks.remove(old[0])
+            del hooks[old[0]]
         else:
             mask = method.compute_mask(scores, ones_like(original.detach()))
             module.register_parameter(f"{name}_orig", original)
@@ -375,11 +375,10 @@ def remove(module: Module, name: str) -> Module:
     Raises:
         ValueError: it is not pruned.
     """
-    for hook in module._hooks.forward_pre:
-        method = hook.function
+    for key, method in module._forward_pre_hooks.items():
         if isinstance(method, BasePruningMethod) and method._tensor_name == name:
             method.remove(module)
-            module._hooks.forward_pre.remove(hook)
+            del module._forward_pre_hooks[key]
             return module
     raise ValueError(
         f"Parameter '{name}' of module {module} has to be pruned before pruning can be removed"
@@ -389,7 +388,7 @@ def remove(module: Module, name: str) -> Module:
 def is_pruned(module: Module) -> bool:
     """Whether ``module`` or one below it has pruned parameters."""
     return any(
-        isinstance(hook.function, BasePruningMethod)
+        isinstance(hook, BasePruningMethod)
         for each in module.modules()
-        for hook in each._hooks.forward_pre
+        for hook in each._forward_pre_hooks.values()
     )

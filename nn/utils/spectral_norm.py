@@ -77,15 +77,16 @@ def remove_spectral_norm(module: Module, name: str = "weight") -> Module:
     Raises:
         ValueError: it is not divided.
     """
-    hook = _hook_of(module, SpectralNorm, name)
-    if hook is None:
+    found = _hook_of(module, SpectralNorm, name)
+    if found is None:
         raise ValueError(f"spectral_norm of '{name}' not found in {module}")
+    key, hook = found
     with no_grad():
-        weight = hook.function.compute_weight(module, do_power_iteration=False)
+        weight = hook.compute_weight(module, do_power_iteration=False)
     delattr(module, name)
     for part in ("u", "v"):
         del module._buffers[f"{name}_{part}"]
     del module._parameters[f"{name}_orig"]
     module.register_parameter(name, Parameter(weight.detach()))
-    module._hooks.forward_pre.remove(hook)
+    del module._forward_pre_hooks[key]
     return module

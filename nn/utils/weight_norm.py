@@ -27,10 +27,10 @@ class WeightNorm:
 
 
 def _hook_of(module: Module, kind: type, name: str) -> Any:
-    """The forward pre-hook of this kind for ``name``; None if there is none."""
-    for hook in module._hooks.forward_pre:
-        if isinstance(hook.function, kind) and hook.function.name == name:  # type: ignore[attr-defined]
-            return hook
+    """(the id, the forward pre-hook) of this kind for ``name``; None if there is none."""
+    for key, hook in module._forward_pre_hooks.items():
+        if isinstance(hook, kind) and hook.name == name:  # type: ignore[attr-defined]
+            return key, hook
     return None
 
 
@@ -61,13 +61,14 @@ def remove_weight_norm(module: Module, name: str = "weight") -> Module:
     Raises:
         ValueError: it is not split.
     """
-    hook = _hook_of(module, WeightNorm, name)
-    if hook is None:
+    found = _hook_of(module, WeightNorm, name)
+    if found is None:
         raise ValueError(f"weight_norm of '{name}' not found in {module}")
-    weight = hook.function.compute_weight(module)
+    key, hook = found
+    weight = hook.compute_weight(module)
     delattr(module, name)
     for part in ("g", "v"):
         del module._parameters[f"{name}_{part}"]
     setattr(module, name, Parameter(weight.detach()))
-    module._hooks.forward_pre.remove(hook)
+    del module._forward_pre_hooks[key]
     return module

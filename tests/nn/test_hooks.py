@@ -186,3 +186,57 @@ def test_a_dictionary_of_parameters() -> None:
         assert d.setdefault("b", 4) == 3 and d.popitem() == ("b", 3) and d.setdefault("z") is None
         d |= t.nn.ParameterDict({"e": t.ones(1)})
         assert sorted(n for n, _ in d.named_parameters()) == ["a", "e"]
+
+
+def _tables(t: Any, n: Any) -> list[Any]:
+    """What a program sees that reads the tables of hooks, and takes hooks out of them."""
+    module, log = n.Linear(1, 1), []
+    names = [k for k in vars(torch.nn.Linear(1, 1)) if "_hook" in k]
+    handles = [
+        module.register_forward_hook(lambda m, i, k, o: log.append("with"), with_kwargs=True, always_call=True),
+        module.register_forward_hook(lambda m, i, o: log.append("after")),
+        module.register_forward_pre_hook(lambda m, i: log.append("before")),
+        module.register_forward_pre_hook(lambda m, i, k: log.append("first"), with_kwargs=True, prepend=True),
+        module.register_full_backward_hook(lambda m, gi, go: log.append("back")),
+        module.register_full_backward_pre_hook(lambda m, go: log.append("pre")),
+        module.register_state_dict_post_hook(lambda m, s, p, d: log.append("state")),
+        module.register_state_dict_pre_hook(lambda m, p, k: log.append("prestate")),
+        module.register_load_state_dict_pre_hook(lambda *given: log.append("load")),
+        module.register_load_state_dict_post_hook(lambda *given: log.append("loaded")),
+    ]  # fmt: skip
+    place = {h.id: k for k, h in enumerate(handles)}
+    shown = lambda: [
+        [place[k] for k in getattr(module, name) or ()]
+        for name in sorted(names)
+        if name != "_is_full_backward_hook"
+    ]
+    seen: list[Any] = [shown(), module._is_full_backward_hook]
+    run = lambda: (
+        module(t.ones(1, 1, requires_grad=True)).sum().backward(),
+        module.load_state_dict(module.state_dict()),
+    )
+    run()
+    seen.append(list(log))
+    del module._forward_hooks[handles[1].id], module._state_dict_hooks[handles[6].id]
+    for key, hook in list(module._forward_pre_hooks.items()):  # as parametrizations of libraries do
+        if hook.__code__.co_argcount == 2:
+            del module._forward_pre_hooks[key]
+    handles[0].remove()
+    handles[1].remove()
+    module._backward_hooks.clear()
+    log.clear()
+    run()
+    seen += [shown(), list(log)]
+    module._forward_pre_hooks = type(module._forward_pre_hooks)()
+    module._forward_hooks[-1] = lambda m, i, o: o * 2
+    seen += [
+        module(t.ones(1, 1)).item() == 2 * module.forward(t.ones(1, 1)).item(),
+        type(module._forward_hooks),
+    ]
+    return seen
+
+
+def test_tables_of_hooks_are_those_of_pytorch() -> None:
+    """Names, order, ids of handles; a hook taken out of its table is not called any more."""
+    ours, theirs = (_tables(t, t.nn) for t in (tilegrad, torch))
+    assert ours == theirs
