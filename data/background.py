@@ -16,14 +16,16 @@ if TYPE_CHECKING:
 
 
 class FromWorkers:
-    """One pass with workers: requests go round, answers are taken in the same order."""
+    """One pass with workers: requests go round, answers are taken in the same order; or, unless ``in_order``, as
+    they come, and who has answered is asked next.
+    """
 
     def __init__(self, loader: DataLoader, progress: Progress, skip: int):
         seed = draw_seed(loader.generator)
         self._requests: Iterator[tuple[Any, int]] = loader._requests(skip)
         self._progress = progress
         self._pool = self._open(loader, seed)
-        self._keep = loader.persistent_workers
+        self._keep, self._in_order = loader.persistent_workers, loader.in_order
         self._pool.begin_epoch(seed)
         self._active = deque(range(loader.num_workers))
         self._asked: deque[int] = deque()  # the workers of requests without answer
@@ -53,16 +55,17 @@ class FromWorkers:
             loader._pool = made
         return made
 
-    def _request(self) -> None:
-        """Ask the next worker in turn for the next batch, if both exist."""
+    def _request(self, which: int | None = None) -> None:
+        """Ask a worker, or the next in turn, for the next batch, if both exist."""
         if not self._active:
             return
         try:
             indices, start = next(self._requests)
         except StopIteration:
             return
-        which = self._active[0]
-        self._active.rotate(-1)
+        if which is None:
+            which = self._active[0]
+            self._active.rotate(-1)
         self._pool.request(which, self._number, indices, start)
         self._asked.append(which)
         self._number += 1
@@ -72,13 +75,13 @@ class FromWorkers:
 
     def __next__(self) -> Any:
         while self._asked:
-            which = self._asked.popleft()
-            kind, value = self._receive(which)
+            which, kind, value = self._receive(self._asked[0] if self._in_order else None)
+            self._asked.remove(which)
             if kind == EXHAUSTED:
                 if which in self._active:
                     self._active.remove(which)
                 continue
-            self._request()
+            self._request(None if self._in_order else which)
             if kind == ERROR:
                 value.reraise()
             self._progress.given += 1
@@ -88,7 +91,7 @@ class FromWorkers:
             self._pool.close()
         raise StopIteration
 
-    def _receive(self, which: int) -> tuple[int, Any]:
+    def _receive(self, which: int | None) -> tuple[int, int, Any]:
         try:
             return self._pool.receive(which)
         except BaseException:

@@ -64,7 +64,8 @@ class DataLoader:
         prefetch_factor: batches that each worker loads ahead; default 2.
         persistent_workers: keep the workers for the next pass.
         pin_memory_device: "" or "cuda", where pinned memory is for.
-        in_order: batches come in order; with workers there is no other way.
+        in_order: batches come in order; if not, those of workers as they are ready, and a slow one holds up
+            none but its own.
 
     Raises:
         ValueError: options that exclude each other, or a number out of range.
@@ -95,10 +96,6 @@ class DataLoader:
         in_order: bool = True,
     ):
         _check_workers(num_workers, timeout, prefetch_factor, persistent_workers)
-        if num_workers and not in_order:
-            raise NotImplementedError(
-                "DataLoader: in_order=False: batches of workers come in order"
-            )
         if pin_memory_device and Device(pin_memory_device).type != "cuda":
             raise ValueError(
                 f"DataLoader: pin_memory_device must be '' or 'cuda'; got {pin_memory_device!r}"
@@ -193,6 +190,7 @@ class DataLoader:
 
         Of the random numbers that the program draws elsewhere, ``get_rng_state`` knows.
         """
+        self._refuse_unordered("state_dict")
         return {"pass": self._resumed.state()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -201,7 +199,14 @@ class DataLoader:
         Samples that were handed over are not loaded again; streams are, for there is no other way
         past them. Samplers must give the same order from the same generator.
         """
+        self._refuse_unordered("load_state_dict")
         self._resumed.take(state_dict["pass"])
+
+    def _refuse_unordered(self, method: str) -> None:
+        if self.num_workers and not self.in_order:
+            raise NotImplementedError(
+                f"DataLoader.{method}: batches of workers have no place in the pass with in_order=False"
+            )
 
     def __len__(self) -> int:
         """Batches in one pass.

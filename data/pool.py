@@ -160,11 +160,14 @@ class WorkerPool:
             raise
         finally:
             segment.close()
-        self._pollers = [self._poller(peer) for peer in self.peers]
+        self._pollers = [self._poller([peer]) for peer in self.peers]
+        self._anyone = self._poller(self.peers)
+        self._turn = 0  # who is looked at first, of those that have answered
 
-    def _poller(self, peer: _Peer) -> select.poll:
+    def _poller(self, peers: list[_Peer]) -> select.poll:
         poller = select.poll()
-        poller.register(peer.conn.fileno(), select.POLLIN)
+        for peer in peers:
+            poller.register(peer.conn.fileno(), select.POLLIN)
         for other in self.peers:
             poller.register(other.process.sentinel, select.POLLIN)
         return poller
@@ -186,17 +189,18 @@ class WorkerPool:
         except OSError:
             self._raise_dead(peer)
 
-    def receive(self, which: int) -> tuple[int, Any]:
-        """The next answer of worker ``which`` in this epoch: its kind and value.
+    def receive(self, which: int | None) -> tuple[int, int, Any]:
+        """The next answer in this epoch of worker ``which``, or of the first that has one: whose it is, its
+        kind and value.
 
         Raises:
             RuntimeError: a worker died, or the time is up.
             Exception: what the worker raised while it started.
         """
-        peer = self.peers[which]
         deadline = time.monotonic() + self.timeout if self.timeout else None
         while True:
-            self._wait(peer, which, deadline)
+            place = self._wait(which, deadline)
+            peer = self.peers[place]
             try:
                 record = worker.ANSWER.unpack(peer.conn.recv_bytes())
                 kind, generation, _, slot, size, new = record
@@ -212,19 +216,25 @@ class WorkerPool:
                 self.close()
                 value.reraise()
             if generation == self.generation:
-                return kind, value
+                return place, kind, value
 
-    def _wait(self, peer: _Peer, which: int, deadline: float | None) -> None:
-        """Return when the worker has sent something."""
+    def _wait(self, which: int | None, deadline: float | None) -> int:
+        """The worker that has sent something: ``which``, or any for None."""
         left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
-        ready = self._pollers[which].poll(left)
+        ready = (self._anyone if which is None else self._pollers[which]).poll(left)
         if not ready:
             raise RuntimeError(f"DataLoader timed out after {self.timeout} seconds")
-        if not peer.conn.poll():  # not even by now: somebody has ended
-            for place, other in enumerate(self.peers):
-                if not (other.ready or other.process.is_alive()) and other.conn.poll():
-                    self.receive(place)  # raises what it could not start for, if it has said so
-            self._raise_dead(peer)
+        count = len(self.peers)
+        for turn in range(self._turn, self._turn + count) if which is None else (which,):
+            place = turn % count
+            if self.peers[place].conn.poll():
+                self._turn = place + 1
+                return place
+        for place, other in enumerate(self.peers):  # nothing even by now: somebody has ended
+            if not (other.ready or other.process.is_alive()) and other.conn.poll():
+                self.receive(place)  # raises what it could not start for, if it has said so
+        self._raise_dead(self.peers[which or 0])
+        raise AssertionError("unreachable")
 
     def _raise_dead(self, peer: _Peer) -> None:
         wait([p.process.sentinel for p in self.peers], GRACE)  # a closed pipe precedes the end

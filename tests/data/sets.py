@@ -173,3 +173,23 @@ class Endless(Dataset):
             if not self.busy:
                 time.sleep(600)
         return index
+
+
+class Gate(Dataset):
+    """Sample 0 is not ready before sample 9 is; ``path`` says so between processes."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __len__(self):
+        return 12
+
+    def __getitem__(self, index):
+        if index == 9:
+            open(self.path, "w").close()
+        until = time.monotonic() + 30
+        while index == 0 and not os.path.exists(self.path):
+            if time.monotonic() > until:
+                raise TimeoutError("sample 9 was not asked for")
+            time.sleep(0.01)
+        return index

@@ -580,7 +580,30 @@ def test_arguments_and_attributes_as_pytorchs():
                 setattr(loader, name, None)
         with pytest.raises(AssertionError, match="requires timeout == 0"):
             iter(t.DataLoader([1], timeout=1))
-    with pytest.raises(NotImplementedError, match="in_order"):
-        data.DataLoader([1], num_workers=1, in_order=False)
     with pytest.raises(ValueError, match="pin_memory_device"):
         data.DataLoader([1], pin_memory_device="cpu")
+
+
+def test_batches_come_as_they_are_ready(tmp_path):
+    """A slow sample holds up its own worker alone, in every pass; PyTorch's loader gives the same set."""
+    path = str(tmp_path / "ready")
+    loader = data.DataLoader(
+        sets.Gate(path), num_workers=2, in_order=False, persistent_workers=True
+    )
+    for _ in range(2):
+        found = [plain(b)[0] for b in loader]
+        assert sorted(found) == list(range(12)) and found.index(0) > found.index(7), found
+        os.remove(path)
+    for method, given in (("state_dict", ()), ("load_state_dict", ({"pass": None},))):
+        with pytest.raises(NotImplementedError, match="in_order=False"):
+            getattr(loader, method)(*given)
+    del loader
+
+
+def test_streams_errors_and_deaths_without_order():
+    """Every worker's stream to its end, an exception as its own type, a death as such."""
+    stream = data.DataLoader(sets.Stream(9), num_workers=2, batch_size=2, in_order=False)
+    assert sorted(i for numbers, _ in stream for i in plain(numbers)) == list(range(9))
+    for what, error in (("value_error", ValueError), ("killed", RuntimeError)):
+        with pytest.raises(error, match="a bad sample|exited unexpectedly"):
+            list(data.DataLoader(sets.Keyed(what), num_workers=2, in_order=False))
