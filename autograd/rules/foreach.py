@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
 from tilegrad.engine.dtype import can_cast
 
@@ -64,7 +65,7 @@ def _method(base: str, x: Any, given: Sequence[Any]) -> Any:
     return getattr(x, base)
 
 
-def _over(base: str, x: Any, value: Any) -> Any:
+def _over(base: str, x: Tensor, value: Tensor) -> Tensor:
     """``value`` in the place of ``x``, whose dtype holds it."""
     if not can_cast(value.layout.dtype, x.layout.dtype):
         raise RuntimeError(
