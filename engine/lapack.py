@@ -101,16 +101,27 @@ def eig(op: str, x: Array, vectors: bool = True) -> tuple[Array, ...]:
     def run(a: np.ndarray) -> Results:
         if not np.isfinite(a).all():
             raise RuntimeError(f"torch.{op}: input tensor should not contain infs or NaNs.")
+        a, scale = _sized(a)
         if given.is_complex:
             values, _, right, code = function(a, compute_vl=0, compute_vr=int(vectors))
         else:
             real, imag, _, right, code = function(a, compute_vl=0, compute_vr=int(vectors))
             values, right = real + 1j * imag, _paired(right, imag) if vectors else right
+        values = values * scale
         failed(op, code, "The algorithm failed to converge because the input matrix is ill-conditioned or has too many repeated eigenvalues")  # fmt: skip
         made = values.astype(kind)
         return (made, right.astype(kind)) if vectors else (made,)
 
     return each(x, run)
+
+
+def _sized(a: np.ndarray) -> tuple[np.ndarray, Any]:
+    """``a`` over a power of two near its largest element, and that: SciPy's geev scales matrices that are very
+    large or small, and leaves their eigenvalues so.
+    """
+    largest = max(float(np.abs(part).max(initial=0)) for part in (a.real, a.imag))
+    scale = a.real.dtype.type(2.0 ** max(-1000, np.frexp(largest)[1] - 1))
+    return (a, a.real.dtype.type(1)) if scale == 0 or 1e-3 < largest < 1e3 else (a / scale, scale)
 
 
 def _paired(right: np.ndarray, imag: np.ndarray) -> np.ndarray:

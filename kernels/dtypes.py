@@ -136,3 +136,9 @@ def word(nbytes: int) -> Any:
 def part_of(dtype: str) -> str:
     """The dtype of the parts of a complex one; any other is its own."""
     return row(dtype).part or dtype
+
+
+def vanishing(dtype: str) -> float:
+    """A length that reflections are scaled up under, a power of two: small, and its reciprocal a number."""
+    info = np.finfo(dtype)
+    return float(info.tiny) * 2.0 ** (info.nmant + 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tilegrad.autograd.annotations import Tensor
+from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rule import Rule
@@ -16,6 +17,7 @@ from tilegrad.autograd.rules.matmul import matmul
 from tilegrad.autograd.rules.planar import complex, conj, imag
 from tilegrad.autograd.rules.view import expand, narrow, squeeze, unsqueeze
 from tilegrad.engine import dtype as dt
+from tilegrad.engine.ops import linalg as ops
 
 __all__ = [
     "cholesky", "cholesky_ex", "det", "householder_product", "inv", "inv_ex", "lu", "lu_factor",
@@ -118,7 +120,7 @@ def lu_factor_ex(
     _wide_enough(A)
     made = linalg_lu_factor_ex(*parts.lu_factor(A))
     if check_errors:
-        check("torch.linalg.lu_factor_ex", made.info, _ZERO)
+        check("torch.linalg.lu_factor_ex", made.info, _ZERO, RuntimeError)
     return made
 
 
@@ -147,7 +149,7 @@ def lu_factor(A: Tensor, *, pivot: bool = True) -> linalg_lu_factor:
     _pivoted("linalg.lu_factor", pivot)
     _wide_enough(A)
     made, pivots, info = parts.lu_factor(A)
-    check("torch.linalg.lu_factor", info, _ZERO)
+    check("torch.linalg.lu_factor", info, _ZERO, RuntimeError)
     return linalg_lu_factor(made, pivots)
 
 
@@ -309,8 +311,8 @@ def _determinant(a: Tensor) -> tuple[Tensor, Tensor]:
 def det(A: Tensor) -> Tensor:
     """The determinant: the product of the pivots of LU.
 
-    Gradient: ``det(A) A^-H``; where a matrix is singular, of the matrix with eps in place of pivots
-    that are zero.
+    Gradient: ``det(A) A^-H``; where a matrix is singular, its cofactors: of the matrix with eps in place of
+    the pivot that is zero, by singular values where several are.
     """
     matrices("linalg.det", A, True)
     diagonal, sign = _determinant(A)
@@ -324,9 +326,29 @@ def _det_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     if not a.layout.numel:
         return (a * 0,)
     if bool((made == 0).any().item()):
+        if not state.grad and bool((_zeros(a) > 1).any().item()):
+            return (adjoint(_adjugate(a) * unsqueeze(unsqueeze(conj(grad), -1), -1)),)
         a = _mended(a)
         made = det(a)
     return (adjoint(_scaled_inverse(a, conj(grad) * made)),)
+
+
+def _zeros(a: Tensor) -> Tensor:
+    """How many pivots of each matrix are zero."""
+    return (parts.diagonal_of(parts.lu_factor(a.detach())[0]) == 0).sum(-1)
+
+
+def _adjugate(a: Tensor) -> Tensor:
+    """The transposed cofactors, by singular values: V (the products of all others) U^H det(U Vh). Several zero
+    pivots may stand for a rank of n - 1, which eps in their place would not tell from less.
+    """
+    u, s, vh = map(tensor_of, ops.svd(a.detach())[:3])
+    n = s.layout.shape[-1]
+    others = where(
+        eye(n, dtype=s.layout.dtype, device=s.layout.device) > 0, 1.0, unsqueeze(s, -2)
+    ).prod(-1)
+    turn = unsqueeze(unsqueeze(det(u) * det(vh), -1), -1)
+    return turn * matmul(adjoint(vh) * unsqueeze(others, -2), adjoint(u))
 
 
 def _scaled_inverse(a: Tensor, by: Tensor) -> Tensor:
@@ -443,6 +465,8 @@ def product_of(a: Tensor, tau: Tensor, c: Tensor | None = None, left: bool = Tru
         made = expand(one, (*a.layout.shape[:-2], m, n))
     else:
         made = c
+    if not k:
+        made = made + parts.nothing(a) + parts.nothing(tau)
     vectors = tril(used, -1) + eye(m, k, dtype=a.layout.dtype, device=a.layout.device)
     factors = conj(tau) if transposed else tau
     for i in range(k) if transposed is left else reversed(range(k)):

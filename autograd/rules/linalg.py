@@ -80,8 +80,8 @@ _SPELLED = {
 }  # fmt: skip
 
 
-def check(op: str, info: Tensor, what: str) -> None:
-    """Raise where a code is not 0; ``what`` may name it as ``{0}``.
+def check(op: str, info: Tensor, what: str, kind: type[RuntimeError] = LinAlgError) -> None:
+    """Raise ``kind`` where a code is not 0; ``what`` may name it as ``{0}``.
 
     Raises:
         LinAlgError: a factorisation failed.
@@ -91,7 +91,7 @@ def check(op: str, info: Tensor, what: str) -> None:
         return
     place = int(codes.nonzero()[0][0])
     batch = f"(Batch element {place}): " if info.ndim else ""
-    raise LinAlgError(f"{op}: {batch}{what.format(codes[place])}")
+    raise kind(f"{op}: {batch}{what.format(codes[place])}")
 
 
 SINGULAR = "The solver failed because the input matrix is singular."

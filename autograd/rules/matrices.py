@@ -21,7 +21,7 @@ from tilegrad.autograd.rules.decompositions import inv, solve
 from tilegrad.autograd.rules.elementwise import to_dtype
 from tilegrad.autograd.rules.linalg import matrices
 from tilegrad.autograd.rules.masked import where
-from tilegrad.autograd.rules.planar import conj
+from tilegrad.autograd.rules.planar import conj, real
 from tilegrad.autograd.rules.rearrange import movedim
 from tilegrad.autograd.rules.spectral import svdvals
 from tilegrad.engine import dtype as dt
@@ -91,6 +91,13 @@ def _two(op: str, A: Tensor, dim: Sequence[int]) -> tuple[int, int]:
     return first, second
 
 
+def _greatest(sizes: Tensor, dim: int, keepdim: bool = False) -> Tensor:
+    """The largest of what is not negative; 0 of nothing."""
+    if sizes.layout.shape[dim]:
+        return sizes.amax(dim, keepdim=keepdim)
+    return sizes.sum(dim, keepdim=keepdim)
+
+
 def matrix_norm(
     A: Tensor, ord: Order = "fro", dim: Sequence[int] = (-2, -1), keepdim: bool = False, *,
     dtype: DType | None = None,
@@ -111,7 +118,7 @@ def matrix_norm(
         if ord == "nuc":
             made = values.sum(-1)
         else:
-            made = values.amax(-1) if ord > 0 else values.amin(-1)  # type: ignore[operator]
+            made = _greatest(values, -1) if ord > 0 else values.amin(-1)  # type: ignore[operator]
         for place in sorted((first, second)) if keepdim else ():
             made = view.unsqueeze(made, place)
         return made
@@ -119,7 +126,7 @@ def matrix_norm(
         raise RuntimeError(f"{op}: Order {ord} not supported.")
     across, along = (first, second) if abs(ord) == 1 else (second, first)
     sums = moments.norm(A, 1, across, True)
-    made = sums.amax(along, keepdim=True) if ord > 0 else sums.amin(along, keepdim=True)
+    made = _greatest(sums, along, True) if ord > 0 else sums.amin(along, keepdim=True)
     for place in sorted((first, second), reverse=True) if not keepdim else ():
         made = view.squeeze(made, place)
     return made
@@ -159,7 +166,7 @@ def cond(A: Tensor, p: Order | None = None) -> Tensor:
     matrices("linalg.cond", A)
     if p is None or (not isinstance(p, str) and abs(p) == 2):
         values = svdvals(A)
-        if not A.layout.numel:
+        if not values.layout.shape[-1]:
             return values.sum(-1)
         most, least = values.amax(-1), values.amin(-1)
         return least / most if p == -2 else most / least
@@ -167,7 +174,9 @@ def cond(A: Tensor, p: Order | None = None) -> Tensor:
         raise RuntimeError(f"linalg.cond got an invalid norm type: {p}")
     if not isinstance(p, str) and abs(p) not in (1, math.inf):
         raise RuntimeError(f"linalg.cond got an invalid norm type: {p}")
-    matrices("linalg.cond", A, True)
+    if not isinstance(p, str) and not A.layout.numel:
+        return real(A).sum((-2, -1))
+    matrices(f"linalg.cond(ord={p})" if isinstance(p, str) else "linalg.cond", A, True)
     made, info = parts.inverse(A)
     found = matrix_norm(A, p) * matrix_norm(made, p)
     return where(info == 0, found, math.inf) if _any(info) else found

@@ -13,6 +13,7 @@ from tilegrad.kernels.cpu.linalg.triangles import note, shared_out
 from tilegrad.kernels.cpu.run.jit import Kernel, kernel
 from tilegrad.kernels.cpu.simd.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.tuning import Linalg
+from tilegrad.kernels.dtypes import vanishing
 from tilegrad.kernels.formulas.field import field
 from tilegrad.kernels.function import DeviceFunction, inline
 
@@ -158,6 +159,7 @@ def reflections(dtype: str) -> Kernel:
     size, sums, below = np.dtype(dtype).itemsize, local(dtype, Linalg.panel), _below(dtype)
     zero, one, R = T(0), T(1), F.part
     conj, real, imag, tau_of, quotient = F.conj, F.real, F.imag, F.tau, F.quotient
+    least, raised = np.float64(vanishing(dtype)), np.float64(1 / vanishing(dtype))
 
     def body(task, a, tau, buffer, units, per, m, n, s, t_step, y_step):
         w = sums()
@@ -167,24 +169,29 @@ def reflections(dtype: str) -> Kernel:
             t = pointer(tau + size * item * t_step, T)
             _copy(x, s.row, s.col, y, n, 1, m, n)
             for k in range(min(m, n)):
-                alpha, length = y[k * n + k], below(y, n, k, m)
+                alpha = y[k * n + k]
+                largest, root = below(y, n, k, m)
                 re, im = np.float64(real(alpha)), np.float64(imag(alpha))
+                # of what is so small 1 over it may be infinite, and its length has few bits
+                lift = raised if max(abs(re), abs(im), largest) < least else 1.0
+                re, im, length, up = re * lift, im * lift, largest * lift * root, T(lift)
                 if length == 0.0 and im == 0.0:
                     t[k] = zero
                 else:
-                    beta = R(-math.copysign(_hypot(_hypot(re, im), length), re))
-                    t[k] = tau_of(alpha, beta)
+                    beta = -math.copysign(_hypot(_hypot(re, im), length), re)
+                    high = R(beta)
+                    t[k] = tau_of(alpha * up, high)
                     factor = conj(t[k])
-                    scale = quotient(one, alpha - beta)
+                    scale = quotient(one, alpha * up - high)
                     for j in range(k + 1, n):
                         w[j] = y[k * n + j]
                     for i in range(k + 1, m):
                         at = i * n
-                        v = y[at + k] * scale
+                        v = y[at + k] * up * scale
                         y[at + k] = v
                         for j in range(k + 1, n):
                             write(w, j, w[j] + conj(v) * read(y, at + j))
-                    y[k * n + k] = beta
+                    y[k * n + k] = R(beta / lift)
                     for j in range(k + 1, n):
                         w[j] = w[j] * factor
                         y[k * n + j] = y[k * n + j] - w[j]
@@ -199,7 +206,7 @@ def reflections(dtype: str) -> Kernel:
 
 
 def _below(dtype: str) -> DeviceFunction:
-    """The length of column ``k`` of ``y`` below the diagonal."""
+    """The largest element of column ``k`` of ``y`` below the diagonal, and the column's length over that."""
     F = field(dtype)
     wide, weight, square = F.wide, F.size, F.square
 
@@ -214,8 +221,7 @@ def _below(dtype: str) -> DeviceFunction:
         if largest > 0.0:
             for i in range(k + 1, m):
                 total += square(wide(y[i * n + k]) / largest)
-            return largest * math.sqrt(total)
-        return largest
+        return largest, math.sqrt(total)
 
     return below
 

@@ -11,6 +11,7 @@ from tilegrad.kernels.cuda.device.ptx import WARP, barrier, block, pointer, shar
 from tilegrad.kernels.cuda.linalg.triangles import note, threads_of
 from tilegrad.kernels.cuda.parts.block_reduce import block_reduce
 from tilegrad.kernels.cuda.run.jit import Source, bind, kernel
+from tilegrad.kernels.dtypes import vanishing
 from tilegrad.kernels.formulas.field import field
 from tilegrad.kernels.formulas.primitives import sqrt
 from tilegrad.kernels.function import inline
@@ -142,6 +143,7 @@ def reflections(dtype: str, threads: int) -> Source:
     R, zero, wide, weight, square = F.part, T(0), F.wide, F.size, F.square
     conj, real, imag, tau_of, quotient = F.conj, F.real, F.imag, F.tau, F.quotient
     sums, unit = shared(dtype, threads, "sums"), F.wide(1)
+    least, raised = _D(vanishing(dtype)), _D(1 / vanishing(dtype))
     high, fold = block_reduce(largest, "float64", threads), block_reduce(add, "float64", threads)
 
     def qr_panel(a, tau, m, n, step, row_step, col_step, t_step):
@@ -153,12 +155,14 @@ def reflections(dtype: str, threads: int) -> Source:
             for i in range(k + 1 + thread(), m, threads):
                 top = largest(weight(wide(x[i * row_step + k * col_step])), top)
             top = high(top)
+            alpha = wide(x[k * row_step + k * col_step])
+            lift = raised if max(weight(alpha), top) < least else _D(1)  # see the CPU's
+            alpha, top, up = alpha * lift, top * lift, T(lift)
             total = _D(0)
             if top > _D(0):
                 for i in range(k + 1 + thread(), m, threads):
-                    total += square(wide(x[i * row_step + k * col_step]) / top)
+                    total += square(wide(x[i * row_step + k * col_step]) * lift / top)
             length = top * sqrt(fold(total))
-            alpha = wide(x[k * row_step + k * col_step])
             over = max(weight(alpha), length)
             if length != _D(0) or imag(alpha) != _D(0):
                 p = length / over
@@ -170,8 +174,7 @@ def reflections(dtype: str, threads: int) -> Source:
                 if k < j and j < n:
                     for i in range(k + 1 + warp, m, warps):
                         at = i * row_step
-                        part += conj(x[at + k * col_step]) * x[at + j * col_step]
-                    part *= conj(scale)
+                        part += conj(x[at + k * col_step] * up * scale) * x[at + j * col_step]
                 barrier()
                 w[thread()] = part
                 barrier()
@@ -183,16 +186,16 @@ def reflections(dtype: str, threads: int) -> Source:
                     row_part = total_j
                     for i in range(k + 1 + warp, m, warps):
                         at = i * row_step
-                        v = x[at + k * col_step] * scale
+                        v = x[at + k * col_step] * up * scale
                         x[at + j * col_step] = x[at + j * col_step] - v * row_part
                     part = total_j
                 barrier()
                 if k < j and j < n and warp == 0:
                     x[k * row_step + j * col_step] = x[k * row_step + j * col_step] - part
                 for i in range(k + 1 + thread(), m, threads):
-                    x[i * row_step + k * col_step] = x[i * row_step + k * col_step] * scale
+                    x[i * row_step + k * col_step] = x[i * row_step + k * col_step] * up * scale
                 if thread() == 0:
-                    x[k * row_step + k * col_step] = R(beta)
+                    x[k * row_step + k * col_step] = R(beta / lift)
                     t[k] = factor
             elif thread() == 0:
                 t[k] = zero

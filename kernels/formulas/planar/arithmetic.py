@@ -8,7 +8,7 @@ from tilegrad.kernels.formulas import arithmetic as real, vjps
 from tilegrad.kernels.formulas.angles import atan2
 from tilegrad.kernels.formulas.declared import declare
 from tilegrad.kernels.formulas.formula import Formula, table
-from tilegrad.kernels.formulas.pair import conj, paired
+from tilegrad.kernels.formulas.pair import conj, paired, scaled
 from tilegrad.kernels.formulas.powers import hypot
 from tilegrad.kernels.formulas.primitives import cast, fabs, select
 from tilegrad.kernels.function import inline
@@ -104,6 +104,12 @@ def reciprocal_grad(out):
 def size(x):
     """|x|, of which no square overflows."""
     return hypot(x.real, x.imag)
+
+
+@inline
+def softsign(x):
+    """x / (1 + |x|)"""
+    return scaled(x, cast(1.0, x.real) / (cast(1.0, x.real) + size(x)))
 
 
 @inline
@@ -243,6 +249,7 @@ TABLE = table(
     Formula("abs", size, kind="part"),
     Formula("angle", angle, kind="part"),
     Formula("sgn", direction, kind="same"),
+    Formula("softsign", softsign, kind="same"),
     *[
         Formula(name, real.TABLE[name].function, kind="same", params=count)
         for name, count in (

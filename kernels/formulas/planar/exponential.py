@@ -269,6 +269,34 @@ def log1p_grad(g, x):
     return divide(g, T(1) + x)
 
 
+@inline
+def logaddexp(x, y):
+    """log(e^x + e^y) by the larger real part, whose angle stays as it is where the other is far; NaN of any"""
+    odd = (x.real != x.real) | (x.imag != x.imag) | (y.real != y.real) | (y.imag != y.imag)
+    less = x.real < y.real
+    a, b = select(less, y.real, x.real), select(less, y.imag, x.imag)
+    c, d = select(less, x.real, y.real), select(less, x.imag, y.imag)
+    same = (a == c) & is_odd(a)  # both infinite: no difference is a number
+    zero = cast(0.0, a)
+    gap = paired(select(same, zero, c - a), d - b)
+    more = log1p(exp(gap))
+    nothing, lost = a == cast(-math.inf, a), cast(math.nan, a)
+    re, im = select(same, a, a + more.real), select(nothing, d, b + more.imag)
+    return paired(select(odd, lost, re), select(odd, lost, im))
+
+
+@inline
+def logaddexp_grad_x(g, x, y):
+    """g / (1 + e^(y - x))"""
+    return g * sigmoid(x - y)
+
+
+@inline
+def logaddexp_grad_y(g, x, y):
+    """g / (1 + e^(x - y))"""
+    return g * sigmoid(y - x)
+
+
 # ------------------------------------------------------------------------------------------ powers
 
 
@@ -331,6 +359,7 @@ declare(log, x=log_grad)
 declare(log2, x=log2_grad)
 declare(log10, x=log10_grad)
 declare(log1p, x=log1p_grad)
+declare(logaddexp, x=logaddexp_grad_x, y=logaddexp_grad_y)
 declare(root, x=root_grad)
 declare(rsqrt, x=rsqrt_grad)
 
@@ -341,4 +370,5 @@ TABLE = table(
     ],
     Formula("sqrt", root, kind="same"),
     Formula("pow", power, kind="same"),
+    Formula("logaddexp", logaddexp, kind="same"),
 )
