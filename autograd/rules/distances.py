@@ -72,7 +72,7 @@ def renorm(input: Tensor, p: Scalar, dim: int, maxnorm: Scalar) -> Tensor:
         RuntimeError: integers, fewer than two dimensions, or a norm that is negative.
     """
     kind = input.layout
-    if not kind.dtype.is_floating_point:
+    if not kind.dtype.has_gradient:
         raise RuntimeError(
             f"renorm: Expected a floating point or complex tensor as input. Got {kind.dtype.name}"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from functools import lru_cache
+from importlib import import_module
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import tensor_of, zeros_of
@@ -225,7 +226,7 @@ def norm(
     dtype: DType | None = None,
 ) -> Tensor:
     """The p-norm ``(sum |x|^p)^(1/p)`` over ``dim`` (all dimensions for None); ``"fro"`` is 2,
-    0 counts what is not zero, ``inf`` and ``-inf`` give the largest and smallest magnitude.
+    ``"nuc"`` the sum of the singular values of matrices in two dimensions, 0 counts what is not zero, ``inf`` and ``-inf`` give the largest and smallest magnitude.
 
     Gradient: of ``input``; input and result are saved.
 
@@ -236,8 +237,19 @@ def norm(
         input = to_dtype(input, as_dtype(dtype))
     if not input.dtype.has_gradient:
         raise RuntimeError(f"norm: Expected a floating point tensor; got {input.layout.describe()}")
-    if isinstance(p, str) and p != "fro":
-        raise RuntimeError(f'norm: p must be a number or "fro"; got {p!r}')
+    if isinstance(p, str) and (
+        p != "fro" or not (dim is None or isinstance(dim, int) or len(dim) < 3)
+    ):
+        matrices = import_module("tilegrad.autograd.rules.matrices")  # which stands on this
+        every = (
+            tuple(range(input.layout.ndim))
+            if dim is None
+            else (dim,)
+            if isinstance(dim, int)
+            else dim
+        )
+        made: Tensor = matrices.matrix_norm(input, p, every, keepdim)
+        return made
     order = 2.0 if p is None or isinstance(p, str) else float(in_64_bits(p))
     dims = dims_of("norm", dim, input.layout.ndim)
     if input.layout.dtype.is_complex and order != 2:

@@ -240,8 +240,20 @@ def rms_norm(
     Source: B. Zhang and R. Sennrich, "Root Mean Square Layer Normalization", 2019.
     """
     if eps is None:  # of dtypes that it is not for, nothing is asked
-        eps = finfo(input.dtype).eps if input.layout.dtype.is_floating_point else 0.0
+        eps = finfo(input.dtype).eps if input.layout.dtype.has_gradient else 0.0
+    if input.layout.dtype.is_complex:
+        return _complex_rms_norm(input, normalized_shape, weight, eps)
     return _over_last("rms_norm", input, normalized_shape, weight, None, eps, False)
+
+
+def _complex_rms_norm(x: Tensor, shape: Sequence[int], weight: Tensor | None, eps: float) -> Tensor:
+    """By PyTorch's words, in which the squares are those of complex numbers."""
+    last = sizes(tuple(shape))
+    if not last or x.layout.shape[-len(last) :] != last:
+        _last_rows("rms_norm", x.layout, last, _kind(weight), None, False)  # which refuses it
+    dims = tuple(range(-len(last), 0))
+    made = x * pointwise.rsqrt(mean(x * x, dims, True) + eps)
+    return made if weight is None else made * weight
 
 
 def group_norm(
@@ -268,7 +280,7 @@ def group_norm(
 def _group_rows(
     name: str, x: Layout, groups: int, weight: Layout | None, bias: Layout | None
 ) -> ops.Rows:
-    if x.ndim < 2:
+    if x.ndim < 2 and x.shape != (0,):
         raise RuntimeError(f"{name}: Expected at least 2 dimensions; got {x.ndim}")
     N, C, S = ops.channels(x.shape)
     if groups <= 0 or C % groups:
@@ -318,14 +330,18 @@ def batch_norm(
 
     Source: S. Ioffe and C. Szegedy, "Batch Normalization", 2015.
     """
-    _check_batch(input.layout, _kind(weight), _kind(bias), training)
+    if not _check_batch(input.layout, _kind(weight), _kind(bias), training):
+        return input * 1
     running = _running(input, running_mean, running_var, training)
     made = ops.batch_norm(input, weight, bias, running, training, momentum, eps)
     return _recorded("batch_norm", input, weight, bias, made, eps, None, training)
 
 
 @lru_cache(maxsize=4096)
-def _check_batch(x: Layout, weight: Layout | None, bias: Layout | None, training: bool) -> None:
+def _check_batch(x: Layout, weight: Layout | None, bias: Layout | None, training: bool) -> bool:
+    """False of no elements in one dimension, which PyTorch lets through."""
+    if x.shape == (0,):
+        return False
     if x.ndim < 2:
         raise RuntimeError(f"batch_norm: Expected at least 2 dimensions; got {x.ndim}")
     N, C, S = ops.channels(x.shape)
@@ -335,6 +351,7 @@ def _check_batch(x: Layout, weight: Layout | None, bias: Layout | None, training
             f"batch_norm: Expected more than 1 value per channel when training, got input size "
             f"{list(x.shape)}"
         )
+    return True
 
 
 def _running(

@@ -89,6 +89,14 @@ def _sgn_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (_but_at_zero(x, (grad - out * along) / pointwise.abs(x)),)
 
 
+def _softsign_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """g / (1 + |x|), less the part of g along x that lengthens the denominator."""
+    (x,) = node.unpack()
+    less = 1 / (1 + pointwise.abs(x))
+    along = real(grad * conj(x)) * less * less
+    return (grad * less - pointwise.sgn(x) * along,)
+
+
 def _but_at_zero(x: Tensor, value: Tensor) -> Tensor:
     zero = tensor_of(ops.scalar(0, value.dtype, value.device))
     return apply(OPS["where"], pointwise.ne(x.detach(), 0), value, zero)
@@ -123,7 +131,7 @@ def _pow_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 # ops that are not holomorphic, or whose derivative has branches: VJP and what is saved
 _OTHERS: dict[str, tuple[Vjp, tuple[int, ...]]] = {
-    "abs": (_abs_vjp, (0,)), "angle": (_angle_vjp, (0,)), "sgn": (_sgn_vjp, (0, -1)),
+    "abs": (_abs_vjp, (0,)), "angle": (_angle_vjp, (0,)), "sgn": (_sgn_vjp, (0, -1)), "softsign": (_softsign_vjp, (0,)),
     "conj": (_conj_vjp, ()), "where": (_where_vjp, (0,)), "pow": (_pow_vjp, (0, 1, -1)),
 }  # fmt: skip
 

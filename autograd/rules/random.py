@@ -325,7 +325,8 @@ def _drawing(op: str) -> Rule:
 
 def _redraw(op: str, name: str, x: Tensor, params: Params, generator: Generator | None) -> Tensor:
     kind = x.layout
-    if name not in ("integers", "bernoulli") and not kind.dtype.is_floating_point:
+    parts = kind.dtype.is_complex and name in ("uniform", "normal")
+    if name not in ("integers", "bernoulli") and not (kind.dtype.is_floating_point or parts):
         raised = RuntimeError if name == "exponential" else NotImplementedError
         raise raised(f"{op}: not implemented for '{kind.dtype.name}'; got {kind.describe()}")
     return written_over(
@@ -336,7 +337,7 @@ def _redraw(op: str, name: str, x: Tensor, params: Params, generator: Generator 
 def uniform_(
     self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None
 ) -> Tensor:
-    """Uniform over [a, b).
+    """Uniform over [a, b), of complex numbers in each part.
 
     Raises:
         RuntimeError: ``a`` exceeds ``b``.
@@ -349,7 +350,7 @@ def uniform_(
 def normal_(
     self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None
 ) -> Tensor:
-    """Normal.
+    """Normal; of complex numbers each part has half the variance, and the real part the mean.
 
     Raises:
         RuntimeError: a negative ``std``.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rule import Rule
-from tilegrad.autograd.rules import view
+from tilegrad.autograd.rules import pointwise, view
 from tilegrad.autograd.rules.elementwise import apply, to_dtype
 from tilegrad.autograd.rules.movement import cat, stack
 from tilegrad.autograd.rules.reduce import all
@@ -70,19 +71,21 @@ def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     return _as_asked(_product(*_operand("cumprod", input, dim, dtype)), dtype)
 
 
-def _complex_product(x: Tensor, dim: int) -> Tensor:
-    """Products of runs of twice the length, again and again (Hillis and Steele), with their gradients."""
+def _joined(x: Tensor, dim: int, join: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """What ``join`` makes of all up to each element: of runs of twice the length, again and again (Hillis and
+    Steele), with the gradients of ``join``.
+    """
     reach, size = 1, x.layout.shape[dim] if x.layout.ndim else 1
     while reach < size:
         first = view.narrow(x, dim, 0, reach)
         beyond, before = (view.narrow(x, dim, k, size - reach) for k in (reach, 0))
-        x, reach = cat([first, beyond * before], dim), 2 * reach
+        x, reach = cat([first, join(beyond, before)], dim), 2 * reach
     return x
 
 
 def _product(x: Tensor, dim: int) -> Tensor:
     if x.layout.dtype.is_complex:
-        return _complex_product(x, dim)
+        return _joined(x, dim, pointwise.mul)
     return _CUMPROD.record((x,), ops.scan("cumprod", x, dim), dim)
 
 
@@ -144,15 +147,17 @@ _EXCLUSIVE = Rule("exclusive_product", _exclusive_vjp, (0,))
 
 
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
-    """``log(cumsum(exp(x)))`` along ``dim``, without overflow.
+    """``log(cumsum(exp(x)))`` along ``dim``, without overflow; of complex numbers up to whole turns of the angle.
 
     Gradient: of ``input``; input and result are saved.
     """
     axis = normalize_dim("logcumsumexp", dim, input.ndim)
-    if not input.dtype.is_floating_point:
+    if not input.dtype.has_gradient:
         raise NotImplementedError(
             f"logcumsumexp: not implemented for '{input.dtype.name}'; floating point is needed"
         )
+    if input.layout.dtype.is_complex:
+        return _joined(input, axis, pointwise.logaddexp)
     return _log_sum(input, axis, False)
 
 

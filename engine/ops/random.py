@@ -11,6 +11,7 @@ from tilegrad.engine.array import Array, Layout, layout
 from tilegrad.engine.device import META, Device
 from tilegrad.engine.dispatch import Op, Plan, kernel
 from tilegrad.engine.dtype import DType
+from tilegrad.engine.ops.elementwise import OPS, scalar
 from tilegrad.engine.ops.movement import dense
 from tilegrad.engine.ops.parts import whole
 from tilegrad.engine.random import Generator, source_of
@@ -55,10 +56,11 @@ def draw(
     """
     source = source_of(generator)
     if dtype.is_complex:
-        if name == "normal":  # half the variance in each part
-            params = (params[0], params[1] * math.sqrt(0.5))
-        parts = draw(name, (*shape, 2), dtype.to_real(), device, params, generator)
-        return whole(parts)  # type: ignore[no-any-return]
+        mean = 0.0
+        if name == "normal":  # half the variance in each part, the mean in the real one
+            mean, params = params[0], (0.0, params[1] * math.sqrt(0.5))
+        both = whole(draw(name, (*shape, 2), dtype.to_real(), device, params, generator))
+        return OPS["add"](both, scalar(mean, dtype, device)) if mean else both  # type: ignore[no-any-return]
     count = blocks(name, dtype, numel(shape))
     place = source.reserve(count)
     if device is META:

@@ -51,7 +51,10 @@ def _loss(
 ) -> Tensor:
     """The formula ``name``, weighted (the mean then by the sum of the weights), reduced."""
     _warn_sizes(input, target)
-    loss = apply(OPS[name], input, target, params=params)
+    if name == "l1" and (input.layout.dtype.is_complex or target.layout.dtype.is_complex):
+        loss = (input - target).abs()
+    else:
+        loss = apply(OPS[name], input, target, params=params)
     if weight is None:
         made = reduced(loss, reduction)
         return made if name == "l1" else called(name, made)

@@ -246,6 +246,14 @@ DIFFERENTIABLE |= {
     "addmm": (lambda t, b, x, y: t.addmm(b, x, y, beta=2j, alpha=1.5 + 1j), (A @ C, A, C)),
     "linear": (lambda t, x, w, b: t.nn.functional.linear(x, w, b), (E, C.T.copy(), C[0])),
     "inner": (lambda t, x, y: t.inner(x, y) + t.kron(x, y)[:3, :3], (A, B)),
+    **{f"logaddexp-{k}": (lambda t, x, y: t.logaddexp(x, y), pair) for k, pair in enumerate([(A, B), (A, A + 90), (A - 50, B)])},
+    "logcumsumexp": (lambda t, x: x.logcumsumexp(0).exp() + x.logcumsumexp(1), (A,)),
+    "l1_loss": (lambda t, x, y: t.nn.functional.l1_loss(x, y, reduction="none") + t.nn.functional.l1_loss(x, y.real), (A, B)),
+    "rms_norm": (lambda t, x, w: t.nn.functional.rms_norm(x, (4,), w) + t.nn.functional.rms_norm(x, (3, 4), eps=0.1), (A, V)),
+    "softsign": (lambda t, x: t.nn.functional.softsign(x), (A,)),
+    "renorm": (lambda t, x: t.renorm(x, 2, 1, 1.0), (A,)),
+    "norm-nuc": (lambda t, x: t.norm(x, "nuc"), (A,)),
+    "prod-nothing": (lambda t, x: x[:, :0].prod(1) * x[:, 0], (A,)),
     "conv1d": (lambda t, x, w, b: t.nn.functional.conv1d(x, w, b, padding=1), (E, D[:, :3, :3].copy(), V[:2].copy())),
     "conv_transpose1d": (lambda t, x, w: t.nn.functional.conv_transpose1d(x, w), (E, D.reshape(-1)[:18].reshape(3, 2, 3).copy())),
 }  # fmt: skip
@@ -258,6 +266,14 @@ SAME |= {
                                 {"sum": (), "prod": (), "mean": (), "cumsum": (0,), "cumprod": (0,)}.items()],
     "reduce-dtype": lambda t: (t.ones(2).sum(dtype=t.complex64), t.tensor([1, 2]).cumsum(0, dtype=t.complex64)),
     "reduce-moments": lambda t: (t.var_mean(t.tensor(A), 1), t.std_mean(t.tensor(A), 0)),
+    "logaddexp-special": lambda t: t.logaddexp(
+        t.tensor([complex(a, 1) for a in (math.inf, -math.inf, math.nan, 1)]).repeat(4),
+        t.tensor([complex(a, 2) for a in (2, -math.inf, math.nan, 800)], dtype=t.complex64).repeat_interleave(4),
+    ),
+    "draws-parts": lambda t: [(x.real.mean() * 10).round().item() + (x.real.std() * 10).round().item() * 1j
+                              + (x.imag.std() * 10).round().item() * 1j
+                              for x in (t.zeros(40_000, dtype=t.cfloat).normal_(2, 3), t.zeros(40_000, dtype=t.cdouble).uniform_(2, 4))],
+    "draws-refused": lambda t: t.zeros(3, dtype=t.cfloat).exponential_(),
     "refused-nansum": lambda t: t.tensor([1j]).nansum(),
     "refused-dtypes": lambda t: t.ones(2, 3, dtype=t.complex64) @ t.ones(3, 2),
 }  # fmt: skip
