@@ -13,7 +13,8 @@ TESTS = ROOT / "tests"
 
 # what is of no one module: nets over the whole tree, the devices' stand-ins, commands by hand
 ROOMS = {
-    "assembly", "cases", "conformance", "emulator", "exits", "fuzzing", "house", "large", "parity", "programs", "promises",
+    "assembly", "cases", "conformance", "emulator", "exits", "fuzzing", "house", "large", "matrices", "parity", "programs",
+    "promises",
     "simulator", "toolchains", "wrong_kinds",
 }  # fmt: skip
 
