@@ -8,6 +8,7 @@ compiler turns the mark into its own kind of object when it meets one
 
 from __future__ import annotations
 
+import dis
 import hashlib
 import inspect
 import linecache
@@ -15,7 +16,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,34 @@ def mostly(
 def inline(function: Callable[..., Any]) -> DeviceFunction:
     """Mark a function that kernels call; it is inlined into each of them."""
     return DeviceFunction(function)
+
+
+@cache
+def steps(function: DeviceFunction) -> int:
+    """How long a formula is, with those it calls: in instructions of Python."""
+    if isinstance(function, TypedFunction):
+        return max(steps(case) for case in function.cases.values())
+    plain = function.function
+    names = inspect.getclosurevars(plain)
+    known = {**names.globals, **names.nonlocals}
+    count = 0
+    for instruction in dis.get_instructions(plain):
+        called = known.get(instruction.argval) if isinstance(instruction.argval, str) else None
+        count += 1 + (steps(called) if isinstance(called, DeviceFunction) else 0)
+    return count
+
+
+def arithmetic(body: Callable[..., None]) -> Callable[..., None]:
+    """Mark the body of a CPU kernel whose loops compute more than they load and store: they take the whole
+    width of the registers, also on processors where LLVM takes half of it.
+    """
+    body.__dict__["arithmetic"] = True
+    return body
+
+
+def is_arithmetic(body: Callable[..., None]) -> bool:
+    """Whether :func:`arithmetic` marked it."""
+    return "arithmetic" in body.__dict__
 
 
 def intrinsic(emitter: Callable[..., Any]) -> Intrinsic:

@@ -8,11 +8,8 @@ it; outer dimensions are walked through a table of sizes and strides.
 
 from __future__ import annotations
 
-import dis
-import inspect
 import textwrap
 from collections.abc import Callable
-from functools import cache
 
 import numpy as np
 
@@ -26,9 +23,10 @@ from tilegrad.kernels.dtypes import part_of
 from tilegrad.kernels.formulas.pair import paired
 from tilegrad.kernels.function import (
     DeviceFunction,
-    TypedFunction,
+    arithmetic,
     function_from_source,
     inline,
+    steps,
 )
 from tilegrad.kernels.plans import access_pattern, in_parts, parameters
 from tilegrad.kernels.source import indented, listed
@@ -103,21 +101,6 @@ def _loops(store: Callable[[str], str], values: list[str], mostly: bool, argumen
     return _MOSTLY.format(values=", ".join(values), **inner)
 
 
-@cache
-def _steps(function: DeviceFunction) -> int:
-    """How long a formula is, with those it calls: in instructions of Python."""
-    if isinstance(function, TypedFunction):
-        return max(_steps(case) for case in function.cases.values())
-    plain = function.function
-    names = inspect.getclosurevars(plain)
-    known = {**names.globals, **names.nonlocals}
-    steps = 0
-    for instruction in dis.get_instructions(plain):
-        called = known.get(instruction.argval) if isinstance(instruction.argval, str) else None
-        steps += 1 + (_steps(called) if isinstance(called, DeviceFunction) else 0)
-    return steps
-
-
 @kernel
 def map_rows(formula: DeviceFunction, dtypes: tuple[str, ...], pattern: str, params: int) -> Kernel:
     """``out = formula(x, …, *params)``; ``dtypes`` and ``pattern`` name the output last.
@@ -145,7 +128,7 @@ def map_rows(formula: DeviceFunction, dtypes: tuple[str, ...], pattern: str, par
         if k < last and pattern[k] == "s":
             lines["hoisted"].append(f"v{k} = {_read(k, '', dtypes[k])}")
     target = f"o{last}" + step[pattern[last]].format(k=last)
-    long = "v" not in pattern and _steps(formula) >= Elementwise.long
+    long = "v" not in pattern and steps(formula) >= Elementwise.long
     names = ["out", f"o{last}", *given]
     for k in range(last):
         names += [f"v{k}"] if pattern[k] == "s" else [f"x{k}", f"o{k}"]
@@ -172,6 +155,8 @@ def map_rows(formula: DeviceFunction, dtypes: tuple[str, ...], pattern: str, par
         if long:
             scope[f"{name}_at"] = inline(function_from_source(at, f"{name}_at", scope))
     body = function_from_source(source, "map_rows_body", scope)
+    if steps(formula) >= Elementwise.long:
+        body = arithmetic(body)
     return body, "i" * (last + 1) + letters + "iii"
 
 
@@ -211,7 +196,7 @@ def elementwise(
         total *= size
     if total == 0:
         return lambda *args: None
-    long = _steps(formula) >= Elementwise.long
+    long = steps(formula) >= Elementwise.long
     tiles = None if long or formula.near else transposed.pattern_of(dtypes, sizes, strides)
     if tiles is not None:
         return transposed.elementwise(formula, dtypes, sizes, strides, params, tiles)

@@ -12,7 +12,7 @@ from tilegrad.kernels.cpu.run.jit import Kernel, get_num_threads, kernel
 from tilegrad.kernels.cpu.simd.memory import pointer, read, write
 from tilegrad.kernels.cpu.tuning import Random
 from tilegrad.kernels.distributions import distribution
-from tilegrad.kernels.function import DeviceFunction
+from tilegrad.kernels.function import DeviceFunction, arithmetic, steps
 from tilegrad.kernels.philox import philox
 
 
@@ -63,7 +63,10 @@ def draw_blocks(draw: DeviceFunction, dtype: str, elements: int, letter: str) ->
             v0, _ = draw(w0, w1, w2, w3, P(a), P(b))
             out[2 * whole] = T(v0)
 
-    return fours if elements == 4 else twos, "iii" + 2 * letter + "ii"
+    body = fours if elements == 4 else twos
+    if steps(draw) >= Random.long:
+        body = arithmetic(body)
+    return body, "iii" + 2 * letter + "ii"
 
 
 @kernel

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from tilegrad.kernels.cpu.run.native import machine, new_machine
+from tilegrad.kernels.cpu.run.native import new_machine
 
 if TYPE_CHECKING:
     from tilegrad.kernels.cpu.run.translate import Translation
@@ -29,7 +29,7 @@ def emitter(
     import llvmlite.binding as llvm
 
     context = llvm.create_context()  # threads share none
-    module, machine = _linked(kernel, context), new_machine(processor)
+    module, machine = _linked(kernel, context), new_machine(processor, kernel.arithmetic)
 
     def emit() -> bytes:
         _optimise(module, machine)
@@ -41,7 +41,8 @@ def emitter(
 
 def assembly(kernel: Translation) -> str:
     """The machine code of a loop nest as assembly text."""
-    return str(machine().emit_assembly(optimised(kernel, machine())))
+    machine = new_machine(arithmetic=kernel.arithmetic)
+    return str(machine.emit_assembly(optimised(kernel, machine)))
 
 
 def optimised(kernel: Translation, machine: Any) -> Any:

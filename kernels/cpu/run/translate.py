@@ -17,7 +17,13 @@ from typing import Any, NamedTuple
 from tilegrad.kernels.cpu.run import ahead
 from tilegrad.kernels.cpu.run.native import machine
 from tilegrad.kernels.forking import compiler
-from tilegrad.kernels.function import Chooser, DeviceFunction, Intrinsic, TypedFunction
+from tilegrad.kernels.function import (
+    Chooser,
+    DeviceFunction,
+    Intrinsic,
+    TypedFunction,
+    is_arithmetic,
+)
 from tilegrad.kernels.params import Signature, kinds
 
 NAME = "tilegrad"  # of the target
@@ -47,6 +53,7 @@ class Translation(NamedTuple):
 
     symbol: str  # of the loop nest
     texts: tuple[str, ...]  # a module each: the loop nest's and those of the functions it calls
+    arithmetic: bool  # see :func:`tilegrad.kernels.function.arithmetic`
 
 
 def translate(function: Callable[..., None], signature: Signature) -> Translation:
@@ -63,7 +70,8 @@ def translate(function: Callable[..., None], signature: Signature) -> Translatio
         made = _target().dispatcher(function)
         made.compile(types.void(types.int64, *given))
     (result,) = made.overloads.values()
-    return Translation(result.fndesc.llvm_func_name, tuple(result.library.reachable()))
+    texts = tuple(result.library.reachable())
+    return Translation(result.fndesc.llvm_func_name, texts, is_arithmetic(function))
 
 
 def refresh() -> None:

@@ -16,9 +16,13 @@ import scipy.special
 import torch
 
 from tilegrad.kernels.cpu.elementwise import elementwise, map_rows
+from tilegrad.kernels.cpu.run.backend import optimised
 from tilegrad.kernels.cpu.run.jit import assembly, simd_bits
+from tilegrad.kernels.cpu.run.native import new_machine
+from tilegrad.kernels.cpu.run.translate import translate
 from tilegrad.kernels.formulas import (
     angles,
+    arithmetic,
     declared,
     gamma,
     hyperbolic,
@@ -400,6 +404,16 @@ def test_loops_are_vectorised_and_call_nothing(name: str, dtype: str) -> None:
     assert {128: "xmm", 256: "ymm", 512: "zmm"}[simd_bits()] in code
     if simd_bits() > 128:  # without fused multiply-add in hardware, the C library does it
         assert "call" not in code
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="makes x86 assembly")
+@pytest.mark.parametrize("processor", ["skylake-avx512", "sapphirerapids", "znver4"])
+def test_long_formulas_fill_the_registers_of_every_processor(processor: str) -> None:
+    """LLVM takes half of the width for some; what loads and stores more than it computes is left to that."""
+    loops = translate(*map_rows.factory(UNARY["exp"][0], ("float32", "float32"), "cc", 0))
+    machine = new_machine((processor, ""), loops.arithmetic)
+    assert loops.arithmetic and "zmm" in str(machine.emit_assembly(optimised(loops, machine)))
+    assert not translate(*map_rows.factory(arithmetic.add, ("float32",) * 3, "ccc", 0)).arithmetic
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
