@@ -211,7 +211,9 @@ class Planner:
         self, dtype: str, batch: Batch, line: Line, forward: bool, scale: float
     ) -> tuple[Launch, int]:
         n, half = line.n, line.n // 2
-        if n % 2:
+        if (
+            n % 2 or not line.x_step
+        ):  # in expanded memory the parts of a pair are not apart, which says: none
             x, y = real_end(line.x_step, line.valid), complex_end(line.y_step, half + 1)
             return self.transform(dtype, n, batch, x, y, not forward, scale)
         # the spectrum has room for what is between

@@ -86,6 +86,7 @@ def test_strides(device: str, name: str, rng: np.random.Generator) -> None:
     x = operands(name, rng)[0]
     views: list[Callable[[Any], Any]] = [
         lambda t: t.transpose(0, 2), lambda t: t[:, 1:3, ::2], lambda t: t[1:2].expand(4, 4, 6),
+        lambda t: t[..., :1].expand(-1, -1, 6),
         lambda t: t.permute(1, 2, 0)[:, ::3],
     ]  # fmt: skip
     for see in views:
