@@ -47,9 +47,13 @@ def normalize_dim(op: str, dim: int, ndim: int, place: int = -1) -> int:
 
     Raises:
         IndexError: ``dim`` is out of range (a zero-dimensional array counts as one dimension).
+        TypeError: it is no int; a tensor is one here if it has no dimensions.
     """
     bound = max(ndim, 1)
     if dim.__class__ is not int:
+        kind = getattr(dim, "layout", None) if place == -1 else None
+        if kind is not None and (kind.ndim or kind.dtype.name == "bool"):
+            raise TypeError(f"{op}: dim must be an int; got a tensor, {kind.describe()}")
         dim = as_index(op, dim, place=place)
     if not -bound <= dim < bound:
         as_index(op, dim, place=place)
@@ -103,7 +107,7 @@ def normalize_dims(op: str, dim: int | Sequence[int] | None, ndim: int) -> Shape
             return tuple(range(ndim))
         dims = sorted(normalize_dim(op, d, ndim, place) for place, d in enumerate(dim))
     else:
-        dims = [normalize_dim(op, dim, ndim)]  # type: ignore[arg-type]
+        dims = [normalize_dim(op, as_index(op, dim), ndim)]
     if len(set(dims)) != len(dims):
         raise RuntimeError(f"{op}: each dimension may appear once; got dim={dim}")
     return tuple(dims) if ndim else ()

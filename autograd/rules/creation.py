@@ -350,9 +350,9 @@ def arange(
     return _made("arange", made, requires_grad)
 
 
-def _number(value: object) -> Number:
-    if isinstance(value, TensorBase) and value.layout.numel != 1:
-        raise TypeError(f"arange: bounds and step must be numbers; got {value.layout.describe()}")
+def _number(value: object, refusal: type[Exception] = TypeError) -> Number:
+    if isinstance(value, TensorBase) and value.layout.ndim:
+        raise refusal(f"bounds and step must be numbers; got {value.layout.describe()}")
     item = value.item() if hasattr(value, "item") else value
     if not isinstance(item, (bool, int, float, complex)):
         raise TypeError(f"bounds and step must be Number, not {type(item).__name__}")
@@ -378,7 +378,7 @@ def linspace(
 ) -> Tensor:
     """``steps`` evenly spaced values from ``start`` to ``end``, symmetric from both ends."""
     kind, where = _number_dtype("linspace", dtype), as_device(device)
-    first, last = _number(start), _number(end)
+    first, last = _number(start, RuntimeError), _number(end, RuntimeError)
     kind = ops.holding("linspace", kind, dtype is not None, first, last)
     made = ops.linspace(first, last, steps, kind, where)
     return _made("linspace", made, requires_grad)
@@ -396,7 +396,7 @@ def logspace(
 ) -> Tensor:
     """``base`` to the power of ``linspace(start, end, steps)``, computed in float64."""
     kind, where = _number_dtype("logspace", dtype), as_device(device)
-    first, last = _number(start), _number(end)
+    first, last = _number(start, RuntimeError), _number(end, RuntimeError)
     ops.holding("logspace", kind, dtype is not None, first, last)
     if steps > 1:
         first, last = ops.ends(first, last, kind, "logspace")

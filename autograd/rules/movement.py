@@ -168,7 +168,7 @@ def roll(
         by = (as_index("roll", shifts, "shifts"),)
     if not by:
         raise RuntimeError("roll: `shifts` required; got none")
-    along = () if dims is None else (dims,) if isinstance(dims, int) else tuple(dims)
+    along = () if dims is None else tuple(dims) if isinstance(dims, (tuple, list)) else (dims,)
     if not along and len(by) == 1:
         flat = views.reshape(input, (-1,))
         return called("roll", views.view(_ROLL.at((flat,), (by, (0,))), input.shape))

@@ -278,9 +278,9 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
     """
     ndim = input.ndim
     origin, target = (
-        [normalize_dim("movedim", dims, ndim)]
-        if isinstance(dims, int)
-        else [normalize_dim("movedim", d, ndim, place) for place, d in enumerate(dims)]
+        [normalize_dim("movedim", d, ndim, place) for place, d in enumerate(dims)]
+        if isinstance(dims, (tuple, list))
+        else [normalize_dim("movedim", dims, ndim)]  # type: ignore[arg-type]
         for dims in (source, destination)
     )
     if len(origin) != len(target) or len(set(origin)) + len(set(target)) != 2 * len(origin):

@@ -141,9 +141,11 @@ def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     """``input`` without its size-1 dimensions, or without those of ``dim``."""
     if dim is None:
         return _SQUEEZE.view(input, None)
-    if isinstance(dim, int):
-        return _SQUEEZE_DIM.view(input, (dim,))
-    return _SQUEEZE_DIMS.view(input, tuple(dim))
+    if isinstance(dim, (tuple, list)):
+        return _SQUEEZE_DIMS.view(input, tuple(dim))
+    if dim.__class__ is not int:
+        dim = as_index("squeeze", dim)
+    return _SQUEEZE_DIM.view(input, (dim,))
 
 
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
@@ -165,7 +167,15 @@ def slice_(
     return SLICE.view(x, dim, start, stop, step)
 
 
-def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
+def _start(value: object) -> int:
+    """Where :func:`narrow` begins: an int, or a tensor of one without dimensions."""
+    kind = getattr(value, "layout", None)
+    if kind is not None and (kind.ndim or kind.dtype.has_gradient or kind.dtype.name == "bool"):
+        raise RuntimeError(f"narrow: start must be an 0-dim integral Tensor; got {kind.describe()}")
+    return as_index("narrow", value, "start")
+
+
+def narrow(input: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:
     """``length`` slices of dimension ``dim`` from ``start`` on.
 
     Raises:
@@ -174,6 +184,8 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """
     if not input.layout.ndim:
         raise RuntimeError("narrow: narrow() cannot be applied to a 0-dim tensor.")
+    if start.__class__ is not int:
+        start = _start(start)
     size = input.layout.shape[normalize_dim("narrow", dim, input.layout.ndim)]
     if not -size <= start <= size:
         raise IndexError(

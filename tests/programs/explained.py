@@ -328,6 +328,20 @@ EXPLAINED = [
         "open: PyTorch's exception for a size that is a tuple is another than for a number",
     ),
     Meant(
+        r"^x\d+: (\.grad: )?is ",
+        r"",
+        "PyTorch's gradient of as_strided_scatter leaves out what it does not write over",
+        r"\.backward\(|autograd\.grad\(",
+        r"as_strided_scatter\(",
+    ),
+    Meant(
+        r"^no error",
+        r"Output 0 of View is a view and is being modified inplace",
+        "PyTorch's jacobian is one of several views of what it made",
+        "",
+        r"t\.func\.jac",
+    ),
+    Meant(
         r"^NotImplementedError: logaddexp",
         r"no error",
         "open: logaddexp has no kernel for complex numbers",
