@@ -224,6 +224,55 @@ def checked(functions: Iterable[object]) -> None:
             function.__code__ = with_clause(function.__code__, _Refusal(function))
 
 
+class _Left:
+    """Leaves an operator that refused its right operand to the class of that, as Python has it: the answer is
+    NotImplemented where the class reflects the operator. Else the error goes on.
+    """
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __call__(self) -> object:
+        error = sys.exc_info()[1]
+        frame = sys._getframe(1)
+        other = frame.f_locals.get(frame.f_code.co_varnames[1])
+        own = getattr(type(other), self.name, None)
+        if (
+            not isinstance(error, TypeError)
+            or own in (None, getattr(object, self.name, None))
+            or isinstance(other, _KNOWN)
+        ):
+            raise  # what the clause that calls this is about
+        return NotImplemented
+
+
+# what operators have an answer for, and sequences, which would be repeated
+_KNOWN = (
+    TensorBase, np.ndarray, np.generic, int, float, complex, str, bytes, list, tuple,
+)  # fmt: skip
+_ARITHMETIC = "add sub mul truediv floordiv mod pow and or xor lshift rshift matmul"
+_COMPARED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
+
+
+def reflected(kind: type) -> None:
+    """Let the operators of ``kind`` leave operands that they do not know to their classes."""
+    if sys.version_info[:2] not in VERSIONS or sys.implementation.name != "cpython":
+        return
+    pairs = [(f"__{i}{n}__", f"__r{n}__") for n in _ARITHMETIC.split() for i in ("", "i")]
+    pairs += [(f"__{one}__", f"__{other}__") for one, other in _COMPARED.items()]
+    for name, other in pairs:
+        method = vars(kind).get(name)
+        if isinstance(method, FunctionType):
+            code = with_clause(method.__code__, _Left(other), True)
+            made = FunctionType(
+                code, method.__globals__, method.__name__, method.__defaults__, method.__closure__
+            )
+            made.__kwdefaults__ = method.__kwdefaults__
+            setattr(kind, name, functools.update_wrapper(made, method))
+
+
 def _parameters(function: FunctionType) -> list[object]:
     return [a for name, a in function.__annotations__.items() if name != "return"]
 
@@ -267,16 +316,19 @@ def rows_of(table: bytes) -> list[tuple[int, int, int, int, int]]:
 
 
 @functools.cache
-def _handler(constant: int) -> tuple[bytes, bytes]:
+def _handler(constant: int, answers: bool) -> tuple[bytes, bytes]:
     """The handler that calls a constant, and what puts the state of exceptions back after it."""
     load = [("PUSH_NULL", 0), ("LOAD_CONST", constant)]
     if sys.version_info >= (3, 13):
         load.reverse()
     if sys.version_info < (3, 12):
         load.append(("PRECALL", 0))
-    return assemble(
-        ("PUSH_EXC_INFO", 0), *load, ("CALL", 0), ("POP_TOP", 0), ("RERAISE", 0)
-    ), assemble(("COPY", 3), ("POP_EXCEPT", 0), ("RERAISE", 1))
+    after = [("POP_TOP", 0), ("RERAISE", 0)]
+    if answers:
+        after = [("SWAP", 3), ("POP_TOP", 0), ("POP_EXCEPT", 0), ("RETURN_VALUE", 0)]
+    return assemble(("PUSH_EXC_INFO", 0), *load, ("CALL", 0), *after), assemble(
+        ("COPY", 3), ("POP_EXCEPT", 0), ("RERAISE", 1)
+    )
 
 
 def assemble(*words: tuple[str, int]) -> bytes:
@@ -295,10 +347,12 @@ def assemble(*words: tuple[str, int]) -> bytes:
     return bytes(out)
 
 
-def with_clause(code: CodeType, handler: Callable[[], None]) -> CodeType:
-    """``code`` with ``except BaseException: handler(); raise`` around all of it (CPython)."""
+def with_clause(code: CodeType, handler: Callable[[], object], answers: bool = False) -> CodeType:
+    """``code`` with ``except BaseException: handler(); raise`` around all of it, or, if it ``answers``, with
+    ``except BaseException: return handler()`` (CPython).
+    """
     size = len(code.co_code) // 2
-    call, leave = _handler(len(code.co_consts))
+    call, leave = _handler(len(code.co_consts), answers)
     landing = size + len(call) // 2
     table, reached = b"", 0
     for start, end, *place in rows_of(code.co_exceptiontable):

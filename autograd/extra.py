@@ -330,4 +330,5 @@ def _fill(result: Tensor, out: Tensor) -> None:
                 stacklevel=_level(),
             )
         resize_(out, *result.layout.shape)
+        out.storage.version -= 1  # one write, which the copy counts
     copy_(out, result)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tilegrad.autograd import casts, shaping
 from tilegrad.autograd.annotations import Number, Tensor
 from tilegrad.autograd.operators import ElementwiseMethods
@@ -32,7 +34,9 @@ from tilegrad.autograd.rules import (
 from tilegrad.autograd.rules.operands import operand
 
 
-def _rmatmul(self: Tensor, other: Number) -> Tensor:
+def _rmatmul(self: Tensor, other: np.ndarray) -> Tensor:
+    if not isinstance(other, np.ndarray):
+        return NotImplemented
     return products.matmul(operand(other, self, "matmul"), self)
 
 

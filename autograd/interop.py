@@ -113,7 +113,13 @@ def cuda_array_interface(self: Tensor) -> dict[str, object]:
 
 
 def formatted(self: Tensor, spec: str) -> str:
-    """``f"{x:.2f}"`` and ``f"{x}"``: as the number where there is no dimension; of a subclass its repr."""
+    """``f"{x:.2f}"`` and ``f"{x}"``: as the number where there is no dimension; of a subclass its repr.
+
+    Raises:
+        TypeError: a format for a tensor with dimensions.
+    """
+    if self.ndim and spec:
+        return object.__format__(self, spec)
     plain = spec or "__format__" in type(self).__dict__
     return format(self.item(), spec) if self.ndim == 0 and plain else repr(self)
 

@@ -21,7 +21,7 @@ from tilegrad.autograd.rules.operands import operand
 from tilegrad.engine.ops.elementwise import OPS
 
 _ADD, _SUB, _MUL, _DIV = (OPS[n] for n in ("add", "sub", "mul", "div"))
-_QUOTIENT = OPS["quotient"]
+_QUOTIENT, _NOT = OPS["quotient"], OPS["bitwise_not"]
 _SCALED = Rule("mul", identity_vjp)  # by 1
 
 
@@ -58,11 +58,20 @@ def _rpow(self: Tensor, other: Number) -> Tensor:
 
 
 def _rlshift(self: Tensor, other: Number) -> Tensor:
-    return pointwise.bitwise_left_shift(other, self)  # type: ignore[arg-type]  # a number
+    return pointwise.bitwise_left_shift(operand(other, self, "lshift"), self)
 
 
 def _rrshift(self: Tensor, other: Number) -> Tensor:
-    return pointwise.bitwise_right_shift(other, self)  # type: ignore[arg-type]  # a number
+    return pointwise.bitwise_right_shift(operand(other, self, "rshift"), self)
+
+
+def _invert(self: Tensor) -> Tensor:
+    try:
+        return elementwise.unary(_NOT, self)
+    except NotImplementedError as error:
+        raise TypeError(
+            f"~ (operator.invert) is only implemented on integer and Boolean-type tensors; {error}"
+        ) from None
 
 
 def _rfloordiv(self: Tensor, other: Number) -> Tensor:
@@ -207,7 +216,7 @@ class ElementwiseMethods(TensorSlots):
     __radd__, __rmul__ = __add__, __mul__
     __rsub__ = arithmetic.rsub
     __neg__, __pos__, __abs__ = pointwise.neg, unary.positive, pointwise.abs
-    __invert__ = pointwise.bitwise_not
+    __invert__ = _invert
     __pow__ = arithmetic.pow
     __floordiv__, __mod__ = arithmetic.floor_divide, arithmetic.remainder
     __and__, __rand__ = pointwise.bitwise_and, pointwise.bitwise_and
@@ -219,6 +228,7 @@ class ElementwiseMethods(TensorSlots):
     __imod__, __ipow__ = arithmetic.remainder_, arithmetic.pow_
     __iand__, __ior__ = pointwise.bitwise_and_, pointwise.bitwise_or_
     __ixor__ = pointwise.bitwise_xor_
+    __ilshift__, __irshift__ = pointwise.bitwise_left_shift_, pointwise.bitwise_right_shift_
     __lt__, __le__, __gt__, __ge__ = pointwise.lt, pointwise.le, pointwise.gt, pointwise.ge
     __eq__, __ne__ = _eq, _ne  # type: ignore[assignment]  # tensors, as PyTorch's
     __rtruediv__ = __rdiv__ = _rtruediv

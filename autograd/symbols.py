@@ -22,7 +22,7 @@ from tilegrad.autograd.mode import set_grad, state
 from tilegrad.autograd.operators import ElementwiseMethods
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.engine import dispatch
-from tilegrad.engine.array import Array, empty_layout, layout, to_numpy
+from tilegrad.engine.array import Array, Layout, empty_layout, layout, to_numpy
 from tilegrad.engine.device import CPU, Device
 from tilegrad.engine.dtype import DType
 from tilegrad.engine.ops import elementwise as ops
@@ -347,6 +347,8 @@ class Trace:
             return NotImplemented
         if isinstance(op, Elementwise) and op.formula.kind == "fill":
             return self._fill(op, arrays, params)
+        if op is ops.FULL:
+            return self._full(params, **metadata)
         if all(map(self._is_constant, arrays)):
             return self._run(op, arrays, params, metadata)
         if not isinstance(op, Elementwise):
@@ -400,17 +402,22 @@ class Trace:
         return id(array.storage) in self._constants or ops.number_of(array) is not None
 
     def _fill(self, op: Elementwise, arrays: tuple[Array, ...], params: tuple[float, ...]) -> Made:
-        """A fresh tensor of one number, which is a constant; symbols and found tensors are not filled."""
+        """Memory filled anew: constants are, symbols and found tensors are not."""
         target = arrays[-1]
         title, _ = _of_caller(sys._getframe(2))
         known = id(target.storage) in self._symbols or id(target) in self._found
         if known or (title.endswith("_") and not title.endswith("__")):
             refuse(title, _OVER)
-        if target.layout.ndim or target.layout.device is not CPU:
-            return self._run(op, arrays, params, {})
-        to_numpy(target)[...] = params[0]  # a number, for which no kernel need be compiled
-        self._constants[id(target.storage)] = target
-        return target
+        return self._run(op, arrays, params, {})
+
+    def _full(self, params: tuple[float, ...], kind: Layout) -> Made:
+        """A tensor of one number, which is a constant."""
+        if kind.ndim or kind.device is not CPU:
+            return self._run(ops.FULL, (), params, {"kind": kind})
+        made = empty_layout(kind)
+        to_numpy(made)[...] = params[0]  # a number, for which no kernel need be compiled
+        self._constants[id(made.storage)] = made
+        return made  # type: ignore[return-value]
 
     def _run(
         self,

@@ -16,7 +16,7 @@ from tilegrad.autograd import (
     once,
     typed,
 )
-from tilegrad.autograd.arguments import checked
+from tilegrad.autograd.arguments import checked, reflected
 from tilegrad.autograd.base import detached_view, tensor_of
 from tilegrad.autograd.extra import extras
 from tilegrad.autograd.families import FamilyMethods
@@ -138,7 +138,7 @@ class Tensor(FamilyMethods):
 
     @property
     def data(self) -> Tensor:
-        """The same memory, out of the graph, without counting writes."""
+        """The same memory, out of the graph. Writes are counted, as those to :meth:`detach`."""
         return self.detach()
 
     @data.setter
@@ -460,3 +460,4 @@ for _kind in Tensor.__mro__[:-1]:
     exact(_methods)
     renamed(_methods, extras)
     checked(_methods)
+    reflected(_kind)

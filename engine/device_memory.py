@@ -16,7 +16,7 @@ from typing import Any
 
 from tilegrad.engine import cuda
 from tilegrad.engine.errors import OutOfMemoryError
-from tilegrad.engine.memory import Allocator, Counts, FreeList, Storage, new_storage
+from tilegrad.engine.memory import Allocator, Counts, FreeList, Storage, new_storage, owner
 from tilegrad.kernels.builtin import cell
 from tilegrad.kernels.cuda.run.driver import CudaOutOfMemory
 from tilegrad.kernels.cuda.run.launch import current_stream
@@ -203,8 +203,7 @@ def use_on_stream(storage: Storage, stream: int) -> None:
     """Let ``stream`` use the block: once nobody holds it, it serves others only when the work that
     the stream has queued by then is done.
     """
-    if storage.pool is None and storage.base.__class__ is storage.__class__:
-        storage = storage.base  # type: ignore[assignment]  # see ``counted_apart``
+    storage = owner(storage)
     pool: Any = storage.pool
     if pool is None or getattr(pool.source, "stream", None) == stream:
         return

@@ -27,6 +27,7 @@ from tilegrad.kernels.builtin import cell
 from tilegrad.kernels.forking import DATA, compiler, fork_lock
 
 ALIGNMENT = 64
+A_TENSOR = 512  # bytes of the objects that a tensor is, at least
 _SLAB = 1 << 20
 _SMALL = 1 << 15
 
@@ -34,6 +35,19 @@ _address_of = ctypes.addressof
 
 
 OPEN = cell(-1)  # a gate for every thread; 0 lets none through
+
+
+def refuse_beyond_memory(op: str, count: int, nbytes: int) -> None:
+    """For what would be made one by one until there is no memory left.
+
+    Raises:
+        OutOfMemoryError: ``count`` of ``nbytes`` are more than this machine has.
+    """
+    most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if count * nbytes > most:
+        raise OutOfMemoryError(
+            f"{op}: {count} times {nbytes} bytes are more than the {most} that this machine has"
+        )
 
 
 class Counts:
@@ -109,10 +123,13 @@ def new_storage(address: int, nbytes: int, pool: FreeList | None, base: object =
 
 def counted_apart(storage: Storage) -> Storage:
     """A storage over the same block, which it keeps alive, with a count of writes of its own."""
-    owner: Any = storage.base
-    if storage.pool is not None or owner.__class__ is not storage.__class__:
-        owner = storage
-    return new_storage(storage.address, storage.nbytes, None, owner)
+    return new_storage(storage.address, storage.nbytes, None, owner(storage))
+
+
+def owner(storage: Storage) -> Storage:
+    """The storage that holds the block: itself, unless it was counted apart."""
+    base: Any = storage.base
+    return storage if storage.pool is not None or base.__class__ is not storage.__class__ else base
 
 
 _make_storage: Callable[..., Any] | None = None

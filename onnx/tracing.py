@@ -20,7 +20,7 @@ from tilegrad.engine.array import Array, Layout, to_numpy
 from tilegrad.engine.dispatch import Op
 from tilegrad.engine.dtype import DType
 from tilegrad.engine.ops import view as views
-from tilegrad.engine.ops.elementwise import Elementwise
+from tilegrad.engine.ops.elementwise import FULL, Elementwise
 from tilegrad.engine.ops.user import UserOp
 from tilegrad.onnx.errors import UnsupportedOperatorError
 
@@ -222,6 +222,10 @@ class Recorder:
         plain = op.formula.name if isinstance(op, Elementwise) else op.name
         if plain == "fill":
             return self._fill(op, arrays, params, metadata)
+        if op is FULL:
+            made = op(params=params, **metadata)
+            self.write(made, _constant(made.layout, params[0]))
+            return made
         writes = self._written(op, plain, arrays, metadata)
         for place in writes:
             self._refreshed(arrays[place])
@@ -277,8 +281,7 @@ class Recorder:
             self._refreshed(target)
             self._keep_constants(target)
         result = op(target, params=params, **metadata)
-        value = Value(kind.shape, kind.dtype, kind.strides, "const", None, params[0])
-        self.write(target, value)
+        self.write(target, _constant(kind, params[0]))
         return result
 
     def _overwrite(
@@ -324,6 +327,11 @@ class Recorder:
     def _note(self, value: Value, array: Array) -> None:
         if self.keep:
             value.data = to_numpy(array).copy()
+
+
+def _constant(kind: Layout, number: Any) -> Value:
+    """``number`` everywhere."""
+    return Value(kind.shape, kind.dtype, kind.strides, "const", None, number)
 
 
 def _uniform(sizes: tuple[int, ...]) -> tuple[int, int]:

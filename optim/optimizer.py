@@ -252,8 +252,8 @@ class Optimizer:
                 state[name] = tensor_of(elementwise.full((), first, float32, kind.device))
         for name in names:
             if state.get(name) is None:
-                array = empty_layout(ops.state_layout(kind))
-                state[name] = tensor_of(elementwise.fill(array, self.first(name, group)))
+                first = self.first(name, group)
+                state[name] = tensor_of(elementwise.filled(ops.state_layout(kind), first))
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of all parameters, or fill them with zeros."""

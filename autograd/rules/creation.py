@@ -12,7 +12,7 @@ from tilegrad.autograd.annotations import Sizes, Tensor
 from tilegrad.autograd.base import TensorBase, detached_view, tensor_of
 from tilegrad.autograd.once import warn_of_read_only
 from tilegrad.engine import array as arrays, dtype as dt, number
-from tilegrad.engine.array import Array
+from tilegrad.engine.array import Array, Layout
 from tilegrad.engine.device import CPU, Device, asked, device as as_device
 from tilegrad.engine.ops import create as ops, elementwise
 from tilegrad.engine.shape import as_indices
@@ -298,8 +298,7 @@ def _full(
     op: str, size: object, value: Number, kind: dt.DType, device: object, requires_grad: bool
 ) -> Tensor:
     shape = ops.check_sizes(op, size)
-    made = arrays.empty_layout(arrays.layout(shape, kind, as_device(device)))
-    made = elementwise.fill(made, value)
+    made = elementwise.full(shape, value, kind, as_device(device))
     return _made(op, made, True) if requires_grad else made  # type: ignore[return-value]
 
 
@@ -401,25 +400,27 @@ def logspace(
     if steps > 1:
         first, last = ops.ends(first, last, kind, "logspace")
     exponents = ops.linspace(first, last, steps, dt.float64, where)
-    powers = elementwise.OPS["pow"](elementwise.scalar(float(base), dt.float64, where), exponents)
+    root = float(number.required(base, "logspace"))
+    powers = elementwise.OPS["pow"](elementwise.scalar(root, dt.float64, where), exponents)
     return _made("logspace", elementwise.cast(powers, kind), requires_grad)
 
 
 # ------------------------------------------------------------------------------- like an existing
 
 
-def _like(op: str, x: Tensor, dtype: object, device: object) -> Array:
+def _like(x: Tensor, dtype: object, device: object) -> Layout:
     kind = x.layout
     wanted = kind.dtype if dtype is None else dt.dtype(dtype)
     where: Device = kind.device if device is None else as_device(device)
-    return arrays.empty_layout(ops.like(kind, wanted, where))
+    return ops.like(kind, wanted, where)
 
 
 def empty_like(
     input: Tensor, *, dtype: object = None, device: object = None, requires_grad: bool = False
 ) -> Tensor:
     """Undefined contents, in the shape, dtype and order of dimensions of ``input``."""
-    return _made("empty_like", _like("empty_like", input, dtype, device), requires_grad)
+    made = arrays.empty_layout(_like(input, dtype, device))
+    return _made("empty_like", made, requires_grad)
 
 
 def full_like(
@@ -431,8 +432,8 @@ def full_like(
     requires_grad: bool = False,
 ) -> Tensor:
     """``fill_value`` everywhere, in the shape, dtype and order of dimensions of ``input``."""
-    made = _like("full_like", input, dtype, device)
-    made = elementwise.fill(made, number.required(fill_value, "full_like"))
+    kind = _like(input, dtype, device)
+    made = elementwise.filled(kind, number.required(fill_value, "full_like"))
     return _made("full_like", made, requires_grad)
 
 

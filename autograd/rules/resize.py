@@ -29,11 +29,13 @@ def resize_(input: Tensor, *size: int | Sequence[int]) -> Tensor:
         return input
     made = layout(shape, old.dtype, old.device)
     end = input.storage.address + input.storage.nbytes
+    input.storage.version += 1
     if input.address + made.nbytes > end:
         kept = (end - input.address) // old.itemsize
         fresh = empty_layout(made)
         if kept:
             OPS["copy"](window(input, (kept,), (1,)), window(fresh, (kept,), (1,)))
+        fresh.storage.version = input.storage.version
         input.storage, input.address = fresh.storage, fresh.address
     input.layout = made
     return input

@@ -10,13 +10,14 @@ import numpy as np
 
 from tilegrad.autograd.annotations import Number, Tensor
 from tilegrad.autograd.base import TensorBase
-from tilegrad.autograd.mode import no_grad
-from tilegrad.autograd.rule import check_inplace
+from tilegrad.autograd.mode import no_grad, state
+from tilegrad.autograd.rule import check_inplace, needs_graph
 from tilegrad.autograd.rules import creation, special, view
 from tilegrad.autograd.rules.assign import before, copy_, overwrite
 from tilegrad.autograd.size import Size
 from tilegrad.engine import array as arrays
 from tilegrad.engine.device import Device
+from tilegrad.engine.memory import counted_apart, owner
 from tilegrad.engine.shape import reach
 
 __all__: list[str] = []
@@ -103,7 +104,7 @@ def set_(
     source, no elements.
 
     Raises:
-        RuntimeError: the dtypes differ, or the memory ends before.
+        RuntimeError: the dtypes differ, the memory ends before, or a gradient flows to either.
     """
     other = creation.empty(0, dtype=self.dtype, device=self.device) if source is None else source
     if other.layout.dtype is not self.layout.dtype:
@@ -111,10 +112,16 @@ def set_(
             f"set_: could not set tensor of type {other.dtype.name} to a tensor of type {self.dtype.name}"
         )
     check_inplace("set_", self, True)
+    if state.grad and needs_graph((self, other)):
+        raise RuntimeError("set_: derivative for set_ is not implemented")
     if size is not None:
         strides = arrays.contiguous_strides(tuple(size)) if stride is None else tuple(stride)
         other = view.as_strided(other.detach(), tuple(size), strides, storage_offset or 0)
-    self.layout, self.storage, self.address = other.layout, other.storage, other.address
+    version = self.storage.version + 1
+    self.storage.version = version  # views of the old memory are saved, too
+    self.layout, self.address = other.layout, other.address
+    self.storage = counted_apart(other.storage)
+    self.storage.version = version
     return self
 
 
@@ -123,7 +130,7 @@ def is_set_to(self: Tensor, tensor: Tensor) -> bool:
     return (
         self.layout is tensor.layout
         and self.address == tensor.address
-        and self.storage is tensor.storage
+        and owner(self.storage) is owner(tensor.storage)
     )
 
 
@@ -191,7 +198,7 @@ class _UntypedStorage:
     size = __len__ = nbytes
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _UntypedStorage) and self._storage is other._storage
+        return isinstance(other, _UntypedStorage) and owner(self._storage) is owner(other._storage)
 
     def __hash__(self) -> int:
         return hash(self._start)

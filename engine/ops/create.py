@@ -60,6 +60,8 @@ def arange(start: float, end: float, step: float, dtype: DType, device: Device) 
         size = -((start - end) // step)
     else:
         size = math.ceil((end - start) / step)
+    if size >= 1 << 63:
+        raise RuntimeError(f"arange: invalid size, possible overflow? got {size} elements")
     exact = not dtype.is_floating_point
     kind = int if exact else float
     params = (kind(start), kind(end), kind(step))
@@ -92,6 +94,7 @@ def _complex_linspace(
     for place, (first, last) in enumerate(pairs):
         part = linspace(first, last, steps, dtype.to_real(), device)
         elementwise.copy(part, part_of(made, place))
+    made.storage.version -= len(pairs)  # new memory: nobody has seen it otherwise
     return made
 
 
@@ -125,6 +128,7 @@ def eye(n: int, m: int, dtype: DType, device: Device) -> Array:
     """Ones on the diagonal of an (n, m) array of zeros."""
     made = full((n, m), 0, dtype, device)
     elementwise.fill(diagonal(made, offset=0, dim1=0, dim2=1), 1)
+    made.storage.version -= 1  # as above
     return made
 
 

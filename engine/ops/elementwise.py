@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tilegrad.engine import dtype as dt, number
+from tilegrad.engine import calls, dtype as dt, number
 from tilegrad.engine.array import (
     Array,
     Layout,
     contiguous_strides,
-    empty_layout,
     layout,
     to_numpy,
 )
@@ -128,9 +127,10 @@ class Elementwise(Op):
             )
         made = dtype or self.result_dtype(layouts[-1].dtype)
         out = layout(shape, made, layouts[0].device, strides)
-        return Plan((out,), self._launch(layouts, out))
+        return Plan((out,), self.launch(layouts, out))
 
-    def _launch(self, layouts: tuple[Layout, ...], out: Layout) -> Any:
+    def launch(self, layouts: tuple[Layout, ...], out: Layout) -> Any:
+        """The launch over operands of these layouts, which broadcast to ``out``."""
         order = permutation_of(out.shape, out.strides) or tuple(range(out.ndim))
         strides = [broadcast_strides(x.shape, x.strides, out.shape) for x in layouts]
         strides.append(out.strides)
@@ -207,7 +207,7 @@ class Elementwise(Op):
                     *map(cast, arrays[:-1], wanted), arrays[-1], params=params
                 )
             )
-        launch, place = self._launch(layouts, out), len(layouts)
+        launch, place = self.launch(layouts, out), len(layouts)
         apart = copies_apart if layouts else None
         return Plan((), launch, writes=(place,), apart=apart, pointwise=True, device=out.device)
 
@@ -400,9 +400,27 @@ def number_of(array: Array) -> Any:
     return next((key[0] for key, made in list(_scalars.items()) if made is array), None)
 
 
+def _full_plan(*, kind: Layout) -> Plan:
+    return Plan((kind,), OPS["fill"].launch((), kind))
+
+
+FULL = Op("full", _full_plan, ("kind",), planar=True)
+
+
 def full(shape: Shape, value: float, dtype: DType, device: Any) -> Array:
     """A new row-major array filled with ``value``."""
-    return fill(empty_layout(layout(shape, dtype, device)), value)
+    return filled(layout(shape, dtype, device), value)
+
+
+def filled(kind: Layout, value: float) -> Array:
+    """A new array of this gapless layout filled with ``value``, which nobody wrote to so far.
+
+    Raises:
+        RuntimeError: the dtype cannot hold it.
+    """
+    params = (_element(value, kind.dtype),)
+    made = calls.run_at(FULL, (kind,), params)
+    return FULL(params=params, kind=kind) if made is None else made  # type: ignore[no-any-return]
 
 
 def fill(x: Array, value: float) -> Array:
@@ -411,8 +429,11 @@ def fill(x: Array, value: float) -> Array:
     Raises:
         RuntimeError: the dtype cannot hold it.
     """
-    kind = x.layout.dtype
-    if value.__class__ is not kind.python or not kind.low <= value <= kind.high:
-        value = number.stored(value, kind, "fill")
-    OPS["fill"](x, params=(value,))
+    OPS["fill"](x, params=(_element(value, x.layout.dtype),))
     return x
+
+
+def _element(value: float, kind: DType) -> float:
+    if value.__class__ is kind.python and kind.low <= value <= kind.high:
+        return value
+    return number.stored(value, kind, "fill")

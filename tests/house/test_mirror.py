@@ -23,7 +23,7 @@ FAMILIES = ("kernels/cpu", "kernels/cuda", "engine/ops", "autograd/rules")
 
 # modules that no test file is called after, or names: which tests run them, and why those
 TESTED_BY = (
-    ("autograd", "annotations base casts families gradients interop native_record operators shaping size", "autograd/test_graph.py",
+    ("autograd", "annotations base casts families gradients interop native_record shaping size", "autograd/test_graph.py",
      "what every tensor and every recorded node goes through"),
     ("autograd", "checking_reduction reduction_gradients reduction_parts",
      "autograd/test_custom_reduction.py", "what a user's reduction is made of"),
