@@ -7,6 +7,7 @@ arguments and calls the body for every task, here or on a team of threads.
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -186,11 +187,55 @@ def wrapper_ir(symbol: str, signature: str) -> str:
         values.append(f"{kind} %v{index}")
     call = f'call i32 @"{symbol}"(ptr %ret, ptr %exc, i64 %task, {", ".join(values)})'
     tasks, threads = f"%v{count}", f"%v{count + 1}"
-    loops = _LOOPS.format(
-        symbol=symbol, kinds=", ".join(["i64", *kinds]), read="\n".join(read), call=call
-    )
+    read_all = "\n".join(read)
+    loops = _LOOPS.format(symbol=symbol, kinds=", ".join(["i64", *kinds]), read=read_all, call=call)
+    if _has_mxcsr():
+        loops += _PLAIN_FLOATS + _in_plain_floats("one_task", ["ptr"] * 4)
+        loops += _in_plain_floats("all_tasks", ["ptr", "i64", "i64"])
+    else:
+        loops = loops.replace("@one_task_here", "@one_task").replace(
+            "@all_tasks_here", "@all_tasks"
+        )
     run = _RUN.format(fill="\n".join(fill), tasks=tasks, threads=threads)
     return loops + entry_ir([*kinds, "i64", "i64"], run, f"  %pack = alloca {pack}")
+
+
+def _has_mxcsr() -> bool:
+    return platform.machine().lower() in ("x86_64", "amd64")
+
+
+# Other libraries change how a thread rounds, whether it takes subnormals for zero and what traps, some as they
+# are loaded (-ffast-math), and threads inherit it: kernels would compute otherwise in this thread than in that one.
+# The loops are functions of their own, which no arithmetic leaves.
+_PLAIN_FLOATS = """
+declare void @llvm.x86.sse.stmxcsr(ptr)
+declare void @llvm.x86.sse.ldmxcsr(ptr)
+@plain_floats = internal constant i32 8064
+"""
+_IN_PLAIN_FLOATS = """
+define internal void @{name}({parameters}) {{
+  %own = alloca i32
+  call void @llvm.x86.sse.stmxcsr(ptr %own)
+  %mode = load i32, ptr %own
+  %control = and i32 %mode, 65472
+  %plain = icmp eq i32 %control, 8064
+  br i1 %plain, label %here, label %changed
+here:
+  call void @{name}_here({parameters})
+  ret void
+changed:
+  call void @llvm.x86.sse.ldmxcsr(ptr @plain_floats)
+  call void @{name}_here({parameters})
+  call void @llvm.x86.sse.ldmxcsr(ptr %own)
+  ret void
+}}
+"""
+
+
+def _in_plain_floats(name: str, kinds: list[str]) -> str:
+    """The function ``name``: what ``name_here`` does, with IEEE arithmetic and no traps (MXCSR's default)."""
+    parameters = ", ".join([f"{kind} %p{k}" for k, kind in enumerate(kinds)])
+    return _IN_PLAIN_FLOATS.format(name=name, parameters=parameters)
 
 
 _LOOPS = """
@@ -200,7 +245,7 @@ declare void @PyEval_RestoreThread(ptr)
 declare void @numba_parallel_for(ptr, ptr, ptr, ptr, ptr, i64, i64, i64)
 declare i32 @"{symbol}"(ptr, ptr, {kinds})
 
-define internal void @one_task(ptr %counter, ptr %dims, ptr %steps, ptr %pack) {{
+define internal void @one_task_here(ptr %counter, ptr %dims, ptr %steps, ptr %pack) noinline {{
   %ret = alloca ptr
   %exc = alloca ptr
   %task = load i64, ptr %counter
@@ -209,7 +254,7 @@ define internal void @one_task(ptr %counter, ptr %dims, ptr %steps, ptr %pack) {
   ret void
 }}
 
-define internal void @all_tasks(ptr %pack, i64 %tasks, i64 %given) {{
+define internal void @all_tasks_here(ptr %pack, i64 %tasks, i64 %given) noinline {{
 entry:
   %allowed = load i64, ptr @tilegrad_threads
   %team_size = icmp slt i64 %given, 0

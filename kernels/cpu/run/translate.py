@@ -195,7 +195,7 @@ def _typing_context() -> Any:
 
 def _lowering_context(typing_context: Any) -> Any:
     # on import these define how operators, numbers, ranges, tuples and literals are lowered
-    from numba.core import cpu, fastmathpass, optional  # noqa: F401
+    from numba.core import cpu, fastmathpass, optional, types  # noqa: F401
     from numba.core.imputils import builtin_registry
     from numba.cpython import builtins, mathimpl, numbers, rangeobj, slicing, tupleobj  # noqa: F401
     from numba.misc import literal  # noqa: F401
@@ -218,6 +218,14 @@ def _lowering_context(typing_context: Any) -> Any:
                 self.known = known
                 super().refresh()
             self.typing_context.refresh()
+
+        def cast(self, builder: Any, val: Any, fromty: Any, toty: Any) -> Any:
+            # a float beyond a small integer is undefined in LLVM, which rounds it to the nearest in some
+            # vectors and takes its last bits in others: by way of int32, as C programs do, it is the latter
+            if isinstance(fromty, types.Float) and isinstance(toty, types.Integer):
+                if toty.bitwidth < 32:  # type: ignore[attr-defined]
+                    val, fromty = super().cast(builder, val, fromty, types.int32), types.int32
+            return super().cast(builder, val, fromty, toty)
 
         def post_lowering(self, module: Any, library: Any) -> None:
             if self.fastmath:  # of a function that says so; numba would link its runtime, too
