@@ -22,7 +22,7 @@ from tilegrad.engine import calls, native, plain
 from tilegrad.engine.array import Array, Layout, empty_layout, output
 from tilegrad.engine.device import CPU, META, Device
 from tilegrad.engine.dtype import DType
-from tilegrad.engine.errors import DeviceError
+from tilegrad.engine.errors import DeviceError, OutOfMemoryError
 from tilegrad.engine.interpreter import chosen
 from tilegrad.engine.memory import FreeList, new_storage
 from tilegrad.kernels import dtypes
@@ -201,6 +201,11 @@ class Op:
         except (OverflowError, struct.error):
             raise RuntimeError(
                 f"{self.name}: sizes and steps must fit in 64 bits, with what follows from them; got "
+                f"{' and '.join([x.describe() for x in layouts] or ['no tensor'])}, {metadata}"
+            ) from None
+        except MemoryError:  # of tables
+            raise OutOfMemoryError(
+                f"{self.name}: out of memory for what is worked out beforehand; got "
                 f"{' and '.join([x.describe() for x in layouts] or ['no tensor'])}, {metadata}"
             ) from None
         except ImportError:

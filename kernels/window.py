@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 Triple = tuple[int, int, int]
-Table = tuple[tuple[int, ...], ...]  # of the windows of one dimension: firsts, ends, divisors
+Table = tuple[np.ndarray, ...]  # of the windows of one dimension: firsts, ends, divisors, all int64
 
 
 class Window(NamedTuple):

@@ -7,6 +7,8 @@ import math
 import warnings
 from collections.abc import Sequence
 
+import numpy as np
+
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.arguments import tensors_or_numbers
 from tilegrad.autograd.base import TensorBase, tensor_of
@@ -24,6 +26,7 @@ from tilegrad.autograd.rules.scan import cumprod
 from tilegrad.autograd.size import Size
 from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.dtype import DType
+from tilegrad.engine.memory import refuse_beyond_memory
 from tilegrad.engine.ops.elementwise import full
 from tilegrad.engine.shape import as_index, numel
 
@@ -96,6 +99,7 @@ def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
 
 
 _count = range
+_PLACE = 64  # bytes that an item of a row is worked out in
 
 
 def cartesian_prod(*tensors: Tensor) -> Tensor:
@@ -128,9 +132,12 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     kind = input.layout
     if r == 0:
         return tensor_of(full((0,), 0, kind.dtype, kind.device))
+    n = kind.shape[0]
+    rows = math.comb(n + r - 1, r) if with_replacement else math.comb(n, r)
+    refuse_beyond_memory("combinations", rows, r * _PLACE)
     chosen = itertools.combinations_with_replacement if with_replacement else itertools.combinations
-    rows = [place for row in chosen(_count(kind.shape[0]), r) for place in row]
-    places = as_tensor(rows, dtype=dt.int64, device=kind.device)
+    found = itertools.chain.from_iterable(chosen(_count(n), r) if rows else ())
+    places = as_tensor(np.fromiter(found, np.int64, rows * r), device=kind.device)
     return view.reshape(index_select(input, 0, places), (-1, r))
 
 

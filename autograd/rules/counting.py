@@ -8,15 +8,15 @@ from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.mode import no_grad
 from tilegrad.autograd.rules import view
-from tilegrad.autograd.rules.creation import arange
+from tilegrad.autograd.rules.creation import arange, zeros_like
 from tilegrad.autograd.rules.index import index_copy, index_select
-from tilegrad.autograd.rules.masked import nonzero, tril, triu
+from tilegrad.autograd.rules.masked import nonzero
+from tilegrad.autograd.rules.movement import repeat_interleave, stack
 from tilegrad.autograd.rules.scatter import scatter, scatter_add
 from tilegrad.engine import dtype as dt
-from tilegrad.engine.device import device as as_device
 from tilegrad.engine.dtype import DType
 from tilegrad.engine.ops.elementwise import full
-from tilegrad.engine.shape import normalize_dim
+from tilegrad.engine.shape import as_index, normalize_dim
 
 __all__ = ["bincount", "tril_indices", "triu_indices", "unique", "unique_consecutive"]
 
@@ -171,21 +171,33 @@ def _answer(
 # ------------------------------------------------------------------------ indices of triangles
 
 
-def _positions(mask: Tensor, dtype: DType) -> Tensor:
-    return view.transpose(nonzero(mask), 0, 1).to(dtype)
+def _triangle(
+    op: str, row: int, col: int, offset: int, lower: bool, dtype: DType, device: object
+) -> Tensor:
+    row, col = as_index(op, row, "row"), as_index(op, col, "col")
+    offset = as_index(op, offset, "offset")
+    for name, size in (("row", row), ("col", col)):
+        if size < 0:
+            raise RuntimeError(f"{op}: {name} must be non-negative, got{size}")
+    first, end = (max(0, -offset), row) if lower else (0, min(row, col - offset))
+    rows = arange(first, max(first, end), device=device)
+    begins = zeros_like(rows) if lower else (rows + offset).clamp(min=0)
+    counts = (rows + (offset + 1)).clamp(max=col) if lower else col - begins
+    steps = begins - (counts.cumsum(0) - counts)  # from a place in the result to its column
+    columns = repeat_interleave(steps, counts)
+    columns += arange(columns.shape[0], device=device)
+    return stack((repeat_interleave(rows, counts), columns)).to(dtype)
 
 
 def tril_indices(
     row: int, col: int, offset: int = 0, *, dtype: DType = dt.int64, device: object = None
 ) -> Tensor:
     """(2, count) coordinates of the lower triangle of a ``row`` by ``col`` matrix."""
-    ones = tensor_of(full((row, col), 1, dt.bool_, as_device(device)))
-    return _positions(tril(ones, offset), dtype)
+    return _triangle("tril_indices", row, col, offset, True, dtype, device)
 
 
 def triu_indices(
     row: int, col: int, offset: int = 0, *, dtype: DType = dt.int64, device: object = None
 ) -> Tensor:
     """(2, count) coordinates of the upper triangle of a ``row`` by ``col`` matrix."""
-    ones = tensor_of(full((row, col), 1, dt.bool_, as_device(device)))
-    return _positions(triu(ones, offset), dtype)
+    return _triangle("triu_indices", row, col, offset, False, dtype, device)

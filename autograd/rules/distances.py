@@ -69,16 +69,19 @@ def renorm(input: Tensor, p: Scalar, dim: int, maxnorm: Scalar) -> Tensor:
     Gradient: of ``input``.
 
     Raises:
-        RuntimeError: integers, fewer than two dimensions, or a norm that is negative.
+        RuntimeError: integers, fewer than two dimensions, or a norm that is no number from 0 on.
     """
     kind = input.layout
     if not kind.dtype.has_gradient:
         raise RuntimeError(
             f"renorm: Expected a floating point or complex tensor as input. Got {kind.dtype.name}"
         )
-    if p <= 0:
+    for name, value in (("p", p), ("maxnorm", maxnorm)):
+        if isinstance(value, complex):
+            raise RuntimeError(f"renorm: {name} must be real-valued; got {value}")
+    if not p > 0:
         raise RuntimeError("renorm: non-positive-norm not supported")
-    if maxnorm < 0:
+    if not maxnorm >= 0:
         raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm}")
     if kind.ndim < 2:
         raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {kind.ndim} dimensions")

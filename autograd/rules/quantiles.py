@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import namedtuple
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.arguments import tensors_or_numbers
@@ -22,7 +22,7 @@ from tilegrad.autograd.rules.reduce import any, sum
 from tilegrad.autograd.rules.scatter import gather
 from tilegrad.autograd.rules.sort import searchsorted, sort
 from tilegrad.autograd.rules.unary import round
-from tilegrad.engine import dtype as dt
+from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.ops.elementwise import full
 from tilegrad.engine.shape import normalize_dim, numel
 
@@ -149,8 +149,15 @@ def _between(ordered: Tensor, ranks: Tensor, mode: str) -> Tensor:
 # ----------------------------------------------------------------------------------- histograms
 
 
+_Bins: TypeAlias = "Tensor | int"  # how many, or their edges
+
+
 def _ends(name: str, x: Tensor, low: Scalar, high: Scalar) -> tuple[float, float]:
     """The range of a histogram: that of the data where none is given."""
+    for end in (low, high):
+        number.in_64_bits(end)
+        if isinstance(end, complex):
+            raise RuntimeError(f"{name}: a range is of real numbers; got {end}")
     low, high = float(low), float(high)
     if low == high and x.layout.numel:
         low, high = (t.item() for t in aminmax(x.detach()))
@@ -251,7 +258,7 @@ def histogramdd(
 def _histogram(
     name: str,
     points: Tensor,
-    bins: Sequence[Tensor | int],
+    bins: Sequence[_Bins],
     limits: Sequence[float] | None,
     weight: Tensor | None,
     density: bool,

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from tilegrad.engine import calls, dtype as dt
 from tilegrad.engine.array import Layout, layout
 from tilegrad.engine.dispatch import Plan, kernel
@@ -42,6 +44,11 @@ def _resolve(
         steps = per_dimension(op, "stride", stride, count)
     before = per_dimension(op, "padding", padding, count)
     spread = per_dimension(op, "dilation", dilation, count)
+    if any(n >= 1 << 31 for n in (*window, *steps, *before, *spread)):
+        raise RuntimeError(
+            f"{op}: value cannot be converted to type int without overflow; got kernel_size={window}, "
+            f"stride={steps}, padding={before} and dilation={spread}"
+        )
     if any(k <= 0 for k in window):
         raise RuntimeError(f"{op}: kernel size should be greater than zero, but got {window}")
     if any(s <= 0 for s in steps):
@@ -96,39 +103,43 @@ def _spatial(x: Layout, name: str, integers: bool = False) -> tuple[int, tuple[i
     return x.shape[0] * x.shape[1], (1,) * (3 - len(size)) + size  # type: ignore[return-value]
 
 
-_WHOLE: Table = ((0,), (1,), (1,))  # of a dimension that is not there
+_ONE = np.ones(1, np.int64)
+_WHOLE: Table = (0 * _ONE, _ONE, _ONE)  # of a dimension that is not there
+_MOST = 1 << 29  # windows along a dimension: a table of them takes 24 bytes each
+
+
+def _along(out: int) -> np.ndarray:
+    """The numbers of the outputs of a dimension.
+
+    Raises:
+        RuntimeError: there are too many for tables of their windows.
+    """
+    if out > _MOST:
+        raise RuntimeError(f"pool: at most {_MOST} outputs along a dimension; got {out}")
+    return np.arange(out)
 
 
 def _adaptive(size: int, out: int) -> Table:
     """Windows that tile ``size`` inputs as evenly as ``out`` outputs can."""
-    firsts = tuple(o * size // out for o in range(out))
-    ends = tuple(-(-(o + 1) * size // out) for o in range(out))
-    return firsts, ends, tuple(e - f for f, e in zip(firsts, ends, strict=True))
+    along = _along(out)
+    firsts, ends = along * size // out, -(-(along + 1) * size // out)
+    return firsts, ends, ends - firsts
 
 
 def _maxima(size: int, axis: int, how: dict[str, Any]) -> Table:
     k, s, p, d, out = (
         how[n][axis] for n in ("kernel_size", "stride", "padding", "dilation", "out")
     )
-    firsts, ends = [], []
-    for o in range(out):
-        first = o * s - p
-        ends.append(min(first + (k - 1) * d + 1, size))
-        firsts.append(first + max(0, -(first // d)) * d)
-    return tuple(firsts), tuple(ends)
+    first = _along(out) * s - p
+    return first + np.maximum(0, -(first // d)) * d, np.minimum(first + (k - 1) * d + 1, size)
 
 
 def _means(size: int, axis: int, how: dict[str, Any], include_pad: bool) -> Table:
     k, s, p, out = (how[n][axis] for n in ("kernel_size", "stride", "padding", "out"))
-    firsts, ends, divisors = [], [], []
-    for o in range(out):
-        first = o * s - p
-        padded_end = min(first + k, size + p)
-        end = min(padded_end, size)
-        divisors.append(padded_end - first if include_pad else end - max(first, 0))
-        firsts.append(max(first, 0))
-        ends.append(end)
-    return tuple(firsts), tuple(ends), tuple(divisors)
+    first = _along(out) * s - p
+    padded_end = np.minimum(first + k, size + p)
+    inside, end = np.maximum(first, 0), np.minimum(padded_end, size)
+    return inside, end, padded_end - first if include_pad else end - inside
 
 
 def _window(size: Shape, adaptive: bool, how: dict[str, Any]) -> Window | None:
@@ -192,8 +203,8 @@ def _mean_tables(
     else:
         tables = [_means(n, axis, how, include_pad) for axis, n in enumerate(size)]
     if divisor is not None:
-        tables = [(f, e, (1,) * len(f)) for f, e, _ in tables]
-        tables[0] = (*tables[0][:2], (divisor,) * len(tables[0][0]))
+        tables = [(f, e, np.ones_like(f)) for f, e, _ in tables]
+        tables[0] = (*tables[0][:2], np.full_like(tables[0][0], divisor))
     return [_WHOLE] * (3 - len(size)) + tables
 
 

@@ -190,8 +190,8 @@ def mean_windows_backward(dtype: str) -> Kernel:
 
 def _plan(size: Triple, step: Triple, tables: Sequence[Table]) -> np.ndarray:
     out = [len(columns[0]) for columns in tables]
-    flat = [number for columns in tables for column in columns for number in column]
-    return np.array([*size, *out, *step, *flat], np.int64)
+    head = np.array([*size, *out, *step], np.int64)
+    return np.concatenate([head, *[column for columns in tables for column in columns]])
 
 
 def _row_plan(dtype: str, window: Window, *addresses: int) -> np.ndarray:
@@ -280,8 +280,8 @@ def avg_pool(
         plan, shares, scratch_bytes = _plan(size, (1, 1, 1), tables), [], 0
         function = mean_windows.build(dtype)
     else:
-        shares = [np.array(t[2], np.int64) for t in tables[:2]]
-        shares.append(np.array(tables[2][2] + (1,) * W, dtype))
+        shares = [t[2] for t in tables[:2]]
+        shares.append(np.concatenate([tables[2][2], np.ones(W, np.int64)]).astype(dtype))
         plan = _row_plan(dtype, window, *(s.ctypes.data for s in shares))
         function = rows.mean_rows.build(dtype, window.stride[2])
         scratch_bytes = tasks * rows.row_length(dtype, window) * np.dtype(dtype).itemsize

@@ -8,8 +8,6 @@ shares are added in order, without atomics.
 
 from __future__ import annotations
 
-import bisect
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -69,18 +67,18 @@ def _windows(
     """(the tables, all parameters of :data:`POOL`, what must live as long as the launch)."""
     out = tuple(len(t[0]) for t in tables)
     inputs, outputs = math.prod(size), math.prod(out)
-    flat: list[int] = []
-    windows, holders = [], []
-    for n, table in zip(size, tables, strict=True):
-        windows.append(len(flat))
-        for column in table:
-            flat += column
-        holders.append(len(flat))
+    columns: list[np.ndarray] = []
+    windows, holders, length = [], [], 0
+    for n, count, table in zip(size, out, tables, strict=True):
+        windows.append(length)
+        columns += table
+        length += len(table) * count
+        holders.append(length)
         if inverse:  # windows that can hold an input follow each other, as their ends do
-            firsts = list(itertools.accumulate(reversed(table[0]), min))[::-1]
-            flat += [bisect.bisect_right(table[1], i) for i in range(n)]
-            flat += [bisect.bisect_right(firsts, i) for i in range(n)]
-    held = DeviceConstant(np.array(flat, np.int64))
+            firsts = np.minimum.accumulate(table[0][::-1])[::-1]
+            columns += [np.searchsorted(c, np.arange(n), "right") for c in (table[1], firsts)]
+            length += 2 * n
+    held = DeviceConstant(np.concatenate(columns))
     given = Windows(
         held.address, inputs, *magic(inputs), outputs, *magic(outputs), *step, *windows, *holders
     )

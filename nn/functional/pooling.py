@@ -132,8 +132,8 @@ def max_unpool3d(
 def _starts(sample: np.ndarray, size: int, out: int, k: int) -> np.ndarray:
     """Where the windows begin, one of (…, out) for each of ``sample`` (…) (Graham 2014)."""
     last = size - k
-    if out == 1:
-        return np.full((*sample.shape, 1), last, np.int64)
+    if out < 2:
+        return np.full((*sample.shape, out), last, np.int64)
     kind = np.dtype(sample.dtype).type
     step = kind(last) / kind(out - 1)
     first = np.floor(sample * step).astype(np.int64)
@@ -164,6 +164,11 @@ def _fractional(
         out = [int(n * r) for n, r in zip(size, ratios, strict=True)]
     else:
         out = list(_of(dims, "output_size", output_size))
+    if min(out) < 0 or min(k) < 1:
+        raise RuntimeError(
+            f"{op}: windows must have elements, and no output size may be negative; got {tuple(k)} and "
+            f"{tuple(out)}"
+        )
     for n, o, w in zip(size, out, k, strict=True):
         if o + w - 1 > n:
             raise RuntimeError(f"{op}: pool size {w} too large relative to input size {n}")
@@ -184,11 +189,10 @@ def _fractional(
         shape[2 + axis], shape[2 + dims + axis] = out[axis], k[axis]
         flat = flat * size[axis] + window.reshape(shape)
     at = from_numpy(flat.reshape(N, C, math.prod(out) * math.prod(k))).to(x.device)
-    taken = x.reshape(N, C, -1).gather(2, at)
-    rows = taken.reshape(N, C, math.prod(out), math.prod(k))
-    values, which_one = rows.max(3)
-    at = at.reshape(N, C, math.prod(out), math.prod(k))
-    where = at.gather(3, which_one.unsqueeze(3)).squeeze(3)
+    values, where = x.reshape(N, C, math.prod(size)).gather(2, at), at
+    if values.numel():
+        values, which = pool.max_pool1d(values, math.prod(k), return_indices=True)
+        where = at.gather(2, which)
     values, where = values.reshape(N, C, *out), where.reshape(N, C, *out)
     if input.ndim == dims + 1:
         values, where = values.squeeze(0), where.squeeze(0)

@@ -10,6 +10,7 @@ from tilegrad.autograd.rules import recurrent
 from tilegrad.autograd.rules.creation import empty, zeros
 from tilegrad.autograd.rules.index import index_select
 from tilegrad.autograd.tensor import Tensor
+from tilegrad.engine.memory import A_TENSOR, refuse_beyond_memory
 from tilegrad.nn import init
 from tilegrad.nn.modules.module import Module
 from tilegrad.nn.parameter import Parameter
@@ -70,6 +71,7 @@ class RNNBase(Module):
         self.proj_size = proj_size
         self._all_weights: list[list[str]] = []
         rows, state = _FUNCTIONS[mode][1] * hidden_size, proj_size or hidden_size
+        refuse_beyond_memory(mode, num_layers, (2 + 2 * bool(bias)) * A_TENSOR)
         for layer in range(num_layers):
             columns = state * (1 + bidirectional) if layer else input_size
             shapes: dict[str, tuple[int, ...]] = {

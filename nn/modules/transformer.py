@@ -10,6 +10,7 @@ from typing import Any
 from tilegrad.autograd.rules.creation import full
 from tilegrad.autograd.rules.masked import triu
 from tilegrad.autograd.tensor import Tensor
+from tilegrad.engine.memory import A_TENSOR, refuse_beyond_memory
 from tilegrad.nn import functional as F, init
 from tilegrad.nn.modules.attention import MultiheadAttention
 from tilegrad.nn.modules.container import ModuleList
@@ -175,6 +176,8 @@ class _Stack(Module):
 
     def __init__(self, layer: Module, num_layers: int, norm: Module | None):
         super().__init__()
+        each = sum([A_TENSOR + p.nbytes for p in layer.parameters()])
+        refuse_beyond_memory(type(self).__name__, num_layers, each)
         self.layers = ModuleList([copy.deepcopy(layer) for _ in range(num_layers)])
         self.num_layers = num_layers
         self.norm = norm

@@ -342,3 +342,14 @@ def test_frombuffer_shares_the_memory():
 def test_scalar_tensor():
     assert tilegrad.scalar_tensor(2.5).shape == ()
     assert tilegrad.scalar_tensor(2).dtype is tilegrad.float32
+
+
+@pytest.mark.parametrize("name", ["tril_indices", "triu_indices"])
+def test_indices_of_triangles(name: str) -> None:
+    for row, col, offset in itertools.product((0, 1, 3, 5), (0, 1, 4), (-7, -2, 0, 1, 3, 9)):
+        ours = getattr(tilegrad, name)(row, col, offset)
+        theirs = getattr(torch, name)(row, col, offset)
+        assert ours.tolist() == theirs.tolist() and tuple(ours.shape) == tuple(theirs.shape)
+    assert getattr(tilegrad, name)(2, 2, dtype=tilegrad.int32).dtype is tilegrad.int32
+    far = (2**31, 3, 1 - 2**31) if name == "tril_indices" else (3, 2**31, 2**31 - 1)
+    assert getattr(tilegrad, name)(*far).tolist() == getattr(torch, name)(*far).tolist()

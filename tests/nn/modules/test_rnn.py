@@ -132,6 +132,12 @@ def test_refuses_what_pytorch_refuses(call: Any) -> None:
         call(tilegrad, nn)
 
 
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_more_layers_than_memory_are_refused_at_once(kind: str) -> None:
+    with pytest.raises(RuntimeError, match="2147483648 times 2048 bytes are more than the"):
+        getattr(tilegrad.nn, kind)(1, 1, num_layers=2**31)
+
+
 def test_warns_of_dropout_in_one_layer() -> None:
     for n in (nn, torch.nn):
         with pytest.warns(UserWarning, match="dropout option adds dropout after all but last"):

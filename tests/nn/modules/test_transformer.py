@@ -113,3 +113,9 @@ def test_refuses_what_pytorch_refuses(call: Any, kind: type) -> None:
     for t, n in ((tilegrad, nn), (torch, torch.nn)):
         with pytest.raises(kind):
             call(t, n)
+
+
+def test_more_layers_than_memory_are_refused_at_once() -> None:
+    layer = nn.TransformerEncoderLayer(2, 1, 2)
+    with pytest.raises(RuntimeError, match="2147483648 times .* bytes are more than the"):
+        nn.TransformerEncoder(layer, 2**31)
