@@ -92,23 +92,23 @@ def _series(a, x):
 
 @inline
 def _fraction(a, x):
-    """``Q gamma(a) / (x^a e^-x)``, by Lentz's method."""
+    """``Q gamma(a) / (x^a e^-x)``, by Steed's method: a sum, whose roundings do not add up as those of Lentz's product.
+
+    Source: Barnett, Feng, Steed, Goldfarb, Coulomb wave functions for all real eta and rho (1974).
+    """
     one = np.float64(1)
     b = x + one - a
-    c = np.float64(1e300)
     d = one / b
-    h = d
-    i = np.float64(0)
-    step = np.float64(2)
-    while fabs(step - one) > np.float64(_END) and i < np.float64(_MOST):
+    total, more, i = d, d, np.float64(0)
+    while fabs(more) > fabs(total) * np.float64(_END) and i < np.float64(_MOST):
         i += one
-        term = i * (a - i)
+        term = i * (i - a)
         b += np.float64(2)
-        d = one / (term * d + b)
-        c = b + term / c
-        step = c * d
-        h *= step
-    return h
+        next_d = one / (b - term * d)
+        more *= term * d * next_d
+        d = next_d
+        total += more
+    return total
 
 
 @inline
@@ -123,6 +123,15 @@ def _parts(a, x):
 
 
 @inline
+def _lgamma_next(a):
+    """log gamma(a + 1) of a < 1, with what a + 1 rounds away, times about its derivative."""
+    one = np.float64(1)
+    y = a + one
+    slope = a * np.float64(1.645) / (one + a * np.float64(0.645)) - np.float64(0.5772156649)
+    return fma(a - (y - one), slope, lgamma(y))
+
+
+@inline
 def _small_q(a, x):
     """Q of a < 1, where P may be near 1, for x < 1: ``1 - x^a / gamma(a + 1)`` and what the series adds."""
     one = np.float64(1)
@@ -133,7 +142,7 @@ def _small_q(a, x):
         term *= -x / n
         total += term / (a + n)
         steps += 1
-    first = a * log(x) - lgamma(a + one)
+    first = a * log(x) - _lgamma_next(a)
     rise = exp(first) - one
     if fabs(first) < np.float64(0.5):
         rise = _expm1(first)
@@ -190,7 +199,7 @@ def _gammainc_single(a, x):
 def gammainc(input, other):
     """P(a, x): the integral of ``t^(a - 1) e^-t`` from 0 to x, over gamma(a); NaN of negative numbers.
 
-    Error: 0.51 ulp in float32, 8.2 in float64.
+    Error: 0.51 ulp in float32; in float64 8 of a < 8, 13 up to 300, 18 up to 2,000: sums of hundreds of terms.
     """
 
 
@@ -199,8 +208,13 @@ def _gammaincc_double(a, x):
     if _outside(a, x):
         return np.float64(1) - _at_ends(a, x)
     p, q = _parts(a, x)
-    if p > np.float64(0.8) and x <= a + np.float64(1) and a < np.float64(1):
-        return _small_q(a, x) if x <= np.float64(0.6) else a * _power(a, x) * _fraction(a, x)
+    if (
+        p > np.float64(0.5) and x <= a + np.float64(1) and a < np.float64(8)
+    ):  # 1 - P would lose bits
+        if x > np.float64(0.6):
+            return a * _power(a, x) * _fraction(a, x)
+        if a < np.float64(1):
+            return _small_q(a, x)
     return q
 
 
@@ -213,6 +227,6 @@ def _gammaincc_single(a, x):
 def gammaincc(input, other):
     """Q(a, x) = 1 - P(a, x): the integral from x on; NaN of negative numbers.
 
-    Error: 0.51 ulp in float32, 34 in float64 at most, of a < 2 and x from a half to 2, where products of the
-    continued fraction add up their roundings and 1 - P cancels.
+    Error: 0.51 ulp in float32; in float64 16 of a < 2 and x from a half to 2, where the fraction takes its most
+    steps, 9 of other a < 8, 19 up to 2,000.
     """
