@@ -150,6 +150,7 @@ def _qr(d: Draw) -> None:
     m = d.rows(True)
     n = d.pick(m, d.rows(), d.rows())
     a = d.matrix(m, n)
+    d.program.edge = min(d.program.edge, 1)  # columns that depend on each other have no gradient
     mode = d.pick("reduced", "reduced", "complete", "r")
     if mode == "r":
         d.says(f"lib.linalg.qr({a}, 'r')", "only_r")
