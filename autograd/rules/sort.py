@@ -190,7 +190,10 @@ def nanmedian(
 def _overall(name: str, x: Tensor) -> Tensor:
     kind = x.layout
     if kind.numel == 0:
-        worst = math.nan if kind.dtype.is_floating_point else dt.iinfo(kind.dtype).min
+        if kind.dtype is dt.bool_:
+            worst: Number = True
+        else:
+            worst = math.nan if kind.dtype.is_floating_point else dt.iinfo(kind.dtype).min
         made = tensor_of(full((), worst, kind.dtype, kind.device))
     else:
         flat = view.reshape(x.detach(), (-1,))

@@ -342,6 +342,12 @@ EXPLAINED = [
         r"t\.func\.jac",
     ),
     Meant(
+        r"^x\d+: is -\d+, not 0",
+        r" of no elements",
+        "PyTorch's median of no narrow integers is the least int64, cut to their width",
+        r"median\(",
+    ),
+    Meant(
         r"^NotImplementedError: logaddexp",
         r"no error",
         "open: logaddexp has no kernel for complex numbers",
