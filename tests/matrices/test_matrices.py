@@ -13,7 +13,7 @@ from tests.matrices.check import check
 from tests.matrices.program import write
 from tests.matrices.table import TABLE
 
-SEEDS, GROUPS = 24, 2
+SEEDS, GROUPS = 12, 2
 
 
 @pytest.mark.filterwarnings("ignore")
