@@ -13,8 +13,7 @@ split depends on sizes and strides only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,26 +21,23 @@ import numpy as np
 from tilegrad.kernels.accumulators import (
     body_of,
     casting,
-    function,
     in_parts,
-    item,
-    packed,
     pointing,
     reading,
     storing,
     writing,
 )
+from tilegrad.kernels.cpu.parts.reduce_places import Sizes, layout_table, places, rest_of
 from tilegrad.kernels.cpu.parts.reduce_runs import elements, pair_run, rows_of_lanes, run_of
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, bind, kernel
 from tilegrad.kernels.cpu.run.threads import TEAM
 from tilegrad.kernels.cpu.simd.memory import local, pointer, read, write
+from tilegrad.kernels.cpu.simd.vector import lanes
 from tilegrad.kernels.cpu.tuning import Reduce
 from tilegrad.kernels.dtypes import is_float
 from tilegrad.kernels.function import DeviceFunction, inline
 from tilegrad.kernels.monoids import MONOIDS, Monoid
-
-Sizes = tuple[int, ...]
 
 
 class Work(NamedTuple):
@@ -62,60 +58,6 @@ class Work(NamedTuple):
     n: int
     chunks: int
     width: int
-
-
-@inline
-def offset(index, ndim, sizes, strides):
-    """Elements between the first element and number ``index`` of a strided block. (``read``: what is
-    written meanwhile is elsewhere, so that sizes and strides are loaded once.)
-    """
-    total = 0
-    for axis in range(ndim - 1, 0, -1):
-        size = read(sizes, axis)
-        above = index // size
-        total += (index - above * size) * read(strides, axis)
-        index = above
-    return total + index * read(strides, 0) if ndim else 0
-
-
-@lru_cache(maxsize=None)
-def places(operands: int) -> tuple[DeviceFunction, DeviceFunction, DeviceFunction]:
-    """What reads the table (see :func:`layout_table`), each a value for all operands: ``head(table)``, the
-    dimensions kept and of runs, and the innermost strides of a row and between outputs; ``base(table, head,
-    o, j)``, where output ``o`` and ``j`` more beside it begin; ``start(table, head, base, row, column)``, where
-    a run begins. (The head is read once: within loops, its loads would wait for a branch.)
-    """
-    every, first = range(operands), 2 + 2 * operands
-    scope = {"pointer": pointer, "read": read, "offset": offset, "int64": np.int64}
-
-    def memory(place: str) -> str:
-        return f"pointer(table + 8 * ({place}), int64)"
-
-    def strides(since: int) -> str:
-        return packed([f"read(t, {since + k})" for k in every])
-
-    def found(terms: Sequence[str], index: str, dims: str, at: str) -> str:
-        moves = [
-            f"offset({index}, {dims}, sizes, {memory(f'{at} + {1 + k} * {dims}')})" for k in every
-        ]
-        return packed([f"{term} + {move}" for term, move in zip(terms, moves, strict=True)])
-
-    beside = [f"j * {item('apart', k, operands)}" for k in every]
-    run = [f"{item('base', k, operands)} + column * {item('s', k, operands)}" for k in every]
-    after = f"{first} + {1 + operands} * kept"
-    known = "kept, outer, s, apart = head"
-    table = f"read(t, 0), read(t, 1), {strides(2)}, {strides(2 + operands)}"
-    return (
-        function("head_of", "table", table, scope, ["t = pointer(table, int64)"]),
-        function(
-            "base_of", "table, head, o, j", found(beside, "o", "kept", str(first)), scope,
-            [known, f"sizes = {memory(str(first))}"],
-        ),
-        function(
-            "start_of", "table, head, base, row, column", found(run, "row", "outer", after), scope,
-            [known, f"sizes = {memory(after)}"],
-        ),
-    )  # fmt: skip
 
 
 def _signature(monoid: Monoid) -> tuple[list[int], tuple[Any, ...]]:
@@ -218,12 +160,12 @@ def pairs(name: str, dtype: str, out_dtype: str) -> Kernel:
     return body_of(reduce_pairs, groups), ("ii" + "d" * monoid.params, Work)
 
 
-def _rows_fold(name: str, dtype: str, pattern: str) -> DeviceFunction:
+def _rows_fold(name: str, dtype: str, pattern: str, wide: bool) -> DeviceFunction:
     """``fold(part, size, x, at, count, s, c, apart, p)``: ``count`` rows of ``size`` elements, combined
     into the row of parts, four rows at a time. (The part comes second: a choice between it and something
     new would be compiled to a masked store, which is slow on AVX2.)
     """
-    if _way(MONOIDS[name], dtype, pattern) == "lanes":
+    if wide and _way(MONOIDS[name], dtype, pattern) == "lanes":
         return rows_of_lanes(name, dtype)
     monoid = MONOIDS[name]
     kinds, centred, block_dtype = monoid.width, monoid.centred, monoid.block_dtype(dtype)
@@ -277,26 +219,47 @@ def _parts(name: str, dtype: str) -> tuple[DeviceFunction, DeviceFunction]:
     return clear, add
 
 
+def _leaving(name: str, dtype: str, out_dtype: str) -> DeviceFunction:
+    """``leave(total, size, target, partial, to, chunks, count, p)``: totals to where they go: results, or parts of
+    them. (A choice within the loop would be compiled to masked stores of both.)
+    """
+    monoid = MONOIDS[name]
+    finish = monoid.finishing(monoid.total_dtype(dtype), np.dtype(out_dtype).type)
+    get, put, block = reading(monoid.width), writing(monoid.width, write), block_of(monoid.width)
+    store = storing(monoid.results, write)
+
+    @inline
+    def leave(total, size, target, partial, to, chunks, count, p):
+        at, place, apart = to
+        if chunks == 1:
+            for j in range(size):
+                store(target, at + j, finish(get(total, j, block), count, p))
+        else:
+            for j in range(size):
+                put(partial, place + j, apart, get(total, j, block))
+
+    return leave
+
+
 @kernel
-def columns(name: str, dtype: str, out_dtype: str, pattern: str) -> Kernel:
+def columns(name: str, dtype: str, out_dtype: str, pattern: str, wide: bool) -> Kernel:
     """Reduce over rows of elements that are ``apart`` (see ``pattern`` of :func:`elements`), up to
     a block of them in a unit.
 
-    Four rows at a time are combined into a row of parts, and every ``flush`` rows these into the
-    totals. A unit is one of ``chunks`` pieces, ``chunk`` rows long, of a block of columns; ``n`` rows
+    Four rows at a time are combined into a row of parts, ``wide`` ones in vectors, and every ``flush`` rows
+    these into the totals. A unit is one of ``chunks`` pieces, ``chunk`` rows long, of a block of columns; ``n`` rows
     have the stride ``s``.
     """
     monoid = MONOIDS[name]
     kinds, operands, centred = monoid.width, monoid.operands, monoid.centred
     block_dtype, total_dtype = monoid.block_dtype(dtype), monoid.total_dtype(dtype)
     T, D, Out = np.dtype(dtype).type, np.dtype(total_dtype).type, np.dtype(out_dtype).type
-    start, finish = monoid.identity(total_dtype), monoid.finishing(total_dtype, Out)
+    start, leave = monoid.identity(total_dtype), _leaving(name, dtype, out_dtype)
     block, flush, first_out = block_of(kinds), Reduce.flush, monoid.results > 1
     totals, parts = local(total_dtype, block * kinds), local(block_dtype, block * kinds)
-    center_row, get, put = local(dtype, block), reading(kinds), writing(kinds, write)
+    center_row, put = local(dtype, block), writing(kinds, write)
     sources, targets = pointing(operands, pointer), pointing(monoid.results, pointer)
-    store = storing(monoid.results, write)
-    fold, (clear, add_parts) = _rows_fold(name, dtype, pattern), _parts(name, dtype)
+    fold, (clear, add_parts) = _rows_fold(name, dtype, pattern, wide), _parts(name, dtype)
     head_of, base_of, start_of = places(operands)
 
     @inline
@@ -332,14 +295,8 @@ def columns(name: str, dtype: str, out_dtype: str, pattern: str) -> Kernel:
                     add_parts(total, part, size)
                     if r < end:
                         clear(part, size)
-            # (a choice within the loop would be compiled to masked stores of both kinds)
-            if chunks == 1:
-                for j in range(size):
-                    store(target, first + j, finish(get(total, j, block), work.R, p))
-            else:
-                to = piece * outputs + first
-                for j in range(size):
-                    put(partial, to + j, outputs * chunks, get(total, j, block))
+            to = (first, piece * outputs + first, outputs * chunks)
+            leave(total, size, target, partial, to, chunks, work.R, p)
 
     groups, signature = _signature(monoid)
     return body_of(reduce_columns, groups), signature
@@ -439,14 +396,14 @@ def reduce(
         split = _Split(outputs, R, outputs // 2, Reduce.block, 2)
         _begin_parts(split, name, dtype, out_dtype)
         function = pairs.build(name, dtype, out_dtype)
-        table = layout_table(_outer(kept), reduced)
+        table = layout_table(rest_of(kept), reduced)
     elif by_columns:
         most = block_of(monoid.width)
         strips = outputs // width * -(-width // most)
         split = _Split(outputs, R, strips, Reduce.row_block, min(width, most))
         _begin_parts(split, name, dtype, out_dtype)
-        function = columns.build(name, dtype, out_dtype, apart)
-        table = layout_table(_outer(kept), reduced, [steps[-1] for steps in kept[1:]])
+        function = columns.build(name, dtype, out_dtype, apart, width >= lanes(dtype))
+        table = layout_table(rest_of(kept), reduced, [steps[-1] for steps in kept[1:]])
     else:
         split = _Split(outputs, R, outputs, Reduce.block, 1)
         pattern = _pattern(reduced)
@@ -498,21 +455,3 @@ def _of_pairs(
 def _pattern(block: tuple[Sizes, ...]) -> str:
     """A letter for each operand's innermost stride; see :func:`elements`."""
     return "".join({0: "s", 1: "c"}.get(strides[-1], "v") for strides in block[1:])
-
-
-def _outer(block: tuple[Sizes, ...]) -> tuple[Sizes, ...]:
-    """Without the innermost dimension."""
-    return tuple(row[:-1] for row in block)
-
-
-def layout_table(
-    kept: tuple[Sizes, ...], reduced: tuple[Sizes, ...], apart: Sequence[int] = ()
-) -> np.ndarray:
-    """[kept dims, outer reduced dims, innermost reduced strides…, ``apart`` (or zeros)…, kept sizes…,
-    kept strides of each operand…, outer reduced sizes…, strides of each operand…].
-    """
-    outer, steps = _outer(reduced), [strides[-1] for strides in reduced[1:]]
-    flat = [len(kept[0]), len(outer[0]), *steps, *(apart or [0] * len(steps))]
-    for row in (*kept, *outer):
-        flat += row
-    return np.array(flat, np.int64)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tilegrad.kernels import dtypes
-from tilegrad.kernels.cpu.reduce import offset
+from tilegrad.kernels.cpu.parts.reduce_places import offset
 from tilegrad.kernels.cpu.run import splitting
 from tilegrad.kernels.cpu.run.jit import Kernel, bind, kernel
 from tilegrad.kernels.cpu.run.threads import TEAM

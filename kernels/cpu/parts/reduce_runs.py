@@ -226,13 +226,12 @@ def pair_run(name: str, dtype: str) -> DeviceFunction:
 
 def rows_of_lanes(name: str, dtype: str) -> DeviceFunction:
     """``fold(part, size, x, at, count, s, c, apart, p)``: ``count`` rows of ``size`` adjacent floats, combined
-    into the row of parts in vectors. Four rows are combined, then the part with them; eight rows of a vector
-    are taken while its part is in a register.
+    into the row of parts in vectors: four rows, then the part with them, and two fours while it is in a register.
     """
     monoid = MONOIDS[name]
     lift, combine, centred = monoid.lift, monoid.combine, monoid.centred
-    first, T, W = monoid.identity(dtype), np.dtype(dtype).type, lanes(dtype)
     assert combine is not None
+    first, T, W = monoid.identity(dtype), np.dtype(dtype).type, lanes(dtype)
 
     @inline
     def row(x, at, mask, center):
@@ -274,16 +273,12 @@ def rows_of_lanes(name: str, dtype: str) -> DeviceFunction:
 
     @inline
     def fold(part, size, x, at, count, s, c, apart, p):
-        i = 0
-        while i + 8 <= count:
+        for i in range(0, count - 7, 8):
             by_eight(part, size, x, at + i * s, s, c)
-            i += 8
-        if i + 4 <= count:
-            by_four(part, size, x, at + i * s, s, c)
-            i += 4
-        while i < count:
+        if count & 4:
+            by_four(part, size, x, at + count // 8 * 8 * s, s, c)
+        for i in range(count - count % 4, count):
             by_one(part, size, x, at + i * s, s, c)
-            i += 1
 
     return fold
 
