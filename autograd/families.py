@@ -6,6 +6,7 @@ import numpy as np
 
 from tilegrad.autograd import casts, shaping
 from tilegrad.autograd.annotations import Number, Tensor
+from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.operators import ElementwiseMethods
 from tilegrad.autograd.rules import (
     activation,
@@ -34,10 +35,11 @@ from tilegrad.autograd.rules import (
 from tilegrad.autograd.rules.operands import operand
 
 
-def _rmatmul(self: Tensor, other: np.ndarray) -> Tensor:
-    if not isinstance(other, np.ndarray):
+def _rmatmul(self: Tensor, other: Tensor | np.ndarray) -> Tensor:
+    if not isinstance(other, (TensorBase, np.ndarray)):
         return NotImplemented
-    return products.matmul(operand(other, self, "matmul"), self)
+    made: Tensor = products.matmul(operand(other, self, "matmul"), self)
+    return made
 
 
 def _where(self: Tensor, condition: Tensor, other: Tensor | Number) -> Tensor:

@@ -184,7 +184,7 @@ def narrow(input: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:
     """
     if not input.layout.ndim:
         raise RuntimeError("narrow: narrow() cannot be applied to a 0-dim tensor.")
-    if start.__class__ is not int:
+    if start.__class__ is not int or start >> 63 not in (0, -1):
         start = _start(start)
     size = input.layout.shape[normalize_dim("narrow", dim, input.layout.ndim)]
     if not -size <= start <= size:

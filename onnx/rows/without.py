@@ -29,6 +29,7 @@ WITHOUT = {
         ),
         "a decomposition of matrices, of which ONNX has none",
     ),
+    "full": "what it fills is a constant of the graph, as what is filled in place",
     "nextafter": "ONNX has no op that gives the next number of a dtype",
     "gcd": "ONNX has no op for it, and its loop ends where the operands say",
     "lcm": "ONNX has no op for it, and its loop ends where the operands say",

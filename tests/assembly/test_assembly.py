@@ -88,7 +88,10 @@ FEWER = {
         ("linalg.panels.eliminate", "linalg.panels.couple", "linalg.jacobi.symmetric"),
         (512, "a block a matrix, whose reductions are float64"),
     ),
-    "linalg.panels.reflections": (768, "two complex numbers of float64 a column, and their scale"),
+    "linalg.panels.reflections": (
+        512,
+        "two complex numbers of float64 a column, their scale, and what lifts denormal columns",
+    ),
     "linalg.jacobi.singular": (256, "rotations of rows of two matrices, in float64"),
     "fft.batch.batch": (
         512,

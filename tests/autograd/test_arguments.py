@@ -276,8 +276,8 @@ def test_an_integer_that_cannot_be_read_is_no_wrong_kind(monkeypatch: pytest.Mon
 
     x, start = tg.ones(3), tg.tensor(1)
     for wrong in (tg.tensor(1.0), tg.tensor([1, 2]), tg.tensor(True)):
-        with pytest.raises(TypeError, match="argument 'start' .* must be int, not Tensor"):
-            x.narrow(0, wrong, 2)
+        with pytest.raises(TypeError, match="argument 'size' .* must be int, not Tensor"):
+            x.unfold(0, wrong, 1)
     monkeypatch.setattr(tg.Tensor, "item", lost)
     with pytest.raises(RuntimeError, match="the device is lost"):
         x.narrow(0, start, 2)

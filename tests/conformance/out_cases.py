@@ -59,7 +59,7 @@ def first(name):
         if kind not in rows()[name].supported_dtypes("cpu"):
             continue
         for given in ops().samples(rows()[name], kind, 1):
-            given = ops().copied(given)
+            given = ops().copied(tuple(given))
             plain = torch.utils._pytree.tree_map(
                 lambda t: t.detach() if isinstance(t, torch.Tensor) else t, given
             )
