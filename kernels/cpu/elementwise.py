@@ -128,7 +128,8 @@ def map_rows(formula: DeviceFunction, dtypes: tuple[str, ...], pattern: str, par
         if k < last and pattern[k] == "s":
             lines["hoisted"].append(f"v{k} = {_read(k, '', dtypes[k])}")
     target = f"o{last}" + step[pattern[last]].format(k=last)
-    long = "v" not in pattern and steps(formula) >= Elementwise.long
+    computes = steps(formula) >= Elementwise.long
+    long = computes and "v" not in pattern
     names = ["out", f"o{last}", *given]
     for k in range(last):
         names += [f"v{k}"] if pattern[k] == "s" else [f"x{k}", f"o{k}"]
@@ -155,7 +156,7 @@ def map_rows(formula: DeviceFunction, dtypes: tuple[str, ...], pattern: str, par
         if long:
             scope[f"{name}_at"] = inline(function_from_source(at, f"{name}_at", scope))
     body = function_from_source(source, "map_rows_body", scope)
-    if steps(formula) >= Elementwise.long:
+    if computes:
         body = arithmetic(body)
     return body, "i" * (last + 1) + letters + "iii"
 

@@ -42,7 +42,7 @@ from tilegrad.kernels.cpu.run.native import (
     level,
     level_target,
     load_object,
-    machine,
+    new_machine,
     simd_bits,
     target,
     wrapper_ir,
@@ -177,7 +177,8 @@ def optimised_ir(function: Callable[..., None], signature: Signature) -> str:
     from tilegrad.kernels.cpu.run import backend, translate
 
     with _lock:
-        return str(backend.optimised(translate.translate(function, signature), machine()))
+        loops = translate.translate(function, signature)
+        return str(backend.optimised(loops, new_machine(arithmetic=loops.arithmetic)))
 
 
 def assembly(function: Callable[..., None], signature: Signature) -> str:
