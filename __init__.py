@@ -37,10 +37,13 @@ from tilegrad.engine.device import (
 )
 from tilegrad.engine.dtype import (
     DType as _DType,
+    bfloat16 as bfloat16,
     bool_ as _bool,
+    complex32 as complex32,
     complex64 as complex64,
     complex128 as complex128,
     finfo as finfo,
+    float16 as float16,
     float32 as float32,
     float64 as float64,
     get_default_dtype as get_default_dtype,
@@ -105,9 +108,9 @@ dtype = _DType
 bool = _bool
 layout = _MemoryLayout
 memory_format = _MemoryFormat
-double, float = float64, float32
+double, float, half = float64, float32, float16
 long, int, short = int64, int32, int16
-cfloat, cdouble = complex64, complex128
+cfloat, cdouble, chalf = complex64, complex128, complex32
 pi, e, inf, nan = _math.pi, _math.e, _math.inf, _math.nan
 newaxis = None
 BoolTensor, ByteTensor, CharTensor = (_TYPES[n] for n in ("BoolTensor", "ByteTensor", "CharTensor"))
@@ -136,6 +139,8 @@ _LATER = {  # what a first tensor does not need is loaded when it is asked for
     "save": "tilegrad.data.serialization",
     "testing": "tilegrad.testing",
     "autocast": "tilegrad.autograd.autocast",
+    "compile": "tilegrad.autograd.eager",
+    "get_autocast_dtype": "tilegrad.autograd.autocast",
     "is_autocast_enabled": "tilegrad.autograd.autocast",
     "vmap": "tilegrad.autograd.batching",
     **dict.fromkeys(_paths.SETTINGS, "tilegrad.autograd.settings"),

@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 SAME = {  # path: the module that it is another name of, and what lies below it
     "autograd.anomaly_mode": "autograd.mode",
@@ -178,6 +178,10 @@ MADE: dict[str, dict[str, Any]] = {
     "amp": {**_AMP, "is_autocast_available": "autograd.autocast:is_autocast_available"},
     "amp.autocast_mode": {"autocast": "autograd.autocast:autocast"},
     "amp.grad_scaler": {"GradScaler": "optim.grad_scaler:GradScaler", "OptState": "optim.grad_scaler:OptState"},
+    "compiler": {
+        **{name: f"autograd.eager:{name}" for name in ("allow_in_graph", "compile", "disable", "reset")},
+        **dict.fromkeys(("is_compiling", "is_dynamo_compiling", "is_exporting"), _off),
+    },
     "cpu": {"is_available": lambda: True, "device_count": lambda: 1, "synchronize": lambda device=None: None},
     "cpu.amp": {**_AMP, "autocast": "autograd.autocast:cpu_autocast"},
     "cpu.amp.autocast_mode": {"autocast": "autograd.autocast:cpu_autocast"},
@@ -187,6 +191,7 @@ MADE: dict[str, dict[str, Any]] = {
     "cuda.amp.grad_scaler": {"GradScaler": "optim.grad_scaler:CudaGradScaler"},
     "backends": {},
     "backends.cuda": {"is_built": _off},
+    "backends.cuda.matmul": {"allow_tf32": False, "fp32_precision": "ieee"},
     "backends.cudnn": {
         "is_available": _off, "version": lambda: None, "enabled": True, "benchmark": False,
         "deterministic": True, "allow_tf32": False,
@@ -195,6 +200,20 @@ MADE: dict[str, dict[str, Any]] = {
     "backends.mkldnn": {"is_available": _off},
     "backends.mps": {"is_available": _off, "is_built": _off},
     "backends.openmp": {"is_available": lambda: True},
+    "distributed": {
+        **dict.fromkeys(("is_available", "is_initialized", "is_torchelastic_launched"), _off),
+        **{
+            name: f"nn.parallel:{name}"
+            for name in ("barrier", "destroy_process_group", "get_rank", "get_world_size", "init_process_group")
+        },
+    },
+    "jit": {
+        **{
+            name: f"autograd.eager:{name}"
+            for name in ("annotate", "ignore", "script", "script_if_tracing", "unused")
+        },
+        "export": "autograd.eager:unused", "Final": Final, "is_scripting": _off, "is_tracing": _off,
+    },
     "nn.attention": {
         "SDPBackend": "nn.functional.backends:SDPBackend", "WARN_FOR_UNFUSED_KERNELS": False,
         "sdpa_kernel": "nn.functional.backends:sdpa_kernel",
@@ -233,6 +252,7 @@ MADE: dict[str, dict[str, Any]] = {
     },
     "utils.dlpack": {"from_dlpack": "from_dlpack"},
     "utils.hooks": {"RemovableHandle": "autograd.graph:RemovableHandle"},
+    "xpu": {"is_available": _off, "device_count": lambda: 0},
     "version": {"__version__": "__version__", "cuda": None, "hip": None, "debug": False},
 }  # fmt: skip
 
@@ -258,25 +278,27 @@ SETTINGS = [
     "set_float32_matmul_precision", "set_flush_denormal", "set_num_interop_threads", "set_warn_always",
     "use_deterministic_algorithms",
 ]  # fmt: skip
-EVERYDAY = ["autocast", "is_autocast_enabled", "vmap"]
+EVERYDAY = ["autocast", "compile", "get_autocast_dtype", "is_autocast_enabled", "vmap"]
 
-LEFT_OUT = {  # first words of paths that are not there, and why
+LEFT_OUT = {  # first words of paths that are not there, and why; with a dot at its end, what lies below
     "accelerator.graphs accelerator.memory cuda.amp.common": "parts of PyTorch's own",
     "ao quantization nn.cpp nn.qat nn.quantized nn.quantizable nn.intrinsic nn.quant": "no quantization",
     "autograd.forward_ad": "derivatives are taken backward; autograd.functional.jvp takes two passes",
     "autograd.graph_utils autograd.profiler_legacy autograd.profiler_util":
         "old names of what autograd and its profiler have",
-    "compiler export fx jit nativert package library contrib overrides":
+    "jit.freeze jit.load jit.save jit.trace jit.trace_module jit.ScriptModule":
+        "programs run as they are written; tilegrad.freeze writes what a model does into a file",
+    "compiler. export fx jit. nativert package library contrib overrides":
         "programs run as they are written; nothing traces or compiles them",
     "cuda.comm cuda.gds cuda.graphs cuda.green_contexts cuda.jiterator cuda.nccl cuda.nvtx cuda.profiler "
     "cuda.random cuda.sparse cuda.tunable": "of CUDA's libraries; tilegrad.cuda has devices, memory and streams",
-    "distributed futures monitor multiprocessing numa nn.parallel.comm nn.parallel.data_parallel nn.parallel.distributed nn.parallel.parallel_apply "
+    "distributed. futures monitor multiprocessing numa nn.parallel.comm nn.parallel.data_parallel nn.parallel.distributed nn.parallel.parallel_apply "
     "nn.parallel.replicate nn.parallel.scatter_gather": "one process and one device",
     "masked.maskedtensor": "masks are arguments",
     "nested quasirandom sparse return_types storage":
         "beyond the everyday library",
     "hub utils.model_zoo": "nothing is downloaded",
-    "mps mtia xpu backends.cusparselt backends.kleidiai backends.mha backends.miopen backends.nnpack "
+    "mps mtia xpu. backends.cusparselt backends.kleidiai backends.mha backends.miopen backends.nnpack "
     "backends.opt_einsum backends.python_native backends.quantized backends.xeon backends.xnnpack backends.cpu "
     "backends.cudnn.rnn": "hardware and libraries that are not used",
     "nn.backends nn.common_types nn.grad nn.modules.utils nn.modules.linear_cross_entropy "
@@ -304,7 +326,7 @@ def reason(path: str) -> str | None:
     """Why there is no module ``path`` (without ``tilegrad.``), where that is meant."""
     for words, why in LEFT_OUT.items():
         for word in words.split():
-            if path == word or path.startswith(f"{word}."):
+            if path == word or path.startswith(f"{word.rstrip('.')}."):
                 return why
     return None
 

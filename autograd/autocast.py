@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from tilegrad.engine.decorators import decorated
 from tilegrad.engine.device import Device
+from tilegrad.engine.dtype import DType, bfloat16, float16
 
 
 @lru_cache(maxsize=1)
@@ -72,6 +73,15 @@ class cpu_autocast(autocast):
 def is_autocast_enabled(device_type: str = "cuda") -> bool:
     """Whether ops cast their operands: never."""
     return False
+
+
+def get_autocast_dtype(device_type: str) -> DType:
+    """What PyTorch would cast to: bfloat16 on a CPU, else float16.
+
+    Raises:
+        RuntimeError: no such device.
+    """
+    return bfloat16 if Device(device_type).type == "cpu" else float16
 
 
 def is_autocast_available(device_type: str) -> bool:

@@ -51,10 +51,14 @@ else:
         "Event", "KernelFault", "OutOfMemoryError", "Stream", "current_device", "current_stream",
         "debug", "default_stream", "device", "device_count", "empty_cache",
         "get_device_capability", "get_device_name", "get_device_properties", "is_available",
-        "manual_seed", "manual_seed_all", "max_memory_allocated", "max_memory_reserved",
+        "is_bf16_supported", "manual_seed", "manual_seed_all", "max_memory_allocated", "max_memory_reserved",
         "mem_get_info", "memory_allocated", "memory_reserved", "memory_stats", "memory_summary",
         "reset_peak_memory_stats", "set_device", "stream", "synchronize",
     ]  # fmt: skip
+
+    def is_bf16_supported(including_emulation: bool = True) -> bool:
+        """False: there are no kernels for bfloat16."""
+        return False
 
     def __getattr__(name: str) -> object:
         if name == "amp":  # gathered of names that stand elsewhere

@@ -1,6 +1,7 @@
 """Element types and type promotion, with PyTorch's names and rules.
 
-float16 and bfloat16 will stand between int64 and float32 in :data:`ALL`, with their kernels.
+:data:`ALL` are those that tensors have. Those of :data:`NAMED` have no kernels: programs name them, compare
+with them and ask for their limits, and every op refuses them. float16 and bfloat16 will move into :data:`ALL`.
 """
 
 from __future__ import annotations
@@ -23,18 +24,26 @@ class DType:
     """One element type. Compare with ``is`` or ``==``; each exists once."""
 
     __slots__ = (
-        "category", "has_gradient", "high", "is_complex", "is_floating_point", "is_signed", "itemsize",
-        "low", "name", "numpy", "python",
+        "category", "has_gradient", "has_kernels", "high", "is_complex", "is_floating_point", "is_signed",
+        "itemsize", "low", "name", "numpy", "python",
     )  # fmt: skip
 
     low: float  # least and greatest number that it holds
     high: float
     python: type  # of its elements
 
-    def __init__(self, name: str, category: int, is_signed: bool = True):
+    def __init__(
+        self,
+        name: str,
+        category: int,
+        is_signed: bool = True,
+        layout: str = "",
+        has_kernels: bool = True,
+    ):
         self.name = name
         self.category = category
-        self.numpy = np.dtype(name)
+        self.has_kernels = has_kernels
+        self.numpy = np.dtype(layout or name)
         self.itemsize = self.numpy.itemsize
         self.is_floating_point = category == _FLOAT
         self.is_complex = category == _COMPLEX
@@ -47,7 +56,7 @@ class DType:
             bits = 8 * self.itemsize - is_signed
             self.low, self.high = -(1 << bits) if is_signed else 0, (1 << bits) - 1
         elif category == _FLOAT:
-            self.high = float(np.finfo(self.numpy).max)
+            self.high = finfo(self).max
             self.low = -self.high
         else:
             self.low = self.high = _Unordered()  # type: ignore[assignment]
@@ -64,13 +73,38 @@ class DType:
         """
         if not self.is_floating_point:
             return self if self.is_complex else _default.to_complex()
-        return BY_NAME[f"complex{16 * self.itemsize}"]
+        return complex64 if self is bfloat16 else _EVERY[f"complex{16 * self.itemsize}"]
 
     def to_real(self) -> DType:
         """The dtype of a complex one's parts; any other is itself."""
         if not self.is_complex:
             return self
-        return BY_NAME[f"float{4 * self.itemsize}"]
+        return _EVERY[f"float{4 * self.itemsize}"]
+
+
+# eps, max, least normal number and resolution of bfloat16, which NumPy lacks
+_BFLOAT16 = (2.0**-7, 2.0**127 * (2 - 2.0**-7), 2.0**-126, 0.01)
+
+
+class finfo:
+    """Limits of a floating-point dtype, or of a complex one's parts: ``eps``, ``max``, ``min``, ``tiny``,
+    ``bits``.
+    """
+
+    def __init__(self, kind: DType | None = None):
+        kind = kind or _default
+        if not kind.has_gradient:
+            raise TypeError(f"finfo: dtype must be floating point; got {kind}")
+        kind = kind.to_real()
+        self.dtype = kind.name
+        self.bits = 8 * kind.itemsize
+        if kind.name == "bfloat16":
+            self.eps, self.max, self.tiny, self.resolution = _BFLOAT16
+        else:
+            info = np.finfo(kind.numpy)
+            self.eps, self.max, self.tiny = float(info.eps), float(info.max), float(info.tiny)
+            self.resolution = 10.0**-info.precision
+        self.min, self.smallest_normal = -self.max, self.tiny
 
 
 bool_ = DType("bool", _BOOL, is_signed=False)
@@ -83,13 +117,18 @@ float32 = DType("float32", _FLOAT)
 float64 = DType("float64", _FLOAT)
 complex64 = DType("complex64", _COMPLEX)
 complex128 = DType("complex128", _COMPLEX)
+float16 = DType("float16", _FLOAT, has_kernels=False)
+bfloat16 = DType("bfloat16", _FLOAT, layout="V2", has_kernels=False)
+complex32 = DType("complex32", _COMPLEX, layout="V4", has_kernels=False)
 
 ALL = (bool_, uint8, int8, int16, int32, int64, float32, float64, complex64, complex128)
 BY_NAME = {d.name: d for d in ALL}
 BY_NUMPY = {d.numpy: d for d in ALL}
+NAMED = (float16, bfloat16, complex32)
+_EVERY = BY_NAME | {d.name: d for d in NAMED}
 _ALIASES = {
-    "float": float32, "double": float64, "int": int32, "long": int64, "short": int16, "char": int8,
-    "cfloat": complex64, "cdouble": complex128,
+    "half": float16, "float": float32, "double": float64, "int": int32, "long": int64, "short": int16,
+    "char": int8, "chalf": complex32, "cfloat": complex64, "cdouble": complex128,
 }  # fmt: skip
 _OF_PYTHON = {float: float64, int: int64, bool: bool_, complex: complex128}
 
@@ -108,17 +147,21 @@ def set_default_dtype(d: DType) -> None:
         raise TypeError(
             f"set_default_dtype: only floating-point types are supported as the default type; got {d}"
         )
-    _default = d
+    _default = dtype(d)
 
 
-def dtype(value: object) -> DType:
-    """The :class:`DType` that ``value`` (DType, name, NumPy dtype) stands for; Python's ``float``
-    is float64, ``int`` int64, ``bool`` bool, ``complex`` complex128, whatever the default dtype is.
+def named(value: object) -> DType:
+    """The :class:`DType` that ``value`` (DType, name, NumPy dtype) stands for, whether tensors have it or not;
+    Python's ``float`` is float64, ``int`` int64, ``bool`` bool, ``complex`` complex128, whatever the default
+    dtype is.
+
+    Raises:
+        TypeError: it stands for none.
     """
     if isinstance(value, DType):
         return value
     if isinstance(value, str):
-        found = BY_NAME.get(value) or _ALIASES.get(value)
+        found = _EVERY.get(value) or _ALIASES.get(value)
         if found is not None:
             return found
     elif value.__class__ is type and value in _OF_PYTHON:
@@ -130,6 +173,21 @@ def dtype(value: object) -> DType:
             pass
     names = ", ".join(BY_NAME)
     raise TypeError(f"dtype: must be one of {names}; got {value!r}")
+
+
+def dtype(value: object) -> DType:
+    """The dtype of a tensor that ``value`` stands for, as in :func:`named`.
+
+    Raises:
+        NotImplementedError: no kernels have it, so that no tensor does.
+        TypeError: it stands for none.
+    """
+    found = named(value)
+    if not found.has_kernels:
+        raise NotImplementedError(
+            f"dtype: there are no kernels for {found.name} yet; got {value!r}"
+        )
+    return found
 
 
 def of_scalar(value: object) -> DType:
@@ -153,13 +211,15 @@ def promote_types(a: DType, b: DType) -> DType:
             )
     if a.category != b.category:
         low, high = (a, b) if a.category < b.category else (b, a)
-        if high.is_complex and low.is_floating_point and 2 * low.itemsize > high.itemsize:
-            return low.to_complex()
+        if high.is_complex and low.is_floating_point:
+            return promote_types(low.to_complex(), high)
         return high
     if a.is_signed != b.is_signed:  # uint8 with a signed integer
         signed = a if a.is_signed else b
         return int16 if signed is int8 else signed
-    return a if a.itemsize >= b.itemsize else b
+    if a.itemsize == b.itemsize:  # float16 and bfloat16: one has the range, the other the digits
+        return float32
+    return a if a.itemsize > b.itemsize else b
 
 
 def result_type(*operands: tuple[DType, int]) -> DType:
@@ -193,24 +253,6 @@ def result_type(*operands: tuple[DType, int]) -> DType:
 def can_cast(source: DType, target: DType) -> bool:
     """Whether PyTorch lets a result of ``source`` be written into ``target`` in place."""
     return source.category <= target.category
-
-
-class finfo:
-    """Limits of a floating-point dtype, or of a complex one's parts: ``eps``, ``max``, ``min``, ``tiny``,
-    ``bits``.
-    """
-
-    def __init__(self, kind: DType | None = None):
-        kind = kind or _default
-        if not kind.has_gradient:
-            raise TypeError(f"finfo: dtype must be floating point; got {kind}")
-        kind = kind.to_real()
-        info = np.finfo(kind.numpy)
-        self.dtype = kind.name
-        self.bits = info.bits
-        self.eps, self.max, self.min = float(info.eps), float(info.max), float(info.min)
-        self.tiny = self.smallest_normal = float(info.tiny)
-        self.resolution = float(info.resolution)
 
 
 class iinfo:

@@ -61,3 +61,38 @@ def data_parallel(
 def _one_device(name: str, device_ids: Any) -> None:
     if device_ids is not None and len(device_ids) > 1:
         raise RuntimeError(f"{name}: there is one device; got {list(device_ids)}")
+
+
+def init_process_group(backend: str | None = None, *args: Any, **kwargs: Any) -> None:
+    """There is one process.
+
+    Raises:
+        RuntimeError: always; ``torch.distributed.is_available()`` says so before.
+    """
+    raise RuntimeError("init_process_group: tilegrad runs in one process")
+
+
+def get_rank(group: Any = None) -> int:
+    """Raises ValueError, as PyTorch does without a process group."""
+    raise _no_group("get_rank")
+
+
+def get_world_size(group: Any = None) -> int:
+    """Raises ValueError, as PyTorch does without a process group."""
+    raise _no_group("get_world_size")
+
+
+def barrier(group: Any = None, async_op: bool = False, device_ids: Any = None) -> None:
+    """Raises ValueError, as PyTorch does without a process group."""
+    raise _no_group("barrier")
+
+
+def destroy_process_group(group: Any = None) -> None:
+    """Raises ValueError, as PyTorch does without a process group."""
+    raise _no_group("destroy_process_group")
+
+
+def _no_group(name: str) -> ValueError:
+    return ValueError(
+        f"{name}: default process group has not been initialized; tilegrad runs in one process"
+    )

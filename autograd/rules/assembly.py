@@ -247,7 +247,7 @@ def result_type(
 
 def can_cast(from_: object, to: object) -> bool:
     """Whether a result of one dtype may be written to a tensor of another."""
-    return dt.can_cast(dt.dtype(from_), dt.dtype(to))
+    return dt.can_cast(dt.named(from_), dt.named(to))
 
 
 def get_device(input: Tensor) -> int:

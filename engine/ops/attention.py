@@ -26,7 +26,7 @@ def check(q: Layout, k: Layout, v: Layout, mask: Layout | None) -> None:
         )
     if mask is not None and mask.dtype.name != "bool" and mask.dtype is not q.dtype:
         raise RuntimeError(
-            f"{NAME}: Expected attn_mask dtype to be bool or to match query dtype; "
+            f"{NAME}: Expected attn_mask dtype to be bool or float or to match query dtype; "
             f"got {mask.describe()} and query {q.describe()}"
         )
 

@@ -6,12 +6,13 @@ import math
 
 from tilegrad.autograd.rules.attention import attention, spread, weights
 from tilegrad.autograd.rules.creation import zeros
+from tilegrad.autograd.rules.elementwise import to_dtype
 from tilegrad.autograd.rules.matmul import linear
 from tilegrad.autograd.rules.movement import cat, pad
 from tilegrad.autograd.rules.sampling import dropout
 from tilegrad.autograd.rules.softmax import softmax
 from tilegrad.autograd.tensor import Tensor
-from tilegrad.engine.dtype import bool_
+from tilegrad.engine.dtype import bool_, float32, float64
 from tilegrad.nn.functional.backends import EVERY, chosen, composed
 
 
@@ -32,7 +33,8 @@ def scaled_dot_product_attention(
 
     Args:
         query: (..., L, E); key: (..., S, E); value: (..., S, F).
-        attn_mask: broadcast to (..., L, S): True where a key may be seen, or a float to add.
+        attn_mask: broadcast to (..., L, S): True where a key may be seen, or numbers to add, of float32 or
+            the query's dtype.
         dropout_p: share of the weights to drop, whatever the mode.
         is_causal: query i sees keys 0..i only.
         scale: 1 / sqrt(E) if not given.
@@ -48,6 +50,12 @@ def scaled_dot_product_attention(
         raise RuntimeError(
             "scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True"
         )
+    if (
+        attn_mask is not None
+        and attn_mask.layout.dtype is float32
+        and query.layout.dtype is float64
+    ):
+        attn_mask = to_dtype(attn_mask, float64)
     factor = 1.0 / math.sqrt(max(1, query.layout.shape[-1])) if scale is None else float(scale)
     key, value, share = _heads(query, key, value) if enable_gqa else (key, value, 1)
     if not dropout_p and (chosen.backends is EVERY or not composed()):

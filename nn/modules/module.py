@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from tilegrad.autograd import eager
 from tilegrad.autograd.interop import destination
 from tilegrad.autograd.mode import no_grad
 from tilegrad.autograd.rules.creation import empty_like
@@ -368,6 +369,10 @@ class Module(HookMethods):
     def float(self: M) -> M:
         """All floating-point parameters and buffers in float32."""
         return self.to(dtype=float32)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Of no effect; see :func:`tilegrad.compile`, whose arguments these are."""
+        eager.compile(self, *args, **kwargs)
 
     def double(self: M) -> M:
         """All floating-point parameters and buffers in float64."""

@@ -176,3 +176,26 @@ def test_places_of_the_nearest_have_a_gradient_of_zero(
     made.sum().backward()
     assert grid.grad is not None and not grid.grad.any()
     assert tracked[0] == (image.grad is not None)
+
+
+def test_a_float32_mask_meets_float64_queries() -> None:
+    """The mask keeps its dtype, so does its gradient; no other pair of floats goes together."""
+    drawn = np.random.default_rng(0)
+    arrays = [drawn.standard_normal((2, 3, 4)) for _ in range(3)]
+    bias = drawn.standard_normal((3, 3)).astype(np.float32)
+    grads = []
+    for library in (torch, tilegrad):
+        mask = library.from_numpy(bias.copy()).requires_grad_()
+        attend = library.nn.functional.scaled_dot_product_attention
+        out = attend(*(library.from_numpy(a) for a in arrays), attn_mask=mask)
+        (out * out).sum().backward()
+        assert mask.grad.dtype == library.float32
+        grads.append((out.detach().numpy(), mask.grad.numpy()))
+        q = library.ones(3, 4)
+        for other in (mask.detach().double(), mask.detach().long()):
+            with pytest.raises(
+                RuntimeError, match="Expected attn_mask dtype to be bool or float or to match"
+            ):
+                attend(q, q, q, attn_mask=other)
+    np.testing.assert_allclose(grads[1][0], grads[0][0], rtol=1e-12)
+    np.testing.assert_allclose(grads[1][1], grads[0][1], rtol=1e-5, atol=1e-7)
