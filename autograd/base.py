@@ -22,6 +22,7 @@ from tilegrad.autograd.graph import (
 from tilegrad.autograd.mode import state
 from tilegrad.engine import calls, dispatch
 from tilegrad.engine.array import Array
+from tilegrad.engine.memory import overlap
 from tilegrad.engine.shape import permutation_of
 
 
@@ -165,10 +166,13 @@ def refuse_overlap(
         RuntimeError: a source's memory overlaps.
     """
     storage = target.storage
+    lent = storage.pool is None
     for source in sources:
-        if isinstance(source, TensorBase) and source.storage is storage:
-            if source is not target or not same:
-                _refuse_shared(name, target, source, same)
+        if isinstance(source, TensorBase):
+            other = source.storage
+            if other is storage or ((lent or other.pool is None) and overlap(other, storage)):
+                if source is not target or not same:
+                    _refuse_shared(name, target, source, same)
 
 
 def _refuse_shared(name: str, target: Tensor, source: TensorBase, same: bool) -> None:

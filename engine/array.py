@@ -18,13 +18,13 @@ class Layout:
     """Shape, strides (in elements), dtype and device. Interned: equal layouts are one object,
     so that ops can look their plans up by identity.
 
-    ``size`` and ``pool``, the class and the free list of its blocks, are there once an array of it was
-    made: machine code serves the next ones.
+    ``pool``, the free list of its blocks, is there once an array of it was made: machine code serves the
+    next ones.
     """
 
     __slots__ = (
         "contiguous", "device", "dtype", "itemsize", "nbytes", "ndim", "numel", "pool", "shape",
-        "size", "strides",
+        "strides",
     )  # fmt: skip
 
     shape: tuple[int, ...]
@@ -36,7 +36,6 @@ class Layout:
     itemsize: int
     nbytes: int
     contiguous: bool
-    size: int
     pool: FreeList
 
     def __repr__(self) -> str:
@@ -176,7 +175,7 @@ def empty(shape: tuple[int, ...], dtype: DType, device: Device = CPU) -> Array:
 def empty_layout(made: Layout) -> Array:
     """A new array of this gapless layout, contents undefined."""
     allocator = made.device.allocator
-    made.size, made.pool = allocator.pool_of(made.nbytes)
+    made.pool = allocator.pool_of(made.nbytes)
     storage = allocator.allocate(made.nbytes)
     return calls.new(made, storage, storage.address)  # type: ignore[no-any-return]
 

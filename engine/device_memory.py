@@ -80,7 +80,7 @@ class DeviceAllocator:
         self.counts = Counts()
         self._streams: dict[tuple[int, bool], Allocator] = {}
         self._none = FreeList()  # always empty: callers come to allocate, which knows the stream
-        self._none.belong_to(self.counts, _Segments(device, 0), SHUT)
+        self._none.belong_to(self.counts, _Segments(device, 0), SHUT, 0)
 
     def allocate(self, nbytes: int) -> Storage:
         """A block for work on the current stream; see :meth:`Allocator.allocate`.
@@ -110,12 +110,12 @@ class DeviceAllocator:
         )
         return self._streams.setdefault(key, made)
 
-    def pool_of(self, nbytes: int) -> tuple[int, FreeList]:
+    def pool_of(self, nbytes: int) -> FreeList:
         """The list of the default stream, for as long as the gate is open; or an empty one, so that
         callers come to :meth:`allocate`.
         """
         if cuda.driver().simulated:
-            return nbytes, self._none
+            return self._none
         key = (0, False)
         return (self._streams.get(key) or self._new(key)).pool_of(nbytes)
 
@@ -128,8 +128,7 @@ class DeviceAllocator:
 class _Returned(FreeList):
     """A free list that keeps nothing."""
 
-    __slots__ = ("size",)
-    size: int
+    __slots__ = ()
 
     def append(self, address: int, leaving: Callable[[], bool] = sys.is_finalizing) -> None:
         if leaving():  # the modules that this needs are gone
@@ -147,8 +146,7 @@ class _ExactAllocator(Allocator):
         address = self._take(nbytes)
         counts.add(nbytes)
         pool = _Returned()
-        pool.belong_to(counts, self.source, SHUT)
-        pool.size = nbytes
+        pool.belong_to(counts, self.source, SHUT, nbytes)
         return new_storage(address, nbytes, pool)
 
 
@@ -181,7 +179,7 @@ class _Lent(FreeList):
     def __init__(self, home: FreeList):
         super().__init__()
         self.home = home
-        self.belong_to(home.counts, home.source, SHUT)
+        self.belong_to(home.counts, home.source, SHUT, home.size)
         self.streams: set[int] = set()
 
     def append(self, address: int, leaving: Callable[[], bool] = sys.is_finalizing) -> None:

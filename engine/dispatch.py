@@ -56,7 +56,7 @@ class Plan:
 
     __slots__ = (
         "allocator", "apart", "instead", "launch", "nbytes", "out", "outs", "pointwise", "pool",
-        "scratch", "size", "tail", "view", "writes",
+        "scratch", "tail", "view", "writes",
     )  # fmt: skip
 
     instead: Instead | None
@@ -85,7 +85,7 @@ class Plan:
         self.pointwise = pointwise
         self.instead = self.view = None
         self.allocator = (outs[0].device if outs else device).allocator
-        self.size, self.pool = self.allocator.pool_of(self.nbytes)
+        self.pool = self.allocator.pool_of(self.nbytes)
 
 
 def _no_launch(*addresses: int) -> NoReturn:

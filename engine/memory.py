@@ -79,15 +79,16 @@ class Counts:
 class FreeList(list):
     """Addresses of free blocks of one size, with the counts and the source of their allocator."""
 
-    __slots__ = ("cells", "counts", "gate", "source")
+    __slots__ = ("cells", "counts", "gate", "size", "source")
+    size: int  # of a block, in bytes
     cells: int  # the address of the counts' cells
     counts: Counts
     gate: int  # the address of the thread that machine code may serve from here
     source: Source
 
-    def belong_to(self, counts: Counts, source: Source, gate: ctypes.c_int64) -> None:
-        """Set what free lists of one allocator have in common."""
-        self.counts, self.source = counts, source
+    def belong_to(self, counts: Counts, source: Source, gate: ctypes.c_int64, size: int) -> None:
+        """Set what free lists of one allocator have in common, and the ``size`` of the blocks."""
+        self.counts, self.source, self.size = counts, source, size
         self.cells, self.gate = ctypes.addressof(counts.cells), ctypes.addressof(gate)
 
 
@@ -96,7 +97,8 @@ class Storage(Protocol):
     holds it any more, the block returns to its pool.
 
     Attributes:
-        address: of the block; nbytes: its size.
+        address: of the block; nbytes: as many as were asked for, which its pool may have rounded up: what
+            lies behind them belongs to nobody.
         pool: the free list to return to; None: memory that someone else owns.
         base: keeps foreign memory alive.
         version: counts writes.
@@ -130,6 +132,18 @@ def owner(storage: Storage) -> Storage:
     """The storage that holds the block: itself, unless it was counted apart."""
     base: Any = storage.base
     return storage if storage.pool is not None or base.__class__ is not storage.__class__ else base
+
+
+def overlap(one: Storage, other: Storage) -> bool:
+    """Whether two storages have memory in common: they are one, or blocks of which one is lent: by another storage
+    that counts apart, by NumPy, or by whoever else does not say to how many.
+    """
+    if one is other:
+        return True
+    if one.pool is not None and other.pool is not None:
+        return False
+    first, begin = one.address, other.address
+    return bool(first) and first < begin + other.nbytes and begin < first + one.nbytes
 
 
 _make_storage: Callable[..., Any] | None = None
@@ -186,7 +200,7 @@ class Allocator:
         self.counts = Counts() if counts is None else counts
         self._lock = fork_lock(DATA)
         self._free: dict[int, FreeList] = {}  # size class -> free blocks
-        self._classes: dict[int, tuple[int, FreeList]] = {}  # requested bytes -> (class, its list)
+        self._classes: dict[int, FreeList] = {}  # requested bytes -> the list of its size class
         self._segments: set[int] = set()  # addresses of the blocks that are segments of their own
         self._most = 0  # bytes in use when a segment was taken, at most
 
@@ -197,21 +211,23 @@ class Allocator:
             OutOfMemoryError: the system refuses, also after the cache was emptied.
         """
         try:
-            size, pool = self._classes[nbytes]
+            pool = self._classes[nbytes]
         except KeyError:
-            size, pool = self._class_of(nbytes)
+            pool = self._class_of(nbytes)
+        size = pool.size
         try:
             address = pool.pop()
         except IndexError:
             address = self._grow(size, pool)
         self.counts.add(size)
-        return new_storage(address, size, pool)
+        return new_storage(address, nbytes, pool)
 
-    def pool_of(self, nbytes: int) -> tuple[int, FreeList]:
-        """(size class, free list) of requests of ``nbytes``, for callers that allocate often."""
-        return self._classes.get(nbytes) or self._class_of(nbytes)
+    def pool_of(self, nbytes: int) -> FreeList:
+        """The free list of requests of ``nbytes``, for callers that allocate often."""
+        found = self._classes.get(nbytes)  # which may be empty, that is false
+        return self._class_of(nbytes) if found is None else found
 
-    def _class_of(self, nbytes: int) -> tuple[int, FreeList]:
+    def _class_of(self, nbytes: int) -> FreeList:
         size = size_class(nbytes)
         if len(self._classes) > 65536:  # a program with endless shapes must not grow this for ever
             self._classes.clear()
@@ -219,10 +235,10 @@ class Allocator:
             pool = self._free.get(size)
             if pool is None:
                 pool = FreeList()
-                pool.belong_to(self.counts, self.source, self.gate)
+                pool.belong_to(self.counts, self.source, self.gate, size)
                 self._free[size] = pool
-            entry = self._classes[nbytes] = (size, pool)
-        return entry
+            self._classes[nbytes] = pool
+        return pool
 
     def _grow(self, size: int, pool: FreeList) -> int:
         """A fresh block: a segment of its own when large, a piece of a slab when small."""

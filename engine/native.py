@@ -14,7 +14,7 @@ from tilegrad.engine import inference
 from tilegrad.engine.emitter import Emitter, loop, publish
 from tilegrad.engine.interpreter import LIST_ITEMS, SIZE, TUPLE_ITEMS, TYPE, WORD, slot_offset
 from tilegrad.engine.linking import Objects, functions
-from tilegrad.engine.native_storage import FIELDS, INFERENCE, mark_inference, storage_type
+from tilegrad.engine.native_storage import FIELDS, INFERENCE, mark_inference, no_lent, storage_type
 from tilegrad.kernels.builtin import built_in
 
 
@@ -59,24 +59,25 @@ class _Plans:
         self.tail, self.writes, self.apart, self.pointwise, self.view = (
             slot_offset(plan, n) for n in ("tail", "writes", "apart", "pointwise", "view")
         )
-        self.of_plan = tuple(slot_offset(plan, n) for n in ("pool", "size"))
-        self.of_layout = tuple(slot_offset(layout, n) for n in ("pool", "size"))
+        self.of_plan = tuple(slot_offset(plan, n) for n in ("pool", "nbytes"))
+        self.of_layout = tuple(slot_offset(layout, n) for n in ("pool", "nbytes"))
         self.plans = slot_offset(op, "plans")
         self.cells, self.gate = (slot_offset(free_list, n) for n in ("cells", "gate"))
+        self.size = slot_offset(free_list, "size")
 
     def fresh(self, e: Emitter, plan: Any, tensors: _Tensors, kind: Any) -> Any:
         """(a tensor for the output of a plan, its address), or null: the pool is empty."""
-        pool, size = (e.get(plan, place) for place in self.of_plan)
-        return self._over(e, e.get(plan, self.out), pool, size, tensors, kind)
+        pool, nbytes = (e.get(plan, place) for place in self.of_plan)
+        return self._over(e, e.get(plan, self.out), pool, nbytes, tensors, kind)
 
     def one_of(self, e: Emitter, layout: Any, tensors: _Tensors, kind: Any) -> Any:
         """The same for one of several outputs."""
-        pool, size = (e.get(layout, place) for place in self.of_layout)
+        pool, nbytes = (e.get(layout, place) for place in self.of_layout)
         e.give_up_if(e.is_null(pool))  # nothing of this layout was made so far
-        return self._over(e, layout, pool, size, tensors, kind)
+        return self._over(e, layout, pool, nbytes, tensors, kind)
 
     def _over(
-        self, e: Emitter, layout: Any, pool: Any, size: Any, tensors: _Tensors, kind: Any
+        self, e: Emitter, layout: Any, pool: Any, nbytes: Any, tensors: _Tensors, kind: Any
     ) -> Any:
         plain = e.build.icmp_unsigned("==", e.get(pool, TYPE), e.object(self.free_list))
         e.give_up_if(e.build.not_(plain))
@@ -92,15 +93,15 @@ class _Plans:
         address = e.get(e.get(pool, LIST_ITEMS), e.build.mul(last, e.word(WORD)))
         e.put(pool, SIZE, last)  # the list's reference to the address is the storage's now
         e.put(storage, FIELDS["address"], address)
-        e.put(storage, FIELDS["nbytes"], e.take(size))
+        e.put(storage, FIELDS["nbytes"], e.take(nbytes))
         e.put(storage, FIELDS["pool"], e.take(pool))
-        self._count(e, pool, e.number(size))
+        self._count(e, pool)
         mark_inference(e, storage)
         return tensors.make(e, layout, storage, address), address
 
-    def _count(self, e: Emitter, pool: Any, nbytes: Any) -> None:
+    def _count(self, e: Emitter, pool: Any) -> None:
         counts = e.build.inttoptr(e.number(e.get(pool, self.cells)), e.pointer)
-        now = e.build.add(e.get(counts, 0, e.word), nbytes)
+        now = e.build.add(e.get(counts, 0, e.word), e.number(e.get(pool, self.size)))
         e.put(counts, 0, now)
         with e.build.if_then(e.build.icmp_signed(">", now, e.get(counts, WORD, e.word))):
             e.put(counts, WORD, now)
@@ -176,6 +177,7 @@ def _written(
         def check(i: Any) -> None:
             tensor = e.get(given, e.build.mul(i, e.word(WORD)))
             shared = e.build.icmp_unsigned("==", e.get(tensor, tensors.storage), storage)
+            no_lent(e, e.get(tensor, tensors.storage), storage)
             other = e.build.icmp_signed("!=", i, place)
             refused = e.build.or_(strict, e.differ(tensor, target))
             e.give_up_if(e.build.and_(e.build.and_(shared, other), refused))

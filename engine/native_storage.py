@@ -63,16 +63,16 @@ def _storage_class(dealloc: int) -> Any:
     return make(ctypes.addressof(spec))
 
 
-def _dealloc(module: Any, free_list: type, cells: int) -> None:
+def _dealloc(module: Any, free_list: type, cells: int, size: int) -> None:
     """``void storage_dealloc(storage)``: the block goes back to the list it came from."""
     e = Emitter(module, "storage_dealloc", 1, returns=False)
     (self,) = e.function.args
     fields = {n: e.get(self, o) for n, o in FIELDS.items() if n != "version"}
     with e.build.if_then(e.build.not_(e.is_null(fields["pool"]))):
-        pool, nbytes = fields["pool"], e.number(fields["nbytes"])
+        pool = fields["pool"]
         plain = e.build.icmp_unsigned("==", e.get(pool, TYPE), e.object(free_list))
         counts = e.build.inttoptr(e.number(e.get(pool, cells)), e.pointer)
-        left = e.build.sub(e.get(counts, 0, e.word), nbytes)
+        left = e.build.sub(e.get(counts, 0, e.word), e.number(e.get(pool, size)))
         e.put(counts, 0, left)
         with e.build.if_else(plain) as (fast, slow):
             with fast:
@@ -126,6 +126,18 @@ def mark_inference(e: Emitter, storage: Any) -> None:
                 e.put(storage, version, e.word(inference.MARK))
 
 
+def no_lent(e: Emitter, one: Any, other: Any) -> None:
+    """Give up where two storages are not one and have memory in common; see :func:`tilegrad.engine.memory.overlap`."""
+    lent = [e.is_null(e.get(storage, FIELDS["pool"])) for storage in (one, other)]
+    with e.build.if_then(e.build.and_(e.differ(one, other), e.build.or_(*lent)), likely=False):
+        first, begin = (e.number(e.get(storage, FIELDS["address"])) for storage in (one, other))
+        size, more = (e.number(e.get(storage, FIELDS["nbytes"])) for storage in (one, other))
+        somewhere = e.build.icmp_signed("!=", first, e.word(0))
+        before = e.build.icmp_unsigned("<", first, e.build.add(begin, more))
+        behind = e.build.icmp_unsigned("<", begin, e.build.add(first, size))
+        e.give_up_if(e.build.and_(somewhere, e.build.and_(before, behind)))
+
+
 def storage_type() -> Any:
     """The type of storages; None before :func:`compile_storage`."""
     return _storage_type
@@ -134,9 +146,9 @@ def storage_type() -> Any:
 def compile_storage(free_list: type) -> Callable[..., Any]:
     """The built-in ``storage(address, nbytes, pool, base)``; makes their type first."""
     global _storage_type
-    cells = slot_offset(free_list, "cells")
+    cells, size = slot_offset(free_list, "cells"), slot_offset(free_list, "size")
     found = functions(
-        "dealloc", lambda module: _dealloc(module, free_list, cells), ("storage_dealloc",),
+        "dealloc", lambda module: _dealloc(module, free_list, cells, size), ("storage_dealloc",),
         Objects({"free_list": free_list, "append": "append"}),
     )  # fmt: skip
     kind = _storage_type = _storage_class(found["storage_dealloc"])

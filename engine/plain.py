@@ -35,7 +35,7 @@ class Storage:
     def __del__(self) -> None:
         pool = self.pool
         if pool is not None:
-            pool.counts.cells[0] -= self.nbytes
+            pool.counts.cells[0] -= pool.size
             pool.append(self.address)
 
 

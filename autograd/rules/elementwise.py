@@ -21,6 +21,7 @@ from tilegrad.engine import calls, dtype as dt, number, transfer
 from tilegrad.engine.array import Layout, layout as make_layout
 from tilegrad.engine.device import Device
 from tilegrad.engine.dispatch import refuse_at_exit
+from tilegrad.engine.memory import overlap
 from tilegrad.engine.ops.elementwise import OPS, Elementwise, Fused, copy_as
 from tilegrad.kernels.forking import compiler
 from tilegrad.kernels.formulas.formula import Formula
@@ -345,6 +346,7 @@ def inplace(op: Elementwise, x: Tensor, *others: Tensor, params: tuple[float, ..
                 op = _planar(op, (x,))
                 return rule_of(op).write(tensors, _run_over, op, tensors, params, meta=params)
     if params or calls.run(op, x, *others, x) is None:
+        refuse_overlap(name, x, others)  # of memory that is lent, which machine code leaves to us
         op(x, *others, x, params=params)
     return x
 
@@ -358,7 +360,7 @@ def apart(value: Tensor, target: Tensor) -> Tensor:
     """``value``, or a copy of it if it shares the memory of ``target``: for one value that an op writes
     everywhere, which PyTorch reads first.
     """
-    return unary(OPS["copy"], value) if value.storage is target.storage else value
+    return unary(OPS["copy"], value) if overlap(value.storage, target.storage) else value
 
 
 def single_value(op: str, value: Tensor, like: Tensor) -> Tensor:

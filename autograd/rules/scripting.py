@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 
@@ -14,11 +15,11 @@ from tilegrad.autograd.mode import no_grad, state
 from tilegrad.autograd.rule import check_inplace, needs_graph
 from tilegrad.autograd.rules import creation, special, view
 from tilegrad.autograd.rules.assign import before, copy_, overwrite
+from tilegrad.autograd.rules.resize import enlarge
 from tilegrad.autograd.size import Size
 from tilegrad.engine import array as arrays
 from tilegrad.engine.device import Device
 from tilegrad.engine.memory import counted_apart, owner
-from tilegrad.engine.shape import reach
 
 __all__: list[str] = []
 
@@ -100,11 +101,12 @@ def set_(
     size: Sequence[int] | None = None,
     stride: Sequence[int] | None = None,
 ) -> Tensor:
-    """Show the memory of ``source``, with its shape and strides or from ``storage_offset`` on with these; without a
-    source, no elements.
+    """Show the memory of ``source``, with its shape and strides or from its element ``storage_offset`` on with these;
+    without a source, no elements. Memory that ends too early grows, as by :meth:`resize_`.
 
     Raises:
-        RuntimeError: the dtypes differ, the memory ends before, or a gradient flows to either.
+        RuntimeError: the dtypes differ, ``source`` is not contiguous where it is shown otherwise, its memory cannot
+            grow, or a gradient flows to either.
     """
     other = creation.empty(0, dtype=self.dtype, device=self.device) if source is None else source
     if other.layout.dtype is not self.layout.dtype:
@@ -115,8 +117,14 @@ def set_(
     if state.grad and needs_graph((self, other)):
         raise RuntimeError("set_: derivative for set_ is not implemented")
     if size is not None:
-        strides = arrays.contiguous_strides(tuple(size)) if stride is None else tuple(stride)
-        other = view.as_strided(other.detach(), tuple(size), strides, storage_offset or 0)
+        if not other.layout.contiguous:
+            raise RuntimeError("set_: passed in tensor to be used as storage must be contiguous")
+        shape = tuple(size)
+        strides = arrays.contiguous_strides(shape) if stride is None else tuple(stride)
+        start = other.offset + (storage_offset or 0)
+        needed = view.check_within("set_", other, sys.maxsize, shape, strides, start)
+        enlarge("set_", other, needed)
+        other = view.as_strided(other.detach(), shape, strides, start)
     version = self.storage.version + 1
     self.storage.version = version  # views of the old memory are saved, too
     self.layout, self.address = other.layout, other.address
@@ -182,18 +190,14 @@ class _UntypedStorage:
 
     def __init__(self, tensor: Tensor):
         self._storage, self.device = tensor.storage, Device(tensor.device)
-        start = tensor.address - tensor.offset * tensor.layout.itemsize
-        self._start = start
-        self._bytes = reach(tensor.layout.shape, tensor.layout.strides) * tensor.layout.itemsize
-        self._bytes = max(self._bytes + tensor.address - start, 0)
 
     def data_ptr(self) -> int:
         """The address of the first byte."""
-        return self._start
+        return self._storage.address
 
     def nbytes(self) -> int:
-        """How many bytes the tensor's elements reach over."""
-        return self._bytes
+        """How many bytes there are."""
+        return self._storage.nbytes
 
     size = __len__ = nbytes
 
@@ -201,7 +205,7 @@ class _UntypedStorage:
         return isinstance(other, _UntypedStorage) and owner(self._storage) is owner(other._storage)
 
     def __hash__(self) -> int:
-        return hash(self._start)
+        return hash(self._storage.address)
 
 
 def untyped_storage(self: Tensor) -> _UntypedStorage:

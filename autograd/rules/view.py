@@ -9,7 +9,7 @@ from tilegrad.autograd.base import zeros_of
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rule import AS_STRIDED, Rule, identity_vjp
 from tilegrad.autograd.rules.elementwise import contiguous
-from tilegrad.engine.array import layout as make_layout
+from tilegrad.engine.array import Array, layout as make_layout
 from tilegrad.engine.dispatch import Op
 from tilegrad.engine.ops import elementwise as elementwise_ops, view as ops
 from tilegrad.engine.shape import (
@@ -18,6 +18,7 @@ from tilegrad.engine.shape import (
     as_indices,
     infer_size,
     normalize_dim,
+    reach,
     view_strides,
 )
 
@@ -210,6 +211,34 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     return _UNFOLD.view(input, dimension, size, step)
 
 
+def check_within(op: str, array: Array, held: int, shape: Shape, strides: Shape, start: int) -> int:
+    """The bytes of memory up to the last element of ``array`` shown so, from element ``start`` of its storage on.
+
+    Raises:
+        RuntimeError: they are more than ``held``, or the numbers are no sizes, strides and start.
+    """
+    if len(shape) != len(strides):
+        raise RuntimeError(
+            f"{op}: mismatch in length of strides and shape; got {strides} for {shape}"
+        )
+    if start < 0:
+        raise RuntimeError(f"{op}: Tensor: invalid storage offset {start}")
+    if any(s < 0 for s in strides):
+        raise RuntimeError(
+            f"{op}: Negative strides are not supported at the moment, got strides: {list(strides)}"
+        )
+    if any(n < 0 for n in shape):
+        raise RuntimeError(f"{op}: sizes must not be negative; got {list(shape)}")
+    itemsize = array.layout.itemsize
+    needed = (start + reach(shape, strides)) * itemsize if all(shape) else 0
+    if needed > held:
+        raise RuntimeError(
+            f"{op}: setStorage: sizes {list(shape)}, strides {list(strides)}, storage offset {start}, and itemsize "
+            f"{itemsize} requiring a storage size of {needed} are out of bounds for storage of size {held}"
+        )
+    return needed
+
+
 def as_strided(
     input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
 ) -> Tensor:
@@ -222,17 +251,7 @@ def as_strided(
     start = array.offset if storage_offset is None else storage_offset
     shape = as_indices("as_strided", size, "size")
     strides = as_indices("as_strided", stride, "stride")
-    if len(shape) != len(strides):
-        raise RuntimeError(
-            f"as_strided: mismatch in length of strides and shape; got {strides} for {shape}"
-        )
-    reach = start + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
-    within = array.storage.nbytes // array.layout.itemsize
-    if all(shape) and (start < 0 or reach >= within):
-        raise RuntimeError(
-            f"as_strided: setStorage: sizes {list(shape)}, strides {list(strides)} and storage "
-            f"offset {start} are out of bounds for storage of {within} elements"
-        )
+    check_within("as_strided", array, array.storage.nbytes, shape, strides, start)
     return AS_STRIDED.view(input, shape, strides, start - array.offset)
 
 

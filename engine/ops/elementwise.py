@@ -23,6 +23,7 @@ from tilegrad.engine.dispatch import (
     refuse_complex,
 )
 from tilegrad.engine.dtype import DType
+from tilegrad.engine.memory import overlap
 from tilegrad.engine.shape import (
     Shape,
     broadcast_shapes,
@@ -262,7 +263,7 @@ def copies_apart(plan: Plan, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
     (place,) = plan.writes
     out = arrays[place]
     for k, source in enumerate(arrays):
-        if k != place and source.storage is out.storage:
+        if k != place and overlap(source.storage, out.storage):
             if not plan.pointwise or (source is not out and _may_clobber(source, out)):
                 arrays = (*arrays[:k], clone(source), *arrays[k + 1 :])
     return arrays

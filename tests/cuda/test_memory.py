@@ -76,11 +76,11 @@ def test_machine_code_gives_memory_to_one_thread_on_the_default_stream(monkeypat
     memory = device_memory.DeviceAllocator(0)
     kind = layout((250,), tilegrad.float32, as_device("cuda"))
     plan = dispatch.Plan((kind,), lambda *args: None)
-    plan.size, plan.pool = memory.pool_of(kind.nbytes)
+    plan.pool = memory.pool_of(kind.nbytes)
     address = memory.allocate(kind.nbytes).address
     assert memory.counts.allocated == 0
     made = calls.fresh(plan)
-    assert made.data_ptr() == address and memory.counts.allocated == plan.size
+    assert made.data_ptr() == address and memory.counts.allocated == plan.pool.size
     del made
     elsewhere: list[Any] = []
     thread = threading.Thread(target=lambda: elsewhere.append(calls.fresh(plan)))

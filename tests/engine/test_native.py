@@ -151,7 +151,7 @@ def test_blocks_return_to_lists_with_an_append_of_their_own() -> None:
             returned.append(address)
 
     pool, counts = Watching(), memory.Counts()
-    pool.belong_to(counts, memory.HOST.source, memory.OPEN)
+    pool.belong_to(counts, memory.HOST.source, memory.OPEN, 64)
     counts.add(64)
     made = memory.new_storage(4096, 64, pool)
     made.version += 1
