@@ -36,7 +36,7 @@ def plain(value: Any) -> Number | None:
 def required(value: Any, op: str) -> Number:
     """:func:`plain`, that of a tensor without dimensions too; TypeError for what is no number."""
     number = plain(value)
-    if number is None and getattr(value, "ndim", 1) == 0:
+    if number is None and hasattr(value, "layout") and not value.layout.ndim:
         number = plain(value.item())
     if number is None:
         raise TypeError(f"{op}: expected a number; got {type(value).__name__}")

@@ -64,6 +64,21 @@ def normalize_dim(op: str, dim: int, ndim: int, place: int = -1) -> int:
     return dim + bound if dim < 0 else dim
 
 
+_SIZES = frozenset(
+    (
+        "normalized_shape",
+        "output_size",
+        "pad",
+        "repeats",
+        "shape",
+        "shifts",
+        "size",
+        "sizes",
+        "split_sizes",
+    )
+)  # arguments that PyTorch reads as symbolic ints
+
+
 def as_index(op: str, value: object, what: str = "dim", place: int = -1) -> int:
     """``value``, an argument or the item at ``place`` of one, as an int. A bool is one behind the first
     place alone, for PyTorch looks at no other item's type.
@@ -71,13 +86,20 @@ def as_index(op: str, value: object, what: str = "dim", place: int = -1) -> int:
     Raises:
         TypeError: it stands for no int (a float, a string), or is an item beyond int64.
         ValueError: it is an argument beyond int64.
+        RuntimeError: it is a size, and a tensor of a truth value.
     """
     if place > 0 or not isinstance(value, bool):
         try:
-            whole = int(value.__index__())  # type: ignore[attr-defined]
+            whole: int = value.__index__()  # type: ignore[attr-defined]
         except AttributeError:
             pass
         else:
+            if whole is not value and what in _SIZES and hasattr(value, "layout"):
+                if value.layout.dtype.name == "bool":
+                    raise RuntimeError(
+                        f"{op}: Expected scalar.isIntegral( false) to be true, but got false: "
+                        f"'{what}' has a tensor of a truth value"
+                    )
             if -(1 << 63) <= whole < 1 << 63:
                 return whole
             if place < 0:

@@ -73,8 +73,8 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
                             f"but got {given}."
                         )
                     (_, *args), kwargs = given
-            self.steps += 1
             result = step(self, *args, **kwargs)
+            self.steps += 1
             for hook in [*self._step_post, *_every_post]:
                 hook(self, (self, *args), kwargs)
             return result

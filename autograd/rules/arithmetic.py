@@ -27,7 +27,7 @@ __all__ = [
 
 def add(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
     """``input + alpha * other``, broadcast and promoted."""
-    if alpha == 1 and alpha is not True:
+    if alpha.__class__ is int and alpha == 1:
         return binary(OPS["add"], input, other)
     if isinstance(input, TensorBase):
         other = operand(other, input, "add")
@@ -86,7 +86,7 @@ def _values(op: str, value: object, *tensors: Tensor) -> tuple[Scalar]:
 
 def add_(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
     """``input += alpha * other``."""
-    if alpha == 1 and alpha is not True:
+    if alpha.__class__ is int and alpha == 1:
         return inplace(OPS["add"], input, operand(other, input, "add_"))
     other = operand(other, input, "add_")
     return inplace(OPS["add_scaled"], input, other, params=_alpha("add_", input, other, alpha))
@@ -94,7 +94,7 @@ def add_(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
 
 def sub(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
     """``input - alpha * other``, broadcast and promoted."""
-    if alpha == 1 and alpha is not True:
+    if alpha.__class__ is int and alpha == 1:
         return binary(OPS["sub"], input, other)
     _refuse_truth("sub", input, other)
     return called("sub", add(input, other, alpha=_negated(alpha, "sub")))
@@ -102,7 +102,7 @@ def sub(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
 
 def sub_(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
     """``input -= alpha * other``."""
-    if alpha == 1 and alpha is not True:
+    if alpha.__class__ is int and alpha == 1:
         return inplace(OPS["sub"], input, operand(other, input, "sub_"))
     _refuse_truth("sub_", input, other)
     return add_(input, other, alpha=_negated(alpha, "sub_"))
@@ -113,7 +113,7 @@ subtract, subtract_ = sub, sub_
 
 def rsub(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
     """``other - alpha * input``."""
-    if alpha != 1:
+    if alpha.__class__ is not int or alpha != 1:
         return called("rsub", sub(operand(other, input, "sub"), input, alpha=alpha))
     return binary(_RSUB, operand(other, input, "sub"), input)
 

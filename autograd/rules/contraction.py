@@ -318,7 +318,9 @@ def _pairs_of(a: Tensor, b: Tensor, dims: Any) -> tuple[list[int], list[int]]:
         first, second = dims
         wanted = [[d] if isinstance(d, int) else list(d) for d in (first, second)]
         return wanted[0], wanted[1]
-    count = int(dims)
+    if not isinstance(dims, int):
+        raise RuntimeError(f"tensordot: expects dims to be an int or two lists; got dims={dims}")
+    count = dims
     if count < 0:
         raise RuntimeError(f"tensordot: expects dims >= 0, but got dims={count}")
     if count > min(a.layout.ndim, b.layout.ndim):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -279,9 +279,8 @@ def full(
     requires_grad: bool = False,
 ) -> Tensor:
     """``fill_value`` everywhere; without ``dtype`` its type decides (bool, int64, default float)."""
-    if isinstance(fill_value, TensorBase):
+    if isinstance(fill_value, TensorBase) and not fill_value.layout.ndim:
         dtype = fill_value.dtype if dtype is None else dtype
-        fill_value = fill_value.item()
     fill_value = number.required(fill_value, "full")
     kind = dt.of_scalar(fill_value) if dtype is None else dt.dtype(dtype)
     return _full("full", (size,), fill_value, kind, device, requires_grad)
@@ -302,16 +301,14 @@ def _full(
     return _made(op, made, True) if requires_grad else made  # type: ignore[return-value]
 
 
+_SQUARE: int = cast("int", ...)  # None is refused, as any other than an int
+
+
 def eye(
-    n: int,
-    m: int | None = None,
-    *,
-    dtype: object = None,
-    device: object = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """(n, m) with ones on the diagonal, zeros elsewhere."""
-    m = n if m is None else m
+    n: int, m: int = _SQUARE, *, dtype: object = None, device: object = None, requires_grad: bool = False,
+) -> Tensor:  # fmt: skip
+    """(n, m), or (n, n), with ones on the diagonal, zeros elsewhere."""
+    m = n if m is _SQUARE else m
     if n < 0 or m < 0:
         raise RuntimeError(f"eye: n and m must be greater or equal to 0; got {n} and {m}")
     return _made("eye", ops.eye(n, m, _dtype(dtype), as_device(device)), requires_grad)

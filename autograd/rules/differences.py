@@ -183,7 +183,9 @@ def _areas(
         raise RuntimeError(f"{name}: received a bool input for `x`, but bool is not supported")
     sums = _part(y, axis, 1, None) + _part(y, axis, None, -1)
     if x is None:
-        return sums * (1.0 if dx is None else float(number.in_64_bits(dx))), axis
+        return sums * (
+            1.0 if dx is None else float(number.in_64_bits(number.required(dx, name)))
+        ), axis
     if x.layout.ndim == 1:
         if x.layout.shape[0] != y.layout.shape[axis]:
             raise RuntimeError(f"{name}: There must be one `x` value for each sample point")

@@ -390,6 +390,10 @@ def repeat_interleave(
         input, dim = views.reshape(input, (-1,)), 0
     axis = normalize_dim("repeat_interleave", dim, input.ndim)
     if isinstance(repeats, TensorBase) and repeats.layout.numel == 1:
+        if repeats.layout.dtype.name not in ("int32", "int64"):
+            raise NotImplementedError(
+                f"\"repeat_interleave\" not implemented for '{repeats.layout.dtype.name}' as repeats"
+            )
         repeats = int(repeats.item())
     if isinstance(repeats, TensorBase):
         return _select_repeated(input, repeats, axis, output_size)

@@ -326,12 +326,15 @@ def batch_norm(
 
     Raises:
         RuntimeError: running statistics are missing outside training, or shapes do not fit.
-        ValueError: training on one value per channel.
+        ValueError: training on one value per channel, or ``eps`` is negative, or zero in training.
 
     Source: S. Ioffe and C. Szegedy, "Batch Normalization", 2015.
     """
     if not _check_batch(input.layout, _kind(weight), _kind(bias), training):
         return input * 1
+    if eps <= 0 and (training or eps < 0):
+        least = "positive during training" if training else "non-negative"
+        raise ValueError(f"batch_norm: eps must be {least}, but got {eps}")
     running = _running(input, running_mean, running_var, training)
     made = ops.batch_norm(input, weight, bias, running, training, momentum, eps)
     return _recorded("batch_norm", input, weight, bias, made, eps, None, training)

@@ -15,6 +15,7 @@ from tilegrad.autograd.rules.define import run
 from tilegrad.autograd.rules.elementwise import apply, inplace, to_dtype, unary
 from tilegrad.autograd.rules.operands import Scalar
 from tilegrad.engine import dtype as dt
+from tilegrad.engine.number import required
 from tilegrad.engine.ops import elementwise as ops
 from tilegrad.engine.ops.elementwise import OPS
 from tilegrad.engine.shape import as_index
@@ -152,9 +153,9 @@ def _numbers(
 ) -> tuple[float, float, float]:
     limits = dt.finfo(input.layout.dtype)
     return (
-        0.0 if nan is None else float(nan),
-        limits.max if posinf is None else float(posinf),
-        limits.min if neginf is None else float(neginf),
+        0.0 if nan is None else float(required(nan, "nan_to_num")),
+        limits.max if posinf is None else float(required(posinf, "nan_to_num")),
+        limits.min if neginf is None else float(required(neginf, "nan_to_num")),
     )
 
 

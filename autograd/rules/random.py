@@ -20,6 +20,7 @@ from tilegrad.autograd.rules.view import expand, narrow
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, empty_layout
 from tilegrad.engine.device import device as as_device
+from tilegrad.engine.number import required
 from tilegrad.engine.ops import elementwise, random as ops
 from tilegrad.engine.ops.create import check_sizes, like
 from tilegrad.engine.ops.movement import stack
@@ -213,6 +214,10 @@ def _operand(value: Any, like: Array) -> Array:
     return elementwise.scalar(float(value), like.dtype, like.device)
 
 
+def _real(op: str, value: object) -> float:
+    return float(required(value, op))
+
+
 def bernoulli(
     input: Tensor, p: float | None = None, *, generator: Generator | None = None
 ) -> Tensor:
@@ -344,7 +349,9 @@ def uniform_(
     """
     if not a <= b:
         raise RuntimeError(f"uniform_: expects to return a [from, to) range; got from={a} > to={b}")
-    return _redraw("uniform_", "uniform", self, (float(a), float(b)), generator)
+    return _redraw(
+        "uniform_", "uniform", self, (_real("uniform_", a), _real("uniform_", b)), generator
+    )
 
 
 def normal_(
@@ -357,7 +364,9 @@ def normal_(
     """
     if not std >= 0:
         raise RuntimeError(f"normal_: expects std >= 0.0, but found std {std}")
-    return _redraw("normal_", "normal", self, (float(mean), float(std)), generator)
+    return _redraw(
+        "normal_", "normal", self, (_real("normal_", mean), _real("normal_", std)), generator
+    )
 
 
 def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
@@ -368,7 +377,9 @@ def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | Non
     """
     if not lambd > 0:
         raise RuntimeError(f"exponential_: expects lambda > 0.0, but found lambda={lambd}")
-    return _redraw("exponential_", "exponential", self, (float(lambd), 0.0), generator)
+    return _redraw(
+        "exponential_", "exponential", self, (_real("exponential_", lambd), 0.0), generator
+    )
 
 
 def bernoulli_(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.extra import write_into
 from tilegrad.autograd.graph import called
 from tilegrad.autograd.rules.rearrange import broadcast_tensors
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.engine.dtype import promote_types
+from tilegrad.engine.shape import as_index
 
 
 def normalize(
@@ -25,6 +27,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     Raises:
         RuntimeError: neither is of a floating point or complex dtype.
     """
+    dim = as_index("cosine_similarity", dim)
     if x1.layout.dtype is not x2.layout.dtype:
         kind = promote_types(x1.layout.dtype, x2.layout.dtype)
         x1, x2 = x1.to(kind), x2.to(kind)
@@ -38,4 +41,9 @@ def pairwise_distance(
     x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Tensor:
     """The ``p`` norm of ``x1 - x2 + eps`` along the last dimension."""
+    for place, x in enumerate((x1, x2), 1):
+        if not isinstance(x, TensorBase):
+            raise TypeError(
+                f"pairwise_distance(): argument 'x{place}' (position {place}) must be Tensor, not {type(x).__name__}"
+            )
     return called("pairwise_distance", (x1 - x2 + eps).norm(p, -1, keepdim=keepdim))

@@ -184,6 +184,8 @@ def fold(
     p, s = _two("fold", "padding", padding), _two("fold", "stride", stride)
     x = input if input.ndim == 3 else input.unsqueeze(0)
     N, rows, blocks = x.shape
+    if min(k) < 1:
+        raise RuntimeError(f"fold: kernel size should be greater than zero, but got {k}")
     if rows % (k[0] * k[1]):
         raise RuntimeError(
             f"fold: Expected size of input's dimension 1 to be divisible by the product of kernel_size, "

@@ -176,6 +176,10 @@ class _Stack(Module):
 
     def __init__(self, layer: Module, num_layers: int, norm: Module | None):
         super().__init__()
+        if not isinstance(layer, Module):
+            raise TypeError(
+                f"{type(self).__name__}: {type(layer).__name__} is not a Module subclass"
+            )
         each = sum([A_TENSOR + p.nbytes for p in layer.parameters()])
         refuse_beyond_memory(type(self).__name__, num_layers, each)
         self.layers = ModuleList([copy.deepcopy(layer) for _ in range(num_layers)])

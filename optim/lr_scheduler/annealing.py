@@ -193,13 +193,13 @@ class OneCycleLR(LRScheduler):
 
 def _total(total: int | None, epochs: int | None, steps: int | None) -> int:
     if total is not None:
-        if total <= 0 or not isinstance(total, int):
+        if not isinstance(total, int) or total <= 0:
             raise ValueError(f"Expected positive integer total_steps, but got {total}")
         return total
     if epochs is None or steps is None:
         raise ValueError("You must define either total_steps OR (epochs AND steps_per_epoch)")
     for name, value in (("epochs", epochs), ("steps_per_epoch", steps)):
-        if value <= 0 or not isinstance(value, int):
+        if not isinstance(value, int) or value <= 0:
             raise ValueError(f"Expected positive integer {name}, but got {value}")
     return epochs * steps
 

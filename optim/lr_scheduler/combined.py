@@ -18,10 +18,16 @@ class _Combined(LRScheduler):
 
     def _adopt(self, optimizer: Optimizer | None, schedulers: Sequence[LRScheduler]) -> None:
         name = type(self).__name__
-        if not schedulers:
+        if not len(schedulers):
             raise ValueError(f"{name} expects at least one scheduler, but got no scheduler.")
-        owner = schedulers[0].optimizer if optimizer is None else optimizer
+        owner = optimizer
         for index, scheduler in enumerate(schedulers):
+            if not hasattr(scheduler, "optimizer"):
+                raise TypeError(
+                    f"{name} at index {index} should have `optimizer` as its attribute."
+                )
+            if owner is None:
+                owner = scheduler.optimizer
             if isinstance(scheduler, ReduceLROnPlateau):
                 raise ValueError(
                     f"{name} does not support `ReduceLROnPlateau` scheduler as it requires "
@@ -33,6 +39,7 @@ class _Combined(LRScheduler):
                     f"{name} expects all schedulers to belong to the same optimizer, but got "
                     f"scheduler {type(scheduler).__name__} at index {index}, which is different."
                 )
+        assert owner is not None  # there is a schedule
         self.optimizer = owner
         self._schedulers = list(schedulers)
 

@@ -468,6 +468,19 @@ def test_capturable_is_of_the_gpu(device: str) -> None:
         assert x.tolist() != [1, 1, 1]
 
 
+def test_a_refused_step_does_not_count() -> None:
+    """Nor does the warning of a schedule that steps first take it for one."""
+    x = _leaf()
+    x.grad = tilegrad.ones(2)
+    optimizer = optim.SGD([x], 0.2)
+    for wrong in ("a", 2):
+        with pytest.raises(TypeError):
+            optimizer.step(wrong)
+    with pytest.raises(TypeError):
+        optimizer.step(None, 5)
+    assert optimizer.steps == 0 and optimizer.step() is None and optimizer.steps == 1
+
+
 def test_hooks_of_states_and_of_a_step_of_ones_own() -> None:
     class Half(optim.SGD):
         def step(self, closure: Any = None) -> Any:
