@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
+from tests.exits import interrupts
 from tests.exits.__main__ import count
 from tilegrad.kernels import builtin
 
@@ -20,6 +21,13 @@ from tilegrad.kernels import builtin
 def test_exits_of_a_process_with_plans_threads_and_workers(tmp_path: Path) -> None:
     """Twenty here; 500 by hand: ``python -m tests.exits 500``."""
     assert not count(20, tmp_path / "ending.py")
+
+
+def test_interrupts_leave_nothing_behind(tmp_path: Path) -> None:
+    """Two of each here; 100 by hand, and while compiling and loading: ``python -m tests.exits.interrupts 100``."""
+    names = ("kernel", "step", "device")
+    said = interrupts.count(",".join(names), 2, tmp_path).splitlines()
+    assert said == [f"{name}: 2 of 2" for name in names]
 
 
 def test_no_container_keeps_what_machine_code_has_the_address_of(
