@@ -340,10 +340,7 @@ def clamp(input: Tensor, min: object = None, max: object = None) -> Tensor:
         raise RuntimeError("clamp: At least one of 'min' or 'max' must not be None")
     if isinstance(min, TensorBase) or isinstance(max, TensorBase):
         if not all(b is None or isinstance(b, TensorBase) for b in (min, max)):
-            raise TypeError(
-                f"clamp: both bounds must be tensors or numbers; got {type(min).__name__} and "
-                f"{type(max).__name__}"
-            )
+            return clamp(input, _number_bound(min), _number_bound(max))
         taken = [operand(b, input, "clamp") for b in (min, max) if b is not None]
         op = OPS[
             "clamp_below" if min is None else "clamp_above" if max is None else "clamp_between"
@@ -356,6 +353,21 @@ def clamp(input: Tensor, min: object = None, max: object = None) -> Tensor:
             OPS["where"], everywhere, operand(math.nan, input, "clamp"), to_dtype(input, kind)
         )
     return apply(op, to_dtype(input, kind), params=bounds)
+
+
+def _number_bound(bound: object) -> object:
+    """A bound beside one that is a number: a tensor without dimensions that needs no gradient is its number.
+
+    Raises:
+        TypeError: another tensor.
+    """
+    if isinstance(bound, TensorBase):
+        if bound.layout.ndim or bound.requires_grad:
+            raise TypeError(
+                f"clamp: both bounds must be tensors or numbers; got a number and {bound.layout.describe()}"
+            )
+        return bound.item()
+    return bound
 
 
 _BEYOND = 1 << 63
@@ -381,6 +393,10 @@ def _clamp(input: Tensor, low: Any, high: Any) -> tuple[Elementwise, tuple[Numbe
 
 def clamp_(input: Tensor, min: object = None, max: object = None) -> Tensor:
     """:func:`clamp`, in place."""
+    if (
+        isinstance(min, TensorBase) is not isinstance(max, TensorBase)
+    ) and min is not None is not max:
+        min, max = _number_bound(min), _number_bound(max)
     if isinstance(min, TensorBase) or isinstance(max, TensorBase) or (min is None and max is None):
         refuse_overlap("clamp_", input, (min, max))
         return overwrite("clamp_", input, clamp(before("clamp_", input, min, max), min, max))
