@@ -90,7 +90,8 @@ class Leaves(NamedTuple):
     Attributes:
         matmul: see :func:`tilegrad.kernels.cpu.matmul.matmul`.
         take: ``(dtype, count, rows, cols, strides, out_strides, part, negate, conj) -> launch(x, out)``.
-        widen: ``(dtype, count, rows, cols, strides, out_step, negate, conj) -> launch(x, out)``, of complex.
+        widen: ``(dtype, count, rows, cols, strides, out_step, negate, conj) -> launch(x, out)``, of complex; None where
+            ``matmul`` takes complex numbers.
         cholesky: ``(dtype, count, n, strides, first) -> launch(a, info)``.
         solve: ``(dtype, unit, conj, count, n, N, strides, b_strides) -> launch(l, b)``.
         panel: ``(dtype, count, m, n, strides, first, pivots) -> launch(a, pivots, info, buffer)``.
@@ -102,7 +103,7 @@ class Leaves(NamedTuple):
 
     matmul: Callable[..., tuple[Launch, int]]
     take: Callable[..., Launch]
-    widen: Callable[..., Launch]
+    widen: Callable[..., Launch] | None
     cholesky: Callable[..., Launch]
     solve: Callable[..., Launch]
     panel: Callable[..., Launch]
@@ -144,23 +145,21 @@ class Program:
     def matmul(
         self, x: Block, y: Block, out: Block, accumulate: bool = True, negate: bool = False
     ) -> None:
-        """``out += x @ y``, or ``out = x @ y``; ``negate``: less it, by a copy of the smaller."""
+        """``out += x @ y``, or ``out = x @ y``; ``negate``: less it, by a copy of one."""
         if 0 in (x.rows, y.cols) or (accumulate and x.cols == 0):
             return
         if out.col != 1:
             x, y, out = y.T, x.T, out.T
-        if self.complex:
+        conj = self.complex and (x.conj or y.conj)
+        if self.complex and self.leaves.widen is not None:
             self._matmul_of_parts(x, y, out, accumulate, negate)
-        elif not negate:
+        elif not (negate or conj):
             self._product(self.dtype, x, y, out, accumulate)
-        elif y.cols < x.rows:
-            with self.room((y.rows, y.cols)) as (less,):
-                self.take(y, less, negate=True)
-                self._product(self.dtype, x, less, out, accumulate)
         else:
-            with self.room((x.rows, x.cols)) as (less,):
-                self.take(x, less, negate=True)
-                self._product(self.dtype, less, y, out, accumulate)
+            one = x if (x.conj if conj else x.rows <= y.cols) else y
+            with self.room((one.rows, one.cols)) as (made,):
+                self.take(one, made, negate=negate)
+                self.matmul(*((made, y) if one is x else (x, made)), out, accumulate)
 
     def _matmul_of_parts(
         self, x: Block, y: Block, out: Block, accumulate: bool, negate: bool
@@ -171,11 +170,12 @@ class Program:
                 self.take(x, copy)
                 self._matmul_of_parts(copy, y, out, accumulate, negate)
             return
-        K, N = y.rows, y.cols
+        K, N, widen = y.rows, y.cols, self.leaves.widen
+        assert widen is not None
         with self.room((2 * K, N)) as (wide,):
             if K:
                 steps = y.strides, 2 * wide.step
-                how = self.leaves.widen(self.dtype, self.count, K, N, *steps, negate, y.conj)
+                how = widen(self.dtype, self.count, K, N, *steps, negate, y.conj)
                 self.add(how, y, wide)
             pairs = x._replace(cols=2 * K, step=2 * x.step, row=2 * x.row)
             right = wide._replace(cols=2 * N, step=2 * wide.step, row=2 * N)

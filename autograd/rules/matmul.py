@@ -10,6 +10,7 @@ from tilegrad.autograd.graph import Node, called
 from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules.elementwise import contiguous
 from tilegrad.autograd.rules.operands import Scalar, operand
+from tilegrad.autograd.rules.planar import conj
 from tilegrad.autograd.rules.view import permute, reshape, transpose, unsqueeze
 from tilegrad.engine.array import Layout
 from tilegrad.engine.ops import matmul as ops
@@ -18,8 +19,15 @@ from tilegrad.engine.shape import numel
 __all__ = ["addmm", "addmv", "baddbmm", "bmm", "dot", "matmul", "mm", "mv", "outer"]
 
 
+def _conjugates(grad: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """What multiplies ``grad``: operands, of complex ones the conjugates; None where nothing was saved."""
+    if grad.layout.dtype.is_complex:
+        x, y = (v if v is None else conj(v) for v in (x, y))
+    return x, y
+
+
 def _matmul_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    x, y = node.unpack()
+    x, y = _conjugates(grad, *node.unpack())
     left, right = node.edges[0] is not None, node.edges[1] is not None
     return (
         _left_gradient(grad, node.inputs[0], y) if left else None,
@@ -79,12 +87,12 @@ def _stacked(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     return reshape(permute(x, order), (*[shape[d] for d in rest], rows, shape[-1]))
 
 
-_MATMUL = Rule(ops.matmul, _matmul_vjp, saves=((0, 1), (1, 0)))
-_BMM = Rule(ops.matmul, _matmul_vjp, saves=((0, 1), (1, 0)), name="bmm")
+_MATMUL = Rule(ops.matmul, _matmul_vjp, saves=((0, 1), (1, 0)), whole=True)
+_BMM = Rule(ops.matmul, _matmul_vjp, saves=((0, 1), (1, 0)), name="bmm", whole=True)
 
 
 def _linear_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
-    x, weight = node.unpack()
+    x, weight = _conjugates(grad, *node.unpack())
     left, right, *bias = (e is not None for e in node.edges)
     of_weight = None
     if right:  # one product over all rows
@@ -98,7 +106,7 @@ def _linear_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (*gradients, grad if bias[0] else None)  # the graph sums it over the rows
 
 
-_LINEAR = Rule(ops.linear, _linear_vjp, saves=((0, 1), (1, 0)))
+_LINEAR = Rule(ops.linear, _linear_vjp, saves=((0, 1), (1, 0)), whole=True)
 
 
 def matmul(input: Tensor, other: Tensor) -> Tensor:

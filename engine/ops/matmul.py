@@ -93,9 +93,15 @@ def _complex_product(x: Array, y: Array) -> Array:
     return found
 
 
+def _by_parts(x: Layout) -> bool:
+    """Whether the device's product takes the parts of such numbers only."""
+    multiplies = kernel("matmul", x.device).multiplies
+    return x.dtype.is_complex and not multiplies(x.dtype.name)
+
+
 def _plan(x: Layout, y: Layout) -> Plan:
     _check(x, y)
-    if x.dtype.is_complex:
+    if _by_parts(x):
         return composed(lambda arrays, params: _complex_product(*arrays))
     out, launch, scratch = _product(x, y)
     return Plan((out,), launch, scratch)
@@ -122,7 +128,7 @@ def _plan_linear(x: Layout, weight: Layout, bias: Layout | None = None) -> Plan:
         )
     turned = layout(weight.shape[::-1], kind, weight.device, weight.strides[::-1])
     _check(x, turned)
-    if x.dtype.is_complex:
+    if _by_parts(x):
         return composed(_complex_linear)
     out, launch, scratch = _product(x, turned)
     if bias is None:

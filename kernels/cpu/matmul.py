@@ -1,4 +1,4 @@
-"""Matrix products ``out = x @ y`` of float32, float64 and integers, with batches, bias and strides.
+"""Matrix products ``out = x @ y`` of floats, complex numbers and integers, with batches, bias and strides.
 
 A row of the result does not depend on how many other rows there are, on the batch or on the number
 of threads: the order of summation follows from K alone, or for N = 1 from K and the layout of x.
@@ -18,7 +18,7 @@ from tilegrad.kernels.cpu.parts.gemm import AT
 from tilegrad.kernels.cpu.run import caches, jit, splitting
 from tilegrad.kernels.cpu.simd.vector import lanes
 from tilegrad.kernels.cpu.tuning import Gemm
-from tilegrad.kernels.dtypes import is_float
+from tilegrad.kernels.dtypes import COMPLEX, is_float
 from tilegrad.kernels.plans import merge_batch
 
 Launch = Callable[..., None]
@@ -47,13 +47,19 @@ def matmul(
     A non-zero ``bias`` is the address of ``N`` adjacent elements that are added to every row; with
     ``accumulate`` the product is added to what ``out`` holds, and there is no bias.
 
-    dtype: float32, float64, int8, int16, int32, int64 or uint8; integer sums wrap around.
+    dtype: float32, float64, complex64, complex128, int8, int16, int32, int64 or uint8; integer sums wrap
+    around.
     """
     if 0 in (M, N, *batch):
         return lambda x, y, out, scratch=0, bias=0: None, 0
     shape, strides = merge_batch(batch, x_strides, y_strides, out_strides)
     M, shape, strides = _fold_batch_into_rows(M, shape, strides)
     return _prepare(_Problem(dtype, M, N, K, shape, strides, accumulate))
+
+
+def multiplies(dtype: str) -> bool:
+    """Whether there are products of ``dtype``."""
+    return True
 
 
 class _Problem(NamedTuple):
@@ -106,7 +112,7 @@ def _fold_batch_into_rows(
 def _prepare(problem: _Problem) -> tuple[Launch, int]:
     if len(problem.batch) > 2:
         return _loop_over_batch(problem)
-    if not is_float(problem.dtype):
+    if not is_float(problem.dtype) and problem.dtype not in COMPLEX:
         return _prepare_integer_gemm(problem)
     choice = _choose(problem)
     if choice.transposed:
@@ -134,14 +140,14 @@ def _loop_over_batch(problem: _Problem) -> tuple[Launch, int]:
 def _choose(problem: _Problem) -> _Choice:
     """The fastest variant for these sizes and strides; all but "dot" give the same bits."""
     _, M, N, K, _, strides, _ = problem
-    size = np.dtype(problem.dtype).itemsize
+    size, pairs = np.dtype(problem.dtype).itemsize, problem.dtype in COMPLEX
     (x_row, x_col), (y_row, y_col), (out_row, _) = (s[-2:] for s in strides)
     if N == 1 and (out_row == 1 or M == 1):
         if y_row == 1 and x_col == 1:
             return _Choice("dot")
         if x_row == 1 or M == 1:
             return _Choice("gemv", transposed=True, pack_a=y_row != 1)
-        if x_col == 1:
+        if x_col == 1 and not pairs:
             return _Choice(
                 _col_major_b(problem.dtype, 1, x_row), transposed=True, pack_a=y_row != 1
             )
@@ -150,7 +156,7 @@ def _choose(problem: _Problem) -> _Choice:
         if M == 1:
             return _Choice("gemv", pack_a=pack_a)
         pack_b = M >= Gemm.pack_b_rows and not _reads_in_place(problem.dtype, N, K, y_row)
-    elif M <= Gemm.col_major_b_rows and y_row == 1:
+    elif M <= Gemm.col_major_b_rows and y_row == 1 and not pairs:
         return _Choice(_col_major_b(problem.dtype, M, y_col), pack_a=pack_a)
     else:
         pack_b = True
@@ -291,6 +297,7 @@ def _split(p: np.ndarray, problem: _Problem, choice: _Choice, panel: int) -> tup
     # where one of them is small it is memory that takes the time: such work counts eightfold
     depth = max(1, problem.K)
     work = items * M * N * depth * max(1, 8 // min(M, N, depth))
+    work *= 4 if problem.dtype in COMPLEX else 1
     most = max(
         1, min(Gemm.tasks, work // Gemm.grain), min(4 * Gemm.tasks, work // Gemm.large_grain)
     )

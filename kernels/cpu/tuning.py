@@ -84,25 +84,26 @@ _AVX = _AVX512._replace(
 )  # fmt: skip
 
 MICRO_KERNELS: dict[tuple[int, str], MicroKernel] = {
-    (512, "float32"): _AVX512,
-    (512, "float64"): _AVX512,
-    (256, "float32"): _AVX,
-    (256, "float64"): _AVX,
-    (128, "float32"): _AVX,
-    (128, "float64"): _AVX,
-}
+    (bits, dtype): _AVX512 if bits == 512 else _AVX for bits in (512, 256, 128) for dtype in dtypes.FLOATS
+}  # fmt: skip
 
 
 def micro_kernel(dtype: object) -> MicroKernel:
-    """The row of ``dtype`` (its name, or numba's type) for the target's register width.
+    """The row of ``dtype`` (its name, or numba's type) for the target's register width; of complex numbers
+    that of their parts, whose tiles have half the rows: each takes two rows of sums.
 
     Raises:
         DTypeError: there is none.
     """
-    found = MICRO_KERNELS.get((simd_bits(), dtypes.name_of(dtype)))
-    if found is None:
-        raise dtypes.DTypeError(dtypes.name_of(dtype), "micro-kernel")
-    return found
+    name = dtypes.name_of(dtype)
+    found = MICRO_KERNELS.get((simd_bits(), name))
+    if found is not None:
+        return found
+    if name not in dtypes.COMPLEX:
+        raise dtypes.DTypeError(name, "micro-kernel")
+    row = micro_kernel(dtypes.part_of(name))
+    mr = tuple(dict.fromkeys(max(1, rows // 2) for rows in row.mr))
+    return row._replace(mr=mr, mr_min=row.mr_min // 2, gemv_nr=row.gemv_nr // 2)
 
 
 class Sharing:
@@ -427,9 +428,7 @@ class Linalg(Sharing):
     swapped = 512  # columns whose rows one task exchanges
     small = 8  # rows of matrices of which each lane of a register takes one
     jacobi = 32  # rows up to which eigenvalues and singular values are found by rotations
-    sweeps = (
-        30  # of rotations, at most: convergence is quadratic, ten are plenty for hundreds of rows
-    )
+    sweeps = 30  # of rotations at most: they converge quadratically, in ten for hundreds of rows
     chosen = "estimates of 6b6ec28 (2026-11-27), not measured against others"
 
 

@@ -56,6 +56,11 @@ def matmul(
     return _tiled(dtype, (M, N, K), batch, (x, y, out), accumulate, activation)
 
 
+def multiplies(dtype: str) -> bool:
+    """Whether there are products of ``dtype``: of complex numbers there are those of their parts."""
+    return dtype not in dtypes.COMPLEX
+
+
 def _batches(batch: tuple[int, ...], strides: tuple[Strides, ...]) -> tuple[int, list[int]]:
     """(dimensions, parameters) of the batch for the three operands."""
     shape = batch or (1,)

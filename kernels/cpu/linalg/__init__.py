@@ -12,7 +12,7 @@ from tilegrad.kernels.cpu.matmul import matmul
 from tilegrad.kernels.cpu.tuning import Linalg
 
 _LEAVES = Leaves(
-    matmul, triangles.take, triangles.widen, triangles.cholesky, triangles.solve, panels.panel, panels.swaps,
+    matmul, triangles.take, None, triangles.cholesky, triangles.solve, panels.panel, panels.swaps,
     panels.reflect, panels.triangle, Linalg.leaf, Linalg.panel,
 )  # fmt: skip
 

@@ -13,7 +13,6 @@ from tilegrad.kernels.cpu.run.jit import Kernel, bind, kernel
 from tilegrad.kernels.cpu.run.threads import TEAM
 from tilegrad.kernels.cpu.simd.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.tuning import Linalg
-from tilegrad.kernels.dtypes import part_of
 from tilegrad.kernels.formulas.field import field, itself
 from tilegrad.kernels.function import inline
 
@@ -66,40 +65,6 @@ def take(
     """``launch(x, out)``: a part of ``x`` (see :func:`copy`), or its conjugate, in ``out``, zeros elsewhere."""
     args = (rows, cols, *strides, *out_strides)
     return shared_out(copy.build(dtype, part, negate, conj), args, count * rows, cols)
-
-
-@kernel
-def spread(dtype: str, negate: bool, conj: bool) -> Kernel:
-    """Complex numbers as [re im; -im re], a row of them a unit, which makes two."""
-    T, R = np.dtype(dtype).type, np.dtype(part_of(dtype)).type
-    size, bar = np.dtype(dtype).itemsize, field(dtype).conj if conj else itself
-
-    def body(task, x, out, units, per, rows, cols, xs, step):
-        for r in range(task * per, min(units, (task + 1) * per)):
-            item = r // rows
-            i = r - item * rows
-            a = pointer(x + size * (item * xs.step + i * xs.row), T)
-            b = pointer(out + size // 2 * (item * step + 4 * i * cols), R)
-            for j in range(cols):
-                v = bar(a[j * xs.col])
-                v = -v if negate else v
-                b[2 * j] = v.real
-                b[2 * j + 1] = v.imag
-                b[2 * cols + 2 * j] = -v.imag
-                b[2 * cols + 2 * j + 1] = v.real
-
-    return body, ("i" * 6, Strides, "i")
-
-
-def widen(
-    dtype: str, count: int, rows: int, cols: int, strides: Strides, out_step: int, negate: bool,
-    conj: bool,
-) -> Callable[..., None]:  # fmt: skip
-    """``launch(x, out)``: the real matrices (2 rows by 2 cols, row-major, ``out_step`` from one to the next)
-    that multiply pairs of floats as ``x``, or its conjugate, multiplies complex numbers.
-    """
-    args = (rows, cols, *strides, out_step)
-    return shared_out(spread.build(dtype, negate, conj), args, count * rows, 4 * cols)
 
 
 @kernel

@@ -21,6 +21,7 @@ from tilegrad.kernels.cpu.run.jit import Kernel, kernel
 from tilegrad.kernels.cpu.simd.memory import local, pointer, read, write
 from tilegrad.kernels.cpu.simd.vector import lanes, load, store, transpose
 from tilegrad.kernels.cpu.tuning import NR_VECTORS, Gemm
+from tilegrad.kernels.dtypes import VECTORS
 from tilegrad.kernels.function import DeviceFunction, inline
 from tilegrad.kernels.params import places
 
@@ -116,15 +117,16 @@ def _block_multiplier(dtype: str, variant: str) -> DeviceFunction:
     """The device function ``multiply(a, a_row, y, out, bias, block, of, col, end, onto, packed_b)`` of
     :func:`gemm`: the columns from ``col`` to ``end`` of a block; ``onto`` what ``out`` holds.
     """
-    T, size, W = np.dtype(dtype).type, np.dtype(dtype).itemsize, lanes(dtype)
+    T, size, W = np.dtype(_moved(dtype)).type, np.dtype(dtype).itemsize, lanes(dtype)
     packs, col_major_b = variant == "row_major_b", variant in ("col_major_b", "gemv_col")
     row = tuning.micro_kernel(dtype)
     nr_vectors = nr_for(dtype, variant)
     NR, PAIR, unit_cols = nr_vectors * W, NR_VECTORS * W, W if col_major_b else NR_VECTORS * W
     tiles = {"row_major_b": row.mr, "col_major_b": row.col_major_mr}.get(variant, (1,))
-    full = micro_kernel(nr_vectors, tiles, col_major_b)
-    pair = micro_kernel(NR_VECTORS, tiles if nr_vectors > NR_VECTORS else (), col_major_b)
-    single = micro_kernel(1, tiles if nr_vectors > 1 else (), col_major_b)
+    full = micro_kernel(nr_vectors, tiles, col_major_b, of=dtype)
+    more, one = nr_vectors > NR_VECTORS, nr_vectors > 1
+    pair = micro_kernel(NR_VECTORS, tiles if more else (), col_major_b, of=dtype)
+    single = micro_kernel(1, tiles if one else (), col_major_b, of=dtype)
     pack_b = _packer(dtype, False)
 
     @inline
@@ -158,7 +160,7 @@ def _block_multiplier(dtype: str, variant: str) -> DeviceFunction:
 
 @kernel
 def gemm(dtype: str, variant: str) -> Kernel:
-    """Float GEMM, in units of a block of rows by a block of columns of one batch item.
+    """GEMM of floats and complex numbers, in units of a block of rows by a block of columns of one batch item.
 
     ``variant`` says how ``y`` is read: ``row_major_b`` (columns adjacent) or ``col_major_b`` (each
     column contiguous); ``gemv`` and ``gemv_col`` are the same with a larger NR, for an ``x`` of one
@@ -169,13 +171,14 @@ def gemm(dtype: str, variant: str) -> Kernel:
     they compete for the same cache sets. ``pack_b`` (of ``row_major_b``) copies each panel of NR
     columns of ``y``.
     """
-    T, size = np.dtype(dtype).type, np.dtype(dtype).itemsize
+    moved, size = _moved(dtype), np.dtype(dtype).itemsize
+    T = np.dtype(moved).type
     row, multiply = tuning.micro_kernel(dtype), _block_multiplier(dtype, variant)
     packed_row = row.kc + Gemm.pack_pad
     pack_a, PAIR = _packer(dtype, True), NR_VECTORS * lanes(dtype)
     buffer_a, buffer_b = (
-        local(dtype, mc_max(dtype) * packed_row),
-        local(dtype, packed_row * PAIR),
+        local(moved, mc_max(dtype) * packed_row),
+        local(moved, packed_row * PAIR),
     )
 
     def body(task, x, y, out, bias, params):
@@ -223,6 +226,8 @@ def _packer(dtype: str, rows_first: bool) -> DeviceFunction:
     the columns.
     """
     W = lanes(dtype)
+    if _moved(dtype) not in VECTORS:  # what no register holds elements of
+        return _copier
 
     @inline
     def squares(x, x_col, packed, packed_row, rows, cols):
@@ -258,6 +263,19 @@ def _packer(dtype: str, rows_first: bool) -> DeviceFunction:
 
 
 @inline
+def _copier(x, x_row, x_col, packed, packed_row, rows, cols):
+    """:func:`_packer`'s, element by element."""
+    for i in range(rows):
+        for j in range(cols):
+            packed[i * packed_row + j] = x[i * x_row + j * x_col]
+
+
+def _moved(dtype: str) -> str:
+    """The dtype that elements are moved as: complex numbers of two floats as one double."""
+    return "float64" if dtype == "complex64" else dtype
+
+
+@inline
 def _fill(out, start, end, value):
     for j in range(start, end):
         out[j] = value
@@ -268,7 +286,7 @@ def prepack_b(dtype: str, vectors: int) -> Kernel:
     """Pack all of B before the product: panels of ``vectors`` vectors of columns of ``y``, ``panel[k, j]``,
     one a task. Columns beyond the last are not written.
     """
-    T = np.dtype(dtype).type
+    T = np.dtype(_moved(dtype)).type
     size, NR = np.dtype(dtype).itemsize, vectors * lanes(dtype)
     pack_b = _packer(dtype, False)
 
@@ -284,9 +302,9 @@ def prepack_b(dtype: str, vectors: int) -> Kernel:
 
 @kernel
 def dot(dtype: str) -> Kernel:
-    """Float matrix-vector product: ``y`` is one contiguous column, the rows of ``x`` contiguous."""
+    """Matrix-vector product of floats and complex numbers: ``y`` is one contiguous column, the rows of ``x`` contiguous."""
     T = np.dtype(dtype).type
-    size, add_dots = np.dtype(dtype).itemsize, dots((4, 1))
+    size, add_dots = np.dtype(dtype).itemsize, dots((4, 1), dtype)
 
     def body(task, x, y, out, bias, params):
         p = pointer(params, np.int64)

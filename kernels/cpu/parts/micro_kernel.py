@@ -14,21 +14,23 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
+from tilegrad.kernels import dtypes
 from tilegrad.kernels.cpu import tuning
 from tilegrad.kernels.cpu.simd.emit import (
     emit_loop,
     fma_value,
     fold_lanes,
     head_value,
-    llvm_vector,
+    llvm_scalar,
     load_transposed,
     load_value,
     prefetch_value,
+    shuffle_value,
     splat_value,
     store_head,
     store_value,
 )
-from tilegrad.kernels.cpu.simd.vector import full_vector
+from tilegrad.kernels.cpu.simd.vector import lanes
 from tilegrad.kernels.function import Intrinsic, intrinsic
 
 
@@ -49,6 +51,14 @@ class _Operands(NamedTuple):
     n_tail: Any
 
 
+def register_of(dtype: str) -> Any:
+    """The LLVM type of a vector register of elements, or of complex elements' parts."""
+    from llvmlite import ir
+
+    part = dtypes.part_of(dtype)
+    return ir.VectorType(llvm_scalar(part), lanes(part))
+
+
 class _Form(NamedTuple):
     """What is known of a micro-kernel when it is compiled."""
 
@@ -59,11 +69,16 @@ class _Form(NamedTuple):
     unmasked: bool  # all lanes of the last vector are in use
     mr_min: int
     unroll: int  # of the loop over K
+    parts: int = 1  # of an element of ``a``: 2 where elements are complex
 
 
 @cache
 def micro_kernel(
-    nr_vectors: int, tiles: tuple[int, ...], col_major_b: bool = False, unmasked: bool = False
+    nr_vectors: int,
+    tiles: tuple[int, ...],
+    col_major_b: bool = False,
+    unmasked: bool = False,
+    of: str = "",
 ) -> Intrinsic:
     """The micro-kernel of ``nr_vectors`` vectors of columns, looped over any number of rows::
 
@@ -79,6 +94,10 @@ def micro_kernel(
     intrinsic emits nothing. With ``col_major_b``, ``b[k, j]`` is at ``k + j * ldb``: square blocks of
     it are transposed in registers. A ``unmasked`` micro-kernel uses all lanes and ignores ``n_tail``:
     half the code.
+
+    ``of`` names the elements' dtype, where the pointers do not. Complex ones are pairs of lanes: rows of
+    ``b`` are multiplied by the real and by the imaginary part of an element of ``a``, each product summed by
+    itself, and a tile's two sums of an element are brought together at the end.
     """
 
     def emitter(typing, a, a_row, a_col, b, ldb, c, c_row, c_in, c_in_row, rows, depth, n_tail):
@@ -87,16 +106,29 @@ def micro_kernel(
         n = types.intp
 
         def codegen(context, builder, sig, args):
-            kind = llvm_vector(full_vector(sig.args[0].dtype))
-            row = tuning.micro_kernel(sig.args[0].dtype)
+            dtype = of or dtypes.name_of(sig.args[0].dtype)
+            row, kind, given = tuning.micro_kernel(dtype), register_of(dtype), _Operands(*args)
             form = _Form(kind, nr_vectors, tiles, col_major_b, unmasked, row.mr_min, row.unroll)
-            _emit_micro_kernel(builder, form, _Operands(*args))
+            if dtype in dtypes.COMPLEX:
+                form, given = form._replace(parts=2), _in_parts(builder, given, kind.element)
+            _emit_micro_kernel(builder, form, given)
             return context.get_dummy_value()
 
         return types.void(a, n, n, b, n, c, n, c_in, n, n, n, n), codegen
 
     emitter.__name__ = f"micro_kernel_{nr_vectors}"
     return intrinsic(emitter)
+
+
+def _in_parts(builder: Any, given: _Operands, part: Any) -> _Operands:
+    """Operands that are complex, as the parts they are: but the rows, of which each has two."""
+    found = {}
+    for name, value in given._asdict().items():
+        if name in ("a", "b", "c", "c_in"):
+            found[name] = builder.bitcast(value, part.as_pointer())
+        else:
+            found[name] = value if name in ("rows", "depth") else builder.mul(value, value.type(2))
+    return _Operands(**found)
 
 
 def _emit_micro_kernel(builder: Any, form: _Form, given: _Operands) -> None:
@@ -155,7 +187,11 @@ def _sums(builder: Any, form: _Form, given: _Operands, mr: int) -> list[Any]:
 
     kind, size = form.kind, given.rows.type
     masks = _masks(builder, form, given)
-    rows = [builder.mul(given.a_row, size(row)) for row in range(mr)]
+    rows = [
+        builder.add(builder.mul(given.a_row, size(row)), size(part))
+        for row in range(mr)
+        for part in range(form.parts)
+    ]
     if mr == max(form.tiles):  # the results are needed when the sums are ready
         for row in range(mr):
             c = builder.gep(given.c, [builder.mul(given.c_row, size(row))])
@@ -183,13 +219,31 @@ def _sums(builder: Any, form: _Form, given: _Operands, mr: int) -> list[Any]:
 
         return body
 
-    zeros = [ir.Constant(kind, None)] * (mr * form.nr_vectors)
+    zeros = [ir.Constant(kind, None)] * (len(rows) * form.nr_vectors)
     state = [given.a, given.b, given.depth, *zeros]
     for count in dict.fromkeys((form.unroll, 1)):
         least = size(count)
         more = lambda carried, least=least: builder.icmp_signed(">=", carried[2], least)  # noqa: E731
         state = emit_loop(builder, state, more, steps(count), rolled=True)
-    return state[3:]
+    return state[3:] if form.parts == 1 else _joined(builder, state[3:], form.nr_vectors)
+
+
+def _joined(builder: Any, sums: list[Any], nr_vectors: int) -> list[Any]:
+    """Complex sums of a tile: those with the real parts of ``a``, and those with the imaginary ones times i."""
+    found = []
+    for first in range(0, len(sums), 2 * nr_vectors):
+        for v in range(first, first + nr_vectors):
+            real, turned = sums[v], _exchanged_parts(builder, sums[v + nr_vectors])
+            less, more = builder.fsub(real, turned), builder.fadd(real, turned)
+            count = real.type.count
+            order = [lane + count * (lane % 2) for lane in range(count)]
+            found.append(shuffle_value(builder, less, more, order))
+    return found
+
+
+def _exchanged_parts(builder: Any, value: Any) -> Any:
+    """Neighbouring lanes in each other's place."""
+    return shuffle_value(builder, value, value, [lane ^ 1 for lane in range(value.type.count)])
 
 
 def _sums_col_major_b(builder: Any, form: _Form, given: _Operands, mr: int) -> list[Any]:
@@ -276,14 +330,15 @@ def _emit_epilogue(
 
 
 @cache
-def dots(tiles: tuple[int, ...]) -> Intrinsic:
+def dots(tiles: tuple[int, ...], of: str = "") -> Intrinsic:
     """The intrinsic for dot products of rows with one vector, both along memory::
 
         dots(x, x_row, y, out, rows, depth)
 
     adds ``sum over k < depth of x[i, k] * y[k]`` to ``out[i]`` for ``i < rows``, ``x[i, k]`` at
     ``i * x_row + k``. Lane ``l`` adds up the products of ``k = l`` modulo twice the lanes, and the
-    lanes are added by halves: an order that depends on ``depth`` only.
+    lanes are added by halves: an order that depends on ``depth`` only. ``of`` names the elements' dtype,
+    where the pointers do not; complex ones are pairs of lanes.
     """
 
     def emitter(typing, x, x_row, y, out, rows, depth):
@@ -293,9 +348,14 @@ def dots(tiles: tuple[int, ...]) -> Intrinsic:
 
         def codegen(context, builder, sig, args):
             x, x_row, y, out, rows, depth = args
-            kind, state = llvm_vector(full_vector(sig.args[0].dtype)), [x, out, rows]
+            dtype = of or dtypes.name_of(sig.args[0].dtype)
+            kind, parts = register_of(dtype), 1
+            if dtype in dtypes.COMPLEX:
+                x, y, out = [builder.bitcast(p, kind.element.as_pointer()) for p in (x, y, out)]
+                x_row, depth, parts = *[builder.mul(v, v.type(2)) for v in (x_row, depth)], 2
+            state = [x, out, rows]
             for mr in tiles:
-                state = _emit_dots(builder, kind, mr, state, x_row, y, depth)
+                state = _emit_dots(builder, kind, mr, state, x_row, y, depth, parts)
             return context.get_dummy_value()
 
         return types.void(x, n, y, out, n, n), codegen
@@ -305,34 +365,45 @@ def dots(tiles: tuple[int, ...]) -> Intrinsic:
 
 
 def _emit_dots(
-    builder: Any, kind: Any, mr: int, state: list[Any], x_row: Any, y: Any, depth: Any
+    builder: Any, kind: Any, mr: int, state: list[Any], x_row: Any, y: Any, depth: Any, parts: int
 ) -> list[Any]:
-    """Dot products of ``mr`` rows at a time; ``state`` is ``[x, out, rows left]``."""
+    """Dot products of ``mr`` rows at a time; ``state`` is ``[x, out, rows left]``. Where elements have two
+    ``parts``, those of the same part are summed first, then those of another.
+    """
     from llvmlite import ir
 
     size, W = depth.type, kind.count
     offsets = [builder.mul(x_row, size(row)) for row in range(mr)]
-    zeros = [ir.Constant(kind, None)] * (2 * mr)
+    held = parts * mr  # sums of a step
+    zeros = [ir.Constant(kind, None)] * (2 * held)
 
     def add(x: Any, k: Any, sums: list[Any], mask: Any = None) -> list[Any]:
-        other = load_value(builder, builder.gep(y, [k]), kind, mask)
+        others = [load_value(builder, builder.gep(y, [k]), kind, mask)]
+        others += [_exchanged_parts(builder, others[0])] * (parts - 1)
         at = [builder.gep(x, [builder.add(offset, k)]) for offset in offsets]
-        rows = [load_value(builder, place, kind, mask) for place in at]
-        return [fma_value(builder, row, other, s) for row, s in zip(rows, sums)]
+        rows = [load_value(builder, place, kind, mask) for place in at] * parts
+        given = [other for other in others for _ in range(mr)]
+        return [fma_value(builder, row, other, s) for row, other, s in zip(rows, given, sums)]
+
+    def total(value: Any) -> Any:
+        return fold_lanes(builder, value, lambda b, x, y: b.fadd(x, y))
+
+    def put(place: Any, value: Any) -> None:
+        builder.store(builder.fadd(builder.load(place), value), place)
 
     def tile(state: list[Any]) -> list[Any]:
         x, out, left = state
 
         def pair(carried: list[Any]) -> list[Any]:
             k, *sums = carried
-            even = add(x, k, sums[:mr])
-            odd = add(x, builder.add(k, size(W)), sums[mr:])
+            even = add(x, k, sums[:held])
+            odd = add(x, builder.add(k, size(W)), sums[held:])
             return [builder.add(k, size(2 * W)), *even, *odd]
 
         def rest(carried: list[Any]) -> list[Any]:
             k, *sums = carried
-            new = add(x, k, sums[:mr], head_value(builder, builder.sub(depth, k), W))
-            return [builder.add(k, size(W)), *sums[mr:], *new]
+            new = add(x, k, sums[:held], head_value(builder, builder.sub(depth, k), W))
+            return [builder.add(k, size(W)), *sums[held:], *new]
 
         def within(step: int) -> Any:
             last = builder.sub(depth, size(step))
@@ -341,12 +412,15 @@ def _emit_dots(
         _, *sums = emit_loop(builder, [size(0), *zeros], within(2 * W), pair)
         whole = builder.sub(depth, builder.srem(depth, size(2 * W)))
         _, *sums = emit_loop(builder, [whole, *sums], within(1), rest)
-        for row, (a, b) in enumerate(zip(sums[:mr], sums[mr:])):
-            total = fold_lanes(builder, builder.fadd(a, b), lambda b, x, y: b.fadd(x, y))
-            at = builder.gep(out, [size(row)])
-            builder.store(builder.fadd(builder.load(at), total), at)
+        sums = [builder.fadd(a, b) for a, b in zip(sums[:held], sums[held:])]
+        if parts == 2:  # of the same parts the imaginary ones count less
+            signs = ir.Constant(kind, [1.0, -1.0] * (W // 2))
+            sums[:mr] = [builder.fmul(value, signs) for value in sums[:mr]]
+        for number, value in enumerate(sums):
+            place = number % mr * parts + number // mr
+            put(builder.gep(out, [size(place)]), total(value))
         x = builder.gep(x, [builder.mul(x_row, size(mr))])
-        return [x, builder.gep(out, [size(mr)]), builder.sub(left, size(mr))]
+        return [x, builder.gep(out, [size(held)]), builder.sub(left, size(mr))]
 
     return emit_loop(
         builder, state, lambda state: builder.icmp_signed(">=", state[2], size(mr)), tile

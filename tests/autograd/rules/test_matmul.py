@@ -28,3 +28,21 @@ def test_an_address_that_is_not_aligned(device: str, rng: np.random.Generator) -
     flat, b = on(device, x.ravel(), y)
     got = (flat[1:65].reshape(8, 8) @ b).cpu().numpy()
     np.testing.assert_allclose(got, x.ravel()[1:65].reshape(8, 8) @ y, rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_of_complex_products_conjugate_warm_too(
+    device: str, rng: np.random.Generator
+) -> None:
+    """The first call of a layout and the ones after it take different ways through the rule."""
+    x, y, g = (rng.standard_normal((*s, 2)) @ (1, 1j) for s in ((3, 4), (4, 5), (3, 5)))
+    for _ in range(3):
+        for product, right in ((tilegrad.matmul, y), (tilegrad.nn.functional.linear, y.T.copy())):
+            a, b, grad = on(device, x, right, g)
+            a.requires_grad_()
+            b.requires_grad_()
+            product(a, b).backward(grad)
+            of_y = x.conj().T @ g
+            np.testing.assert_allclose(a.grad.cpu().numpy(), g @ y.conj().T, atol=1e-12)
+            np.testing.assert_allclose(
+                b.grad.cpu().numpy(), of_y if right is y else of_y.T, atol=1e-12
+            )

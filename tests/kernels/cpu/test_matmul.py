@@ -20,6 +20,7 @@ from tilegrad.kernels.cpu.simd.memory import pointer
 from tilegrad.kernels.cpu.tuning import NR_VECTORS
 
 FLOATS = ("float32", "float64")
+NUMBERS = (*FLOATS, "complex64", "complex128")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8")
 
 
@@ -66,6 +67,8 @@ def random(dtype, *shape, seed=0):
     generator = np.random.default_rng(seed + sum(shape))
     if dtype in FLOATS:
         return generator.standard_normal(shape).astype(dtype)
+    if dtype in NUMBERS:
+        return (generator.standard_normal((*shape, 2)) @ (1, 1j)).astype(dtype)
     info = np.iinfo(dtype)
     return generator.integers(info.min, info.max, shape, dtype=dtype, endpoint=True)
 
@@ -85,9 +88,12 @@ def laid_out(array, layout):
 
 def assert_close(out, x, y, plus=0.0):
     """Within the error that any order of summation keeps: K eps |x| @ |y|."""
-    exact = x.astype(np.float64) @ y.astype(np.float64) + plus
+    wide = np.result_type(x, np.float64)
+    exact = x.astype(wide) @ y.astype(wide) + plus
     bound = np.abs(x).astype(np.float64) @ np.abs(y).astype(np.float64) + np.abs(plus)
-    K = x.shape[-1]
+    K = x.shape[-1] * (
+        1 if wide == np.float64 else 2
+    )  # a product of complex numbers is two sums of two
     limit = (K + 2) * np.finfo(out.dtype).eps * bound + np.finfo(out.dtype).tiny
     assert np.isfinite(out).all()
     assert (np.abs(out - exact) <= limit).all()
@@ -96,16 +102,21 @@ def assert_close(out, x, y, plus=0.0):
 SIZES = [1, 2, 3, 7, 15, 16, 17, 31, 33, 64, 100]
 
 
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("K", [1, 2, 5, 33, 256, 257, 600])
-def test_every_remainder(dtype, K):
+@pytest.mark.parametrize(
+    "K, dtype",
+    [
+        *((K, dtype) for K in (1, 2, 5, 33, 256, 257, 600) for dtype in FLOATS),
+        *((33, "complex64"), (257, "complex128")),
+    ],
+)
+def test_every_remainder(K, dtype):
     for M in SIZES:
         for N in SIZES:
             x, y = random(dtype, M, K), random(dtype, K, N)
             assert_close(product(x, y), x, y)
 
 
-@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("dtype", NUMBERS)
 @pytest.mark.parametrize("x_layout", ["rows", "columns", "strided"])
 @pytest.mark.parametrize("y_layout", ["rows", "columns", "strided"])
 @pytest.mark.parametrize(
@@ -120,7 +131,7 @@ def test_layouts(dtype, x_layout, y_layout, M, N, K):
     assert_close(product(x, y), x, y)
 
 
-@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("dtype", NUMBERS)
 @pytest.mark.parametrize("layout", ["rows", "columns"])
 @pytest.mark.parametrize(
     "x_shape, y_shape",
@@ -142,7 +153,7 @@ def test_batches(dtype, layout, x_shape, y_shape):
     assert_close(product(x, y), x, y)
 
 
-@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("dtype", NUMBERS)
 @pytest.mark.parametrize(
     "M, N, K", [(3, 5, 0), (4, 37, 10), (1, 40, 300), (40, 1, 300), (90, 133, 600)]
 )
@@ -150,11 +161,11 @@ def test_batches(dtype, layout, x_shape, y_shape):
 def test_bias_and_accumulate(dtype, M, N, K, layout):
     x, y = random(dtype, M, K), laid_out(random(dtype, K, N), layout)
     bias, onto = random(dtype, N), random(dtype, M, N)
-    assert_close(product(x, y, bias=bias), x, y, plus=bias.astype(np.float64))
-    assert_close(product(x, y, onto=onto), x, y, plus=onto.astype(np.float64))
+    assert_close(product(x, y, bias=bias), x, y, plus=bias.astype(np.result_type(bias, np.float64)))
+    assert_close(product(x, y, onto=onto), x, y, plus=onto.astype(np.result_type(onto, np.float64)))
 
 
-@pytest.mark.parametrize("dtype", FLOATS + INTEGERS)
+@pytest.mark.parametrize("dtype", NUMBERS + INTEGERS)
 def test_empty(dtype):
     assert (product(random(dtype, 3, 0), random(dtype, 0, 4)) == 0).all()
     assert product(random(dtype, 0, 3), random(dtype, 3, 4)).shape == (0, 4)
@@ -175,7 +186,7 @@ def test_integers_wrap_around(dtype, layout, x_shape, y_shape):
     assert (product(x, y, bias=bias) == bias + x @ y).all()
 
 
-@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("dtype", NUMBERS)
 @pytest.mark.parametrize("N, K", [(1, 300), (40, 300), (70, 64), (200, 513)])
 @pytest.mark.parametrize("layout", ["rows", "columns"])
 def test_a_row_does_not_depend_on_the_others(dtype, N, K, layout):
@@ -190,7 +201,7 @@ def test_a_row_does_not_depend_on_the_others(dtype, N, K, layout):
 _SHARED = [(300, 310, 320), (4000, 40, 50), (1, 2000, 2000), (2000, 1, 2000)]
 
 
-@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("dtype", NUMBERS)
 @pytest.mark.parametrize("shape", _SHARED)
 @pytest.mark.parametrize("layout", ["rows", "columns"])
 def test_threads_do_not_change_the_result(dtype, shape, layout):
@@ -210,7 +221,7 @@ def test_a_cut_for_other_processors_does_not_change_the_result(shape, layout, mo
     assert all((other == found[0]).all() for other in found[1:])
 
 
-@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("dtype", NUMBERS)
 @pytest.mark.parametrize("M, N, K", [(20, 40, 30), (1, 70, 30), (70, 1, 30), (200, 200, 200)])
 @pytest.mark.parametrize("layout", ["rows", "columns"])
 def test_nan_and_infinity_reach_their_row_or_column_only(dtype, M, N, K, layout):
@@ -255,7 +266,7 @@ for dtype, M, N, K in (
     for layout in ("rows", "columns") if dtype == "float32" or M > 32 else ("rows",):
         x, y = random(dtype, M, K), laid_out(random(dtype, K, N), layout)
         bias = random(dtype, N)
-        assert_close(product(x, y, bias=bias), x, y, plus=bias.astype(np.float64))
+        assert_close(product(x, y, bias=bias), x, y, plus=bias.astype(np.result_type(bias, np.float64)))
 """
 
 
@@ -340,12 +351,12 @@ def texts_for_processors(body, signature):
 
 
 @pytest.mark.skipif(jit.simd_bits() not in PROCESSORS, reason="too few registers for these tiles")
-def test_sums_stay_in_registers():
+@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+def test_sums_stay_in_registers(dtype):
     """No loop of a tile moves a vector to memory and back: that costs more than the arithmetic."""
-    multiply, T = (
-        micro_kernel(NR_VECTORS, tuning.micro_kernel("float32").mr, unmasked=True),
-        np.float32,
-    )
+    mr, T = tuning.micro_kernel(dtype).mr, np.dtype(dtype).type
+    sums = mr[0] * (1 if dtype == "float32" else 2)
+    multiply = micro_kernel(NR_VECTORS, mr, unmasked=True)
 
     def body(task, x, x_row, y, y_row, out, out_row, rows, depth):
         o, a, b = pointer(out, T), pointer(x, T), pointer(y, T)
@@ -354,9 +365,7 @@ def test_sums_stay_in_registers():
     for name, text in texts_for_processors(body, "iiiiiiii"):
         loops = [loop for loop in inner_loops(text) if "vfmadd" in "".join(loop)]
         longest = max(sum("vfmadd" in line for line in loop) for loop in loops)
-        assert longest % (NR_VECTORS * tuning.micro_kernel("float32").mr[0]) == 0, (
-            name
-        )  # the largest tile is among them
+        assert longest % (NR_VECTORS * sums) == 0, name  # the largest tile is among them
         moves = [line for loop in loops for line in loop if "mm" in line and "(%rsp)" in line]
         assert not moves, name
 

@@ -108,6 +108,12 @@ def test_every_float_has_a_row_and_others_are_refused() -> None:
         tuning.micro_kernel("float16")
     with pytest.raises(NotImplementedError, match="not implemented for 'int32'"):
         shape("int32", 8)
+    for dtype in dtypes.COMPLEX:  # two sums an element
+        row, of_parts = tuning.micro_kernel(dtype), tuning.micro_kernel(dtypes.part_of(dtype))
+        assert row.mr[-1] == 1 and row.mr_min in row.mr
+        assert 2 * max(row.mr[0] * tuning.NR_VECTORS, row.gemv_nr) <= max(
+            of_parts.mr[0] * tuning.NR_VECTORS, of_parts.gemv_nr
+        )
     assert shape("float32", 64).mr_tiles[0] == tuning.MICRO_KERNELS[simd_bits(), "float32"].mr[0]
 
 
