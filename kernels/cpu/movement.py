@@ -269,6 +269,29 @@ def join_rows(itemsize: int, count: int) -> Kernel:
     return function_from_source(source, "join_body", scope), "i" * (count + 4)
 
 
+_INTERLEAVE = """
+def interleave_body(task, {names}, a_out, table, total, chunk):
+    out = pointer(a_out, word)
+    {sources}
+    for i in range(task * chunk, min(total, task * chunk + chunk)):
+        {writes}
+"""
+
+
+@kernel
+def interleave(itemsize: int, count: int) -> Kernel:
+    """:func:`join_rows` of runs of one element: a loop whose stores LLVM makes whole vectors of."""
+    every = range(count)
+    source = _INTERLEAVE.format(
+        names=", ".join(f"a{k}" for k in every),
+        sources="; ".join(f"x{k} = pointer(a{k}, word)" for k in every),
+        writes="; ".join(f"write(out, i * {count} + {k}, read(x{k}, i))" for k in every),
+    )
+    word = np.dtype(_WORDS[itemsize]).type
+    scope = {"pointer": pointer, "read": read, "write": write, "word": word}
+    return function_from_source(source, "interleave_body", scope), "i" * (count + 4)
+
+
 def join(itemsize: int, rows: int, runs: tuple[int, ...]) -> Callable[..., None]:
     """A launch ``(*operands, out)`` of up to ``JOINED`` operands: each of the ``rows`` of out is a
     run of each operand, side by side, of so many elements. Operands and out are row-major.
@@ -277,6 +300,8 @@ def join(itemsize: int, rows: int, runs: tuple[int, ...]) -> Callable[..., None]
     if rows * width == 0:
         return lambda *args: None
     table = np.array([*runs, width], np.int64)
+    if width == len(runs) == runs.count(1) and rows > 1:
+        return _spread(interleave.build(itemsize, width), table, rows, width * itemsize)
     return _spread(join_rows.build(itemsize, len(runs)), table, rows * width, itemsize)
 
 

@@ -314,3 +314,14 @@ def test_errors(call: Any, error: Any) -> None:
     for t in (tilegrad, torch):
         with pytest.raises(error):
             call(t, t.ones(3, 4))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 9])
+@pytest.mark.parametrize("n", [1, 7, 40_001])
+def test_a_stack_along_the_last_dimension_takes_its_operands_in_turn(count: int, n: int) -> None:
+    for kind in (np.int8, np.int16, np.float32, np.complex64, np.complex128):
+        arrays = [np.arange(k, n + k).astype(kind) for k in range(count)]
+        tensors = [tilegrad.from_numpy(x) for x in arrays]
+        np.testing.assert_array_equal(tilegrad.stack(tensors, -1).numpy(), np.stack(arrays, -1))
+        columns = tilegrad.cat([x[:, None] for x in tensors], 1)
+        np.testing.assert_array_equal(columns.numpy(), np.stack(arrays, -1))
