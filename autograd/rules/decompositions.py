@@ -296,16 +296,12 @@ def inv(A: Tensor) -> Tensor:
 # ---------------------------------------------------------------------------------- determinants
 
 
-def _sign_of(pivots: Tensor) -> Tensor:
-    """1 or -1 for each matrix: the sign of its permutation, as int32."""
-    n = pivots.layout.shape[-1]
-    moved = (pivots != parts.counting(1, n + 1, pivots)).sum(-1) % 2
-    return (1 - 2 * moved).to(dt.int32)
-
-
-def _determinant(a: Tensor) -> tuple[Tensor, Tensor]:
-    factors, pivots, _ = parts.lu_factor(a.detach())
-    return parts.diagonal_of(factors), _sign_of(pivots)
+def _factors(a: Tensor) -> tuple[Tensor, Tensor]:
+    """The pivots of LU, and for each matrix 1 or -1, the sign of its exchanges of rows."""
+    made, pivots, _ = parts.lu_factor(a.detach())
+    stayed = pivots == parts.counting(1, a.layout.shape[-1] + 1, pivots)
+    signs = stayed.to(a.layout.dtype.to_real()) * 2 - 1
+    return parts.diagonal_of(made), signs.prod(-1)
 
 
 def det(A: Tensor) -> Tensor:
@@ -315,8 +311,8 @@ def det(A: Tensor) -> Tensor:
     the pivot that is zero, by singular values where several are.
     """
     matrices("linalg.det", A, True)
-    diagonal, sign = _determinant(A)
-    made = diagonal.prod(-1) * sign
+    pivots, sign = _factors(A)
+    made = pivots.prod(-1) * sign
     _DET.record_all((A,), (made,), None)
     return made
 
@@ -377,9 +373,9 @@ def slogdet(A: Tensor) -> linalg_slogdet:
     Gradient: ``A^-H``, by way of the logarithm, and of the sign of complex matrices.
     """
     matrices("linalg.slogdet", A, True)
-    diagonal, order = _determinant(A)
-    sign = diagonal.sgn().prod(-1) * order
-    logabsdet = diagonal.abs().log().sum(-1)
+    pivots, sign = _factors(A)
+    sign = pivots.sgn().prod(-1) * sign
+    logabsdet = pivots.abs().log().sum(-1)
     _SLOGDET.record_all((A,), (sign, logabsdet), None)
     return linalg_slogdet(sign, logabsdet)
 

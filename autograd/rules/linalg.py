@@ -11,7 +11,7 @@ from tilegrad.autograd.base import TensorBase, tensor_of
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rule import Rule
-from tilegrad.autograd.rules.creation import arange, eye, zeros
+from tilegrad.autograd.rules.creation import eye, zeros
 from tilegrad.autograd.rules.masked import tril, triu
 from tilegrad.autograd.rules.matmul import matmul
 from tilegrad.autograd.rules.movement import cat
@@ -19,7 +19,7 @@ from tilegrad.autograd.rules.planar import conj
 from tilegrad.autograd.rules.view import diagonal, expand, narrow, transpose, unsqueeze
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.errors import LinAlgError
-from tilegrad.engine.ops import linalg as ops
+from tilegrad.engine.ops import create, linalg as ops
 from tilegrad.engine.shape import broadcast_shapes
 from tilegrad.engine.transfer import host
 
@@ -256,7 +256,7 @@ def permutation(pivots: Tensor, m: int, kind: dt.DType) -> Tensor:
 
 def counting(first: int, last: int, like: Tensor) -> Tensor:
     """The integers from ``first`` to before ``last``, in the dtype and on the device of ``like``."""
-    return arange(first, last, dtype=like.layout.dtype, device=like.layout.device)
+    return tensor_of(create.arange(first, last, 1, like.layout.dtype, like.layout.device))
 
 
 def lu_solve(
