@@ -178,9 +178,13 @@ def rule_of(op: Elementwise) -> FormulaRule:
 
 def _planar(op: Elementwise, tensors: tuple[Tensor, ...]) -> Elementwise:
     """The op that serves these operands: its twin where one of them is complex."""
-    return planar_twin(op) if any(t.layout.dtype.is_complex for t in tensors) else op
+    for t in tensors:
+        if t.layout.dtype.is_complex:
+            return planar_twin(op)
+    return op
 
 
+@lru_cache(maxsize=None)
 def planar_twin(op: Elementwise) -> Elementwise:
     """The op beside ``op`` that takes complex operands; ``op`` itself, which refuses them, where there is none."""
     found: Elementwise | None = import_module("tilegrad.engine.ops.planar").twin(op)
