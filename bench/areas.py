@@ -14,9 +14,11 @@ from tilegrad.bench.rows import (
     linalg,
     matmul,
     movement,
+    numbers,
     overhead,
     recurrent,
     reductions,
+    special,
 )
 from tilegrad.bench.rows.row import Row
 from tilegrad.bench.steps import STEPS, Step
@@ -40,6 +42,8 @@ MARKS = {
     "recurrent": Mark(1.2, 0.9),
     "fft": Mark(1.2, 0.66),  # 1.5 times PyTorch's time at most
     "linalg": Mark(1.5, 0.7),
+    "complex": Mark(1.5, 0.7),
+    "special": Mark(2.0, 0.9),
     "overhead": Mark(2.0, 1.2),
     "training": Mark(1.5, 1.1),
     "kernels": Mark(1.0, 0.05),  # users' kernels; the one-page product is no rival to a library's
@@ -55,6 +59,8 @@ ROWS: list[Benchmark] = [
     *recurrent.ROWS,
     *fourier.ROWS,
     *linalg.ROWS,
+    *numbers.ROWS,
+    *special.ROWS,
     *overhead.ROWS,
     *kernels.ROWS,
     *STEPS.values(),

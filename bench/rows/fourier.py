@@ -61,6 +61,11 @@ def _all() -> list[Row]:
     for label, (shape, dim) in BATCHES.items():
         found += _transform(f"fft {label}", "fft", complexes(*shape), shape[dim], dim=dim)
     found += _transform("rfft 1024 x 1024", "rfft", floats(1024, 1024), 1024)
+    found += _transform("irfft 1024 x 1024", "irfft", complexes(1024, 513), 1024)
+    found += _transform("rfft 100 x 6561", "rfft", floats(100, 6561), 6561)
+    found += _transform("irfft 100 x 6561", "irfft", complexes(100, 3281), 6561, n=6561)
+    found += _transform("rfft 1000 x 243", "rfft", floats(1000, 243), 243)
+    found += _transform("rfft 1000 x 101", "rfft", floats(1000, 101), 101)
     found += _transform("fft2 1024 x 1024", "fft2", complexes(1024, 1024), 1 << 20)
     found += _transform("rfft2 1024 x 1024", "rfft2", floats(1024, 1024), 1 << 20, "fb")
     found += _transform("fftn 64 x 64 x 64", "fftn", complexes(64, 64, 64), 1 << 18)

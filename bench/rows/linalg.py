@@ -12,8 +12,9 @@ from tilegrad.bench.rows.row import Operand, Row, firm, floats, rows
 
 _rows = partial(rows, "linalg", tolerance=1e-4, accuracy="rms", passes="f")
 
-SIZES = (64, 256, 1024, 2048)
+SIZES = (8, 64, 256, 1024, 2048)
 MANY = (3, 8)  # rows of each of 10,000
+SPECTRAL = (8, 32, 256)  # rows, of which LAPACK in SciPy takes the last
 
 # name: what is called, of how many operands, multiply-adds as a share of n^3, NumPy's way
 OPS: dict[str, tuple[Callable[..., Any], int, float, Callable[..., Any] | None]] = {
@@ -25,7 +26,18 @@ OPS: dict[str, tuple[Callable[..., Any], int, float, Callable[..., Any] | None]]
         lambda t, a, b: t.linalg.solve_triangular(a, b, upper=False), 2, 0.5, None,
     ),
     "qr": (lambda t, a: t.linalg.qr(a)[1], 1, 4 / 3, None),
+    "det": (lambda t, a: t.linalg.det(a / (2 * a.shape[-1])), 1, 1 / 3, None),
+    "slogdet": (lambda t, a: t.linalg.slogdet(a)[1], 1, 1 / 3, None),
 }  # fmt: skip
+
+# name: what is called, whose vectors have no sign that is determined; NumPy's way
+VALUES: dict[str, tuple[Callable[..., Any], Callable[..., Any] | None]] = {
+    "eigh": (lambda t, a: t.linalg.eigh(a)[0], lambda a: np.linalg.eigh(a)[0]),
+    "eigvalsh": (lambda t, a: t.linalg.eigvalsh(a), np.linalg.eigvalsh),
+    "svd": (lambda t, a: t.linalg.svd(a)[1], lambda a: np.linalg.svd(a)[1]),
+    "pinv": (lambda t, a: t.linalg.pinv(a), np.linalg.pinv),
+    "matrix_exp": (lambda t, a: t.linalg.matrix_exp(a / (2 * a.shape[-1])), None),
+}
 
 
 def _operands(count: int, *shape: int) -> list[Operand]:
@@ -57,4 +69,23 @@ def _batches() -> list[Row]:
     return found
 
 
-ROWS = [*_single(), *_batches()]
+def _values() -> list[Row]:
+    found = []
+    for name, (call, numpy) in VALUES.items():
+        for n in SPECTRAL:
+            found += _rows(f"{name} {n}", call, firm(n, n), numpy=numpy)
+        found += _rows(f"{name}, 1,000 of 8x8", call, firm(1000, 8, 8), numpy=numpy)
+    return found
+
+
+def _gradients() -> list[Row]:
+    """Small ones, whose time is that of the calls."""
+    found = []
+    for name in ("cholesky", "solve", "inv", "det"):
+        call, count, _, _ = OPS[name]
+        given = [Operand((8, 8), "firm"), floats(8, 8)][:count]
+        found += _rows(f"{name} 8", call, *given, passes="b")
+    return found
+
+
+ROWS = [*_single(), *_batches(), *_values(), *_gradients()]
