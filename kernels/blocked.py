@@ -90,8 +90,8 @@ class Leaves(NamedTuple):
     Attributes:
         matmul: see :func:`tilegrad.kernels.cpu.matmul.matmul`.
         take: ``(dtype, count, rows, cols, strides, out_strides, part, negate, conj) -> launch(x, out)``.
-        widen: ``(dtype, count, rows, cols, strides, out_step, negate, conj) -> launch(x, out)``, of complex; None where
-            ``matmul`` takes complex numbers.
+        widen: ``(dtype, count, rows, cols, strides, out_step, negate, conj) -> launch(x, out)``, of complex;
+            None where ``matmul`` takes complex numbers.
         cholesky: ``(dtype, count, n, strides, first) -> launch(a, info)``.
         solve: ``(dtype, unit, conj, count, n, N, strides, b_strides) -> launch(l, b)``.
         panel: ``(dtype, count, m, n, strides, first, pivots) -> launch(a, pivots, info, buffer)``.

@@ -302,7 +302,7 @@ def prepack_b(dtype: str, vectors: int) -> Kernel:
 
 @kernel
 def dot(dtype: str) -> Kernel:
-    """Matrix-vector product of floats and complex numbers: ``y`` is one contiguous column, the rows of ``x`` contiguous."""
+    """Matrix-vector product, complex too: ``y`` is one contiguous column, the rows of ``x`` contiguous."""
     T = np.dtype(dtype).type
     size, add_dots = np.dtype(dtype).itemsize, dots((4, 1), dtype)
 
