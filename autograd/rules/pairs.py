@@ -38,6 +38,7 @@ def _cdist_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     (p,) = node.meta
     first, second = (edge is not None for edge in node.edges)
     if state.grad:
+        x, y = view.apart(x), view.apart(y)
         out = _norm_of(view.unsqueeze(x, -2) - view.unsqueeze(y, -3), p)
         wanted = [t for t, asked in ((x, first), (y, second)) if asked]
         found = iter(backward([out], [grad], True, True, wanted))
@@ -80,7 +81,9 @@ def _pdist_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     upper = _upper(x.detach())
     if state.grad:
         apart = view.unsqueeze(x, 1) - x
-        out = _norm_of(masked_select(apart, view.unsqueeze(upper, 2)).reshape(grad.numel(), -1), p)
+        out = _norm_of(
+            masked_select(apart, view.unsqueeze(upper, 2)).reshape(grad.numel(), x.shape[1]), p
+        )
         return (backward([out], [grad], True, True, [x])[0],)
     if p == 0:
         return (zeros(x.shape, dtype=grad.dtype, device=grad.device),)

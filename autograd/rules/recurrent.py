@@ -11,7 +11,7 @@ from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.graph import Node, called
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rule import Rule, needs_graph
-from tilegrad.autograd.rules import matmul, pointwise, reduce
+from tilegrad.autograd.rules import matmul, pointwise, reduce, view
 from tilegrad.autograd.rules.activation import relu
 from tilegrad.autograd.rules.movement import cat, stack
 from tilegrad.autograd.rules.rearrange import chunk
@@ -129,8 +129,9 @@ def _layer_vjp(node: Node, grad: Tensor, *last: Tensor) -> tuple[Tensor | None, 
     first, given, kept = tuple(rest[:count]), rest[count : count + biases], rest[count + biases :]
     inputs = 3 + count + biases
     if state.grad:
-        weights = Weights(w_ih, w_hh, *given)
-        operands = [x, w_ih, w_hh, *first, *given]
+        operands = [view.apart(t) for t in (x, w_ih, w_hh, *first, *given)]
+        x, w_ih, w_hh, *rest = operands
+        first, weights = tuple(rest[:count]), Weights(w_ih, w_hh, *rest[count:])
         wanted = [t for t, edge in zip(operands, node.edges, strict=False) if edge is not None]
         outs = _composed(meta, x, weights, first)
         found = iter(backward(outs, [grad, *last], True, True, wanted))

@@ -21,6 +21,7 @@ def _vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     how: dict[str, str | bool] = node.meta
     still = how["mode"] == "nearest"  # the element does not change as its place moves a little
     if state.grad and node.edges[1] is not None and not still:
+        x, grid = view.apart(x), view.apart(grid)
         given = [t for t, edge in zip((x, grid), node.edges, strict=True) if edge is not None]
         found = iter(backward([_composed(x, grid, **how)], [grad], True, True, given))  # type: ignore[arg-type]
         return tuple([None if edge is None else next(found) for edge in node.edges])

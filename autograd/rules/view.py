@@ -120,6 +120,13 @@ def expand(input: Tensor, shape: Sequence[int]) -> Tensor:
     return EXPAND.view(input, tuple(shape))
 
 
+def apart(x: Tensor) -> Tensor:
+    """``x`` as a tensor that nothing was made of yet: derivatives by it are those where it is read from here on,
+    also where another operand was made of ``x``.
+    """
+    return view(x, x.layout.shape)
+
+
 def view(input: Tensor, shape: Sequence[int]) -> Tensor:
     """The same memory in another shape.
 
