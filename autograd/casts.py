@@ -45,3 +45,13 @@ def float(self: Tensor) -> Tensor:
 def double(self: Tensor) -> Tensor:
     """As float64."""
     return elementwise.to_dtype(self, dt.float64)
+
+
+def cfloat(self: Tensor) -> Tensor:
+    """As complex64."""
+    return elementwise.to_dtype(self, dt.complex64)
+
+
+def cdouble(self: Tensor) -> Tensor:
+    """As complex128."""
+    return elementwise.to_dtype(self, dt.complex128)

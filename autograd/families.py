@@ -202,3 +202,4 @@ class FamilyMethods(ElementwiseMethods):
 
     bool, byte, char, short = casts.bool, casts.byte, casts.char, casts.short
     int, long, float, double = casts.int, casts.long, casts.float, casts.double
+    cfloat, cdouble = casts.cfloat, casts.cdouble

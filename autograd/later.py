@@ -32,7 +32,7 @@ _TABLE: dict[str, tuple[str, str, str]] = {
     "copies": (
         "alias_copy as_strided_copy constant_pad_nd detach_copy diagonal_copy empty_permuted expand_copy fill "
         "permute_copy select_copy slice_copy split_copy split_with_sizes_copy squeeze_copy t_copy transpose_copy "
-        "unbind_copy unfold_copy unsqueeze_copy view_copy",
+        "unbind_copy unfold_copy unsqueeze_copy view_as_complex_copy view_as_real_copy view_copy",
         "as_strided_scatter diagonal_scatter index_reduce narrow_copy nonzero_static select_scatter slice_scatter "
         "split_with_sizes unsafe_chunk unsafe_split unsafe_split_with_sizes",
         "index_reduce_",
@@ -69,6 +69,7 @@ _TABLE: dict[str, tuple[str, str, str]] = {
         "set_ to_dense untyped_storage",
     ),
     "spectrogram": ("", "istft stft", ""),
+    "segments": ("segment_reduce", "", ""),
     "special": ("polygamma", "i0 igamma igammac", "i0_ igamma_ igammac_"),
     "variates": ("binomial poisson _dirichlet_grad _sample_dirichlet _standard_gamma", "", ""),
     "windows": (

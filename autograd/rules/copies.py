@@ -11,7 +11,7 @@ from typing import Any
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.graph import called
-from tilegrad.autograd.rules import rearrange, view
+from tilegrad.autograd.rules import planar, rearrange, view
 from tilegrad.autograd.rules.assign import clone, copy_, fill_
 from tilegrad.autograd.rules.creation import empty_strided
 from tilegrad.autograd.rules.elementwise import contiguous
@@ -32,7 +32,8 @@ __all__ = [
     "narrow_copy", "nonzero_static", "permute_copy", "select_copy", "select_scatter",
     "slice_copy", "slice_scatter", "split_copy", "split_with_sizes", "split_with_sizes_copy",
     "squeeze_copy", "t_copy", "transpose_copy", "unbind_copy", "unfold_copy", "unsafe_chunk",
-    "unsafe_split", "unsafe_split_with_sizes", "unsqueeze_copy", "view_copy",
+    "unsafe_split", "unsafe_split_with_sizes", "unsqueeze_copy", "view_as_complex_copy", "view_as_real_copy",
+    "view_copy",
 ]  # fmt: skip
 
 
@@ -99,7 +100,7 @@ def _slice(
 
 
 def _shown(input: Tensor, size: Any) -> Tensor:
-    return view_dtype(input, size) if isinstance(size, DType) else view.view(input, tuple(size))
+    return view_dtype(input, size) if isinstance(size, DType) else view.reshape(input, tuple(size))
 
 
 def _expanded(input: Tensor, size: Sequence[int]) -> Tensor:
@@ -135,6 +136,8 @@ unsafe_chunk = _copying("unsafe_chunk", rearrange.chunk, _apart)
 unsafe_split = _copying("unsafe_split", rearrange.split, _apart)
 unsafe_split_with_sizes = _copying("unsafe_split_with_sizes", split_with_sizes, _apart)
 unsqueeze_copy = _copying("unsqueeze_copy", view.unsqueeze)
+view_as_complex_copy = _copying("view_as_complex_copy", planar.view_as_complex)
+view_as_real_copy = _copying("view_as_real_copy", planar.view_as_real)
 view_copy = _copying("view_copy", _shown)
 
 
