@@ -6,6 +6,7 @@ graph, in ``autograd/rule.py``.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +93,10 @@ _WHY = {
         "this by cloning the output of the custom Function.",
 }  # fmt: skip
 
+_VIEW_ALONE = (
+    2  # references to a base that its view alone has, the one that is counted with included
+)
+
 # nodes of one view each: such a one of a view that may not get a history may not either
 _VIEWS = frozenset((
     "as_strided", "diagonal", "expand", "getitem", "imag", "permute", "real", "select", "slice", "squeeze",
@@ -109,9 +114,15 @@ def refuse_view(name: str, view: Tensor, what: str) -> None:
     """Raise if ``view`` is one that PyTorch lets nobody give a new history: one that was made where
     nothing is recorded, one of several that a function returned, an input's memory that a custom
     function returned, whose backward a new history would pass by; or a view of such a one.
+
+    A view whose base nobody else has, as a function leaves it that ends in ``reshape``, is a tensor by itself
+    from then on.
     """
     node, index = view._node, view._index
     if node is None:
+        if index == NO_GRAD and sys.getrefcount(view._base) == _VIEW_ALONE:
+            view._base, view._epoch, view._index = None, 0, 0
+            return
         if index < 0:
             mode, ends = "no_grad", "with grad mode enabled"
             if index == INFERENCE:

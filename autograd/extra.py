@@ -54,7 +54,7 @@ CAST = frozenset((
 # the dtype of ``out`` is the ``dtype`` of the call
 INFERRED = frozenset((
     "arange", "cumprod", "cumsum", "empty", "eye", "full", "linspace", "logspace", "mean",
-    "nansum", "ones", "prod", "rand", "randint", "randn", "randperm", "sum", "zeros",
+    "nansum", "ones", "prod", "rand", "randint", "randn", "randperm", "range", "sum", "zeros",
 ))  # fmt: skip
 
 # the result must have the dtype of ``out``
@@ -74,7 +74,7 @@ EXACT = frozenset((
     "signbit", "slice_scatter", "slogdet", "softmax", "solve", "solve_ex", "solve_triangular",
     "sort", "split_with_sizes_copy", "squeeze_copy", "svd", "svdvals", "t_copy", "take",
     "take_along_dim", "tensordot", "topk", "transpose_copy", "triangular_solve", "tril", "triu",
-    "trunc", "unbind_copy", "unfold_copy", "unsqueeze_copy", "vdot", "vecdot", "vector_norm",
+    "trunc", "unbind_copy", "unfold_copy", "unsqueeze_copy", "vdot", "vecdot", "vector_norm", "view_as_complex_copy", "view_as_real_copy",
     "view_copy", "where",
 ))  # fmt: skip
 
@@ -83,6 +83,9 @@ JOINED = frozenset((
     "cat", "column_stack", "concat", "concatenate", "dstack", "hstack", "row_stack", "stack",
     "vstack",
 ))  # fmt: skip
+
+# results are as many numbers as there are, in whatever shape ``out`` has
+_COUNTED = frozenset(("arange", "fft_fftfreq", "fft_rfftfreq", "linspace", "logspace", "range"))
 
 # of nn.functional: the same of functions that torch has under no other name
 FUNCTIONAL = frozenset((
@@ -226,7 +229,19 @@ _WORDS: dict[str, tuple[str, ...]] = {
         ("layout", "pin_memory", "memory_format"),
     ),
     **dict.fromkeys(
-        ["bool", "byte", "char", "clone", "double", "float", "int", "long", "short"],
+        [
+            "bool",
+            "byte",
+            "cdouble",
+            "cfloat",
+            "char",
+            "clone",
+            "double",
+            "float",
+            "int",
+            "long",
+            "short",
+        ],
         ("memory_format",),
     ),
     "empty": ("layout", "pin_memory", "memory_format"),
@@ -256,6 +271,8 @@ def _written(name: str, made: object, out: object, outs: Sequence[Tensor], casts
     for result, one in zip(results, outs, strict=True):
         _check(name, result, one, casts)
     for result, one in zip(results, outs, strict=True):
+        if name in _COUNTED and result.layout.numel == one.layout.numel:
+            result = result.reshape(one.shape)
         _fill(result, one)
     if isinstance(made, tuple) and hasattr(made, "_fields"):
         return type(made)(*outs)

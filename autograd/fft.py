@@ -22,7 +22,7 @@ from tilegrad.autograd.kinds import exact
 from tilegrad.autograd.rules import creation, movement
 from tilegrad.autograd.rules.elementwise import to_dtype
 from tilegrad.autograd.rules.fft import Meta, c2c, c2r, floating, r2c
-from tilegrad.engine import dtype as dt
+from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.shape import Shape, as_index, normalize_dim
 
 __all__ = [
@@ -364,6 +364,8 @@ def ihfftn(
 def _frequencies(
     name: str, n: int, first: int, count: int, d: float, dtype: object, options: dict[str, object]
 ) -> Tensor:
+    if not isinstance(number.required(d, name), int | float):
+        raise TypeError(f"{name}(): argument 'd' (position 2) must be float, not complex")
     kind = dt.get_default_dtype() if dtype is None else dt.dtype(dtype)
     if not (kind.is_floating_point or kind.is_complex):
         raise RuntimeError(f"{name} requires a floating point or complex dtype; got {kind.name}")
@@ -408,8 +410,6 @@ def _shifted(name: str, input: Tensor, dim: Dims, sign: int) -> Tensor:
     given = _whole(name, dim, "dim")
     ndim = input.layout.ndim
     dims = tuple(range(ndim)) if given is None else tuple([_dim(name, d, ndim) for d in given])
-    if not dims and given is None:
-        return input.clone()
     halves = [input.layout.shape[d] for d in dims]
     by = [n // 2 if sign > 0 else (n + 1) // 2 for n in halves]
     return movement.roll(input, by, dims)

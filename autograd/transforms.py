@@ -9,6 +9,8 @@ import functools
 from collections.abc import Callable, Sequence
 from weakref import WeakValueDictionary
 
+import numpy as np
+
 from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.gradients import grad as gradients
 from tilegrad.autograd.graph import Edge, Node, edge_of
@@ -23,6 +25,15 @@ Argnums = int | tuple[int, ...]
 
 # leaves that were made here, by their ids: nobody else differentiates by them
 _inner: WeakValueDictionary[int, Nested] = WeakValueDictionary()
+
+
+def _continuous(word: str, given: Sequence[Nested]) -> None:
+    """Raise ValueError unless derivatives along tensors such as these exist."""
+    for x in given:
+        if isinstance(x, TensorBase) and not x.layout.dtype.has_gradient:
+            raise ValueError(
+                f"jvp: Expected {word} to be floating point or complex, but got: {x.layout.dtype.name}"
+            )
 
 
 def _leaf(x: Nested) -> Nested:
@@ -262,7 +273,9 @@ def jvp(
     """
     if not isinstance(primals, tuple):
         raise RuntimeError(f"jvp: Expected primals to be a tuple; got {type(primals).__name__}")
+    _continuous("primal", taken_apart(primals)[0])
     ways, form = taken_apart(tangents)
+    _continuous("tangent", ways)
     call = _Call(func, primals, lambda given: func(*given), has_aux, "jvp")
     if form != call.tree:
         raise RuntimeError(
@@ -349,6 +362,7 @@ def jacfwd(
 
     @functools.wraps(func)
     def derived(*args: Nested, **kwargs: Nested) -> Nested:
+        _continuous("primal", args)
         call = _Call(
             func, _chosen(args, argnums, "jacfwd"), _replacing(func, args, argnums, kwargs), has_aux,
             "jacfwd",
@@ -376,7 +390,7 @@ def jacfwd(
 def _unit(kinds: Sequence[Nested], place: int, element: int) -> list[Nested]:
     """Zeros shaped like ``kinds``, but for a 1 in one of them."""
     made = [zeros_like(kind.detach()) for kind in kinds]
-    view(made[place], (-1,))[element] = 1
+    made[place][np.unravel_index(element, made[place].shape)] = 1
     return made
 
 

@@ -369,12 +369,12 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     Raises:
         RuntimeError: the last sizes differ, or the dtypes.
     """
+    if not input.layout.ndim or not other.layout.ndim:
+        return mul(input, other)
     if input.layout.dtype is not other.layout.dtype:
         raise RuntimeError(
             f"inner: both inputs should have same dtype; got {input.dtype.name} and {other.dtype.name}"
         )
-    if not input.layout.ndim or not other.layout.ndim:
-        return mul(input, other)
     if input.layout.shape[-1] != other.layout.shape[-1]:
         raise RuntimeError(
             f"inner: inner() the last dimension must match on both input tensors but got shapes "

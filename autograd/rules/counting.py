@@ -12,6 +12,7 @@ from tilegrad.autograd.rules.creation import arange, zeros_like
 from tilegrad.autograd.rules.index import index_copy, index_select
 from tilegrad.autograd.rules.masked import nonzero
 from tilegrad.autograd.rules.movement import repeat_interleave, stack
+from tilegrad.autograd.rules.rearrange import movedim
 from tilegrad.autograd.rules.scatter import scatter, scatter_add
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.dtype import DType
@@ -120,7 +121,7 @@ def _rows(input: Tensor, dim: int | None) -> tuple[Tensor, int]:
     if dim is None:
         return view.reshape(input, (-1, 1)), 0
     axis = normalize_dim("unique", dim, input.ndim)
-    moved = view.transpose(input, 0, axis)
+    moved = movedim(input, axis, 0)
     return view.reshape(moved, (moved.shape[0], moved.numel() // max(moved.shape[0], 1))), axis
 
 

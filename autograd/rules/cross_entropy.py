@@ -46,8 +46,6 @@ def reduction_of(
 
 @lru_cache(maxsize=4096)  # the checks of layouts that were seen before are a look-up
 def _check(name: str, x: Layout, target: Layout, weight: Layout | None) -> None:
-    if not x.dtype.is_floating_point:
-        raise NotImplementedError(f"\"{name}\" not implemented for '{x.dtype.name}'")
     if x.ndim == 0:
         raise ValueError(f"{name}: Expected 1 or more dimensions; got 0")
     wanted = () if x.ndim == 1 else (x.shape[0], *x.shape[2:])
@@ -70,6 +68,8 @@ def _check(name: str, x: Layout, target: Layout, weight: Layout | None) -> None:
             f"{name}: weight tensor should be defined either for all {classes} classes or no "
             f"classes; got weight tensor of shape {list(weight.shape)}"
         )
+    if not x.dtype.is_floating_point:
+        raise NotImplementedError(f"\"{name}\" not implemented for '{x.dtype.name}'")
 
 
 def _loss(

@@ -137,6 +137,10 @@ _FIRST = {name: Rule(name[1:], _first_vjp, (-2,)) for name in ("amax", "amin")}
 
 def _extreme(name: str, x: Tensor, dim: int, keepdim: bool) -> tuple[Tensor, Tensor]:
     axis = normalize_dim(name[1:], dim, x.layout.ndim)
+    if x.layout.dtype.is_complex:  # also of one element, which no kernel compares
+        raise NotImplementedError(
+            f"{name[1:]}: does not support complex input; got {x.layout.describe()}"
+        )
     pair = ops.extreme(name, x, axis, keepdim)
     values, where = _FIRST[name].record_all((x,), pair, (axis, keepdim))
     return values, where

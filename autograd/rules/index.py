@@ -282,6 +282,13 @@ def _write_slices(
     return view.reshape(out, ()) if x.ndim == 0 else out
 
 
+def _scaled(source: Tensor, alpha: Scalar) -> Tensor:
+    """``source`` times ``alpha``, which becomes a number of its dtype first."""
+    if alpha == 1:
+        return source
+    return source * number.stored(number.required(alpha, "index_add"), source.dtype, "index_add")
+
+
 def index_add(
     input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Scalar = 1
 ) -> Tensor:
@@ -289,7 +296,7 @@ def index_add(
 
     Gradient: of ``input`` and ``source``.
     """
-    source = source if alpha == 1 else source * alpha
+    source = source if alpha == 1 else _scaled(source, alpha)
     return _write_slices(INDEX_ADD, input, dim, index, source, COPY)
 
 
@@ -298,7 +305,7 @@ def index_add_(
 ) -> Tensor:
     """:func:`index_add` in place."""
     refuse_overlap("index_add_", input, (source,), False)
-    source = source if alpha == 1 else source * alpha
+    source = source if alpha == 1 else _scaled(source, alpha)
     return _write_slices(INDEX_ADD, input, dim, index, source, IN_PLACE)
 
 

@@ -19,7 +19,8 @@ from tilegrad.autograd.base import TensorBase, tensor_of
 from tilegrad.autograd.graph import called
 from tilegrad.autograd.rule import check_inplace, writable
 from tilegrad.autograd.rules import index as rules, view as views
-from tilegrad.autograd.rules.assign import copy_, fill_
+from tilegrad.autograd.rules.arithmetic import add_
+from tilegrad.autograd.rules.assign import clone, copy_, fill_
 from tilegrad.autograd.rules.elementwise import apart, to_dtype
 from tilegrad.autograd.rules.masked import masked_fill_, masked_select
 from tilegrad.engine import dtype as dt, number
@@ -283,7 +284,7 @@ def _resolve(x: Tensor, key: object, always: bool) -> tuple[Tensor, list[Tensor 
     return x, arrays if indexed else None
 
 
-def prepare(x: Tensor, indices: Sequence[object]) -> list[Tensor | None]:
+def prepare(x: Tensor, indices: Sequence[Tensor | None]) -> list[Tensor | None]:
     """The indices of ``index_put`` as one int64 tensor, or None, per dimension of ``x``.
 
     Raises:
@@ -294,8 +295,7 @@ def prepare(x: Tensor, indices: Sequence[object]) -> list[Tensor | None]:
         if given is None:
             arrays.append(None)
             continue
-        index: Any = given if isinstance(given, TensorBase) else _as_tensor(given)
-        index = _beside(x, index)
+        index = _beside(x, given)
         if index.layout.dtype is dt.uint8:
             index = _mask_of_bytes(index)
         if index.layout.dtype is dt.bool_:
@@ -466,7 +466,7 @@ def _require_put_dtype(input: Tensor, values: Tensor) -> None:
 
 
 def _put_checked(
-    input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool, target: str
+    input: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool, target: str
 ) -> Tensor:
     if not isinstance(indices, (list, tuple)):
         raise TypeError(
@@ -475,7 +475,23 @@ def _put_checked(
     if target == rules.IN_PLACE:
         writable("index_put_", input)
     _require_put_dtype(input, values)
-    return rules.put_at(input, prepare(input, indices), values, accumulate, target)
+    indices = [i if i is None or isinstance(i, TensorBase) else _as_tensor(i) for i in indices]
+    rest = [i for i in indices if not _is_truth(i)]
+    if len(rest) == len(indices):
+        return rules.put_at(input, prepare(input, indices), values, accumulate, target)
+    made = input if target == rules.IN_PLACE else clone(input)
+    if not all(bool(i) for i in indices if _is_truth(i)):  # nothing of it
+        return made
+    if rest:
+        return rules.put_at(made, prepare(made, rest), values, accumulate, rules.IN_PLACE)
+    return add_(made, values) if accumulate else copy_(made, values)
+
+
+def _is_truth(index: Tensor | None) -> bool:
+    """Whether an index is a mask without dimensions, which stands for all of a tensor or for nothing."""
+    if index is None or index.layout.ndim:
+        return False
+    return index.layout.dtype in (dt.bool_, dt.uint8)
 
 
 def index_put(

@@ -12,6 +12,7 @@ from tilegrad.autograd.rules.elementwise import contiguous
 from tilegrad.autograd.rules.operands import Scalar, operand
 from tilegrad.autograd.rules.planar import conj
 from tilegrad.autograd.rules.view import permute, reshape, transpose, unsqueeze
+from tilegrad.engine import number
 from tilegrad.engine.array import Layout
 from tilegrad.engine.ops import matmul as ops
 from tilegrad.engine.shape import numel
@@ -214,23 +215,21 @@ def baddbmm(
 
 
 def _factor(op: str, value: Scalar, product: Tensor) -> Scalar:
-    """``value``, unless it is complex beside real numbers."""
-    kind = product.layout.dtype
-    if value.__class__ is complex and not kind.is_complex:
-        raise RuntimeError(
-            f"{op}: value cannot be converted to type {kind.name} without overflow; got {value}"
-        )
-    return value
+    """``value`` as an element of the product.
+
+    Raises:
+        RuntimeError: its dtype cannot hold it.
+    """
+    return number.stored(number.required(value, op), product.layout.dtype, op)
 
 
 def scaled(op: str, input: Tensor, product: Tensor, beta: Scalar, alpha: Scalar) -> Tensor:
     """``beta * input + alpha * product``; NaN of ``input`` is not seen where ``beta`` is 0."""
     if not isinstance(input, TensorBase):
         raise TypeError(f"argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
-    if not product.layout.dtype.has_gradient:
-        alpha, beta = int(alpha), int(beta)  # as PyTorch reads them
     if alpha != 1:
         product = product * _factor(op, alpha, product)
+    beta = beta if beta == 1 else _factor(op, beta, product)
     if beta != 0:
-        product = product + (input if beta == 1 else input * _factor(op, beta, product))
+        product = product + (input if beta == 1 else input * beta)
     return called(op, product)

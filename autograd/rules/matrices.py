@@ -47,6 +47,9 @@ def _as_asked(op: str, x: Tensor, dtype: DType | None) -> Tensor:
     kind = dt.dtype(dtype)
     if not kind.has_gradient:
         raise RuntimeError(f"{op}: dtype should be floating point or complex. Got {kind.name}")
+    if kind.is_complex is not x.layout.dtype.is_complex:
+        sort = "complex" if x.layout.dtype.is_complex else "real"
+        raise RuntimeError(f"{op}: dtype should be {sort} for {sort} inputs, but got {kind.name}")
     if kind.itemsize < x.layout.dtype.itemsize:
         raise RuntimeError(
             f"{op}: the dtype of the input ({x.layout.dtype.name}) should be convertible without narrowing "

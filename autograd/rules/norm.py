@@ -280,7 +280,7 @@ def group_norm(
 def _group_rows(
     name: str, x: Layout, groups: int, weight: Layout | None, bias: Layout | None
 ) -> ops.Rows:
-    if x.ndim < 2 and x.shape != (0,):
+    if x.ndim < 2:
         raise RuntimeError(f"{name}: Expected at least 2 dimensions; got {x.ndim}")
     N, C, S = ops.channels(x.shape)
     if groups <= 0 or C % groups:

@@ -14,8 +14,8 @@ from tilegrad.autograd.rules.assign import before, overwrite
 from tilegrad.autograd.rules.define import run
 from tilegrad.autograd.rules.elementwise import apply, inplace, to_dtype, unary
 from tilegrad.autograd.rules.operands import Scalar
-from tilegrad.engine import dtype as dt
-from tilegrad.engine.number import required
+from tilegrad.autograd.rules.planar import view_as_complex, view_as_real
+from tilegrad.engine import dtype as dt, number
 from tilegrad.engine.ops import elementwise as ops
 from tilegrad.engine.ops.elementwise import OPS
 from tilegrad.engine.shape import as_index
@@ -40,14 +40,27 @@ def signbit(input: Tensor) -> Tensor:
     return pointwise.lt(input, 0) if input.layout.dtype is not dt.bool_ else _always(False, input)
 
 
+def _real(name: str, input: Tensor) -> None:
+    if input.layout.dtype.is_complex:
+        raise RuntimeError(
+            f"{name}: does not support complex inputs; got {input.layout.describe()}"
+        )
+
+
 def isposinf(input: Tensor) -> Tensor:
-    """Whether each element is positive infinity."""
+    """Whether each element is positive infinity.
+
+    Raises:
+        RuntimeError: ``input`` is complex.
+    """
+    _real("isposinf", input)
     floats = input.layout.dtype.is_floating_point
     return pointwise.eq(input, math.inf) if floats else _always(False, input)
 
 
 def isneginf(input: Tensor) -> Tensor:
-    """Whether each element is negative infinity."""
+    """Whether each element is negative infinity, as :func:`isposinf`."""
+    _real("isneginf", input)
     floats = input.layout.dtype.is_floating_point
     return pointwise.eq(input, -math.inf) if floats else _always(False, input)
 
@@ -150,12 +163,23 @@ def float_power_(input: Tensor, exponent: Tensor | Scalar) -> Tensor:
 
 def _numbers(
     input: Tensor, nan: float | None, posinf: float | None, neginf: float | None
-) -> tuple[float, float, float]:
-    limits = dt.finfo(input.layout.dtype)
+) -> tuple[float, float, float] | None:
+    """What stands for the three, of each part of a complex number; None where a dtype has none of them.
+
+    Raises:
+        TypeError: one of them is no real number.
+    """
+    for name, given in (("nan", nan), ("posinf", posinf), ("neginf", neginf)):
+        if given is not None and not isinstance(number.required(given, "nan_to_num"), int | float):
+            raise TypeError(f"nan_to_num(): argument '{name}' must be float, not complex")
+    kind = input.layout.dtype
+    if not kind.has_gradient:
+        return None
+    limits = dt.finfo(kind.to_real())
     return (
-        0.0 if nan is None else float(required(nan, "nan_to_num")),
-        limits.max if posinf is None else float(required(posinf, "nan_to_num")),
-        limits.min if neginf is None else float(required(neginf, "nan_to_num")),
+        0.0 if nan is None else float(number.required(nan, "nan_to_num")),
+        limits.max if posinf is None else float(number.required(posinf, "nan_to_num")),
+        limits.min if neginf is None else float(number.required(neginf, "nan_to_num")),
     )
 
 
@@ -165,13 +189,21 @@ def nan_to_num(
     posinf: float | None = None,
     neginf: float | None = None,
 ) -> Tensor:
-    """NaN as ``nan`` (0), infinities as ``posinf`` and ``neginf`` (the dtype's largest and smallest).
+    """NaN as ``nan`` (0), infinities as ``posinf`` and ``neginf`` (the dtype's largest and smallest), in each
+    part of a complex number.
 
     Gradient: of ``input``; 0 where it is not finite.
+
+    Raises:
+        TypeError: one of the three is no real number.
     """
-    if not input.layout.dtype.is_floating_point:
+    numbers = _numbers(input, nan, posinf, neginf)
+    if numbers is None:
         return unary(OPS["copy"], input)
-    return apply(OPS["nan_to_num"], input, params=_numbers(input, nan, posinf, neginf))
+    if input.layout.dtype.is_complex:
+        parts = apply(OPS["nan_to_num"], view_as_real(input), params=numbers)
+        return called("nan_to_num", view_as_complex(parts))
+    return apply(OPS["nan_to_num"], input, params=numbers)
 
 
 def nan_to_num_(
@@ -181,9 +213,14 @@ def nan_to_num_(
     neginf: float | None = None,
 ) -> Tensor:
     """:func:`nan_to_num`, in place."""
-    if not input.layout.dtype.is_floating_point:
+    numbers = _numbers(input, nan, posinf, neginf)
+    if numbers is None:
         return input
-    return run(OPS["nan_to_num"], input, True, _numbers(input, nan, posinf, neginf))
+    if input.layout.dtype.is_complex:
+        check_inplace("nan_to_num_", input)
+        run(OPS["nan_to_num"], view_as_real(input), True, numbers)
+        return input
+    return run(OPS["nan_to_num"], input, True, numbers)
 
 
 def mvlgamma(input: Tensor, p: int) -> Tensor:

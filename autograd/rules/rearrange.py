@@ -322,9 +322,9 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """The dimension ``dim`` as several of ``sizes``, one of which may be -1."""
     shape = tuple(input.shape)
+    axis = normalize_dim("unflatten", dim, len(shape))
     if not shape:
         raise RuntimeError("unflatten: a tensor without dimensions has none to take apart")
-    axis = normalize_dim("unflatten", dim, len(shape))
     given = as_indices("unflatten", sizes, "sizes")
     inner = infer_size("unflatten", given, shape[axis])
     return views.view(input, (*shape[:axis], *inner, *shape[axis + 1 :]))
@@ -341,10 +341,10 @@ def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def broadcast_tensors(*tensors: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Views of all tensors in their common shape."""
+    """Views of all tensors in their common shape; those that have it themselves."""
     items = _all(tensors)
     shape = broadcast_shapes("broadcast_tensors", *(x.layout.shape for x in items))
-    return tuple(views.expand(x, shape) for x in items)
+    return tuple(x if x.layout.shape == shape else views.expand(x, shape) for x in items)
 
 
 def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:
@@ -360,6 +360,8 @@ def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple
         raise RuntimeError(f"meshgrid: indexing must be one of 'xy' or 'ij'; got {indexing!r}")
     if any(x.ndim > 1 for x in items):
         raise RuntimeError("meshgrid: Expected 0D or 1D tensors; got more dimensions")
+    if any(x.layout.dtype is not items[0].layout.dtype for x in items):
+        raise RuntimeError("meshgrid: expects all tensors to have the same dtype")
     order = list(range(len(items)))
     if indexing == "xy" and len(items) > 1:
         order[:2] = [1, 0]

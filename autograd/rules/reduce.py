@@ -101,7 +101,7 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
         as_indices("sum_to_size", shape, "size")
         raise RuntimeError(f"sum_to_size: size {shape} is not expandable to size {have}")
     if have == shape:
-        return input if have or input.layout.dtype.has_gradient else sum(input)
+        return input if have else sum(input)  # which is a tensor of its own
     dims = tuple(a for a, h in enumerate(have) if a < lead or (shape[a - lead] == 1 and h != 1))
     kept = input
     if dims:
@@ -174,7 +174,15 @@ def nanmean(
     """The mean over ``dim`` of what is not NaN.
 
     Gradient: of ``input``; zero at NaN.
+
+    Raises:
+        RuntimeError: the dtype is neither floating point nor complex.
     """
+    if not input.layout.dtype.has_gradient:
+        raise RuntimeError(
+            f"nanmean: expected input to have floating point or complex dtype but got "
+            f"{input.layout.dtype.name}"
+        )
     count = sum(pointwise.eq(input.detach(), input.detach()), dim, keepdim)
     return nansum(input, dim, keepdim, dtype=dtype) / count
 

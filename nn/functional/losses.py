@@ -289,6 +289,8 @@ def soft_margin_loss(
 ) -> Tensor:
     """log(1 + e^(-y x)) for y = 1 or -1."""
     mode = reduction_of(reduction, size_average, reduce)
+    if input.dtype.is_complex or target.dtype.is_complex:
+        return called("soft_margin", reduced((-target * input).exp().log1p(), mode))
     return called("soft_margin", reduced(apply(OPS["soft_margin"], input, target), mode))
 
 
@@ -348,7 +350,7 @@ def cosine_embedding_loss(
         RuntimeError: shapes that do not go together.
     """
     mode = reduction_of(reduction, size_average, reduce)
-    if input1.ndim - target.ndim != 1 or input1.ndim not in (1, 2):
+    if input1.ndim - target.ndim != 1 or input1.ndim not in (1, 2) or input2.ndim != input1.ndim:
         raise RuntimeError(
             f"{target.ndim}D target tensor expects {target.ndim + 1}D input tensors, but found "
             f"inputs with sizes {list(input1.shape)} and {list(input2.shape)}."

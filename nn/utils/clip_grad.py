@@ -27,7 +27,7 @@ def _grads(parameters: Tensors) -> list[Tensor]:
 def _fused(tensors: list[Tensor], norm_type: float) -> bool:
     """Whether one kernel can take all of them."""
     dtypes = {t.dtype for t in tensors}
-    return norm_type == 2.0 and len(dtypes) == 1
+    return norm_type == 2.0 and len(dtypes) == 1 and all(d.is_floating_point for d in dtypes)
 
 
 def get_total_norm(
@@ -43,7 +43,7 @@ def get_total_norm(
     """
     given, order = _list(tensors), float(norm_type)  # also of "inf"
     if not any(t.numel() for t in given):
-        return tensor(0.0)
+        return tensor(0.0, dtype=given[0].dtype if given else None)
     with no_grad():
         if _fused(given, order):
             total = tensor_of(ops.total_norm(given))
@@ -67,7 +67,7 @@ def clip_grads_with_norm_(
     if not grads:
         return
     with no_grad():
-        if len({g.dtype for g in grads} | {total_norm.dtype}) == 1:
+        if total_norm.dtype.is_floating_point and {g.dtype for g in grads} == {total_norm.dtype}:
             ops.shrink(grads, total_norm, float(max_norm))
             return
         factor = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
