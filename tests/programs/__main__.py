@@ -20,13 +20,14 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=200, help="how many programs (200)")
     parser.add_argument("--start", type=int, default=0, help="the first seed (0)")
     parser.add_argument("--newer", action="store_true", help="with the statements of newer.py")
+    parser.add_argument("--wider", action="store_true", help="with those of wider.py too")
     parser.add_argument("--most", type=int, default=20, help="differences shown as programs (20)")
     asked = parser.parse_args()
     differing, refused, lines = 0, 0, 0
     missing: Counter[str] = Counter()
     explained: Counter[str] = Counter()
     for seed in range(asked.start, asked.start + asked.seeds):
-        outcome = run_program(seed, newer=asked.newer)
+        outcome = run_program(seed, newer=asked.newer, wider=asked.wider)
         refused, lines = refused + outcome.refused, lines + len(outcome.lines)
         missing.update(outcome.missing)
         explained.update(outcome.explained)

@@ -14,7 +14,7 @@ class Meant(NamedTuple):
         theirs: what PyTorch gives, then what :func:`tests.programs.run.facts` says of the statement.
         why: the reason why that stays so.
         statement: how the statement reads.
-        earlier: how one of the statements before reads.
+        earlier: how the statements before read, one a line.
     """
 
     ours: str
@@ -28,11 +28,11 @@ EXPLAINED = [
     Meant(
         r"^no error",
         r"not implemented for '|does not support bool|on bool tensors is not supported|"
-        r"Unsupported input type|yet common dtype is|Integral inputs not supported|Expected a floating point or complex tensor as input",
+        r"may not be a boolean tensor|Unsupported input type|yet common dtype is|Integral inputs not supported|Expected a floating point or complex tensor as input",
         "an op whose meaning is plain for a dtype works for it here, also where PyTorch has no kernel",
     ),
     Meant(
-        r"expected m1 and m2 to have the same dtype| not implemented for '",
+        r"expected (m1 and m2 to have the same|operands of one) dtype| not implemented for '",
         r"(no error|IndexError).* of no elements",
         "PyTorch does not look at dtypes where there are no elements",
     ),
@@ -60,8 +60,8 @@ EXPLAINED = [
     ),
     Meant(
         r"^no error",
-        r"derivative for aten::\w+ is not implemented",
-        "remainder has a gradient of the divisor whatever the dividend is",
+        r"derivative for '?(aten::)?\w+'? is not implemented",
+        "remainder has a gradient of the divisor whatever the dividend is, distances have second derivatives",
     ),
     Meant(
         r"^no error",
@@ -108,7 +108,7 @@ EXPLAINED = [
     ),
     Meant(
         r"^no error",
-        r"(Subtraction|Negation), the `-` operator, (with|on) a bool tensor is not supported",
+        r"(Subtraction|Negation), the `-` operator, (with|on) (a|two) bool tensors? (is|are)? ?not supported|with two bool tensors",
         "PyTorch's formulas of the gradients of pow, logaddexp and atan2, and of losses, take a bool operand's negative",
         r"\.backward\(|autograd\.grad\(|_loss\(",
     ),
@@ -172,7 +172,8 @@ EXPLAINED = [
     ),
     Meant(
         r"^no error",
-        r"is not differentiable with respect to argument 'target'|result type \w+ can't be cast",
+        r"is not differentiable with respect to argument '(target|weight)'|result type \w+ can't be cast|"
+        r"mean\(\): could not infer output dtype",
         "a loss has gradients of its target where its formula has them, and takes integers as one",
         r"_loss\(",
     ),
@@ -197,7 +198,7 @@ EXPLAINED = [
         r"^RuntimeError: \w+: ",
         r"^IndexError: Dimension out of range",
         "too few dimensions are named as such, not as an index that is none",
-        r"avg_pool|unfold\(",
+        r"avg_pool|unfold\(|baddbmm\(|t\.(rnn|gru|lstm)",
     ),
     Meant(
         r"^no error",
@@ -218,7 +219,7 @@ EXPLAINED = [
         "what there is of no elements is plain where the shape of the result is",
     ),
     Meant(
-        r"^RuntimeError: logical_\w+_: a leaf Variable that requires grad",
+        r"^RuntimeError: logical_\w+_: a (view of a )?leaf Variable that requires grad",
         r"no error",
         "a leaf that asks for a gradient is not written over; PyTorch lets these three do it",
     ),
@@ -230,7 +231,7 @@ EXPLAINED = [
         r"\.conj\(|adjoint|\.m?H\b",
     ),
     Meant(
-        r"^x\d+: (is|requires_grad)",
+        r"^x\d+: (is|requires_grad|has shape)",
         r"",
         "what is read is read first; PyTorch's result overwrites the operand that it is summed from",
         r"\bt\.\w+\((x\d+)\b.*out=\(?\1\b",
@@ -336,10 +337,10 @@ EXPLAINED = [
     ),
     Meant(
         r"^no error",
-        r"Output 0 of View is a view and is being modified inplace",
+        r"Output 0 of \w+ is a view and is being modified inplace",
         "PyTorch's jacobian is one of several views of what it made",
         "",
-        r"t\.func\.jac",
+        r"t\.func\.(jac|hess)",
     ),
     Meant(
         r"^x\d+: is -\d+, not 0",
@@ -348,9 +349,288 @@ EXPLAINED = [
         r"median\(",
     ),
     Meant(
-        r"^NotImplementedError: logaddexp",
+        r"^IndexError: (i?h?r?fft\w*|all): Dimension out of range",
+        r"expects a real|only supports bool tensor for result",
+        "which of two mistakes in one statement is named",
+    ),
+    Meant(
+        r"^IndexError: arg(max|min): Expected reduction dim",
+        r"does not support complex input",
+        "which of two mistakes in one statement is named",
+    ),
+    Meant(
+        r"^RuntimeError: scatter_reduce_: unsupported operation",
+        r"^IndexError: Dimension out of range",
+        "which of two mistakes in one statement is named",
+    ),
+    Meant(
+        r"^RuntimeError: backward: Mismatch in shape|^TypeError: pad\(\): argument 'value'",
+        r"Expected tangent to be floating point|narrow\(\): length must be non-negative",
+        "which of two mistakes in one statement is named",
+    ),
+    Meant(
+        r"^TypeError: bitwise_\w+\(\): argument 'input'",
+        r"not implemented for '",
+        "which of two mistakes in one statement is named",
+    ),
+    Meant(
+        r"^IndexError: cumulative_trapezoid: Dimension specified",
+        r"received a bool input",
+        "which of two mistakes in one statement is named",
+    ),
+    Meant(
+        r"^x\d+: is ",
+        r" of (the same elements|overlapping memory)",
+        "what is read is read first; PyTorch's masked_scatter_ takes elements that it has written over",
+        r"masked_scatter_\(",
+    ),
+    Meant(
+        r"^no error",
+        r"view size is not compatible with input tensor's size and stride",
+        "PyTorch's kron takes views of a product in the order of its operands, which may have none",
+        r"\bkron\(",
+    ),
+    Meant(
+        r"^no error",
+        r"conjugate view tensors|unresolved conjugated tensors|DispatchKey Conjugate",
+        "a conjugate is computed here; PyTorch's may be a mark, of which not all of it knows",
+    ),
+    Meant(
+        r"^no error",
+        r"derivative for _foreach_\w+ is not implemented",
+        "functions of lists have the gradients that those of one tensor have",
+        r"\.backward\(|autograd\.grad\(",
+    ),
+    Meant(
+        r"^no error",
+        r"^RuntimeError: Autograd not support dtype",
+        "a total in whole numbers is one without a gradient",
+        r"\bt\.(cum)?(sum|prod)\(.*dtype=",
+    ),
+    Meant(
+        r"^no error",
+        r"self\.stride\(-1\) must be 1 to view",
+        "results of linear algebra are row-major here, PyTorch's LAPACK's column by column",
+        r"view",
+        r"linalg\.|cholesky|triangular|lstsq|inverse",
+    ),
+    Meant(
+        r"^x\d+: is ",
+        r"",
+        "a transform's result is row-major here; PyTorch's may lie otherwise, so that a reshape of it is a copy",
+        r"\] [+*]?= |_\(| [+*]= ",
+        r"t\.fft\.[\s\S]*(reshape|flatten|ravel)\(",
+    ),
+    Meant(
+        r"^x\d+: is NaN in PyTorch alone",
+        r"",
+        "PyTorch's i0 and polygamma of infinity are NaN; those of scipy infinity and 0",
+        r"\bi0\(|polygamma\(",
+    ),
+    Meant(
+        r"^x\d+: is NaN in PyTorch alone",
+        r"",
+        "PyTorch's trapezoid of an infinite end takes half of it off the sum, infinity from infinity",
+        r"trapezoid\(|trapz\(",
+    ),
+    Meant(
+        r"^x\d+: \.grad: is |^x\d+: is ",
+        r"",
+        "PyTorch's gradient of hardsigmoid takes a sixth in float32, of float64 too",
+        r"\.backward\(|autograd\.grad\(",
+        r"hardsigmoid\(",
+    ),
+    Meant(
+        r"^x\d+: is ",
+        r"",
+        "the bytes of a float show how its last digit was rounded",
+        r"view_copy\(x\d+, t\.",
+    ),
+    Meant(
+        r": requires_grad is True, not False, of ",
+        r"",
+        "the gradient of a mantissa has a graph, of zeros; PyTorch's has none",
+        r"autograd\.grad\(",
+        r"frexp\(",
+    ),
+    Meant(
+        r": requires_grad is False, not True, of ",
+        r"",
+        "the gradient of a largest difference is constant; PyTorch's asks for one that it does not have",
+        r"autograd\.grad\(",
+        r"(cdist|pdist|dist)\(.*inf",
+    ),
+    Meant(
+        r"^RuntimeError: (pad|constant_pad_nd): value cannot be converted",
         r"no error",
-        "open: logaddexp has no kernel for complex numbers",
+        "PyTorch does not look at a value that pads nothing",
+        r"pad(_nd)?\(",
+    ),
+    Meant(
+        r"^x\d+: is ",
+        r"",
+        "results of linear algebra are row-major here, PyTorch's LAPACK's column by column",
+        r"as_strided",
+        r"linalg\.",
+    ),
+    Meant(
+        r"^no error",
+        r"view size is not compatible with input tensor's size and stride",
+        "a transform's result is row-major here",
+        r"\.view\(",
+        r"t\.fft\.",
+    ),
+    Meant(
+        r"^x\d+: is ",
+        r"",
+        "open: where in memory a view of no elements begins, which as_strided looks beyond",
+        r"as_strided\(\(2, 2\), \(0, 1\)\)",
+    ),
+    Meant(
+        r"^no error",
+        r"more than one element of the written-to tensor",
+        "PyTorch's hessian of expanded memory writes to its own unit vectors",
+        r"t\.func\.hessian",
+    ),
+    Meant(
+        r"^RuntimeError: abs: Expected out tensor to have dtype",
+        r"no error",
+        "open: PyTorch casts the magnitudes of complex numbers, of real ones not",
+        r"\bout=",
+    ),
+    Meant(
+        r"^NotImplementedError: \Wlinspace\W not implemented for 'bool'",
+        r"no error",
+        "truth values are no numbers in between",
+        r"\bout=",
+    ),
+    Meant(
+        r"^x\d+: is NaN in PyTorch alone",
+        r"",
+        "PyTorch's mean beside a variance is NaN where a sum of infinities is infinite",
+        r"(var|std)_mean\(",
+    ),
+    Meant(
+        r"^x\d+: is NaN in PyTorch alone",
+        r"",
+        "PyTorch's mode may be NaN where a number is as frequent",
+        r"\bmode\(",
+    ),
+    Meant(
+        r"^x\d+: is NaN in PyTorch alone",
+        r"",
+        "PyTorch's complex powers of 0 are NaN, 0 ** 0 too, which is 1 of real numbers",
+        r"pow\(|\*\*",
+    ),
+    Meant(
+        r"^no error",
+        r"^RuntimeError: result type Float can't be cast to the desired output type.* of no elements",
+        "the gradient of a divisor that has none is not made",
+        r"\.backward\(|autograd\.grad\(",
+        r"addcdiv",
+    ),
+    Meant(
+        r"^RuntimeError: gradient: does not support bool input",
+        r"^IndexError: Dimension specified as",
+        "which of two mistakes in one statement is named",
+    ),
+    Meant(
+        r"^NotImplementedError: (max|min): does not support complex input",
+        r"^IndexError: \w+\(\): Expected reduction dim",
+        "which of two mistakes in one statement is named",
+    ),
+    Meant(
+        r": requires_grad is False, not True, of ",
+        r"",
+        "PyTorch's result asks for gradients that it does not have",
+        "",
+        r"unique(_consecutive)?\(",
+    ),
+    Meant(
+        r": requires_grad is False, not True, of ",
+        r"",
+        "a gradient that does not change with what it is of has no graph",
+        r"autograd\.grad\(",
+        r"rrelu\(|'prod'",
+    ),
+    Meant(
+        r"^x\d+: is .*j",
+        r"",
+        "the last digit of a complex sign, which is taken for exact",
+        r"\bsgn_?\(",
+    ),
+    Meant(
+        r"^x\d+: is ",
+        r"",
+        "PyTorch's antialiased resampling of one column takes it for channels that lie last, and repeats its first row",
+        r"antialias=True",
+    ),
+    Meant(
+        r"^no error",
+        r"Expected !nested_tensorlist\[0\]\.empty\(\)|INTERNAL ASSERT FAILED|Found dtype \w+ but expected|"
+        r"start out of range",
+        "PyTorch fails by an assertion of its own, where nothing is to be done or a result is given a place",
+    ),
+    Meant(
+        r"^x\d+: has tilegrad\.float64, not torch\.int64",
+        r"",
+        "PyTorch counts without weights where there are no elements",
+        r"bincount\(",
+    ),
+    Meant(
+        r"^x\d+: has tilegrad\.float\d+, not torch\.u?int\d+",
+        r"",
+        "a loss takes integers as numbers",
+        r"_loss\(",
+    ),
+    Meant(
+        r"^x\d+: has shape",
+        r"",
+        "PyTorch's unpad_sequence transposes its argument in place",
+        r"unpad_sequence\(",
+    ),
+    Meant(
+        r"^RuntimeError: nansum",
+        r"no error",
+        "PyTorch's nansum of integers into complex numbers is a sum",
+        r"\bout=",
+    ),
+    Meant(
+        r"^no error",
+        r"memory location|leaf Variable",
+        "what vmap gives is made anew here; PyTorch's may show its argument's memory",
+        r"\] [+*]?= |_\(| [+*]= ",
+        r"vmap\(",
+    ),
+    Meant(
+        r"^x\d+: is ",
+        r"",
+        "what vmap gives is made anew here; PyTorch's may show its argument's memory",
+        r"\] [+*]?= |_\(| [+*]= ",
+        r"vmap\(",
+    ),
+    Meant(
+        r"^RuntimeError: setitem: a view of a leaf Variable",
+        r"no error",
+        "PyTorch lets nothing be written to a leaf that requires grad",
+        r"\[False\] = ",
+    ),
+    Meant(
+        r"^no error",
+        r"jacrev: Expected all inputs to be real",
+        "gradients of complex numbers flow wherever those of real ones do",
+    ),
+    Meant(
+        r"^x\d+: is ",
+        r"",
+        "the rows of R beyond a matrix's rank are not determined",
+        r"linalg\.qr\(.*\.abs\(\)",
+    ),
+    Meant(
+        r"^no error",
+        r"^TypeError: \w+\(\) got an unexpected keyword argument 'out'",
+        "methods take out= where their functions do",
+        r"\bout=",
     ),
     Meant(
         r"^x\d+: (\.grad: )?is .*\binf\b.*, not .*\d{12,}",
@@ -361,8 +641,8 @@ EXPLAINED = [
     Meant(
         r": requires_grad is False, not True, of \w*(int\d+|bool)( zeros)?$",
         r"",
-        "PyTorch's fill_ by a tensor that requires grad lets integers require grad",
-        r"\] = x\d+$|\.fill_\(",
+        "PyTorch's fill_ by a tensor that requires grad, and comparisons in place, let integers require grad",
+        r"\] = x\d+$|\.(fill|eq|ne|lt|le|gt|ge)_\(",
     ),
 ]
 
@@ -373,6 +653,6 @@ def reason(difference: str, statement: str, lines: list[str]) -> str:
     for row in EXPLAINED:
         found = re.search(row.ours, ours) and re.search(row.theirs, theirs)
         if found and re.search(row.statement, statement):
-            if not row.earlier or any(re.search(row.earlier, line) for line in lines):
+            if not row.earlier or re.search(row.earlier, "\n".join(lines)):
                 return row.why
     return ""

@@ -4,226 +4,32 @@ numbers, lists of tensors, results in given tensors. Each is a row of source wit
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
-from tests.programs.values import COMPLEX, DTYPES, FLOATS, INTEGERS, Draw, Variable
-
-Condition = Callable[[Variable], bool]
-
-
-def is_float(v: Variable) -> bool:
-    return v.is_float
-
-
-def is_exact(v: Variable) -> bool:
-    """Free of rounding, so that functions with steps, edges and poles may be applied."""
-    return v.exact
-
-
-def is_real(v: Variable) -> bool:
-    return not v.is_complex
-
-
-def is_inexact(v: Variable) -> bool:
-    """Of a floating or complex dtype."""
-    return v.is_float or v.is_complex
-
-
-def is_complex(v: Variable) -> bool:
-    return v.is_complex
-
-
-def is_whole(v: Variable) -> bool:
-    return v.dtype in INTEGERS
-
-
-def is_finite(v: Variable) -> bool:
-    return bool(v.value.isfinite().all())
-
-
-def is_double(v: Variable) -> bool:
-    """Wide enough for what amplifies rounding."""
-    return v.dtype in ("float64", "complex128")
-
-
-def has_dims(least: int) -> Condition:
-    return lambda v: v.ndim >= least
-
-
-def is_rank(rank: int) -> Condition:
-    return lambda v: v.ndim == rank
-
-
-def has_elements(v: Variable) -> bool:
-    return bool(v.value.numel())
-
-
-def is_distinct(v: Variable) -> bool:
-    """Whether it does not matter which of equal elements is taken: PyTorch does not say."""
-    return v.is_complex or v.value.unique().numel() == v.value.numel()
-
-
-def is_alone(v: Variable) -> bool:
-    """Whether it may be a result's place: asks for no gradient."""
-    return not v.value.requires_grad
-
-
-class Area(NamedTuple):
-    """Rows of one kind.
-
-    Attributes:
-        rows: source; the words are those of :class:`Words`.
-        wants: what ``{x}`` mostly is.
-        must: what ``{x}``, ``{y}`` and ``{z}`` always are.
-        exact: whether results of exact operands are free of rounding.
-        weight: how often the area is drawn.
-    """
-
-    rows: tuple[str, ...]
-    wants: tuple[Condition, ...] = ()
-    must: tuple[Condition, ...] = ()
-    exact: bool = False
-    weight: int = 3
-
-
-class Words(dict[str, str]):
-    """What stands for a word in a row; drawn when it is first read, then the same throughout the row."""
-
-    def __init__(self, draw: Draw, x: Variable, must: tuple[Condition, ...]) -> None:
-        super().__init__(x=x.name)
-        self.draw, self.variable, self.must = draw, x, must
-        self.exact = x.exact
-
-    def __missing__(self, word: str) -> str:
-        made: str = getattr(self, f"word_{word.rstrip('0123456789')}")()
-        self[word] = made
-        return made
-
-    def another(self, condition: Condition, literal: tuple[int, ...], dtype: str) -> str:
-        """A variable, or a literal where there is none; now and then although there is one."""
-        y = self.draw.variable(condition, must=self.must)
-        if y is not None and self.draw.rng.random() < 0.6:
-            self.exact = self.exact and y.exact
-            return y.name
-        return f"t.tensor({self.draw.literal(literal, dtype)}, dtype=t.{dtype})"
-
-    def word_y(self) -> str:
-        """An operand that broadcasts with ``{x}``."""
-        x = self.variable
-        fits = lambda v: all(
-            m == n or 1 in (m, n) for m, n in zip(v.shape[::-1], x.shape[::-1], strict=False)
-        )
-        others = [d for d in DTYPES if all(c(_of_dtype(x, d)) for c in self.must)] or [x.dtype]
-        dtype = self.draw.rng.choice((x.dtype, x.dtype, x.dtype, *others))
-        return self.another(fits, self.draw.sizes_like(x.shape), dtype)
-
-    def word_z(self) -> str:
-        """A tensor like ``{x}``."""
-        x = self.variable
-        alike = lambda v: v.shape == x.shape and v.dtype == x.dtype
-        return self.another(alike, x.shape, x.dtype)
-
-    def word_mask(self) -> str:
-        """Truth values that broadcast over ``{x}``."""
-        return f"t.tensor({self.draw.literal(self.draw.sizes_like(self.variable.shape), 'bool')}, dtype=t.bool)"
-
-    def word_n(self) -> str:
-        return self.draw.number(self.variable.dtype)
-
-    def word_d(self) -> str:
-        return str(self.draw.dim(self.variable.ndim))
-
-    def word_k(self) -> str:
-        return str(self.draw.rng.randint(0, 4))
-
-    def word_size(self) -> str:
-        return str(self.draw.rng.randint(1, 4))
-
-    def word_step(self) -> str:
-        return str(self.draw.rng.randint(-3, 3))
-
-    def _extent(self) -> int:
-        x, d = self.variable, int(self["d"])
-        return x.shape[d] if -x.ndim <= d < x.ndim else 1
-
-    def word_at(self) -> str:
-        """A position along ``{d}``."""
-        size = self._extent()
-        return str(self.draw.rng.randint(-size - self.draw.slip(), max(size - 1, 0)))
-
-    def word_ids(self) -> str:
-        """Positions along ``{d}``, any number of them."""
-        size = self._extent()
-        most = 3 if size else 0
-        picks = [
-            self.draw.rng.randint(0, max(size - 1 + self.draw.slip(), 0))
-            for _ in range(self.draw.rng.randint(0, most))
-        ]
-        return f"t.tensor({picks}, dtype=t.{self.draw.rng.choice(('int64', 'int64', 'int32'))})"
-
-    def word_wide(self) -> str:
-        """Positions along ``{d}`` for each element."""
-        x, size = self.variable, self._extent()
-        count = x.value.numel()
-        picks = [self.draw.rng.randint(0, max(size - 1, 0)) for _ in range(count)]
-        return f"t.tensor({picks}, dtype=t.int64).reshape({list(x.shape)})"
-
-    def word_keep(self) -> str:
-        return self.draw.rng.choice(("True", "False"))
-
-    def word_dtype(self) -> str:
-        """Any; but what a number beyond an integer's range becomes, no library says."""
-        whole = not is_inexact(self.variable) or self.draw.slip()
-        return f"t.{self.draw.rng.choice((*(DTYPES if whole else FLOATS), *COMPLEX))}"
-
-    def word_float(self) -> str:
-        return f"t.{self.draw.rng.choice(FLOATS)}"
-
-    def word_norm(self) -> str:
-        return self.draw.rng.choice(("None", "'forward'", "'backward'", "'ortho'"))
-
-    def word_p(self) -> str:
-        return self.draw.rng.choice(("0", "1", "2", "3", "0.5", "float('inf')", "-1"))
-
-    def word_fold(self) -> str:
-        """How several values become one."""
-        return self.draw.rng.choice(("'prod'", "'mean'", "'amax'", "'amin'"))
-
-    def word_mean(self) -> str:
-        return self.draw.rng.choice(("'none'", "'mean'", "'sum'"))
-
-    def word_mode(self) -> str:
-        return self.draw.rng.choice(("'constant'", "'reflect'", "'replicate'", "'circular'"))
-
-    def word_spd(self) -> str:
-        """A matrix that is far from singular, symmetric and positive, of ``{x}``'s last dimension."""
-        x = self.variable
-        return f"({x.name}.mH @ {x.name} + 4 * t.eye({x.shape[-1] if x.ndim else 1}, dtype=t.{x.dtype}))"
-
-    def word_square(self) -> str:
-        """A square matrix of ``{x}``, seldom near a singular one."""
-        x = self.variable
-        rows = min(x.shape[-2:]) if x.ndim > 1 else 1
-        return f"({x.name}[..., :{rows}, :{rows}] + t.eye({rows}, dtype=t.{x.dtype}) * 30)"
-
-
-def _of_dtype(x: Variable, dtype: str) -> Variable:
-    import torch
-
-    return Variable(x.name, torch.empty(0, dtype=getattr(torch, dtype)), x.exact)
-
-
-def _each(text: str, names: str) -> tuple[str, ...]:
-    return tuple(text.replace("NAME", name) for name in names.split())
-
+from tests.programs.values import Draw
+from tests.programs.wider import WIDER
+from tests.programs.words import (
+    Area,
+    Words,
+    each,
+    has_dims,
+    has_elements,
+    is_alone,
+    is_complex,
+    is_distinct,
+    is_double,
+    is_exact,
+    is_finite,
+    is_float,
+    is_inexact,
+    is_real,
+    is_whole,
+)  # fmt: skip
 
 AREAS = {
     # --- one operand, or several of a shape, element by element
     "special": Area((
-        *_each("NEW = t.special.NAME({x})", "entr erfcx i0 i0e i1 i1e log_ndtr ndtr ndtri bessel_j0 bessel_j1 exp2 "
+        *each("NEW = t.special.NAME({x})", "entr erfcx i0 i0e i1 i1e log_ndtr ndtr ndtri bessel_j0 bessel_j1 exp2 "
                "expit spherical_bessel_j0 scaled_modified_bessel_k0 modified_bessel_k1 gammaln digamma"),
-        *_each("NEW = t.NAME({x})",
+        *each("NEW = t.NAME({x})",
                "erfc erfinv lgamma digamma i0 exp2 log2 log10 acos asin atanh acosh sinh cosh tan "
                "deg2rad rad2deg logit"),
         "NEW = t.special.polygamma({size}, {x})", "NEW = t.polygamma(1, {x})", "NEW = t.mvlgamma({x}, 2)",
@@ -234,7 +40,7 @@ AREAS = {
         "NEW = t.logit({x}, 0.125)", "NEW = {x}.erfinv_()", "NEW = {x}.clone().digamma_()",
     ), must=(is_exact, is_real)),
     "steps": Area((
-        *_each("NEW = t.NAME({x})", "signbit sgn isfinite isreal isneginf isposinf bitwise_not fix nan_to_num conj "
+        *each("NEW = t.NAME({x})", "signbit sgn isfinite isreal isneginf isposinf bitwise_not fix nan_to_num conj "
                "conj_physical resolve_conj real is_nonzero"),
         "NEW = t.nan_to_num({x}, {n}, {n1}, {n2})", "NEW = {x}.nan_to_num_(nan={n})", "NEW = t.heaviside({x}, {y})",
         "NEW = t.heaviside({x}, {z})", "NEW = t.copysign({x}, {y})", "NEW = t.copysign({x}, {n})",
@@ -254,7 +60,7 @@ AREAS = {
         "NEW = t.div({x}, {y}, rounding_mode='floor')", "NEW = t.div({x}, {n}, rounding_mode='trunc')",
     ), must=(is_exact,), exact=True, weight=6),
     "whole": Area((
-        *_each("NEW = t.NAME({x}, {y})",
+        *each("NEW = t.NAME({x}, {y})",
                "gcd lcm bitwise_and bitwise_or bitwise_xor bitwise_left_shift bitwise_right_shift "
                "remainder fmod floor_divide float_power true_divide"),
         "NEW = {x} << {k}", "NEW = {x} >> {k}", "NEW = ~{x}", "{x}.bitwise_and_({n})", "{x} ^= {n}", "{x}.gcd_({z})",
@@ -274,7 +80,7 @@ AREAS = {
         "{x}.lerp_({z}, 0.5)", "{x}.atan2_({z})", "{x}.float_power_(2)", "{x}.addcdiv_({z}, {z1})", "{x}.hypot_({y})",
     ), wants=(is_float,), must=(is_exact, is_real)),
     "activations": Area((
-        *_each("NEW = t.nn.functional.NAME({x})",
+        *each("NEW = t.nn.functional.NAME({x})",
                "elu selu celu mish hardtanh hardswish hardsigmoid relu6 softsign tanhshrink "
                "softshrink hardshrink leaky_relu"),
         "NEW = t.nn.functional.gelu({x}, approximate='tanh')", "NEW = t.nn.functional.glu({x}, {d})",
@@ -290,8 +96,8 @@ AREAS = {
         "NEW = {x} * 1j", "NEW = {x} + (1 - 2j)", "NEW = t.complex({x}, {n} * {x})", "NEW = {x} * (0.5 + 1j)",
     ), wants=(is_float,), must=(is_real, is_exact), exact=True, weight=4),
     "of complex": Area((
-        *_each("NEW = t.NAME({x})", "real imag conj conj_physical view_as_real resolve_conj neg square"),
-        *_each("NEW = {x}.NAME", "real imag mT H mH"), "NEW = {x}.conj().T", "NEW = {x} * {y}", "NEW = {x} + {y}",
+        *each("NEW = t.NAME({x})", "real imag conj conj_physical view_as_real resolve_conj neg square"),
+        *each("NEW = {x}.NAME", "real imag mT H mH"), "NEW = {x}.conj().T", "NEW = {x} * {y}", "NEW = {x} + {y}",
         "NEW = {x} - {y}",
         "NEW = {x} == {y}", "NEW = {x} != {n}", "{x}.real.mul_(2)", "{x}.imag.zero_()", "{x} *= 1j",
         "{x}.conj_physical_()",
@@ -305,7 +111,7 @@ AREAS = {
         "NEW = t.any({x}, {d})", "{x}.real.copy_({x}.imag)",
     ), wants=(is_complex,), exact=True),
     "complex functions": Area((
-        *_each("NEW = t.NAME({x})",
+        *each("NEW = t.NAME({x})",
                "abs angle sgn exp log sqrt sin cos tanh reciprocal log1p expm1 asinh acos atan sigmoid log2 "
                "rsqrt"),
         "NEW = {x} / {y}", "NEW = {x} ** 2", "NEW = {x} ** {n}", "NEW = t.pow({x}, {y})", "NEW = {x}.prod({d})",
@@ -318,15 +124,15 @@ AREAS = {
     ), wants=(is_complex, is_finite), must=(is_exact,)),
     # --- transforms and decompositions
     "fft": Area((
-        *_each("NEW = t.fft.NAME({x}, dim={d}, norm={norm})", "fft ifft rfft irfft hfft ihfft fft ifft rfft irfft"),
-        *_each("NEW = t.fft.NAME({x}, {size}, {d})", "fft ifft rfft irfft hfft ihfft"),
-        *_each("NEW = t.fft.NAME({x})", "fft2 ifft2 rfft2 irfft2 fftn ifftn rfftn irfftn fftshift ifftshift"),
-        *_each("NEW = t.fft.NAME({x}, s=({size},), dim=({d},), norm={norm})", "fftn ifftn rfftn irfftn hfftn ihfftn"),
+        *each("NEW = t.fft.NAME({x}, dim={d}, norm={norm})", "fft ifft rfft irfft hfft ihfft fft ifft rfft irfft"),
+        *each("NEW = t.fft.NAME({x}, {size}, {d})", "fft ifft rfft irfft hfft ihfft"),
+        *each("NEW = t.fft.NAME({x})", "fft2 ifft2 rfft2 irfft2 fftn ifftn rfftn irfftn fftshift ifftshift"),
+        *each("NEW = t.fft.NAME({x}, s=({size},), dim=({d},), norm={norm})", "fftn ifftn rfftn irfftn hfftn ihfftn"),
         "NEW = t.fft.fftshift({x}, {d})", "NEW = t.fft.fftfreq({size}, {n})", "NEW = t.fft.rfftfreq({size})",
     ), wants=(has_dims(1), is_inexact, has_elements, is_finite), must=(), weight=4),
     "linalg": Area((
-        *_each("NEW = t.linalg.NAME({square})", "det inv matrix_exp slogdet"),
-        *_each("NEW = t.linalg.NAME({spd})", "cholesky inv eigvalsh svdvals det pinv cond matrix_rank"),
+        *each("NEW = t.linalg.NAME({square})", "det inv matrix_exp slogdet"),
+        *each("NEW = t.linalg.NAME({spd})", "cholesky inv eigvalsh svdvals det pinv cond matrix_rank"),
         "NEW = t.linalg.slogdet({spd})[1]", "NEW = t.logdet({spd})", "NEW = t.linalg.solve({spd}, {x}.mH)",
         "NEW = t.linalg.matrix_power({x}, {step})",
         "NEW = t.linalg.solve({square}, {x}[..., 0])", "NEW = t.cholesky_solve({x}.mH, t.linalg.cholesky({spd}))",
@@ -413,7 +219,7 @@ AREAS = {
         "NEW = t.nn.functional.instance_norm({x})",
     ), wants=(is_float, has_dims(1)), must=(is_exact,)),
     "masked": Area((
-        *_each("NEW = t.masked.NAME({x}, {d}, mask={mask})",
+        *each("NEW = t.masked.NAME({x}, {d}, mask={mask})",
                "sum prod amax amin mean argmax argmin logsumexp softmax log_softmax cumsum norm median "
                "normalize"),
         "NEW = t.masked.sum({x}, {d}, keepdim={keep}, mask={mask})",
@@ -458,7 +264,7 @@ AREAS = {
         "NEW = t.permute_copy({x}, ({d}, {d1}))", "NEW = t.view_as_real_copy({x})",
     ), exact=True, weight=2),
     "shapes": Area((
-        *_each("NEW = t.NAME({x})",
+        *each("NEW = t.NAME({x})",
                "ravel fliplr flipud atleast_2d atleast_3d triu diag diagflat diag_embed adjoint t"),
         "NEW = t.rot90({x}, {k}, ({d}, {d1}))", "NEW = t.tensor_split({x}, {size}, {d})[0]",
         "NEW = t.tensor_split({x}, ({k}, {k1}), {d})[1]",
@@ -482,8 +288,8 @@ AREAS = {
         "NEW = t.movedim({x}, ({d}, {d1}), ({d1}, {d}))",
     ), exact=True, weight=5),
     "makers": Area((
-        *_each("NEW = t.NAME_window({k}, periodic={keep}, dtype={float})", "hann hamming blackman bartlett kaiser"),
-        *_each("NEW = t.signal.windows.NAME({k}, sym={keep}, dtype={float})",
+        *each("NEW = t.NAME_window({k}, periodic={keep}, dtype={float})", "hann hamming blackman bartlett kaiser"),
+        *each("NEW = t.signal.windows.NAME({k}, sym={keep}, dtype={float})",
                "hann cosine exponential gaussian nuttall blackman bartlett kaiser"),
         "NEW = t.linspace({n}, {n1}, {k}, dtype={dtype})", "NEW = t.logspace({n}, {n1}, {k}, dtype={float})",
         "NEW = t.arange({n}, {n1}, {size})", "NEW = t.arange({k}, dtype={dtype})",
@@ -524,7 +330,7 @@ AREAS = {
         "NEW = t.nn.functional.embedding_bag(t.tensor([[0, 0]]), {x})",
     ), wants=(has_dims(3), is_float, has_elements, is_finite), must=(is_exact,), weight=4),
     "losses": Area((
-        *_each("NEW = t.nn.functional.NAME({x}, {z}, reduction={mean})",
+        *each("NEW = t.nn.functional.NAME({x}, {z}, reduction={mean})",
                "mse_loss l1_loss smooth_l1_loss huber_loss kl_div poisson_nll_loss soft_margin_loss "
                "binary_cross_entropy_with_logits hinge_embedding_loss multilabel_soft_margin_loss "
                "cross_entropy"),
@@ -539,12 +345,12 @@ AREAS = {
     ), wants=(has_dims(2), is_float, has_elements, is_finite), must=(is_exact,), weight=2),
     # --- lists of tensors, and results in given tensors
     "lists": Area((
-        *_each("NEW = t._foreach_NAME([{x}, {z}])[0]", "neg abs sign sqrt exp reciprocal floor"),
-        *_each("NEW = t._foreach_NAME([{x}, {z}], {n})[0]", "add sub mul div pow maximum clamp_min"),
-        *_each("NEW = t._foreach_NAME([{x}], [{z}])[0]", "add sub mul div maximum minimum pow clamp_max"),
-        *_each("t._foreach_NAME_([{x}], {n})", "add mul sub clamp_min maximum"),
-        *_each("t._foreach_NAME_([{x}], [{y}])", "add mul div copy minimum"),
-        *_each("t._foreach_NAME_([{x}])", "neg abs zero round"), "NEW = t._foreach_norm([{x}], {p})[0]",
+        *each("NEW = t._foreach_NAME([{x}, {z}])[0]", "neg abs sign sqrt exp reciprocal floor"),
+        *each("NEW = t._foreach_NAME([{x}, {z}], {n})[0]", "add sub mul div pow maximum clamp_min"),
+        *each("NEW = t._foreach_NAME([{x}], [{z}])[0]", "add sub mul div maximum minimum pow clamp_max"),
+        *each("t._foreach_NAME_([{x}], {n})", "add mul sub clamp_min maximum"),
+        *each("t._foreach_NAME_([{x}], [{y}])", "add mul div copy minimum"),
+        *each("t._foreach_NAME_([{x}])", "neg abs zero round"), "NEW = t._foreach_norm([{x}], {p})[0]",
         "NEW = t._foreach_add([{x}], [{z}], alpha={n})[0]",
         "NEW = t._foreach_addcmul([{x}], [{z}], [{z1}], {n})[0]",
         "NEW = t._foreach_addcdiv([{x}], [{z}], [{z1}], [{n}])[0]", "NEW = t._foreach_lerp([{x}], [{z}], {n})[0]",
@@ -553,10 +359,10 @@ AREAS = {
         "NEW = t._foreach_pow({n}, [{x}])[0]", "t._foreach_lerp_([{x}], [{z}], [{z1}])",
     ), must=(is_exact, is_real)),
     "out": Area((
-        *_each("NEW = t.NAME({x}, {y}, out=t.empty(0, dtype={dtype}))", "add mul sub maximum eq fmod hypot"),
-        *_each("NEW = t.NAME({x}, out=t.empty(0, dtype={dtype}))", "neg abs exp logical_not floor sign"),
-        *_each("NEW = t.NAME({x}, {z}, out={z1})", "add mul div minimum"),
-        *_each("NEW = t.NAME({x}, {d}, out={z})", "cumsum cumprod sum mean amax all"),
+        *each("NEW = t.NAME({x}, {y}, out=t.empty(0, dtype={dtype}))", "add mul sub maximum eq fmod hypot"),
+        *each("NEW = t.NAME({x}, out=t.empty(0, dtype={dtype}))", "neg abs exp logical_not floor sign"),
+        *each("NEW = t.NAME({x}, {z}, out={z1})", "add mul div minimum"),
+        *each("NEW = t.NAME({x}, {d}, out={z})", "cumsum cumprod sum mean amax all"),
         "NEW = t.cat([{x}, {z}], {d}, out=t.empty(0, dtype={dtype}))",
         "NEW = t.stack([{x}, {z}], out=t.empty(0, dtype={x}.dtype))",
         "NEW = t.matmul({x}, {z}.mT, out=t.empty(0, dtype={x}.dtype))",
@@ -588,7 +394,8 @@ AREAS = {
 
 def draw_newer(draw: Draw) -> tuple[str, bool] | None:
     """A row of an area with its words filled in."""
-    (area,) = draw.rng.choices(list(AREAS.values()), [a.weight for a in AREAS.values()])
+    areas = [*AREAS.values(), *(WIDER.values() if draw.wider else ())]
+    (area,) = draw.rng.choices(areas, [a.weight for a in areas])
     x = draw.variable(*area.wants, must=area.must)
     if x is None:
         return None

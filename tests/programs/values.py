@@ -57,12 +57,14 @@ class Draw:
         variables: what exists so far.
         slips: how often, of 1, an argument is drawn without regard to what it must be.
         newer: whether statements are of :mod:`tests.programs.newer` too.
+        wider: whether those are of :mod:`tests.programs.wider` too, and operands of every layout.
     """
 
     rng: random.Random
     variables: list[Variable] = field(default_factory=list)
     slips: float = 0.04
     newer: bool = False
+    wider: bool = False
 
     def slip(self) -> bool:
         """Whether the next argument is to be a wrong one."""
@@ -129,6 +131,21 @@ class Draw:
             return "[" + ", ".join(write(sizes[1:]) for _ in range(sizes[0])) + "]"
 
         return write(shape)
+
+    def laid_out(self, shape: tuple[int, ...], dtype: str) -> str:
+        """A tensor as source; in a wider program its elements may lie in any order, apart or late in memory."""
+        plain = f"t.tensor({{}}, dtype=t.{dtype})"
+        choice = self.rng.random() if self.wider and shape else 1.0
+        if choice < 0.1:
+            text = plain.format(self.literal(shape[::-1], dtype))
+            return f"{text}.permute({', '.join(str(k) for k in reversed(range(len(shape))))})"
+        if choice < 0.2:
+            return f"{plain.format(self.literal((*shape[:-1], 2 * shape[-1]), dtype))}[..., ::2]"
+        if choice < 0.25:
+            return f"{plain.format(self.literal((2, *shape), dtype))}[1]"
+        if choice < 0.3:
+            return f"{plain.format(self.literal((1, *shape[1:]), dtype))}.expand{shape}"
+        return plain.format(self.literal(shape, dtype))
 
     def sizes_like(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """A shape that broadcasts with ``shape``."""
