@@ -282,6 +282,15 @@ def _write_slices(
     return view.reshape(out, ()) if x.ndim == 0 else out
 
 
+def require_put_dtype(input: Tensor, values: Tensor) -> None:
+    """Raise RuntimeError unless the dtypes are the same."""
+    if values.dtype is not input.dtype:
+        raise RuntimeError(
+            f"index_put: Index put requires the source and destination dtypes match, got "
+            f"{input.dtype.name} for the destination and {values.dtype.name} for the source"
+        )
+
+
 def _scaled(source: Tensor, alpha: Scalar) -> Tensor:
     """``source`` times ``alpha``, which becomes a number of its dtype first."""
     if alpha == 1:

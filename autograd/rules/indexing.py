@@ -447,22 +447,13 @@ def _write_at(x: Tensor, indices: Sequence[Tensor | None], value: Tensor | float
         return
     given = [i.ndim for i in indices if i is not None]
     value = _fitted(value, max(given) + x.ndim - len(given))
-    _require_put_dtype(x, value)
+    rules.require_put_dtype(x, value)
     if not value.ndim:
         value = value.to(x.device)  # a number may be in host memory
     rules.put_at(x, indices, value, False, rules.IN_PLACE)
 
 
 # ------------------------------------------------------------------------------- index_put
-
-
-def _require_put_dtype(input: Tensor, values: Tensor) -> None:
-    """Raise RuntimeError unless the dtypes are the same."""
-    if values.dtype is not input.dtype:
-        raise RuntimeError(
-            f"index_put: Index put requires the source and destination dtypes match, got "
-            f"{input.dtype.name} for the destination and {values.dtype.name} for the source"
-        )
 
 
 def _put_checked(
@@ -474,7 +465,7 @@ def _put_checked(
         )
     if target == rules.IN_PLACE:
         writable("index_put_", input)
-    _require_put_dtype(input, values)
+    rules.require_put_dtype(input, values)
     indices = [i if i is None or isinstance(i, TensorBase) else _as_tensor(i) for i in indices]
     rest = [i for i in indices if not _is_truth(i)]
     if len(rest) == len(indices):
@@ -489,9 +480,7 @@ def _put_checked(
 
 def _is_truth(index: Tensor | None) -> bool:
     """Whether an index is a mask without dimensions, which stands for all of a tensor or for nothing."""
-    if index is None or index.layout.ndim:
-        return False
-    return index.layout.dtype in (dt.bool_, dt.uint8)
+    return index is not None and not index.ndim and index.layout.dtype in (dt.bool_, dt.uint8)
 
 
 def index_put(

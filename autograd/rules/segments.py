@@ -30,6 +30,34 @@ _KINDS = {
 }  # fmt: skip
 
 
+def _checked(
+    name: str, data: Tensor, reduce: str, lengths: Tensor | None, indices: Tensor | None, offsets: Tensor | None,
+    axis: int,
+) -> tuple[Tensor, int]:  # fmt: skip
+    """(lengths or offsets, the dimension), once all arguments fit."""
+    if reduce not in _KINDS:
+        raise RuntimeError(f"{name}: unsupported reduction given: {reduce}")
+    if lengths is None and offsets is None:
+        if indices is not None:
+            raise RuntimeError(f"{name}: indices based reduction is not supported yet.")
+        raise RuntimeError(f"{name}: Either lengths or offsets must be defined.")
+    given = lengths if offsets is None else offsets
+    assert given is not None
+    if given.layout.dtype not in (dt.int32, dt.int64):
+        raise RuntimeError(f"{name}: expected int32 or int64; got {given.layout.dtype.name}")
+    axis = normalize_dim(name, axis, data.layout.ndim)
+    if not data.layout.ndim:
+        raise RuntimeError(f"{name}: expected data of at least one dimension; got none")
+    if given.layout.ndim != axis + 1 or given.layout.shape[:-1] != data.layout.shape[:axis]:
+        raise RuntimeError(
+            f"{name}: Expected axis to be the last dimension of lengths, and those before it as in data; "
+            f"got {given.layout.describe()} and axis {axis} of {data.layout.describe()}"
+        )
+    if not data.layout.dtype.is_floating_point:
+        raise NotImplementedError(f"{name}: not implemented for '{data.layout.dtype.name}'")
+    return given, axis
+
+
 def segment_reduce(
     data: Tensor,
     reduce: str,
@@ -58,27 +86,8 @@ def segment_reduce(
         NotImplementedError: the dtype is not floating point.
     """
     name = "segment_reduce"
-    if reduce not in _KINDS:
-        raise RuntimeError(f"{name}: unsupported reduction given: {reduce}")
-    if lengths is None and offsets is None:
-        if indices is not None:
-            raise RuntimeError(f"{name}: indices based reduction is not supported yet.")
-        raise RuntimeError(f"{name}: Either lengths or offsets must be defined.")
-    given = lengths if offsets is None else offsets
-    assert given is not None
-    if given.layout.dtype not in (dt.int32, dt.int64):
-        raise RuntimeError(f"{name}: expected int32 or int64; got {given.layout.dtype.name}")
-    axis = normalize_dim(name, axis, data.layout.ndim)
-    if not data.layout.ndim:
-        raise RuntimeError(f"{name}: expected data of at least one dimension; got none")
+    given, axis = _checked(name, data, reduce, lengths, indices, offsets, axis)
     batch = data.layout.shape[:axis]
-    if given.layout.ndim != axis + 1 or given.layout.shape[:-1] != batch:
-        raise RuntimeError(
-            f"{name}: Expected axis to be the last dimension of lengths, and those before it as in data; "
-            f"got {given.layout.describe()} and axis {axis} of {data.layout.describe()}"
-        )
-    if not data.layout.dtype.is_floating_point:
-        raise NotImplementedError(f"{name}: not implemented for '{data.layout.dtype.name}'")
     with no_grad():
         counts, index = _segments(
             name, data, to_dtype(given, dt.int64), offsets is None, axis, unsafe

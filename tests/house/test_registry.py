@@ -194,7 +194,7 @@ def test_every_function_can_be_read_about() -> None:
 # what ``from tilegrad import *`` gives beyond PyTorch's
 OURS = {
     "DeviceError", "GradcheckError", "broadcast_shapes", "elementwise", "empty_cache", "from_dlpack", "lu",
-    "memory_stats", "op", "pca_lowrank", "reduction", "reset_peak_memory_stats", "set_default_dtype", "set_grad_enabled", "svd_lowrank",
+    "memory_stats", "op", "pca_lowrank", "reduction", "reset_peak_memory_stats", "segment_reduce", "set_default_dtype", "set_grad_enabled", "svd_lowrank",
     "symeig", "unique",
 }  # fmt: skip
 
