@@ -87,11 +87,17 @@ def segment_reduce(
     """
     name = "segment_reduce"
     given, axis = _checked(name, data, reduce, lengths, indices, offsets, axis)
-    batch = data.layout.shape[:axis]
     with no_grad():
         counts, index = _segments(
             name, data, to_dtype(given, dt.int64), offsets is None, axis, unsafe
         )
+    return _combined(name, data, reduce, counts, index, axis, initial)
+
+
+def _combined(
+    name: str, data: Tensor, reduce: str, counts: Tensor, index: Tensor, axis: int, initial: Scalar | None
+) -> Tensor:  # fmt: skip
+    """``data`` scattered to the segments that ``index`` says, ``initial`` with it."""
     how, empty = _KINDS[reduce]
     start: Scalar = empty if reduce != "mean" else 0.0
     least = None
@@ -99,7 +105,11 @@ def segment_reduce(
         least = empty = number.stored(number.required(initial, name), data.layout.dtype, name)
         start = start if how in ("amax", "amin") else least
     segments = counts.layout.shape[-1]
-    shape = (*batch, segments + 1, *data.layout.shape[axis + 1 :])  # the last for what is in none
+    shape = (
+        *data.layout.shape[:axis],
+        segments + 1,
+        *data.layout.shape[axis + 1 :],
+    )  # the last for what is in none
     base = tensor_of(full(shape, start, data.layout.dtype, data.layout.device))
     trailing = (1,) * (data.layout.ndim - axis - 1)
     index = view.expand(view.reshape(index, (*index.layout.shape, *trailing)), data.layout.shape)
