@@ -159,6 +159,7 @@ def test_every_function_has_its_name_and_place() -> None:
             "tilegrad.frozen.loading",
             "tilegrad.autograd.autocast",
             "tilegrad.autograd.batching",
+            "tilegrad.autograd.eager",
             "tilegrad.autograd.settings",
             "tilegrad.nn.functional",
         )  # loaded when asked for

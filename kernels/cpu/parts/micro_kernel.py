@@ -388,9 +388,6 @@ def _emit_dots(
     def total(value: Any) -> Any:
         return fold_lanes(builder, value, lambda b, x, y: b.fadd(x, y))
 
-    def put(place: Any, value: Any) -> None:
-        builder.store(builder.fadd(builder.load(place), value), place)
-
     def tile(state: list[Any]) -> list[Any]:
         x, out, left = state
 
@@ -417,8 +414,8 @@ def _emit_dots(
             signs = ir.Constant(kind, [1.0, -1.0] * (W // 2))
             sums[:mr] = [builder.fmul(value, signs) for value in sums[:mr]]
         for number, value in enumerate(sums):
-            place = number % mr * parts + number // mr
-            put(builder.gep(out, [size(place)]), total(value))
+            place = builder.gep(out, [size(number % mr * parts + number // mr)])
+            builder.store(builder.fadd(builder.load(place), total(value)), place)
         x = builder.gep(x, [builder.mul(x_row, size(mr))])
         return [x, builder.gep(out, [size(held)]), builder.sub(left, size(mr))]
 
