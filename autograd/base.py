@@ -93,9 +93,7 @@ _WHY = {
         "this by cloning the output of the custom Function.",
 }  # fmt: skip
 
-_VIEW_ALONE = (
-    2  # references to a base that its view alone has, the one that is counted with included
-)
+_VIEW_ALONE = 2  # references to a base that its view alone has: the view's, and the one that counts
 
 # nodes of one view each: such a one of a view that may not get a history may not either
 _VIEWS = frozenset((
