@@ -7,10 +7,10 @@ import numpy as np
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.graph import Node, called
+from tilegrad.autograd.later import of_one
 from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules.elementwise import contiguous
 from tilegrad.autograd.rules.operands import Scalar, operand
-from tilegrad.autograd.rules.planar import conj
 from tilegrad.autograd.rules.view import permute, reshape, transpose, unsqueeze
 from tilegrad.engine import number
 from tilegrad.engine.array import Layout
@@ -23,7 +23,7 @@ __all__ = ["addmm", "addmv", "baddbmm", "bmm", "dot", "matmul", "mm", "mv", "out
 def _conjugates(grad: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """What multiplies ``grad``: operands, of complex ones the conjugates; None where nothing was saved."""
     if grad.layout.dtype.is_complex:
-        x, y = (v if v is None else conj(v) for v in (x, y))
+        x, y = (v if v is None else of_one("conj", v) for v in (x, y))
     return x, y
 
 
@@ -220,7 +220,12 @@ def _factor(op: str, value: Scalar, product: Tensor) -> Scalar:
     Raises:
         RuntimeError: its dtype cannot hold it.
     """
-    return number.stored(number.required(value, op), product.layout.dtype, op)
+    kind = product.layout.dtype
+    if value.__class__ is complex and not kind.is_complex:
+        raise RuntimeError(
+            f"{op}: value cannot be converted to type {kind.name} without overflow; got {value}"
+        )
+    return number.stored(number.required(value, op), kind, op)
 
 
 def scaled(op: str, input: Tensor, product: Tensor, beta: Scalar, alpha: Scalar) -> Tensor:

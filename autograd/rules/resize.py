@@ -6,7 +6,7 @@ import gc
 from collections.abc import Sequence
 from sys import getrefcount
 from types import SimpleNamespace
-from typing import Any
+from typing import cast
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.size import sizes
@@ -77,12 +77,12 @@ def enlarge(op: str, array: Array, nbytes: int) -> None:
             one.storage, one.address = moved, one.address + fresh.address - block.address
 
 
-def _over(block: Storage, objects: list[Any]) -> list[list[Array]] | None:
+def _over(block: Storage, objects: list[object]) -> list[list[Array]] | None:
     """The arrays among ``objects`` over a block, by their storages, its own and those counted apart; None where
     somebody else holds one of these, or the block is lent.
     """
     found: dict[int, list[Array]] = {}
-    for one in objects:
+    for one in cast("list[Array]", objects):  # those that are
         if issubclass(type(one), Array) and owner(one.storage) is block:
             found.setdefault(id(one.storage), []).append(one)
     if block.pool is None and block.address:
@@ -94,8 +94,8 @@ def _over(block: Storage, objects: list[Any]) -> list[list[Array]] | None:
     return list(found.values())
 
 
-def _references(array: Any) -> int:
-    return getrefcount(array.storage)
+def _references(array: object) -> int:
+    return getrefcount(cast(Array, array).storage)
 
 
 _ALONE = _references(SimpleNamespace(storage=object()))  # to a storage that one array holds

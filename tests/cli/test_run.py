@@ -90,9 +90,9 @@ def test_a_script_that_is_not_there_or_fails(tmp_path: Path) -> None:
         ("from torch.special import expti", "ImportError: tilegrad has no torch.special.expti; nearest: expit"),
         ("torch.special.expti", "AttributeError: tilegrad has no torch.special.expti; nearest: expit"),
         ("import torch.nn.modlues", "ModuleNotFoundError: tilegrad has no module torch.nn.modlues; nearest: modules"),
-        ("import torch.distributed", "ModuleNotFoundError: tilegrad has no module torch.distributed: one process"),
-        ("torch.distributed", "AttributeError: tilegrad has no torch.distributed: one process"),
-        ("assert not hasattr(torch, 'compile'); 1 / 0", "ZeroDivisionError"),
+        ("import torch.multiprocessing", "ModuleNotFoundError: tilegrad has no module torch.multiprocessing: one process"),
+        ("torch.multiprocessing", "AttributeError: tilegrad has no torch.multiprocessing: one process"),
+        ("assert not hasattr(torch, 'export'); 1 / 0", "ZeroDivisionError"),
         ("import pickle; pickle.loads(pickle.dumps(torch.nn.Linear(2, 3))); tilegrad.as_torch(); 1 / 0", "ZeroDivisionError"),
     ],
 )  # fmt: skip

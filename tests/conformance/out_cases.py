@@ -50,7 +50,10 @@ RANDOM = (
     "empty",
 )
 # no row of the database, but PyTorch's documentation
-UNLISTED = {"argsort", "prod", "sum", "median", "nanmedian", "rand", "randint", "randperm"}
+UNLISTED = {
+    "argsort", "prod", "sum", "median", "nanmedian", "rand", "randint", "randperm", "range", "view_as_complex_copy",
+    "view_as_real_copy",
+}  # fmt: skip
 
 
 def first(name):

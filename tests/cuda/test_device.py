@@ -40,6 +40,7 @@ def test_without_a_gpu_every_call_says_what_is_missing() -> None:
     free = {
         "debug",
         "is_available",
+        "is_bf16_supported",
         "device_count",
         "manual_seed",
         "manual_seed_all",
