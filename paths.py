@@ -179,7 +179,8 @@ MADE: dict[str, dict[str, Any]] = {
     "amp.autocast_mode": {"autocast": "autograd.autocast:autocast"},
     "amp.grad_scaler": {"GradScaler": "optim.grad_scaler:GradScaler", "OptState": "optim.grad_scaler:OptState"},
     "compiler": {
-        **{name: f"autograd.eager:{name}" for name in ("allow_in_graph", "compile", "disable", "reset")},
+        **{name: f"autograd.eager:{name}" for name in ("compile", "disable", "reset")},
+        "allow_in_graph": "autograd.eager:itself",
         **dict.fromkeys(("is_compiling", "is_dynamo_compiling", "is_exporting"), _off),
     },
     "cpu": {"is_available": lambda: True, "device_count": lambda: 1, "synchronize": lambda device=None: None},
@@ -208,11 +209,9 @@ MADE: dict[str, dict[str, Any]] = {
         },
     },
     "jit": {
-        **{
-            name: f"autograd.eager:{name}"
-            for name in ("annotate", "ignore", "script", "script_if_tracing", "unused")
-        },
-        "export": "autograd.eager:unused", "Final": Final, "is_scripting": _off, "is_tracing": _off,
+        **{name: f"autograd.eager:{name}" for name in ("annotate", "ignore", "script")},
+        **dict.fromkeys(("export", "script_if_tracing", "unused"), "autograd.eager:itself"),
+        "Final": Final, "is_scripting": _off, "is_tracing": _off,
     },
     "nn.attention": {
         "SDPBackend": "nn.functional.backends:SDPBackend", "WARN_FOR_UNFUSED_KERNELS": False,

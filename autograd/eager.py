@@ -24,14 +24,15 @@ def _say(name: str) -> None:
 def _decorator_of_itself(name: str, model: T | None) -> T | Callable[[T], T]:
     """``model``, or a decorator that gives what it is given."""
     if model is None:
-        return _itself
+        return itself
     if not callable(model):
         raise TypeError(f"{name}: expects a callable; got {type(model).__name__}")
     return model
 
 
-def _itself(function: T) -> T:
-    return function
+def itself(fn: T) -> T:
+    """``fn`` as it is: nothing is traced, and nothing left out of a compilation."""
+    return fn
 
 
 def compile(
@@ -80,19 +81,9 @@ def script(
     return obj
 
 
-def script_if_tracing(fn: T) -> T:
-    """``fn`` itself: nothing is traced."""
-    return fn
-
-
 def ignore(drop: object = False, **kwargs: object) -> object:
     """Decorator of what PyTorch's scripts leave to Python: what it is given."""
-    return drop if callable(drop) else _itself
-
-
-def unused(fn: T) -> T:
-    """``fn`` itself."""
-    return fn
+    return drop if callable(drop) else itself
 
 
 def annotate(the_type: object, the_value: T) -> T:
@@ -105,11 +96,6 @@ def disable(
 ) -> T | Callable[[T], T]:
     """``fn`` itself, or a decorator."""
     return _decorator_of_itself("compiler.disable", fn)
-
-
-def allow_in_graph(fn: T) -> T:
-    """``fn`` itself, or each of a list."""
-    return fn
 
 
 def reset() -> None:
