@@ -23,7 +23,7 @@ from tilegrad.autograd.rules import creation, movement
 from tilegrad.autograd.rules.elementwise import to_dtype
 from tilegrad.autograd.rules.fft import Meta, c2c, c2r, floating, r2c
 from tilegrad.engine import dtype as dt, number
-from tilegrad.engine.shape import Shape, as_index, normalize_dim
+from tilegrad.engine.shape import Shape, as_index, existing_dim
 
 __all__ = [
     "fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "hfft2", "hfftn", "ifft", "ifft2", "ifftn",
@@ -65,12 +65,6 @@ def _as_complex(input: Tensor) -> Tensor:
     return input if kind.is_complex else to_dtype(input, kind.to_complex())
 
 
-def _dim(name: str, dim: int, ndim: int) -> int:
-    if ndim == 0:
-        raise IndexError(f"{name}: Dimension specified as {dim} but tensor has no dimensions")
-    return normalize_dim(name, dim, ndim)
-
-
 def _positive(name: str, sizes: Sequence[int]) -> None:
     for n in sizes:
         if n < 1:
@@ -97,7 +91,7 @@ def _places(
     Raises:
         IndexError: a dimension is out of range. RuntimeError: one comes twice, or sizes do not fit.
     """
-    dims = None if given is None else tuple([_dim(name, d, ndim) for d in given])
+    dims = None if given is None else tuple([existing_dim(name, d, ndim) for d in given])
     if dims is not None and len(set(dims)) != len(dims):
         raise RuntimeError(f"{name}: FFT dims must be unique; got {given}")
     if sizes is None:
@@ -138,7 +132,7 @@ def _one(
     spectrum: bool,
 ) -> Meta:
     """:func:`_resolved` of one dimension; -1 is no size."""
-    _dim(name, dim, len(shape))
+    existing_dim(name, dim, len(shape))
     if n is not None:
         _positive(name, (n,))
     return _resolved(name, shape, None if n is None else (n,), (dim,), norm, forward, spectrum)
@@ -409,7 +403,9 @@ def rfftfreq(
 def _shifted(name: str, input: Tensor, dim: Dims, sign: int) -> Tensor:
     given = _whole(name, dim, "dim")
     ndim = input.layout.ndim
-    dims = tuple(range(ndim)) if given is None else tuple([_dim(name, d, ndim) for d in given])
+    dims = (
+        tuple(range(ndim)) if given is None else tuple([existing_dim(name, d, ndim) for d in given])
+    )
     halves = [input.layout.shape[d] for d in dims]
     by = [n // 2 if sign > 0 else (n + 1) // 2 for n in halves]
     return movement.roll(input, by, dims)

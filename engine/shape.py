@@ -64,6 +64,17 @@ def normalize_dim(op: str, dim: int, ndim: int, place: int = -1) -> int:
     return dim + bound if dim < 0 else dim
 
 
+def existing_dim(op: str, dim: int, ndim: int) -> int:
+    """:func:`normalize_dim` where there must be a dimension.
+
+    Raises:
+        IndexError: there is none, or ``dim`` is out of range.
+    """
+    if ndim == 0:
+        raise IndexError(f"{op}: Dimension specified as {dim} but tensor has no dimensions")
+    return normalize_dim(op, dim, ndim)
+
+
 _SIZES = frozenset(
     (
         "normalized_shape",

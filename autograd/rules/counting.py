@@ -17,7 +17,7 @@ from tilegrad.autograd.rules.scatter import scatter, scatter_add
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.dtype import DType
 from tilegrad.engine.ops.elementwise import full
-from tilegrad.engine.shape import as_index, normalize_dim
+from tilegrad.engine.shape import as_index, existing_dim
 
 __all__ = ["bincount", "tril_indices", "triu_indices", "unique", "unique_consecutive"]
 
@@ -116,11 +116,11 @@ def _order(rows: Tensor) -> Tensor:
     return order
 
 
-def _rows(input: Tensor, dim: int | None) -> tuple[Tensor, int]:
+def _rows(name: str, input: Tensor, dim: int | None) -> tuple[Tensor, int]:
     """Slices of ``dim`` as rows of a matrix; all elements as rows of one, for None."""
     if dim is None:
         return view.reshape(input, (-1, 1)), 0
-    axis = normalize_dim("unique", dim, input.ndim)
+    axis = existing_dim(name, dim, input.ndim)
     moved = movedim(input, axis, 0)
     return view.reshape(moved, (moved.shape[0], moved.numel() // max(moved.shape[0], 1))), axis
 
@@ -136,8 +136,11 @@ def unique(
         return_inverse: also where each element of ``input`` went, in its shape.
         return_counts: also how often each occurs.
     """
+    kind = input.layout
+    if kind.dtype.is_complex:  # which have no order, whatever the dimension
+        raise NotImplementedError(f"unique: not implemented for 'Complex'; got {kind.describe()}")
     with no_grad():
-        rows, axis = _rows(input.detach(), dim)
+        rows, axis = _rows("unique", input.detach(), dim)
         order = _order(rows)
         first, number, counts = _runs(index_select(rows, 0, order))
         chosen = index_select(order, 0, first)
@@ -152,7 +155,7 @@ def unique_consecutive(
 ) -> Any:
     """The first of every run of equal elements, or of equal slices of ``dim``; as :func:`unique`."""
     with no_grad():
-        rows, axis = _rows(input.detach(), dim)
+        rows, axis = _rows("unique_consecutive", input.detach(), dim)
         first, number, counts = _runs(rows)
         inverse = number if return_inverse else None
         return _answer(input, rows, dim, axis, first, inverse, counts if return_counts else None)

@@ -18,7 +18,7 @@ from tilegrad.autograd.rules.planar import complex, conj, imag, real
 from tilegrad.autograd.rules.reduce import sum
 from tilegrad.autograd.rules.scan import cumsum
 from tilegrad.engine import dtype as dt, number
-from tilegrad.engine.shape import as_index, normalize_dim, normalize_dims
+from tilegrad.engine.shape import as_index, existing_dim, normalize_dim, normalize_dims
 
 __all__ = ["corrcoef", "cov", "cumulative_trapezoid", "diff", "gradient", "trapezoid", "trapz"]
 
@@ -174,9 +174,7 @@ def _areas(
     name: str, y: Tensor, x: Tensor | None, dx: Scalar | None, dim: int
 ) -> tuple[Tensor, int]:
     """Twice the areas between neighbours, and the dimension."""
-    if not y.layout.ndim:
-        raise IndexError(f"{name}: Dimension specified as {dim} but tensor has no dimensions")
-    axis = normalize_dim(name, dim, y.layout.ndim)
+    axis = existing_dim(name, dim, y.layout.ndim)
     if y.layout.dtype is dt.bool_:
         raise RuntimeError(f"{name}: received a bool input for `y`, but bool is not supported")
     if x is not None and x.layout.dtype is dt.bool_:

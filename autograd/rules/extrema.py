@@ -199,8 +199,9 @@ def _of_all(name: str, input: Tensor) -> Tensor:
 
 def _position(name: str, input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     kind = input.layout
-    if kind.dtype is bool_:
-        raise RuntimeError(f"arg{name[1:]}: does not support bool input")
+    if kind.dtype is bool_ or kind.dtype.is_complex:
+        what = "bool" if kind.dtype is bool_ else "complex"
+        raise RuntimeError(f"arg{name[1:]}: does not support {what} input; got {kind.describe()}")
     if dim is not None:
         axis = normalize_dim(f"arg{name[1:]}", dim, kind.ndim)
         return tensor_of(ops.extreme(name, input, axis, keepdim)[1])

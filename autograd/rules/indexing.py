@@ -62,7 +62,7 @@ def _region(x: Layout, parts: tuple[Part, ...]) -> Geometry:
             length = max(0, -(-(stop - start) // step))
             shape.append(length)
             strides.append(stride * step)
-            offset += start * stride if length else 0
+            offset += start * stride
         axis += 1
     return (*shape, *x.shape[axis:]), (*strides, *x.strides[axis:]), offset
 

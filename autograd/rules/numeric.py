@@ -234,7 +234,7 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
     kind = input.layout.dtype
     if not (kind.is_floating_point or kind.is_complex):
         input = to_dtype(input, dt.get_default_dtype())
-    total: Tensor = pointwise.lgamma(input)
+    total: Tensor = pointwise.lgamma(input + 0.0)  # at -0 the pole of 0, as PyTorch's sum of places
     for step in range(1, p):
         total = total + pointwise.lgamma(input - step / 2)
     return called("mvlgamma", total + p * (p - 1) / 4 * math.log(math.pi))

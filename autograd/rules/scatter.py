@@ -258,7 +258,9 @@ def _combining(name: str, reduce: str) -> Rule:
 
 def _mean(name: str, x: Tensor, dim: int, index: Tensor, src: Tensor, include_self: bool) -> Tensor:
     if x.dtype is dt.bool_:
-        raise NotImplementedError(f"{name}: the mean is not implemented for 'bool'")
+        if index.layout.numel:
+            raise NotImplementedError(f"{name}: the mean is not implemented for 'bool'")
+        return scatter_add(x, dim, index, src)
     one, none = constant(1, x), constant(int(include_self), x)
     counts = scatter_add(
         view.expand(none, x.shape).clone(), dim, index, view.expand(one, src.shape)

@@ -193,7 +193,8 @@ def _overall(name: str, x: Tensor) -> Tensor:
         if kind.dtype is dt.bool_:
             worst: Number = True
         else:
-            worst = math.nan if kind.dtype.is_floating_point else dt.iinfo(kind.dtype).min
+            whole = not (kind.dtype.is_floating_point or kind.dtype.is_complex)
+            worst = dt.iinfo(kind.dtype).min if whole else math.nan
         made = tensor_of(full((), worst, kind.dtype, kind.device))
     else:
         flat = view.reshape(x.detach(), (-1,))

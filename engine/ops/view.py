@@ -152,7 +152,7 @@ def _slice(x: Layout, dim: int, start: int | None, stop: int | None, step: int) 
     return (
         (*x.shape[:axis], size, *x.shape[axis + 1 :]),
         (*x.strides[:axis], x.strides[axis] * step, *x.strides[axis + 1 :]),
-        begin * x.strides[axis] if size else 0,
+        begin * x.strides[axis],
     )
 
 

@@ -96,7 +96,7 @@ class Pair:
 
 def facts(names: dict[str, Any], line: str) -> str:
     """What PyTorch's tensors tell of a statement that the libraries do not agree on: whether it has to
-    do with one that has no elements, whether it writes elements to themselves, or over others that it
+    do with one that has no elements, or no dimensions, whether it writes elements to themselves, or over others that it
     reads.
     """
     (node,) = ast.parse(line).body
@@ -104,6 +104,8 @@ def facts(names: dict[str, Any], line: str) -> str:
     text = ""
     if any(isinstance(v, torch.Tensor) and not v.numel() for v in used):
         text += " of no elements"
+    if any(isinstance(v, torch.Tensor) and not v.ndim for v in used):
+        text += " of no dimensions"
     with contextlib.suppress(IndexError, RuntimeError, NameError):  # the statement itself is wrong
         target, sources = (
             [eval(ast.unparse(part), names) for part in parts] for parts in _written_and_read(node)
