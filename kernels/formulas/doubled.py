@@ -17,6 +17,21 @@ def plus(total, rest, more):
 
 
 @inline
+def product(x, x_low, y, y_low):
+    """The product of two numbers in two parts each."""
+    made = x * y
+    return made, fma(x, y, -made) + fma(x, y_low, x_low * y)
+
+
+@inline
+def quotient(x, x_low, y, y_low):
+    """The quotient of two numbers in two parts each."""
+    inverse = np.float64(1) / y
+    made = x * inverse
+    return made, (fma(-made, y, x) + fma(-made, y_low, x_low)) * inverse
+
+
+@inline
 def past(x, zero):
     """x - zero, of a zero in two numbers."""
     return (x - np.float64(zero[0])) - np.float64(zero[1])

@@ -1,8 +1,9 @@
 """The regularized incomplete gamma functions: scalar formulas for float32 and float64.
 
-P of x <= a + 1 by its power series, Q beyond by its continued fraction (Numerical Recipes, section 6.2), both
-times ``x^a e^-x / gamma(a + 1)``, which from a = 8 on is taken from Stirling's series, so that large exponents
-cancel before they are rounded.
+Below a = 12, P of x <= max(a + 1, 2) by its power series and Q beyond by Stieltjes' continued fraction, both times
+``x^a e^-x / gamma(a + 1)``; Q of small a and x by a series of its own. From a = 12 on both by Temme's uniform
+expansion where x is near a, and as below where it is not. What is later subtracted, and exponents, are kept as two
+numbers; where float32 asks for one, the compiler leaves the other out.
 """
 
 from __future__ import annotations
@@ -11,153 +12,289 @@ import math
 
 import numpy as np
 
-from tilegrad.kernels.formulas.gamma import lgamma
-from tilegrad.kernels.formulas.powers import log2_pair, pow as power
-from tilegrad.kernels.formulas.primitives import fabs, fma, polynomial, scale2, select, sqrt
+from tilegrad.kernels.formulas.doubled import plus, product, quotient, with_heads
+from tilegrad.kernels.formulas.powers import log2_pair
+from tilegrad.kernels.formulas.primitives import (
+    fabs,
+    fma,
+    polynomial,
+    power2,
+    rint,
+    scale2,
+    select,
+    sqrt,
+)
 from tilegrad.kernels.formulas.special import exp_pair
-from tilegrad.kernels.formulas.transcendental import LN2_HIGH, LN2_LOW, exp, log
+from tilegrad.kernels.formulas.temme import LOWEST, near
+from tilegrad.kernels.formulas.transcendental import LN2_HIGH, LN2_LOW, LOG2E_HIGH
 from tilegrad.kernels.function import by_type, inline
 
-_END = 2.0**-56
-_MOST = 200000  # terms, of which about 9 sqrt(a) are needed
+_END = 2.0**-58  # of series, in float64
+_END_SHORT = 2.0**-32
+_LARGE = 12.0  # from which a on there is the uniform expansion
 # log gamma(a) - (a - 1/2) log a + a - log(2 pi) / 2, as a series in 1 / a^2, over a
 _STIRLING = tuple(
     b / ((2 * k + 2) * (2 * k + 1))
     for k, b in enumerate((1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6))
 )
+# 1 / gamma(y + 1) on 0 <= y <= 1 in y - 1 / 2: the first coefficients in two numbers, and the others
+_RGAMMA_HEADS = (
+    (1.1283791670955126, 1.533545961316588e-17),
+    (-0.0411745264452831, -2.280998820005396e-18),
+    (-0.5266544355255445, -6.406844323008305e-18),
+    (0.17510202604393435, 1.3290062106077522e-18),
+)
+_RGAMMA = (
+    0.050966860247706136,
+    -0.04215516936852384,
+    0.006612897826820958,
+    0.0021207314422774662,
+    -0.0011107302545151887,
+    0.00015235762470316286,
+    2.535520386106474e-05,
+    -1.3896835437533617e-05,
+    2.1562113294434155e-06,
+    5.8070298070884785e-08,
+    -8.917014541433564e-08,
+    1.6813402437575466e-08,
+    -8.521820446681207e-10,
+)
+# log(gamma(a + 1)) / a on 0 <= a <= 1 / 2, likewise
+_LGAMMA_HEADS = (
+    (-0.5772156649015329, 5.094447140966304e-18),
+    (0.822467033424113, 4.0719903058649936e-17),
+    (-0.40068563438648896, 9.50782042972145e-18),
+    (0.27058080842413595, 1.6581411634588175e-17),
+)
+_LGAMMA = (
+    -0.20738555086285299,
+    0.16955717239554227,
+    -0.14404981187422422,
+    0.12550856973787153,
+    -0.11132388170757912,
+    0.10002613345156848,
+    -0.0905598793431525,
+    0.08172167936666096,
+    -0.07168522041289471,
+    0.05826979381910883,
+    -0.040779157312008804,
+    0.02221148943216459,
+    -0.008111438344538497,
+    0.001455912627655452,
+)
+# (e^r - 1 - r - r^2 / 2) / r^3 on |r| <= ln(2) / 2
+_EXP = (
+    0.16666666666666669,
+    0.041666666666666664,
+    0.008333333333329994,
+    0.0013888888888886504,
+    0.00019841269863392214,
+    2.48015873173863e-05,
+    2.7557267935231926e-06,
+    2.755728259480407e-07,
+    2.5100634461878497e-08,
+    2.0911414421956654e-09,
+)
 
 
 @inline
-def _gamma_next(a):
-    """gamma(a + 1) of 0 < a < 8, by recurrence to [1, 2]."""
-    one = np.float64(1)
-    y, product = a, one
-    while y > one:
-        product *= y
-        y -= one
-    return product * exp(lgamma(y + one))
+def _natural(high, low):
+    """A logarithm of base 2 in two parts as a natural one."""
+    return product(high, low, np.float64(LN2_HIGH[1]), np.float64(LN2_LOW[1]))
 
 
 @inline
-def _large_power(a, x):
-    """``x^a e^-x / gamma(a + 1)`` of a >= 8: e to ``a log(x / a) + a - x``, a sum of two numbers, over Stirling's
-    series.
-    """
-    inverse = np.float64(1) / a
-    correction = inverse * polynomial(inverse * inverse, (_STIRLING, _STIRLING))
-    x_high, x_low = log2_pair(x)
-    a_high, a_low = log2_pair(a)
-    ratio = x_high - a_high
-    back = ratio - x_high
-    ratio_low = (x_high - (ratio - back)) - (a_high + back) + (x_low - a_low)
-    # times a ln 2
-    high = ratio * np.float64(LN2_HIGH[1])
-    low = fma(ratio, np.float64(LN2_HIGH[1]), -high)
-    low = fma(ratio, np.float64(LN2_LOW[1]), fma(ratio_low, np.float64(LN2_HIGH[1]), low))
-    product = high * a
-    product_low = fma(high, a, -product) + low * a
-    rest = a - x
-    back = rest - a
-    rest_low = (a - (rest - back)) - (x + back)
-    total = product + rest
-    back = total - product
-    total_low = (product - (total - back)) + (rest - back) + (product_low + rest_low) - correction
-    if total < np.float64(-800):
-        return np.float64(0)
-    y, y_low, n = exp_pair(total, total_low)
-    return scale2(y + y_low, n) / sqrt(np.float64(2 * math.pi) * a)
+def _exp(high, low):
+    """(t, t_low, n) with ``e^(high + low) == (1 + t + t_low) * 2**n``, to 2^-60."""
+    half = np.float64(0.5)
+    n = rint(high * np.float64(LOG2E_HIGH[1]))
+    first = fma(n, -np.float64(LN2_HIGH[1]), high)
+    second = fma(n, -np.float64(LN2_LOW[1]), low)
+    r = first + second
+    r_low = second - (r - first)
+    square, square_low = product(r, r_low, r, r_low)
+    rest = fma(square * r, polynomial(r, (_EXP, _EXP)), fma(half, square_low, r_low))
+    t = fma(half, square, r)
+    t_low = fma(half, square, r - t) + rest
+    made = t + t_low
+    return made, t_low - (made - t), n
+
+
+# ------------------------------------------------------------------- x^a e^-x / gamma(a + 1)
 
 
 @inline
 def _power(a, x):
-    """``x^a e^-x / gamma(a + 1)`` of positive numbers."""
-    if a < np.float64(8):
-        half = exp(x * np.float64(-0.5))
-        return power(x, a) * half / _gamma_next(a) * half
-    return _large_power(a, x)
+    """(m, m_low, n) with ``x^a e^-x / gamma(a + 1) == (m + m_low) * 2**n``, of a < 12."""
+    zero, one, half = np.float64(0), np.float64(1), np.float64(0.5)
+    log_high, log_low = log2_pair(x)
+    log_high, log_low = _natural(log_high, log_low)
+    high, low = product(log_high, log_low, a, zero)
+    high, low = plus(high, low, -x)
+    if not high > np.float64(LOWEST):
+        return zero, zero, zero
+    t, t_low, n = _exp(high, low)
+    # 1 / gamma(a + 1) by recurrence to [1, 2]
+    y, factor, factor_low = a, one, zero
+    while y > one:
+        factor, factor_low = product(factor, factor_low, y, zero)
+        y -= one
+    y -= half
+    inverse, inverse_low = with_heads(y, _RGAMMA_HEADS, polynomial(y, (_RGAMMA, _RGAMMA)))
+    inverse, inverse_low = quotient(inverse, inverse_low, factor, factor_low)
+    whole = one + t
+    m, m_low = product(whole, t - (whole - one) + t_low, inverse, inverse_low)
+    return m, m_low, n
 
 
 @inline
-def _series(a, x):
-    """``1 + x / (a + 1) + x^2 / ((a + 1) (a + 2)) + …``"""
-    one = np.float64(1)
-    term, total, n, steps = one, one, a, 0
-    while term > total * np.float64(_END) and steps < _MOST:
-        n += one
-        term *= x / n
-        total += term
-        steps += 1
-    return total
+def _large_power(a, x):
+    """The same of a >= 12: e to ``a log(x / a) + a - x`` over Stirling's series; (m, 0, n)."""
+    zero, one = np.float64(0), np.float64(1)
+    if x < a * np.float64(2.0**-100):
+        return zero, zero, zero
+    ratio, ratio_low = quotient(x, zero, a, zero)
+    log_high, log_low = log2_pair(ratio)
+    log_high, log_low = _natural(log_high, log_low)
+    high, low = product(log_high, log_low + ratio_low / ratio, a, zero)
+    rest, rest_low = plus(a, zero, -x)
+    high, low = plus(high, low + rest_low, rest)
+    if not high > np.float64(LOWEST):
+        return zero, zero, zero
+    inverse = one / a
+    low -= inverse * polynomial(inverse * inverse, (_STIRLING, _STIRLING))
+    y, y_low, n = exp_pair(high, low)
+    return (y + y_low) / sqrt(np.float64(2 * math.pi) * a), zero, n
+
+
+# --------------------------------------------------------------------- series and fraction
 
 
 @inline
-def _fraction(a, x):
-    """``Q gamma(a) / (x^a e^-x)``, by Steed's method: a sum, whose roundings do not add up as those of Lentz's product.
+def _series(a, x, end):
+    """``1 + x / (a + 1) + x^2 / ((a + 1) (a + 2)) + …`` in two parts."""
+    zero, one = np.float64(0), np.float64(1)
+    term, term_low, total, total_low, n, n_low = one, zero, one, zero, a, zero
+    while term > total * end:
+        n, n_low = plus(n, n_low, one)
+        ratio, ratio_low = quotient(x, zero, n, n_low)
+        term, term_low = product(term, term_low, ratio, ratio_low)
+        made = total + term
+        total_low += (term - (made - total)) + term_low
+        total = made
+    return total, total_low
 
-    Source: Barnett, Feng, Steed, Goldfarb, Coulomb wave functions for all real eta and rho (1974).
+
+@inline
+def _fraction(a, x, levels):
+    """``x^a e^-x / (Q gamma(a))``, from the last of its levels up: roundings shrink on the way.
+
+    f(k) is ``x + (k + 1 - a) / (1 + (k + 1) / f(k + 1))``, or where that subtracts, its contraction
+    ``x - a + k + 1 + (k + 1) (a - k - 1) / (f(k + 1) + k + 1)``. The last is what has f(k) = f(k + 1).
     """
-    one = np.float64(1)
-    b = x + one - a
-    d = one / b
-    total, more, i = d, d, np.float64(0)
-    while fabs(more) > fabs(total) * np.float64(_END) and i < np.float64(_MOST):
-        i += one
-        term = i * (i - a)
-        b += np.float64(2)
-        next_d = one / (b - term * d)
-        more *= term * d * next_d
-        d = next_d
-        total += more
-    return total
+    zero, one = np.float64(0), np.float64(1)
+    d = x - a
+    f = np.float64(0.5) * (d + sqrt(fma(d, d, np.float64(4) * x * (levels + one))))
+    k = levels
+    while k > one:
+        before = k < a
+        above = (k - a) * select(before, -k, f)
+        f = select(before, d + k, x) + above / (f + k)
+        k -= one
+    # the last in two parts
+    before = a > one
+    d, d_low = plus(x, zero, -a)
+    d, d_low = plus(select(before, d, x), select(before, d_low, zero), select(before, one, zero))
+    above, above_low = plus(one, zero, -a)
+    above, above_low = product(above, above_low, select(before, -one, f), zero)
+    below, below_low = plus(f, zero, one)
+    above, above_low = quotient(above, above_low, below, below_low)
+    return plus(d, d_low + above_low, above)
 
 
 @inline
-def _parts(a, x):
-    """(P, Q) of finite positive numbers."""
-    one = np.float64(1)
-    if x <= a + one:
-        p = _power(a, x) * _series(a, x)
+def _levels(a, x, short):
+    """Levels of the fraction for 2^-55, or 2^-30 where ``short``; found by counting."""
+    if short:
+        return rint(np.float64(8.5) + np.float64(12) / x)
+    return select(
+        a < np.float64(_LARGE), rint(np.float64(6.5) + np.float64(84) / x), np.float64(17)
+    )
+
+
+@inline
+def _away(a, x, end, short):
+    """(P, the rest of P, Q) where the uniform expansion does not hold."""
+    zero, one = np.float64(0), np.float64(1)
+    m, m_low, n = _large_power(a, x) if a >= np.float64(_LARGE) else _power(a, x)
+    left = x <= a + one or x < np.float64(2)
+    if m == zero:
+        p = select(left, zero, one)
         return p, one - p
-    q = a * _power(a, x) * _fraction(a, x)
+    if left:
+        total, total_low = _series(a, x, end)
+        p, p_low = product(m, m_low, total, total_low)
+        if short:
+            p_low = zero
+        return scale2(p + p_low, n), (one - scale2(p, n)) - scale2(p_low, n)
+    m, m_low = product(m, m_low, a, zero)
+    f, f_low = _fraction(a, x, _levels(a, x, short))
+    m, m_low = quotient(m, m_low, f, f_low)
+    if short:
+        m_low = zero
+    q = scale2(m + m_low, n)
     return one - q, q
 
 
-@inline
-def _lgamma_next(a):
-    """log gamma(a + 1) of a < 1, with what a + 1 rounds away, times about its derivative."""
-    one = np.float64(1)
-    y = a + one
-    slope = a * np.float64(1.645) / (one + a * np.float64(0.645)) - np.float64(0.5772156649)
-    return fma(a - (y - one), slope, lgamma(y))
+# ------------------------------------------------------------------------- the functions
 
 
 @inline
-def _small_q(a, x):
-    """Q of a < 1, where P may be near 1, for x < 1: ``1 - x^a / gamma(a + 1)`` and what the series adds."""
-    one = np.float64(1)
-    term, total, n, steps = one, np.float64(0), np.float64(0), 0
-    # x^-a gamma(a) P = 1 / a + sum((-x)^n / (n! (a + n)))
-    while fabs(term) > np.float64(2.0**-60) and steps < 60:
+def _parts(a, x, end, short):
+    """(P, Q) of finite positive numbers."""
+    if a >= np.float64(_LARGE):
+        d, d_low = plus(x, np.float64(0), -a)
+        if fabs(d) <= np.float64(0.2) * x + np.float64(0.2) * a:
+            return near(a, x, d, d_low)
+    return _away(a, x, end, short)
+
+
+@inline
+def _alternating(a, x, end):
+    """The sum of ``(-x)^n / (n! (a + n))`` over n from 1 on, in two parts."""
+    zero, one = np.float64(0), np.float64(1)
+    term, term_low, total, total_low, n = one, zero, zero, zero, zero
+    while fabs(term) > end:
         n += one
-        term *= -x / n
-        total += term / (a + n)
-        steps += 1
-    first = a * log(x) - _lgamma_next(a)
-    rise = exp(first) - one
-    if fabs(first) < np.float64(0.5):
-        rise = _expm1(first)
-    return -rise - a * exp(first) * total
+        term, term_low = product(term, term_low, -x, zero)
+        term, term_low = quotient(term, term_low, n, zero)
+        below = n + a
+        step, step_low = quotient(term, term_low, below, a - (below - n))
+        total, total_low = plus(total, total_low + step_low, step)
+    return total, total_low
 
 
 @inline
-def _expm1(x):
-    """e^x - 1 on |x| < 1/2."""
-    term, total, n = x, x, np.float64(1)
-    while fabs(term) > fabs(total) * np.float64(2.0**-60):
-        n += np.float64(1)
-        term *= x / n
-        total += term
-    return total
+def _small_q(a, x, end, short):
+    """Q of a < 1/2 and x < 2, where P is near 1: ``1 - x^a / gamma(a + 1) (1 + a sum)``, of which with
+    ``r = x^a / gamma(a + 1) - 1`` only ``-r - a sum (1 + r)`` is left.
+    """
+    zero, one = np.float64(0), np.float64(1)
+    log_high, log_low = log2_pair(x)
+    log_high, log_low = _natural(log_high, log_low)
+    back, back_low = with_heads(a, _LGAMMA_HEADS, polynomial(a, (_LGAMMA, _LGAMMA)))
+    high, low = plus(log_high, log_low - back_low, -back)
+    high, low = product(high, low, a, zero)
+    r, r_low, n = _exp(high, low)
+    if n != zero:
+        r, r_low = plus(one, r_low, r)
+        r, r_low = plus(r * power2(n), r_low * power2(n), -one)
+    total, total_low = _alternating(a, x, end)
+    total, total_low = product(total, total_low, a, zero)
+    whole, whole_low = plus(one, r_low, r)
+    more, more_low = product(total, total_low, whole, whole_low)
+    high, low = plus(r, r_low + more_low, more)
+    return -high if short else -(high + low)
 
 
 @inline
@@ -184,49 +321,52 @@ def _at_ends(a, x):
 
 
 @inline
-def _gammainc_double(a, x):
+def _lower(a, x, end, short):
     if _outside(a, x):
         return _at_ends(a, x)
-    return _parts(a, x)[0]
+    return _parts(a, x, end, short)[0]
+
+
+@inline
+def _upper(a, x, end, short):
+    if _outside(a, x):
+        return np.float64(1) - _at_ends(a, x)
+    if a < np.float64(0.5) and x < np.float64(2):
+        return _small_q(a, x, end, short)
+    return _parts(a, x, end, short)[1]
+
+
+@inline
+def _gammainc_double(a, x):
+    return _lower(a, x, np.float64(_END), False)
 
 
 @inline
 def _gammainc_single(a, x):
-    return np.float32(_gammainc_double(np.float64(a), np.float64(x)))
+    return np.float32(_lower(np.float64(a), np.float64(x), np.float64(_END_SHORT), True))
 
 
 @by_type(float32=_gammainc_single, float64=_gammainc_double)
 def gammainc(input, other):
     """P(a, x): the integral of ``t^(a - 1) e^-t`` from 0 to x, over gamma(a); NaN of negative numbers.
 
-    Error: 0.51 ulp in float32; in float64 8 of a < 8, 13 up to 300, 18 up to 2,000: sums of hundreds of terms.
+    Error: 0.51 ulp in float32, 2.7 in float64, of any a and x.
     """
 
 
 @inline
 def _gammaincc_double(a, x):
-    if _outside(a, x):
-        return np.float64(1) - _at_ends(a, x)
-    p, q = _parts(a, x)
-    if (
-        p > np.float64(0.5) and x <= a + np.float64(1) and a < np.float64(8)
-    ):  # 1 - P would lose bits
-        if x > np.float64(0.6):
-            return a * _power(a, x) * _fraction(a, x)
-        if a < np.float64(1):
-            return _small_q(a, x)
-    return q
+    return _upper(a, x, np.float64(_END), False)
 
 
 @inline
 def _gammaincc_single(a, x):
-    return np.float32(_gammaincc_double(np.float64(a), np.float64(x)))
+    return np.float32(_upper(np.float64(a), np.float64(x), np.float64(_END_SHORT), True))
 
 
 @by_type(float32=_gammaincc_single, float64=_gammaincc_double)
 def gammaincc(input, other):
     """Q(a, x) = 1 - P(a, x): the integral from x on; NaN of negative numbers.
 
-    Error: 0.51 ulp in float32; in float64 16 of a < 2 and x from a half to 2, where the fraction takes its most
-    steps, 9 of other a < 8, 19 up to 2,000.
+    Error: 0.51 ulp in float32, 3 in float64, of any a and x.
     """
