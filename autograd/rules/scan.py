@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -147,7 +148,7 @@ _EXCLUSIVE = Rule("exclusive_product", _exclusive_vjp, (0,))
 
 
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
-    """``log(cumsum(exp(x)))`` along ``dim``, without overflow; of complex numbers up to whole turns of the angle.
+    """``log(cumsum(exp(x)))`` along ``dim``, without overflow.
 
     Gradient: of ``input``; input and result are saved.
     """
@@ -157,8 +158,34 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
             f"logcumsumexp: not implemented for '{input.dtype.name}'; floating point is needed"
         )
     if input.layout.dtype.is_complex:
-        return _joined(input, axis, pointwise.logaddexp)
+        return _with_turns(input, _joined(input, axis, pointwise.logaddexp), axis)
     return _log_sum(input, axis, False)
+
+
+def _with_turns(x: Tensor, sums: Tensor, dim: int) -> Tensor:
+    """Logarithms of complex sums with the angles that adding one element after the other gives: each within a quarter
+    of a turn of the larger of the sum before it and the element.
+    """
+    size = x.layout.shape[dim] if x.layout.ndim else 1
+    if size < 2 or not x.layout.numel:
+        return sums
+    found = sums.detach()
+    before, after = view.narrow(found, dim, 0, size - 1), view.narrow(found, dim, 1, size - 1)
+    added = view.narrow(x.detach(), dim, 1, size - 1)
+    since = _whole_turns(before.imag, after.imag).cumsum(dim)
+    # where the element is larger, turns are counted from its own angle
+    begin = since.new_ones(since.layout.shape).cumsum(dim) * (before.real < added.real)
+    last = begin.cummax(dim).values.to(as_dtype("int64"))
+    own = _whole_turns(added.imag, after.imag) - since
+    nothing = view.narrow(since, dim, 0, 1) * 0
+    turns = since + cat([nothing, own], dim).gather(dim, last)
+    angles = cat([nothing, turns], dim) * (2 * math.pi)
+    return sums + angles * 1j
+
+
+def _whole_turns(near: Tensor, angle: Tensor) -> Tensor:
+    """How many to add to an angle for what is nearest to another; 0 of what is no number."""
+    return ((near - angle) / (2 * math.pi)).nan_to_num(0.0, 0.0, 0.0).round()
 
 
 def _log_sum(x: Tensor, dim: int, reverse: bool) -> Tensor:

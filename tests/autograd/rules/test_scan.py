@@ -101,6 +101,22 @@ def test_threads_do_not_change_a_bit(name: str, rng: np.random.Generator) -> Non
     assert results[0] == results[1]
 
 
+@pytest.mark.parametrize("shape", [(40, 7), (3, 64), (1, 5), (0, 3), (9,)])
+def test_turns_of_complex_logcumsumexp(shape: tuple[int, ...], device: str) -> None:
+    """Angles beyond a turn, as PyTorch's, which adds one element after the other; gradients too."""
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=shape) * 2 + 1j * rng.normal(size=shape) * 6
+    for dim in range(len(shape)):
+        found = []
+        for t, where in ((torch, "cpu"), (tilegrad, device)):
+            v = t.tensor(x, device=where, requires_grad=True)
+            out = t.logcumsumexp(v, dim)
+            out.abs().sum().backward()
+            found += [out.detach().cpu().numpy(), v.grad.resolve_conj().cpu().numpy()]
+        np.testing.assert_allclose(found[2], found[0], 1e-9, 1e-9)
+        np.testing.assert_allclose(found[3], found[1], 1e-8, 1e-8)
+
+
 def test_logcumsumexp_at_the_ends(device: str) -> None:
     x = np.array([-np.inf, -np.inf, 1.0, 800.0, 801.0, -np.inf, np.inf, 0.0, np.nan, 1.0])
     have = tilegrad.from_numpy(x).to(device).logcumsumexp(0).cpu().numpy()
