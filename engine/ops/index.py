@@ -211,7 +211,7 @@ def _write_plan(x: Layout, size: int, *how: Any) -> Plan:
     the host may not know of yet.
     """
     name = x.dtype.name
-    if x.dtype.is_complex:
+    if x.dtype.is_complex and how[0] != "prod":
         name, how = x.dtype.to_real().name, _by_parts(x, *how)
     launch = kernel("index", x.device).scatter(name, *how, size)
     scratch = getattr(launch, "scratch", 0)
@@ -231,7 +231,7 @@ def _by_parts(
     """What :func:`_write_plan` hands on, for the parts of complex elements.
 
     Raises:
-        NotImplementedError: they are more than set or summed.
+        NotImplementedError: they are compared.
     """
     if combine not in ("set", "sum"):
         refuse_complex("scatter", [x], {})

@@ -232,15 +232,15 @@ EXPLAINED = [
     ),
     Meant(
         r"^x\d+: (is|requires_grad|has shape)",
-        r"",
+        r" of (the same elements|overlapping memory)",
         "what is read is read first; PyTorch's result overwrites the operand that it is summed from",
-        r"\bt\.\w+\((x\d+)\b.*out=\(?\1\b",
+        r"\bout=",
     ),
     Meant(
         r"^no error",
-        r".",
+        r" of (the same elements|overlapping memory)",
         "what is read is read first; PyTorch resizes the result, which is the operand too",
-        r"\bt\.\w+\((x\d+)\b.*out=\(?\1\b",
+        r"\bout=",
     ),
     Meant(
         r"^no error",
@@ -319,7 +319,7 @@ EXPLAINED = [
         "PyTorch does not look at the dimension where there are no elements",
     ),
     Meant(
-        r"^IndexError: put: Expected source and index",
+        r"^IndexError: (put: Expected source and index|index_put: index -?\d+ is out of bounds)",
         r"^RuntimeError: put_\(\): Expected a long tensor",
         "which of two mistakes in one statement is named",
     ),
@@ -517,6 +517,39 @@ EXPLAINED = [
         "the gradient of a divisor that has none is not made",
         r"\.backward\(|autograd\.grad\(",
         r"addcdiv",
+    ),
+    Meant(
+        r"^x\d+: is .*\bnan\b.*, not .*\b0\.0\b",
+        r"",
+        "PyTorch's fused attention gives 0 where all scores are NaN",
+        r"scaled_dot_product_attention\(",
+    ),
+    Meant(
+        r": requires_grad is False, not True, of ",
+        r"",
+        "the gradient of a segment's sum or mean is constant; PyTorch's has a graph",
+        r"autograd\.grad\(",
+        r"segment_reduce\(x\d+, '(sum|mean)'",
+    ),
+    Meant(
+        r"^no error",
+        r"view size is not compatible with input tensor's size and stride",
+        "PyTorch's hessian of expanded memory is laid out as that",
+        r"\.view\(",
+        r"t\.func\.hessian",
+    ),
+    Meant(
+        r"^x\d+: is \[",
+        r"",
+        "which of several NaN comes first no library says",
+        r"unique\(x\d+, return_inverse=True",
+        r"\bnan\b",
+    ),
+    Meant(
+        r"^x\d+: is .*\bnan\b.*, not .*\b(nan|inf)\b",
+        r"",
+        "which results of a transform of infinities are NaN hangs on the order of its sums",
+        r"t\.fft\.",
     ),
     Meant(
         r"^NotImplementedError: (kthvalue|sort|cumm(ax|in)): not implemented for 'Complex",

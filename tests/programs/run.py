@@ -119,13 +119,17 @@ def facts(names: dict[str, Any], line: str) -> str:
 
 
 def _written_and_read(node: ast.stmt) -> tuple[list[ast.expr], list[ast.expr]]:
-    """What a statement in place writes to, and the operands that it writes there."""
+    """What a statement in place, or with a given result, writes to, and the operands that it writes there."""
     if isinstance(node, ast.AugAssign):
         return [node.target], [node.value]
     if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript):
         return [node.targets[0]], [node.value]
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+    if isinstance(node, (ast.Assign, ast.Expr)) and isinstance(node.value, ast.Call):
         call = node.value
+        places = [k.value for k in call.keywords if k.arg == "out"]
+        if places and isinstance(places[0], (ast.Tuple, ast.Name)):
+            first = places[0].elts[0] if isinstance(places[0], ast.Tuple) else places[0]
+            return [first], [a for a in call.args if isinstance(a, ast.Name)]
         if isinstance(call.func, ast.Attribute) and call.func.attr.endswith("_"):
             return [call.func.value], [a for a in call.args if isinstance(a, ast.Name)]
     return [], []

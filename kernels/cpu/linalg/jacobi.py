@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.blocked import Sides, Strides
+from tilegrad.kernels.blocked import SPANNED, Sides, Strides
 from tilegrad.kernels.cpu.linalg.triangles import shared_out
 from tilegrad.kernels.cpu.run.jit import Kernel, kernel
 from tilegrad.kernels.cpu.simd.memory import pointer
@@ -243,7 +243,8 @@ def _aligner(F: Field) -> DeviceFunction:
                         app += square(x)
                         aqq += square(y)
                         apq += conj(x) * y
-                    if not magnitude(apq) <= least * math.sqrt(app) * math.sqrt(aqq):
+                    bound = least * math.sqrt(app) * math.sqrt(aqq) + SPANNED * (app + aqq)
+                    if not magnitude(apq) <= bound:
                         turned += 1
                         c, s = rotation(app, aqq, apq)
                         for i in range(m):

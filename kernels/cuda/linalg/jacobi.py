@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tilegrad.kernels.blocked import Sides, Strides
+from tilegrad.kernels.blocked import SPANNED, Sides, Strides
 from tilegrad.kernels.cuda.device.ptx import barrier, block, pointer, shared, thread
 from tilegrad.kernels.cuda.linalg.triangles import threads_of
 from tilegrad.kernels.cuda.parts.block_reduce import block_reduce
@@ -194,7 +194,8 @@ def singular(dtype: str, threads: int) -> Source:
                         aqq += square(f)
                         apq += conj(e) * f
                     app, aqq, apq = fold(app), fold(aqq), whole(apq)
-                    if not magnitude(apq) <= least * sqrt(app) * sqrt(aqq):
+                    bound = least * sqrt(app) * sqrt(aqq) + _D(SPANNED) * (app + aqq)
+                    if not magnitude(apq) <= bound:
                         turned += 1
                         c, s = rotation(app, aqq, apq)
                         for i in range(thread(), m, threads):

@@ -594,3 +594,30 @@ def test_overlapping_windows_add_up(device: str) -> None:
     np.testing.assert_allclose(x.grad.cpu().numpy(), theirs.grad.numpy())
     leaf = tilegrad.from_numpy(np.arange(8.0)).requires_grad_()
     assert tilegrad.autograd.gradgradcheck(lambda v: v.as_strided((3, 3), (2, 1), 1) ** 2, [leaf])
+
+
+def test_products_of_complex_numbers_that_meet(device: str) -> None:
+    """By position, and by place where many indices are for few."""
+    rng = np.random.default_rng(5)
+    for shape, count in (((3, 2), 5), ((2,), 40)):
+        x = rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
+        s = np.exp(1j * rng.standard_normal((count, *shape[1:])))
+        k = rng.integers(0, shape[0], s.shape)
+        s[0] = 0
+        want = x.copy()
+        for place in np.ndindex(*s.shape):
+            want[(k[place], *place[1:])] *= s[place]
+        mine = tilegrad.tensor(x).to(device)
+        made = mine.scatter(
+            0, tilegrad.tensor(k).to(device), tilegrad.tensor(s).to(device), reduce="multiply"
+        )
+        np.testing.assert_allclose(made.cpu().numpy(), want, rtol=1e-12, atol=1e-12)
+
+
+def test_gradients_of_complex_products_that_meet() -> None:
+    x = tilegrad.tensor([1j, 2.0, 3 - 1j], dtype=tilegrad.complex128, requires_grad=True)
+    k = tilegrad.tensor([0, 0, 2, 1, 0])
+    for first in (1j, 0):
+        s = tilegrad.tensor([first, 2 - 1j, first, 0.5j, 1 + 1j], dtype=tilegrad.complex128)
+        product = lambda x, s: x.scatter(0, k, s, reduce="multiply")
+        assert tilegrad.autograd.gradcheck(product, (x, s.requires_grad_()))

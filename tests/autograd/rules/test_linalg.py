@@ -298,6 +298,17 @@ def test_reflections_of_what_is_as_good_as_nothing(dtype: str, device: str) -> N
         )
 
 
+def test_columns_that_others_span_exactly(device: str) -> None:
+    """Equal halves stay equal through every rotation, so that what is left of a column may become 0."""
+    halves = np.array([[-2, -0.75, 2.25], [1.25, -2.5, -2.25]])
+    a = np.concatenate([halves, halves])
+    for dtype in ("float64", "complex128") if device == "cpu" else ("float64",):
+        x = tilegrad.tensor(a.astype(dtype)).to(device)
+        u, s, vh = linalg.svd(x, full_matrices=False)
+        assert s[2].item() < 1e-14
+        np.testing.assert_allclose((u * s @ vh).cpu().numpy(), a, atol=1e-14)
+
+
 def test_low_rank_vectors_find_the_largest(rng: np.random.Generator) -> None:
     a = rng.standard_normal((40, 5)) @ rng.standard_normal((5, 30))
     for x in (tilegrad.tensor(a), tilegrad.tensor(a).mT):
