@@ -21,9 +21,7 @@ from tilegrad.kernels.dtypes import part_of, row
 Launch = Callable[..., None]
 Place = tuple[int, int]  # number of the array, bytes from its address on
 ALIGNED = 16  # elements: what is put in scratch memory begins at a multiple
-# of two columns' squared lengths: a product below says nothing of their angle. What is left of a column that
-# others span shrinks by every rotation, until its square is 0 and no rotation moves it
-SPANNED = 1e-60
+SPANNED = 1e-60  # of two columns' squared lengths: a product below says nothing of their angle
 
 
 class Strides(NamedTuple):

@@ -46,6 +46,11 @@ def reduction_of(
 
 @lru_cache(maxsize=4096)  # the checks of layouts that were seen before are a look-up
 def _check(name: str, x: Layout, target: Layout, weight: Layout | None) -> None:
+    if name == "cross_entropy" and target.shape == x.shape:  # those of floats do not come here
+        raise RuntimeError(
+            f"{name}: Expected floating point type for target with class probabilities; "
+            f"got {target.describe()}"
+        )
     if x.ndim == 0:
         raise ValueError(f"{name}: Expected 1 or more dimensions; got 0")
     wanted = () if x.ndim == 1 else (x.shape[0], *x.shape[2:])

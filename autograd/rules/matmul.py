@@ -229,9 +229,18 @@ def _factor(op: str, value: Scalar, product: Tensor) -> Scalar:
 
 
 def scaled(op: str, input: Tensor, product: Tensor, beta: Scalar, alpha: Scalar) -> Tensor:
-    """``beta * input + alpha * product``; NaN of ``input`` is not seen where ``beta`` is 0."""
+    """``beta * input + alpha * product``; NaN of ``input`` is not seen where ``beta`` is 0.
+
+    Raises:
+        RuntimeError: their dtypes differ.
+    """
     if not isinstance(input, TensorBase):
         raise TypeError(f"argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+    if input.layout.dtype is not product.layout.dtype and op != "addr":
+        raise RuntimeError(
+            f"{op}: input and matrices must have the same dtype; "
+            f"got {input.layout.dtype.name} and {product.layout.dtype.name}"
+        )
     if alpha != 1:
         product = product * _factor(op, alpha, product)
     beta = beta if beta == 1 else _factor(op, beta, product)

@@ -28,7 +28,7 @@ EXPLAINED = [
     Meant(
         r"^no error",
         r"not implemented for '|does not support bool|on bool tensors is not supported|"
-        r"may not be a boolean tensor|Unsupported input type|yet common dtype is|Integral inputs not supported|Expected a floating point or complex tensor as input",
+        r"may not be a boolean tensor|to have one of the following scalar types|Unsupported input type|yet common dtype is|Integral inputs not supported|Expected a floating point or complex tensor as input",
         "an op whose meaning is plain for a dtype works for it here, also where PyTorch has no kernel",
     ),
     Meant(
@@ -109,8 +109,8 @@ EXPLAINED = [
     Meant(
         r"^no error",
         r"(Subtraction|Negation), the `-` operator, (with|on) (a|two) bool tensors? (is|are)? ?not supported|with two bool tensors",
-        "PyTorch's formulas of the gradients of pow, logaddexp and atan2, and of losses, take a bool operand's negative",
-        r"\.backward\(|autograd\.grad\(|_loss\(",
+        "PyTorch's formulas of tanhshrink, losses, and gradients of pow, logaddexp and atan2 take a bool operand's negative",
+        r"\.backward\(|autograd\.grad\(|_loss\(|tanhshrink\(",
     ),
     Meant(
         r"^x\d+: is ",
@@ -214,7 +214,7 @@ EXPLAINED = [
     ),
     Meant(
         r"^no error",
-        r"(0 sized dimensions|does not have an identity|MKL FFT error|can be any value and is ambiguous).*"
+        r"(0 sized dimensions|index 0 out of range for tensor of size \[0|does not have an identity|MKL FFT error|can be any value and is ambiguous).*"
         r" of no elements",
         "what there is of no elements is plain where the shape of the result is",
     ),
@@ -228,7 +228,7 @@ EXPLAINED = [
         r"",
         "PyTorch's conjugate may show the memory of what it is of; here it is computed",
         r"_\(|\] [+*]?= | [+*]= ",
-        r"\.conj\(|adjoint|\.m?H\b",
+        r"\.conj\(|adjoint|\.m?H\b|t\.fft\.[\s\S]*resolve_conj\(",
     ),
     Meant(
         r"^x\d+: (is|requires_grad|has shape)",
@@ -419,8 +419,8 @@ EXPLAINED = [
     Meant(
         r"^x\d+: is NaN in PyTorch alone",
         r"",
-        "PyTorch's i0 and polygamma of infinity are NaN; those of scipy infinity and 0",
-        r"\bi0\(|polygamma\(",
+        "PyTorch's i0, i1 and polygamma of infinity are NaN; those of scipy infinity and 0",
+        r"\bi[01]\(|polygamma\(",
     ),
     Meant(
         r"^x\d+: is NaN in PyTorch alone",
@@ -470,7 +470,7 @@ EXPLAINED = [
     ),
     Meant(
         r"^no error",
-        r"view size is not compatible with input tensor's size and stride",
+        r"view size is not compatible with input tensor's size and stride|self\.stride\(-1\) must be 1 to view",
         "a transform's result is row-major here",
         r"\.view\(",
         r"t\.fft\.",
@@ -550,6 +550,19 @@ EXPLAINED = [
         r"",
         "which results of a transform of infinities are NaN hangs on the order of its sums",
         r"t\.fft\.",
+    ),
+    Meant(
+        r"^x\d+: \.grad: is ",
+        r"",
+        "PyTorch's logical functions in place leave the graph of what they write over",
+        r"\.backward\(|autograd\.grad\(",
+        r"\.logical_(and|or|xor|not)_\(",
+    ),
+    Meant(
+        r": requires_grad is False, not True, of float",
+        r"",
+        "PyTorch's comparisons in place have a graph, of zeros",
+        r"\.(eq|ne|lt|le|gt|ge)_\(",
     ),
     Meant(
         r"^NotImplementedError: (kthvalue|sort|cumm(ax|in)): not implemented for 'Complex",

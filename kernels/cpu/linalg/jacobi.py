@@ -226,7 +226,8 @@ def _completer(F: Field) -> DeviceFunction:
 
 def _aligner(F: Field) -> DeviceFunction:
     """``align(a, v, m, n)``: rotate rows of ``a`` in pairs until all are across to each other; 0, or 1 where
-    that never comes.
+    that never comes. What is left of a row that others span shrinks by every rotation, until its square
+    is 0 and no rotation moves it: before, it counts as across to them (``SPANNED``).
     """
     zero, conj, square, rotation = F.wide(0), F.conj, F.square, _rotation(F)
     magnitude = F.magnitude
