@@ -70,7 +70,7 @@ EXPLAINED = [
     ),
     Meant(
         r"(index_put|index_fill)_: .*more than one element of the written-to tensor",
-        r"no error",
+        r"no error.* of overlapping memory",
         "a write to expanded memory that is recorded, which PyTorch refuses in backward, or of several values",
     ),
     Meant(
@@ -225,7 +225,7 @@ EXPLAINED = [
     ),
     Meant(
         r"^x\d+: is ",
-        r"",
+        r" of memory that one shares",
         "PyTorch's conjugate may show the memory of what it is of; here it is computed",
         r"_\(|\] [+*]?= | [+*]= ",
         r"\.conj\(|adjoint|\.m?H\b|t\.fft\.[\s\S]*resolve_conj\(",
@@ -411,7 +411,7 @@ EXPLAINED = [
     ),
     Meant(
         r"^x\d+: is ",
-        r"",
+        r" of memory that one shares",
         "a transform's result is row-major here; PyTorch's may lie otherwise, so that a reshape of it is a copy",
         r"\] [+*]?= |_\(| [+*]= ",
         r"t\.fft\.[\s\S]*(reshape|flatten|ravel)\(",
@@ -429,7 +429,7 @@ EXPLAINED = [
         r"trapezoid\(|trapz\(",
     ),
     Meant(
-        r"^x\d+: \.grad: is |^x\d+: is ",
+        r"^x\d+: (\.grad: )?is the same in single precision",
         r"",
         "PyTorch's gradient of hardsigmoid takes a sixth in float32, of float64 too",
         r"\.backward\(|autograd\.grad\(",
@@ -437,7 +437,7 @@ EXPLAINED = [
     ),
     Meant(
         r"^x\d+: is ",
-        r"",
+        r" of another rounding",
         "the bytes of a float show how its last digit was rounded",
         r"view_copy\(x\d+, t\.",
     ),
@@ -463,7 +463,7 @@ EXPLAINED = [
     ),
     Meant(
         r"^x\d+: is ",
-        r"",
+        r" of another layout",
         "results of linear algebra are row-major here, PyTorch's LAPACK's column by column",
         r"as_strided",
         r"linalg\.",
@@ -506,7 +506,7 @@ EXPLAINED = [
         r"\bmode\(",
     ),
     Meant(
-        r"^x\d+: is NaN in PyTorch alone",
+        r"^x\d+: is NaN in PyTorch alone: .*j",
         r"",
         "PyTorch's complex powers of 0 are NaN, 0 ** 0 too, which is 1 of real numbers",
         r"pow\(|\*\*",
@@ -601,7 +601,7 @@ EXPLAINED = [
         r"rrelu\(|'prod'",
     ),
     Meant(
-        r"^x\d+: is .*j",
+        r"^x\d+: is the same in single precision: .*j",
         r"",
         "the last digit of a complex sign, which is taken for exact",
         r"\bsgn_?\(",
@@ -644,14 +644,14 @@ EXPLAINED = [
     ),
     Meant(
         r"^no error",
-        r"memory location|leaf Variable",
+        r"(memory location|leaf Variable).* of (overlapping memory|memory that one shares)",
         "what vmap gives is made anew here; PyTorch's may show its argument's memory",
         r"\] [+*]?= |_\(| [+*]= ",
         r"vmap\(",
     ),
     Meant(
         r"^x\d+: is ",
-        r"",
+        r" of memory that one shares",
         "what vmap gives is made anew here; PyTorch's may show its argument's memory",
         r"\] [+*]?= |_\(| [+*]= ",
         r"vmap\(",

@@ -94,14 +94,18 @@ class Pair:
         return ""
 
 
-def facts(names: dict[str, Any], line: str) -> str:
-    """What PyTorch's tensors tell of a statement that the libraries do not agree on: whether it has to
-    do with one that has no elements, or no dimensions, whether it writes elements to themselves, or over others that it
-    reads.
+def facts(pair: Pair, line: str) -> str:
+    """What the tensors tell of a statement that the libraries do not agree on: whether it has to do with
+    one that has no elements, or no dimensions, or that the libraries laid out or rounded otherwise; whether it
+    writes elements to themselves, or over others that it reads, or to memory that one library alone shares.
     """
+    names = pair.theirs
     (node,) = ast.parse(line).body
-    used = [names.get(n.id) for n in ast.walk(node) if isinstance(n, ast.Name)]
-    text = ""
+    named = [
+        n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)
+    ]
+    used = [names.get(name) for name in named]
+    text = _unlike(pair, named)
     if any(isinstance(v, torch.Tensor) and not v.numel() for v in used):
         text += " of no elements"
     if any(isinstance(v, torch.Tensor) and not v.ndim for v in used):
@@ -113,9 +117,46 @@ def facts(names: dict[str, Any], line: str) -> str:
         for source in sources:
             if target and isinstance(target[0], torch.Tensor) and isinstance(source, torch.Tensor):
                 text += _shared(target[0], source)
-        if target and isinstance(target[0], torch.Tensor) and _overlaps_itself(target[0]):
+        whole = (
+            names.get(next(iter(named), "")) if target else None
+        )  # x of x[…], which may be a copy
+        if any(isinstance(v, torch.Tensor) and _overlaps_itself(v) for v in (*target, whole)):
             text += " of overlapping memory"
     return text
+
+
+def _unlike(pair: Pair, named: list[str]) -> str:
+    """How the libraries' tensors of these names differ beside their values; in words."""
+    text = ""
+    for name in named:
+        theirs, ours = pair.theirs.get(name), pair.ours.get(name)
+        if not (isinstance(theirs, torch.Tensor) and isinstance(ours, tilegrad.Tensor)):
+            continue
+        if theirs._is_zerotensor():  # which is no memory
+            continue
+        strides = zip(theirs.shape, theirs.stride(), ours.stride(), strict=False)
+        if theirs.numel() and any(a != b for size, a, b in strides if size > 1):
+            text += " of another layout"
+        plain = theirs.detach().resolve_neg().resolve_conj().numpy(force=True)
+        if ours.detach().resolve_conj().numpy().tobytes() != plain.tobytes():
+            text += " of another rounding"
+        if any(
+            _together(pair.theirs, name, n) != _together(pair.ours, name, n) for n in pair.theirs
+        ):
+            text += " of memory that one shares"
+    return text
+
+
+def _together(names: dict[str, Any], one: str, other: str) -> bool:
+    """Whether tensors of two names lie in the same memory."""
+    places = [
+        v.untyped_storage().data_ptr()
+        for v in (names.get(one), names.get(other))
+        if isinstance(v, (torch.Tensor, tilegrad.Tensor))
+        and v.numel()
+        and not (isinstance(v, torch.Tensor) and v._is_zerotensor())
+    ]
+    return len(places) == 2 and places[0] == places[1]
 
 
 def _written_and_read(node: ast.stmt) -> tuple[list[ast.expr], list[ast.expr]]:
@@ -214,6 +255,8 @@ def difference(have: Any, want: torch.Tensor, exactly: bool, bounds: dict[str, f
     if same.all():
         return ""
     alone = " NaN in PyTorch alone:" if np.isnan(ref[~same]).all() else ""
+    loose = np.isclose(got, ref, rtol=0.0, atol=TOLERANCE["float32"] * scale, equal_nan=True)
+    alone = " the same in single precision:" if loose.all() else alone
     return f"is{alone} {got.tolist()}, not {ref.tolist()}"
 
 
@@ -238,7 +281,7 @@ def step(pair: Pair, line: str, outcome: Outcome, exactly: set[str]) -> bool:
     want, have = pair.run(line)
     if want is None and have is None:
         text = pair.compare(exactly)
-        about = f"{text}, where PyTorch gives that{facts(pair.theirs, line)}" if text else ""
+        about = f"{text}, where PyTorch gives that{facts(pair, line)}" if text else ""
         if text and _explained(about, line, outcome):
             return False
         outcome.lines.append(line)
@@ -247,7 +290,7 @@ def step(pair: Pair, line: str, outcome: Outcome, exactly: set[str]) -> bool:
     if have is not None and is_missing(have) and not is_missing(want):
         outcome.missing.append(is_missing(have))
     elif want is None or have is None or not same_error(have, want):
-        text = f"{_words(have)}, where PyTorch gives {_words(want)}{facts(pair.theirs, line)}"
+        text = f"{_words(have)}, where PyTorch gives {_words(want)}{facts(pair, line)}"
         if _explained(text, line, outcome):
             return False
         outcome.lines.append(line)
