@@ -8,6 +8,7 @@ from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import tensor_of
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rule import Rule
+from tilegrad.autograd.rules.creation import zeros_like
 from tilegrad.autograd.rules.view import reshape, squeeze, unsqueeze
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array
@@ -33,7 +34,7 @@ def dropout(
     generator: Generator | None = None,
 ) -> Tensor:
     """``input * 0`` with probability ``p``, else ``input / (1 - p)``; ``input`` itself if not
-    ``training``. NaN stays NaN, a dropped infinity becomes it.
+    ``training``. NaN stays NaN, a dropped infinity becomes it. What is no float can be dropped as a whole alone.
 
     Gradient: of ``input``. Nothing is saved but the place of the random numbers, which are drawn
     again.
@@ -43,8 +44,11 @@ def dropout(
     """
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout: probability has to be between 0 and 1, but got {p}")
-    if not training or p == 0.0:
+    if not training or p == 0.0 or not input.layout.numel:
         return input
+    if p == 1.0 and not input.layout.dtype.is_floating_point:  # numbers that nothing scales
+        zeros = zeros_like(input)
+        return input.mul_(zeros) if inplace else input * zeros
     source = source_of(generator)
     place = source.reserve(-(-input.layout.numel // 4))
     scale = 1.0 / (1.0 - p) if p < 1.0 else 0.0

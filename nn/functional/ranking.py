@@ -14,6 +14,7 @@ from tilegrad.autograd.rules.ctc import ctc
 from tilegrad.autograd.rules.masked import where
 from tilegrad.autograd.rules.matmul import linear
 from tilegrad.autograd.tensor import Tensor
+from tilegrad.engine.shape import as_indices
 from tilegrad.nn.functional import pointwise
 from tilegrad.nn.functional.composed import pairwise_distance
 from tilegrad.nn.functional.losses import Flag, reduced
@@ -213,11 +214,14 @@ def linear_cross_entropy(
 
 
 def _lengths(name: str, given: Tensor | Sequence[int], batch: int) -> list[int]:
-    found = given.tolist() if isinstance(given, Tensor) else list(given)
-    found = found if isinstance(found, list) else [found]
-    if len(found) != batch:
-        raise RuntimeError(f"{name}s must be of size batch_size; got {len(found)} for {batch}")
-    return [int(n) for n in found]
+    if isinstance(given, Tensor):
+        kind = given.layout.dtype
+        if kind.has_gradient or kind.name == "bool":
+            raise RuntimeError(f"ctc_loss: {name}s must be integral; got {kind.name}")
+        given = given.reshape(-1).tolist()
+    if len(given) != batch:
+        raise RuntimeError(f"{name}s must be of size batch_size; got {len(given)} for {batch}")
+    return list(as_indices("ctc_loss", given, f"{name}s"))
 
 
 def ctc_loss(
@@ -233,6 +237,10 @@ def ctc_loss(
         input_lengths, target_lengths: (N,). blank: the class that stands for no label.
         zero_infinity: 0 for targets that are longer than their input.
 
+    Raises:
+        IndexError: a label is no class.
+        RuntimeError: lengths do not fit, or are no integers, or ``log_probs`` is empty.
+
     Gradient: of log-softmax's input, as PyTorch's: that of ``log_probs`` includes e^log_probs.
     """
     mode = reduction_of(reduction)
@@ -243,12 +251,16 @@ def ctc_loss(
             f"ctc_loss: log_probs must be (T, N, C) or (T, C); got {list(log_probs.shape)}"
         )
     T, N, C = x.shape
+    if not x.dtype.is_floating_point:
+        raise NotImplementedError(f"\"ctc_loss\" not implemented for '{x.dtype.name}'")
+    if not x.layout.numel:
+        raise RuntimeError(f"ctc_loss: log_probs tensor must not be empty; got {list(x.shape)}")
     if not 0 <= blank < C:
         raise RuntimeError("blank must be in label range")
     steps = _lengths("input_length", input_lengths, N)
     many = _lengths("target_length", target_lengths, N)
     if any(not 0 <= n <= T for n in steps):
-        raise RuntimeError(f"Expected input_lengths to have values of at most {T}; got {steps}")
+        raise RuntimeError(f"Expected input_lengths to have values from 0 to {T}; got {steps}")
     longest = max(many, default=0)
     if any(n < 0 for n in many):
         raise RuntimeError(

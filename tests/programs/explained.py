@@ -172,10 +172,10 @@ EXPLAINED = [
     ),
     Meant(
         r"^no error",
-        r"is not differentiable with respect to argument '(target|weight)'|result type \w+ can't be cast|"
+        r"is not differentiable with respect to argument '(target|weight|pos_weight)'|result type \w+ can't be cast|"
         r"mean\(\): could not infer output dtype",
         "a loss has gradients of its target where its formula has them, and takes integers as one",
-        r"_loss\(",
+        r"_loss\(|_cross_entropy",
     ),
     Meant(
         r": requires_grad is False, not True, of ",
@@ -563,6 +563,12 @@ EXPLAINED = [
         r"",
         "PyTorch's comparisons in place have a graph, of zeros",
         r"\.(eq|ne|lt|le|gt|ge)_\(",
+    ),
+    Meant(
+        r"^RuntimeError: diff: Expected out tensor to have dtype",
+        r"no error",
+        "open: PyTorch casts differences into a given result, but not what n=0 leaves",
+        r"\bout=",
     ),
     Meant(
         r"^NotImplementedError: (kthvalue|sort|cumm(ax|in)): not implemented for 'Complex",
