@@ -565,6 +565,11 @@ EXPLAINED = [
         r"\.(eq|ne|lt|le|gt|ge)_\(",
     ),
     Meant(
+        r"^no error",
+        r"Output \d+ of \w+ is a view and is being modified inplace.* of no elements",
+        "a write of no elements changes nothing",
+    ),
+    Meant(
         r"^RuntimeError: diff: Expected out tensor to have dtype",
         r"no error",
         "open: PyTorch casts differences into a given result, but not what n=0 leaves",
@@ -637,7 +642,7 @@ EXPLAINED = [
         r"_loss\(",
     ),
     Meant(
-        r"^x\d+: has shape",
+        r"^x\d+: (has shape|is \[)",
         r"",
         "PyTorch's unpad_sequence transposes its argument in place",
         r"unpad_sequence\(",
