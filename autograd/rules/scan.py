@@ -11,9 +11,11 @@ from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import pointwise, view
 from tilegrad.autograd.rules.elementwise import apply, to_dtype
+from tilegrad.autograd.rules.masked import where
 from tilegrad.autograd.rules.movement import cat, stack
 from tilegrad.autograd.rules.reduce import all
 from tilegrad.autograd.rules.scatter import placed
+from tilegrad.autograd.rules.unary import isfinite
 from tilegrad.engine.dtype import DType, dtype as as_dtype
 from tilegrad.engine.ops import scan as ops
 from tilegrad.engine.ops.elementwise import OPS
@@ -185,7 +187,8 @@ def _with_turns(x: Tensor, sums: Tensor, dim: int) -> Tensor:
 
 def _whole_turns(near: Tensor, angle: Tensor) -> Tensor:
     """How many to add to an angle for what is nearest to another; 0 of what is no number."""
-    return ((near - angle) / (2 * math.pi)).nan_to_num(0.0, 0.0, 0.0).round()
+    turns = ((near - angle) / (2 * math.pi)).round()
+    return where(isfinite(turns), turns, 0.0)
 
 
 def _log_sum(x: Tensor, dim: int, reverse: bool) -> Tensor:
