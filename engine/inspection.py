@@ -229,6 +229,7 @@ def _as_child(work: Callable[[], str], reading: int, writing: int) -> None:
     try:
         os.close(reading)
         cuda.forget()
+        gc.unfreeze()  # or ops that were frozen would keep their plans
         for op in [x for x in gc.get_objects() if issubclass(type(x), Op)]:
             op.plans.clear()
         for factory in _factories():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,12 @@ def pytest_configure(config: pytest.Config) -> None:
         driver.get()
     except driver.Unavailable:
         driver.simulate()
+
+
+def pytest_collection_finish() -> None:
+    """The collector passes over the tests themselves, near a million objects, from here on."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(params=DEVICES)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from sys import getrefcount
 from types import SimpleNamespace
 from typing import cast
@@ -61,8 +62,11 @@ def enlarge(op: str, array: Array, nbytes: int) -> None:
     block = owner(array.storage)
     if block.nbytes >= nbytes:
         return
-    alone = array.storage is block and _references(array) <= _ALONE + 1
-    over = _over(block, [array] if alone else gc.get_objects())
+    if array.storage is block and _references(array) <= _ALONE + 1:
+        over = _over(block, [array])
+    else:
+        with _thawed():
+            over = _over(block, gc.get_objects())
     if over is None:
         raise RuntimeError(f"{op}: Trying to resize storage that is not resizable")
     here = array.layout.device
@@ -75,6 +79,20 @@ def enlarge(op: str, array: Array, nbytes: int) -> None:
         moved.version = held.version
         for one in arrays:
             one.storage, one.address = moved, one.address + fresh.address - block.address
+
+
+@contextmanager
+def _thawed() -> Iterator[None]:
+    """Objects that ``gc.freeze`` hides from the collector are seen meanwhile, and hidden again, with those of
+    this moment, after it.
+    """
+    frozen = gc.get_freeze_count()
+    gc.unfreeze()
+    try:
+        yield
+    finally:
+        if frozen:
+            gc.freeze()
 
 
 def _over(block: Storage, objects: list[object]) -> list[list[Array]] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import itertools
 import random
 from collections.abc import Callable
@@ -117,6 +118,16 @@ def _grown(t: Any, x: Any) -> Any:
     return x[0, :4], part, apart
 
 
+def _grown_where_frozen(t: Any, x: Any) -> Any:
+    """``gc.freeze``, as before a fork, hides the tensors that share the memory."""
+    part, apart = x[1:3], x.detach()
+    gc.freeze()
+    x.resize_(9)
+    assert gc.get_freeze_count()
+    part[0] = 50
+    return x[:4], part, apart, x.untyped_storage().nbytes()
+
+
 def _grown_by_a_part(t: Any, x: Any) -> Any:
     part = x[1:3]
     part.resize_(9)
@@ -140,6 +151,7 @@ def _set_and_grown(t: Any, x: Any) -> Any:
 
 GROWN: dict[str, On] = {
     "whole": _grown,
+    "frozen": _grown_where_frozen,
     "part": _grown_by_a_part,
     "set": _grown_by_set,
     "after set": _set_and_grown,
