@@ -66,12 +66,12 @@ STAGE = 10
 
 
 def butterfly(radix: int) -> DeviceFunction:
-    """``butterfly(x, xi, y, yi, at, far, to, step, roots, w)`` of one radix: numbers ``far`` apart to numbers
-    ``step`` apart, times the roots from number ``w`` on.
+    """``butterfly(z, x, xi, y, yi, far, step, roots, w)`` of one radix: numbers ``far`` apart, whose parts begin at
+    the places x and xi of ``z``, to numbers ``step`` apart at y and yi, times the roots from number ``w`` on.
     """
     program = codelets.codelet(radix)
-    inputs = [f"{name}[at + {k} * far]" for k in range(radix) for name in ("x", "xi")]
-    lines = ["def butterfly(x, xi, y, yi, at, far, to, step, roots, w):"]
+    inputs = [f"z[{name} + {k} * far]" for k in range(radix) for name in ("x", "xi")]
+    lines = ["def butterfly(z, x, xi, y, yi, far, step, roots, w):"]
     lines += [f"    v{k} = {text}" for k, text in enumerate(inputs)]
     body = codelets.source(program).splitlines()
     lines += body[1:-1]
@@ -80,7 +80,7 @@ def butterfly(radix: int) -> DeviceFunction:
         if j:
             lines += [f"    c, s = roots[2 * (w + {j - 1})], roots[2 * (w + {j - 1}) + 1]"]
             re, im = f"{re} * c - {im} * s", f"{re} * s + {im} * c"
-        lines += [f"    y[to + {j} * step] = {re}", f"    yi[to + {j} * step] = {im}"]
+        lines += [f"    z[y + {j} * step] = {re}", f"    z[yi + {j} * step] = {im}"]
     text = "\n".join(lines) + "\n"
     made = function_from_source(text, "butterfly", {}, __name__)
     return DeviceFunction(made, text)
@@ -93,33 +93,35 @@ def divided(i, by, shift):
 
 
 @inline
-def one_of_prime(x, xi, y, yi, at, far, to, roots, w, stage, j, turns):
+def one_of_prime(z, x, xi, y, yi, far, roots, w, stage, j, turns):
     """Number ``j`` of a butterfly of the stage's radix, by its definition."""
     radix, step = stage[0], stage[2]
-    re, im = x[at], xi[at]
+    re, im = z[x], z[xi]
     place = 0
     for k in range(1, radix):
         place += j
         if place >= radix:
             place -= radix
         c, s = turns[2 * place], turns[2 * place + 1]
-        a, b = x[at + k * far], xi[at + k * far]
+        a, b = z[x + k * far], z[xi + k * far]
         re += a * c - b * s
         im += a * s + b * c
     if j:
         c, s = roots[2 * (w + j - 1)], roots[2 * (w + j - 1) + 1]
         re, im = re * c - im * s, re * s + im * c
-    y[to + j * step] = re
-    yi[to + j * step] = im
+    z[y + j * step] = re
+    z[yi + j * step] = im
 
 
 def stage_function(dtype: str, threads: int) -> DeviceFunction:
-    """``run(x, xi, y, yi, stage, n, lanes)``: one stage of all the block's transforms."""
+    """``run(z, x, xi, y, yi, stage, n, lanes)``: one stage of all the block's transforms, from the places x and xi
+    of the memory z to y and yi.
+    """
     T = np.dtype(dtype).type
     two, three, four, five, seven, eight = [butterfly(r) for r in (2, 3, 4, 5, 7, 8)]
 
     @inline
-    def run(x, xi, y, yi, stage, n, lanes):
+    def run(z, x, xi, y, yi, stage, n, lanes):
         radix, m, s, units = stage[0], stage[1], stage[2], stage[5]
         roots, turns = pointer(stage[3], T), pointer(stage[4], T)
         far, i = s * m, thread()
@@ -130,22 +132,24 @@ def stage_function(dtype: str, threads: int) -> DeviceFunction:
                 j = u // far
                 u -= j * far
             p = divided(u, stage[8], stage[9])
-            base, w = lane * n, p * (radix - 1)
-            at, to = base + u, base + u + s * (radix - 1) * p
+            w = p * (radix - 1)
+            at = lane * n + u
+            to = at + s * w
+            re, im, here, there = x + at, xi + at, y + to, yi + to
             if stage[4]:
-                one_of_prime(x, xi, y, yi, at, far, to, roots, w, stage, j, turns)
+                one_of_prime(z, re, im, here, there, far, roots, w, stage, j, turns)
             elif radix == 8:
-                eight(x, xi, y, yi, at, far, to, s, roots, w)
+                eight(z, re, im, here, there, far, s, roots, w)
             elif radix == 4:
-                four(x, xi, y, yi, at, far, to, s, roots, w)
+                four(z, re, im, here, there, far, s, roots, w)
             elif radix == 2:
-                two(x, xi, y, yi, at, far, to, s, roots, w)
+                two(z, re, im, here, there, far, s, roots, w)
             elif radix == 3:
-                three(x, xi, y, yi, at, far, to, s, roots, w)
+                three(z, re, im, here, there, far, s, roots, w)
             elif radix == 5:
-                five(x, xi, y, yi, at, far, to, s, roots, w)
+                five(z, re, im, here, there, far, s, roots, w)
             else:
-                seven(x, xi, y, yi, at, far, to, s, roots, w)
+                seven(z, re, im, here, there, far, s, roots, w)
             i += threads
 
     return run
@@ -157,7 +161,7 @@ def ends(dtype: str, threads: int) -> tuple[DeviceFunction, DeviceFunction]:
     zero = T(0)
 
     @inline
-    def gather(x, base, index, re, im, lanes, p):
+    def gather(x, base, index, z, re, im, lanes, p):
         n, group, i = p[AT.n], p[AT.group], thread()
         factors = pointer(p[AT.x_factor], T)
         while i < n * group:
@@ -180,12 +184,12 @@ def ends(dtype: str, threads: int) -> tuple[DeviceFunction, DeviceFunction]:
                     c, s = factors[number], factors[number + p[AT.x_factor_plane]]
                     s = -s if p[AT.x_factor_swap] else s
                     a, b = a * c - b * s, a * s + b * c
-                re[j * n + k] = a
-                im[j * n + k] = b
+                z[re + j * n + k] = a
+                z[im + j * n + k] = b
             i += threads
 
     @inline
-    def scatter(y, base, index, re, im, lanes, p, scale):
+    def scatter(y, base, index, z, re, im, lanes, p, scale):
         n, group, i = p[AT.n], p[AT.group], thread()
         factors = pointer(p[AT.y_factor], T)
         while i < n * group:
@@ -198,7 +202,7 @@ def ends(dtype: str, threads: int) -> tuple[DeviceFunction, DeviceFunction]:
             if j < lanes:
                 number = index + k * p[AT.y_index_k] + j * p[AT.y_index_j]
                 at = base + k * p[AT.y_step] + j * p[AT.y_lane]
-                a, b = re[j * n + k] * scale, im[j * n + k] * scale
+                a, b = z[re + j * n + k] * scale, z[im + j * n + k] * scale
                 if p[AT.y_factor]:
                     place = number >> p[AT.y_index_c]
                     c, s = factors[place], factors[place + p[AT.y_factor_plane]]
@@ -217,11 +221,7 @@ def ends(dtype: str, threads: int) -> tuple[DeviceFunction, DeviceFunction]:
 def batch(dtype: str, capacity: int, bounds: Bounds) -> Source:
     """A :class:`Pass`, ``capacity`` numbers a block. Parameters: x, y, address of the table, scale."""
     T, threads = np.dtype(dtype).type, bounds.threads
-    first_re, first_im = shared(dtype, capacity, "first_re"), shared(dtype, capacity, "first_im")
-    second_re, second_im = (
-        shared(dtype, capacity, "second_re"),
-        shared(dtype, capacity, "second_im"),
-    )
+    memory = shared(dtype, 4 * capacity, "numbers")
     stage = stage_function(dtype, threads)
     gather, scatter = ends(dtype, threads)
 
@@ -230,7 +230,8 @@ def batch(dtype: str, capacity: int, bounds: Bounds) -> Source:
         dims = pointer(table + 8 * (FIELDS + STAGE * p[AT.stages]), np.int64)
         source, target = pointer(x, T), pointer(y, T)
         n, outer = p[AT.n], p[AT.outer]
-        a, ai, b, bi = first_re(), first_im(), second_re(), second_im()
+        # places and not pointers are exchanged: NVVM 13.0 does not come to an end over pointers
+        z, a, ai, b, bi = memory(), 0, capacity, 2 * capacity, 3 * capacity
         place = block() // p[AT.blocks]
         first = (block() - place * p[AT.blocks]) * p[AT.group]
         lanes = min(p[AT.group], p[AT.lanes] - first)
@@ -244,17 +245,17 @@ def batch(dtype: str, capacity: int, bounds: Bounds) -> Source:
             x_index += i * dims[3 * outer + d]
             y_index += i * dims[4 * outer + d]
             place = rest
-        gather(source, at, x_index, a, ai, lanes, p)
+        gather(source, at, x_index, z, a, ai, lanes, p)
         if p[AT.swap]:
             a, ai, b, bi = ai, a, bi, b
         for number in range(p[AT.stages]):
             barrier()
             words = pointer(table + 8 * (FIELDS + STAGE * number), np.int64)
-            stage(a, ai, b, bi, words, n, lanes)
+            stage(z, a, ai, b, bi, words, n, lanes)
             a, ai, b, bi = b, bi, a, ai
         if p[AT.swap]:
             a, ai = ai, a
         barrier()
-        scatter(target, to, y_index, a, ai, lanes, p, T(scale))
+        scatter(target, to, y_index, z, a, ai, lanes, p, T(scale))
 
     return Source(body, "iiid", *bounds)
