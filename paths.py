@@ -300,7 +300,7 @@ LEFT_OUT = {  # first words of paths that are not there, and why; with a dot at 
     "mps mtia xpu. backends.cusparselt backends.kleidiai backends.mha backends.miopen backends.nnpack "
     "backends.opt_einsum backends.python_native backends.quantized backends.xeon backends.xnnpack backends.cpu "
     "backends.cudnn.rnn": "hardware and libraries that are not used",
-    "nn.backends nn.common_types nn.grad nn.modules.utils nn.modules.linear_cross_entropy "
+    "nn.backends nn.grad nn.modules.linear_cross_entropy "
     "nn.modules.linear_cross_entropy_options nn.attention.bias nn.attention.experimental "
     "nn.attention.flex_attention nn.attention.varlen": "PyTorch's own parts, and what is new there",
     "onnx.operators onnx.ops onnx.symbolic_helper onnx.testing onnx.utils onnx.verification "

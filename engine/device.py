@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 from tilegrad.engine.decorators import decorated
@@ -37,9 +38,9 @@ class Device:
         type = device if type is None else type
         if isinstance(type, Device) and index is None:
             return type
-        if isinstance(type, int) and not isinstance(type, bool):
-            type = _numbered(type)
-        if not isinstance(type, str) or not (index is None or isinstance(index, int)):
+        if isinstance(type, Integral) and not isinstance(type, bool):
+            type = _numbered(int(type))
+        if not isinstance(type, str) or not (index is None or isinstance(index, Integral)):
             raise TypeError(
                 f"device: expected a name like 'cuda' or 'cuda:1', or a GPU's number; got {type!r}"
             )

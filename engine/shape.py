@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from tilegrad.kernels import plans
 
@@ -120,6 +121,11 @@ def as_index(op: str, value: object, what: str = "dim", place: int = -1) -> int:
                 f'"Overflow when unpacking long long"'
             )
     raise TypeError(f"{op}: {what} must be an int; got {type(value).__name__}")
+
+
+def spread(value: Any, dims: int) -> tuple[Any, ...]:
+    """``value`` for each of ``dims`` dimensions; what can be iterated over has one for each."""
+    return tuple(value) if isinstance(value, Iterable) else (value,) * dims
 
 
 def as_indices(op: str, values: Iterable[object], what: str) -> Shape:

@@ -13,6 +13,7 @@ from tilegrad.autograd.mode import state
 from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import view as views
 from tilegrad.autograd.rules.assign import clone
+from tilegrad.autograd.rules.elementwise import to_dtype
 from tilegrad.autograd.rules.index import index_select
 from tilegrad.autograd.rules.reduce import sum
 from tilegrad.autograd.size import sizes as as_sizes
@@ -376,7 +377,7 @@ def tile(input: Tensor, *dims: object) -> Tensor:
 
 def repeat_interleave(
     input: Tensor,
-    repeats: int | Tensor,
+    repeats: int | Tensor | None = None,
     dim: int | None = None,
     *,
     output_size: int | None = None,
@@ -384,8 +385,13 @@ def repeat_interleave(
     """Each element ``repeats`` times in a row along ``dim``, or of the flat tensor without it.
 
     Args:
-        repeats: one number, or an integer tensor with one per element of ``dim``.
+        repeats: one number, or an integer tensor with one per element of ``dim``. Without it a vector ``input`` says
+            how often each of its places 0, 1, … appears.
     """
+    if repeats is None:
+        if dim is not None:
+            raise TypeError("repeat_interleave(): missing required argument 'repeats'")
+        return to_dtype(_places(input, output_size), input.dtype)
     if dim is None:
         input, dim = views.reshape(input, (-1,)), 0
     axis = normalize_dim("repeat_interleave", dim, input.ndim)
@@ -407,6 +413,16 @@ def repeat_interleave(
 
 
 def _select_repeated(input: Tensor, repeats: Tensor, axis: int, total: int | None) -> Tensor:
+    if repeats.ndim == 1 and repeats.shape[0] != input.shape[axis]:
+        raise RuntimeError(
+            f"repeat_interleave: repeats must have the same size as input along dim; "
+            f"got {repeats.shape[0]} for {input.shape[axis]}"
+        )
+    return index_select(input, axis, _places(repeats, total))
+
+
+def _places(repeats: Tensor, total: int | None) -> Tensor:
+    """The number of each element of a vector, as often as that says: int64."""
     if repeats.dtype.is_floating_point:
         raise NotImplementedError(
             f"\"repeat_interleave\" not implemented for '{repeats.dtype.name}' as repeats"
@@ -416,9 +432,4 @@ def _select_repeated(input: Tensor, repeats: Tensor, axis: int, total: int | Non
             f"repeat_interleave: repeats must be an int or a 1-D integer tensor; "
             f"got {repeats.layout.describe()}"
         )
-    if repeats.shape[0] != input.shape[axis]:
-        raise RuntimeError(
-            f"repeat_interleave: repeats must have the same size as input along dim; "
-            f"got {repeats.shape[0]} for {input.shape[axis]}"
-        )
-    return index_select(input, axis, tensor_of(ops.repeated_indices(repeats, total)))
+    return tensor_of(ops.repeated_indices(repeats, total))

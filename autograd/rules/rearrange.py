@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase
@@ -103,7 +104,7 @@ def tensor_split(
     given: Any = named[0]
     if isinstance(given, TensorBase):
         given = given.tolist()
-    if isinstance(given, int):
+    if isinstance(given, SupportsIndex):
         given = as_index("tensor_split", given, "sections")
         if given <= 0:
             raise RuntimeError(
@@ -169,7 +170,7 @@ def _asked(
 def _cut(op: str, x: Tensor, where: Any, dim: int, least: int) -> tuple[Tensor, ...]:
     if x.ndim < least:
         raise RuntimeError(f"{op}: requires a tensor with at least {least} dimension; got {x.ndim}")
-    if isinstance(where, int) and (where <= 0 or x.shape[dim] % where):
+    if isinstance(where, SupportsIndex) and ((count := index(where)) <= 0 or x.shape[dim] % count):
         raise RuntimeError(
             f"{op}: the size of dimension {dim} must be divisible by the split size; "
             f"got {x.shape[dim]} and {where}"

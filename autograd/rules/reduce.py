@@ -29,10 +29,10 @@ _ALL = tuple(tuple(range(ndim)) for ndim in range(16))
 
 def dims_of(name: str, dim: Dims, ndim: int) -> Shape:
     """``normalize_dims``, the common cases first."""
-    if (dim is None or dim == ()) and ndim < 16:
+    if dim.__class__ is int and -ndim <= dim < ndim:  # type: ignore[operator]
+        return (dim % ndim,)  # type: ignore[operator]
+    if (dim is None or (dim.__class__ is tuple and not dim)) and ndim < 16:
         return _ALL[ndim]
-    if dim.__class__ is int and -ndim <= dim < ndim:
-        return (dim % ndim,)
     return normalize_dims(name, dim, ndim)
 
 

@@ -40,7 +40,7 @@ def _resolve(
     count = len(size)
     window = per_dimension(op, "kernel_size", kernel_size, count)
     steps = window
-    if stride is not None and stride != () and stride != []:
+    if stride is not None and not (isinstance(stride, (tuple, list)) and not stride):
         steps = per_dimension(op, "stride", stride, count)
     before = per_dimension(op, "padding", padding, count)
     spread = per_dimension(op, "dilation", dilation, count)

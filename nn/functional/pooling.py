@@ -14,17 +14,18 @@ from tilegrad.autograd.rules.define import named
 from tilegrad.autograd.rules.movement import pad
 from tilegrad.autograd.rules.random import rand
 from tilegrad.autograd.tensor import Tensor
+from tilegrad.engine.shape import as_index, as_indices, spread
 
 Sizes = int | Sequence[int]
 Pair = tuple[Tensor, Tensor]
 
 
-def _of(dims: int, name: str, value: object) -> tuple[int, ...]:
-    given = [*value] if isinstance(value, (tuple, list)) else [value] * dims
-    found = tuple([n for n in given if isinstance(n, int)])
-    if len(found) != dims or len(given) != dims:
-        raise ValueError(f"{name} must be one int or {dims} ints; got {value}")
-    return found
+def _of(op: str, dims: int, name: str, value: object) -> tuple[int, ...]:
+    several = isinstance(value, (tuple, list))
+    given = tuple(value) if several else (as_index(op, value, name),) * dims  # type: ignore[arg-type]
+    if len(given) != dims:
+        raise RuntimeError(f"{op}: {name} must be one int or {dims} ints; got {value}")
+    return as_indices(op, given, name)
 
 
 def _indexed(function: Callable[..., Pair], dims: int) -> Callable[..., Pair]:
@@ -75,9 +76,9 @@ def _unpool(
             f"Expected shape of indices to be same as that of the input tensor ({list(input.shape)}) but "
             f"got indices tensor with shape: {list(indices.shape)}"
         )
-    k = _of(dims, "kernel_size", kernel_size)
-    s = k if stride is None else _of(dims, "stride", stride)
-    p = _of(dims, "padding", padding)
+    k = _of(op, dims, "kernel_size", kernel_size)
+    s = k if stride is None else _of(op, dims, "stride", stride)
+    p = _of(op, dims, "padding", padding)
     lead, small = input.shape[: input.ndim - dims], input.shape[input.ndim - dims :]
     usual = [(n - 1) * t + w - 2 * q for n, t, w, q in zip(small, s, k, p, strict=True)]
     size = usual
@@ -157,13 +158,13 @@ def _fractional(
         )
     x = input if input.ndim == dims + 2 else input.unsqueeze(0)
     N, C, *size = x.shape
-    k = _of(dims, "kernel_size", kernel_size)
+    k = _of(op, dims, "kernel_size", kernel_size)
     if output_size is None:
         assert output_ratio is not None
-        ratios = [output_ratio] * dims if isinstance(output_ratio, (int, float)) else output_ratio
+        ratios = spread(output_ratio, dims)
         out = [int(n * r) for n, r in zip(size, ratios, strict=True)]
     else:
-        out = list(_of(dims, "output_size", output_size))
+        out = list(_of(op, dims, "output_size", output_size))
     if min(out) < 0 or min(k) < 1:
         raise RuntimeError(
             f"{op}: windows must have elements, and no output size may be negative; got {tuple(k)} and "
@@ -243,7 +244,7 @@ def fractional_max_pool3d(
 
 
 def _power(dims: int, x: Tensor, p: float, kernel_size: Sizes, stride: Sizes | None, ceil: bool) -> Tensor:  # fmt: skip
-    k = _of(dims, "kernel_size", kernel_size)
+    k = _of(f"lp_pool{dims}d", dims, "kernel_size", kernel_size)
     average = (pool.avg_pool1d, pool.avg_pool2d, pool.avg_pool3d)[dims - 1]
     out = average(x.pow(p), k, stride, 0, ceil)
     return (out.sign() * out.abs().relu()).mul(math.prod(k)).pow(1.0 / p)

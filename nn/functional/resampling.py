@@ -20,7 +20,7 @@ from tilegrad.autograd.rules.pool import (
 from tilegrad.autograd.rules.resample import resample
 from tilegrad.autograd.rules.sample import grid_sample as sample
 from tilegrad.autograd.tensor import Tensor
-from tilegrad.engine.shape import as_indices
+from tilegrad.engine.shape import as_indices, spread
 
 MODES = {
     "nearest": (1, 2, 3), "nearest-exact": (1, 2, 3), "area": (1, 2, 3), "linear": (1,),
@@ -39,7 +39,7 @@ def _sizes(
     if size is not None:
         if recompute:
             raise ValueError("recompute_scale_factor is not meaningful with an explicit size.")
-        found = [size] * dims if isinstance(size, int) else list(size)
+        found = spread(size, dims)
         if len(found) != max(dims, 0):
             raise ValueError(
                 f"Input and output must have the same number of spatial dimensions, but got input with "
@@ -50,8 +50,7 @@ def _sizes(
         return list(as_indices("interpolate", found, "output_size")), [None] * dims
     if scale_factor is None:
         raise ValueError("either size or scale_factor should be defined")
-    single = isinstance(scale_factor, (int, float))
-    scales = [float(scale_factor)] * dims if single else [float(s) for s in scale_factor]  # type: ignore[arg-type,union-attr]
+    scales = [float(s) for s in spread(scale_factor, dims)]
     if len(scales) != max(dims, 0):
         raise ValueError(
             f"Input and scale_factor must have the same number of spatial dimensions, but got input "
@@ -221,6 +220,8 @@ _AFFINE_GRID = Rule("affine_grid_generator", _affine_grid_vjp)
 
 def _check_grid(input: Tensor, grid: Tensor, mode: str) -> None:
     """RuntimeError for shapes and dtypes that do not fit."""
+    if not input.dtype.has_gradient:
+        raise NotImplementedError(f"\"grid_sampler\" not implemented for '{input.dtype.name}'")
     dims = input.ndim - 2
     if dims not in (2, 3) or grid.ndim != input.ndim or grid.shape[-1] != dims:
         raise RuntimeError(

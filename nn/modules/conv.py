@@ -8,22 +8,18 @@ from typing import Any
 
 from tilegrad.autograd.rules.creation import empty
 from tilegrad.autograd.tensor import Tensor
+from tilegrad.engine.shape import spread
 from tilegrad.nn import functional as F, init
 from tilegrad.nn.modules.module import Module
+from tilegrad.nn.modules.utils import Sizes
 from tilegrad.nn.parameter import Parameter
 
-Sizes = int | Sequence[int]
 _PADS = {
     "zeros": "constant",
     "reflect": "reflect",
     "replicate": "replicate",
     "circular": "circular",
 }
-
-
-def spread(value: Sizes, dims: int) -> tuple[int, ...]:
-    """One value per dimension."""
-    return (value,) * dims if isinstance(value, int) else tuple(value)
 
 
 class _Convolution(Module):

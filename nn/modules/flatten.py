@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import SupportsIndex
 
 from tilegrad.autograd.rules.rearrange import flatten, unflatten
 from tilegrad.autograd.tensor import Tensor
@@ -29,7 +30,7 @@ class Unflatten(Module):
 
     def __init__(self, dim: int, unflattened_size: Sequence[int]):
         super().__init__()
-        if not isinstance(dim, int):
+        if not isinstance(dim, SupportsIndex):
             raise TypeError(f"unflatten: dim must be an int; got {type(dim).__name__}")
         for place, size in enumerate(unflattened_size):
             if not isinstance(size, int):

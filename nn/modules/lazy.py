@@ -16,11 +16,11 @@ from tilegrad.nn.modules.conv import (
     ConvTranspose1d,
     ConvTranspose2d,
     ConvTranspose3d,
-    Sizes,
 )
 from tilegrad.nn.modules.instancenorm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
 from tilegrad.nn.modules.linear import Linear
 from tilegrad.nn.modules.module import Module
+from tilegrad.nn.modules.utils import Sizes
 from tilegrad.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 
 

@@ -9,11 +9,8 @@ from tilegrad.autograd.rules.creation import empty
 from tilegrad.autograd.tensor import Tensor
 from tilegrad.nn import functional as F, init
 from tilegrad.nn.modules.module import Module
+from tilegrad.nn.modules.utils import _single
 from tilegrad.nn.parameter import Parameter
-
-
-def _shape(value: int | Sequence[int]) -> tuple[int, ...]:
-    return (value,) if isinstance(value, int) else tuple(value)
 
 
 class LayerNorm(Module):
@@ -35,7 +32,7 @@ class LayerNorm(Module):
         dtype: Any = None,
     ):
         super().__init__()
-        self.normalized_shape = _shape(normalized_shape)
+        self.normalized_shape = _single(normalized_shape)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
         for name, wanted in (("weight", True), ("bias", bias)):
@@ -80,7 +77,7 @@ class RMSNorm(Module):
         dtype: Any = None,
     ):
         super().__init__()
-        self.normalized_shape = _shape(normalized_shape)
+        self.normalized_shape = _single(normalized_shape)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
         made = None

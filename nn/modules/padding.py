@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from tilegrad.autograd.tensor import Tensor
+from tilegrad.engine.shape import spread
 from tilegrad.nn import functional as F
 from tilegrad.nn.modules.module import Module
-
-Sizes = int | Sequence[int]
+from tilegrad.nn.modules.utils import Sizes
 
 
 class _Pad(Module):
@@ -19,8 +17,7 @@ class _Pad(Module):
 
     def __init__(self, padding: Sizes):
         super().__init__()
-        same = (padding,) * (2 * self.dims) if isinstance(padding, int) else tuple(padding)
-        self.padding = same
+        self.padding = spread(padding, 2 * self.dims)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.pad(input, self.padding, self.mode)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tilegrad.autograd.tensor import Tensor
+from tilegrad.engine.shape import spread
 from tilegrad.nn import functional as F
 from tilegrad.nn.modules.module import Module
-
-Sizes = int | Sequence[int]
+from tilegrad.nn.modules.utils import Sizes
 
 
 class _MaxPool(Module):
@@ -126,8 +126,7 @@ class AvgPool1d(_AvgPool):
     ):
         super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
         self.kernel_size, self.stride, self.padding = (
-            (value,) if isinstance(value, int) else tuple(value)
-            for value in (self.kernel_size, self.stride, self.padding)
+            spread(value, 1) for value in (self.kernel_size, self.stride, self.padding)
         )
 
 
@@ -235,9 +234,9 @@ class _MaxUnpool(Module):
 
     def __init__(self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0):
         super().__init__()
-        self.kernel_size = _spread(kernel_size, self.dims)
-        self.stride = _spread(kernel_size if stride is None else stride, self.dims)
-        self.padding = _spread(padding, self.dims)
+        self.kernel_size = spread(kernel_size, self.dims)
+        self.stride = spread(kernel_size if stride is None else stride, self.dims)
+        self.padding = spread(padding, self.dims)
 
     def forward(
         self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None
@@ -248,10 +247,6 @@ class _MaxUnpool(Module):
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
-
-
-def _spread(value: Sizes, dims: int) -> tuple[int, ...]:
-    return (value,) * dims if isinstance(value, int) else tuple(value)
 
 
 class MaxUnpool1d(_MaxUnpool):
@@ -345,17 +340,16 @@ class _FractionalMaxPool(Module):
             )
         if output_size is not None and output_ratio is not None:
             raise ValueError("only one of output_size and output_ratio may be specified")
-        self.kernel_size = _spread(kernel_size, self.dims)
+        self.kernel_size = spread(kernel_size, self.dims)
         self.return_indices = return_indices
         self.register_buffer("_random_samples", _random_samples)
-        self.output_size = None if output_size is None else _spread(output_size, self.dims)
+        self.output_size = None if output_size is None else spread(output_size, self.dims)
         self.output_ratio: tuple[float, ...] | None = None
         if output_ratio is not None:
-            single = isinstance(output_ratio, (int, float))
-            ratios = (output_ratio,) * self.dims if single else tuple(output_ratio)  # type: ignore[arg-type]
-            if not all(0 < r < 1 for r in ratios):  # type: ignore[operator]
+            ratios = spread(output_ratio, self.dims)
+            if not all(0 < r < 1 for r in ratios):
                 raise ValueError(f"output_ratio must be between 0 and 1 (got {output_ratio})")
-            self.output_ratio = ratios  # type: ignore[assignment]
+            self.output_ratio = ratios
 
     def forward(self, input: Tensor) -> Any:
         return type(self)._function(

@@ -6,7 +6,8 @@ float for an int, a number for a tensor, another dtype or shape, …), once for 
 is a list, a tuple or a dict, with an argument less, one more and one that has no such name. Prints the calls
 whose exception's type, or result, is not PyTorch's, and refused calls after which an object
 (``it``) is not what it was; rows worth keeping go into ``cases/bad_calls.txt``. Each good call runs in a
-child, so that a crash ends it alone.
+child, so that a crash ends it alone. With ``--numpy`` the calls stay good, but for their whole numbers, which
+become NumPy's.
 """
 
 from __future__ import annotations
@@ -145,6 +146,30 @@ def wrong(call: Any) -> list[str]:
                 made.append(ast.unparse(call))
             setattr(holder, field, kept)
     return list(dict.fromkeys(made))
+
+
+class _AsNumpy(ast.NodeTransformer):
+    """Whole numbers as NumPy's."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        whole = type(node.value) is int
+        return _parsed(f"np.int64({node.value})") if whole else node
+
+
+def with_numpys_numbers(good: Good) -> str:
+    """The source of the call with ``np.int64(3)`` for 3."""
+    return ast.unparse(_AsNumpy().visit(copy.deepcopy(good.call)))
+
+
+def numpy_difference(good: Good) -> tuple[str, str, str] | None:
+    """(call, ours, PyTorch's) where a call with NumPy's whole numbers is not as in PyTorch."""
+    row = with_numpys_numbers(good)
+    if not good.values or row == ast.unparse(good.call):
+        return None
+    ours, theirs = outcome(row, OURS, good).result, outcome(row, THEIRS, good).result
+    if _alike(ours, theirs) or not isinstance(ours, Exception):
+        return None
+    return row, _shown(ours), _shown(theirs)
 
 
 def _replaced(call: Any, value: ast.AST) -> list[str]:
@@ -340,7 +365,13 @@ def main() -> int:
     parser.add_argument(
         "--counts", action="store_true", help="only how many there are of each kind"
     )
+    parser.add_argument("--numpy", action="store_true", help="good calls with NumPy's numbers")
     options = parser.parse_args()
+    if options.numpy:
+        found = [numpy_difference(g) for g in good_calls() if re.search(options.k, str(g))]
+        for row, ours, theirs in filter(None, found):
+            print(f"{row}\n    ours   {ours}\n    theirs {theirs}", flush=True)
+        return any(found)
     torch.set_num_threads(1)
     importlib.import_module("torch._dynamo")  # which an optimizer imports: once, not in each child
     resource.setrlimit(resource.RLIMIT_AS, (24 << 30, 24 << 30))
