@@ -4,6 +4,7 @@ gradient.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from tilegrad.autograd.annotations import Tensor
@@ -103,11 +104,11 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x moved towards 0 by ``lambd``, at most to 0.
 
     Raises:
-        RuntimeError: lambd is negative.
+        RuntimeError: lambd is negative, NaN or infinite.
     """
-    if lambd < 0:
+    if not 0 <= lambd < math.inf:
         raise RuntimeError(
-            f"softshrink: lambda must be greater or equal to 0, but found to be {lambd:g}."
+            f"softshrink: lambda must be greater or equal to 0 and finite, but found to be {lambd:g}."
         )
     return run(OPS["softshrink"], input, params=(lambd,))
 

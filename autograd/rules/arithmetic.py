@@ -81,7 +81,10 @@ def _values(op: str, value: object, *tensors: Tensor) -> tuple[Scalar]:
     if op.startswith("addcdiv") and not any(t.layout.dtype.has_gradient for t in tensors[1:]):
         raise RuntimeError(f"{op}: Integer division with addcdiv is no longer supported")
     ranks = [(t.layout.dtype, 2 if t.layout.ndim else 1) for t in tensors]
-    return (number.stored(number.required(value, op), dt.result_type(*ranks), op),)
+    common = dt.result_type(*ranks)
+    if common is dt.bool_:
+        raise NotImplementedError(f"\"{op}\" not implemented for 'bool'")
+    return (number.stored(number.required(value, op), common, op),)
 
 
 def add_(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
@@ -165,6 +168,8 @@ def _integral(name: str, input: Any, other: Any, pair: tuple[Elementwise, Elemen
             )
         input = operand(input, other, name)
     kind = _promoted(input, other)
+    if kind is dt.bool_:
+        raise NotImplementedError(f"\"{name}\" not implemented for 'bool'")
     if not kind.has_gradient and input.layout.numel:
         # as the kernel reads it: an int64 of no dimension beside int32 wraps
         _refuse_zero_divisor(to_dtype(other, kind))
@@ -293,13 +298,34 @@ def pow_(input: Tensor, exponent: Tensor | Scalar) -> Tensor:
     return overwrite("pow_", input, pow(before("pow_", input, exponent), exponent))
 
 
+def _check_lerp(input: Tensor, end: Tensor, weight: Tensor | Scalar) -> None:
+    kind = input.layout.dtype
+    if not kind.has_gradient:
+        raise NotImplementedError(f"\"lerp\" not implemented for '{kind.name}'")
+    for name, x in (("end", end), ("weight", weight)):
+        if (
+            isinstance(x, TensorBase)
+            and x.layout.dtype is not kind
+            and (name == "end" or x.layout.shape)
+        ):
+            raise RuntimeError(
+                f"lerp: expected dtype {kind.name} for `{name}` but got dtype {x.layout.dtype.name}"
+            )
+
+
 def lerp(input: Tensor, end: Tensor, weight: Tensor | Scalar) -> Tensor:
-    """``input + weight * (end - input)``."""
+    """``input + weight * (end - input)``.
+
+    Raises:
+        RuntimeError: ``end``, or a weight with dimensions, has another dtype.
+    """
+    _check_lerp(input, end, weight)
     return apply(OPS["lerp"], input, end, operand(weight, input, "lerp"))
 
 
 def lerp_(input: Tensor, end: Tensor, weight: Tensor | Scalar) -> Tensor:
     """:func:`lerp`, in place."""
+    _check_lerp(input, end, weight)
     return inplace(OPS["lerp"], input, end, operand(weight, input, "lerp_"))
 
 

@@ -75,6 +75,16 @@ def _check(name: str, x: Layout, target: Layout, weight: Layout | None) -> None:
         )
     if not x.dtype.is_floating_point:
         raise NotImplementedError(f"\"{name}\" not implemented for '{x.dtype.name}'")
+    if weight is not None:
+        check_weight(name, x.dtype, weight.dtype)
+
+
+def check_weight(name: str, kind: dt.DType, found: dt.DType) -> None:
+    """RuntimeError for classes' weights of another dtype than the input."""
+    if found is not kind:
+        raise RuntimeError(
+            f"{name}: expected scalar type {kind.name} but found {found.name}, of weight"
+        )
 
 
 def _loss(

@@ -236,7 +236,7 @@ def _weights(name: str, given: Tensor | None, count: int, whole: bool) -> Tensor
             f"cov: cov(): expected {name} to have one or fewer dimensions but got {name} with "
             f"{kind.ndim} dimensions"
         )
-    if kind.dtype.is_floating_point is whole:
+    if kind.dtype.is_floating_point is whole or kind.dtype is dt.bool_:
         wanted = "integral" if whole else "floating point"
         raise RuntimeError(
             f"cov: cov(): expected {name} to have {wanted} dtype but got {name} with "

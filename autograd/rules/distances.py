@@ -116,7 +116,7 @@ def cdist(
 
     Raises:
         ValueError: another mode; numbers and None are none.
-        RuntimeError: integers, fewer than two dimensions, or sizes that do not fit.
+        RuntimeError: integers, two dtypes, fewer than two dimensions, or sizes that do not fit.
     """
     if compute_mode not in _MODES:
         raise ValueError(f"cdist: {compute_mode} is not a valid value for compute_mode")
@@ -130,6 +130,8 @@ def cdist(
             raise RuntimeError(
                 f"cdist: only supports at least 2D tensors, {name} got: {kind.ndim}D"
             )
+    if a.dtype is not b.dtype:
+        raise RuntimeError(f"cdist: expected scalar type {a.dtype.name} but found {b.dtype.name}")
     if a.shape[-1] != b.shape[-1]:
         raise RuntimeError(
             f"cdist: X1 and X2 must have the same number of columns. X1: {a.shape[-1]} X2: "

@@ -232,7 +232,7 @@ def scaled(op: str, input: Tensor, product: Tensor, beta: Scalar, alpha: Scalar)
     """``beta * input + alpha * product``; NaN of ``input`` is not seen where ``beta`` is 0.
 
     Raises:
-        RuntimeError: their dtypes differ.
+        RuntimeError: their dtypes differ, but for an outer product.
     """
     if not isinstance(input, TensorBase):
         raise TypeError(f"argument 'input' (position 1) must be Tensor, not {type(input).__name__}")

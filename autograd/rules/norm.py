@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import tensor_of
-from tilegrad.autograd.graph import Node
+from tilegrad.autograd.graph import Node, called
 from tilegrad.autograd.mode import state
 from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import arithmetic, pointwise, view
+from tilegrad.autograd.rules.elementwise import to_dtype
 from tilegrad.autograd.rules.moments import var as variance
 from tilegrad.autograd.rules.reduce import mean, sum
 from tilegrad.autograd.size import sizes
@@ -243,7 +244,22 @@ def rms_norm(
         eps = finfo(input.dtype).eps if input.layout.dtype.has_gradient else 0.0
     if input.layout.dtype.is_complex:
         return _complex_rms_norm(input, normalized_shape, weight, eps)
+    if weight is not None and weight.layout.dtype is not input.layout.dtype:
+        return _mixed_rms_norm(input, normalized_shape, weight, eps)
     return _over_last("rms_norm", input, normalized_shape, weight, None, eps, False)
+
+
+def _mixed_rms_norm(x: Tensor, shape: Sequence[int], weight: Tensor, eps: float) -> Tensor:
+    """Times a weight of another dtype, in that of ``x``."""
+    kind = x.layout.dtype
+    if (
+        not kind.is_floating_point
+        or weight.layout.dtype.is_complex
+        or weight.layout.shape != tuple(shape)
+    ):
+        _over_last("rms_norm", x, shape, weight, None, eps, False)  # which refuses it
+    made = _over_last("rms_norm", x, shape, None, None, eps, False)
+    return called("rms_norm", to_dtype(made * weight, kind))
 
 
 def _complex_rms_norm(x: Tensor, shape: Sequence[int], weight: Tensor | None, eps: float) -> Tensor:

@@ -335,10 +335,9 @@ def isin(
     like = elements if isinstance(elements, TensorBase) else test_elements
     device = like.layout.device  # type: ignore[union-attr]
     x, y = (as_tensor(v, device=device).detach() for v in (elements, test_elements))
-    if any_bool := [t for t in (x, y) if t.layout.dtype is dt.bool_]:
-        raise RuntimeError(
-            f"isin: Unsupported input type encountered for isin(): {any_bool[0].dtype.name}"
-        )
+    for kind in (x.layout.dtype, y.layout.dtype):
+        if kind is dt.bool_ or kind.is_complex:
+            raise RuntimeError(f"isin: Unsupported input type encountered for isin(): {kind.name}")
     common = dt.promote_types(x.layout.dtype, y.layout.dtype)
     x, y = to_dtype(x, common), view.reshape(to_dtype(y, common), (-1,))
     if not y.layout.numel:

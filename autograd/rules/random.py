@@ -5,6 +5,7 @@ They depend on the generator's seed and the calls made since, never on the numbe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -205,7 +206,8 @@ def normal(
     kind = given[0].dtype
     result = ops.draw("normal", shape, kind, given[0].device, (0.0, 1.0), generator)
     result = elementwise.OPS["mul"](result, _operand(std, result))
-    return tensor_of(elementwise.OPS["add"](result, _operand(mean, result)))
+    result = elementwise.OPS["add"](result, _operand(mean, result))
+    return tensor_of(elementwise.cast(result, kind))
 
 
 def _operand(value: Any, like: Array) -> Array:
@@ -345,9 +347,14 @@ def uniform_(
     """Uniform over [a, b), of complex numbers in each part.
 
     Raises:
-        RuntimeError: ``a`` exceeds ``b``.
+        RuntimeError: ``a`` exceeds ``b``, or one is not finite.
     """
-    if not a <= b:
+    for name, end in (("from", a), ("to", b)):
+        if not abs(end) < math.inf:
+            raise RuntimeError(
+                f"uniform_: {name} is out of bounds for {self.dtype.name}; got {end}"
+            )
+    if a > b:
         raise RuntimeError(f"uniform_: expects to return a [from, to) range; got from={a} > to={b}")
     return _redraw(
         "uniform_", "uniform", self, (_real("uniform_", a), _real("uniform_", b)), generator

@@ -158,7 +158,7 @@ def searchsorted(op: str, borders: Array, values: Array, right: bool) -> Array:
         values: any shape.
 
     Raises:
-        RuntimeError: the shapes do not fit.
+        RuntimeError: the shapes do not fit. NotImplementedError: truth values among truth values.
     """
     lead = borders.shape[:-1]
     if borders.layout.ndim == 0 or (
@@ -169,5 +169,7 @@ def searchsorted(op: str, borders: Array, values: Array, right: bool) -> Array:
             f"got {borders.layout.describe()} and {values.layout.describe()}"
         )
     kind = dt.promote_types(borders.dtype, values.dtype)
+    if kind is dt.bool_:
+        raise NotImplementedError(f"\"{op}\" not implemented for 'bool'")
     result: Array = _search(dense(cast(borders, kind)), dense(cast(values, kind)), right=right)
     return result

@@ -54,6 +54,43 @@ def _bags(
     return input, places.long(), many
 
 
+def _check_bags(
+    input: Tensor,
+    weight: Tensor,
+    per_sample_weights: Tensor | None,
+    mode: str,
+    frequencies: bool,
+    sparse: bool,
+) -> None:
+    """Refuse arguments of :func:`embedding_bag` that do not fit each other."""
+    if weight.dtype.name == "int64" and input.dtype.is_floating_point:
+        raise TypeError("embedding_bag: the first argument is the input, the second the weight")
+    if not weight.dtype.is_floating_point:
+        raise RuntimeError(
+            f"embedding_bag: Expected weight to be of floating point; got {weight.dtype.name}"
+        )
+    if per_sample_weights is not None and input.shape != per_sample_weights.shape:
+        raise ValueError(
+            f"embedding_bag: If per_sample_weights ({list(per_sample_weights.shape)}) is not None, then "
+            f"it must have the same shape as the input ({list(input.shape)})"
+        )
+    if mode not in ("sum", "mean", "max"):
+        raise ValueError("mode has to be one of sum or mean or max")
+    if mode == "max" and (frequencies or sparse):
+        what = "scaling the gradient by the frequency" if frequencies else "sparse weights"
+        raise ValueError(f"max mode does not support {what}")
+    if per_sample_weights is not None and mode != "sum":
+        raise NotImplementedError(
+            f"embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for "
+            f"mode='sum' (got mode='{mode}'). Please open a feature request on GitHub."
+        )
+    if per_sample_weights is not None and per_sample_weights.dtype is not weight.dtype:
+        raise RuntimeError(
+            f"embedding_bag: expected weight and per_sample_weights to have the same dtype; got "
+            f"{weight.dtype.name} and {per_sample_weights.dtype.name}"
+        )
+
+
 def embedding_bag(
     input: Tensor, weight: Tensor, offsets: Tensor | None = None, max_norm: float | None = None,
     norm_type: float = 2, scale_grad_by_freq: bool = False, mode: str = "mean", sparse: bool = False,
@@ -71,23 +108,7 @@ def embedding_bag(
     Raises:
         ValueError, RuntimeError, NotImplementedError: arguments that do not fit each other.
     """
-    if weight.dtype.name == "int64" and input.dtype.is_floating_point:
-        raise TypeError("embedding_bag: the first argument is the input, the second the weight")
-    if per_sample_weights is not None and input.shape != per_sample_weights.shape:
-        raise ValueError(
-            f"embedding_bag: If per_sample_weights ({list(per_sample_weights.shape)}) is not None, then "
-            f"it must have the same shape as the input ({list(input.shape)})"
-        )
-    if mode not in ("sum", "mean", "max"):
-        raise ValueError("mode has to be one of sum or mean or max")
-    if mode == "max" and (scale_grad_by_freq or sparse):
-        what = "scaling the gradient by the frequency" if scale_grad_by_freq else "sparse weights"
-        raise ValueError(f"max mode does not support {what}")
-    if per_sample_weights is not None and mode != "sum":
-        raise NotImplementedError(
-            f"embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for "
-            f"mode='sum' (got mode='{mode}'). Please open a feature request on GitHub."
-        )
+    _check_bags(input, weight, per_sample_weights, mode, scale_grad_by_freq, sparse)
     if include_last_offset and offsets is None:
         raise ValueError("include_last_offset must be True only with offsets")
     flat, places, many = _bags(input, weight, offsets, include_last_offset)

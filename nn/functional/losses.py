@@ -12,12 +12,12 @@ import warnings
 from tilegrad.autograd.graph import called
 from tilegrad.autograd.rules.creation import full_like
 from tilegrad.autograd.rules.cross_entropy import reduction_of
-from tilegrad.autograd.rules.elementwise import apply
+from tilegrad.autograd.rules.elementwise import apply, to_dtype
 from tilegrad.autograd.rules.masked import where
 from tilegrad.autograd.rules.moments import row_products
 from tilegrad.autograd.rules.rearrange import broadcast_tensors
 from tilegrad.autograd.tensor import Tensor
-from tilegrad.engine.dtype import get_default_dtype
+from tilegrad.engine.dtype import DType, bool_, can_cast, get_default_dtype
 from tilegrad.engine.ops.elementwise import OPS
 from tilegrad.nn.functional.composed import pairwise_distance
 
@@ -41,6 +41,31 @@ def _warn_sizes(input: Tensor, target: Tensor) -> None:
         )
 
 
+def _refuse_bool(*operands: Tensor) -> None:
+    """RuntimeError for truth values where PyTorch subtracts."""
+    for x in operands:
+        if x.layout.dtype is bool_:
+            raise RuntimeError(
+                "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to "
+                "invert a mask, use the `~` or `logical_not()` operator instead."
+            )
+
+
+def _stored(loss: Tensor, kind: DType) -> Tensor:
+    """``loss`` in the dtype of the tensor that PyTorch writes it to.
+
+    Raises:
+        RuntimeError: that dtype is of a lesser kind, as of whole numbers.
+    """
+    if loss.layout.dtype is kind:
+        return loss
+    if not can_cast(loss.dtype, kind):
+        raise RuntimeError(
+            f"result type {loss.dtype.name} can't be cast to the desired output type {kind.name}"
+        )
+    return to_dtype(loss, kind)
+
+
 def _loss(
     name: str,
     input: Tensor,
@@ -51,10 +76,18 @@ def _loss(
 ) -> Tensor:
     """The formula ``name``, weighted (the mean then by the sum of the weights), reduced."""
     _warn_sizes(input, target)
+    kinds = input.layout.dtype, target.layout.dtype
+    whole = not (kinds[0].has_gradient or kinds[1].has_gradient)
+    if whole and name != "l1" and weight is None:
+        raise NotImplementedError(f"\"{name}\" not implemented for '{kinds[0].name}'")
+    if weight is not None or name == "l1":
+        _refuse_bool(input, target)
     if name == "l1" and (input.layout.dtype.is_complex or target.layout.dtype.is_complex):
         loss = (input - target).abs()
     else:
         loss = apply(OPS[name], input, target, params=params)
+    if name == "huber":
+        loss = _stored(loss, kinds[0])
     if weight is None:
         made = reduced(loss, reduction)
         return made if name == "l1" else called(name, made)
@@ -101,7 +134,7 @@ def smooth_l1_loss(
     Raises:
         RuntimeError: beta is negative.
     """
-    if beta < 0:
+    if not beta >= 0:
         raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
     mode = reduction_of(reduction, size_average, reduce)
     if beta == 0:
@@ -121,7 +154,7 @@ def huber_loss(
     Raises:
         RuntimeError: delta is not positive.
     """
-    if delta <= 0:
+    if not delta > 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
     mode = reduction_of(reduction)
     if weight is None:
@@ -155,11 +188,17 @@ def binary_cross_entropy(
         raise RuntimeError(
             f"binary_cross_entropy: Found dtype {target.dtype.name} but expected {input.dtype.name}"
         )
+    if not input.dtype.has_gradient:
+        raise NotImplementedError(
+            f"\"binary_cross_entropy\" not implemented for '{input.dtype.name}'"
+        )
     for name, x in (("input", input.detach()), ("target", target.detach())):
         if not bool(((x >= 0) & (x <= 1)).all()):
             raise RuntimeError(f"all elements of {name} should be between 0 and 1")
     loss = apply(OPS["bce"], input, target)
-    return called("bce", reduced(loss if weight is None else loss * weight, mode))
+    if weight is not None:
+        loss = _stored(loss * weight, loss.dtype)
+    return called("bce", reduced(loss, mode))
 
 
 def binary_cross_entropy_with_logits(
@@ -176,19 +215,33 @@ def binary_cross_entropy_with_logits(
     Args:
         pos_weight: factor on the positive term, broadcast over ``input``.
 
+    Returns:
+        In the dtype of ``target``.
+
     Raises:
         ValueError: the shapes differ.
+        RuntimeError: target is not of floating point, or ``pos_weight`` of truth values.
     """
     mode = reduction_of(reduction, size_average, reduce)
     if target.shape != input.shape:
         raise ValueError(
             f"Target size ({target.shape}) must be the same as input size ({input.shape})"
         )
+    if not input.layout.dtype.has_gradient:
+        raise NotImplementedError(f"\"log_sigmoid\" not implemented for '{input.dtype.name}'")
+    _refuse_bool(target, *(() if pos_weight is None else (pos_weight,)))
+    if not target.layout.dtype.has_gradient:
+        raise RuntimeError(
+            f"binary_cross_entropy_with_logits: result type {input.dtype.name} can't be cast to the "
+            f"desired output type {target.dtype.name}"
+        )
     if pos_weight is None:
         loss = apply(OPS["bce_logits"], input, target)
     else:
         loss = apply(OPS["bce_logits_weighted"], input, target, pos_weight)
-    return called("bce_logits", reduced(loss if weight is None else loss * weight, mode))
+    kind = target.layout.dtype
+    loss = _stored(loss if weight is None else loss * weight, kind)
+    return called("bce_logits", reduced(loss, mode))
 
 
 def kl_div(
@@ -204,7 +257,12 @@ def kl_div(
     Args:
         target: probabilities, or with ``log_target`` their logarithms.
         reduction: also ``"batchmean"``: the sum over the size of the first dimension.
+
+    Raises:
+        RuntimeError: of whole numbers or truth values.
     """
+    if not (input.layout.dtype.has_gradient and target.layout.dtype.has_gradient):
+        raise RuntimeError("kl_div: Integral inputs not supported.")
     batch = reduction == "batchmean"
     mode = reduction_of("sum" if batch else reduction, size_average, reduce)
     if mode == "mean":
@@ -266,6 +324,12 @@ def gaussian_nll_loss(
     mode = reduction_of(reduction)
     if not isinstance(var, Tensor):
         var = full_like(input, float(var))
+    _refuse_bool(input, target)
+    if not var.dtype.has_gradient:
+        raise RuntimeError(
+            f"gaussian_nll_loss: result type float32 can't be cast to the desired output type "
+            f"{var.dtype.name}, of var"
+        )
     if bool((var.detach() < 0).any()):
         raise ValueError("var has negative entry/entries")
     if var.shape != input.shape:
@@ -289,9 +353,17 @@ def soft_margin_loss(
 ) -> Tensor:
     """log(1 + e^(-y x)) for y = 1 or -1."""
     mode = reduction_of(reduction, size_average, reduce)
-    if input.dtype.is_complex or target.dtype.is_complex:
-        return called("soft_margin", reduced((-target * input).exp().log1p(), mode))
-    return called("soft_margin", reduced(apply(OPS["soft_margin"], input, target), mode))
+    kind = input.layout.dtype
+    if not kind.has_gradient or (target.dtype.is_complex and not kind.is_complex):
+        wanted = target.dtype if target.dtype.has_gradient else get_default_dtype()
+        raise RuntimeError(
+            f"soft_margin_loss: result type {wanted.name} can't be cast to the desired output type {kind.name}"
+        )
+    if kind.is_complex:
+        loss = (-target * input).exp().log1p()
+    else:
+        loss = apply(OPS["soft_margin"], input, target)
+    return called("soft_margin", reduced(_stored(loss, kind), mode))
 
 
 def hinge_embedding_loss(
@@ -329,6 +401,7 @@ def margin_ranking_loss(
             f"margin_ranking_loss : All input tensors should have same dimension but got sizes: "
             f"input1: {input1.shape}, input2: {input2.shape}, target: {target.shape} "
         )
+    _refuse_bool(input1, input2, target)
     return reduced(apply(OPS["ranking"], input1, input2, target, params=(margin,)), mode)
 
 

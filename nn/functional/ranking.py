@@ -9,7 +9,7 @@ from itertools import accumulate
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules.creation import arange, as_tensor
-from tilegrad.autograd.rules.cross_entropy import cross_entropy, reduction_of
+from tilegrad.autograd.rules.cross_entropy import check_weight, cross_entropy, reduction_of
 from tilegrad.autograd.rules.ctc import ctc
 from tilegrad.autograd.rules.masked import where
 from tilegrad.autograd.rules.matmul import linear
@@ -45,10 +45,14 @@ def multi_margin_loss(
             f"multi_margin_loss: inconsistent target size, expected {rows} but got {list(target.shape)}"
         )
     classes = input.shape[-1] if input.ndim else 1
-    if weight is not None and weight.shape[0] != classes:
-        raise RuntimeError(
-            f"inconsistent weight size, expected {classes} but got {list(weight.shape)}"
-        )
+    if not input.dtype.has_gradient:
+        raise NotImplementedError(f"\"multi_margin_loss\" not implemented for '{input.dtype.name}'")
+    if weight is not None:
+        if weight.shape[0] != classes:
+            raise RuntimeError(
+                f"inconsistent weight size, expected {classes} but got {list(weight.shape)}"
+            )
+        check_weight("multi_margin_loss", input.dtype, weight.dtype)
     if not input.ndim:  # one class
         input = input.reshape(1)
     y = target.detach()
