@@ -24,6 +24,10 @@ def plain(value: Any) -> Number | None:
         return value  # type: ignore[return-value]
     if isinstance(value, np.generic):
         value = value.item()
+        if isinstance(value, np.floating):  # of more than 64 bits
+            return float(value)
+        if isinstance(value, np.complexfloating):
+            return complex(value)  # type: ignore[return-value]
     if isinstance(value, bool):
         return value
     if isinstance(value, int):

@@ -101,6 +101,8 @@ def _as_tensor(key: object) -> Tensor:
             if isinstance(value, int):
                 as_index("index", value)
         raise _invalid(key)
+    if array.dtype.kind != "b" and array.dtype != np.uint8:  # which is a mask
+        array = array.astype(np.int64)
     return tensor_of(from_numpy(np.array(array, order="C")))
 
 
@@ -121,7 +123,7 @@ def _invalid(key: object) -> IndexError:
 
 def _normal(key: Any) -> Any:
     """One item of a key as int, slice, None, Ellipsis, bool or tensor."""
-    if key is None or key is Ellipsis or isinstance(key, (int, slice)):
+    if key is None or key is Ellipsis or isinstance(key, (bool, slice)):
         return key
     if isinstance(key, TensorBase):
         kind = key.layout

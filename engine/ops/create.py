@@ -255,6 +255,8 @@ def _leaf_kinds(data: Any, found: set[Any]) -> None:
         found.add(type(data))
     elif isinstance(data, (np.generic, np.ndarray)):
         found.add(dt.dtype(data.dtype))
+    elif isinstance(data, (int, float, complex)):  # of a class of its own, as an IntEnum
+        found.add(next(kind for kind in (int, float, complex) if isinstance(data, kind)))
     elif isinstance(data, str):
         raise TypeError("tensor: invalid data type 'str'; expected numbers")
     else:
