@@ -76,7 +76,11 @@ def _loss(
 ) -> Tensor:
     """The formula ``name``, weighted (the mean then by the sum of the weights), reduced."""
     _warn_sizes(input, target)
-    kinds = input.layout.dtype, target.layout.dtype
+    kinds, shape = (input.layout.dtype, target.layout.dtype), input.layout.shape
+    if (
+        kinds[0] is not kinds[1] and name != "huber"
+    ):  # or one without dimensions would not promote the other
+        input, target = broadcast_tensors(input, target)
     whole = not (kinds[0].has_gradient or kinds[1].has_gradient)
     if whole and name != "l1" and weight is None:
         raise NotImplementedError(f"\"{name}\" not implemented for '{kinds[0].name}'")
@@ -91,7 +95,7 @@ def _loss(
     if weight is None:
         made = reduced(loss, reduction)
         return made if name == "l1" else called(name, made)
-    if weight.shape != input.shape:
+    if weight.layout.shape != shape:
         raise ValueError("Weights and input must have the same size.")
     loss = loss * weight
     return loss.sum() / weight.sum() if reduction == "mean" else reduced(loss, reduction)

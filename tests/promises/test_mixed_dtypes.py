@@ -49,6 +49,10 @@ PAIRS: dict[str, Call] = {
         "logical_and", "masked_fill", "masked_select", "normal", "complex", "polar",
     )
 } | {
+    **{
+        f"{name} of one": lambda t, x, y, name=name: getattr(t.nn.functional, name)(x, y[0, 0])
+        for name in ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+    },
     "log_target": _functional("kl_div", log_target=True),
     "cross_entropy of shares": _functional("cross_entropy"),
     "cross_entropy": lambda t, x, w: t.nn.functional.cross_entropy(x, t.tensor([0, 1]), weight=w[0]),
