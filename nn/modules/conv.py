@@ -230,8 +230,13 @@ class _ConvTranspose(_Convolution):
         """The output padding that gives ``output_size``.
 
         Raises:
-            ValueError: no output padding does.
+            ValueError: no output padding does, or it has neither a size for each spatial dimension nor for all.
         """
+        if len(output_size) not in (self.dims, input.layout.ndim):
+            raise ValueError(
+                f"ConvTranspose{self.dims}D: for {input.ndim}D input, output_size must have {self.dims} or "
+                f"{input.ndim} elements (got {len(output_size)})"
+            )
         wanted = list(output_size)[-self.dims :]
         sizes = input.shape[-self.dims :]
         padding: tuple[int, ...] = self.padding  # type: ignore[assignment]  # no word here
