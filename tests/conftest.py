@@ -40,6 +40,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def every_object() -> list[object]:
+    """What the collector knows, those that are frozen too."""
+    gc.unfreeze()
+    found: list[object] = gc.get_objects()
+    gc.freeze()
+    return found
+
+
 @pytest.fixture(params=DEVICES)
 def device(request: pytest.FixtureRequest) -> str:
     """Run the test on the CPU and on the GPU."""

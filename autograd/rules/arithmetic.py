@@ -82,9 +82,10 @@ def _values(op: str, value: object, *tensors: Tensor) -> tuple[Scalar]:
         raise RuntimeError(f"{op}: Integer division with addcdiv is no longer supported")
     ranks = [(t.layout.dtype, 2 if t.layout.ndim else 1) for t in tensors]
     common = dt.result_type(*ranks)
+    factor = number.stored(number.required(value, op), common, op)
     if common is dt.bool_:
         raise NotImplementedError(f"\"{op}\" not implemented for 'bool'")
-    return (number.stored(number.required(value, op), common, op),)
+    return (factor,)
 
 
 def add_(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:

@@ -86,13 +86,8 @@ def _slice_part(key: slice) -> Part:
 
 def _as_tensor(key: object) -> Tensor:
     """A list, range or NumPy array as an index tensor."""
-    if isinstance(key, np.ndarray):
-        array = key
-    else:
-        array = np.asarray(_numbers(key))
-        if array.size == 0:
-            array = array.astype(np.int64)
-    if array.dtype.kind == "f" and not array.size:
+    array = key if isinstance(key, np.ndarray) else np.asarray(_numbers(key))
+    if not array.size and (array.dtype.kind == "f" or array is not key):
         array = array.astype(np.int64)
     if array.dtype.kind == "f":
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")

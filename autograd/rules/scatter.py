@@ -27,7 +27,6 @@ from tilegrad.autograd.rules.index import (
     write,
     zeros,
 )
-from tilegrad.autograd.rules.planar import conj
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.array import Array, Layout, layout
 from tilegrad.engine.ops import index as ops
@@ -293,7 +292,7 @@ def _prod_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
     """A source's share is the product of the others: result / source, or, for the only zero that
     meets a place, the product with 1 in its stead.
     """
-    x, index, src, out = (conj(t) for t in node.unpack())
+    x, index, src, out = (t.conj() for t in node.unpack())
     dim = node.meta
     g, g_src = None, None
     if node.edges[0] is not None:

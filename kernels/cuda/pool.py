@@ -27,7 +27,6 @@ from tilegrad.kernels.window import Table, Triple, Window
 
 Launch = Callable[..., None]
 ONE = (1, 1, 1)
-RESIDENT = 1024  # threads of a multiprocessor that windows leave registers for: NVVM 13.0 took 70 on sm_100
 
 
 class Windows(NamedTuple):
@@ -123,7 +122,7 @@ def max_windows(dtype: str, indexed: bool, wide: bool, threads: int) -> Source:
             if indexed:
                 pointer(index, np.int64)[e] = where
 
-    return Source(largest, ("i" * 4, *POOL), threads, max(1, RESIDENT // threads))
+    return Source(largest, ("i" * 4, *POOL), threads)
 
 
 @kernel

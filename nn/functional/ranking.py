@@ -228,6 +228,34 @@ def _lengths(name: str, given: Tensor | Sequence[int], batch: int) -> list[int]:
     return list(as_indices("ctc_loss", given, f"{name}s"))
 
 
+def _label_starts(targets: Tensor, many: list[int], single: bool) -> list[int]:
+    """Where the labels of each sequence begin.
+
+    Raises:
+        RuntimeError: there are not as many as ``many`` says.
+    """
+    longest = max(many, default=0)
+    if any(n < 0 for n in many):
+        raise RuntimeError(
+            f"Expected target_lengths to have value at least 0, but got value {min(many)} (while "
+            "checking arguments for ctc_loss_allocate_outputs)"
+        )
+    if targets.ndim == 1 and not single:
+        if targets.shape[0] != sum(many):
+            raise RuntimeError(
+                f"Expected tensor to have size {sum(many)} at dimension 0, but got size "
+                f"{targets.shape[0]} for argument #2 'targets'"
+            )
+        return [0, *accumulate(many)][: len(many)]
+    rows = targets.unsqueeze(0) if targets.ndim == 1 else targets
+    if rows.ndim != 2 or rows.shape[0] != len(many) or rows.shape[1] < longest:
+        raise RuntimeError(
+            f"Expected tensor to have size at least {longest} at dimension 1, but got size "
+            f"{list(rows.shape)} for argument #2 'targets'"
+        )
+    return [k * rows.shape[1] for k in range(len(many))]
+
+
 def ctc_loss(
     log_probs: Tensor, targets: Tensor, input_lengths: Tensor | Sequence[int],
     target_lengths: Tensor | Sequence[int], blank: int = 0, reduction: str = "mean",
@@ -265,27 +293,7 @@ def ctc_loss(
     many = _lengths("target_length", target_lengths, N)
     if any(not 0 <= n <= T for n in steps):
         raise RuntimeError(f"Expected input_lengths to have values from 0 to {T}; got {steps}")
-    longest = max(many, default=0)
-    if any(n < 0 for n in many):
-        raise RuntimeError(
-            f"Expected target_lengths to have value at least 0, but got value {min(many)} (while "
-            "checking arguments for ctc_loss_allocate_outputs)"
-        )
-    if targets.ndim == 1 and not single:
-        if targets.shape[0] != sum(many):
-            raise RuntimeError(
-                f"Expected tensor to have size {sum(many)} at dimension 0, but got size "
-                f"{targets.shape[0]} for argument #2 'targets'"
-            )
-        starts = [0, *accumulate(many)][:N]
-    else:
-        rows = targets.unsqueeze(0) if targets.ndim == 1 else targets
-        if rows.ndim != 2 or rows.shape[0] != N or rows.shape[1] < longest:
-            raise RuntimeError(
-                f"Expected tensor to have size at least {longest} at dimension 1, but got size "
-                f"{list(rows.shape)} for argument #2 'targets'"
-            )
-        starts = [k * rows.shape[1] for k in range(N)]
+    starts = _label_starts(targets, many, single)
     loss = ctc(x, targets, (steps, many, starts), blank, zero_infinity)
     if mode == "mean":
         counts = as_tensor([max(n, 1) for n in many], dtype=x.dtype, device=x.device)

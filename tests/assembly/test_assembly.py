@@ -110,7 +110,10 @@ FEWER = {
         (512, "bounds of windows in three dimensions"),
     ),
     "movement.copy_words": (768, "words of several places in flight, found over four dimensions"),
-    "pool.max_windows_backward": (768, "bounds of windows in three dimensions"),
+    **dict.fromkeys(
+        ("pool.max_windows", "pool.max_windows_backward"),
+        (768, "bounds of windows in three dimensions; 70 registers of NVVM 13.0 on sm_100"),
+    ),
     "prefix.exclusive_sum": (768, "one block in all"),
     "index.scatter_groups.fold_pieces": (768, "totals and rows of several pieces in flight"),
     **dict.fromkeys(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import re
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 import tilegrad
+from tests.conftest import every_object
 from tilegrad import nn, optim
 from tilegrad.engine import dispatch
 from tilegrad.engine.interpreter import why_plain
@@ -91,7 +91,7 @@ class Watch:
 def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
     """Every plan is made anew, with launches that are watched."""
     found = Watch()
-    ops = [op for op in gc.get_objects() if issubclass(type(op), dispatch.Op)]
+    ops = [op for op in every_object() if issubclass(type(op), dispatch.Op)]
 
     class Families(dict[Any, Any]):
         def get(self, key: Any, default: Any = None) -> Any:

@@ -71,6 +71,7 @@ TESTED_BY = (
     ("kernels/cuda/topk", "search", "autograd/rules/test_sort.py", "modes and borders"),
     ("kernels/formulas", "*", "cases/test_gradient_points.py", "every formula, by its function"),
     ("kernels/formulas/symbolic", "*", "kernels/formulas/test_derive.py", "what derive is made of"),
+    ("nn", "common_types", "parity/test_paths.py", "names that annotations use"),
     ("nn", "parameter state", "nn/modules/test_module.py", "parts of a module"),
     ("nn/modules", "activation adaptive attention batchnorm channelshuffle container conv distance dropout flatten fold instancenorm linear loss "
      "normalization padding pixelshuffle pooling ranking sparse upsampling", "nn/modules/test_modules.py", "every module is a row there"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 
 import tilegrad
-from tests.conftest import ROOT
+from tests.conftest import ROOT, every_object
 from tests.cuda.simulated import only_simulated
 from tilegrad.autograd.rules.recurrent import gru_cell
 from tilegrad.engine import dispatch
@@ -221,7 +220,7 @@ FAKES: dict[str, tuple[dict[str, Any], list[Callable[[], Any]]]] = {
 
 def _forget() -> None:
     """No op remembers how it was launched."""
-    for op in gc.get_objects():
+    for op in every_object():
         if issubclass(type(op), dispatch.Op):
             op.plans.clear()
     for kept in (optim.optim_step, clip._tables, clip.total_norm, clip.shrink_to):
