@@ -76,7 +76,9 @@ def _alignments() -> list[Row]:
     found = []
     for name, (steps, batch, classes, many) in ALIGNMENTS.items():
         x = floats(steps, batch, classes, low=-5.0, high=-1.0)
-        found += _rows(f"ctc_loss, {name}", loss, x, indices(batch, many, below=classes - 1))
+        # logarithms of about 1,000 lose 2e-4 of a probability in float32, here as in PyTorch
+        operands = x, indices(batch, many, below=classes - 1)
+        found += rows("recurrent", f"ctc_loss, {name}", loss, *operands, tolerance=1e-3)
     return found
 
 
