@@ -15,13 +15,14 @@ from typing import NamedTuple
 import numpy as np
 
 from tilegrad.kernels.cpu.run import splitting
-from tilegrad.kernels.cpu.run.jit import Kernel, backward_follows, bind, kernel
+from tilegrad.kernels.cpu.run.jit import Kernel, backward_follows, bind, kernel, simd_bits
 from tilegrad.kernels.cpu.run.threads import TEAM
 from tilegrad.kernels.cpu.simd.memory import offset, pointer, read, write
+from tilegrad.kernels.cpu.simd.vector import lanes
 from tilegrad.kernels.cpu.tuning import Ctc
 from tilegrad.kernels.formulas.ctc import log_sum, pitch_of, posterior
 from tilegrad.kernels.formulas.transcendental import exp
-from tilegrad.kernels.function import DeviceFunction, inline
+from tilegrad.kernels.function import DeviceFunction, arithmetic, inline
 
 Launch = Callable[..., None]
 WORD = 8  # bytes of a label
@@ -43,15 +44,23 @@ class Sequences(NamedTuple):
 
 
 def _rows(dtype: str) -> tuple[DeviceFunction, ...]:
-    """Device functions on rows of ``count`` states of a sequence:
+    """Device functions on rows of ``count`` states of a sequence, or of ``wide``, those that fill vectors with
+    states that nothing is seen in:
 
+    - ``filled(count)``: ``wide``; what is left of a vector costs more than all of it, but for one state alone, and
+      but for registers of 128 bits, for which LLVM makes no vectors of these loops;
     - ``jumps(row, target, count)``: 0 where a step may come from two states before, else -inf;
     - ``seen(row, x, target, count, blank)``: the log-probabilities of the states' classes at a step;
-    - ``follow(out, past, way, jump, seen, count)``: a step, from states of ``past`` that lie ``way`` (-1: before,
+    - ``follow(out, past, way, jump, seen, wide)``: a step, from states of ``past`` that lie ``way`` (-1: before,
       1: behind) and twice as far; ``jump`` is of the state that is reached.
     """
     T = np.dtype(dtype).type
     never = T(-np.inf)
+    V = lanes(dtype) if simd_bits() > 128 else 1
+
+    @inline
+    def filled(count):
+        return count if count % V == 1 else (count + V - 1) // V * V
 
     @inline
     def jumps(row, target, count):
@@ -70,13 +79,13 @@ def _rows(dtype: str) -> tuple[DeviceFunction, ...]:
         row[count - 1] = none
 
     @inline
-    def follow(out, past, way, jump, seen, count):
-        for s in range(count):
+    def follow(out, past, way, jump, seen, wide):
+        for s in range(wide):
             far = read(past, s + 2 * way) + read(jump, s)
             made = log_sum(read(past, s), read(past, s + way), far)
             write(out, s, made + read(seen, s))
 
-    return jumps, seen, follow
+    return filled, jumps, seen, follow
 
 
 @kernel
@@ -86,14 +95,14 @@ def forward(dtype: str) -> Kernel:
     sequence (1 if a label is no class, that label), two rows of scratch for each.
     """
     T, size = np.dtype(dtype).type, np.dtype(dtype).itemsize
-    jumps, seen, follow = _rows(dtype)
+    filled, jumps, seen, follow = _rows(dtype)
     never = T(-np.inf)
 
     @inline
-    def first_row(row, found, count):
+    def first_row(row, found, wide):
         row[-2] = never
         row[-1] = never
-        for s in range(count):
+        for s in range(wide):
             row[s] = found[s] if s < 2 else never
 
     def body(task, x_, labels, table_, losses_, states, status_, scratch, of):
@@ -117,21 +126,25 @@ def forward(dtype: str) -> Kernel:
             found = offset(jump, of.pitch)
             row = offset(pointer(states, T), task * of.steps * of.pitch + 2)
             jumps(jump, target, count)
+            wide = filled(count)
+            for s in range(count, wide):
+                jump[s] = never
+                found[s] = never
             for t in range(steps):
                 at = x_ + size * (t * of.N + task) * of.C
                 seen(found, pointer(at, T), target, count, of.blank)
                 if t == 0:
-                    first_row(row, found, count)
+                    first_row(row, found, wide)
                 else:
                     past = offset(row, -of.pitch)
                     row[-2] = never
                     row[-1] = never
-                    follow(row, past, -1, jump, found, count)
+                    follow(row, past, -1, jump, found, wide)
                 row = offset(row, of.pitch)
             row = offset(row, -of.pitch)
             losses[task] = -log_sum(row[count - 1], row[count - 2], never)
 
-    return body, ("iiiiiii", Sequences)
+    return arithmetic(body), ("iiiiiii", Sequences)
 
 
 @kernel
@@ -141,7 +154,7 @@ def backward(dtype: str) -> Kernel:
     table, losses, rows of states, out, five rows of scratch for each sequence, zero.
     """
     T, size = np.dtype(dtype).type, np.dtype(dtype).itemsize
-    jumps, seen, follow = _rows(dtype)
+    filled, jumps, seen, follow = _rows(dtype)
     never = T(-np.inf)
 
     @inline
@@ -150,8 +163,8 @@ def backward(dtype: str) -> Kernel:
             row[s] = found[s] if s > count - 3 else never
 
     @inline
-    def shares(held, states, row, found, loss, factor, count):
-        for s in range(count):
+    def shares(held, states, row, found, loss, factor, wide):
+        for s in range(wide):
             made = posterior(read(states, s), read(row, s), read(found, s), loss)
             write(held, s, made * factor)
 
@@ -176,9 +189,12 @@ def backward(dtype: str) -> Kernel:
         jump = pointer(scratch + size * 5 * task * of.pitch, T)
         found, held = offset(jump, of.pitch), offset(jump, 2 * of.pitch)
         row, past = offset(jump, 3 * of.pitch), offset(jump, 4 * of.pitch)
+        wide = filled(count)
         for k in range(count, of.pitch):  # what nothing reaches from
             row[k] = never
             past[k] = never
+            jump[k] = never
+            found[k] = never
         jumps(jump, target, count)
         for s in range(count):  # now of the state that is left
             jump[s] = jump[s + 2] if s + 2 < count else never
@@ -194,13 +210,13 @@ def backward(dtype: str) -> Kernel:
                 if t == steps - 1:
                     last_row(row, found, count)
                 else:
-                    follow(row, past, 1, jump, found, count)
+                    follow(row, past, 1, jump, found, wide)
                 alpha = offset(pointer(states, T), (task * of.steps + t) * of.pitch + 2)
-                shares(held, alpha, row, found, loss, factor, count)
+                shares(held, alpha, row, found, loss, factor, wide)
                 spread(made, x, held, target, factor, count, of.blank, of.C)
                 row, past = past, row
 
-    return body, ("iiiiiiiii", Sequences)
+    return arithmetic(body), ("iiiiiiiii", Sequences)
 
 
 def _tail(steps: int, N: int, C: int, blank: int, longest: int) -> tuple[int, ...]:

@@ -11,9 +11,9 @@ from tilegrad.kernels.function import inline
 
 def pitch_of(longest: int) -> int:
     """Elements from row to row of states, where a sequence has so many labels: two that nothing reaches, then
-    the states.
+    the states, to the end of the widest vector.
     """
-    return 2 * longest + 3
+    return 2 + -(-(2 * longest + 1) // 16) * 16
 
 
 @inline
