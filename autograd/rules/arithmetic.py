@@ -303,15 +303,16 @@ def _check_lerp(input: Tensor, end: Tensor, weight: Tensor | Scalar) -> None:
     kind = input.layout.dtype
     if not kind.has_gradient:
         raise NotImplementedError(f"\"lerp\" not implemented for '{kind.name}'")
-    for name, x in (("end", end), ("weight", weight)):
-        if (
-            isinstance(x, TensorBase)
-            and x.layout.dtype is not kind
-            and (name == "end" or x.layout.shape)
-        ):
-            raise RuntimeError(
-                f"lerp: expected dtype {kind.name} for `{name}` but got dtype {x.layout.dtype.name}"
-            )
+    if isinstance(end, TensorBase) and end.layout.dtype is not kind:
+        _other_dtype("end", kind, end)
+    if isinstance(weight, TensorBase) and weight.layout.dtype is not kind and weight.layout.shape:
+        _other_dtype("weight", kind, weight)
+
+
+def _other_dtype(name: str, kind: dt.DType, found: Tensor) -> None:
+    raise RuntimeError(
+        f"lerp: expected dtype {kind.name} for `{name}` but got dtype {found.layout.dtype.name}"
+    )
 
 
 def lerp(input: Tensor, end: Tensor, weight: Tensor | Scalar) -> Tensor:
