@@ -63,8 +63,12 @@ def _negated(alpha: object, op: str) -> Scalar:
     return plain if isinstance(plain, bool) else -plain
 
 
-def _refuse_truth(op: str, *operands: object) -> None:
-    """What ``sub`` alone refuses; the sum that it is with an ``alpha`` takes it."""
+def refuse_truth(op: str, *operands: object) -> None:
+    """What ``sub``, and losses that subtract, refuse; the sum that ``sub`` is with an ``alpha`` takes it.
+
+    Raises:
+        RuntimeError: an operand is a truth value, or a tensor of them.
+    """
     for x in operands:
         if isinstance(x, bool) or (isinstance(x, TensorBase) and x.layout.dtype is dt.bool_):
             raise RuntimeError(
@@ -100,7 +104,7 @@ def sub(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
     """``input - alpha * other``, broadcast and promoted."""
     if alpha.__class__ is int and alpha == 1:
         return binary(OPS["sub"], input, other)
-    _refuse_truth("sub", input, other)
+    refuse_truth("sub", input, other)
     return called("sub", add(input, other, alpha=_negated(alpha, "sub")))
 
 
@@ -108,7 +112,7 @@ def sub_(input: Tensor, other: Tensor | Scalar, *, alpha: Scalar = 1) -> Tensor:
     """``input -= alpha * other``."""
     if alpha.__class__ is int and alpha == 1:
         return inplace(OPS["sub"], input, operand(other, input, "sub_"))
-    _refuse_truth("sub_", input, other)
+    refuse_truth("sub_", input, other)
     return add_(input, other, alpha=_negated(alpha, "sub_"))
 
 

@@ -10,6 +10,7 @@ import math
 import warnings
 
 from tilegrad.autograd.graph import called
+from tilegrad.autograd.rules.arithmetic import refuse_truth
 from tilegrad.autograd.rules.creation import full_like
 from tilegrad.autograd.rules.cross_entropy import reduction_of
 from tilegrad.autograd.rules.elementwise import apply, to_dtype
@@ -17,7 +18,7 @@ from tilegrad.autograd.rules.masked import where
 from tilegrad.autograd.rules.moments import row_products
 from tilegrad.autograd.rules.rearrange import broadcast_tensors
 from tilegrad.autograd.tensor import Tensor
-from tilegrad.engine.dtype import DType, bool_, can_cast, get_default_dtype
+from tilegrad.engine.dtype import DType, can_cast, get_default_dtype
 from tilegrad.engine.ops.elementwise import OPS
 from tilegrad.nn.functional.composed import pairwise_distance
 
@@ -39,16 +40,6 @@ def _warn_sizes(input: Tensor, target: Tensor) -> None:
             f"Please ensure they have the same size.",
             stacklevel=4,
         )
-
-
-def _refuse_bool(*operands: Tensor) -> None:
-    """RuntimeError for truth values where PyTorch subtracts."""
-    for x in operands:
-        if x.layout.dtype is bool_:
-            raise RuntimeError(
-                "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to "
-                "invert a mask, use the `~` or `logical_not()` operator instead."
-            )
 
 
 def _stored(loss: Tensor, kind: DType) -> Tensor:
@@ -77,15 +68,14 @@ def _loss(
     """The formula ``name``, weighted (the mean then by the sum of the weights), reduced."""
     _warn_sizes(input, target)
     kinds, shape = (input.layout.dtype, target.layout.dtype), input.layout.shape
-    if (
-        kinds[0] is not kinds[1] and name != "huber"
-    ):  # or one without dimensions would not promote the other
+    if kinds[0] is not kinds[1] and name != "huber":
+        # first, or one without dimensions would not promote the other
         input, target = broadcast_tensors(input, target)
     whole = not (kinds[0].has_gradient or kinds[1].has_gradient)
     if whole and name != "l1" and weight is None:
         raise NotImplementedError(f"\"{name}\" not implemented for '{kinds[0].name}'")
     if weight is not None or name == "l1":
-        _refuse_bool(input, target)
+        refuse_truth(name, input, target)
     if name == "l1" and (input.layout.dtype.is_complex or target.layout.dtype.is_complex):
         loss = (input - target).abs()
     else:
@@ -233,7 +223,7 @@ def binary_cross_entropy_with_logits(
         )
     if not input.layout.dtype.has_gradient:
         raise NotImplementedError(f"\"log_sigmoid\" not implemented for '{input.dtype.name}'")
-    _refuse_bool(target, *(() if pos_weight is None else (pos_weight,)))
+    refuse_truth("binary_cross_entropy_with_logits", target, pos_weight)
     if not target.layout.dtype.has_gradient:
         raise RuntimeError(
             f"binary_cross_entropy_with_logits: result type {input.dtype.name} can't be cast to the "
@@ -328,7 +318,7 @@ def gaussian_nll_loss(
     mode = reduction_of(reduction)
     if not isinstance(var, Tensor):
         var = full_like(input, float(var))
-    _refuse_bool(input, target)
+    refuse_truth("gaussian_nll_loss", input, target)
     if not var.dtype.has_gradient:
         raise RuntimeError(
             f"gaussian_nll_loss: result type float32 can't be cast to the desired output type "
@@ -405,7 +395,7 @@ def margin_ranking_loss(
             f"margin_ranking_loss : All input tensors should have same dimension but got sizes: "
             f"input1: {input1.shape}, input2: {input2.shape}, target: {target.shape} "
         )
-    _refuse_bool(input1, input2, target)
+    refuse_truth("margin_ranking_loss", input1, input2, target)
     return reduced(apply(OPS["ranking"], input1, input2, target, params=(margin,)), mode)
 
 
