@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """The collector passes over the tests themselves, near a million objects, from here on."""
+    """PyTorch is settled, where tests use it; the collector passes over the tests themselves, near a
+    million objects, from here on.
+    """
+    if "torch" in sys.modules:
+        from tests.settled import settle
+
+        settle()
     gc.collect()
     gc.freeze()
 

@@ -15,6 +15,7 @@ import torch
 import tilegrad
 from tests.cases import table
 from tests.cases.case import FLOATS, Case
+from tests.settled import settle
 from tilegrad.bench.gpu.pool import Check, chosen, serve, stage
 
 TOLERANCES = {"float32": 2e-5, "float64": 1e-10}
@@ -137,6 +138,7 @@ def checks() -> list[Check]:
 
 if __name__ == "__main__":
     if sys.argv[1] == "work":
+        settle()
         serve(checks(), tilegrad.cuda.synchronize)
     else:
         stage("tilegrad.bench.gpu.correctness", each=30)

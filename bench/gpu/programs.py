@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.large import NAMES, TABLE
 from tests.large.__main__ import faults_of
 from tests.large.program import Sizes, write
+from tests.settled import settle
 from tilegrad.bench.gpu.pool import Writer
 
 SIZES = Sizes(elements=1_500_000, products=60_000_000)
@@ -18,6 +19,7 @@ SIZES = Sizes(elements=1_500_000, products=60_000_000)
 def main() -> None:
     """Write the JSON of this stage; failing seeds as programs that run by themselves."""
     keep, deadline = Writer(Path(sys.argv[1])), time.perf_counter() + float(sys.argv[2]) - 4
+    settle()
     ran, failed = 0, list[str]()
     seed = datetime.datetime.now(datetime.UTC).date().toordinal() * 100_000
     while time.perf_counter() < deadline:

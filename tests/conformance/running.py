@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from tests.conformance.ops import Outcome
+from tests.settled import settle
 
 LIMIT = 120  # seconds for a row
 GRACE = 30  # further seconds for a row that no signal interrupts
@@ -51,6 +52,7 @@ def work(job: Job) -> Outcome:
 
 
 def _serve(pipe: Connection) -> None:
+    settle()
     while job := pipe.recv():
         pipe.send(work(job))
 

@@ -12,6 +12,7 @@ import warnings
 
 from tests.conformance import forms, ops, report
 from tests.conftest import ROOT
+from tests.settled import settle
 
 LIST = ROOT / "tests/conformance/whole.txt"
 SAMPLES = 2  # of a row and dtype; the whole database is for the command by hand
@@ -28,6 +29,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="list the rows that are whole now")
     parser.add_argument("--part", nargs=2, type=int, default=(0, 1), metavar=("K", "N"))
     given = parser.parse_args()
+    settle()
     warnings.simplefilter("ignore")
     rows = {ops.title(op): op for op in ops.entries()}
     part, parts = given.part

@@ -10,6 +10,7 @@ import traceback
 from tests.large import NAMES, TABLE
 from tests.large.check import refused
 from tests.large.program import Program, Sizes, run, write
+from tests.settled import settle
 
 
 def faults_of(program: Program, device: str) -> list[str]:
@@ -33,6 +34,7 @@ def main() -> int:
     parser.add_argument("--products", type=int, default=Sizes.products, help="multiply-adds")
     parser.add_argument("--show", action="store_true", help="print each seed's call and time")
     given = parser.parse_args()
+    settle()
     names = given.only.split(",") if given.only else NAMES
     sizes, failed, start = Sizes(given.elements, given.products), [], time.perf_counter()
     for seed in range(given.first, given.first + given.seeds):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tests.large import check as checking
+from tests.settled import settle
 
 FLOAT = "rng.standard_normal({shape}).astype(dtype)"
 POSITIVE = "rng.uniform(0.5, 2, {shape}).astype(dtype)"
@@ -53,8 +54,10 @@ class Program:
             f"faults = check(make, call, {self.seed}, {tuple(self.fixed)}, "
             f"{self.tolerance}, {device!r}, {self.least}, {self.cancels})",
         ]  # fmt: skip
-        head = [inspect.getsource(checking), "", ""] if whole else []
-        return "\n".join([*head, *lines, *(["print(faults)"] if whole else [])])
+        if not whole:
+            return "\n".join(lines)
+        head = [inspect.getsource(checking), "", inspect.getsource(settle), "", "settle()", ""]
+        return "\n".join([*head, *lines, "print(faults)"])
 
 
 class Draw:

@@ -10,6 +10,7 @@ from collections import Counter
 from tests.matrices.check import refused
 from tests.matrices.program import Program, write
 from tests.matrices.table import TABLE
+from tests.settled import settle
 
 
 def faults_of(program: Program) -> list[str]:
@@ -34,6 +35,7 @@ def main() -> int:
     )
     parser.add_argument("--show", action="store_true", help="print each seed's call and time")
     given = parser.parse_args()
+    settle()
     names = given.only.split(",") if given.only else list(TABLE)
     failed: list[int] = []
     start, kinds = time.perf_counter(), Counter[str]()

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 
 from tests.programs.run import Outcome, run_program, shortened
+from tests.settled import settle
 
 
 def report(seed: int, outcome: Outcome) -> None:
@@ -23,6 +24,7 @@ def main() -> int:
     parser.add_argument("--wider", action="store_true", help="with those of wider.py too")
     parser.add_argument("--most", type=int, default=20, help="differences shown as programs (20)")
     asked = parser.parse_args()
+    settle()
     differing, refused, lines = 0, 0, 0
     missing: Counter[str] = Counter()
     explained: Counter[str] = Counter()
