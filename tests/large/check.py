@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +30,8 @@ def check(
     ``fixed`` are the positions of tensors that take no gradient. Floating results may differ by
     ``tolerance`` times 2e-5 (float32) or 1e-11 (float64) of the largest right value of a tensor;
     of a gradient that is smaller than ``least``, or a result smaller than ``cancels``, of that: the
-    size of the terms that cancel. A call that PyTorch refuses has to be refused here too, and is
+    size of the terms that cancel. An element of what is broadcast has a gradient of many terms of either
+    sign: their number's root, a tenth of it, is the least there. A call that PyTorch refuses has to be refused here too, and is
     counted in :data:`refused`.
     """
     wide = lambda a: torch.from_numpy(np.asarray(a, "float64" if a.dtype.kind == "f" else a.dtype))
@@ -45,12 +47,15 @@ def check(
         return [f"not refused; PyTorch: {error}"]
     mine = _results(tilegrad, make(lambda a: _ours(a, device)), call, fixed, seed)
     faults = [] if len(mine) == len(right) else [f"{len(mine)} results, not {len(right)}"]
+    results = sum(b.size for name, b in right if name.startswith("result"))
     for (name, a), (_, b) in zip(mine, right, strict=False):
         if a is None or b is None:
             faults += [] if a is b else [f"{name}: {a is not None} that it is there"]
             continue
         bound = tolerance * (1e-11 if a.dtype == np.float64 else 2e-5)
-        floor = least if name.startswith("gradient") else cancels
+        floor = cancels
+        if name.startswith("gradient"):
+            floor = max(least, math.sqrt(results / b.size) / 10 if 0 < b.size < results else 0)
         faults += [f"{name}: {fault}" for fault in _difference(a, b, bound, floor)]
     return faults
 

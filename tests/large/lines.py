@@ -24,6 +24,8 @@ def cross_entropy(d: Draw) -> str:
     if way == "probabilities":
         x, y = d.array(shape), d.array(shape, UNIT)
         return f"F.cross_entropy({x}, {y}, reduction={reduction!r})"
+    if classes == 1:  # the gradient is 0: all of it cancels
+        d.program.least = 1.0
     x, y = d.array(shape), d.index(rest, classes)
     weight = d.array((classes,), POSITIVE, fixed=True) if d.chance(0.4) else None
     options = f"weight={weight}, reduction={reduction!r}"

@@ -18,6 +18,8 @@ def gather(d: Draw) -> str:
         "gather", "gather", "index_select", "take", "index", "indices", "mask", "take_along"
     )
     x = d.array(shape)
+    # an element's gradient is a running sum of about this many terms of either sign, rounded each time
+    d.program.least = max(1e-3, d.sizes.elements / math.prod(shape) / 250)
     n = shape[dim]
     count = d.size(max(1, d.sizes.elements * n // math.prod(shape)))
     if way == "gather":
