@@ -275,6 +275,7 @@ _Q1 = (
 
 _PER_ROOT_PI = 1 / math.sqrt(math.pi)
 _PER_PI = 2 / math.pi
+_RAISED = 100 * math.log(2)
 
 
 @inline
@@ -303,10 +304,13 @@ def _late(x, p, q):
 
 @inline
 def _turn(x, zero):
-    """2 / pi log(x / zero), right to the last digits at the zero too."""
+    """2 / pi log(x / zero), right to the last digits at the zero too, and of denormal x."""
+    tiny = x < np.float64(2.0**-900)  # raised by 2^100, or the ratio would lose digits
+    x = select(tiny, x * np.float64(2.0**100), x)
     ratio = x / np.float64(zero[0])
     missed = fma(-ratio, np.float64(zero[0]), x) - ratio * np.float64(zero[1])
-    return np.float64(_PER_PI) * (log(ratio) + missed / x)
+    raised = select(tiny, np.float64(_RAISED), np.float64(0))
+    return np.float64(_PER_PI) * (log(ratio) - raised + missed / x)
 
 
 @inline

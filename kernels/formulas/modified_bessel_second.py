@@ -15,17 +15,16 @@ from tilegrad.kernels.formulas.primitives import clamp, fma, polynomial, select,
 from tilegrad.kernels.formulas.transcendental import exp, log
 from tilegrad.kernels.function import by_type, inline
 
-# K0(x) + log(x / 2) I0(x) and x (K1(x) - log(x / 2) I1(x)), in x^2
+# K0(x) + log(x) I0(x) and x (K1(x) - log(x / 2) I1(x)), in x^2
 _K0_NEAR = (
-    -0.5772156649015329,
-    0.10569608377461678,
-    0.014418505235913549,
-    0.0005451899602568578,
-    1.0214014135957849e-05,
-    1.1570350941513404e-07,
-    8.819883064451181e-10,
-    4.843198560366338e-12,
-    2.009199025022224e-14,
+    0.11593151565841245,
+    0.2789828789146032,
+    0.025248929932160484,
+    0.0008460350907258961,
+    1.4914719229859212e-05,
+    1.6271070900264265e-07,
+    1.2082515207624246e-09,
+    6.615903551644314e-12,
 )
 _K1_NEAR = (
     1.0,
@@ -131,7 +130,7 @@ def _k0_near(x):
     """K0 of 0 < x <= 1."""
     kept = clamp(x, np.float64(0), np.float64(1))
     curve = polynomial(kept * kept, (_K0_NEAR, _K0_NEAR))
-    return fma(-log(kept * np.float64(0.5)), i0_small(kept), curve)
+    return fma(-log(kept), i0_small(kept), curve)
 
 
 @inline

@@ -277,8 +277,8 @@ def sinc(x):
 
     Error: 1.88 ulp in float32, 1.91 in float64.
     """
-    one = cast(1.0, x)
-    below, below_low = _times_pi(x)
+    one, whole = cast(1.0, x), cast(2.0**60, x)
+    below, below_low = _times_pi(select(fabs(x) > whole, whole, x))  # pi x may overflow
     result = sin_pi(x) / below
     result = fma(-result, below_low / below, result)
     z = below * below
