@@ -140,8 +140,8 @@ def _inplace(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         result: Tensor = function(input, *args, inplace=True, **kwargs)
         return result
 
-    doc = f"{(function.__doc__ or '').splitlines()[0]} Written over ``input``."
-    return named(over, f"{name}_", doc)
+    summary = (function.__doc__ or "").partition("\n")[0]
+    return named(over, f"{name}_", f"{summary} Written over ``input``.")
 
 
 celu_ = _inplace(celu)
