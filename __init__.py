@@ -183,3 +183,5 @@ if not _typing.TYPE_CHECKING:  # type checkers read the imports
     ]  # as PyTorch's, no modules
     _hidden = (_ModuleType, _MemoryFormat, _MemoryLayout)
     __all__ += [n for n, v in globals().items() if n[0] != "_" and v.__class__ not in _hidden]
+    # of dtypes without kernels: to compare with
+    HalfTensor, BFloat16Tensor = _TYPES["HalfTensor"], _TYPES["BFloat16Tensor"]

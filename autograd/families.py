@@ -158,7 +158,7 @@ class FamilyMethods(ElementwiseMethods):
 
     where = _where
 
-    broadcast_to = rearrange.broadcast_to
+    broadcast_to = shaping.broadcast_to
     chunk = rearrange.chunk
     flatten = rearrange.flatten
 

@@ -16,6 +16,7 @@ from types import CodeType, FunctionType
 from typing import Any, Protocol
 
 from tilegrad.autograd.arguments import MISSING, VERSIONS, assemble, rows_of, table_entry
+from tilegrad.autograd.older import Older, has_older
 
 ALIASES = {"dim": "axis", "keepdim": "keepdims", "split_size_or_sections": "split_size"}
 SEVERAL = ("size", "shape", "dims", "repeats")  # arguments like *size
@@ -125,7 +126,11 @@ def renamed(functions: Iterable[object], extras: Extras | None = None) -> None:
         extra = extras and extras(function)
         last = code.co_varnames[count : count + 1]
         several = code.co_flags & _BOTH == inspect.CO_VARARGS and last[0] in SEVERAL
-        if not known or not (found or several or extra):
+        older = code.co_kwonlyargcount > 0 and has_older(function.__name__)
+        if not known or not (found or several or extra or older):
+            continue
+        if older and not extra:
+            _add_rest(function)
             continue
         signature = inspect.signature(function)
         keywords = code.co_varnames[code.co_argcount : count]
@@ -136,6 +141,20 @@ def renamed(functions: Iterable[object], extras: Extras | None = None) -> None:
             call = _Several(function, last[0], keywords, extra)
             function.__code__ = _with_keywords(code, call)
             function.__signature__ = _with_words(signature, extra)  # type: ignore[attr-defined]
+
+
+def _add_rest(function: FunctionType) -> None:
+    """Give ``function`` an argument like ``*more``, in the place of its first local, which :class:`Older` puts
+    in order: its own keep their places, so that calls stay as fast as they were.
+    """
+    code = function.__code__
+    place = code.co_argcount + code.co_kwonlyargcount
+    names = list(code.co_varnames)
+    names[place : place + 1] = [_MORE]
+    function.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    prologue = _ordered(list(range(place)), place, len(code.co_consts), "FALSE")
+    made = begun(code, prologue, names, [Older(function)])
+    function.__code__ = made.replace(co_flags=code.co_flags | inspect.CO_VARARGS)
 
 
 def _with_words(signature: inspect.Signature, extra: ExtraCall | None) -> inspect.Signature:
@@ -172,7 +191,10 @@ def _add(
     ]
     added: list[object] = [None] * len(found)
     if code.co_kwonlyargcount or extra:
-        words.insert(0, (_MORE, _MORE, _Surplus(name, count)))
+        surplus: object = _Surplus(name, count)
+        if code.co_kwonlyargcount and has_older(name):
+            surplus = Older(function)
+        words.insert(0, (_MORE, _MORE, surplus))
         added.append(None)
     function.__code__ = _with_prologue(code, words, extra)
     given = list(values.values())
@@ -207,6 +229,9 @@ def _with_prologue(
         _moved(name in code.co_cellvars, names.index(name), place, next(constants))
         for place, (name, _, _) in enumerate(merges, count)
     ]
+    if merges and isinstance(merges[0][2], Older):
+        own = [*range(count), *range(count + len(aliases), count + len(aliases) + only)]
+        parts[0] = _ordered(own, count, len(code.co_consts))
     if aliases and aliases[0] == _MORE:
         moves = range(count, count + only)
         parts += [assemble(("LOAD_FAST", k + len(aliases)), ("STORE_FAST", k)) for k in moves]
@@ -269,6 +294,16 @@ def _moved(cell: bool, target: int, source: int, constant: int) -> bytes:
     arguments = [("LOAD_DEREF" if cell else "LOAD_FAST", target), ("LOAD_FAST", source)]
     last = ("STORE_DEREF" if cell else "STORE_FAST", target)
     return _unless(source, "NONE", _called(constant, arguments, last))
+
+
+def _ordered(targets: list[int], source: int, constant: int, unless: str = "NONE") -> bytes:
+    """``if source is not None: targets = constant(source, *targets)``, for places of locals; or where the
+    source is not FALSE.
+    """
+    given = [("LOAD_FAST", place) for place in (source, *targets)]
+    stores = [("STORE_FAST", place) for place in targets]
+    body = _called(constant, given, ("UNPACK_SEQUENCE", len(targets))) + assemble(*stores)
+    return _unless(source, unless, body)
 
 
 def _left(

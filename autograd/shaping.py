@@ -34,6 +34,11 @@ def expand(self: Tensor, *size: Sizes) -> Tensor:
     return views.EXPAND.view(self, sizes(size))
 
 
+def broadcast_to(self: Tensor, *size: Sizes) -> Tensor:
+    """A view of shape ``size`` that repeats this tensor."""
+    return views.EXPAND.view(self, sizes(size))
+
+
 def flip(self: Tensor, *dims: Sizes) -> Tensor:
     """The order of elements along ``dims`` reversed."""
     return movement.flip(self, sizes(dims))

@@ -36,7 +36,7 @@ from tilegrad.autograd.size import Size as Size
 from tilegrad.autograd.subclass import keep_class
 from tilegrad.autograd.twins import add_twins, written
 from tilegrad.engine import formats, transfer
-from tilegrad.engine.device import META, Device, device as as_device
+from tilegrad.engine.device import META, Device, gpu
 from tilegrad.engine.dtype import DType
 from tilegrad.engine.shape import as_index
 
@@ -376,7 +376,7 @@ class Tensor(FamilyMethods):
 
     def cuda(self, device: object = None, non_blocking: bool = False) -> Tensor:
         """On an NVIDIA GPU."""
-        return self.to("cuda" if device is None else as_device(device), non_blocking=non_blocking)
+        return self.to(gpu(device), non_blocking=non_blocking)
 
     def pin_memory(self) -> Tensor:
         """A copy in page-locked host memory, which the GPU copies from and to without waiting."""

@@ -16,7 +16,7 @@ from tilegrad.engine import dtype as dt
 NAMES = {
     "BoolTensor": dt.bool_, "ByteTensor": dt.uint8, "CharTensor": dt.int8, "ShortTensor": dt.int16,
     "IntTensor": dt.int32, "LongTensor": dt.int64, "FloatTensor": dt.float32,
-    "DoubleTensor": dt.float64,
+    "DoubleTensor": dt.float64, "HalfTensor": dt.float16, "BFloat16Tensor": dt.bfloat16,
 }  # fmt: skip
 BY_DTYPE = {kind: name for name, kind in NAMES.items()}
 BY_DTYPE |= {
@@ -110,6 +110,10 @@ def type_of(self: Tensor, dtype: object = None, non_blocking: bool = False) -> T
         dtype = types[name]
     if isinstance(dtype, TypedTensor):
         return self.to(dtype.place, dtype.dtype, non_blocking=non_blocking)
+    if isinstance(dtype, type):
+        if dtype is not creation.empty(0).__class__:
+            raise ValueError(f"invalid type: '{dtype.__name__}'")
+        dtype = dt.get_default_dtype()
     return self.to(dt.dtype(dtype), non_blocking=non_blocking)
 
 

@@ -21,6 +21,7 @@ if __name__ != "tilegrad.cuda":
     if not (__name__ == "cuda" and __path__):
         raise ImportError("import this package as tilegrad.cuda, not as a top-level 'cuda'")
 else:
+    from tilegrad.autograd.typed import CUDA_TYPES as _TYPES
     from tilegrad.cuda.device import (
         current_device,
         device,
@@ -47,13 +48,21 @@ else:
     from tilegrad.engine.debug import KernelFault, debug
     from tilegrad.engine.errors import OutOfMemoryError
 
+    BoolTensor, ByteTensor = _TYPES["BoolTensor"], _TYPES["ByteTensor"]
+    CharTensor, ShortTensor = _TYPES["CharTensor"], _TYPES["ShortTensor"]
+    IntTensor, LongTensor = _TYPES["IntTensor"], _TYPES["LongTensor"]
+    FloatTensor, DoubleTensor = _TYPES["FloatTensor"], _TYPES["DoubleTensor"]
+    HalfTensor, BFloat16Tensor = _TYPES["HalfTensor"], _TYPES["BFloat16Tensor"]
+
     __all__ = [
-        "Event", "KernelFault", "OutOfMemoryError", "Stream", "current_device", "current_stream",
-        "debug", "default_stream", "device", "device_count", "empty_cache",
-        "get_device_capability", "get_device_name", "get_device_properties", "is_available",
-        "is_bf16_supported", "manual_seed", "manual_seed_all", "max_memory_allocated", "max_memory_reserved",
-        "mem_get_info", "memory_allocated", "memory_reserved", "memory_stats", "memory_summary",
-        "reset_peak_memory_stats", "set_device", "stream", "synchronize",
+        "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "Event",
+        "FloatTensor", "HalfTensor", "IntTensor", "KernelFault", "LongTensor", "OutOfMemoryError",
+        "ShortTensor", "Stream", "current_device", "current_stream", "debug", "default_stream", "device",
+        "device_count", "empty_cache", "get_device_capability", "get_device_name",
+        "get_device_properties", "is_available", "is_bf16_supported", "manual_seed", "manual_seed_all",
+        "max_memory_allocated", "max_memory_reserved", "mem_get_info", "memory_allocated",
+        "memory_reserved", "memory_stats", "memory_summary", "reset_peak_memory_stats", "set_device",
+        "stream", "synchronize",
     ]  # fmt: skip
 
     def is_bf16_supported(including_emulation: bool = True) -> bool:

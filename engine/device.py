@@ -181,6 +181,18 @@ def device(value: object = "cpu") -> Device:
     return found
 
 
+def gpu(value: object = None) -> Device:
+    """The GPU that ``.cuda(value)`` asks for; the current one without.
+
+    Raises:
+        RuntimeError: it is no GPU.
+    """
+    found = device("cuda" if value is None else value)
+    if found.type != "cuda":
+        raise RuntimeError(f"cuda: Invalid device, must be cuda device; got {found}")
+    return found
+
+
 _resolved: dict[object, Device] = {}  # a process uses one GPU
 
 

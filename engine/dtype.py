@@ -199,27 +199,29 @@ def of_scalar(value: object) -> DType:
     return _default.to_complex() if isinstance(value, complex) else _default
 
 
-def promote_types(a: DType, b: DType) -> DType:
+def promote_types(type1: DType, type2: DType) -> DType:
     """The smallest dtype that holds values of both, by PyTorch's table."""
-    if a is b and isinstance(a, DType):
-        return a
-    for place, kind in enumerate((a, b), 1):
+    if type1 is type2 and isinstance(type1, DType):
+        return type1
+    for place, kind in enumerate((type1, type2), 1):
         if not isinstance(kind, DType):
             raise TypeError(
                 f"promote_types(): argument 'type{place}' (position {place}) must be dtype, not "
                 f"{type(kind).__name__}"
             )
-    if a.category != b.category:
-        low, high = (a, b) if a.category < b.category else (b, a)
+    if type1.category != type2.category:
+        low, high = (type1, type2) if type1.category < type2.category else (type2, type1)
         if high.is_complex and low.is_floating_point:
             return promote_types(low.to_complex(), high)
         return high
-    if a.is_signed != b.is_signed:  # uint8 with a signed integer
-        signed = a if a.is_signed else b
+    if type1.is_signed != type2.is_signed:  # uint8 with a signed integer
+        signed = type1 if type1.is_signed else type2
         return int16 if signed is int8 else signed
-    if a.itemsize == b.itemsize:  # float16 and bfloat16: one has the range, the other the digits
+    if (
+        type1.itemsize == type2.itemsize
+    ):  # float16, bfloat16: one has the range, the other the digits
         return float32
-    return a if a.itemsize > b.itemsize else b
+    return type1 if type1.itemsize > type2.itemsize else type2
 
 
 def result_type(*operands: tuple[DType, int]) -> DType:

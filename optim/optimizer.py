@@ -62,6 +62,10 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
     def stepped(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
         if self._stepping:
             return step(self, *args, **kwargs)
+        if self._stepping is None:
+            result = step(self, *args, **kwargs)
+            self.steps += 1
+            return result
         self._stepping = True
         try:
             for hook in [*_every_pre, *self._step_pre]:
@@ -97,6 +101,9 @@ class Optimizer:
     """
 
     initial: Mapping[str, float] = {}  # first values of state that does not begin at 0
+    # of programs' optimizers around another one, which never call __init__ and so have no hooks
+    _stepping: bool | None = None
+    steps = 0
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -52,13 +52,13 @@ def _constant_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:
 _ZERO, _FILL = Rule("zero_", _constant_vjp), Rule("fill_", _constant_vjp)
 
 
-def copy_(input: Tensor, src: Tensor | Scalar, non_blocking: bool = False) -> Tensor:
-    """Write ``src``, broadcast and cast, over ``input``, also from one device to the other.
+def copy_(input: Tensor, other: Tensor | Scalar, non_blocking: bool = False) -> Tensor:
+    """Write ``other``, broadcast and cast, over ``input``, also from one device to the other.
 
     With ``non_blocking`` a copy from page-locked memory to the GPU is queued, not waited for.
     """
-    check_inplace("copy_", input, src is input)
-    source = operand(src, input, "copy_")
+    check_inplace("copy_", input, other is input)
+    source = operand(other, input, "copy_")
     refuse_overlap("copy_", input, (source,))
     if source.layout.device is input.layout.device:
         return _COPY.write((input, source), OPS["copy"], source, input)

@@ -108,7 +108,7 @@ def randn(
 
 
 def randint(
-    low: int,
+    low: int | None = None,
     high: object = None,
     size: object = None,
     *,
@@ -123,7 +123,9 @@ def randint(
     Raises:
         RuntimeError: there are none, or the dtype cannot hold them.
     """
-    if size is None or high is None:
+    if low is None:
+        low = 0
+    elif size is None or high is None:
         low, high, size = 0, low, high if size is None else size
     kind = dt.int64 if dtype is None else dt.dtype(dtype)
     low, high = as_index("randint", low, "low"), as_index("randint", high, "high")
@@ -300,7 +302,7 @@ def randn_like(
 
 def randint_like(
     input: Tensor,
-    low: int,
+    low: int | None = None,
     high: int | None = None,
     *,
     dtype: object = None,
@@ -308,8 +310,10 @@ def randint_like(
     requires_grad: bool = False,
 ) -> Tensor:
     """As :func:`randint`, in the shape, dtype and device of ``input``."""
+    if low is None or high is None:
+        low, high = 0, low if high is None else high
     if high is None:
-        low, high = 0, low
+        raise TypeError("randint_like() missing 1 required argument: 'high'")
     kind = input.dtype if dtype is None else dt.dtype(dtype)
     params = _range("randint_like", low, high, kind)
     return _like("integers", input, dtype, device, params, requires_grad)
@@ -342,22 +346,24 @@ def _redraw(op: str, name: str, x: Tensor, params: Params, generator: Generator 
 
 
 def uniform_(
-    self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None
+    self: Tensor, a: float = 0.0, to: float = 1.0, *, generator: Generator | None = None
 ) -> Tensor:
-    """Uniform over [a, b), of complex numbers in each part.
+    """Uniform over [a, to), of complex numbers in each part.
 
     Raises:
-        RuntimeError: ``a`` exceeds ``b``, or one is not finite.
+        RuntimeError: ``a`` exceeds ``to``, or one is not finite.
     """
-    for name, end in (("from", a), ("to", b)):
+    for name, end in (("from", a), ("to", to)):
         if not abs(end) < math.inf:
             raise RuntimeError(
                 f"uniform_: {name} is out of bounds for {self.dtype.name}; got {end}"
             )
-    if a > b:
-        raise RuntimeError(f"uniform_: expects to return a [from, to) range; got from={a} > to={b}")
+    if a > to:
+        raise RuntimeError(
+            f"uniform_: expects to return a [from, to) range; got from={a} > to={to}"
+        )
     return _redraw(
-        "uniform_", "uniform", self, (_real("uniform_", a), _real("uniform_", b)), generator
+        "uniform_", "uniform", self, (_real("uniform_", a), _real("uniform_", to)), generator
     )
 
 
@@ -403,12 +409,15 @@ def bernoulli_(
 def random_(
     self: Tensor,
     *bounds: int,
+    to: int | None = None,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Integers: ``random_(low, high)`` from ``low`` on, below ``high``; ``random_(high)`` from 0 on;
+    """Integers: ``random_(low, to)`` from ``low`` on, below ``to``; ``random_(to)`` from 0 on;
     ``random_()`` all that are not negative and, in floats, exact.
     """
     kind = self.dtype
+    if to is not None:
+        bounds = (*bounds, to)
     if bounds:
         given = [as_index("random_", bound, "from") for bound in bounds]
         low, high = (0, given[0]) if len(given) == 1 else given

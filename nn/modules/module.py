@@ -12,7 +12,7 @@ from tilegrad.autograd.interop import destination
 from tilegrad.autograd.mode import no_grad
 from tilegrad.autograd.rules.creation import empty_like
 from tilegrad.autograd.tensor import Tensor
-from tilegrad.engine.device import device as as_device
+from tilegrad.engine.device import device as as_device, gpu
 from tilegrad.engine.dtype import float32, float64
 from tilegrad.nn import hooks, state
 from tilegrad.nn.hooks import (
@@ -384,7 +384,7 @@ class Module(HookMethods):
 
     def cuda(self: M, device: Any = None) -> M:
         """On an NVIDIA GPU."""
-        return self.to(as_device("cuda" if device is None else device))
+        return self.to(gpu(device))
 
     def train(self: M, mode: bool = True) -> M:
         """Training mode for this module and all below: dropout drops, batch norm measures."""

@@ -18,8 +18,8 @@ _STUBS = os.path.join(os.path.dirname(torch.__file__), "_C")
 ABSENT = {"out", "layout", "pin_memory", "memory_format", "names", "out_dtype", "implicit"}
 ABSENT |= {"cudnn_enabled", "cudnn_enable", "indices_or_sections", "self", "non_blocking"}
 LATER = {  # other spellings, for want of an op's form or by another issue
-    "rsub": {"alpha"}, "random_": {"from_", "to"}, "uniform_": {"from_", "to"},
-    "requires_grad_": {"mode"}, "record_stream": {"s"}, "copy_": {"other"}, "view": {"dtype"},
+    "rsub": {"alpha"}, "random_": {"from_"}, "uniform_": {"from_"},
+    "requires_grad_": {"mode"}, "record_stream": {"s"}, "view": {"dtype"},
     "rand_like": {"generator"}, "randn_like": {"generator"}, "randint_like": {"generator"},
     "tril_indices": {"requires_grad"}, "triu_indices": {"requires_grad"},
     "normal": {"requires_grad"}, "pin_memory": {"device"}, "is_pinned": {"device"},
@@ -241,3 +241,16 @@ def test_signatures_say_what_is_documented():
         tilegrad.ones(2).sum(5)
     lines = [e.lineno for e in caught.traceback]
     assert all(line is not None for line in lines)
+
+
+@pytest.mark.parametrize(
+    "form", ["(2, 2, 3)", "((2, 2, 3))", "(size=(2, 2, 3))", "(-1, 3)", "(2, 4)", "()"]
+)
+def test_sizes_of_broadcast_to(form):
+    def told(m):
+        try:
+            return eval(f"m.arange(6.0).reshape(2, 3).broadcast_to{form}", {"m": m}).tolist()
+        except (RuntimeError, TypeError) as error:
+            return type(error)
+
+    assert told(tilegrad) == told(torch)

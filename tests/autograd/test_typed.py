@@ -19,7 +19,7 @@ FORMS = [
 ]
 
 
-@pytest.mark.parametrize("name", [*NAMES, "Tensor"])
+@pytest.mark.parametrize("name", [*(n for n in NAMES if NAMES[n].has_kernels), "Tensor"])
 @pytest.mark.parametrize("given", FORMS, ids=str)
 def test_made_of_sizes_or_data(name, given):
     mine, theirs = getattr(tilegrad, name)(*given), getattr(torch, name)(*given)
@@ -97,3 +97,24 @@ def test_names_of_types():
     assert repr(tilegrad.LongTensor) == "<class 'torch.LongTensor'>"
     assert tilegrad.typename(tilegrad.ones(1)) == "torch.FloatTensor"
     assert tilegrad.typename(3) == "int"
+
+
+def test_types_of_dtypes_without_kernels_can_be_compared_with():
+    for kinds in (tilegrad, tilegrad.cuda):
+        assert not isinstance(tilegrad.ones(2), (kinds.HalfTensor, kinds.BFloat16Tensor))
+        assert repr(kinds.HalfTensor) == repr(getattr(torch, kinds.__name__[9:], torch).HalfTensor)
+    with pytest.raises(NotImplementedError, match="float16"):
+        tilegrad.HalfTensor(2)
+
+
+@pytest.mark.parametrize("kind", ["Tensor", "nn.Parameter", "int"])
+def test_type_takes_one_class(kind):
+    def told(m):
+        kinds = {"Tensor": m.Tensor, "nn.Parameter": m.nn.Parameter, "int": int}
+        try:
+            made = m.tensor([1, 2]).type(kinds[kind])
+        except ValueError as error:
+            return str(error)
+        return made.type(), made.tolist()
+
+    assert told(tilegrad) == told(torch)

@@ -48,7 +48,8 @@ def test_without_a_gpu_every_call_says_what_is_missing() -> None:
         "device",
     }
     errors = {"KernelFault", "OutOfMemoryError"}
-    names = sorted(set(cuda.__all__) - free - errors - {"set_device"})
+    named = {"HalfTensor", "BFloat16Tensor"}  # of dtypes without kernels
+    names = sorted(set(cuda.__all__) - free - errors - named - {"set_device"})
     lines = _without_gpu(
         "import tilegrad\n"
         f"calls = [getattr(tilegrad.cuda, n) for n in {names}]\n"
@@ -111,3 +112,10 @@ def test_every_public_name_is_there() -> None:
         assert getattr(cuda, name).__doc__
     assert cuda.OutOfMemoryError is tilegrad.OutOfMemoryError
     assert tilegrad.cuda is cuda
+
+
+@pytest.mark.parametrize("place", ["cpu", "meta"])
+def test_cuda_goes_to_gpus_only(place):
+    for mine in (tilegrad.ones(2), tilegrad.nn.Linear(2, 2)):
+        with pytest.raises(RuntimeError, match="must be cuda device"):
+            mine.cuda(tilegrad.device(place))

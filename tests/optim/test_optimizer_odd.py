@@ -86,3 +86,25 @@ def test_odd_values_move_as_in_pytorch(name: str, device: str) -> None:
         for how in TABLE[name]:
             for dtype in ("float32", "float64") if device == "cpu" else ("float32",):
                 _compare(name, how, dtype, device)
+
+
+class _Around(optim.Optimizer):
+    """An optimizer around another, written as programs do: it never calls ``__init__``."""
+
+    def __init__(self, inner):
+        self.inner, self.param_groups, self.state = inner, inner.param_groups, inner.state
+        self.defaults = inner.defaults
+
+    def step(self, closure=None):
+        return self.inner.step(closure)
+
+
+def test_an_optimizer_around_another_needs_no_init():
+    p = tilegrad.ones(2, requires_grad=True)
+    outer = _Around(optim.SGD([p], lr=0.5))
+    schedule = optim.lr_scheduler.StepLR(outer, 1, gamma=0.5)
+    for _ in range(2):
+        p.grad = tilegrad.ones(2)
+        outer.step()
+        schedule.step()  # warns, an error here, unless the step before it was counted
+    assert p.tolist() == [0.25, 0.25]

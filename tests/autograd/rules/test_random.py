@@ -485,3 +485,20 @@ def test_probabilities_in_one_place_are_looked_at_once() -> None:
         tilegrad.bernoulli(tilegrad.full((2, 1), 0.5).expand(2, 1 << 45))
     with pytest.raises(RuntimeError, match="p in"):
         tilegrad.bernoulli(tilegrad.tensor([[0.5], [1.5]]).expand(2, 3))
+
+
+def test_ends_by_name():
+    x = tilegrad.zeros(50)
+    for drawn in (
+        tilegrad.randint(high=3, size=(50,)),
+        tilegrad.randint_like(x, high=3),
+        tilegrad.randint_like(x, 0, high=3),
+        x.clone().random_(to=3),
+        x.clone().random_(0, to=3),
+    ):
+        assert set(drawn.tolist()) == {0, 1, 2}
+    assert 2 < x.uniform_(2.5, to=3).min().item() < x.max().item() < 3
+    with pytest.raises(TypeError):
+        tilegrad.randint_like(x)
+    with pytest.raises(TypeError):
+        tilegrad.randint(size=(2,))
