@@ -15,15 +15,18 @@ from tilegrad.kernels.formulas import (
 )
 from tilegrad.kernels.formulas.declared import declare
 from tilegrad.kernels.formulas.formula import INTEGERS, Formula, table
+from tilegrad.kernels.formulas.special import normal_bell, normal_bell_grad
 
 declare(m.i0, x=m.i0_grad)
 declare(m.i0e, x=m.i0e_grad)
 declare(m.i1, x=m.i1_grad)
 declare(m.i1e, x=m.i1e_grad)
 
+declare(normal_bell, x=normal_bell_grad)
 declare(l.erfcx, x=l.erfcx_grad)
 declare(l.ndtr, x=l.ndtr_grad)
 declare(l.log_ndtr, x=l.log_ndtr_grad)
+declare(l.log_ndtr_grad, x=l.log_ndtr_curve)
 declare(l.ndtri, x=l.ndtri_grad)
 declare(l.entr, x=l.entr_grad)
 declare(l.xlog1py, input=l.xlog1py_grad_input, other=l.xlog1py_grad_other)

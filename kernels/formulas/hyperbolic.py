@@ -102,7 +102,8 @@ def asinh(x):
 @inline
 def asinh_grad(x):
     """d asinh(x) / dx = 1 / sqrt(x^2 + 1)."""
-    return cast(1.0, x) / sqrt(fma(x, x, cast(1.0, x)))
+    huge = fabs(x) > cast(2.0**60, x)  # whose square may overflow
+    return cast(1.0, x) / select(huge, fabs(x), sqrt(fma(x, x, cast(1.0, x))))
 
 
 @inline
@@ -136,7 +137,8 @@ def acosh(x):
 def acosh_grad(x):
     """d acosh(x) / dx = 1 / sqrt(x^2 - 1)."""
     one = cast(1.0, x)
-    return one / sqrt(fabs((x - one) * (x + one)) if x == -one else (x - one) * (x + one))
+    root = sqrt(fabs((x - one) * (x + one)) if x == -one else (x - one) * (x + one))
+    return one / select(x > cast(2.0**60, x), x, root)
 
 
 @inline

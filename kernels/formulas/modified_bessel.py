@@ -13,6 +13,7 @@ import numpy as np
 from tilegrad.kernels.formulas.primitives import (
     cast,
     clamp,
+    const,
     copysign,
     fabs,
     polynomial,
@@ -299,9 +300,10 @@ def i0e_grad(x, out):
 
 @inline
 def _over(out, x):
-    """``out / x``, where that is a half at 0."""
-    zero = x == cast(0.0, x)
-    return select(zero, cast(0.5, x), out / select(zero, cast(1.0, x), x))
+    """``out / x``, where that is a half near 0, and nothing counts beyond the largest number."""
+    low = fabs(x) < const(x, (2.0**-24, 2.0**-54))
+    ratio = out / select(low, cast(1.0, x), x)
+    return select(low, cast(0.5, x), select(fabs(out) < cast(math.inf, x), ratio, cast(0.0, x)))
 
 
 @inline

@@ -8,7 +8,7 @@ import numpy as np
 
 from tilegrad.kernels.formulas.powers import xlogy
 from tilegrad.kernels.formulas.primitives import clamp, fabs, fma, polynomial, scale2, select, sqrt
-from tilegrad.kernels.formulas.special import ERFCX_LONG, erfc, erfinv, exp_pair
+from tilegrad.kernels.formulas.special import ERFCX_LONG, erfc, erfinv, exp_pair, normal_bell
 from tilegrad.kernels.formulas.transcendental import exp, log, log1p
 from tilegrad.kernels.function import by_type, inline
 
@@ -105,7 +105,7 @@ def ndtr(x):
 def ndtr_grad(x):
     """d ndtr(x) / dx = e^(-x^2 / 2) / sqrt(2 pi)."""
     T = type(x)
-    return T(1 / math.sqrt(2 * math.pi)) * exp(T(-0.5) * x * x)
+    return T(1 / math.sqrt(2 * math.pi)) * normal_bell(x)
 
 
 @inline
@@ -128,10 +128,33 @@ def log_ndtr(x):
 
 
 @inline
+def _log_ndtr_slope(x):
+    scaled = np.float64(0.5) * _erfcx_positive(fabs(x) * np.float64(_ROOT_HALF))
+    bell = normal_bell(x)
+    left = x < np.float64(0)
+    slope = select(left, np.float64(1), bell) / select(
+        left, scaled, fma(-bell, scaled, np.float64(1))
+    )
+    return np.float64(1 / math.sqrt(2 * math.pi)) * slope
+
+
+@inline
+def _log_ndtr_slope_single(x):
+    return np.float32(_log_ndtr_slope(np.float64(x)))
+
+
+@by_type(float32=_log_ndtr_slope_single, float64=_log_ndtr_slope)
 def log_ndtr_grad(x):
-    """d log_ndtr(x) / dx = sqrt(2 / pi) / erfcx(-x / sqrt(2))."""
-    T = type(x)
-    return T(math.sqrt(2 / math.pi)) / erfcx(-x * T(_ROOT_HALF))
+    """d log_ndtr(x) / dx, the density over the distribution function.
+
+    Error: 0.51 ulp in float32, 4 in float64.
+    """
+
+
+@inline
+def log_ndtr_curve(x, out):
+    """d log_ndtr_grad(x) / dx"""
+    return -out * (x + out)
 
 
 @inline

@@ -54,6 +54,7 @@ _SECOND: dict[tuple[str, str], Dispute] = {
     ),
     ("xlogy", "xy"): (_ORIGIN, 0.0, _NONE),
     ("rpow-0", "xx"): (lambda x: x >= 0, 0.0, "0^x is constant; PyTorch has 0 times infinity"),
+    ("asinh", "xx"): (lambda x: np.isinf(x), 0.0, _LIMIT),
     ("logit", "xx"): (lambda x: ~np.isfinite(x), 0.0, "the gradient there is a constant, NaN"),
     ("logit-eps-0", "xx"): (lambda x: ~np.isfinite(x), 0.0, _NONE),
     ("logit", "xg"): (
@@ -68,7 +69,9 @@ _SECOND: dict[tuple[str, str], Dispute] = {
     ("sinc", "xg"): (
         _NEAR_OR_FAR, lambda x: np.where(abs(x) < 1, -(math.pi**2) / 3 * x, 1 / x), "as xx",
     ),
-    ("acosh", "xx"): (lambda x: x == -1, math.nan, "the function is NaN there"),
+    ("acosh", "xx"): (
+        lambda x: (x == -1) | (x == math.inf), lambda x: np.where(x > 0, 0.0, math.nan), "as asinh; NaN at -1, as the function",
+    ),
     ("lgamma", "xx"): (_POLE, math.inf, "PyTorch's reflection has what rounding leaves of a sine"),
     ("digamma", "xg"): (_POLE, math.inf, "as lgamma"),
     ("digamma", "xx"): (

@@ -46,6 +46,17 @@ BINARY: list[tuple[str, Exact, float]] = [
     ("igamma", lambda a, x: mpmath.gammainc(a, 0, x, regularized=True), 4),
     ("igammac", lambda a, x: mpmath.gammainc(a, x, mpmath.inf, regularized=True), 4),
 ]
+# first derivatives: what mpmath has, and where to sample
+SLOPES: list[tuple[str, Exact, tuple[float, float]]] = [
+    ("erf", lambda x: 2 / mpmath.sqrt(mpmath.pi) * mpmath.exp(-x * x), (-26, 26)),
+    ("erfc", lambda x: -2 / mpmath.sqrt(mpmath.pi) * mpmath.exp(-x * x), (-26, 26)),
+    ("special.ndtr", mpmath.npdf, (-37, 37)),
+    ("special.log_ndtr", lambda x: mpmath.npdf(x) / mpmath.ncdf(x), (-300, 37)),
+    ("special.i1", lambda x: (mpmath.besseli(0, x) + mpmath.besseli(2, x)) / 2, (1e-300, 709)),
+    ("special.i1e", lambda x: mpmath.mpf(0.5) - x, (5e-324, 1e-17)),
+    ("asinh", lambda x: 1 / mpmath.sqrt(x * x + 1), (-1e300, 1e300)),
+    ("acosh", lambda x: 1 / mpmath.sqrt(x * x - 1), (1.001, 1e300)),
+]
 # functions that oscillate: their zeros, the envelope, where the error is of the function and where of the envelope
 Wave = tuple[
     str, Exact, list[Any], Callable[[float], float], tuple[float, float], tuple[float, float]
@@ -143,6 +154,40 @@ def test_error_of_waves(
                 else max(abs(float(want)), envelope(v))
             )
             assert abs(h - want) <= 4 * np.spacing(size), v
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "exact", "ends"), SLOPES, ids=[r[0] for r in SLOPES])
+def test_error_of_slopes(
+    name: str, exact: Exact, ends: tuple[float, float], dtype: str, rng: Any
+) -> None:
+    """Where PyTorch's lose digits (e^(-x^2) of a rounded square), or all of them (1 / sqrt(x^2 + 1) beyond 2^64)."""
+    low, high = np.clip(ends, *(np.array([-1, 1]) * float(np.finfo(dtype).max)))
+    found = np.concatenate(
+        [
+            rng.uniform(low, high, 60),
+            rng.uniform(-9, 14, 60),
+            10.0 ** rng.uniform(-18, 12, 40),
+            [low],
+        ]
+    )
+    x = found[(low <= found) & (found <= high)].astype(dtype)
+    leaf = tilegrad.tensor(x, requires_grad=True)
+    function: Any = tilegrad.special if "." in name else tilegrad
+    getattr(function, name.split(".")[-1])(leaf).sum().backward()
+    with mpmath.workdps(60), np.errstate(over="ignore"):
+        want = [exact(mpmath.mpf(v)) for v in x.tolist()]
+        top = np.array([float(v) for v in want])
+        rest = np.array([float(v - mpmath.mpf(float(h))) for v, h in zip(want, top, strict=True)])
+    error = ulps(leaf.grad.numpy(), top, rest)
+    assert error.max() <= 4, x[error.argmax()]
+
+
+@pytest.mark.parametrize("name", ["i0", "i1"])
+def test_slopes_beyond_the_largest_number(name: str) -> None:
+    x = tilegrad.tensor([-800.0, 100.0], requires_grad=True)
+    getattr(tilegrad.special, name)(x).sum().backward()
+    assert (x.grad == tilegrad.tensor([-math.inf if name == "i0" else math.inf, math.inf])).all()
 
 
 def test_polygamma(rng: np.random.Generator) -> None:
