@@ -118,6 +118,7 @@ ShortTensor, IntTensor, LongTensor = (_TYPES[n] for n in ("ShortTensor", "IntTen
 FloatTensor, DoubleTensor = _TYPES["FloatTensor"], _TYPES["DoubleTensor"]
 
 __version__ = "0.4.0.dev0"
+_release = __version__  # which as_torch leaves as it is
 
 _LATER = {  # what a first tensor does not need is loaded when it is asked for
     "as_torch": "tilegrad.drop_in",

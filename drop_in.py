@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import difflib
 import dis
+import math
+import operator
+import re
 import sys
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import FrameType, ModuleType
@@ -14,12 +18,71 @@ from tilegrad.paths import MADE, reason
 
 _IMPORT_FROM = dis.opmap["IMPORT_FROM"]
 
+PYTORCH = "2.13.0"  # whose names are served
+
+_VERSION = re.compile(
+    r"v?(\d+(?:\.\d+)*)(?:[-_.]?(a|b|rc)[-_.]?(\d*))?(?:[-_.]?dev[-_.]?(\d*))?(?:\+([a-z0-9]+(?:[-_.][a-z0-9]+)*))?",
+    re.I,
+)
+
+
+def _order(version: str) -> tuple[object, ...] | None:
+    """What versions are compared by, or None if this is none: before ``2.1`` stand ``2.1rc1``, ``2.1a`` and
+    ``2.1.dev0``; after it ``2.1+cpu``.
+    """
+    found = _VERSION.fullmatch(version.strip())
+    if found is None:
+        return None
+    release, stage, count, dev, local = found.groups()
+    numbers = [int(n) for n in release.split(".")]
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    ranks = {None: "z" if dev is None else "", "a": "a", "b": "b", "rc": "rc"}
+    parts = re.split("[-_.]", local) if local else []
+    after = [(int(p), "") if p.isdigit() else (-1, p.lower()) for p in parts]
+    before = math.inf if dev is None else int(dev or 0)
+    return numbers, ranks[stage and stage.lower()], int(count or 0), before, after
+
+
+class TorchVersion(str):
+    """A version that is compared as one, with strings and with tuples: ``torch.__version__ >= (2, 1)``."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def _compared(self, other: object, how: Callable[[Any, Any], bool]) -> Any:
+        mine, theirs = _order(self), None
+        if isinstance(other, Iterable):
+            theirs = _order(other if isinstance(other, str) else ".".join(map(str, other)))
+        if mine is not None and theirs is not None:
+            return how(mine, theirs)
+        return how(str(self), other) if isinstance(other, str) else NotImplemented
+
+    def __eq__(self, other: object) -> Any:
+        return self._compared(other, operator.eq)
+
+    def __ne__(self, other: object) -> Any:
+        return self._compared(other, operator.ne)
+
+    def __lt__(self, other: object) -> Any:
+        return self._compared(other, operator.lt)
+
+    def __le__(self, other: object) -> Any:
+        return self._compared(other, operator.le)
+
+    def __gt__(self, other: object) -> Any:
+        return self._compared(other, operator.gt)
+
+    def __ge__(self, other: object) -> Any:
+        return self._compared(other, operator.ge)
+
 
 def as_torch() -> None:
     """Have ``import torch``, and imports of its modules, give tilegrad's from now on in this process.
 
     A name that is not there raises what it would in PyTorch (AttributeError, ImportError), and says
-    what stands nearest.
+    what stands nearest. ``__version__`` becomes that of the PyTorch whose names are served, with tilegrad's
+    after a ``+``: libraries ask which names they may use.
 
     Raises:
         RuntimeError: PyTorch itself is imported already.
@@ -30,6 +93,7 @@ def as_torch() -> None:
         return
     if given is not None:
         raise RuntimeError("as_torch: PyTorch is imported already; call it before the first import")
+    own.__version__ = TorchVersion(f"{PYTORCH}+tilegrad.{own._release}")  # type: ignore[attr-defined]
     sys.meta_path.insert(0, _Finder())
     for path in ("", "nn", "nn.functional", "nn.init", "nn.utils", "optim", "data", "cuda", *MADE):
         serve(import_module(f"tilegrad.{path}".rstrip(".")))

@@ -242,7 +242,7 @@ MADE: dict[str, dict[str, Any]] = {
         "expit": "sigmoid", "gammainc": "igamma", "gammaincc": "igammac", "gammaln": "lgamma",
         "multigammaln": "mvlgamma", "polygamma": "polygamma", "psi": "digamma",
     },
-    "torch_version": {"__version__": "__version__"},
+    "torch_version": {"TorchVersion": "drop_in:TorchVersion", "__version__": "__version__"},
     "types": {"Device": Any, "FileLike": Any, "Number": (int, float, bool)},
     "utils": {},
     "utils._pytree": {

@@ -82,9 +82,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _version() -> str:
-    from tilegrad import __version__
+    from tilegrad import _release
 
-    return f"tilegrad {__version__}"
+    return f"tilegrad {_release}"
 
 
 def _add_train(commands: Any) -> None:

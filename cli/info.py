@@ -17,9 +17,9 @@ _PACKAGES = (
 
 def versions() -> dict[str, str]:
     """Versions of tilegrad, Python and the packages used; those not installed are left out."""
-    from tilegrad import __version__
+    from tilegrad import _release
 
-    found = {"tilegrad": __version__, "python": platform.python_version()}
+    found = {"tilegrad": _release, "python": platform.python_version()}
     for name in _PACKAGES:
         try:
             found[name] = version(name)

@@ -192,9 +192,9 @@ def _attach(file: Container, section: str) -> None:
 
 def versions() -> dict[str, str]:
     """Of the packages that decide whether machine code fits."""
-    from tilegrad import __version__
+    from tilegrad import _release
 
-    return {"tilegrad": __version__} | cache.compilers()
+    return {"tilegrad": _release} | cache.compilers()
 
 
 def _sections(info: Frozen, device: Device) -> list[tuple[str, str | None]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tilegrad.drop_in import TorchVersion
 
 SCRIPT = """
 import sys
@@ -106,3 +108,38 @@ def test_pytorch_itself_is_in_the_way() -> None:
         "-c", "import sys; sys.modules['torch'] = sys; import tilegrad; tilegrad.as_torch()"
     )
     assert "RuntimeError: as_torch: PyTorch is imported already" in shown.stderr
+
+
+def test_libraries_find_the_version_of_pytorch() -> None:
+    import torch as pytorch
+
+    release = str(pytorch.__version__).partition("+")[0]
+    code = (
+        "import tilegrad; own = tilegrad.__version__; tilegrad.as_torch(); import torch, torch.version, torch.torch_version\n"
+        "found = {torch.__version__, torch.version.__version__, torch.torch_version.__version__}\n"
+        "print(*found, own, *tilegrad.frozen.loading.versions().values())"
+    )
+    done = _python("-c", code.replace("print", "import tilegrad.frozen.loading\nprint"))
+    found, own, kept = done.stdout.split()[:3]
+    assert (found, kept) == (f"{release}+tilegrad.{own}", own), done.stderr
+
+
+@pytest.mark.parametrize(
+    "mine", ["2.13.0+cpu", "2.13.0", "2.2.1a0", "1.0.dev3", "2.1rc2", "no version"]
+)
+def test_versions_compare_as_in_pytorch(mine: str) -> None:
+    from torch.torch_version import TorchVersion as Theirs
+
+    for other in (
+        "2.13", "2.13.0", "2.13.0+cpu", "2.13.0+cpu.2", "2.2", "2.2.1", "2.2.1b1", "1.8", "1.0", "1.0.dev2", "1.0a1", "2.1",
+        "x", (1, 8), (2, 13), (2, 13, 0), (3,), [2, 2], ("2", "1"), 2, None,
+    ):  # fmt: skip
+        for how in (operator.eq, operator.lt, operator.le, operator.gt, operator.ge):
+            told = []
+            for kind in (TorchVersion, Theirs):
+                try:
+                    told.append(how(kind(mine), other))
+                except TypeError:
+                    told.append(TypeError)
+            assert told[0] == told[1], (mine, how, other)
+    assert hash(TorchVersion(mine)) == hash(mine)

@@ -158,7 +158,7 @@ def test_in_this_process_with_every_option(made: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("change, said", [
     (lambda m: m.setattr("tilegrad.frozen.loading.platform.machine", lambda: "aarch64"),
      "has machine code for x86-64, and this machine is aarch64"),
-    (lambda m: m.setattr("tilegrad.__version__", "9.9"), "was frozen with tilegrad .*, and this is tilegrad 9.9"),
+    (lambda m: m.setattr("tilegrad._release", "9.9"), "was frozen with tilegrad .*, and this is tilegrad 9.9"),
     (lambda m: m.setattr(native, "level", lambda: None), "and this processor needs those for kernels of"),
     (lambda m: m.setattr(native, "level", lambda: "x86-64-v5"), "x86-64-v4, and this processor needs those for x86-64-v5"),
 ])  # fmt: skip
