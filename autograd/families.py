@@ -32,13 +32,16 @@ from tilegrad.autograd.rules import (
     sort as sorting,
     view as views,
 )
-from tilegrad.autograd.rules.operands import operand
 
 
 def _rmatmul(self: Tensor, other: Tensor | np.ndarray) -> Tensor:
     if not isinstance(other, (TensorBase, np.ndarray)):
         return NotImplemented
-    made: Tensor = products.matmul(operand(other, self, "matmul"), self)
+    made: Tensor = (
+        products.of_array(other, self)
+        if isinstance(other, np.ndarray)
+        else products.matmul(other, self)
+    )
     return made
 
 

@@ -14,6 +14,7 @@ from tilegrad.autograd.rules.operands import Scalar, operand
 from tilegrad.autograd.rules.view import permute, reshape, transpose, unsqueeze
 from tilegrad.engine import number
 from tilegrad.engine.array import Layout
+from tilegrad.engine.dtype import promote_types
 from tilegrad.engine.ops import matmul as ops
 from tilegrad.engine.shape import numel
 
@@ -129,7 +130,17 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     except AttributeError:
         if not isinstance(other, np.ndarray):
             raise
-        return _MATMUL.at((input, operand(other, input, "matmul")))
+        return _MATMUL.at(_of_one_dtype(input, operand(other, input, "matmul")))
+
+
+def of_array(array: np.ndarray, other: Tensor) -> Tensor:
+    """``array @ other``, NumPy's array being promoted as by the other operators."""
+    return _MATMUL.at(_of_one_dtype(operand(array, other, "matmul"), other))
+
+
+def _of_one_dtype(input: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    kind = promote_types(input.dtype, other.dtype)
+    return input.to(kind), other.to(kind)
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
