@@ -21,9 +21,7 @@ def has_older(name: str) -> bool:
     return name.removesuffix("_") in _FACTOR or name.removesuffix("_") in _PRODUCTS
 
 
-_warned: list[
-    str
-] = []  # the functions that a warning was given of: one in a process, as in PyTorch
+_warned: list[str] = []  # functions of which a warning was given: one in a process, as in PyTorch
 
 
 def _is_factor(value: object) -> bool:

@@ -317,6 +317,11 @@ def _through_modes(
         _modes.append(mode)
 
 
+def watched() -> bool:
+    """Whether a mode sees every op."""
+    return bool(_modes)
+
+
 @contextmanager
 def mode(function: Mode) -> Iterator[None]:
     """Let ``function(op, arrays, params, metadata)`` see every op inside the block.

@@ -28,7 +28,7 @@ from tilegrad.engine.array import Layout, from_numpy, window
 from tilegrad.engine.device import CPU
 from tilegrad.engine.ops import masked as masked_ops
 from tilegrad.engine.ops.elementwise import full
-from tilegrad.engine.ops.view import Geometry, view_op
+from tilegrad.engine.ops.view import Geometry, ViewOp
 from tilegrad.engine.shape import as_index
 from tilegrad.engine.transfer import to_device
 
@@ -67,7 +67,7 @@ def _region(x: Layout, parts: tuple[Part, ...]) -> Geometry:
     return (*shape, *x.shape[axis:]), (*strides, *x.strides[axis:]), offset
 
 
-_GETITEM = views.region(view_op("getitem", _region))
+_GETITEM = views.region(ViewOp("getitem", _region))
 
 
 # ----------------------------------------------------------------------------------- reading a key

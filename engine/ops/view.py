@@ -6,8 +6,9 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from tilegrad.engine import calls
 from tilegrad.engine.array import Array, Layout, layout
-from tilegrad.engine.dispatch import Op, Plan, shown
+from tilegrad.engine.dispatch import Op, Plan, shown, watched
 from tilegrad.engine.shape import (
     Shape,
     as_index,
@@ -19,25 +20,45 @@ from tilegrad.engine.shape import (
 
 Geometry = tuple[Shape, Shape, int]  # shape, strides, offset in elements
 
+KEPT = 4096  # plans of a view op: loops over the rows of a data set have no end of them
 
-def view_op(name: str, geometry: Callable[..., Geometry]) -> Op:
+
+class ViewOp(Op):
     """The op whose result shares its operand's memory; ``geometry(layout, *values)`` says how, and the
     names of its parameters are those of the metadata.
     """
 
-    def plan(x: Layout, **metadata: Any) -> Plan:
-        shape, strides, offset = geometry(x, **metadata)
-        return shown(layout(shape, x.dtype, x.device, strides), offset * x.itemsize)
+    __slots__ = ("geometry",)
 
-    return Op(name, plan, tuple(inspect.signature(geometry).parameters)[1:], planar=True)
+    def __init__(self, name: str, geometry: Callable[..., Geometry]):
+        self.geometry = geometry
+        names = tuple(inspect.signature(geometry).parameters)[1:]
+        super().__init__(name, self._plan, names, planar=True)
+
+    def place(self, x: Layout, *values: Any) -> tuple[Layout, int]:
+        """The view's layout, and how many bytes on from ``x`` it begins."""
+        shape, strides, offset = self.geometry(x, *values)
+        return layout(shape, x.dtype, x.device, strides), offset * x.itemsize
+
+    def _plan(self, x: Layout, **metadata: Any) -> Plan:
+        return shown(*self.place(x, *metadata.values()))
 
 
-def of(op: Op, x: Array, *values: Any) -> Array:
+def of(op: ViewOp, x: Array, *values: Any) -> Array:
     """The view ``op`` of ``x``, with its metadata in order."""
     for value in values:
         if value.__class__ is bool or value.__class__ is float:  # equal to an int
             as_index(op.name, value)
-    made: Array = op(x, **dict(zip(op.names, values, strict=True)))
+    made: Array
+    if len(op.plans) >= KEPT and not watched():
+        try:
+            kind, step = op.place(x.layout, *values)
+        except Exception:  # the op says what is wrong
+            kind = None
+        if kind is not None:
+            made = calls.new(kind, x.storage, x.address + step)
+            return made
+    made = op(x, **dict(zip(op.names, values, strict=True)))
     return made
 
 
@@ -200,15 +221,15 @@ def _unfold(x: Layout, dimension: int, size: int, step: int) -> Geometry:
     )
 
 
-transpose = view_op("transpose", _transpose)
-t = view_op("t", _transpose)
-permute = view_op("permute", _permute)
-expand = view_op("expand", _expand)
-view = view_op("view", _view)
-squeeze = view_op("squeeze", _squeeze)
-unsqueeze = view_op("unsqueeze", _unsqueeze)
-select = view_op("select", _select)
-slice_ = view_op("slice", _slice)
-as_strided = view_op("as_strided", _as_strided)
-diagonal = view_op("diagonal", _diagonal)
-unfold = view_op("unfold", _unfold)
+transpose = ViewOp("transpose", _transpose)
+t = ViewOp("t", _transpose)
+permute = ViewOp("permute", _permute)
+expand = ViewOp("expand", _expand)
+view = ViewOp("view", _view)
+squeeze = ViewOp("squeeze", _squeeze)
+unsqueeze = ViewOp("unsqueeze", _unsqueeze)
+select = ViewOp("select", _select)
+slice_ = ViewOp("slice", _slice)
+as_strided = ViewOp("as_strided", _as_strided)
+diagonal = ViewOp("diagonal", _diagonal)
+unfold = ViewOp("unfold", _unfold)

@@ -8,6 +8,8 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tilegrad
+from tilegrad.engine.dispatch import mode
+from tilegrad.engine.ops import view
 
 
 def _programs():
@@ -93,3 +95,30 @@ def test_inplace_with_overlapping_source() -> None:
     y[1:, :3].add_(y[:-1, 1:])
     z[1:, :3] += z[:-1, 1:].copy()
     np.testing.assert_array_equal(y.numpy(), z)
+
+
+def test_places_without_end_leave_no_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond so many, a view is worked out anew each time: the same, of the same memory, or the same error."""
+    monkeypatch.setattr(view, "KEPT", 0)
+    array = np.arange(60.0).reshape(5, 4, 3)
+    x = tilegrad.from_numpy(array)
+    before = {op: len(op.plans) for op in (view.select, view.slice_, view.diagonal)}
+    for i in range(-5, 5):
+        assert x[i].numpy().tolist() == x.select(0, i).numpy().tolist() == array[i].tolist()
+        assert x[:, :, i % 3 :].numpy().tolist() == array[:, :, i % 3 :].tolist()
+        assert x.narrow(0, i % 4, 2).data_ptr() == x.data_ptr() + i % 4 * 96
+        assert x.diagonal(i % 4).numpy().tolist() == array.diagonal(i % 4).tolist()
+    assert {op: len(op.plans) for op in before} == before
+    with pytest.raises(IndexError, match="index 7 is out of bounds for dimension 0 with size 5"):
+        x[7]
+    with pytest.raises(IndexError, match="select"):
+        x.select(0, 7)
+    seen = []
+
+    def see(op, arrays, params, metadata):
+        seen.append(op)
+        return op(*arrays, params=params, **metadata)
+
+    with mode(see):
+        x.select(0, 3)
+    assert seen == [view.select]
