@@ -35,7 +35,13 @@ def expand(self: Tensor, *size: Sizes) -> Tensor:
 
 
 def broadcast_to(self: Tensor, *size: Sizes) -> Tensor:
-    """A view of shape ``size`` that repeats this tensor."""
+    """A view of shape ``size`` that repeats this tensor.
+
+    Raises:
+        TypeError: no size is given.
+    """
+    if not size:
+        raise TypeError('broadcast_to() missing 1 required positional arguments: "size"')
     return views.EXPAND.view(self, sizes(size))
 
 
