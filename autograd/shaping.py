@@ -42,7 +42,7 @@ def broadcast_to(self: Tensor, *size: Sizes) -> Tensor:
     """
     if not size:
         raise TypeError('broadcast_to() missing 1 required positional arguments: "size"')
-    return views.EXPAND.view(self, sizes(size))
+    return expand(self, *size)
 
 
 def flip(self: Tensor, *dims: Sizes) -> Tensor:

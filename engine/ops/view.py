@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from tilegrad.engine import calls
@@ -51,11 +52,8 @@ def of(op: ViewOp, x: Array, *values: Any) -> Array:
             as_index(op.name, value)
     made: Array
     if len(op.plans) >= KEPT and not watched():
-        try:
+        with suppress(Exception):  # the op says what is wrong
             kind, step = op.place(x.layout, *values)
-        except Exception:  # the op says what is wrong
-            kind = None
-        if kind is not None:
             made = calls.new(kind, x.storage, x.address + step)
             return made
     made = op(x, **dict(zip(op.names, values, strict=True)))
