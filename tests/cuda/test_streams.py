@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 import threading
+import weakref
 
 import pytest
+from greenlet import getcurrent
 
+import tilegrad
 from tests.cuda.simulated import ramp
 from tilegrad import cuda
+from tilegrad.kernels.cuda.device.simulator import machine
 
 
 def test_the_current_stream_follows_its_blocks() -> None:
@@ -69,3 +75,57 @@ def test_ops_run_from_other_threads() -> None:
     worker.start()
     worker.join()
     assert found == [[1, 2, 3, 4]]
+
+
+def test_a_launch_keeps_nothing_of_its_thread() -> None:
+    """What stays behind where ``gc.freeze`` hides it, greenlet drops once too often when the thread ends."""
+    x, ended = ramp(4), []
+
+    def work() -> None:
+        x.relu()
+        ended.append(weakref.ref(getcurrent()))
+
+    gc.unfreeze()
+    try:
+        worker = threading.Thread(target=work)
+        worker.start()
+        worker.join()
+        ramp(4)  # greenlet cleans up behind other threads now
+        assert ended[0]() is None
+    finally:
+        gc.freeze()
+
+
+def test_launches_of_two_threads_take_turns() -> None:
+    def work() -> None:
+        found.append(tilegrad.softmax(x, 0).sum().item())
+
+    found: list[float] = []
+    x = ramp(300)
+    work()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        workers = [threading.Thread(target=work) for _ in range(4)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(found) == 5 and len(set(found)) == 1
+
+
+def test_a_finalizer_may_launch_within_a_launch() -> None:
+    def body() -> None:
+        me = machine.thread, machine.block
+        if me == (5, (1, 0, 0)):  # as where the collector runs just then
+            found.append((x + 1).tolist())
+        machine.barrier()
+        after.append((machine.thread, machine.block) == me)
+
+    found: list[list[float]] = []
+    after: list[bool] = []
+    x = ramp(3)
+    machine.launch("outer", body, 40, (2, 1, 1), ())
+    assert found == [[1, 2, 3]] and after == [True] * 80

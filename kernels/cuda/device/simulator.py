@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from tilegrad.kernels.faults import KernelFault as KernelFault
+from tilegrad.kernels.forking import DRIVER, fork_lock
 
 WARP = 32
 
@@ -119,6 +120,11 @@ class _Waiting:
         self.value = value
 
 
+_OF_A_LAUNCH = (
+    "grid", "shape", "block", "thread", "_pointers", "_dynamic", "_copies", "_scheduler",
+)  # fmt: skip
+
+
 class Machine:
     """The one simulated processor: who runs now, where, and over which memory."""
 
@@ -131,12 +137,12 @@ class Machine:
         self.shape = (1, 1, 1)  # of a block
         self.executes = True
         self.launches = 0
-        self._shared: dict[str, np.ndarray] = {}
         self._pointers: dict[Any, Pointer] = {}
         self._dynamic: np.ndarray = np.empty(0, np.uint8)
         self._copies: dict[int, list[list[Any]]] = {}  # each thread's groups, the last one open
         self._scheduler: Any = None
         self._order = random.Random(0)
+        self._lock = fork_lock(DRIVER)
 
     # ------------------------------------------------------------------ what intrinsics mean
 
@@ -234,7 +240,8 @@ class Machine:
         self, name: str, body: Callable[..., None], threads: int, grid: tuple[int, int, int],
         args: tuple[Any, ...], dynamic: int = 0, shape: tuple[int, int, int] | None = None,
     ) -> None:  # fmt: skip
-        """Run a grid of blocks of this ``shape`` (by default a row of threads) to its end.
+        """Run a grid of blocks of this ``shape`` (by default a row of threads) to its end. Launches of other
+        threads wait; one by a finalizer that runs meanwhile leaves everything as it was.
 
         Raises:
             KernelFault: naming the kernel, the block and the thread.
@@ -242,16 +249,21 @@ class Machine:
         self.launches += 1
         if not self.executes:
             return
-        self.grid, self.shape = grid, shape or (threads, 1, 1)
         places = [(x, y, z) for z in range(grid[2]) for y in range(grid[1]) for x in range(grid[0])]
         self._order.shuffle(places)
-        with np.errstate(all="ignore"):
-            for self.block in places:
-                self._pointers.clear()
-                self._dynamic = np.full(dynamic + 1024, 0xA5, np.uint8)
-                self._copies.clear()
-                self._run_block(name, body, threads, args)
-        self._pointers.clear()
+        with self._lock, np.errstate(all="ignore"):
+            before = {state: getattr(self, state) for state in _OF_A_LAUNCH}
+            try:
+                self.grid, self.shape = grid, shape or (threads, 1, 1)
+                for self.block in places:
+                    self._pointers = {}
+                    self._dynamic = np.full(dynamic + 1024, 0xA5, np.uint8)
+                    self._copies = {}
+                    self._run_block(name, body, threads, args)
+            finally:
+                # the scheduler above all: greenlet drops what the collector does not see (gc.freeze) once
+                # more when its thread ends
+                self.__dict__.update(before)
 
     def _run_block(
         self, name: str, body: Callable[..., None], threads: int, args: tuple[Any, ...]
