@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from tilegrad.kernels.formulas.angles import acos
-from tilegrad.kernels.formulas.gamma import lgamma
+from tilegrad.kernels.formulas.gamma import lgamma_near
 from tilegrad.kernels.formulas.primitives import copysign, fabs, floor, sqrt
 from tilegrad.kernels.formulas.transcendental import exp, log, log1p
 from tilegrad.kernels.formulas.trigonometric import cos_pi
@@ -112,7 +112,7 @@ def _poisson_many(rate, block, key):
             return k
         if k >= np.float64(0) and not (us < np.float64(0.013) and v > us):
             height = log(v * scale / (a / (us * us) + b))
-            if height <= k * log_rate - rate - lgamma(k + np.float64(1)):
+            if height <= k * log_rate - rate - lgamma_near(k + np.float64(1)):
                 return k
 
 
@@ -153,7 +153,7 @@ def _binomial_many(n, p, block, key):
     scale = (np.float64(2.83) + np.float64(5.1) / b) * spread
     odds = log(p / (one - p))
     mode = floor((n + one) * p)
-    top = lgamma(mode + one) + lgamma(n - mode + one)
+    top = lgamma_near(mode + one) + lgamma_near(n - mode + one)
     number = np.uint64(0)
     while True:
         w0, w1, w2, _ = attempt(block, key, number)
@@ -165,7 +165,7 @@ def _binomial_many(n, p, block, key):
             return k
         if k >= np.float64(0) and k <= n:
             height = log(v * scale / (a / (us * us) + b))
-            ways = top - lgamma(k + one) - lgamma(n - k + one)
+            ways = top - lgamma_near(k + one) - lgamma_near(n - k + one)
             if height <= ways + (k - mode) * odds:
                 return k
 
