@@ -18,6 +18,7 @@ from tilegrad.autograd.rules import (
     unary,
 )
 from tilegrad.autograd.rules.operands import operand
+from tilegrad.engine.dtype import get_default_dtype
 from tilegrad.engine.ops.elementwise import OPS
 
 _ADD, _SUB, _MUL, _DIV = (OPS[n] for n in ("add", "sub", "mul", "div"))
@@ -50,6 +51,8 @@ def _rtruediv(self: Tensor, other: Number) -> Tensor:
             return _apart(pointwise.reciprocal(self))
         if 1e-30 < other < 1e30 or -1e30 < other < -1e-30:  # of any float dtype
             return _apart(elementwise.binary(_QUOTIENT, other, self))
+    if isinstance(other, np.ndarray) and not self.layout.dtype.has_gradient:
+        self = elementwise.to_dtype(self, get_default_dtype())  # as its reciprocal is
     return arithmetic.div(operand(other, self, "div"), self)
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from tilegrad.autograd.annotations import Tensor
-from tilegrad.autograd.base import TensorBase
+from tilegrad.autograd.base import TensorBase, tensor_of
 from tilegrad.autograd.graph import Node, called
 from tilegrad.autograd.later import of_one
 from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules.elementwise import contiguous
-from tilegrad.autograd.rules.operands import Scalar, operand
+from tilegrad.autograd.rules.operands import Scalar, of_common_dtype
 from tilegrad.autograd.rules.view import permute, reshape, transpose, unsqueeze
 from tilegrad.engine import number
 from tilegrad.engine.array import Layout
-from tilegrad.engine.dtype import promote_types
 from tilegrad.engine.ops import matmul as ops
+from tilegrad.engine.ops.create import from_host
 from tilegrad.engine.shape import numel
 
 __all__ = ["addmm", "addmv", "baddbmm", "bmm", "dot", "matmul", "mm", "mv", "outer"]
@@ -130,17 +130,18 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     except AttributeError:
         if not isinstance(other, np.ndarray):
             raise
-        return _MATMUL.at(_of_one_dtype(input, operand(other, input, "matmul")))
+        right = _beside(other, input)
+        return _MATMUL.at((input.to(right.dtype), right))
 
 
 def of_array(array: np.ndarray, other: Tensor) -> Tensor:
-    """``array @ other``, NumPy's array being promoted as by the other operators."""
-    return _MATMUL.at(_of_one_dtype(operand(array, other, "matmul"), other))
+    """``array @ other``, in the dtype that NumPy computes in."""
+    left = _beside(array, other)
+    return _MATMUL.at((left, other.to(left.dtype)))
 
 
-def _of_one_dtype(input: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    kind = promote_types(input.dtype, other.dtype)
-    return input.to(kind), other.to(kind)
+def _beside(array: np.ndarray, like: Tensor) -> Tensor:
+    return tensor_of(from_host(of_common_dtype(array, like, "matmul"), None, like.layout.device))
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

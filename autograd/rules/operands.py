@@ -67,7 +67,7 @@ OF_TENSORS = frozenset(
     + ("fmax", "fmin", "nextafter", "gcd", "lcm", "nextafter_", "gcd_", "lcm_")
     + ("logical_xor", "atan2_", "hypot_", "logical_and_", "logical_or_", "logical_xor_")
 )
-FROM_TENSORS = frozenset(("eq", "ne", "lt", "le", "gt", "ge"))
+FROM_TENSORS = frozenset(("eq", "ne", "lt", "le", "gt", "ge", "copysign"))
 _FLOAT_OPS = frozenset(
     n for n, op in OPS.items() if op.formula.kind == "float" and n + "_int" not in OPS
 )
@@ -93,13 +93,26 @@ def beside(like: Tensor, *values: Scalar) -> dt.DType:
 
 def _foreign(value: object, like: Tensor, op: str) -> Tensor:
     """NumPy scalars count as Python numbers, its arrays as tensors (of a copy, which the graph may
-    keep); anything else is refused.
+    keep) in the dtype that NumPy computes in; anything else is refused.
     """
     plain = number.plain(value)
     if plain is not None:
         return operand(plain, like, op)
     if isinstance(value, np.ndarray):
-        return tensor_of(from_host(value, None, like.layout.device))
+        array = of_common_dtype(value, like, op)
+        if like.layout.ndim and not array.ndim:  # NumPy's dtypes count whatever has dimensions
+            array = array.reshape(1)
+        return tensor_of(from_host(array, None, like.layout.device))
     raise TypeError(
         f"{op}: operands must be tensors or numbers; got Tensor and {type(value).__name__}"
     )
+
+
+def of_common_dtype(array: np.ndarray, like: Tensor, op: str) -> np.ndarray:
+    """``array`` as NumPy has it beside ``like``: PyTorch leaves ``x + array`` to NumPy, whose int64 and float32
+    make float64, and whose quotients of integers are float64.
+    """
+    kind = np.result_type(like.layout.dtype.numpy, array.dtype)
+    if op in ("div", "div_") and kind.kind in "biu":
+        kind = np.dtype(np.float64)
+    return array.astype(kind, copy=False)

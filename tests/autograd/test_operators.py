@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
+import warnings
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -91,3 +94,46 @@ def test_operands_of_other_kinds(call: Any) -> None:
         except Exception as error:
             found.append(type(error))
     assert found[0] == found[1]
+
+
+ARRAYS = (
+    "bool",
+    "uint8",
+    "int8",
+    "int32",
+    "int64",
+    "uint32",
+    "float16",
+    "float32",
+    "float64",
+    "complex64",
+)
+
+
+@pytest.mark.parametrize("name", ARITHMETIC)
+def test_arrays_promote_as_numpy_has_it(name: str) -> None:
+    """PyTorch leaves ``x + array`` to NumPy, whatever has dimensions; where it raises, the tensors' rules serve."""
+    compute = getattr(operator, name)
+    for kind, other, sizes in itertools.product(
+        ("bool", "uint8", "int32", "int64", "float32", "float64", "complex64"),
+        ARRAYS,
+        ((2, 2), (2, 0), (0, 2)),
+    ):
+        array = np.array([3, 1]).astype(other) if sizes[1] else np.array(3).astype(other)
+        for order in (1, -1):
+            found = []
+            for lib in (torch, tg):
+                x = lib.tensor([1, 2] if sizes[0] else 2, dtype=getattr(lib, kind))
+                try:
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")
+                        made = compute(*(x, array)[::order])
+                    found.append((str(made.dtype).rpartition(".")[2], made.tolist()))
+                except (TypeError, ValueError, RuntimeError):
+                    break
+            if (
+                len(found) < 2 or kind == other == "bool"
+            ):  # whose sum NumPy has as a bool, PyTorch as uint8
+                continue
+            assert found[0][0] == found[1][0], (kind, other, sizes, order, found)
+            assert found[0][1] == pytest.approx(found[1][1], rel=1e-6), (kind, other, order)
