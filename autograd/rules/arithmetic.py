@@ -249,18 +249,15 @@ def pow(input: Tensor | Scalar, exponent: Tensor | Scalar) -> Tensor:
             return _pow_number(input, plain)  # type: ignore[arg-type]
         exponent = operand(exponent, input, "pow")  # type: ignore[arg-type]
     base = operand(input, exponent, "pow")
-    kind = _promoted(base, exponent)
-    if kind is dt.bool_:  # only False ** True is False
-        return binary(OPS["logical_or"], base, unary(OPS["logical_not"], exponent))
-    floating = kind.has_gradient
+    floating = _promoted(base, exponent).has_gradient
     return binary(OPS["pow" if floating else "pow_int"], base, exponent)
 
 
 def _pow_number(input: Tensor, exponent: Scalar) -> Tensor:
     floating = input.dtype.has_gradient or isinstance(exponent, (float, complex))
     if not floating:
-        if isinstance(exponent, bool) and input.dtype is dt.bool_:
-            return pow(input, operand(exponent, input, "pow"))
+        if isinstance(exponent, bool) and input.dtype is dt.bool_:  # only False ** True is False
+            return binary(OPS["logical_or"], input, operand(not exponent, input, "pow"))
         if exponent < 0:
             raise RuntimeError("pow: Integers to negative integer powers are not allowed.")
         if exponent > 127:
@@ -307,6 +304,8 @@ def _check_lerp(input: Tensor, end: Tensor, weight: Tensor | Scalar) -> None:
     kind = input.layout.dtype
     if not kind.has_gradient:
         raise NotImplementedError(f"\"lerp\" not implemented for '{kind.name}'")
+    if weight.__class__ is complex and not kind.is_complex:
+        raise RuntimeError("lerp: value cannot be converted to type float without overflow")
     if isinstance(end, TensorBase) and end.layout.dtype is not kind:
         _other_dtype("end", kind, end)
     if isinstance(weight, TensorBase) and weight.layout.dtype is not kind and weight.layout.shape:

@@ -466,7 +466,7 @@ def addr(
     view.expand(input, product.layout.shape)  # which refuses what does not fit
     if product.layout.dtype is bool_ and input.layout.dtype is bool_:
         alpha, beta = bool(alpha), bool(beta)
-    elif any(k.has_gradient for k in kinds):
+    else:
         product = to_dtype(product, dt.promote_types(*kinds))
     return scaled("addr", input, product, beta, alpha)
 

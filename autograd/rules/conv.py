@@ -10,7 +10,7 @@ from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.graph import Node, called
 from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import reduce
-from tilegrad.autograd.rules.elementwise import binary
+from tilegrad.autograd.rules.elementwise import binary, to_dtype
 from tilegrad.autograd.rules.matmul import matmul
 from tilegrad.autograd.rules.movement import flip, pad
 from tilegrad.autograd.rules.view import narrow, reshape, squeeze, transpose, unsqueeze, view
@@ -145,13 +145,17 @@ def _transposed(
     except TypeError:  # an argument has no hash, or is wrong
         how = ops.resolve_transpose(*given)
     if kind.dtype is dt.int64:
-        out = _of_stuffed_integers(y, weight, bias, *how)
+        out = _of_stuffed_integers(y, weight, *how)
     else:
         out = _CONV_INPUT.at((y, weight), how)
-        if bias is not None:
-            channels = bias.layout.shape[0]
-            out = binary(OPS["add"], out, view(bias, (channels,) + (1,) * dims))
-            called("conv", out)
+    if bias is not None:
+        made = binary(OPS["add"], out, view(bias, (bias.layout.shape[0],) + (1,) * dims))
+        if not dt.can_cast(made.dtype, out.dtype):
+            raise RuntimeError(
+                f"{op}: result type {made.dtype.name} can't be cast to the desired output type "
+                f"{out.dtype.name}"
+            )
+        out = called("conv", to_dtype(made, out.dtype))
     return squeeze(out, 0) if single else out
 
 
@@ -163,6 +167,7 @@ def _of_complex(
     bias: Tensor | None,
 ) -> Tensor:
     """Three convolutions of real numbers: of the real parts, of the imaginary ones, of their sums."""
+    ops.check_one_dtype("conv", [t.layout for t in (x, weight, bias) if t is not None])
     first, second = run(x.real, weight.real), run(x.imag, weight.imag)
     sums = run(x.real + x.imag, weight.real + weight.imag)
     out = (first - second) + (sums - first - second) * 1j
@@ -183,7 +188,6 @@ def _of_no_channels(x: Tensor, weight: Tensor, bias: Tensor | None, out: tuple[i
 def _of_stuffed_integers(
     y: Tensor,
     weight: Tensor,
-    bias: Tensor | None,
     size: tuple[int, ...],
     stride: tuple[int, ...],
     before: tuple[int, ...],
@@ -193,7 +197,7 @@ def _of_stuffed_integers(
     """A transposed convolution of integers: that of ``y``, with zeros between its elements, with the
     reversed kernel.
     """
-    ops.check_one_dtype("conv_input", [t.layout for t in (y, weight, bias) if t is not None])
+    ops.check_one_dtype("conv_input", [y.layout, weight.layout])
     for axis, (n, s) in enumerate(zip(y.shape[2:], stride, strict=True), start=2):
         if s > 1 and n:
             apart = pad(unsqueeze(y, axis + 1), (0, 0) * (y.ndim - 1 - axis) + (0, s - 1))
@@ -204,7 +208,7 @@ def _of_stuffed_integers(
     turned = flip(reshape(taps, (groups * made, K // groups, *kernel)), tuple(range(2, y.ndim)))
     edges = tuple(d * (k - 1) - b for d, k, b in zip(dilation, kernel, before, strict=True))
     ones = (1,) * len(size)
-    return _of_integers(y, turned, bias, size, ones, edges, dilation, groups)
+    return _of_integers(y, turned, None, size, ones, edges, dilation, groups)
 
 
 def _of_integers(

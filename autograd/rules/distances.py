@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tilegrad.autograd.annotations import Tensor
+from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.graph import Node, called
 from tilegrad.autograd.rule import Rule
 from tilegrad.autograd.rules import arithmetic, pairs, pointwise, view
@@ -58,8 +59,14 @@ def dist(input: Tensor, other: Tensor, p: Scalar = 2) -> Tensor:
     """The ``p``-norm of ``input - other``.
 
     Raises:
+        TypeError: one of the two is no tensor.
         RuntimeError: the dtype is not floating point.
     """
+    for place, name, x in ((1, "input", input), (2, "other", other)):
+        if not isinstance(x, TensorBase):
+            raise TypeError(
+                f"dist(): argument '{name}' (position {place}) must be Tensor, not {type(x).__name__}"
+            )
     return norm(arithmetic.sub(input, other), p)
 
 

@@ -336,6 +336,15 @@ def _fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Scalar, target
         writable("index_fill_", input)
     dim = dim_of("index_fill", dim, input)
     index = at_least_1d(index_of("index_fill", index))
+    of_complex = (
+        value.layout.dtype.is_complex
+        if isinstance(value, TensorBase)
+        else isinstance(value, complex)
+    )
+    if of_complex and not input.layout.dtype.is_complex:
+        raise RuntimeError(
+            "index_fill_(): Converting complex Scalar to non-complex type is not supported"
+        )
     if not isinstance(value, TensorBase):
         value = constant(value, input)
     else:
@@ -366,7 +375,14 @@ def take(input: Tensor, index: Tensor) -> Tensor:
     """Elements of ``input``, read as one row-major row, in the shape of ``index``.
 
     Gradient: of ``input``; equal indices add up.
+
+    Raises:
+        RuntimeError: ``index`` is not of int64.
     """
+    if index.layout.dtype is not dt.int64:
+        raise RuntimeError(
+            f"take: Expected a long tensor for index, but got {index.layout.dtype.name}"
+        )
     return called("take", index_get(view.reshape(input, (-1,)), [index_of("take", index)]))
 
 

@@ -224,7 +224,14 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """Inner products of vectors along ``dim``.
 
     Gradient: of both.
+
+    Raises:
+        RuntimeError: they are of two dtypes, or whole numbers.
     """
+    if not x.layout.dtype.has_gradient:
+        raise RuntimeError(
+            f"linalg.vecdot: Expected a floating point or complex tensor as input. Got {x.layout.dtype.name}"
+        )
     if x.layout.dtype is not y.layout.dtype:
         raise RuntimeError(
             f"linalg.vecdot: Expected vectors of same dtype but found {x.layout.dtype.name} and "

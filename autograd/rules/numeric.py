@@ -113,13 +113,27 @@ def frexp(input: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
-    """``input * 2 ** other``."""
-    return called("ldexp", pointwise.mul(input, arithmetic.pow(2.0, other)))
+    """``input * 2 ** other``.
+
+    Raises:
+        NotImplementedError: a float to the power of truth values.
+    """
+    return called("ldexp", pointwise.mul(input, _power_of_two("ldexp", input, other)))
 
 
 def ldexp_(input: Tensor, other: Tensor) -> Tensor:
     """:func:`ldexp`, in place."""
-    return pointwise.mul_(input, arithmetic.pow(2.0, other))
+    return pointwise.mul_(input, _power_of_two("ldexp_", input, other))
+
+
+def _power_of_two(op: str, input: Tensor, other: Tensor) -> Tensor:
+    """2 ** other; whole exponents of a float are of its dtype, whatever has dimensions."""
+    kind, found = input.layout.dtype, other.layout.dtype
+    if kind.is_floating_point and not found.has_gradient:
+        if found is dt.bool_:
+            raise NotImplementedError(f"\"{op}\" not implemented for 'bool'")
+        other = to_dtype(other, kind)
+    return arithmetic.pow(2.0, other)
 
 
 def _widest(*values: object) -> dt.DType:

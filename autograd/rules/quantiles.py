@@ -219,6 +219,11 @@ def histogram(
                 f"histogram: if weight tensor is provided it should have the same shape as the input "
                 f"tensor; got {list(input.shape)} and {list(weight.shape)}"
             )
+        if weight.layout.dtype is not input.layout.dtype:
+            raise RuntimeError(
+                f"histogram: if weight tensor is provided, input tensor and weight tensor should have the "
+                f"same dtype; got {input.layout.dtype.name} and {weight.layout.dtype.name}"
+            )
         weight = view.reshape(weight, (-1,))
     single: Any = bins if isinstance(bins, TensorBase | int) else as_tensor(bins)
     hist, found = _histogram("histogram", points, [single], range, weight, density)

@@ -77,8 +77,6 @@ class Elementwise(Op):
             return tuple(x.dtype for x in layouts)
         free = layouts[1:] if kind == "where" else layouts
         common = dt.result_type(*((x.dtype, 2 if x.ndim else 1) for x in free))
-        if kind in ("float", "rounding") and not common.is_floating_point:
-            common = dt.get_default_dtype()
         if common.name in self.formula.excludes or (kind == "integer" and common.is_floating_point):
             signed = self is OPS["neg"] or self is OPS["relu"]
             raised = RuntimeError if signed else NotImplementedError
@@ -86,6 +84,8 @@ class Elementwise(Op):
                 f"\"{self.name}\" not implemented for '{common.name}'; "
                 f"got {' and '.join(x.describe() for x in layouts)}"
             )
+        if kind in ("float", "rounding") and not common.is_floating_point:
+            common = dt.get_default_dtype()
         return ((dt.bool_,) if kind == "where" else ()) + (common,) * len(free)
 
     def result_dtype(self, operand: DType) -> DType:

@@ -458,12 +458,18 @@ TABLE = table(
     Formula("pow_int", pow_int, kind="integer", excludes=BOOL, caller="pow"),
     Formula("maximum", maximum, kind="same", masks=True, twin="none"),
     Formula("minimum", minimum, kind="same", masks=True, twin="none"),
-    Formula("clamp", clamp, params=2, kinks=(-1.0, 1.5), samples=(-1.0, 1.5), **_CLAMP),
-    Formula("clamp_min", clamp_min, params=1, kinks=(-1.0,), samples=(-1.0,), **_CLAMP),
-    Formula("clamp_max", clamp_max, params=1, kinks=(1.0,), samples=(1.0,), **_CLAMP),
-    Formula("clamp_between", clamp_between, kind="same", masks=True, caller="clamp"),
-    Formula("clamp_above", clamp_above, kind="same", masks=True, caller="clamp"),
-    Formula("clamp_below", clamp_below, kind="same", masks=True, caller="clamp"),
+    Formula(
+        "clamp", clamp, params=2, kinks=(-1.0, 1.5), samples=(-1.0, 1.5), excludes=BOOL, **_CLAMP
+    ),
+    Formula(
+        "clamp_min", clamp_min, params=1, kinks=(-1.0,), samples=(-1.0,), excludes=BOOL, **_CLAMP
+    ),
+    Formula(
+        "clamp_max", clamp_max, params=1, kinks=(1.0,), samples=(1.0,), excludes=BOOL, **_CLAMP
+    ),
+    Formula("clamp_between", clamp_between, excludes=BOOL, **_CLAMP),
+    Formula("clamp_above", clamp_above, **_CLAMP),
+    Formula("clamp_below", clamp_below, **_CLAMP),
     Formula("where", where, kind="where", caller="where"),
     Formula("lerp", lerp, domain=((-3.0, 3.0), (-3.0, 3.0), (0.1, 0.4)), caller="lerp"),
     Formula("addcmul", addcmul, kind="same", params=1, samples=(0.5,), caller="addcmul"),

@@ -25,7 +25,7 @@ class Formula:
             bool operand, then as ``same``; ``cast`` and ``fill``: no promotion, the output's dtype is
             asked for.
         params: number of trailing scalar parameters.
-        excludes: dtypes that PyTorch rejects for this op.
+        excludes: dtypes, as operands promote to, that PyTorch rejects for this op.
         order: how many times it can be differentiated, where that is limited.
         differentiable: False where the derivative is zero almost everywhere or undefined.
         masks: True where what the gradient reads only to choose by is no part of its graph, as in
@@ -44,7 +44,6 @@ class Formula:
         aliases: other public names; one that ends in ``_`` is another name of the twin.
         reference: what tests compare with where PyTorch lacks the name: ``lambda torch, x: …``.
         tolerance: factor on the tolerance of tests, with the ``reason`` why.
-        refused: dtypes that PyTorch refuses and that are promoted here.
         denormals: False where PyTorch's own vectorised loop is wrong for denormal operands.
     """
 
@@ -68,7 +67,6 @@ class Formula:
     reference: Callable[..., Any] | None = None
     tolerance: float = 1.0
     reason: str = ""
-    refused: tuple[str, ...] = ()
     denormals: bool = True
 
     @property

@@ -25,11 +25,15 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     """x1 . x2 / (|x1| |x2|) along ``dim`` of the shape that both broadcast to, each length at least ``eps``.
 
     Raises:
-        RuntimeError: neither is of a floating point or complex dtype.
+        RuntimeError: neither is of a floating point dtype, or one is complex.
     """
     dim = as_index("cosine_similarity", dim)
+    kind = promote_types(x1.layout.dtype, x2.layout.dtype)
+    if not kind.is_floating_point:
+        raise RuntimeError(
+            f"cosine_similarity: expected common dtype to be floating point, yet common dtype is {kind.name}"
+        )
     if x1.layout.dtype is not x2.layout.dtype:
-        kind = promote_types(x1.layout.dtype, x2.layout.dtype)
         x1, x2 = x1.to(kind), x2.to(kind)
     if x1.shape != x2.shape:
         x1, x2 = broadcast_tensors(x1, x2)

@@ -18,7 +18,7 @@ from tilegrad.autograd.rules.masked import where
 from tilegrad.autograd.rules.moments import row_products
 from tilegrad.autograd.rules.rearrange import broadcast_tensors
 from tilegrad.autograd.tensor import Tensor
-from tilegrad.engine.dtype import DType, can_cast, get_default_dtype
+from tilegrad.engine.dtype import DType, bool_, can_cast, get_default_dtype
 from tilegrad.engine.ops.elementwise import OPS
 from tilegrad.nn.functional.composed import pairwise_distance
 
@@ -281,7 +281,7 @@ def poisson_nll_loss(
     reduce: Flag = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """The negative logarithm of a Poisson probability, of mean e^x or x.
+    """The negative logarithm of a Poisson probability, of mean e^x or x; not of truth values alone.
 
     Args:
         log_input: whether ``input`` is the logarithm of the mean.
@@ -289,6 +289,8 @@ def poisson_nll_loss(
         eps: added to x under the logarithm.
     """
     mode = reduction_of(reduction, size_average, reduce)
+    if input.layout.dtype is target.layout.dtype is bool_:
+        refuse_truth("poisson_nll_loss", input)
     if log_input:
         loss = apply(OPS["poisson_log"], input, target)
     else:
@@ -354,9 +356,14 @@ def soft_margin_loss(
             f"soft_margin_loss: result type {wanted.name} can't be cast to the desired output type {kind.name}"
         )
     if kind.is_complex:
-        loss = (-target * input).exp().log1p()
+        loss = (-to_dtype(target, kind) * input).exp().log1p()
     else:
         loss = apply(OPS["soft_margin"], input, target)
+    if loss.layout.shape != input.layout.shape:
+        raise RuntimeError(
+            f"soft_margin_loss: output with shape {list(input.shape)} doesn't match the broadcast shape "
+            f"{list(loss.shape)}"
+        )
     return called("soft_margin", reduced(_stored(loss, kind), mode))
 
 
@@ -368,11 +375,16 @@ def hinge_embedding_loss(
     reduce: Flag = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """x where y = 1, max(0, margin - x) where y = -1."""
+    """x where y = 1, max(0, margin - x) where y = -1, in the dtype of x.
+
+    Raises:
+        RuntimeError: x is of truth values, or the mean of integers is asked for.
+    """
     mode = reduction_of(reduction, size_average, reduce)
+    refuse_truth("hinge_embedding_loss", input)
     kind = input.dtype if input.dtype.is_floating_point else get_default_dtype()
     loss = apply(OPS["hinge"], input, target.detach().to(kind), params=(margin,))
-    return reduced(loss, mode)
+    return reduced(to_dtype(loss, input.layout.dtype), mode)
 
 
 def margin_ranking_loss(
