@@ -9,13 +9,14 @@ from tilegrad.autograd.base import TensorBase, detached_view
 from tilegrad.autograd.graph import Node
 from tilegrad.autograd.mode import no_grad
 from tilegrad.autograd.rule import Rule
-from tilegrad.autograd.rules import pointwise
 from tilegrad.autograd.rules.define import Function, made, named, run
 from tilegrad.autograd.rules.elementwise import binary, to_dtype, unary
 from tilegrad.autograd.rules.operands import operand
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.ops.elementwise import Elementwise
 from tilegrad.kernels.formulas.beyond import TABLE
+from tilegrad.kernels.formulas.formula import INTEGERS, Formula
+from tilegrad.kernels.formulas.incomplete_gamma import gamma_density
 
 __all__ = ["i0", "igamma", "igammac", "polygamma"]
 
@@ -93,10 +94,8 @@ def of_x(
     return named(function, name, op.formula.function.__doc__ or "")
 
 
-def _gamma_density(a: Tensor, x: Tensor) -> Tensor:
-    """``x^(a - 1) e^-x / gamma(a)``"""
-    return pointwise.exp((a - 1) * pointwise.log(x) - x - pointwise.lgamma(a))
-
-
+_gamma_density = made(
+    Elementwise(Formula("gamma_density", gamma_density, "same", excludes=INTEGERS)), __name__
+)
 igamma = of_x("igamma", "igamma: input", _gamma_density)
 igammac = of_x("igammac", "igammac: input", lambda a, x: -_gamma_density(a, x))

@@ -23,6 +23,7 @@ declare(m.i1, x=m.i1_grad)
 declare(m.i1e, x=m.i1e_grad)
 
 declare(normal_bell, x=normal_bell_grad)
+declare(g.gamma_density, input=g.gamma_density_grad_input, other=g.gamma_density_grad_other)
 declare(l.erfcx, x=l.erfcx_grad)
 declare(l.ndtr, x=l.ndtr_grad)
 declare(l.log_ndtr, x=l.log_ndtr_grad)

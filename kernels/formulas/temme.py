@@ -187,7 +187,7 @@ def _uniform(eta, inverse):
 
 
 @inline
-def _exponent(a, x, d, d_low):
+def exponent(a, x, d, d_low):
     """``a log(a / x) - a + x`` of x near a and ``d = x - a``, by ``s = (x - a) / (x + a)``: ``d s - 2 a (atanh(s) - s)``,
     in two parts.
     """
@@ -211,7 +211,7 @@ def near(a, x, d, d_low):
     x / a from 2/3 to 3/2.
     """
     zero, one, half, four = np.float64(0), np.float64(1), np.float64(0.5), np.float64(4)
-    t, t_low = _exponent(a, x, d, d_low)
+    t, t_low = exponent(a, x, d, d_low)
     if not t < -np.float64(LOWEST):
         p = select(d < zero, zero, one)
         return p, one - p

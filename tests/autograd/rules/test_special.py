@@ -183,6 +183,30 @@ def test_error_of_slopes(
     assert error.max() <= 4, x[error.argmax()]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_error_of_the_slope_of_the_incomplete_gamma(dtype: str, rng: np.random.Generator) -> None:
+    """Of large a, where PyTorch's exponent is a difference of large numbers, and where x^a is no number but x^(a - 1) is."""
+    a = np.exp(rng.uniform(-30, 15, 150)).astype(dtype)
+    near = a * (1 + rng.normal(size=150) / np.sqrt(1 + a))
+    x = np.where(rng.random(150) < 0.4, np.exp(rng.uniform(-80, 6, 150)), np.abs(near)).astype(
+        dtype
+    )
+    if dtype == "float64":
+        a = np.concatenate([a, [1e-310, 2.0, 1.5, 1e20, 300.0]])
+        x = np.concatenate([x, [2e-310, 1e-290, 1e-300, 1e20 + 1e10, 1e-300]])
+    leaf = tilegrad.tensor(x, requires_grad=True)
+    tilegrad.special.gammainc(tilegrad.tensor(a), leaf).sum().backward()
+    with mpmath.workdps(60):
+        want = [
+            mpmath.exp((mpmath.mpf(b) - 1) * mpmath.log(v) - v - mpmath.loggamma(b))
+            for b, v in zip(a.tolist(), x.tolist(), strict=True)
+        ]
+        top = np.array([float(v) for v in want])
+        rest = np.array([float(v - mpmath.mpf(float(h))) for v, h in zip(want, top, strict=True)])
+    error = ulps(leaf.grad.numpy(), top, rest)
+    assert error.max() <= 4, (a[error.argmax()], x[error.argmax()])
+
+
 @pytest.mark.parametrize("name", ["i0", "i1"])
 def test_slopes_beyond_the_largest_number(name: str) -> None:
     x = tilegrad.tensor([-800.0, 100.0], requires_grad=True)
