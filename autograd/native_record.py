@@ -95,12 +95,15 @@ def _edges(e: Emitter, slots: _Slots, args: object, count: object) -> tuple[obje
 
 
 def _saves(
-    e: Emitter, slots: _Slots, args: object, out: object, places: object
+    e: Emitter, slots: _Slots, args: object, out: object, places: object, *owned: object
 ) -> tuple[object, object]:
-    """(what is saved, its versions), for the tuple ``places``: inputs, -1 for ``out``, or None."""
+    """(what is saved, its versions), for the tuple ``places``: inputs, -1 for ``out``, or None. What the
+    caller has ``owned`` so far is dropped where this gives up.
+    """
     count = e.get(places, SIZE, e.word)
     saved, versions = e.call("PyTuple_New", count), e.call("PyTuple_New", count)
-    e.give_up_if(e.build.or_(e.is_null(saved), e.is_null(versions)), saved, versions)
+    owned = (*owned, saved, versions)
+    e.give_up_if(e.build.or_(e.is_null(saved), e.is_null(versions)), *owned)
 
     def one(i: object) -> None:
         item = e.build.add(e.build.mul(i, e.word(WORD)), e.word(TUPLE_ITEMS))
@@ -117,7 +120,7 @@ def _saves(
         with e.build.if_else(e.build.icmp_signed("<", place, e.word(0))) as (output, given):
             with output:
                 made = e.new(slots.saved)
-                e.give_up_if(e.is_null(made), saved, versions)
+                e.give_up_if(e.is_null(made), *owned)
                 for name in ("layout", "storage", "address"):
                     e.put(made, slots.output[name], e.take(e.get(out, slots.tensor[name])))
                 e.put(made, slots.output["index"], e.take(e.object(0)))
@@ -129,7 +132,7 @@ def _saves(
         e.build.store(held, e.at(saved, item))
         storage = e.get(held, slots.tensor["storage"])
         version = e.get(storage, FIELDS["version"], e.word)
-        e.give_up_if(e.build.icmp_signed("<", version, e.word(0)), saved, versions)
+        e.give_up_if(e.build.icmp_signed("<", version, e.word(0)), *owned)
         e.build.store(e.call("PyLong_FromLongLong", version), e.at(versions, item))
 
     loop(e, count, one)
@@ -154,7 +157,7 @@ def _trace(module: object, nodes: _Nodes, slots: _Slots, anomalies: list[None]) 
     e.drop(needed)
     e.give_up_if(e.is_null(template), edges, layouts)
     name, vjp, places, meta = (e.get(template, TUPLE_ITEMS + k * WORD) for k in range(4))
-    saved, versions = _saves(e, slots, tensors, out, places)
+    saved, versions = _saves(e, slots, tensors, out, places, edges, layouts)
     outputs = e.call("PyTuple_New", e.word(1))
     e.put(outputs, TUPLE_ITEMS, e.take(e.get(out, slots.tensor["layout"])))
     node = nodes.make(
@@ -162,8 +165,9 @@ def _trace(module: object, nodes: _Nodes, slots: _Slots, anomalies: list[None]) 
         meta=e.take(meta), saved=saved, versions=versions,
     )  # fmt: skip
     for slot, value in (("_tracked", e.take(e.object(True))), ("_node", node)):
-        e.drop(e.get(out, slots.tensor[slot]))
+        before = e.get(out, slots.tensor[slot])
         e.put(out, slots.tensor[slot], value)
+        e.drop(before)  # last: what it frees may look at the tensor
     e.build.ret(e.take(e.object(True)))
     publish(e, "record_by_template")
 

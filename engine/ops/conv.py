@@ -40,8 +40,6 @@ def per_dimension(op: str, name: str, value: int | Sequence[int], count: int) ->
         TypeError: what is no integer.
         RuntimeError: a sequence of another length.
     """
-    if value.__class__ is int:
-        return (as_index(op, value, name),) * count
     if not isinstance(value, (tuple, list)):
         return (as_index(op, value, name),) * count
     values = as_indices(op, value, name)

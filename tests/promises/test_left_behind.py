@@ -54,6 +54,7 @@ for name, source in cases.items():
 CASES = {
     "op": "def case():\n    y = keep(leaf().exp())\n    keep(y * 2) + t.ones(3)",
     "index": "def case():\n    y = keep(leaf().exp())\n    y[t.tensor([99])]",
+    "inference": "with t.inference_mode():\n    x = t.ones(64, 64)\ndef case():\n    leaf() * x",
     "in_place": "def case():\n    leaf().add_(1)",
     "second_backward": "def case():\n    y = keep((leaf().exp() * 2).sum())\n    y.backward()\n    y.backward()",
     "modified": "def case():\n    y = keep(leaf().exp())\n    z = keep(y.sum())\n    y.add_(1)\n    z.backward()",
