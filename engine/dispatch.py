@@ -183,7 +183,7 @@ class Op:
         return _launch(plan, arrays, params)
 
     def _make_plan(self, key: Any, arrays: tuple[Array, ...], metadata: dict[str, Any]) -> Plan:
-        """A new plan, kept under ``key``, unless that is None."""
+        """A new plan, kept under ``key``, unless that is None or an equal one cannot come again."""
         layouts = [a.layout for a in arrays]
         if not self.of_bytes:
             check_dtypes(self.name, layouts, metadata)
@@ -213,9 +213,16 @@ class Op:
             raise
         finally:
             ahead.following[0] = False
-        if key is not None:
+        if key is not None and all(map(_comes_again, metadata.values())):
             self.plans[key] = plan
         return plan
+
+
+def _comes_again(value: Any) -> bool:
+    """Whether another value may equal this one: none does NaN, nor a tensor in the place of a number."""
+    if isinstance(value, tuple):
+        return all(map(_comes_again, value))
+    return not isinstance(value, Array) and bool(value == value)
 
 
 def _launch(plan: Plan, arrays: tuple[Array, ...], params: tuple[Any, ...]) -> Any:

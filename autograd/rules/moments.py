@@ -94,6 +94,9 @@ def _spread_about_mean(
         correction = 1 if unbiased is None or unbiased else 0
     else:
         in_64_bits(correction)
+        correction = float(
+            correction
+        )  # of a tensor of one element: it may change before the gradient
     if not input.dtype.has_gradient:
         raise RuntimeError(
             f"{name}: std and var only support floating point and complex dtypes; "

@@ -87,6 +87,22 @@ def test_nothing_outlives_an_error() -> None:
     assert left(CASES) == dict.fromkeys(CASES, "leaves 0")
 
 
+NUMBERS = {
+    "correction": "t.std(x, 0, correction=keep(t.tensor(1.0)))",
+    "dim": "t.stack([x, x], keep(t.tensor(2)))",
+    "dims": "x.permute(keep(t.tensor(1)), 0)",
+    "size": "t.broadcast_to(x, (keep(t.tensor(2)), 4, 3))",
+    "place": "x.select(0, keep(t.tensor(1)))",
+    "repeats": "x.repeat(keep(t.tensor(2)), 1)",
+    "shape": "x.reshape(keep(t.tensor(2)), 6)",
+}
+
+
+def test_no_plan_keeps_a_tensor_that_is_a_number() -> None:
+    cases = {n: f"def case():\n    x = t.ones(4, 3)\n    {call}" for n, call in NUMBERS.items()}
+    assert left(cases) == dict.fromkeys(cases, "leaves 0")
+
+
 def test_a_cycle_is_seen() -> None:
     """The test can fail: an error that is kept by the frame it comes from."""
     case = "def case():\n    x = leaf()\n    try:\n        fail()\n    except ValueError as e:\n        kept = e\n    raise kept"

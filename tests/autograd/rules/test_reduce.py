@@ -252,3 +252,12 @@ def test_sums_of_complex_numbers_are_one_launch_over_pairs(monkeypatch) -> None:
         layout((10, 1001), complex64, CPU), dims=(0, 1), keepdim=False, p=1.0
     )
     assert plan.instead is None and built == [("sum", "float32", "float32")]
+
+
+def test_a_correction_is_read_when_the_op_runs() -> None:
+    x = tilegrad.arange(6.0).requires_grad_()
+    correction = tilegrad.tensor(1.0)
+    y = x.var(correction=correction)
+    correction.add_(3)
+    y.backward()
+    assert x.grad.tolist() == pytest.approx([2 * (k - 2.5) / 5 for k in range(6)])
