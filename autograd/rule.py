@@ -15,7 +15,7 @@ from typing import Any
 
 from tilegrad.autograd import graph, hooks
 from tilegrad.autograd.annotations import Tensor
-from tilegrad.autograd.base import NO_GRAD, SEVERAL, refuse_view, tensor_of, unrecorded
+from tilegrad.autograd.base import NO_GRAD, SEVERAL, TensorBase, refuse_view, tensor_of, unrecorded
 from tilegrad.autograd.graph import Node, SavedOutput, Saves, Vjp, connect, new_node
 from tilegrad.autograd.mode import inferring, others, state, unrecording
 from tilegrad.engine import calls
@@ -197,7 +197,7 @@ class Rule:
                 if state.grad and target.layout.dtype.has_gradient:
                     tracked = needs_graph(inputs)
                     if tracked:
-                        self._write(inputs, self.template(tracked, meta), run, args)
+                        self._write(inputs, self.template(tracked, in_numbers(meta)), run, args)
                         return target
                 break
         run(*args)
@@ -208,6 +208,7 @@ class Rule:
         tracked = needs_graph(inputs)
         if not tracked:
             return
+        meta = in_numbers(meta)
         templates = self.templates.get(meta)
         if templates is None:
             if len(self.templates) >= LIMIT:
@@ -285,6 +286,19 @@ def needs_graph(tensors: Sequence[Tensor]) -> int:
         if t._tracked:
             tracked |= 1 << place
     return tracked
+
+
+def in_numbers(meta: Any) -> Any:
+    """``meta`` with the numbers that its tensors are now: they may change before the gradient is asked for."""
+    if not isinstance(meta, tuple):
+        return meta.item() if isinstance(meta, TensorBase) else meta
+    for part in meta:
+        if isinstance(part, (TensorBase, tuple)):
+            break
+    else:
+        return meta
+    parts = [in_numbers(part) for part in meta]
+    return meta._make(parts) if hasattr(meta, "_make") else tuple(parts)
 
 
 def identity_vjp(node: Node, grad: Tensor) -> tuple[Tensor | None, ...]:

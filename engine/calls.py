@@ -10,8 +10,8 @@ are not those that machine code knows (:mod:`tilegrad.engine.plain`). Callers go
   them, or None;
 - ``run_at(op, key, params, *arrays)``: the result by the plan of ``key``, or None;
 - ``show(op, array, *values)``: the result of a view op that was asked for before, or None;
-- ``exact(*values)``: True, or None where a tuple among them holds a bool or a float, which equal ints and
-  so find what was kept for ints;
+- ``exact(*values)``: True, or None where what is kept for their equals must not serve them: a tensor is among
+  them or in a tuple, whose value may change, or a tuple holds a bool or a float, which equal ints;
 - ``all_equal(array, value)``: whether each element of an int64 array on the CPU, one without gaps, is
   ``value``.
 """

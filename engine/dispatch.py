@@ -183,7 +183,7 @@ class Op:
         return _launch(plan, arrays, params)
 
     def _make_plan(self, key: Any, arrays: tuple[Array, ...], metadata: dict[str, Any]) -> Plan:
-        """A new plan, kept under ``key``, unless that is None or an equal one cannot come again."""
+        """A new plan, kept under ``key``, unless that is None or never equal to another."""
         layouts = [a.layout for a in arrays]
         if not self.of_bytes:
             check_dtypes(self.name, layouts, metadata)
@@ -213,16 +213,9 @@ class Op:
             raise
         finally:
             ahead.following[0] = False
-        if key is not None and all(map(_comes_again, metadata.values())):
+        if key is not None and all(v == v for v in metadata.values()):  # NaN never comes again
             self.plans[key] = plan
         return plan
-
-
-def _comes_again(value: Any) -> bool:
-    """Whether another value may equal this one: none does NaN, nor a tensor in the place of a number."""
-    if isinstance(value, tuple):
-        return all(map(_comes_again, value))
-    return not isinstance(value, Array) and bool(value == value)
 
 
 def _launch(plan: Plan, arrays: tuple[Array, ...], params: tuple[Any, ...]) -> Any:
@@ -410,5 +403,5 @@ def make_calls(tensor: type, first: dict[str, Any]) -> dict[str, Callable[..., A
         new_storage(0, 0, None)  # their type is there from now on
         return native.compile_calls(tensor, Array, first, Plan, Op, FreeList, Layout, _modes)
 
-    made: dict[str, Callable[..., Any]] = chosen(machine, lambda: plain.calls(tensor, first))
+    made: dict[str, Callable[..., Any]] = chosen(machine, lambda: plain.calls(tensor, Array, first))
     return made

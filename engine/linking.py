@@ -26,7 +26,7 @@ CALLS = "calls_"  # begins the names of files: their code is this Python's, and 
 # what any code may name
 _COMMON: dict[str, Any] = {
     "none": None, "true": True, "false": False, "zero": 0, "nothing": (), "tuple": tuple, "bool": bool,
-    "float": float,
+    "float": float, "int": int,
 }  # fmt: skip
 _SOURCES = ("emitter", "inference", "interpreter", "linking", "native", "native_storage")
 _SLOT_NEW = 65  # a number of the stable ABI

@@ -294,17 +294,27 @@ def _items(e: Emitter, value: Any, step: Callable[[Any], None]) -> None:
         loop(e, e.get(value, SIZE, e.word), one)
 
 
-def _exact(module: Any) -> Any:
+def _exact(module: Any, base: type, layout: type) -> Any:
     """``exact(value)``: null for a tuple that holds a bool or a float. They equal ints, so that a key
-    with them finds the plan of the ints; whatever is refused or read as it is, is by the planner.
+    with them finds the plan of the ints; whatever is refused or read as it is, is by the planner. Null for
+    a tensor too: it stays equal to itself while its value changes.
     """
     e = Emitter(module, "exact_or_null", 1)
     (value,) = e.function.args
 
+    def refuse_tensor(item: Any) -> None:
+        kind = e.get(item, TYPE)
+        unusual = e.build.and_(e.differ(kind, e.object(int)), e.differ(kind, e.object(layout)))
+        with e.build.if_then(unusual, likely=False):
+            kin = e.call("PyType_IsSubtype", kind, e.object(base), returns=e.half)
+            e.give_up_if(e.differ(kin, e.half(0)))
+
     def check(item: Any) -> None:
         for kind in (bool, float):
             e.give_up_if(e.build.icmp_unsigned("==", e.get(item, TYPE), e.object(kind)))
+        refuse_tensor(item)
 
+    refuse_tensor(value)
     _items(e, value, check)
     e.build.ret(value)
     inner = e.function
@@ -465,7 +475,7 @@ def compile_calls(
     - ``run_at(op, key, extra, *tensors)``: the same by the plan of this key, ``extra`` behind the
       addresses;
     - ``show(op, tensor, *values)``: a view op's result, or None;
-    - ``exact(*values)``: True, or None where a tuple among them holds a bool or a float;
+    - ``exact(*values)``: True, or None where a tensor is among them, or a tuple that holds one, a bool or a float;
     - ``all_equal(tensor, value)``: whether its words are all this int64.
 
     Args:
@@ -479,7 +489,7 @@ def compile_calls(
         _tensor(module, tensors)
         _fresh(module, plans, tensors, storage_type())
         launch = _launch(module, plans, tensors, storage_type(), base)
-        exact = _exact(module)
+        exact = _exact(module, base, layout)
         _run(module, launch, exact, tensors, base, modes)
         _run_at(module, launch, exact, modes)
         _show(module, plans, exact, tensors, modes)

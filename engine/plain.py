@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from tilegrad.engine import inference
@@ -43,20 +44,22 @@ def _none(*_: object) -> None:
     """The long way, always."""
 
 
-def _exact(*values: object) -> bool | None:
+def _exact(base: type, *values: object) -> bool | None:
     for value in values:
+        if isinstance(value, base):
+            return None
         if value.__class__ is tuple:
             for item in value:
-                if item.__class__ is float or item.__class__ is bool:
+                if item.__class__ is float or item.__class__ is bool or isinstance(item, base):
                     return None
     return True
 
 
-def calls(tensor: type, first: dict[str, Any]) -> dict[str, Callable[..., Any]]:
+def calls(tensor: type, base: type, first: dict[str, Any]) -> dict[str, Callable[..., Any]]:
     """Plain functions for :mod:`tilegrad.engine.calls`.
 
     Args:
-        tensor: the class of what ops make.
+        tensor: the class of what ops make; base: of what they take.
         first: what its slots beside layout, storage and address hold at first.
     """
     make, slots = object.__new__, tuple(first.items())
@@ -76,6 +79,6 @@ def calls(tensor: type, first: dict[str, Any]) -> dict[str, Callable[..., Any]]:
         return all(word == value for word in words)
 
     return {
-        "new": new, "fresh": _none, "run": _none, "run_at": _none, "show": _none, "exact": _exact,
+        "new": new, "fresh": _none, "run": _none, "run_at": _none, "show": _none, "exact": partial(_exact, base),
         "all_equal": all_equal,
     }  # fmt: skip

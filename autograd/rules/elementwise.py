@@ -15,7 +15,7 @@ from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.base import TensorBase, detached_view, refuse_overlap, tensor_of, zeros_of
 from tilegrad.autograd.graph import Node, Vjp, tied
 from tilegrad.autograd.mode import state
-from tilegrad.autograd.rule import Rule, Template, check_inplace, identity_vjp
+from tilegrad.autograd.rule import Rule, Template, check_inplace, identity_vjp, in_numbers
 from tilegrad.autograd.rules.operands import FROM_TENSORS, operand
 from tilegrad.engine import calls, dtype as dt, number, transfer
 from tilegrad.engine.array import Layout, layout as make_layout
@@ -210,7 +210,7 @@ def apply(op: Elementwise, *tensors: Tensor, params: tuple[float, ...] = ()) -> 
                     _record_anew(op, tensors, out)
                 elif op.differentiable and out.layout.dtype.has_gradient:
                     if 0 in params:  # two zeros are equal, and what is kept is kept under one
-                        rule_of(op).record_all(tensors, (out,), params)
+                        rule_of(op).record_all(tensors, (out,), in_numbers(params))
                     else:
                         rule_of(op).record(tensors, out, params)
                 break

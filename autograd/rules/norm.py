@@ -55,6 +55,8 @@ def _recorded(
 ) -> Tensor:  # fmt: skip
     """The first of ``made`` (result, means or None, deviations), recorded over all operands."""
     out, mean, rstd = made
+    if eps.__class__ is not float:
+        eps = float(eps)
     meta = _Meta(eps, weight is not None, bias is not None, mean is not None, rows, training)
     inputs = tuple([t for t in (x, weight, bias, mean, rstd) if t is not None])
     return _rule(name, meta).record(inputs, out, meta)  # type: ignore[arg-type]
