@@ -120,5 +120,7 @@ def _bytes(array: Array, address: int, count: int) -> Array:
 def _warn_of_hooks(tensor: Tensor) -> None:
     for hook in tensor._hooks if isinstance(tensor._hooks, list) else ():
         warnings.warn(
-            f"backward hook {hook!r} on tensor will not be serialized.", UserWarning, stacklevel=4
+            f"backward hook {hook.__wrapped__!r} on tensor will not be serialized.",
+            UserWarning,
+            stacklevel=4,
         )

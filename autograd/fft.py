@@ -17,6 +17,7 @@ from types import FunctionType
 
 from tilegrad.autograd.annotations import Tensor
 from tilegrad.autograd.arguments import checked
+from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.extra import write_into
 from tilegrad.autograd.kinds import exact
 from tilegrad.autograd.rules import creation, movement
@@ -401,7 +402,7 @@ def rfftfreq(
 
 
 def _shifted(name: str, input: Tensor, dim: Dims, sign: int) -> Tensor:
-    given = _whole(name, dim, "dim")
+    given = _whole(name, (int(dim),) if isinstance(dim, TensorBase) else dim, "dim")
     ndim = input.layout.ndim
     dims = (
         tuple(range(ndim)) if given is None else tuple([existing_dim(name, d, ndim) for d in given])

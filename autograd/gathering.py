@@ -25,8 +25,8 @@ class RemovableHandle:
     _ids = itertools.count()
 
     def __init__(self, hooks: list[Hook], hook: Hook):
-        if any(other is hook for other in hooks):  # an object of its own, so that it is found again
-            hook = functools.update_wrapper(functools.partial(hook), hook)
+        # an object of its own, so that it is found again where a function is registered twice
+        hook = functools.update_wrapper(functools.partial(hook), hook)
         self.hooks = hooks
         self.hook = hook
         self.id = next(RemovableHandle._ids)
@@ -34,10 +34,10 @@ class RemovableHandle:
 
     def remove(self) -> None:
         """Never call the hook again; another registration of the same function stays."""
-        for place, hook in enumerate(self.hooks):
-            if hook is self.hook:
-                del self.hooks[place]
-                break
+        if self.hooks and self.hooks[-1] is self.hook:  # the newest first, as blocks end
+            self.hooks.pop()
+        elif self.hook in self.hooks:
+            self.hooks.remove(self.hook)
         self.hooks = []
 
     def __enter__(self) -> RemovableHandle:

@@ -293,7 +293,8 @@ class Optimizer:
         return packed
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a copy of what :meth:`state_dict` gave.
+        """Take over what :meth:`state_dict` gave: tensors of the right dtype, device and strides themselves, of
+        others copies, as PyTorch does; a deep copy of the dictionary keeps the optimizers apart.
 
         Raises:
             ValueError: the groups differ in number or size.
@@ -331,22 +332,30 @@ class Optimizer:
 
     @classmethod
     def _restored(cls, p: Tensor, name: str, value: Any) -> Any:
-        """A copy of saved state: as wide as ``p``, if it is shaped like ``p``, else float32. Counts of optimizers
-        of ours are tensors; a program's own may be numbers.
+        """Saved state in the dtype of ``p``, and its strides if it is shaped like it; counts in float32. Counts of
+        optimizers of ours are tensors; a program's own may be numbers.
         """
         home = "tilegrad.optim."
         own = any(c.__module__.startswith(home) for c in cls.__mro__ if c is not Optimizer)
         if own and isinstance(value, (int, float)) and name in SCALARS:
             return tensor_of(elementwise.full((), value, float32, p.device))
+        if isinstance(value, dict):
+            return {k: cls._restored(p, k, v) for k, v in value.items()}
+        if isinstance(value, (list, tuple, set)):
+            return type(value)([cls._restored(p, "", v) for v in value])
         if not isinstance(value, Tensor):
-            return deepcopy(value)
+            return value
         kind = p.layout
         if own and name in SCALARS:
             made = make_layout((), float32, kind.device)
         else:
             made = make_layout(value.shape, kind.dtype, kind.device)
             made = ops.state_layout(kind) if made.shape == kind.shape else made
-        return tensor_of(elementwise.copy(value, empty_layout(made)))
+        return (
+            value
+            if value.layout is made
+            else tensor_of(elementwise.copy(value, empty_layout(made)))
+        )
 
     # ------------------------------------------------------------------------------------- hooks
 

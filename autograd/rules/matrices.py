@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 from tilegrad.autograd.annotations import Tensor
+from tilegrad.autograd.base import TensorBase
 from tilegrad.autograd.rules import (
     assembly,
     contraction,
@@ -26,7 +27,7 @@ from tilegrad.autograd.rules.rearrange import movedim
 from tilegrad.autograd.rules.spectral import svdvals
 from tilegrad.engine import dtype as dt
 from tilegrad.engine.dtype import DType
-from tilegrad.engine.shape import broadcast_shapes, normalize_dim, normalize_dims, numel
+from tilegrad.engine.shape import as_index, broadcast_shapes, normalize_dim, normalize_dims, numel
 
 __all__ = [
     "cond", "cross", "diagonal", "matmul", "matrix_exp", "matrix_norm", "matrix_power", "multi_dot",
@@ -68,6 +69,8 @@ def vector_norm(
     if isinstance(ord, str):
         raise TypeError("linalg_vector_norm(): argument 'ord' (position 2) must be Number, not str")
     x = _as_asked("linalg.vector_norm", x, dtype)
+    if isinstance(dim, TensorBase):
+        dim = as_index("linalg.vector_norm", dim)
     if dim is not None and not isinstance(dim, int) and len(dim) == 0:
         dim = None
     dims = normalize_dims("linalg.vector_norm", dim, x.layout.ndim)

@@ -193,6 +193,8 @@ def normal(
     Raises:
         RuntimeError: a negative ``std``.
     """
+    if size is not None:  # then tensors stand for numbers
+        mean, std = float(mean), float(std)
     given = [x for x in (mean, std) if isinstance(x, TensorBase)]
     if not isinstance(std, TensorBase) and std < 0:
         raise RuntimeError(f"normal: expects std >= 0.0, but found std {std}")

@@ -44,6 +44,8 @@ def split(
     """
     axis, size = _size("split", tensor, dim)
     rule = _SPLIT
+    if isinstance(split_size_or_sections, TensorBase) and not split_size_or_sections.layout.ndim:
+        split_size_or_sections = int(split_size_or_sections)
     if isinstance(split_size_or_sections, int):
         step = as_index("split", split_size_or_sections, "split_size")
         if step < 0 or (step == 0 and size):

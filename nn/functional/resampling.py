@@ -39,7 +39,7 @@ def _sizes(
     if size is not None:
         if recompute:
             raise ValueError("recompute_scale_factor is not meaningful with an explicit size.")
-        found = spread(size, dims)
+        found = spread(int(size) if isinstance(size, Tensor) else size, dims)
         if len(found) != max(dims, 0):
             raise ValueError(
                 f"Input and output must have the same number of spatial dimensions, but got input with "

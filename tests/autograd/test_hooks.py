@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import tilegrad
+from tilegrad.autograd.gathering import RemovableHandle
 
 WRONG = {
     "int": (3, TypeError),
@@ -203,3 +204,20 @@ def test_hooks_of_the_node_at_a_leaf() -> None:
             (x * 2).sum().backward()
         logs.append(log)
     assert logs[0] == logs[1] and len(logs[0]) > 12
+
+
+def test_hooks_are_registered_and_taken_back_without_a_look_at_the_others() -> None:
+    """Else ten thousand hooks on one tensor take a second."""
+
+    class Hooks(list[Any]):
+        def __iter__(self) -> Any:
+            raise AssertionError("looks at all")
+
+        __contains__ = __iter__  # type: ignore[assignment]
+
+    hooks = Hooks()
+    handles = [RemovableHandle(hooks, print) for _ in range(3)]
+    assert len(hooks) == 3
+    for handle in reversed(handles):
+        handle.remove()
+    assert len(hooks) == 0

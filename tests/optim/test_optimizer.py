@@ -537,3 +537,40 @@ def test_a_programs_own_state_stays_what_it_is() -> None:
             t.optim.Optimizer(
                 [p], {"lr": importlib.import_module(f"{t.__name__}.optim.optimizer").required}
             )
+
+
+def test_a_loaded_state_is_shared_where_it_fits() -> None:
+    """PyTorch casts with ``to``, which gives the tensor itself where there is nothing to cast."""
+    found = []
+    for lib in (tilegrad, torch):
+
+        def optimizer(kind: str, lib: Any = lib) -> Any:
+            p = lib.ones(2, dtype=getattr(lib, kind), requires_grad=True)
+            made = lib.optim.Adam([p])
+            (p * p).sum().backward()
+            made.step()
+            return made
+
+        state = optimizer("float32").state_dict()
+        given = state["state"][0]
+        given["of a program"] = {"list": [lib.ones(1), None, 3], "word": "abc"}
+        for kind in ("float32", "float64"):
+            other = optimizer(kind)
+            other.load_state_dict(state)
+            (have,) = other.state.values()
+            inner = have["of a program"]
+            found.append(
+                (
+                    lib.__name__,
+                    *(
+                        have[n] is given[n]
+                        for n in ("step", "exp_avg", "exp_avg_sq", "of a program")
+                    ),
+                    inner["list"] is given["of a program"]["list"],
+                    inner["list"][0] is given["of a program"]["list"][0],
+                    str(inner["list"][0].dtype).rpartition(".")[2],
+                    inner["list"][1:],
+                    inner["word"] if lib is tilegrad else "abc",  # PyTorch goes through the letters
+                )
+            )
+    assert [f[1:] for f in found[:2]] == [f[1:] for f in found[2:]]

@@ -99,6 +99,8 @@ t.full((2,), Two.TWO)|t.full((2,), np.float32(2))|t.full((2,), Fraction(1, 2))|t
 t.linspace(np.float32(0), np.int64(1), np.int64(3))|t.eye(Two.TWO)|x.clamp(np.float64(0.5), np.int64(2))
 x.masked_fill(x > 0, np.float64(3))|x.split(np.int64(1))|x.split(Sizes(1, 1))|x.split([np.int64(1), 1])|x.chunk(Two.TWO)
 t.cat((x, x), Two.ONE)|t.stack(Sizes(x, x))|x.flip(np.array([0]))|x.tile((np.int64(2),))|x.fill_(Fraction(1, 2))
+t.split(x, t.tensor(1))[0]|t.nn.functional.interpolate(x[None], t.tensor(4))|t.fft.fftshift(x, t.tensor(0))
+t.linalg.vector_norm(x, 2, t.tensor(0))|t.normal(t.tensor(2.0), t.tensor(0.0), (2,))|x.roll(t.tensor(1), t.tensor(0))
 t.nn.functional.pad(x, Sizes(1, 1))|t.nn.functional.interpolate(x[None], (np.int64(8),))|t.Size(range(2))
 t.nn.functional.interpolate(x[None], scale_factor=np.float32(2))|t.Size((Two.TWO,))
 """
