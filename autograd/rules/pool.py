@@ -13,7 +13,7 @@ from tilegrad.autograd.rule import Rule, needs_graph
 from tilegrad.autograd.rules import reduce
 from tilegrad.autograd.rules.view import squeeze, unsqueeze
 from tilegrad.engine.ops import pool as ops
-from tilegrad.engine.shape import as_index
+from tilegrad.engine.shape import as_index, normalize_dim
 
 __all__ = [
     "adaptive_avg_pool1d", "avg_pool1d", "max_pool1d", "max_pool2d",
@@ -63,8 +63,11 @@ def _apply(op: str, input: Tensor, dims: int, run: Callable[[Tensor], P]) -> P:
     Raises:
         RuntimeError: the number of dimensions is neither ``dims + 1`` nor ``dims + 2``, or a size
             other than the batch's is 0.
+        IndexError: of ``avg_pool2d``, which looks for its channels first, it is less than three.
     """
     if input.ndim not in (dims + 1, dims + 2) or 0 in input.layout.shape[input.ndim - dims - 1 :]:
+        if op == "avg_pool2d":
+            normalize_dim(op, -3, input.ndim)
         raise RuntimeError(
             f"{op}: Expected {dims + 1}D or {dims + 2}D (batch mode) tensor with optional 0 dim "
             f"batch size for input, but got: {list(input.shape)}"

@@ -59,10 +59,14 @@ def mixture_vjp(x, whole, share, w):
 
 @inline
 def norm_vjp(g, x, norm, p):
-    """g sign(x) (|x| / norm)^(p - 1), the gradient of the p-norm; 0 where x or the norm is."""
+    """g sign(x) (|x| / norm)^(p - 1), the gradient of the p-norm; 0 where the norm is, and where x is beside
+    a norm that is a number.
+    """
     T = type(g)
-    if x == T(0) or norm == T(0):
+    if norm == T(0):
         return T(0)
+    if x == T(0):
+        return T(0) * (g / norm if p > T(1) else g * norm)
     size = g * (abs(x) / norm) ** (p - T(1))
     return size if x > T(0) else -size
 

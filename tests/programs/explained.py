@@ -662,10 +662,16 @@ EXPLAINED = [
     ),
     Meant(
         r"^x\d+: is ",
-        r" of memory that one shares",
+        r"",
         "what vmap gives is made anew here; PyTorch's may show its argument's memory",
         r"\] [+*]?= |_\(| [+*]= ",
         r"vmap\(",
+    ),
+    Meant(
+        r"^IndexError: am(ax|in): Expected reduction dim",
+        r"Expected the dtype for input and out to match",
+        "a function that writes to out= is worked out before the dtype of that is looked at",
+        r"am(ax|in)\(.*out=",
     ),
     Meant(
         r"^RuntimeError: setitem: a view of a leaf Variable",

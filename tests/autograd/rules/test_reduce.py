@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -261,3 +262,17 @@ def test_a_correction_is_read_when_the_op_runs() -> None:
     correction.add_(3)
     y.backward()
     assert x.grad.tolist() == pytest.approx([2 * (k - 2.5) / 5 for k in range(6)])
+
+
+@pytest.mark.parametrize("p", [0.5, 1.5, 3.0, -1.0])
+@pytest.mark.parametrize(
+    "values", [(0, 1, math.nan), (0, 1, math.inf), (0, 0), (0, 1, 2), (-math.inf, 0)]
+)
+def test_gradients_of_norms_beside_zeros(p: float, values: tuple[float, ...]) -> None:
+    """Zero is no slope where the norm itself is NaN."""
+    found = []
+    for lib in (torch, tilegrad):
+        x = lib.tensor(values, dtype=lib.float64, requires_grad=True)
+        lib.norm(x, p).backward()
+        found.append(x.grad.numpy())
+    np.testing.assert_allclose(*found, rtol=1e-12)
