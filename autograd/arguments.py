@@ -325,7 +325,8 @@ def _handler(constant: int, answers: bool) -> tuple[bytes, bytes]:
         load.append(("PRECALL", 0))
     after = [("POP_TOP", 0), ("RERAISE", 0)]
     if answers:
-        after = [("SWAP", 3), ("POP_TOP", 0), ("POP_EXCEPT", 0), ("RETURN_VALUE", 0)]
+        # under the answer lie the error, and what was handled before, which POP_EXCEPT puts back
+        after = [("SWAP", 2), ("POP_TOP", 0), ("SWAP", 2), ("POP_EXCEPT", 0), ("RETURN_VALUE", 0)]
     return assemble(("PUSH_EXC_INFO", 0), *load, ("CALL", 0), *after), assemble(
         ("COPY", 3), ("POP_EXCEPT", 0), ("RERAISE", 1)
     )

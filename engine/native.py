@@ -467,16 +467,7 @@ def compile_calls(
     layout: type,
     modes: list[Any],
 ) -> dict[str, Callable[..., Any]]:
-    """The built-ins over tensors:
-
-    - ``new(layout, storage, address)``: a tensor outside of any graph;
-    - ``fresh(plan)``: one with new memory for the plan's output, or None;
-    - ``run(op, *tensors, *values)``: the op's result, or None;
-    - ``run_at(op, key, extra, *tensors)``: the same by the plan of this key, ``extra`` behind the
-      addresses;
-    - ``show(op, tensor, *values)``: a view op's result, or None;
-    - ``exact(*values)``: True, or None where a tensor is among them, or a tuple that holds one, a bool or a float;
-    - ``all_equal(tensor, value)``: whether its words are all this int64.
+    """The built-ins over tensors, as :mod:`tilegrad.engine.calls` has them; None where that takes the long way.
 
     Args:
         tensor: the class of what ops make; base: of what they take.

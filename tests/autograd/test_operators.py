@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import operator
+import sys
 import warnings
 from typing import Any
 
@@ -38,6 +39,19 @@ def test_an_operand_of_another_class_is_left_to_it(name: str) -> None:
             assert getattr(operator, name)(x, Foreign()) == name
             if name not in COMPARED:
                 assert getattr(operator, "i" + name.strip("_"))(x, Foreign()) == name
+
+
+@pytest.mark.parametrize("name", [*ARITHMETIC, *COMPARED])
+def test_what_is_left_to_another_class_leaves_no_error(name: str) -> None:
+    getattr(operator, name)(tg.ones(3), Foreign())
+    assert sys.exc_info() == (None, None, None)
+    outer, handled = KeyError("outer"), None
+    try:
+        raise outer
+    except KeyError:
+        getattr(operator, name)(tg.ones(3), Foreign())
+        handled = sys.exc_info()[1]
+    assert handled is outer and sys.exc_info() == (None, None, None)
 
 
 @pytest.mark.parametrize("name", [*ARITHMETIC, *COMPARED])
