@@ -33,7 +33,7 @@ def emitter(
 
     def emit() -> bytes:
         _optimise(module, machine)
-        module.link_in(llvm.parse_assembly(wrapper, context))
+        module.link_in(_parsed(wrapper, context))
         return _object(module, machine)
 
     return emit
@@ -54,10 +54,19 @@ def optimised(kernel: Translation, machine: Any) -> Any:
     return module
 
 
-def _linked(kernel: Translation, context: Any) -> Any:
+def _parsed(text: str, context: Any) -> Any:
+    """A module that nobody but its context frees: where both are garbage, part of a cycle, the collector may end
+    the context first, and a module that is freed then ends the process.
+    """
     import llvmlite.binding as llvm
 
-    module, *others = [llvm.parse_assembly(text, context) for text in kernel.texts]
+    module = llvm.parse_assembly(text, context)
+    module._owned = True
+    return module
+
+
+def _linked(kernel: Translation, context: Any) -> Any:
+    module, *others = [_parsed(text, context) for text in kernel.texts]
     for other in others:
         module.link_in(other)
     _close(module, kernel.symbol)
