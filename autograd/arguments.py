@@ -250,7 +250,7 @@ class _Left:
 
 # what operators have an answer for, and sequences, which would be repeated
 _KNOWN = (
-    TensorBase, np.ndarray, np.generic, int, float, complex, str, bytes, list, tuple,
+    TensorBase, np.ndarray, np.generic, int, float, complex, str, bytes, list, tuple, type(None),
 )  # fmt: skip
 _ARITHMETIC = "add sub mul truediv floordiv mod pow and or xor lshift rshift matmul"
 _COMPARED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
