@@ -91,12 +91,10 @@ def _spread_about_mean(
     if isinstance(dim, bool):  # PyTorch's var(input, unbiased)
         dim, unbiased = None, dim
     if correction is None:
-        correction = 1 if unbiased is None or unbiased else 0
+        correction = 1.0 if unbiased is None or unbiased else 0.0
     else:
         in_64_bits(correction)
-        correction = float(
-            correction
-        )  # of a tensor of one element: it may change before the gradient
+        correction = float(correction)  # a tensor of one element may change before the gradient
     if not input.dtype.has_gradient:
         raise RuntimeError(
             f"{name}: std and var only support floating point and complex dtypes; "
@@ -106,7 +104,7 @@ def _spread_about_mean(
     center = ops.mean(input, dims, keepdim)
     if _lacks_freedom(input.layout.shape, dims, correction):
         _warn_of_freedom(name)
-    out = ops.reduce("var", input, dims, keepdim, center, float(correction))
+    out = ops.reduce("var", input, dims, keepdim, center, correction)
     meta = (dims, keepdim, correction, dim is None or not input.layout.ndim)
     made = out if name[:3] == "var" else OPS["sqrt"](out)
     if name in ("var", "std"):
